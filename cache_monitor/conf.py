@@ -1,0 +1,193 @@
+"""The ``CACHE_MONITOR`` setting: its keys, their defaults, what is wrong with a user's value."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from functools import cache
+from typing import Any, Literal, NamedTuple
+
+from django.conf import settings
+from django.core.signals import setting_changed
+
+SETTING = "CACHE_MONITOR"
+
+
+@dataclass(frozen=True, slots=True)
+class StoreConf:
+    """Where the statistics are kept: the store's dotted path and its constructor's arguments."""
+
+    backend: str = "cache_monitor.stores.database.DatabaseStore"
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Conf:
+    """The settings in force. Times are seconds."""
+
+    enabled: bool = True
+    instrument: Literal["all", "explicit"] = "all"
+    store: StoreConf = field(default_factory=StoreConf)
+    flush_interval: float = 10.0
+    buffer_size: int = 100_000
+    hot_keys: int = 500
+    key_groups: int = 200
+    retention: float = 30 * 86400.0
+    stale_after: float = 3600.0
+    inspect_interval: float = 60.0
+    scan_limit: int = 100_000
+    scan_seconds: float = 5.0
+    refresh_seconds: float = 5.0
+
+
+class Problem(NamedTuple):
+    """Something in the user's setting that cannot be used, and what to write instead."""
+
+    key: str
+    message: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Range:
+    """A number from ``least`` to ``most``, in ``unit``."""
+
+    least: float
+    most: float
+    unit: str
+    whole: bool = False
+
+    def accepts(self, value: object) -> bool:
+        kinds = int if self.whole else (int, float)
+        return (
+            isinstance(value, kinds)
+            and not isinstance(value, bool)
+            and self.least <= value <= self.most
+        )
+
+    def __str__(self) -> str:
+        number = "a whole number" if self.whole else "a number"
+        return f"{number} of {self.unit} from {self.least:g} to {self.most:g}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """One of a few values."""
+
+    values: tuple[object, ...]
+
+    def accepts(self, value: object) -> bool:
+        return any(type(value) is type(each) and value == each for each in self.values)
+
+    def __str__(self) -> str:
+        return " or ".join(repr(each) for each in self.values)
+
+
+_DAY = 86400.0
+
+_RULES: Mapping[str, _Range | _Choice] = {
+    "ENABLED": _Choice((True, False)),
+    "INSTRUMENT": _Choice(("all", "explicit")),
+    "FLUSH_INTERVAL": _Range(0.1, 3600, "seconds"),
+    "BUFFER_SIZE": _Range(1000, 10_000_000, "calls", whole=True),
+    "HOT_KEYS": _Range(10, 10_000, "keys", whole=True),
+    "KEY_GROUPS": _Range(10, 10_000, "groups", whole=True),
+    "RETENTION": _Range(3600, 3660 * _DAY, "seconds"),
+    "STALE_AFTER": _Range(1, 3660 * _DAY, "seconds"),
+    "INSPECT_INTERVAL": _Range(1, _DAY, "seconds"),
+    "SCAN_LIMIT": _Range(100, 100_000_000, "entries", whole=True),
+    "SCAN_SECONDS": _Range(0.1, 3600, "seconds"),
+    "REFRESH_SECONDS": _Range(1, 3600, "seconds"),
+}
+
+_STORE_EXAMPLE = (
+    'Write "STORE": {"BACKEND": "cache_monitor.stores.database.DatabaseStore", "OPTIONS": {}}.'
+)
+
+
+def defaults() -> dict[str, object]:
+    """Every key of ``CACHE_MONITOR`` with its default, as a user would write it."""
+    plain = {each.name.upper(): getattr(Conf(), each.name) for each in fields(Conf)}
+    store = StoreConf()
+    return {**plain, "STORE": {"BACKEND": store.backend, "OPTIONS": dict(store.options)}}
+
+
+def problems(value: object) -> Iterator[Problem]:
+    """What is wrong with ``value`` as the ``CACHE_MONITOR`` setting."""
+    if not isinstance(value, Mapping):
+        yield Problem("", f"{SETTING} must be a dict, not {type(value).__name__}.", "Write {}.")
+        return
+    for key, each in value.items():
+        yield from _key_problems(key, each)
+
+
+def _key_problems(key: object, value: object) -> Iterator[Problem]:
+    known = [*_RULES, "STORE"]
+    if key not in known:
+        yield Problem(
+            str(key),
+            f"{SETTING} has no key {key!r}.",
+            f"Remove it, or write one of: {', '.join(sorted(known))}.",
+        )
+    elif key == "STORE":
+        yield from _store_problems(value)
+    elif not (rule := _RULES[str(key)]).accepts(value):
+        yield Problem(
+            str(key),
+            f"{SETTING}[{key!r}] is {value!r}.",
+            f"Write {rule} (default: {defaults()[str(key)]!r}).",
+        )
+
+
+def _store_problems(value: object) -> Iterator[Problem]:
+    if not isinstance(value, Mapping):
+        yield Problem("STORE", f"{SETTING}['STORE'] is {value!r}, not a dict.", _STORE_EXAMPLE)
+        return
+    unknown = sorted(str(key) for key in value if key not in {"BACKEND", "OPTIONS"})
+    if unknown:
+        yield Problem(
+            "STORE",
+            f"{SETTING}['STORE'] has no key {', '.join(map(repr, unknown))}.",
+            _STORE_EXAMPLE,
+        )
+    if "BACKEND" in value and not isinstance(value["BACKEND"], str):
+        yield Problem(
+            "STORE", f"{SETTING}['STORE']['BACKEND'] must be a dotted path.", _STORE_EXAMPLE
+        )
+    if not isinstance(value.get("OPTIONS", {}), Mapping):
+        yield Problem("STORE", f"{SETTING}['STORE']['OPTIONS'] must be a dict.", _STORE_EXAMPLE)
+
+
+def _parse(value: object) -> Conf:
+    """The settings in force; a part that cannot be used keeps its default.
+
+    ``manage.py check`` names what is wrong; a running site must not fall over it.
+    """
+    if not isinstance(value, Mapping):
+        return Conf()
+    bad = {problem.key for problem in problems(value)}
+    used = {key: each for key, each in value.items() if str(key) not in bad}
+    store = used.pop("STORE", {})
+    default = StoreConf()
+    return Conf(
+        **{key.lower(): each for key, each in used.items()},
+        store=StoreConf(
+            backend=store.get("BACKEND", default.backend), options=store.get("OPTIONS", {})
+        ),
+    )
+
+
+@cache
+def _current() -> Conf:
+    return _parse(getattr(settings, SETTING, {}))
+
+
+def get_conf() -> Conf:
+    """The settings in force, read once and again after ``override_settings``."""
+    return _current()
+
+
+def _forget(*, setting: str, **_: object) -> None:
+    if setting == SETTING:
+        _current.cache_clear()
+
+
+setting_changed.connect(_forget, dispatch_uid="cache_monitor.conf")

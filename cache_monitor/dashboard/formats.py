@@ -1,0 +1,120 @@
+"""Figures as people read them: localised, with units, and a dash for what nobody knows."""
+
+from datetime import datetime
+from decimal import Decimal
+from math import floor, log10
+from unicodedata import category
+
+from django.template.defaultfilters import filesizeformat
+from django.utils.formats import number_format
+from django.utils.translation import gettext as _
+
+UNKNOWN = "–"
+_DECIMALS = 3
+_NARROW_SPACE = "\u202f"
+
+
+def count(value: int | None) -> str:
+    """A whole number with its thousands grouped."""
+    return UNKNOWN if value is None else number_format(value, force_grouping=True)
+
+
+def some_of(shown: int, every: int) -> str:
+    """How many rows of how many are shown; nothing where all are."""
+    if shown >= every:
+        return ""
+    return _("%(shown)s of %(every)s") % {"shown": count(shown), "every": count(every)}
+
+
+def about(text: str, *, exact: bool | None) -> str:
+    """``text`` marked as an estimate where it is one."""
+    return f"~{text}" if exact is False and text != UNKNOWN else text
+
+
+def ratio(value: float | None) -> str:
+    """A share as per cent; only a true 0 or 1 reads as 0 % or 100 %."""
+    if value is None:
+        return UNKNOWN
+    percent = value * 100
+    if 0 < percent < 0.1:
+        return "<" + _percent(0.1)
+    if 99.9 < percent < 100:
+        return ">" + _percent(99.9)
+    return _percent(percent)
+
+
+def _percent(percent: float) -> str:
+    places = 0 if percent in {0.0, 100.0} else 1
+    return _("%(number)s%%") % {"number": _number(percent, places)}
+
+
+def duration(seconds: float | None) -> str:
+    """How long a call took, in the unit that fits."""
+    if seconds is None:
+        return UNKNOWN
+    if seconds == 0:
+        return _joined(0, _("s"))
+    if seconds < 1e-3:
+        return _with_unit(seconds * 1e6, _("µs"))
+    if seconds < 1:
+        return _with_unit(seconds * 1e3, _("ms"))
+    if seconds < 1000:
+        return _with_unit(seconds, _("s"))
+    return age(seconds)
+
+
+def age(seconds: float | None) -> str:
+    """How long ago something was, in its two largest units."""
+    if seconds is None:
+        return UNKNOWN
+    whole = max(0, round(seconds))
+    units = ((86400, _("d")), (3600, _("h")), (60, _("min")), (1, _("s")))
+    for place, (size, unit) in enumerate(units):
+        if whole >= size:
+            first = _joined(whole // size, unit)
+            rest = whole % size
+            if place + 1 == len(units):
+                return first
+            below, name = units[place + 1]
+            return f"{first} {_joined(rest // below, name)}" if rest >= below else first
+    return _joined(0, _("s"))
+
+
+def size(value: int | None) -> str:
+    """A number of bytes in the unit that fits."""
+    return UNKNOWN if value is None else filesizeformat(value)
+
+
+def moment(text: str | None) -> datetime | None:
+    """The report's RFC 3339 text as a datetime, which templates show in the user's time zone."""
+    return None if text is None else datetime.fromisoformat(text)
+
+
+def cut(text: str, most: int = 100) -> str:
+    """``text`` short enough for a table: its beginning and its end, where keys differ."""
+    if len(text) <= most:
+        return text
+    return f"{text[: most - 31]}…{text[-30:]}"
+
+
+def visible(text: str) -> str:
+    """``text`` with the characters written out that nobody sees, or that turn the others round."""
+    return "".join(
+        each.encode("unicode_escape").decode() if category(each) in {"Cc", "Cf", "Cs"} else each
+        for each in text
+    )
+
+
+def _joined(number: int, unit: str) -> str:
+    return f"{number_format(number, force_grouping=True)}{_NARROW_SPACE}{unit}"
+
+
+def _with_unit(number: float, unit: str) -> str:
+    """Three significant digits, since a histogram's percentile has no more to say."""
+    digits = _DECIMALS - 1 - (floor(log10(number)) if number >= 0.01 else -2)
+    return f"{_number(number, max(0, min(digits, 2)))}{_NARROW_SPACE}{unit}"
+
+
+def _number(number: float, places: int) -> str:
+    """Rounded before Django writes it, for Django cuts the digits off."""
+    return number_format(Decimal(f"{number:.{places}f}"), places)

@@ -1,0 +1,113 @@
+"""What the URL asks for: which period, which cache."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from urllib.parse import urlencode
+
+from django.http import QueryDict
+from django.utils.translation import gettext as _
+
+from cache_monitor.periods import parse_duration, parse_moment
+
+RANGES = ("15m", "1h", "6h", "24h", "7d", "30d")
+DEFAULT_RANGE = "1h"
+# ``partial=1`` asks for the inside of the page alone: what the page fetches to refresh itself.
+PARAMETERS = ("range", "since", "until", "alias", "partial")
+
+
+class BadParameterError(ValueError):
+    """A parameter of the URL that cannot be used; the message tells what to write."""
+
+    def __init__(self, parameter: str, message: str) -> None:
+        super().__init__(message)
+        self.parameter = parameter
+        self.message = message
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A checked query. ``range`` is empty where the period was written with since."""
+
+    since: datetime
+    until: datetime
+    range: str
+    since_text: str
+    until_text: str
+    alias: str | None
+    partial: bool
+
+    @property
+    def live(self) -> bool:
+        """Whether the period ends now, so that the page has something to refresh."""
+        return not self.until_text
+
+    def encode(self, **changes: str) -> str:
+        """The same question as a query string, with ``changes``; an empty one leaves out."""
+        written = {
+            "range": self.range,
+            "since": self.since_text,
+            "until": self.until_text,
+            "alias": self.alias or "",
+        }
+        return urlencode({key: value for key, value in (written | changes).items() if value})
+
+
+def parse_query(data: QueryDict, now: datetime) -> Query:
+    """The question that ``data`` asks, or BadParameterError."""
+    given = _given(data)
+    until_text, since_text = given.get("until", ""), given.get("since", "")
+    until = _moment("until", until_text, now) if until_text else now
+    named = "" if since_text else given.get("range", DEFAULT_RANGE)
+    if since_text and "range" in given:
+        raise BadParameterError("range", _("Write either range or since, not both."))
+    since = _moment("since", since_text, now) if since_text else _begin(until, named)
+    if since >= until:
+        raise BadParameterError("since", _("The period must begin before it ends."))
+    return Query(
+        since=since,
+        until=until,
+        range=named,
+        since_text=since_text,
+        until_text=until_text,
+        alias=given.get("alias"),
+        partial=_flag("partial", given.get("partial", "")),
+    )
+
+
+def _given(data: QueryDict) -> Mapping[str, str]:
+    """The parameters that carry a value; a form sends the empty ones too."""
+    for name, values in data.lists():
+        if name not in PARAMETERS:
+            raise BadParameterError(
+                name[:60],
+                _("There is no such parameter. Write one of: %(names)s.")
+                % {"names": ", ".join(PARAMETERS)},
+            )
+        if len(values) > 1:
+            raise BadParameterError(name, _("It is given more than once. Write it once."))
+    return {name: value for name, value in data.items() if isinstance(value, str) and value}
+
+
+def _begin(until: datetime, named: str) -> datetime:
+    if named not in RANGES:
+        raise BadParameterError(
+            "range", _("Write one of: %(ranges)s.") % {"ranges": ", ".join(RANGES)}
+        )
+    try:
+        return until - parse_duration(named)
+    except OverflowError:
+        raise BadParameterError("until", _("It is too long ago.")) from None
+
+
+def _moment(name: str, text: str, now: datetime) -> datetime:
+    try:
+        return parse_moment(text, now)
+    except ValueError as error:
+        raise BadParameterError(name, str(error)) from None
+
+
+def _flag(name: str, text: str) -> bool:
+    if text not in {"", "0", "1"}:
+        raise BadParameterError(name, _("Write 1, or leave it out."))
+    return text == "1"

@@ -1,0 +1,44 @@
+"""A key as text that is safe on every screen: bounded, printable, encodable."""
+
+SHOWN_LENGTH = 250
+
+
+def text_of(key: object) -> str:
+    """The text that Django writes for ``key`` into the cache; ``<TypeName>`` where it has none.
+
+    A key's own ``__str__`` may raise or return a subclass with methods of its own; the answer is
+    always a plain ``str``.
+    """
+    if type(key) is str:
+        return key
+    try:
+        # Under ``python -bb`` str(b"…") is an error; repr() gives the same text without it.
+        text = repr(key) if isinstance(key, bytes) else str(key)
+        return str.__str__(text)
+    except Exception:
+        return f"<{type(key).__name__}>"
+
+
+def printable(text: str) -> str:
+    r"""``text`` with control characters, bidi overrides and lone surrogates as ``\u202e``."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else _escaped(each) for each in text)
+
+
+def bounded(text: str, length: int, cut_mark: str = "…") -> str:
+    """``text`` in at most ``length`` characters; ``cut_mark`` ends it where it was cut."""
+    if len(text) <= length:
+        return text
+    return text[: length - len(cut_mark)] + cut_mark
+
+
+def shown(text: str) -> str:
+    """``text`` in at most 250 printable characters; one that was cut tells its true length."""
+    # Each character is at least one when escaped, so what follows the cut cannot come back in.
+    head = printable(text[: SHOWN_LENGTH + 1])
+    return bounded(head, SHOWN_LENGTH, f"… ({len(text):,} characters)")
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")

@@ -1,0 +1,59 @@
+"""Tell the keys of Django's sessions: whoever reads one of them is logged in as its owner."""
+
+import re
+from functools import cache
+from importlib import import_module
+from typing import Any
+
+from django.apps import apps
+from django.conf import settings
+from django.core.signals import setting_changed
+
+# Of ``sessions.backends.cache``, and with one letter more of ``cached_db``.
+_DJANGO_PREFIX = "django.contrib.sessions.cache"
+
+
+class _NotYet(Exception):
+    """The settings cannot be asked now; they may be later."""
+
+
+def is_session(text: str) -> bool:
+    """Whether the key ``text`` holds a session key, wherever in it."""
+    if _DJANGO_PREFIX in text:
+        return True
+    try:
+        own = _own_sessions()
+    except _NotYet:
+        return False
+    return own is not None and own.search(text) is not None
+
+
+@cache
+def _own_sessions() -> re.Pattern[str] | None:
+    """What finds the keys of a ``SESSION_ENGINE`` with a ``cache_key_prefix`` of its own."""
+    if not (settings.configured and apps.ready):
+        raise _NotYet
+    prefix = _own_prefix()
+    if prefix is None or prefix.startswith(_DJANGO_PREFIX):
+        return None
+    if not prefix:
+        return re.compile(r"\A[a-z0-9]{32}\Z")
+    # At the start of a word only: the prefix "s:" must not take "users:17" for a session.
+    return re.compile(r"(?<![^\W_])" + re.escape(prefix))
+
+
+def _own_prefix() -> str | None:
+    try:
+        store: Any = import_module(settings.SESSION_ENGINE).SessionStore
+        prefix = store.cache_key_prefix
+    except Exception:
+        return None
+    return prefix if isinstance(prefix, str) else None
+
+
+def _forget(*, setting: str, **_: object) -> None:
+    if setting == "SESSION_ENGINE":
+        _own_sessions.cache_clear()
+
+
+setting_changed.connect(_forget, dispatch_uid="cache_monitor.keys.sessions")

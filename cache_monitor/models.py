@@ -1,0 +1,45 @@
+"""The table of :class:`~cache_monitor.stores.database.DatabaseStore`."""
+
+from typing import ClassVar
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+
+class Window(models.Model):
+    """One stored payload: the statistics of one process, one cache and one stretch of time,
+    or (``kind`` "look") what a process last saw inside a cache."""
+
+    kind = models.CharField(max_length=8)
+    process = models.CharField(max_length=32)
+    cache = models.CharField(max_length=190)
+    start = models.BigIntegerField(help_text=_("Unix time at which the stretch begins."))
+    seconds = models.PositiveIntegerField(help_text=_("Length of the stretch."))
+    written_at = models.BigIntegerField(help_text=_("Unix time of the last write."))
+    payload = models.BinaryField()
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["kind", "process", "cache", "start", "seconds"],
+                name="cache_monitor_window_identity",
+            )
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["kind", "start"], name="cache_monitor_window_start"),
+            models.Index(fields=["written_at"], name="cache_monitor_window_written"),
+        ]
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.kind} of {self.cache} at {self.start}"
+
+
+class Dashboard(Window):
+    """No table of its own: gives the dashboard its place and its permission in the admin."""
+
+    class Meta:
+        proxy = True
+        default_permissions = ("view",)
+        verbose_name = _("cache dashboard")
+        verbose_name_plural = _("Cache dashboard")

@@ -1,0 +1,85 @@
+"""The hot path's end: a bounded buffer that finished calls are appended to.
+
+Appending to a deque is atomic, so threads, tasks and greenlets need no lock. The buffer knows
+neither who fills nor who empties it.
+"""
+
+import logging
+from collections import Counter, deque
+from collections.abc import Callable
+from threading import Lock
+
+from cache_monitor.calls import RawCall
+
+logger = logging.getLogger("cache_monitor")
+
+
+class Recorder:
+    """Holds finished calls until somebody drains them.
+
+    ``limit`` is the length from which on the recording thread calls :meth:`relieve`. It is 0
+    until the first call, so that relief, and with it the draining thread, starts when there is
+    something to drain, in each process by itself.
+    """
+
+    def __init__(self) -> None:
+        self.buffer: deque[RawCall] = deque()
+        self.append = self.buffer.append
+        self.limit = 0
+        self._on_pressure: Callable[[], None] | None = None
+        self._dropped: Counter[str] = Counter()
+        self._lock = Lock()
+        self._failed = False
+
+    def attach(self, on_pressure: Callable[[], None]) -> None:
+        """Call ``on_pressure`` when the buffer is longer than ``limit``."""
+        self._on_pressure = on_pressure
+
+    def relieve(self) -> None:
+        """Make room. Runs on the caller's path and never raises."""
+        try:
+            if self._on_pressure is None:
+                self.drop(len(self.buffer))
+            else:
+                self._on_pressure()
+        except Exception as error:
+            self.drop(len(self.buffer))
+            self.failed(error)
+
+    def drop(self, most: int) -> None:
+        """Remove the oldest calls, at most ``most``, and count them as dropped."""
+        gone = self.take(most)
+        with self._lock:
+            self._dropped.update(call[0].alias for call in gone)
+
+    def take(self, most: int) -> list[RawCall]:
+        """Remove and return the oldest calls, at most ``most``."""
+        popleft = self.buffer.popleft
+        with self._lock:
+            return [popleft() for _ in range(min(most, len(self.buffer)))]
+
+    def take_dropped(self) -> Counter[str]:
+        """How many calls were dropped since the last time, by alias."""
+        if not self._dropped:
+            return Counter()
+        with self._lock:
+            dropped, self._dropped = self._dropped, Counter()
+        return dropped
+
+    def failed(self, error: Exception) -> None:
+        """Log a fault of ours, the first time; it must not become the site's."""
+        if not self._failed:
+            self._failed = True
+            logger.error(
+                "A cache call could not be recorded; further faults are not logged.", exc_info=error
+            )
+
+    def after_fork(self) -> None:
+        """Begin anew in a forked child: the calls in the buffer are the parent's."""
+        self.buffer.clear()
+        self.limit = 0
+        self._dropped = Counter()
+        self._lock = Lock()
+
+
+recorder = Recorder()

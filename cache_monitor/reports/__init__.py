@@ -1,0 +1,1 @@
+"""From the store's windows to one report that every face renders."""

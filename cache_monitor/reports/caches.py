@@ -1,0 +1,157 @@
+"""One cache's part of the report."""
+
+from cache_monitor.inspectors.snapshot import EntrySample, Snapshot
+from cache_monitor.reports import schema
+from cache_monitor.reports.series import Series, moment
+from cache_monitor.stats import distinct, histogram
+from cache_monitor.stats.hotkeys import KeyStats
+from cache_monitor.stats.window import GroupStats, OperationStats, Window
+
+HOT_KEYS_SHOWN = 100
+GROUPS_SHOWN = 200
+
+_LOOKUPS = frozenset({"get", "get_many", "get_or_set"})
+
+
+def cache(backend: str, total: Window, series: Series, look: Snapshot | None) -> schema.Cache:
+    """What is known of a cache: ``total`` merges its windows, ``look`` is what is inside now."""
+    operations = total.operations.values()
+    hits = sum(each.hits for each in operations)
+    misses = sum(each.misses for each in operations)
+    return schema.Cache(
+        backend=backend,
+        lookups=hits + misses,
+        hits=hits,
+        misses=misses,
+        hit_ratio=_ratio(hits, hits + misses),
+        errors=sum(each.errors for each in operations),
+        operations={name: _operation(name, each) for name, each in _by_calls(total)},
+        bytes_read=total.bytes_read,
+        bytes_written=total.bytes_written,
+        miss_reasons=schema.MissReasons(),
+        seconds_saved=None,
+        hot_keys=_hot_keys(total, hits + misses),
+        key_groups=_key_groups(total),
+        views=[],
+        memory=_memory(look),
+        stale=_stale(look),
+        series=list(series.points(shared=look is not None and look.scope == "shared")),
+    )
+
+
+def _by_calls(total: Window) -> list[tuple[str, OperationStats]]:
+    return sorted(total.operations.items(), key=lambda each: (-each[1].calls, each[0]))
+
+
+def _ratio(part: int, whole: int) -> float | None:
+    return round(part / whole, 4) if whole else None
+
+
+def _operation(name: str, stats: OperationStats) -> schema.Operation:
+    p50, p90, p99 = histogram.quantiles(stats.buckets, (0.5, 0.9, 0.99), stats.slowest)
+    looks_up = name in _LOOKUPS
+    return schema.Operation(
+        calls=stats.calls,
+        keys=stats.keys,
+        hits=stats.hits if looks_up else None,
+        misses=stats.misses if looks_up else None,
+        errors=stats.errors,
+        seconds=schema.Seconds(
+            total=stats.seconds,
+            p50=p50,
+            p90=p90,
+            p99=p99,
+            max=stats.slowest if stats.calls else None,
+        ),
+    )
+
+
+def _hot_keys(total: Window, lookups: int) -> list[schema.HotKey]:
+    table = total.hot_keys.table.items()
+    hottest = sorted(table, key=lambda each: (-each[1].weight(), each[0]))[:HOT_KEYS_SHOWN]
+    return [_hot_key(key, stats, lookups) for key, stats in hottest]
+
+
+def _hot_key(key: str, stats: KeyStats, lookups: int) -> schema.HotKey:
+    most = stats.lookups + stats.missing
+    return schema.HotKey(
+        key=key,
+        group=stats.group,
+        lookups=most,
+        hits=stats.hits,
+        misses=stats.misses,
+        sets=stats.sets,
+        share=_ratio(stats.lookups, lookups),
+        max_overcount=stats.missing,
+        bytes=stats.bytes,
+        seconds_saved=None,
+    )
+
+
+def _key_groups(total: Window) -> list[schema.KeyGroup]:
+    groups = sorted(
+        total.groups.items(), key=lambda each: (-each[1].lookups, -each[1].sets, each[0])
+    )
+    return [_key_group(name, stats) for name, stats in groups[:GROUPS_SHOWN]]
+
+
+def _key_group(name: str, stats: GroupStats) -> schema.KeyGroup:
+    return schema.KeyGroup(
+        group=name,
+        kind=stats.kind,
+        distinct_keys=distinct.estimate(stats.keys),
+        lookups=stats.lookups,
+        hits=stats.hits,
+        misses=stats.misses,
+        hit_ratio=_ratio(stats.hits, stats.lookups),
+        sets=stats.sets,
+        deletes=stats.deletes,
+        errors=stats.errors,
+        bytes_read=stats.bytes_read,
+        bytes_written=stats.bytes_written,
+        seconds_saved=None,
+    )
+
+
+def _memory(look: Snapshot | None) -> schema.Memory:
+    if look is None:
+        return schema.Memory()
+    return schema.Memory(
+        entries=look.entries,
+        bytes=look.bytes,
+        limit_bytes=look.limit_bytes,
+        limit_entries=look.limit_entries,
+        evictions=look.evictions,
+        measured_at=moment(look.measured_at),
+        scope=look.scope,
+        exact=look.exact,
+        groups=[
+            schema.MemoryGroup(group=each.group, entries=each.entries, bytes=each.bytes)
+            for each in look.groups
+        ],
+        largest=[schema.LargestEntry(key=each.key, bytes=each.bytes) for each in look.largest],
+    )
+
+
+def _stale(look: Snapshot | None) -> schema.Stale:
+    if look is None:
+        return schema.Stale()
+    return schema.Stale(
+        expired=look.expired,
+        idle=look.idle,
+        never_read=look.never_read,
+        no_expiry=look.no_expiry,
+        bytes=look.stale_bytes,
+        entries=[_stale_entry(each) for each in look.stale],
+    )
+
+
+def _stale_entry(entry: EntrySample) -> schema.StaleEntry:
+    return schema.StaleEntry(
+        key=entry.key,
+        why=entry.why,
+        age=entry.age,
+        idle=entry.idle,
+        expires_in=entry.expires_in,
+        bytes=entry.bytes,
+    )

@@ -1,0 +1,57 @@
+"""Figures over time, in steps that a chart can show."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from cache_monitor.reports.schema import Point
+from cache_monitor.stats import histogram
+from cache_monitor.stats.window import OperationStats, Window
+
+STEPS = (10, 30, 60, 300, 900, 3600, 6 * 3600, 86400)
+MOST_POINTS = 200
+
+
+def moment(at: float) -> str:
+    """``at``, Unix time, as the export writes times."""
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+class Series:
+    """The steps between two moments (Unix time); steps without calls are zero, not left out."""
+
+    def __init__(self, since: float, until: float) -> None:
+        length = until - since
+        self.step = next((step for step in STEPS if length / step <= MOST_POINTS), STEPS[-1])
+        self._first = int(since // self.step)
+        self._last = int(-(-until // self.step))
+        self._sums: dict[int, OperationStats] = {}
+        self._memory: dict[int, dict[str, int]] = {}
+
+    def add(self, process: str, window: Window) -> None:
+        """Add the window of ``process`` to the step that it begins in."""
+        step = window.start // self.step
+        sums = self._sums.get(step)
+        if sums is None:
+            sums = self._sums[step] = OperationStats()
+        for operation in window.operations.values():
+            sums.merge(operation)
+        if window.memory_bytes is not None:
+            self._memory.setdefault(step, {})[process] = window.memory_bytes
+
+    def points(self, shared: bool) -> Iterator[Point]:
+        """The steps in order; the memory of a cache that processes share is not added up."""
+        nothing = OperationStats()
+        for step in range(self._first, self._last):
+            sums = self._sums.get(step, nothing)
+            memory = self._memory.get(step)
+            used = None if memory is None else (max if shared else sum)(memory.values())
+            yield Point(
+                at=moment(step * self.step),
+                lookups=sums.hits + sums.misses,
+                hits=sums.hits,
+                misses=sums.misses,
+                errors=sums.errors,
+                seconds=sums.seconds,
+                p99=histogram.quantiles(sums.buckets, (0.99,), sums.slowest)[0],
+                memory_bytes=used,
+            )

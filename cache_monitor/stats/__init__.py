@@ -1,0 +1,1 @@
+"""Statistics as plain Python: no Django, fixed in memory, mergeable without loss of counts."""

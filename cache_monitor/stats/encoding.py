@@ -1,0 +1,38 @@
+"""Windows and looks as bytes: MessagePack behind a version byte.
+
+What comes from a store is not trusted: it is bounded in size, checked against the types while it
+is read, and never executed.
+"""
+
+from typing import TypeVar
+
+import msgspec
+
+MAX_BYTES = 4 * 1024 * 1024
+_VERSION = b"\x01"
+
+T = TypeVar("T")
+
+
+class CorruptPayload(ValueError):
+    """Bytes that are not a payload of this version."""
+
+
+def encode(value: msgspec.Struct) -> bytes:
+    """``value`` as bytes."""
+    return _VERSION + msgspec.msgpack.encode(value)
+
+
+def decode(payload: bytes, type_: type[T]) -> T:
+    """The value that :func:`encode` made ``payload`` of.
+
+    Raises :class:`CorruptPayload` for anything else: cut, damaged, too large, of a newer version.
+    """
+    if len(payload) > MAX_BYTES:
+        raise CorruptPayload(f"{len(payload)} bytes, more than {MAX_BYTES}")
+    if payload[:1] != _VERSION:
+        raise CorruptPayload(f"version {payload[:1]!r}")
+    try:
+        return msgspec.msgpack.decode(memoryview(payload)[1:], type=type_)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise CorruptPayload(str(error)) from error

@@ -1,0 +1,57 @@
+"""The code that each page shows: read from the code that runs, so that it cannot go stale."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from shop import middleware
+from shop.views import (
+    backends,
+    category,
+    clear,
+    fragment,
+    low_level,
+    per_view,
+    pitfalls,
+    product,
+    stock,
+)
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+def source(*shown: Callable[..., Any]) -> str:
+    return "\n\n\n".join(inspect.getsource(code).rstrip() for code in shown)
+
+
+def template(name: str) -> str:
+    return (TEMPLATES / name).read_text(encoding="utf-8").rstrip()
+
+
+SNIPPETS = {
+    "shop:low_level": source(
+        low_level.get_note,
+        low_level.set_note,
+        low_level.add_note,
+        low_level.delete_note,
+        low_level.get_or_set_note,
+    ),
+    "shop:product": source(product.product),
+    "shop:category": source(category.category),
+    "shop:bestsellers": source(per_view.bestseller_list),
+    "shop:newest": source(per_view.NewestList),
+    "shop:fragment": "\n\n\n".join(
+        (template("shop/parts/best_rated.html"), source(fragment.fragment))
+    ),
+    "shop:magazine": source(middleware.PerSiteSectionMiddleware),
+    "shop:stock": source(stock.stock),
+    "shop:clear": source(clear.scratch, clear.clear_scratch),
+    "shop:backends": source(backends.read_listing, backends.count_visit, backends.read_prices),
+    "shop:stale_content": source(pitfalls.stale_content, pitfalls.drop_price),
+    "shop:not_working": source(pitfalls.not_working),
+    "shop:not_caching": source(pitfalls.not_caching),
+    "shop:memory_bloat": source(pitfalls.memory_bloat),
+}

@@ -1,0 +1,44 @@
+"""The demo's pages."""
+
+from __future__ import annotations
+
+from django.urls import path
+
+from shop.views import (
+    backends,
+    category,
+    clear,
+    fragment,
+    home,
+    low_level,
+    magazine,
+    per_view,
+    pitfalls,
+    product,
+    stock,
+)
+
+app_name = "shop"
+
+urlpatterns = [
+    path("", home.home, name="home"),
+    path("low-level/", low_level.low_level, name="low_level"),
+    path("products/<int:pk>/", product.product, name="product"),
+    path("bestsellers/", per_view.bestseller_list, name="bestsellers"),
+    path("new/", per_view.NewestList.as_view(), name="newest"),
+    path("fragments/<slug:slug>/", fragment.fragment, name="fragment"),
+    path("categories/<slug:slug>/", category.category, name="category"),
+    path("stock/", stock.stock, name="stock"),
+    path("clear/", clear.scratch, name="clear"),
+    path("clear/now/", clear.clear_scratch, name="clear_now"),
+    path("per-site/", magazine.magazine, name="magazine"),
+    path("per-site/<int:pk>/", magazine.article, name="article"),
+    path("backends/", backends.backend_list, name="backends"),
+    path("backends/<slug:alias>/", backends.backend, name="backend"),
+    path("pitfalls/stale-content/", pitfalls.stale_content, name="stale_content"),
+    path("pitfalls/stale-content/raise/", pitfalls.raise_price, name="raise_price"),
+    path("pitfalls/stale-content/drop/", pitfalls.drop_price, name="drop_price"),
+    path("pitfalls/not-working/", pitfalls.not_working, name="not_working"),
+    path("pitfalls/not-caching/", pitfalls.not_caching, name="not_caching"),
+    path("pitfalls/memory-bloat/", pitfalls.memory_bloat, name="memory_bloat"),
+]

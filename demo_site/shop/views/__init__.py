@@ -1,0 +1,1 @@
+"""The demo's pages, a module for each way of caching."""

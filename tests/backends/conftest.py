@@ -1,0 +1,25 @@
+from collections.abc import Iterator
+
+import pytest
+
+from cache_monitor import scope
+from cache_monitor.calls import Call, RawCall
+
+
+class Heard(list[Call]):
+    """The calls recorded, as they were made."""
+
+    def heard(self, call: RawCall) -> None:
+        self.append(Call(*call))
+
+    def summary(self) -> list[tuple[str, object, object]]:
+        """Operation, key and outcome of each call."""
+        return [(call.source.operation, call.key, call.outcome) for call in self]
+
+
+@pytest.fixture
+def heard() -> Iterator[Heard]:
+    listener = Heard()
+    scope.start_listening(listener)
+    yield listener
+    scope.stop_listening(listener)

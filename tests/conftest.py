@@ -1,0 +1,116 @@
+"""Fixtures for every test: real servers, a real browser, and what happens where they are missing.
+
+A test that needs a program which the machine lacks is skipped, and the summary says how to get it.
+With CI=true it fails instead, so that no part of the suite goes unrun unnoticed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Final, NoReturn
+
+import pytest
+from playwright.sync_api import Browser, sync_playwright
+
+from tests.services import (
+    CHROMIUM,
+    MEMCACHED,
+    REDIS,
+    Program,
+    Server,
+    run_memcached,
+    run_redis,
+)
+
+MISSING: Final = pytest.StashKey[set[Program]]()
+MARKER_OF_FIXTURE: Final = {
+    "browser": "browser",
+    "chromium_path": "browser",
+    "memcached_server": "memcached",
+    "redis_server": "redis",
+}
+CHROMIUM_ARGUMENTS: Final = (
+    "--no-sandbox",  # it refuses to run as root with one
+    "--disable-gpu",
+    # It would look for hosts of its maker at every start, which a closed network refuses.
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[MISSING] = set()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let ``-m "not browser"`` and the like choose by what a test really asks for."""
+    for item in items:
+        for fixture in getattr(item, "fixturenames", ()):
+            if fixture in MARKER_OF_FIXTURE:
+                item.add_marker(MARKER_OF_FIXTURE[fixture])
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    missing = config.stash[MISSING]
+    if not missing:
+        return
+    terminalreporter.section("missing services")
+    for program in sorted(missing, key=lambda program: program.name):
+        terminalreporter.line(f"{program.name}: {program.how_to_get_it}")
+
+
+def find_or_leave(program: Program, config: pytest.Config) -> str:
+    """The path of the program, or the end of the test that needs it."""
+    path = program.find()
+    if path is None:
+        config.stash[MISSING].add(program)
+        leave(f"{program.name} is not installed ({program.how_to_get_it})")
+    return path
+
+
+def leave(reason: str) -> NoReturn:
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def redis_server(pytestconfig: pytest.Config) -> Iterator[Server]:
+    """A Redis server of this test run's own; empty it before use."""
+    with run_redis(find_or_leave(REDIS, pytestconfig)) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def memcached_server(pytestconfig: pytest.Config) -> Iterator[Server]:
+    """A memcached server of this test run's own; empty it before use."""
+    with run_memcached(find_or_leave(MEMCACHED, pytestconfig)) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def chromium_path(pytestconfig: pytest.Config) -> str:
+    return find_or_leave(CHROMIUM, pytestconfig)
+
+
+@pytest.fixture
+def browser(chromium_path: str) -> Iterator[Browser]:
+    """Chromium, driven by Playwright, for one test.
+
+    Playwright's synchronous API keeps an event loop running in this thread until it is stopped.
+    Django refuses database calls meanwhile, and asyncio.run() fails, so it must not outlive the
+    test. For the same reason the site under test belongs into a process of its own: see
+    tests.services.run_server.
+    """
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(
+            executable_path=chromium_path, args=list(CHROMIUM_ARGUMENTS)
+        )
+        yield chromium
+        chromium.close()

@@ -1,0 +1,160 @@
+"""Reports made by hand for the tests of what shows them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from msgspec.structs import replace
+
+from cache_monitor.reports.schema import (
+    Cache,
+    HotKey,
+    KeyGroup,
+    LargestEntry,
+    Memory,
+    MemoryGroup,
+    MissReasons,
+    Operation,
+    Point,
+    Quality,
+    Report,
+    Seconds,
+    Stale,
+    StaleEntry,
+)
+
+NOW: Final = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+HOSTILE: Final = "<script>alert(1)</script>\"'&\u202egnp.exe\n" + "x" * 5000
+
+
+def at(moment: datetime) -> str:
+    return moment.isoformat().replace("+00:00", "Z")
+
+
+def quiet_cache() -> Cache:
+    """A cache that nobody called and nobody looked into."""
+    return Cache(
+        backend="django.core.cache.backends.locmem.LocMemCache",
+        lookups=0,
+        hits=0,
+        misses=0,
+        hit_ratio=None,
+        errors=0,
+        operations={},
+        bytes_read=None,
+        bytes_written=None,
+        miss_reasons=MissReasons(),
+        seconds_saved=None,
+        hot_keys=[],
+        key_groups=[],
+        views=[],
+        memory=Memory(),
+        stale=Stale(),
+        series=[],
+    )
+
+
+def busy_cache(key: str = "user:1:profile") -> Cache:
+    """A cache with something in every one of its tables."""
+    return replace(
+        quiet_cache(),
+        lookups=1200,
+        hits=1100,
+        misses=100,
+        hit_ratio=1100 / 1200,
+        operations={"get": operation(1200, 1100, 100), "set": operation(100, None, None)},
+        hot_keys=[hot_key(key)],
+        key_groups=[key_group(key)],
+        memory=memory(key),
+        stale=Stale(idle=1, entries=[stale_entry(key)]),
+        series=[point(place) for place in range(120)],
+    )
+
+
+def report_of(**caches: Cache) -> Report:
+    return Report(
+        schema_version=1,
+        generated_at=at(NOW),
+        since=at(NOW - timedelta(hours=1)),
+        until=at(NOW),
+        quality=Quality(
+            processes=4,
+            newest_record_at=at(NOW - timedelta(seconds=3)),
+            dropped_calls=0,
+            corrupt_windows=0,
+            estimated=False,
+        ),
+        caches=caches,
+        findings=[],
+    )
+
+
+def operation(calls: int, hits: int | None, misses: int | None) -> Operation:
+    seconds = Seconds(total=1.5, p50=0.000238, p90=0.0006, p99=0.0021, max=0.013)
+    return Operation(calls=calls, keys=calls, hits=hits, misses=misses, errors=0, seconds=seconds)
+
+
+def hot_key(key: str, max_overcount: int = 0) -> HotKey:
+    return HotKey(
+        key=key,
+        group=key,
+        lookups=900,
+        hits=890,
+        misses=10,
+        sets=10,
+        share=0.75,
+        max_overcount=max_overcount,
+        bytes=2048,
+        seconds_saved=None,
+    )
+
+
+def key_group(group: str) -> KeyGroup:
+    return KeyGroup(
+        group=group,
+        kind="key",
+        distinct_keys=30,
+        lookups=1200,
+        hits=1100,
+        misses=100,
+        hit_ratio=1100 / 1200,
+        sets=100,
+        deletes=0,
+        errors=0,
+        bytes_read=None,
+        bytes_written=None,
+        seconds_saved=None,
+    )
+
+
+def memory(key: str) -> Memory:
+    return Memory(
+        entries=30,
+        bytes=4 * 2**20,
+        limit_bytes=16 * 2**20,
+        measured_at=at(NOW),
+        scope="shared",
+        exact=True,
+        groups=[MemoryGroup(group=key, entries=30, bytes=4 * 2**20)],
+        largest=[LargestEntry(key=key, bytes=2**20)],
+    )
+
+
+def stale_entry(key: str) -> StaleEntry:
+    return StaleEntry(
+        key=key, why=["idle", "never_read"], age=7200.0, idle=7200.0, expires_in=60.0, bytes=2048
+    )
+
+
+def point(place: int) -> Point:
+    return Point(
+        at=at(NOW - timedelta(hours=1) + timedelta(seconds=30 * place)),
+        lookups=10,
+        hits=9,
+        misses=1,
+        errors=0,
+        seconds=0.01,
+        p99=0.002,
+        memory_bytes=4 * 2**20,
+    )

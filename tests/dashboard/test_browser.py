@@ -1,0 +1,213 @@
+"""The dashboard in a real browser, over a real server, under a strict Content-Security-Policy."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from django.contrib.staticfiles import finders
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect
+
+from cache_monitor.dashboard.views import CHART_JS
+from tests.services import LOOPBACK, free_port, run_server
+
+ROOT = Path(__file__).parents[2]
+DASHBOARD = "/admin/cache_monitor/dashboard/"
+CHARTS = ("hit_ratio", "lookups", "p99", "memory")
+PAINTED = """canvas => {
+    const {data} = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+    return data.some((value, place) => place % 4 === 3 && value > 0);
+}"""
+SIDEWAYS = "document.documentElement.scrollWidth > window.innerWidth"
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a running site with an admin."""
+    environment = {
+        "DJANGO_SETTINGS_MODULE": "tests.dashboard.site",
+        "CACHE_MONITOR_TEST_VAR": str(tmp_path_factory.mktemp("site")),
+        "DJANGO_SUPERUSER_PASSWORD": "admin",
+    }
+    manage = [sys.executable, "-m", "django"]
+    for command in (
+        ["migrate", "--verbosity=0"],
+        ["createsuperuser", "--no-input", "--username=admin", "--email=admin@example.com"],
+    ):
+        subprocess.run([*manage, *command], check=True, cwd=ROOT, env={**os.environ, **environment})
+    port = free_port()
+    address = f"http://{LOOPBACK}:{port}"
+    argv = [*manage, "runserver", "--noreload", f"{LOOPBACK}:{port}"]
+    with run_server(argv, environment, f"{address}/admin/login/", cwd=ROOT):
+        yield address
+
+
+@pytest.fixture
+def complaints() -> list[str]:
+    """What the pages' consoles said that they should not have."""
+    return []
+
+
+@pytest.fixture
+def page(browser: Browser, site: str, complaints: list[str]) -> Page:
+    """A page logged in as the admin."""
+    page = browser.new_page(viewport={"width": 1440, "height": 900})
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("console", lambda message: _complain(message, complaints))
+    page.goto(f"{site}/admin/login/")
+    page.fill("#id_username", "admin")
+    page.fill("#id_password", "admin")
+    page.click("[type=submit]")
+    return page
+
+
+def _complain(message: ConsoleMessage, complaints: list[str]) -> None:
+    # Chromium asks for an icon that this site does not have.
+    if message.type in {"error", "warning"} and "favicon" not in message.location["url"]:
+        complaints.append(message.text)
+
+
+def make_traffic(site: str) -> None:
+    urllib.request.urlopen(f"{site}/traffic/", timeout=10).close()  # noqa: S310 - our own site
+
+
+@pytest.mark.skipif(finders.find(CHART_JS) is None, reason="make frontend fetches Chart.js")
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1440, 390])
+def test_the_charts_are_drawn(
+    page: Page, site: str, complaints: list[str], scheme: str, width: int
+) -> None:
+    make_traffic(site)
+    page.set_viewport_size({"width": width, "height": 900})
+    page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+    page.goto(site + DASHBOARD)
+    for chart in CHARTS:
+        canvas = page.locator(f"canvas[data-cm-chart={chart}]")
+        expect(canvas).to_be_visible()
+        page.wait_for_function(
+            f"chart => ({PAINTED})(document.querySelector(`canvas[data-cm-chart=${{chart}}]`))",
+            arg=chart,
+        )
+    assert not page.evaluate(SIDEWAYS)
+    assert complaints == []
+
+
+def test_the_page_refreshes_itself_and_keeps_what_was_opened(
+    page: Page, site: str, complaints: list[str]
+) -> None:
+    make_traffic(site)
+    page.goto(site + DASHBOARD)
+    lookups = page.locator(".cm-strip", has_text="default").locator("dd").first
+    before = lookups.inner_text()
+    table = page.locator("#cm-chart-lookups details")
+    table.locator("summary").click()
+    page.locator("[data-cm-pause]").focus()
+    make_traffic(site)
+    expect(lookups).not_to_have_text(before, timeout=15_000)
+    expect(table).to_have_attribute("open", "")
+    expect(page.locator("[data-cm-pause]")).to_be_focused()
+    assert complaints == []
+
+
+def test_the_page_says_that_its_figures_are_old(page: Page, site: str) -> None:
+    make_traffic(site)
+    page.goto(site + DASHBOARD)
+    page.route("**/*partial=1*", lambda route: route.abort())
+    status = page.locator("[data-cm-status]")
+    expect(status).to_be_visible(timeout=10_000)
+    expect(status).to_contain_text("old")
+    page.unroute("**/*partial=1*")
+    expect(status).to_be_hidden(timeout=20_000)
+
+
+def test_a_refresh_after_the_logout_says_so(page: Page, site: str) -> None:
+    make_traffic(site)
+    page.goto(site + DASHBOARD)
+    page.context.clear_cookies()
+    expect(page.locator("[data-cm-status]")).to_contain_text("logged out", timeout=10_000)
+
+
+def test_it_can_be_paused(page: Page, site: str) -> None:
+    make_traffic(site)
+    page.goto(site + DASHBOARD)
+    page.locator("[data-cm-pause]").click()
+    expect(page.locator("[data-cm-pause]")).to_have_text("Resume")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.wait_for_timeout(2500)
+    assert asked == []
+
+
+def test_a_hidden_tab_asks_nothing(page: Page, site: str) -> None:
+    make_traffic(site)
+    page.goto(site + DASHBOARD)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.evaluate(
+        """() => {
+            Object.defineProperty(document, "hidden", {get: () => window.pretendHidden});
+            window.pretendHidden = true;
+            document.dispatchEvent(new Event("visibilitychange"));
+        }"""
+    )
+    page.wait_for_timeout(2500)
+    assert len(asked) <= 2  # one refresh may have been under way
+    asked.clear()
+    with page.expect_request("**/*partial=1*"):
+        page.evaluate(
+            "window.pretendHidden = false; document.dispatchEvent(new Event('visibilitychange'))"
+        )
+
+
+def test_a_period_that_has_ended_is_not_fetched_again(page: Page, site: str) -> None:
+    make_traffic(site)
+    page.goto(f"{site}{DASHBOARD}?since=3h&until=2h")
+    expect(page.locator("[data-cm-pause]")).to_be_hidden()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    page.wait_for_timeout(1500)
+    assert asked == []
+
+
+@pytest.mark.skipif(finders.find(CHART_JS) is None, reason="make frontend fetches Chart.js")
+def test_the_charts_follow_the_theme(page: Page, site: str) -> None:
+    make_traffic(site)
+    page.goto(site + DASHBOARD)
+    colour = "Chart.getChart(document.querySelector('canvas')).options.scales.x.ticks.color"
+    page.wait_for_function("Chart.getChart(document.querySelector('canvas'))")
+    before = page.evaluate(colour)
+    page.locator(".theme-toggle").first.click()
+    page.wait_for_function(f"{colour} !== {before!r}")
+
+
+def test_without_chart_js_the_tables_stay(page: Page, site: str) -> None:
+    make_traffic(site)
+    page.route("**/chart.umd.min.js", lambda route: route.abort())
+    page.goto(site + DASHBOARD)
+    expect(page.locator("[data-cm-no-charts]")).to_contain_text("make frontend")
+    expect(page.locator("canvas").first).to_be_hidden()
+    expect(page.get_by_role("table", name="Operations").first).to_be_visible()
+
+
+def test_without_javascript_the_form_and_the_tables_work(
+    browser: Browser, page: Page, site: str
+) -> None:
+    make_traffic(site)
+    context = browser.new_context(
+        java_script_enabled=False, storage_state=page.context.storage_state()
+    )
+    plain = context.new_page()
+    plain.goto(site + DASHBOARD)
+    plain.select_option("#cm-range", "6h")
+    plain.select_option("#cm-alias", "default")
+    plain.get_by_role("button", name="Show").click()
+    assert "range=6h" in plain.url
+    expect(plain.get_by_role("table", name="Operations").first).to_be_visible()

@@ -1,0 +1,1 @@
+"""The demo site, run for real: its own process, real HTTP."""

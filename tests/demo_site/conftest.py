@@ -1,0 +1,37 @@
+"""A demo site that is set up once, and one that runs for all tests which only visit it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.demo_site.site import Demo, RunningDemo, Visitor
+
+
+@pytest.fixture(scope="session")
+def prepared_demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
+    """Set up and never changed: a test that writes takes a copy."""
+    demo = Demo(tmp_path_factory.mktemp("demo") / "var")
+    demo.prepare()
+    return demo
+
+
+@pytest.fixture
+def own_demo(prepared_demo: Demo, tmp_path: Path) -> Demo:
+    return prepared_demo.copy(tmp_path / "var")
+
+
+@pytest.fixture(scope="session")
+def running_demo(
+    prepared_demo: Demo, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RunningDemo]:
+    demo = prepared_demo.copy(tmp_path_factory.mktemp("running") / "var")
+    with demo.running() as running:
+        yield running
+
+
+@pytest.fixture
+def visitor(running_demo: RunningDemo) -> Visitor:
+    return running_demo.visitor()

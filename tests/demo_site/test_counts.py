@@ -1,0 +1,59 @@
+"""The figures that the monitor gives for known visits."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any, Final
+
+from tests.demo_site.site import Demo
+
+FIGURES_DEADLINE: Final = 30.0
+POLL_INTERVAL: Final = 0.2
+
+
+def stats_of(demo: Demo, alias: str) -> dict[str, Any]:
+    done = demo.manage("cache_stats", "--format", "json")
+    assert done.returncode == 0, done.stderr
+    caches: dict[str, dict[str, Any]] = json.loads(done.stdout)["caches"]
+    return caches.get(alias, {})
+
+
+def calls(stats: dict[str, Any], operation: str) -> int:
+    return int(stats.get("operations", {}).get(operation, {}).get("calls", 0))
+
+
+def stats_after_gets(demo: Demo, count: int) -> dict[str, Any]:
+    """The figures of “default” once that many gets have reached the store."""
+    ends = time.monotonic() + FIGURES_DEADLINE
+    while calls(stats := stats_of(demo, "default"), "get") < count:
+        assert time.monotonic() < ends, f"only {stats} reached the store"
+        time.sleep(POLL_INTERVAL)
+    return stats
+
+
+def test_fifty_visits_of_a_product_are_fifty_gets_and_one_set(own_demo: Demo) -> None:
+    with own_demo.running() as running:
+        visitor = running.visitor()
+        for _ in range(50):
+            assert visitor.get("/products/42/").status == 200
+        stats = stats_after_gets(own_demo, 50)
+
+    assert {operation: counts["calls"] for operation, counts in stats["operations"].items()} == {
+        "get": 50,
+        "set": 1,
+    }
+    assert (stats["lookups"], stats["hits"], stats["misses"]) == (50, 49, 1)
+    assert stats["operations"]["get"]["hits"] == 49
+    assert stats["operations"]["get"]["misses"] == 1
+    assert stats["hit_ratio"] == 0.98
+
+
+def test_visits_of_a_product_touch_no_other_cache(own_demo: Demo) -> None:
+    with own_demo.running() as running:
+        running.visitor().get("/products/42/")
+        stats_after_gets(own_demo, 1)
+        done = own_demo.manage("cache_stats", "--format", "json")
+
+    caches = json.loads(done.stdout)["caches"]
+    assert [alias for alias, stats in caches.items() if stats["operations"]] == ["default"]

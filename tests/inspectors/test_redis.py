@@ -1,0 +1,227 @@
+"""Looking into Redis, through Django's own backend and through django-redis."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.core.cache.backends.base import BaseCache
+from django.core.cache.backends.redis import RedisCache
+from django_redis.cache import RedisCache as DjangoRedisCache
+from redis import Redis
+
+from cache_monitor.inspectors.look import inspect_cache
+from cache_monitor.inspectors.snapshot import Snapshot
+from tests.services import Server
+
+BACKENDS = [RedisCache, DjangoRedisCache]
+
+
+class Site:
+    """An empty Redis server and a backend for it."""
+
+    def __init__(self, server: Server, backend: type[Any]) -> None:
+        self.server = server
+        self.backend = backend
+        self.redis = Redis(host=server.host, port=server.port)
+
+    def cache(self, prefix: str = "", credentials: str = "", **params: Any) -> Any:
+        url = f"redis://{credentials}{self.server.address}/0"
+        return self.backend(url, {"KEY_PREFIX": prefix, **params})
+
+
+@pytest.fixture(params=BACKENDS, ids=["django", "django-redis"])
+def site(request: pytest.FixtureRequest, redis_server: Server) -> Iterator[Site]:
+    site = Site(redis_server, request.param)
+    site.redis.flushall()
+    yield site
+    site.redis.config_set("maxmemory", 0)
+    site.redis.config_set("maxmemory-policy", "noeviction")
+    site.redis.close()
+
+
+def look(
+    cache: BaseCache, limit: int = 100_000, seconds: float = 5, stale_after: float = 60
+) -> Snapshot:
+    found = inspect_cache("main", cache, limit=limit, seconds=seconds, stale_after=stale_after)
+    cache.close()
+    return found
+
+
+def test_an_empty_cache_has_no_entries_rather_than_unknown_ones(site: Site) -> None:
+    found = look(site.cache())
+    assert (found.entries, found.bytes, found.idle, found.no_expiry) == (0, 0, 0, 0)
+    assert (found.expired, found.never_read, found.limit_bytes, found.limit_entries) == (None,) * 4
+    assert (found.exact, found.scope, found.evictions, found.error) == (True, "shared", 0, None)
+
+
+def test_entries_weigh_what_the_server_uses_for_them(site: Site) -> None:
+    site.cache().set_many({"user:1": "x" * 1000, "user:2": "y", "menu": 1})
+    stored = [site.redis.memory_usage(key) for key in site.redis.scan_iter()]
+    found = look(site.cache())
+    assert (found.entries, found.bytes) == (3, sum(map(int, stored)))  # type: ignore[arg-type]
+    assert [(each.group, each.entries) for each in found.groups] == [("user:{int}", 2), ("menu", 1)]
+    assert found.largest[0].key == "user:1"
+
+
+def test_each_stale_entry_is_found_under_its_kind_and_no_other(site: Site) -> None:
+    cache = site.cache()
+    cache.set("forever", "a", None)
+    cache.set("idle", "a", 300)
+    time.sleep(3.2)  # the server counts idle times in whole seconds, late by up to one
+    cache.set("fine", "a", 300)
+    cache.get("forever")
+    found = look(cache, stale_after=1.5)
+    assert {each.key: each.why for each in found.stale} == {
+        "forever": ["no_expiry"],
+        "idle": ["idle"],
+    }
+    assert (found.idle, found.no_expiry, found.entries) == (1, 1, 3)
+    assert {each.key: each.idle for each in found.stale}["idle"] == pytest.approx(3, abs=1)
+
+
+def test_looking_is_no_use_of_an_entry(site: Site) -> None:
+    site.cache().set("idle", 1, 300)
+    time.sleep(3.2)
+    for _ in range(3):
+        look(site.cache())
+    assert look(site.cache(), stale_after=1.5).idle == 1
+
+
+@pytest.mark.parametrize("prefix", ["", "shop", "shop:eu", "a*b[c]?\\d"])
+def test_keys_of_others_on_the_server_are_neither_counted_nor_shown(
+    site: Site, prefix: str
+) -> None:
+    for each in ("", "shop", "shop:eu", "a*b[c]?\\d", "axb[c]?\\d", "shop:eu:x"):
+        site.cache(each).set(f"of:{each}", 1, version=3)
+    for foreign in (b"celery", b"_kombu.binding.x", b"shop:cart", b":", b"\xff:1:x"):
+        site.redis.set(foreign, 1)
+    found = look(site.cache(prefix))
+    assert found.entries == 1
+    assert [each.key for each in found.largest] == [f"of:{prefix}"]
+
+
+def test_a_key_function_that_can_be_undone_is(site: Site) -> None:
+    site.redis.set("other", 1)
+    cache = site.cache("p", KEY_FUNCTION=lambda key, prefix, version: f"{prefix}/{key}/v{version}")
+    cache.set("user:17", 1)
+    assert [each.key for each in look(cache).largest] == ["user:17"]
+
+
+@pytest.mark.parametrize("stored", ["all-one", "{key}"])
+def test_a_key_function_that_hides_whose_a_key_is_is_an_error(site: Site, stored: str) -> None:
+    site.redis.set("other", 1)
+    cache = site.cache(KEY_FUNCTION=lambda key, prefix, version: stored.format(key=key))
+    found = look(cache)
+    assert (found.entries, found.bytes) == (None, None)
+    assert found.error is not None
+    assert "KEY_FUNCTION" in found.error
+
+
+def test_a_look_that_stops_at_its_limit_says_so_and_estimates(site: Site) -> None:
+    site.cache("mine").set_many({f"a:{number}": "x" * 99 for number in range(3000)}, None)
+    site.redis.mset({f"other:{number}": 1 for number in range(3000)})
+    found = look(site.cache("mine"), limit=600)
+    assert (found.looked_at, found.exact) == (600, False)
+    assert found.entries == pytest.approx(3000, rel=0.25)
+    assert found.no_expiry == found.entries
+    assert found.bytes == pytest.approx(look(site.cache("mine")).bytes, rel=0.25)
+
+
+def test_a_look_that_has_no_time_ends_after_the_first_page(site: Site) -> None:
+    site.cache().set_many({f"a:{number}": "x" for number in range(3000)})
+    found = look(site.cache(), seconds=0)
+    assert 0 < found.looked_at < 1000
+    assert not found.exact
+
+
+def test_more_keys_than_a_page_holds_are_each_counted_once(site: Site) -> None:
+    site.cache().set_many({f"a:{number}": "x" for number in range(3000)})
+    found = look(site.cache())
+    assert (found.looked_at, found.exact, found.entries) == (3000, True, 3000)
+
+
+def test_nothing_is_said_of_a_cache_of_which_nothing_was_seen_in_time(site: Site) -> None:
+    site.redis.mset({f"other:{number}": 1 for number in range(3000)})
+    found = look(site.cache("mine"), seconds=0)
+    assert (found.looked_at, found.exact, found.entries, found.bytes) == (0, False, None, None)
+
+
+def test_the_servers_limit_is_told(site: Site) -> None:
+    site.redis.config_set("maxmemory", 50_000_000)
+    assert look(site.cache()).limit_bytes == 50_000_000
+
+
+def test_idle_times_are_unknown_where_the_server_counts_uses_instead(site: Site) -> None:
+    site.redis.config_set("maxmemory-policy", "allkeys-lfu")
+    site.cache().set("menu", 1)
+    found = look(site.cache())
+    assert (found.entries, found.idle, found.no_expiry, found.error) == (1, None, 0, None)
+
+
+def test_sessions_are_masked(site: Site) -> None:
+    site.cache().set("django.contrib.sessions.cachek7fz0q2m9x4b1v8c", {}, None)
+    found = look(site.cache())
+    assert "k7fz" not in repr(found)
+    assert found.groups[0].group == "session"
+
+
+def test_a_server_that_is_down_is_told_and_raises_nothing(site: Site) -> None:
+    found = look(site.backend("redis://:geheim@127.0.0.1:1/0", {}))
+    assert (found.entries, found.bytes, found.exact) == (None, None, False)
+    assert found.error == "ConnectionError: Connection refused"
+
+
+@pytest.mark.parametrize("url", ["redis://:ge/heim@127.0.0.1:1/0", "geheim://x:geheim@y"])
+def test_no_error_shows_a_password(site: Site, url: str) -> None:
+    found = look(site.backend(url, {}))
+    assert found.error == "ValueError"
+
+
+class TestAUserWithFewRights:
+    @pytest.fixture
+    def user(self, site: Site) -> Iterator[Site]:
+        yield site
+        site.redis.acl_deluser("looker")
+
+    def allow(self, site: Site, *categories: str) -> Any:
+        site.redis.acl_setuser(
+            "looker",
+            enabled=True,
+            passwords=["+geheim"],
+            keys=["*"],
+            categories=["+@all"],
+            commands=[f"-{each}" for each in categories],
+        )
+        site.cache().set("menu", 1, None)
+        return site.cache(credentials="looker:geheim@")
+
+    def test_a_wrong_password_is_told_and_not_shown(self, user: Site) -> None:
+        self.allow(user)
+        found = look(user.cache(credentials="looker:falsch@"))
+        assert found.entries is None
+        assert found.error is not None
+        assert found.error.startswith("AuthenticationError")
+        assert "falsch" not in found.error
+
+    def test_without_scan_nothing_is_known(self, user: Site) -> None:
+        found = look(self.allow(user, "scan"))
+        assert (found.entries, found.error) == (None, "NoPermissionError")
+
+    def test_without_memory_the_rest_is_known(self, user: Site) -> None:
+        found = look(self.allow(user, "memory"))
+        assert (found.entries, found.bytes, found.no_expiry) == (1, None, 1)
+        assert found.groups[0].bytes is None
+        assert found.error == "The server refuses MEMORY USAGE."
+
+    def test_without_object_and_info_the_rest_is_known(self, user: Site) -> None:
+        found = look(self.allow(user, "object", "info", "pttl"))
+        assert (found.entries, found.idle, found.no_expiry, found.evictions) == (
+            1,
+            None,
+            None,
+            None,
+        )
+        assert found.error == "The server refuses OBJECT, PTTL."

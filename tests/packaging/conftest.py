@@ -1,0 +1,70 @@
+"""Distributions of the checkout, built once, and sites of somebody else that install them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.packaging.sites import ROOT, Site, create_site
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if {"sdist", "wheel", "wheel_from_checkout", "site"} & set(
+            getattr(item, "fixturenames", ())
+        ):
+            item.add_marker("slow")
+
+
+def build(target: Path, *arguments: str) -> None:
+    command = [sys.executable, "-m", "build", "--outdir", str(target), *arguments, str(ROOT)]
+    result = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def only_file(directory: Path, pattern: str) -> Path:
+    (path,) = directory.glob(pattern)
+    return path
+
+
+@pytest.fixture(scope="session")
+def distributions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A source distribution, and a wheel that was built from it rather than from the checkout."""
+    target = tmp_path_factory.mktemp("distributions")
+    build(target)
+    return target
+
+
+@pytest.fixture(scope="session")
+def sdist(distributions: Path) -> Path:
+    return only_file(distributions, "*.tar.gz")
+
+
+@pytest.fixture(scope="session")
+def wheel(distributions: Path) -> Path:
+    return only_file(distributions, "*.whl")
+
+
+@pytest.fixture(scope="session")
+def wheel_from_checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    target = tmp_path_factory.mktemp("wheel-from-checkout")
+    build(target, "--wheel")
+    return only_file(target, "*.whl")
+
+
+@pytest.fixture(scope="session", params=["wheel", "editable"])
+def site(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Site]:
+    """A new Django project that has the app installed the one way and the other, being served."""
+    if request.param == "wheel":
+        requirement = [str(request.getfixturevalue("wheel"))]
+    else:
+        requirement = ["--editable", str(ROOT)]
+    created = create_site(tmp_path_factory.mktemp(f"site-{request.param}"), requirement)
+    with created.served():
+        yield created

@@ -1,0 +1,56 @@
+"""The test project with the debug toolbar in it, for one test at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+import pytest
+from django.conf import settings
+from django.core.cache import caches
+from django.test import Client, override_settings
+
+from tests.panel.visits import Visit, VisitDoing, visit
+
+PANELS: Final = [
+    "debug_toolbar.panels.history.HistoryPanel",
+    "debug_toolbar.panels.cache.CachePanel",
+    "cache_monitor.panel.CacheMonitorPanel",
+]
+TOOLBAR: Final = "debug_toolbar.middleware.DebugToolbarMiddleware"
+
+
+@pytest.fixture(autouse=True)
+def toolbar_site() -> Iterator[None]:
+    toolbar_settings = override_settings(
+        DEBUG=True,
+        INTERNAL_IPS=["127.0.0.1"],
+        DEBUG_TOOLBAR_PANELS=PANELS,
+        INSTALLED_APPS=[*settings.INSTALLED_APPS, "debug_toolbar"],
+        MIDDLEWARE=[TOOLBAR, "django.contrib.sessions.middleware.SessionMiddleware"],
+        SESSION_ENGINE="django.contrib.sessions.backends.cache",
+        ROOT_URLCONF="tests.panel.site",
+    )
+    with toolbar_settings:
+        clear_caches()
+        yield
+        clear_caches()
+
+
+def clear_caches() -> None:
+    for alias in ("default", "files"):
+        caches[alias].clear()
+
+
+@pytest.fixture
+def visit_doing(monkeypatch: pytest.MonkeyPatch) -> VisitDoing:
+    """Visits a page whose view does what the test says."""
+
+    def visit_that(work: Callable[[], Any], *, without_toolbars_own: bool = False) -> Visit:
+        monkeypatch.setattr("tests.panel.site.work", work)
+        client = Client()
+        if without_toolbars_own:
+            client.cookies["djdtCachePanel"] = "off"
+        return visit(client, "/page/")
+
+    return visit_that

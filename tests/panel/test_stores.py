@@ -1,0 +1,68 @@
+"""The panel from each of the toolbar's stores, as its history shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from django.core.cache import cache
+from django.db import connection
+from django.test import Client, override_settings
+
+from tests.panel.visits import Visit, VisitDoing
+
+pytestmark = pytest.mark.filterwarnings("ignore::django.core.cache.CacheKeyWarning")
+
+
+def work() -> None:
+    cache.set("a\ud800\x00", 1, 60)
+    cache.get_many(["a\ud800\x00", "b"])
+
+
+def using(store: str) -> override_settings:
+    return override_settings(DEBUG_TOOLBAR_CONFIG={"TOOLBAR_STORE_CLASS": store})
+
+
+def assert_told_again(told: Visit) -> None:
+    assert [(call[:2], len(call[2])) for call in told.calls] == [
+        (("default", "set"), 1),
+        (("default", "get_many"), 2),
+    ]
+    assert (told.stats["total"]["hits"], told.stats["total"]["misses"]) == (1, 1)
+    assert told.rows("cm-calls")[2][4] == "1 hit 1 miss"
+    query = {"request_id": told.request_id, "exclude_history": "True"}
+    side_bar = Client().get("/__debug__/history_sidebar/", query).json()["CacheMonitorPanel"]
+    assert "2 calls in" in side_bar["button"]
+
+
+@pytest.fixture
+def history_table(transactional_db: None) -> Iterator[None]:
+    from debug_toolbar.models import HistoryEntry
+
+    with connection.schema_editor() as editor:
+        editor.create_model(HistoryEntry)
+    yield
+    with connection.schema_editor() as editor:
+        editor.delete_model(HistoryEntry)
+
+
+def test_a_request_is_told_again_from_the_memory_store(visit_doing: VisitDoing) -> None:
+    assert_told_again(visit_doing(work))
+
+
+@pytest.mark.usefixtures("history_table")
+def test_a_request_is_told_again_from_the_database_store(
+    visit_doing: VisitDoing,
+) -> None:
+    with using("debug_toolbar.store.DatabaseStore"):
+        assert_told_again(visit_doing(work))
+
+
+def test_a_request_is_told_again_from_the_cache_store_without_that_stores_own_calls(
+    visit_doing: VisitDoing,
+) -> None:
+    store = pytest.importorskip("debug_toolbar.store")
+    if not hasattr(store, "CacheStore"):
+        pytest.skip("this version of the toolbar has no CacheStore")
+    with using("debug_toolbar.store.CacheStore"):
+        assert_told_again(visit_doing(work))

@@ -1,0 +1,212 @@
+"""Starts the real servers that tests talk to, and finds the programs that this takes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Final
+
+LOOPBACK: Final = "127.0.0.1"
+POLL_INTERVAL: Final = 0.05
+STOP_DEADLINE: Final = 10.0
+
+
+@dataclass(frozen=True)
+class Program:
+    """Something the machine may have installed, under one of several command names."""
+
+    name: str
+    commands: tuple[str, ...]
+    debian_package: str
+
+    def find(self) -> str | None:
+        return next((path for name in self.commands if (path := shutil.which(name))), None)
+
+    @property
+    def how_to_get_it(self) -> str:
+        return f"apt-get install {self.debian_package}"
+
+
+REDIS: Final = Program("Redis", ("redis-server",), "redis-server")
+MEMCACHED: Final = Program("memcached", ("memcached",), "memcached")
+CHROMIUM: Final = Program("Chromium", ("chromium", "chromium-browser", "google-chrome"), "chromium")
+
+
+@dataclass(frozen=True)
+class Server:
+    """Where a started server listens."""
+
+    scheme: str
+    host: str
+    port: int
+
+    @property
+    def address(self) -> str:
+        return f"{self.host}:{self.port}"
+
+    @property
+    def url(self) -> str:
+        return f"{self.scheme}://{self.address}"
+
+
+class ServerFailedError(AssertionError):
+    """A server ended, or did not answer in time; the message holds what it printed."""
+
+
+@dataclass(frozen=True)
+class RunningProcess:
+    """A process that a test started, and what it has printed so far."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    @property
+    def output(self) -> str:
+        return self.log.read_text(errors="replace")
+
+
+def free_port() -> int:
+    """A port of the loopback interface that nothing listens on right now."""
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def run_server(
+    argv: Sequence[str],
+    env: Mapping[str, str],
+    url: str,
+    *,
+    cwd: Path | None = None,
+    deadline: float = 30.0,
+) -> Iterator[RunningProcess]:
+    """Run an HTTP server in a process of its own, from its first answer until the block ends.
+
+    ``env`` is added to this process's environment.
+    """
+    with run_process(argv, lambda: answers_http(url), env=env, cwd=cwd, deadline=deadline) as it:
+        yield it
+
+
+@contextmanager
+def run_process(
+    argv: Sequence[str],
+    answers: Callable[[], bool],
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    deadline: float = 30.0,
+) -> Iterator[RunningProcess]:
+    """Run a process from the moment ``answers`` is true until the block ends."""
+    # A file, not a pipe: nobody would read a pipe while the test runs, and it would fill up.
+    with tempfile.NamedTemporaryFile(prefix="server-", suffix=".log") as log:
+        process = _start(argv, {**os.environ, **(env or {})}, cwd, log)
+        running = RunningProcess(process, Path(log.name))
+        try:
+            _wait_until(answers, running, deadline)
+            yield running
+        finally:
+            stop(process)
+
+
+def _start(
+    argv: Sequence[str], env: Mapping[str, str], cwd: Path | None, log: IO[bytes]
+) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        argv,
+        env=env,
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        # A group of its own, so that stop() reaches the processes that the server starts.
+        start_new_session=True,
+    )
+
+
+def _wait_until(answers: Callable[[], bool], running: RunningProcess, deadline: float) -> None:
+    ends = time.monotonic() + deadline
+    while not answers():
+        if running.process.poll() is not None:
+            msg = f"{running.process.args!r} ended with {running.process.returncode}"
+        elif time.monotonic() > ends:
+            msg = f"{running.process.args!r} did not answer within {deadline} s"
+        else:
+            time.sleep(POLL_INTERVAL)
+            continue
+        raise ServerFailedError(f"{msg}; it printed:\n{running.output}")
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """End the process and those it started: politely, then by force."""
+    _signal_group(process, signal.SIGTERM)
+    try:
+        process.wait(STOP_DEADLINE)
+    except subprocess.TimeoutExpired:
+        pass
+    finally:
+        _signal_group(process, signal.SIGKILL)
+        process.wait()
+
+
+def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    try:
+        os.killpg(process.pid, number)
+    except ProcessLookupError:
+        return
+
+
+def answers_http(url: str) -> bool:
+    """Whether a server answers there, whatever the status."""
+    try:
+        urllib.request.urlopen(url, timeout=5).close()  # noqa: S310 - a URL of the test's own
+    except urllib.error.HTTPError as error:
+        error.close()
+    except OSError:
+        return False
+    return True
+
+
+def answers_line(server: Server, question: bytes, expected: bytes) -> bool:
+    """Whether a server with a line protocol gives the expected answer."""
+    try:
+        with socket.create_connection((server.host, server.port), timeout=1) as connection:
+            connection.sendall(question + b"\r\n")
+            return connection.recv(64).startswith(expected)
+    except OSError:
+        return False
+
+
+@contextmanager
+def run_redis(command: str) -> Iterator[Server]:
+    """A Redis server that keeps nothing on disk."""
+    server = Server("redis", LOOPBACK, free_port())
+    with tempfile.TemporaryDirectory(prefix="redis-") as directory:
+        argv = [command, "--bind", server.host, "--port", str(server.port), "--dir", directory]
+        argv += ["--save", "", "--appendonly", "no"]
+        with run_process(argv, lambda: answers_line(server, b"PING", b"+PONG")):
+            yield server
+
+
+@contextmanager
+def run_memcached(command: str) -> Iterator[Server]:
+    """A memcached server on TCP alone."""
+    server = Server("memcached", LOOPBACK, free_port())
+    argv = [command, "-l", server.host, "-p", str(server.port), "-U", "0"]
+    if os.geteuid() == 0:
+        argv += ["-u", "nobody"]  # it refuses to run as root
+    with run_process(argv, lambda: answers_line(server, b"version", b"VERSION")):
+        yield server

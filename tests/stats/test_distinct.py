@@ -1,0 +1,35 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cache_monitor.stats import distinct
+
+hashes = st.sets(st.integers(min_value=0, max_value=2**64 - 1), max_size=400)
+
+
+@given(st.sets(st.text(), max_size=distinct.SIZE - 1))
+def test_few_keys_are_counted_exactly(keys: set[str]) -> None:
+    assert distinct.estimate(distinct.smallest(map(distinct.hash_of, keys))) == len(keys)
+
+
+def test_many_keys_are_estimated_within_three_standard_errors() -> None:
+    sketch = distinct.smallest(distinct.hash_of(f"user:{n}") for n in range(100_000))
+    assert distinct.estimate(sketch) == pytest.approx(100_000, rel=3 * 0.089)
+
+
+@given(hashes, hashes, hashes)
+def test_merging_sketches_gives_the_sketch_of_all_in_any_order(
+    one: set[int], two: set[int], three: set[int]
+) -> None:
+    smallest = distinct.smallest
+    whole = smallest(one | two | three)
+    assert smallest(smallest(one | two) | smallest(three)) == whole
+    assert smallest(smallest(three) | smallest(smallest(two) | one)) == whole
+
+
+def test_a_hash_is_the_same_in_every_process() -> None:
+    assert distinct.hash_of("user:1") == 15310966450534750738
+
+
+def test_a_lone_surrogate_can_be_hashed() -> None:
+    assert distinct.hash_of("\ud800") != distinct.hash_of("\ud801")

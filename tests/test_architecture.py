@@ -1,0 +1,101 @@
+"""Imports go one way: each room knows only the rooms before it."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parent.parent / "cache_monitor"
+
+# The way a call takes, from the first room to the last. A room may import those above its own
+# line, and what stands on its own line.
+ROOMS = [
+    {"conf", "calls", "keys", "stats", "models", "periods"},
+    {"scope", "recorder", "stores", "inspectors"},
+    {"backends", "aggregator", "capture"},
+    {"collector", "looks"},
+    {"joining"},
+    {"reports"},
+    {"api", "checks", "testing"},
+    {"exporters"},
+    {"dashboard", "panel", "management"},
+    {"admin", "apps"},
+]
+PURE = {"stats", "calls", "recorder", "scope"}
+"""Rooms that work without Django."""
+
+
+def _modules() -> Iterator[tuple[str, ast.Module]]:
+    for path in sorted(PACKAGE.rglob("*.py")):
+        name = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+        if "migrations" not in name and name != "__init__":
+            yield name, ast.parse(path.read_text())
+
+
+def _imports(module: ast.Module) -> Iterator[str]:
+    for node in ast.walk(module):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def _rooms_imported(module: ast.Module) -> set[str]:
+    names = (name.split(".") for name in _imports(module) if name.startswith("cache_monitor."))
+    return {parts[1] for parts in names}
+
+
+def _place(room: str) -> int:
+    return next(place for place, rooms in enumerate(ROOMS) if room in rooms)
+
+
+def test_every_room_has_its_place() -> None:
+    found = {name.split(".")[0] for name, _ in _modules()}
+    assert found == set().union(*ROOMS)
+
+
+@pytest.mark.parametrize(
+    ("name", "module"), [pytest.param(*each, id=each[0]) for each in _modules()]
+)
+def test_a_module_imports_only_from_the_rooms_before_it(name: str, module: ast.Module) -> None:
+    own = name.split(".", maxsplit=1)[0]
+    for room in _rooms_imported(module):
+        assert room == own or _place(room) <= _place(own), f"{name} imports {room}"
+
+
+def test_nothing_imports_the_package_root() -> None:
+    for name, module in _modules():
+        for node in ast.walk(module):
+            if isinstance(node, ast.ImportFrom) and node.module == "cache_monitor":
+                imported = {alias.name for alias in node.names}
+                assert imported <= set().union(*ROOMS), f"{name} imports the root"
+
+
+def test_the_statistics_and_the_hot_path_know_nothing_of_django() -> None:
+    for name, module in _modules():
+        if name.split(".")[0] in PURE:
+            assert not [each for each in _imports(module) if each.split(".")[0] == "django"], name
+
+
+def test_rooms_of_one_line_do_not_import_each_other_in_a_circle() -> None:
+    edges = {
+        (name.split(".")[0], room)
+        for name, module in _modules()
+        for room in _rooms_imported(module)
+    }
+    assert not [(a, b) for a, b in edges if a < b and (b, a) in edges]
+
+
+def test_importing_the_app_brings_in_no_optional_dependency() -> None:
+    code = (
+        "import sys, cache_monitor.apps;"
+        "print([m for m in ('debug_toolbar', 'redis', 'django_redis') if m in sys.modules])"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PACKAGE.parent
+    )
+    assert result.stdout.strip() == "[]"
