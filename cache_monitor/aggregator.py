@@ -1,4 +1,4 @@
-"""From single calls to windows: the counting, off the hot path.
+"""From single calls to statistics: the counting, off the hot path.
 
 Calls come in batches, and most of a batch is alike: the same few keys, found again and again. So
 a batch is first condensed by what the standard library does in C, and only what is left, one item
@@ -8,54 +8,37 @@ for each different key and outcome, is counted in Python.
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from functools import lru_cache
-from operator import itemgetter
-from typing import NamedTuple
+from operator import add, itemgetter
 
 from cache_monitor.calls import RawCall, Source
 from cache_monitor.keys.naming import KeyName, name_key
+from cache_monitor.keys.toolbar import is_toolbars_own
 from cache_monitor.stats import histogram
+from cache_monitor.stats.details import Details
 from cache_monitor.stats.distinct import hash_of
 from cache_monitor.stats.hotkeys import HotKeys
 from cache_monitor.stats.window import Window
+from cache_monitor.visits import Visit
+
+WINDOW_SECONDS = 10
+DETAILS_SECONDS = 60
 
 Measure = Callable[[str, Hashable, Hashable], int | None]
 """The bytes stored under a key of an alias in a version, where that costs next to nothing."""
 
+Part = Window | Details
+
 _READS = frozenset({"get", "get_many", "get_or_set"})
 _WRITES = frozenset({"set", "add", "set_many"})
 _DELETES = frozenset({"delete", "delete_many"})
-_TOOLBAR_PREFIX = "djdt:"
 
 _started = itemgetter(1)
+_seconds = itemgetter(2)
 _details = itemgetter(3, 4, 5, 7, 8)
 
 
-def is_toolbars_own(key: Hashable) -> bool:
-    """Whether the debug toolbar made this call to keep its own data: no news for anybody."""
-    first = key[0] if isinstance(key, tuple) and key else key
-    return isinstance(first, str) and first.startswith(_TOOLBAR_PREFIX)
-
-
-class _Alike(NamedTuple):
-    """Calls of one operation that do not differ in what is counted for their keys."""
-
-    key: Hashable
-    outcome: bool | tuple[bool, ...] | None
-    size: int | None
-    version: Hashable
-    error: str | None
-
-    def keys(self) -> tuple[str, ...]:
-        """The keys of each of the calls."""
-        if isinstance(self.key, tuple):
-            return self.key
-        return () if self.key is None else (str(self.key),)
-
-    def found(self) -> tuple[bool | None, ...]:
-        """For each of the keys whether it was there; None where nothing was looked up."""
-        if isinstance(self.outcome, tuple):
-            return self.outcome
-        return (self.outcome,) * len(self.keys())
+Alike = tuple[Hashable, bool | tuple[bool, ...] | None, int | None, Hashable, str | None]
+"""Key, outcome, size, version and error: calls of one operation that have these in common."""
 
 
 @lru_cache(maxsize=16_384)
@@ -64,67 +47,93 @@ def _name_and_hash(key: str) -> tuple[KeyName, int]:
 
 
 class Aggregator:
-    """Counts calls into the window of their cache and stretch of time.
+    """Counts the calls of one process into the stretches of time that they ended in.
 
     Not safe for several threads at once: whoever drains holds a lock.
     """
 
-    def __init__(
-        self, *, window_seconds: int, hot_keys: int, key_groups: int, measure: Measure
-    ) -> None:
-        self._window_seconds = window_seconds
+    def __init__(self, process: str, *, hot_keys: int, key_groups: int, measure: Measure) -> None:
+        self._process = hash_of(process)
         self._hot_keys = hot_keys
         self._key_groups = key_groups
         self._measure = measure
         self._windows: dict[tuple[str, int], Window] = {}
+        self._details: dict[tuple[str, int], Details] = {}
+        self._forgotten_to: dict[int, int] = {WINDOW_SECONDS: 0, DETAILS_SECONDS: 0}
 
     def add(self, calls: Sequence[RawCall], clock_offset: float) -> None:
-        """Count ``calls``; ``clock_offset`` makes Unix time of their start."""
+        """Count ``calls``; ``clock_offset`` makes Unix time of their clock's readings."""
         if not calls:
             return
-        first = self._start_of(min(map(_started, calls)) + clock_offset)
-        newest = max(map(_started, calls)) + clock_offset
-        if first == self._start_of(newest):
+        ends = [*map(add, map(_started, calls), map(_seconds, calls))]
+        newest = max(ends) + clock_offset
+        if _begin(min(ends) + clock_offset, WINDOW_SECONDS) == _begin(newest, WINDOW_SECONDS):
             self._add(calls, newest)
             return
         stretches: defaultdict[int, list[RawCall]] = defaultdict(list)
-        for call in calls:
-            stretches[self._start_of(call[1] + clock_offset)].append(call)
-        for stretch in stretches.values():
-            self._add(stretch, max(map(_started, stretch)) + clock_offset)
+        for call, end in zip(calls, ends, strict=True):
+            stretches[_begin(end + clock_offset, WINDOW_SECONDS)].append(call)
+        for begin, stretch in stretches.items():
+            self._add(stretch, min(newest, begin + WINDOW_SECONDS - 1e-6))
+
+    def add_visit(self, visit: Visit, now: float) -> None:
+        """Count a request for its view."""
+        for alias, use in visit.uses.items():
+            details = self._details_at(alias, now)
+            details.uses += 1
+            stats = details.view(visit.view)
+            stats.requests += 1
+            stats.lookups += use.lookups
+            stats.misses += use.misses
+            stats.seconds += use.seconds
 
     def add_dropped(self, dropped: Counter[str], now: float) -> None:
         """Count calls that were made and not recorded, by alias."""
         for alias, calls in dropped.items():
             self._window(alias, now).dropped += calls
 
-    def note_memory(self, alias: str, used: int, now: float) -> None:
-        """Note the bytes that the cache ``alias`` holds."""
-        self._window(alias, now).memory_bytes = used
+    def note_memory(self, alias: str, used: int, is_shared: bool, now: float) -> None:
+        """Note the bytes that the cache ``alias`` holds, in this process or for all of them."""
+        window = self._window(alias, now)
+        window.memory_bytes, window.memory_is_shared = used, is_shared
 
-    def windows(self) -> Iterator[tuple[str, Window]]:
-        """Alias and window, for all windows at hand."""
+    def parts(self) -> Iterator[tuple[str, Part]]:
+        """Alias and part, for all parts at hand."""
         for (alias, _), window in self._windows.items():
             yield alias, window
+        for (alias, _), details in self._details.items():
+            yield alias, details
 
-    def forget(self, alias: str, window: Window) -> None:
-        """Drop a window."""
-        self._windows.pop((alias, window.start), None)
+    def forget(self, alias: str, part: Part) -> None:
+        """Drop a part. Calls that are still to come for its stretch go to the next: a second part
+        of the same name would take the first one's place in the store."""
+        parts: dict[tuple[str, int], Window] | dict[tuple[str, int], Details]
+        parts = self._windows if isinstance(part, Window) else self._details
+        parts.pop((alias, part.start), None)
+        length = part.seconds
+        self._forgotten_to[length] = max(self._forgotten_to[length], part.start + length)
 
-    def _start_of(self, at: float) -> int:
-        return int(at // self._window_seconds) * self._window_seconds
+    def _start(self, at: float, length: int) -> int:
+        return max(_begin(at, length), self._forgotten_to[length])
 
     def _window(self, alias: str, at: float) -> Window:
-        start = self._start_of(at)
+        start = self._start(at, WINDOW_SECONDS)
         window = self._windows.get((alias, start))
         if window is None:
-            window = self._windows[alias, start] = Window(
-                start, self._window_seconds, HotKeys(self._hot_keys), self._key_groups
-            )
+            window = Window(start, WINDOW_SECONDS, processes={self._process})
+            self._windows[alias, start] = window
         return window
 
+    def _details_at(self, alias: str, at: float) -> Details:
+        start = self._start(at, DETAILS_SECONDS)
+        details = self._details.get((alias, start))
+        if details is None:
+            details = Details(start, DETAILS_SECONDS, HotKeys(self._hot_keys), self._key_groups)
+            self._details[alias, start] = details
+        return details
+
     def _add(self, calls: Sequence[RawCall], newest: float) -> None:
-        """Count ``calls`` of one stretch of time; ``newest`` is when the last of them started."""
+        """Count ``calls`` of one stretch of time; ``newest`` is when the last of them ended."""
         by_source: defaultdict[Source, list[RawCall]] = defaultdict(list)
         for call in calls:
             by_source[call[0]].append(call)
@@ -137,46 +146,87 @@ class Aggregator:
                 window = self._window(source.alias, newest)
                 window.newest = max(window.newest, newest)
                 _count_times(window, source, [call[2] for call in own])
-                for details, times in alike.items():
-                    self._count(window, source, _Alike(*details), times)
+                details = self._details_at(source.alias, newest)
+                self._count_alike(window, details, source, alike)
 
-    def _count(self, window: Window, source: Source, call: _Alike, times: int) -> None:
-        keys, found = call.keys(), call.found()
+    def _count_alike(
+        self, window: Window, details: Details, source: Source, alike: Counter[Alike]
+    ) -> None:
         operation = window.operation(source.operation)
-        operation.keys += len(keys) * times
-        operation.hits += found.count(True) * times
-        operation.misses += found.count(False) * times
-        if call.error is not None:
-            operation.errors += times
-        wrote = _wrote(source, call.outcome)
-        size = self._size(source, call)
-        if size is not None:
-            window.add_bytes(size * times, wrote)
-        for key, hit in zip(keys, found, strict=False):
-            name, key_hash = _name_and_hash(key)
-            group = window.group(name.group, name.kind)
-            group.add_key(key_hash)
-            group.errors += times if call.error is not None else 0
-            group.deletes += times if source.operation in _DELETES else 0
-            wrote = _wrote(source, hit)
-            if hit is None and not wrote:
-                continue
-            stats = window.hot_keys.entry(name.shown, name.group)
+        uses = _Uses(source, details)
+        for call, times in alike.items():
+            key, outcome, _, _, error = call
+            if error is not None:
+                operation.errors += times
+            size = self._size(source, call)
+            if size is not None:
+                window.add_bytes(size * times, _wrote(source, outcome))
+            if isinstance(key, tuple):
+                found = outcome if isinstance(outcome, tuple) else (None,) * len(key)
+                for each, hit in zip(key, found, strict=False):
+                    # The size of several values tells nothing of each.
+                    uses.count(str(each), hit, None, error, times)
+            elif key is not None:
+                hit = outcome if isinstance(outcome, bool) else None
+                uses.count(str(key), hit, size, error, times)
+        operation.keys += uses.keys
+        operation.hits += uses.hits
+        operation.misses += uses.misses
+        details.uses += uses.keys
+
+    def _size(self, source: Source, call: Alike) -> int | None:
+        """The bytes of the value; where the call could not tell, what is stored now."""
+        key, outcome, size, version, error = call
+        if size is not None or error is not None:
+            return size
+        asked = _wrote(source, outcome) or (source.operation in _READS and outcome)
+        return self._measure(source.alias, key, version) if asked else None
+
+
+class _Uses:
+    """Counts what one operation did with single keys. Runs once for each different key, which
+    with a million of them is nearly once a call: hence no call more than needed."""
+
+    __slots__ = ("_deletes", "_details", "_produces", "_writes", "hits", "keys", "misses")
+
+    def __init__(self, source: Source, details: Details) -> None:
+        self._details = details
+        self._writes = source.operation in _WRITES
+        self._produces = source.operation == "get_or_set"
+        self._deletes = source.operation in _DELETES
+        self.keys = self.hits = self.misses = 0
+
+    def count(
+        self, key: str, hit: bool | None, size: int | None, error: str | None, times: int
+    ) -> None:
+        """Count ``times`` uses; ``hit`` is None where nothing was looked up."""
+        details = self._details
+        (shown, group_name, kind), key_hash = _name_and_hash(key)
+        group = details.groups.get(group_name) or details.group(group_name, kind)
+        group.add_key(key_hash)
+        self.keys += times
+        if hit is not None:
+            if hit:
+                self.hits += times
+            else:
+                self.misses += times
+        elif self._deletes:
+            group.deletes += times
+        if error is not None:
+            group.errors += times
+        wrote = self._writes or (self._produces and hit is False)
+        if hit is not None or wrote:
+            stats = details.hot_keys.entry(shown, group_name)
             group.count(hit, wrote, times)
             stats.count(hit, wrote, times)
-            if size is not None and len(keys) == 1:
+            if size is not None:
                 group.add_bytes(size * times, wrote)
                 stats.bytes = size
 
-    def _size(self, source: Source, call: _Alike) -> int | None:
-        """The bytes of the value; where the call could not tell, what is stored now."""
-        if call.size is not None or call.error is not None:
-            return call.size
-        if source.operation in _READS:
-            asked = call.outcome is not False
-        else:
-            asked = source.operation in _WRITES
-        return self._measure(source.alias, call.key, call.version) if asked else None
+
+def _begin(at: float, length: int) -> int:
+    """The beginning of the stretch of ``length`` seconds that ``at`` lies in."""
+    return int(at // length) * length
 
 
 def _wrote(source: Source, outcome: object) -> bool:

@@ -1,18 +1,17 @@
 """The Python API: the site's report, and bringing this process's records to the store."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
 from datetime import datetime
-from itertools import chain
 
 from django.conf import settings
 
 from cache_monitor import joining
 from cache_monitor.backends.explicit import PATH as EXPLICIT_PATH
-from cache_monitor.collector import Pending
 from cache_monitor.conf import Conf, get_conf
 from cache_monitor.reports.build import Material, Period, build
 from cache_monitor.reports.schema import Report
+from cache_monitor.rollup import LENGTHS
 from cache_monitor.stores.base import Kind, Row, StoreError
 from cache_monitor.stores.opening import get_store
 
@@ -38,13 +37,14 @@ def report(
         known = ", ".join(map(repr, settings.CACHES))
         raise UnknownAlias(f"There is no cache {alias!r} in CACHES; there is {known}.")
     period = _period(since, until)
-    pending = joining.collector.pending()
-    windows, looks = _stored_rows(period, alias)
     conf = get_conf()
+    pending = joining.collector.pending()
+    stored = _Stored(period, alias, pending.rows)
     material = Material(
         backends={name: backend_path(name) for name in settings.CACHES if alias in (None, name)},
-        windows=_with_pending(windows, pending, period, alias),
-        looks=looks,
+        windows=stored.rows("window"),
+        details=stored.rows("details"),
+        looks=stored.looks(),
         dropped=pending.dropped,
     )
     return build(material, period, hot_keys=conf.hot_keys, fresh_for=_freshness(conf))
@@ -81,35 +81,41 @@ def _period(since: datetime | None, until: datetime | None) -> Period:
     return Period(begin, end, now)
 
 
-def _stored_rows(period: Period, alias: str | None) -> tuple[list[Row], list[Row]]:
-    try:
-        store = get_store()
-        window: Kind = "window"
-        windows = list(store.read(window, _first_start(period), _end(period), alias))
-        return windows, list(store.read("look", 0, 1, alias))
-    except StoreError:
-        return [], []
+class _Stored:
+    """The rows of a period, with those in their place of which this process has a newer form.
 
+    Where the store cannot be read there are only this process's own.
+    """
 
-def _with_pending(
-    stored: Iterable[Row], pending: Pending, period: Period, alias: str | None
-) -> Iterable[Row]:
-    """The stored rows, but for those of which this process has a newer form."""
-    newer = {
-        row[:5]: row
-        for row in pending.rows
-        if alias in (None, row.alias) and _first_start(period) <= row.start < _end(period)
-    }
-    return chain((row for row in stored if row[:5] not in newer), newer.values())
+    def __init__(self, period: Period, alias: str | None, pending: Sequence[Row]) -> None:
+        self._period = period
+        self._alias = alias
+        self._pending = [row for row in pending if alias in (None, row.alias)]
 
+    def rows(self, kind: Kind) -> Iterator[Row]:
+        """Whatever overlaps the period; stretches are reported whole."""
+        until = int(self._period.until) + 1
+        for seconds in LENGTHS[kind]:
+            since = int(self._period.since) - seconds + 1
+            newer = {
+                row[:5]: row
+                for row in self._pending
+                if row.kind == kind and row.seconds == seconds and since <= row.start < until
+            }
+            for row in self._read(kind, since, until, seconds):
+                if row[:5] not in newer:
+                    yield row
+            yield from newer.values()
 
-def _first_start(period: Period) -> int:
-    """Windows are reported whole, so the one that ``since`` falls into is in."""
-    return int(period.since) // joining.WINDOW_SECONDS * joining.WINDOW_SECONDS
+    def looks(self) -> list[Row]:
+        """What was last seen inside the caches."""
+        return self._read("look", 0, 1, None)
 
-
-def _end(period: Period) -> int:
-    return int(period.until) + 1
+    def _read(self, kind: Kind, since: int, until: int, seconds: int | None) -> list[Row]:
+        try:
+            return list(get_store().read(kind, since, until, self._alias, seconds=seconds))
+        except StoreError:
+            return []
 
 
 def _freshness(conf: Conf) -> float:

@@ -10,11 +10,11 @@ from typing import Literal
 from django.conf import settings
 from django.core.cache.backends.base import DEFAULT_TIMEOUT
 
-from cache_monitor.aggregator import is_toolbars_own
 from cache_monitor.backends.explicit import PATH as EXPLICIT_PATH
 from cache_monitor.calls import RawCall
 from cache_monitor.conf import get_conf
 from cache_monitor.keys.naming import name_key
+from cache_monitor.keys.toolbar import is_toolbars_own
 
 Timeout = float | Literal["default", "n/a"] | None
 """Seconds; None for "no expiry"; ``"default"`` where the caller gave none; ``"n/a"`` where the

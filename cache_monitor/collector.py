@@ -10,54 +10,29 @@ import logging
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from multiprocessing.util import Finalize, register_after_fork
 from threading import Event, Lock, Thread
 from uuid import uuid4
 
-from cache_monitor import scope
+from cache_monitor import scope, visits
 from cache_monitor.aggregator import Aggregator, Measure
 from cache_monitor.conf import Conf
+from cache_monitor.delivery import Delivery, Pending
+from cache_monitor.inspectors.snapshot import Snapshot
 from cache_monitor.recorder import Recorder
-from cache_monitor.stats.encoding import encode
-from cache_monitor.stats.window import Window
-from cache_monitor.stores.base import Row, Store, StoreError
+from cache_monitor.rollup import roll_up
+from cache_monitor.stores.base import Store, StoreError
 
 logger = logging.getLogger("cache_monitor")
 
 DRAIN_INTERVAL = 0.5
-BATCH = 1000
+BATCH = 10_000
+"""Calls that are counted in one go: the more, the more of them are alike."""
 HELP = 100
 """Calls that a site's thread counts, or drops, where the draining thread falls behind."""
-WINDOW_SECONDS = 10
 EXIT_PATIENCE = 5.0
 """Seconds that a process may wait at its end for a store that does not answer."""
-WINDOWS_KEPT = 1000
-"""Windows kept for a store that refuses them; the oldest are given up, and counted."""
-_CLOSED_AFTER = 5.0
-"""Seconds after a window's end in which late calls still find it."""
-_PRUNE_INTERVAL = 3600.0
-
-
-_Revision = tuple[int, int | None]
-
-
-def _revision(window: Window) -> _Revision:
-    """Changes whenever the window does: its calls, dropped ones included, and its memory."""
-    return window.calls + window.dropped, window.memory_bytes
-
-
-@dataclass(slots=True)
-class Pending:
-    """What this process has not brought to the store: its rows, and what of them is lost so far.
-
-    ``dropped`` counts the calls that the store refused or that were given up; ``problem`` is the
-    sentence that says what is wrong with the store.
-    """
-
-    rows: list[Row] = field(default_factory=list)
-    dropped: int = 0
-    problem: str | None = None
+TIDY_INTERVAL = 60.0
 
 
 class Collector:
@@ -70,7 +45,7 @@ class Collector:
         get_conf: Callable[[], Conf],
         open_store: Callable[[], Store],
         measure: Measure,
-        look: Callable[[str, Store], dict[str, int]],
+        look: Callable[[str, Store], dict[str, Snapshot]],
         is_testing: Callable[[], bool],
     ) -> None:
         self._recorder = recorder
@@ -85,9 +60,7 @@ class Collector:
 
     def _begin(self) -> None:
         self.process = uuid4().hex
-        self._aggregator: Aggregator | None = None
-        self._stored: dict[tuple[str, int], _Revision] = {}
-        self._given_up = 0
+        self._made: Delivery | None = None
         self.problem: str | None = None
         self._thread: Thread | None = None
         self._starting = Lock()
@@ -97,7 +70,7 @@ class Collector:
         self._flushed = Event()
         self._stopping = False
         self._next_flush = 0.0
-        self._next_prune = 0.0
+        self._next_tidy = 0.0
 
     # Lifecycle
 
@@ -115,6 +88,7 @@ class Collector:
     def after_fork(self) -> None:
         """Begin anew in a forked child: what was counted so far is the parent's."""
         self._recorder.after_fork()
+        visits.waiting.clear()
         self._begin()
 
     def _stop_with_child(self) -> None:
@@ -200,20 +174,25 @@ class Collector:
 
     def _drain_batch(self, most: int) -> None:
         now = time.time()
-        aggregator = self._current_aggregator()
+        aggregator = self._delivery.aggregator
         aggregator.add(self._recorder.take(most), now - time.perf_counter())
         aggregator.add_dropped(self._recorder.take_dropped(), now)
+        for visit in visits.take():
+            aggregator.add_visit(visit, now)
 
-    def _current_aggregator(self) -> Aggregator:
-        if self._aggregator is None:
+    @property
+    def _delivery(self) -> Delivery:
+        """Made when first asked for: the settings may not be there before."""
+        if self._made is None:
             conf = self._get_conf()
-            self._aggregator = Aggregator(
-                window_seconds=WINDOW_SECONDS,
+            aggregator = Aggregator(
+                self.process,
                 hot_keys=conf.hot_keys,
                 key_groups=conf.key_groups,
                 measure=self._measure,
             )
-        return self._aggregator
+            self._made = Delivery(self.process, aggregator)
+        return self._made
 
     # Bringing it to the store
 
@@ -222,8 +201,8 @@ class Collector:
             store = self._open_store()
             if with_look:
                 self._note_memory(self._look(self.process, store))
-            self._put(store)
-            self._prune(store)
+            self._deliver(store)
+            self._tidy(store)
         except StoreError as error:
             self._store_failed(str(error))
         except Exception as error:
@@ -232,33 +211,30 @@ class Collector:
         else:
             self._store_works()
 
-    def _put(self, store: Store) -> None:
+    def _deliver(self, store: Store) -> None:
         with self._draining:
-            changed = [
-                (alias, window, _revision(window), self._row(alias, window))
-                for alias, window in self._windows()
-                if self._stored.get((alias, window.start)) != _revision(window)
-            ]
-        if changed:
-            store.put([row for *_, row in changed], int(time.time()))
+            changes = self._delivery.changes()
+        self._delivery.put(store, changes)
         with self._draining:
-            for alias, window, revision, _ in changed:
-                self._stored[alias, window.start] = revision
-            self._forget_closed()
+            self._delivery.delivered(changes)
 
-    def _forget_closed(self) -> None:
+    def _tidy(self, store: Store) -> None:
+        """Roll up and prune, now and then, in whichever process comes first."""
+        if time.monotonic() < self._next_tidy:
+            return
+        self._next_tidy = time.monotonic() + TIDY_INTERVAL
+        now = int(time.time())
+        if store.lock("tidy", int(TIDY_INTERVAL), now):
+            roll_up(store, now)
+            store.prune(int(now - self._get_conf().retention))
+
+    def _note_memory(self, seen: dict[str, Snapshot]) -> None:
         now = time.time()
-        for alias, window in list(self._windows()):
-            name = (alias, window.start)
-            closed = window.start + window.seconds + _CLOSED_AFTER < now
-            if closed and self._stored.get(name) == _revision(window):
-                self._current_aggregator().forget(alias, window)
-                del self._stored[name]
-
-    def _prune(self, store: Store) -> None:
-        if time.monotonic() >= self._next_prune:
-            self._next_prune = time.monotonic() + _PRUNE_INTERVAL
-            store.prune(int(time.time() - self._get_conf().retention))
+        with self._draining:
+            for alias, look in seen.items():
+                if look.bytes is not None:
+                    is_shared = look.scope == "shared"
+                    self._delivery.aggregator.note_memory(alias, look.bytes, is_shared, now)
 
     def _store_works(self) -> None:
         if self.problem is not None:
@@ -270,35 +246,10 @@ class Collector:
             logger.error("%s Until then the statistics wait in memory.", problem)
             self.problem = problem
         with self._draining:
-            kept = sorted(self._windows(), key=lambda each: each[1].start)
-            for alias, window in kept[: max(0, len(kept) - WINDOWS_KEPT)]:
-                self._given_up += window.calls + window.dropped
-                self._current_aggregator().forget(alias, window)
-                self._stored.pop((alias, window.start), None)
-
-    # Looking at it
+            self._delivery.refused()
 
     def pending(self) -> Pending:
         """What a report must add to what the store says, as of now."""
         self.drain()
         with self._draining:
-            windows = list(self._windows())
-            if self.problem is None:
-                rows = [self._row(alias, window) for alias, window in windows]
-                return Pending(rows, self._given_up)
-            refused = sum(
-                _revision(window)[0] - self._stored.get((alias, window.start), (0, None))[0]
-                for alias, window in windows
-            )
-            return Pending([], self._given_up + refused, self.problem)
-
-    def _note_memory(self, used: dict[str, int]) -> None:
-        with self._draining:
-            for alias, size in used.items():
-                self._current_aggregator().note_memory(alias, size, time.time())
-
-    def _windows(self) -> list[tuple[str, Window]]:
-        return list(self._aggregator.windows()) if self._aggregator is not None else []
-
-    def _row(self, alias: str, window: Window) -> Row:
-        return Row("window", self.process, alias, window.start, window.seconds, encode(window))
+            return self._delivery.pending(store_works=self.problem is None)

@@ -28,7 +28,7 @@ class Conf:
     store: StoreConf = field(default_factory=StoreConf)
     flush_interval: float = 10.0
     buffer_size: int = 100_000
-    hot_keys: int = 500
+    hot_keys: int = 1000
     key_groups: int = 200
     retention: float = 30 * 86400.0
     stale_after: float = 3600.0
@@ -108,6 +108,37 @@ def defaults() -> dict[str, object]:
     plain = {each.name.upper(): getattr(Conf(), each.name) for each in fields(Conf)}
     store = StoreConf()
     return {**plain, "STORE": {"BACKEND": store.backend, "OPTIONS": dict(store.options)}}
+
+
+_MEANINGS: Mapping[str, str] = {
+    "ENABLED": "False instruments nothing and costs nothing.",
+    "INSTRUMENT": '`"all"`: every alias; `"explicit"`: only those that name `MonitoredCache`.',
+    "STORE": "Where the statistics are kept: `BACKEND` is a dotted path, `OPTIONS` its arguments.",
+    "FLUSH_INTERVAL": "Seconds between two writes of a process to the store.",
+    "BUFFER_SIZE": "Calls that a process holds until they are counted; more are dropped.",
+    "HOT_KEYS": "Keys whose counts are kept for a cache and a stretch of time.",
+    "KEY_GROUPS": "Key groups that are kept; further ones share one.",
+    "RETENTION": "Seconds after which statistics are removed.",
+    "STALE_AFTER": "Seconds without a read after which an entry is idle.",
+    "INSPECT_INTERVAL": "Seconds between two looks into the live caches.",
+    "SCAN_LIMIT": "Entries that one look examines at most.",
+    "SCAN_SECONDS": "Seconds that one look takes at most.",
+    "REFRESH_SECONDS": "Seconds between two refreshes of the dashboard.",
+}
+
+
+def documentation() -> str:
+    """The table of the settings for the README, in Markdown."""
+    rows = [
+        f"| `{key}` | `{_as_written(value)}` | {_MEANINGS[key]} |"
+        for key, value in sorted(defaults().items())
+    ]
+    return "\n".join(["| key | default | meaning |", "| --- | --- | --- |", *rows])
+
+
+def _as_written(value: object) -> str:
+    whole = isinstance(value, float) and value.is_integer()
+    return repr(int(value) if whole and isinstance(value, float) else value)
 
 
 def problems(value: object) -> Iterator[Problem]:

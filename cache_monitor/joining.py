@@ -6,7 +6,7 @@ from django.core import mail
 from django.core.cache import caches
 
 from cache_monitor.backends.sizes import stored_size
-from cache_monitor.collector import WINDOW_SECONDS, Collector
+from cache_monitor.collector import Collector
 from cache_monitor.conf import get_conf
 from cache_monitor.looks import Looker
 from cache_monitor.recorder import recorder
@@ -31,5 +31,3 @@ collector = Collector(
     look=Looker().look,
     is_testing=_is_testing,
 )
-
-__all__ = ["WINDOW_SECONDS", "collector"]

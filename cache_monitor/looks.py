@@ -21,8 +21,8 @@ class Looker:
     def __init__(self) -> None:
         self._looked_at: dict[str, float] = {}
 
-    def look(self, process: str, store: Store) -> dict[str, int]:
-        """Look at the caches that are due; the bytes that each of them holds, where known."""
+    def look(self, process: str, store: Store) -> dict[str, Snapshot]:
+        """Look at the caches that are due; what was seen of each of them."""
         conf = get_conf()
         now = time.time()
         due = [
@@ -33,18 +33,17 @@ class Looker:
         if not due:
             return {}
         fresh = _freshly_seen(store, now - conf.inspect_interval)
-        seen: dict[str, int] = {}
+        seen: dict[str, Snapshot] = {}
         for alias in due:
             self._looked_at[alias] = now
-            if alias not in fresh and (snapshot := _look_at(alias, conf)) is not None:
+            if alias not in fresh:
+                snapshot = seen[alias] = _look_at(alias, conf)
                 owner = SHARED if snapshot.scope == "shared" else process
                 store.put([Row("look", owner, alias, 0, 0, encode(snapshot))], int(now))
-                if snapshot.bytes is not None:
-                    seen[alias] = snapshot.bytes
         return seen
 
 
-def _look_at(alias: str, conf: Conf) -> Snapshot | None:
+def _look_at(alias: str, conf: Conf) -> Snapshot:
     return inspect_cache(
         alias,
         caches[alias],

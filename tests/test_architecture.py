@@ -13,18 +13,19 @@ PACKAGE = Path(__file__).resolve().parent.parent / "cache_monitor"
 # The way a call takes, from the first room to the last. A room may import those above its own
 # line, and what stands on its own line.
 ROOMS = [
-    {"conf", "calls", "keys", "stats", "models", "periods"},
+    {"conf", "calls", "keys", "stats", "ledger", "models", "periods", "visits"},
     {"scope", "recorder", "stores", "inspectors"},
-    {"backends", "aggregator", "capture"},
-    {"collector", "looks"},
+    {"backends", "aggregator", "rollup", "capture"},
+    {"delivery", "looks"},
+    {"collector"},
     {"joining"},
     {"reports"},
     {"api", "checks", "testing"},
     {"exporters"},
-    {"dashboard", "panel", "management"},
+    {"dashboard", "panel", "management", "middleware"},
     {"admin", "apps"},
 ]
-PURE = {"stats", "calls", "recorder", "scope"}
+PURE = {"stats", "calls", "recorder", "scope", "ledger", "visits"}
 """Rooms that work without Django."""
 
 

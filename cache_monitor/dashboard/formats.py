@@ -19,6 +19,11 @@ def count(value: int | None) -> str:
     return UNKNOWN if value is None else number_format(value, force_grouping=True)
 
 
+def decimal(value: float | None) -> str:
+    """A number with two decimals."""
+    return UNKNOWN if value is None else _number(value, 2)
+
+
 def some_of(shown: int, every: int) -> str:
     """How many rows of how many are shown; nothing where all are."""
     if shown >= every:

@@ -64,7 +64,12 @@ def _cache(alias: str, anchor: str, cache: Cache) -> CacheRows:
         memory_bar=_bar(_share(memory.bytes, memory.limit_bytes)),
         memory_at=formats.moment(memory.measured_at),
         stale=_stale_figures(cache.stale),
-        tables=_filled(tables.operations(cache), tables.key_groups(cache), tables.hot_keys(cache)),
+        tables=_filled(
+            tables.operations(cache),
+            tables.key_groups(cache),
+            tables.hot_keys(cache),
+            tables.views(cache),
+        ),
         memory_tables=_filled(tables.memory_groups(memory), tables.largest(memory)),
         stale_tables=_filled(tables.stale_entries(cache.stale)),
     )

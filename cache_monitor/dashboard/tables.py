@@ -98,6 +98,23 @@ def _hot_key_cells(key: HotKey) -> Sequence[Cell]:
     ]
 
 
+def views(cache: Cache) -> Table:
+    labels = [_("Requests"), _("Lookups"), _("Misses"), _("Misses per request"), _("Time")]
+    return _table(
+        _("Views"),
+        [Column(_("View"), numeric=False), *map(Column, labels)],
+        cache.views,
+        lambda view: [
+            _code(view.view),
+            Cell(formats.count(view.requests)),
+            Cell(formats.count(view.lookups)),
+            Cell(formats.count(view.misses)),
+            Cell(formats.decimal(view.misses_per_request)),
+            Cell(formats.duration(view.seconds)),
+        ],
+    )
+
+
 def memory_groups(memory: Memory) -> Table:
     return _table(
         _("Memory by group"),

@@ -1,12 +1,14 @@
 """Merge the store's rows into a report."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from cache_monitor.inspectors.merging import merge
 from cache_monitor.inspectors.snapshot import Snapshot
 from cache_monitor.reports import caches, schema
 from cache_monitor.reports.series import Series, moment
+from cache_monitor.stats import distinct
+from cache_monitor.stats.details import Details
 from cache_monitor.stats.encoding import CorruptPayload, decode
 from cache_monitor.stats.hotkeys import HotKeys
 from cache_monitor.stats.window import Window
@@ -30,20 +32,39 @@ class Material(NamedTuple):
 
     backends: Mapping[str, str]
     windows: Iterable[Row]
+    details: Iterable[Row]
     looks: Iterable[Row]
     dropped: int
 
 
 class _Alias:
-    """One cache's windows merged, in all and step by step."""
+    """One cache's windows and details merged, and the windows step by step."""
 
     def __init__(self, period: Period, hot_keys: int) -> None:
-        self.total = Window(0, 0, HotKeys(hot_keys), ANY_NUMBER)
+        self.total = Window(0, 1)
+        self.details = Details(0, 1, HotKeys(hot_keys), ANY_NUMBER)
         self.series = Series(period.since, period.until)
+        self.looks: list[Snapshot] = []
 
-    def add(self, row: Row, window: Window) -> None:
+    def add_window(self, row: Row) -> None:
+        window = decode(row.payload, Window)
         self.series.add(row.process, window)
         self.total.merge(window)
+
+    def add_details(self, row: Row) -> None:
+        self.details.merge(decode(row.payload, Details))
+
+    def add_look(self, row: Row) -> None:
+        self.looks.append(decode(row.payload, Snapshot))
+
+    def memory(self, oldest: float) -> Snapshot | None:
+        """What is in the cache: the latest look, or those of all processes that still run.
+
+        A process that has not looked since ``oldest`` has ended, and its memory with it.
+        """
+        looks = [each for each in self.looks if each.scope == "shared"]
+        looks = looks or [each for each in self.looks if each.measured_at > oldest]
+        return merge(looks) if looks else None
 
 
 class _Reading:
@@ -51,41 +72,18 @@ class _Reading:
 
     def __init__(self, material: Material, period: Period, hot_keys: int) -> None:
         self.aliases = {alias: _Alias(period, hot_keys) for alias in material.backends}
-        self.looks: dict[str, list[Snapshot]] = {alias: [] for alias in material.backends}
-        self.processes: set[str] = set()
         self.corrupt = 0
-        for row in material.windows:
-            self._add_window(row)
-        for row in material.looks:
-            self._add_look(row)
+        self._read(material.windows, _Alias.add_window)
+        self._read(material.details, _Alias.add_details)
+        self._read(material.looks, _Alias.add_look)
 
-    def _add_window(self, row: Row) -> None:
-        try:
-            window = decode(row.payload, Window)
-        except CorruptPayload:
-            self.corrupt += 1
-            return
-        self.processes.add(row.process)
-        if row.alias in self.aliases:
-            self.aliases[row.alias].add(row, window)
-
-    def _add_look(self, row: Row) -> None:
-        try:
-            snapshot = decode(row.payload, Snapshot)
-        except CorruptPayload:
-            self.corrupt += 1
-            return
-        if row.alias in self.looks:
-            self.looks[row.alias].append(snapshot)
-
-    def memory(self, alias: str, period: Period, fresh_for: float) -> Snapshot | None:
-        """What is in the cache: the latest look, or those of all processes that still run."""
-        looks = [each for each in self.looks[alias] if each.scope == "shared"]
-        if not looks:
-            # A process that has not looked lately has ended, and its memory with it.
-            oldest = period.now - fresh_for
-            looks = [each for each in self.looks[alias] if each.measured_at > oldest]
-        return merge(looks) if looks else None
+    def _read(self, rows: Iterable[Row], add: Callable[[_Alias, Row], None]) -> None:
+        for row in rows:
+            if row.alias in self.aliases:
+                try:
+                    add(self.aliases[row.alias], row)
+                except CorruptPayload:
+                    self.corrupt += 1
 
 
 def build(material: Material, period: Period, *, hot_keys: int, fresh_for: float) -> schema.Report:
@@ -96,8 +94,9 @@ def build(material: Material, period: Period, *, hot_keys: int, fresh_for: float
         alias: caches.cache(
             backend,
             reading.aliases[alias].total,
+            reading.aliases[alias].details,
             reading.aliases[alias].series,
-            reading.memory(alias, period, fresh_for),
+            reading.aliases[alias].memory(oldest=period.now - fresh_for),
         )
         for alias, backend in material.backends.items()
     }
@@ -113,12 +112,16 @@ def build(material: Material, period: Period, *, hot_keys: int, fresh_for: float
 
 
 def _quality(reading: _Reading, material: Material) -> schema.Quality:
-    totals = [each.total for each in reading.aliases.values()]
+    aliases = reading.aliases.values()
+    totals = [each.total for each in aliases]
+    processes: set[int] = set().union(*(each.processes for each in totals))
     newest = max((each.newest for each in totals), default=0.0)
     return schema.Quality(
-        processes=len(reading.processes),
+        processes=distinct.estimate(processes),
         newest_record_at=moment(newest) if newest else None,
         dropped_calls=material.dropped + sum(each.dropped for each in totals),
         corrupt_windows=reading.corrupt,
-        estimated=any(key.missing for total in totals for key in total.hot_keys.table.values()),
+        estimated=any(
+            key.missing for each in aliases for key in each.details.hot_keys.table.values()
+        ),
     )

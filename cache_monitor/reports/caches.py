@@ -4,17 +4,22 @@ from cache_monitor.inspectors.snapshot import EntrySample, Snapshot
 from cache_monitor.reports import schema
 from cache_monitor.reports.series import Series, moment
 from cache_monitor.stats import distinct, histogram
+from cache_monitor.stats.details import Details, GroupStats
 from cache_monitor.stats.hotkeys import KeyStats
-from cache_monitor.stats.window import GroupStats, OperationStats, Window
+from cache_monitor.stats.window import OperationStats, Window
 
 HOT_KEYS_SHOWN = 100
 GROUPS_SHOWN = 200
+VIEWS_SHOWN = 200
 
 _LOOKUPS = frozenset({"get", "get_many", "get_or_set"})
 
 
-def cache(backend: str, total: Window, series: Series, look: Snapshot | None) -> schema.Cache:
-    """What is known of a cache: ``total`` merges its windows, ``look`` is what is inside now."""
+def cache(
+    backend: str, total: Window, details: Details, series: Series, look: Snapshot | None
+) -> schema.Cache:
+    """What is known of a cache: ``total`` merges its windows, ``details`` what is known of its
+    keys, ``look`` is what is inside now."""
     operations = total.operations.values()
     hits = sum(each.hits for each in operations)
     misses = sum(each.misses for each in operations)
@@ -30,12 +35,12 @@ def cache(backend: str, total: Window, series: Series, look: Snapshot | None) ->
         bytes_written=total.bytes_written,
         miss_reasons=schema.MissReasons(),
         seconds_saved=None,
-        hot_keys=_hot_keys(total, hits + misses),
-        key_groups=_key_groups(total),
-        views=[],
+        hot_keys=_hot_keys(details, hits + misses),
+        key_groups=_key_groups(details),
+        views=_views(details),
         memory=_memory(look),
         stale=_stale(look),
-        series=list(series.points(shared=look is not None and look.scope == "shared")),
+        series=list(series.points()),
     )
 
 
@@ -66,8 +71,8 @@ def _operation(name: str, stats: OperationStats) -> schema.Operation:
     )
 
 
-def _hot_keys(total: Window, lookups: int) -> list[schema.HotKey]:
-    table = total.hot_keys.table.items()
+def _hot_keys(details: Details, lookups: int) -> list[schema.HotKey]:
+    table = details.hot_keys.table.items()
     hottest = sorted(table, key=lambda each: (-each[1].weight(), each[0]))[:HOT_KEYS_SHOWN]
     return [_hot_key(key, stats, lookups) for key, stats in hottest]
 
@@ -88,9 +93,9 @@ def _hot_key(key: str, stats: KeyStats, lookups: int) -> schema.HotKey:
     )
 
 
-def _key_groups(total: Window) -> list[schema.KeyGroup]:
+def _key_groups(details: Details) -> list[schema.KeyGroup]:
     groups = sorted(
-        total.groups.items(), key=lambda each: (-each[1].lookups, -each[1].sets, each[0])
+        details.groups.items(), key=lambda each: (-each[1].lookups, -each[1].sets, each[0])
     )
     return [_key_group(name, stats) for name, stats in groups[:GROUPS_SHOWN]]
 
@@ -111,6 +116,21 @@ def _key_group(name: str, stats: GroupStats) -> schema.KeyGroup:
         bytes_written=stats.bytes_written,
         seconds_saved=None,
     )
+
+
+def _views(details: Details) -> list[schema.View]:
+    busiest = sorted(details.views.items(), key=lambda each: (-each[1].requests, each[0]))
+    return [
+        schema.View(
+            view=name,
+            requests=stats.requests,
+            lookups=stats.lookups,
+            misses=stats.misses,
+            misses_per_request=round(stats.misses / stats.requests, 4) if stats.requests else None,
+            seconds=stats.seconds,
+        )
+        for name, stats in busiest[:VIEWS_SHOWN]
+    ]
 
 
 def _memory(look: Snapshot | None) -> schema.Memory:

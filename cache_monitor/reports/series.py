@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from cache_monitor.reports.schema import Point
 from cache_monitor.stats import histogram
-from cache_monitor.stats.window import OperationStats, Window
+from cache_monitor.stats.window import Memory, OperationStats, Window
 
 STEPS = (10, 30, 60, 300, 900, 3600, 6 * 3600, 86400)
 MOST_POINTS = 200
@@ -25,7 +25,7 @@ class Series:
         self._first = int(since // self.step)
         self._last = int(-(-until // self.step))
         self._sums: dict[int, OperationStats] = {}
-        self._memory: dict[int, dict[str, int]] = {}
+        self._memory: dict[int, Memory] = {}
 
     def add(self, process: str, window: Window) -> None:
         """Add the window of ``process`` to the step that it begins in."""
@@ -36,15 +36,14 @@ class Series:
         for operation in window.operations.values():
             sums.merge(operation)
         if window.memory_bytes is not None:
-            self._memory.setdefault(step, {})[process] = window.memory_bytes
+            self._memory.setdefault(step, Memory()).add(process, window)
 
-    def points(self, shared: bool) -> Iterator[Point]:
-        """The steps in order; the memory of a cache that processes share is not added up."""
+    def points(self) -> Iterator[Point]:
+        """The steps in order."""
         nothing = OperationStats()
         for step in range(self._first, self._last):
             sums = self._sums.get(step, nothing)
             memory = self._memory.get(step)
-            used = None if memory is None else (max if shared else sum)(memory.values())
             yield Point(
                 at=moment(step * self.step),
                 lookups=sums.hits + sums.misses,
@@ -53,5 +52,5 @@ class Series:
                 errors=sums.errors,
                 seconds=sums.seconds,
                 p99=histogram.quantiles(sums.buckets, (0.99,), sums.slowest)[0],
-                memory_bytes=used,
+                memory_bytes=None if memory is None else memory.bytes(),
             )

@@ -36,9 +36,12 @@ class KeyStats(Struct, array_like=True):
         """Count ``times`` uses; ``hit`` is None where nothing was looked up."""
         if hit is not None:
             self.lookups += times
-            self.hits += times if hit else 0
-            self.misses += 0 if hit else times
-        self.sets += times if wrote else 0
+            if hit:
+                self.hits += times
+            else:
+                self.misses += times
+        if wrote:
+            self.sets += times
 
     def add(self, other: "KeyStats") -> None:
         """Merge what another table knows of the same key."""

@@ -1,15 +1,10 @@
-"""The statistics of one process, one cache and one stretch of time."""
+"""What happened to one cache in one stretch of time: the figures that charts are drawn from."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
-from msgspec import Meta, Struct, field
+from msgspec import Meta, Struct
 
 from cache_monitor.stats import distinct, histogram
-from cache_monitor.stats.hotkeys import HotKeys
-
-GroupKind = Literal["key", "page", "page_headers", "fragment", "session"]
-
-OTHER_GROUPS = "(other groups)"
 
 # What is read back from a store is held to these.
 Count = Annotated[int, Meta(ge=0, le=2**62)]
@@ -17,6 +12,8 @@ Bucket = Annotated[int, Meta(ge=0, lt=0x7FF0)]
 Hash = Annotated[int, Meta(ge=0)]
 UnixTime = Annotated[float, Meta(ge=0, le=253_000_000_000)]
 Duration = Annotated[float, Meta(ge=0, le=1e15)]
+Start = Annotated[int, Meta(ge=0, le=253_000_000_000)]
+Length = Annotated[int, Meta(ge=1, le=366 * 86400)]
 
 
 class OperationStats(Struct, array_like=True):
@@ -43,91 +40,63 @@ class OperationStats(Struct, array_like=True):
         histogram.add(self.buckets, other.buckets)
 
 
-class GroupStats(Struct, array_like=True):
-    """The calls on the keys of one group; ``keys`` sketches how many different ones there are."""
+class Memory:
+    """The bytes that a cache holds, gathered from the windows of several processes.
 
-    kind: GroupKind
-    lookups: Count = 0
-    hits: Count = 0
-    misses: Count = 0
-    sets: Count = 0
-    deletes: Count = 0
-    errors: Count = 0
-    bytes_read: Count | None = None
-    bytes_written: Count | None = None
-    keys: set[Hash] = set()
+    What a process has in its own memory adds up over processes; a cache that they share is one.
+    """
 
-    def count(self, hit: bool | None, wrote: bool, times: int) -> None:
-        """Count ``times`` uses of a key; ``hit`` is None where nothing was looked up."""
-        if hit is not None:
-            self.lookups += times
-            self.hits += times if hit else 0
-            self.misses += 0 if hit else times
-        self.sets += times if wrote else 0
+    def __init__(self) -> None:
+        self._of_process: dict[str, int] = {}
+        self.is_shared = False
 
-    def add_bytes(self, size: int, wrote: bool) -> None:
-        """Add the bytes of values that were written or read."""
-        if wrote:
-            self.bytes_written = (self.bytes_written or 0) + size
-        else:
-            self.bytes_read = (self.bytes_read or 0) + size
+    def add(self, process: str, window: "Window") -> None:
+        """Take in what ``process`` has seen in ``window``."""
+        if window.memory_bytes is not None:
+            known = self._of_process.get(process, 0)
+            self._of_process[process] = max(known, window.memory_bytes)
+            self.is_shared = self.is_shared or window.memory_is_shared
 
-    def add_key(self, key_hash: int) -> None:
-        """Add a key to the sketch."""
-        self.keys.add(key_hash)
-        if len(self.keys) > 2 * distinct.SIZE:
-            self.keys = distinct.smallest(self.keys)
-
-    def merge(self, other: "GroupStats") -> None:
-        """Add the calls that ``other`` counted."""
-        self.lookups += other.lookups
-        self.hits += other.hits
-        self.misses += other.misses
-        self.sets += other.sets
-        self.deletes += other.deletes
-        self.errors += other.errors
-        self.bytes_read = total(self.bytes_read, other.bytes_read)
-        self.bytes_written = total(self.bytes_written, other.bytes_written)
-        self.keys = distinct.smallest(self.keys | other.keys)
+    def bytes(self) -> int | None:
+        """The bytes in all; None where nobody has looked."""
+        if not self._of_process:
+            return None
+        return (max if self.is_shared else sum)(self._of_process.values())
 
 
 class Window(Struct, array_like=True):
     """What one process did with one cache from ``start`` (Unix time) for ``seconds``.
 
     A window of a longer stretch, or of several processes, is the merge of its parts.
+    ``processes`` sketches which processes that were (see :mod:`cache_monitor.stats.distinct`).
     """
 
-    start: int
-    seconds: int
-    hot_keys: HotKeys
-    group_limit: int
+    start: Start
+    seconds: Length
     newest: UnixTime = 0.0
     dropped: Count = 0
+    processes: set[Hash] = set()
     operations: dict[str, OperationStats] = {}
-    groups: dict[str, GroupStats] = field(default_factory=dict)
     bytes_read: Count | None = None
     bytes_written: Count | None = None
     memory_bytes: Count | None = None
+    memory_is_shared: bool = False
 
     @property
     def calls(self) -> int:
-        """All calls in the window."""
-        return sum(each.calls for each in self.operations.values())
+        """All calls that were made, recorded or not."""
+        return self.dropped + sum(each.calls for each in self.operations.values())
+
+    @property
+    def revision(self) -> tuple[int, int | None]:
+        """Something that changes whenever the window does."""
+        return self.calls, self.memory_bytes
 
     def operation(self, name: str) -> OperationStats:
         """The statistics of the operation ``name``, begun now if it is new."""
         stats = self.operations.get(name)
         if stats is None:
             stats = self.operations[name] = OperationStats()
-        return stats
-
-    def group(self, name: str, kind: GroupKind) -> GroupStats:
-        """The statistics of the group ``name``; one shared group takes what is over the limit."""
-        stats = self.groups.get(name)
-        if stats is None:
-            if len(self.groups) >= self.group_limit:
-                name, kind = OTHER_GROUPS, "key"
-            stats = self.groups.setdefault(name, GroupStats(kind))
         return stats
 
     def add_bytes(self, size: int, wrote: bool) -> None:
@@ -138,20 +107,19 @@ class Window(Struct, array_like=True):
             self.bytes_read = (self.bytes_read or 0) + size
 
     def merge(self, other: "Window") -> None:
-        """Add what ``other`` counted; afterwards ``other`` may share parts with this window.
+        """Add what ``other`` counted; the stretch stays this window's own.
 
-        The stretch and the memory stay this window's own: what they mean for several processes
-        is the reader's business.
+        Memory does not add up over time: the greater figure stays.
         """
         self.newest = max(self.newest, other.newest)
         self.dropped += other.dropped
+        self.processes = distinct.union(self.processes, other.processes)
         for name, operation in other.operations.items():
             self.operation(name).merge(operation)
-        for name, group in other.groups.items():
-            self.group(name, group.kind).merge(group)
-        self.hot_keys.merge(other.hot_keys)
         self.bytes_read = total(self.bytes_read, other.bytes_read)
         self.bytes_written = total(self.bytes_written, other.bytes_written)
+        self.memory_bytes = _greater(self.memory_bytes, other.memory_bytes)
+        self.memory_is_shared = self.memory_is_shared or other.memory_is_shared
 
 
 def total(one: int | None, other: int | None) -> int | None:
@@ -159,3 +127,10 @@ def total(one: int | None, other: int | None) -> int | None:
     if one is None or other is None:
         return other if one is None else one
     return one + other
+
+
+def _greater(one: int | None, other: int | None) -> int | None:
+    """The greater of what is known; None where neither is."""
+    if one is None or other is None:
+        return other if one is None else one
+    return max(one, other)

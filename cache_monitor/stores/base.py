@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple, Protocol
 
-Kind = Literal["window", "look"]
+Kind = Literal["window", "details", "look"]
+Identity = tuple[Kind, str, str, int, int]
 
 
 class Row(NamedTuple):
@@ -20,6 +21,11 @@ class Row(NamedTuple):
     seconds: int
     payload: bytes
 
+    @property
+    def identity(self) -> Identity:
+        """What it is found by."""
+        return self[:5]
+
 
 class StoreError(Exception):
     """The store cannot be used now. The message says in one sentence what to do."""
@@ -31,8 +37,30 @@ class Store(Protocol):
     def put(self, rows: Sequence[Row], now: int) -> None:
         """Write ``rows``, replacing those of the same name."""
 
-    def read(self, kind: Kind, since: int, until: int, alias: str | None) -> Iterable[Row]:
-        """The rows that begin at or after ``since`` and before ``until``, of one alias or all."""
+    def read(
+        self,
+        kind: Kind,
+        since: int,
+        until: int,
+        alias: str | None,
+        *,
+        seconds: int | None = None,
+    ) -> Iterable[Row]:
+        """The rows that begin at or after ``since`` and before ``until``, of one alias or all,
+        of one length or all."""
+
+    def replace(self, remove: Sequence[Row], add: Sequence[Row], now: int) -> None:
+        """Write ``add`` and remove ``remove``, both or neither; a row in both is written.
+
+        The rows are all of one kind. Where one of ``remove`` is gone, nothing happens: another
+        process was quicker, and what ``add`` sums up is no longer what is there.
+        """
 
     def prune(self, before: int) -> int:
         """Remove what was last written before ``before``; how many rows went."""
+
+    def lock(self, name: str, seconds: int, now: int) -> bool:
+        """Whether this process may do the job ``name`` (at most 32 characters) now.
+
+        The lock holds for ``seconds`` and ends by itself: a process that dies stops nobody.
+        """

@@ -1,22 +1,34 @@
 """A store in the project's database: the default, because every project has one."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 
-from django.core.exceptions import ImproperlyConfigured
-from django.db import Error, OperationalError, ProgrammingError, connections, router
-from django.utils.connection import ConnectionDoesNotExist
+from django.db import connections, router
+from django.db.models import Q
+from django.db.transaction import atomic
 
 from cache_monitor.models import Window
-from cache_monitor.stores.base import Kind, Row, StoreError
+from cache_monitor.stores.base import Kind, Row
+from cache_monitor.stores.borrowing import reading, writing
 
-_CHUNK = 2000
+_READ_CHUNK = 2000
+# Below what SQLite takes as parameters, and MySQL as a packet.
+_WRITE_CHUNK = 100
+_IDENTITY = ["kind", "process", "cache", "start", "seconds"]
+_LOCK = "lock"
+"""The kind of the rows that are locks: ``process`` names the job, ``written_at`` is their end."""
 
 
 class DatabaseStore:
     """Keeps rows in the table of :class:`cache_monitor.models.Window`.
 
     ``DATABASE`` names another alias of ``DATABASES`` than the one that the routers choose.
+
+    It writes from the monitor's own thread, thus through a connection that no request uses, and
+    gives it back as Django does after a request: ``CONN_MAX_AGE`` holds. How long it waits for a
+    server that does not answer is the business of that alias's ``OPTIONS``; the site goes on
+    meanwhile.
     """
 
     def __init__(self, DATABASE: str | None = None) -> None:
@@ -24,82 +36,111 @@ class DatabaseStore:
 
     def put(self, rows: Sequence[Row], now: int) -> None:
         """Write ``rows``, replacing those of the same name."""
-        using = self._database or router.db_for_write(Window)
-        records = [
-            Window(
-                kind=row.kind,
-                process=row.process,
-                cache=row.alias,
-                start=row.start,
-                seconds=row.seconds,
-                written_at=now,
-                payload=row.payload,
-            )
-            for row in rows
-        ]
-        with _store_errors(using):
-            has_target = connections[using].features.supports_update_conflicts_with_target
-            Window.objects.using(using).bulk_create(
-                records,
-                update_conflicts=True,
-                update_fields=["payload", "written_at"],
-                # MySQL finds the conflict by itself and refuses to be told.
-                unique_fields=_IDENTITY if has_target else None,
-            )
+        using = self._writable
+        with writing(using):
+            _upsert(using, rows, now)
 
-    def read(self, kind: Kind, since: int, until: int, alias: str | None) -> Iterator[Row]:
-        """The rows that begin at or after ``since`` and before ``until``, of one alias or all."""
+    def read(
+        self,
+        kind: Kind,
+        since: int,
+        until: int,
+        alias: str | None,
+        *,
+        seconds: int | None = None,
+    ) -> Iterable[Row]:
+        """The rows that begin at or after ``since`` and before ``until``, of one alias or all,
+        of one length or all."""
         using = self._database or router.db_for_read(Window)
         found = Window.objects.using(using).filter(kind=kind, start__gte=since, start__lt=until)
         if alias is not None:
             found = found.filter(cache=alias)
+        if seconds is not None:
+            found = found.filter(seconds=seconds)
         columns = found.values_list("process", "cache", "start", "seconds", "payload")
-        with _store_errors(using):
-            for process, cache, start, seconds, payload in columns.iterator(_CHUNK):
-                yield Row(kind, process, cache, start, seconds, bytes(payload))
+        with reading(using):
+            return [
+                Row(kind, process, cache, start, length, bytes(payload))
+                for process, cache, start, length, payload in columns.iterator(_READ_CHUNK)
+            ]
+
+    def replace(self, remove: Sequence[Row], add: Sequence[Row], now: int) -> None:
+        """Write ``add`` and remove ``remove``, but nothing where one of those is gone."""
+        using = self._writable
+        with writing(using), suppress(_TooLate), atomic(using):
+            if _delete(using, remove) < len(remove):
+                raise _TooLate
+            _upsert(using, add, now)
 
     def prune(self, before: int) -> int:
         """Remove what was last written before ``before``; how many rows went."""
-        using = self._database or router.db_for_write(Window)
-        with _store_errors(using):
+        using = self._writable
+        with writing(using):
             # One statement: a queryset's delete() would load the rows to find what hangs on them.
             found = Window.objects.using(using).filter(written_at__lt=before)
             return found._raw_delete(using)
 
+    def lock(self, name: str, seconds: int, now: int) -> bool:
+        """Whether the job ``name`` may be done now; holds for ``seconds``."""
+        identity = {"kind": _LOCK, "process": name, "cache": "", "start": 0, "seconds": 0}
+        using = self._writable
+        with writing(using):
+            windows = Window.objects.using(using)
+            # A lock that reaches further than that is from before the clock was set back.
+            free = windows.filter(**identity).filter(
+                Q(written_at__lte=now) | Q(written_at__gt=now + seconds)
+            )
+            if free.update(written_at=now + seconds):
+                return True
+            # There may be none yet. One update alone finds it free, whoever has made it.
+            fresh = Window(**identity, written_at=now, payload=b"")
+            windows.bulk_create([fresh], ignore_conflicts=True)
+            return bool(free.update(written_at=now + seconds))
 
-_IDENTITY = ["kind", "process", "cache", "start", "seconds"]
-
-
-@contextmanager
-def _store_errors(using: str) -> Iterator[None]:
-    try:
-        yield
-    except (ImproperlyConfigured, ConnectionDoesNotExist) as error:
-        raise StoreError(
-            "The project has no database for the cache monitor: add one to DATABASES, or set "
-            "CACHE_MONITOR['STORE'] to another store."
-        ) from error
-    except (OperationalError, ProgrammingError) as error:
-        if _table_is_missing(using):
-            raise StoreError(
-                f"The cache monitor's table is missing in the database {using!r}: "
-                "run manage.py migrate."
-            ) from error
-        raise _unusable(using, error) from error
-    except Error as error:
-        raise _unusable(using, error) from error
+    @property
+    def _writable(self) -> str:
+        return self._database or router.db_for_write(Window)
 
 
-def _unusable(using: str, error: Exception) -> StoreError:
-    # Only the type: a driver's message can quote hosts, users and statements.
-    return StoreError(
-        f"The database {using!r} does not take the cache monitor's statistics "
-        f"({type(error).__name__}): see whether it is up and writable."
+class _TooLate(Exception):
+    """What was to be replaced is gone."""
+
+
+def _upsert(using: str, rows: Sequence[Row], now: int) -> None:
+    records = [
+        Window(
+            kind=row.kind,
+            process=row.process,
+            cache=row.alias,
+            start=row.start,
+            seconds=row.seconds,
+            written_at=now,
+            payload=row.payload,
+        )
+        for row in rows
+    ]
+    has_target = connections[using].features.supports_update_conflicts_with_target
+    Window.objects.using(using).bulk_create(
+        records,
+        batch_size=_WRITE_CHUNK,
+        update_conflicts=True,
+        update_fields=["payload", "written_at"],
+        # MySQL finds the conflict by itself and refuses to be told.
+        unique_fields=_IDENTITY if has_target else None,
     )
 
 
-def _table_is_missing(using: str) -> bool:
-    try:
-        return Window._meta.db_table not in connections[using].introspection.table_names()
-    except Error:
-        return False
+def _delete(using: str, rows: Sequence[Row]) -> int:
+    """Remove the rows of these names; how many there were."""
+    starts = defaultdict(list)
+    for row in rows:
+        starts[row.kind, row.process, row.alias, row.seconds].append(row.start)
+    gone = 0
+    for (kind, process, alias, seconds), those in starts.items():
+        found = Window.objects.using(using).filter(
+            kind=kind, process=process, cache=alias, seconds=seconds
+        )
+        for at in range(0, len(those), _WRITE_CHUNK):
+            chunk = those[at : at + _WRITE_CHUNK]
+            gone += found.filter(start__in=chunk)._raw_delete(using)
+    return gone

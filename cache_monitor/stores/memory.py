@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from threading import Lock
 
-from cache_monitor.stores.base import Kind, Row
+from cache_monitor.stores.base import Identity, Kind, Row
 
 MAX_ROWS = 50_000
 """About a week of windows of one cache; the oldest rows make room."""
@@ -13,27 +13,47 @@ class MemoryStore:
     """Keeps rows in a dict."""
 
     def __init__(self) -> None:
-        self._rows: dict[tuple[str, str, str, int, int], tuple[Row, int]] = {}
+        self._rows: dict[Identity, tuple[Row, int]] = {}
+        self._locked_until: dict[str, int] = {}
         self._lock = Lock()
 
     def put(self, rows: Sequence[Row], now: int) -> None:
         """Write ``rows``, replacing those of the same name."""
-        with self._lock:
-            for row in rows:
-                self._rows.pop(row[:5], None)
-                self._rows[row[:5]] = (row, now)
-            for name in list(self._rows)[: max(0, len(self._rows) - MAX_ROWS)]:
-                del self._rows[name]
+        self.replace((), rows, now)
 
-    def read(self, kind: Kind, since: int, until: int, alias: str | None) -> Iterable[Row]:
-        """The rows that begin at or after ``since`` and before ``until``, of one alias or all."""
+    def read(
+        self,
+        kind: Kind,
+        since: int,
+        until: int,
+        alias: str | None,
+        *,
+        seconds: int | None = None,
+    ) -> Iterable[Row]:
+        """The rows that begin at or after ``since`` and before ``until``, of one alias or all,
+        of one length or all."""
         with self._lock:
             rows = [row for row, _ in self._rows.values()]
         return [
             row
             for row in rows
-            if row.kind == kind and since <= row.start < until and alias in (None, row.alias)
+            if row.kind == kind
+            and since <= row.start < until
+            and alias in (None, row.alias)
+            and seconds in (None, row.seconds)
         ]
+
+    def replace(self, remove: Sequence[Row], add: Sequence[Row], now: int) -> None:
+        """Write ``add`` and remove ``remove``, but nothing where one of those is gone."""
+        with self._lock:
+            if not all(row.identity in self._rows for row in remove):
+                return
+            for row in (*remove, *add):
+                self._rows.pop(row.identity, None)
+            for row in add:
+                self._rows[row.identity] = (row, now)
+            for name in list(self._rows)[: max(0, len(self._rows) - MAX_ROWS)]:
+                del self._rows[name]
 
     def prune(self, before: int) -> int:
         """Remove what was last written before ``before``; how many rows went."""
@@ -42,3 +62,12 @@ class MemoryStore:
             for name in old:
                 del self._rows[name]
         return len(old)
+
+    def lock(self, name: str, seconds: int, now: int) -> bool:
+        """Whether the job ``name`` may be done now; holds for ``seconds``."""
+        with self._lock:
+            # A lock that reaches further than that is from before the clock was set back.
+            if now < self._locked_until.get(name, 0) <= now + seconds:
+                return False
+            self._locked_until[name] = now + seconds
+            return True

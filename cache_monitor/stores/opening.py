@@ -1,6 +1,7 @@
 """Open the store that the settings name."""
 
-from functools import cache
+import os
+from threading import Lock
 
 from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
@@ -28,19 +29,38 @@ def make_store(conf: StoreConf) -> Store:
     return store
 
 
-@cache
-def _current() -> Store:
-    return make_store(get_conf().store)
+class _Current:
+    """The store in force."""
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Open it anew when it is next asked for."""
+        self._store: Store | None = None
+        self._lock = Lock()
+
+    def get(self) -> Store:
+        """The one store, whichever thread is first to ask: two would share no memory."""
+        with self._lock:
+            if self._store is None:
+                self._store = make_store(get_conf().store)
+            return self._store
+
+
+_current = _Current()
+# A forked child has its parent's connections, and locks that nobody will release.
+os.register_at_fork(after_in_child=_current.forget)
 
 
 def get_store() -> Store:
     """The store in force, one for the process. Raises :class:`StoreError`."""
-    return _current()
+    return _current.get()
 
 
 def _forget(*, setting: str, **_: object) -> None:
     if setting == SETTING:
-        _current.cache_clear()
+        _current.forget()
 
 
 setting_changed.connect(_forget, dispatch_uid="cache_monitor.stores")

@@ -30,6 +30,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "cache_monitor.middleware.CacheMonitorMiddleware",
     "shop.middleware.PerSiteSectionMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -84,7 +85,11 @@ CACHE_MIDDLEWARE_ALIAS = "site"
 CACHE_MIDDLEWARE_SECONDS = 60
 
 # Short, so that figures show soon after the first page.
-CACHE_MONITOR = {"FLUSH_INTERVAL": float(os.environ.get("DEMO_FLUSH_INTERVAL", "2"))}
+# More often than a site needs, so that a visitor sees what he did.
+CACHE_MONITOR = {
+    "FLUSH_INTERVAL": float(os.environ.get("DEMO_FLUSH_INTERVAL", "2")),
+    "INSPECT_INTERVAL": 10,
+}
 
 DEBUG_TOOLBAR_PANELS = list(PANELS_DEFAULTS)
 DEBUG_TOOLBAR_PANELS.insert(

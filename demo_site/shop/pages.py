@@ -56,8 +56,8 @@ WAYS = Section(
             "Low-level API",
             "Low-level cache API",
             "set, get, delete, add and get_or_set on one key, each behind a button.",
-            "Each button makes exactly one call on “default”. The panel names it, its key, and why "
-            "a get missed: never set, deleted, or expired after two minutes.",
+            "Each button makes exactly one call on “default”. The panel names it and its key, and "
+            "says of a get whether it hit or missed.",
         ),
         Page(
             "product",
@@ -65,7 +65,7 @@ WAYS = Section(
             "Get, then set",
             "Ask the cache; after a miss, load from the database and store for five minutes.",
             "One get a request; after a miss also one set. The dashboard gathers all products in "
-            "the key group product:{int} and shows how many seconds the hits save.",
+            "the key group product:{int}, with its hit ratio and the number of different keys.",
             {"pk": 1},
         ),
         Page(
@@ -73,8 +73,8 @@ WAYS = Section(
             "Category page",
             "Queryset through get_or_set",
             "A rated product list: the result of a heavy query, stored as a list.",
-            "One get_or_set on “default”. When it misses, the time of its callable is what a later "
-            "hit saves. In the toolbar's SQL panel the heavy query is gone on a hit.",
+            "One get_or_set on “default”: a miss where the callable had to run, else a hit. In the "
+            "toolbar's SQL panel the heavy query is gone on a hit.",
             {"slug": FIRST_CATEGORY_SLUG},
         ),
         Page(
@@ -83,22 +83,21 @@ WAYS = Section(
             "Per-view cache, function",
             "@cache_page on a function view: the whole answer, for a minute.",
             "Two gets on “pages” for a hit: one for the headers the page varies on, one for the "
-            "page. Django's own keys are named for the route they belong to.",
+            "page. Django's own keys are gathered in groups of cached pages and of their headers.",
         ),
         Page(
             "newest",
             "New arrivals",
             "Per-view cache, class",
             "The same decorator on a class, through method_decorator on dispatch.",
-            "The same calls as for the function view, under the route of this page.",
+            "The same calls as for the function view.",
         ),
         Page(
             "fragment",
             "Template fragment",
             "Template fragment cache",
             "{% cache %} around the costly part of a template, one entry per category.",
-            "One get on “pages”, and one set when it missed. The fragment appears under its name; "
-            "the time between the miss and the set is the time to render it, query included.",
+            "One get on “pages”, and one set when it missed. The fragment appears under its name.",
             {"slug": FIRST_CATEGORY_SLUG},
         ),
         Page(
@@ -121,8 +120,8 @@ WAYS = Section(
             "Clear a cache",
             "cache.clear()",
             "Empty a whole cache, on an alias where that hurts nobody.",
-            "After a clear, the misses of the next visit give “cleared” as their reason; clearing "
-            "again and again under traffic becomes a finding.",
+            "One clear on “scratch”, and misses where there were hits: the chart of the hit ratio "
+            "shows the dent.",
         ),
         Page(
             "backends",
@@ -143,32 +142,29 @@ PITFALLS = Section(
             "Stale content",
             "Pitfall: stale content",
             "A price is cached for a day, and a change in the database does not reach it.",
-            "A hit that serves an old value looks healthy in a hit ratio. The dashboard shows the "
-            "age of what hits serve, and the finding is called aged-content.",
+            "A hit that serves an old value looks healthy in a hit ratio: all of these are hits.",
         ),
         Page(
             "not_working",
             "Cache not working",
             "Pitfall: cache not working",
             "A DummyCache left over from development: every call succeeds, nothing is kept.",
-            "Lookups on “dummy” that all miss. Where DEBUG is off, the finding dummy-backend says "
-            "so.",
+            "Lookups on “dummy” that all miss: a hit ratio of 0 %, and no entries.",
         ),
         Page(
             "not_caching",
             "Data not caching",
             "Pitfall: data not caching",
             "A key that is different on every request: written each time, never found.",
-            "Misses whose reason is always “never set”, in a group with as many keys as calls. The "
-            "finding is called key-explosion.",
+            "Misses only, in a key group with as many different keys as calls.",
         ),
         Page(
             "memory_bloat",
             "Memory bloat",
             "Pitfall: memory bloat",
             "Large values without a timeout that nobody reads.",
-            "The memory of “pitfalls” grows with every visit. The findings are called no-expiry "
-            "and never-read.",
+            "The memory of “pitfalls” grows with every visit, all of it among the stale entries "
+            "without expiry.",
         ),
     ),
 )

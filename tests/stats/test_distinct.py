@@ -4,12 +4,13 @@ from hypothesis import strategies as st
 
 from cache_monitor.stats import distinct
 
-hashes = st.sets(st.integers(min_value=0, max_value=2**64 - 1), max_size=400)
+hashes = st.sets(st.integers(min_value=0, max_value=2**32 - 1), max_size=400)
 
 
-@given(st.sets(st.text(), max_size=distinct.SIZE - 1))
-def test_few_keys_are_counted_exactly(keys: set[str]) -> None:
-    assert distinct.estimate(distinct.smallest(map(distinct.hash_of, keys))) == len(keys)
+@given(st.sets(st.integers(), max_size=distinct.SIZE - 1))
+def test_few_keys_are_counted_exactly(numbers: set[int]) -> None:
+    keys = [f"user:{number}" for number in numbers]
+    assert distinct.estimate(distinct.smallest(map(distinct.hash_of, keys))) == len(numbers)
 
 
 def test_many_keys_are_estimated_within_three_standard_errors() -> None:
@@ -28,7 +29,7 @@ def test_merging_sketches_gives_the_sketch_of_all_in_any_order(
 
 
 def test_a_hash_is_the_same_in_every_process() -> None:
-    assert distinct.hash_of("user:1") == 15310966450534750738
+    assert distinct.hash_of("user:1") == 3698912738
 
 
 def test_a_lone_surrogate_can_be_hashed() -> None:

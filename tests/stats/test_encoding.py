@@ -7,12 +7,11 @@ from hypothesis import strategies as st
 
 from cache_monitor.stats import encoding
 from cache_monitor.stats.encoding import CorruptPayload, decode, encode
-from cache_monitor.stats.hotkeys import HotKeys
 from cache_monitor.stats.window import Window
 
 
 def _payload() -> bytes:
-    window = Window(0, 10, HotKeys(10), 10)
+    window = Window(0, 10)
     window.operation("get").calls = 3
     return encode(window)
 
@@ -52,7 +51,7 @@ def test_arbitrary_bytes_are_read_or_refused(payload: bytes) -> None:
 
 
 def test_figures_that_no_window_can_have_are_refused() -> None:
-    window = Window(0, 10, HotKeys(10), 10)
+    window = Window(0, 10)
     window.operation("get").buckets[70_000] = 1
     with pytest.raises(CorruptPayload):
         decode(encode(window), Window)

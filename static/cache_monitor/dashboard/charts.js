@@ -77,21 +77,18 @@ export function createCharts({ chartJs, root, formats, rtl }) {
     };
   }
 
-  // Drawn anew, for Chart.js keeps the bars' colours through an update without animation.
-  onThemeChange(() => {
-    for (const chart of drawn.values()) chart.destroy();
-    drawn.clear();
-    if (latest) draw(latest);
-  });
+  onThemeChange(() => latest && draw(latest));
   return { draw };
 }
 
 function update(chart, { data, options }) {
-  // Kept where it is the same line, so that one that the reader has hidden stays hidden.
-  chart.data.datasets = data.datasets.map((next) => {
-    const current = chart.data.datasets.find(({ label }) => label === next.label);
-    return current ? Object.assign(current, next) : next;
+  // New objects, for Chart.js keeps the look of a dataset that it has drawn before. What the
+  // reader has hidden by a click on the legend stays hidden.
+  chart.data.datasets.forEach(({ label }, place) => {
+    const next = data.datasets.find((dataset) => dataset.label === label);
+    if (next) next.hidden = !chart.isDatasetVisible(place);
   });
+  chart.data.datasets = data.datasets;
   chart.options = options;
   chart.update("none");
 }

@@ -1,0 +1,31 @@
+"""Tell the keys under which the debug toolbar keeps its own data: no news for anybody."""
+
+from collections.abc import Hashable, Mapping
+from functools import cache
+
+from django.conf import settings
+from django.core.signals import setting_changed
+
+_SETTING = "DEBUG_TOOLBAR_CONFIG"
+
+
+def is_toolbars_own(key: Hashable) -> bool:
+    """Whether the key, or the first of several keys, is the toolbar's."""
+    first = key[0] if isinstance(key, tuple) and key else key
+    return isinstance(first, str) and first.startswith(_prefix())
+
+
+@cache
+def _prefix() -> str:
+    config = getattr(settings, _SETTING, None)
+    chosen = config.get("CACHE_KEY_PREFIX") if isinstance(config, Mapping) else None
+    # An empty prefix would take every key for the toolbar's.
+    return chosen if isinstance(chosen, str) and chosen else "djdt:"
+
+
+def _forget(*, setting: str, **_: object) -> None:
+    if setting == _SETTING:
+        _prefix.cache_clear()
+
+
+setting_changed.connect(_forget, dispatch_uid="cache_monitor.keys.toolbar")

@@ -1,0 +1,106 @@
+"""Make few long stretches of many short ones.
+
+Statistics are kept fine while they are young and coarser as they age; on the way the processes are
+merged, because nobody asks which worker of last week it was. Rows are merged, not averaged, so
+every count stays exact. Rows that arrive late, from a process that could not reach its store, are
+merged into what was rolled up before.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from cache_monitor.stats.details import Details
+from cache_monitor.stats.encoding import CorruptPayload, decode, encode
+from cache_monitor.stats.window import Memory, Window
+from cache_monitor.stores.base import Kind, Row, Store
+
+MERGED = ""
+"""The process of rows that several processes have gone into."""
+
+Name = tuple[str, int]
+
+
+class Step(NamedTuple):
+    """Rows of ``fine`` seconds become rows of ``coarse`` seconds when they are ``age`` old."""
+
+    kind: Kind
+    fine: int
+    coarse: int
+    age: int
+
+
+MINUTE, HOUR, DAY = 60, 3600, 86400
+
+STEPS = (
+    Step("window", 10, MINUTE, age=5 * MINUTE),
+    Step("window", MINUTE, HOUR, age=26 * HOUR),
+    Step("details", MINUTE, HOUR, age=2 * HOUR),
+    Step("details", HOUR, DAY, age=50 * HOUR),
+)
+
+LENGTHS: dict[Kind, tuple[int, ...]] = {
+    "window": (10, MINUTE, HOUR),
+    "details": (MINUTE, HOUR, DAY),
+}
+"""The lengths that rows of a kind may have."""
+
+
+def roll_up(store: Store, now: int) -> None:
+    """Roll up everything that is old enough at ``now`` (Unix time). Raises :class:`StoreError`."""
+    for step in STEPS:
+        _roll_up(store, step, now)
+
+
+def _roll_up(store: Store, step: Step, now: int) -> None:
+    """Whole stretches only, so that a stretch is rolled up once."""
+    end = (now - step.age) // step.coarse * step.coarse
+    fine: defaultdict[Name, list[Row]] = defaultdict(list)
+    for row in store.read(step.kind, 0, end, None, seconds=step.fine):
+        fine[row.alias, row.start // step.coarse * step.coarse].append(row)
+    for (alias, start), rows in fine.items():
+        before = [
+            row
+            for row in store.read(step.kind, start, start + 1, alias, seconds=step.coarse)
+            if row.process == MERGED
+        ]
+        merged = _merged(step.kind, start, step.coarse, [*before, *rows])
+        if merged is not None:
+            row = Row(step.kind, MERGED, alias, start, step.coarse, encode(merged))
+            store.replace(rows, [row], now)
+
+
+def _merged(kind: Kind, start: int, seconds: int, rows: Iterable[Row]) -> Window | Details | None:
+    """The parts in one; what cannot be read is left out, as it would be from a report."""
+    if kind == "window":
+        return _merged_windows(start, seconds, rows)
+    return _merged_details(start, seconds, rows)
+
+
+def _merged_windows(start: int, seconds: int, rows: Iterable[Row]) -> Window | None:
+    whole = Window(start, seconds)
+    memory = Memory()
+    for row in rows:
+        try:
+            window = decode(row.payload, Window)
+        except CorruptPayload:
+            continue
+        memory.add(row.process, window)
+        whole.merge(window)
+    whole.memory_bytes = memory.bytes()
+    return whole
+
+
+def _merged_details(start: int, seconds: int, rows: Iterable[Row]) -> Details | None:
+    whole: Details | None = None
+    for row in rows:
+        try:
+            part = decode(row.payload, Details)
+        except CorruptPayload:
+            continue
+        if whole is None:
+            whole = part
+            whole.start, whole.seconds = start, seconds
+        else:
+            whole.merge(part)
+    return whole

@@ -1,0 +1,203 @@
+"""A store in Redis: for sites that have one, and would rather not write to their database."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, get_args
+
+import msgspec
+
+from cache_monitor.conf import get_conf
+from cache_monitor.stores.base import Kind, Row, StoreError
+from cache_monitor.stores.faults import Fault, advice
+from cache_monitor.stores.redisurl import UNUSABLE, make_client
+
+_READ_CHUNK = 500
+_WRITE_CHUNK = 100
+_PRUNE_INTERVAL = 3600
+"""Seconds that a row may outlive its retention by."""
+_KINDS: tuple[Kind, ...] = get_args(Kind)
+
+_Member = tuple[int, int, str, str]
+"""Start, seconds, process and alias: a row's name in the indexes of its kind."""
+
+# KEYS: the two indexes, then the keys of the rows to remove, then of those to add.
+# ARGV: the time, seconds to keep, how many to remove; their members; member, start and payload of
+# each to add. A script, because it runs as one on every kind of server, and can look before it
+# writes.
+_REPLACE = """
+local gone = tonumber(ARGV[3])
+for i = 1, gone do
+  if redis.call('EXISTS', KEYS[2 + i]) == 0 then return 0 end
+end
+for i = 1, gone do
+  redis.call('DEL', KEYS[2 + i])
+  redis.call('ZREM', KEYS[1], ARGV[3 + i])
+  redis.call('ZREM', KEYS[2], ARGV[3 + i])
+end
+for i = 3 + gone, #KEYS do
+  local at = 4 + gone + 3 * (i - 3 - gone)
+  redis.call('SET', KEYS[i], ARGV[at + 2], 'EX', ARGV[2])
+  redis.call('ZADD', KEYS[1], ARGV[at + 1], ARGV[at])
+  redis.call('ZADD', KEYS[2], ARGV[1], ARGV[at])
+end
+redis.call('EXPIRE', KEYS[1], ARGV[2])
+redis.call('EXPIRE', KEYS[2], ARGV[2])
+return 1
+"""
+
+_FAULTS = (
+    Fault(
+        ("authenticationerror", "wrongpass", "noauth", "invalid password", "without any password"),
+        "it refuses the user or the password, so correct them in the URL",
+    ),
+    Fault(
+        ("noperm",),
+        "its user may not do that, so allow it the commands of @read, @write and @scripting",
+    ),
+    Fault(
+        ("readonly",),
+        "it is a read-only replica, so name the primary in the URL, or the Sentinels that know it",
+    ),
+    Fault(
+        ("oom command", "outofmemory"),
+        "its memory is full, so raise its maxmemory, or give the monitor a Redis of its own",
+    ),
+    Fault(("misconf",), "it cannot write to its disk, so free some space there"),
+    Fault(("moved", "crossslot"), "it is a cluster, so begin the URL with redis+cluster://"),
+    Fault(
+        ("masternotfound",),
+        "no Sentinel knows a primary of that name that is up, so see to both",
+    ),
+)
+_UNKNOWN_FAULT = "see whether it is up and the URL is right"
+
+
+class RedisStore:
+    """Keeps rows in Redis: each a string of its own that expires with its retention, and for each
+    kind two sorted sets that find the rows by their start and by their last write.
+
+    ``URL`` is one of:
+
+    - ``redis://[[user]:password@]host[:6379][/db]``, ``rediss://…`` (TLS), ``unix:///path``, with
+      whatever redis-py takes after a ``?``;
+    - ``redis+sentinel://[[user]:password@]host[:26379],host…/service[/db]``; the Sentinels' own
+      credentials go into ``?sentinel_username=…&sentinel_password=…``;
+    - ``redis+cluster://[[user]:password@]host[:6379],host…``;
+    - ``rediss+sentinel://…`` and ``rediss+cluster://…`` for both with TLS.
+
+    ``PREFIX`` begins every key, so that several sites can share a server. Unless the URL says
+    otherwise, a server that does not answer is given up after two seconds.
+    """
+
+    def __init__(self, URL: str, PREFIX: str = "cache_monitor") -> None:
+        self._connect = make_client(URL)
+        self._prefix = PREFIX
+        self._client: Any = None
+
+    def put(self, rows: Sequence[Row], now: int) -> None:
+        """Write ``rows``, replacing those of the same name."""
+        kinds: defaultdict[Kind, list[Row]] = defaultdict(list)
+        for row in rows:
+            kinds[row.kind].append(row)
+        for those in kinds.values():
+            for at in range(0, len(those), _WRITE_CHUNK):
+                self.replace((), those[at : at + _WRITE_CHUNK], now)
+
+    def read(
+        self,
+        kind: Kind,
+        since: int,
+        until: int,
+        alias: str | None,
+        *,
+        seconds: int | None = None,
+    ) -> Iterable[Row]:
+        """The rows that begin at or after ``since`` and before ``until``, of one alias or all,
+        of one length or all."""
+        with self._server() as client:
+            found = client.zrangebyscore(self._index(kind, "start"), since, f"({until}")
+            wanted = [
+                (member, name)
+                for member, name in ((each, _name(each)) for each in found)
+                if alias in (None, name[3]) and seconds in (None, name[1])
+            ]
+            return list(self._rows(client, kind, wanted))
+
+    def _rows(
+        self, client: Any, kind: Kind, wanted: Sequence[tuple[bytes, _Member]]
+    ) -> Iterator[Row]:
+        for at in range(0, len(wanted), _READ_CHUNK):
+            chunk = wanted[at : at + _READ_CHUNK]
+            payloads = client.mget([self._key(kind, member) for member, _ in chunk])
+            for (_, (start, length, process, alias)), payload in zip(chunk, payloads, strict=True):
+                if payload is not None:  # expired, and not yet pruned from the indexes
+                    yield Row(kind, process, alias, start, length, payload)
+
+    def replace(self, remove: Sequence[Row], add: Sequence[Row], now: int) -> None:
+        """Write ``add`` and remove ``remove``, but nothing where one of those is gone."""
+        if not remove and not add:
+            return
+        kind = (*remove, *add)[0].kind
+        old = [_member(row) for row in remove]
+        new = [(_member(row), row.start, row.payload) for row in add]
+        keys = [self._key(kind, member) for member in (*old, *(each[0] for each in new))]
+        indexes = [self._index(kind, "start"), self._index(kind, "written")]
+        keep = int(get_conf().retention) + _PRUNE_INTERVAL
+        arguments = [now, keep, len(old), *old, *(part for each in new for part in each)]
+        with self._server() as client:
+            client.eval(_REPLACE, len(keys) + 2, *indexes, *keys, *arguments)
+
+    def prune(self, before: int) -> int:
+        """Remove what was last written before ``before``; how many rows went."""
+        with self._server() as client:
+            return sum(self._prune(client, kind, before) for kind in _KINDS)
+
+    def _prune(self, client: Any, kind: Kind, before: int) -> int:
+        by_start, by_write = self._index(kind, "start"), self._index(kind, "written")
+        old = client.zrangebyscore(by_write, "-inf", f"({before}")
+        for at in range(0, len(old), _READ_CHUNK):
+            chunk = old[at : at + _READ_CHUNK]
+            # What is written just now comes back with the next write of its process.
+            client.delete(*(self._key(kind, member) for member in chunk))
+            client.zrem(by_start, *chunk)
+            client.zrem(by_write, *chunk)
+        return len(old)
+
+    def lock(self, name: str, seconds: int, now: int) -> bool:
+        """Whether the job ``name`` may be done now; holds for ``seconds``."""
+        with self._server() as client:
+            return bool(client.set(f"{self._prefix}:lock:{name}", now, nx=True, px=1000 * seconds))
+
+    def _key(self, kind: Kind, member: bytes) -> bytes:
+        return b"%b:row:%b" % (self._slot(kind).encode(), member)
+
+    def _index(self, kind: Kind, by: str) -> str:
+        return f"{self._slot(kind)}:{by}"
+
+    def _slot(self, kind: Kind) -> str:
+        # The braces keep the keys of a kind on one node of a cluster, where one script can do all.
+        return f"{{{self._prefix}:{kind}}}"
+
+    @contextmanager
+    def _server(self) -> Iterator[Any]:
+        try:
+            if self._client is None:
+                self._client = self._connect()
+            yield self._client
+        except UNUSABLE as error:
+            raise StoreError(
+                "The Redis of CACHE_MONITOR['STORE'] does not serve the cache monitor "
+                f"({type(error).__name__}): {advice(error, _FAULTS, _UNKNOWN_FAULT)}."
+            ) from error
+
+
+def _member(row: Row) -> bytes:
+    return msgspec.json.encode((row.start, row.seconds, row.process, row.alias))
+
+
+_decoder: msgspec.json.Decoder[_Member] = msgspec.json.Decoder(_Member)
+
+
+def _name(member: bytes) -> _Member:
+    return _decoder.decode(member)

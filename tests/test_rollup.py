@@ -1,0 +1,117 @@
+"""Few long stretches of many short ones, without losing a count."""
+
+import pytest
+
+from cache_monitor.rollup import DAY, HOUR, MERGED, MINUTE, roll_up
+from cache_monitor.stats.details import Details
+from cache_monitor.stats.distinct import hash_of
+from cache_monitor.stats.encoding import decode, encode
+from cache_monitor.stats.hotkeys import HotKeys
+from cache_monitor.stats.window import Window
+from cache_monitor.stores.base import Row
+from cache_monitor.stores.memory import MemoryStore
+
+NOW = 20_000 * DAY + 30
+
+
+def _window(start: int, process: str = "one", calls: int = 1, alias: str = "default") -> Row:
+    window = Window(start, 10, processes={hash_of(process)})
+    window.operation("get").calls = calls
+    return Row("window", process, alias, start, 10, encode(window))
+
+
+def _details(start: int, process: str = "one", lookups: int = 1) -> Row:
+    details = Details(start, MINUTE, HotKeys(10), 10)
+    details.hot_keys.entry("key", "key").count(True, False, lookups)
+    details.group("key", "key").count(True, False, lookups)
+    return Row("details", process, "default", start, MINUTE, encode(details))
+
+
+def _windows(store: MemoryStore) -> list[Row]:
+    return sorted(store.read("window", 0, NOW + 1, None))
+
+
+def _calls(store: MemoryStore) -> int:
+    return sum(decode(row.payload, Window).calls for row in _windows(store))
+
+
+def test_young_windows_stay_as_they_are() -> None:
+    store = MemoryStore()
+    rows = [_window(NOW // 10 * 10 - 10 * n) for n in range(6)]
+    store.put(rows, NOW)
+    roll_up(store, NOW)
+    assert _windows(store) == sorted(rows)
+
+
+def test_older_windows_become_minutes_of_all_processes() -> None:
+    store = MemoryStore()
+    minute = NOW // MINUTE * MINUTE - 10 * MINUTE
+    for process in ("one", "two"):
+        store.put([_window(minute + 10 * n, process) for n in range(12)], NOW)
+    roll_up(store, NOW)
+    assert [(row.process, row.start, row.seconds) for row in _windows(store)] == [
+        (MERGED, minute, MINUTE),
+        (MERGED, minute + MINUTE, MINUTE),
+    ]
+    assert _calls(store) == 24
+    window = decode(_windows(store)[0].payload, Window)
+    assert window.processes == {hash_of("one"), hash_of("two")}
+
+
+def test_aliases_are_kept_apart() -> None:
+    store = MemoryStore()
+    old = NOW - HOUR
+    store.put([_window(old), _window(old, alias="other")], NOW)
+    roll_up(store, NOW)
+    assert [row.alias for row in _windows(store)] == ["default", "other"]
+
+
+def test_minutes_become_hours_after_a_day() -> None:
+    store = MemoryStore()
+    hour = NOW // HOUR * HOUR - 30 * HOUR
+    store.put([_window(hour + 10 * n) for n in range(360)], NOW)
+    roll_up(store, NOW)
+    assert [(row.start, row.seconds) for row in _windows(store)] == [(hour, HOUR)]
+    assert _calls(store) == 360
+
+
+def test_rows_that_arrive_late_join_what_was_rolled_up() -> None:
+    store = MemoryStore()
+    minute = NOW // MINUTE * MINUTE - 10 * MINUTE
+    store.put([_window(minute)], NOW)
+    roll_up(store, NOW)
+    store.put([_window(minute + 10, "late", calls=5)], NOW)
+    roll_up(store, NOW)
+    assert len(_windows(store)) == 1
+    assert _calls(store) == 6
+
+
+@pytest.mark.parametrize("times", [2, 3])
+def test_rolling_up_again_changes_nothing(times: int) -> None:
+    store = MemoryStore()
+    store.put([_window(NOW - HOUR + 10 * n) for n in range(60)], NOW)
+    for _ in range(times):
+        roll_up(store, NOW)
+    assert _calls(store) == 60
+
+
+def test_a_row_that_cannot_be_read_does_not_stop_the_others() -> None:
+    store = MemoryStore()
+    minute = NOW // MINUTE * MINUTE - 10 * MINUTE
+    store.put([_window(minute), _window(minute + 10)._replace(payload=b"rubbish")], NOW)
+    roll_up(store, NOW)
+    assert _calls(store) == 1
+
+
+def test_details_become_hours_and_days() -> None:
+    store = MemoryStore()
+    day = NOW // DAY * DAY - 4 * DAY
+    hour = NOW // HOUR * HOUR - 5 * HOUR
+    store.put([_details(day + n * HOUR) for n in range(24)], NOW)
+    store.put([_details(hour, process) for process in ("one", "two")], NOW)
+    roll_up(store, NOW)
+    rows = sorted(store.read("details", 0, NOW, None), key=lambda row: row.start)
+    assert [(row.start, row.seconds) for row in rows] == [(day, DAY), (hour, HOUR)]
+    parts = [decode(row.payload, Details) for row in rows]
+    assert [part.hot_keys.table["key"].lookups for part in parts] == [24, 2]
+    assert [part.groups["key"].hits for part in parts] == [24, 2]
