@@ -11,7 +11,7 @@ from cache_monitor.backends.explicit import PATH as EXPLICIT_PATH
 from cache_monitor.conf import Conf, get_conf
 from cache_monitor.reports.build import Material, Period, build
 from cache_monitor.reports.schema import Report
-from cache_monitor.rollup import LENGTHS
+from cache_monitor.rollup import longest
 from cache_monitor.stores.base import Kind, Row, StoreError
 from cache_monitor.stores.opening import get_store
 
@@ -37,7 +37,6 @@ def report(
         known = ", ".join(map(repr, settings.CACHES))
         raise UnknownAlias(f"There is no cache {alias!r} in CACHES; there is {known}.")
     period = _period(since, until)
-    conf = get_conf()
     pending = joining.collector.pending()
     stored = _Stored(period, alias, pending.rows)
     material = Material(
@@ -47,7 +46,7 @@ def report(
         looks=stored.looks(),
         dropped=pending.dropped,
     )
-    return build(material, period, hot_keys=conf.hot_keys, fresh_for=_freshness(conf))
+    return build(material, period, fresh_for=_freshness(get_conf()))
 
 
 def flush() -> bool:
@@ -84,38 +83,40 @@ def _period(since: datetime | None, until: datetime | None) -> Period:
 class _Stored:
     """The rows of a period, with those in their place of which this process has a newer form.
 
-    Where the store cannot be read there are only this process's own.
+    Where the store cannot be read there are only this process's own; it is not asked again.
     """
 
     def __init__(self, period: Period, alias: str | None, pending: Sequence[Row]) -> None:
         self._period = period
         self._alias = alias
         self._pending = [row for row in pending if alias in (None, row.alias)]
+        self._can_be_read = True
 
     def rows(self, kind: Kind) -> Iterator[Row]:
-        """Whatever overlaps the period; stretches are reported whole."""
-        until = int(self._period.until) + 1
-        for seconds in LENGTHS[kind]:
-            since = int(self._period.since) - seconds + 1
-            newer = {
-                row[:5]: row
-                for row in self._pending
-                if row.kind == kind and row.seconds == seconds and since <= row.start < until
-            }
-            for row in self._read(kind, since, until, seconds):
-                if row[:5] not in newer:
-                    yield row
-            yield from newer.values()
+        """Whatever overlaps the period; stretches are reported whole.
+
+        One read for rows of all lengths: between two, a roll-up could move a row from one to the
+        other.
+        """
+        since, until = int(self._period.since), int(self._period.until) + 1
+        newer = {row[:5]: row for row in self._pending if row.kind == kind}
+        begin = since - longest(kind, self._period.now - since)
+        stored = (row for row in self._read(kind, begin, until) if row[:5] not in newer)
+        for row in (*stored, *newer.values()):
+            if row.start < until and row.start + row.seconds > since:
+                yield row
 
     def looks(self) -> list[Row]:
         """What was last seen inside the caches."""
-        return self._read("look", 0, 1, None)
+        return self._read("look", 0, 1)
 
-    def _read(self, kind: Kind, since: int, until: int, seconds: int | None) -> list[Row]:
-        try:
-            return list(get_store().read(kind, since, until, self._alias, seconds=seconds))
-        except StoreError:
-            return []
+    def _read(self, kind: Kind, since: int, until: int) -> list[Row]:
+        if self._can_be_read:
+            try:
+                return list(get_store().read(kind, since, until, self._alias))
+            except StoreError:
+                self._can_be_read = False
+        return []
 
 
 def _freshness(conf: Conf) -> float:

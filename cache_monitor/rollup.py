@@ -22,7 +22,8 @@ Name = tuple[str, int]
 
 
 class Step(NamedTuple):
-    """Rows of ``fine`` seconds become rows of ``coarse`` seconds when they are ``age`` old."""
+    """Rows of ``fine`` seconds become rows of ``coarse`` seconds when they are ``age`` old. Where
+    both are the same only the processes are merged."""
 
     kind: Kind
     fine: int
@@ -33,17 +34,27 @@ class Step(NamedTuple):
 MINUTE, HOUR, DAY = 60, 3600, 86400
 
 STEPS = (
-    Step("window", 10, MINUTE, age=5 * MINUTE),
-    Step("window", MINUTE, HOUR, age=26 * HOUR),
-    Step("details", MINUTE, HOUR, age=2 * HOUR),
+    Step("window", 10, MINUTE, age=2 * MINUTE),
+    Step("window", MINUTE, 5 * MINUTE, age=2 * HOUR),
+    Step("window", 5 * MINUTE, HOUR, age=26 * HOUR),
+    Step("window", HOUR, DAY, age=35 * DAY),
+    Step("details", MINUTE, MINUTE, age=2 * MINUTE),
+    Step("details", MINUTE, 5 * MINUTE, age=15 * MINUTE),
+    Step("details", 5 * MINUTE, HOUR, age=2 * HOUR),
     Step("details", HOUR, DAY, age=50 * HOUR),
 )
 
-LENGTHS: dict[Kind, tuple[int, ...]] = {
-    "window": (10, MINUTE, HOUR),
-    "details": (MINUTE, HOUR, DAY),
-}
-"""The lengths that rows of a kind may have."""
+_SHORTEST: dict[Kind, int] = {"window": 10, "details": MINUTE}
+
+
+def longest(kind: Kind, ago: float) -> int:
+    """The longest stretch, in seconds, that a row may cover that ended ``ago`` seconds ago."""
+    lengths = [step.coarse for step in STEPS if step.kind == kind and step.age <= ago]
+    return max([_SHORTEST[kind], *lengths])
+
+
+KEYS_KEPT = {MINUTE: 1000, 5 * MINUTE: 500, HOUR: 500, DAY: 250}
+"""Hot keys in merged details of a length: what nobody will look at need not be read each time."""
 
 
 def roll_up(store: Store, now: int) -> None:
@@ -57,7 +68,8 @@ def _roll_up(store: Store, step: Step, now: int) -> None:
     end = (now - step.age) // step.coarse * step.coarse
     fine: defaultdict[Name, list[Row]] = defaultdict(list)
     for row in store.read(step.kind, 0, end, None, seconds=step.fine):
-        fine[row.alias, row.start // step.coarse * step.coarse].append(row)
+        if step.fine != step.coarse or row.process != MERGED:
+            fine[row.alias, row.start // step.coarse * step.coarse].append(row)
     for (alias, start), rows in fine.items():
         before = [
             row
@@ -103,4 +115,6 @@ def _merged_details(start: int, seconds: int, rows: Iterable[Row]) -> Details | 
             whole.start, whole.seconds = start, seconds
         else:
             whole.merge(part)
+    if whole is not None:
+        whole.hot_keys.trim(KEYS_KEPT[seconds])
     return whole

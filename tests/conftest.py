@@ -29,6 +29,10 @@ MARKER_OF_FIXTURE: Final = {
     "chromium_path": "browser",
     "memcached_server": "memcached",
     "redis_server": "redis",
+    "redis_daemon": "redis",
+    "sentinel": "redis",
+    "cluster": "redis",
+    "postgresql_server": "postgresql",
 }
 CHROMIUM_ARGUMENTS: Final = (
     "--no-sandbox",  # it refuses to run as root with one

@@ -26,9 +26,10 @@ MEMORY = {"STORE": {"BACKEND": "cache_monitor.stores.memory.MemoryStore"}}
 def fresh() -> Iterator[None]:
     """A process that has recorded nothing, with a store of its own."""
     with override_settings(CACHES={"default": LOCMEM, "other": LOCMEM}, CACHE_MONITOR=MEMORY):
-        joining.collector.drain()
+        joining.collector.stop()
         joining.collector.after_fork()
         yield
+        joining.collector.stop()
         joining.collector.after_fork()
         caches["default"].clear()
 

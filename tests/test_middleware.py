@@ -66,10 +66,11 @@ def site() -> Iterator[None]:
             f"{__name__}.answer_from_cache",
         ],
     ):
-        joining.collector.drain()
+        joining.collector.stop()
         joining.collector.after_fork()
         caches["default"].clear()
         yield
+        joining.collector.stop()
         joining.collector.after_fork()
 
 

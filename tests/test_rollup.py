@@ -2,7 +2,7 @@
 
 import pytest
 
-from cache_monitor.rollup import DAY, HOUR, MERGED, MINUTE, roll_up
+from cache_monitor.rollup import DAY, HOUR, MERGED, MINUTE, longest, roll_up
 from cache_monitor.stats.details import Details
 from cache_monitor.stats.distinct import hash_of
 from cache_monitor.stats.encoding import decode, encode
@@ -103,6 +103,18 @@ def test_a_row_that_cannot_be_read_does_not_stop_the_others() -> None:
     assert _calls(store) == 1
 
 
+def test_the_processes_of_young_details_are_merged() -> None:
+    store = MemoryStore()
+    minute = NOW // MINUTE * MINUTE - 5 * MINUTE
+    store.put([_details(minute, process) for process in ("one", "two")], NOW)
+    roll_up(store, NOW)
+    store.put([_details(minute, "late")], NOW)
+    roll_up(store, NOW)
+    [row] = store.read("details", 0, NOW, None)
+    assert (row.process, row.start, row.seconds) == (MERGED, minute, MINUTE)
+    assert decode(row.payload, Details).hot_keys.table["key"].lookups == 3
+
+
 def test_details_become_hours_and_days() -> None:
     store = MemoryStore()
     day = NOW // DAY * DAY - 4 * DAY
@@ -115,3 +127,11 @@ def test_details_become_hours_and_days() -> None:
     parts = [decode(row.payload, Details) for row in rows]
     assert [part.hot_keys.table["key"].lookups for part in parts] == [24, 2]
     assert [part.groups["key"].hits for part in parts] == [24, 2]
+
+
+def test_how_long_a_row_may_be_depends_on_its_age() -> None:
+    assert longest("window", 0) == 10
+    assert longest("window", 3 * MINUTE) == MINUTE
+    assert longest("window", 100 * DAY) == DAY
+    assert longest("details", 0) == MINUTE
+    assert longest("details", 3 * HOUR) == HOUR

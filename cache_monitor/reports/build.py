@@ -1,6 +1,6 @@
 """Merge the store's rows into a report."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from cache_monitor.inspectors.merging import merge
@@ -14,6 +14,8 @@ from cache_monitor.stats.hotkeys import HotKeys
 from cache_monitor.stats.window import Window
 from cache_monitor.stores.base import Row
 
+KEYS = 10_000
+"""Keys that a report holds while it is made; the more, the closer its bounds."""
 ANY_NUMBER = 1_000_000
 """Groups that a report may hold: its windows are bounded one by one."""
 
@@ -40,16 +42,13 @@ class Material(NamedTuple):
 class _Alias:
     """One cache's windows and details merged, and the windows step by step."""
 
-    def __init__(self, period: Period, hot_keys: int) -> None:
-        self.total = Window(0, 1)
-        self.details = Details(0, 1, HotKeys(hot_keys), ANY_NUMBER)
+    def __init__(self, period: Period) -> None:
+        self.details = Details(0, 1, HotKeys(KEYS), ANY_NUMBER)
         self.series = Series(period.since, period.until)
         self.looks: list[Snapshot] = []
 
     def add_window(self, row: Row) -> None:
-        window = decode(row.payload, Window)
-        self.series.add(row.process, window)
-        self.total.merge(window)
+        self.series.add(row.process, decode(row.payload, Window))
 
     def add_details(self, row: Row) -> None:
         self.details.merge(decode(row.payload, Details))
@@ -70,8 +69,8 @@ class _Alias:
 class _Reading:
     """The rows as far as they could be read."""
 
-    def __init__(self, material: Material, period: Period, hot_keys: int) -> None:
-        self.aliases = {alias: _Alias(period, hot_keys) for alias in material.backends}
+    def __init__(self, material: Material, period: Period) -> None:
+        self.aliases = {alias: _Alias(period) for alias in material.backends}
         self.corrupt = 0
         self._read(material.windows, _Alias.add_window)
         self._read(material.details, _Alias.add_details)
@@ -86,14 +85,15 @@ class _Reading:
                     self.corrupt += 1
 
 
-def build(material: Material, period: Period, *, hot_keys: int, fresh_for: float) -> schema.Report:
+def build(material: Material, period: Period, *, fresh_for: float) -> schema.Report:
     """The report on ``material``. A look older than ``fresh_for`` seconds says nothing of a cache
     in the memory of a process."""
-    reading = _Reading(material, period, hot_keys)
+    reading = _Reading(material, period)
+    totals = {alias: each.series.total() for alias, each in reading.aliases.items()}
     reported = {
         alias: caches.cache(
             backend,
-            reading.aliases[alias].total,
+            totals[alias],
             reading.aliases[alias].details,
             reading.aliases[alias].series,
             reading.aliases[alias].memory(oldest=period.now - fresh_for),
@@ -105,23 +105,23 @@ def build(material: Material, period: Period, *, hot_keys: int, fresh_for: float
         generated_at=moment(period.now),
         since=moment(period.since),
         until=moment(period.until),
-        quality=_quality(reading, material),
+        quality=_quality(reading, list(totals.values()), material.dropped),
         caches=reported,
         findings=[],
     )
 
 
-def _quality(reading: _Reading, material: Material) -> schema.Quality:
-    aliases = reading.aliases.values()
-    totals = [each.total for each in aliases]
+def _quality(reading: _Reading, totals: Sequence[Window], dropped: int) -> schema.Quality:
     processes: set[int] = set().union(*(each.processes for each in totals))
     newest = max((each.newest for each in totals), default=0.0)
     return schema.Quality(
         processes=distinct.estimate(processes),
         newest_record_at=moment(newest) if newest else None,
-        dropped_calls=material.dropped + sum(each.dropped for each in totals),
+        dropped_calls=dropped + sum(each.dropped for each in totals),
         corrupt_windows=reading.corrupt,
         estimated=any(
-            key.missing for each in aliases for key in each.details.hot_keys.table.values()
+            key.missing
+            for each in reading.aliases.values()
+            for key in each.details.hot_keys.table.values()
         ),
     )

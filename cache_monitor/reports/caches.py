@@ -35,7 +35,7 @@ def cache(
         bytes_written=total.bytes_written,
         miss_reasons=schema.MissReasons(),
         seconds_saved=None,
-        hot_keys=_hot_keys(details, hits + misses),
+        hot_keys=_hot_keys(details),
         key_groups=_key_groups(details),
         views=_views(details),
         memory=_memory(look),
@@ -71,7 +71,9 @@ def _operation(name: str, stats: OperationStats) -> schema.Operation:
     )
 
 
-def _hot_keys(details: Details, lookups: int) -> list[schema.HotKey]:
+def _hot_keys(details: Details) -> list[schema.HotKey]:
+    # Details begin and end at other moments than windows: their shares are of their own.
+    lookups = sum(group.lookups for group in details.groups.values())
     table = details.hot_keys.table.items()
     hottest = sorted(table, key=lambda each: (-each[1].weight(), each[0]))[:HOT_KEYS_SHOWN]
     return [_hot_key(key, stats, lookups) for key, stats in hottest]

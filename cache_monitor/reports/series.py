@@ -24,25 +24,32 @@ class Series:
         self.step = next((step for step in STEPS if length / step <= MOST_POINTS), STEPS[-1])
         self._first = int(since // self.step)
         self._last = int(-(-until // self.step))
-        self._sums: dict[int, OperationStats] = {}
+        self._windows: dict[int, Window] = {}
         self._memory: dict[int, Memory] = {}
 
     def add(self, process: str, window: Window) -> None:
-        """Add the window of ``process`` to the step that it begins in."""
+        """Add the window of ``process`` to the step that it begins in; it may become a part."""
         step = window.start // self.step
-        sums = self._sums.get(step)
-        if sums is None:
-            sums = self._sums[step] = OperationStats()
-        for operation in window.operations.values():
-            sums.merge(operation)
+        whole = self._windows.setdefault(step, window)
+        if whole is not window:
+            whole.merge(window)
         if window.memory_bytes is not None:
             self._memory.setdefault(step, Memory()).add(process, window)
 
+    def total(self) -> Window:
+        """All windows merged."""
+        total = Window(int(self._first * self.step), self.step)
+        for window in self._windows.values():
+            total.merge(window)
+        return total
+
     def points(self) -> Iterator[Point]:
         """The steps in order."""
-        nothing = OperationStats()
         for step in range(self._first, self._last):
-            sums = self._sums.get(step, nothing)
+            sums = OperationStats()
+            if step in self._windows:
+                for operation in self._windows[step].operations.values():
+                    sums.merge(operation)
             memory = self._memory.get(step)
             yield Point(
                 at=moment(step * self.step),

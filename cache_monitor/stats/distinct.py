@@ -11,6 +11,7 @@ from zlib import crc32
 SIZE = 128
 _SPACE = 2**32
 _GOLDEN = 0x9E3779B1
+_ROOM = 16 * SIZE
 
 
 def hash_of(key: str) -> int:
@@ -28,10 +29,10 @@ def smallest(hashes: Iterable[int]) -> set[int]:
     return set(sorted(set(hashes))[:SIZE])
 
 
-def union(one: set[int], other: set[int]) -> set[int]:
-    """The merge of two sketches; cut back only now and then, which is dear."""
-    both = one | other
-    return smallest(both) if len(both) > 4 * SIZE else both
+def unite(sketch: set[int], other: set[int]) -> set[int]:
+    """The merge of two sketches, made of the first one; cut back only now and then."""
+    sketch |= other
+    return sketch if len(sketch) <= _ROOM else smallest(sketch)
 
 
 def estimate(sketch: set[int]) -> int:

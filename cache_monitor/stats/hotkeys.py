@@ -65,33 +65,35 @@ class HotKeys(Struct, array_like=True):
         stats = self.table.get(key)
         if stats is None:
             if len(self.table) >= 2 * self.capacity:
-                self._shrink()
+                self.trim(self.capacity)
             stats = self.table[key] = KeyStats(group, missing=self.floor)
         return stats
 
     def merge(self, other: "HotKeys") -> None:
         """Add all that ``other`` counted; afterwards ``other`` may share parts with this."""
-        for key, stats in self.table.items():
-            if key not in other.table:
-                stats.missing += other.floor
-        for key, stats in other.table.items():
-            mine = self.table.get(key)
-            if mine is None:
-                self.table[key] = stats
-                stats.missing += self.floor
-            else:
-                mine.add(stats)
+        mine, theirs = self.table, other.table
+        if other.floor:
+            for key in mine.keys() - theirs.keys():
+                mine[key].missing += other.floor
+        for key in mine.keys() & theirs.keys():
+            mine[key].add(theirs[key])
+        for key in theirs.keys() - mine.keys():
+            stats = mine[key] = theirs[key]
+            stats.missing += self.floor
         self.floor += other.floor
-        if len(self.table) > 2 * self.capacity:
-            self._shrink()
+        if len(mine) > 2 * self.capacity:
+            self.trim(self.capacity)
 
-    def _shrink(self) -> None:
+    def trim(self, most: int) -> None:
+        """Keep the ``most`` heaviest keys."""
+        if len(self.table) <= most:
+            return
         weights = sorted(
             ((stats.weight(), key) for key, stats in self.table.items()),
             key=itemgetter(0),
             reverse=True,
         )
-        gone = weights[self.capacity :]
+        gone = weights[most:]
         self.floor = max(self.floor, gone[0][0])
         for _, key in gone:
             del self.table[key]

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
 from django.core.exceptions import ImproperlyConfigured
-from django.db import Error, ProgrammingError, connections
+from django.db import DEFAULT_DB_ALIAS, Error, ProgrammingError, connections
 from django.db.transaction import atomic
 from django.utils.connection import ConnectionDoesNotExist
 
@@ -79,12 +79,16 @@ def _store_errors(using: str) -> Iterator[None]:
         if _table_is_missing(using, error):
             raise StoreError(
                 f"The cache monitor's table is missing in the database {using!r}: "
-                "run manage.py migrate."
+                f"run manage.py migrate{_option(using)}."
             ) from error
         raise StoreError(
             f"The database {using!r} does not take the cache monitor's statistics "
             f"({type(error).__name__}): {advice(error, _FAULTS, _UNKNOWN_FAULT)}."
         ) from error
+
+
+def _option(using: str) -> str:
+    return "" if using == DEFAULT_DB_ALIAS else f" --database={using}"
 
 
 def _table_is_missing(using: str, error: Error) -> bool:

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, get_args
 
 import msgspec
@@ -48,7 +48,8 @@ return 1
 
 _FAULTS = (
     Fault(
-        ("authenticationerror", "wrongpass", "noauth", "invalid password", "without any password"),
+        # "Unauthenticated bulk length" is what it says where more than 16 KiB came first.
+        ("authenticat", "wrongpass", "noauth", "invalid password", "without any password"),
         "it refuses the user or the password, so correct them in the URL",
     ),
     Fault(
@@ -119,7 +120,7 @@ class RedisStore:
             found = client.zrangebyscore(self._index(kind, "start"), since, f"({until}")
             wanted = [
                 (member, name)
-                for member, name in ((each, _name(each)) for each in found)
+                for member, name in _named(found)
                 if alias in (None, name[3]) and seconds in (None, name[1])
             ]
             return list(self._rows(client, kind, wanted))
@@ -199,5 +200,7 @@ def _member(row: Row) -> bytes:
 _decoder: msgspec.json.Decoder[_Member] = msgspec.json.Decoder(_Member)
 
 
-def _name(member: bytes) -> _Member:
-    return _decoder.decode(member)
+def _named(members: Iterable[bytes]) -> Iterator[tuple[bytes, _Member]]:
+    for member in members:
+        with suppress(msgspec.DecodeError):  # none that this store has written
+            yield member, _decoder.decode(member)

@@ -16,11 +16,12 @@ pytestmark = pytest.mark.django_db
 def traffic() -> Iterator[None]:
     store = {"STORE": {"BACKEND": "cache_monitor.stores.memory.MemoryStore"}}
     with override_settings(CACHE_MONITOR=store):
-        joining.collector.drain()
+        joining.collector.stop()
         joining.collector.after_fork()
         caches["default"].set("user:1", "a")
         caches["default"].get("user:1")
         yield
+        joining.collector.stop()
         joining.collector.after_fork()
         caches["default"].clear()
 

@@ -1,21 +1,33 @@
 """What every store does alike."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
 import pytest
+from django.db import connections
 
 from cache_monitor.stores.base import Row, Store
 from cache_monitor.stores.database import DatabaseStore
 from cache_monitor.stores.memory import MemoryStore
+from cache_monitor.stores.redis import RedisStore
+from tests.stores.conftest import wait_until
 
-pytestmark = pytest.mark.django_db
-
-STORES: dict[str, Callable[[], Store]] = {"memory": MemoryStore, "database": DatabaseStore}
+STORES: dict[str, tuple[str | None, Callable[..., Store]]] = {
+    "memory": (None, lambda _: MemoryStore()),
+    "sqlite": ("db", lambda _: DatabaseStore()),
+    "postgresql": ("postgresql", lambda _: DatabaseStore(DATABASE="postgresql")),
+    "redis": ("redis_url", RedisStore),
+    "sentinel": ("sentinel_url", RedisStore),
+    "cluster": ("cluster_url", RedisStore),
+}
+"""For each store the fixture that it needs, and what makes it of that fixture's value."""
 
 
 @pytest.fixture(params=STORES)
 def store(request: pytest.FixtureRequest) -> Store:
-    return STORES[request.param]()
+    fixture, make = STORES[request.param]
+    return make(request.getfixturevalue(fixture) if fixture else None)
 
 
 def _row(start: int = 100, payload: bytes = b"payload", alias: str = "default") -> Row:
@@ -85,3 +97,106 @@ def test_any_bytes_come_back_as_they_were(store: Store) -> None:
     payload = bytes(range(256)) * 100
     store.put([_row(payload=payload)], now=1)
     assert _read(store)[0].payload == payload
+
+
+def test_one_length_can_be_read_alone(store: Store) -> None:
+    minute = _row()._replace(seconds=60)
+    store.put([_row(), minute], now=105)
+    assert list(store.read("window", 0, 1000, None, seconds=60)) == [minute]
+
+
+@pytest.mark.parametrize("name", ["a:b", "ü", 'a"b', "{a}", "x" * 32, ""])
+def test_names_come_back_as_they_were(store: Store, name: str) -> None:
+    row = _row(alias=name)._replace(process=name)
+    store.put([row], now=105)
+    assert _read(store) == [row]
+    assert _read(store, alias=name) == [row]
+
+
+def test_many_rows_are_no_trouble(store: Store) -> None:
+    rows = [_row(start) for start in range(1250)]
+    store.put(rows, now=1250)
+    assert _read(store, until=2000) == rows
+    store.replace(rows, [_row(payload=b"all")], now=1250)
+    assert _read(store, until=2000) == [_row(payload=b"all")]
+
+
+def test_rows_are_replaced_by_others(store: Store) -> None:
+    minute = _row(60)._replace(seconds=60, process="")
+    store.put([_row(100), _row(110), _row(120)], now=130)
+    store.replace([_row(100), _row(110)], [minute], now=200)
+    assert _read(store) == sorted([minute, _row(120)])
+
+
+def test_a_row_that_is_removed_and_added_is_written(store: Store) -> None:
+    store.put([_row(payload=b"older")], now=105)
+    store.replace([_row(payload=b"older")], [_row(payload=b"newer")], now=110)
+    assert _read(store) == [_row(payload=b"newer")]
+
+
+def test_nothing_is_replaced_where_another_process_was_quicker(store: Store) -> None:
+    store.put([_row(100), _row(110)], now=120)
+    store.replace([_row(100), _row(90)], [_row(payload=b"sum")], now=200)
+    assert _read(store) == [_row(100), _row(110)]
+
+
+def test_what_replaced_others_is_pruned_by_its_own_age(store: Store) -> None:
+    store.put([_row(100)], now=105)
+    store.replace([_row(100)], [_row(60)], now=300)
+    assert store.prune(before=300) == 0
+    assert store.prune(before=301) == 1
+    assert _read(store) == []
+
+
+def test_a_lock_is_had_by_one(store: Store) -> None:
+    assert store.lock("roll-up", 60, now=1000)
+    assert not store.lock("roll-up", 60, now=1001)
+    assert store.lock("another", 60, now=1001)
+
+
+def test_a_lock_ends_by_itself(store: Store) -> None:
+    assert store.lock("roll-up", 1, now=1000)
+    # The times that a caller gives are those of its clock; Redis has its own.
+    wait_until(lambda: store.lock("roll-up", 1, now=1001))
+
+
+def test_a_lock_is_no_row(store: Store) -> None:
+    store.lock("roll-up", 60, now=1000)
+    assert _read(store, until=2000) == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_many_who_want_a_lock_one_has_it(store: Store) -> None:
+    barrier = Barrier(4)
+
+    def take() -> bool:
+        try:
+            barrier.wait()
+            return store.lock("roll-up", 60, now=1000)
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(4) as pool:
+        taken = [pool.submit(take) for _ in range(4)]
+    assert [each.result() for each in taken].count(True) == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_many_who_replace_the_same_rows_one_does(store: Store) -> None:
+    parts = [_row(start) for start in range(100, 160, 10)]
+    store.put(parts, now=200)
+    barrier = Barrier(4)
+
+    def replace(number: int) -> None:
+        try:
+            barrier.wait()
+            sums = [_row(60)._replace(seconds=60, process=str(number))]
+            store.replace(parts, sums, now=200)
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(4) as pool:
+        for each in [pool.submit(replace, number) for number in range(4)]:
+            each.result()
+    [row] = _read(store)
+    assert row.seconds == 60
