@@ -12,7 +12,8 @@ SOURCES_OF_INSTALL := pyproject.toml hatch_build.py package.json package-lock.js
 CHART := cache_monitor/static/cache_monitor/vendor/chart.umd.min.js
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-only lint format frontend screenshots build services clean FORCE
+.PHONY: help demo test test-only lint format frontend screenshots bench bench-scale build services \
+	clean FORCE
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +45,15 @@ frontend: $(VENV)/.installed-dev ## Fetch the dashboard's browser libraries from
 screenshots: services $(VENV)/.installed-dev ## Renew the README's pictures from the demo
 	$(BIN)/python -m tests.screenshots
 
+bench: services $(VENV)-bench/.installed-bench ## Measure what the monitor costs, beside others
+	$(VENV)-bench/bin/python -m tests.benchmarks.calls
+	$(VENV)-bench/bin/python -m tests.benchmarks.memory
+	$(VENV)-bench/bin/python -m tests.benchmarks.pages
+
+bench-scale: $(VENV)-bench/.installed-bench ## Measure many keys, many processes and long times
+	$(VENV)-bench/bin/python -m tests.benchmarks.scale
+	$(VENV)-bench/bin/python -m tests.benchmarks.reading
+
 build: $(VENV)/.installed-dev ## Build the source distribution and the wheel
 	$(BIN)/python -m build
 
@@ -67,6 +77,13 @@ $(VENV)/.installed-demo: $(SOURCES_OF_INSTALL) | $(BIN)/python
 $(VENV)/.installed-dev: $(SOURCES_OF_INSTALL) $(VENV)/.django-choice | $(BIN)/python
 	@echo "Installing the package and what its development needs into $(VENV)"
 	$(BIN)/python -m pip install --quiet --upgrade --editable . "$(DJANGO)" --group dev
+	@touch $@
+
+# Apart from the tests: those that are measured beside us bring a Django that suits them.
+$(VENV)-bench/.installed-bench: $(SOURCES_OF_INSTALL)
+	$(PYTHON) -m venv $(VENV)-bench
+	$(VENV)-bench/bin/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(VENV)-bench/bin/python -m pip install --quiet --editable . --group bench
 	@touch $@
 
 # Changes only with DJANGO, so that another choice, and no other thing, installs anew.

@@ -3,18 +3,21 @@
 from collections.abc import Hashable
 from typing import NamedTuple
 
+from msgspec import Struct
+
 KEY_LIMIT = 512
 """Characters of a key that are kept; longer keys are cut when they are recorded."""
 
 
-class Source:
-    """Where calls come from: one operation of one cache. Compared by identity, hence fast."""
+class Source(Struct, eq=False, gc=False):
+    """Where calls come from: one operation of one cache. Compared by identity, hence fast.
 
-    __slots__ = ("alias", "operation")
+    Out of the garbage collector's sight, and with it nearly every :data:`RawCall`: a buffer full
+    of tuples that it had to visit would set off full collections of the site's memory.
+    """
 
-    def __init__(self, alias: str, operation: str) -> None:
-        self.alias = alias
-        self.operation = operation
+    alias: str
+    operation: str
 
 
 class Call(NamedTuple):
@@ -27,7 +30,8 @@ class Call(NamedTuple):
     key, a tuple of keys, or None. ``outcome`` says for lookups whether the key was there: one
     bool, a tuple of bools for a tuple of keys, None for other operations. ``size`` is the bytes
     of the values read or written where the backend had them at hand. ``timeout`` is what the
-    caller gave. ``error`` is the name of the exception's type.
+    caller gave. ``error`` is the name of the exception's type. ``effect`` is what the backend
+    answered where that was yes or no: whether ``add`` stored, whether ``touch`` found the key.
     """
 
     source: Source
@@ -39,6 +43,7 @@ class Call(NamedTuple):
     timeout: object = None
     version: Hashable = None
     error: str | None = None
+    effect: bool | None = None
 
 
 RawCall = tuple[
@@ -51,6 +56,7 @@ RawCall = tuple[
     object,
     Hashable,
     str | None,
+    bool | None,
 ]
 
 

@@ -93,7 +93,7 @@ class Totals:
 
     def add(self, call: RawCall) -> None:
         """Count ``call``."""
-        source, _, seconds, _, outcome, _, _, _, error = call
+        source, _, seconds, _, outcome, _, _, _, error, _ = call
         self.calls += 1
         self.seconds += seconds
         self.errors += error is not None
@@ -179,7 +179,7 @@ def watched_aliases() -> tuple[str, ...]:
 
 
 def _captured(call: RawCall) -> CapturedCall:
-    source, started, seconds, key, outcome, size, timeout, _, error = call
+    source, started, seconds, key, outcome, size, timeout, _, error, _ = call
     keys = key if isinstance(key, tuple) else () if key is None else (key,)
     names = [name_key(each) for each in keys]
     return CapturedCall(

@@ -13,6 +13,9 @@ from cache_monitor.calls import RawCall
 
 logger = logging.getLogger("cache_monitor")
 
+KEYS_LIMIT = 500_000
+"""Keys that calls of several keys may hold in the buffer together; it counts calls, not keys."""
+
 
 class Recorder:
     """Holds finished calls until somebody drains them.
@@ -30,6 +33,7 @@ class Recorder:
         self._dropped: Counter[str] = Counter()
         self._lock = Lock()
         self._failed = False
+        self._keys = 0
 
     def attach(self, on_pressure: Callable[[], None]) -> None:
         """Call ``on_pressure`` when the buffer is longer than ``limit``."""
@@ -46,6 +50,15 @@ class Recorder:
             self.drop(len(self.buffer))
             self.failed(error)
 
+    def weigh(self, keys: int) -> None:
+        """Note that a call just appended holds ``keys`` keys; make room where it gets too much."""
+        # Without the lock: threads may lose a few of each other's, and it is a rough figure.
+        self._keys += keys
+        if self._keys > KEYS_LIMIT // 2:
+            self.relieve()
+        if self._keys > KEYS_LIMIT:
+            self.drop(len(self.buffer) // 2)
+
     def drop(self, most: int) -> None:
         """Remove the oldest calls, at most ``most``, and count them as dropped."""
         gone = self.take(most)
@@ -56,7 +69,10 @@ class Recorder:
         """Remove and return the oldest calls, at most ``most``."""
         popleft = self.buffer.popleft
         with self._lock:
-            return [popleft() for _ in range(min(most, len(self.buffer)))]
+            waiting = len(self.buffer)
+            taken = min(most, waiting)
+            self._keys -= self._keys * taken // max(waiting, 1)
+            return [popleft() for _ in range(taken)]
 
     def take_dropped(self) -> Counter[str]:
         """How many calls were dropped since the last time, by alias."""
@@ -80,6 +96,7 @@ class Recorder:
         self.limit = 0
         self._dropped = Counter()
         self._lock = Lock()
+        self._keys = 0
 
 
 recorder = Recorder()

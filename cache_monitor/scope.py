@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar, Token
 from typing import Protocol
 
+from msgspec import Struct
+
 from cache_monitor.calls import RawCall
 
 
@@ -20,25 +22,17 @@ class Listener(Protocol):
         """Take note of ``call``; runs on the caller's path and must be quick."""
 
 
-class Scope:
+class Scope(Struct, eq=False):
     """The surroundings of a call; made anew where they change, never changed itself.
 
     ``inside`` names the cache whose operation is under way: what that cache calls on itself is
     part of the operation. ``sizes`` gathers the sizes of the values that it moves.
     """
 
-    __slots__ = ("inside", "listeners", "muted", "sizes")
-
-    def __init__(
-        self,
-        listeners: tuple[Listener, ...] = (),
-        inside: str | None = None,
-        muted: bool = False,
-    ) -> None:
-        self.listeners = listeners
-        self.inside = inside
-        self.muted = muted
-        self.sizes: list[int] = []
+    listeners: tuple[Listener, ...] = ()
+    inside: str | None = None
+    muted: bool = False
+    sizes: list[int] = []
 
     def hides(self, alias: str) -> bool:
         """Whether a call on the cache ``alias`` made here is no call of its own."""
@@ -48,6 +42,7 @@ class Scope:
 _scope: ContextVar[Scope | None] = ContextVar("cache_monitor_scope", default=None)
 
 current: Callable[[], Scope | None] = _scope.get
+enter: Callable[[Scope | None], Token[Scope | None]] = _scope.set
 leave: Callable[[Token[Scope | None]], None] = _scope.reset
 
 

@@ -71,7 +71,7 @@ def take_panel(page: Page, url: str, scheme: str) -> None:
 def save(page: Page, name: str) -> None:
     path = PICTURES / f"{name}.png"
     page.screenshot(path=path)
-    print(path.relative_to(ROOT))  # noqa: T201 - tells what was made
+    print(path.relative_to(ROOT))
 
 
 if __name__ == "__main__":

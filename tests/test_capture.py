@@ -36,7 +36,8 @@ def raw(
     error: str | None = None,
     started: float = 1.0,
 ) -> RawCall:
-    return (Source("default", operation), started, 0.5, key, outcome, 7, timeout, None, error)
+    source = Source("default", operation)
+    return (source, started, 0.5, key, outcome, 7, timeout, None, error, None)
 
 
 def captured(call: RawCall) -> CapturedCall:

@@ -44,7 +44,9 @@ def _exchange_create_connection() -> None:
     @wraps(original)
     def create_connection(self: CacheHandler, alias: str) -> Any:
         # Handlers that others made for settings of their own are not ours to watch.
-        if self.settings is not settings.CACHES or not get_conf().enabled:
+        # Django's own is ours even where the settings are made anew at each look.
+        own = self is not caches and self.settings is not settings.CACHES
+        if own or not get_conf().enabled:
             return original(self, alias)
         token = _creating.set(alias)
         try:

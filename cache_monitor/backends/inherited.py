@@ -6,7 +6,7 @@ therefore show the original function while it runs another.
 """
 
 from collections.abc import Callable
-from types import FunctionType
+from types import MethodType
 from typing import Any
 
 
@@ -14,14 +14,15 @@ class InheritedOperation:
     """The class attribute: hands out a :class:`BoundOperation` where a function would hand out a
     bound method."""
 
-    def __init__(self, run: Callable[..., Any], original: FunctionType) -> None:
+    def __init__(self, run: Callable[..., Any], real: type, name: str) -> None:
         self._run = run
-        self._original = original
+        self._real = real
+        self._name = name
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
-        if instance is None:
-            return self._original
-        return BoundOperation(self._run, self._original, instance)
+        # Looked up each time: somebody may have patched BaseCache.
+        original = getattr(self._real, self._name)
+        return original if instance is None else BoundOperation(original, instance, self._run)
 
 
 class BoundOperation:
@@ -29,19 +30,24 @@ class BoundOperation:
 
     __slots__ = ("__func__", "__self__", "_run")
 
-    def __init__(self, run: Callable[..., Any], original: FunctionType, instance: Any) -> None:
-        self._run = run
+    def __init__(self, original: Any, instance: Any, run: Callable[..., Any]) -> None:
         self.__func__ = original
         self.__self__ = instance
+        self._run = run
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self._run(self.__self__, *args, **kwargs)
 
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:
+        # To inspect and mock it is the method that it stands for.
+        return MethodType
+
     def __getattr__(self, name: str) -> Any:
-        return getattr(self.__func__.__get__(self.__self__), name)
+        return getattr(self.__func__, name)
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, BoundOperation):
+        if type(other) is not BoundOperation:
             return NotImplemented
         return self.__self__ is other.__self__ and self.__func__ is other.__func__
 
@@ -49,11 +55,15 @@ class BoundOperation:
         return hash((id(self.__self__), self.__func__))
 
     def __repr__(self) -> str:
-        return repr(self.__func__.__get__(self.__self__))
+        return repr(MethodType(self.__func__, self.__self__))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return getattr, (self.__self__, self.__func__.__name__)
 
     @property
-    def __doc__(self) -> str | None:  # type: ignore[override]
+    def __module__(self) -> Any:  # type: ignore[override]
+        return self.__func__.__module__
+
+    @property
+    def __doc__(self) -> Any:  # type: ignore[override]
         return self.__func__.__doc__

@@ -5,7 +5,7 @@ there. One class is made for each backend class and alias, so that instances car
 """
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache, update_wrapper
 from types import FunctionType
 from typing import Any
@@ -13,27 +13,40 @@ from typing import Any
 from django.core.cache.backends.base import BaseCache
 from django.core.cache.backends.dummy import DummyCache
 from django.core.cache.backends.locmem import LocMemCache
+from django.core.cache.backends.memcached import PyLibMCCache, PyMemcacheCache
+from django.core.cache.backends.redis import RedisCache
 
 from cache_monitor.backends.inherited import InheritedOperation
 from cache_monitor.backends.operations import (
     Method,
+    Operation,
     leaf_get,
     leaf_set,
     observed,
     observed_async,
+    sized_get,
+    sized_set,
 )
-from cache_monitor.backends.shapes import SHAPES, Keyless
-from cache_monitor.backends.sizes import size_watching_methods, watch_sizes
+from cache_monitor.backends.shapes import SHAPES, shapes_of
+from cache_monitor.backends.sizes import size_watching
 from cache_monitor.calls import Source
-from cache_monitor.recorder import recorder
 
 _NOT_OPERATIONS = frozenset(
     {"close", "get_backend_timeout", "make_and_validate_key", "make_key", "validate_key"}
 )
 
-_LEAVES: dict[str, Callable[[Any, Source, Method], Method]] = {"get": leaf_get, "set": leaf_set}
-_LEAF_BACKENDS = (LocMemCache, DummyCache)
-"""Backends whose ``get`` and ``set`` are known to call no other operation."""
+_Leaves = Mapping[str, Callable[[Operation, Method], Method]]
+_PLAIN: _Leaves = {"get": leaf_get, "set": leaf_set}
+_SIZED: _Leaves = {"get": sized_get, "set": sized_set}
+_LEAVES: Mapping[Any, _Leaves] = {
+    LocMemCache: _PLAIN,
+    DummyCache: _PLAIN,
+    RedisCache: _SIZED,
+    PyMemcacheCache: _SIZED,
+    PyLibMCCache: _SIZED,
+}
+"""Backends whose ``get`` and ``set`` are known to call no other operation. Of their subclasses
+it is not known: what those methods call may be overridden."""
 
 _MARK = "_cache_monitor_real"
 
@@ -62,12 +75,11 @@ def monitored_class(real: type[BaseCache], alias: str) -> type[BaseCache]:
 @lru_cache(maxsize=512)
 def _monitored_class(real: Any, alias: str) -> type[BaseCache]:
     namespace: dict[str, Any] = dict(_operations(real, alias))
-    namespace |= size_watching_methods(real)
+    namespace |= size_watching(real)
     namespace |= {
         "__module__": real.__module__,
         "__qualname__": real.__qualname__,
         "__doc__": real.__doc__,
-        "__init__": _initialiser(real),
         "__reduce_ex__": _reducer(real, alias),
         _MARK: real,
     }
@@ -81,29 +93,39 @@ def adopt(cache: BaseCache, alias: str) -> None:
     if is_monitored(real):
         return
     cache.__class__ = monitored_class(real, alias)
-    _watch(cache)
 
 
 def _operations(real: type[BaseCache], alias: str) -> Iterator[tuple[str, Any]]:
     for name in dir(real):
         original = inspect.getattr_static(real, name)
-        if name.startswith("_") or not isinstance(original, FunctionType):
+        if name.startswith("_") or not _is_method(name, original):
             continue
         is_async = inspect.iscoroutinefunction(original)
         operation = name[1:] if is_async and hasattr(real, name[1:]) else name
         if operation not in _NOT_OPERATIONS:
-            yield name, _stand_in(real, name, Source(alias, operation), original)
+            source = Source(alias, operation)
+            shapes = shapes_of(operation, original)
+            yield name, _stand_in(Operation(real, name, original, source, *shapes))
 
 
-def _stand_in(real: type[BaseCache], name: str, source: Source, original: FunctionType) -> Any:
-    shape = SHAPES.get(source.operation, Keyless)
-    make = observed_async if inspect.iscoroutinefunction(original) else observed
-    method = make(real, name, source, shape)
-    if name in _LEAVES and any(original is vars(leaf)[name] for leaf in _LEAF_BACKENDS):
-        method = _LEAVES[name](real, source, _named(method, original))
+def _is_method(name: str, original: object) -> bool:
+    """Whether ``original`` is a method; of Django's operations it may be a Mock for the moment."""
+    return isinstance(original, FunctionType) or (
+        (name in SHAPES or name[1:] in SHAPES) and callable(original)
+    )
+
+
+def _stand_in(operation: Operation) -> Any:
+    real, name, original = operation.real, operation.name, operation.original
+    is_async = inspect.iscoroutinefunction(original)
+    method = observed_async(operation) if is_async else observed(operation)
+    if not isinstance(original, FunctionType):
+        return method
     method = _named(method, original)
-    if make is observed and original is vars(BaseCache).get(name):
-        return InheritedOperation(method, original)
+    if make_leaf := _LEAVES.get(real, {}).get(name):
+        return _named(make_leaf(operation, method), original)
+    if not is_async and original is vars(BaseCache).get(name):
+        return InheritedOperation(method, real, name)
     return method
 
 
@@ -114,22 +136,6 @@ def _named(method: Method, original: Callable[..., Any]) -> Method:
     del method.__wrapped__  # type: ignore[attr-defined]
     method.__signature__ = inspect.signature(original)  # type: ignore[attr-defined]
     return method
-
-
-def _initialiser(real: Any) -> Callable[..., None]:
-    def __init__(self: BaseCache, *args: Any, **kwargs: Any) -> None:
-        real.__init__(self, *args, **kwargs)
-        _watch(self)
-
-    return _named(__init__, real.__init__)
-
-
-def _watch(cache: BaseCache) -> None:
-    try:
-        watch_sizes(cache)
-    except Exception as error:
-        # A backend that looks familiar and is not: it works without its sizes.
-        recorder.failed(error)
 
 
 def _reducer(real: Any, alias: str) -> Callable[..., Any]:

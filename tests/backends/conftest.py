@@ -4,6 +4,9 @@ import pytest
 
 from cache_monitor import scope
 from cache_monitor.calls import Call, RawCall
+from tests.backends.sentinel import run_sentinel
+from tests.conftest import find_or_leave
+from tests.services import REDIS, Server
 
 
 class Heard(list[Call]):
@@ -23,3 +26,10 @@ def heard() -> Iterator[Heard]:
     scope.start_listening(listener)
     yield listener
     scope.stop_listening(listener)
+
+
+@pytest.fixture(scope="session")
+def sentinel_server(redis_server: Server, pytestconfig: pytest.Config) -> Iterator[Server]:
+    """A sentinel that watches the Redis server of this test run."""
+    with run_sentinel(find_or_leave(REDIS, pytestconfig), redis_server) as server:
+        yield server

@@ -14,6 +14,7 @@ from django.test import override_settings
 from django.utils.module_loading import import_string
 
 from cache_monitor.backends.monitored import is_monitored
+from tests.backends.sentinel import SERVICE
 
 DJANGO = "django.core.cache.backends"
 
@@ -26,18 +27,37 @@ class Backend:
     location: str = ""
     fixture: str | None = None
     options: dict[str, Any] = field(default_factory=dict)
+    library: str | None = None
+    """What it needs that the test dependencies bring only where they can."""
+    sentinel: bool = False
 
     def entry(self, request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
+        if self.library is not None:
+            pytest.importorskip(self.library)
         place = self.location
         if self.fixture is not None:
             server = request.getfixturevalue(self.fixture)
             place = place.format(host=server.host, port=server.port)
+        options = dict(self.options)
+        if self.sentinel:
+            sentinel = request.getfixturevalue("sentinel_server")
+            options["SENTINELS"] = [(sentinel.host, sentinel.port)]
         return {
             "BACKEND": self.path,
             "LOCATION": place.format(tmp_path=tmp_path),
             "TIMEOUT": 300,
-            "OPTIONS": self.options,
+            "OPTIONS": options,
         }
+
+
+def _django_redis(client: str, location: str, **options: Any) -> Backend:
+    return Backend(
+        "django_redis.cache.RedisCache",
+        location,
+        "redis_server",
+        {"CLIENT_CLASS": f"django_redis.client.{client}", **options},
+        sentinel=client == "SentinelClient",
+    )
 
 
 BACKENDS = {
@@ -48,23 +68,47 @@ BACKENDS = {
     "redis": Backend(
         f"{DJANGO}.redis.RedisCache", "redis://{host}:{port}/1", fixture="redis_server"
     ),
-    "django_redis": Backend(
-        "django_redis.cache.RedisCache", "redis://{host}:{port}/2", fixture="redis_server"
+    "django_redis": _django_redis("DefaultClient", "redis://{host}:{port}/2"),
+    "django_redis_herd": _django_redis("HerdClient", "redis://{host}:{port}/3"),
+    "django_redis_shard": _django_redis(
+        "ShardClient", "redis://{host}:{port}/4,redis://{host}:{port}/5"
+    ),
+    "django_redis_sentinel": _django_redis(
+        "SentinelClient",
+        f"redis://{SERVICE}/6",
+        CONNECTION_FACTORY="django_redis.pool.SentinelConnectionFactory",
     ),
     "memcached": Backend(
         f"{DJANGO}.memcached.PyMemcacheCache", "{host}:{port}", fixture="memcached_server"
     ),
+    "pylibmc": Backend(
+        f"{DJANGO}.memcached.PyLibMCCache",
+        "{host}:{port}",
+        fixture="memcached_server",
+        library="pylibmc",
+    ),
+    "odd": Backend("tests.backends.odd.OddCache", "odd"),
+    "native": Backend("tests.backends.odd.NativeCache", "native"),
+    "delegating": Backend("tests.backends.odd.DelegatingCache", "delegating"),
 }
 
 
 # Async calls on the database reach it through another thread's connection.
 IN_DATABASE = pytest.mark.django_db(transaction=True)
 
+_MARKS = {
+    "database": IN_DATABASE,
+    # Python 3.13 complains of how it looks for its options, which is not ours to mend.
+    "pylibmc": pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    # django-redis hands this client what it warns of.
+    "django_redis_shard": pytest.mark.filterwarnings("ignore:.* on sharded client:UserWarning"),
+}
+
 
 def parameters(*leaving_out: str) -> list[Any]:
     """The names of the backends, for ``pytest.fixture`` and ``pytest.mark.parametrize``."""
     return [
-        pytest.param(name, marks=IN_DATABASE) if name == "database" else name
+        pytest.param(name, marks=_MARKS.get(name, ()))
         for name in BACKENDS
         if name not in leaving_out
     ]
@@ -95,10 +139,16 @@ def open_pair(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iter
         pair = Pair(caches["default"], _make_bare({**entry, "KEY_PREFIX": "bare"}), name)
         assert is_monitored(type(pair.monitored))
         assert not is_monitored(type(pair.bare))
-        pair.bare.clear()
+        _empty(pair)
         try:
             yield pair
         finally:
-            pair.bare.clear()
+            _empty(pair)
             pair.bare.close()
             pair.monitored.close()
+
+
+def _empty(pair: Pair) -> None:
+    pair.bare.clear()
+    # Past the recording, which the test that follows may read.
+    type(pair.bare).clear(pair.monitored)

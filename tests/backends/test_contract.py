@@ -2,7 +2,10 @@
 exceptions out, over every backend."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+import copy
+import inspect
+import pickle
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -27,6 +30,18 @@ class Unpicklable:
         raise ValueError("not to be pickled")
 
 
+class OneShot:
+    """Iterable, and empty when it is asked a second time; no iterator."""
+
+    def __init__(self, *keys: str) -> None:
+        self._keys = list(keys)
+
+    def __iter__(self) -> Iterator[str]:
+        while self._keys:
+            yield self._keys.pop(0)
+
+
+COLLECTIONS: tuple[Collection[str], ...] = ({"g"}, {"g": 1}.keys(), ("g",), "g", [])
 FALSY: tuple[object, ...] = (0, "", False, [])
 
 
@@ -41,6 +56,7 @@ CALLS: dict[str, Callable[[Any], object]] = {
     "get of nothing": lambda c: c.get("nothing"),
     "get with a default": lambda c: c.get("nothing", "default"),
     "get with a default by name": lambda c: c.get("nothing", default=7),
+    "get with a default that can be called": lambda c: c.get("nothing", int),
     "set and get": lambda c: (c.set("a", 1), c.get("a")),
     "None": lambda c: (c.set("none", None), c.get("none", "default"), c.has_key("none")),
     "falsy values": lambda c: [(c.set("f", v), c.get("f", "default")) for v in FALSY],
@@ -54,6 +70,14 @@ CALLS: dict[str, Callable[[Any], object]] = {
     "get_many": lambda c: (c.set("m", 1), c.get_many(["m", "no", "m"])),
     "get_many of nothing": lambda c: c.get_many([]),
     "get_many of a generator": lambda c: (c.set("g", 1), c.get_many(k for k in ["g", "no"])),
+    "get_many of other collections": lambda c: (
+        c.set("g", 1),
+        [c.get_many(keys) for keys in COLLECTIONS],
+        c.get_many(OneShot("g")),
+        c.get_many(keys=["g"], version=1),
+    ),
+    "get_many of what is no collection": lambda c: c.get_many(5),
+    "set_many of what is no mapping": lambda c: c.set_many(["x"]),
     "set_many": lambda c: (c.set_many({"x": 1, "y": None}), c.get_many(["x", "y"])),
     "set_many of nothing": lambda c: c.set_many({}),
     "delete_many": lambda c: (c.set("x", 1), c.delete_many(["x", "z"]), c.get("x")),
@@ -132,3 +156,90 @@ def test_no_method_carries_a_mark_of_wrapping(pair: Pair) -> None:
     for name in dir(pair.bare):
         method = vars(type(pair.monitored)).get(name)
         assert "__wrapped__" not in getattr(method, "__dict__", {})
+
+
+BEYOND_DJANGO: dict[str, Callable[[Any], object]] = {
+    "nx and xx": lambda c: (c.set("a", 1, nx=True), c.set("a", 2, nx=True), c.set("b", 1, xx=True)),
+    "a client of one's own": lambda c: (
+        c.set("a", 1, client=c.client.get_client()),
+        c.get("a", client=c.client.get_client()),
+    ),
+    "ttl": lambda c: (c.set("a", 1, 100), c.ttl("a") > 90, c.pttl("a") > 90_000, c.ttl("no")),
+    "expire": lambda c: (c.set("a", 1), c.expire("a", 50), c.persist("a"), c.ttl("a")),
+    "keys": lambda c: (c.set("a", 1), c.keys("*"), list(c.iter_keys("a*")), c.iter_keys("no")),
+    "delete_pattern": lambda c: (c.set_many({"a:1": 1, "a:2": 2}), c.delete_pattern("a:*")),
+    "hashes": lambda c: (c.hset("h", "f", 1), c.hexists("h", "f"), c.hlen("h"), c.hkeys("h")),
+    "sets": lambda c: (c.sadd("s", 1, 2), c.scard("s"), c.smembers("s"), c.sismember("s", 3)),
+    "sorted sets": lambda c: (c.zadd("z", {"m": 1}), c.zrange("z", 0, -1), c.zscore("z", "m")),
+    "an unknown method": lambda c: c.no_such_method(),
+}
+
+
+def _without_generators(outcome: object) -> object:
+    if isinstance(outcome, tuple):
+        return tuple(list(each) if isinstance(each, Iterator) else each for each in outcome)
+    return outcome
+
+
+@pytest.mark.parametrize("name", BEYOND_DJANGO)
+@pytest.mark.parametrize("backend", ["django_redis", "django_redis_sentinel"])
+def test_what_a_backend_adds_gives_what_the_bare_cache_gives(
+    backend: str, name: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    with open_pair(backend, request, tmp_path) as pair:
+        monitored = _outcome(BEYOND_DJANGO[name], pair.monitored)
+        assert _without_generators(monitored) == _without_generators(
+            _outcome(BEYOND_DJANGO[name], pair.bare)
+        )
+
+
+def test_a_lock_is_held_and_released(request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    with open_pair("django_redis", request, tmp_path) as pair:
+        cache: Any = pair.monitored
+        with cache.lock("mine", timeout=5) as lock:
+            assert lock.owned()
+            assert not cache.lock("mine", blocking_timeout=0).acquire()
+        assert cache.lock("mine", blocking_timeout=0).acquire()
+
+
+def _attributes(cache: Any) -> dict[str, type]:
+    """Name and type of everything that an instance carries by itself."""
+    return {name: type(each) for name, each in vars(cache).items()}
+
+
+def test_an_instance_carries_nothing_of_ours(pair: Pair) -> None:
+    for cache in (pair.monitored, pair.bare):
+        cache.set("a", 1)
+        cache.get("a")
+    assert _attributes(pair.monitored) == _attributes(pair.bare)
+
+
+def test_the_methods_look_like_the_bare_ones(pair: Pair) -> None:
+    for name in dir(type(pair.bare)):
+        bare = inspect.getattr_static(type(pair.bare), name)
+        if name.startswith("_") or not inspect.isfunction(bare):
+            continue
+        monitored, original = getattr(pair.monitored, name), getattr(pair.bare, name)
+        assert inspect.ismethod(monitored)
+        assert inspect.signature(monitored) == inspect.signature(original)
+        assert inspect.iscoroutinefunction(monitored) == inspect.iscoroutinefunction(original)
+        for trait in ("__name__", "__qualname__", "__module__", "__doc__"):
+            assert getattr(monitored, trait) == getattr(original, trait), (name, trait)
+        assert monitored.__self__ is pair.monitored
+
+
+def test_pickling_and_copying_do_what_they_do_bare(pair: Pair) -> None:
+    def copied(cache: Any) -> object:
+        return [
+            type(copy.copy(cache)).__name__,
+            _outcome(lambda c: type(copy.deepcopy(c)).__name__, cache),
+            *(
+                _outcome(lambda c: type(pickle.loads(pickle.dumps(c, n))).__name__, cache)  # noqa: B023, S301
+                for n in range(pickle.HIGHEST_PROTOCOL + 1)
+            ),
+        ]
+
+    assert copied(pair.monitored) == copied(pair.bare)
+    for cache in (pair.monitored, pair.bare):
+        cache.set("a", 1)
+    assert copied(pair.monitored) == copied(pair.bare)

@@ -1,0 +1,9 @@
+"""What the monitor costs, measured on real caches and beside its rivals.
+
+Nothing here is collected by pytest: each module below is a program of its own, run as
+``python -m tests.benchmarks.<name>`` from the project's root.
+
+- ``calls``: the cost of a single call, beside other ways to watch a cache
+- ``memory``: the memory that the monitor takes under hostile traffic
+- ``pages``: the requests a second that a site serves with the monitor and without
+"""

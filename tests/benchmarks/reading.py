@@ -1,0 +1,160 @@
+"""How long a report takes: ``python -m tests.benchmarks.reading``.
+
+Fills a store with what 32 processes and 5 caches leave behind in 24 hours, the older part rolled
+up as it would be, and with a year, and times the reports on them. ``--redis URL`` takes
+a RedisStore in place of the database (SQLite, in a file of its own).
+"""
+
+import argparse
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from random import Random
+
+import django
+
+ALIASES = ("default", "sessions", "pages", "fragments", "api")
+PROCESSES = [f"{n:032x}" for n in range(32)]
+ROUNDS = 7
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--redis", metavar="URL")
+    arguments = parser.parse_args()
+    configure(arguments.redis)
+    from django.core.management import call_command
+
+    call_command("migrate", verbosity=0)
+    day, year = 86400, 365 * 86400
+    now = int(time.time())
+    rows = fill(day_of_rows(now))
+    measure(f"24 h of 32 processes and 5 caches ({rows:,} rows)", day)
+    rows = fill(year_of_rows(now))
+    measure(f"a year of 5 caches ({rows:,} rows more)", year)
+
+
+def configure(redis: str | None) -> None:
+    from django.conf import settings
+
+    var = tempfile.mkdtemp(prefix="cache-monitor-")
+    os.environ["CACHE_MONITOR_TEST_VAR"] = var
+    from tests import settings as tests_settings
+
+    locmem = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
+    chosen = {name: getattr(tests_settings, name) for name in dir(tests_settings) if name.isupper()}
+    chosen["CACHES"] = dict.fromkeys(ALIASES, locmem)
+    if redis:
+        store = {"BACKEND": "cache_monitor.stores.redis.RedisStore", "OPTIONS": {"URL": redis}}
+        chosen["CACHE_MONITOR"] = {"STORE": store}
+    settings.configure(**chosen)
+    django.setup()
+
+
+def fill(rows: Iterable[object]) -> int:
+    from cache_monitor.stores.base import Row
+    from cache_monitor.stores.opening import get_store
+
+    made = [row for row in rows if isinstance(row, Row)]
+    now = int(time.time())
+    for first in range(0, len(made), 1000):
+        get_store().put(made[first : first + 1000], now)
+    return len(made)
+
+
+def measure(what: str, seconds: int) -> None:
+    from datetime import UTC, datetime, timedelta
+
+    from cache_monitor.api import report
+
+    taken = []
+    for _ in range(ROUNDS):
+        began = time.perf_counter()
+        report(since=datetime.now(UTC) - timedelta(seconds=seconds))
+        taken.append(time.perf_counter() - began)
+    print(f"{what}: median {statistics.median(taken) * 1e3:.0f} ms, best {min(taken) * 1e3:.0f} ms")
+
+
+def day_of_rows(now: int) -> Iterator[object]:
+    """Processes apart for two to three minutes, then merged, as cache_monitor.rollup has it."""
+    from cache_monitor.rollup import HOUR, MERGED, MINUTE
+
+    minute = now // MINUTE * MINUTE
+    young = minute - 2 * MINUTE
+    for alias in ALIASES:
+        for process in PROCESSES:
+            yield from windows(process, alias, range(young, now - 9, 10), 200)
+            yield from details(process, alias, range(young, minute + 1, MINUTE), 1000)
+        for begin, end, length in (
+            (2 * HOUR, 2 * MINUTE, MINUTE),
+            (24 * HOUR, 2 * HOUR, 5 * MINUTE),
+        ):
+            yield from windows(MERGED, alias, range(minute - begin, minute - end, length), 40_000)
+        for begin, end, length in (
+            (15 * MINUTE, 2 * MINUTE, MINUTE),
+            (2 * HOUR, 15 * MINUTE, 5 * MINUTE),
+            (24 * HOUR, 2 * HOUR, HOUR),
+        ):
+            yield from details(MERGED, alias, range(minute - begin, minute - end, length), 32_000)
+
+
+def year_of_rows(now: int) -> Iterator[object]:
+    from cache_monitor.rollup import DAY, HOUR, MERGED
+
+    hour = now // HOUR * HOUR
+    year, month, day = hour - 365 * DAY, hour - 35 * DAY, hour - 26 * HOUR
+    for alias in ALIASES:
+        yield from windows(MERGED, alias, range(month, day, HOUR), 100_000)
+        yield from windows(MERGED, alias, range(year, month, DAY), 100_000)
+        yield from details(MERGED, alias, range(year, hour - 50 * HOUR, DAY), 32_000)
+
+
+def windows(process: str, alias: str, starts: range, calls: int) -> Iterator[object]:
+    return (window_row(process, alias, start, starts.step, calls) for start in starts)
+
+
+def details(process: str, alias: str, starts: range, calls: int) -> Iterator[object]:
+    return (details_row(process, alias, start, starts.step, calls) for start in starts)
+
+
+def window_row(process: str, alias: str, start: int, seconds: int, calls: int) -> object:
+    from cache_monitor.stats.distinct import hash_of
+    from cache_monitor.stats.encoding import encode
+    from cache_monitor.stats.window import Window
+    from cache_monitor.stores.base import Row
+
+    known = PROCESSES if not process else [process]
+    window = Window(start, seconds, newest=float(start), processes=set(map(hash_of, known)))
+    for name in ("get", "set", "get_many", "delete"):
+        operation = window.operation(name)
+        operation.calls = operation.keys = operation.hits = calls
+        operation.seconds, operation.slowest = calls * 5e-5, 1e-3
+        operation.buckets = {16_000 + n: calls // 40 for n in range(40)}
+    return Row("window", process, alias, start, seconds, encode(window))
+
+
+def details_row(process: str, alias: str, start: int, seconds: int, calls: int) -> object:
+    """30 groups, of which five have many keys, and as many hot keys as that many calls leave."""
+    from cache_monitor.rollup import KEYS_KEPT
+    from cache_monitor.stats.details import Details
+    from cache_monitor.stats.distinct import hash_of
+    from cache_monitor.stats.encoding import encode
+    from cache_monitor.stats.hotkeys import HotKeys
+    from cache_monitor.stores.base import Row
+
+    source = Random(start)
+    details = Details(start, seconds, HotKeys(1000), 200, uses=calls)
+    for n in range(min(KEYS_KEPT[seconds], calls // 5)):
+        group = f"group-{n % 30}:{{int}}" if n % 2 else f"group-{n % 5}:{{int}}"
+        key = f"{group[:-6]}:{source.randrange(10_000)}"
+        details.hot_keys.entry(key, group).count(True, False, 3)
+        stats = details.group(group, "key")
+        stats.count(True, False, 3)
+        stats.add_key(hash_of(key))
+    return Row("details", process, alias, start, seconds, encode(details))
+
+
+if __name__ == "__main__":
+    main()

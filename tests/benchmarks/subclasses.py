@@ -1,0 +1,63 @@
+"""The least that watching a cache by a subclass can cost: two measures for everything else."""
+
+from collections.abc import Iterable
+from time import perf_counter as clock
+from typing import Any
+
+from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache
+from django.core.cache.backends.locmem import LocMemCache
+from django.core.cache.backends.redis import RedisCache
+
+
+class DoingNothing(BaseCache):
+    """Calls the backend's method."""
+
+    def get(self, key: Any, default: Any = None, version: int | None = None) -> Any:
+        return super().get(key, default, version)
+
+    def set(
+        self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None
+    ) -> None:
+        super().set(key, value, timeout, version)
+
+    def get_many(self, keys: Iterable[Any], version: int | None = None) -> dict[Any, Any]:
+        return super().get_many(keys, version)
+
+
+class ReadingClocks(BaseCache):
+    """Reads the clock before and after, and forgets what it read."""
+
+    def get(self, key: Any, default: Any = None, version: int | None = None) -> Any:
+        started = clock()
+        value = super().get(key, default, version)
+        _ = clock() - started
+        return value
+
+    def set(
+        self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None
+    ) -> None:
+        started = clock()
+        super().set(key, value, timeout, version)
+        _ = clock() - started
+
+    def get_many(self, keys: Iterable[Any], version: int | None = None) -> dict[Any, Any]:
+        started = clock()
+        found = super().get_many(keys, version)
+        _ = clock() - started
+        return found
+
+
+class LocMemDoingNothing(DoingNothing, LocMemCache):
+    """``DoingNothing`` over Django's local memory cache."""
+
+
+class LocMemReadingClocks(ReadingClocks, LocMemCache):
+    """``ReadingClocks`` over Django's local memory cache."""
+
+
+class RedisDoingNothing(DoingNothing, RedisCache):
+    """``DoingNothing`` over Django's Redis cache."""
+
+
+class RedisReadingClocks(ReadingClocks, RedisCache):
+    """``ReadingClocks`` over Django's Redis cache."""
