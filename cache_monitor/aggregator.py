@@ -6,18 +6,19 @@ for each different key and outcome, is counted in Python.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from operator import add, itemgetter
 
 from cache_monitor.calls import RawCall, Source
 from cache_monitor.keys.naming import KeyName, name_key
 from cache_monitor.keys.toolbar import is_toolbars_own
+from cache_monitor.misses import Judged
 from cache_monitor.stats import histogram
 from cache_monitor.stats.details import Details
 from cache_monitor.stats.distinct import hash_of
 from cache_monitor.stats.hotkeys import HotKeys
-from cache_monitor.stats.window import Window
+from cache_monitor.stats.window import Window, add_reasons
 from cache_monitor.visits import Visit
 
 WINDOW_SECONDS = 10
@@ -86,6 +87,15 @@ class Aggregator:
             stats.lookups += use.lookups
             stats.misses += use.misses
             stats.seconds += use.seconds
+
+    def add_judged(self, judged: Iterable[Judged]) -> None:
+        """Count the reasons of misses, where the misses themselves are counted."""
+        for alias, key, at, reason in judged:
+            add_reasons(self._window(alias, at).reasons, {reason: 1})
+            details = self._details_at(alias, at)
+            details.uses += 1
+            _, group_name, kind = _name_and_hash(key)[0]
+            add_reasons(details.group(group_name, kind).reasons, {reason: 1})
 
     def add_dropped(self, dropped: Counter[str], now: float) -> None:
         """Count calls that were made and not recorded, by alias."""

@@ -8,17 +8,22 @@ but for the relief that a full buffer asks of the thread that filled it.
 import atexit
 import logging
 import os
+import sys
 import time
 from collections.abc import Callable
+from math import inf
 from multiprocessing.util import Finalize, register_after_fork
 from threading import Event, Lock, Thread
+from typing import NamedTuple
 from uuid import uuid4
 
 from cache_monitor import scope, visits
 from cache_monitor.aggregator import Aggregator, Measure
+from cache_monitor.calls import RawCall
 from cache_monitor.conf import Conf
 from cache_monitor.delivery import Delivery, Pending
 from cache_monitor.inspectors.snapshot import Snapshot
+from cache_monitor.misses import Judge
 from cache_monitor.recorder import Recorder
 from cache_monitor.rollup import roll_up
 from cache_monitor.stores.base import Store, StoreError
@@ -35,25 +40,29 @@ EXIT_PATIENCE = 5.0
 TIDY_INTERVAL = 60.0
 
 
+class Wiring(NamedTuple):
+    """What the collector is joined to.
+
+    ``look`` looks into the caches that are due, for a process and a store. ``is_testing`` tells
+    whether Django's test runner is at work. ``make_judge`` makes the judge of a process's misses.
+    ``at_end`` gives back what the draining thread holds.
+    """
+
+    get_conf: Callable[[], Conf]
+    open_store: Callable[[], Store]
+    measure: Measure
+    look: Callable[[str, Store], dict[str, Snapshot]]
+    is_testing: Callable[[], bool]
+    make_judge: Callable[[str], Judge]
+    at_end: Callable[[], None]
+
+
 class Collector:
     """One process's draining thread and what it has counted."""
 
-    def __init__(
-        self,
-        recorder: Recorder,
-        *,
-        get_conf: Callable[[], Conf],
-        open_store: Callable[[], Store],
-        measure: Measure,
-        look: Callable[[str, Store], dict[str, Snapshot]],
-        is_testing: Callable[[], bool],
-    ) -> None:
+    def __init__(self, recorder: Recorder, wiring: Wiring) -> None:
         self._recorder = recorder
-        self._get_conf = get_conf
-        self._open_store = open_store
-        self._measure = measure
-        self._look = look
-        self._is_testing = is_testing
+        self._wiring = wiring
         self._attached = False
         self._in_tests = False
         self._begin()
@@ -61,6 +70,7 @@ class Collector:
     def _begin(self) -> None:
         self.process = uuid4().hex
         self._made: Delivery | None = None
+        self._judge: Judge | None = None
         self.problem: str | None = None
         self._thread: Thread | None = None
         self._starting = Lock()
@@ -90,17 +100,34 @@ class Collector:
         self._recorder.after_fork()
         visits.waiting.clear()
         self._begin()
+        self._stop_with_celerys_worker()
 
     def _stop_with_child(self) -> None:
         Finalize(None, self.stop, exitpriority=0)
 
+    def _stop_with_celerys_worker(self) -> None:
+        """A child of Celery's prefork pool ends by ``os._exit`` and runs no finalizer; it sends a
+        signal. Asked for after the fork, when whoever uses Celery has imported it."""
+        signals = sys.modules.get("celery.signals")
+        if signals is not None:
+            signals.worker_process_shutdown.connect(
+                self._stop_with_signal, weak=False, dispatch_uid="cache_monitor"
+            )
+
+    def _stop_with_signal(self, **_: object) -> None:
+        self.stop()
+
     def on_pressure(self) -> None:
         """The buffer is longer than its limit: start the thread, or help it."""
+        if self._stopping:
+            # Nobody will count what is called this late.
+            self._recorder.drop(HELP)
+            return
         if self._thread is None or not self._thread.is_alive():
             self._start()
             return
         self._wake.set()
-        size = self._get_conf().buffer_size
+        size = self._wiring.get_conf().buffer_size
         if len(self._recorder.buffer) > size:
             if self._draining.acquire(blocking=False):
                 try:
@@ -114,9 +141,9 @@ class Collector:
         with self._starting:
             if self._stopping or (self._thread is not None and self._thread.is_alive()):
                 return
-            self._in_tests = self._in_tests or self._is_testing()
-            self._recorder.limit = self._get_conf().buffer_size // 2
-            self._next_flush = time.monotonic() + self._get_conf().flush_interval
+            self._in_tests = self._in_tests or self._wiring.is_testing()
+            self._recorder.limit = self._wiring.get_conf().buffer_size // 2
+            self._next_flush = time.monotonic() + self._wiring.get_conf().flush_interval
             self._thread = Thread(target=self._run, name="cache-monitor", daemon=True)
             self._thread.start()
 
@@ -148,48 +175,76 @@ class Collector:
                 self._wake.clear()
                 self._turn()
             self._turn(last=True)
+            self._wiring.at_end()
 
     def _turn(self, last: bool = False) -> None:
         try:
             wanted, self._flush_wanted = self._flush_wanted, False
-            self.drain()
+            self.drain(last=last)
             due = time.monotonic() >= self._next_flush
             # Once a test, always a test: the databases come back to their names before the end.
-            self._in_tests = self._in_tests or self._is_testing()
+            self._in_tests = self._in_tests or self._wiring.is_testing()
             if wanted or ((due or last) and not self._in_tests):
                 self._flush_now(with_look=due and not last)
-                self._next_flush = time.monotonic() + self._get_conf().flush_interval
+                self._next_flush = time.monotonic() + self._wiring.get_conf().flush_interval
             if wanted:
                 self._flushed.set()
         except Exception as error:
             # A fault of ours must not end the thread: the buffer would fill for good.
             self._recorder.failed(error)
 
-    def drain(self) -> None:
-        """Count everything in the buffer."""
+    def drain(self, last: bool = False) -> None:
+        """Count everything in the buffer, and the reasons of earlier misses; of all of them if
+        this is the ``last`` time."""
         # Only what is there now: under load the buffer may never be seen empty.
         for _ in range(len(self._recorder.buffer) // BATCH + 1):
             with self._draining:
                 self._drain_batch(BATCH)
+                self._count_reasons(time.time())
+        if last:
+            with self._draining:
+                self._count_reasons(inf)
 
     def _drain_batch(self, most: int) -> None:
         now = time.time()
         aggregator = self._delivery.aggregator
-        aggregator.add(self._recorder.take(most), now - time.perf_counter())
+        clock_offset = _clock_offset()
+        calls = self._recorder.take(most)
+        aggregator.add(calls, clock_offset)
+        self._hear(calls, clock_offset)
         aggregator.add_dropped(self._recorder.take_dropped(), now)
         for visit in visits.take():
             aggregator.add_visit(visit, now)
+
+    def _hear(self, calls: list[RawCall], clock_offset: float) -> None:
+        """Let the judge know of ``calls``. His faults must not stop the counting."""
+        if not calls:
+            return
+        try:
+            if self._judge is None:
+                self._judge = self._wiring.make_judge(self.process)
+            self._judge.hear(calls, clock_offset)
+        except Exception as error:
+            self._recorder.failed(error)
+
+    def _count_reasons(self, now: float) -> None:
+        if self._judge is None:
+            return
+        try:
+            self._delivery.aggregator.add_judged(self._judge.judged(now))
+        except Exception as error:
+            self._recorder.failed(error)
 
     @property
     def _delivery(self) -> Delivery:
         """Made when first asked for: the settings may not be there before."""
         if self._made is None:
-            conf = self._get_conf()
+            conf = self._wiring.get_conf()
             aggregator = Aggregator(
                 self.process,
                 hot_keys=conf.hot_keys,
                 key_groups=conf.key_groups,
-                measure=self._measure,
+                measure=self._wiring.measure,
             )
             self._made = Delivery(self.process, aggregator)
         return self._made
@@ -198,9 +253,9 @@ class Collector:
 
     def _flush_now(self, with_look: bool) -> None:
         try:
-            store = self._open_store()
+            store = self._wiring.open_store()
             if with_look:
-                self._note_memory(self._look(self.process, store))
+                self._note_memory(self._wiring.look(self.process, store))
             self._deliver(store)
             self._tidy(store)
         except StoreError as error:
@@ -226,7 +281,7 @@ class Collector:
         now = int(time.time())
         if store.lock("tidy", int(TIDY_INTERVAL), now):
             roll_up(store, now)
-            store.prune(int(now - self._get_conf().retention))
+            store.prune(int(now - self._wiring.get_conf().retention))
 
     def _note_memory(self, seen: dict[str, Snapshot]) -> None:
         now = time.time()
@@ -253,3 +308,12 @@ class Collector:
         self.drain()
         with self._draining:
             return self._delivery.pending(store_works=self.problem is None)
+
+
+def _clock_offset() -> float:
+    """What makes Unix time of the readings of ``time.perf_counter``.
+
+    A thread that is interrupted between the two clocks gets too little. Of events some
+    microseconds apart the order tells why a get missed, so it is tried more than once.
+    """
+    return max(time.time() - time.perf_counter() for _ in range(3))

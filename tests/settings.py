@@ -1,11 +1,22 @@
 """Settings of the test suite: every cache that needs no server, and a database in a file, because
 the store writes to it from a thread of its own."""
 
+import atexit
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
-_VAR = Path(os.environ.get("CACHE_MONITOR_TEST_VAR") or tempfile.mkdtemp(prefix="cache-monitor-"))
+
+def _make_var() -> Path:
+    """A directory that goes with this process; not with children that it forks."""
+    var, owner = tempfile.mkdtemp(prefix="cache-monitor-"), os.getpid()
+    atexit.register(lambda: os.getpid() == owner and shutil.rmtree(var, ignore_errors=True))
+    return Path(var)
+
+
+_GIVEN = os.environ.get("CACHE_MONITOR_TEST_VAR")
+_VAR = Path(_GIVEN) if _GIVEN else _make_var()
 
 SECRET_KEY = "only for the tests"
 DEBUG = False

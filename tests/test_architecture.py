@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "cache_monitor"
 # line, and what stands on its own line.
 ROOMS = [
     {"conf", "calls", "keys", "stats", "ledger", "models", "periods", "visits"},
-    {"scope", "recorder", "stores", "inspectors"},
+    {"scope", "recorder", "stores", "inspectors", "misses"},
     {"backends", "aggregator", "rollup", "capture"},
     {"delivery", "looks"},
     {"collector"},

@@ -66,6 +66,7 @@ def _cache(alias: str, anchor: str, cache: Cache) -> CacheRows:
         stale=_stale_figures(cache.stale),
         tables=_filled(
             tables.operations(cache),
+            tables.miss_reasons(cache),
             tables.key_groups(cache),
             tables.hot_keys(cache),
             tables.views(cache),

@@ -98,6 +98,29 @@ def _hot_key_cells(key: HotKey) -> Sequence[Cell]:
     ]
 
 
+def miss_reasons(cache: Cache) -> Table:
+    words = {
+        "never_set": _("never set"),
+        "expired": _("expired"),
+        "evicted": _("evicted: written, not expired, yet gone"),
+        "deleted": _("deleted"),
+        "cleared": _("cleared"),
+        "version_changed": _("version changed"),
+        "unknown": _("unknown"),
+    }
+    found = [(word, getattr(cache.miss_reasons, reason)) for reason, word in words.items()]
+    return _table(
+        _("Misses by reason"),
+        [Column(_("Reason"), numeric=False), Column(_("Misses")), Column(_("Share"))],
+        sorted((each for each in found if each[1]), key=lambda each: -each[1]),
+        lambda each: [
+            Cell(each[0], numeric=False),
+            Cell(formats.count(each[1])),
+            Cell(formats.ratio(each[1] / cache.misses)),
+        ],
+    )
+
+
 def views(cache: Cache) -> Table:
     labels = [_("Requests"), _("Lookups"), _("Misses"), _("Misses per request"), _("Time")]
     return _table(

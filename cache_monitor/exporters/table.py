@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator
 
-from cache_monitor.reports.schema import Cache, Report
+from msgspec.structs import asdict
+
+from cache_monitor.reports.schema import Cache, MissReasons, Report
 
 _NOTHING = "–"
 _HOT_KEYS = 5
@@ -34,6 +36,7 @@ def _cache(alias: str, cache: Cache) -> Iterator[str]:
     if not cache.operations:
         yield "  not called"
         return
+    yield from _miss_reasons(cache.miss_reasons)
     yield f"  {'operation':<16}{'calls':>10}{'hits':>10}{'misses':>10}{'p50':>10}{'p99':>10}"
     for name, operation in cache.operations.items():
         yield (
@@ -44,6 +47,12 @@ def _cache(alias: str, cache: Cache) -> Iterator[str]:
     for key in cache.hot_keys[:_HOT_KEYS]:
         share = _NOTHING if key.share is None else f"{key.share:.1%}"
         yield f"  {share:>6}  {key.key[:60]}"
+
+
+def _miss_reasons(reasons: MissReasons) -> Iterator[str]:
+    known = {name.replace("_", " "): count for name, count in asdict(reasons).items() if count}
+    if known:
+        yield "  misses: " + ", ".join(f"{name} {count:,}" for name, count in known.items())
 
 
 def _count(number: int | None) -> str:

@@ -6,13 +6,14 @@ from cache_monitor.reports.series import Series, moment
 from cache_monitor.stats import distinct, histogram
 from cache_monitor.stats.details import Details, GroupStats
 from cache_monitor.stats.hotkeys import KeyStats
-from cache_monitor.stats.window import OperationStats, Window
+from cache_monitor.stats.window import OperationStats, Reasons, Window
 
 HOT_KEYS_SHOWN = 100
 GROUPS_SHOWN = 200
 VIEWS_SHOWN = 200
 
 _LOOKUPS = frozenset({"get", "get_many", "get_or_set"})
+_REASONS = ("never_set", "expired", "evicted", "deleted", "cleared", "version_changed")
 
 
 def cache(
@@ -33,7 +34,7 @@ def cache(
         operations={name: _operation(name, each) for name, each in _by_calls(total)},
         bytes_read=total.bytes_read,
         bytes_written=total.bytes_written,
-        miss_reasons=schema.MissReasons(),
+        miss_reasons=_miss_reasons(total.reasons, misses),
         seconds_saved=None,
         hot_keys=_hot_keys(details),
         key_groups=_key_groups(details),
@@ -42,6 +43,17 @@ def cache(
         stale=_stale(look),
         series=list(series.points()),
     )
+
+
+def _miss_reasons(known: Reasons, misses: int) -> schema.MissReasons:
+    """The reasons of ``misses``; those that nobody knows, or not yet, are unknown."""
+    left = misses
+    counts = {}
+    for reason in _REASONS:
+        # A reason that was found late may be counted in a later stretch than its miss.
+        counts[reason] = min(known.get(reason, 0), left)
+        left -= counts[reason]
+    return schema.MissReasons(**counts, unknown=left)
 
 
 def _by_calls(total: Window) -> list[tuple[str, OperationStats]]:

@@ -6,7 +6,16 @@ from msgspec import Struct
 
 from cache_monitor.stats import distinct
 from cache_monitor.stats.hotkeys import HotKeys
-from cache_monitor.stats.window import Count, Duration, Hash, Length, Start, total
+from cache_monitor.stats.window import (
+    Count,
+    Duration,
+    Hash,
+    Length,
+    Reasons,
+    Start,
+    add_reasons,
+    total,
+)
 
 GroupKind = Literal["key", "page", "page_headers", "fragment", "session"]
 
@@ -28,6 +37,7 @@ class GroupStats(Struct, array_like=True):
     bytes_read: Count | None = None
     bytes_written: Count | None = None
     keys: set[Hash] = set()
+    reasons: Reasons = {}
 
     def count(self, hit: bool | None, wrote: bool, times: int) -> None:
         """Count ``times`` uses of a key; ``hit`` is None where nothing was looked up."""
@@ -63,7 +73,8 @@ class GroupStats(Struct, array_like=True):
         self.errors += other.errors
         self.bytes_read = total(self.bytes_read, other.bytes_read)
         self.bytes_written = total(self.bytes_written, other.bytes_written)
-        self.keys = distinct.union(self.keys, other.keys)
+        self.keys = distinct.unite(self.keys, other.keys)
+        add_reasons(self.reasons, other.reasons)
 
 
 class ViewStats(Struct, array_like=True):

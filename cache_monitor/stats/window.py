@@ -14,6 +14,9 @@ UnixTime = Annotated[float, Meta(ge=0, le=253_000_000_000)]
 Duration = Annotated[float, Meta(ge=0, le=1e15)]
 Start = Annotated[int, Meta(ge=0, le=253_000_000_000)]
 Length = Annotated[int, Meta(ge=1, le=366 * 86400)]
+Reasons = Annotated[dict[Annotated[str, Meta(max_length=32)], Count], Meta(max_length=32)]
+"""How many misses had which reason, those whose reason is known. Any text is a reason, so that a
+later version may know more of them."""
 
 
 class OperationStats(Struct, array_like=True):
@@ -81,6 +84,7 @@ class Window(Struct, array_like=True):
     bytes_written: Count | None = None
     memory_bytes: Count | None = None
     memory_is_shared: bool = False
+    reasons: Reasons = {}
 
     @property
     def calls(self) -> int:
@@ -88,9 +92,9 @@ class Window(Struct, array_like=True):
         return self.dropped + sum(each.calls for each in self.operations.values())
 
     @property
-    def revision(self) -> tuple[int, int | None]:
+    def revision(self) -> tuple[int, int | None, int]:
         """Something that changes whenever the window does."""
-        return self.calls, self.memory_bytes
+        return self.calls, self.memory_bytes, sum(self.reasons.values())
 
     def operation(self, name: str) -> OperationStats:
         """The statistics of the operation ``name``, begun now if it is new."""
@@ -113,13 +117,20 @@ class Window(Struct, array_like=True):
         """
         self.newest = max(self.newest, other.newest)
         self.dropped += other.dropped
-        self.processes = distinct.union(self.processes, other.processes)
+        self.processes = distinct.unite(self.processes, other.processes)
         for name, operation in other.operations.items():
             self.operation(name).merge(operation)
         self.bytes_read = total(self.bytes_read, other.bytes_read)
         self.bytes_written = total(self.bytes_written, other.bytes_written)
         self.memory_bytes = _greater(self.memory_bytes, other.memory_bytes)
         self.memory_is_shared = self.memory_is_shared or other.memory_is_shared
+        add_reasons(self.reasons, other.reasons)
+
+
+def add_reasons(reasons: Reasons, more: Reasons) -> None:
+    """Count ``more`` into ``reasons``."""
+    for reason, misses in more.items():
+        reasons[reason] = reasons.get(reason, 0) + misses
 
 
 def total(one: int | None, other: int | None) -> int | None:

@@ -45,6 +45,8 @@ class Demo:
             "PYTHONPATH": os.pathsep.join(search_path),
             "DJANGO_SETTINGS_MODULE": "config.settings",
             "DEMO_VAR": str(self.var),
+            # Where the ledger of its processes goes.
+            "TMPDIR": str(self.var.parent),
             "DEMO_DEBUG": "1",
             "DEMO_FLUSH_INTERVAL": "0.2",
             "REDIS_URL": f"redis://{NOBODY}/1",

@@ -1,0 +1,168 @@
+"""Let four forked workers miss for known reasons: ``python -m tests.programs.misses BACKEND``.
+
+BACKEND is ``files``, ``database``, ``locmem``, or ``redis`` or ``memcached``, whose location is
+in ``SERVER``. Keys are named for the reason that they are missed for. What one worker writes,
+another takes away, and a third looks for; in ``locmem``, where none sees the others' entries,
+each does it all. Prints as JSON the misses of every reason's keys by the reason that was found,
+and the caches' reasons as reported.
+"""
+
+import json
+import multiprocessing
+import os
+import sys
+import time
+from collections import Counter
+from multiprocessing.synchronize import Barrier
+from typing import Any
+
+import django
+from django.conf import settings
+from django.core.cache import caches
+from msgspec.structs import asdict
+
+WORKERS = 4
+ROUNDS = 3
+KEYS = 50
+BACKENDS = {
+    "files": "django.core.cache.backends.filebased.FileBasedCache",
+    "database": "django.core.cache.backends.db.DatabaseCache",
+    "locmem": "django.core.cache.backends.locmem.LocMemCache",
+    "redis": "django.core.cache.backends.redis.RedisCache",
+    "memcached": "django.core.cache.backends.memcached.PyMemcacheCache",
+}
+
+
+def configure(backend: str) -> None:
+    os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
+    var, server = os.environ["CACHE_MONITOR_TEST_VAR"], os.environ.get("SERVER", "")
+    places = {
+        "files": (f"{var}/large", f"{var}/small"),
+        "database": ("large_table", "small_table"),
+        "locmem": ("large", "small"),
+        "redis": (server, server),
+        "memcached": (server, server),
+    }[backend]
+    limits = [{}, {}] if server else [{"MAX_ENTRIES": 100_000}, {"MAX_ENTRIES": 40}]
+    settings.CACHES = {
+        alias: {"BACKEND": BACKENDS[backend], "LOCATION": place, "OPTIONS": limit}
+        for alias, place, limit in zip(("large", "small"), places, limits, strict=True)
+    }
+    # Else DatabaseCache gives up writes, silently, that would have to wait for another's.
+    databases: Any = settings.DATABASES
+    databases["default"]["OPTIONS"]["transaction_mode"] = "IMMEDIATE"
+    django.setup()
+
+
+class Worker:
+    """One of the four; ``shift`` is how far the next one is that it works for."""
+
+    def __init__(self, number: int, shift: int, barrier: Barrier) -> None:
+        self.number = number
+        self.shift = shift
+        self.barrier = barrier
+        self.cache = caches["large"]
+
+    def run(self, backend: str) -> None:
+        for _ in range(ROUNDS):
+            self._clear()
+            self._take_away()
+        self._evict(backend)
+        # Sites go on: who ends at once cannot hear of what others did just before.
+        time.sleep(2)
+
+    def _keys(self, reason: str, distance: int) -> list[str]:
+        owner = (self.number + distance * self.shift) % WORKERS
+        return [f"{reason}:{owner}:{n}" for n in range(KEYS)]
+
+    def _look(self, reason: str, distance: int) -> None:
+        keys = self._keys(reason, distance)
+        for key in keys[::2]:
+            assert self.cache.get(key) is None, key
+        assert self.cache.get_many(keys[1::2]) == {}, keys
+
+    def _clear(self) -> None:
+        self.cache.set_many(dict.fromkeys(self._keys("cleared", 0), 1))
+        self.barrier.wait()
+        if self.number == 0 or not self.shift:
+            self.cache.clear()
+        self.barrier.wait()
+        self._look("cleared", 1)
+        self.barrier.wait()
+
+    def _take_away(self) -> None:
+        for reason in ("deleted", "moved", "elsewhere"):
+            for key in self._keys(reason, 0):
+                self.cache.set(key, 1, version=3 if reason == "elsewhere" else None)
+        for key in self._keys("expired", 0):
+            self.cache.get_or_set(key, 1, 30)
+            self.cache.touch(key, 1)
+        self.barrier.wait()
+        deleted = self._keys("deleted", 1)
+        self.cache.delete_many(deleted[::2])
+        for key in deleted[1::2]:
+            self.cache.delete(key)
+        for key in self._keys("moved", 1):
+            self.cache.incr_version(key)
+        self.barrier.wait()
+        time.sleep(1.1)
+        for reason in ("deleted", "moved", "elsewhere", "expired", "never"):
+            self._look(reason, 2)
+        self.barrier.wait()
+
+    def _evict(self, backend: str) -> None:
+        if backend == "redis" and self.number == 0:
+            cache: Any = caches["small"]
+            client = cache._cache.get_client()
+            client.config_set("maxmemory-policy", "allkeys-lru")
+            client.config_set("maxmemory", client.info("memory")["used_memory"] + 2_000_000)
+        self.barrier.wait()
+        for key in self._keys("evicted", 0):
+            caches["small"].set(key, os.urandom(50_000))
+        self.barrier.wait()
+        for key in self._keys("evicted", 2):
+            caches["small"].get(key)
+
+
+def fork(backend: str) -> None:
+    barrier = multiprocessing.get_context("fork").Barrier(WORKERS, timeout=60)
+    shift = 0 if backend == "locmem" else 1
+    for number in range(WORKERS):
+        if os.fork() == 0:
+            Worker(number, shift, barrier).run(backend)
+            sys.exit()
+    assert all(os.wait()[1] == 0 for _ in range(WORKERS))
+
+
+def found() -> dict[str, Any]:
+    import cache_monitor
+    from cache_monitor.reports.schema import Report
+    from cache_monitor.stats.details import Details
+    from cache_monitor.stats.encoding import decode
+    from cache_monitor.stores.opening import get_store
+
+    misses: dict[str, Counter[str]] = {}
+    for row in get_store().read("details", 0, 2**40, None):
+        for name, group in decode(row.payload, Details).groups.items():
+            counts = misses.setdefault(name.split(":")[0], Counter())
+            counts.update({"misses": group.misses, **group.reasons})
+    report: Report = cache_monitor.report()
+    return {
+        "misses": misses,
+        "reported": {
+            alias: {"misses": each.misses, "reasons": asdict(each.miss_reasons)}
+            for alias, each in report.caches.items()
+        },
+    }
+
+
+if __name__ == "__main__":
+    configure(sys.argv[1])
+    if sys.argv[1] == "database":
+        from django.core.management import call_command
+        from django.db import connections
+
+        call_command("createcachetable")
+        connections.close_all()
+    fork(sys.argv[1])
+    sys.stdout.write(json.dumps(found()))
