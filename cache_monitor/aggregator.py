@@ -7,7 +7,6 @@ for each different key and outcome, is counted in Python.
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from functools import lru_cache
 from operator import add, itemgetter
 
 from cache_monitor.calls import RawCall, Source
@@ -42,9 +41,20 @@ Alike = tuple[Hashable, bool | tuple[bool, ...] | None, int | None, Hashable, st
 """Key, outcome, size, version and error: calls of one operation that have these in common."""
 
 
-@lru_cache(maxsize=16_384)
+_remembered: dict[str, tuple[KeyName, int]] = {}
+_MOST_REMEMBERED = 16_384
+
+
 def _name_and_hash(key: str) -> tuple[KeyName, int]:
-    return name_key(key), hash_of(key)
+    """The key's name and hash, remembered but for sessions: a session key is a credential."""
+    known = _remembered.get(key)
+    if known is None:
+        known = name_key(key), hash_of(key)
+        if known[0].kind != "session":
+            if len(_remembered) >= _MOST_REMEMBERED:
+                _remembered.clear()
+            _remembered[key] = known
+    return known
 
 
 class Aggregator:
@@ -60,7 +70,7 @@ class Aggregator:
         self._measure = measure
         self._windows: dict[tuple[str, int], Window] = {}
         self._details: dict[tuple[str, int], Details] = {}
-        self._forgotten_to: dict[int, int] = {WINDOW_SECONDS: 0, DETAILS_SECONDS: 0}
+        self._sealed_to: dict[int, int] = {WINDOW_SECONDS: 0, DETAILS_SECONDS: 0}
 
     def add(self, calls: Sequence[RawCall], clock_offset: float) -> None:
         """Count ``calls``; ``clock_offset`` makes Unix time of their clock's readings."""
@@ -114,17 +124,23 @@ class Aggregator:
         for (alias, _), details in self._details.items():
             yield alias, details
 
+    def seal(self, part: Part) -> None:
+        """Let ``part`` not change any more: calls that are still to come for its stretch go to
+        the next. What the store has of it may then be rolled up."""
+        part.final = True
+        length = part.seconds
+        self._sealed_to[length] = max(self._sealed_to[length], part.start + length)
+
     def forget(self, alias: str, part: Part) -> None:
-        """Drop a part. Calls that are still to come for its stretch go to the next: a second part
-        of the same name would take the first one's place in the store."""
+        """Drop a part, and seal its stretch: a second part of the same name would take the first
+        one's place in the store."""
+        self.seal(part)
         parts: dict[tuple[str, int], Window] | dict[tuple[str, int], Details]
         parts = self._windows if isinstance(part, Window) else self._details
         parts.pop((alias, part.start), None)
-        length = part.seconds
-        self._forgotten_to[length] = max(self._forgotten_to[length], part.start + length)
 
     def _start(self, at: float, length: int) -> int:
-        return max(_begin(at, length), self._forgotten_to[length])
+        return max(_begin(at, length), self._sealed_to[length])
 
     def _window(self, alias: str, at: float) -> Window:
         start = self._start(at, WINDOW_SECONDS)

@@ -8,12 +8,10 @@ from django.core.checks import CheckMessage, Error, register
 from django.utils.module_loading import import_string
 
 from cache_monitor.backends.explicit import PATH as EXPLICIT_PATH
-from cache_monitor.backends.explicit import wraps_problem
+from cache_monitor.backends.explicit import WRAPS_HINT, wraps_problem
 from cache_monitor.conf import SETTING, get_conf, problems
 from cache_monitor.stores.base import StoreError
 from cache_monitor.stores.opening import make_store
-
-_WRAPS_HINT = 'Write "WRAPS": "django.core.cache.backends.redis.RedisCache", or your own backend.'
 
 
 def register_checks() -> None:
@@ -44,7 +42,7 @@ def _cache_errors() -> Iterator[CheckMessage]:
         if path == EXPLICIT_PATH:
             if problem := wraps_problem(entry.get("WRAPS")):
                 yield Error(
-                    f"CACHES[{alias!r}]: {problem}", hint=_WRAPS_HINT, id="cache_monitor.E003"
+                    f"CACHES[{alias!r}]: {problem}", hint=WRAPS_HINT, id="cache_monitor.E003"
                 )
         elif problem := _import_problem(path):
             yield Error(

@@ -69,6 +69,7 @@ class Collector:
 
     def _begin(self) -> None:
         self.process = uuid4().hex
+        self._pid = os.getpid()
         self._made: Delivery | None = None
         self._judge: Judge | None = None
         self.problem: str | None = None
@@ -76,8 +77,7 @@ class Collector:
         self._starting = Lock()
         self._draining = Lock()
         self._wake = Event()
-        self._flush_wanted = False
-        self._flushed = Event()
+        self._flushes_wanted: list[Event] = []
         self._stopping = False
         self._next_flush = 0.0
         self._next_tidy = 0.0
@@ -101,6 +101,11 @@ class Collector:
         visits.waiting.clear()
         self._begin()
         self._stop_with_celerys_worker()
+
+    def notice_fork(self) -> None:
+        """Begin anew if this is a child that Python was not told of: uWSGI forks in C."""
+        if os.getpid() != self._pid:
+            self.after_fork()
 
     def _stop_with_child(self) -> None:
         Finalize(None, self.stop, exitpriority=0)
@@ -161,10 +166,10 @@ class Collector:
         if self._stopping:
             return False
         self._start()
-        self._flushed.clear()
-        self._flush_wanted = True
+        done = Event()
+        self._flushes_wanted.append(done)
         self._wake.set()
-        return self._flushed.wait(patience) and self.problem is None
+        return done.wait(patience) and self.problem is None
 
     # The thread
 
@@ -179,16 +184,16 @@ class Collector:
 
     def _turn(self, last: bool = False) -> None:
         try:
-            wanted, self._flush_wanted = self._flush_wanted, False
+            wanted, self._flushes_wanted = self._flushes_wanted, []
             self.drain(last=last)
             due = time.monotonic() >= self._next_flush
             # Once a test, always a test: the databases come back to their names before the end.
             self._in_tests = self._in_tests or self._wiring.is_testing()
             if wanted or ((due or last) and not self._in_tests):
-                self._flush_now(with_look=due and not last)
+                self._flush_now(with_look=due and not last, last=last)
                 self._next_flush = time.monotonic() + self._wiring.get_conf().flush_interval
-            if wanted:
-                self._flushed.set()
+            for done in wanted:
+                done.set()
         except Exception as error:
             # A fault of ours must not end the thread: the buffer would fill for good.
             self._recorder.failed(error)
@@ -251,12 +256,12 @@ class Collector:
 
     # Bringing it to the store
 
-    def _flush_now(self, with_look: bool) -> None:
+    def _flush_now(self, with_look: bool, last: bool) -> None:
         try:
             store = self._wiring.open_store()
             if with_look:
                 self._note_memory(self._wiring.look(self.process, store))
-            self._deliver(store)
+            self._deliver(store, last)
             self._tidy(store)
         except StoreError as error:
             self._store_failed(str(error))
@@ -266,9 +271,9 @@ class Collector:
         else:
             self._store_works()
 
-    def _deliver(self, store: Store) -> None:
+    def _deliver(self, store: Store, last: bool) -> None:
         with self._draining:
-            changes = self._delivery.changes()
+            changes = self._delivery.changes(last)
         self._delivery.put(store, changes)
         with self._draining:
             self._delivery.delivered(changes)

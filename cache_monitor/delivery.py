@@ -44,8 +44,13 @@ class Delivery:
         self._stored: dict[tuple[Kind, str, int], tuple[object, int]] = {}
         self._given_up = 0
 
-    def changes(self) -> list[_Change]:
-        """The parts that changed since the store took them."""
+    def changes(self, last: bool) -> list[_Change]:
+        """The parts that changed since the store took them, sealed where their time is over or
+        this is the ``last`` look."""
+        now = time.time()
+        for _, part in self.aggregator.parts():
+            if last or part.start + part.seconds + _CLOSED_AFTER < now:
+                self.aggregator.seal(part)
         return [
             _Change(alias, part, part.revision, _calls(part), self._row(alias, part))
             for alias, part in self.aggregator.parts()
@@ -58,13 +63,11 @@ class Delivery:
             store.put([change.row for change in changes], int(time.time()))
 
     def delivered(self, changes: list[_Change]) -> None:
-        """Note that the store has ``changes``, and forget what cannot change any more."""
+        """Note that the store has ``changes``, and forget what will not change any more."""
         for change in changes:
             self._stored[_name(change.alias, change.part)] = (change.revision, change.calls)
-        now = time.time()
         for alias, part in list(self.aggregator.parts()):
-            closed = part.start + part.seconds + _CLOSED_AFTER < now
-            if closed and self._stored_revision(alias, part) == part.revision:
+            if part.final and self._stored_revision(alias, part) == part.revision:
                 self._forget(alias, part)
 
     def refused(self) -> None:

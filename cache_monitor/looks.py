@@ -4,6 +4,7 @@ import time
 
 from django.conf import settings
 from django.core.cache import caches
+from django.db import connections
 
 from cache_monitor.conf import Conf, get_conf
 from cache_monitor.inspectors.look import inspect_cache
@@ -19,10 +20,14 @@ class Looker:
     """Looks at each cache every ``INSPECT_INTERVAL``; at shared ones one process is enough."""
 
     def __init__(self) -> None:
+        self._process = ""
         self._looked_at: dict[str, float] = {}
 
     def look(self, process: str, store: Store) -> dict[str, Snapshot]:
         """Look at the caches that are due; what was seen of each of them."""
+        if process != self._process:
+            # Forked: what the parent has seen of its own memory is not ours.
+            self._process, self._looked_at = process, {}
         conf = get_conf()
         now = time.time()
         due = [
@@ -44,13 +49,18 @@ class Looker:
 
 
 def _look_at(alias: str, conf: Conf) -> Snapshot:
-    return inspect_cache(
-        alias,
-        caches[alias],
-        limit=conf.scan_limit,
-        seconds=conf.scan_seconds,
-        stale_after=conf.stale_after,
-    )
+    try:
+        return inspect_cache(
+            alias,
+            caches[alias],
+            limit=conf.scan_limit,
+            seconds=conf.scan_seconds,
+            stale_after=conf.stale_after,
+        )
+    finally:
+        # A DatabaseCache opens one; no request ends here that would give it back.
+        for connection in connections.all(initialized_only=True):
+            connection.close_if_unusable_or_obsolete()
 
 
 def _freshly_seen(store: Store, since: float) -> set[str]:

@@ -53,6 +53,9 @@ def longest(kind: Kind, ago: float) -> int:
     return max([_SHORTEST[kind], *lengths])
 
 
+ABANDONED_AFTER = 2 * HOUR
+"""Seconds after which a row that its process has not finished will not be finished."""
+
 KEYS_KEPT = {MINUTE: 1000, 5 * MINUTE: 500, HOUR: 500, DAY: 250}
 """Hot keys in merged details of a length: what nobody will look at need not be read each time."""
 
@@ -68,7 +71,8 @@ def _roll_up(store: Store, step: Step, now: int) -> None:
     end = (now - step.age) // step.coarse * step.coarse
     fine: defaultdict[Name, list[Row]] = defaultdict(list)
     for row in store.read(step.kind, 0, end, None, seconds=step.fine):
-        if step.fine != step.coarse or row.process != MERGED:
+        is_done = step.fine == step.coarse and row.process == MERGED
+        if not is_done and _is_settled(row, now):
             fine[row.alias, row.start // step.coarse * step.coarse].append(row)
     for (alias, start), rows in fine.items():
         before = [
@@ -80,6 +84,22 @@ def _roll_up(store: Store, step: Step, now: int) -> None:
         if merged is not None:
             row = Row(step.kind, MERGED, alias, start, step.coarse, encode(merged))
             store.replace(rows, [row], now)
+
+
+def _is_settled(row: Row, now: int) -> bool:
+    """Whether the row will not be written again: its process says so, or has ended.
+
+    A process that could not reach its store writes the whole row once it can. Were half of it
+    rolled up by then, that half would count twice.
+    """
+    if row.process == MERGED or row.start + row.seconds < now - ABANDONED_AFTER:
+        return True
+    try:
+        if row.kind == "window":
+            return decode(row.payload, Window).final
+        return decode(row.payload, Details).final
+    except CorruptPayload:
+        return True
 
 
 def _merged(kind: Kind, start: int, seconds: int, rows: Iterable[Row]) -> Window | Details | None:

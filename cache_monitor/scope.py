@@ -79,6 +79,14 @@ def stop_listening(listener: Listener) -> None:
         _scope.set(Scope(rest) if rest else None)
 
 
+def forget_leftovers() -> None:
+    """Leave an operation that never ended: an exception that a signal raised at the wrong moment
+    can skip the leaving, and what is called inside an operation is not recorded."""
+    scope = _scope.get()
+    if scope is not None and scope.inside is not None:
+        _scope.set(None)
+
+
 @contextmanager
 def muted() -> Iterator[None]:
     """Record nothing inside: the monitor does not watch itself."""

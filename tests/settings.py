@@ -11,7 +11,12 @@ from pathlib import Path
 def _make_var() -> Path:
     """A directory that goes with this process; not with children that it forks."""
     var, owner = tempfile.mkdtemp(prefix="cache-monitor-"), os.getpid()
-    atexit.register(lambda: os.getpid() == owner and shutil.rmtree(var, ignore_errors=True))
+
+    def remove() -> None:
+        if os.getpid() == owner:
+            shutil.rmtree(var, ignore_errors=True)
+
+    atexit.register(remove)
     return Path(var)
 
 

@@ -1,15 +1,17 @@
 """The report, through the door that users take."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from django.core.cache import caches
+from django.core.signals import request_started
 from django.test import override_settings
 
 import cache_monitor
-from cache_monitor import joining
+from cache_monitor import aggregator, joining, scope
 from cache_monitor.api import store_problem
 from cache_monitor.reports.schema import Report
 from cache_monitor.stats.distinct import hash_of
@@ -230,3 +232,44 @@ def test_the_real_backend_is_named_where_it_is_wrapped() -> None:
     wrapped = {"BACKEND": "cache_monitor.backends.MonitoredCache", "WRAPS": LOCMEM["BACKEND"]}
     with override_settings(CACHES={"default": wrapped}):
         assert _report().caches["default"].backend == LOCMEM["BACKEND"]
+
+
+@pytest.mark.django_db
+def test_a_child_that_python_was_not_told_of_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """uWSGI forks in C, past Python's own hooks."""
+    before = joining.collector.process
+    request_started.send(None)
+    assert joining.collector.process == before
+    monkeypatch.setattr("cache_monitor.collector.os.getpid", lambda: -1)
+    request_started.send(None)
+    assert joining.collector.process != before
+
+
+@pytest.mark.django_db
+def test_an_operation_that_never_ended_is_left_when_the_next_request_begins() -> None:
+    """As after an exception that a signal raised at the wrong moment."""
+    scope.enter_operation(None, "default")
+    caches["default"].get("hidden")
+    request_started.send(None)
+    caches["default"].get("seen")
+    assert [key.key for key in _report().caches["default"].hot_keys] == ["seen"]
+
+
+def test_two_flushes_at_once_both_wait_for_their_own() -> None:
+    caches["default"].get("a")
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(lambda _: cache_monitor.flush(), range(8)))
+
+
+def test_the_length_of_a_long_key_is_the_one_it_had() -> None:
+    with pytest.warns(match="longer than"):
+        caches["default"].get("x" * 100_000)
+    [key] = _report().caches["default"].hot_keys
+    assert key.key.endswith("… (100,000 characters)")
+
+
+def test_no_session_key_is_remembered() -> None:
+    secret = "zyxwvutsrqponmlkjihgfedcba543210"
+    caches["default"].get(f"django.contrib.sessions.cache{secret}")
+    _report()
+    assert not [key for key in aggregator._remembered if secret in key]

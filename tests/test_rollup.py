@@ -14,14 +14,20 @@ from cache_monitor.stores.memory import MemoryStore
 NOW = 20_000 * DAY + 30
 
 
-def _window(start: int, process: str = "one", calls: int = 1, alias: str = "default") -> Row:
-    window = Window(start, 10, processes={hash_of(process)})
+def _window(
+    start: int,
+    process: str = "one",
+    calls: int = 1,
+    alias: str = "default",
+    final: bool = True,
+) -> Row:
+    window = Window(start, 10, processes={hash_of(process)}, final=final)
     window.operation("get").calls = calls
     return Row("window", process, alias, start, 10, encode(window))
 
 
 def _details(start: int, process: str = "one", lookups: int = 1) -> Row:
-    details = Details(start, MINUTE, HotKeys(10), 10)
+    details = Details(start, MINUTE, HotKeys(10), 10, final=True)
     details.hot_keys.entry("key", "key").count(True, False, lookups)
     details.group("key", "key").count(True, False, lookups)
     return Row("details", process, "default", start, MINUTE, encode(details))
@@ -135,3 +141,22 @@ def test_how_long_a_row_may_be_depends_on_its_age() -> None:
     assert longest("window", 100 * DAY) == DAY
     assert longest("details", 0) == MINUTE
     assert longest("details", 3 * HOUR) == HOUR
+
+
+def test_a_row_that_its_process_will_write_again_waits() -> None:
+    """Half of it, rolled up, would count twice when the whole of it comes."""
+    store = MemoryStore()
+    minute = NOW // MINUTE * MINUTE - 10 * MINUTE
+    store.put([_window(minute, calls=5, final=False)], NOW)
+    roll_up(store, NOW)
+    store.put([_window(minute, calls=10)], NOW)
+    roll_up(store, NOW)
+    assert [row.seconds for row in _windows(store)] == [MINUTE]
+    assert _calls(store) == 10
+
+
+def test_a_row_of_a_process_that_has_ended_does_not_wait_for_ever() -> None:
+    store = MemoryStore()
+    store.put([_window(NOW - 3 * HOUR, final=False)], NOW)
+    roll_up(store, NOW)
+    assert [row.process for row in _windows(store)] == [MERGED]

@@ -12,6 +12,9 @@ from cache_monitor.backends.monitored import monitored_class
 from cache_monitor.conf import get_conf
 
 PATH = "cache_monitor.backends.MonitoredCache"
+WRAPS_HINT = (
+    'Write "WRAPS": "django.core.cache.backends.redis.RedisCache", or the backend that you use.'
+)
 
 
 class MonitoredCache(BaseCache):
@@ -25,9 +28,9 @@ class MonitoredCache(BaseCache):
 
     def __new__(cls, location: Any, params: dict[str, Any]) -> Any:
         rest = dict(params)
-        real = _real_backend(rest.pop("WRAPS", None))
+        alias = alias_being_created() or _alias_of(location, params)
+        real = _real_backend(alias, rest.pop("WRAPS", None))
         if get_conf().enabled:
-            alias = alias_being_created() or _alias_of(location, params)
             real = monitored_class(real, alias)
         return real(location, rest)  # type: ignore[call-arg]  # a backend's, not BaseCache's
 
@@ -47,9 +50,10 @@ def wraps_problem(path: object) -> str | None:
     return None
 
 
-def _real_backend(path: object) -> type[BaseCache]:
+def _real_backend(alias: str, path: object) -> type[BaseCache]:
     if problem := wraps_problem(path):
-        raise InvalidCacheBackendError(f"{PATH}: {problem}")
+        # Checks of Django's own may open the cache before ours can say so.
+        raise InvalidCacheBackendError(f"CACHES[{alias!r}]: {problem} {WRAPS_HINT}")
     real: type[BaseCache] = import_string(str(path))
     return real
 

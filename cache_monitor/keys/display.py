@@ -1,6 +1,10 @@
 """A key as text that is safe on every screen: bounded, printable, encodable."""
 
+import re
+
 SHOWN_LENGTH = 250
+# What cache_monitor.calls.bounded leaves of a key that was too long to be kept.
+_CUT = re.compile(r"… \(([0-9]{1,18}) characters\)\Z")
 
 
 def text_of(key: object) -> str:
@@ -37,7 +41,9 @@ def shown(text: str) -> str:
     """``text`` in at most 250 printable characters; one that was cut tells its true length."""
     # Each character is at least one when escaped, so what follows the cut cannot come back in.
     head = printable(text[: SHOWN_LENGTH + 1])
-    return bounded(head, SHOWN_LENGTH, f"… ({len(text):,} characters)")
+    cut_before = _CUT.search(text)
+    length = int(cut_before[1]) if cut_before else len(text)
+    return bounded(head, SHOWN_LENGTH, f"… ({length:,} characters)")
 
 
 def _escaped(character: str) -> str:

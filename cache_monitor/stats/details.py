@@ -108,10 +108,13 @@ class Details(Struct, array_like=True):
     uses: Count = 0
     views: dict[str, ViewStats] = {}
 
+    final: bool = False
+    """Whether their process will not change them any more; only then may they be rolled up."""
+
     @property
-    def revision(self) -> int:
+    def revision(self) -> tuple[object, ...]:
         """Something that changes whenever the details do."""
-        return self.uses
+        return self.uses, self.final
 
     def group(self, name: str, kind: GroupKind) -> GroupStats:
         """The statistics of the group ``name``; one shared group takes what is over the limit."""

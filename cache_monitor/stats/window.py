@@ -86,15 +86,18 @@ class Window(Struct, array_like=True):
     memory_is_shared: bool = False
     reasons: Reasons = {}
 
+    final: bool = False
+    """Whether its process will not change it any more; only then may it be rolled up."""
+
     @property
     def calls(self) -> int:
         """All calls that were made, recorded or not."""
         return self.dropped + sum(each.calls for each in self.operations.values())
 
     @property
-    def revision(self) -> tuple[int, int | None, int]:
+    def revision(self) -> tuple[object, ...]:
         """Something that changes whenever the window does."""
-        return self.calls, self.memory_bytes, sum(self.reasons.values())
+        return self.calls, self.memory_bytes, sum(self.reasons.values()), self.final
 
     def operation(self, name: str) -> OperationStats:
         """The statistics of the operation ``name``, begun now if it is new."""

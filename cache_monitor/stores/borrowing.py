@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
 from django.core.exceptions import ImproperlyConfigured
-from django.db import DEFAULT_DB_ALIAS, Error, ProgrammingError, connections
+from django.db import DEFAULT_DB_ALIAS, Error, NotSupportedError, ProgrammingError, connections
 from django.db.transaction import atomic
 from django.utils.connection import ConnectionDoesNotExist
 
@@ -70,7 +70,8 @@ def _give_back(using: str) -> None:
 def _store_errors(using: str) -> Iterator[None]:
     try:
         yield
-    except (ImproperlyConfigured, ConnectionDoesNotExist) as error:
+    except (ImproperlyConfigured, ConnectionDoesNotExist, NotSupportedError) as error:
+        # Without DATABASES Django has a database that supports nothing.
         raise StoreError(
             "The project has no database for the cache monitor: add one to DATABASES, or set "
             "CACHE_MONITOR['STORE'] to another store."

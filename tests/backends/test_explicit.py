@@ -58,9 +58,11 @@ def test_switched_off_it_is_the_real_backend() -> None:
 def test_a_wraps_that_cannot_be_used_says_so(entry: dict[str, Any], message: str) -> None:
     with (
         override_settings(CACHES=_caches(**entry)),
-        pytest.raises(InvalidCacheBackendError, match=message),
+        pytest.raises(InvalidCacheBackendError, match=message) as raised,
     ):
         _ = caches["watched"]
+    assert "CACHES['watched']" in str(raised.value)
+    assert "Write" in str(raised.value)
 
 
 @override_settings(CACHES=_caches(WRAPS=LOCMEM))

@@ -126,7 +126,8 @@ def window_row(process: str, alias: str, start: int, seconds: int, calls: int) -
     from cache_monitor.stores.base import Row
 
     known = PROCESSES if not process else [process]
-    window = Window(start, seconds, newest=float(start), processes=set(map(hash_of, known)))
+    processes = set(map(hash_of, known))
+    window = Window(start, seconds, float(start), processes=processes, final=True)
     for name in ("get", "set", "get_many", "delete"):
         operation = window.operation(name)
         operation.calls = operation.keys = operation.hits = calls
