@@ -36,6 +36,9 @@ class Site:
 def site(request: pytest.FixtureRequest, redis_server: Server) -> Iterator[Site]:
     site = Site(redis_server, request.param)
     site.redis.flushall()
+    site.redis.config_resetstat()
+    # Other tests share the server, and may leave it small.
+    site.redis.config_set("maxmemory", 0)
     yield site
     site.redis.config_set("maxmemory", 0)
     site.redis.config_set("maxmemory-policy", "noeviction")
