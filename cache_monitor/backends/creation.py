@@ -12,7 +12,7 @@ from typing import Any
 import django.core.cache as django_cache
 from django.conf import settings
 from django.core.cache import CacheHandler, caches
-from django.core.cache.backends.base import BaseCache
+from django.core.cache.backends.base import BaseCache, InvalidCacheBackendError
 
 from cache_monitor.backends.monitored import adopt, monitored_class
 from cache_monitor.conf import get_conf
@@ -51,6 +51,14 @@ def _exchange_create_connection() -> None:
         token = _creating.set(alias)
         try:
             cache = original(self, alias)
+        except InvalidCacheBackendError as error:
+            # Checks of Django's own open the caches, perhaps before ours can say what to write.
+            if settings.CACHES[alias].get("BACKEND") != _EXPLICIT:
+                error.add_note(
+                    f"Write into CACHES[{alias!r}]['BACKEND'] the dotted path of a cache backend "
+                    "that is installed."
+                )
+            raise
         finally:
             _creating.reset(token)
         if _is_monitored_alias(alias):

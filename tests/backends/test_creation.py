@@ -11,7 +11,7 @@ from unittest import mock
 
 import pytest
 from django.core.cache import CacheHandler, cache, caches
-from django.core.cache.backends.base import BaseCache
+from django.core.cache.backends.base import BaseCache, InvalidCacheBackendError
 from django.core.cache.backends.locmem import LocMemCache
 from django.test import override_settings
 
@@ -193,3 +193,12 @@ def test_instances_are_not_kept_alive() -> None:
     _reopen()
     gc.collect()
     assert kept() is None
+
+
+@override_settings(CACHES={"default": LOCAL, "bad": {"BACKEND": "no.such.Cache"}})
+def test_a_backend_that_cannot_be_imported_says_what_to_write() -> None:
+    """The error itself is Django's."""
+    with pytest.raises(InvalidCacheBackendError) as raised:
+        _ = caches["bad"]
+    assert str(raised.value) == "Could not find backend 'no.such.Cache': No module named 'no'"
+    assert "CACHES['bad']['BACKEND']" in raised.value.__notes__[0]
