@@ -34,6 +34,7 @@ def instrument() -> None:
         _exchange_create_connection()
         _exchange_import_string()
     for alias in caches:
+        # The stubs leave out what is private; caches.all() would make those that are not there.
         if hasattr(caches._connections, alias) and _is_monitored_alias(alias):  # type: ignore[attr-defined]
             _adopt(caches[alias], alias)
 
@@ -66,10 +67,12 @@ def _exchange_create_connection() -> None:
             _adopt(cache, alias)
         return cache
 
+    # Exchanging is the purpose, and a type checker's stubs say it is not done.
     CacheHandler.create_connection = create_connection  # type: ignore[method-assign]
 
 
 def _exchange_import_string() -> None:
+    # Imported there for Django's own use: the stubs do not name it, here and below.
     original = django_cache.import_string  # type: ignore[attr-defined]
 
     @wraps(original)

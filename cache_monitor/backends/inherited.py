@@ -38,6 +38,8 @@ class BoundOperation:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self._run(self.__self__, *args, **kwargs)
 
+    # Read from the original each time, where the types have plain attributes: these, and the two
+    # below.
     @property  # type: ignore[misc]
     def __class__(self) -> Any:
         # To inspect and mock it is the method that it stands for.

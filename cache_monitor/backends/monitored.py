@@ -133,6 +133,7 @@ def _named(method: Method, original: Callable[..., Any]) -> Method:
     """``method`` looking like ``original``, without the ``__wrapped__`` that the debug toolbar
     takes for a patch of its own."""
     update_wrapper(method, original)
+    # A function's own attributes, which the type of a callable does not have.
     del method.__wrapped__  # type: ignore[attr-defined]
     method.__signature__ = inspect.signature(original)  # type: ignore[attr-defined]
     return method

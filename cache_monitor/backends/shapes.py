@@ -346,6 +346,7 @@ _DJANGOS_PRODUCTIONS = (BaseCache.get_or_set, BaseCache.aget_or_set)
 def _parameters(original: object) -> list[Parameter]:
     """What ``original`` takes after ``self``."""
     try:
+        # Anything may stand on a class; what cannot be called raises the TypeError below.
         return list(signature(original).parameters.values())[1:]  # type: ignore[arg-type]
     except (TypeError, ValueError):
         return []
