@@ -166,7 +166,7 @@ class Aggregator:
         for source, own in by_source.items():
             alike = Counter(map(_details, own))
             if any(is_toolbars_own(details[0]) for details in alike):
-                # Rarely, so the check runs over what is left of the batch, and only then over all.
+                # Looked for among the condensed calls, which are few; rarely is one there.
                 own = [call for call in own if not is_toolbars_own(call[3])]  # noqa: PLW2901
                 alike = Counter(map(_details, own))
             if own:

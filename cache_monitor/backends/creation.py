@@ -67,7 +67,7 @@ def _exchange_create_connection() -> None:
             _adopt(cache, alias)
         return cache
 
-    # Exchanging is the purpose, and a type checker's stubs say it is not done.
+    # To patch it is the purpose.
     CacheHandler.create_connection = create_connection  # type: ignore[method-assign]
 
 
