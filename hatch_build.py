@@ -24,7 +24,15 @@ SKIP_VARIABLE: Final = "CACHE_MONITOR_SKIP_FRONTEND"
 VENDOR: Final = Path("cache_monitor", "static", "cache_monitor", "vendor")
 VERSIONS_FILE: Final = "versions.json"
 NPM_FILES: Final = ("package.json", "package-lock.json", ".npmrc")
-NPM_ARGUMENTS: Final = ("ci", "--ignore-scripts", "--prefer-offline", "--no-audit", "--no-fund")
+# Without what only the tests need.
+NPM_ARGUMENTS: Final = (
+    "ci",
+    "--omit=dev",
+    "--ignore-scripts",
+    "--prefer-offline",
+    "--no-audit",
+    "--no-fund",
+)
 SOURCE_MAP_COMMENT: Final = re.compile(rb"^//# sourceMappingURL=.*\n?", re.MULTILINE)
 
 
@@ -41,6 +49,14 @@ ASSETS: Final = (
     Asset("chart.js", "LICENSE.md", "chart.js.LICENSE.md"),
     # Bundled into chart.umd.min.js, so its licence goes along.
     Asset("@kurkle/color", "LICENSE.md", "kurkle-color.LICENSE.md"),
+    Asset(
+        "chartjs-chart-matrix", "dist/chartjs-chart-matrix.min.js", "chartjs-chart-matrix.min.js"
+    ),
+    Asset("chartjs-chart-matrix", "LICENSE", "chartjs-chart-matrix.LICENSE.md"),
+    Asset(
+        "chartjs-chart-treemap", "dist/chartjs-chart-treemap.min.js", "chartjs-chart-treemap.min.js"
+    ),
+    Asset("chartjs-chart-treemap", "LICENSE", "chartjs-chart-treemap.LICENSE.md"),
 )
 
 

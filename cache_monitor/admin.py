@@ -7,7 +7,10 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path
 
-from cache_monitor.dashboard import views
+from cache_monitor.dashboard import actions, muting, views
+from cache_monitor.dashboard.pages import PAGES
+from cache_monitor.dashboard.targets import ACTIONS, Action
+from cache_monitor.dashboard.visit import Page
 from cache_monitor.models import Dashboard
 
 if TYPE_CHECKING:
@@ -23,13 +26,21 @@ class DashboardAdmin(ModelAdmin):
     """Shows the report to staff with ``cache_monitor.view_dashboard``; there is nothing to edit."""
 
     def get_urls(self) -> list[URLPattern]:
-        page = self._guarded(lambda request: views.page(request, self.admin_site))
-        stats = self._guarded(views.stats)
+        urls = [
+            path(page.path, self._page(page), name=f"cache_monitor_{page.name}") for page in PAGES
+        ]
+        urls += [
+            path(each.path, self._action(each), name=f"cache_monitor_{each.name}")
+            for each in ACTIONS
+        ]
+        for name, view in (("mute_finding", muting.mute), ("unmute_finding", muting.unmute)):
+            place = f"{name.replace('_', '-')}/"
+            urls.append(path(place, self._on_this_site(view), name=f"cache_monitor_{name}"))
         return [
-            path("", page, name="cache_monitor_dashboard"),
+            *urls,
             # The admin index links to a model's list by this name.
-            path("", page, name="cache_monitor_dashboard_changelist"),
-            path("stats.json", stats, name="cache_monitor_stats_json"),
+            path("", self._page(PAGES[0]), name="cache_monitor_dashboard_changelist"),
+            path("stats.json", self._guarded(views.stats), name="cache_monitor_stats_json"),
         ]
 
     def has_add_permission(self, request: HttpRequest) -> bool:
@@ -40,6 +51,17 @@ class DashboardAdmin(ModelAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Dashboard | None = None) -> bool:
         return False
+
+    def _page(self, page: Page) -> "Callable[..., HttpResponse]":
+        return self._guarded(lambda request: views.page(request, self.admin_site, page))
+
+    def _action(self, action: Action) -> "Callable[..., HttpResponse]":
+        return self._guarded(lambda request: actions.action(request, self.admin_site, action))
+
+    def _on_this_site(
+        self, view: "Callable[[HttpRequest, admin.AdminSite], HttpResponse]"
+    ) -> "Callable[..., HttpResponse]":
+        return self._guarded(lambda request: view(request, self.admin_site))
 
     def _guarded(
         self, view: "Callable[[HttpRequest], HttpResponse]"

@@ -1,21 +1,32 @@
 """The Python API: the site's report, and bringing this process's records to the store."""
 
 import time
-from collections.abc import Iterator, Sequence
-from datetime import datetime
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from threading import Lock
 
 from django.conf import settings
+from django.core.signals import setting_changed
+from msgspec import structs
 
-from cache_monitor import joining
 from cache_monitor.backends.explicit import PATH as EXPLICIT_PATH
-from cache_monitor.conf import Conf, get_conf
+from cache_monitor.collecting import joining
+from cache_monitor.collecting.rollup import longest
+from cache_monitor.conf import SETTING, Conf, get_conf
+from cache_monitor.findings import sightings
+from cache_monitor.findings.detection import detected, watch
+from cache_monitor.forks import call_in_forked_children
+from cache_monitor.periods import AHEAD
+from cache_monitor.reports import keyseries
 from cache_monitor.reports.build import Material, Period, build
-from cache_monitor.reports.schema import Report
-from cache_monitor.rollup import longest
-from cache_monitor.stores.base import Kind, Row, StoreError
+from cache_monitor.reports.keyseries import KeyPoint
+from cache_monitor.reports.schema import Finding, Report
+from cache_monitor.stores.base import Kind, Row, Store, StoreError
 from cache_monitor.stores.opening import get_store
 
 DEFAULT_PERIOD = 3600.0
+RECENT = 2.0
+"""Seconds that :func:`recent_report` may tell of the past."""
 
 
 class UnknownAlias(ValueError):
@@ -33,20 +44,118 @@ def report(
 
     Raises :class:`UnknownAlias`, and ``ValueError`` where ``since`` is not before ``until``.
     """
+    _refuse_unknown(alias)
+    period = _period(since, until)
+    whole, noted = _report(period, alias)
+    told = sightings.with_history(whole.findings, sightings.history(noted), period.now)
+    return structs.replace(whole, findings=told)
+
+
+def key_series(
+    keys: Collection[str], since: datetime | None, until: datetime | None, alias: str
+) -> dict[str, list[KeyPoint]]:
+    """The use over time of ``keys`` of the cache ``alias``, named as in the report's
+    ``hot_keys``: for each the same steps, at most 60. ``since`` and ``until`` are as for
+    :func:`report`, and so is what it raises; a store that cannot be read is no error.
+
+    Reads all details of the period: ask for the keys that are shown, and once for all of them.
+    """
+    _refuse_unknown(alias)
+    period = _period(since, until)
+    stored = _Stored(period, alias, joining.collector.pending().rows)
+    return keyseries.key_series(keys, stored.rows("details"), period)
+
+
+def _refuse_unknown(alias: str | None) -> None:
     if alias is not None and alias not in settings.CACHES:
         known = ", ".join(map(repr, settings.CACHES))
         raise UnknownAlias(f"There is no cache {alias!r} in CACHES; there is {known}.")
-    period = _period(since, until)
+
+
+def watch_findings(store: Store) -> None:
+    """Note which findings there are by now, and tell of the new ones. Raises
+    :class:`StoreError`."""
+    period = _period(None, None)
+    watch(store, lambda: _report(period, None)[0].findings, period.now)
+
+
+def muted() -> Mapping[str, sightings.Mute]:
+    """The findings that are not shown, by their id. Raises :class:`StoreError`."""
+    return sightings.read(get_store()).muted
+
+
+def mute(finding: Finding, by: str, reason: str) -> None:
+    """Show ``finding`` no more, until :func:`unmute`; ``by`` is who says so. Raises
+    :class:`StoreError`."""
+    sightings.mute(get_store(), finding, by, reason, time.time())
+    _recent.forget()
+
+
+def unmute(name: str) -> sightings.Mute | None:
+    """Show the finding whose id is ``name`` again; what was muted. Raises :class:`StoreError`."""
+    was = sightings.unmute(get_store(), name, time.time())
+    _recent.forget()
+    return was
+
+
+def _report(period: Period, alias: str | None) -> tuple[Report, list[Row]]:
+    """The report with all its findings, and what is stored of findings."""
     pending = joining.collector.pending()
     stored = _Stored(period, alias, pending.rows)
+    windows = list(stored.rows("window"))
     material = Material(
         backends={name: backend_path(name) for name in settings.CACHES if alias in (None, name)},
-        windows=stored.rows("window"),
+        windows=windows,
         details=stored.rows("details"),
         looks=stored.looks(),
         dropped=pending.dropped,
     )
-    return build(material, period, fresh_for=_freshness(get_conf()))
+    built = build(material, period, fresh_for=_freshness(get_conf()))
+    found = detected(built, windows, period.until)
+    return structs.replace(built, findings=found), stored.findings()
+
+
+class _Recent:
+    """The reports that were just made."""
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew, as a forked child must: nobody may be there to release the lock."""
+        self._made: dict[tuple[float, str | None], tuple[float, Report]] = {}
+        self._lock = Lock()
+
+    def get(self, seconds: float, alias: str | None) -> Report:
+        """The one on the last ``seconds``, made now unless there is one. Who asks while one is
+        made waits for it."""
+        asked = time.monotonic()
+        with self._lock:
+            recent = {name: each for name, each in self._made.items() if each[0] > asked - RECENT}
+            name = (seconds, alias)
+            if name not in recent:
+                since = datetime.now(UTC) - timedelta(seconds=seconds)
+                recent[name] = time.monotonic(), report(since=since, alias=alias)
+            self._made = recent
+            return recent[name][1]
+
+
+_recent = _Recent()
+call_in_forked_children(_recent.forget)
+
+
+def _forget(*, setting: str, **_: object) -> None:
+    if setting in {SETTING, "CACHES"}:
+        _recent.forget()
+
+
+setting_changed.connect(_forget, dispatch_uid="cache_monitor.api")
+
+
+def recent_report(seconds: float = DEFAULT_PERIOD, alias: str | None = None) -> Report:
+    """As :func:`report` on the last ``seconds``, but maybe two seconds old: for faces that many
+    people look at, or whose parts each ask for it. Raises what :func:`report` raises."""
+    return _recent.get(seconds, alias)
 
 
 def flush() -> bool:
@@ -64,6 +173,12 @@ def store_problem() -> str | None:
     return joining.collector.problem
 
 
+def reasons_problem() -> str | None:
+    """Why this process cannot tell why lookups missed, in a sentence that says what to do; None
+    where it can."""
+    return joining.reasons_problem()
+
+
 def backend_path(alias: str) -> str:
     """The dotted path of the backend of ``alias``: the real one where it is wrapped."""
     entry = settings.CACHES[alias]
@@ -73,7 +188,8 @@ def backend_path(alias: str) -> str:
 
 def _period(since: datetime | None, until: datetime | None) -> Period:
     now = time.time()
-    end = now if until is None else until.timestamp()
+    # A period that ends in a thousand years would be as long in the report.
+    end = now if until is None else min(until.timestamp(), now + AHEAD.total_seconds())
     begin = end - DEFAULT_PERIOD if since is None else since.timestamp()
     if begin >= end:
         raise ValueError("since must be before until.")
@@ -101,19 +217,24 @@ class _Stored:
         since, until = int(self._period.since), int(self._period.until) + 1
         newer = {row[:5]: row for row in self._pending if row.kind == kind}
         begin = since - longest(kind, self._period.now - since)
-        stored = (row for row in self._read(kind, begin, until) if row[:5] not in newer)
+        read = self._read(kind, begin, until, self._alias)
+        stored = (row for row in read if row[:5] not in newer)
         for row in (*stored, *newer.values()):
             if row.start < until and row.start + row.seconds > since:
                 yield row
 
     def looks(self) -> list[Row]:
         """What was last seen inside the caches."""
-        return self._read("look", 0, 1)
+        return self._read("look", 0, 1, self._alias)
 
-    def _read(self, kind: Kind, since: int, until: int) -> list[Row]:
+    def findings(self) -> list[Row]:
+        """What was noted of findings, which are of no alias."""
+        return self._read("finding", 0, 1, None)
+
+    def _read(self, kind: Kind, since: int, until: int, alias: str | None) -> list[Row]:
         if self._can_be_read:
             try:
-                return list(get_store().read(kind, since, until, self._alias))
+                return list(get_store().read(kind, since, until, alias))
             except StoreError:
                 self._can_be_read = False
         return []

@@ -4,10 +4,12 @@ from django.apps import AppConfig
 from django.core.signals import request_started
 from django.utils.translation import gettext_lazy as _
 
-from cache_monitor import checks
+from cache_monitor import api, checks
 from cache_monitor.backends.creation import instrument
+from cache_monitor.collecting.joining import collector
 from cache_monitor.conf import get_conf
-from cache_monitor.joining import collector
+from cache_monitor.exporters.starting import start_exporters
+from cache_monitor.keys.routes import learn_routes
 from cache_monitor.scope import forget_leftovers
 
 
@@ -23,8 +25,11 @@ class CacheMonitorConfig(AppConfig):
         checks.register_checks()
         if get_conf().enabled:
             collector.attach()
+            collector.watch_with(api.watch_findings)
             instrument()
+            learn_routes()
             request_started.connect(_begin_request, dispatch_uid="cache_monitor")
+            start_exporters()
 
 
 def _begin_request(**_: object) -> None:

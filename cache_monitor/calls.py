@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
+from cache_monitor.interruptions import let_pass
+
 KEY_LIMIT = 512
 """Characters of a key that are kept; longer keys are cut when they are recorded."""
 
@@ -30,8 +32,14 @@ class Call(NamedTuple):
     key, a tuple of keys, or None. ``outcome`` says for lookups whether the key was there: one
     bool, a tuple of bools for a tuple of keys, None for other operations. ``size`` is the bytes
     of the values read or written where the backend had them at hand. ``timeout`` is what the
-    caller gave. ``error`` is the name of the exception's type. ``effect`` is what the backend
-    answered where that was yes or no: whether ``add`` stored, whether ``touch`` found the key.
+    caller gave as ``timeout`` or ``when``, by the operation's own measure: milliseconds for
+    django-redis's ``pexpire``, a time for its ``expire_at``. ``error`` is the name of the
+    exception's type. ``effect`` is what the backend answered where that was yes or no: whether
+    ``add`` stored, whether ``touch`` found the key; for ``incr_version`` and ``decr_version`` it
+    is the version that the entry has now, an int.
+    ``produced`` is the part of ``seconds`` that the caller's own function took to produce the
+    value of a ``get_or_set``. ``context`` names the thread or the task that called, where a
+    lookup missed or a value was written: both in one tell how long the value took to produce.
     """
 
     source: Source
@@ -43,7 +51,9 @@ class Call(NamedTuple):
     timeout: object = None
     version: Hashable = None
     error: str | None = None
-    effect: bool | None = None
+    effect: bool | int | None = None
+    produced: float | None = None
+    context: int | None = None
 
 
 RawCall = tuple[
@@ -56,7 +66,9 @@ RawCall = tuple[
     object,
     Hashable,
     str | None,
-    bool | None,
+    bool | int | None,
+    float | None,
+    int | None,
 ]
 
 
@@ -72,5 +84,6 @@ def bounded(key: object) -> Hashable:
         # A subclass of str (SafeString is one) slices to a plain str.
         kept = str.__getitem__(text, slice(KEY_LIMIT))
         return kept if len(text) <= KEY_LIMIT else f"{kept}… ({len(text)} characters)"
-    except Exception:
+    except Exception as error:
+        let_pass(error)
         return f"<{type(key).__name__}>"

@@ -1,11 +1,11 @@
 """Listening to the calls of a stretch of code, for those who show them one by one."""
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from threading import Lock
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from django.conf import settings
 from django.core.cache.backends.base import DEFAULT_TIMEOUT
@@ -20,10 +20,10 @@ Timeout = float | Literal["default", "n/a"] | None
 """Seconds; None for "no expiry"; ``"default"`` where the caller gave none; ``"n/a"`` where the
 operation takes none."""
 
-_READS = frozenset({"get", "get_many", "get_or_set", "has_key"})
-_WRITES = frozenset({"set", "add", "set_many", "touch", "incr", "decr"})
-_WRITES |= {"incr_version", "decr_version"}
-_DELETES = frozenset({"delete", "delete_many", "clear"})
+READS = frozenset({"get", "get_many", "get_or_set", "has_key"})
+WRITES = frozenset({"set", "add", "set_many", "touch", "incr", "decr"})
+WRITES |= {"incr_version", "decr_version"}
+DELETES = frozenset({"delete", "delete_many", "clear"})
 _TAKE_TIMEOUT = frozenset({"set", "add", "set_many", "get_or_set", "touch"})
 
 _BATCH = 4096
@@ -38,7 +38,9 @@ class CapturedCall:
     masked. ``groups`` and ``outcomes`` have an element for each of them; an outcome is True for a
     hit, False for a miss, None where nothing was looked up. ``started`` is a reading of
     ``time.perf_counter``, ``bytes`` the size of the values moved where it is known, ``timeout``
-    what the caller gave (see :data:`Timeout`), ``error`` the name of the exception that it raised.
+    what the caller gave (see :data:`Timeout`), ``error`` the name of the exception that it raised,
+    ``value_type`` the name of the type of the value that it found or wrote, of several values their
+    types with a comma between.
     """
 
     alias: str
@@ -51,6 +53,7 @@ class CapturedCall:
     bytes: int | None = None
     timeout: Timeout = "n/a"
     error: str | None = None
+    value_type: str | None = None
 
     @property
     def hits(self) -> int:
@@ -74,7 +77,11 @@ class CapturedCall:
 
 @dataclass(slots=True)
 class Totals:
-    """Counts of calls: ``reads + writes + deletes + others = calls``."""
+    """Counts of calls: ``reads + writes + deletes + others = calls``.
+
+    ``seconds`` is the time of the caches' own: what a ``get_or_set`` took to produce its value,
+    and any calls made meanwhile, are no part of it.
+    """
 
     calls: int = 0
     reads: int = 0
@@ -93,9 +100,9 @@ class Totals:
 
     def add(self, call: RawCall) -> None:
         """Count ``call``."""
-        source, _, seconds, _, outcome, _, _, _, error, _ = call
+        source, _, seconds, _, outcome, _, _, _, error, _, produced, _ = call
         self.calls += 1
-        self.seconds += seconds
+        self.seconds += seconds if produced is None else max(seconds - produced, 0.0)
         self.errors += error is not None
         if isinstance(outcome, tuple):
             self.hits += outcome.count(True)
@@ -106,32 +113,46 @@ class Totals:
         self._add_kind(source.operation)
 
     def _add_kind(self, operation: str) -> None:
-        if operation in _READS:
+        if operation in READS:
             self.reads += 1
-        elif operation in _WRITES:
+        elif operation in WRITES:
             self.writes += 1
-        elif operation in _DELETES:
+        elif operation in DELETES:
             self.deletes += 1
         else:
             self.others += 1
 
 
+class Heard(NamedTuple):
+    """A call as it was heard: ``value_type`` as in :class:`CapturedCall`; ``mark`` is what
+    :class:`Capture` was told to keep beside it."""
+
+    call: RawCall
+    value_type: str | None
+    mark: object
+
+
 class Capture:
     """A listener that counts every call it hears, and keeps the first ``keep`` (None: all).
 
-    Any number of threads may be heard at once. The debug toolbar's own calls are left out.
+    ``mark``, if given, is asked on the caller's path for something to keep beside a call; only for
+    the calls that are kept. Any number of threads may be heard at once. The debug toolbar's own
+    calls are left out.
     """
 
-    def __init__(self, keep: int | None = None) -> None:
+    def __init__(self, keep: int | None = None, mark: Callable[[], object] | None = None) -> None:
         self._keep = keep
-        self._kept: list[RawCall] = []
+        self._mark = mark
+        self._to_mark = keep
+        self._kept: list[Heard] = []
         self._totals: dict[str, Totals] = {}
-        self._pending: deque[RawCall] = deque()
+        self._pending: deque[tuple[RawCall, str | None, object]] = deque()
         self._lock = Lock()
 
-    def heard(self, call: RawCall) -> None:
+    def heard(self, call: RawCall, kind: str | None = None) -> None:
         """Take note of ``call``."""
-        self._pending.append(call)
+        mark = self._mark
+        self._pending.append((call, kind, None if mark is None else self._marked(call, mark)))
         # Whoever has the lock counts this call too. Waiting would lock up a call made by a
         # destructor or a signal handler that runs in the middle of counting.
         if len(self._pending) >= _BATCH and self._lock.acquire(blocking=False):
@@ -142,10 +163,13 @@ class Capture:
 
     def calls(self) -> tuple[CapturedCall, ...]:
         """The calls kept, in the order in which they began."""
+        return tuple(_captured(each) for each in self.kept())
+
+    def kept(self) -> list[Heard]:
+        """The calls kept, in the order in which they began, each with its mark."""
         with self._lock:
             self._count()
-            kept = sorted(self._kept, key=lambda call: call[1])
-        return tuple(map(_captured, kept))
+            return sorted(self._kept, key=lambda each: each.call[1])
 
     def totals(self) -> Mapping[str, Totals]:
         """The counts of all calls heard, by alias."""
@@ -153,9 +177,17 @@ class Capture:
             self._count()
             return dict(self._totals)
 
+    def _marked(self, call: RawCall, mark: Callable[[], object]) -> object:
+        # Threads may take a few marks too many from each other: a mark more does no harm.
+        if self._to_mark is not None:
+            if self._to_mark <= 0 or is_toolbars_own(call[3]):
+                return None
+            self._to_mark -= 1
+        return mark()
+
     def _count(self) -> None:
         for _ in range(len(self._pending)):
-            call = self._pending.popleft()
+            call, kind, mark = self._pending.popleft()
             if is_toolbars_own(call[3]):
                 continue
             alias = call[0].alias
@@ -163,7 +195,7 @@ class Capture:
                 self._totals[alias] = Totals()
             self._totals[alias].add(call)
             if self._keep is None or len(self._kept) < self._keep:
-                self._kept.append(call)
+                self._kept.append(Heard(call, kind, mark))
 
 
 def watched_aliases() -> tuple[str, ...]:
@@ -178,31 +210,27 @@ def watched_aliases() -> tuple[str, ...]:
     )
 
 
-def _captured(call: RawCall) -> CapturedCall:
-    source, started, seconds, key, outcome, size, timeout, _, error, _ = call
-    keys = key if isinstance(key, tuple) else () if key is None else (key,)
-    names = [name_key(each) for each in keys]
-    return CapturedCall(
-        alias=source.alias,
-        operation=source.operation,
-        keys=tuple(name.shown for name in names),
-        groups=tuple(name.group for name in names),
-        outcomes=_per_key(outcome, len(names)),
-        seconds=seconds,
-        started=started,
-        bytes=size,
-        timeout=_timeout(timeout) if source.operation in _TAKE_TIMEOUT else "n/a",
-        error=error,
-    )
+def keys_of(call: RawCall) -> tuple[Hashable, ...]:
+    """The keys that ``call`` named."""
+    key = call[3]
+    if isinstance(key, tuple):
+        return key
+    return () if key is None else (key,)
 
 
-def _per_key(outcome: bool | tuple[bool, ...] | None, keys: int) -> tuple[bool | None, ...]:
+def outcomes_of(call: RawCall) -> tuple[bool | None, ...]:
+    """For each of :func:`keys_of` whether it was found; None where nothing was looked up."""
+    outcome, keys = call[4], len(keys_of(call))
     if isinstance(outcome, tuple):
         return (*outcome[:keys], *[None] * (keys - len(outcome)))
     return (outcome,) * keys
 
 
-def _timeout(given: object) -> Timeout:
+def timeout_of(call: RawCall) -> Timeout:
+    """What the caller gave."""
+    given = call[6]
+    if call[0].operation not in _TAKE_TIMEOUT:
+        return "n/a"
     if given is DEFAULT_TIMEOUT:
         return "default"
     if given is None:
@@ -213,3 +241,22 @@ def _timeout(given: object) -> Timeout:
         return float(given)  # type: ignore[arg-type]  # whatever a backend may take
     except Exception:
         return "n/a"
+
+
+def _captured(heard: Heard) -> CapturedCall:
+    call = heard.call
+    source, started, seconds, _, _, size, _, _, error, *_ = call
+    names = [name_key(each, source.alias) for each in keys_of(call)]
+    return CapturedCall(
+        alias=source.alias,
+        operation=source.operation,
+        keys=tuple(name.shown for name in names),
+        groups=tuple(name.group for name in names),
+        outcomes=outcomes_of(call),
+        seconds=seconds,
+        started=started,
+        bytes=size,
+        timeout=timeout_of(call),
+        error=error,
+        value_type=heard.value_type,
+    )

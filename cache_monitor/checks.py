@@ -5,32 +5,116 @@ from typing import Any
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
+from django.core.checks import Warning as Caution
 from django.utils.module_loading import import_string
 
 from cache_monitor.backends.explicit import PATH as EXPLICIT_PATH
 from cache_monitor.backends.explicit import WRAPS_HINT, wraps_problem
-from cache_monitor.conf import SETTING, get_conf, problems
+from cache_monitor.conf import SETTING, Conf, StoreConf, get_conf, problems
+from cache_monitor.deployment import register_deployment_checks
+from cache_monitor.keys.sanitizing import sanitizer_problem
 from cache_monitor.stores.base import StoreError
 from cache_monitor.stores.opening import make_store
 
+_MIDDLEWARE = "cache_monitor.middleware.CacheMonitorMiddleware"
+_CACHE_MIDDLEWARE = "django.middleware.cache."
+_NO_DATABASE = "django.db.backends.dummy"
+
 
 def register_checks() -> None:
-    """Let ``manage.py check`` run :func:`check_settings`."""
+    """Let ``manage.py check`` run :func:`check_settings`, and ``--deploy`` what it adds."""
     register(check_settings, "cache_monitor")
+    register_deployment_checks()
 
 
 def check_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
-    """E001: a key or a value of ``CACHE_MONITOR``. E002: its store. E003 and E004: ``CACHES``."""
-    found = [
+    """E001: a key or a value of ``CACHE_MONITOR``. E002: its store. E003 and E004: ``CACHES``.
+
+    E006: the function that ``KEY_SANITIZER`` names; E005 is the panel's. W001: nothing is
+    monitored. W002: there is no database for the statistics. W003: looks into the caches follow
+    each other without a pause. W004: the middleware comes too late in ``MIDDLEWARE``.
+    """
+    found: list[CheckMessage] = [
         Error(problem.message, hint=problem.hint, id="cache_monitor.E001")
         for problem in problems(getattr(settings, SETTING, {}))
     ]
-    return [*found, *([] if found else _store_errors()), *_cache_errors()]
+    if not found:
+        found = [*_store_errors(), *_sanitizer_errors(get_conf()), *_warnings(get_conf())]
+    return [*found, *_cache_errors()]
+
+
+def _sanitizer_errors(conf: Conf) -> Iterator[CheckMessage]:
+    path = conf.key_sanitizer
+    if path is not None and (problem := sanitizer_problem(path)):
+        yield Error(
+            f"{SETTING}['KEY_SANITIZER'] {problem}",
+            hint="Write the dotted path of a function that takes a key, a str, and returns a str.",
+            id="cache_monitor.E006",
+        )
+
+
+def _warnings(conf: Conf) -> Iterator[CheckMessage]:
+    """What can be used as it is written, and will hardly do what was meant."""
+    if not conf.enabled:
+        return
+    if conf.instrument == "explicit" and EXPLICIT_PATH not in map(_backend, settings.CACHES):
+        yield Caution(
+            f"{SETTING}['INSTRUMENT'] is 'explicit', and no cache names MonitoredCache: "
+            "nothing is monitored.",
+            hint=f"Write 'INSTRUMENT': 'all', or 'BACKEND': {EXPLICIT_PATH!r} and 'WRAPS' for a "
+            "cache in CACHES.",
+            id="cache_monitor.W001",
+        )
+    if conf.store.backend == StoreConf().backend and not any(map(_is_real, settings.DATABASES)):
+        yield Caution(
+            "The statistics are kept in the database, and DATABASES has none.",
+            hint="Write 'STORE': {'BACKEND': 'cache_monitor.stores.redis.RedisStore', 'OPTIONS': "
+            "{'URL': 'redis://...'}}, or cache_monitor.stores.memory.MemoryStore for one process.",
+            id="cache_monitor.W002",
+        )
+    if conf.scan_seconds >= conf.inspect_interval:
+        yield Caution(
+            f"{SETTING}: a look into the caches may take SCAN_SECONDS ({conf.scan_seconds:g}) and "
+            f"begins again after INSPECT_INTERVAL ({conf.inspect_interval:g}): without a pause.",
+            hint="Write a longer INSPECT_INTERVAL or fewer SCAN_SECONDS.",
+            id="cache_monitor.W003",
+        )
+    yield from _middleware_warnings(list(settings.MIDDLEWARE))
+
+
+def _middleware_warnings(middleware: list[str]) -> Iterator[CheckMessage]:
+    before = middleware[: middleware.index(_MIDDLEWARE)] if _MIDDLEWARE in middleware else []
+    if late := [path for path in before if path.startswith(_CACHE_MIDDLEWARE)]:
+        yield Caution(
+            f"MIDDLEWARE lists {_MIDDLEWARE} after {late[0]}: what that does with the cache is "
+            "not counted for a view.",
+            hint=f"Write {_MIDDLEWARE} first in MIDDLEWARE.",
+            id="cache_monitor.W004",
+        )
+
+
+def _backend(alias: str) -> object:
+    return settings.CACHES[alias].get("BACKEND")
+
+
+def _is_real(database: str) -> bool:
+    # Where there is nothing in DATABASES, Django puts in a backend that refuses everything.
+    return settings.DATABASES[database].get("ENGINE") not in {None, "", _NO_DATABASE}
 
 
 def _store_errors() -> Iterator[CheckMessage]:
+    store = get_conf().store
+    database = store.options.get("DATABASE")
+    known = [None, *settings.DATABASES]
+    if store.backend == StoreConf().backend and database not in known:
+        yield Error(
+            f"{SETTING}['STORE']['OPTIONS']['DATABASE'] is {database!r}: DATABASES has no such "
+            "alias.",
+            hint=f"Write one of {', '.join(map(repr, settings.DATABASES))}, or leave it out.",
+            id="cache_monitor.E002",
+        )
     try:
-        make_store(get_conf().store)
+        make_store(store)
     except StoreError as error:
         hint = "Write the dotted path of a store, such as cache_monitor.stores.memory.MemoryStore."
         yield Error(str(error), hint=hint, id="cache_monitor.E002")

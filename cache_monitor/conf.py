@@ -1,12 +1,17 @@
 """The ``CACHE_MONITOR`` setting: its keys, their defaults, what is wrong with a user's value."""
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
 from functools import cache
 from typing import Any, Literal, NamedTuple
 
 from django.conf import settings
 from django.core.signals import setting_changed
+
+from cache_monitor.patterns.rules import rule_problems
+from cache_monitor.thresholds import threshold_problems
 
 SETTING = "CACHE_MONITOR"
 
@@ -29,13 +34,18 @@ class Conf:
     flush_interval: float = 10.0
     buffer_size: int = 100_000
     hot_keys: int = 1000
-    key_groups: int = 200
+    key_groups: Mapping[str | re.Pattern[str], str] = field(default_factory=dict)
+    key_sanitizer: str | None = None
+    max_key_groups: int = 200
     retention: float = 30 * 86400.0
     stale_after: float = 3600.0
     inspect_interval: float = 60.0
     scan_limit: int = 100_000
     scan_seconds: float = 5.0
     refresh_seconds: float = 5.0
+    findings: Mapping[str, float] = field(default_factory=dict)
+    export_tokens: Sequence[str] = ()
+    exporters: Sequence[str] = ()
 
 
 class Problem(NamedTuple):
@@ -81,21 +91,47 @@ class _Choice:
         return " or ".join(repr(each) for each in self.values)
 
 
+@dataclass(frozen=True, slots=True)
+class _Several:
+    """A list of different texts that each match ``pattern``; ``what`` says it in words."""
+
+    pattern: str
+    what: str
+    secret: bool = False
+    """Whether what stands there by mistake may be a secret, which no message must repeat."""
+
+    def accepts(self, value: object) -> bool:
+        return (
+            isinstance(value, (list, tuple))
+            and all(isinstance(each, str) and re.fullmatch(self.pattern, each) for each in value)
+            and len(set(value)) == len(value)
+        )
+
+    def __str__(self) -> str:
+        return f"a list of {self.what}, none of them twice"
+
+
 _DAY = 86400.0
 
-_RULES: Mapping[str, _Range | _Choice] = {
+EXPORTERS = ("opentelemetry", "prometheus")
+
+_RULES: Mapping[str, _Range | _Choice | _Several] = {
     "ENABLED": _Choice((True, False)),
     "INSTRUMENT": _Choice(("all", "explicit")),
     "FLUSH_INTERVAL": _Range(0.1, 3600, "seconds"),
     "BUFFER_SIZE": _Range(1000, 10_000_000, "calls", whole=True),
     "HOT_KEYS": _Range(10, 10_000, "keys", whole=True),
-    "KEY_GROUPS": _Range(10, 10_000, "groups", whole=True),
+    "MAX_KEY_GROUPS": _Range(10, 10_000, "groups", whole=True),
     "RETENTION": _Range(3600, 3660 * _DAY, "seconds"),
     "STALE_AFTER": _Range(1, 3660 * _DAY, "seconds"),
     "INSPECT_INTERVAL": _Range(1, _DAY, "seconds"),
     "SCAN_LIMIT": _Range(100, 100_000_000, "entries", whole=True),
     "SCAN_SECONDS": _Range(0.1, 3600, "seconds"),
     "REFRESH_SECONDS": _Range(1, 3600, "seconds"),
+    "EXPORT_TOKENS": _Several(
+        "[0-9a-f]{64}", "SHA-256 digests as manage.py cache_token prints them", secret=True
+    ),
+    "EXPORTERS": _Several("|".join(EXPORTERS), f"names among {', '.join(map(repr, EXPORTERS))}"),
 }
 
 _STORE_EXAMPLE = (
@@ -117,13 +153,18 @@ _MEANINGS: Mapping[str, str] = {
     "FLUSH_INTERVAL": "Seconds between two writes of a process to the store.",
     "BUFFER_SIZE": "Calls that a process holds until they are counted; more are dropped.",
     "HOT_KEYS": "Keys whose counts are kept for a cache and a stretch of time.",
-    "KEY_GROUPS": "Key groups that are kept; further ones share one.",
+    "KEY_GROUPS": "Names for groups of keys: a dict of regular expressions and names.",
+    "KEY_SANITIZER": "Dotted path of a function that takes a key and returns what of it is kept.",
+    "MAX_KEY_GROUPS": "Key groups that are kept; further ones share one.",
     "RETENTION": "Seconds after which statistics are removed.",
     "STALE_AFTER": "Seconds without a read after which an entry is idle.",
     "INSPECT_INTERVAL": "Seconds between two looks into the live caches.",
     "SCAN_LIMIT": "Entries that one look examines at most.",
     "SCAN_SECONDS": "Seconds that one look takes at most.",
+    "FINDINGS": "Thresholds of the [findings](#findings) that are not to be the default ones.",
     "REFRESH_SECONDS": "Seconds between two refreshes of the dashboard.",
+    "EXPORT_TOKENS": "SHA-256 digests of the tokens with which programs may ask.",
+    "EXPORTERS": "What to report to: " + ", ".join(f'`"{each}"`' for each in EXPORTERS) + ".",
 }
 
 
@@ -151,20 +192,43 @@ def problems(value: object) -> Iterator[Problem]:
 
 
 def _key_problems(key: object, value: object) -> Iterator[Problem]:
-    known = [*_RULES, "STORE"]
+    known = [*_RULES, *_PROBLEMS]
     if key not in known:
+        [meant] = get_close_matches(str(key).upper(), known, n=1) or [""]
         yield Problem(
             str(key),
             f"{SETTING} has no key {key!r}.",
-            f"Remove it, or write one of: {', '.join(sorted(known))}.",
+            f"Write {meant}, if that is what is meant."
+            if meant
+            else f"Remove it, or write one of: {', '.join(sorted(known))}.",
         )
-    elif key == "STORE":
-        yield from _store_problems(value)
+    elif key in _PROBLEMS:
+        yield from _PROBLEMS[str(key)](value)
     elif not (rule := _RULES[str(key)]).accepts(value):
+        is_secret = isinstance(rule, _Several) and rule.secret
         yield Problem(
             str(key),
-            f"{SETTING}[{key!r}] is {value!r}.",
+            f"{SETTING}[{key!r}] " + ("cannot be used." if is_secret else f"is {value!r}."),
             f"Write {rule} (default: {defaults()[str(key)]!r}).",
+        )
+
+
+def _group_problems(value: object) -> Iterator[Problem]:
+    for problem in rule_problems(value):
+        yield Problem("KEY_GROUPS", f"{SETTING}['KEY_GROUPS'] {problem.message}", problem.hint)
+
+
+def _finding_problems(value: object) -> Iterator[Problem]:
+    for problem in threshold_problems(value):
+        yield Problem("FINDINGS", f"{SETTING}['FINDINGS']{problem.message}", problem.hint)
+
+
+def _sanitizer_problems(value: object) -> Iterator[Problem]:
+    if value is not None and not (isinstance(value, str) and "." in value):
+        yield Problem(
+            "KEY_SANITIZER",
+            f"{SETTING}['KEY_SANITIZER'] is {value!r}.",
+            'Write the dotted path of a function, such as "shop.keys.without_mail_addresses".',
         )
 
 
@@ -185,6 +249,15 @@ def _store_problems(value: object) -> Iterator[Problem]:
         )
     if not isinstance(value.get("OPTIONS", {}), Mapping):
         yield Problem("STORE", f"{SETTING}['STORE']['OPTIONS'] must be a dict.", _STORE_EXAMPLE)
+
+
+_PROBLEMS: Mapping[str, Callable[[object], Iterator[Problem]]] = {
+    "FINDINGS": _finding_problems,
+    "KEY_GROUPS": _group_problems,
+    "KEY_SANITIZER": _sanitizer_problems,
+    "STORE": _store_problems,
+}
+"""For each key that is more than a number or a choice, what finds its problems."""
 
 
 def _parse(value: object) -> Conf:

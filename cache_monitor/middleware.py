@@ -9,46 +9,15 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.urls import Resolver404, resolve
 
-from cache_monitor import scope, visits
-from cache_monitor.calls import RawCall
+from cache_monitor import scope
+from cache_monitor.collecting import visits
 from cache_monitor.conf import get_conf
-from cache_monitor.keys.toolbar import is_toolbars_own
+from cache_monitor.interruptions import let_pass
+from cache_monitor.recorder import recorder
 
-_LOOKUPS = frozenset({"get", "get_many", "get_or_set"})
 UNKNOWN_VIEW = "(no view)"
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase | Awaitable[HttpResponseBase]]
-
-
-class _Tally:
-    """Adds up the calls of one request, cache by cache."""
-
-    def __init__(self) -> None:
-        self.uses: dict[str, visits.Use] = {}
-        self.calls = 0
-
-    def heard(self, call: RawCall) -> None:
-        source, _, seconds, key, outcome, *_ = call
-        if is_toolbars_own(key):
-            return
-        found = outcome if isinstance(outcome, tuple) else (outcome,)
-        lookups = misses = 0
-        if source.operation in _LOOKUPS:
-            misses = found.count(False)
-            lookups = misses + found.count(True)
-        use = self.uses.get(source.alias, visits.Use())
-        self.uses[source.alias] = visits.Use(
-            use.lookups + lookups, use.misses + misses, use.seconds + seconds
-        )
-        self.calls += 1
-
-    def server_timing(self) -> str:
-        """The tally as an entry of the header, in milliseconds (W3C Server Timing)."""
-        lookups = sum(use.lookups for use in self.uses.values())
-        misses = sum(use.misses for use in self.uses.values())
-        seconds = sum(use.seconds for use in self.uses.values())
-        ratio = f", {(lookups - misses) / lookups:.0%} hits" if lookups else ""
-        return f'cache;dur={seconds * 1e3:.2f};desc="{self.calls} calls{ratio}"'
 
 
 class CacheMonitorMiddleware:
@@ -72,7 +41,7 @@ class CacheMonitorMiddleware:
         """Answer the request."""
         if self._is_async:
             return self._answer_async(request)
-        tally = _Tally()
+        tally = visits.Tally()
         scope.start_listening(tally)
         try:
             response = cast(HttpResponseBase, self.get_response(request))
@@ -81,7 +50,7 @@ class CacheMonitorMiddleware:
         return _finished(request, response, tally)
 
     async def _answer_async(self, request: HttpRequest) -> HttpResponseBase:
-        tally = _Tally()
+        tally = visits.Tally()
         scope.start_listening(tally)
         try:
             response = await cast(Awaitable[HttpResponseBase], self.get_response(request))
@@ -90,13 +59,21 @@ class CacheMonitorMiddleware:
         return _finished(request, response, tally)
 
 
-def _finished(request: HttpRequest, response: HttpResponseBase, tally: _Tally) -> HttpResponseBase:
-    if tally.uses:
-        visits.waiting.append(visits.Visit(_view_of(request), tally.uses))
-        if _is_known_staff(request):
-            entry = tally.server_timing()
-            before = response.get("Server-Timing")
-            response["Server-Timing"] = entry if before is None else f"{before}, {entry}"
+def _finished(
+    request: HttpRequest, response: HttpResponseBase, tally: visits.Tally
+) -> HttpResponseBase:
+    try:
+        if tally.end():
+            visits.note(visits.Visit(_view_of(request), tally))
+            if _is_known_staff(request) and tally.uses():
+                entry = _server_timing(tally)
+                before = response.get("Server-Timing")
+                response["Server-Timing"] = entry if before is None else f"{before}, {entry}"
+    except Exception as fault:
+        # The site's own converters are asked for the view, its own class for the user: the answer
+        # is there, and must not be lost to them.
+        let_pass(fault)
+        recorder.failed(fault)
     return response
 
 
@@ -116,3 +93,13 @@ def _is_known_staff(request: HttpRequest) -> bool:
     query, and make the answer vary by cookie."""
     user = getattr(request, "_cached_user", None) or getattr(request, "_acached_user", None)
     return bool(getattr(user, "is_staff", False))
+
+
+def _server_timing(tally: visits.Tally) -> str:
+    """The tally as an entry of the header, in milliseconds (W3C Server Timing)."""
+    uses = tally.uses().values()
+    lookups = sum(use.lookups for use in uses)
+    misses = sum(use.misses for use in uses)
+    seconds = sum(use.seconds for use in uses)
+    ratio = f", {(lookups - misses) / lookups:.0%} hits" if lookups else ""
+    return f'cache;dur={seconds * 1e3:.2f};desc="{tally.calls} calls{ratio}"'

@@ -36,10 +36,18 @@ class Window(models.Model):
 
 
 class Dashboard(Window):
-    """No table of its own: gives the dashboard its place and its permission in the admin."""
+    """No table of its own: gives the dashboard its place and its permissions in the admin."""
 
     class Meta:
         proxy = True
         default_permissions = ("view",)
+        permissions: ClassVar = [
+            ("view_value", "Can view the values of cache entries"),
+            ("delete_entry", "Can delete a cache entry"),
+            ("delete_group", "Can delete the cache entries of a key group"),
+            ("delete_stale", "Can delete stale cache entries"),
+            ("clear_cache", "Can clear a cache"),
+            ("mute_finding", "Can mute a finding"),
+        ]
         verbose_name = _("cache dashboard")
         verbose_name_plural = _("Cache dashboard")

@@ -1,37 +1,46 @@
 """The debug toolbar's panel: what one request did with the caches.
 
-The only module that needs django-debug-toolbar, which alone imports it.
+The only module that needs django-debug-toolbar, which alone imports it. What the panel tells is
+worked out in ``panels``, in two steps: at the end of the request its calls become plain rows for
+the toolbar's store, and all that takes thought is done when somebody opens the panel, in whichever
+process that is.
 """
 
-from collections.abc import Iterable, Iterator
-from dataclasses import fields
+from functools import partial
+from time import perf_counter
 from typing import Any
 
 from debug_toolbar.panels import Panel
+from debug_toolbar.settings import get_config
 from django.apps import apps
-from django.conf import settings
 from django.core.checks import CheckMessage, Error
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
+from django.templatetags.static import static
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from cache_monitor.api import backend_path
-from cache_monitor.capture import Capture, CapturedCall, Totals, watched_aliases
+from cache_monitor.capture import Capture
+from cache_monitor.interruptions import let_pass
+from cache_monitor.panels.frames import StackTaker
+from cache_monitor.panels.knowledge import Knowledge, of_the_last_hour
+from cache_monitor.panels.present import Story
+from cache_monitor.panels.reasons import misses_of_requests
+from cache_monitor.panels.requests import has_pages_by_cookie, route_of, view_of
+from cache_monitor.panels.rows import SHOWN_CALLS, Rows
+from cache_monitor.panels.savings import produced_in, productions
+from cache_monitor.panels.stats import Stats, request_stats
+from cache_monitor.panels.streams import hear_stream
+from cache_monitor.recorder import recorder
 from cache_monitor.scope import start_listening, stop_listening
 
-SHOWN_CALLS = 500
-SHOWN_KEYS_OF_CALL = 20
-SHOWN_KEYS = 2000
-"""All calls of a request together, so that the page stays small; each call shows one at least."""
-
-Stats = dict[str, Any]
-"""What the toolbar's store keeps of a request: plain values that survive JSON."""
+LARGEST_HTML = 1_000_000
+"""Bytes. Where escaping makes more of the keys than that, fewer calls are listed."""
 
 
 class CacheMonitorPanel(Panel):
-    """The calls that a request made on the caches, with their keys, outcomes, times and sizes.
+    """The calls that a request made on the caches: keys, outcomes, times, sizes, who made them.
 
     Listens from ``enable_instrumentation`` to ``disable_instrumentation``: the toolbar calls both
     in the request's own thread or task, the latter whatever happens, and keeps its own data
@@ -46,8 +55,10 @@ class CacheMonitorPanel(Panel):
 
     def __init__(self, toolbar: Any, get_response: Any) -> None:
         super().__init__(toolbar, get_response)
-        self._capture = Capture(keep=SHOWN_CALLS)
+        mark = StackTaker().take if get_config()["ENABLE_STACKTRACES"] else None
+        self._capture = Capture(keep=SHOWN_CALLS, mark=mark)
         self._is_listening = False
+        self._began = self._ended = perf_counter()
 
     @property
     def nav_subtitle(self) -> str:
@@ -59,29 +70,64 @@ class CacheMonitorPanel(Panel):
     def content(self) -> str:
         """The panel's HTML, from what the store kept."""
         stats = self._stats()
-        return render_to_string(self.template, {"shown_calls": len(stats["calls"]), **stats})
+        if not stats:
+            return ""
+        story = Story(stats, get_config()["HIDE_IN_STACKTRACES"])
+        # Within the request itself (RENDER_PANELS) there is no time to wait or to read a store.
+        is_later = bool(getattr(self, "from_store", False))
+        reasons = misses_of_requests.reasons(self.toolbar.request_id, may_wait=is_later)
+        knowledge = of_the_last_hour() if is_later and story.rows else Knowledge()
+        most = len(story.rows)
+        while True:
+            html = render_to_string(self.template, story.context(reasons, knowledge, most))
+            if len(html.encode("utf-8", "replace")) <= LARGEST_HTML or most <= 1:
+                return html
+            most //= 2
+
+    @property
+    def scripts(self) -> list[str]:
+        """The module that filters and sorts the calls."""
+        return [*super().scripts, static("cache_monitor/panel/panel.js")]
 
     def enable_instrumentation(self) -> None:
         """Listen to the request's calls."""
         if not self._is_listening:
             self._is_listening = True
+            self._began = perf_counter()
             start_listening(self._capture)
 
     def disable_instrumentation(self) -> None:
         """Listen no more."""
         self._is_listening = False
+        self._ended = perf_counter()
         stop_listening(self._capture)
 
     def generate_stats(self, request: HttpRequest, response: HttpResponse) -> None:
-        """Store what was heard."""
-        stats = request_stats(self._capture)
-        stats["is_streaming"] = response.streaming
+        """Store what was heard; of a stream once more when it ends."""
+        try:
+            stats = self._told(request, response)
+        except Exception as error:
+            # The toolbar would let it reach the site, whose response is ready.
+            let_pass(error)
+            recorder.failed(error)
+            return
+        if not response.streaming:
+            productions.learn(produced_in(stats["calls"]))
+        stats["stream"] = {"ended": False, "calls": 0} if response.streaming else None
         stats["toolbar_counts"] = self._deviating_counts(stats["total"])
         self.record_stats(stats)  # type: ignore[no-untyped-call]
+        if response.streaming:
+            before = stats["total"]["calls"]
+            hear_stream(
+                response, self._capture, lambda: self._stream_ended(request, response, before)
+            )
 
     def generate_server_timing(self, request: HttpRequest, response: HttpResponse) -> None:
         """The ``Server-Timing`` entry; not translated, since a header is ASCII."""
-        total = self._stats()["total"]
+        stats = self._stats()
+        if not stats:
+            return
+        total = stats["total"]
         title = "Cache calls: {calls}, hits: {hits} of {lookups} lookups".format(**total)
         self.record_server_timing(  # type: ignore[no-untyped-call]
             "total_time", title, total["milliseconds"]
@@ -105,6 +151,26 @@ class CacheMonitorPanel(Panel):
         stats: Stats = self.get_stats()  # type: ignore[no-untyped-call]
         return stats
 
+    def _told(self, request: HttpRequest, response: HttpResponse) -> Stats:
+        """The account of the request until now; its misses are remembered."""
+        kept = self._capture.kept()
+        rows = Rows(self._began, partial(route_of, request))
+        stats = request_stats(self._capture, kept, rows, self._ended - self._began)
+        stats["varies_by_cookie"] = has_pages_by_cookie(response, kept)
+        stats["view"] = view_of(request) if stats["varies_by_cookie"] else None
+        misses_of_requests.remember(self.toolbar.request_id, kept, stats["calls"])
+        return stats
+
+    def _stream_ended(self, request: HttpRequest, response: HttpResponse, before: int) -> None:
+        self._ended = perf_counter()
+        if not self.toolbar.store.exists(self.toolbar.request_id):
+            # Pushed out by newer requests: to store it again would push out another.
+            return
+        stats = self._told(request, response)
+        productions.learn(produced_in(stats["calls"]))
+        stats["stream"] = {"ended": True, "calls": stats["total"]["calls"] - before}
+        self.record_stats(stats)  # type: ignore[no-untyped-call]
+
     def _deviating_counts(self, total: Stats) -> dict[str, int] | None:
         """Hits and misses by the toolbar's own cache panel, where it is on and they differ."""
         for panel in self.toolbar.enabled_panels:
@@ -112,87 +178,6 @@ class CacheMonitorPanel(Panel):
                 counts = {"hits": panel.hits, "misses": panel.misses}
                 return None if counts.items() <= total.items() else counts
         return None
-
-
-def request_stats(capture: Capture) -> Stats:
-    """What ``capture`` heard, and which caches it heard nothing of."""
-    totals = capture.totals()
-    watched = watched_aliases()
-    return {
-        "total": _counts(_sum(totals.values())),
-        "caches": [
-            {"alias": alias, "backend": backend_path(alias), **_counts(totals[alias])}
-            for alias in settings.CACHES
-            if alias in totals
-        ],
-        "not_called": [alias for alias in watched if alias not in totals],
-        "not_watched": [alias for alias in settings.CACHES if alias not in (*watched, *totals)],
-        "calls": list(_rows(capture.calls())),
-    }
-
-
-def _sum(parts: Iterable[Totals]) -> Totals:
-    total = Totals()
-    for part in parts:
-        for each in fields(Totals):
-            setattr(total, each.name, getattr(total, each.name) + getattr(part, each.name))
-    return total
-
-
-def _counts(totals: Totals) -> Stats:
-    return {
-        "calls": totals.calls,
-        "reads": totals.reads,
-        "writes": totals.writes,
-        "deletes": totals.deletes,
-        "others": totals.others,
-        "lookups": totals.lookups,
-        "hits": totals.hits,
-        "misses": totals.misses,
-        "hit_percent": _percent(totals.hits, totals.lookups),
-        "errors": totals.errors,
-        "milliseconds": _milliseconds(totals.seconds),
-    }
-
-
-def _percent(part: int, whole: int) -> int | None:
-    """A whole per cent; only a true none or all gives 0 or 100."""
-    if whole == 0:
-        return None
-    if part in {0, whole}:
-        return 100 if part else 0
-    return min(max(round(100 * part / whole), 1), 99)
-
-
-def _milliseconds(seconds: float) -> float:
-    return round(seconds * 1000, 4)
-
-
-def _rows(calls: Iterable[CapturedCall]) -> Iterator[Stats]:
-    room = SHOWN_KEYS
-    for call in calls:
-        shown = min(len(call.keys), SHOWN_KEYS_OF_CALL, max(room, 1))
-        room -= shown
-        yield _row(call, shown)
-
-
-def _row(call: CapturedCall, shown_keys: int) -> Stats:
-    keys = zip(call.keys, call.groups, call.outcomes, strict=True)
-    return {
-        "alias": call.alias,
-        "operation": call.operation,
-        "keys": [
-            {"key": key, "group": "" if group == key else group, "hit": hit}
-            for key, group, hit in list(keys)[:shown_keys]
-        ],
-        "more_keys": len(call.keys) - shown_keys,
-        "hits": call.hits,
-        "misses": call.misses,
-        "milliseconds": _milliseconds(call.seconds),
-        "bytes": call.bytes,
-        "timeout": call.timeout,
-        "error": call.error,
-    }
 
 
 def _short_form(total: Stats) -> str:

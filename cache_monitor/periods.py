@@ -12,6 +12,11 @@ _DURATION = re.compile(r"(?:[0-9]{1,9}[smhdw])+")
 # A "+" that was not percent-encoded in a URL arrives as a space.
 _LOST_PLUS = re.compile(r"(:[0-9]{2}(?:\.[0-9]+)?) ([0-9]{2}:[0-9]{2})$")
 
+AHEAD = timedelta(days=1)
+"""How far a period may go on into the future: the clocks of hosts differ."""
+_EARLIEST = datetime.min.replace(tzinfo=UTC)
+_LATEST = datetime.max.replace(tzinfo=UTC)
+
 
 def parse_duration(text: str) -> timedelta:
     """The length that ``text`` names, such as ``90m`` or ``1h30m``."""
@@ -33,14 +38,24 @@ def parse_duration(text: str) -> timedelta:
 def parse_moment(text: str, now: datetime) -> datetime:
     """The moment that ``text`` names, in UTC: an RFC 3339 time, or a duration back from ``now``.
 
-    A time without an offset is taken in Django's current time zone.
+    A time without an offset is taken in Django's current time zone. A report's size grows with its
+    period: refused is what lies before 1970, and what lies far ahead is brought to ``AHEAD``.
     """
-    try:
-        if _DURATION.fullmatch(text.strip().lower()):
+    moment = _moment(text, now)
+    if moment.timestamp() < 0:
+        raise ValueError(_("It is too long ago."))
+    return min(moment, now.astimezone(UTC) + AHEAD)
+
+
+def _moment(text: str, now: datetime) -> datetime:
+    if _DURATION.fullmatch(text.strip().lower()):
+        try:
             return (now - parse_duration(text)).astimezone(UTC)
+        except (ValueError, OverflowError):
+            return _EARLIEST
+    try:
         moment = datetime.fromisoformat(_LOST_PLUS.sub(r"\1+\2", text.strip()))
-        return _aware(moment).astimezone(UTC)
-    except (ValueError, OverflowError):
+    except ValueError:
         raise ValueError(
             _(
                 "“%(text)s” is not a time. Write how long ago, such as 90m or 2d, "
@@ -48,6 +63,11 @@ def parse_moment(text: str, now: datetime) -> datetime:
             )
             % {"text": _cut(text), "example": rfc3339(now)}
         ) from None
+    try:
+        return _aware(moment).astimezone(UTC)
+    except (ValueError, OverflowError):
+        # In UTC it would be in another year than there are.
+        return _EARLIEST if moment.year < now.year else _LATEST
 
 
 def rfc3339(moment: datetime) -> str:

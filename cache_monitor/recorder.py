@@ -7,9 +7,10 @@ neither who fills nor who empties it.
 import logging
 from collections import Counter, deque
 from collections.abc import Callable
-from threading import Lock
+from threading import RLock
 
 from cache_monitor.calls import RawCall
+from cache_monitor.interruptions import let_pass
 
 logger = logging.getLogger("cache_monitor")
 
@@ -31,7 +32,8 @@ class Recorder:
         self.limit = 0
         self._on_pressure: Callable[[], None] | None = None
         self._dropped: Counter[str] = Counter()
-        self._lock = Lock()
+        # A signal's handler that makes calls may come while its own thread holds it.
+        self._lock = RLock()
         self._failed = False
         self._keys = 0
 
@@ -40,13 +42,14 @@ class Recorder:
         self._on_pressure = on_pressure
 
     def relieve(self) -> None:
-        """Make room. Runs on the caller's path and never raises."""
+        """Make room. Runs on the caller's path and raises nothing of ours."""
         try:
             if self._on_pressure is None:
                 self.drop(len(self.buffer))
             else:
                 self._on_pressure()
         except Exception as error:
+            let_pass(error)
             self.drop(len(self.buffer))
             self.failed(error)
 
@@ -82,7 +85,7 @@ class Recorder:
             dropped, self._dropped = self._dropped, Counter()
         return dropped
 
-    def failed(self, error: Exception) -> None:
+    def failed(self, error: BaseException) -> None:
         """Log a fault of ours, the first time; it must not become the site's."""
         if not self._failed:
             self._failed = True
@@ -95,7 +98,7 @@ class Recorder:
         self.buffer.clear()
         self.limit = 0
         self._dropped = Counter()
-        self._lock = Lock()
+        self._lock = RLock()
         self._keys = 0
 
 

@@ -16,10 +16,18 @@ from cache_monitor.calls import RawCall
 
 
 class Listener(Protocol):
-    """Hears of every call made in its scope, right after the call."""
+    """Hears of every call made in its scope, right after the call.
 
-    def heard(self, call: RawCall) -> None:
-        """Take note of ``call``; runs on the caller's path and must be quick."""
+    One whose ``wants_values`` is False is told of a value only what passes by anyway: not its
+    ``kind``, nor its size where that takes a look.
+    """
+
+    def heard(self, call: RawCall, kind: str | None = None) -> None:
+        """Take note of ``call``; runs on the caller's path and must be quick.
+
+        ``kind`` is the name of the type of the value that it moved, of several values their types
+        with a comma between; None where there was no value, or where it was not looked at.
+        """
 
 
 class Scope(Struct, eq=False):
@@ -27,12 +35,16 @@ class Scope(Struct, eq=False):
 
     ``inside`` names the cache whose operation is under way: what that cache calls on itself is
     part of the operation. ``sizes`` gathers the sizes of the values that it moves.
+
+    ``only`` is the one who listens, where that is one alone that wants no values described and
+    nothing is under way: so it is in nearly every request, which must not be slower for it.
     """
 
     listeners: tuple[Listener, ...] = ()
     inside: str | None = None
     muted: bool = False
     sizes: list[int] = []
+    only: Listener | None = None
 
     def hides(self, alias: str) -> bool:
         """Whether a call on the cache ``alias`` made here is no call of its own."""
@@ -46,15 +58,10 @@ enter: Callable[[Scope | None], Token[Scope | None]] = _scope.set
 leave: Callable[[Token[Scope | None]], None] = _scope.reset
 
 
-def enter_operation(scope: Scope | None, alias: str) -> Token[Scope | None]:
-    """Enter an operation of the cache ``alias``, to be left with :func:`leave`."""
-    return _scope.set(Scope(scope.listeners if scope else (), inside=alias))
-
-
 def enter_callback() -> Token[Scope | None]:
     """Enter the user's code inside an operation, whose calls are calls of their own."""
     scope = _scope.get()
-    return _scope.set(Scope(scope.listeners) if scope and scope.listeners else None)
+    return _scope.set(_of(scope.listeners) if scope else None)
 
 
 def note_size(size: int) -> None:
@@ -68,20 +75,27 @@ def start_listening(listener: Listener) -> None:
     """Let ``listener`` hear the calls made from now on in this context and those under it."""
     scope = _scope.get()
     listeners = scope.listeners if scope else ()
-    _scope.set(Scope((*listeners, listener)))
+    _scope.set(_of((*listeners, listener)))
 
 
 def stop_listening(listener: Listener) -> None:
     """End what :func:`start_listening` began, in the same or in another context."""
     scope = _scope.get()
     if scope is not None:
-        rest = tuple(each for each in scope.listeners if each is not listener)
-        _scope.set(Scope(rest) if rest else None)
+        _scope.set(_of(tuple(each for each in scope.listeners if each is not listener)))
+
+
+def _of(listeners: tuple[Listener, ...]) -> Scope | None:
+    """The scope in which ``listeners`` hear of the calls."""
+    if not listeners:
+        return None
+    is_plain = len(listeners) == 1 and not getattr(listeners[0], "wants_values", True)
+    return Scope(listeners, only=listeners[0] if is_plain else None)
 
 
 def forget_leftovers() -> None:
-    """Leave an operation that never ended: an exception that a signal raised at the wrong moment
-    can skip the leaving, and what is called inside an operation is not recorded."""
+    """Leave an operation that never ended; what is called inside of one is not recorded. There
+    should be none: this is the net below what :mod:`cache_monitor.backends` does against it."""
     scope = _scope.get()
     if scope is not None and scope.inside is not None:
         _scope.set(None)
@@ -90,8 +104,9 @@ def forget_leftovers() -> None:
 @contextmanager
 def muted() -> Iterator[None]:
     """Record nothing inside: the monitor does not watch itself."""
-    token = _scope.set(Scope(muted=True))
+    around = _scope.get()
     try:
+        _scope.set(Scope(muted=True))
         yield
     finally:
-        _scope.reset(token)
+        _scope.set(around)

@@ -1,8 +1,8 @@
 """For the tests of projects that use Django's caches: which cache calls does this code make?"""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import overload
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, overload
 
 from django.conf import settings
 from django.core.cache import caches
@@ -12,7 +12,15 @@ from cache_monitor.capture import Capture, CapturedCall, Timeout
 from cache_monitor.conf import get_conf
 from cache_monitor.scope import start_listening, stop_listening
 
-__all__ = ["CapturedCall", "CapturedCalls", "NotMonitored", "Timeout", "capture_cache_calls"]
+__all__ = [
+    "CacheCallsMixin",
+    "CapturedCall",
+    "CapturedCalls",
+    "NotMonitored",
+    "Timeout",
+    "assert_cache_calls",
+    "capture_cache_calls",
+]
 
 _MOST_IN_REPR = 50
 
@@ -116,6 +124,52 @@ def capture_cache_calls() -> Iterator[CapturedCalls]:
         # Tasks begun inside may go on; their later calls are not the block's.
         calls = capture.calls()
         captured._read = lambda: calls
+
+
+@contextmanager
+def assert_cache_calls(
+    *,
+    hits: int | None = None,
+    misses: int | None = None,
+    calls: int | None = None,
+    alias: str | None = None,
+    operation: str | None = None,
+) -> Iterator[CapturedCalls]:
+    """Like :func:`capture_cache_calls`, and fails at the end of the block unless it found and
+    missed just so many keys, in just so many calls, on ``alias`` and by ``operation`` where these
+    are given::
+
+        with assert_cache_calls(misses=0):
+            client.get("/products/1/")
+
+    What is not given may be anything. Raises ``AssertionError`` with the calls that were made,
+    :class:`NotMonitored` where there is nothing to count, and ``TypeError`` without a number.
+    """
+    expected = {"hits": hits, "misses": misses, "calls": calls}
+    if all(number is None for number in expected.values()):
+        raise TypeError("assert_cache_calls needs at least one of hits, misses and calls.")
+    with capture_cache_calls() as captured:
+        yield captured
+    chosen = captured.of(alias=alias, operation=operation)
+    found = {"hits": chosen.hits, "misses": chosen.misses, "calls": len(chosen)}
+    wrong = [
+        f"{name}: {found[name]} instead of {number}"
+        for name, number in expected.items()
+        if number not in (None, found[name])
+    ]
+    if wrong:
+        where = ".".join(filter(None, (alias or (operation and "*"), operation)))
+        raise AssertionError(f"{', '.join(wrong)}{f' on {where}' if where else ''}:\n{chosen!r}")
+
+
+class CacheCallsMixin:
+    """:func:`assert_cache_calls` as a method, for test cases that like it so."""
+
+    def assertCacheCalls(  # noqa: N802 - as unittest names its own
+        self, **expected: Any
+    ) -> AbstractContextManager[CapturedCalls]:
+        """See :func:`assert_cache_calls`."""
+        return assert_cache_calls(**expected)
 
 
 def _require_any_monitored() -> None:

@@ -1,20 +1,49 @@
 #!/bin/sh
 # Prepares the demo site and serves it until Ctrl-C, with simulated visitors unless TRAFFIC=0.
-# SERVICES=1 also starts Redis and memcached on free ports, where they are installed; they end with
-# the demo. Called by `make demo`.
+# WORKERS=4 serves with gunicorn from as many processes, ASGI=1 with uvicorn from one or from
+# WORKERS; else Django's runserver does. SERVICES=1 also starts Redis and memcached on free ports,
+# where they are installed; they end with the demo. Called by `make demo`.
 set -eu
 
 PYTHON=${PYTHON:-python3}
 PORT=${PORT:-8000}
 TRAFFIC=${TRAFFIC:-1}
 SERVICES=${SERVICES:-0}
+WORKERS=${WORKERS:-}
+ASGI=${ASGI:-0}
+HERE=$(dirname "$0")
 SITE=http://127.0.0.1:$PORT
-LONGEST_START=30
+LONGEST_START=60
+# Requests under way may end; what is left then is a connection that a browser keeps open.
+GRACE=3
 
 children=
 
-manage() {
-    "$PYTHON" "$(dirname "$0")/manage.py" "$@"
+refuse() {
+    echo "$1" >&2
+    exit 2
+}
+
+need_switch() {
+    case $2 in
+        0 | 1) ;;
+        *) refuse "$1 is 0 or 1, not '$2'. For example: make demo $1=1" ;;
+    esac
+}
+
+# name, value, largest, example
+need_number() {
+    case $2 in
+        *[!0-9]* | '' | 0* | ??????*) ;;
+        *) if [ "$2" -le "$3" ]; then return; fi ;;
+    esac
+    refuse "$1 is a whole number from 1 to $3, not '$2'. For example: make demo $1=$4"
+}
+
+# module, what asks for it
+need_module() {
+    "$PYTHON" -c "import $1" 2> /dev/null ||
+        refuse "$2 needs $1, which is not installed. Run: $PYTHON -m pip install $1"
 }
 
 # Everything runs in the background and is waited for: a shell handles a signal only between its
@@ -25,6 +54,7 @@ start() {
     children="$last_child $children"
 }
 
+# SIGTERM, not SIGINT: a shell without job control lets its background processes ignore that.
 stop_children() {
     trap - EXIT
     for child in $children; do
@@ -88,11 +118,38 @@ start_cache_servers() {
     fi
 }
 
-prepare_site() {
-    manage migrate --no-input --verbosity 0
-    manage createcachetable --verbosity 0
-    manage demo_seed
-    manage demo_admin
+# The start page tells who serves it, and from how many processes.
+choose_server() {
+    if [ "$ASGI" = 1 ]; then
+        need_module uvicorn "ASGI=1"
+        DEMO_SERVER=uvicorn
+    elif [ -n "$WORKERS" ]; then
+        need_module gunicorn "WORKERS=$WORKERS"
+        DEMO_SERVER=gunicorn
+    else
+        DEMO_SERVER=runserver
+    fi
+    DEMO_WORKERS=${WORKERS:-1}
+    export DEMO_SERVER DEMO_WORKERS
+}
+
+start_site() {
+    case $DEMO_SERVER in
+        uvicorn)
+            start "$PYTHON" -m uvicorn config.asgi:application --app-dir "$HERE" \
+                --host 127.0.0.1 --port "$PORT" --workers "$DEMO_WORKERS" --lifespan off \
+                --log-level warning --no-access-log --timeout-graceful-shutdown "$GRACE"
+            ;;
+        gunicorn)
+            start "$PYTHON" -m gunicorn config.wsgi:application --pythonpath "$HERE" \
+                --config "$HERE/config/gunicorn.py" --bind "127.0.0.1:$PORT" \
+                --workers "$DEMO_WORKERS" --graceful-timeout "$GRACE"
+            ;;
+        *)
+            start "$PYTHON" "$HERE/manage.py" runserver --noreload "127.0.0.1:$PORT"
+            ;;
+    esac
+    site=$last_child
 }
 
 trap stop_children EXIT
@@ -101,34 +158,43 @@ trap 'exit 129' HUP
 trap 'exit 0' INT
 trap 'exit 143' TERM
 
+need_number PORT "$PORT" 65535 8001
+need_switch TRAFFIC "$TRAFFIC"
+need_switch SERVICES "$SERVICES"
+need_switch ASGI "$ASGI"
+if [ -n "$WORKERS" ]; then need_number WORKERS "$WORKERS" 32 4; fi
+choose_server
+
 if listens "$PORT"; then
     echo "Something listens on port $PORT already. Choose another: make demo PORT=8001" >&2
     exit 1
 fi
 
-if [ "$SERVICES" != 0 ]; then
+if [ "$SERVICES" = 1 ]; then
     start_cache_servers
 fi
-prepare_site
+start "$PYTHON" "$HERE/manage.py" demo_prepare
+wait "$last_child"
 
-start "$PYTHON" "$(dirname "$0")/manage.py" runserver --noreload "127.0.0.1:$PORT"
-server=$last_child
+start_site
 if ! wait_until_it_listens "$PORT"; then
     echo "The demo site did not start." >&2
     exit 1
 fi
 
-if [ "$TRAFFIC" != 0 ]; then
-    start "$PYTHON" "$(dirname "$0")/manage.py" demo_traffic --base-url "$SITE" \
-        --verbosity 0 > /dev/null
+if [ "$TRAFFIC" = 1 ]; then
+    start "$PYTHON" "$HERE/manage.py" demo_traffic --base-url "$SITE" --verbosity 0 > /dev/null
 fi
 
+processes="one process"
+if [ "$DEMO_WORKERS" != 1 ]; then processes="$DEMO_WORKERS processes"; fi
 cat << MESSAGE
 
-  The demo site:   $SITE/
-  The dashboard:   $SITE/admin/   (log in as admin, password admin)
+  The demo site:   $SITE/   ($DEMO_SERVER, $processes)
+  The dashboard:   $SITE/admin/cache_monitor/dashboard/?range=15m
+                   (log in as admin, password admin)
   Ctrl-C ends it.
 
 MESSAGE
 
-wait "$server"
+wait "$site"

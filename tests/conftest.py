@@ -10,13 +10,17 @@ import os
 from collections.abc import Iterator
 from typing import Final, NoReturn
 
+import hypothesis
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
 from tests.services import (
     CHROMIUM,
     MEMCACHED,
+    PROMETHEUS,
+    PROMTOOL,
     REDIS,
+    TMUX,
     Program,
     Server,
     run_memcached,
@@ -28,11 +32,16 @@ MARKER_OF_FIXTURE: Final = {
     "browser": "browser",
     "chromium_path": "browser",
     "memcached_server": "memcached",
+    "prometheus_path": "prometheus",
+    "promtool_path": "prometheus",
     "redis_server": "redis",
     "redis_daemon": "redis",
+    "redis_on_small_disk": "redis",
     "sentinel": "redis",
     "cluster": "redis",
     "postgresql_server": "postgresql",
+    "mariadb_server": "mariadb",
+    "tmux_path": "tmux",
 }
 CHROMIUM_ARGUMENTS: Final = (
     "--no-sandbox",  # it refuses to run as root with one
@@ -47,6 +56,9 @@ CHROMIUM_ARGUMENTS: Final = (
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # How long an example takes depends on what else the machine does.
+    hypothesis.settings.register_profile("any machine", deadline=None)
+    hypothesis.settings.load_profile("any machine")
     config.stash[MISSING] = set()
 
 
@@ -101,6 +113,21 @@ def memcached_server(pytestconfig: pytest.Config) -> Iterator[Server]:
 @pytest.fixture(scope="session")
 def chromium_path(pytestconfig: pytest.Config) -> str:
     return find_or_leave(CHROMIUM, pytestconfig)
+
+
+@pytest.fixture(scope="session")
+def prometheus_path(pytestconfig: pytest.Config) -> str:
+    return find_or_leave(PROMETHEUS, pytestconfig)
+
+
+@pytest.fixture(scope="session")
+def promtool_path(pytestconfig: pytest.Config) -> str:
+    return find_or_leave(PROMTOOL, pytestconfig)
+
+
+@pytest.fixture(scope="session")
+def tmux_path(pytestconfig: pytest.Config) -> str:
+    return find_or_leave(TMUX, pytestconfig)
 
 
 @pytest.fixture

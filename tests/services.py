@@ -41,6 +41,9 @@ class Program:
 REDIS: Final = Program("Redis", ("redis-server",), "redis-server")
 MEMCACHED: Final = Program("memcached", ("memcached",), "memcached")
 CHROMIUM: Final = Program("Chromium", ("chromium", "chromium-browser", "google-chrome"), "chromium")
+PROMETHEUS: Final = Program("Prometheus", ("prometheus",), "prometheus")
+PROMTOOL: Final = Program("promtool", ("promtool",), "prometheus")
+TMUX: Final = Program("tmux", ("tmux",), "tmux")
 
 
 @dataclass(frozen=True)

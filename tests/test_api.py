@@ -11,8 +11,10 @@ from django.core.signals import request_started
 from django.test import override_settings
 
 import cache_monitor
-from cache_monitor import aggregator, joining, scope
-from cache_monitor.api import store_problem
+from cache_monitor import scope
+from cache_monitor.api import UnknownAlias, key_series, recent_report, store_problem
+from cache_monitor.collecting import counting, joining
+from cache_monitor.keys.naming import SESSION_MASK
 from cache_monitor.reports.schema import Report
 from cache_monitor.stats.distinct import hash_of
 from cache_monitor.stats.encoding import decode, encode
@@ -79,6 +81,61 @@ def test_hot_keys_and_groups_are_named() -> None:
     assert hottest.bytes is not None
     [group] = report.key_groups
     assert (group.group, group.distinct_keys, group.lookups, group.hits) == ("user:{int}", 2, 4, 3)
+
+
+def test_groups_have_samples_of_what_was_found_and_missed() -> None:
+    cache = caches["default"]
+    cache.set("user:1", "a")
+    cache.get_many(["user:1", "user:2"])
+    cache.get("user:3")
+    [group] = _report().caches["default"].key_groups
+    assert group.sample_hits == ["user:1"]
+    assert sorted(group.sample_misses) == ["user:2", "user:3"]
+
+
+def test_a_session_is_no_sample_but_masked() -> None:
+    caches["default"].get("django.contrib.sessions.cache" + "x" * 32)
+    [group] = _report().caches["default"].key_groups
+    assert group.sample_misses == [SESSION_MASK]
+
+
+def test_the_use_of_single_keys_over_time_is_told_flushed_or_not() -> None:
+    cache = caches["default"]
+    cache.set("user:1", "a")
+    cache.get("user:1")
+    cache_monitor.flush()
+    cache.get("user:1")
+    cache.get("user:2")
+    found = key_series(["user:1", "user:2", "user:3"], None, None, "default")
+    counted = {
+        key: (sum(each.lookups for each in line), sum(each.hits for each in line))
+        for key, line in found.items()
+    }
+    assert counted == {"user:1": (2, 2), "user:2": (1, 0), "user:3": (0, 0)}
+
+
+def test_the_keys_of_an_unknown_alias_are_refused() -> None:
+    with pytest.raises(UnknownAlias, match="typo"):
+        key_series(["a"], None, None, "typo")
+
+
+def test_who_asks_again_at_once_gets_the_same_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    caches["default"].get("a")
+    with ThreadPoolExecutor(4) as pool:
+        made = list(pool.map(lambda _: recent_report(600), range(8)))
+    assert len(set(map(id, made))) == 1
+    assert made[0].caches["default"].lookups == 1
+    assert recent_report(600, "default") is not made[0]
+    assert recent_report(60) is not made[0]
+    monkeypatch.setattr("cache_monitor.api.RECENT", 0.0)
+    caches["default"].get("b")
+    assert recent_report(600).caches["default"].lookups == 2
+
+
+def test_a_report_under_other_settings_is_another_one() -> None:
+    before = recent_report()
+    with override_settings(CACHE_MONITOR={**MEMORY, "HOT_KEYS": 10}):
+        assert recent_report() is not before
 
 
 def test_the_series_adds_up_to_the_totals() -> None:
@@ -193,7 +250,7 @@ def test_a_broken_store_harms_nobody_and_its_losses_are_shown(
 def test_windows_that_no_store_takes_are_given_up_at_the_limit(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("cache_monitor.delivery.PARTS_KEPT", 1)
+    monkeypatch.setattr("cache_monitor.collecting.delivery.PARTS_KEPT", 1)
     with override_settings(CACHE_MONITOR={"STORE": {"BACKEND": f"{__name__}.Broken"}}):
         caches["default"].get("a")
         caches["other"].get("a")
@@ -240,7 +297,7 @@ def test_a_child_that_python_was_not_told_of_begins_anew(monkeypatch: pytest.Mon
     before = joining.collector.process
     request_started.send(None)
     assert joining.collector.process == before
-    monkeypatch.setattr("cache_monitor.collector.os.getpid", lambda: -1)
+    monkeypatch.setattr("cache_monitor.collecting.collector.os.getpid", lambda: -1)
     request_started.send(None)
     assert joining.collector.process != before
 
@@ -248,7 +305,7 @@ def test_a_child_that_python_was_not_told_of_begins_anew(monkeypatch: pytest.Mon
 @pytest.mark.django_db
 def test_an_operation_that_never_ended_is_left_when_the_next_request_begins() -> None:
     """As after an exception that a signal raised at the wrong moment."""
-    scope.enter_operation(None, "default")
+    scope.enter(scope.Scope(inside="default"))
     caches["default"].get("hidden")
     request_started.send(None)
     caches["default"].get("seen")
@@ -272,4 +329,4 @@ def test_no_session_key_is_remembered() -> None:
     secret = "zyxwvutsrqponmlkjihgfedcba543210"
     caches["default"].get(f"django.contrib.sessions.cache{secret}")
     _report()
-    assert not [key for key in aggregator._remembered if secret in key]
+    assert not [key for _, key in counting._remembered.young if secret in key]

@@ -11,6 +11,7 @@ import pytest
 from django.core.cache import cache, caches
 from django.core.cache.backends.base import DEFAULT_TIMEOUT
 from django.test import override_settings
+from django.utils.functional import SimpleLazyObject
 
 from cache_monitor.calls import RawCall, Source
 from cache_monitor.capture import Capture, CapturedCall, Timeout, Totals, watched_aliases
@@ -37,7 +38,7 @@ def raw(
     started: float = 1.0,
 ) -> RawCall:
     source = Source("default", operation)
-    return (source, started, 0.5, key, outcome, 7, timeout, None, error, None)
+    return (source, started, 0.5, key, outcome, 7, timeout, None, error, None, None, None)
 
 
 def captured(call: RawCall) -> CapturedCall:
@@ -197,3 +198,48 @@ def test_the_settings_tell_which_caches_are_watched(
     )
     with settings:
         assert watched_aliases() == watched
+
+
+class Price(float):
+    """A value of a class of the site's own."""
+
+
+def test_the_type_of_a_value_is_told_and_the_value_is_not_kept(capture: Capture) -> None:
+    cache.set("price", Price(3))
+    cache.get("price")
+    cache.get("absent")
+    cache.set_many({"a": 1, "b": "text", "c": 2})
+    cache.get_many(["a", "b", "absent"])
+    cache.get_or_set("made", lambda: [1])
+    cache.get_or_set("made", lambda: [1])
+    cache.delete("made")
+    assert [(call.operation, call.value_type) for call in capture.calls()] == [
+        ("set", "Price"),
+        ("get", "Price"),
+        ("get", None),
+        ("set_many", "int, str"),
+        ("get_many", "int, str"),
+        ("get_or_set", "list"),
+        ("get_or_set", "list"),
+        ("delete", None),
+    ]
+
+
+def test_the_type_of_a_value_that_could_not_be_stored_is_not_told(capture: Capture) -> None:
+    with pytest.raises(TypeError):
+        cache.set("lock", threading.Lock())
+    [call] = capture.calls()
+    assert (call.error, call.value_type) == ("TypeError", None)
+
+
+def test_a_lazy_value_is_not_made_to_tell_its_type(capture: Capture) -> None:
+    made: list[str] = []
+
+    def make() -> str:
+        made.append("made")
+        return "text"
+
+    caches["dummy"].set("lazy", SimpleLazyObject(make))
+    [call] = capture.calls()
+    assert call.value_type == "SimpleLazyObject"
+    assert made == []

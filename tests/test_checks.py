@@ -1,6 +1,7 @@
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.core.checks import run_checks
 from django.core.management import CommandError, call_command
 from django.test import override_settings
@@ -35,6 +36,16 @@ def test_sound_settings_have_no_findings() -> None:
             "E002",
             "do not fit",
         ),
+        ({"STORE": {"OPTIONS": {"DATABASE": "statistics"}}}, "E002", "no such alias"),
+        ({"STORE": {"OPTIONS": {"DATABASE": ["default"]}}}, "E002", "no such alias"),
+        ({"KEY_GROUPS": 200}, "E001", "not a dict"),
+        ({"KEY_GROUPS": {"(": "x"}}, "E001", "no regular expression"),
+        ({"KEY_GROUPS": {"(a+)+": "x"}}, "E001", "may take for ever"),
+        ({"KEY_GROUPS": {"a": 5}}, "E001", "names the group of 'a' 5"),
+        ({"KEY_SANITIZER": "no.such.function"}, "E006", "cannot be imported"),
+        ({"KEY_SANITIZER": f"{__name__}.PATH"}, "E006", "is no function"),
+        ({"KEY_SANITIZER": len}, "E001", "['KEY_SANITIZER'] is <built-in function len>"),
+        ({"KEY_SANITIZER": "sanitize"}, "E001", "['KEY_SANITIZER'] is 'sanitize'"),
     ],
 )
 def test_a_bad_setting_fails_the_check(setting: dict[str, Any], code: str, says: str) -> None:
@@ -65,3 +76,57 @@ def test_a_bad_cache_fails_the_check(entry: dict[str, Any], code: str, says: str
         assert "CACHES['bad']" in message
         assert says in message
         assert hint
+
+
+MIDDLEWARE = "cache_monitor.middleware.CacheMonitorMiddleware"
+FETCH = "django.middleware.cache.FetchFromCacheMiddleware"
+DUMMY = {"default": {"ENGINE": "django.db.backends.dummy"}}
+MEMORY = {"BACKEND": "cache_monitor.stores.memory.MemoryStore"}
+
+
+@pytest.mark.parametrize(
+    ("site", "code", "says"),
+    [
+        ({"CACHE_MONITOR": {"INSTRUMENT": "explicit"}}, "W001", "nothing is monitored"),
+        ({"CACHE_MONITOR": {"SCAN_SECONDS": 90}}, "W003", "without a pause"),
+        ({"MIDDLEWARE": [FETCH, MIDDLEWARE]}, "W004", f"after {FETCH}"),
+    ],
+)
+def test_what_will_hardly_do_what_was_meant_is_a_warning(
+    site: dict[str, Any], code: str, says: str
+) -> None:
+    with override_settings(**site):
+        [(found, message, hint)] = _found()
+        assert found == f"cache_monitor.{code}"
+        assert says in message
+        assert hint is not None
+        assert "Write" in hint
+
+
+@pytest.mark.parametrize(
+    "site",
+    [
+        {"CACHE_MONITOR": {"INSTRUMENT": "explicit", "ENABLED": False}},
+        {
+            "CACHE_MONITOR": {"INSTRUMENT": "explicit"},
+            "CACHES": {"default": {"BACKEND": PATH, "WRAPS": LOCMEM}},
+        },
+        {"MIDDLEWARE": [MIDDLEWARE, FETCH]},
+        {"CACHE_MONITOR": {"KEY_SANITIZER": "builtins.ascii", "KEY_GROUPS": {"^a": r"\\"}}},
+    ],
+)
+def test_there_is_no_false_alarm(site: dict[str, Any]) -> None:
+    with override_settings(**site):
+        assert _found() == []
+
+
+@pytest.mark.parametrize("databases", [{}, DUMMY])
+def test_a_site_without_a_database_is_told_of_other_stores(
+    databases: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settings, "DATABASES", databases)
+    [(found, _, hint)] = _found()
+    assert found == "cache_monitor.W002"
+    assert "RedisStore" in str(hint)
+    with override_settings(CACHE_MONITOR={"STORE": MEMORY}):
+        assert _found() == []

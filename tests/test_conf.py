@@ -28,6 +28,14 @@ def test_every_setting_is_known_by_its_upper_case_name() -> None:
         ({"FLUSH_INTERVAL": float("nan")}, "['FLUSH_INTERVAL'] is nan"),
         ({"BUFFER_SIZE": 5000.5}, "['BUFFER_SIZE'] is 5000.5"),
         ({"HOT_KEYS": True}, "['HOT_KEYS'] is True"),
+        ({"MAX_KEY_GROUPS": 5}, "['MAX_KEY_GROUPS'] is 5"),
+        ({"KEY_GROUPS": 200}, "['KEY_GROUPS'] is 200, not a dict"),
+        ({"KEY_GROUPS": {"[": "x"}}, "['KEY_GROUPS'] has a pattern"),
+        ({"KEY_SANITIZER": 5}, "['KEY_SANITIZER'] is 5"),
+        ({"KEY_SANITIZER": "plain"}, "['KEY_SANITIZER'] is 'plain'"),
+        ({"FINDINGS": 5}, "['FINDINGS'] is 5, not a dict"),
+        ({"FINDINGS": {"MIN_CALL": 5}}, "['FINDINGS'] has no threshold 'MIN_CALL'"),
+        ({"FINDINGS": {"LOST_SHARE": "1 %"}}, "['FINDINGS']['LOST_SHARE'] is '1 %'"),
         ({"STORE": "memory"}, "['STORE'] is 'memory', not a dict"),
         ({"STORE": {"PATH": "x"}}, "['STORE'] has no key 'PATH'"),
         ({"STORE": {"BACKEND": None}}, "must be a dotted path"),
@@ -38,6 +46,17 @@ def test_a_bad_setting_is_named_with_what_to_write(setting: Any, says: str) -> N
     [problem] = problems(setting)
     assert says in problem.message
     assert problem.hint
+
+
+def test_a_key_that_is_nearly_right_is_told_how_it_is_written() -> None:
+    [nearly], [unlike] = problems({"FLUSH_INTERVALL": 5}), problems({"COLOUR": 5})
+    assert "Write FLUSH_INTERVAL," in nearly.hint
+    assert "MAX_KEY_GROUPS" in unlike.hint
+
+
+@override_settings(CACHE_MONITOR={"KEY_GROUPS": {"(": "x", "^a": "a"}})
+def test_groups_that_cannot_all_be_used_are_left_out() -> None:
+    assert get_conf().key_groups == {}
 
 
 @override_settings(CACHE_MONITOR={"FLUSH_INTERVAL": 2, "HOT_KEYS": "many", "COLOUR": "red"})

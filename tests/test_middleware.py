@@ -1,6 +1,7 @@
 """Requests are counted for their views."""
 
 import asyncio
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,12 +11,16 @@ from django.core.cache import caches
 from django.core.exceptions import MiddlewareNotUsed
 from django.http import HttpRequest, HttpResponse
 from django.test import AsyncClient, Client, override_settings
-from django.urls import path
+from django.urls import path, register_converter
 
-from cache_monitor import joining, visits
+import cache_monitor
 from cache_monitor.api import report
+from cache_monitor.collecting import joining, visits
 from cache_monitor.middleware import UNKNOWN_VIEW, CacheMonitorMiddleware
 from cache_monitor.reports.schema import View
+from cache_monitor.stats.details import Details
+from cache_monitor.stats.encoding import decode
+from cache_monitor.stores.opening import get_store
 
 pytestmark = pytest.mark.django_db
 
@@ -45,12 +50,21 @@ def failing(request: HttpRequest) -> HttpResponse:
     raise ValueError("the view's own fault")
 
 
+def producing(request: HttpRequest) -> HttpResponse:
+    cache = caches["default"]
+    if cache.get("slow") is None:
+        time.sleep(0.02)
+        cache.set("slow", 1)
+    return HttpResponse("producing")
+
+
 urlpatterns = [
     path("product/<int:pk>/", product, name="product"),
     path("quiet/", quiet, name="quiet"),
     path("personal/", personal, name="personal"),
     path("slowly/", slowly, name="slowly"),
     path("failing/", failing, name="failing"),
+    path("producing/", producing, name="producing"),
 ]
 
 
@@ -161,3 +175,35 @@ def test_switched_off_it_takes_itself_out() -> None:
 
 def test_visits_that_nobody_counts_make_room_for_newer_ones() -> None:
     assert visits.waiting.maxlen == visits.MOST_WAITING
+
+
+def test_the_time_of_the_request_and_of_what_it_produced_is_told() -> None:
+    for _ in range(2):
+        Client().get("/producing/")
+    cache_monitor.flush()
+    [row] = get_store().read("details", 0, 2**40, None)
+    view = decode(row.payload, Details).views["producing"]
+    assert (view.requests, view.produced) == (2, 1)
+    assert 0.02 <= view.produce_seconds <= view.request_seconds
+    assert view.seconds < view.request_seconds
+
+
+class Fragile:
+    """A converter that takes for granted what the other middleware has not made sure of."""
+
+    regex = "[a-z]+"
+
+    def to_python(self, value: str) -> str:
+        raise KeyError(value)
+
+    def to_url(self, value: str) -> str:
+        return value
+
+
+register_converter(Fragile, "fragile")
+urlpatterns.append(path("fragile/<fragile:name>/", quiet, name="fragile"))
+
+
+def test_an_answer_is_not_lost_to_the_sites_own_faults() -> None:
+    response = Client().get("/fragile/name/", headers={"X-Cached": "yes"})
+    assert response.content == b"from the cache"

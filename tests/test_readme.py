@@ -1,21 +1,30 @@
-"""What the README says is what the code does."""
+"""The README can be read in one go, and what it shows and links to is there."""
 
 import re
-from pathlib import Path
 
-from cache_monitor.conf import documentation
+from cache_monitor.findings.find import RULES
+from cache_monitor.findings.reference import ANCHOR
+from cache_monitor.findings.reference import README as READ_BY_ALL
+from tests.docs.pages import README, ROOT
 
-README = Path(__file__).resolve().parent.parent / "README.md"
+
+def test_it_is_of_reading_length() -> None:
+    assert len(README.read_text().splitlines()) <= 300
 
 
-def test_the_table_of_settings_is_the_one_that_the_code_gives() -> None:
-    found = re.search(
-        r"<!-- settings.*?-->\n(.*?)<!-- end of settings -->", README.read_text(), re.DOTALL
-    )
-    assert found is not None
-    assert found[1].strip() == documentation().strip()
+def test_it_begins_with_two_sentences_and_a_picture() -> None:
+    _, says, picture, *_ = README.read_text().split("\n\n")
+    assert len(re.findall(r"\.(?:\s|$)", says)) == 2
+    assert picture.startswith("![")
 
 
 def test_every_picture_is_there() -> None:
-    for picture in re.findall(r"!\[[^]]*]\(([^)]+)\)", README.read_text()):
-        assert (README.parent / picture).stat().st_size > 10_000
+    pictures = re.findall(r"!\[[^]]*]\(([^)]+)\)", README.read_text())
+    assert [name for name in pictures if (ROOT / name).stat().st_size < 10_000] == []
+    assert pictures
+
+
+def test_the_link_of_every_finding_leads_to_its_place() -> None:
+    text = (ROOT / READ_BY_ALL).read_text()
+    anchors = [ANCHOR.format(code=code) for code in RULES]
+    assert [each for each in anchors if f'<a id="{each}"></a>' not in text] == []

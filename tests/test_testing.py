@@ -10,9 +10,14 @@ from contextlib import suppress
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
 from django.core.cache import cache, caches
-from django.test import override_settings
+from django.test import SimpleTestCase, override_settings
 
-from cache_monitor.testing import NotMonitored, capture_cache_calls
+from cache_monitor.testing import (
+    CacheCallsMixin,
+    NotMonitored,
+    assert_cache_calls,
+    capture_cache_calls,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -179,3 +184,68 @@ def test_a_cache_that_is_not_monitored_is_an_error_to_ask_for() -> None:
         assert captured.of(alias="default").keys == ("a",)
         with pytest.raises(NotMonitored, match="'plain' is not monitored"):
             captured.of(alias="plain")
+
+
+def _look_up_twice() -> None:
+    cache.get_or_set("answer", 42)
+    cache.get("answer")
+
+
+def test_an_assertion_that_holds_is_silent_and_gives_the_calls() -> None:
+    with assert_cache_calls(hits=1, misses=1, calls=2) as captured:
+        _look_up_twice()
+    assert captured.keys == ("answer", "answer")
+
+
+def test_the_second_time_is_served_from_the_cache() -> None:
+    _look_up_twice()
+    with assert_cache_calls(misses=0):
+        _look_up_twice()
+
+
+def test_a_failed_assertion_shows_the_figures_and_the_calls() -> None:
+    with pytest.raises(AssertionError) as raised, assert_cache_calls(hits=2, misses=0, calls=2):
+        _look_up_twice()
+    assert str(raised.value) == (
+        "hits: 1 instead of 2, misses: 1 instead of 0:\n"
+        "<2 cache calls>\n"
+        "  default.get_or_set('answer' miss)\n"
+        "  default.get('answer' hit)"
+    )
+
+
+def test_an_assertion_counts_the_chosen_calls_only() -> None:
+    with assert_cache_calls(calls=1, alias="default", operation="get"):
+        _look_up_twice()
+        caches["files"].get("answer")
+    with (
+        pytest.raises(AssertionError, match=r"calls: 1 instead of 0 on \*\.get:"),
+        assert_cache_calls(calls=0, operation="get"),
+    ):
+        _look_up_twice()
+    with (
+        pytest.raises(AssertionError, match="misses: 1 instead of 0 on files:"),
+        assert_cache_calls(misses=0, alias="files"),
+    ):
+        caches["files"].get("answer")
+
+
+def test_the_error_of_the_block_comes_first() -> None:
+    with pytest.raises(ValueError, match="not found"), assert_cache_calls(calls=5):
+        cache.incr("absent")
+
+
+def test_an_assertion_of_nothing_is_an_error() -> None:
+    with pytest.raises(TypeError, match="at least one of hits"), assert_cache_calls():
+        pass
+
+
+class AssertionsAsAMethod(CacheCallsMixin, SimpleTestCase):
+    def test_calls_are_counted(self) -> None:
+        with self.assertCacheCalls(calls=2) as captured:
+            _look_up_twice()
+        assert captured.misses == 1
+
+    def test_a_failure_is_one_of_unittest(self) -> None:
+        with pytest.raises(self.failureException), self.assertCacheCalls(calls=0):
+            _look_up_twice()

@@ -16,6 +16,7 @@ from django.core.cache.backends.base import BaseCache, InvalidCacheBackendError
 
 from cache_monitor.backends.monitored import adopt, monitored_class
 from cache_monitor.conf import get_conf
+from cache_monitor.interruptions import let_pass
 from cache_monitor.recorder import recorder
 
 _creating: ContextVar[str | None] = ContextVar("cache_monitor_creating", default=None)
@@ -34,8 +35,9 @@ def instrument() -> None:
         _exchange_create_connection()
         _exchange_import_string()
     for alias in caches:
-        # The stubs leave out what is private; caches.all() would make those that are not there.
-        if hasattr(caches._connections, alias) and _is_monitored_alias(alias):  # type: ignore[attr-defined]
+        # caches.all() would make those that are not there.
+        made = caches._connections  # type: ignore[attr-defined]  # private: not in the stubs
+        if hasattr(made, alias) and _is_monitored_alias(alias):
             _adopt(caches[alias], alias)
 
 
@@ -49,8 +51,9 @@ def _exchange_create_connection() -> None:
         own = self is not caches and self.settings is not settings.CACHES
         if own or not get_conf().enabled:
             return original(self, alias)
-        token = _creating.set(alias)
+        before = _creating.get()
         try:
+            _creating.set(alias)
             cache = original(self, alias)
         except InvalidCacheBackendError as error:
             # Checks of Django's own open the caches, perhaps before ours can say what to write.
@@ -61,19 +64,17 @@ def _exchange_create_connection() -> None:
                 )
             raise
         finally:
-            _creating.reset(token)
+            _creating.set(before)
         if _is_monitored_alias(alias):
             # Only where somebody makes caches in a way of his own is there still work here.
             _adopt(cache, alias)
         return cache
 
-    # To patch it is the purpose.
-    CacheHandler.create_connection = create_connection  # type: ignore[method-assign]
+    CacheHandler.create_connection = create_connection  # type: ignore[method-assign]  # the purpose
 
 
 def _exchange_import_string() -> None:
-    # Imported there for Django's own use: the stubs do not name it, here and below.
-    original = django_cache.import_string  # type: ignore[attr-defined]
+    original = django_cache.import_string  # type: ignore[attr-defined]  # not in the stubs
 
     @wraps(original)
     def import_string(path: str) -> Any:
@@ -86,11 +87,12 @@ def _exchange_import_string() -> None:
         try:
             return monitored_class(found, alias)
         except Exception as error:
+            let_pass(error)
             # A class that cannot be subclassed: it works, unrecorded.
             recorder.failed(error)
             return found
 
-    django_cache.import_string = import_string  # type: ignore[attr-defined]
+    django_cache.import_string = import_string  # type: ignore[attr-defined]  # not in the stubs
 
 
 _EXPLICIT = "cache_monitor.backends.MonitoredCache"
@@ -108,5 +110,6 @@ def _adopt(cache: Any, alias: str) -> None:
         if isinstance(cache, BaseCache):
             adopt(cache, alias)
     except Exception as error:
+        let_pass(error)
         # A class of another memory layout cannot be exchanged: it works, unrecorded.
         recorder.failed(error)

@@ -38,9 +38,8 @@ class BoundOperation:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self._run(self.__self__, *args, **kwargs)
 
-    # Read from the original each time, where the types have plain attributes: these, and the two
-    # below.
-    @property  # type: ignore[misc]
+    # Read from the original each time, where the types have plain attributes.
+    @property  # type: ignore[misc]  # an attribute of object
     def __class__(self) -> Any:
         # To inspect and mock it is the method that it stands for.
         return MethodType
@@ -63,9 +62,9 @@ class BoundOperation:
         return getattr, (self.__self__, self.__func__.__name__)
 
     @property
-    def __module__(self) -> Any:  # type: ignore[override]
+    def __module__(self) -> Any:  # type: ignore[override]  # an attribute of object
         return self.__func__.__module__
 
     @property
-    def __doc__(self) -> Any:  # type: ignore[override]
+    def __doc__(self) -> Any:  # type: ignore[override]  # an attribute of object
         return self.__func__.__doc__

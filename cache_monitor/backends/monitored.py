@@ -5,48 +5,24 @@ there. One class is made for each backend class and alias, so that instances car
 """
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from functools import lru_cache, update_wrapper
 from types import FunctionType
 from typing import Any
 
 from django.core.cache.backends.base import BaseCache
-from django.core.cache.backends.dummy import DummyCache
-from django.core.cache.backends.locmem import LocMemCache
-from django.core.cache.backends.memcached import PyLibMCCache, PyMemcacheCache
-from django.core.cache.backends.redis import RedisCache
 
+from cache_monitor.backends.finding import SHAPES, shapes_of
+from cache_monitor.backends.handed import handed_way
 from cache_monitor.backends.inherited import InheritedOperation
-from cache_monitor.backends.operations import (
-    Method,
-    Operation,
-    leaf_get,
-    leaf_set,
-    observed,
-    observed_async,
-    sized_get,
-    sized_set,
-)
-from cache_monitor.backends.shapes import SHAPES, shapes_of
-from cache_monitor.backends.sizes import size_watching
+from cache_monitor.backends.leaves import short_way
+from cache_monitor.backends.observation import Method, Operation, observed, observed_async
+from cache_monitor.backends.sizes import size_watching, watch_open
 from cache_monitor.calls import Source
 
 _NOT_OPERATIONS = frozenset(
     {"close", "get_backend_timeout", "make_and_validate_key", "make_key", "validate_key"}
 )
-
-_Leaves = Mapping[str, Callable[[Operation, Method], Method]]
-_PLAIN: _Leaves = {"get": leaf_get, "set": leaf_set}
-_SIZED: _Leaves = {"get": sized_get, "set": sized_set}
-_LEAVES: Mapping[Any, _Leaves] = {
-    LocMemCache: _PLAIN,
-    DummyCache: _PLAIN,
-    RedisCache: _SIZED,
-    PyMemcacheCache: _SIZED,
-    PyLibMCCache: _SIZED,
-}
-"""Backends whose ``get`` and ``set`` are known to call no other operation. Of their subclasses
-it is not known: what those methods call may be overridden."""
 
 _MARK = "_cache_monitor_real"
 
@@ -93,6 +69,7 @@ def adopt(cache: BaseCache, alias: str) -> None:
     if is_monitored(real):
         return
     cache.__class__ = monitored_class(real, alias)
+    watch_open(cache)
 
 
 def _operations(real: type[BaseCache], alias: str) -> Iterator[tuple[str, Any]]:
@@ -122,8 +99,8 @@ def _stand_in(operation: Operation) -> Any:
     if not isinstance(original, FunctionType):
         return method
     method = _named(method, original)
-    if make_leaf := _LEAVES.get(real, {}).get(name):
-        return _named(make_leaf(operation, method), original)
+    if short := short_way(operation, method) or handed_way(operation, method):
+        return _named(short, original)
     if not is_async and original is vars(BaseCache).get(name):
         return InheritedOperation(method, real, name)
     return method
@@ -133,9 +110,8 @@ def _named(method: Method, original: Callable[..., Any]) -> Method:
     """``method`` looking like ``original``, without the ``__wrapped__`` that the debug toolbar
     takes for a patch of its own."""
     update_wrapper(method, original)
-    # A function's own attributes, which the type of a callable does not have.
-    del method.__wrapped__  # type: ignore[attr-defined]
-    method.__signature__ = inspect.signature(original)  # type: ignore[attr-defined]
+    del method.__wrapped__  # type: ignore[attr-defined]  # a function has it, a Callable has not
+    method.__signature__ = inspect.signature(original)  # type: ignore[attr-defined]  # likewise
     return method
 
 

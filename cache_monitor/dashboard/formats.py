@@ -10,6 +10,7 @@ from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
 UNKNOWN = "–"
+MINUS = "\u2212"
 _DECIMALS = 3
 _NARROW_SPACE = "\u202f"
 
@@ -53,10 +54,37 @@ def _percent(percent: float) -> str:
     return _("%(number)s%%") % {"number": _number(percent, places)}
 
 
+def change(now: float | None, before: float | None) -> str:
+    """By how much of what it was before a figure has changed; nothing where that says nothing."""
+    if now is None or before is None or before <= 0 or now < 0:
+        return ""
+    return _signed((now - before) / before * 100, _("%(number)s%%"))
+
+
+def points(now: float | None, before: float | None) -> str:
+    """By how many points of a hundred a ratio has changed."""
+    if now is None or before is None:
+        return ""
+    return _signed((now - before) * 100, _("%(number)s points"))
+
+
+def _signed(number: float, unit: str) -> str:
+    if abs(number) < 0.05:
+        return "±0"
+    # Beyond a hundredfold a figure is another one, and its tenths say nothing.
+    text = _number(abs(number), 1) if abs(number) < 1000 else count(round(abs(number)))
+    sign = "+" if number > 0 else MINUS
+    return sign + unit % {"number": text}
+
+
 def duration(seconds: float | None) -> str:
-    """How long a call took, in the unit that fits."""
+    """How long something took, in the unit that fits; time lost has a minus."""
     if seconds is None:
         return UNKNOWN
+    return _length(seconds) if seconds >= 0 else MINUS + _length(-seconds)
+
+
+def _length(seconds: float) -> str:
     if seconds == 0:
         return _joined(0, _("s"))
     if seconds < 1e-3:

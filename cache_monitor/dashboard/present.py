@@ -1,96 +1,70 @@
 """The report laid out in rows for the templates. Formatting only: every figure is the report's."""
 
+import json
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from django.utils.translation import gettext as _
 
-from cache_monitor.dashboard import formats, tables
-from cache_monitor.dashboard.rows import Bar, CacheRows, Figure, Page, QualityRows, Table
-from cache_monitor.dashboard.series import charts
-from cache_monitor.reports.schema import Cache, Memory, Quality, Report, Stale
+from cache_monitor.dashboard import formats, keysheets
+from cache_monitor.dashboard.grid import plain
+from cache_monitor.dashboard.links import Links
+from cache_monitor.dashboard.rows import (
+    CacheRows,
+    ChartRows,
+    Figure,
+    Frame,
+    QualityRows,
+    Table,
+)
+from cache_monitor.dashboard.series import MOST_POINTS, is_empty, labels, series, units
+from cache_monitor.dashboard.sheets import AnySheet, Caches, bar_of
+from cache_monitor.dashboard.spark import spark
+from cache_monitor.reports.schema import Cache, Memory, Quality, Report
+
+MOST_ROWS = 5
+"""Rows of a table that has a page of its own."""
+MOST_OPERATIONS = 20
 
 
-def present(report: Report) -> Page:
-    """The report as the page's rows."""
-    caches = [
-        _cache(alias, f"cache-{place}", cache)
-        for place, (alias, cache) in enumerate(report.caches.items(), 1)
-    ]
-    return Page(
+def frame(report: Report) -> Frame:
+    """What every page shows around its own."""
+    now = formats.moment(report.generated_at)
+    return Frame(
         since=formats.moment(report.since),
         until=formats.moment(report.until),
-        generated_at=formats.moment(report.generated_at),
-        quality=_quality(report.quality, formats.moment(report.generated_at)),
-        caches=caches,
-        not_called=[cache.alias for cache in caches if not cache.called],
-        charts=charts(report),
+        generated_at=now,
+        quality=_quality(report.quality, now),
     )
 
 
-def _quality(quality: Quality, now: datetime | None) -> QualityRows:
-    newest = formats.moment(quality.newest_record_at)
-    seconds = (now - newest).total_seconds() if now and newest else None
-    return QualityRows(
-        processes=formats.count(quality.processes),
-        newest_at=newest,
-        newest_age=formats.age(seconds),
-        figures=[
-            Figure(
-                _("Dropped calls"), formats.count(quality.dropped_calls), quality.dropped_calls > 0
-            ),
-            Figure(
-                _("Corrupt windows"),
-                formats.count(quality.corrupt_windows),
-                quality.corrupt_windows > 0,
-            ),
-        ],
-        estimated=quality.estimated,
-    )
-
-
-def _cache(alias: str, anchor: str, cache: Cache) -> CacheRows:
-    memory = cache.memory
-    return CacheRows(
-        alias=alias,
-        anchor=anchor,
-        backend=cache.backend,
-        backend_name=cache.backend.rpartition(".")[2],
-        called=any(operation.calls for operation in cache.operations.values()),
-        hit_ratio=formats.ratio(cache.hit_ratio),
-        hit_bar=_bar(cache.hit_ratio),
-        figures=_figures(cache),
-        memory=_memory_figures(memory),
-        memory_bar=_bar(_share(memory.bytes, memory.limit_bytes)),
-        memory_at=formats.moment(memory.measured_at),
-        stale=_stale_figures(cache.stale),
-        tables=_filled(
-            tables.operations(cache),
-            tables.miss_reasons(cache),
-            tables.key_groups(cache),
-            tables.hot_keys(cache),
-            tables.views(cache),
-        ),
-        memory_tables=_filled(tables.memory_groups(memory), tables.largest(memory)),
-        stale_tables=_filled(tables.stale_entries(cache.stale)),
-    )
-
-
-def _figures(cache: Cache) -> Sequence[Figure]:
-    get = cache.operations.get("get")
-    nothing = formats.UNKNOWN
-    looked_up = cache.lookups > 0
+def charts(report: Report, here: str, names: Sequence[str]) -> Sequence[ChartRows]:
+    """The charts ``names``, each with its table; ``here`` is the page's address with its query."""
+    words = units(report.caches)
+    sheets = {sheet.name: sheet for sheet in series(report)}
     return [
-        Figure(_("Lookups"), formats.count(cache.lookups)),
-        Figure(_("Hits"), formats.count(cache.hits) if looked_up else nothing),
-        Figure(_("Misses"), formats.count(cache.misses) if looked_up else nothing),
-        Figure(_("Errors"), formats.count(cache.errors), cache.errors > 0),
-        Figure(_("get p50"), formats.duration(get.seconds.p50 if get else None)),
-        Figure(_("get p99"), formats.duration(get.seconds.p99 if get else None)),
+        ChartRows(
+            name=sheet.name,
+            title=sheet.caption,
+            unit=words[sheet.name],
+            labels=json.dumps(labels(sheet.name), ensure_ascii=False),
+            empty=is_empty(sheet.name, report.caches),
+            table=plain(sheet, MOST_POINTS, download=f"{here}&table={sheet.name}"),
+        )
+        for sheet in (sheets[name] for name in names if name in sheets)
     ]
 
 
-def _memory_figures(memory: Memory) -> Sequence[Figure]:
+def cache_rows(caches: Caches, before: Caches, links: Links) -> Sequence[CacheRows]:
+    """Every cache, in the order of the settings, compared with what it was ``before``."""
+    return [
+        _cache(alias, f"cache-{place}", cache, before.get(alias), links)
+        for place, (alias, cache) in enumerate(caches.items(), 1)
+    ]
+
+
+def memory_figures(memory: Memory) -> Sequence[Figure]:
+    """Bytes and entries against their limits."""
     return [
         Figure(
             _("Memory"),
@@ -106,27 +80,107 @@ def _memory_figures(memory: Memory) -> Sequence[Figure]:
     ]
 
 
+def share(part: int | None, whole: int | None) -> float | None:
+    """The part of a whole, where both are known."""
+    return part / whole if part is not None and whole else None
+
+
+def _quality(quality: Quality, now: datetime | None) -> QualityRows:
+    newest = formats.moment(quality.newest_record_at)
+    seconds = (now - newest).total_seconds() if now and newest else None
+    dropped, corrupt = quality.dropped_calls, quality.corrupt_windows
+    return QualityRows(
+        processes=formats.count(quality.processes),
+        newest_at=newest,
+        newest_age=formats.age(seconds),
+        figures=[
+            Figure(_("Dropped calls"), formats.count(dropped), dropped > 0),
+            Figure(_("Corrupt windows"), formats.count(corrupt), corrupt > 0),
+        ],
+        estimated=quality.estimated,
+    )
+
+
+def _cache(alias: str, anchor: str, cache: Cache, before: Cache | None, links: Links) -> CacheRows:
+    memory = cache.memory
+    return CacheRows(
+        alias=alias,
+        anchor=anchor,
+        backend=cache.backend,
+        backend_name=cache.backend.rpartition(".")[2],
+        called=any(operation.calls for operation in cache.operations.values()),
+        hit_ratio=formats.ratio(cache.hit_ratio),
+        hit_change=formats.points(cache.hit_ratio, before.hit_ratio) if before else "",
+        hit_bar=bar_of(cache.hit_ratio),
+        spark=spark(cache.series),
+        figures=_figures(cache, before),
+        memory=memory_figures(memory),
+        memory_bar=bar_of(share(memory.bytes, memory.limit_bytes)),
+        tables=_tables(alias, cache, links),
+    )
+
+
+def _figures(cache: Cache, before: Cache | None) -> Sequence[Figure]:
+    nothing = formats.UNKNOWN
+    looked_up = cache.lookups > 0
+
+    def changed(value: Callable[[Cache], float | None]) -> str:
+        return formats.change(value(cache), value(before)) if before else ""
+
+    return [
+        Figure(_("Lookups"), formats.count(cache.lookups), note=changed(lambda it: it.lookups)),
+        Figure(
+            _("Hits"),
+            formats.count(cache.hits) if looked_up else nothing,
+            note=changed(lambda it: it.hits),
+        ),
+        Figure(
+            _("Misses"),
+            formats.count(cache.misses) if looked_up else nothing,
+            note=changed(lambda it: it.misses),
+        ),
+        Figure(
+            _("Misses per request"),
+            formats.decimal(cache.misses_per_request),
+            note=changed(lambda it: it.misses_per_request),
+        ),
+        Figure(
+            _("Errors"),
+            formats.count(cache.errors),
+            cache.errors > 0,
+            note=changed(lambda it: it.errors),
+        ),
+        Figure(_("get p99"), formats.duration(_get_p99(cache)), note=changed(_get_p99)),
+        Figure(
+            _("Time saved"),
+            formats.duration(cache.seconds_saved),
+            note=changed(lambda it: it.seconds_saved),
+        ),
+    ]
+
+
+def _get_p99(cache: Cache) -> float | None:
+    get = cache.operations.get("get")
+    return get.seconds.p99 if get else None
+
+
 def _limit(value: int | None, written: Callable[[int | None], str]) -> str:
     return "" if value is None else _("of %(limit)s") % {"limit": written(value)}
 
 
-def _stale_figures(stale: Stale) -> Sequence[Figure]:
-    return [
-        Figure(_("Expired, still stored"), formats.count(stale.expired)),
-        Figure(_("Idle"), formats.count(stale.idle)),
-        Figure(_("Never read"), formats.count(stale.never_read)),
-        Figure(_("No expiry"), formats.count(stale.no_expiry)),
-        Figure(_("Bytes held"), formats.size(stale.bytes)),
+def _tables(alias: str, cache: Cache, links: Links) -> Sequence[Table]:
+    """The whole of what is read at a glance, and the beginning of what has its own page."""
+    alone = {alias: cache}
+    here = links.page("dashboard", alias=alias)
+    every: Sequence[tuple[AnySheet, int, str]] = [
+        (keysheets.operations(alone), MOST_OPERATIONS, ""),
+        (keysheets.miss_reasons(alone), MOST_OPERATIONS, ""),
+        (keysheets.key_groups(alone, links), MOST_ROWS, links.page("groups", alias=alias)),
+        (keysheets.hot_keys(alone, links), MOST_ROWS, links.page("keys", alias=alias)),
+        (keysheets.views(alone, links), MOST_ROWS, links.page("views", alias=alias)),
     ]
-
-
-def _filled(*every: Table) -> Sequence[Table]:
-    return [table for table in every if table.rows]
-
-
-def _share(part: int | None, whole: int | None) -> float | None:
-    return part / whole if part is not None and whole else None
-
-
-def _bar(share: float | None) -> Bar | None:
-    return None if share is None else Bar(f"{min(1.0, max(0.0, share)) * 100:.2f}")
+    return [
+        plain(sheet, most, all_url, "" if all_url else f"{here}&table={sheet.name}")
+        for sheet, most, all_url in every
+        if sheet.items
+    ]

@@ -1,7 +1,7 @@
-"""What the URL asks for: which period, which cache."""
+"""What the URL asks for: the period, the cache, and the parameters of a single page."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from urllib.parse import urlencode
 
@@ -12,8 +12,9 @@ from cache_monitor.periods import parse_duration, parse_moment
 
 RANGES = ("15m", "1h", "6h", "24h", "7d", "30d")
 DEFAULT_RANGE = "1h"
-# ``partial=1`` asks for the inside of the page alone: what the page fetches to refresh itself.
-PARAMETERS = ("range", "since", "until", "alias", "partial")
+# ``compare=1`` puts the period before beside the one that is asked for. ``partial=1`` asks for the
+# inside of the page alone: what the page fetches to refresh itself.
+PARAMETERS = ("range", "since", "until", "alias", "compare", "partial")
 
 
 class BadParameterError(ValueError):
@@ -35,27 +36,48 @@ class Query:
     since_text: str
     until_text: str
     alias: str | None
+    compare: bool
     partial: bool
+    own: Mapping[str, str] = field(default_factory=dict)
+    """The parameters that the page has besides those that all pages share."""
 
     @property
     def live(self) -> bool:
         """Whether the period ends now, so that the page has something to refresh."""
         return not self.until_text
 
-    def encode(self, **changes: str) -> str:
+    @property
+    def period(self) -> Mapping[str, str]:
+        """The period as it was written; empty texts for what was not."""
+        return {"range": self.range, "since": self.since_text, "until": self.until_text}
+
+    @property
+    def before(self) -> datetime:
+        """Where the period before begins, which is as long and ends where this one begins."""
+        return self.since - (self.until - self.since)
+
+    @property
+    def shared(self) -> Mapping[str, str]:
+        """What all pages ask alike, as it was written."""
+        compare = "1" if self.compare else ""
+        return {**self.period, "alias": self.alias or "", "compare": compare}
+
+    def carried(self, **changes: str) -> str:
+        """The period and the cache as a query string, for a link to another page."""
+        return _encoded({**self.shared, **changes})
+
+    def encode(self, changes: Mapping[str, str] | None = None, **more: str) -> str:
         """The same question as a query string, with ``changes``; an empty one leaves out."""
-        written = {
-            "range": self.range,
-            "since": self.since_text,
-            "until": self.until_text,
-            "alias": self.alias or "",
-        }
-        return urlencode({key: value for key, value in (written | changes).items() if value})
+        return _encoded({**self.shared, **self.own, **(changes or {}), **more})
 
 
-def parse_query(data: QueryDict, now: datetime) -> Query:
-    """The question that ``data`` asks, or BadParameterError."""
-    given = _given(data)
+def _encoded(parameters: Mapping[str, str]) -> str:
+    return urlencode({key: value for key, value in parameters.items() if value})
+
+
+def parse_query(data: QueryDict, now: datetime, own: Collection[str] = ()) -> Query:
+    """The question that ``data`` asks, or BadParameterError; ``own`` are the page's parameters."""
+    given = _given(data, (*PARAMETERS, *own))
     until_text, since_text = given.get("until", ""), given.get("since", "")
     until = _moment("until", until_text, now) if until_text else now
     named = "" if since_text else given.get("range", DEFAULT_RANGE)
@@ -71,18 +93,20 @@ def parse_query(data: QueryDict, now: datetime) -> Query:
         since_text=since_text,
         until_text=until_text,
         alias=given.get("alias"),
+        compare=_flag("compare", given.get("compare", "")),
         partial=_flag("partial", given.get("partial", "")),
+        own={name: value for name, value in given.items() if name in own},
     )
 
 
-def _given(data: QueryDict) -> Mapping[str, str]:
+def _given(data: QueryDict, known: Collection[str]) -> Mapping[str, str]:
     """The parameters that carry a value; a form sends the empty ones too."""
     for name, values in data.lists():
-        if name not in PARAMETERS:
+        if name not in known:
             raise BadParameterError(
                 name[:60],
                 _("There is no such parameter. Write one of: %(names)s.")
-                % {"names": ", ".join(PARAMETERS)},
+                % {"names": ", ".join(known)},
             )
         if len(values) > 1:
             raise BadParameterError(name, _("It is given more than once. Write it once."))

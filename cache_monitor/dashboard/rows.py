@@ -1,29 +1,15 @@
 """What the templates are given: texts ready to print, in rows."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """One row of a time series: a time, and a figure of each column."""
+class Bar:
+    """A bar's filled part, 0 to 100, as SVG writes numbers."""
 
-    at: datetime | None
-    texts: Sequence[str]
-
-
-@dataclass(frozen=True, slots=True)
-class ChartRows:
-    """A chart: its name, what it shows, and the same figures as a table."""
-
-    name: str
-    title: str
-    unit: str
-    empty: bool
-    columns: Sequence[str]
-    steps: Sequence[Step]
-    bounded: str
+    width: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,25 +20,86 @@ class Cell:
     numeric: bool = True
     code: bool = False
     title: str = ""
+    url: str = ""
+    at: datetime | None = None
+    bar: Bar | None = None
+    spark: Sequence[str] = ()
+    """The points of SVG lines that are drawn in place of the text, which says what they show."""
+
+    @property
+    def plain(self) -> bool:
+        """Whether there is nothing but the text, as in most cells: a template of its own for
+        each would take most of the time."""
+        return not (self.code or self.url or self.at or self.bar or self.spark)
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """The head of a column."""
+    """The head of a column. ``sort_url`` sorts by it; ``order`` is how it is sorted now, as
+    aria-sort has it."""
 
     label: str
     numeric: bool = True
+    sort_url: str = ""
+    order: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Pager:
+    """Where the page of a table stands among its pages; empty URLs where there is none."""
+
+    text: str
+    previous_url: str
+    next_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """The search box of a table: its parameter, what it asks now, the columns that it looks
+    into, what the form sends along."""
+
+    parameter: str
+    text: str
+    hint: str
+    hidden: Mapping[str, str]
+    clear_url: str
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table of at most MOST_ROWS rows; the first cell of a row is its heading."""
+    """A table; the first cell of a row is its heading.
 
+    ``bounded`` says how many of how many rows are shown, nothing where it is all of them.
+
+    The representation is without the rows: the debug toolbar keeps that of the whole context once
+    for each template rendered, thus for each cell, which came to gigabytes a page.
+    """
+
+    name: str
     caption: str
-    columns: Sequence[Column]
-    rows: Sequence[Sequence[Cell]]
-    bounded: str
+    columns: Sequence[Column] = field(repr=False)
+    rows: Sequence[Sequence[Cell]] = field(repr=False)
+    bounded: str = ""
     note: str = ""
+    empty: str = ""
+    pager: Pager | None = None
+    search: Search | None = None
+    csv_url: str = ""
+    json_url: str = ""
+    all_url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ChartRows:
+    """A chart: its name, what it shows, and the same figures as a table. ``labels`` are the words
+    for what it stacks, by their names in the report, as JSON."""
+
+    name: str
+    title: str
+    unit: str
+    labels: str
+    empty: bool
+    table: Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +113,18 @@ class Figure:
 
 
 @dataclass(frozen=True, slots=True)
-class Bar:
-    """A bar's filled part, 0 to 100, as SVG writes numbers."""
+class Part:
+    """A part of a whole with its bar."""
 
-    width: str
+    label: str
+    text: str
+    share: str
+    bar: Bar | None
 
 
 @dataclass(frozen=True, slots=True)
 class CacheRows:
-    """One cache: its strip of figures and its tables."""
+    """One cache on the overview: its strip of figures and its tables."""
 
     alias: str
     anchor: str
@@ -82,15 +132,14 @@ class CacheRows:
     backend_name: str
     called: bool
     hit_ratio: str
+    hit_change: str
     hit_bar: Bar | None
-    figures: Sequence[Figure]
-    memory: Sequence[Figure]
+    # Left out of the representation for the same reason as a table's rows.
+    spark: Sequence[str] = field(repr=False)
+    figures: Sequence[Figure] = field(repr=False)
+    memory: Sequence[Figure] = field(repr=False)
     memory_bar: Bar | None
-    memory_at: datetime | None
-    stale: Sequence[Figure]
-    tables: Sequence[Table]
-    memory_tables: Sequence[Table]
-    stale_tables: Sequence[Table]
+    tables: Sequence[Table] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,22 +154,41 @@ class QualityRows:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
-    """Everything that the page shows."""
+class Frame:
+    """What every page shows around its own: the period and the quality of the figures."""
 
     since: datetime | None
     until: datetime | None
     generated_at: datetime | None
     quality: QualityRows
-    caches: Sequence[CacheRows]
-    not_called: Sequence[str]
-    charts: Sequence[ChartRows]
 
-    @property
-    def called(self) -> Sequence[CacheRows]:
-        return [cache for cache in self.caches if cache.called]
 
-    @property
-    def with_detail(self) -> Sequence[CacheRows]:
-        """The caches that have something to show beyond their strip."""
-        return [c for c in self.caches if c.called or c.memory_at or c.stale_tables]
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A link to the page with another filter."""
+
+    label: str
+    text: str
+    url: str
+    chosen: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LiveRows:
+    """What a look into one cache found, on the pages about memory and stale entries.
+
+    ``said`` tells how much was looked at, ``problem`` why nothing is known, or why ``known`` is not
+    all, ``drawn`` whether there are groups to draw.
+    """
+
+    alias: str
+    backend_name: str
+    measured_at: datetime | None
+    said: str
+    problem: str
+    known: bool
+    figures: Sequence[Figure]
+    bar: Bar | None
+    parts: Sequence[Part]
+    drawn: bool
+    action_url: str

@@ -1,87 +1,207 @@
 """The time series as tables: the same figures as the charts, for those who do not see them."""
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from functools import partial
 
 from django.utils.translation import gettext as _
 
 from cache_monitor.dashboard import formats
-from cache_monitor.dashboard.rows import ChartRows, Step
+from cache_monitor.dashboard.keysheets import reason_words
+from cache_monitor.dashboard.rows import Cell
+from cache_monitor.dashboard.sheets import Caches, Field, Sheet, Value, dated
 from cache_monitor.reports.schema import Point, Report
 
-MOST_POINTS = 60
+MOST_POINTS = 30
+"""Steps that the page shows; a download has all."""
 
-
-Read = Callable[[Point], str]
+Step = Mapping[str, Point]
+"""The points of one moment, by alias."""
+Item = tuple[str, Step]
 
 # Whether a chart has something to draw at a point.
 _MEASURED: Mapping[str, Callable[[Point], bool]] = {
     "hit_ratio": lambda point: point.lookups > 0,
-    "lookups": lambda point: point.lookups > 0,
-    "p99": lambda point: point.p99 is not None,
-    "memory": lambda point: point.memory_bytes is not None,
+    "rate": lambda point: point.calls > 0,
+    "latency": lambda point: point.p99 is not None,
+    "latency_map": lambda point: point.p99 is not None,
+    "memory": lambda point: point.memory_bytes is not None or point.evictions is not None,
 }
 
 
-def charts(report: Report) -> Sequence[ChartRows]:
-    """The charts that have something to draw."""
-    series = {alias: c.series for alias, c in report.caches.items() if _drawn(c.series)}
-    if not series:
+def series(report: Report) -> Sequence[Sheet[Item]]:
+    """A table for each chart, the newest step first; none where no cache has anything to draw."""
+    lines = {alias: it.series for alias, it in report.caches.items() if _drawn(it.series)}
+    if not lines:
         return []
-    ratios = {alias: (alias, _ratio) for alias in series}
-    p99 = {alias: (alias, lambda point: formats.duration(point.p99)) for alias in series}
-    memory = {alias: (alias, lambda point: formats.size(point.memory_bytes)) for alias in series}
+    steps: dict[str, dict[str, Point]] = {}
+    for alias, line in lines.items():
+        for point in line:
+            steps.setdefault(point.at, {})[alias] = point
+    items = sorted(steps.items(), reverse=True)
     return [
-        _chart("hit_ratio", _("Hit ratio"), _("per cent of lookups"), series, ratios),
-        _chart("lookups", _("Lookups"), _("hits and misses per step"), series, _lookups(series)),
-        _chart("p99", _("Latency, p99"), _("99 of 100 calls are faster"), series, p99),
-        _chart("memory", _("Memory"), _("bytes in the cache"), series, memory),
+        Sheet(name, title, [dated("at", _("Time"), lambda item: item[0]), *columns], items)
+        for name, title, columns in _columns(lines, _rate(items, report.until))
     ]
 
 
-def _lookups(series: Mapping[str, Sequence[Point]]) -> Mapping[str, tuple[str, Read]]:
-    columns: dict[str, tuple[str, Read]] = {}
-    for alias in series:
-        hits = _("%(alias)s hits") % {"alias": alias}
-        misses = _("%(alias)s misses") % {"alias": alias}
-        columns[hits] = (alias, lambda point: formats.count(point.hits))
-        columns[misses] = (alias, lambda point: formats.count(point.misses))
-    return columns
+def is_empty(name: str, caches: Caches) -> bool:
+    """Whether the chart ``name`` has nothing to draw."""
+    return not any(_MEASURED[name](point) for cache in caches.values() for point in cache.series)
 
 
-def _chart(
-    name: str,
-    title: str,
-    unit: str,
-    series: Mapping[str, Sequence[Point]],
-    columns: Mapping[str, tuple[str, Read]],
-) -> ChartRows:
-    points = {alias: {point.at: point for point in line} for alias, line in series.items()}
-    times = sorted({at for line in points.values() for at in line}, reverse=True)
-    shown = times[:MOST_POINTS]
-    steps = [
-        Step(
-            formats.moment(at),
-            [
-                read(point) if (point := points[alias].get(at)) else formats.UNKNOWN
-                for alias, read in columns.values()
-            ],
-        )
-        for at in shown
-    ]
-    return ChartRows(
-        name=name,
-        title=title,
-        unit=unit,
-        empty=not any(_MEASURED[name](point) for line in series.values() for point in line),
-        columns=list(columns),
-        steps=steps,
-        bounded=formats.some_of(len(shown), len(times)),
+def units(caches: Caches) -> Mapping[str, str]:
+    """What the charts count."""
+    memory = _("bytes in the cache")
+    if any(_knows_evictions(cache.series) for cache in caches.values()):
+        memory = _("bytes in the cache; below, how many entries its server evicted")
+    return {
+        "hit_ratio": _("per cent of lookups; below, how many missed, and why"),
+        "rate": _("calls of every kind a second"),
+        "latency": _("of 100 calls 50, 90 and 99 are faster"),
+        "latency_map": _("p99 of each step: the stronger, the slower"),
+        "memory": memory,
+    }
+
+
+def labels(name: str) -> Mapping[str, str]:
+    """The words for the bars of the chart ``name``, by the names in the report."""
+    if name == "memory":
+        # %s: the scripts put each cache's alias there.
+        return {"evictions": _("Evictions"), "evictions_of": _evictions_of("%s")}
+    return reason_words() if name == "hit_ratio" else {}
+
+
+def begins_at(caches: Caches) -> str | None:
+    """The first moment of which something is known."""
+    return min(
+        (point.at for cache in caches.values() for point in cache.series if _known(point)),
+        default=None,
     )
 
 
-def _ratio(point: Point) -> str:
-    return formats.ratio(point.hits / point.lookups if point.lookups else None)
+def _columns(
+    lines: Mapping[str, Sequence[Point]], rate: Callable[[Point], float | None]
+) -> Sequence[tuple[str, str, Sequence[Field[Item]]]]:
+    aliases = list(lines)
+    ratios = [_column(alias, alias, "hit_ratio", _ratio, formats.ratio) for alias in aliases]
+    rates = [
+        _column(alias, alias, "operations_per_second", rate, formats.decimal) for alias in aliases
+    ]
+    lookups = [column for alias in aliases for column in _hits_and_misses(alias)]
+    latency = [column for alias in aliases for column in _percentiles(alias)]
+    p99s = [_column(alias, alias, "latency_map", _p99, formats.duration) for alias in aliases]
+    memory = [column for alias, line in lines.items() for column in _memory(alias, line)]
+    return [
+        ("hit_ratio", _("Hit ratio and misses by reason"), [*ratios, *_reasons()]),
+        ("rate", _("Operations a second"), [*rates, *lookups]),
+        ("latency", _("Latency, p50, p90 and p99"), latency),
+        ("memory", _("Memory"), memory),
+        ("latency_map", _("Latency by cache"), p99s),
+    ]
 
 
-def _drawn(series: Sequence[Point]) -> bool:
-    return any(measured(point) for point in series for measured in _MEASURED.values())
+def _rate(items: Sequence[Item], until: str) -> Callable[[Point], float | None]:
+    """How many calls a second there were in a step; of the newest, which is not over yet, nobody
+    can tell."""
+    end = datetime.fromisoformat(until)
+    newest = [datetime.fromisoformat(at) for at, _step in items[:2]]
+    step = newest[0] - newest[1] if len(newest) > 1 else None
+
+    def rate(point: Point) -> float | None:
+        if step is None or datetime.fromisoformat(point.at) + step > end:
+            return None
+        return point.calls / step.total_seconds()
+
+    return rate
+
+
+def _reasons() -> Sequence[Field[Item]]:
+    """For each reason the misses of all caches together, as the chart stacks them."""
+
+    def missed(name: str, item: Item) -> int | None:
+        reasons = [point.miss_reasons for point in item[1].values() if point.miss_reasons]
+        return sum(getattr(each, name) or 0 for each in reasons) if reasons else None
+
+    def cell(name: str, item: Item) -> Cell:
+        return Cell(formats.count(missed(name, item)))
+
+    return [
+        Field(
+            f"misses.{name}",
+            _("Misses: %(reason)s") % {"reason": word},
+            partial(missed, name),
+            partial(cell, name),
+        )
+        for name, word in reason_words().items()
+    ]
+
+
+def _hits_and_misses(alias: str) -> Sequence[Field[Item]]:
+    hits = _("%(alias)s hits") % {"alias": alias}
+    misses = _("%(alias)s misses") % {"alias": alias}
+    return [
+        _column(alias, hits, "hits", lambda point: point.hits, formats.count),
+        _column(alias, misses, "misses", lambda point: point.misses, formats.count),
+    ]
+
+
+def _percentiles(alias: str) -> Sequence[Field[Item]]:
+    every: Mapping[str, Callable[[Point], Value]] = {
+        "p50": lambda point: point.p50,
+        "p90": lambda point: point.p90,
+        "p99": _p99,
+    }
+    return [
+        _column(alias, f"{alias} {name}", name, value, formats.duration)
+        for name, value in every.items()
+    ]
+
+
+def _memory(alias: str, line: Sequence[Point]) -> Sequence[Field[Item]]:
+    """The bytes; and the evictions of a cache whose server counts them."""
+    size = _column(alias, alias, "memory", lambda point: point.memory_bytes, formats.size)
+    if not _knows_evictions(line):
+        return [size]
+    label = _evictions_of(alias)
+    return [size, _column(alias, label, "evictions", lambda it: it.evictions, formats.count)]
+
+
+def _evictions_of(alias: str) -> str:
+    return _("%(alias)s evictions") % {"alias": alias}
+
+
+def _knows_evictions(line: Sequence[Point]) -> bool:
+    return any(point.evictions is not None for point in line)
+
+
+def _column(
+    alias: str,
+    label: str,
+    name: str,
+    value: Callable[[Point], Value],
+    text: Callable[..., str],
+) -> Field[Item]:
+    read = partial(_read, alias, value)
+    return Field(f"{alias}.{name}", label, read, lambda item: Cell(text(read(item))))
+
+
+def _read(alias: str, value: Callable[[Point], Value], item: Item) -> Value:
+    point = item[1].get(alias)
+    return None if point is None else value(point)
+
+
+def _ratio(point: Point) -> float | None:
+    return point.hits / point.lookups if point.lookups else None
+
+
+def _p99(point: Point) -> float | None:
+    return point.p99
+
+
+def _known(point: Point) -> bool:
+    return any(measured(point) for measured in _MEASURED.values())
+
+
+def _drawn(line: Sequence[Point]) -> bool:
+    return any(map(_known, line))

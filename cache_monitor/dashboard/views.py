@@ -1,39 +1,59 @@
-"""The dashboard's two addresses: the page and its figures as JSON."""
+"""The dashboard's pages, and its figures as JSON."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
 
 import msgspec
 from django.conf import settings
 from django.contrib.admin import AdminSite
-from django.contrib.staticfiles import finders
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
-from django.templatetags.static import static
-from django.urls import reverse
-from django.utils import timezone
-from django.utils.translation import get_language, get_language_bidi
 from django.utils.translation import gettext as _
 
 from cache_monitor import api
 from cache_monitor.conf import get_conf
-from cache_monitor.dashboard import formats
-from cache_monitor.dashboard.present import present
+from cache_monitor.dashboard import frontend, grid
+from cache_monitor.dashboard.downloads import FORMATS, download
+from cache_monitor.dashboard.links import Links
+from cache_monitor.dashboard.pages import ENTRY, LISTED
+from cache_monitor.dashboard.present import frame
 from cache_monitor.dashboard.query import RANGES, BadParameterError, Query, parse_query
+from cache_monitor.dashboard.readings import (
+    FRESH_FOR,
+    FRESH_FOR_LONG,
+    FRESH_SHARE,
+    Reading,
+    readings,
+)
+from cache_monitor.dashboard.sheets import AnySheet
+from cache_monitor.dashboard.visit import Content, Page, Visit
 from cache_monitor.exporters import json
 from cache_monitor.reports.schema import Report
 
-CHART_JS = "cache_monitor/vendor/chart.umd.min.js"
 TEMPLATES = "cache_monitor/dashboard"
+# ``table`` and ``format`` ask for the rows of a table in place of the page.
+DOWNLOAD = ("table", "format")
 
 
-def page(request: HttpRequest, site: AdminSite) -> HttpResponse:
-    """The dashboard, or with ``partial=1`` the part of it that changes."""
+def page(request: HttpRequest, site: AdminSite, page: Page) -> HttpResponse:
+    """A page; with ``partial=1`` the part of it that changes, with ``format`` a table's rows."""
     try:
-        query, report = _asked(request)
+        own = (*page.own, *grid.parameters(page.tables), *DOWNLOAD)
+        query, reading = _asked(request, own)
+        before = _before(query) if query.compare else None
+        visit = Visit(query, reading.report, Links(site, query), before, request.user.has_perm)
+        content = page.build(visit)
+        asked = _asked_tables(page, content, query)
+        if query.own.get("format"):
+            return _download(query, content, asked)
     except BadParameterError as error:
-        return _refused(request, site, error)
-    context = _context(site, query, report)
+        return refused(request, site, error)
+    here = visit.links.path(page.name)
+    tables = {
+        sheet.name: grid.laid_out(sheet, asked[sheet.name], here, query) for sheet in content.sheets
+    }
+    context = {**_context(page, visit, reading), **content.context, "tables": tables}
     if query.partial:
         return TemplateResponse(request, f"{TEMPLATES}/fragment.html", context)
     context = {**site.each_context(request), **context}
@@ -43,64 +63,115 @@ def page(request: HttpRequest, site: AdminSite) -> HttpResponse:
 def stats(request: HttpRequest) -> HttpResponse:
     """The report as JSON."""
     try:
-        __, report = _asked(request)
+        __, reading = _asked(request)
     except BadParameterError as error:
         problem = {"error": {"parameter": error.parameter, "message": error.message}}
         return _json(msgspec.json.encode(problem), HTTPStatus.BAD_REQUEST)
-    return _json(json.encode(report))
+    return _json(json.encode(reading.report))
 
 
-def _asked(request: HttpRequest) -> tuple[Query, Report]:
-    query = parse_query(request.GET, datetime.now(UTC))
-    try:
-        # A period that ends now is left open: calls are recorded while the report is made.
-        until = None if query.live else query.until
-        return query, api.report(since=query.since, until=until, alias=query.alias)
-    except api.UnknownAlias:
-        message = _("There is no such cache. Write one of: %(names)s.")
-        raise BadParameterError("alias", message % {"names": ", ".join(settings.CACHES)}) from None
-
-
-def _json(body: bytes, status: HTTPStatus = HTTPStatus.OK) -> HttpResponse:
-    return HttpResponse(body, content_type="application/json", status=status)
-
-
-def _refused(request: HttpRequest, site: AdminSite, error: BadParameterError) -> HttpResponse:
+def refused(request: HttpRequest, site: AdminSite, error: BadParameterError) -> HttpResponse:
+    """The page that names a parameter that cannot be used."""
+    start = parse_query(type(request.GET)(), datetime.now(UTC))
     context = {
         **site.each_context(request),
         "title": _("Cache dashboard"),
         "problem": error,
-        "page_url": _url(site, "dashboard"),
+        "page_url": Links(site, start).path("dashboard"),
     }
     return TemplateResponse(
         request, f"{TEMPLATES}/refused.html", context, status=HTTPStatus.BAD_REQUEST
     )
 
 
-def _context(site: AdminSite, query: Query, report: Report) -> dict[str, object]:
-    conf = get_conf()
-    asked = query.encode()
-    here = _url(site, "dashboard")
+def _asked(request: HttpRequest, own: tuple[str, ...] = ()) -> tuple[Query, Reading]:
+    query = parse_query(request.GET, datetime.now(UTC), own)
+    if query.alias is not None and query.alias not in settings.CACHES:
+        message = _("There is no such cache. Write one of: %(names)s.")
+        raise BadParameterError("alias", message % {"names": ", ".join(settings.CACHES)})
+    question = (*query.period.values(), query.alias)
+    return query, readings.get(question, lambda: _read(query), _fresh_for(query))
+
+
+def _read(query: Query) -> Reading:
+    # A period that ends now is left open: calls are recorded while the report is made.
+    until = None if query.live else query.until
+    report = api.report(since=query.since, until=until, alias=query.alias)
+    return Reading(report, api.store_problem())
+
+
+def _before(query: Query) -> Report | None:
+    """The report of the period before; None where it is one that nobody may ask for."""
+    if query.before.timestamp() < 0:
+        return None
+    question = ("before", *query.period.values(), query.alias)
+
+    def read() -> Reading:
+        return Reading(api.report(since=query.before, until=query.since, alias=query.alias), None)
+
+    return readings.get(question, read, _fresh_for(query)).report
+
+
+def _fresh_for(query: Query) -> float:
+    """A long period has long steps: it is read more rarely than the page refreshes itself."""
+    length = (query.until - query.since).total_seconds()
+    briefly = min(FRESH_FOR, get_conf().refresh_seconds / 2)
+    return max(briefly, min(FRESH_FOR_LONG, length * FRESH_SHARE))
+
+
+def _asked_tables(page: Page, content: Content, query: Query) -> Mapping[str, grid.Asked]:
+    prefixes = grid.prefixes(page.tables)
     return {
-        "title": _("Cache dashboard"),
-        "page": present(report),
+        sheet.name: grid.asked_of(query.own, prefixes[sheet.name], sheet)
+        for sheet in content.sheets
+    }
+
+
+def _download(query: Query, content: Content, asked: Mapping[str, grid.Asked]) -> HttpResponse:
+    every: dict[str, AnySheet] = {
+        sheet.name: grid.arranged(sheet, asked[sheet.name]) for sheet in content.sheets
+    }
+    every |= {sheet.name: sheet for sheet in content.stored}
+    name, wanted = query.own.get("table", ""), query.own["format"]
+    if name not in every:
+        names = ", ".join(every)
+        raise BadParameterError("table", _("Write one of: %(names)s.") % {"names": names})
+    for known in FORMATS:
+        if wanted == known:
+            return download(every[name], known)
+    raise BadParameterError("format", _("Write one of: %(names)s.") % {"names": ", ".join(FORMATS)})
+
+
+def _json(body: bytes, status: HTTPStatus = HTTPStatus.OK) -> HttpResponse:
+    return HttpResponse(body, content_type="application/json", status=status)
+
+
+def _context(page: Page, visit: Visit, reading: Reading) -> dict[str, object]:
+    conf, query, links = get_conf(), visit.query, visit.links
+    here = links.path(page.name)
+    asked = query.encode(table="", format="")
+    return {
+        **frontend.context(),
+        "title": _("Cache dashboard") if page is LISTED[0] else page.title,
+        "page_name": page.name,
+        "page_template": f"{TEMPLATES}/{page.name}.html",
+        "navigation": [(each.name, each.title, links.page(each.name)) for each in LISTED],
+        "frame": frame(visit.report),
         "query": query,
         "ranges": _ranges(),
         "aliases": list(settings.CACHES),
         "enabled": conf.enabled,
-        "flush_interval": formats.age(max(1.0, conf.flush_interval)),
-        "store_problem": api.store_problem(),
-        "refresh_seconds": conf.refresh_seconds if query.live else 0,
+        "store_problem": reading.store_problem,
+        "refresh_seconds": conf.refresh_seconds if query.live and page is not ENTRY else 0,
         "page_url": here,
+        # What the period's form keeps of the page's own question.
+        "kept": {name: text for name, text in query.own.items() if not name.endswith("page")},
         "partial_url": f"{here}?{asked}&partial=1",
         "other_period_url": f"{here}?{query.encode(range='', since=query.range or '1h', until='')}",
         "default_url": f"{here}?{query.encode(range='1h', since='', until='')}",
         "longer_url": f"{here}?{query.encode(range='7d', since='', until='')}",
-        "json_url": f"{_url(site, 'stats_json')}?{asked}",
-        "chart_js_url": _chart_js_url(),
-        "time_zone": timezone.get_current_timezone_name(),
-        "language": get_language() or settings.LANGUAGE_CODE,
-        "rtl": get_language_bidi(),
+        "json_url": links.page("stats_json", compare=""),
+        "dashboard_url": links.page("dashboard"),
     }
 
 
@@ -114,25 +185,3 @@ def _ranges() -> list[tuple[str, str]]:
         _("last 30 days"),
     )
     return list(zip(RANGES, labels, strict=True))
-
-
-def _url(site: AdminSite, name: str) -> str:
-    return reverse(f"admin:cache_monitor_{name}", current_app=site.name)
-
-
-def _chart_js_url() -> str | None:
-    """Where Chart.js is served, or None where this installation lacks it.
-
-    Static files with hashed names raise for a file that was never collected.
-    """
-    try:
-        url = static(CHART_JS)
-    except ValueError:
-        return None
-    return url if _chart_js_found() else None
-
-
-def _chart_js_found() -> bool:
-    if not settings.DEBUG or "django.contrib.staticfiles" not in settings.INSTALLED_APPS:
-        return True
-    return finders.find(CHART_JS) is not None

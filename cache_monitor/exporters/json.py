@@ -1,13 +1,58 @@
-"""The report as JSON, schema version 1."""
+"""The report as JSON, schema version 1, and the JSON Schema of that document.
+
+The schema is made from the same types that the document is encoded from, so the two cannot part.
+"""
+
+from functools import cache
+from typing import Any
 
 import msgspec
 
-from cache_monitor.reports.schema import Report
+from cache_monitor.reports.fields import FIELDS
+from cache_monitor.reports.schema import SCHEMA_VERSION, Report
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+SCHEMA_ID = f"urn:django-cache-monitor:report:{SCHEMA_VERSION}"
 
 _encoder = msgspec.json.Encoder()
 
 
 def encode(report: Report, *, indent: int | None = None) -> bytes:
     """The report as one JSON document in UTF-8, on one line unless ``indent`` is given."""
-    document = _encoder.encode(report)
+    return _laid_out(_encoder.encode(report), indent)
+
+
+@cache
+def schema() -> dict[str, Any]:
+    """The JSON Schema of the document that :func:`encode` makes.
+
+    Every field is required, those of value null too: nothing is ever left out. Further fields are
+    allowed, so that a program that validates survives the next release.
+    """
+    made = msgspec.json.schema(Report)
+    described = {type_.__name__: fields for type_, fields in FIELDS.items()}
+    for name, definition in made["$defs"].items():
+        if "properties" in definition:
+            definition["required"] = list(definition["properties"])
+            # A default is what our own code may leave to the type; a document has all values.
+            for field, each in definition["properties"].items():
+                each.pop("default", None)
+                if text := described.get(name, {}).get(field):
+                    each["description"] = text
+        if "description" in definition:
+            definition["description"] = _as_prose(definition["description"])
+    return {"$schema": DIALECT, "$id": SCHEMA_ID, "title": "Report", **made}
+
+
+def encode_schema(*, indent: int | None = None) -> bytes:
+    """The JSON Schema as a document."""
+    return _laid_out(msgspec.json.encode(schema()), indent)
+
+
+def _laid_out(document: bytes, indent: int | None) -> bytes:
     return document if indent is None else msgspec.json.format(document, indent=indent)
+
+
+def _as_prose(docstring: str) -> str:
+    """A docstring without the marks and the line breaks of the source."""
+    return " ".join(docstring.replace("``", "").split())

@@ -4,34 +4,38 @@ from collections.abc import Iterator
 
 from msgspec.structs import asdict
 
-from cache_monitor.reports.schema import Cache, MissReasons, Report
+from cache_monitor.exporters.cells import count, plain, processes, share, time
+from cache_monitor.reports.schema import Cache, Finding, MissReasons, Report
 
-_NOTHING = "–"
 _HOT_KEYS = 5
+_WIDTH = 80
 
 
-def encode(report: Report) -> str:
-    """The report as lines of text."""
-    return "\n".join(_lines(report))
+def encode(report: Report, hot_keys: int = _HOT_KEYS) -> str:
+    """The report as lines of text, with the first ``hot_keys`` of each cache."""
+    return "\n".join(_lines(report, hot_keys))
 
 
-def _lines(report: Report) -> Iterator[str]:
+def _lines(report: Report, hot_keys: int) -> Iterator[str]:
     quality = report.quality
-    yield f"{report.since} to {report.until}, {quality.processes} processes reporting"
+    yield f"{report.since} to {report.until}, {processes(quality.processes)} reporting"
     if quality.dropped_calls:
         yield f"{quality.dropped_calls} calls are missing: they could not be recorded or stored"
     for alias, cache in report.caches.items():
         yield ""
-        yield from _cache(alias, cache)
+        yield from _cache(alias, cache, hot_keys)
+    if report.findings:
+        yield ""
+    for finding in report.findings:
+        yield from _finding(finding)
 
 
-def _cache(alias: str, cache: Cache) -> Iterator[str]:
-    ratio = _NOTHING if cache.hit_ratio is None else f"{cache.hit_ratio:.1%}"
+def _cache(alias: str, cache: Cache, hot_keys: int) -> Iterator[str]:
     yield f"{alias} ({cache.backend})"
     yield (
-        f"  hit ratio {ratio}   hits {cache.hits:,}   misses {cache.misses:,}"
-        f"   errors {cache.errors:,}   entries {_count(cache.memory.entries)}"
-        f"   bytes {_count(cache.memory.bytes)}"
+        f"  hit ratio {share(cache.hit_ratio)}   hits {cache.hits:,}   misses {cache.misses:,}"
+        f"   errors {cache.errors:,}   entries {count(cache.memory.entries)}"
+        f"   bytes {count(cache.memory.bytes)}"
     )
     if not cache.operations:
         yield "  not called"
@@ -40,26 +44,22 @@ def _cache(alias: str, cache: Cache) -> Iterator[str]:
     yield f"  {'operation':<16}{'calls':>10}{'hits':>10}{'misses':>10}{'p50':>10}{'p99':>10}"
     for name, operation in cache.operations.items():
         yield (
-            f"  {name:<16}{operation.calls:>10,}{_count(operation.hits):>10}"
-            f"{_count(operation.misses):>10}{_time(operation.seconds.p50):>10}"
-            f"{_time(operation.seconds.p99):>10}"
+            f"  {name:<16}{operation.calls:>10,}{count(operation.hits):>10}"
+            f"{count(operation.misses):>10}{time(operation.seconds.p50):>10}"
+            f"{time(operation.seconds.p99):>10}"
         )
-    for key in cache.hot_keys[:_HOT_KEYS]:
-        share = _NOTHING if key.share is None else f"{key.share:.1%}"
-        yield f"  {share:>6}  {key.key[:60]}"
+    for key in cache.hot_keys[:hot_keys]:
+        yield f"  {share(key.share):>6}  {plain(key.key, 60)}"
 
 
 def _miss_reasons(reasons: MissReasons) -> Iterator[str]:
-    known = {name.replace("_", " "): count for name, count in asdict(reasons).items() if count}
+    known = {name.replace("_", " "): number for name, number in asdict(reasons).items() if number}
     if known:
-        yield "  misses: " + ", ".join(f"{name} {count:,}" for name, count in known.items())
+        yield "  misses: " + ", ".join(f"{name} {number:,}" for name, number in known.items())
 
 
-def _count(number: int | None) -> str:
-    return _NOTHING if number is None else f"{number:,}"
-
-
-def _time(seconds: float | None) -> str:
-    if seconds is None:
-        return _NOTHING
-    return f"{seconds * 1e3:.2f} ms" if seconds >= 1e-3 else f"{seconds * 1e6:.1f} µs"
+def _finding(finding: Finding) -> Iterator[str]:
+    where = finding.key or finding.group
+    named = f"{finding.severity}: {finding.code} on {finding.alias}"
+    yield plain(f"{named}, {where}" if where else named, _WIDTH)
+    yield f"  {finding.advice}"

@@ -1,19 +1,21 @@
 """Look into a DatabaseCache: its table, read in pieces in the order of its keys."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import nullcontext
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from django.core.cache.backends.db import BaseDatabaseCache
-from django.db import DatabaseError, connections, models, router
+from django.db import DatabaseError, connections, models, router, transaction
 from django.utils import timezone
 
 from cache_monitor.inspectors.ownkeys import key_form
-from cache_monitor.inspectors.snapshot import Snapshot
-from cache_monitor.inspectors.tally import Entry, Tally, share
-from cache_monitor.inspectors.terms import CannotLook, Terms, described
+from cache_monitor.inspectors.source import BadCursor, CacheSource, Entry, Limits, Page
+from cache_monitor.inspectors.terms import CannotLook, described
 
 _ROWS_AT_ONCE = 1000
+AFTER_KEY = "after:"
+"""How a cursor begins that holds a key, which may be a credential."""
 # "Never" is stored as the last moment that a datetime knows.
 _YEAR_OF_NO_EXPIRY = 9999
 
@@ -25,18 +27,20 @@ class _Row(NamedTuple):
     size: int
     expires: datetime
 
-    def entry(self, key: str) -> Entry:
+    def entry(self, key: str, known: bool) -> Entry:
         if self.expires.year >= _YEAR_OF_NO_EXPIRY:
-            return Entry(key, self.size, no_expiry=True)
+            return Entry(key, self.size, no_expiry=True, known=known, stored=self.stored)
         now = timezone.now() if timezone.is_aware(self.expires) else datetime.now()  # noqa: DTZ005
-        return Entry(key, self.size, expires_in=(self.expires - now).total_seconds())
+        left = (self.expires - now).total_seconds()
+        return Entry(key, self.size, expires_in=left, known=known, stored=self.stored)
 
 
 class _Table:
     """The table of a DatabaseCache, on the connection that the router gives for reading it."""
 
     def __init__(self, cache: Any) -> None:
-        self._connection: Any = connections[router.db_for_read(cache.cache_model_class)]
+        self._using = router.db_for_read(cache.cache_model_class)
+        self._connection: Any = connections[self._using]
         quoted = self._connection.ops.quote_name
         self._name, self._key = quoted(cache._table), quoted("cache_key")
         # PostgreSQL knows the octets of a large value without fetching it.
@@ -54,32 +58,40 @@ class _Table:
         (row,) = self._fetch(f"SELECT COUNT(*) FROM {self._name}")  # noqa: S608 (quoted)
         return int(row[0])
 
-    def rows(self, limit: int) -> Iterator[_Row]:
-        """At most ``limit`` rows."""
-        last: list[str] = []
-        while limit > 0:
-            asked = min(limit, _ROWS_AT_ONCE)
-            rows = self._after(last, asked)
-            yield from rows
-            if len(rows) < asked:
-                return
-            limit -= asked
-            last = [rows[-1].stored]
-
-    def _after(self, last: list[str], limit: int) -> list[_Row]:
+    def after(self, last: str, limit: int) -> list[_Row]:
+        """At most ``limit`` rows behind the key ``last``; from the first on where it is empty."""
         where = f"WHERE {self._key} > %s" if last else ""
         ops = self._connection.ops
         sql = (
             f"SELECT {self._columns} FROM {self._name} {where}"  # noqa: S608 (quoted)
             f" ORDER BY {self._key} {ops.limit_offset_sql(0, limit)}"
         )
-        rows = self._fetch(sql, last)
+        return self._rows(sql, [last] if last else [])
+
+    def row(self, stored: str) -> _Row | None:
+        """The row of one key."""
+        sql = f"SELECT {self._columns} FROM {self._name} WHERE {self._key} = %s"  # noqa: S608 (quoted)
+        return next(iter(self._rows(sql, [stored])), None)
+
+    def _rows(self, sql: str, params: list[str]) -> list[_Row]:
+        rows = self._fetch(sql, params)
         return [_Row(key, size, self._moment(expires)) for key, size, expires in rows]
 
     def _fetch(self, sql: str, params: list[str] | None = None) -> list[Any]:
-        with self._connection.cursor() as cursor:
-            cursor.execute(sql, params or [])
-            return list(cursor.fetchall())
+        # A failure in somebody's transaction must not spoil what they do after it.
+        inside = self._connection.in_atomic_block
+        try:
+            with (
+                transaction.atomic(self._using) if inside else nullcontext(),
+                self._connection.cursor() as cursor,
+            ):
+                cursor.execute(sql, params or [])
+                return list(cursor.fetchall())
+        except DatabaseError as error:
+            raise CannotLook(
+                f"{described(error)}: the cache table cannot be read"
+                " (manage.py createcachetable makes it)"
+            ) from error
 
     def _moment(self, expires: Any) -> datetime:
         for convert in self._converters:
@@ -88,31 +100,50 @@ class _Table:
         return moment
 
 
-def inspect_database(cache: BaseDatabaseCache, terms: Terms) -> Snapshot:
-    """What ``cache``'s table holds of this alias; an entry's size is that of its stored text.
+class DatabaseSource(CacheSource):
+    """What a DatabaseCache's table holds of an alias; an entry's size is that of its stored text.
 
     Leaves the connection open: the caller knows what else its thread does with it.
     """
-    try:
-        return _inspect(cache, terms)
-    except DatabaseError as error:
-        raise CannotLook(
-            f"{described(error)}: the cache table cannot be read"
-            " (manage.py createcachetable makes it)"
-        ) from error
 
+    def __init__(self, cache: BaseDatabaseCache) -> None:
+        super().__init__(cache, ("expired", "no_expiry"))
+        self._rows: Any = cache
+        self._form = key_form(cache)
+        self._table = _Table(cache)
 
-def _inspect(cache: BaseDatabaseCache, terms: Terms) -> Snapshot:
-    table, form = _Table(cache), key_form(cache)
-    tally = Tally(terms, {"expired", "no_expiry"})
-    total, seen = table.count(), 0
-    for row in table.rows(terms.limit):
-        seen += 1
-        if (key := form.user_key(row.stored)) is not None:
-            tally.add(row.entry(key))
-        if seen < total and terms.spent(seen):
-            break
-    else:
-        # The rows ran out, unless it was the limit that ended them.
-        total = seen if seen < terms.limit else total
-    return tally.snapshot("shared", share(tally.looked_at, seen, total))
+    def total(self) -> int:
+        """The rows of all aliases in the table."""
+        return self._table.count()
+
+    def pages(self, cursor: str, most: int) -> Generator[Page, None, None]:
+        """The entries in the order of their keys; a cursor is the last key before the page."""
+        if cursor and not cursor.startswith(AFTER_KEY):
+            raise BadCursor("This is no place to go on from.")
+        last = cursor.removeprefix(AFTER_KEY)
+        self.page = at_once = min(most, _ROWS_AT_ONCE)
+        while True:
+            # One row more than is given tells whether there are more.
+            rows = self._table.after(last, at_once + 1)
+            is_last = len(rows) <= at_once
+            rows = rows[:at_once]
+            if not is_last:
+                last = rows[-1].stored
+            yield Page([*self._own(rows)], len(rows), None if is_last else f"{AFTER_KEY}{last}")
+            if is_last:
+                return
+
+    def _own(self, rows: list[_Row]) -> Iterator[Entry]:
+        for row in rows:
+            key = self._form.user_key(row.stored)
+            if key is not None:
+                yield row.entry(key, not self._form.opaque)
+
+    def entry(self, key: str, version: int | None) -> Entry | None:
+        """One entry."""
+        row = self._table.row(str(self._rows.make_key(key, version=version)))
+        return None if row is None else row.entry(key, known=True)
+
+    def limits(self) -> Limits:
+        """Its MAX_ENTRIES."""
+        return Limits(entries=self._rows._max_entries)

@@ -1,52 +1,73 @@
 """Look into a LocMemCache: the dicts of this very process."""
 
 import time
-from collections.abc import Iterator
-from itertools import chain
+from collections.abc import Generator, Iterator
 from typing import Any
+from zlib import crc32
 
 from django.core.cache.backends.locmem import LocMemCache
 
+from cache_monitor.inspectors.buckets import BUCKETS, in_buckets
 from cache_monitor.inspectors.ownkeys import key_form
-from cache_monitor.inspectors.snapshot import Snapshot
-from cache_monitor.inspectors.tally import Entry, Tally, share
-from cache_monitor.inspectors.terms import Terms
-
-# A prime: keys are often written in turns of a few kinds, which it never keeps step with.
-_STRIDE = 61
+from cache_monitor.inspectors.snapshot import Scope
+from cache_monitor.inspectors.source import CacheSource, Entry, Limits, Page
 
 
-def inspect_locmem(cache: LocMemCache, terms: Terms) -> Snapshot:
-    """What ``cache`` holds in this process; an entry's size is the length of its pickle.
+class LocMemSource(CacheSource):
+    """What a LocMemCache holds in this process; an entry's size is the length of its pickle.
 
     The cache's lock is never taken, for the site waits on it. Copying the keys of a plain dict and
     reading one item are each one step to other threads, and an entry that goes in between is left
     out. The cache's own ``get`` would move the entry to the front of the order of eviction.
     """
-    stored: Any = cache
-    form, tally = key_form(cache), Tally(terms, {"expired", "no_expiry"})
-    raws, seen = list(stored._expire_info), 0
-    for raw in _spread(raws):
-        if terms.spent(tally.looked_at):
-            break
-        seen += 1
-        if (key := form.user_key(str(raw))) is not None:
-            _add(tally, stored, raw, key)
-    return tally.snapshot("per process", share(tally.looked_at, seen, len(raws)))
+
+    scope: Scope = "per process"
+
+    def __init__(self, cache: LocMemCache) -> None:
+        super().__init__(cache, ("expired", "no_expiry"))
+        self._stored: Any = cache
+        self._form = key_form(cache)
+
+    def total(self) -> int:
+        """The entries of all aliases in these dicts."""
+        return len(self._stored._expire_info)
+
+    def pages(self, cursor: str, most: int) -> Generator[Page, None, None]:
+        """The entries in the order of a digest of their keys."""
+        raws = list(self._stored._expire_info)
+        for bucket, following in in_buckets(raws, _bucket_of, cursor):
+            yield Page(list(self._entries(bucket)), len(bucket), following)
+
+    def _entries(self, raws: list[object]) -> Iterator[Entry]:
+        for raw in raws:
+            key = self._form.user_key(str(raw))
+            if key is not None and (entry := self._entry(raw, key)) is not None:
+                yield entry
+
+    def entry(self, key: str, version: int | None) -> Entry | None:
+        """One entry."""
+        raw = self._stored.make_key(key, version=version)
+        return self._entry(raw, key) if raw in self._stored._expire_info else None
+
+    def _entry(self, raw: object, key: str) -> Entry | None:
+        pickled = self._stored._cache.get(raw)
+        if pickled is None:
+            return None
+        # What has no record of its expiry counts as expired there.
+        expires_at = self._stored._expire_info.get(raw, 0.0)
+        return Entry(
+            key,
+            len(pickled),
+            expires_in=None if expires_at is None else expires_at - time.time(),
+            no_expiry=expires_at is None,
+            known=not self._form.opaque,
+            stored=str(raw),
+        )
+
+    def limits(self) -> Limits:
+        """Its MAX_ENTRIES."""
+        return Limits(entries=self._stored._max_entries)
 
 
-def _spread(keys: list[object]) -> Iterator[object]:
-    """``keys`` in an order of which every part stands for the whole."""
-    return chain.from_iterable(keys[start::_STRIDE] for start in range(_STRIDE))
-
-
-def _add(tally: Tally, stored: Any, raw: object, key: str) -> None:
-    pickled = stored._cache.get(raw)
-    # What has no record of its expiry counts as expired there.
-    expires_at = stored._expire_info.get(raw, 0.0)
-    if pickled is None:
-        return
-    if expires_at is None:
-        tally.add(Entry(key, len(pickled), no_expiry=True))
-    else:
-        tally.add(Entry(key, len(pickled), expires_in=expires_at - time.time()))
+def _bucket_of(raw: object) -> int:
+    return crc32(str(raw).encode("utf-8", "surrogatepass")) % BUCKETS

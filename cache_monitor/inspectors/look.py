@@ -1,24 +1,39 @@
-"""Look into any cache, with the inspector that its backend has."""
+"""Look into any cache, with the inspector that its backend has, and go on where a look stopped."""
 
-import sys
 import time
 from collections.abc import Callable
-from typing import Any
 
 from django.core.cache.backends.base import BaseCache
-from django.core.cache.backends.db import BaseDatabaseCache
-from django.core.cache.backends.locmem import LocMemCache
-from django.core.cache.backends.redis import RedisCache
+from msgspec import Struct, field
 from msgspec.structs import replace
 
-from cache_monitor.inspectors.database import inspect_database
-from cache_monitor.inspectors.locmem import inspect_locmem
-from cache_monitor.inspectors.ownkeys import key_form
-from cache_monitor.inspectors.redis import Servers, inspect_redis
-from cache_monitor.inspectors.snapshot import Scope, Snapshot
-from cache_monitor.inspectors.terms import CannotLook, Terms, described
+from cache_monitor.inspectors.choice import scope_of, source_of
+from cache_monitor.inspectors.known import recorded
+from cache_monitor.inspectors.scanning import Scan
+from cache_monitor.inspectors.snapshot import Snapshot, StaleReason
+from cache_monitor.inspectors.source import BadCursor, Limits, Source
+from cache_monitor.inspectors.tally import Found, Sums, Tally, share
+from cache_monitor.inspectors.terms import Terms, described
 
-Inspector = Callable[[Any, Terms], Snapshot]
+_CANNOT = (
+    "This backend cannot be looked into: the figures are what the writes recorded in the last day"
+    " let expect."
+)
+
+
+class Progress(Struct, kw_only=True):
+    """How far a pass through a cache has come: plain data for whichever process goes on.
+
+    ``whole`` is what the last complete pass found. ``looked_at`` is the Unix time of the last look.
+    """
+
+    looked_at: float
+    cursor: str = ""
+    sums: Sums = field(default_factory=Sums)
+    untold: list[StaleReason] = []
+    missed: bool = False
+    sampled: bool = False
+    whole: Snapshot | None = None
 
 
 def inspect_cache(
@@ -28,61 +43,130 @@ def inspect_cache(
 
     Looks at no more than ``limit`` entries and begins nothing new after ``seconds``; entries not
     used for ``stale_after`` seconds are idle. Never raises: a backend that cannot be asked, or
-    does not answer, gives a snapshot of None figures, with an ``error`` in the latter case.
+    does not answer, gives a snapshot of None figures with a ``problem``, and one that fails
+    midway what was seen until then.
 
     Uses no operation of the cache, thus nothing that is recorded and nothing that changes what is
     evicted next. May open a database connection in this thread, which the caller closes.
     """
     terms = Terms(alias, limit, time.monotonic() + seconds, stale_after)
+    return advance(cache, terms, Progress(looked_at=time.time()))[0]
+
+
+OnPart = Callable[[int, Source], bool]
+"""Told, after each part of a pass, how many entries were passed since the pass began, of which
+source; answers whether to go on."""
+
+
+def advance(
+    cache: BaseCache, terms: Terms, progress: Progress, on_part: OnPart | None = None
+) -> tuple[Snapshot, Progress]:
+    """Go on with a pass through ``cache``: what is known of it by now, and the progress.
+
+    The figures of a pass that is not at its end are brought from its part to the whole, and not
+    ``exact``; at its end the next one begins anew. As :func:`inspect_cache`, never raises.
+    """
     try:
-        inspector = _inspector_of(cache)
-        if inspector is None:
-            return _unknown(alias, cache)
-        return inspector(cache, terms)
+        source = source_of(terms.alias, cache)
     except Exception as error:
-        return replace(_unknown(alias, cache), error=described(error))
+        return unknown(terms.alias, cache, described(error)), _noted(progress)
+    if source is None:
+        return recorded(terms.alias, scope_of(cache), _CANNOT), _noted(progress)
+    try:
+        return _advance(cache, source, terms, progress, on_part)
+    except BadCursor:
+        # Once: at the beginning there is no cursor that could be bad.
+        anew = Progress(looked_at=time.time(), whole=progress.whole)
+        return advance(cache, terms, anew, on_part)
+    finally:
+        source.close()
 
 
-def _inspector_of(cache: BaseCache) -> Inspector | None:
-    """By the class that the monitored cache's own class derives from."""
-    if isinstance(cache, LocMemCache):
-        return _with_entry_limit(inspect_locmem)
-    if isinstance(cache, BaseDatabaseCache):
-        return _with_entry_limit(inspect_database)
-    if isinstance(cache, RedisCache):
-        return _inspect_django_core
-    # An instance of it can exist only where its module has been imported.
-    django_redis = sys.modules.get("django_redis.cache")
-    if django_redis is not None and isinstance(cache, django_redis.RedisCache):
-        return _inspect_django_redis
-    return None
-
-
-def _with_entry_limit(inspector: Inspector) -> Inspector:
-    """For the backends that keep to MAX_ENTRIES."""
-
-    def inspect(cache: Any, terms: Terms) -> Snapshot:
-        return replace(inspector(cache, terms), limit_entries=cache._max_entries)
-
-    return inspect
-
-
-def _inspect_django_core(cache: Any, terms: Terms) -> Snapshot:
-    client = cache._cache
-    servers = Servers(client.get_client(), client.get_client(write=True), len(client._servers) > 1)
-    return inspect_redis(servers, key_form(cache), terms)
-
-
-def _inspect_django_redis(cache: Any, terms: Terms) -> Snapshot:
-    client = cache.client
-    if "ShardClient" in {each.__name__ for each in type(client).__mro__}:
-        raise CannotLook("A cache that is sharded over several servers cannot be looked into yet.")
-    servers = Servers(
-        client.get_client(write=False), client.get_client(write=True), len(client._server) > 1
+def _advance(
+    cache: BaseCache, source: Source, terms: Terms, progress: Progress, on_part: OnPart | None
+) -> tuple[Snapshot, Progress]:
+    source.untold.update(progress.untold)
+    source.missed = source.missed or progress.missed
+    source.sampled = progress.sampled
+    tally = Tally(terms, source.untold, progress.sums)
+    scan = Scan(source, terms, progress.cursor)
+    failure = None
+    try:
+        _go_through(scan, tally, source, on_part)
+    except BadCursor:
+        raise
+    except Exception as error:
+        failure = described(error)
+    if failure is not None and not tally.looked_at:
+        nothing = unknown(terms.alias, cache, failure)
+        return _with_limits(nothing, source), _noted(progress)
+    snapshot = _snapshot(source, tally, scan.cursor)
+    if failure is not None:
+        snapshot = replace(snapshot, problem=_joined(failure, source.problem))
+    if scan.cursor is None:
+        return snapshot, Progress(looked_at=time.time(), whole=snapshot if snapshot.exact else None)
+    return snapshot, Progress(
+        looked_at=time.time(),
+        cursor=scan.cursor,
+        sums=tally.kept(),
+        untold=sorted(source.untold),
+        missed=source.missed,
+        sampled=source.sampled,
+        whole=progress.whole,
     )
-    return inspect_redis(servers, key_form(cache), terms)
 
 
-def _unknown(alias: str, cache: BaseCache) -> Snapshot:
-    scope: Scope = "per process" if isinstance(cache, LocMemCache) else "shared"
-    return Snapshot(alias=alias, measured_at=time.time(), scope=scope)
+def _go_through(scan: Scan, tally: Tally, source: Source, on_part: OnPart | None) -> None:
+    for part in scan:
+        tally.sums.walked += part.walked
+        for entry in part.entries:
+            tally.add(entry)
+        if on_part is not None and not on_part(tally.sums.walked, source):
+            scan.stop()
+
+
+def _noted(progress: Progress) -> Progress:
+    """No further than before, and looked at now."""
+    return replace(progress, looked_at=time.time())
+
+
+def _snapshot(source: Source, tally: Tally, cursor: str | None) -> Snapshot:
+    if cursor is None and not source.sampled:
+        # Where nothing was found and not everything asked, nothing is known.
+        is_known = not source.missed or tally.looked_at > 0
+        found = Found(tally.looked_at if is_known else None, not source.missed)
+    else:
+        found = share(tally.looked_at, tally.sums.walked, total_of(source))
+    snapshot = replace(tally.snapshot(source.scope, found), problem=source.problem)
+    return _with_limits(snapshot, source)
+
+
+def _with_limits(snapshot: Snapshot, source: Source) -> Snapshot:
+    try:
+        limits = source.limits()
+    except Exception:
+        limits = Limits()
+    return replace(
+        snapshot,
+        limit_bytes=limits.bytes,
+        limit_entries=limits.entries,
+        evictions=limits.evictions,
+    )
+
+
+def total_of(source: Source) -> int | None:
+    """About how many entries the whole place holds; None where it does not tell."""
+    try:
+        return source.total()
+    except Exception:
+        # What is refused here must not spoil what was told.
+        return None
+
+
+def _joined(*texts: str | None) -> str:
+    return " ".join(each if each.endswith(".") else f"{each}." for each in texts if each)
+
+
+def unknown(alias: str, cache: BaseCache, problem: str | None) -> Snapshot:
+    """Nothing is known of the cache, because of ``problem``."""
+    return Snapshot(alias=alias, measured_at=time.time(), scope=scope_of(cache), problem=problem)

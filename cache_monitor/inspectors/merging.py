@@ -3,14 +3,19 @@
 from collections.abc import Iterable, Sequence
 from operator import attrgetter
 
+from msgspec.structs import replace
+
 from cache_monitor.inspectors.heaviest import some_of_each
 from cache_monitor.inspectors.snapshot import (
     GROUPS,
     LARGEST,
+    PARTS,
     STALE_REASONS,
     EntrySample,
+    FreedWithin,
     GroupBytes,
     LargeEntry,
+    ProcessPart,
     Snapshot,
 )
 
@@ -26,7 +31,7 @@ def merge(snapshots: Sequence[Snapshot]) -> Snapshot:
     if any(each.scope == "shared" for each in snapshots):
         return max(snapshots, key=lambda each: (each.entries is not None, each.measured_at))
     if len(snapshots) == 1:
-        return snapshots[0]
+        return replace(snapshots[0], parts=_parts(snapshots))
     return _added_up(snapshots)
 
 
@@ -50,8 +55,28 @@ def _added_up(parts: Sequence[Snapshot]) -> Snapshot:
         no_expiry=_sum(each.no_expiry for each in parts),
         stale_bytes=_sum(each.stale_bytes for each in parts),
         stale=_stale(parts),
-        error=next((each.error for each in parts if each.error), None),
+        problem=next((each.problem for each in parts if each.problem), None),
+        freed_within=_freed(parts),
+        parts=_parts(parts),
     )
+
+
+def _freed(parts: Sequence[Snapshot]) -> FreedWithin:
+    each = [part.freed_within for part in parts]
+    return FreedWithin(
+        minute=_sum(one.minute for one in each),
+        hour=_sum(one.hour for one in each),
+        day=_sum(one.day for one in each),
+        never=_sum(one.never for one in each),
+    )
+
+
+def _parts(snapshots: Sequence[Snapshot]) -> list[ProcessPart]:
+    parts = [
+        ProcessPart(measured_at=each.measured_at, entries=each.entries, bytes=each.bytes)
+        for each in snapshots
+    ]
+    return sorted(parts, key=lambda each: -(each.bytes or 0))[:PARTS]
 
 
 def _sum(figures: Iterable[int | None]) -> int | None:

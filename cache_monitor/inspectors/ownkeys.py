@@ -1,69 +1,101 @@
 """Tell an alias's own entries from others in the same place, and undo what made their keys.
 
 Several aliases, projects and programs may share one server, table or dict. What an alias's key
-function makes of a probe shows the form of the alias's own keys.
+function makes of probes, with its own prefix and version, shows the form of the alias's own keys.
 """
 
 import re
+from itertools import takewhile
 from typing import NamedTuple
 
 from django.core.cache.backends.base import BaseCache
 
-_KEY = "cachemonitorkey"
-_VERSION = 90714263
-_PROBES = re.compile(f"({_KEY}|{_VERSION})")
+# They begin and end differently, whatever the case of their letters. And of a key function that
+# hides the key, such as a digest, so many results share no more than what is the same in all of
+# them: one accidental hexadecimal digit is a matter of 1 to 16 ** 11.
+_PROBES = tuple(f"{letter}-probe-{letter}" for letter in "bcdfghjklmnp")
 _GLOB_SPECIAL = re.compile(r"([*?\[\]\\])")
 
 
 class KeyForm(NamedTuple):
-    """The form of an alias's stored keys.
+    """The form of an alias's stored keys: what stands ``before`` and ``after`` the user's key.
 
-    ``glob`` is a Redis pattern that all of them match; None where the key function leaves nothing
-    to tell them from other keys by.
+    ``opaque`` says that what stands between is not the user's key but something made of it.
     """
 
-    pattern: re.Pattern[str] | None
-    glob: str | None
+    before: str
+    after: str
+    opaque: bool
+
+    @property
+    def tells_own(self) -> bool:
+        """Whether there is anything to tell the alias's keys from others by."""
+        return bool(self.before or self.after)
+
+    @property
+    def glob(self) -> str:
+        """A Redis pattern that all stored keys match."""
+        return f"{_escaped(self.before)}*{_escaped(self.after)}"
 
     def user_key(self, stored: str) -> str | None:
-        """The key that the user wrote, whatever its version; None for somebody else's entry.
+        """The key that the user wrote; None for somebody else's entry.
 
         A key function that cannot be undone leaves the stored key.
         """
-        if self.pattern is None:
-            return stored
-        match = self.pattern.fullmatch(stored)
-        return None if match is None else match["key"]
+        before, after = self.before, self.after
+        if not (stored.startswith(before) and stored.endswith(after)):
+            return None
+        if len(stored) < len(before) + len(after):
+            return None
+        return stored if self.opaque else stored[len(before) : len(stored) - len(after)]
 
 
 def key_form(cache: BaseCache) -> KeyForm:
-    """The form of ``cache``'s stored keys, with its prefix and any version."""
-    parts = _PROBES.split(_stored_probe(cache))
-    if parts.count(_KEY) != 1:
-        return KeyForm(None, None)
-    pattern = "".join(_regex(part, cache.version) for part in parts)
-    # The split puts what is not a probe at the even places.
-    tells_own = any(parts[::2])
-    return KeyForm(
-        re.compile(pattern, re.DOTALL), "".join(map(_glob, parts)) if tells_own else None
+    """The form of ``cache``'s stored keys, with its prefix and its version."""
+    made = [_stored_probe(cache, probe) for probe in _PROBES]
+    if len(set(made)) < len(made):
+        # It makes the same of different keys, or nothing at all.
+        return KeyForm("", "", opaque=True)
+    before, after = _common(made)
+    is_undone = all(
+        stored == f"{before}{probe}{after}" for stored, probe in zip(made, _PROBES, strict=True)
     )
+    return KeyForm(before, after, opaque=not is_undone)
 
 
-def _stored_probe(cache: BaseCache) -> str:
+def shown_text(stored: bytes) -> str:
+    """A stored key as text, whatever bytes it is made of."""
+    return stored.decode("utf-8", "backslashreplace")
+
+
+def is_text(stored: bytes) -> bool:
+    """Whether a stored key is text: others no cache of Django's has written, and could ask for."""
     try:
-        return str(cache.key_func(_KEY, cache.key_prefix, _VERSION))
+        stored.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _common(texts: list[str]) -> tuple[str, str]:
+    """What all of ``texts`` begin with, and what the rest of them ends with."""
+    before = _beginning(texts)
+    rests = [each[len(before) :][::-1] for each in texts]
+    return before, _beginning(rests)[::-1]
+
+
+def _beginning(texts: list[str]) -> str:
+    alike = takewhile(lambda letters: len(set(letters)) == 1, zip(*texts, strict=False))
+    return "".join(letters[0] for letters in alike)
+
+
+def _stored_probe(cache: BaseCache, probe: str) -> str:
+    try:
+        return str(cache.key_func(probe, cache.key_prefix, cache.version))
     except Exception:
-        # A key function of the user's that wants something else of keys or versions.
+        # A key function of the user's that wants something else of keys.
         return ""
 
 
-def _regex(part: str, version: object) -> str:
-    if part == _KEY:
-        return "(?P<key>.*)"
-    if part == str(_VERSION):
-        return f"(?:-?[0-9]+|{re.escape(str(version))})"
-    return re.escape(part)
-
-
-def _glob(part: str) -> str:
-    return "*" if _PROBES.fullmatch(part) else _GLOB_SPECIAL.sub(r"\\\1", part)
+def _escaped(part: str) -> str:
+    return _GLOB_SPECIAL.sub(r"\\\1", part)

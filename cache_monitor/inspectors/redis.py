@@ -1,156 +1,199 @@
-"""Look into Redis: the alias's own keys on a server that may hold many others.
+"""Look into Redis: the alias's own keys on servers that may hold many others.
 
 Neither SCAN nor MEMORY USAGE, PTTL and OBJECT IDLETIME count as a use of a key, so looking leaves
 the idle times as they are. Without a maxmemory Redis keeps small integers once for all the keys
 that hold them, so a counter may seem in use while another with the same number is.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from msgspec.structs import replace
+from django.core.cache.backends.base import BaseCache
 
-from cache_monitor.inspectors.ownkeys import KeyForm
-from cache_monitor.inspectors.snapshot import Snapshot, StaleReason
-from cache_monitor.inspectors.tally import Entry, Found, Tally
-from cache_monitor.inspectors.terms import CannotLook, Terms
+from cache_monitor.inspectors.ownkeys import is_text, key_form, shown_text
+from cache_monitor.inspectors.redisprobe import Named, Probe, Stored, listed
+from cache_monitor.inspectors.redisservers import Client, Node, Servers, number_of
+from cache_monitor.inspectors.source import BadCursor, CacheSource, Entry, Limits, Page
+from cache_monitor.inspectors.terms import CannotLook, described
 
 # Redis serves nobody else while it walks a page; this many keys take well below a millisecond.
-_KEYS_A_PAGE = 500
+_KEYS_A_PAGE = 100
+_RECENT = 20_000
+"""Keys that are remembered, at least, to know a repeated one by."""
 
-# Replies of PTTL.
-_NO_EXPIRY, _GONE = -1, -2
+Reply = tuple[int, list[Stored]]
+"""The next cursor, and stored keys."""
 
-
-class Servers(NamedTuple):
-    """The clients (``redis.Redis``) of a cache: where it reads, where it writes.
-
-    With ``replicas`` the reads spread over several servers and none knows when a key was last used.
-    """
-
-    reader: Any
-    primary: Any
-    replicas: bool
+_Place = tuple[int, int | None, int]
+"""A node, the server of it that is walked if that matters, and the server's cursor."""
 
 
-class _Walk:
-    """A SCAN over the keys of one form."""
+class _Ask(NamedTuple):
+    """What SCAN is asked for: the pattern of the keys, and about how many at once."""
 
-    def __init__(self, client: Any, form: KeyForm) -> None:
-        self._client = client
-        self._form = form
-        self._seen: set[bytes | str] = set()
-        self.pages = 0
-        self.complete = False
+    glob: str
+    at_once: int
 
-    def __iter__(self) -> Iterator[list[tuple[bytes | str, str]]]:
-        """Pages of (stored key, the user's key); SCAN may repeat a key, this does not."""
-        cursor = 0
-        while not self.complete:
-            cursor, stored = self._client.scan(cursor, match=self._form.glob, count=_KEYS_A_PAGE)
-            self.pages += 1
-            self.complete = cursor == 0
-            yield list(self._own(stored))
-
-    def _own(self, page: list[bytes | str]) -> Iterator[tuple[bytes | str, str]]:
-        for stored in page:
-            key = self._form.user_key(_text(stored))
-            if key is not None and stored not in self._seen:
-                self._seen.add(stored)
-                yield stored, key
-
-    def found(self, looked_at: int) -> Found:
-        """The alias's entries, from its share in the keys walked over."""
-        if self.complete:
-            return Found(looked_at, True)
-        total = _answer(self._client.dbsize)
-        if total is None or not self._seen:
-            return Found(None, False)
-        walked = self.pages * _KEYS_A_PAGE
-        return Found(round(len(self._seen) * max(1.0, total / walked)), False)
+    def of(self, client: Client, cursor: int) -> Reply:
+        return listed(client, cursor, self.glob, self.at_once)
 
 
-class _Probe:
-    """Asks after the size and the times of keys; remembers what the server refuses to tell."""
-
-    def __init__(self, servers: Servers, tally: Tally) -> None:
-        self._client = servers.reader
-        self._knows_idle = not servers.replicas
-        self._tally = tally
-        self._refused: set[str] = set()
-
-    def ask(self, page: list[tuple[bytes | str, str]]) -> None:
-        """Add the entries of ``page`` to the tally."""
-        pipeline = self._client.pipeline(transaction=False)
-        for stored, _ in page:
-            pipeline.memory_usage(stored)
-            pipeline.pttl(stored)
-            if self._knows_idle:
-                pipeline.object("idletime", stored)
-        replies = iter(pipeline.execute(raise_on_error=False))
-        for _, key in page:
-            size = self._told(next(replies), "MEMORY USAGE")
-            ttl = self._told(next(replies), "PTTL", "no_expiry")
-            idle = self._told(next(replies), "OBJECT", "idle") if self._knows_idle else None
-            if ttl != _GONE:
-                self._tally.add(_entry(key, size, ttl, idle))
-
-    def _told(self, reply: object, command: str, about: StaleReason | None = None) -> int | None:
-        if isinstance(reply, Exception):
-            # Under an LFU policy the server keeps no idle times, which is no refusal.
-            if "LFU" not in str(reply):
-                self._refused.add(command)
-            if about is not None:
-                self._tally.cannot_tell(about)
-        return reply if isinstance(reply, int) else None
-
-    @property
-    def refusal(self) -> str | None:
-        """What the server refused to tell, in words."""
-        return f"The server refuses {', '.join(sorted(self._refused))}." if self._refused else None
-
-
-def inspect_redis(servers: Servers, form: KeyForm, terms: Terms) -> Snapshot:
-    """What the server holds of the keys of ``form``; an entry's size is its MEMORY USAGE.
+class RedisSource(CacheSource):
+    """What the servers hold of the alias's keys; an entry's size is its MEMORY USAGE.
 
     Redis hides what has expired and does not tell what was never read.
     """
-    if form.glob is None:
-        raise CannotLook("KEY_FUNCTION leaves nothing to tell this cache's keys from others by.")
-    tally = Tally(terms, {"no_expiry"} if servers.replicas else {"idle", "no_expiry"})
-    walk, probe = _Walk(servers.reader, form), _Probe(servers, tally)
-    for page in walk:
-        left = terms.limit - tally.looked_at
-        if page and left > 0:
-            probe.ask(page[:left])
-        if len(page) > left:
-            walk.complete = False
-            break
-        if not walk.complete and terms.spent(tally.looked_at):
-            break
-    snapshot = tally.snapshot("shared", walk.found(tally.looked_at))
-    return replace(snapshot, error=probe.refusal, **_limits(servers.primary))
+
+    def __init__(self, cache: BaseCache, servers: Servers) -> None:
+        super().__init__(cache, ("idle", "no_expiry"))
+        self._servers = servers
+        self._form = key_form(cache)
+        self._own: Any = cache
+        self._refused: set[str] = set()
+
+    def total(self) -> int:
+        """The keys of everybody on the servers."""
+        return sum(node.primary.dbsize() for node in self._servers.nodes)
+
+    def pages(self, cursor: str, most: int) -> Generator[Page, None, None]:
+        """The entries as the servers list them; a cursor is the node, the server and its own."""
+        if not self._form.tells_own:
+            raise CannotLook(
+                "KEY_FUNCTION leaves nothing to tell this cache's keys from others by."
+            )
+        # SCAN gives whole buckets of its table, thus now and then a few more than it is asked for.
+        count = min(max(1, most * 9 // 10), _KEYS_A_PAGE)
+        self.page = count + count // 10 + 1
+        nodes = self._servers.nodes
+        first, server, at = _parsed(cursor)
+        if first >= len(nodes):
+            raise BadCursor("There are fewer servers now.")
+        for number in range(first, len(nodes)):
+            is_last = number == len(nodes) - 1
+            after = None if is_last else f"{number + 1}:-:0"
+            try:
+                yield from self._walk((number, server, at), after, count)
+            except BadCursor:
+                raise
+            except Exception as error:
+                if len(nodes) == 1:
+                    raise
+                # The others' keys are still worth knowing.
+                self.missed = True
+                self.problems[f"One of the servers does not answer ({described(error)})."] = None
+                yield Page((), 0, after)
+            server, at = None, 0
+
+    def _walk(self, place: _Place, after: str | None, count: int) -> Iterator[Page]:
+        number, begun_on, at = place
+        node, ask = self._servers.nodes[number], _Ask(self._form.glob, count)
+        client, first = _first_reply(node, begun_on, at, ask)
+        server = number_of(client)
+        if client is not node.walkers[0]:
+            self.problems["A replica does not answer; another server was asked."] = None
+        probe, seen = Probe(node, client, self), _Recent()
+        for cursor, stored in _scan(client, ask, first):
+            page = list(self._named(seen.new(stored)))
+            following = after if cursor == 0 else f"{number}:{server}:{cursor}"
+            yield Page(probe.entries(page), count, following)
+
+    def _named(self, stored: list[Stored]) -> Iterator[Named]:
+        can_ask = not self._form.opaque
+        for each in stored:
+            text = shown_text(each)
+            key = self._form.user_key(text)
+            if key is not None:
+                yield Named(each, text, key, can_ask and is_text(each))
+
+    def entry(self, key: str, version: int | None) -> Entry | None:
+        """One entry."""
+        stored = str(self._own.make_key(key, version=version))
+        node = self._servers.node_of(stored)
+        named = Named(node.primary.get_encoder().encode(stored), stored, key, known=True)
+        found = Probe(node, node.primary, self).entries([named])
+        return found[0] if found else None
+
+    def limits(self) -> Limits:
+        """The maxmemory and the evictions of all servers that are written to."""
+        memory = [node.primary.info("memory") for node in self._servers.nodes]
+        stats = [node.primary.info("stats") for node in self._servers.nodes]
+        most = [each.get("maxmemory") for each in memory]
+        # A maxmemory of 0 means none.
+        return Limits(
+            bytes=sum(most) if all(most) else None,
+            evictions=sum(each.get("evicted_keys") or 0 for each in stats),
+        )
+
+    def close(self) -> None:
+        """Give back the connections."""
+        self._servers.close()
+
+    def refuse(self, command: str) -> None:
+        """Note that the server does not allow ``command``."""
+        self._refused.add(command)
+
+    @property
+    def problem(self) -> str | None:
+        """What could not be told so far."""
+        refused = f"The server refuses {', '.join(sorted(self._refused))}."
+        return " ".join([*self.problems, *([refused] if self._refused else [])]) or None
 
 
-def _entry(key: str, size: int | None, ttl: int | None, idle: int | None) -> Entry:
-    expires_in = None if ttl is None or ttl < 0 else ttl / 1000
-    return Entry(key, size, expires_in, no_expiry=ttl == _NO_EXPIRY, idle=idle)
+def _first_reply(node: Node, begun_on: int | None, at: int, ask: _Ask) -> tuple[Client, Reply]:
+    """The server that is walked, and its first reply: the first that answers, or the one that a
+    walk was begun on, because a cursor means nothing to another."""
+    walkers = [each for each in node.walkers if begun_on in {None, number_of(each)}]
+    failure: Exception | None = None
+    for each in walkers:
+        try:
+            return each, ask.of(each, at)
+        except Exception as error:
+            failure = failure or error
+    if begun_on is not None and len(node.walkers) > 1:
+        raise BadCursor("The server is gone.") from failure
+    raise failure or BadCursor("There are other servers now.")
 
 
-def _limits(client: Any) -> dict[str, int | None]:
-    memory = _answer(client.info, "memory") or {}
-    stats = _answer(client.info, "stats") or {}
-    # A maxmemory of 0 means none.
-    return {"limit_bytes": memory.get("maxmemory") or None, "evictions": stats.get("evicted_keys")}
+def _scan(client: Client, ask: _Ask, first: Reply) -> Iterator[Reply]:
+    reply = first
+    while True:
+        yield reply
+        if reply[0] == 0:
+            return
+        reply = ask.of(client, reply[0])
 
 
-def _answer(command: Any, *args: str) -> Any:
-    """What the server says; None where it refuses to, which must not spoil the rest."""
-    try:
-        return command(*args)
-    except Exception:
-        return None
+class _Recent:
+    """Tells the keys that SCAN repeats, in bounded memory.
+
+    It repeats keys only where the server's table shrinks meanwhile, and then those of buckets that
+    become one; these it visits one after the other. So the latest keys are enough.
+    """
+
+    def __init__(self) -> None:
+        self._now: set[Stored] = set()
+        self._before: set[Stored] = set()
+
+    def new(self, stored: Sequence[Stored]) -> list[Stored]:
+        """Those of ``stored`` that have not just been seen."""
+        fresh = []
+        for each in stored:
+            if each not in self._now and each not in self._before:
+                self._now.add(each)
+                fresh.append(each)
+        if len(self._now) > _RECENT:
+            self._before, self._now = self._now, set()
+        return fresh
 
 
-def _text(stored: bytes | str) -> str:
-    return stored if isinstance(stored, str) else stored.decode("utf-8", "backslashreplace")
+def _parsed(cursor: str) -> _Place:
+    """The node, the server of it if that matters, and the server's own cursor."""
+    if not cursor:
+        return 0, None, 0
+    parts = cursor.split(":")
+    numbers = [each for each in parts if each.isascii() and each.isdigit() and len(each) <= 20]
+    if len(parts) == 3 and parts[1] == "-" and len(numbers) == 2:
+        return int(parts[0]), None, int(parts[2])
+    if len(parts) != 3 or len(numbers) != 3:
+        raise BadCursor("This is no place to go on from.")
+    return int(parts[0]), int(parts[1]), int(parts[2])

@@ -15,6 +15,7 @@ STALE_REASONS: tuple[StaleReason, ...] = ("expired", "idle", "never_read", "no_e
 GROUPS = 50
 LARGEST = 20
 STALE = 200
+PARTS = 50
 
 
 class EntrySample(Struct, frozen=True, kw_only=True):
@@ -45,6 +46,24 @@ class LargeEntry(Struct, frozen=True, kw_only=True):
     bytes: int
 
 
+class FreedWithin(Struct, frozen=True, kw_only=True):
+    """Bytes of the entries that expire within the next minute, hour and day (each with those
+    before it), and ``never``. What has expired and is still there is in none of them."""
+
+    minute: int | None = None
+    hour: int | None = None
+    day: int | None = None
+    never: int | None = None
+
+
+class ProcessPart(Struct, frozen=True, kw_only=True):
+    """What one process holds of a cache that lives in each process; measured in Unix time."""
+
+    measured_at: float
+    entries: int | None
+    bytes: int | None
+
+
 class Snapshot(Struct, frozen=True, kw_only=True):
     """One alias as it was found at ``measured_at`` (Unix time).
 
@@ -52,7 +71,9 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     and sizes, those of ``groups`` too, are what the examined part lets expect of the whole, while
     ``largest`` and ``stale`` name only what was seen. An entry may be stale for several reasons;
     ``stale_bytes`` weighs it once. ``limit_bytes`` and ``evictions`` are those of the server, which
-    may hold more than this cache. ``error`` tells, in words free of secrets, what was refused.
+    may hold more than this cache. ``problem`` tells, in words free of secrets, what could not be
+    asked, or where figures come from that were not read from the backend. ``parts`` are the
+    processes that a cache in their memory was put together from, the heaviest 50.
 
     ``groups`` are the 50 heaviest, ``largest`` the 20 heaviest entries, ``stale`` at most 200
     entries with some of every reason found; heaviest first, each.
@@ -76,4 +97,6 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     no_expiry: int | None = None
     stale_bytes: int | None = None
     stale: list[EntrySample] = []
-    error: str | None = None
+    problem: str | None = None
+    freed_within: FreedWithin = FreedWithin()
+    parts: list[ProcessPart] = []

@@ -4,6 +4,8 @@ import time
 from collections.abc import Collection
 from typing import NamedTuple
 
+from msgspec import Struct, field
+
 from cache_monitor.inspectors.heaviest import Heaviest, some_of_each
 from cache_monitor.inspectors.snapshot import (
     GROUPS,
@@ -11,29 +13,22 @@ from cache_monitor.inspectors.snapshot import (
     STALE,
     STALE_REASONS,
     EntrySample,
+    FreedWithin,
     GroupBytes,
     LargeEntry,
     Scope,
     Snapshot,
     StaleReason,
 )
+from cache_monitor.inspectors.source import Entry
 from cache_monitor.inspectors.terms import Terms
-from cache_monitor.keys.naming import KeyName, name_key
+from cache_monitor.keys.naming import group_key, name_key
 
+GROUPS_HELD = 2000
+"""Groups that a look tells apart; further ones share one."""
+OTHER_GROUPS = "(other groups)"
 
-class Entry(NamedTuple):
-    """An entry as a backend tells of it; ages in seconds, None where it does not tell.
-
-    ``expires_in`` is negative once the entry has expired.
-    """
-
-    key: str
-    bytes: int | None
-    expires_in: float | None = None
-    no_expiry: bool = False
-    idle: float | None = None
-    age: float | None = None
-    never_read: bool = False
+_MINUTE, _HOUR, _DAY = 60.0, 3600.0, 86400.0
 
 
 class Found(NamedTuple):
@@ -43,65 +38,99 @@ class Found(NamedTuple):
     exact: bool
 
 
-def share(own: int, seen: int, total: int) -> Found:
+def share(own: int, seen: int, total: int | None) -> Found:
     """The entries of an alias that had ``own`` of the ``seen`` among the ``total`` in a place."""
-    if seen >= total:
-        return Found(own, True)
-    return Found(round(total * own / seen) if own else None, False)
+    if total is None or not own:
+        return Found(None, False)
+    return Found(round(own * max(1.0, total / max(seen, 1))), False)
+
+
+class Sums(Struct, kw_only=True):
+    """What a look has added up so far: plain data, so that another process can go on with it."""
+
+    looked_at: int = 0
+    walked: int = 0
+    sized: int = 0
+    bytes: int = 0
+    stale_bytes: int = 0
+    groups: dict[str, list[int]] = {}
+    """Entries and bytes of each group."""
+    counts: dict[str, int] = {}
+    freed: list[int] = field(default_factory=lambda: [0, 0, 0, 0])
+    """Bytes that expire within a minute, after it within an hour, after that within a day; and
+    those that never do."""
+    largest: list[LargeEntry] = []
+    stale: dict[str, list[EntrySample]] = {}
 
 
 class Tally:
-    """The sums of one look. ``tells`` names the reasons that the backend can know of."""
+    """The sums of a look, begun or gone on with. ``untold`` names the reasons that the backend
+    cannot know of; it may grow while the entries come in."""
 
-    def __init__(self, terms: Terms, tells: Collection[StaleReason]) -> None:
-        self.looked_at = 0
+    def __init__(
+        self, terms: Terms, untold: Collection[StaleReason], sums: Sums | None = None
+    ) -> None:
+        self.sums = Sums() if sums is None else sums
         self._terms = terms
-        self._tells = set(tells)
-        self._sized = 0
-        self._bytes = 0
-        self._stale_bytes = 0
-        self._groups: dict[str, list[int]] = {}
-        self._counts = dict.fromkeys(STALE_REASONS, 0)
+        self._untold = untold
+        self._counts = {reason: self.sums.counts.get(reason, 0) for reason in STALE_REASONS}
         self._largest: Heaviest[LargeEntry] = Heaviest(LARGEST)
-        self._stale: dict[StaleReason, Heaviest[EntrySample]] = {
-            reason: Heaviest(STALE) for reason in STALE_REASONS
-        }
+        for large in self.sums.largest:
+            self._largest.push(large.bytes, large)
+        self._stale: dict[StaleReason, Heaviest[EntrySample]] = {}
+        for reason in STALE_REASONS:
+            self._stale[reason] = Heaviest(STALE)
+            for sample in self.sums.stale.get(reason, ()):
+                self._stale[reason].push(sample.bytes or 0, sample)
 
-    def cannot_tell(self, reason: StaleReason) -> None:
-        """The backend turned out not to know of ``reason``."""
-        self._tells.discard(reason)
+    @property
+    def looked_at(self) -> int:
+        """How many entries were added, those of earlier looks too."""
+        return self.sums.looked_at
 
     def add(self, entry: Entry) -> None:
-        name = name_key(entry.key)
-        weight = entry.bytes or 0
-        self.looked_at += 1
-        self._bytes += weight
-        group = self._groups.setdefault(name.group, [0, 0])
+        """Count ``entry``."""
+        sums, weight = self.sums, entry.bytes or 0
+        name = group_key(entry.key, self._terms.alias)
+        sums.looked_at += 1
+        sums.bytes += weight
+        group = sums.groups.get(name) or self._new_group(name)
         group[0] += 1
         group[1] += weight
         if entry.bytes is not None:
-            self._sized += 1
+            sums.sized += 1
             if self._largest.takes(weight):
-                large = LargeEntry(key=name.shown, group=name.group, bytes=weight)
-                self._largest.push(weight, large)
-        if why := self._why(entry):
-            self._add_stale(entry, name, why)
+                self._add_large(entry.key, weight)
+        self._add_freed(entry, weight)
+        if why := stale_reasons(entry, self._terms.stale_after):
+            self._add_stale(entry, weight, why)
 
-    def _why(self, entry: Entry) -> list[StaleReason]:
-        why: list[StaleReason] = []
-        if entry.expires_in is not None and entry.expires_in <= 0:
-            why.append("expired")
-        if entry.idle is not None and entry.idle > self._terms.stale_after:
-            why.append("idle")
-        if entry.never_read:
-            why.append("never_read")
+    def _new_group(self, name: str) -> list[int]:
+        groups = self.sums.groups
+        return groups.setdefault(name if len(groups) < GROUPS_HELD else OTHER_GROUPS, [0, 0])
+
+    def _add_freed(self, entry: Entry, weight: int) -> None:
+        freed, expires_in = self.sums.freed, entry.expires_in
         if entry.no_expiry:
-            why.append("no_expiry")
-        return why
+            freed[3] += weight
+        elif expires_in is not None and 0 < expires_in <= _DAY:
+            freed[(expires_in > _MINUTE) + (expires_in > _HOUR)] += weight
 
-    def _add_stale(self, entry: Entry, name: KeyName, why: list[StaleReason]) -> None:
-        weight = entry.bytes or 0
-        self._stale_bytes += weight
+    def _add_large(self, key: str, weight: int) -> None:
+        name = name_key(key, self._terms.alias)
+        self._largest.push(weight, LargeEntry(key=name.shown, group=name.group, bytes=weight))
+
+    def _add_stale(self, entry: Entry, weight: int, why: list[StaleReason]) -> None:
+        self.sums.stale_bytes += weight
+        taking = []
+        for reason in why:
+            self._counts[reason] += 1
+            if self._stale[reason].takes(weight):
+                taking.append(self._stale[reason])
+        if not taking:
+            return
+        name = name_key(entry.key, self._terms.alias)
+        # One for all: an entry that is stale for several reasons is told once.
         sample = EntrySample(
             key=name.shown,
             group=name.group,
@@ -111,34 +140,42 @@ class Tally:
             expires_in=entry.expires_in,
             bytes=entry.bytes,
         )
-        for reason in why:
-            self._counts[reason] += 1
-            self._stale[reason].push(weight, sample)
+        for each in taking:
+            each.push(weight, sample)
+
+    def kept(self) -> Sums:
+        """The sums, as another look may go on with them."""
+        self.sums.counts = {str(reason): count for reason, count in self._counts.items()}
+        self.sums.largest = list(self._largest)
+        self.sums.stale = {reason: list(each) for reason, each in self._stale.items()}
+        return self.sums
 
     def snapshot(self, scope: Scope, found: Found) -> Snapshot:
         """The sums, brought from what was looked at to all that was found."""
         scale = self._scale(found)
         counts = {
-            reason: _scaled(self._counts[reason], scale) if reason in self._tells else None
+            reason: None if reason in self._untold else _scaled(self._counts[reason], scale)
             for reason in STALE_REASONS
         }
-        weighs = self._sized > 0 or self.looked_at == 0
+        sums = self.sums
+        weighs = sums.sized > 0 or sums.looked_at == 0
         return Snapshot(
             alias=self._terms.alias,
             measured_at=time.time(),
             scope=scope,
-            looked_at=self.looked_at,
+            looked_at=sums.looked_at,
             exact=found.exact,
             entries=found.entries,
-            bytes=_scaled(self._bytes, scale) if weighs else None,
+            bytes=_scaled(sums.bytes, scale) if weighs else None,
             groups=self._heaviest_groups(scale or 1.0, weighs),
             largest=list(self._largest),
             expired=counts["expired"],
             idle=counts["idle"],
             never_read=counts["never_read"],
             no_expiry=counts["no_expiry"],
-            stale_bytes=_scaled(self._stale_bytes, scale) if weighs else None,
+            stale_bytes=_scaled(sums.stale_bytes, scale) if weighs else None,
             stale=some_of_each([list(each) for each in self._stale.values()]),
+            freed_within=self._freed(scale if weighs and "no_expiry" not in self._untold else None),
         )
 
     def _scale(self, found: Found) -> float | None:
@@ -149,9 +186,18 @@ class Tally:
             return None
         return found.entries / self.looked_at
 
+    def _freed(self, scale: float | None) -> FreedWithin:
+        minute, hour, day, never = self.sums.freed
+        return FreedWithin(
+            minute=_scaled(minute, scale),
+            hour=_scaled(minute + hour, scale),
+            day=_scaled(minute + hour + day, scale),
+            never=_scaled(never, scale),
+        )
+
     def _heaviest_groups(self, scale: float, weighs: bool) -> list[GroupBytes]:
         heaviest: Heaviest[GroupBytes] = Heaviest(GROUPS)
-        for group, (entries, size) in self._groups.items():
+        for group, (entries, size) in self.sums.groups.items():
             heaviest.push(
                 size if weighs else entries,
                 GroupBytes(
@@ -161,6 +207,20 @@ class Tally:
                 ),
             )
         return list(heaviest)
+
+
+def stale_reasons(entry: Entry, stale_after: float) -> list[StaleReason]:
+    """Why ``entry`` no longer earns its place; ``stale_after`` in seconds."""
+    why: list[StaleReason] = []
+    if entry.expires_in is not None and entry.expires_in <= 0:
+        why.append("expired")
+    if entry.idle is not None and entry.idle > stale_after:
+        why.append("idle")
+    if entry.never_read:
+        why.append("never_read")
+    if entry.no_expiry:
+        why.append("no_expiry")
+    return why
 
 
 def _scaled(number: int, scale: float | None) -> int | None:

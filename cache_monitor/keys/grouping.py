@@ -1,10 +1,13 @@
 """The group of a key: its text with the variable parts replaced.
 
 Parts end at anything that is neither a letter nor a digit, the underscore included: ``page_12``
-becomes ``page_{int}`` while ``page12`` and ``v2`` are names and stay.
+becomes ``page_{int}`` while ``page12`` and ``v2`` are names and stay. What is variable without
+looking it, a slug or a name, stays as well: ``KEY_GROUPS`` is for that.
 """
 
 import re
+from functools import lru_cache
+from ipaddress import IPv6Address
 from string import ascii_letters, digits
 
 from cache_monitor.keys.display import bounded, printable
@@ -15,38 +18,101 @@ LOOKED_AT = 512
 
 _START, _END = r"(?<![^\W_])", r"(?![^\W_])"
 _HEX = "[0-9a-fA-F]"
+# What has digits in it and is a name all the same: v1.2, and the locales of regions by number.
+_NAME = rf"(?P<name>[vV][0-9]+(?:\.[0-9]+)+|es[-_]419|en[-_](?:001|150)|ar[-_]001){_END}"
 _UUID = rf"(?P<uuid>{_HEX}{{8}}(?:-{_HEX}{{4}}){{3}}-{_HEX}{{12}}){_END}"
 _TIME = r"[T _][0-9]{2}:?[0-9]{2}(?::?[0-9]{2}(?:[.,][0-9]+)?)?(?:Z|[+-][0-9]{2}:?[0-9]{2})?"
-_DAY = r"[0-9]{4}(?P<sep>[-/._])(?:0[1-9]|1[0-2])(?P=sep)(?:0[1-9]|[12][0-9]|3[01])"
+_MONTH, _DAY = "(?:0[1-9]|1[0-2])", "(?:0[1-9]|[12][0-9]|3[01])"
+_YMD = rf"[0-9]{{4}}(?P<sep>[-/._]){_MONTH}(?P=sep){_DAY}"
+_DMY = rf"{_DAY}(?P<sep2>[-/._]){_MONTH}(?P=sep2)[0-9]{{4}}"
+_WEEK = "[0-9]{4}-?W[0-9]{2}(?:-?[1-7])?"
 _COMPACT = r"[0-9]{8}T[0-9]{4,6}(?:\.[0-9]+)?Z?"
-_DATE = rf"(?P<date>(?:{_DAY}(?:{_TIME})?|{_COMPACT})){_END}"
-# One decimal is one number; 1.2.3 is a version or an address, thus three.
+_DATE = rf"(?P<date>(?:{_YMD}(?:{_TIME})?|{_DMY}|{_WEEK}|{_COMPACT})){_END}"
+_OCTET = "(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
+_IP4 = rf"(?P<ip>{_OCTET}(?:\.{_OCTET}){{3}}){_END}(?!\.[0-9])"
+# What may be an address of version 6 of the ranges in use: other keys have colons too.
+_IP6 = (
+    rf"(?P<ip6>(?:[23]{_HEX}{{3}}|[fF][cdCD]{_HEX}{{2}}|[fF][eE][89abAB]{_HEX})"
+    rf"(?::{_HEX}{{0,4}}){{2,7}}){_END}"
+)
+_SIZE = rf"(?P<size>[0-9]+x[0-9]+){_END}"
+# One decimal is one number; 1.2.3 is a version, thus three.
 _NUMBER = r"(?P<int>(?<![0-9]\.)-?[0-9]+\.[0-9]+(?![.]?[0-9])|-?[0-9]+)" + _END
-_HASH = rf"(?P<hash>[0-9a-f]{{16,}}|[0-9A-F]{{16,}}){_END}"
+# Short ones need a digit: deadbeef is a word.
+_HASH = (
+    r"(?P<hash>[0-9a-f]{16,}|[0-9A-F]{16,}|(?=[a-f]*[0-9])[0-9a-f]{8,15}"
+    rf"|(?=[A-F]*[0-9])[0-9A-F]{{8,15}}){_END}"
+)
+_JWT = r"(?P<jwt>eyJ[A-Za-z0-9_-]{7,}(?:\.[A-Za-z0-9_-]*){0,4})"
+# Padded at its end, which short words before a "=" are not.
+_BASE64 = (
+    r"(?P<base64>(?<![\w+])(?=[a-z0-9+]*[A-Z])(?=[A-Z0-9+]*[a-z])(?:[A-Za-z0-9+]{10,}=="
+    r"|(?=[A-Za-z+]*[0-9])[A-Za-z0-9+]{11,}=))(?![\w=])"
+)
 _TOKEN = rf"(?P<token>(?=[A-Za-z]*[0-9])[A-Za-z0-9]{{20,}}){_END}={{0,2}}"
 # A run with the separators of urlsafe base64 in it: a token, or words and numbers.
 _RUN = (
     r"(?P<run>(?<![\w-])(?=[a-z0-9_-]*[A-Z])(?=[A-Z0-9_-]*[a-z])(?=[A-Za-z_-]*[0-9])"
     r"(?=[A-Za-z0-9]*[_-])[A-Za-z0-9_-]{20,})(?![\w-])={0,2}"
 )
+# Most words are short: one look spares them those that look ahead.
+_LONG = r"(?=[\w+-]{10})"
 
-_PARTS = re.compile(f"{_START}(?:{_UUID}|{_DATE}|{_NUMBER}|{_HASH}|{_TOKEN})")
-_PARTS_AND_RUNS = re.compile(f"{_START}(?:{_UUID}|{_DATE}|{_RUN}|{_NUMBER}|{_HASH}|{_TOKEN})")
+_PARTS = re.compile(f"{_START}(?:{_NAME}|{_UUID}|{_DATE}|{_NUMBER}|{_HASH}|{_LONG}{_TOKEN})")
+_ALL_PARTS = re.compile(
+    f"{_START}(?:{_NAME}|{_UUID}|{_DATE}|{_IP4}|{_IP6}|{_LONG}(?:{_JWT}|{_BASE64}|{_RUN})"
+    f"|{_SIZE}|{_NUMBER}|{_HASH}|{_LONG}{_TOKEN})"
+)
 _EMAIL = re.compile(
     r"(?<![\w.+-])[\w.+-]{1,64}(?:@|%40)[A-Za-z0-9\u00a1-\uffff-]+"
     r"(?:\.[A-Za-z0-9\u00a1-\uffff-]+)+"
 )
 _VARIABLE = re.compile(r"[0-9@]")
+_DIGITS = re.compile("[0-9]+")
+_NOT_PLAIN = re.compile("[0-9][^0-9:]|[^0-9:][0-9]|::|@")
+_COLONS_OF_IP6 = 7
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|[0-9]+")
 _PLAIN_WORD = re.compile(r"[A-Za-z]?[a-z]{2,}")
 
 _RANDOM_LETTERS_A_WORD = 4.0
 
+_WORDS = {
+    "base64": "{token}",
+    "ip6": "{ip}",
+    "jwt": "{token}",
+    "run": "{token}",
+    "size": "{int}x{int}",
+}
+"""The placeholders of what goes by another name than its pattern."""
+
 
 def group_of(text: str) -> str:
     """The group of the key ``text``, at most 120 printable characters."""
+    if len(text) <= LOOKED_AT and has_plain_numbers(text):
+        return _group_of_shape(_DIGITS.sub("0", text))
+    return _group(text)
+
+
+def has_plain_numbers(text: str) -> bool:
+    """Whether all digits in ``text`` are numbers by themselves, whatever they are.
+
+    Between colons no number is part of a date, a hash or whatever else, but for addresses of
+    version 6, which have two colons in a row or seven of them.
+    """
+    return (
+        _DIGITS.search(text) is not None
+        and _NOT_PLAIN.search(text) is None
+        and text.count(":") < _COLONS_OF_IP6
+    )
+
+
+def _group(text: str) -> str:
     group = _replaced(text) if len(text) <= LOOKED_AT else _replaced(_whole_parts(text)) + "…"
     return bounded(printable(group), GROUP_LENGTH)
+
+
+_group_of_shape = lru_cache(maxsize=1024)(_group)
+"""Of keys that differ in nothing but their numbers, the first one's group does for all."""
 
 
 def _replaced(text: str) -> str:
@@ -54,18 +120,27 @@ def _replaced(text: str) -> str:
         return text
     if "@" in text or "%40" in text:
         text = _EMAIL.sub("{email}", text)
-    return _PARTS_AND_RUNS.sub(_placeholder, text)
+    return _ALL_PARTS.sub(_placeholder, text)
 
 
 def _placeholder(part: re.Match[str]) -> str:
-    kind = part.lastgroup
-    if kind == "run":
-        if _is_token_with_separators(part["run"]):
-            return "{token}"
+    kind = part.lastgroup or ""
+    if kind in {"run", "ip6"}:
+        is_what_it_seems = _is_token_with_separators if kind == "run" else _is_ip6
+        if is_what_it_seems(part[kind]):
+            return _WORDS[kind]
         return _PARTS.sub(_placeholder, part[0])
-    if kind == "token" and not _looks_random(part["token"]):
+    if kind == "name" or (kind == "token" and not _looks_random(part["token"])):
         return part[0]
-    return f"{{{kind}}}"
+    return _WORDS.get(kind) or f"{{{kind}}}"
+
+
+def _is_ip6(text: str) -> bool:
+    try:
+        IPv6Address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _looks_random(text: str) -> bool:

@@ -1,12 +1,22 @@
 """Name a key for people: mask what is secret, put it into the group of its like."""
 
 import re
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Literal, NamedTuple
 
-from cache_monitor.keys.display import bounded, shown, text_of
+from django.conf import settings
+from django.core.signals import setting_changed
+
+from cache_monitor.conf import SETTING, get_conf
+from cache_monitor.keys import pages
+from cache_monitor.keys.chosen import ChosenGroups
+from cache_monitor.keys.display import bounded, printable, shown, text_of
 from cache_monitor.keys.grouping import GROUP_LENGTH, LOOKED_AT, group_of
+from cache_monitor.keys.querycaches import query_cache_group
+from cache_monitor.keys.routes import routes
+from cache_monitor.keys.sanitizing import NOT_SANITIZED, is_sanitizing, sanitized
 from cache_monitor.keys.sessions import is_session
+from cache_monitor.keys.shapes import group_by_shape
 
 KeyKind = Literal["key", "page", "page_headers", "fragment", "session"]
 
@@ -15,7 +25,8 @@ class KeyName(NamedTuple):
     """A key as it may be shown.
 
     ``shown`` has at most 250 characters, ``group`` at most 120; both are printable and encode to
-    UTF-8. A session's key is masked in both.
+    UTF-8. A session's key is masked in both, and of all others the project's ``KEY_SANITIZER``
+    decides what is left.
     """
 
     shown: str
@@ -23,56 +34,148 @@ class KeyName(NamedTuple):
     kind: KeyKind
 
 
-_SESSION = KeyName("session:••••", "session", "session")
+SESSION_MASK = "session:••••"
+"""What every session's key is shown as."""
+_SESSION = KeyName(SESSION_MASK, "session", "session")
+_NOT_SANITIZED = KeyName(NOT_SANITIZED, NOT_SANITIZED, "key")
 
-# The forms of django.utils.cache and django.core.cache.utils.
-_MACHINE_MADE = ("views.decorators.cache.cache_", "template.cache.")
-_MD5 = "[0-9a-f]{32}"
-_PAGE = re.compile(
-    r"views\.decorators\.cache\.cache_page\.(?P<prefix>.*)\.(?P<method>[A-Z]+)"
-    rf"\.{_MD5}\.{_MD5}(?:\..*)?",
-    re.DOTALL,
-)
-_PAGE_HEADERS = re.compile(
-    rf"views\.decorators\.cache\.cache_header\.(?P<prefix>.*)\.{_MD5}(?:\..*)?", re.DOTALL
-)
-_FRAGMENT = re.compile(rf"template\.cache\.(?P<name>.*)\.{_MD5}", re.DOTALL)
+# The form of django.core.cache.utils.
+_FRAGMENT = re.compile(r"template\.cache\.(?P<name>.*)\.[0-9a-f]{32}", re.DOTALL)
 
 
-def name_key(key: object) -> KeyName:
-    """The name of ``key`` as the user wrote it. Never raises, whatever ``key`` is."""
+def name_key(key: object, alias: str | None = None) -> KeyName:
+    """The name of ``key`` as the user wrote it. Never raises, whatever ``key`` is.
+
+    ``alias`` is the cache that it is a key of, where that is known.
+    """
+    if type(key) is str and (plain := plain_name(key)) is not None:
+        return plain
+    return other_name(key, alias)
+
+
+def plain_name(key: str) -> KeyName | None:
+    """The name of a key of plain words and numbers, in a fraction of the time: it may be
+    remembered, and shows the key as it is. None for any other key."""
+    group = group_by_shape(key, group_of)
+    return None if group is None or is_session(key) else KeyName(key, group, "key")
+
+
+def other_name(key: object, alias: str | None = None) -> KeyName:
+    """The name of a key that has no :func:`plain_name`."""
+    found = _as_kept(key)
+    if isinstance(found, KeyName):
+        return found
+    hashed = query_cache_group(found, alias)
+    return _remembered(found, hashed) if len(found) <= LOOKED_AT else _name(found, hashed)
+
+
+def group_key(key: object, alias: str | None = None) -> str:
+    """The ``group`` of the key's name, in less time than the whole name takes.
+
+    For the keys of a whole cache, each of which comes by once: names that are used again and again
+    stay remembered.
+    """
+    found = _as_kept(key)
+    if isinstance(found, KeyName):
+        return found.group
+    return _chosen_group(found) or _group_and_kind(found, query_cache_group(found, alias))[0]
+
+
+def _as_kept(key: object) -> KeyName | str:
+    """What may be kept of ``key`` as text; its name, where that is not to be remembered."""
     text = text_of(key)
-    # Before the memo, which must hold no session key.
+    # First of all, and before the memo: neither it nor a sanitizer is to have a session key.
     if is_session(text[:LOOKED_AT]):
         return _SESSION
-    return _remembered(text) if len(text) <= LOOKED_AT else _name(text)
+    text = sanitized(text)
+    if text is NOT_SANITIZED:
+        return _NOT_SANITIZED
+    if text.startswith(pages.PREFIX) and len(text) <= LOOKED_AT:
+        # The route may become known later.
+        page = pages.page_key(text)
+        if page is not None:
+            return _page_name(text, page)
+    return text
 
 
-def _name(text: str) -> KeyName:
-    group, kind = _machine_made(text) or (group_of(text), "key")
-    return KeyName(shown(text), group, kind)
+def may_be_remembered(name: KeyName) -> bool:
+    """Whether this name may be remembered with its key, in memory alone.
+
+    Not a session's, whose key is a credential; none where a project sanitizes its keys; and not a
+    cached page's as long as its route is not known.
+    """
+    return not (name.kind == "session" or name.shown.startswith(pages.PREFIX) or is_sanitizing())
+
+
+def _name(text: str, hashed: str | None) -> KeyName:
+    group, kind = _group_and_kind(text, hashed)
+    return KeyName(shown(text), _chosen_group(text) or group, kind)
 
 
 _remembered = lru_cache(maxsize=8192)(_name)
 
 
-def _machine_made(text: str) -> tuple[str, KeyKind] | None:
-    """Group and kind of a key that Django made; None for a key that the user wrote."""
-    if not text.startswith(_MACHINE_MADE) or len(text) > LOOKED_AT:
+def _group_and_kind(text: str, hashed: str | None) -> tuple[str, KeyKind]:
+    if hashed is not None:
+        return hashed, "key"
+    if len(text) <= LOOKED_AT and (fragment := _FRAGMENT.fullmatch(text)):
+        return _joined("fragment", group_of(fragment["name"])), "fragment"
+    return group_of(text), "key"
+
+
+def _page_name(text: str, page: pages.PageKey) -> KeyName:
+    """A cached page, or its list of headers, goes by its route where that is known."""
+    what = _what(page)
+    route = routes.of(page.url)
+    words = what, group_of(page.prefix), page.method, route or "{hash}"
+    group = _chosen_group(text) or _joined(*words)
+    if route is None:
+        return KeyName(shown(text), group, page.kind)
+    # A prefix may be a tenant's: their pages must not be taken for one.
+    own = _joined(what, page.prefix, page.method, route)
+    return KeyName(shown(f"{own} {page.digest} {page.suffix}".rstrip()), group, page.kind)
+
+
+def is_page_known_as(name: str, key: str) -> bool:
+    """Whether ``name`` is what a process that knows the route shows the cached page ``key`` as:
+    this one may not know it."""
+    if "#" not in name or (page := pages.page_key(sanitized(key))) is None:
+        return False
+    return name.startswith(f"{_joined(_what(page), page.prefix, page.method)} ") and name.endswith(
+        f" {page.digest} {page.suffix}".rstrip()
+    )
+
+
+def _what(page: pages.PageKey) -> str:
+    return "page" if page.kind == "page" else "page headers"
+
+
+def _joined(*words: str) -> str:
+    return bounded(printable(" ".join(word for word in words if word)), GROUP_LENGTH)
+
+
+class _NotYet(Exception):
+    """The settings cannot be asked now; they may be later."""
+
+
+def _chosen_group(text: str) -> str | None:
+    try:
+        return _chosen_groups().group_of(text)
+    except _NotYet:
         return None
-    if page := _PAGE.fullmatch(text):
-        return _page_group(page["prefix"], page["method"]), "page"
-    if headers := _PAGE_HEADERS.fullmatch(text):
-        return _group("page headers", headers["prefix"], "{hash}"), "page_headers"
-    if fragment := _FRAGMENT.fullmatch(text):
-        return _group("fragment", fragment["name"]), "fragment"
-    return None
 
 
-def _page_group(prefix: str, method: str) -> str:
-    """The group of a cached page: the key tells its address only as a digest."""
-    return _group("page", prefix, method, "{hash}")
+@cache
+def _chosen_groups() -> ChosenGroups:
+    if not settings.configured:
+        raise _NotYet
+    return ChosenGroups(get_conf().key_groups)
 
 
-def _group(*parts: str) -> str:
-    return bounded(" ".join(group_of(part) for part in parts if part), GROUP_LENGTH)
+def _forget(*, setting: str, **_: object) -> None:
+    if setting == SETTING:
+        _chosen_groups.cache_clear()
+        _remembered.cache_clear()
+
+
+setting_changed.connect(_forget, dispatch_uid="cache_monitor.keys.naming")

@@ -7,7 +7,8 @@ An entry is one event, or a run of events of one version that had to share an en
   run's first event ended, 0 for a single event;
 * ``ttl``, seconds: how long after ``last`` the entry expires, infinite without expiry;
 * ``seconds``: the duration of the (last) event;
-* ``state``: ``version << 8 | blurred << 4 | inside << 2 | kind``. The kind is the last event's.
+* ``state``: ``version << 8 | touched << 5 | blurred << 4 | inside << 2 | kind``. The kind is the
+  last event's; ``touched`` tells that it left the value as it was.
   ``inside`` is why a get missed that fell between the run's first and last event.
 
 A history that grows beyond ``DEPTH`` is shortened from its old end: two entries of one version
@@ -17,7 +18,7 @@ blurred, ``inside`` being the most plausible reason: a key that was both deleted
 and again was missing because of the deletes, not because the cache evicted what it was just given.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from struct import Struct
 
 from cache_monitor.ledger.clears import Clears
@@ -42,18 +43,19 @@ ENTRY = Struct("<dfffI")
 """The three spans are single floats: exact to 1 us over 10 s, and to 0.2 s over a month."""
 
 EMPTY, WRITTEN, DELETED, MOVED = range(4)
-KINDS: dict[Kind, int] = {
-    "written": WRITTEN,
-    "touched": WRITTEN,
-    "deleted": DELETED,
-    "moved": MOVED,
-}
 KIND = 0b11
 # The reasons inside a run, the more plausible the higher.
 INSIDE_EVICTED, INSIDE_EXPIRED, INSIDE_DELETED, INSIDE_MOVED = range(4)
 _INSIDE_OF = (INSIDE_EVICTED, INSIDE_EVICTED, INSIDE_DELETED, INSIDE_MOVED)
 INSIDE_SHIFT = 2
 BLURRED = 1 << 4
+TOUCHED = 1 << 5
+KINDS: Mapping[Kind, int] = {
+    "written": WRITTEN,
+    "touched": WRITTEN | TOUCHED,
+    "deleted": DELETED,
+    "moved": MOVED,
+}
 _ABOUT_RUN = BLURRED | 0b11 << INSIDE_SHIFT
 _FORGOTTEN = 1 << 4
 VERSION_SHIFT = 8

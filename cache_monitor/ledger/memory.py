@@ -12,9 +12,11 @@ and has grown again is known.
 
 import contextlib
 import errno
+import logging
 import os
 import time
 from collections.abc import Iterator
+from math import inf
 from mmap import mmap
 from pathlib import Path
 from struct import Struct
@@ -24,14 +26,20 @@ from types import ModuleType
 from cache_monitor.ledger import files
 from cache_monitor.ledger.files import Refused
 
+logger = logging.getLogger("cache_monitor")
+
 HEADER = 64
 MAGIC = b"DCMledgr"
 """Every layout starts with it."""
 PATIENCE = 0.05
 """Seconds that a batch waits for its turn."""
+LAST_PATIENCE = 3.0
+"""Seconds that all batches of a process's last turn wait together: whoever holds the ledger may
+have to wait for a processor. Short enough to leave time to write to the store, at an end."""
 DOUBT = 3600.0
 """Seconds: an hour after its records were lost, the ledger is as good as a new one."""
 _PAUSE = 0.001
+_LONGEST_PAUSE = 0.02
 _DOUBTFUL_UNTIL = Struct("<d")
 
 
@@ -63,6 +71,7 @@ class Memory:
         self._layout = layout
         self._turns = Lock()
         self._process = os.getpid()
+        self._patient_until = -inf
         self.problem: str | None = None
         self.doubtful_until = 0.0
         if path is not None and FCNTL is None:
@@ -89,15 +98,25 @@ class Memory:
             self._file = None
 
     @contextlib.contextmanager
+    def patient(self) -> Iterator[None]:
+        """Wait longer for a turn meanwhile: there will be no next one."""
+        self._patient_until = time.monotonic() + LAST_PATIENCE
+        try:
+            yield
+        finally:
+            self._patient_until = -inf
+
+    @contextlib.contextmanager
     def hold(self) -> Iterator[mmap]:
         """The memory, fit for use, and nobody else's meanwhile. Raises ``Busy``."""
         if self._process != os.getpid():
             self._after_fork()
+        deadline = max(time.monotonic() + PATIENCE, self._patient_until)
         turns = self._turns
-        if not turns.acquire(timeout=PATIENCE):
+        if not turns.acquire(timeout=max(deadline - time.monotonic(), 0.0)):
             raise Busy
         try:
-            self._enter()
+            self._enter(deadline)
             try:
                 yield self._map
             finally:
@@ -107,16 +126,17 @@ class Memory:
 
     def reset(self) -> None:
         """Throw away what is in it. Only while it is held."""
+        logger.warning("The ledger %s is damaged, and is begun anew.", self._path)
         self._begin(time.time() + DOUBT)
 
-    def _enter(self) -> None:
+    def _enter(self, deadline: float) -> None:
         try:
             self._follow_path()
-            self._lock()
+            self._lock(deadline)
             self._make_fit()
         except (OSError, Refused, ValueError) as error:
             self._give_up_sharing(error)
-            self._lock()
+            self._lock(deadline)
 
     # Opening
 
@@ -133,6 +153,8 @@ class Memory:
 
     def _give_up_sharing(self, error: Exception) -> None:
         self.problem = f"{self._path}: {getattr(error, 'strerror', None) or error}"
+        # Once: without a path there is nothing more to give up.
+        logger.warning("The ledger of the processes of this host cannot be used: %s.", self.problem)
         self.close()
         self._path = None
         self._open()
@@ -177,6 +199,8 @@ class Memory:
             raise Refused("a newer process uses it with another layout or size")
         else:
             is_first = self._is_new and not header.strip(b"\0")
+            if not is_first:
+                logger.warning("The ledger %s was lost or damaged, and is begun anew.", self._path)
             self._begin(0.0 if is_first else time.time() + DOUBT)
         self._is_new = False
 
@@ -188,10 +212,10 @@ class Memory:
         self._map[: len(header)] = header
         self._map[-len(MAGIC) :] = MAGIC
 
-    def _lock(self) -> None:
+    def _lock(self, deadline: float) -> None:
         if self._file is None or FCNTL is None:
             return
-        deadline = time.monotonic() + PATIENCE
+        pause = _PAUSE
         while True:
             try:
                 FCNTL.lockf(self._file, FCNTL.LOCK_EX | FCNTL.LOCK_NB)
@@ -201,7 +225,8 @@ class Memory:
                     raise
             if time.monotonic() >= deadline:
                 raise Busy
-            time.sleep(_PAUSE)
+            time.sleep(pause)
+            pause = min(pause * 1.1, _LONGEST_PAUSE)
 
     def _unlock(self) -> None:
         if self._file is not None and FCNTL is not None:

@@ -1,23 +1,20 @@
 """Merge the store's rows into a report."""
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from cache_monitor.collecting.rollup import MERGED
 from cache_monitor.inspectors.merging import merge
 from cache_monitor.inspectors.snapshot import Snapshot
-from cache_monitor.reports import caches, schema
+from cache_monitor.reports import caches, remembered, schema
 from cache_monitor.reports.series import Series, moment
 from cache_monitor.stats import distinct
-from cache_monitor.stats.details import Details
+from cache_monitor.stats.details import StoredDetails
 from cache_monitor.stats.encoding import CorruptPayload, decode
-from cache_monitor.stats.hotkeys import HotKeys
+from cache_monitor.stats.merging import Merging
 from cache_monitor.stats.window import Window
 from cache_monitor.stores.base import Row
-
-KEYS = 10_000
-"""Keys that a report holds while it is made; the more, the closer its bounds."""
-ANY_NUMBER = 1_000_000
-"""Groups that a report may hold: its windows are bounded one by one."""
 
 
 class Period(NamedTuple):
@@ -42,16 +39,74 @@ class Material(NamedTuple):
 class _Alias:
     """One cache's windows and details merged, and the windows step by step."""
 
-    def __init__(self, period: Period) -> None:
-        self.details = Details(0, 1, HotKeys(KEYS), ANY_NUMBER)
-        self.series = Series(period.since, period.until)
+    def __init__(self, period: Period, told_for: float) -> None:
+        self.merging = Merging(0, 1, remembered.ANY_NUMBER)
+        self.series = Series(*period, told_for)
         self.looks: list[Snapshot] = []
+        self.corrupt = 0
+        self.now = period.now
+
+    def read_windows(self, rows: Iterable[Row]) -> None:
+        """Add windows, and take from memory the steps that are of the past."""
+        steps: defaultdict[int, list[Row]] = defaultdict(list)
+        young: defaultdict[int, list[Row]] = defaultdict(list)
+        for row in rows:
+            if row.process == MERGED:
+                steps[row.start // self.series.step].append(row)
+            else:
+                young[row.start].append(row)
+        for those in steps.values():
+            self.add_whole(*remembered.step_of_the_past(remembered.Rows(those)))
+        for those in young.values():
+            named = remembered.Rows(those)
+            if self.is_over(those) and remembered.was_there(named):
+                self.add_whole(*remembered.stretch_just_over(named))
+            else:
+                self.read(those, self.add_window)
+
+    def is_over(self, rows: Sequence[Row]) -> bool:
+        """Whether the processes whose rows of one stretch these are will hardly change them."""
+        return rows[0].start + rows[0].seconds <= self.now
+
+    def add_whole(self, window: Window, corrupt: int) -> None:
+        """Add what several windows were merged into."""
+        self.series.add(window)
+        self.corrupt += corrupt
+
+    def read_details(self, rows: Iterable[Row]) -> None:
+        """Add details, and take from memory those of the past."""
+        young: list[Row] = []
+        past: defaultdict[tuple[int, int | None], list[Row]] = defaultdict(list)
+        for row in rows:
+            if row.process == MERGED:
+                # Those of one length: the longer, the more seldom there is another one.
+                past[row.seconds, None].append(row)
+            else:
+                past[row.seconds, row.start].append(row)
+        for (_, start), those in past.items():
+            named = remembered.Rows(those)
+            # To merge them apart costs more at first than it does to take each by itself.
+            if start is not None and not (self.is_over(those) and remembered.was_there(named)):
+                young.extend(those)
+                continue
+            details, corrupt = remembered.details_of_the_past(named)
+            self.merging.add(details)
+            self.corrupt += corrupt
+        self.read(young, self.add_details)
+
+    def read(self, rows: Iterable[Row], add: Callable[[Row], None]) -> None:
+        """Add the rows that can be read, and count the others."""
+        for row in rows:
+            try:
+                add(row)
+            except CorruptPayload:
+                self.corrupt += 1
 
     def add_window(self, row: Row) -> None:
-        self.series.add(row.process, decode(row.payload, Window))
+        self.series.add(decode(row.payload, Window))
 
     def add_details(self, row: Row) -> None:
-        self.details.merge(decode(row.payload, Details))
+        self.merging.add(decode(row.payload, StoredDetails))
 
     def add_look(self, row: Row) -> None:
         self.looks.append(decode(row.payload, Snapshot))
@@ -66,38 +121,24 @@ class _Alias:
         return merge(looks) if looks else None
 
 
-class _Reading:
-    """The rows as far as they could be read."""
+class _Part(NamedTuple):
+    """What one cache adds to the report."""
 
-    def __init__(self, material: Material, period: Period) -> None:
-        self.aliases = {alias: _Alias(period) for alias in material.backends}
-        self.corrupt = 0
-        self._read(material.windows, _Alias.add_window)
-        self._read(material.details, _Alias.add_details)
-        self._read(material.looks, _Alias.add_look)
-
-    def _read(self, rows: Iterable[Row], add: Callable[[_Alias, Row], None]) -> None:
-        for row in rows:
-            if row.alias in self.aliases:
-                try:
-                    add(self.aliases[row.alias], row)
-                except CorruptPayload:
-                    self.corrupt += 1
+    cache: schema.Cache
+    total: Window
+    corrupt: int
 
 
 def build(material: Material, period: Period, *, fresh_for: float) -> schema.Report:
     """The report on ``material``. A look older than ``fresh_for`` seconds says nothing of a cache
     in the memory of a process."""
-    reading = _Reading(material, period)
-    totals = {alias: each.series.total() for alias, each in reading.aliases.items()}
-    reported = {
-        alias: caches.cache(
-            backend,
-            totals[alias],
-            reading.aliases[alias].details,
-            reading.aliases[alias].series,
-            reading.aliases[alias].memory(oldest=period.now - fresh_for),
-        )
+    oldest = period.now - fresh_for
+    windows, details, looks = (
+        _by_alias(rows) for rows in (material.windows, material.details, material.looks)
+    )
+    # One after the other, so that what one took in memory is there for the next.
+    parts = {
+        alias: _part(backend, period, oldest, (windows[alias], details[alias], looks[alias]))
         for alias, backend in material.backends.items()
     }
     return schema.Report(
@@ -105,23 +146,41 @@ def build(material: Material, period: Period, *, fresh_for: float) -> schema.Rep
         generated_at=moment(period.now),
         since=moment(period.since),
         until=moment(period.until),
-        quality=_quality(reading, list(totals.values()), material.dropped),
-        caches=reported,
+        quality=_quality(list(parts.values()), material.dropped),
+        caches={alias: part.cache for alias, part in parts.items()},
         findings=[],
     )
 
 
-def _quality(reading: _Reading, totals: Sequence[Window], dropped: int) -> schema.Quality:
-    processes: set[int] = set().union(*(each.processes for each in totals))
-    newest = max((each.newest for each in totals), default=0.0)
+def _by_alias(rows: Iterable[Row]) -> defaultdict[str, list[Row]]:
+    found: defaultdict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        found[row.alias].append(row)
+    return found
+
+
+def _part(
+    backend: str, period: Period, oldest: float, rows: tuple[list[Row], list[Row], list[Row]]
+) -> _Part:
+    windows, details, looks = rows
+    alias = _Alias(period, period.now - oldest)
+    alias.read_windows(windows)
+    alias.read_details(details)
+    alias.read(looks, alias.add_look)
+    total = alias.series.total()
+    whole = alias.merging.whole(caches.HOT_KEYS_SHOWN)
+    look = alias.memory(oldest)
+    cache = caches.cache(backend, total, whole, alias.series, look)
+    return _Part(cache, total, alias.corrupt)
+
+
+def _quality(parts: Sequence[_Part], dropped: int) -> schema.Quality:
+    processes: set[int] = set().union(*(each.total.processes for each in parts))
+    newest = max((each.total.newest for each in parts), default=0.0)
     return schema.Quality(
         processes=distinct.estimate(processes),
         newest_record_at=moment(newest) if newest else None,
-        dropped_calls=dropped + sum(each.dropped for each in totals),
-        corrupt_windows=reading.corrupt,
-        estimated=any(
-            key.missing
-            for each in reading.aliases.values()
-            for key in each.details.hot_keys.table.values()
-        ),
+        dropped_calls=dropped + sum(each.total.dropped for each in parts),
+        corrupt_windows=sum(each.corrupt for each in parts),
+        estimated=any(key.max_overcount for each in parts for key in each.cache.hot_keys),
     )

@@ -1,19 +1,20 @@
 """One cache's part of the report."""
 
-from cache_monitor.inspectors.snapshot import EntrySample, Snapshot
-from cache_monitor.reports import schema
-from cache_monitor.reports.series import Series, moment
+from math import inf
+
+from cache_monitor.inspectors.snapshot import Snapshot
+from cache_monitor.reports import insides, reasons, savings, schema
+from cache_monitor.reports.series import Series
 from cache_monitor.stats import distinct, histogram
-from cache_monitor.stats.details import Details, GroupStats
+from cache_monitor.stats.details import Details, GroupStats, ViewStats
 from cache_monitor.stats.hotkeys import KeyStats
-from cache_monitor.stats.window import OperationStats, Reasons, Window
+from cache_monitor.stats.window import OperationStats, Window
 
 HOT_KEYS_SHOWN = 100
 GROUPS_SHOWN = 200
 VIEWS_SHOWN = 200
 
 _LOOKUPS = frozenset({"get", "get_many", "get_or_set"})
-_REASONS = ("never_set", "expired", "evicted", "deleted", "cleared", "version_changed")
 
 
 def cache(
@@ -24,6 +25,7 @@ def cache(
     operations = total.operations.values()
     hits = sum(each.hits for each in operations)
     misses = sum(each.misses for each in operations)
+    lookup = savings.mean_lookup(total)
     return schema.Cache(
         backend=backend,
         lookups=hits + misses,
@@ -34,26 +36,16 @@ def cache(
         operations={name: _operation(name, each) for name, each in _by_calls(total)},
         bytes_read=total.bytes_read,
         bytes_written=total.bytes_written,
-        miss_reasons=_miss_reasons(total.reasons, misses),
-        seconds_saved=None,
-        hot_keys=_hot_keys(details),
-        key_groups=_key_groups(details),
-        views=_views(details),
-        memory=_memory(look),
-        stale=_stale(look),
+        miss_reasons=reasons.of(misses, total.reasons),
+        misses_per_request=_misses_per_request(details),
+        seconds_saved=_saved(details, lookup),
+        hot_keys=_hot_keys(details, lookup),
+        key_groups=_key_groups(details, lookup),
+        views=_views(details, lookup),
+        memory=insides.memory(look),
+        stale=insides.stale(look),
         series=list(series.points()),
     )
-
-
-def _miss_reasons(known: Reasons, misses: int) -> schema.MissReasons:
-    """The reasons of ``misses``; those that nobody knows, or not yet, are unknown."""
-    left = misses
-    counts = {}
-    for reason in _REASONS:
-        # A reason that was found late may be counted in a later stretch than its miss.
-        counts[reason] = min(known.get(reason, 0), left)
-        left -= counts[reason]
-    return schema.MissReasons(**counts, unknown=left)
 
 
 def _by_calls(total: Window) -> list[tuple[str, OperationStats]]:
@@ -62,6 +54,13 @@ def _by_calls(total: Window) -> list[tuple[str, OperationStats]]:
 
 def _ratio(part: int, whole: int) -> float | None:
     return round(part / whole, 4) if whole else None
+
+
+def _misses_per_request(details: Details) -> float | None:
+    """The misses of all views together for each of their requests, those not shown too."""
+    requests = sum(view.requests for view in details.views.values())
+    misses = sum(view.misses for view in details.views.values())
+    return round(misses / requests, 4) if requests else None
 
 
 def _operation(name: str, stats: OperationStats) -> schema.Operation:
@@ -83,16 +82,35 @@ def _operation(name: str, stats: OperationStats) -> schema.Operation:
     )
 
 
-def _hot_keys(details: Details) -> list[schema.HotKey]:
+def _saved(details: Details, lookup: float | None) -> float | None:
+    """What all groups save together, those not shown too; None where it is known of none."""
+    known = [
+        each for group in details.groups.values() if (each := _saved_by(group, lookup)) is not None
+    ]
+    return sum(known) if known else None
+
+
+def _saved_by(group: GroupStats, lookup: float | None) -> float | None:
+    return savings.saved(group.hits, group.lookups, savings.mean_to_produce(group), lookup)
+
+
+def _hot_keys(details: Details, lookup: float | None) -> list[schema.HotKey]:
     # Details begin and end at other moments than windows: their shares are of their own.
     lookups = sum(group.lookups for group in details.groups.values())
     table = details.hot_keys.table.items()
     hottest = sorted(table, key=lambda each: (-each[1].weight(), each[0]))[:HOT_KEYS_SHOWN]
-    return [_hot_key(key, stats, lookups) for key, stats in hottest]
+    return [
+        _hot_key(key, stats, details.groups.get(stats.group), lookups, lookup)
+        for key, stats in hottest
+    ]
 
 
-def _hot_key(key: str, stats: KeyStats, lookups: int) -> schema.HotKey:
+def _hot_key(
+    key: str, stats: KeyStats, group: GroupStats | None, lookups: int, lookup: float | None
+) -> schema.HotKey:
     most = stats.lookups + stats.missing
+    own = savings.mean_to_produce(stats)
+    to_produce = savings.mean_to_produce(group) if own is None and group is not None else own
     return schema.HotKey(
         key=key,
         group=stats.group,
@@ -103,18 +121,26 @@ def _hot_key(key: str, stats: KeyStats, lookups: int) -> schema.HotKey:
         share=_ratio(stats.lookups, lookups),
         max_overcount=stats.missing,
         bytes=stats.bytes,
-        seconds_saved=None,
+        miss_reasons=reasons.of(stats.misses, stats.reasons or {}),
+        produce_seconds=own,
+        seconds_saved=savings.saved(stats.hits, stats.lookups, to_produce, lookup),
     )
 
 
-def _key_groups(details: Details) -> list[schema.KeyGroup]:
+def _key_groups(details: Details, lookup: float | None) -> list[schema.KeyGroup]:
     groups = sorted(
         details.groups.items(), key=lambda each: (-each[1].lookups, -each[1].sets, each[0])
     )
-    return [_key_group(name, stats) for name, stats in groups[:GROUPS_SHOWN]]
+    has_seen_requests = bool(details.views)
+    return [
+        _key_group(name, stats, lookup, has_seen_requests) for name, stats in groups[:GROUPS_SHOWN]
+    ]
 
 
-def _key_group(name: str, stats: GroupStats) -> schema.KeyGroup:
+def _key_group(
+    name: str, stats: GroupStats, lookup: float | None, has_seen_requests: bool
+) -> schema.KeyGroup:
+    age_p50, age_p90 = histogram.quantiles(stats.ages, (0.5, 0.9), inf)
     return schema.KeyGroup(
         group=name,
         kind=stats.kind,
@@ -128,64 +154,42 @@ def _key_group(name: str, stats: GroupStats) -> schema.KeyGroup:
         errors=stats.errors,
         bytes_read=stats.bytes_read,
         bytes_written=stats.bytes_written,
-        seconds_saved=None,
+        miss_reasons=reasons.of(stats.misses, stats.reasons),
+        produce_seconds=savings.mean_to_produce(stats),
+        seconds_saved=_saved_by(stats, lookup),
+        age_p50=age_p50,
+        age_p90=age_p90,
+        other_uses=stats.other_uses,
+        produced=stats.produced,
+        stampedes=stats.stampedes,
+        repeated_gets=stats.repeated_gets if has_seen_requests else None,
+        repeated_gets_requests=stats.repeated_gets_requests if has_seen_requests else None,
+        single_gets=stats.single_gets if has_seen_requests else None,
+        single_gets_requests=stats.single_gets_requests if has_seen_requests else None,
+        sample_hits=list(stats.sample_hits),
+        sample_misses=list(stats.sample_misses),
     )
 
 
-def _views(details: Details) -> list[schema.View]:
+def _views(details: Details, lookup: float | None) -> list[schema.View]:
     busiest = sorted(details.views.items(), key=lambda each: (-each[1].requests, each[0]))
-    return [
-        schema.View(
-            view=name,
-            requests=stats.requests,
-            lookups=stats.lookups,
-            misses=stats.misses,
-            misses_per_request=round(stats.misses / stats.requests, 4) if stats.requests else None,
-            seconds=stats.seconds,
-        )
-        for name, stats in busiest[:VIEWS_SHOWN]
-    ]
+    return [_view(name, stats, lookup) for name, stats in busiest[:VIEWS_SHOWN]]
 
 
-def _memory(look: Snapshot | None) -> schema.Memory:
-    if look is None:
-        return schema.Memory()
-    return schema.Memory(
-        entries=look.entries,
-        bytes=look.bytes,
-        limit_bytes=look.limit_bytes,
-        limit_entries=look.limit_entries,
-        evictions=look.evictions,
-        measured_at=moment(look.measured_at),
-        scope=look.scope,
-        exact=look.exact,
-        groups=[
-            schema.MemoryGroup(group=each.group, entries=each.entries, bytes=each.bytes)
-            for each in look.groups
-        ],
-        largest=[schema.LargestEntry(key=each.key, bytes=each.bytes) for each in look.largest],
-    )
-
-
-def _stale(look: Snapshot | None) -> schema.Stale:
-    if look is None:
-        return schema.Stale()
-    return schema.Stale(
-        expired=look.expired,
-        idle=look.idle,
-        never_read=look.never_read,
-        no_expiry=look.no_expiry,
-        bytes=look.stale_bytes,
-        entries=[_stale_entry(each) for each in look.stale],
-    )
-
-
-def _stale_entry(entry: EntrySample) -> schema.StaleEntry:
-    return schema.StaleEntry(
-        key=entry.key,
-        why=entry.why,
-        age=entry.age,
-        idle=entry.idle,
-        expires_in=entry.expires_in,
-        bytes=entry.bytes,
+def _view(name: str, stats: ViewStats, lookup: float | None) -> schema.View:
+    hits = stats.lookups - stats.misses
+    whole = stats.request_seconds
+    return schema.View(
+        view=name,
+        requests=stats.requests,
+        lookups=stats.lookups,
+        misses=stats.misses,
+        misses_per_request=round(stats.misses / stats.requests, 4) if stats.requests else None,
+        seconds=stats.seconds,
+        seconds_saved=savings.saved(hits, stats.lookups, savings.mean_to_produce(stats), lookup),
+        request_seconds=whole or None,
+        # Calls that run at once, in several tasks, may take longer together than their request.
+        share_of_request=min(1.0, round(stats.seconds / whole, 4)) if whole else None,
+        sample_hits=list(stats.sample_hits),
+        sample_misses=list(stats.sample_misses),
     )

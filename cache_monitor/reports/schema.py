@@ -11,11 +11,45 @@ from typing import Literal
 from msgspec import Struct
 
 from cache_monitor.keys.naming import KeyKind
+from cache_monitor.reports.contents import (
+    FreedWithin,
+    LargestEntry,
+    Memory,
+    MemoryGroup,
+    ProcessMemory,
+    Scope,
+    Stale,
+    StaleEntry,
+    StaleReason,
+)
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "Cache",
+    "Finding",
+    "FreedWithin",
+    "HotKey",
+    "KeyGroup",
+    "LargestEntry",
+    "Memory",
+    "MemoryGroup",
+    "MissReasons",
+    "Operation",
+    "Point",
+    "ProcessMemory",
+    "Quality",
+    "Report",
+    "Scope",
+    "Seconds",
+    "Severity",
+    "Stale",
+    "StaleEntry",
+    "StaleReason",
+    "View",
+]
 
 SCHEMA_VERSION = 1
 
-Scope = Literal["shared", "per process"]
-StaleReason = Literal["expired", "idle", "never_read", "no_expiry"]
 Severity = Literal["info", "warning", "error"]
 
 
@@ -41,7 +75,7 @@ class Operation(Struct, frozen=True, kw_only=True):
 
 
 class MissReasons(Struct, frozen=True, kw_only=True):
-    """Why lookups missed; the reasons add up to the cache's misses where they are known."""
+    """Why lookups missed; the reasons add up to the misses that they stand beside."""
 
     never_set: int | None = None
     expired: int | None = None
@@ -53,7 +87,11 @@ class MissReasons(Struct, frozen=True, kw_only=True):
 
 
 class HotKey(Struct, frozen=True, kw_only=True):
-    """A key that is looked up often. ``lookups`` is at most ``max_overcount`` too high."""
+    """A key that is looked up often. ``lookups`` is at most ``max_overcount`` too high.
+
+    ``produce_seconds`` is the mean time that its value takes to produce, as far as that was seen;
+    ``seconds_saved`` takes its group's where it was not.
+    """
 
     key: str
     group: str
@@ -64,11 +102,25 @@ class HotKey(Struct, frozen=True, kw_only=True):
     share: float | None
     max_overcount: int
     bytes: int | None
+    miss_reasons: MissReasons = MissReasons()
+    produce_seconds: float | None = None
     seconds_saved: float | None
 
 
 class KeyGroup(Struct, frozen=True, kw_only=True):
-    """Keys that differ only in their variable parts, such as ``user:{int}:profile``."""
+    """Keys that differ only in their variable parts, such as ``user:{int}:profile``.
+
+    ``seconds_saved`` is hits x ``produce_seconds``, the mean time to produce a value, less the
+    time spent in lookups. ``age_p50`` and ``age_p90`` are the ages in seconds, since their write,
+    of the values that hits found, within 5 % of the true ones.
+
+    ``other_uses`` are calls that had the use of an entry without a lookup (``has_key``, ``add``,
+    ``incr``). Of the ``produced`` values, those that were seen being produced, ``stampedes`` were
+    produced while somebody else on the host produced the same one. Requests, as many as
+    ``…_requests`` say, could have spared ``repeated_gets`` of an entry that they had got before,
+    and got ``single_gets`` different keys one by one; None where no request was seen.
+    ``sample_hits`` and ``sample_misses`` are up to five of the keys that were found and missed.
+    """
 
     group: str
     kind: KeyKind
@@ -82,11 +134,29 @@ class KeyGroup(Struct, frozen=True, kw_only=True):
     errors: int
     bytes_read: int | None
     bytes_written: int | None
+    miss_reasons: MissReasons = MissReasons()
+    produce_seconds: float | None = None
     seconds_saved: float | None
+    age_p50: float | None = None
+    age_p90: float | None = None
+    other_uses: int = 0
+    produced: int = 0
+    stampedes: int = 0
+    repeated_gets: int | None = None
+    repeated_gets_requests: int | None = None
+    single_gets: int | None = None
+    single_gets_requests: int | None = None
+    sample_hits: list[str] = []
+    sample_misses: list[str] = []
 
 
 class View(Struct, frozen=True, kw_only=True):
-    """What one view of the site does with a cache."""
+    """What one view of the site does with a cache.
+
+    ``seconds`` is the time of its requests' calls, ``request_seconds`` that of the requests
+    themselves, ``share_of_request`` the one divided by the other, 0..1. ``sample_hits`` and
+    ``sample_misses`` are up to five of the keys that its requests found and missed.
+    """
 
     view: str
     requests: int
@@ -94,78 +164,39 @@ class View(Struct, frozen=True, kw_only=True):
     misses: int
     misses_per_request: float | None
     seconds: float
-
-
-class MemoryGroup(Struct, frozen=True, kw_only=True):
-    """The entries of one key group and what they weigh."""
-
-    group: str
-    entries: int
-    bytes: int | None
-
-
-class LargestEntry(Struct, frozen=True, kw_only=True):
-    """One of the heaviest entries."""
-
-    key: str
-    bytes: int
-
-
-class Memory(Struct, frozen=True, kw_only=True):
-    """What is in a cache and how large it is, read from the live backend.
-
-    ``exact`` is False where the look stopped at its limit and the figures were extrapolated.
-    """
-
-    entries: int | None = None
-    bytes: int | None = None
-    limit_bytes: int | None = None
-    limit_entries: int | None = None
-    evictions: int | None = None
-    measured_at: str | None = None
-    scope: Scope | None = None
-    exact: bool | None = None
-    groups: list[MemoryGroup] = []
-    largest: list[LargestEntry] = []
-
-
-class StaleEntry(Struct, frozen=True, kw_only=True):
-    """An entry that no longer earns its place, and why. Ages in seconds."""
-
-    key: str
-    why: list[StaleReason]
-    age: float | None
-    idle: float | None
-    expires_in: float | None
-    bytes: int | None
-
-
-class Stale(Struct, frozen=True, kw_only=True):
-    """How many entries are stale, by reason; an entry can have several."""
-
-    expired: int | None = None
-    idle: int | None = None
-    never_read: int | None = None
-    no_expiry: int | None = None
-    bytes: int | None = None
-    entries: list[StaleEntry] = []
+    seconds_saved: float | None = None
+    request_seconds: float | None = None
+    share_of_request: float | None = None
+    sample_hits: list[str] = []
+    sample_misses: list[str] = []
 
 
 class Point(Struct, frozen=True, kw_only=True):
-    """One step of the time series; ``at`` is its beginning."""
+    """One step of the time series; ``at`` is its beginning, ``seconds`` the time of its calls
+    together. ``miss_reasons`` add up to ``misses``, and are None where nothing was looked up; a
+    miss of the last two seconds may still be unknown. ``evictions`` is what the cache's server
+    evicted, whoever's the entries were, since the step before that knows; None where nobody looked,
+    and in the first step that knows."""
 
     at: str
     lookups: int
     hits: int
     misses: int
     errors: int
+    calls: int = 0
     seconds: float
+    p50: float | None = None
+    p90: float | None = None
     p99: float | None
     memory_bytes: int | None
+    evictions: int | None = None
+    miss_reasons: MissReasons | None = None
 
 
 class Cache(Struct, frozen=True, kw_only=True):
-    """Everything known of one alias of ``CACHES``."""
+    """Everything known of one alias of ``CACHES``. ``seconds_saved`` is that of its key groups
+    together, of those where it is known. ``misses_per_request`` is of the requests that called
+    the cache, as the middleware saw them; None where it saw none."""
 
     backend: str
     lookups: int
@@ -177,6 +208,7 @@ class Cache(Struct, frozen=True, kw_only=True):
     bytes_read: int | None
     bytes_written: int | None
     miss_reasons: MissReasons
+    misses_per_request: float | None = None
     seconds_saved: float | None
     hot_keys: list[HotKey]
     key_groups: list[KeyGroup]
@@ -201,7 +233,11 @@ class Quality(Struct, frozen=True, kw_only=True):
 
 
 class Finding(Struct, frozen=True, kw_only=True):
-    """One caching mistake that the figures show."""
+    """One caching mistake that the figures show.
+
+    ``id`` is the same as long as the mistake and its place are; ``first_seen`` and ``last_seen``
+    are None until the monitor has noted it.
+    """
 
     code: str
     severity: Severity
@@ -211,6 +247,9 @@ class Finding(Struct, frozen=True, kw_only=True):
     evidence: dict[str, int | float | str | None]
     advice: str
     docs: str
+    id: str = ""
+    first_seen: str | None = None
+    last_seen: str | None = None
 
 
 class Report(Struct, frozen=True, kw_only=True):

@@ -3,11 +3,14 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
+from cache_monitor.collecting.rollup import longest
+from cache_monitor.reports import reasons
 from cache_monitor.reports.schema import Point
 from cache_monitor.stats import histogram
-from cache_monitor.stats.window import Memory, OperationStats, Window
+from cache_monitor.stats.held import MINUTE, Held
+from cache_monitor.stats.window import OperationStats, Window, greater
 
-STEPS = (10, 30, 60, 300, 900, 3600, 6 * 3600, 86400)
+STEPS = (10, 30, 60, 300, 900, 3600, 6 * 3600, 86400, 7 * 86400)
 MOST_POINTS = 200
 
 
@@ -17,24 +20,28 @@ def moment(at: float) -> str:
 
 
 class Series:
-    """The steps between two moments (Unix time); steps without calls are zero, not left out."""
+    """The steps between two moments (Unix time), as they are at ``now``; steps without calls are
+    zero, not left out. What a process holds is known for ``told_for`` seconds."""
 
-    def __init__(self, since: float, until: float) -> None:
-        length = until - since
-        self.step = next((step for step in STEPS if length / step <= MOST_POINTS), STEPS[-1])
+    def __init__(
+        self, since: float, until: float, now: float, told_for: float = 2 * MINUTE
+    ) -> None:
+        # A finer step than the rows of its time would leave a gap beside each of them.
+        finest = max(longest("window", now - since), (until - since) / MOST_POINTS)
+        self.step = next((step for step in STEPS if step >= finest), STEPS[-1])
         self._first = int(since // self.step)
         self._last = int(-(-until // self.step))
         self._windows: dict[int, Window] = {}
-        self._memory: dict[int, Memory] = {}
+        self._held = Held(told_for)
 
-    def add(self, process: str, window: Window) -> None:
-        """Add the window of ``process`` to the step that it begins in; it may become a part."""
+    def add(self, window: Window) -> None:
+        """Add ``window``, which stays as it is, to the step that it begins in."""
         step = window.start // self.step
-        whole = self._windows.setdefault(step, window)
-        if whole is not window:
-            whole.merge(window)
-        if window.memory_bytes is not None:
-            self._memory.setdefault(step, Memory()).add(process, window)
+        whole = self._windows.get(step)
+        if whole is None:
+            whole = self._windows[step] = Window(int(step * self.step), self.step)
+        whole.merge(window)
+        self._held.add(window)
 
     def total(self) -> Window:
         """All windows merged."""
@@ -45,19 +52,55 @@ class Series:
 
     def points(self) -> Iterator[Point]:
         """The steps in order."""
+        evicted, held = self._evicted(), self._memory()
         for step in range(self._first, self._last):
-            sums = OperationStats()
-            if step in self._windows:
-                for operation in self._windows[step].operations.values():
-                    sums.merge(operation)
-            memory = self._memory.get(step)
-            yield Point(
-                at=moment(step * self.step),
-                lookups=sums.hits + sums.misses,
-                hits=sums.hits,
-                misses=sums.misses,
-                errors=sums.errors,
-                seconds=sums.seconds,
-                p99=histogram.quantiles(sums.buckets, (0.99,), sums.slowest)[0],
-                memory_bytes=None if memory is None else memory.bytes(),
-            )
+            yield self._point(step, evicted.get(step), held.get(step))
+
+    def _memory(self) -> dict[int, int | None]:
+        """The bytes that the cache held in each step, at most."""
+        found: dict[int, int | None] = {
+            step: window.memory_bytes for step, window in self._windows.items()
+        }
+        for start, size in self._held.sums():
+            step = int(start // self.step)
+            found[step] = greater(found.get(step), size)
+        return found
+
+    def _evicted(self) -> dict[int, int]:
+        """How many entries were evicted by each step that knows its server's counter, since the
+        one before that does."""
+        evicted: dict[int, int] = {}
+        before: int | None = None
+        for step, window in sorted(self._windows.items()):
+            counter = window.evictions
+            if counter is None:
+                continue
+            if before is not None:
+                # A counter that became smaller began anew, with its server.
+                evicted[step] = counter - before if counter >= before else counter
+            before = counter
+        return evicted
+
+    def _point(self, step: int, evicted: int | None, held: int | None) -> Point:
+        window = self._windows.get(step)
+        sums = OperationStats()
+        if window is not None:
+            for operation in window.operations.values():
+                sums.merge(operation)
+        lookups = sums.hits + sums.misses
+        p50, p90, p99 = histogram.quantiles(sums.buckets, (0.5, 0.9, 0.99), sums.slowest)
+        return Point(
+            at=moment(step * self.step),
+            lookups=lookups,
+            hits=sums.hits,
+            misses=sums.misses,
+            errors=sums.errors,
+            calls=sums.calls,
+            seconds=sums.seconds,
+            p50=p50,
+            p90=p90,
+            p99=p99,
+            memory_bytes=held,
+            evictions=evicted,
+            miss_reasons=reasons.of(sums.misses, window.reasons) if window and lookups else None,
+        )

@@ -4,9 +4,12 @@ from typing import Literal
 
 from msgspec import Struct
 
-from cache_monitor.stats import distinct
+from cache_monitor.stats import columns, distinct, histogram
+from cache_monitor.stats.columns import StoredKeys
 from cache_monitor.stats.hotkeys import HotKeys
+from cache_monitor.stats.samples import KEPT, Samples, noted
 from cache_monitor.stats.window import (
+    Bucket,
     Count,
     Duration,
     Hash,
@@ -24,7 +27,7 @@ OTHER_VIEWS = "(other views)"
 VIEW_LIMIT = 500
 
 
-class GroupStats(Struct, array_like=True):
+class GroupStats(Struct, array_like=True, gc=False):
     """The calls on the keys of one group; ``keys`` sketches how many different ones there are."""
 
     kind: GroupKind
@@ -38,15 +41,38 @@ class GroupStats(Struct, array_like=True):
     bytes_written: Count | None = None
     keys: set[Hash] = set()
     reasons: Reasons = {}
+    produced: Count = 0
+    """How many values were seen being produced, in ``produce_seconds`` together."""
+    produce_seconds: Duration = 0.0
+    ages: dict[Bucket, Count] = {}
+    """The histogram of the seconds since the write, of hits whose write is known."""
+    other_uses: Count = 0
+    """Calls that had the use of an entry without a lookup: ``has_key``, ``add``, ``incr``."""
+    stampedes: Count = 0
+    """How many of the values were produced while somebody else produced the same one."""
+    repeated_gets: Count = 0
+    """Gets that ``repeated_gets_requests`` requests could have spared, having got the same."""
+    repeated_gets_requests: Count = 0
+    single_gets: Count = 0
+    """Different keys that ``single_gets_requests`` requests got one by one."""
+    single_gets_requests: Count = 0
+    sample_hits: Samples = ()
+    """A few of the keys that were found."""
+    sample_misses: Samples = ()
 
-    def count(self, hit: bool | None, wrote: bool, times: int) -> None:
-        """Count ``times`` uses of a key; ``hit`` is None where nothing was looked up."""
+    def count(self, hit: bool | None, wrote: bool, times: int, sample: str | None = None) -> None:
+        """Count ``times`` uses of a key; ``hit`` is None where nothing was looked up. ``sample``
+        is the key as it may be shown."""
         if hit is not None:
             self.lookups += times
             if hit:
                 self.hits += times
+                if sample is not None and len(self.sample_hits) < KEPT:
+                    self.sample_hits = noted(self.sample_hits, sample)
             else:
                 self.misses += times
+                if sample is not None and len(self.sample_misses) < KEPT:
+                    self.sample_misses = noted(self.sample_misses, sample)
         if wrote:
             self.sets += times
 
@@ -64,33 +90,61 @@ class GroupStats(Struct, array_like=True):
             self.keys = distinct.smallest(self.keys)
 
     def merge(self, other: "GroupStats") -> None:
-        """Add the calls that ``other`` counted."""
+        """Add the calls that ``other`` counted, but for its keys and samples."""
         self.lookups += other.lookups
         self.hits += other.hits
         self.misses += other.misses
         self.sets += other.sets
-        self.deletes += other.deletes
-        self.errors += other.errors
-        self.bytes_read = total(self.bytes_read, other.bytes_read)
-        self.bytes_written = total(self.bytes_written, other.bytes_written)
-        self.keys = distinct.unite(self.keys, other.keys)
-        add_reasons(self.reasons, other.reasons)
+        # Asked first: a report merges thousands, most of which have none of what follows.
+        if other.deletes or other.errors or other.other_uses:
+            self.deletes += other.deletes
+            self.errors += other.errors
+            self.other_uses += other.other_uses
+        if other.bytes_read is not None or other.bytes_written is not None:
+            self.bytes_read = total(self.bytes_read, other.bytes_read)
+            self.bytes_written = total(self.bytes_written, other.bytes_written)
+        if other.produced or other.stampedes:
+            self.produced += other.produced
+            self.produce_seconds += other.produce_seconds
+            self.stampedes += other.stampedes
+        if other.repeated_gets or other.single_gets:
+            self._merge_habits(other)
+        if other.reasons:
+            add_reasons(self.reasons, other.reasons)
+        if other.ages:
+            histogram.add(self.ages, other.ages)
+
+    def _merge_habits(self, other: "GroupStats") -> None:
+        self.repeated_gets += other.repeated_gets
+        self.repeated_gets_requests += other.repeated_gets_requests
+        self.single_gets += other.single_gets
+        self.single_gets_requests += other.single_gets_requests
 
 
-class ViewStats(Struct, array_like=True):
+class ViewStats(Struct, array_like=True, gc=False):
     """What the requests of one view did with the cache."""
 
     requests: Count = 0
     lookups: Count = 0
     misses: Count = 0
     seconds: Duration = 0.0
+    produced: Count = 0
+    produce_seconds: Duration = 0.0
+    request_seconds: Duration = 0.0
+    """The time of the requests themselves."""
+    sample_hits: Samples = ()
+    """A few of the keys that its requests found."""
+    sample_misses: Samples = ()
 
     def merge(self, other: "ViewStats") -> None:
-        """Add what ``other`` counted."""
+        """Add what ``other`` counted, but for its samples."""
         self.requests += other.requests
         self.lookups += other.lookups
         self.misses += other.misses
         self.seconds += other.seconds
+        self.produced += other.produced
+        self.produce_seconds += other.produce_seconds
+        self.request_seconds += other.request_seconds
 
 
 class Details(Struct, array_like=True):
@@ -120,25 +174,70 @@ class Details(Struct, array_like=True):
         """The statistics of the group ``name``; one shared group takes what is over the limit."""
         stats = self.groups.get(name)
         if stats is None:
-            if len(self.groups) >= self.group_limit:
-                name, kind = OTHER_GROUPS, "key"
-            stats = self.groups.setdefault(name, GroupStats(kind))
+            kept = self.kept_group(name)
+            stats = self.groups.setdefault(kept, GroupStats(kind if kept == name else "key"))
         return stats
+
+    def kept_group(self, name: str) -> str:
+        """The name that the group ``name`` is counted under."""
+        if name in self.groups or len(self.groups) < self.group_limit:
+            return name
+        return OTHER_GROUPS
 
     def view(self, name: str) -> ViewStats:
         """The statistics of the view ``name``; one shared view takes what is over the limit."""
-        stats = self.views.get(name)
-        if stats is None:
-            if len(self.views) >= VIEW_LIMIT:
-                name = OTHER_VIEWS
-            stats = self.views.setdefault(name, ViewStats())
-        return stats
+        return self.views.get(name) or self.views.setdefault(self.kept_view(name), ViewStats())
 
-    def merge(self, other: "Details") -> None:
-        """Add what ``other`` counted; afterwards ``other`` may share parts with these."""
-        self.uses += other.uses
-        for name, group in other.groups.items():
-            self.group(name, group.kind).merge(group)
-        for name, view in other.views.items():
-            self.view(name).merge(view)
-        self.hot_keys.merge(other.hot_keys)
+    def kept_view(self, name: str) -> str:
+        """The name that the view ``name`` is counted under."""
+        return name if name in self.views or len(self.views) < VIEW_LIMIT else OTHER_VIEWS
+
+
+class StoredDetails(Struct, array_like=True, gc=False):
+    """:class:`Details` as bytes have them."""
+
+    start: Start
+    seconds: Length
+    hot_keys: StoredKeys
+    group_limit: Count
+    groups: dict[str, GroupStats] = {}
+    uses: Count = 0
+    views: dict[str, ViewStats] = {}
+    final: bool = False
+
+
+class DetailedKeys(Struct, array_like=True, gc=False):
+    """The beginning of :class:`StoredDetails`, for those who want its keys alone: what follows is
+    not even read."""
+
+    start: Start
+    seconds: Length
+    hot_keys: StoredKeys
+
+
+def pack(details: Details) -> StoredDetails:
+    """``details`` as a store takes them."""
+    return StoredDetails(
+        details.start,
+        details.seconds,
+        columns.pack(details.hot_keys),
+        details.group_limit,
+        details.groups,
+        details.uses,
+        details.views,
+        details.final,
+    )
+
+
+def unpack(stored: StoredDetails) -> Details:
+    """What :func:`pack` made ``stored`` of."""
+    return Details(
+        stored.start,
+        stored.seconds,
+        columns.unpack(stored.hot_keys),
+        stored.group_limit,
+        stored.groups,
+        stored.uses,
+        stored.views,
+        stored.final,
+    )

@@ -35,6 +35,32 @@ def unite(sketch: set[int], other: set[int]) -> set[int]:
     return sketch if len(sketch) <= _ROOM else smallest(sketch)
 
 
+class Union:
+    """The merge of many sketches. Once there are enough hashes to know how small one must be, the
+    others are not even put in."""
+
+    __slots__ = ("_hashes", "_limit")
+
+    def __init__(self) -> None:
+        self._hashes: set[int] = set()
+        self._limit = _SPACE
+
+    def add(self, sketch: set[int]) -> None:
+        """Merge ``sketch`` into it."""
+        limit = self._limit
+        if limit == _SPACE:
+            self._hashes |= sketch
+        else:
+            self._hashes.update([each for each in sketch if each < limit])
+        if len(self._hashes) > 4 * SIZE:
+            self._hashes = smallest(self._hashes)
+            self._limit = max(self._hashes)
+
+    def sketch(self) -> set[int]:
+        """The sketch of all that were added."""
+        return smallest(self._hashes)
+
+
 def estimate(sketch: set[int]) -> int:
     """The number of different keys that went into ``sketch``."""
     if len(sketch) < SIZE:

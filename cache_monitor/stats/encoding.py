@@ -4,9 +4,12 @@ What comes from a store is not trusted: it is bounded in size, checked against t
 is read, and never executed.
 """
 
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import msgspec
+
+from cache_monitor.stats import details
+from cache_monitor.stats.details import Details, StoredDetails
 
 MAX_BYTES = 4 * 1024 * 1024
 _VERSION = b"\x01"
@@ -20,7 +23,8 @@ class CorruptPayload(ValueError):
 
 def encode(value: msgspec.Struct) -> bytes:
     """``value`` as bytes."""
-    return _VERSION + msgspec.msgpack.encode(value)
+    stored = details.pack(value) if isinstance(value, Details) else value
+    return _VERSION + msgspec.msgpack.encode(stored)
 
 
 def decode(payload: bytes, type_: type[T]) -> T:
@@ -28,6 +32,12 @@ def decode(payload: bytes, type_: type[T]) -> T:
 
     Raises :class:`CorruptPayload` for anything else: cut, damaged, too large, of a newer version.
     """
+    if type_ is Details:
+        return cast(T, details.unpack(_decode(payload, StoredDetails)))
+    return _decode(payload, type_)
+
+
+def _decode(payload: bytes, type_: type[T]) -> T:
     if len(payload) > MAX_BYTES:
         raise CorruptPayload(f"{len(payload)} bytes, more than {MAX_BYTES}")
     if payload[:1] != _VERSION:

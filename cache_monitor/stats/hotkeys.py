@@ -4,8 +4,7 @@ A batched form of Space-Saving (Metwally, Agrawal, El Abbadi, "Efficient computa
 and top-k elements in data streams", 2005): when the table has grown to twice its capacity the
 lighter half goes, and ``floor`` becomes the greatest weight that may have gone with it. A key that
 enters later may have been here before, so ``floor`` at its entry is its greatest undercount; keys
-that never left are counted exactly. Tables merge: where one table has never seen a key, up to its
-``floor`` may be missing.
+that never left are counted exactly. How tables merge is in :mod:`cache_monitor.stats.ranking`.
 """
 
 from operator import itemgetter
@@ -13,10 +12,10 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-Count = Annotated[int, Meta(ge=0, le=2**62)]
+from cache_monitor.stats.window import Count, Duration, Reasons, add_reasons
 
 
-class KeyStats(Struct, array_like=True):
+class KeyStats(Struct, array_like=True, gc=False):
     """What happened to one key since it entered the table."""
 
     group: str
@@ -25,8 +24,13 @@ class KeyStats(Struct, array_like=True):
     misses: Count = 0
     sets: Count = 0
     bytes: Count | None = None
+    """Of its value when it was last seen; of several stretches the greatest."""
     missing: Count = 0
     """How many uses before the key's entry may not be in the counts."""
+    produced: Count = 0
+    """How many values were seen being produced, in ``produce_seconds`` together."""
+    produce_seconds: Duration = 0.0
+    reasons: Reasons | None = None
 
     def weight(self) -> int:
         """The most uses that the key can have had."""
@@ -43,14 +47,11 @@ class KeyStats(Struct, array_like=True):
         if wrote:
             self.sets += times
 
-    def add(self, other: "KeyStats") -> None:
-        """Merge what another table knows of the same key."""
-        self.lookups += other.lookups
-        self.hits += other.hits
-        self.misses += other.misses
-        self.sets += other.sets
-        self.missing += other.missing
-        self.bytes = other.bytes if other.bytes is not None else self.bytes
+    def add_reasons(self, more: Reasons) -> None:
+        """Count the reasons of misses."""
+        if self.reasons is None:
+            self.reasons = {}
+        add_reasons(self.reasons, more)
 
 
 class HotKeys(Struct, array_like=True):
@@ -69,31 +70,19 @@ class HotKeys(Struct, array_like=True):
             stats = self.table[key] = KeyStats(group, missing=self.floor)
         return stats
 
-    def merge(self, other: "HotKeys") -> None:
-        """Add all that ``other`` counted; afterwards ``other`` may share parts with this."""
-        mine, theirs = self.table, other.table
-        if other.floor:
-            for key in mine.keys() - theirs.keys():
-                mine[key].missing += other.floor
-        for key in mine.keys() & theirs.keys():
-            mine[key].add(theirs[key])
-        for key in theirs.keys() - mine.keys():
-            stats = mine[key] = theirs[key]
-            stats.missing += self.floor
-        self.floor += other.floor
-        if len(mine) > 2 * self.capacity:
-            self.trim(self.capacity)
-
     def trim(self, most: int) -> None:
         """Keep the ``most`` heaviest keys."""
-        if len(self.table) <= most:
-            return
-        weights = sorted(
-            ((stats.weight(), key) for key, stats in self.table.items()),
-            key=itemgetter(0),
-            reverse=True,
-        )
-        gone = weights[most:]
-        self.floor = max(self.floor, gone[0][0])
+        gone = self.by_weight()[most:]
+        if gone:
+            self.floor = max(self.floor, gone[0][0])
         for _, key in gone:
             del self.table[key]
+
+    def by_weight(self) -> list[tuple[int, str]]:
+        """The weight of each key and the key, the heaviest first."""
+        # As KeyStats.weight has it, without a call for each.
+        weights = [
+            (stats.lookups + stats.sets + stats.missing, key) for key, stats in self.table.items()
+        ]
+        weights.sort(key=itemgetter(0), reverse=True)
+        return weights

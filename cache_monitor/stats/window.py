@@ -6,8 +6,9 @@ from msgspec import Meta, Struct
 
 from cache_monitor.stats import distinct, histogram
 
-# What is read back from a store is held to these.
-Count = Annotated[int, Meta(ge=0, le=2**62)]
+# What is read back from a store is held to these. Up to 2**53 every reader of JSON has integers,
+# and no sum of the rows of a store comes to what MessagePack cannot write.
+Count = Annotated[int, Meta(ge=0, le=2**53)]
 Bucket = Annotated[int, Meta(ge=0, lt=0x7FF0)]
 Hash = Annotated[int, Meta(ge=0)]
 UnixTime = Annotated[float, Meta(ge=0, le=253_000_000_000)]
@@ -19,7 +20,7 @@ Reasons = Annotated[dict[Annotated[str, Meta(max_length=32)], Count], Meta(max_l
 later version may know more of them."""
 
 
-class OperationStats(Struct, array_like=True):
+class OperationStats(Struct, array_like=True, gc=False):
     """The calls of one operation. ``seconds`` is their sum, ``buckets`` their histogram."""
 
     calls: Count = 0
@@ -43,31 +44,7 @@ class OperationStats(Struct, array_like=True):
         histogram.add(self.buckets, other.buckets)
 
 
-class Memory:
-    """The bytes that a cache holds, gathered from the windows of several processes.
-
-    What a process has in its own memory adds up over processes; a cache that they share is one.
-    """
-
-    def __init__(self) -> None:
-        self._of_process: dict[str, int] = {}
-        self.is_shared = False
-
-    def add(self, process: str, window: "Window") -> None:
-        """Take in what ``process`` has seen in ``window``."""
-        if window.memory_bytes is not None:
-            known = self._of_process.get(process, 0)
-            self._of_process[process] = max(known, window.memory_bytes)
-            self.is_shared = self.is_shared or window.memory_is_shared
-
-    def bytes(self) -> int | None:
-        """The bytes in all; None where nobody has looked."""
-        if not self._of_process:
-            return None
-        return (max if self.is_shared else sum)(self._of_process.values())
-
-
-class Window(Struct, array_like=True):
+class Window(Struct, array_like=True, gc=False):
     """What one process did with one cache from ``start`` (Unix time) for ``seconds``.
 
     A window of a longer stretch, or of several processes, is the merge of its parts.
@@ -83,11 +60,19 @@ class Window(Struct, array_like=True):
     bytes_read: Count | None = None
     bytes_written: Count | None = None
     memory_bytes: Count | None = None
+    """What the cache holds: one that processes share, or, in windows of more than a minute, those
+    of all processes together."""
     memory_is_shared: bool = False
     reasons: Reasons = {}
 
     final: bool = False
     """Whether its process will not change it any more; only then may it be rolled up."""
+
+    evictions: Count | None = None
+    """What the server's counter of evictions stood at, where processes share the cache."""
+    own_memory: Annotated[dict[Hash, Count], Meta(max_length=1000)] = {}
+    """The bytes that each process holds of a cache of its own, by the process's hash, 0 where it
+    has ended; in windows of up to a minute (see :mod:`cache_monitor.stats.held`)."""
 
     @property
     def calls(self) -> int:
@@ -97,7 +82,8 @@ class Window(Struct, array_like=True):
     @property
     def revision(self) -> tuple[object, ...]:
         """Something that changes whenever the window does."""
-        return self.calls, self.memory_bytes, sum(self.reasons.values()), self.final
+        memory = self.memory_bytes, tuple(self.own_memory.items()), self.evictions
+        return self.calls, memory, sum(self.reasons.values()), self.final
 
     def operation(self, name: str) -> OperationStats:
         """The statistics of the operation ``name``, begun now if it is new."""
@@ -116,7 +102,8 @@ class Window(Struct, array_like=True):
     def merge(self, other: "Window") -> None:
         """Add what ``other`` counted; the stretch stays this window's own.
 
-        Memory does not add up over time: the greater figure stays.
+        Neither memory nor a counter adds up over time: the greater figure stays. What processes
+        hold of their own is gathered apart, by :class:`cache_monitor.stats.held.Held`.
         """
         self.newest = max(self.newest, other.newest)
         self.dropped += other.dropped
@@ -125,9 +112,10 @@ class Window(Struct, array_like=True):
             self.operation(name).merge(operation)
         self.bytes_read = total(self.bytes_read, other.bytes_read)
         self.bytes_written = total(self.bytes_written, other.bytes_written)
-        self.memory_bytes = _greater(self.memory_bytes, other.memory_bytes)
+        self.memory_bytes = greater(self.memory_bytes, other.memory_bytes)
         self.memory_is_shared = self.memory_is_shared or other.memory_is_shared
         add_reasons(self.reasons, other.reasons)
+        self.evictions = greater(self.evictions, other.evictions)
 
 
 def add_reasons(reasons: Reasons, more: Reasons) -> None:
@@ -143,7 +131,7 @@ def total(one: int | None, other: int | None) -> int | None:
     return one + other
 
 
-def _greater(one: int | None, other: int | None) -> int | None:
+def greater(one: int | None, other: int | None) -> int | None:
     """The greater of what is known; None where neither is."""
     if one is None or other is None:
         return other if one is None else one

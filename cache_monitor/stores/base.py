@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple, Protocol
 
-Kind = Literal["window", "details", "look"]
+Kind = Literal["window", "details", "look", "finding"]
 Identity = tuple[Kind, str, str, int, int]
 
 

@@ -1,7 +1,9 @@
 """Django's database connections, borrowed: given back in order, their errors put in words."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from threading import current_thread
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DEFAULT_DB_ALIAS, Error, NotSupportedError, ProgrammingError, connections
@@ -11,6 +13,7 @@ from django.utils.connection import ConnectionDoesNotExist
 from cache_monitor.models import Window
 from cache_monitor.stores.base import StoreError
 from cache_monitor.stores.faults import Fault, advice
+from cache_monitor.stores.surroundings import THREAD_NAME, is_testing
 
 _FAULTS = (
     Fault(
@@ -33,12 +36,17 @@ _FAULTS = (
 )
 _UNKNOWN_FAULT = "see whether it is up and can be written to"
 
+KEPT_FOR = 60.0
+"""Seconds that the monitor's own thread keeps a connection where ``CONN_MAX_AGE`` says less: it
+has no requests between which it could give one back, and a roll-up takes dozens of statements."""
+
 
 @contextmanager
 def writing(using: str) -> Iterator[None]:
-    """Around what only the monitor's own thread does, for which no request begins or ends."""
+    """Around what changes something."""
     with _store_errors(using):
         _give_back(using)
+        _keep(using)
         try:
             yield
         finally:
@@ -49,6 +57,7 @@ def writing(using: str) -> Iterator[None]:
 def reading(using: str) -> Iterator[None]:
     """Around a read, in the monitor's own thread or in one that serves a request."""
     with _store_errors(using):
+        _keep(using)
         connection = connections[using]
         ours = connection.connection is None
         try:
@@ -58,6 +67,19 @@ def reading(using: str) -> Iterator[None]:
         finally:
             if ours or connection.errors_occurred:
                 _give_back(using)
+
+
+def _keep(using: str) -> None:
+    """In the monitor's own thread, have a connection that works, and have it stay for a while."""
+    if current_thread().name != THREAD_NAME or is_testing():
+        return
+    connection = connections[using]
+    if connection.connection is not None and not connection.is_usable():
+        connection.close()
+    if connection.connection is None:
+        connection.ensure_connection()
+        if connection.close_at is not None:
+            connection.close_at = max(connection.close_at, time.monotonic() + KEPT_FOR)
 
 
 def _give_back(using: str) -> None:

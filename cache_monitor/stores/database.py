@@ -1,7 +1,7 @@
 """A store in the project's database: the default, because every project has one."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 
 from django.db import connections, router
@@ -13,8 +13,10 @@ from cache_monitor.stores.base import Kind, Row
 from cache_monitor.stores.borrowing import reading, writing
 
 _READ_CHUNK = 2000
-# Below what SQLite takes as parameters, and MySQL as a packet.
+# Below what SQLite takes as parameters.
 _WRITE_CHUNK = 100
+# Below what MySQL takes as a packet by default, though each byte may be written as two.
+_WRITE_BYTES = 4 * 1024 * 1024
 _IDENTITY = ["kind", "process", "cache", "start", "seconds"]
 _LOCK = "lock"
 """The kind of the rows that are locks: ``process`` names the job, ``written_at`` is their end."""
@@ -25,10 +27,10 @@ class DatabaseStore:
 
     ``DATABASE`` names another alias of ``DATABASES`` than the one that the routers choose.
 
-    It writes from the monitor's own thread, thus through a connection that no request uses, and
-    gives it back as Django does after a request: ``CONN_MAX_AGE`` holds. How long it waits for a
-    server that does not answer is the business of that alias's ``OPTIONS``; the site goes on
-    meanwhile.
+    It writes from the monitor's own thread, thus through a connection that no request uses: one
+    for each process, made anew every minute at least unless ``CONN_MAX_AGE`` says later. How long
+    it waits for a server that does not answer is the business of that alias's ``OPTIONS``; the
+    site goes on meanwhile.
     """
 
     def __init__(self, DATABASE: str | None = None) -> None:
@@ -107,26 +109,40 @@ class _TooLate(Exception):
 
 
 def _upsert(using: str, rows: Sequence[Row], now: int) -> None:
-    records = [
-        Window(
-            kind=row.kind,
-            process=row.process,
-            cache=row.alias,
-            start=row.start,
-            seconds=row.seconds,
-            written_at=now,
-            payload=row.payload,
-        )
-        for row in rows
-    ]
     has_target = connections[using].features.supports_update_conflicts_with_target
-    Window.objects.using(using).bulk_create(
-        records,
-        batch_size=_WRITE_CHUNK,
-        update_conflicts=True,
-        update_fields=["payload", "written_at"],
-        # MySQL finds the conflict by itself and refuses to be told.
-        unique_fields=_IDENTITY if has_target else None,
+    for chunk in _chunks(rows):
+        Window.objects.using(using).bulk_create(
+            [_record(row, now) for row in chunk],
+            update_conflicts=True,
+            update_fields=["payload", "written_at"],
+            # MySQL finds the conflict by itself and refuses to be told.
+            unique_fields=_IDENTITY if has_target else None,
+        )
+
+
+def _chunks(rows: Sequence[Row]) -> Iterator[list[Row]]:
+    """``rows`` in as many parts as one statement each can take."""
+    chunk: list[Row] = []
+    size = 0
+    for row in rows:
+        if chunk and (len(chunk) >= _WRITE_CHUNK or size + len(row.payload) > _WRITE_BYTES):
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(row)
+        size += len(row.payload)
+    if chunk:
+        yield chunk
+
+
+def _record(row: Row, now: int) -> Window:
+    return Window(
+        kind=row.kind,
+        process=row.process,
+        cache=row.alias,
+        start=row.start,
+        seconds=row.seconds,
+        written_at=now,
+        payload=row.payload,
     )
 
 

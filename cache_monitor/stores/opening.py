@@ -1,12 +1,12 @@
 """Open the store that the settings name."""
 
-import os
 from threading import Lock
 
 from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
 from cache_monitor.conf import SETTING, StoreConf, get_conf
+from cache_monitor.forks import call_in_forked_children
 from cache_monitor.stores.base import Store, StoreError
 
 
@@ -50,7 +50,7 @@ class _Current:
 
 _current = _Current()
 # A forked child has its parent's connections, and locks that nobody will release.
-os.register_at_fork(after_in_child=_current.forget)
+call_in_forked_children(_current.forget)
 
 
 def get_store() -> Store:

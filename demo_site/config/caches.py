@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from gallery.caches import gallery_caches
+
 from config.servers import SERVERS
 
 LOCAL_MEMORY = "django.core.cache.backends.locmem.LocMemCache"
@@ -23,6 +25,7 @@ def build_caches(var: Path) -> dict[str, dict[str, Any]]:
         "default": local_memory("default"),
         "pages": local_memory("pages"),
         "site": local_memory("site"),
+        "sessions": local_memory("sessions"),
         "scratch": local_memory("scratch"),
         "pitfalls": local_memory("pitfalls", max_entries=600),
         "dummy": {"BACKEND": "django.core.cache.backends.dummy.DummyCache"},
@@ -35,19 +38,29 @@ def build_caches(var: Path) -> dict[str, dict[str, Any]]:
             "LOCATION": "demo_cache",
         },
     }
-    return caches | servers_that_answer()
+    return caches | servers_that_answer() | gallery_caches(var)
 
 
 def servers_that_answer() -> dict[str, dict[str, Any]]:
-    backends: dict[str, dict[str, Any]] = {
+    backends: dict[str, dict[str, dict[str, Any]]] = {
         "redis": {
-            "BACKEND": "django_redis.cache.RedisCache",
-            "OPTIONS": {"SOCKET_CONNECT_TIMEOUT": 1, "SOCKET_TIMEOUT": 1},
+            "redis": {
+                "BACKEND": "django_redis.cache.RedisCache",
+                "OPTIONS": {"SOCKET_CONNECT_TIMEOUT": 1, "SOCKET_TIMEOUT": 1},
+            },
+            "redis-builtin": {
+                "BACKEND": "django.core.cache.backends.redis.RedisCache",
+                "OPTIONS": {"socket_connect_timeout": 1, "socket_timeout": 1},
+            },
         },
-        "memcached": {"BACKEND": "django.core.cache.backends.memcached.PyMemcacheCache"},
+        "memcached": {
+            "memcached": {"BACKEND": "django.core.cache.backends.memcached.PyMemcacheCache"},
+        },
     }
     return {
-        alias: {**backend, "LOCATION": SERVERS[alias].location, "KEY_PREFIX": "shop"}
-        for alias, backend in backends.items()
-        if SERVERS[alias].answers()
+        # Two aliases share a server: the prefix keeps their keys apart.
+        alias: {**backend, "LOCATION": SERVERS[server].location, "KEY_PREFIX": f"shop-{alias}"}
+        for server, on_it in backends.items()
+        if SERVERS[server].answers()
+        for alias, backend in on_it.items()
     }

@@ -7,6 +7,10 @@ import socket
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+# Here, while one thread is alone: two threads that first import it at once, each by another of its
+# modules as Django and django-redis do, meet it half made.
+import redis as _redis  # noqa: F401 - imported for the sake of importing it
+
 CONNECT_TIMEOUT = 0.2
 
 
@@ -18,6 +22,7 @@ class CacheServer:
     location: str
     host: str
     port: int
+    install_command: str
     start_command: str
 
     def answers(self) -> bool:
@@ -37,6 +42,7 @@ def redis_server() -> CacheServer:
         location=url,
         host=parts.hostname or "127.0.0.1",
         port=port,
+        install_command="apt-get install redis-server (or: brew install redis)",
         start_command=f"redis-server --port {port} --save '' --appendonly no",
     )
 
@@ -49,6 +55,7 @@ def memcached_server() -> CacheServer:
         location=location,
         host=host,
         port=int(port),
+        install_command="apt-get install memcached (or: brew install memcached)",
         start_command=f"memcached -u nobody -l {host} -p {port} -m 64",
     )
 

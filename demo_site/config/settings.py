@@ -8,6 +8,7 @@ from pathlib import Path
 from debug_toolbar.settings import PANELS_DEFAULTS
 
 from config.caches import build_caches
+from config.serving import SERVING
 
 SITE_DIR = Path(__file__).resolve().parent.parent
 VAR = Path(os.environ.get("DEMO_VAR") or SITE_DIR / "var")
@@ -27,6 +28,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "cache_monitor",
     "shop",
+    "gallery",
 ]
 
 MIDDLEWARE = [
@@ -81,6 +83,9 @@ DATABASES = {
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 CACHES = build_caches(VAR)
+# The database keeps sessions, so that a visit of the shop calls no cache but its own.
+SESSION_ENGINE = os.environ.get("DEMO_SESSION_ENGINE", "django.contrib.sessions.backends.db")
+SESSION_CACHE_ALIAS = "sessions"
 CACHE_MIDDLEWARE_ALIAS = "site"
 CACHE_MIDDLEWARE_SECONDS = 60
 
@@ -89,18 +94,30 @@ CACHE_MIDDLEWARE_SECONDS = 60
 CACHE_MONITOR = {
     "FLUSH_INTERVAL": float(os.environ.get("DEMO_FLUSH_INTERVAL", "2")),
     "INSPECT_INTERVAL": 10,
+    # Ten minutes: longer than the shop keeps anything, and short enough to be seen in a demo.
+    "FINDINGS": {"AGED_AFTER": float(os.environ.get("DEMO_AGED_AFTER", "600"))},
 }
 
-DEBUG_TOOLBAR_PANELS = list(PANELS_DEFAULTS)
+DEBUG_TOOLBAR_PANELS = [
+    panel
+    for panel in PANELS_DEFAULTS
+    # It hears of the templates of other visitors' threads as well, looks at their contexts while
+    # those change, and fails then: the demo has visitors all the time.
+    if panel != "debug_toolbar.panels.templates.TemplatesPanel"
+]
 DEBUG_TOOLBAR_PANELS.insert(
     DEBUG_TOOLBAR_PANELS.index("debug_toolbar.panels.cache.CachePanel") + 1,
     "cache_monitor.panel.CacheMonitorPanel",
 )
-DEBUG_TOOLBAR_CONFIG = {
+DEBUG_TOOLBAR_CONFIG: dict[str, object] = {
     "SHOW_TOOLBAR_CALLBACK": "config.toolbar.show_to_people",
     # Open, it would lie over the page.
     "SHOW_COLLAPSED": True,
 }
+
+if SERVING.has_several_processes:
+    # The panel is opened by a second request, which another process may answer.
+    DEBUG_TOOLBAR_CONFIG["TOOLBAR_STORE_CLASS"] = "debug_toolbar.store.DatabaseStore"
 
 LANGUAGE_CODE = "en-gb"
 TIME_ZONE = "UTC"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from config.serving import SERVING
 from django.http import HttpRequest
 
 from shop.pages import PAGES, SECTIONS
@@ -21,4 +22,9 @@ def demo_page(request: HttpRequest) -> dict[str, Any]:
     match = request.resolver_match
     view_name = match.view_name if match else ""
     subject = PART_OF.get(view_name, view_name)
-    return {"page": PAGES.get(subject), "code": SNIPPETS.get(subject), "sections": SECTIONS}
+    return {
+        "page": PAGES.get(subject),
+        "code": SNIPPETS.get(subject),
+        "sections": SECTIONS,
+        "serving": SERVING,
+    }

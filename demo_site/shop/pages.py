@@ -2,54 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
-from django.urls import reverse
-
 from shop.seeding import FIRST_CATEGORY_SLUG
-
-
-@dataclass(frozen=True)
-class Page:
-    """A page, its way of caching in a few words, and what to look for after a visit."""
-
-    name: str
-    title: str
-    way: str
-    sentence: str
-    watch: str
-    arguments: dict[str, str | int] = field(default_factory=dict)
-
-    @property
-    def view_name(self) -> str:
-        return f"shop:{self.name}"
-
-    @property
-    def url(self) -> str:
-        return reverse(self.view_name, kwargs=self.arguments)
-
-
-@dataclass(frozen=True)
-class Section:
-    title: str
-    pages: tuple[Page, ...]
-
-
-@dataclass(frozen=True)
-class Backend:
-    """A cache backend that has a page of its own."""
-
-    alias: str
-    name: str
-    sentence: str
-
-    @property
-    def url(self) -> str:
-        return reverse("shop:backend", kwargs={"alias": self.alias})
-
+from shop.tour import Effect, Page, Section, findings_of, keys_of, overview, overview_of
 
 WAYS = Section(
     "Ways of caching",
+    "Each page caches in one of the ways that Django teaches, and shows its own code.",
     (
         Page(
             "low_level",
@@ -58,6 +16,7 @@ WAYS = Section(
             "set, get, delete, add and get_or_set on one key, each behind a button.",
             "Each button makes exactly one call on “default”. The panel names it and its key, and "
             "says of a get whether it hit or missed.",
+            (keys_of("default", "demo:note"),),
         ),
         Page(
             "product",
@@ -66,6 +25,10 @@ WAYS = Section(
             "Ask the cache; after a miss, load from the database and store for five minutes.",
             "One get a request; after a miss also one set. The dashboard gathers all products in "
             "the key group product:{int}, with its hit ratio and the number of different keys.",
+            (
+                keys_of("default", "product:{int}"),
+                Effect("Misses a request of each view", "views"),
+            ),
             {"pk": 1},
         ),
         Page(
@@ -75,6 +38,7 @@ WAYS = Section(
             "A rated product list: the result of a heavy query, stored as a list.",
             "One get_or_set on “default”: a miss where the callable had to run, else a hit. In the "
             "toolbar's SQL panel the heavy query is gone on a hit.",
+            (keys_of("default", "category:{int}:best-rated"),),
             {"slug": FIRST_CATEGORY_SLUG},
         ),
         Page(
@@ -84,6 +48,7 @@ WAYS = Section(
             "@cache_page on a function view: the whole answer, for a minute.",
             "Two gets on “pages” for a hit: one for the headers the page varies on, one for the "
             "page. Django's own keys are gathered in groups of cached pages and of their headers.",
+            (keys_of("pages", "page GET /bestsellers/"),),
         ),
         Page(
             "newest",
@@ -91,6 +56,7 @@ WAYS = Section(
             "Per-view cache, class",
             "The same decorator on a class, through method_decorator on dispatch.",
             "The same calls as for the function view.",
+            (keys_of("pages", "page GET /new/"),),
         ),
         Page(
             "fragment",
@@ -98,6 +64,7 @@ WAYS = Section(
             "Template fragment cache",
             "{% cache %} around the costly part of a template, one entry per category.",
             "One get on “pages”, and one set when it missed. The fragment appears under its name.",
+            (keys_of("pages", "fragment best_rated"),),
             {"slug": FIRST_CATEGORY_SLUG},
         ),
         Page(
@@ -107,6 +74,22 @@ WAYS = Section(
             "Every page below /per-site/ is cached without a word in its views.",
             "Calls on “site”, made by middleware: two gets for a hit; two sets after a miss, of "
             "the page and of the headers it varies on.",
+            (
+                keys_of("site", "page GET /per-site/"),
+                overview_of("site"),
+            ),
+        ),
+        Page(
+            "basket",
+            "Basket",
+            "Cached sessions",
+            "Django's cached_db sessions: read from the cache, kept in the database too.",
+            "Calls on “sessions”, one get a visit and one set after a change. A session's key lets "
+            "its bearer in, so it is masked in the panel, in the dashboard and in every export.",
+            (
+                Effect("The group of all sessions", "groups", {"alias": "sessions"}),
+                overview_of("sessions"),
+            ),
         ),
         Page(
             "stock",
@@ -114,6 +97,16 @@ WAYS = Section(
             "Async cache API",
             "An async view with aget and aset.",
             "The async calls are recorded under the names of their plain twins, get and set.",
+            (keys_of("default", "stock:sold-out"),),
+        ),
+        Page(
+            "streaming",
+            "Streaming",
+            "Cache calls in a stream",
+            "A response that asks the cache while it is sent, after the view has returned.",
+            "The stream itself carries no toolbar: choose it in the history panel. All its calls "
+            "are there, those made after the view too.",
+            (keys_of("scratch", "stream:{int}"),),
         ),
         Page(
             "clear",
@@ -122,6 +115,7 @@ WAYS = Section(
             "Empty a whole cache, on an alias where that hurts nobody.",
             "One clear on “scratch”, and misses where there were hits: the chart of the hit ratio "
             "shows the dent.",
+            (overview_of("scratch"),),
         ),
         Page(
             "backends",
@@ -130,12 +124,14 @@ WAYS = Section(
             "The same small workload on local memory, files, database, Redis and memcached.",
             "Each alias has its own figures. Compare the time of a call, and what each backend can "
             "tell about its memory.",
+            (overview(),),
         ),
     ),
 )
 
 PITFALLS = Section(
-    "Pitfalls",
+    "Classic mistakes",
+    "Each page makes a mistake at every visit, and says what the cure is.",
     (
         Page(
             "stale_content",
@@ -143,6 +139,7 @@ PITFALLS = Section(
             "Pitfall: stale content",
             "A price is cached for a day, and a change in the database does not reach it.",
             "A hit that serves an old value looks healthy in a hit ratio: all of these are hits.",
+            (keys_of("pitfalls", "offer:price"),),
         ),
         Page(
             "not_working",
@@ -150,6 +147,7 @@ PITFALLS = Section(
             "Pitfall: cache not working",
             "A DummyCache left over from development: every call succeeds, nothing is kept.",
             "Lookups on “dummy” that all miss: a hit ratio of 0 %, and no entries.",
+            (overview_of("dummy"),),
         ),
         Page(
             "not_caching",
@@ -157,6 +155,7 @@ PITFALLS = Section(
             "Pitfall: data not caching",
             "A key that is different on every request: written each time, never found.",
             "Misses only, in a key group with as many different keys as calls.",
+            (keys_of("pitfalls", "search:{uuid}"),),
         ),
         Page(
             "memory_bloat",
@@ -165,6 +164,42 @@ PITFALLS = Section(
             "Large values without a timeout that nobody reads.",
             "The memory of “pitfalls” grows with every visit, all of it among the stale entries "
             "without expiry.",
+            (
+                Effect(
+                    "Entries of “pitfalls” without expiry",
+                    "stale",
+                    {"alias": "pitfalls", "why": "no_expiry"},
+                ),
+            ),
+        ),
+        Page(
+            "one_by_one",
+            "One by one",
+            "Pitfall: cache calls in a loop",
+            "A get for each row where one get_many would do, and the same key over and over.",
+            "The panel's hints single-gets and repeated-gets, with the line of code and the time "
+            "that would be saved.",
+            (
+                keys_of("scratch", "price:{int}"),
+                keys_of("scratch", "rate:gbp"),
+            ),
+        ),
+        Page(
+            "large_value",
+            "Large value",
+            "Pitfall: one large value",
+            "The whole catalogue under one key, read and unpickled to show three names.",
+            "The panel's hint large-values, and the size of the call.",
+            (findings_of("scratch"),),
+        ),
+        Page(
+            "page_per_visitor",
+            "Page per visitor",
+            "Pitfall: a page that varies by cookie",
+            "cache_page on a view that shows the session: each visitor fills an entry of his own.",
+            "The panel's hint key-explosion. Two windows, one of them private, do not share the "
+            "page.",
+            (keys_of("pages", "page GET /pitfalls/page-per-visitor/"),),
         ),
     ),
 )
@@ -172,16 +207,3 @@ PITFALLS = Section(
 SECTIONS = (WAYS, PITFALLS)
 
 PAGES = {page.view_name: page for section in SECTIONS for page in section.pages}
-
-BACKENDS = {
-    backend.alias: backend
-    for backend in (
-        Backend("default", "Local memory", "The process's own memory: fastest, shared by nobody."),
-        Backend(
-            "files", "Files", "A file per entry: survives a restart, slow when there are many."
-        ),
-        Backend("database", "Database", "A table made by createcachetable: no server to run."),
-        Backend("redis", "Redis", "django-redis: shared by all processes and hosts."),
-        Backend("memcached", "memcached", "PyMemcacheCache: shared, bounded memory, no disk."),
-    )
-}

@@ -10,14 +10,17 @@ from typing import Any
 from shop import middleware
 from shop.views import (
     backends,
+    basket,
     category,
     clear,
     fragment,
+    loops,
     low_level,
     per_view,
     pitfalls,
     product,
     stock,
+    streams,
 )
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -47,6 +50,7 @@ SNIPPETS = {
         (template("shop/parts/best_rated.html"), source(fragment.fragment))
     ),
     "shop:magazine": source(middleware.PerSiteSectionMiddleware),
+    "shop:basket": source(basket.basket, basket.session_of),
     "shop:stock": source(stock.stock),
     "shop:clear": source(clear.scratch, clear.clear_scratch),
     "shop:backends": source(backends.read_listing, backends.count_visit, backends.read_prices),
@@ -54,4 +58,8 @@ SNIPPETS = {
     "shop:not_working": source(pitfalls.not_working),
     "shop:not_caching": source(pitfalls.not_caching),
     "shop:memory_bloat": source(pitfalls.memory_bloat),
+    "shop:one_by_one": source(loops.one_by_one),
+    "shop:large_value": source(loops.large_value),
+    "shop:page_per_visitor": source(loops.page_per_visitor),
+    "shop:streaming": source(streams.lines, streams.async_lines),
 }

@@ -6,16 +6,19 @@ from django.urls import path
 
 from shop.views import (
     backends,
+    basket,
     category,
     clear,
     fragment,
     home,
+    loops,
     low_level,
     magazine,
     per_view,
     pitfalls,
     product,
     stock,
+    streams,
 )
 
 app_name = "shop"
@@ -28,7 +31,11 @@ urlpatterns = [
     path("new/", per_view.NewestList.as_view(), name="newest"),
     path("fragments/<slug:slug>/", fragment.fragment, name="fragment"),
     path("categories/<slug:slug>/", category.category, name="category"),
+    path("basket/", basket.basket, name="basket"),
     path("stock/", stock.stock, name="stock"),
+    path("streaming/", streams.streaming, name="streaming"),
+    path("streaming/lines/", streams.stream, name="stream"),
+    path("streaming/async-lines/", streams.async_stream, name="async_stream"),
     path("clear/", clear.scratch, name="clear"),
     path("clear/now/", clear.clear_scratch, name="clear_now"),
     path("per-site/", magazine.magazine, name="magazine"),
@@ -41,4 +48,7 @@ urlpatterns = [
     path("pitfalls/not-working/", pitfalls.not_working, name="not_working"),
     path("pitfalls/not-caching/", pitfalls.not_caching, name="not_caching"),
     path("pitfalls/memory-bloat/", pitfalls.memory_bloat, name="memory_bloat"),
+    path("pitfalls/one-by-one/", loops.one_by_one, name="one_by_one"),
+    path("pitfalls/large-value/", loops.large_value, name="large_value"),
+    path("pitfalls/page-per-visitor/", loops.page_per_visitor, name="page_per_visitor"),
 ]

@@ -4,6 +4,7 @@ Nothing here is collected by pytest: each module below is a program of its own, 
 ``python -m tests.benchmarks.<name>`` from the project's root.
 
 - ``calls``: the cost of a single call, beside other ways to watch a cache
+- ``drawing``: how long a browser takes to show the dashboard
 - ``memory``: the memory that the monitor takes under hostile traffic
 - ``pages``: the requests a second that a site serves with the monitor and without
 """

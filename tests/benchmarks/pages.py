@@ -3,7 +3,11 @@
 Two gunicorns serve the demo's product page (one ``get``, a hit, a page) with ``DEBUG`` off, each
 with one worker and its own database, one with ``ENABLED`` False. wrk asks one and then the other,
 in alternating order; a pair's ratio is that of its two throughputs, and the median over all pairs
-is told. The server that is not asked stays idle meanwhile.
+is told. The server that is not asked stays idle meanwhile. Both hash texts alike: two processes
+that do not may differ by some percent for as long as they live.
+
+All settings of the monitor are its defaults, not the demo's, which flushes and looks into the
+caches more often: a flush every ten seconds, a look every minute. The middleware is there.
 
 Throughput suffers from whatever else the machine does. The CPU time that the server spends on a
 page hardly does, and bounds the throughput of a machine that has nothing else to do: it is told
@@ -92,6 +96,7 @@ def _site(var: Path, enabled: str) -> Iterator[Site]:
         "DEMO_DEBUG": "0",
         "DEMO_VAR": str(var),
         "DJANGO_SETTINGS_MODULE": "tests.benchmarks.site_settings",
+        "PYTHONHASHSEED": "0",
         "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "demo_site")]),
     }
     for command in (["migrate"], ["createcachetable"], ["demo_seed"]):

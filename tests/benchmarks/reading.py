@@ -45,6 +45,7 @@ def configure(redis: str | None) -> None:
 
     locmem = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
     chosen = {name: getattr(tests_settings, name) for name in dir(tests_settings) if name.isupper()}
+    chosen["INSTALLED_APPS"] = ["cache_monitor"]
     chosen["CACHES"] = dict.fromkeys(ALIASES, locmem)
     if redis:
         store = {"BACKEND": "cache_monitor.stores.redis.RedisStore", "OPTIONS": {"URL": redis}}
@@ -69,31 +70,39 @@ def measure(what: str, seconds: int) -> None:
 
     from cache_monitor.api import report
 
-    taken = []
+    taken, spent = [], []
     for _ in range(ROUNDS):
-        began = time.perf_counter()
+        began, busy = time.perf_counter(), time.process_time()
         report(since=datetime.now(UTC) - timedelta(seconds=seconds))
-        taken.append(time.perf_counter() - began)
-    print(f"{what}: median {statistics.median(taken) * 1e3:.0f} ms, best {min(taken) * 1e3:.0f} ms")
+        taken.append(1e3 * (time.perf_counter() - began))
+        spent.append(1e3 * (time.process_time() - busy))
+    print(
+        f"{what}: first {taken[0]:.0f} ms, then median {statistics.median(taken[1:]):.0f} ms;"
+        f" CPU time {spent[0]:.0f} and {statistics.median(spent[1:]):.0f} ms"
+    )
 
 
 def day_of_rows(now: int) -> Iterator[object]:
-    """Processes apart for two to three minutes, then merged, as cache_monitor.rollup has it."""
-    from cache_monitor.rollup import HOUR, MERGED, MINUTE
+    """Processes apart until a minute is over, half of the next has gone by, and one of them tidies,
+    half a minute later on average; then merged, as cache_monitor.collecting.rollup has it."""
+    from cache_monitor.collecting.rollup import HOUR, LIVE, MERGED, MINUTE, SETTLED
 
     minute = now // MINUTE * MINUTE
-    young = minute - 2 * MINUTE
+    young = (now - SETTLED - 30) // MINUTE * MINUTE
+    unmerged = (now - SETTLED - 30) // 10 * 10
+    coarse = minute - LIVE
     for alias in ALIASES:
         for process in PROCESSES:
-            yield from windows(process, alias, range(young, now - 9, 10), 200)
+            yield from windows(process, alias, range(unmerged, now - 9, 10), 200)
             yield from details(process, alias, range(young, minute + 1, MINUTE), 1000)
+        yield from windows(MERGED, alias, range(coarse, unmerged, 10), 6_400)
         for begin, end, length in (
-            (2 * HOUR, 2 * MINUTE, MINUTE),
+            (2 * HOUR, LIVE, MINUTE),
             (24 * HOUR, 2 * HOUR, 5 * MINUTE),
         ):
             yield from windows(MERGED, alias, range(minute - begin, minute - end, length), 40_000)
         for begin, end, length in (
-            (15 * MINUTE, 2 * MINUTE, MINUTE),
+            (15 * MINUTE, minute - young, MINUTE),
             (2 * HOUR, 15 * MINUTE, 5 * MINUTE),
             (24 * HOUR, 2 * HOUR, HOUR),
         ):
@@ -101,14 +110,16 @@ def day_of_rows(now: int) -> Iterator[object]:
 
 
 def year_of_rows(now: int) -> Iterator[object]:
-    from cache_monitor.rollup import DAY, HOUR, MERGED
+    from cache_monitor.collecting.rollup import DAY, HOUR, MERGED, WEEK
 
     hour = now // HOUR * HOUR
     year, month, day = hour - 365 * DAY, hour - 35 * DAY, hour - 26 * HOUR
+    season = hour - 100 * DAY
     for alias in ALIASES:
         yield from windows(MERGED, alias, range(month, day, HOUR), 100_000)
         yield from windows(MERGED, alias, range(year, month, DAY), 100_000)
-        yield from details(MERGED, alias, range(year, hour - 50 * HOUR, DAY), 32_000)
+        yield from details(MERGED, alias, range(season, hour - 50 * HOUR, DAY), 32_000)
+        yield from details(MERGED, alias, range(year, season, WEEK), 32_000)
 
 
 def windows(process: str, alias: str, starts: range, calls: int) -> Iterator[object]:
@@ -130,19 +141,23 @@ def window_row(process: str, alias: str, start: int, seconds: int, calls: int) -
     window = Window(start, seconds, float(start), processes=processes, final=True)
     for name in ("get", "set", "get_many", "delete"):
         operation = window.operation(name)
-        operation.calls = operation.keys = operation.hits = calls
+        operation.calls = operation.keys = calls
+        operation.hits, operation.misses = calls - calls // 10, calls // 10
         operation.seconds, operation.slowest = calls * 5e-5, 1e-3
         operation.buckets = {16_000 + n: calls // 40 for n in range(40)}
+    window.reasons = {"expired": 2 * (calls // 10), "never_set": calls // 10}
     return Row("window", process, alias, start, seconds, encode(window))
 
 
 def details_row(process: str, alias: str, start: int, seconds: int, calls: int) -> object:
-    """30 groups, of which five have many keys, and as many hot keys as that many calls leave."""
-    from cache_monitor.rollup import KEYS_KEPT
+    """30 groups, of which five have many keys, 20 views, and as many hot keys as that many calls
+    leave. One lookup of ten misses."""
+    from cache_monitor.collecting.rollup import KEYS_KEPT
     from cache_monitor.stats.details import Details
     from cache_monitor.stats.distinct import hash_of
     from cache_monitor.stats.encoding import encode
     from cache_monitor.stats.hotkeys import HotKeys
+    from cache_monitor.stats.window import add_reasons
     from cache_monitor.stores.base import Row
 
     source = Random(start)
@@ -150,10 +165,20 @@ def details_row(process: str, alias: str, start: int, seconds: int, calls: int) 
     for n in range(min(KEYS_KEPT[seconds], calls // 5)):
         group = f"group-{n % 30}:{{int}}" if n % 2 else f"group-{n % 5}:{{int}}"
         key = f"{group[:-6]}:{source.randrange(10_000)}"
-        details.hot_keys.entry(key, group).count(True, False, 3)
+        hit = n % 10 > 0
+        hot = details.hot_keys.entry(key, group)
+        hot.count(hit, False, 3)
         stats = details.group(group, "key")
-        stats.count(True, False, 3)
+        stats.count(hit, False, 3, key)
         stats.add_key(hash_of(key))
+        if not hit:
+            hot.add_reasons({"expired": 3})
+            add_reasons(stats.reasons, {"expired": 3})
+    for n in range(20):
+        view = details.view(f"shop:view-{n}")
+        view.requests, view.lookups, view.misses = 10, 100, 10
+        stats = details.groups[f"group-{n % 5}:{{int}}"]
+        view.sample_hits, view.sample_misses = stats.sample_hits, stats.sample_misses
     return Row("details", process, alias, start, seconds, encode(details))
 
 

@@ -3,7 +3,8 @@
 Counts gets of Zipf-distributed keys into details and windows as the draining thread does, brings
 them to no store but keeps their encoded form as a store would, and merges that into what a report
 shows. Printed: CPU time an operation for each million of operations (it must not grow), growth of
-resident memory, and how well the twenty hottest keys are known.
+resident memory, and how well the twenty hottest keys are known. Then what an operation costs by
+the number of keys (see :mod:`tests.benchmarks.growth`).
 """
 
 import argparse
@@ -14,17 +15,18 @@ from collections.abc import Iterator
 from itertools import accumulate
 from random import Random
 
+import django
 from django.conf import settings
 
-from cache_monitor.aggregator import Aggregator
 from cache_monitor.calls import RawCall, Source
+from cache_monitor.collecting.aggregator import Aggregator
 from cache_monitor.conf import Conf
-from cache_monitor.stats.details import Details
+from cache_monitor.stats.details import Details, StoredDetails
 from cache_monitor.stats.encoding import decode, encode
-from cache_monitor.stats.hotkeys import HotKeys
+from cache_monitor.stats.merging import Merging
 from cache_monitor.stats.window import Window
+from tests.benchmarks.growth import BATCH, print_growth
 
-BATCH = 10_000
 RATE = 100_000
 """Operations a second, of the clock that the calls carry."""
 GET = Source("default", "get")
@@ -32,12 +34,16 @@ GET = Source("default", "get")
 
 def main() -> None:
     settings.configure()
+    # As in a site: until then no settings are asked for what sessions are called.
+    django.setup()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--operations", type=int, default=10_000_000)
     parser.add_argument("--keys", type=int, default=1_000_000)
+    parser.add_argument("--growth-operations", type=int, default=2_000_000)
     arguments = parser.parse_args()
     for exponent in (1.0, 0.8):
         measure(exponent, arguments.operations, arguments.keys)
+    print_growth(arguments.growth_operations)
 
 
 def measure(exponent: float, operations: int, keys: int) -> None:
@@ -49,7 +55,7 @@ def measure(exponent: float, operations: int, keys: int) -> None:
     aggregator = Aggregator(
         "process",
         hot_keys=conf.hot_keys,
-        key_groups=conf.key_groups,
+        key_groups=conf.max_key_groups,
         measure=lambda alias, key, version: None,
     )
     closed: list[bytes] = []
@@ -78,7 +84,7 @@ def batches(names: list[str], weights: list[float], operations: int) -> Iterator
     for first in range(0, operations, BATCH):
         drawn = source.choices(names, cum_weights=weights, k=BATCH)
         yield [
-            (GET, (first + n) / RATE, 3e-6, key, True, None, None, None, None, None)
+            (GET, (first + n) / RATE, 3e-6, key, True, None, None, None, None, None, None, None)
             for n, key in enumerate(drawn)
         ]
 
@@ -96,10 +102,10 @@ def close(aggregator: Aggregator, now: float) -> list[bytes]:
 
 
 def print_recall(closed: list[bytes], truth: Counter[str], capacity: int) -> None:
-    whole = Details(0, 60, HotKeys(capacity), 200)
+    merging = Merging(0, 60, 200)
     for payload in closed:
-        whole.merge(decode(payload, Details))
-    table = whole.hot_keys.table
+        merging.add(decode(payload, StoredDetails))
+    table = merging.whole(capacity).hot_keys.table
     found = sorted(table, key=lambda key: -table[key].weight())[:20]
     true = [key for key, _ in truth.most_common(20)]
     within = all(

@@ -10,10 +10,21 @@ from django.test import Client
 from django.urls import reverse
 
 from cache_monitor import api
+from cache_monitor.dashboard.readings import key_lines, readings
 from cache_monitor.reports.schema import Report
-from tests.dashboard.reports import busy_cache, quiet_cache, report_of
+from tests.dashboard.reports import busy_cache, key_line, quiet_cache, report_of
+from tests.dashboard.visiting import axe_script, complaints, page, site
+
+__all__ = ["axe_script", "complaints", "page", "site"]
 
 ShowReport = Callable[[Report], None]
+
+
+@pytest.fixture(autouse=True)
+def _no_readings() -> None:
+    """What one test has read is not what the next one asks for."""
+    readings.clear()
+    key_lines.clear()
 
 
 @pytest.fixture
@@ -53,8 +64,12 @@ def show_report(monkeypatch: pytest.MonkeyPatch) -> ShowReport:
     """Let the dashboard show a report made by hand."""
 
     def show(report: Report) -> None:
+        readings.clear()
         monkeypatch.setattr(api, "report", lambda since=None, until=None, alias=None: report)
         monkeypatch.setattr(api, "store_problem", lambda: None)
+        monkeypatch.setattr(
+            api, "key_series", lambda keys, since, until, alias: dict.fromkeys(keys, key_line())
+        )
 
     return show
 

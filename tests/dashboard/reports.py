@@ -7,8 +7,10 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from cache_monitor.reports.keyseries import KeyPoint
 from cache_monitor.reports.schema import (
     Cache,
+    FreedWithin,
     HotKey,
     KeyGroup,
     LargestEntry,
@@ -22,6 +24,7 @@ from cache_monitor.reports.schema import (
     Seconds,
     Stale,
     StaleEntry,
+    View,
 )
 
 NOW: Final = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
@@ -64,8 +67,12 @@ def busy_cache(key: str = "user:1:profile") -> Cache:
         misses=100,
         hit_ratio=1100 / 1200,
         operations={"get": operation(1200, 1100, 100), "set": operation(100, None, None)},
+        miss_reasons=MissReasons(never_set=70, expired=30),
+        misses_per_request=0.25,
+        seconds_saved=12.5,
         hot_keys=[hot_key(key)],
         key_groups=[key_group(key)],
+        views=[view()],
         memory=memory(key),
         stale=Stale(idle=1, entries=[stale_entry(key)]),
         series=[point(place) for place in range(120)],
@@ -106,8 +113,18 @@ def hot_key(key: str, max_overcount: int = 0) -> HotKey:
         share=0.75,
         max_overcount=max_overcount,
         bytes=2048,
-        seconds_saved=None,
+        miss_reasons=MissReasons(never_set=7, expired=3),
+        produce_seconds=0.02,
+        seconds_saved=17.8,
     )
+
+
+def key_line() -> list[KeyPoint]:
+    """The use of a key over an hour: nothing at first, most in the middle."""
+    return [
+        KeyPoint(at=at(NOW - timedelta(minutes=60 - 5 * place)), lookups=number, hits=number)
+        for place, number in enumerate([0, 0, 3, 9, 40, 120, 400, 200, 80, 30, 10, 8])
+    ]
 
 
 def key_group(group: str) -> KeyGroup:
@@ -124,7 +141,26 @@ def key_group(group: str) -> KeyGroup:
         errors=0,
         bytes_read=None,
         bytes_written=None,
-        seconds_saved=None,
+        miss_reasons=MissReasons(never_set=70, expired=30),
+        seconds_saved=12.5,
+        sample_hits=[f"{group}:hit{number}" for number in range(5)],
+        sample_misses=[f"{group}:miss{number}" for number in range(5)],
+    )
+
+
+def view(name: str = "shop:product") -> View:
+    return View(
+        view=name,
+        requests=400,
+        lookups=1200,
+        misses=100,
+        misses_per_request=0.25,
+        seconds=0.5,
+        seconds_saved=12.5,
+        request_seconds=20.0,
+        share_of_request=0.025,
+        sample_hits=["product:1", "product:2"],
+        sample_misses=["product:9"],
     )
 
 
@@ -138,12 +174,20 @@ def memory(key: str) -> Memory:
         exact=True,
         groups=[MemoryGroup(group=key, entries=30, bytes=4 * 2**20)],
         largest=[LargestEntry(key=key, bytes=2**20)],
+        looked_at=30,
+        freed_within=FreedWithin(minute=0, hour=2**20, day=3 * 2**20, never=2**20),
     )
 
 
 def stale_entry(key: str) -> StaleEntry:
     return StaleEntry(
-        key=key, why=["idle", "never_read"], age=7200.0, idle=7200.0, expires_in=60.0, bytes=2048
+        key=key,
+        group=key,
+        why=["idle", "never_read"],
+        age=7200.0,
+        idle=7200.0,
+        expires_in=60.0,
+        bytes=2048,
     )
 
 
@@ -154,7 +198,13 @@ def point(place: int) -> Point:
         hits=9,
         misses=1,
         errors=0,
+        calls=12,
         seconds=0.01,
+        p50=0.0002,
+        p90=0.001,
         p99=0.002,
+        miss_reasons=MissReasons(
+            never_set=0, expired=1, evicted=0, deleted=0, cleared=0, version_changed=0, unknown=0
+        ),
         memory_bytes=4 * 2**20,
     )

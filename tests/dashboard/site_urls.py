@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 
 from django.contrib import admin
-from django.core.cache import cache
+from django.core.cache import CacheKeyWarning, cache
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
+
+HOSTILE = [
+    "<img src=x onerror=\"document.title='broken'\">",
+    "</td></tr></table><h1>out</h1>",
+    "right\u202etfel\u2066",
+    "new\nline\ttab\x00nul\x1b[31m",
+    "long" * 25_000,
+    "{{ settings.SECRET_KEY }}%s%(alias)s",
+]
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
 
@@ -29,4 +39,17 @@ def traffic(request: HttpRequest) -> HttpResponse:
     return HttpResponse("done")
 
 
-urlpatterns = [path("admin/", admin.site.urls), path("traffic/", traffic)]
+def hostile(request: HttpRequest) -> HttpResponse:
+    """Keys that a visitor might have thought of."""
+    warnings.simplefilter("ignore", CacheKeyWarning)
+    for key in HOSTILE:
+        cache.get_or_set(key, "<script>alert('value')</script>", timeout=None)
+        cache.get(key)
+    return HttpResponse("done")
+
+
+urlpatterns = [
+    path("admin/", admin.site.urls),
+    path("traffic/", traffic),
+    path("hostile/", hostile),
+]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from django.contrib import admin
 from django.contrib.auth.models import User
 from django.http import HttpResponse
-from django.test import Client, RequestFactory
+from django.test import Client, RequestFactory, override_settings
 from django.urls import reverse
 
 from cache_monitor.admin import DashboardAdmin
@@ -95,3 +95,24 @@ def test_another_admin_site_shows_it_with_its_own_links(
     rendered = response.render().content.decode()  # type: ignore[attr-defined]
     assert "Back office" in rendered
     assert request.current_app == "back_office"
+
+
+@pytest.fixture
+def back_office(settings_of_back_office: None, make_user: Callable[..., User]) -> Client:
+    client = Client()
+    client.force_login(make_user("officer"))
+    return client
+
+
+@pytest.fixture
+def settings_of_back_office() -> Iterator[None]:
+    with override_settings(ROOT_URLCONF="tests.dashboard.back_office"):
+        yield
+
+
+@pytest.mark.parametrize("path", ["", "findings/", "keys/", "groups/", "views/", "memory/"])
+def test_every_link_of_another_admin_site_stays_there(back_office: Client, path: str) -> None:
+    """Also where the default site stands beside it."""
+    page = back_office.get(f"/office/cache_monitor/dashboard/{path}").content.decode()
+    assert 'href="/office/cache_monitor/dashboard/keys/' in page
+    assert 'href="/admin/' not in page

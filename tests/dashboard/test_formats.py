@@ -58,7 +58,7 @@ def test_an_age_has_its_two_largest_units(seconds: float | None, expected: str) 
 def test_figures_are_localised() -> None:
     with translation.override("de"):
         assert formats.count(1234567) == "1.234.567"
-        assert formats.ratio(0.9167) == "91,7%"
+        assert formats.ratio(0.9167) == "91,7 %"
         assert formats.duration(0.0021) == "2,10\u202fms"
 
 
@@ -82,3 +82,34 @@ def test_a_long_key_keeps_its_ends() -> None:
 def test_characters_that_nobody_sees_are_written_out() -> None:
     assert formats.visible("a\u202eb\nc\x00") == "a\\u202eb\\nc\\x00"
     assert formats.visible("schlüssel:é") == "schlüssel:é"
+
+
+@pytest.mark.parametrize(
+    ("now", "before", "text"),
+    [
+        (120, 100, "+20.0%"),
+        (75, 100, "\u221225.0%"),
+        (100, 100, "±0"),
+        (5000, 100, "+4,900%"),
+        (0, 100, "\u2212100.0%"),
+        (5, 0, ""),
+        (None, 5, ""),
+        (5, None, ""),
+        (-1.0, 2.0, ""),
+        (1.0, -2.0, ""),
+    ],
+)
+def test_a_change_is_told_where_it_says_something(
+    now: float | None, before: float | None, text: str
+) -> None:
+    assert formats.change(now, before) == text
+
+
+def test_a_ratio_changes_by_points() -> None:
+    assert formats.points(0.9, 0.875) == "+2.5 points"
+    assert formats.points(0.5, 0.75) == "\u221225.0 points"
+    assert formats.points(None, 0.75) == ""
+
+
+def test_time_lost_has_a_minus() -> None:
+    assert formats.duration(-0.0424) == "\u2212" + formats.duration(0.0424)

@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.dashboard.visiting import axe_script
 from tests.demo_site.site import Demo, RunningDemo, Visitor
+
+__all__ = ["axe_script"]
 
 
 @pytest.fixture(scope="session")

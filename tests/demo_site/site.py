@@ -77,12 +77,13 @@ class Demo:
         return Demo(var, extra_environment)
 
     @contextmanager
-    def running(self) -> Iterator[RunningDemo]:
+    def running(self, ready: str = "/static/shop/shop.css") -> Iterator[RunningDemo]:
+        """``ready`` is what it is asked for until it answers, and touches no cache: a static file,
+        where DEBUG is on."""
         port = free_port()
         argv = self.command("runserver", "--noreload", f"{LOOPBACK}:{port}")
         url = f"http://{LOOPBACK}:{port}"
-        # A static file, so that waiting for the server touches no cache.
-        with run_server(argv, self.environment, f"{url}/static/shop/shop.css"):
+        with run_server(argv, self.environment, url + ready):
             yield RunningDemo(self, url)
 
 

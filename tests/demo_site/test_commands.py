@@ -86,6 +86,29 @@ def test_traffic_visits_the_site_and_stops_by_itself(running_demo: RunningDemo) 
     assert re.search(r"^ +\d+  product$", done.stdout, re.MULTILINE)
 
 
+VISITS: Final = """
+from itertools import islice
+from shop.management.commands.demo_traffic import popular_first
+from shop.traffic import Visitors
+for visit in islice(Visitors(popular_first(), {seed}), 500):
+    print(visit.page, visit.path, visit.form)
+"""
+
+
+def visits(demo: Demo, seed: int) -> list[str]:
+    done = demo.manage("shell", "--verbosity", "0", "--command", VISITS.format(seed=seed))
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_the_same_seed_sends_the_same_visits(prepared_demo: Demo) -> None:
+    first = visits(prepared_demo, 7)
+
+    assert len(first) == 500
+    assert visits(prepared_demo, 7) == first
+    assert visits(prepared_demo, 8) != first
+
+
 def test_traffic_fails_when_no_server_answers(prepared_demo: Demo) -> None:
     done = prepared_demo.manage(
         "demo_traffic", "--base-url", f"http://{NOBODY}", "--seconds", "1", "--wait", "0.3"
@@ -102,6 +125,8 @@ def test_traffic_that_is_interrupted_still_sums_up(running_demo: RunningDemo) ->
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # A test run in the background of a shell ignores the signal, and so would its children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509 - nothing here holds a lock
     ) as traffic:
         assert traffic.stdout is not None
         # The first progress: from here on the interrupt finds it at work.

@@ -8,11 +8,14 @@ from typing import Any
 import pytest
 from django.core.cache.backends.db import DatabaseCache
 from django.core.management import call_command
-from django.db import connection
+from django.db import connection, connections, transaction
 from django.test import override_settings
 
 from cache_monitor.inspectors.look import inspect_cache
 from cache_monitor.inspectors.snapshot import Snapshot
+from tests.inspectors.places import Router
+from tests.stores.conftest import database
+from tests.stores.servers import PostgresDaemon
 
 TABLE = "entries of the inspectors' tests"
 
@@ -76,7 +79,7 @@ class TestATable:
 
     def test_only_the_aliass_own_entries_are_counted(self) -> None:
         for prefix in ("", "shop", "shop:eu", "%"):
-            cache_of(KEY_PREFIX=prefix).set(f"of:{prefix}", 1, version=3)
+            cache_of(KEY_PREFIX=prefix).set(f"of:{prefix}", 1)
         for prefix in ("", "shop", "shop:eu", "%"):
             found = look(cache_of(KEY_PREFIX=prefix))
             assert [each.key for each in found.largest] == [f"of:{prefix}"]
@@ -111,6 +114,22 @@ class TestATable:
 def test_a_missing_table_is_told_and_raises_nothing() -> None:
     found = look(cache_of("no such table"))
     assert (found.entries, found.bytes, found.groups, found.exact) == (None, None, [], False)
-    assert found.error is not None
-    assert found.error.startswith("OperationalError")
-    assert "createcachetable" in found.error
+    assert found.problem is not None
+    assert found.problem.startswith("OperationalError")
+    assert "createcachetable" in found.problem
+
+
+def test_a_missing_table_spoils_no_transaction_of_the_site(
+    postgresql_server: PostgresDaemon, all_databases: None
+) -> None:
+    """PostgreSQL answers nothing more in a transaction after an error, but for a savepoint."""
+    router = type("OneRouter", (Router,), {"using": "postgresql"})
+    with (
+        database("postgresql", postgresql_server.settings),
+        override_settings(DATABASE_ROUTERS=[router()]),
+        transaction.atomic("postgresql"),
+    ):
+        assert look(cache_of("no such table")).problem
+        with connections["postgresql"].cursor() as cursor:
+            cursor.execute("SELECT 17")
+            assert cursor.fetchone() == (17,)

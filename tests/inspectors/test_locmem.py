@@ -76,12 +76,13 @@ def test_only_the_aliass_own_entries_are_counted(location: str, prefix: str) -> 
     assert [each.key for each in found.largest] == [f"of:{prefix}"]
 
 
-def test_other_versions_of_an_entry_are_entries_too(location: str) -> None:
+def test_other_versions_of_an_entry_are_not_this_caches(location: str) -> None:
     cache = cache_at(location, VERSION=2)
     cache.set("menu", 1)
     cache.set("menu", 1, version=7)
     cache.set("menu", 1, version=-1)
-    assert [(each.group, each.entries) for each in look(cache).groups] == [("menu", 3)]
+    assert [(each.group, each.entries) for each in look(cache).groups] == [("menu", 1)]
+    assert look(cache_at(location, VERSION=7)).entries == 1
 
 
 def test_a_version_that_is_no_number_is_undone_as_well(location: str) -> None:
@@ -111,17 +112,19 @@ def test_a_look_that_stops_at_its_limit_says_so_and_estimates(location: str) -> 
         cache.set(f"a:{number}", "x" * 100, None if number % 2 else 300)
     found = look(cache, limit=400)
     whole = look(cache)
-    assert (found.looked_at, found.exact, found.entries) == (400, False, 1000)
-    assert found.bytes == whole.bytes
-    assert found.groups == whole.groups
+    assert (found.looked_at, found.exact) == (400, False)
+    assert found.entries == pytest.approx(1000, rel=0.05)
+    assert found.bytes == pytest.approx(whole.bytes, rel=0.05)
+    assert found.groups[0].entries == found.entries
     assert found.no_expiry == pytest.approx(500, rel=0.3)
 
 
-def test_a_look_that_has_no_time_claims_nothing(location: str) -> None:
+def test_a_look_that_has_no_time_ends_after_the_first_page(location: str) -> None:
     cache = cache_at(location)
-    cache.set("menu", 1)
+    cache.set_many({f"a:{number}": "x" for number in range(1000)})
     found = look(cache, seconds=0)
-    assert (found.looked_at, found.exact, found.entries, found.bytes) == (0, False, None, None)
+    assert 0 < found.looked_at < 10
+    assert not found.exact
 
 
 def test_entries_of_others_in_the_same_place_are_left_out_of_an_estimate(location: str) -> None:
@@ -166,7 +169,7 @@ def test_a_cache_that_changes_meanwhile_can_be_looked_into(location: str) -> Non
     finally:
         stop.set()
         thread.join()
-    assert {each.error for each in looks} == {None}
+    assert {each.problem for each in looks} == {None}
 
 
 def test_sessions_are_masked(location: str) -> None:

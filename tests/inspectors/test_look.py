@@ -11,7 +11,8 @@ from django.core.cache.backends.locmem import LocMemCache
 
 from cache_monitor.inspectors.look import inspect_cache
 from cache_monitor.inspectors.snapshot import GROUPS, LARGEST, STALE, Snapshot
-from cache_monitor.inspectors.tally import Entry, Found, Tally
+from cache_monitor.inspectors.source import Entry
+from cache_monitor.inspectors.tally import Found, Tally
 from cache_monitor.inspectors.terms import Terms
 
 
@@ -19,10 +20,18 @@ def look(cache: BaseCache) -> Snapshot:
     return inspect_cache("default", cache, limit=10_000, seconds=5, stale_after=60)
 
 
-def test_a_backend_that_cannot_tell_gives_no_figures_and_no_error() -> None:
+def test_a_cache_that_keeps_nothing_is_known_to_be_empty() -> None:
     found = look(DummyCache("", {}))
+    assert (found.entries, found.bytes, found.exact, found.problem) == (0, 0, True, None)
+
+
+@pytest.mark.django_db
+def test_of_a_backend_that_cannot_tell_the_snapshot_says_so() -> None:
+    found = look(BaseCache({}))
     assert (found.alias, found.looked_at, found.entries, found.bytes) == ("default", 0, None, None)
-    assert (found.exact, found.groups, found.stale, found.error) == (False, [], [], None)
+    assert (found.exact, found.groups, found.stale) == (False, [], [])
+    assert found.problem is not None
+    assert "recorded" in found.problem
 
 
 def test_a_subclass_made_at_run_time_is_looked_into_like_its_base() -> None:
@@ -44,14 +53,14 @@ class Untouchable(LocMemCache):
 def test_no_operation_of_the_cache_is_used() -> None:
     cache = Untouchable("untouchable", {})
     cache.set("menu", 1)
-    assert (look(cache).entries, look(cache).error) == (1, None)
+    assert (look(cache).entries, look(cache).problem) == (1, None)
 
 
 def test_a_cache_that_breaks_is_told_and_raises_nothing() -> None:
     cache: Any = LocMemCache("broken", {})
     del cache._expire_info
     found = look(cache)
-    assert (found.scope, found.entries, found.error) == ("per process", None, "AttributeError")
+    assert (found.scope, found.entries, found.problem) == ("per process", None, "AttributeError")
 
 
 @pytest.fixture
@@ -79,7 +88,7 @@ def test_a_rare_reason_is_among_the_samples_of_a_common_one(crowded: Snapshot) -
 
 
 def test_an_entry_that_is_stale_for_several_reasons_weighs_once() -> None:
-    tally = Tally(Terms("default", 10, 0.0, 60), {"idle", "never_read", "no_expiry"})
+    tally = Tally(Terms("default", 10, 0.0, 60), {"expired"})
     tally.add(Entry("menu", 7, no_expiry=True, idle=61, never_read=True))
     found = tally.snapshot("shared", Found(1, True))
     assert found.stale_bytes == 7

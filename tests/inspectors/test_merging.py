@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-import pytest
 
 from cache_monitor.inspectors.merging import merge
 from cache_monitor.inspectors.snapshot import (
     STALE_REASONS,
     EntrySample,
+    FreedWithin,
     GroupBytes,
     LargeEntry,
     Snapshot,
@@ -45,8 +45,8 @@ def test_a_figure_that_no_process_knows_stays_unknown() -> None:
 
 
 def test_a_process_that_knows_nothing_makes_the_sum_inexact() -> None:
-    merged = merge([snapshot(entries=3), snapshot(exact=False, error="MemoryError")])
-    assert (merged.entries, merged.exact, merged.error) == (3, False, "MemoryError")
+    merged = merge([snapshot(entries=3), snapshot(exact=False, problem="MemoryError")])
+    assert (merged.entries, merged.exact, merged.problem) == (3, False, "MemoryError")
 
 
 def test_groups_of_the_same_name_are_one() -> None:
@@ -85,14 +85,27 @@ def test_of_a_shared_cache_the_newest_look_that_saw_something_stands() -> None:
     looks = [
         snapshot(scope="shared", measured_at=1, entries=1),
         snapshot(scope="shared", measured_at=2, entries=2),
-        snapshot(scope="shared", measured_at=3, error="ConnectionError"),
+        snapshot(scope="shared", measured_at=3, problem="ConnectionError"),
     ]
     assert merge(looks) == looks[1]
 
 
-@pytest.mark.parametrize("scope", ["shared", "per process"])
-def test_one_look_stands_as_it_is(scope: str) -> None:
-    assert merge([only := snapshot(scope=scope, entries=1)]) is only
+def test_one_look_at_a_shared_cache_stands_as_it_is() -> None:
+    assert merge([only := snapshot(scope="shared", entries=1)]) is only
+
+
+def test_each_process_is_told_apart_beside_the_sum() -> None:
+    parts = [snapshot(entries=1, bytes=5), snapshot(entries=3, bytes=9), snapshot(entries=None)]
+    merged = merge(parts)
+    assert [(each.entries, each.bytes) for each in merged.parts] == [(3, 9), (1, 5), (None, None)]
+    assert merged.entries == 4
+    assert [each.entries for each in merge(parts[:1]).parts] == [1]
+
+
+def test_bytes_that_expiry_frees_are_added_up() -> None:
+    freed = FreedWithin(minute=1, hour=2, day=3, never=4)
+    merged = merge([snapshot(freed_within=freed), snapshot(freed_within=freed), snapshot()])
+    assert merged.freed_within == FreedWithin(minute=2, hour=4, day=6, never=8)
 
 
 def test_a_snapshot_travels_as_messagepack() -> None:

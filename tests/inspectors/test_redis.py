@@ -12,6 +12,7 @@ from django.core.cache.backends.redis import RedisCache
 from django_redis.cache import RedisCache as DjangoRedisCache
 from redis import Redis
 
+from cache_monitor.inspectors.choice import source_of
 from cache_monitor.inspectors.look import inspect_cache
 from cache_monitor.inspectors.snapshot import Snapshot
 from tests.services import Server
@@ -57,7 +58,7 @@ def test_an_empty_cache_has_no_entries_rather_than_unknown_ones(site: Site) -> N
     found = look(site.cache())
     assert (found.entries, found.bytes, found.idle, found.no_expiry) == (0, 0, 0, 0)
     assert (found.expired, found.never_read, found.limit_bytes, found.limit_entries) == (None,) * 4
-    assert (found.exact, found.scope, found.evictions, found.error) == (True, "shared", 0, None)
+    assert (found.exact, found.scope, found.evictions, found.problem) == (True, "shared", 0, None)
 
 
 def test_entries_weigh_what_the_server_uses_for_them(site: Site) -> None:
@@ -98,7 +99,8 @@ def test_keys_of_others_on_the_server_are_neither_counted_nor_shown(
     site: Site, prefix: str
 ) -> None:
     for each in ("", "shop", "shop:eu", "a*b[c]?\\d", "axb[c]?\\d", "shop:eu:x"):
-        site.cache(each).set(f"of:{each}", 1, version=3)
+        site.cache(each).set(f"of:{each}", 1)
+        site.cache(each).set("of:another:version", 1, version=3)
     for foreign in (b"celery", b"_kombu.binding.x", b"shop:cart", b":", b"\xff:1:x"):
         site.redis.set(foreign, 1)
     found = look(site.cache(prefix))
@@ -119,15 +121,16 @@ def test_a_key_function_that_hides_whose_a_key_is_is_an_error(site: Site, stored
     cache = site.cache(KEY_FUNCTION=lambda key, prefix, version: stored.format(key=key))
     found = look(cache)
     assert (found.entries, found.bytes) == (None, None)
-    assert found.error is not None
-    assert "KEY_FUNCTION" in found.error
+    assert found.problem is not None
+    assert "KEY_FUNCTION" in found.problem
 
 
 def test_a_look_that_stops_at_its_limit_says_so_and_estimates(site: Site) -> None:
     site.cache("mine").set_many({f"a:{number}": "x" * 99 for number in range(3000)}, None)
     site.redis.mset({f"other:{number}": 1 for number in range(3000)})
     found = look(site.cache("mine"), limit=600)
-    assert (found.looked_at, found.exact) == (600, False)
+    assert 300 < found.looked_at <= 600
+    assert not found.exact
     assert found.entries == pytest.approx(3000, rel=0.25)
     assert found.no_expiry == found.entries
     assert found.bytes == pytest.approx(look(site.cache("mine")).bytes, rel=0.25)
@@ -161,7 +164,36 @@ def test_idle_times_are_unknown_where_the_server_counts_uses_instead(site: Site)
     site.redis.config_set("maxmemory-policy", "allkeys-lfu")
     site.cache().set("menu", 1)
     found = look(site.cache())
-    assert (found.entries, found.idle, found.no_expiry, found.error) == (1, None, 0, None)
+    assert (found.entries, found.idle, found.no_expiry, found.problem) == (1, None, 0, None)
+
+
+def test_looking_is_no_use_where_the_server_counts_uses(site: Site) -> None:
+    site.redis.config_set("maxmemory-policy", "allkeys-lfu")
+    site.redis.config_set("lfu-log-factor", 0)  # each use counts
+    site.cache().set("menu", 1)
+    before = site.redis.object("FREQ", ":1:menu")
+    for _ in range(3):
+        look(site.cache())
+    assert site.redis.object("FREQ", ":1:menu") == before
+    site.redis.config_set("lfu-log-factor", 10)
+
+
+def test_a_key_that_is_no_text_is_counted_and_cannot_be_deleted(site: Site) -> None:
+    site.redis.set(b"mine:1:\xff\xfe\n<b>", "x")
+    site.cache("mine").set("menu", 1)
+    cache = site.cache("mine")
+    found = look(cache)
+    assert (found.entries, found.problem) == (2, None)
+    assert {each.key for each in found.largest} == {r"\xff\xfe\n<b>", "menu"}
+    opened = source_of("main", cache)
+    assert opened is not None
+    (page,) = opened.pages("", 100)
+    assert {each.key: opened.can_remove(each) for each in page.entries} == {
+        "menu": True,
+        "\\xff\\xfe\n<b>": False,
+    }
+    opened.close()
+    cache.close()
 
 
 def test_sessions_are_masked(site: Site) -> None:
@@ -174,13 +206,13 @@ def test_sessions_are_masked(site: Site) -> None:
 def test_a_server_that_is_down_is_told_and_raises_nothing(site: Site) -> None:
     found = look(site.backend("redis://:geheim@127.0.0.1:1/0", {}))
     assert (found.entries, found.bytes, found.exact) == (None, None, False)
-    assert found.error == "ConnectionError: Connection refused"
+    assert found.problem == "ConnectionError: Connection refused"
 
 
 @pytest.mark.parametrize("url", ["redis://:ge/heim@127.0.0.1:1/0", "geheim://x:geheim@y"])
 def test_no_error_shows_a_password(site: Site, url: str) -> None:
     found = look(site.backend(url, {}))
-    assert found.error == "ValueError"
+    assert found.problem == "ValueError"
 
 
 class TestAUserWithFewRights:
@@ -205,19 +237,42 @@ class TestAUserWithFewRights:
         self.allow(user)
         found = look(user.cache(credentials="looker:falsch@"))
         assert found.entries is None
-        assert found.error is not None
-        assert found.error.startswith("AuthenticationError")
-        assert "falsch" not in found.error
+        assert found.problem is not None
+        assert found.problem.startswith("AuthenticationError")
+        assert "falsch" not in found.problem
+
+    def test_without_a_password_nothing_is_known(self, user: Site) -> None:
+        self.allow(user)
+        user.redis.acl_setuser("default", enabled=True, passwords=["+geheim"], reset_passwords=True)
+        try:
+            found = look(user.cache())
+        finally:
+            authenticated = Redis(host=user.server.host, port=user.server.port, password="geheim")
+            authenticated.acl_setuser("default", enabled=True, nopass=True)
+            authenticated.close()
+        assert found.entries is None
+        assert found.problem is not None
+        assert "Authentication" in found.problem or "NOAUTH" in found.problem
+
+    def test_what_is_refused_is_not_asked_for_again_and_again(self, user: Site) -> None:
+        cache = self.allow(user, "memory", "object")
+        cache.set_many({f"a:{number}": 1 for number in range(2000)}, None)
+        user.redis.config_resetstat()
+        found = look(cache)
+        assert (found.entries, found.bytes, found.idle, found.no_expiry) == (2001, None, None, 2001)
+        assert found.problem == "The server refuses MEMORY USAGE, OBJECT."
+        refused = user.redis.info("commandstats")["cmdstat_memory|usage"]["rejected_calls"]
+        assert refused < 200
 
     def test_without_scan_nothing_is_known(self, user: Site) -> None:
         found = look(self.allow(user, "scan"))
-        assert (found.entries, found.error) == (None, "NoPermissionError")
+        assert (found.entries, found.problem) == (None, "The server refuses SCAN (NOPERM).")
 
     def test_without_memory_the_rest_is_known(self, user: Site) -> None:
         found = look(self.allow(user, "memory"))
         assert (found.entries, found.bytes, found.no_expiry) == (1, None, 1)
         assert found.groups[0].bytes is None
-        assert found.error == "The server refuses MEMORY USAGE."
+        assert found.problem == "The server refuses MEMORY USAGE."
 
     def test_without_object_and_info_the_rest_is_known(self, user: Site) -> None:
         found = look(self.allow(user, "object", "info", "pttl"))
@@ -227,4 +282,4 @@ class TestAUserWithFewRights:
             None,
             None,
         )
-        assert found.error == "The server refuses OBJECT, PTTL."
+        assert found.problem == "The server refuses OBJECT, PTTL."

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from math import inf
 
 from cache_monitor.ledger import Event, Miss, Reason
@@ -35,6 +36,8 @@ class Model:
     def _reason_of_written(self, write: Event, miss: Miss) -> Reason:
         if self._cleared(write.at, miss.at, miss.space):
             return "cleared"
+        if self._swept(write, miss.at):
+            return "deleted"
         if _expiry(write) - TOLERANCE <= miss.at + miss.seconds:
             return "expired"
         began, ended = write.at - write.seconds, miss.at + miss.seconds
@@ -43,6 +46,10 @@ class Model:
             for clear in self._clears(miss.space)
         ):
             return "cleared"
+        if any(
+            sweep.at > began and sweep.at - sweep.seconds < ended for sweep in self._sweeps(write)
+        ):
+            return "deleted"
         overlapping = [
             event
             for event in self._of_key(miss)
@@ -57,7 +64,8 @@ class Model:
         return [
             event
             for event in self.events
-            if event.kind != "cleared" and (event.space, event.key) == (miss.space, miss.key)
+            if event.kind not in {"cleared", "swept"}
+            and (event.space, event.key) == (miss.space, miss.key)
         ]
 
     def _clears(self, space: str) -> list[Event]:
@@ -71,7 +79,20 @@ class Model:
             event.kind not in _GONE
             and _expiry(event) > at
             and not self._cleared(event.at, at, event.space)
+            and not self._swept(event, at)
         )
+
+    def _sweeps(self, write: Event) -> list[Event]:
+        return [
+            event
+            for event in self.events
+            if event.kind == "swept"
+            and (event.space, event.version) == (write.space, write.version)
+            and fnmatchcase(write.key, event.key)
+        ]
+
+    def _swept(self, write: Event, until: float) -> bool:
+        return any(write.at < sweep.at <= until for sweep in self._sweeps(write))
 
 
 def _expiry(event: Event) -> float:

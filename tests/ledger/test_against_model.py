@@ -2,20 +2,23 @@
 not know.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cache_monitor.ledger import Event, Kind, Ledger, Miss
+from cache_monitor.ledger import Event, Kind, Ledger, Miss, sweeps
 from cache_monitor.ledger.history import DEPTH, HORIZON
 from tests.ledger.model import Model
 from tests.ledger.test_reasons import NOW
 
+KEYLESS = {"cleared", "swept"}
 TICKS = 64
 """A second's worth of the times used here, which every float holds exactly."""
 
 keys = st.sampled_from(["a", "b", "c"])
+patterns = st.sampled_from(["*", "a", "[bc]", "b?"])
 spaces = st.sampled_from(["shared", "locmem 1"])
 versions = st.sampled_from([1, 2])
 times = st.integers(0, 20 * TICKS).map(lambda ticks: NOW + ticks / TICKS)
@@ -23,18 +26,31 @@ spans = st.integers(0, TICKS).map(lambda ticks: ticks / TICKS)
 timeouts = st.none() | st.sampled_from([0.5, 1.0, 2.0, 5.0, 300.0])
 
 
+def few_of_each_sweep(found: Iterable[Event]) -> list[Event]:
+    """No more uses of a pattern than are remembered of it."""
+    uses = Counter[tuple[object, ...]]()
+    few = []
+    for event in found:
+        name = (event.kind, event.space, event.version, event.key)
+        uses[name] += event.kind == "swept"
+        if uses[name] < sweeps.DEPTH:
+            few.append(event)
+    return few
+
+
 @st.composite
 def events(draw: st.DrawFn, kinds: Sequence[Kind] = ("written", "touched", "deleted")) -> Event:
     kind = draw(st.sampled_from(kinds))
     at, timeout = draw(times), draw(timeouts)
     expires_at = None if timeout is None else at + timeout
-    return Event(draw(spaces), kind, at, draw(keys), draw(versions), expires_at, draw(spans))
+    key = draw(patterns if kind == "swept" else keys)
+    return Event(draw(spaces), kind, at, key, draw(versions), expires_at, draw(spans))
 
 
 misses = st.builds(Miss, spaces, keys, versions, times, spans)
 everything = st.lists(
-    events(("written", "written", "touched", "deleted", "moved", "cleared")), max_size=30
-).map(lambda found: list({event.at: event for event in found}.values()))
+    events(("written", "written", "touched", "deleted", "moved", "swept", "cleared")), max_size=30
+).map(lambda found: few_of_each_sweep({event.at: event for event in found}.values()))
 """In any order, but no two at the same time: which of those is first, nobody knows."""
 
 
@@ -44,9 +60,11 @@ def few_of_each_key(found: list[Event]) -> list[Event]:
     few = []
     for event in found:
         name = (event.space, event.key)
-        if event.kind != "cleared":
-            seen[name] = seen.get(name, 0) + 1
-        if event.kind == "cleared" or seen[name] <= DEPTH:
+        if event.kind in KEYLESS:
+            few.append(event)
+            continue
+        seen[name] = seen.get(name, 0) + 1
+        if seen[name] <= DEPTH:
             few.append(event)
     return few
 
@@ -66,7 +84,7 @@ def test_the_last_seconds_of_a_busy_key_are_known(found: list[Event], asked: lis
     model, ledger = Model(), Ledger(None, slots=64)
     model.post(found)
     ledger.post(found)
-    newest = {(event.space, event.key): event.at for event in found if event.kind != "cleared"}
+    newest = {(event.space, event.key): event.at for event in found if event.kind not in KEYLESS}
     for miss, reason in zip(asked, ledger.judge(asked), strict=True):
         if newest.get((miss.space, miss.key), 0) - miss.at <= HORIZON:
             assert reason == model.reason(miss)

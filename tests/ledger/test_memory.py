@@ -25,7 +25,7 @@ def test_the_file_is_for_its_owner_alone(ledger: Ledger, path: Path) -> None:
 
 def test_the_file_is_as_large_as_stated(path: Path) -> None:
     Ledger(path).close()
-    assert 8_900_000 < path.stat().st_size < 9_100_000
+    assert 9_200_000 < path.stat().st_size < 9_300_000
 
 
 def test_another_ledger_of_the_same_file_knows_it_all(ledger: Ledger, path: Path) -> None:

@@ -15,7 +15,7 @@ from typing import NamedTuple, TypeVar, get_args
 
 import pytest
 
-from cache_monitor.ledger import Busy, Event, Kind, Ledger, Miss, Reason
+from cache_monitor.ledger import Busy, Event, Kind, Ledger, Miss, Reason, memory
 from cache_monitor.ledger.history import TOLERANCE
 from cache_monitor.ledger.memory import FCNTL
 from tests.ledger.test_reasons import NOW
@@ -239,3 +239,25 @@ def test_four_processes_tell_nearly_every_reason_and_hardly_one_wrong(tmp_path: 
     assert {truth for truth, _ in counts} == set(get_args(Reason)) - {"unknown"}
     assert right / total >= 0.99, counts
     assert wrong / total <= 0.01, counts
+
+
+def test_a_process_that_ends_waits_for_its_turn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "LAST_PATIENCE", 30.0)
+    ledger = Ledger(tmp_path / "ledger", slots=1024)
+
+    def post_at_last() -> None:
+        with ledger.patient():
+            ledger.post([Event("shared", "deleted", NOW, "key")])
+
+    child = fork.Process(target=post_at_last)
+    with ledger._memory.hold():
+        child.start()
+        # Longer than a turn is waited for otherwise.
+        child.join(3 * memory.PATIENCE)
+        assert child.exitcode is None
+    child.join()
+    assert child.exitcode == 0
+    assert ledger.judge([Miss("shared", "key", 1, NOW + 1)]) == ["deleted"]
+    ledger.close()

@@ -161,3 +161,20 @@ def test_keys_may_hold_any_character(ledger: Ledger) -> None:
 def test_nothing_to_do_is_fine(ledger: Ledger) -> None:
     ledger.post([])
     assert ledger.judge([]) == []
+
+
+def test_after_the_clock_was_set_back_nobody_knows_what_came_first(ledger: Ledger) -> None:
+    before = [event("written", 3600), event("deleted", 3601)]
+    assert reason(ledger, before, 10) == "unknown"
+    assert reason(ledger, [event("written", 11)], 20) == "unknown"
+    # Until it is as late again.
+    assert reason(ledger, [], 3700) == "deleted"
+
+
+def test_a_key_first_written_after_the_clock_was_set_back_is_judged(ledger: Ledger) -> None:
+    ledger.post([event("written", 3600, key="other")])
+    assert reason(ledger, [event("written", 10, timeout=5)], 20) == "expired"
+
+
+def test_a_miss_may_wait_to_be_judged_while_others_write(ledger: Ledger) -> None:
+    assert reason(ledger, [event("deleted", 0), event("written", 50)], 1) == "deleted"

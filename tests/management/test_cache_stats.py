@@ -1,13 +1,25 @@
 import json
-from collections.abc import Iterator
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from io import StringIO
+from pathlib import Path
 
+import jsonschema
+import msgspec
 import pytest
 from django.core.cache import caches
 from django.core.management import CommandError, call_command
 from django.test import override_settings
 
-from cache_monitor import joining
+import cache_monitor
+from cache_monitor import api
+from cache_monitor.collecting import joining
+from cache_monitor.exporters.json import schema
+from cache_monitor.reports.schema import Finding, Severity
+from tests.dashboard.reports import busy_cache, hot_key, report_of
+from tests.exporters.conftest import wait_for_midnight
 
 pytestmark = pytest.mark.django_db
 
@@ -51,15 +63,190 @@ def test_one_alias_can_be_asked_for() -> None:
     assert set(json.loads(_run("--format", "json", "--alias", "files"))["caches"]) == {"files"}
 
 
+@pytest.fixture
+def show_findings(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Let the report have a finding of each of these severities."""
+
+    def show(*severities: Severity) -> None:
+        found = [
+            Finding(
+                code="no-expiry",
+                severity=severity,
+                alias="default",
+                group="user:{int}",
+                key=None,
+                evidence={},
+                advice="Give them a timeout.",
+                docs="",
+            )
+            for severity in severities
+        ]
+        report = msgspec.structs.replace(report_of(default=busy_cache()), findings=found)
+        monkeypatch.setattr(api, "report", lambda **_: report)
+
+    return show
+
+
+def test_the_document_is_as_the_printed_schema_says() -> None:
+    printed = json.loads(_run("--schema"))
+    assert printed == schema()
+    jsonschema.validate(json.loads(_run("--format", "json")), printed)
+
+
+def test_the_top_of_each_list_can_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = [hot_key(f"user:{number}") for number in range(20)]
+    cache = msgspec.structs.replace(busy_cache(), hot_keys=keys)
+    monkeypatch.setattr(api, "report", lambda **_: report_of(default=cache))
+    found = json.loads(_run("--format", "json", "--top", "2"))["caches"]["default"]
+    assert [key["key"] for key in found["hot_keys"]] == ["user:0", "user:1"]
+    assert "user:19" in _run("--top", "20")
+    assert "user:5" not in _run()
+
+
+def test_metrics_are_printed_for_prometheus() -> None:
+    wait_for_midnight(15)
+    caches["default"].get("user:1")
+    assert cache_monitor.flush()
+    text = _run("--format", "prometheus", "--alias", "default")
+    assert 'cache_monitor_lookups_total{alias="default",operation="get",outcome="hit"} 2.0' in text
+    assert 'alias="files"' not in text
+
+
+def test_output_goes_to_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "report.json"
+    assert _run("--format", "json", "--output", str(path)) == ""
+    assert json.loads(path.read_text())["schema_version"] == 1
+
+
+def test_a_file_that_cannot_be_written_is_told_and_nothing_is_left(tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match=r"Nothing was written.*No such file") as raised:
+        _run("--output", str(tmp_path / "nowhere" / "report.txt"))
+    assert raised.value.returncode == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("fail_on", "severities", "fails"),
+    [
+        (None, ["error"], False),
+        ("error", [], False),
+        ("error", ["info", "warning"], False),
+        ("error", ["warning", "error"], True),
+        ("warning", ["info"], False),
+        ("warning", ["warning"], True),
+        ("warning", ["error"], True),
+    ],
+)
+def test_findings_that_are_grave_enough_make_it_fail(
+    fail_on: str | None,
+    severities: list[Severity],
+    fails: bool,
+    show_findings: Callable[..., None],
+    tmp_path: Path,
+) -> None:
+    show_findings(*severities)
+    output = tmp_path / "report.txt"
+    arguments = ["--output", str(output), *(["--fail-on", fail_on] if fail_on else [])]
+    if fails:
+        with pytest.raises(CommandError, match=r"no-expiry on default \(user:\{int\}\)") as raised:
+            _run(*arguments)
+        assert raised.value.returncode == 1
+    else:
+        _run(*arguments)
+    # The report is written all the same: it tells what to do.
+    assert output.read_text().count("no-expiry") == len(severities)
+
+
+def test_the_table_tells_what_to_do(show_findings: Callable[..., None]) -> None:
+    show_findings("warning")
+    assert "warning: no-expiry on default, user:{int}\n  Give them a timeout." in _run()
+
+
+@override_settings(CACHE_MONITOR={"STORE": {"BACKEND": "nowhere.Store"}})
+@pytest.mark.parametrize("form", ["json", "table", "prometheus"])
+def test_a_store_that_cannot_be_read_is_a_failure_with_what_to_do(form: str) -> None:
+    with pytest.raises(CommandError, match=r"'nowhere.Store', which cannot be imported") as raised:
+        _run("--format", form)
+    assert raised.value.returncode == 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
         (("--alias", "nowhere"), "no cache 'nowhere'"),
-        (("--since", "yesterday"), "yesterday"),
-        (("--until", "later"), "later"),
+        (("--since", "yesterday"), "yesterday.*such as 90m"),
+        (("--since", "9999999d"), "--since is '9999999d'. It is too long ago"),
+        (("--since", "0001-01-01"), "--since is '0001-01-01'. It is too long ago"),
+        (("--until", "999999999w"), "--until is '999999999w'. It is too long ago"),
+        (("--since", ""), "“” is not a time"),
+        (("--since", "2999-01-01"), "since must be before until"),
+        (("--until", "later"), "later.*such as 90m"),
         (("--since", "1h", "--until", "2h"), "since must be before until"),
+        (("--top", "0"), "--top is '0'. Write a whole number from 1"),
+        (("--top", "many"), "--top is 'many'"),
+        (("--format", "prometheus", "--since", "1h"), "leave out --since"),
     ],
 )
 def test_a_bad_option_says_what_to_write(arguments: tuple[str, ...], says: str) -> None:
-    with pytest.raises(CommandError, match=says):
+    with pytest.raises(CommandError, match=says) as raised:
         _run(*arguments)
+    assert raised.value.returncode == 2
+
+
+IN_MEMORY = {"BACKEND": "cache_monitor.stores.memory.MemoryStore"}
+# Nobody listens on a port that only root may open.
+AWAY = {
+    "BACKEND": "cache_monitor.stores.redis.RedisStore",
+    "OPTIONS": {"URL": "redis://127.0.0.1:1"},
+}
+WITHOUT_TABLE = {"BACKEND": "cache_monitor.stores.database.DatabaseStore"}
+
+
+@pytest.mark.parametrize(
+    ("store", "arguments", "status", "says"),
+    [
+        (IN_MEMORY, [], 0, ""),
+        (IN_MEMORY, ["--fail-on", "error"], 0, ""),
+        (IN_MEMORY, ["--fail-on", "warning"], 1, "Findings: dummy-backend on default"),
+        (IN_MEMORY, ["--fail-on", "warning", "--alias", "healthy"], 0, ""),
+        (IN_MEMORY, ["--since", "yesterday"], 2, "--since is 'yesterday'"),
+        (IN_MEMORY, ["--since", "9999999d"], 2, "It is too long ago"),
+        (IN_MEMORY, ["--since", "-1h"], 2, "argument --since"),
+        (IN_MEMORY, ["--format", "xml"], 2, "argument --format"),
+        (IN_MEMORY, ["--fail-on", "nothing"], 2, "argument --fail-on"),
+        (IN_MEMORY, ["--output", "/nowhere/report"], 2, "Nothing was written"),
+        (AWAY, [], 2, "see whether it is up"),
+        (AWAY, ["--fail-on", "warning"], 2, "see whether it is up"),
+        (AWAY, ["--format", "prometheus"], 2, "see whether it is up"),
+        (WITHOUT_TABLE, ["--format", "json"], 2, "manage.py migrate"),
+    ],
+)
+def test_the_exit_status_is_the_documented_one(
+    store: object, arguments: list[str], status: int, says: str
+) -> None:
+    """In a project whose default cache stores nothing, which is a warning."""
+    lines = [
+        "import sys",
+        "from django.conf import settings",
+        "dummy = {'BACKEND': 'django.core.cache.backends.dummy.DummyCache'}",
+        "local = {'BACKEND': 'django.core.cache.backends.locmem.LocMemCache'}",
+        "base = {'ENGINE': 'django.db.backends.sqlite3', 'NAME': ':memory:'}",
+        "settings.configure(INSTALLED_APPS=['cache_monitor'], SECRET_KEY='x',",
+        "    DATABASES={'default': base}, CACHES={'default': dummy, 'healthy': local},",
+        f"    CACHE_MONITOR={{'STORE': {store!r}}})",
+        "from django.core.cache import cache",
+        "from django.core.management import execute_from_command_line",
+        "import django; django.setup(); cache.get('user:1')",
+        "execute_from_command_line(['manage.py', 'cache_stats', *sys.argv[1:]])",
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join(lines), *arguments],
+        capture_output=True,
+        check=False,
+        cwd=Path(__file__).resolve().parents[2],
+        env={**os.environ, "DJANGO_SETTINGS_MODULE": ""},
+    )
+    assert done.returncode == status, done.stderr
+    assert says in done.stderr.decode()
+    assert b"Traceback" not in done.stderr
+    assert bool(done.stdout) == (status < 2)

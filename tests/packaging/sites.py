@@ -83,9 +83,10 @@ class Visitor:
         request = urllib.request.Request(self._absolute(path), data=body)  # noqa: S310
         return self._open(request)
 
-    def log_in(self) -> Page:
-        form = parse(self.get("/admin/login/?next=/admin/"))
-        return self.post("/admin/login/", {**form.hidden, "username": USER, "password": PASSWORD})
+    def log_in(self, admin: str) -> Page:
+        form = parse(self.get(f"{admin}login/?next={admin}"))
+        user = {"username": USER, "password": PASSWORD}
+        return self.post(f"{admin}login/", {**form.hidden, **user})
 
     def _absolute(self, path: str) -> str:
         return urllib.parse.urljoin(self.base_url, path)
@@ -102,6 +103,8 @@ class Site:
     directory: Path
     python: Path
     port: int
+    settings: str = "project.settings"
+    admin: str = "/admin/"
 
     @property
     def url(self) -> str:
@@ -110,7 +113,7 @@ class Site:
     @property
     def environment(self) -> dict[str, str]:
         # The test run has its own settings in this variable, and processes inherit it.
-        return {"DJANGO_SETTINGS_MODULE": "project.settings", "PYTHONPATH": ""}
+        return {"DJANGO_SETTINGS_MODULE": self.settings, "PYTHONPATH": ""}
 
     def manage(self, *arguments: str, **environment: str) -> str:
         return run(
@@ -134,7 +137,7 @@ class Site:
     def owner(self) -> Visitor:
         """The superuser, logged in."""
         visitor = Visitor(self.url)
-        assert "/admin/logout/" in visitor.log_in().text
+        assert f"{self.admin}logout/" in visitor.log_in(self.admin).text
         return visitor
 
 
@@ -153,13 +156,24 @@ def run(argv: list[str], directory: Path, environment: dict[str, str] | None = N
 
 def create_site(directory: Path, requirement: list[str]) -> Site:
     """Start a project, install the app into it, and do what its README asks for."""
-    python = _create_environment(directory / "environment", requirement)
+    python = create_environment(directory / "environment", requirement)
     project = directory / "project-of-somebody"
     project.mkdir()
     run([str(python), "-m", "django", "startproject", "project", "."], project)
     _add_to_installed_apps(project / "project" / "settings.py")
     site = Site(project, python, free_port())
+    make_database(site)
+    return site
+
+
+def make_database(site: Site) -> None:
+    """The site's tables, and its owner."""
     site.manage("migrate", "--no-input")
+    make_owner(site)
+
+
+def make_owner(site: Site) -> None:
+    """A superuser, in tables that are there."""
     site.manage(
         "createsuperuser",
         "--no-input",
@@ -167,10 +181,9 @@ def create_site(directory: Path, requirement: list[str]) -> Site:
         DJANGO_SUPERUSER_PASSWORD=PASSWORD,
         DJANGO_SUPERUSER_EMAIL="owner@example.com",
     )
-    return site
 
 
-def _create_environment(directory: Path, requirement: list[str]) -> Path:
+def create_environment(directory: Path, requirement: list[str]) -> Path:
     # Its own pip is not needed, and takes seconds to install.
     venv.create(directory, with_pip=False, symlinks=True)
     python = directory / "bin" / "python"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import tarfile
 import zipfile
 from collections import Counter
@@ -30,8 +32,10 @@ def files_below(directory: Path) -> set[str]:
     }
 
 
-@pytest.mark.parametrize("kind", ["templates", "static"])
-def test_the_wheel_holds_every_template_and_static_file_once(wheel: Path, kind: str) -> None:
+@pytest.mark.parametrize("kind", ["templates", "static", "locale"])
+def test_the_wheel_holds_every_template_static_file_and_catalogue_once(
+    wheel: Path, kind: str
+) -> None:
     packed = [name for name in contents_of_wheel(wheel) if f"/{kind}/" in name]
     assert set(packed) == files_below(ROOT / "cache_monitor" / kind)
     assert packed, f"there are no {kind}"
@@ -43,6 +47,19 @@ def test_the_wheel_holds_the_locked_chart_library_with_its_licence(wheel: Path) 
     contents = contents_of_wheel(wheel)
     assert f"Chart.js v{version}".encode() in contents[f"{VENDOR}/chart.umd.min.js"][:200]
     assert b"MIT" in contents[f"{VENDOR}/chart.js.LICENSE.md"]
+
+
+@pytest.mark.parametrize("plugin", ["chartjs-chart-matrix", "chartjs-chart-treemap"])
+def test_the_wheel_holds_the_plugins_with_their_licences(wheel: Path, plugin: str) -> None:
+    contents = contents_of_wheel(wheel)
+    assert contents[f"{VENDOR}/{plugin}.min.js"]
+    assert b"MIT" in contents[f"{VENDOR}/{plugin}.LICENSE.md"]
+
+
+def test_the_wheel_holds_compiled_catalogues(wheel: Path) -> None:
+    contents = contents_of_wheel(wheel)
+    for language in ("de", "zh_Hans"):
+        assert contents[f"cache_monitor/locale/{language}/LC_MESSAGES/django.mo"]
 
 
 def test_no_static_file_names_a_source_map_that_is_not_there(wheel: Path) -> None:
@@ -73,3 +90,28 @@ def test_the_source_distribution_holds_real_files_in_place_of_links(sdist: Path)
     names = {member.name.partition("/")[2] for member in members}
     assert f"{VENDOR}/chart.umd.min.js" in names
     assert {"tests/conftest.py", "demo_site/manage.py", "LICENSE"} <= names
+
+
+def test_the_source_distribution_holds_the_documentation_that_its_tests_read(sdist: Path) -> None:
+    with tarfile.open(sdist) as archive:
+        names = {member.name.partition("/")[2] for member in archive.getmembers()}
+    assert {"README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "mkdocs.yml"} <= names
+    assert files_below(ROOT / "docs") <= names
+
+
+def test_an_index_would_take_both_and_show_the_readme(sdist: Path, wheel: Path) -> None:
+    argv = [sys.executable, "-m", "twine", "check", "--strict", str(sdist), str(wheel)]
+    checked = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_the_wheel_has_none_of_the_common_faults(wheel: Path) -> None:
+    program = Path(sys.executable).parent / "check-wheel-contents"
+    checked = subprocess.run(
+        [str(program), str(wheel)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert checked.returncode == 0, checked.stdout + checked.stderr

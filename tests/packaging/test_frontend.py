@@ -18,6 +18,11 @@ script=node_modules/chart.js/dist/chart.umd.min.js
 printf 'window.Chart = 1;\\n//# sourceMappingURL=x.map\\n' > "$script"
 echo MIT > node_modules/chart.js/LICENSE.md
 echo MIT > node_modules/@kurkle/color/LICENSE.md
+for plugin in chartjs-chart-matrix chartjs-chart-treemap; do
+    mkdir -p "node_modules/$plugin/dist"
+    echo 'window.Plugin = 1;' > "node_modules/$plugin/dist/$plugin.min.js"
+    echo MIT > "node_modules/$plugin/LICENSE"
+done
 echo called >> "$NPM_CALLS"
 """
 BROKEN_NPM = "#!/bin/sh\necho 'no such registry' >&2\nexit 7\n"

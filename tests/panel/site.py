@@ -2,13 +2,14 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, Final
 
 from asgiref.sync import sync_to_async
 from django.core.cache import cache, caches
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.urls import include, path
+from django.views.decorators.cache import cache_page
 
 PAGE: Final = "<html><body><h1>A page</h1></body></html>"
 HOSTILE_KEY: Final = "</td><script>alert('key')</script>\u202e\n"
@@ -59,6 +60,20 @@ def streaming_page(request: HttpRequest) -> StreamingHttpResponse:
     return StreamingHttpResponse(stream())
 
 
+def async_streaming_page(request: HttpRequest) -> StreamingHttpResponse:
+    async def stream() -> AsyncIterator[str]:
+        for number in range(3):
+            yield f"{await cache.aget(f'stream:{number}')}\n"
+
+    return StreamingHttpResponse(stream())
+
+
+@cache_page(60)
+def cached_page(request: HttpRequest, number: int) -> HttpResponse:
+    work()
+    return HttpResponse(PAGE)
+
+
 def session_page(request: HttpRequest) -> HttpResponse:
     request.session["visits"] = request.session.get("visits", 0) + 1
     return HttpResponse(PAGE)
@@ -76,6 +91,8 @@ urlpatterns = [
     path("busy-async/<str:name>/", busy_async_page),
     path("failing/", failing_page),
     path("streaming/", streaming_page),
+    path("async-streaming/", async_streaming_page),
+    path("cached/<int:number>/", cached_page),
     path("session/", session_page),
     path("redirecting/", redirecting_page),
     path("__debug__/", include("debug_toolbar.urls")),

@@ -55,3 +55,23 @@ def test_a_sync_view_under_asgi_shows_its_calls() -> None:
 def test_a_view_that_raises_under_asgi_shows_its_calls() -> None:
     client = AsyncClient(raise_request_exception=False)
     assert async_to_sync(visit_async)(client, "/failing/").keys == ["before:the-failure"]
+
+
+def test_an_async_stream_tells_its_calls_when_it_has_ended() -> None:
+    async def visit_and_read() -> Visit:
+        told = await visit_async(AsyncClient(), "/async-streaming/")
+        parts = [part async for part in told.response.streaming_content]
+        assert b"".join(parts) == b"None\nNone\nNone\n"
+        return told
+
+    told = async_to_sync(visit_and_read)()
+    assert told.keys == ["stream:0", "stream:1", "stream:2"]
+    assert told.stats["stream"] == {"ended": True, "calls": 3}
+
+
+def test_two_streams_at_once_tell_each_its_own_calls() -> None:
+    first, second = visit(Client(), "/streaming/"), visit(Client(), "/streaming/")
+    streams = first.response.streaming_content, second.response.streaming_content
+    for parts in zip(*streams, strict=True):
+        assert parts == (b"None\n", b"None\n")
+    assert first.stats["total"]["calls"] == second.stats["total"]["calls"] == 4

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from typing import Final
 
@@ -14,8 +16,10 @@ from django.core.cache import cache, caches
 from django.test import Client, override_settings
 from django.utils import translation
 
-from tests.panel.visits import VisitDoing, visit
+from cache_monitor.panels.reasons import MissesOfRequests
+from tests.panel.visits import PANEL, VisitDoing, visit
 
+QUOTES: Final = "'" * 230
 UNUSUAL_KEYS: Final = pytest.mark.filterwarnings("ignore::django.core.cache.CacheKeyWarning")
 
 
@@ -53,7 +57,7 @@ def test_a_get_many_tells_the_outcome_of_each_key(visit_doing: VisitDoing) -> No
     keys = [("first", True), ("second", False), ("third", True)]
     assert told.calls[1] == ("default", "get_many", keys)
     row = told.rows("cm-calls")[2]
-    assert row[3:5] == ["hit first miss second hit third", "2 hits 1 miss"]
+    assert row[3:5] == ["hit first miss second never set hit third", "2 hits 1 miss"]
 
 
 def test_timeouts_tell_none_given_from_no_expiry(visit_doing: VisitDoing) -> None:
@@ -147,6 +151,15 @@ def test_one_miss_among_a_thousand_hits_is_not_a_hundred_per_cent(visit_doing: V
     assert visit_doing(work, without_toolbars_own=True).stats["total"]["hit_percent"] == 99
 
 
+def test_keys_that_grow_when_they_are_encoded_leave_the_page_small(visit_doing: VisitDoing) -> None:
+    def work() -> None:
+        for number in range(500):
+            cache.get_many([f"{number}:{each}{'深' * 200}" for each in range(2)])
+
+    html = visit_doing(work, without_toolbars_own=True).html()
+    assert len(html.encode()) < 1_000_000
+
+
 @UNUSUAL_KEYS
 def test_ten_thousand_calls_are_counted_and_five_hundred_listed(visit_doing: VisitDoing) -> None:
     def work() -> None:
@@ -213,6 +226,7 @@ def test_values_are_not_kept(visit_doing: VisitDoing) -> None:
 
     assert "secret" not in json.dumps(told.stats)
     assert [call["bytes"] for call in told.stats["calls"][:2]] == [29, 29]
+    assert [call["type"] for call in told.stats["calls"]] == ["str", "str", "str"]
 
 
 def test_a_call_that_raised_is_shown_with_its_error(visit_doing: VisitDoing) -> None:
@@ -238,11 +252,25 @@ def test_a_redirect_shows_its_calls() -> None:
     ]
 
 
-def test_a_stream_is_sent_whole_and_its_calls_are_said_to_be_missing() -> None:
+def test_a_stream_tells_its_calls_when_it_has_ended() -> None:
     told = visit(Client(), "/streaming/")
-    assert b"".join(told.response.streaming_content) == b"None\nNone\nNone\n"
     assert told.keys == ["before:the-stream"]
-    assert "The response is a stream" in told.html()
+    assert "a stream that has not ended" in told.html()
+
+    assert b"".join(told.response.streaming_content) == b"None\nNone\nNone\n"
+
+    assert told.keys == ["before:the-stream", "stream:0", "stream:1", "stream:2"]
+    assert told.stats["total"]["calls"] == 4
+    assert "3 of the calls were made while it was sent" in told.html()
+
+
+def test_a_stream_that_the_store_has_forgotten_is_not_stored_again() -> None:
+    from debug_toolbar.store import get_store
+
+    told = visit(Client(), "/streaming/")
+    get_store().delete(told.request_id)
+    assert b"".join(told.response.streaming_content) == b"None\nNone\nNone\n"
+    assert not get_store().exists(told.request_id)
 
 
 def test_nobody_listens_after_the_request(visit_doing: VisitDoing) -> None:
@@ -291,9 +319,12 @@ def test_the_toolbars_own_count_is_not_mentioned_where_its_panel_is_off(
 
 
 def test_a_panel_switched_off_records_nothing() -> None:
+    from debug_toolbar.store import get_store
+
     client = Client()
     client.cookies["djdtCacheMonitorPanel"] = "off"
-    assert visit(client, "/redirecting/").stats == {}
+    told = visit(client, "/redirecting/")
+    assert get_store().panel(told.request_id, PANEL) == {}
 
 
 @override_settings(CACHE_MONITOR={"INSTRUMENT": "explicit"})
@@ -311,7 +342,7 @@ def test_numbers_follow_the_language(visit_doing: VisitDoing) -> None:
     with translation.override("de"):
         told = visit_doing(work, without_toolbars_own=True)
         subtitle = told.panel.nav_subtitle
-    assert subtitle.startswith("1.234 calls in ")
+    assert subtitle.startswith("1.234 ")
     assert "," in subtitle
 
 
@@ -349,3 +380,241 @@ assert len(captured) == 1
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_each_call_names_the_line_that_made_it(visit_doing: VisitDoing) -> None:
+    def work() -> None:
+        cache.get("a")
+        cache.set("a", 1)
+
+    rows = visit_doing(work).rows("cm-calls")
+
+    line = work.__code__.co_firstlineno
+    for offset, (row, source) in enumerate(
+        zip(rows[1:], ['cache.get("a")', 'cache.set("a", 1)'], strict=True), 1
+    ):
+        assert row[8].startswith(f"tests/panel/test_panel.py:{line + offset} ")
+        assert source in row[8]
+
+
+def test_the_stack_leads_from_the_call_to_the_toolbar(visit_doing: VisitDoing) -> None:
+    row = visit_doing(lambda: cache.get("a")).rows("cm-calls")[1][8]
+    assert "tests/panel/site.py" in row
+    assert "return HttpResponse(PAGE)" not in row
+    for hidden in ("core/cache/", "core/handlers/", "debug_toolbar/", "cache_monitor/capture.py"):
+        assert hidden not in row
+
+
+def test_calls_from_one_place_share_the_stack_of_the_first(visit_doing: VisitDoing) -> None:
+    def work() -> None:
+        for number in range(3):
+            cache.get(f"a:{number}")
+
+    html = visit_doing(work).html()
+    assert html.count('class="cm-stack"') == 1
+    assert html.count('data-same-as="1"') == 2
+    assert "The same stack as call 1." in html
+
+
+def test_without_stack_traces_no_line_is_named(visit_doing: VisitDoing) -> None:
+    with override_settings(DEBUG_TOOLBAR_CONFIG={"ENABLE_STACKTRACES": False}):
+        told = visit_doing(lambda: cache.get("a"))
+        assert told.stats["calls"][0]["stack"] is None
+        assert told.rows("cm-calls")[1][8] == "–"
+
+
+def test_a_miss_tells_its_reason(visit_doing: VisitDoing) -> None:
+    def work() -> None:
+        cache.set("reason:deleted", 1)
+        cache.delete("reason:deleted")
+        cache.get("reason:deleted")
+        cache.get("reason:never")
+
+    told = visit_doing(work)
+
+    outcomes = [row[4] for row in told.rows("cm-calls")[1:]]
+    assert outcomes == ["–", "–", "miss deleted", "miss never set"]
+    assert "1 deleted, 1 never set" in told.html()
+
+
+def test_in_another_process_the_reason_of_a_miss_is_unknown(
+    visit_doing: VisitDoing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = visit_doing(lambda: cache.get("reason:unknown"))
+    monkeypatch.setattr("cache_monitor.panel.misses_of_requests", MissesOfRequests())
+    assert told.rows("cm-calls")[1][4] == "miss reason unknown"
+    assert told.rows("cm-calls")[1][8].startswith("tests/panel/test_panel.py:")
+
+
+def test_hits_save_what_the_misses_before_them_took(visit_doing: VisitDoing) -> None:
+    def work() -> None:
+        if cache.get("saved:value") is None:
+            time.sleep(0.05)
+            cache.set("saved:value", 1)
+
+    missed, hit = visit_doing(work), visit_doing(work)
+
+    assert "no hits" in missed.totals["Time saved"]
+    assert float(hit.totals["Time saved"].split()[0]) >= 49
+
+
+def test_what_nobody_saw_being_produced_is_not_known_yet(visit_doing: VisitDoing) -> None:
+    cache.set("saved:unseen", 1)
+    told = visit_doing(lambda: cache.get("saved:unseen"))
+    assert told.totals["Time saved"] == "– not known yet"
+
+
+def test_the_share_of_the_request_is_told(visit_doing: VisitDoing) -> None:
+    def work() -> None:
+        cache.get("a")
+        time.sleep(0.02)
+
+    told = visit_doing(work)
+    assert told.stats["total"]["request_milliseconds"] >= 20
+    assert "% of the request" in told.totals["Time in caches"]
+
+
+def test_producing_a_value_is_no_time_in_the_cache(visit_doing: VisitDoing) -> None:
+    def produce() -> int:
+        time.sleep(0.05)
+        return 1
+
+    told = visit_doing(lambda: cache.get_or_set("slow", produce))
+    assert told.stats["total"]["milliseconds"] < 40
+    assert told.stats["calls"][0]["produced"] >= 49
+    assert " to produce" in told.rows("cm-calls")[1][5]
+
+
+def test_a_hint_names_the_line_and_the_calls(visit_doing: VisitDoing) -> None:
+    def work() -> None:
+        for number in range(6):
+            cache.get(f"hinted:{number}")
+
+    html = " ".join(visit_doing(work).html().split())
+    line = work.__code__.co_firstlineno + 2
+    assert 'data-code="single-gets"' in html
+    assert "hinted:{int}" in html
+    assert f"tests/panel/test_panel.py:{line}" in html.split('id="cm-timeline"')[0]
+    assert "calls 1, 2, 3, 4, 5, 6" in html
+
+
+def test_a_sensible_request_has_no_hints(visit_doing: VisitDoing) -> None:
+    def work() -> None:
+        if cache.get("product:1") is None:
+            cache.set("product:1", {"name": "a product"}, 300)
+        cache.get_many([f"price:{number}" for number in range(20)])
+
+    assert "data-code" not in visit_doing(work).html()
+
+
+def test_a_page_from_the_cache_shows_its_calls_under_its_route() -> None:
+    first, again = visit(Client(), "/cached/4/"), visit(Client(), "/cached/4/")
+    assert [operation for _, operation, _ in first.calls] == ["get", "set", "set"]
+    assert [operation for _, operation, _ in again.calls] == ["get", "get"]
+    assert [call["keys"][0]["route"] for call in again.stats["calls"]] == [
+        "/cached/<int:number>/"
+    ] * 2
+    assert "/cached/&lt;int:number&gt;/" in again.html()
+
+
+def test_a_page_that_middleware_serves_shows_its_calls() -> None:
+    toolbar, *rest = settings.MIDDLEWARE
+    per_site = [
+        toolbar,
+        "django.middleware.cache.UpdateCacheMiddleware",
+        *rest,
+        "django.middleware.cache.FetchFromCacheMiddleware",
+    ]
+    with override_settings(MIDDLEWARE=per_site, CACHE_MIDDLEWARE_SECONDS=60):
+        visit(Client(), "/page/")
+        again = visit(Client(), "/page/")
+        [headers, page] = again.rows("cm-calls")[1:]
+    assert [row[4] for row in (headers, page)] == ["hit", "hit"]
+    assert "/page/" in page[3]
+    assert "django/middleware/cache.py:" in page[8]
+
+
+def test_keys_that_grow_when_they_are_escaped_leave_the_page_small(visit_doing: VisitDoing) -> None:
+    def work() -> None:
+        for number in range(500):
+            cache.get_many([f"{number}:{each}{QUOTES}" for each in range(2)])
+
+    html = visit_doing(work, without_toolbars_own=True).html()
+    assert len(html) < 1_000_000
+    assert "of 500 calls are listed" in html
+
+
+def test_ten_thousand_calls_from_many_places_leave_the_page_small(visit_doing: VisitDoing) -> None:
+    def nested(levels: int) -> None:
+        if levels:
+            nested(levels - 1)
+        else:
+            cache.get("a")
+
+    def work() -> None:
+        for number in range(10_000):
+            nested(number % 40)
+
+    told = visit_doing(work, without_toolbars_own=True)
+    assert told.stats["total"]["calls"] == 10_000
+    assert len(told.html()) < 1_000_000
+
+
+def test_panels_that_are_rendered_with_the_page_wait_for_nothing(
+    visit_doing: VisitDoing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("waited, or read the report")
+
+    monkeypatch.setattr("cache_monitor.panel.of_the_last_hour", refuse)
+    monkeypatch.setattr("cache_monitor.panels.reasons.time.sleep", refuse)
+    with override_settings(DEBUG_TOOLBAR_CONFIG={"RENDER_PANELS": True}):
+        told = visit_doing(lambda: caches["files"].get("a"), without_toolbars_own=True)
+    page = told.response.content.decode()
+    assert 'class="cm-calls"' in page
+    assert "/static/cache_monitor/panel/panel.js" in page
+
+
+def test_a_fault_of_the_panels_own_does_not_reach_the_site(
+    visit_doing: VisitDoing, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("a fault of ours")
+
+    monkeypatch.setattr("cache_monitor.panel.request_stats", fail)
+    monkeypatch.setattr("cache_monitor.recorder.recorder._failed", False)
+    told = visit_doing(lambda: cache.get("a"))
+    assert told.response.status_code == 200
+    assert "a fault of ours" in caplog.text
+    assert "CacheMonitorPanel_total_time" not in told.response.headers["Server-Timing"]
+
+
+def test_the_panels_script_is_a_static_file(visit_doing: VisitDoing) -> None:
+    assert visit_doing(lambda: None).panel.scripts[-1] == "/static/cache_monitor/panel/panel.js"
+
+
+def test_the_app_need_not_be_installed_for_the_check_to_explain_it() -> None:
+    code = """
+import django
+from django.conf import settings
+settings.configure(
+    DEBUG=True,
+    SECRET_KEY="x",
+    STATIC_URL="/static/",
+    INSTALLED_APPS=["django.contrib.staticfiles", "debug_toolbar"],
+    DEBUG_TOOLBAR_PANELS=["cache_monitor.panel.CacheMonitorPanel"],
+)
+django.setup()
+from debug_toolbar.toolbar import DebugToolbar
+[panel] = DebugToolbar.get_panel_classes()
+print(panel.run_checks()[0].id)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "DJANGO_SETTINGS_MODULE": ""},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout.strip() == "cache_monitor.E005", done.stderr

@@ -2,16 +2,46 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
 
 import pytest
+from django.conf import settings
 from django.core.cache import cache
 from django.db import connection
 from django.test import Client, override_settings
 
-from tests.panel.visits import Visit, VisitDoing
+from tests.panel.conftest import PANELS
+from tests.panel.visits import PANEL, Visit, VisitDoing
 
 pytestmark = pytest.mark.filterwarnings("ignore::django.core.cache.CacheKeyWarning")
+
+CACHE_STORE: Final = "debug_toolbar.store.CacheStore"
+OPEN_THE_PANEL: Final = """
+import sys
+import django
+from django.conf import settings
+from django.test import override_settings
+
+django.setup()
+config = {"TOOLBAR_STORE_CLASS": sys.argv[3], "CACHE_BACKEND": "files"}
+with override_settings(
+    DEBUG=True,
+    INSTALLED_APPS=[*settings.INSTALLED_APPS, "debug_toolbar"],
+    DEBUG_TOOLBAR_PANELS=sys.argv[4:],
+    DEBUG_TOOLBAR_CONFIG=config,
+    ROOT_URLCONF="tests.panel.site",
+):
+    from debug_toolbar.toolbar import DebugToolbar
+
+    toolbar = DebugToolbar.fetch(*sys.argv[1:3])
+    print(toolbar.get_panel_by_id(sys.argv[2]).content)
+"""
+"""What a process does that did not serve the request."""
 
 
 def work() -> None:
@@ -64,5 +94,32 @@ def test_a_request_is_told_again_from_the_cache_store_without_that_stores_own_ca
     store = pytest.importorskip("debug_toolbar.store")
     if not hasattr(store, "CacheStore"):
         pytest.skip("this version of the toolbar has no CacheStore")
-    with using("debug_toolbar.store.CacheStore"):
+    with using(CACHE_STORE):
         assert_told_again(visit_doing(work))
+
+
+def test_another_process_tells_the_request_but_for_the_reasons_of_its_misses(
+    visit_doing: VisitDoing,
+) -> None:
+    if not hasattr(pytest.importorskip("debug_toolbar.store"), "CacheStore"):
+        pytest.skip("this version of the toolbar has no CacheStore")
+    config = {"TOOLBAR_STORE_CLASS": CACHE_STORE, "CACHE_BACKEND": "files"}
+    with override_settings(DEBUG_TOOLBAR_CONFIG=config):
+        told = visit_doing(lambda: [cache.get(f"elsewhere:{number}") for number in range(6)])
+    done = subprocess.run(
+        [sys.executable, "-c", OPEN_THE_PANEL, told.request_id, PANEL, CACHE_STORE, *PANELS],
+        env={
+            **os.environ,
+            "DJANGO_SETTINGS_MODULE": "tests.settings",
+            "CACHE_MONITOR_TEST_VAR": str(Path(settings.CACHES["files"]["LOCATION"]).parent),
+        },
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("elsewhere:{int}") >= 6
+    assert "tests/panel/test_stores.py:" in done.stdout
+    assert 'data-code="single-gets"' in done.stdout
+    assert "reason unknown" in done.stdout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from html.parser import HTMLParser
@@ -57,6 +58,16 @@ class Visit:
         query = {"request_id": self.request_id, "panel_id": PANEL}
         answer = Client().get("/__debug__/render_panel/", query).json()
         return str(answer["content"])
+
+    @property
+    def totals(self) -> dict[str, str]:
+        """The figures of the header by their names."""
+        [header] = re.findall(r'<dl class="cm-totals">(.*?)</dl>', self.html(), re.DOTALL)
+        found = {}
+        for part in re.findall(r"<dt>(.*?)(?=<dt>|$)", header, re.DOTALL):
+            name, rest = part.split("</dt>", 1)
+            found[name] = " ".join(re.sub(r"<[^>]*>", " ", rest).split())
+        return found
 
     def rows(self, table: str) -> list[list[str]]:
         """The texts of the cells of the table of that class, header row first."""

@@ -51,6 +51,8 @@ def configure(backend: str) -> None:
     # Else DatabaseCache gives up writes, silently, that would have to wait for another's.
     databases: Any = settings.DATABASES
     databases["default"]["OPTIONS"]["transaction_mode"] = "IMMEDIATE"
+    # Four workers and the store take turns at one file, on a machine that may be busy.
+    databases["default"]["OPTIONS"]["timeout"] = 60
     django.setup()
 
 
@@ -91,7 +93,7 @@ class Worker:
         self.barrier.wait()
 
     def _take_away(self) -> None:
-        for reason in ("deleted", "moved", "elsewhere"):
+        for reason in ("deleted", "moved", "both", "elsewhere"):
             for key in self._keys(reason, 0):
                 self.cache.set(key, 1, version=3 if reason == "elsewhere" else None)
         for key in self._keys("expired", 0):
@@ -104,11 +106,22 @@ class Worker:
             self.cache.delete(key)
         for key in self._keys("moved", 1):
             self.cache.incr_version(key)
+        self._move_and_delete(self._keys("both", 1))
         self.barrier.wait()
         time.sleep(1.1)
-        for reason in ("deleted", "moved", "elsewhere", "expired", "never"):
+        for reason in ("deleted", "moved", "both", "elsewhere", "expired", "never"):
             self._look(reason, 2)
         self.barrier.wait()
+
+    def _move_and_delete(self, keys: list[str]) -> None:
+        """Half of the keys were last moved, and deleted where they went; half last deleted."""
+        for key in keys[::2]:
+            self.cache.incr_version(key)
+            self.cache.delete(key, version=2)
+        for key in keys[1::2]:
+            self.cache.incr_version(key)
+            self.cache.set(key, 1)
+            self.cache.delete(key)
 
     def _evict(self, backend: str) -> None:
         if backend == "redis" and self.number == 0:

@@ -1,47 +1,90 @@
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cache_monitor.stats.details import OTHER_GROUPS, Details
+from cache_monitor.stats.details import (
+    OTHER_GROUPS,
+    OTHER_VIEWS,
+    VIEW_LIMIT,
+    DetailedKeys,
+    Details,
+    StoredDetails,
+)
 from cache_monitor.stats.encoding import decode, encode
 from cache_monitor.stats.hotkeys import HotKeys
 
-uses = st.lists(st.tuples(st.sampled_from("abc"), st.booleans()), max_size=30)
-Uses = list[tuple[str, bool]]
+names = st.text(max_size=5)
 
 
-def _details(made: Uses, group_limit: int = 10) -> Details:
-    details = Details(0, 60, HotKeys(10), group_limit)
-    for key, hit in made:
-        details.uses += 1
-        group = details.group(key, "key")
-        group.count(hit, not hit, 1)
-        group.add_key(ord(key))
-        group.add_bytes(1, wrote=not hit)
-        details.hot_keys.entry(key, key).count(hit, not hit, 1)
-    return details
-
-
-def _merged(*parts: Details) -> Details:
-    whole = Details(0, 60, HotKeys(10), 10)
-    for part in parts:
-        whole.merge(decode(encode(part), Details))
-    return whole
-
-
-@given(uses, uses)
-def test_the_merge_of_the_parts_is_the_whole(one: Uses, other: Uses) -> None:
-    assert _merged(_details(one), _details(other)) == _merged(_details(one + other))
-
-
-@given(uses, uses, uses)
-def test_merging_is_associative_and_commutative(one: Uses, two: Uses, three: Uses) -> None:
-    first, second, third = _details(one), _details(two), _details(three)
-    left = _merged(_merged(first, second), third)
-    assert left == _merged(first, _merged(second, third))
-    assert left == _merged(third, second, first)
+def _details(group_limit: int = 10, capacity: int = 10) -> Details:
+    return Details(0, 60, HotKeys(capacity), group_limit)
 
 
 def test_groups_over_the_limit_share_one() -> None:
-    details = _details([("a", True), ("b", True), ("c", True)], group_limit=2)
+    details = _details(group_limit=2)
+    for name in ("a", "b", "c", "d"):
+        details.group(name, "page").count(True, False, 1)
     assert set(details.groups) == {"a", "b", OTHER_GROUPS}
-    assert details.groups[OTHER_GROUPS].lookups == 1
+    assert details.groups[OTHER_GROUPS].lookups == 2
+    assert details.groups[OTHER_GROUPS].kind == "key"
+
+
+def test_views_over_the_limit_share_one() -> None:
+    details = _details()
+    for n in range(VIEW_LIMIT + 3):
+        details.view(f"shop:{n}").requests += 1
+    assert len(details.views) == VIEW_LIMIT + 1
+    assert details.views[OTHER_VIEWS].requests == 3
+
+
+@given(st.dictionaries(names, st.tuples(names, st.booleans(), st.integers(1, 9)), max_size=10))
+def test_what_a_store_keeps_is_what_was_counted(used: dict[str, tuple[str, bool, int]]) -> None:
+    details = _details(group_limit=100)
+    for key, (group, hit, times) in used.items():
+        details.uses += times
+        details.group(group, "key").count(hit, not hit, times)
+        stats = details.hot_keys.entry(key, group)
+        stats.count(hit, not hit, times)
+        if not hit:
+            stats.produced, stats.produce_seconds, stats.bytes = times, 0.25 * times, times
+            stats.add_reasons({"expired": times})
+    assert decode(encode(details), Details) == details
+
+
+def test_details_of_the_first_version_can_be_read() -> None:
+    """Rows that were written before there were samples; a day of them is in the store."""
+    group = ["key", 3, 2, 1]
+    view = [1, 3, 1, 0.5, 0, 0.0, 0.25]
+    written = [60, 60, [10, 0, {}], 200, {"a": group}, 3, {"shop:home": view}, True]
+    found = decode(b"\x01" + msgspec.msgpack.encode(written), Details)
+    assert (found.groups["a"].lookups, found.views["shop:home"].request_seconds) == (3, 0.25)
+    assert found.groups["a"].sample_hits == found.views["shop:home"].sample_misses == ()
+
+
+def test_the_keys_alone_can_be_read() -> None:
+    details = _details()
+    details.group("a", "key").count(True, False, 1, "a:1")
+    details.hot_keys.entry("a:1", "a").count(True, False, 1)
+    payload = encode(details)
+    assert decode(payload, DetailedKeys).hot_keys == decode(payload, StoredDetails).hot_keys
+
+
+def test_a_group_notes_the_first_few_keys_that_it_found_and_missed() -> None:
+    stats = _details().group("a", "key")
+    for number in range(9):
+        stats.count(number % 2 == 0, False, 1, f"a:{number}")
+        stats.count(number % 2 == 0, False, 1, f"a:{number}")
+    assert set(stats.sample_hits) == {"a:0", "a:2", "a:4", "a:6", "a:8"}
+    assert set(stats.sample_misses) == {"a:1", "a:3", "a:5", "a:7"}
+    stats.count(True, False, 1, "a:10")
+    assert len(stats.sample_hits) == 5
+
+
+def test_of_a_table_that_has_grown_the_heavier_half_is_stored() -> None:
+    details = _details(capacity=2)
+    for weight, key in enumerate(("a", "b", "c", "d"), 1):
+        details.hot_keys.entry(key, key).count(True, False, weight)
+    stored = decode(encode(details), Details).hot_keys
+    assert set(stored.table) == {"c", "d"}
+    assert stored.floor == 2
+    assert len(details.hot_keys.table) == 4

@@ -28,6 +28,14 @@ def test_merging_sketches_gives_the_sketch_of_all_in_any_order(
     assert smallest(smallest(three) | smallest(smallest(two) | one)) == whole
 
 
+@given(st.lists(st.sets(st.integers(min_value=0, max_value=2**32 - 1), max_size=200), max_size=12))
+def test_the_union_of_many_sketches_is_the_sketch_of_all(sets: list[set[int]]) -> None:
+    union = distinct.Union()
+    for each in sets:
+        union.add(distinct.smallest(each))
+    assert union.sketch() == distinct.smallest(set().union(*sets))
+
+
 def test_a_hash_is_the_same_in_every_process() -> None:
     assert distinct.hash_of("user:1") == 3698912738
 

@@ -1,12 +1,15 @@
 import contextlib
 import pickle
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cache_monitor.stats import encoding
+from cache_monitor.stats.details import Details, StoredDetails, pack
 from cache_monitor.stats.encoding import CorruptPayload, decode, encode
+from cache_monitor.stats.hotkeys import HotKeys
 from cache_monitor.stats.window import Window
 
 
@@ -55,3 +58,52 @@ def test_figures_that_no_window_can_have_are_refused() -> None:
     window.operation("get").buckets[70_000] = 1
     with pytest.raises(CorruptPayload):
         decode(encode(window), Window)
+
+
+def test_rows_of_before_there_were_as_many_fields_can_be_read() -> None:
+    """Written field by field as the first version laid them out."""
+    group = ("key", 4, 3, 1, 1, 0, 0, None, 10, [1, 2])
+    keys = (1000, 0, {"user:1": ("user:{int}", 4, 3, 1, 1, 10, 0)})
+    view = (2, 4, 1, 0.5)
+    written = (60, 60, keys, 200, {"user:{int}": group}, 5, {"shop:product": view}, True)
+    details = decode(b"\x01" + msgspec.msgpack.encode(written), Details)
+    assert details.hot_keys.table["user:1"].hits == 3
+    assert details.hot_keys.table["user:1"].reasons is None
+    stats = details.groups["user:{int}"]
+    assert (stats.lookups, stats.keys, stats.produced, stats.ages) == (4, {1, 2}, 0, {})
+    assert details.views["shop:product"].request_seconds == 0
+    assert (details.uses, details.final) == (5, True)
+
+
+def test_a_window_of_before_evictions_were_noted_can_be_read() -> None:
+    written = (
+        0,
+        10,
+        9.5,
+        0,
+        [7],
+        {"get": (3, 3, 2, 1)},
+        None,
+        None,
+        500,
+        True,
+        {"expired": 1},
+        True,
+    )
+    window = decode(b"\x01" + msgspec.msgpack.encode(written), Window)
+    assert (window.calls, window.memory_bytes, window.final) == (3, 500, True)
+    assert window.evictions is None
+
+
+def test_a_window_of_a_later_version_can_be_read() -> None:
+    later = [*msgspec.to_builtins(Window(0, 10, evictions=5)), "what it added"]
+    assert decode(b"\x01" + msgspec.msgpack.encode(later), Window).evictions == 5
+
+
+def test_columns_of_hot_keys_that_do_not_fit_together_are_refused() -> None:
+    details = Details(0, 60, HotKeys(10), 10)
+    details.hot_keys.entry("a", "group")
+    stored = pack(details)
+    stored.hot_keys.columns.lookups.append(1)
+    with pytest.raises(CorruptPayload, match="lengths"):
+        decode(encode(stored), StoredDetails)

@@ -5,7 +5,6 @@ from collections.abc import Iterable
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cache_monitor.stats.encoding import decode, encode
 from cache_monitor.stats.hotkeys import HotKeys
 
 keys = st.lists(st.sampled_from([f"key:{n}" for n in range(40)]), max_size=300)
@@ -18,10 +17,6 @@ def _table(used: Iterable[str], capacity: int = 5) -> HotKeys:
     return table
 
 
-def _copy(table: HotKeys) -> HotKeys:
-    return decode(encode(table), HotKeys)
-
-
 def _assert_bounds(table: HotKeys, truth: Counter[str]) -> None:
     for key, stats in table.table.items():
         assert stats.lookups <= truth[key] <= stats.weight()
@@ -32,24 +27,6 @@ def _assert_bounds(table: HotKeys, truth: Counter[str]) -> None:
 @given(keys)
 def test_the_true_count_lies_between_the_counted_and_the_stated_bound(used: list[str]) -> None:
     _assert_bounds(_table(used), Counter(used))
-
-
-@given(keys, keys)
-def test_the_bounds_hold_after_a_merge(one: list[str], other: list[str]) -> None:
-    merged = _table(one)
-    merged.merge(_table(other))
-    _assert_bounds(merged, Counter(one + other))
-
-
-@given(keys, keys)
-def test_which_of_two_is_merged_into_which_makes_no_difference_to_what_is_counted(
-    one: list[str], other: list[str]
-) -> None:
-    left, right = _table(one, 50), _table(other, 50)
-    forth, back = _copy(left), _copy(right)
-    forth.merge(_copy(right))
-    back.merge(_copy(left))
-    assert forth == back
 
 
 @given(keys)

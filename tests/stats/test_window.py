@@ -3,7 +3,7 @@ from hypothesis import strategies as st
 
 from cache_monitor.stats.distinct import hash_of
 from cache_monitor.stats.encoding import decode, encode
-from cache_monitor.stats.window import Memory, Window, total
+from cache_monitor.stats.window import Window, total
 
 calls = st.lists(
     st.tuples(
@@ -16,10 +16,11 @@ calls = st.lists(
     max_size=30,
 )
 Calls = list[tuple[str, str, bool, float]]
+counters = st.none() | st.integers(min_value=0, max_value=5)
 
 
-def _window(made: Calls) -> Window:
-    window = Window(0, 10)
+def _window(made: Calls, evictions: int | None = None) -> Window:
+    window = Window(0, 10, evictions=evictions)
     for operation, process, hit, seconds in made:
         stats = window.operation(operation)
         stats.calls += 1
@@ -43,39 +44,28 @@ def test_the_merge_of_the_parts_is_the_whole(one: Calls, other: Calls) -> None:
     assert _merged(_window(one), _window(other)) == _merged(_window(one + other))
 
 
-@given(calls, calls, calls)
-def test_merging_is_associative_and_commutative(one: Calls, two: Calls, three: Calls) -> None:
-    first, second, third = _window(one), _window(two), _window(three)
+@given(st.tuples(calls, counters), st.tuples(calls, counters), st.tuples(calls, counters))
+def test_merging_is_associative_and_commutative(
+    one: tuple[Calls, int | None], two: tuple[Calls, int | None], three: tuple[Calls, int | None]
+) -> None:
+    first, second, third = _window(*one), _window(*two), _window(*three)
     left = _merged(_merged(first, second), third)
     assert left == _merged(first, _merged(second, third))
     assert left == _merged(third, second, first)
+
+
+def test_a_counter_of_evictions_does_not_add_up() -> None:
+    """Each process sees the same counter, of the server that all of them share."""
+    assert _merged(*(_window([], counter) for counter in (7, None, 9, 8))).evictions == 9
+    assert _merged(_window([]), _window([])).evictions is None
+    assert _merged(_window([]), _window([], 0)).evictions == 0
+
+
+def test_a_window_whose_counter_alone_has_changed_is_another_one() -> None:
+    assert len({_window([], counter).revision for counter in (None, 0, 1)}) == 3
 
 
 def test_a_total_of_what_is_known_is_unknown_only_where_nothing_is_known() -> None:
     assert total(None, None) is None
     assert total(None, 0) == 0
     assert total(2, 3) == 5
-
-
-def _seen(size: int, *, shared: bool) -> Window:
-    return Window(0, 10, memory_bytes=size, memory_is_shared=shared)
-
-
-def test_the_memory_of_processes_adds_up_and_that_of_one_over_time_does_not() -> None:
-    memory = Memory()
-    for process, size in (("a", 10), ("a", 30), ("a", 20), ("b", 5)):
-        memory.add(process, _seen(size, shared=False))
-    assert memory.bytes() == 35
-
-
-def test_a_cache_that_processes_share_is_one() -> None:
-    memory = Memory()
-    memory.add("a", _seen(10, shared=True))
-    memory.add("b", _seen(12, shared=True))
-    assert memory.bytes() == 12
-
-
-def test_memory_that_nobody_looked_at_is_unknown() -> None:
-    memory = Memory()
-    memory.add("a", Window(0, 10))
-    assert memory.bytes() is None

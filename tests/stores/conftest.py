@@ -4,20 +4,24 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.db import connections
 
 from cache_monitor.models import Window
-from tests.conftest import find_or_leave
+from tests.conftest import find_or_leave, leave
 from tests.services import LOOPBACK, REDIS
+from tests.stores.disks import NoDisk, small_disk
+from tests.stores.mariadb import MARIADB, SMALL, MariaDaemon, stand_in_for_mysqlclient
 from tests.stores.servers import (
     POSTGRESQL,
     ClusterNode,
     PostgresDaemon,
     RedisDaemon,
     directory_for_all,
+    own,
 )
 
 SLOTS = 16384
@@ -74,6 +78,80 @@ def postgresql(postgresql_server: PostgresDaemon, all_databases: None) -> Iterat
         create_table("postgresql")
         connections["postgresql"].close()
         yield entry
+
+
+@pytest.fixture(scope="session")
+def mariadb_server(pytestconfig: pytest.Config) -> Iterator[MariaDaemon]:
+    command = find_or_leave(MARIADB, pytestconfig)
+    stand_in_for_mysqlclient()
+    with directory_for_all() as directory:
+        server = MariaDaemon(command, directory)
+        with server.running():
+            yield server
+
+
+@pytest.fixture
+def mariadb(mariadb_server: MariaDaemon, all_databases: None) -> Iterator[dict[str, Any]]:
+    """An alias "mariadb" in DATABASES, with the store's table, empty."""
+    with mariadb_server.connect() as connection, connection.cursor() as cursor:
+        cursor.execute("DROP TABLE IF EXISTS cache_monitor_window")
+    with database("mariadb", mariadb_server.settings) as entry:
+        create_table("mariadb")
+        connections["mariadb"].close()
+        yield entry
+
+
+@pytest.fixture
+def disk() -> Iterator[Path]:
+    """A disk of its own of a few megabytes."""
+    with directory_for_all() as directory, ExitStack() as stack:
+        try:
+            stack.enter_context(small_disk(directory, megabytes=8))
+        except NoDisk as error:
+            leave(f"a small disk cannot be mounted here ({error}); run the tests as root")
+        yield directory
+
+
+@pytest.fixture
+def disk_of_postgresql(
+    disk: Path, postgresql: dict[str, Any], postgresql_server: PostgresDaemon
+) -> Iterator[Path]:
+    """The disk of a tablespace, which is the store's table's. The server's log is elsewhere: it
+    would end with no room for that, as if it had been stopped."""
+    place = disk / "tablespace"
+    place.mkdir()
+    own(place)
+    with postgresql_server.connect() as admin:
+        admin.execute(f"CREATE TABLESPACE small LOCATION '{place}'")
+        admin.execute("ALTER TABLE cache_monitor_window SET TABLESPACE small")
+        yield disk
+        admin.execute("DROP TABLE cache_monitor_window")
+        admin.execute("DROP TABLESPACE small")
+
+
+@pytest.fixture
+def disk_of_mariadb(
+    disk: Path, mariadb: dict[str, Any], mariadb_server: MariaDaemon
+) -> Iterator[Path]:
+    """The disk of a database, which is the store's."""
+    place = mariadb_server.data / SMALL
+    place.symlink_to(disk)
+    mariadb["NAME"] = SMALL
+    create_table("mariadb")
+    connections["mariadb"].close()
+    yield disk
+    with connections["mariadb"].schema_editor() as editor:
+        editor.delete_model(Window)
+    connections["mariadb"].close()
+    place.unlink()
+
+
+@pytest.fixture
+def redis_on_small_disk(disk: Path, pytestconfig: pytest.Config) -> Iterator[RedisDaemon]:
+    command = find_or_leave(REDIS, pytestconfig)
+    server = RedisDaemon(command, disk, "--appendonly", "yes", "--appendfsync", "no")
+    with server.running():
+        yield server
 
 
 @pytest.fixture(scope="session")

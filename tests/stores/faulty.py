@@ -1,13 +1,21 @@
 """What can go wrong with a store's server, each for as long as a block lasts."""
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
 from typing import Any
 
-from django.db import connections
+import pytest
+import redis
+from django.db import Error, connections
 
+from cache_monitor.models import Window
 from tests.services import LOOPBACK, free_port
+from tests.stores.disks import filled, use_up
+from tests.stores.mariadb import MariaDaemon
 from tests.stores.servers import PASSWORD, Daemon, PostgresDaemon, RedisDaemon
 
 
@@ -42,6 +50,14 @@ def full_redis(server: RedisDaemon) -> Iterator[None]:
 
 
 @contextmanager
+def redis_on_a_full_disk(server: RedisDaemon, disk: Path) -> Iterator[None]:
+    """It notices when it writes, and goes on answering reads."""
+    with server.client() as client, filled(disk):
+        use_up(lambda value: client.set("ballast", value), 100_000, redis.ResponseError)
+        yield
+
+
+@contextmanager
 def refusing_redis(server: RedisDaemon) -> Iterator[None]:
     """It asks for a password that the store does not give."""
     # A connection stays what it was when it was made.
@@ -55,8 +71,8 @@ def refusing_redis(server: RedisDaemon) -> Iterator[None]:
 
 
 @contextmanager
-def refusing_postgresql(server: PostgresDaemon, entry: dict[str, Any]) -> Iterator[None]:
-    """It has another password than the settings say."""
+def refusing_database(entry: dict[str, Any]) -> Iterator[None]:
+    """Its server has another password than the settings say."""
     entry["PASSWORD"] = "not the one"
     try:
         yield
@@ -73,6 +89,63 @@ def read_only_postgresql(server: PostgresDaemon) -> Iterator[None]:
         finally:
             admin.execute("SET default_transaction_read_only = off")
             admin.execute("ALTER DATABASE postgres RESET default_transaction_read_only")
+
+
+@contextmanager
+def locked_postgresql(server: PostgresDaemon) -> Iterator[None]:
+    with server.connect() as other, other.transaction():
+        other.execute("LOCK TABLE cache_monitor_window IN ACCESS EXCLUSIVE MODE")
+        yield
+
+
+@contextmanager
+def locked_mariadb(server: MariaDaemon) -> Iterator[None]:
+    with server.connect() as other, other.cursor() as cursor:
+        cursor.execute("LOCK TABLES cache_monitor_window WRITE")
+        try:
+            yield
+        finally:
+            cursor.execute("UNLOCK TABLES")
+
+
+@contextmanager
+def database_on_a_full_disk(alias: str, disk: Path, largest: int = 100_000) -> Iterator[None]:
+    """Its server can extend no file of the store's table, and its pages are full."""
+    ballast = Window.objects.using(alias)
+    numbers = count()
+
+    def write(value: bytes) -> None:
+        ballast.create(
+            kind="ballast", start=next(numbers), seconds=1, written_at=2**40, payload=value
+        )
+
+    with filled(disk):
+        use_up(write, largest, Error)
+        connections[alias].close()
+        yield
+    ballast.filter(kind="ballast").delete()
+    connections[alias].close()
+
+
+@contextmanager
+def missing_sqlite(entry: dict[str, Any]) -> Iterator[None]:
+    """What the file is in is not there, as before it is mounted."""
+    connections["sqlite"].close()
+    directory = Path(entry["NAME"]).parent
+    elsewhere = directory.rename(directory.with_name("elsewhere"))
+    try:
+        yield
+    finally:
+        elsewhere.rename(directory)
+
+
+@contextmanager
+def clock_set_back(seconds: float, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The machine's clock goes back, under a process that goes on."""
+    real = time.time
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "time", lambda: real() - seconds)
+        yield
 
 
 @contextmanager

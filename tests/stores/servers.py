@@ -17,11 +17,14 @@ from tests.services import LOOPBACK, Program, answers_line, free_port, run_proce
 from tests.services import Server as Address
 
 PASSWORD: Final = "only for the tests"
-_UNPRIVILEGED: Final = "nobody"
+UNPRIVILEGED: Final = "nobody"
 
 
 class Daemon:
     """A server program on a port of its own, whose data outlives its being stopped."""
+
+    # PostgreSQL waits for its clients with another one; Redis makes no difference.
+    end_signal = signal.SIGINT
 
     def __init__(self, argv: Sequence[str], answers: Callable[[], bool]) -> None:
         self._argv = argv
@@ -32,12 +35,10 @@ class Daemon:
     def start(self) -> None:
         running = self._life.enter_context(run_process(self._argv, self._answers))
         self._pid = running.process.pid
-        # PostgreSQL waits for its clients otherwise; Redis makes no difference.
         self._life.callback(self._end, running.process)
 
-    @staticmethod
-    def _end(process: Any) -> None:
-        process.send_signal(signal.SIGINT)
+    def _end(self, process: Any) -> None:
+        process.send_signal(self.end_signal)
         process.wait(10)
 
     def stop(self) -> None:
@@ -123,7 +124,7 @@ class PostgresDaemon(Daemon):
             "OPTIONS": {"connect_timeout": 2},
         }
         self._make_cluster(command, directory)
-        argv = [*_unprivileged(), command, "-D", str(directory / "data"), "-F"]
+        argv = [*unprivileged(), command, "-D", str(directory / "data"), "-F"]
         argv += ["-h", LOOPBACK, "-p", str(self.port), "-k", str(directory)]
         super().__init__(argv, self._answers_sql)
 
@@ -131,10 +132,9 @@ class PostgresDaemon(Daemon):
     def _make_cluster(command: str, directory: Path) -> None:
         password = directory / "password"
         password.write_text(PASSWORD)
-        if _unprivileged():
-            shutil.chown(directory, _UNPRIVILEGED)
-            shutil.chown(password, _UNPRIVILEGED)
-        argv = [*_unprivileged(), str(Path(command).resolve().with_name("initdb"))]
+        own(directory)
+        own(password)
+        argv = [*unprivileged(), str(Path(command).resolve().with_name("initdb"))]
         argv += ["-D", str(directory / "data"), "--username=postgres", "--no-sync"]
         argv += ["--auth=scram-sha-256", f"--pwfile={password}", "--no-locale", "--encoding=UTF8"]
         with run_process(argv, (directory / "data" / "postgresql.conf").exists) as it:
@@ -163,12 +163,18 @@ class PostgresDaemon(Daemon):
         return True
 
 
-def _unprivileged() -> list[str]:
-    """PostgreSQL refuses to run as root."""
+def unprivileged() -> list[str]:
+    """What runs a program as nobody in particular: databases refuse to run as root."""
     if os.geteuid() != 0:
         return []
-    user = pwd.getpwnam(_UNPRIVILEGED)
+    user = pwd.getpwnam(UNPRIVILEGED)
     return ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
+
+
+def own(path: Path) -> None:
+    """Give ``path`` to whom databases run as."""
+    if unprivileged():
+        shutil.chown(path, UNPRIVILEGED)
 
 
 @contextmanager

@@ -17,6 +17,7 @@ STORES: dict[str, tuple[str | None, Callable[..., Store]]] = {
     "memory": (None, lambda _: MemoryStore()),
     "sqlite": ("db", lambda _: DatabaseStore()),
     "postgresql": ("postgresql", lambda _: DatabaseStore(DATABASE="postgresql")),
+    "mariadb": ("mariadb", lambda _: DatabaseStore(DATABASE="mariadb")),
     "redis": ("redis_url", RedisStore),
     "sentinel": ("sentinel_url", RedisStore),
     "cluster": ("cluster_url", RedisStore),
@@ -69,6 +70,15 @@ def test_kinds_are_kept_apart(store: Store) -> None:
     store.put([_row(), look], now=105)
     assert _read(store) == [_row()]
     assert list(store.read("look", 0, 1000, None)) == [look]
+
+
+def test_what_is_known_of_findings_is_kept_beside_the_figures(store: Store) -> None:
+    rows = [Row("finding", "5c1f0b8e", "", 0, length, b"known") for length in (0, 1)]
+    store.put([_row(), *rows], now=105)
+    assert sorted(store.read("finding", 0, 1, None)) == rows
+    store.replace(rows[1:], [], now=110)
+    assert list(store.read("finding", 0, 1, None)) == rows[:1]
+    assert _read(store) == [_row()]
 
 
 def test_a_range_takes_its_beginning_and_leaves_its_end(store: Store) -> None:

@@ -5,9 +5,11 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -17,12 +19,15 @@ from django.core.cache import caches
 from django.test import override_settings
 
 import cache_monitor
-from cache_monitor import joining
 from cache_monitor.api import store_problem
+from cache_monitor.collecting import joining
+from cache_monitor.collecting.rollup import roll_up
 from cache_monitor.stores.database import DatabaseStore
+from cache_monitor.stores.opening import get_store
 from cache_monitor.stores.redis import RedisStore
 from tests.stores import faulty
 from tests.stores.conftest import create_table, database, wait_until
+from tests.stores.mariadb import MariaDaemon
 from tests.stores.servers import PostgresDaemon, RedisDaemon
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -63,18 +68,22 @@ class Site:
     def complaints(self) -> list[str]:
         return [each.message for each in self._caplog.records if each.levelname == "ERROR"]
 
-    def suffers(self, fault: AbstractContextManager[None], setting: Setting, says: str) -> None:
-        """Work before, during and after ``fault``."""
+    def suffers(
+        self, fault: AbstractContextManager[None], setting: Setting, says: str, calls: int = 500
+    ) -> None:
+        """Work before, during and after ``fault``, in which twice as many ``calls`` are made."""
         with override_settings(CACHE_MONITOR=setting):
             self.work()
             assert cache_monitor.flush()
-            self.goes_on_during(fault, says)
+            self.goes_on_during(fault, says, calls)
 
-    def goes_on_during(self, fault: AbstractContextManager[None], says: str) -> None:
+    def goes_on_during(
+        self, fault: AbstractContextManager[None], says: str, calls: int = 500
+    ) -> None:
         stored = self.made
         with fault:
             for _ in range(2):
-                self.work(500)
+                self.work(calls)
                 assert not cache_monitor.flush()
             [complaint] = self.complaints
             problem = store_problem()
@@ -102,9 +111,11 @@ def site(caplog: pytest.LogCaptureFixture) -> Iterator[Site]:
 @pytest.fixture
 def sqlite(tmp_path: Path, all_databases: None) -> Iterator[dict[str, Any]]:
     """An alias "sqlite" in DATABASES, with the store's table."""
+    directory = tmp_path / "sqlite"
+    directory.mkdir()
     settings = {
         "ENGINE": "django.db.backends.sqlite3",
-        "NAME": tmp_path / "site.sqlite3",
+        "NAME": directory / "site.sqlite3",
         "OPTIONS": {"timeout": 0.1},
     }
     with database("sqlite", settings) as entry:
@@ -136,6 +147,11 @@ def test_redis_is_out_of_memory(site: Site, redis_daemon: RedisDaemon, redis_url
     site.suffers(faulty.full_redis(redis_daemon), in_redis(redis_url), "raise its maxmemory")
 
 
+def test_redis_has_a_full_disk(site: Site, redis_on_small_disk: RedisDaemon, disk: Path) -> None:
+    fault = faulty.redis_on_a_full_disk(redis_on_small_disk, disk)
+    site.suffers(fault, in_redis(redis_on_small_disk.address.url), "free some space")
+
+
 def test_redis_wants_another_password(
     site: Site, redis_daemon: RedisDaemon, redis_url: str
 ) -> None:
@@ -165,22 +181,122 @@ def test_postgresql_takes_no_writes(
     )
 
 
-def test_postgresql_wants_another_password(
+def test_postgresql_finds_its_table_locked(
     site: Site, postgresql: dict[str, Any], postgresql_server: PostgresDaemon
 ) -> None:
-    fault = faulty.refusing_postgresql(postgresql_server, postgresql)
+    postgresql["OPTIONS"]["options"] = "-c lock_timeout=300"
+    fault = faulty.locked_postgresql(postgresql_server)
+    site.suffers(fault, in_database("postgresql"), "another connection")
+
+
+def test_postgresql_has_a_full_disk(
+    site: Site, postgresql: dict[str, Any], disk_of_postgresql: Path
+) -> None:
+    fault = faulty.database_on_a_full_disk("postgresql", disk_of_postgresql)
+    site.suffers(fault, in_database("postgresql"), "free some space")
+
+
+def test_postgresql_wants_another_password(site: Site, postgresql: dict[str, Any]) -> None:
+    fault = faulty.refusing_database(postgresql)
     site.suffers(fault, in_database("postgresql"), "correct them in DATABASES")
+
+
+def test_mariadb_is_down_at_the_start(
+    site: Site, mariadb: dict[str, Any], mariadb_server: MariaDaemon
+) -> None:
+    with override_settings(CACHE_MONITOR=in_database("mariadb")):
+        site.goes_on_during(faulty.stopped(mariadb_server), "see whether it is up")
+
+
+def test_mariadb_goes_and_comes_back(
+    site: Site, mariadb: dict[str, Any], mariadb_server: MariaDaemon
+) -> None:
+    site.suffers(faulty.stopped(mariadb_server), in_database("mariadb"), "see whether it is up")
+
+
+def test_mariadb_stands_still(
+    site: Site, mariadb: dict[str, Any], mariadb_server: MariaDaemon
+) -> None:
+    mariadb["OPTIONS"]["read_timeout"] = 1
+    site.suffers(mariadb_server.paused(), in_database("mariadb"), "see whether it is up")
+
+
+def test_mariadb_finds_its_table_locked(
+    site: Site, mariadb: dict[str, Any], mariadb_server: MariaDaemon
+) -> None:
+    mariadb["OPTIONS"]["init_command"] = "SET lock_wait_timeout = 1"
+    fault = faulty.locked_mariadb(mariadb_server)
+    site.suffers(fault, in_database("mariadb"), "another connection")
+
+
+def test_mariadb_has_a_full_disk(
+    site: Site, mariadb: dict[str, Any], disk_of_mariadb: Path
+) -> None:
+    # MariaDB 10.11 ends itself where there is no room for a value of more than 8 kB, which makes
+    # it one that goes and comes back; smaller ones it refuses.
+    fault = faulty.database_on_a_full_disk("mariadb", disk_of_mariadb, largest=2000)
+    site.suffers(fault, in_database("mariadb"), "free some space", calls=20)
+
+
+def test_mariadb_wants_another_password(site: Site, mariadb: dict[str, Any]) -> None:
+    fault = faulty.refusing_database(mariadb)
+    site.suffers(fault, in_database("mariadb"), "correct them in DATABASES")
 
 
 def test_sqlite_is_locked_by_another_connection(site: Site, sqlite: dict[str, Any]) -> None:
     site.suffers(faulty.locked_sqlite(sqlite), in_database("sqlite"), "another connection")
 
 
-def test_the_disk_is_full(site: Site, sqlite: dict[str, Any]) -> None:
+def test_sqlites_file_cannot_be_opened_at_the_start(site: Site, sqlite: dict[str, Any]) -> None:
+    with override_settings(CACHE_MONITOR=in_database("sqlite")):
+        site.goes_on_during(faulty.missing_sqlite(sqlite), "see whether it is up")
+
+
+def test_sqlites_file_goes_and_comes_back(site: Site, sqlite: dict[str, Any]) -> None:
+    site.suffers(faulty.missing_sqlite(sqlite), in_database("sqlite"), "see whether it is up")
+
+
+def test_sqlite_has_a_full_disk(site: Site, sqlite: dict[str, Any]) -> None:
     site.suffers(faulty.full_sqlite(sqlite), in_database("sqlite"), "free some space")
 
 
 STILL = ["redis", "postgresql", "sqlite"]
+
+
+@pytest.mark.parametrize("store", ["sqlite", "postgresql", "mariadb", "redis"])
+def test_the_clock_steps_back_an_hour(
+    site: Site,
+    store: str,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Calls made since are in the report at once, and those before once it is that late again."""
+    found = request.getfixturevalue("redis_url" if store == "redis" else store)
+    setting = in_redis(found) if store == "redis" else in_database(store)
+    with override_settings(CACHE_MONITOR=setting):
+        site.work()
+        assert cache_monitor.flush()
+        before = site.made
+        with faulty.clock_set_back(3600, monkeypatch):
+            for _ in range(3):
+                site.work()
+                assert site.counted == (site.made - before, 0)
+                assert cache_monitor.flush()
+                assert site.counted == (site.made - before, 0)
+            roll_up(get_store(), int(time.time()))
+            assert site.counted == (site.made - before, 0)
+            assert store_problem() is None
+        site.work()
+        assert cache_monitor.flush()
+        assert site.complaints == []
+        roll_up(get_store(), int(time.time()))
+        report = cache_monitor.report(
+            since=datetime.now(UTC) - timedelta(hours=2),
+            until=datetime.now(UTC) + timedelta(minutes=1),
+        )
+        assert report.caches["default"].operations["get"].calls == site.made
+        assert report.quality.dropped_calls == 0
+        assert report.quality.processes == 1
 
 
 @pytest.fixture(params=STILL)

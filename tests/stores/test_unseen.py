@@ -13,7 +13,7 @@ from django.test import Client, override_settings
 from django.test.utils import CaptureQueriesContext
 
 import cache_monitor
-from cache_monitor import joining
+from cache_monitor.collecting import joining
 from cache_monitor.models import Window
 
 pytestmark = pytest.mark.django_db(transaction=True)

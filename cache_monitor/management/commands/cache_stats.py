@@ -1,45 +1,140 @@
 """``manage.py cache_stats``: the report, for programs and for the terminal."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from cache_monitor import api
 from cache_monitor.exporters import json, table
+from cache_monitor.exporters.extras import MissingExtra
+from cache_monitor.exporters.files import write_whole
+from cache_monitor.exporters.trimming import parse_top, trim
 from cache_monitor.periods import parse_moment
+from cache_monitor.reports.schema import Finding, Report
 
-_ENCODERS = {"json": lambda report: json.encode(report, indent=2).decode(), "table": table.encode}
+FOUND, REFUSED = 1, 2
+"""The exit statuses: findings of the asked severity, and a question that has no answer."""
+
+_GRAVE_ENOUGH = {"error": ("error",), "warning": ("warning", "error")}
 
 
 class Command(BaseCommand):
     """Prints the statistics of the caches."""
 
-    help = "Print what the site's caches did: hit ratios, latency, hot keys, memory."
+    help = (
+        "Print what the site's caches did: hit ratios, latency, hot keys, memory. "
+        "Exit status: 0; 1 with --fail-on where there are such findings; "
+        "2 for bad arguments or a store that cannot be read."
+    )
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
         """The options."""
         parser.add_argument(
-            "--format", choices=sorted(_ENCODERS), default="table", help="default: table"
+            "--format",
+            choices=("json", "table", "prometheus"),
+            default="table",
+            help="default: table",
         )
         parser.add_argument(
-            "--since", default="1h", help="how long ago (90m, 1h, 7d) or an RFC 3339 time"
+            "--since", help="how long ago (90m, 1h, 7d) or an RFC 3339 time; default: 1h"
         )
         parser.add_argument("--until", help="likewise; default: now")
         parser.add_argument("--alias", help="only this cache of CACHES")
+        parser.add_argument("--top", metavar="N", help="at most N of each list: keys, groups, …")
+        parser.add_argument(
+            "--output", metavar="FILE", help="write here, all or nothing, instead of printing"
+        )
+        parser.add_argument(
+            "--fail-on",
+            choices=sorted(_GRAVE_ENOUGH),
+            help="exit with 1 where a finding is at least this grave",
+        )
+        parser.add_argument(
+            "--schema", action="store_true", help="print the JSON Schema of --format json instead"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Print the report."""
+        """Print what was asked for."""
+        if options["schema"]:
+            self._give(json.encode_schema(indent=2).decode(), options["output"])
+            return
+        report = self._report(options)
+        self._give(_encoded(report, options), options["output"])
+        _fail_on(report.findings, options["fail_on"])
+
+    def _report(self, options: dict[str, Any]) -> Report:
         now = datetime.now(UTC)
+        since, until = (_moment(name, options[name], now) for name in ("since", "until"))
         try:
-            report = api.report(
-                since=parse_moment(options["since"], now),
-                until=parse_moment(options["until"], now) if options["until"] else None,
-                alias=options["alias"],
-            )
+            report = api.report(since=since, until=until, alias=options["alias"])
         except ValueError as error:
-            raise CommandError(str(error)) from error
+            raise CommandError(str(error), returncode=REFUSED) from error
         if problem := api.store_problem():
-            self.stderr.write(self.style.WARNING(problem))
-        self.stdout.write(_ENCODERS[options["format"]](report))
+            raise CommandError(problem, returncode=REFUSED)
+        if problem := api.reasons_problem():
+            self.stderr.write(problem)
+        return report
+
+    def _give(self, text: str, output: str | None) -> None:
+        if output is None:
+            self.stdout.write(text)
+            return
+        try:
+            write_whole(Path(output), text.rstrip("\n").encode() + b"\n")
+        except OSError as error:
+            raise CommandError(
+                f"Nothing was written to {output}: {error.strerror or error}", returncode=REFUSED
+            ) from error
+
+
+def _moment(name: str, text: str | None, now: datetime) -> datetime | None:
+    try:
+        return None if text is None else parse_moment(text, now)
+    except ValueError as error:
+        raise CommandError(f"--{name} is {text!r}. {error}", returncode=REFUSED) from error
+
+
+def _encoded(report: Report, options: dict[str, Any]) -> str:
+    if options["format"] == "prometheus":
+        return _metrics(options)
+    top = _top(options["top"])
+    if options["format"] == "table":
+        return table.encode(report) if top is None else table.encode(report, top)
+    return json.encode(report if top is None else trim(report, top), indent=2).decode()
+
+
+def _top(text: str | None) -> int | None:
+    try:
+        return None if text is None else parse_top(text)
+    except ValueError as error:
+        raise CommandError(f"--top is {text!r}. {error}", returncode=REFUSED) from error
+
+
+def _metrics(options: dict[str, Any]) -> str:
+    given = [name for name in ("since", "until", "top") if options[name] is not None]
+    if given:
+        raise CommandError(
+            f"Metrics are of no period and no top: leave out --{given[0]}.", returncode=REFUSED
+        )
+    # Imported here: it needs the package of an extra.
+    try:
+        from cache_monitor.exporters import prometheus  # noqa: PLC0415 - an optional dependency
+    except MissingExtra as error:
+        raise CommandError(str(error), returncode=REFUSED) from error
+    return prometheus.exposition(options["alias"])
+
+
+def _fail_on(findings: Sequence[Finding], severity: str | None) -> None:
+    grave = [each for each in findings if each.severity in _GRAVE_ENOUGH.get(severity or "", ())]
+    if grave:
+        named = "; ".join(_in_words(each) for each in grave)
+        raise CommandError(f"Findings: {named}", returncode=FOUND)
+
+
+def _in_words(finding: Finding) -> str:
+    where = finding.key or finding.group
+    return f"{finding.code} on {finding.alias}" + (f" ({where})" if where else "")

@@ -14,8 +14,9 @@ from django.core.cache.backends.base import BaseCache
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 
-from shop.pages import BACKENDS, Backend
+from shop.backends import BACKENDS, is_away
 from shop.queries import ListedProduct, newest_listing
+from shop.tour import Backend
 
 Result = TypeVar("Result")
 
@@ -25,8 +26,8 @@ def read_listing(backend: BaseCache) -> Any:
 
 
 def count_visit(backend: BaseCache) -> int:
-    backend.add("visits", 0, timeout=86_400)
-    return backend.incr("visits")
+    is_first = backend.add("visits", 1, timeout=86_400)
+    return 1 if is_first else backend.incr("visits")
 
 
 def read_prices(backend: BaseCache, listing: list[ListedProduct]) -> int:
@@ -64,21 +65,21 @@ def run_workload(backend: BaseCache) -> Workload:
 
 
 def backend_list(request: HttpRequest) -> HttpResponse:
-    return render(request, "shop/backends.html", {"backends": BACKENDS.values()})
+    return render(
+        request,
+        "shop/backends.html",
+        {"backends": [(each, is_away(each)) for each in BACKENDS.values()]},
+    )
 
 
 def backend(request: HttpRequest, alias: str) -> HttpResponse:
     shown = BACKENDS.get(alias)
     if shown is None:
         raise Http404(f"The demo has no page for the cache {alias!r}.")
-    if server_is_away(alias):
-        context = {"backend": shown, "server": SERVERS[alias]}
+    if is_away(shown):
+        context = {"backend": shown, "server": SERVERS[shown.server]}
         return render(request, "shop/backend_away.html", context)
     return render(request, "shop/backend.html", backend_context(shown))
-
-
-def server_is_away(alias: str) -> bool:
-    return alias in SERVERS and (alias not in settings.CACHES or not SERVERS[alias].answers())
 
 
 def backend_context(shown: Backend) -> dict[str, object]:

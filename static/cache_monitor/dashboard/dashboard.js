@@ -4,15 +4,27 @@ import { createCharts } from "./charts.js";
 import { createFormats } from "./format.js";
 import { morph } from "./morph.js";
 import { createRefresh, Refusal } from "./refresh.js";
+import { createTreemaps } from "./treemap.js";
+import { createZoom, zoomed } from "./zoom.js";
 
+const DRAWING = "cache-monitor-drawing";
 const root = document.querySelector("[data-cm-root]");
 const fragment = root.querySelector("[data-cm-fragment]");
 const status = root.querySelector("[data-cm-status]");
-const { jsonUrl, partialUrl, refreshSeconds, timeZone, language, rtl } = root.dataset;
+const { compare, jsonUrl, partialUrl, refreshSeconds, timeZone, language, rtl, sizes } = root.dataset;
 
 const chartJs = globalThis.Chart;
-const charts = chartJs
-  ? createCharts({ chartJs, root, formats: createFormats({ language, timeZone }), rtl: !!rtl })
+const formats = createFormats({ language, timeZone, sizes });
+const drawers = chartJs
+  ? [createCharts, createTreemaps].map((create) => create({ chartJs, root, formats, rtl: !!rtl }))
+  : [];
+
+const zoom = chartJs
+  ? createZoom({
+      chartJs,
+      root,
+      go: (since, until) => location.assign(zoomed(location.href, since, until)),
+    })
   : null;
 
 async function get(url) {
@@ -26,9 +38,29 @@ async function get(url) {
 }
 
 async function drawCharts() {
-  if (charts && root.querySelector("[data-cm-chart]")) {
-    charts.draw(await (await get(jsonUrl)).json());
+  if (drawers.length && root.querySelector("[data-cm-chart], [data-cm-treemap]")) {
+    const report = await (await get(jsonUrl)).json();
+    const before = compare ? await reportBefore(report) : null;
+    measured(() => drawers.forEach(({ draw }) => draw(report, before)));
   }
+}
+
+// How long drawing takes stands in the browser's own tools, the newest time alone.
+function measured(draw) {
+  const begin = performance.now();
+  draw();
+  performance.clearMeasures(DRAWING);
+  performance.measure(DRAWING, { start: begin, end: performance.now() });
+}
+
+// The period that is as long and ends where the page's begins.
+async function reportBefore({ since, until }) {
+  const [start, end] = [Date.parse(since), Date.parse(until)];
+  const url = new URL(jsonUrl, location.href);
+  url.searchParams.delete("range");
+  url.searchParams.set("since", new Date(2 * start - end).toISOString());
+  url.searchParams.set("until", new Date(start).toISOString());
+  return (await get(url)).json();
 }
 
 function showWhatIsMissing() {
@@ -37,6 +69,8 @@ function showWhatIsMissing() {
 }
 
 async function load() {
+  // What is being marked must not move away.
+  if (zoom?.active) return;
   const next = document.createElement("template");
   next.innerHTML = await (await get(partialUrl)).text();
   morph(fragment, wrap(next.content));

@@ -1,13 +1,23 @@
 // Figures and times as the page's language and time zone write them.
 
 const KIB = 1024;
-const SIZES = ["B", "KB", "MB", "GB", "TB", "PB"];
 
-export function createFormats({ language, timeZone }) {
+// sizes: Django's texts for one byte, for bytes, and for each larger unit, with %s for the number.
+export function createFormats({ language, timeZone, sizes }) {
   const locale = supported(language);
   const zone = knownZone(timeZone);
-  const number = (value, digits = 0) =>
-    new Intl.NumberFormat(locale, { maximumFractionDigits: digits }).format(value);
+  const sizeTexts = sizes.split("|");
+  // To make one costs as much as to write a hundred numbers with it.
+  const writers = [[0, 0], [1, 0], [2, 0], [1, 1]].map(([most, least]) => ({
+    most,
+    least,
+    writer: new Intl.NumberFormat(locale, {
+      maximumFractionDigits: most, minimumFractionDigits: least,
+    }),
+  }));
+  const number = (value, digits = 0, fewest = 0) =>
+    writers.find(({ most, least }) => most === digits && least === fewest).writer.format(value);
+  const share = new Intl.NumberFormat(locale, { style: "percent", maximumFractionDigits: 1 });
   const clock = (options) => new Intl.DateTimeFormat(locale, { timeZone: zone, ...options });
   const time = clock({ hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
   const seconds = clock({
@@ -18,11 +28,14 @@ export function createFormats({ language, timeZone }) {
 
   return {
     count: (value) => number(value),
+    decimal: (value) => number(value, 2),
     compact: (value) => compact.format(value),
-    percent: (value) => `${number(value, 1)}%`,
+    percent: (value) => share.format(value / 100),
     duration: (value) => scaled(value, number),
-    size: (value) => bytes(value, number),
-    tick: (at, step) => (step >= 86400e3 ? day : time).format(at),
+    // As everywhere else on the page; a tick's tenths would only be zeros.
+    size: (value) => bytes(value, sizeTexts, (it) => number(it, 1, 1)),
+    sizeTick: (value) => bytes(value, sizeTexts, (it) => number(it, 1)),
+    tick: (at, step) => (step >= 86400e3 ? day : step < 60e3 ? seconds : time).format(at),
     moment: (at) => `${day.format(at)}, ${seconds.format(at)}`,
     offset: (at) => zoneOffset(at, zone),
   };
@@ -35,13 +48,11 @@ function scaled(value, number) {
   return `${number(value, 2)}\u202fs`;
 }
 
-function bytes(value, number) {
+function bytes(value, [one, some, ...larger], number) {
+  if (value < KIB) return (value === 1 ? one : some).replace("%s", Math.round(value));
   let unit = 0;
-  while (value >= KIB && unit < SIZES.length - 1) {
-    value /= KIB;
-    unit += 1;
-  }
-  return `${number(value, 1)}\u202f${SIZES[unit]}`;
+  for (value /= KIB; value >= KIB && unit < larger.length - 1; value /= KIB) unit += 1;
+  return larger[unit].replace("%s", number(value));
 }
 
 function supported(language) {

@@ -1,0 +1,197 @@
+"""What this process has counted, on its way to the store."""
+
+import time
+from collections.abc import Iterator
+from copy import deepcopy
+from dataclasses import dataclass, field
+from math import inf
+from uuid import uuid4
+
+from cache_monitor.collecting.aggregator import Aggregator, Part
+from cache_monitor.collecting.rollup import ABANDONED_AFTER
+from cache_monitor.stats.encoding import encode
+from cache_monitor.stats.window import Window
+from cache_monitor.stores.base import Kind, Row, Store
+
+PARTS_KEPT = 1000
+"""Parts kept for a store that refuses them; the oldest are given up, and their calls counted."""
+STEP = 10.0
+"""Seconds that the clock may go back by without anything being done about it: as many at most
+are calls late in a report then."""
+HANGS_AFTER = 10.0
+"""Seconds after which a store that has not answered counts as one that refuses."""
+_CLOSED_AFTER = 5.0
+"""Seconds after the end of a stretch in which late calls still find their part."""
+
+
+@dataclass(slots=True)
+class Pending:
+    """What this process has not brought to the store: its rows, and how many calls are lost so
+    far because the store refused them or they were given up."""
+
+    rows: list[Row] = field(default_factory=list)
+    dropped: int = 0
+
+
+@dataclass(slots=True)
+class _Life:
+    """What is counted until the clock is set back, and what the store has of it."""
+
+    process: str
+    aggregator: Aggregator
+    stored: dict[tuple[Kind, str, int], tuple[object, int]] = field(default_factory=dict)
+    is_over: bool = False
+
+    def stored_revision(self, alias: str, part: Part) -> object:
+        return self.stored.get(_name(alias, part), (None, 0))[0]
+
+    def undelivered(self, alias: str, part: Part) -> int:
+        return _calls(part) - self.stored.get(_name(alias, part), (None, 0))[1]
+
+    def forget(self, alias: str, part: Part) -> None:
+        self.aggregator.forget(alias, part)
+        self.stored.pop(_name(alias, part), None)
+
+    def row(self, alias: str, part: Part) -> Row:
+        return Row(_kind(part), self.process, alias, part.start, part.seconds, encode(part))
+
+
+@dataclass(slots=True)
+class _Change:
+    life: _Life
+    alias: str
+    part: Part
+    revision: object
+    calls: int
+    row: Row
+
+
+class Delivery:
+    """The parts of one process and what of them the store has.
+
+    A part that is written again takes its own place in the store, so a process must not count
+    the same stretch of time into two parts. Where the clock is set back, time comes again: what
+    is counted from then on goes by another name, as if another process had begun.
+
+    Whoever calls holds the lock of the draining, but for :meth:`put`, which waits for the store.
+    """
+
+    def __init__(self, process: str, aggregator: Aggregator) -> None:
+        # As empty as this one still is: who begins anew begins with a copy of it.
+        self._empty = deepcopy(aggregator)
+        self._lives = [_Life(process, aggregator)]
+        self._clock_offset = -inf
+        self._given_up = 0
+        self._under_way: list[_Change] = []
+        self._hangs_at = inf
+
+    @property
+    def aggregator(self) -> Aggregator:
+        """What counts the calls that are made by the clock as it is now."""
+        self._follow_clock()
+        if self._under_way and time.monotonic() > self._hangs_at:
+            self._hangs_at += HANGS_AFTER
+            self.refused()
+        return self._lives[-1].aggregator
+
+    def _follow_clock(self) -> None:
+        offset = time.time() - time.perf_counter()
+        if offset < self._clock_offset - STEP:
+            self._lives[-1].is_over = True
+            self._lives.append(_Life(uuid4().hex, deepcopy(self._empty)))
+            self._clock_offset = offset
+        # The latest of all: steps back that are too short to matter come to one that does.
+        self._clock_offset = max(self._clock_offset, offset)
+
+    def changes(self, last: bool) -> list[_Change]:
+        """The parts that changed since the store took them, sealed where their time is over or
+        this is the ``last`` look."""
+        now = time.time()
+        self._give_up_abandoned(now)
+        if last:
+            self.aggregator.note_end(now)
+        for life, _, part in self._parts():
+            if last or life.is_over or part.start + part.seconds + _CLOSED_AFTER < now:
+                life.aggregator.seal(part)
+        return [
+            _Change(life, alias, part, part.revision, _calls(part), life.row(alias, part))
+            for life, alias, part in self._parts()
+            if life.stored_revision(alias, part) != part.revision
+        ]
+
+    def put(self, store: Store, changes: list[_Change]) -> None:
+        """Bring ``changes`` to the store. Raises its :class:`StoreError`."""
+        if not changes:
+            return
+        self._under_way, self._hangs_at = changes, time.monotonic() + HANGS_AFTER
+        try:
+            store.put([change.row for change in changes], int(time.time()))
+        finally:
+            self._under_way, self._hangs_at = [], inf
+
+    def delivered(self, changes: list[_Change]) -> None:
+        """Note that the store has ``changes``, and forget what will not change any more."""
+        for change in changes:
+            name = _name(change.alias, change.part)
+            change.life.stored[name] = (change.revision, change.calls)
+        for life, alias, part in list(self._parts()):
+            if part.final and life.stored_revision(alias, part) == part.revision:
+                life.forget(alias, part)
+        self._bury()
+
+    def refused(self) -> None:
+        """Give up the oldest parts where too many wait for the store, but for those that may
+        just be reaching it."""
+        under_way = {id(change.part) for change in self._under_way}
+        # Life by life: what came first may be of a later hour.
+        parts = [
+            (life, alias, part)
+            for life in self._lives
+            for alias, part in sorted(life.aggregator.parts(), key=lambda each: each[1].start)
+            if id(part) not in under_way
+        ]
+        for life, alias, part in parts[: max(0, len(parts) - PARTS_KEPT)]:
+            self._given_up += life.undelivered(alias, part)
+            life.forget(alias, part)
+        self._bury()
+
+    def _give_up_abandoned(self, now: float) -> None:
+        """Give up the rest of a part whose beginning the store has had for so long that it may
+        have been rolled up without it: the whole, written now, would count the beginning twice."""
+        for life, alias, part in list(self._parts()):
+            is_begun = _name(alias, part) in life.stored
+            if is_begun and part.start + part.seconds < now - ABANDONED_AFTER / 2:
+                self._given_up += life.undelivered(alias, part)
+                life.forget(alias, part)
+
+    def pending(self, store_works: bool) -> Pending:
+        """What a report must add to what the store says."""
+        parts = list(self._parts())
+        if store_works:
+            return Pending([life.row(alias, part) for life, alias, part in parts], self._given_up)
+        undelivered = sum(life.undelivered(alias, part) for life, alias, part in parts)
+        return Pending([], self._given_up + undelivered)
+
+    def _bury(self) -> None:
+        """Forget the lives of which the store has all that there was, or will have."""
+        self._lives = [
+            life for life in self._lives if not life.is_over or any(life.aggregator.parts())
+        ]
+
+    def _parts(self) -> Iterator[tuple[_Life, str, Part]]:
+        for life in self._lives:
+            for alias, part in life.aggregator.parts():
+                yield life, alias, part
+
+
+def _kind(part: Part) -> Kind:
+    return "window" if isinstance(part, Window) else "details"
+
+
+def _name(alias: str, part: Part) -> tuple[Kind, str, int]:
+    return _kind(part), alias, part.start
+
+
+def _calls(part: Part) -> int:
+    """Every call is in a window; details repeat them."""
+    return part.calls if isinstance(part, Window) else 0

@@ -1,0 +1,112 @@
+"""Who follows the calls one by one after they were counted: a log, a tracer.
+
+They are called from the draining thread, never on the site's path, and only they are late where
+they are slow: calls wait for them up to a limit, and are then passed over and counted.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Sequence
+from threading import Lock
+from typing import Protocol
+
+from cache_monitor.calls import RawCall
+from cache_monitor.collecting.misses import Judged
+from cache_monitor.forks import call_in_forked_children
+
+logger = logging.getLogger("cache_monitor")
+
+MOST_WAITING = 50_000
+"""Calls that wait for the followers, 15 MB or so."""
+
+
+class Follower(Protocol):
+    """Hears of every call, some time after it."""
+
+    def wants(self) -> bool:
+        """Whether it wants to hear of calls now; asked for every batch, thus quick."""
+
+    def follow(self, calls: Sequence[RawCall], clock_offset: float) -> None:
+        """Take note of ``calls``; ``clock_offset`` makes Unix time of their clock's readings."""
+
+    def learn(self, judged: Sequence[Judged]) -> None:
+        """Take note of why lookups missed of which it has heard."""
+
+    def settle(self, now: float, missed: int) -> None:
+        """Finish what has waited long enough at ``now`` (Unix time), infinite at the end;
+        ``missed`` calls were passed over."""
+
+
+class Followers:
+    """Passes calls on from those who drain to those who follow."""
+
+    def __init__(self) -> None:
+        self._followers: tuple[Follower, ...] = ()
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew in a forked child: the calls that wait are the parent's."""
+        self._lock = Lock()
+        self._calls: deque[tuple[Sequence[RawCall], float]] = deque()
+        self._judged: list[Judged] = []
+        self._waiting = 0
+        self._missed = 0
+        self._has_failed = False
+
+    def add(self, follower: Follower) -> None:
+        """Let ``follower`` hear of the calls from now on. Idempotent."""
+        if not any(each is follower for each in self._followers):
+            self._followers = (*self._followers, follower)
+
+    def remove(self, follower: Follower) -> None:
+        """Let ``follower`` hear no more."""
+        self._followers = tuple(each for each in self._followers if each is not follower)
+
+    def hear(self, calls: Sequence[RawCall], clock_offset: float) -> None:
+        """Put ``calls`` aside. Quick, and never raises: a thread of the site's may do it."""
+        if not calls or not any(each.wants() for each in self._followers):
+            return
+        with self._lock:
+            if self._waiting + len(calls) > MOST_WAITING:
+                self._missed += len(calls)
+            else:
+                self._waiting += len(calls)
+                self._calls.append((calls, clock_offset))
+
+    def learn(self, judged: Sequence[Judged]) -> None:
+        """Put reasons of misses aside."""
+        if judged and any(each.wants() for each in self._followers):
+            with self._lock:
+                self._judged = [*self._judged[-MOST_WAITING:], *judged]
+
+    def work(self, now: float) -> None:
+        """Pass on what was put aside. Only the draining thread does this."""
+        if not self._followers:
+            return
+        with self._lock:
+            batches, self._calls = self._calls, deque()
+            judged, self._judged = self._judged, []
+            missed, self._missed = self._missed, 0
+            self._waiting = 0
+        for follower in self._followers:
+            try:
+                for calls, clock_offset in batches:
+                    follower.follow(calls, clock_offset)
+                if judged:
+                    follower.learn(judged)
+                follower.settle(now, missed)
+            except Exception as error:
+                self._failed(error)
+
+    def _failed(self, error: Exception) -> None:
+        if not self._has_failed:
+            self._has_failed = True
+            logger.error(
+                "Cache calls could not be passed on; further faults are not logged.",
+                exc_info=error,
+            )
+
+
+followers = Followers()
+# What waits in a forked child is the parent's, and so may be the lock.
+call_in_forked_children(followers.forget)

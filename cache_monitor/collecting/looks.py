@@ -1,0 +1,217 @@
+"""Looking into the live caches from the draining thread, now and then, for the reports to read.
+
+A look is bounded, and the next one goes on where it stopped, in whichever process that is. Of the
+caches that processes share only one at a time is looked into, by one process of all.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+
+from django.conf import settings
+from django.core.cache import caches
+from django.core.cache.backends.base import BaseCache
+from django.db import connections
+from msgspec.structs import replace
+
+from cache_monitor.conf import Conf, get_conf
+from cache_monitor.inspectors.choice import scope_of
+from cache_monitor.inspectors.database import AFTER_KEY
+from cache_monitor.inspectors.look import Progress, advance
+from cache_monitor.inspectors.snapshot import Snapshot
+from cache_monitor.inspectors.terms import Terms, described
+from cache_monitor.stats.encoding import CorruptPayload, decode, encode
+from cache_monitor.stores.base import Row, Store
+
+SHARED = ""
+"""The process under which a look at a cache that processes share is kept."""
+
+LOCK = "scan"
+"""The store's lock on looking into shared caches."""
+
+WHOLE_GOOD_FOR = 3600.0
+"""Seconds in which the figures of a whole pass stand, rather than those brought up from a part of
+the next one; and after which a pass that was left begins anew."""
+
+_LOOKS, _PROGRESS = 0, 1
+"""The ``start`` under which the rows are kept: reports read the first."""
+
+
+LOCK_SECONDS = 5
+"""How long one holds, the same in all processes: as long as a server may keep a look waiting."""
+
+_PAUSE = 0.05
+
+
+class Turn:
+    """This process's turn to look into shared caches: the store's lock, taken again as it ends."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._taken_at = 0.0
+
+    def take(self) -> bool:
+        """Whether it is this process's turn now."""
+        now = time.time()
+        if self._store.lock(LOCK, LOCK_SECONDS, int(now)):
+            self._taken_at = now
+            return True
+        return False
+
+    def keep(self) -> bool:
+        """Whether it is still this process's turn; takes the lock again where it has ended."""
+        # A store may count from the beginning of the second, or from when it was asked.
+        ends = self._taken_at + LOCK_SECONDS
+        if time.time() < int(self._taken_at) + LOCK_SECONDS:
+            return True
+        while not (is_taken := self.take()) and time.time() < ends + 2 * _PAUSE:
+            time.sleep(_PAUSE)
+        return is_taken
+
+
+class Looker:
+    """Looks at each cache every ``INSPECT_INTERVAL``; at shared ones one process is enough."""
+
+    def __init__(self) -> None:
+        self._process = ""
+        self._looked_at: dict[str, float] = {}
+        self._own: dict[str, Progress] = {}
+
+    def look(self, process: str, store: Store) -> dict[str, Snapshot]:
+        """Look at the caches that are due; what is known of each of them.
+
+        Raises :class:`cache_monitor.stores.base.StoreError`.
+        """
+        if process != self._process:
+            # Forked: what the parent has seen of its own memory is not ours.
+            self._process, self._looked_at, self._own = process, {}, {}
+        conf, now = get_conf(), time.time()
+        due = [
+            alias
+            for alias in settings.CACHES
+            if not 0 <= now - self._looked_at.get(alias, 0) < conf.inspect_interval
+        ]
+        seen: dict[str, Snapshot] = {}
+        shared: dict[str, BaseCache] = {}
+        try:
+            for alias, cache in _made(due, seen).items():
+                if scope_of(cache) == "shared":
+                    shared[alias] = cache
+                else:
+                    seen[alias] = self._look_at_own(alias, cache, conf)
+            store.put([_row(alias, process, each) for alias, each in seen.items()], int(now))
+            self._looked_at.update(dict.fromkeys(seen, now))
+            seen.update(self._look_at_shared(shared, store, conf, now))
+        finally:
+            # A DatabaseCache opens one; no request ends here that would give it back.
+            for connection in connections.all(initialized_only=True):
+                connection.close_if_unusable_or_obsolete()
+        return seen
+
+    def _look_at_own(self, alias: str, cache: BaseCache, conf: Conf) -> Snapshot:
+        snapshot, progress = advance(cache, _terms(alias, conf), self._begun(self._own.get(alias)))
+        self._own[alias] = progress
+        return _to_show(snapshot, progress)
+
+    def _look_at_shared(
+        self, due: Mapping[str, BaseCache], store: Store, conf: Conf, now: float
+    ) -> dict[str, Snapshot]:
+        if not due:
+            return {}
+        progress = stored_progress(store)
+        stale = [alias for alias in due if not _is_fresh(progress.get(alias), conf, now)]
+        self._looked_at.update(dict.fromkeys(due.keys() - set(stale), now))
+        turn = Turn(store)
+        # Who comes too late tries again at its next flush.
+        if not stale or not turn.take():
+            return {}
+        seen: dict[str, Snapshot] = {}
+        for alias in stale:
+            if not turn.keep():
+                break
+            begun = self._begun(self._whole(alias, progress.get(alias)))
+            snapshot, after = advance(
+                due[alias], _terms(alias, conf), begun, lambda *_: turn.keep()
+            )
+            seen[alias] = _to_show(snapshot, after)
+            keep(store, alias, seen[alias], after)
+            self._own[alias] = after
+            self._looked_at[alias] = now
+        return seen
+
+    def _whole(self, alias: str, stored: Progress | None) -> Progress | None:
+        """``stored``, with what must not be stored where this process was the last to look."""
+        own = self._own.get(alias)
+        return own if own and stored and own.looked_at == stored.looked_at else stored
+
+    def _begun(self, progress: Progress | None) -> Progress:
+        """The pass to go on with: ``progress``, unless it was left too long ago."""
+        now = time.time()
+        if progress is None or not 0 <= now - progress.looked_at < WHOLE_GOOD_FOR:
+            return Progress(looked_at=now)
+        return progress
+
+
+def stored_progress(store: Store) -> dict[str, Progress]:
+    """How far the passes through the shared caches have come, as far as that can be read."""
+    found = {}
+    for row in store.read("look", _PROGRESS, _PROGRESS + 1, None):
+        try:
+            found[row.alias] = decode(row.payload, Progress)
+        except CorruptPayload:
+            continue
+    return found
+
+
+def keep(store: Store, alias: str, snapshot: Snapshot, progress: Progress) -> None:
+    """Bring what is known of a shared cache, and how far its pass has come, to the store.
+
+    A cursor that holds a key stays in its process: a session's key is a credential. Another
+    process then begins the pass anew.
+    """
+    if progress.cursor.startswith(AFTER_KEY):
+        progress = Progress(looked_at=progress.looked_at, whole=progress.whole)
+    rows = [
+        _row(alias, SHARED, snapshot),
+        Row("look", SHARED, alias, _PROGRESS, 0, encode(progress)),
+    ]
+    store.put(rows, int(time.time()))
+
+
+def _row(alias: str, owner: str, snapshot: Snapshot) -> Row:
+    return Row("look", owner, alias, _LOOKS, 0, encode(snapshot))
+
+
+def _made(aliases: Sequence[str], failed: dict[str, Snapshot]) -> dict[str, BaseCache]:
+    """The caches of ``aliases``; those that cannot be made go to ``failed``."""
+    made = {}
+    for alias in aliases:
+        try:
+            made[alias] = caches[alias]
+        except Exception as error:
+            failed[alias] = Snapshot(
+                alias=alias, measured_at=time.time(), scope="shared", problem=described(error)
+            )
+    return made
+
+
+def _terms(alias: str, conf: Conf) -> Terms:
+    return Terms(alias, conf.scan_limit, time.monotonic() + conf.scan_seconds, conf.stale_after)
+
+
+def _is_fresh(progress: Progress | None, conf: Conf, now: float) -> bool:
+    return progress is not None and 0 <= now - progress.looked_at < conf.inspect_interval
+
+
+def _to_show(snapshot: Snapshot, progress: Progress) -> Snapshot:
+    """What the reports should say: the last whole pass, while it is young and all is well."""
+    whole = progress.whole
+    if snapshot.exact or snapshot.problem is not None or whole is None:
+        return snapshot
+    if not 0 <= time.time() - whole.measured_at < WHOLE_GOOD_FOR:
+        return snapshot
+    return replace(
+        whole,
+        limit_bytes=snapshot.limit_bytes,
+        limit_entries=snapshot.limit_entries,
+        evictions=snapshot.evictions,
+    )

@@ -1,0 +1,181 @@
+"""What single requests did with the caches, on its way to the statistics of their views."""
+
+from collections import deque
+from threading import Lock
+from time import perf_counter
+from typing import NamedTuple
+
+from cache_monitor.calls import RawCall
+from cache_monitor.collecting.habits import MANY_REPEATS, MANY_SINGLES, Got, Habits
+from cache_monitor.collecting.production import Pairing
+from cache_monitor.collecting.sampling import Sampled
+from cache_monitor.keys.toolbar import is_toolbars_own
+
+MOST_WAITING = 10_000
+"""Visits that may wait to be counted; older ones make room, and their calls are counted all the
+same, only not for a view."""
+MOST_GATHERED = 500
+"""Visits that may wait with their calls not added up; those of one more add up its own."""
+MOST_HEARD = 100
+"""Calls that a request may gather; of one that makes more, some are added up on its way."""
+_MOST_PENDING = 1000
+"""Misses of a request that wait for the write of what they missed."""
+_LOOKUPS = frozenset({"get", "get_many", "get_or_set"})
+
+
+class Use(NamedTuple):
+    """What a request did with one cache. ``seconds`` is the time of its calls, without that of
+    the site's own functions inside; ``produced`` values took ``produce_seconds`` to produce."""
+
+    lookups: int = 0
+    misses: int = 0
+    seconds: float = 0.0
+    produced: int = 0
+    produce_seconds: float = 0.0
+
+
+class Tally:
+    """Gathers the calls of one request, which are added up when somebody asks: at best the
+    draining thread, so that the request does not wait for it. What that takes is made then.
+
+    Several threads may serve one request; appending and removing is atomic.
+    """
+
+    __slots__ = (
+        "_adding",
+        "_began",
+        "_habits",
+        "_heard",
+        "_pairing",
+        "_sampled",
+        "_sums",
+        "calls",
+        "seconds",
+    )
+    wants_values = False
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self.calls = 0
+        self._began = perf_counter()
+        self._heard: list[RawCall] = []
+        self._sums: dict[str, _Sum] | None = None
+        self._pairing: Pairing | None = None
+        self._habits: Habits | None = None
+        self._sampled: dict[str, Sampled] = _NOT_SAMPLED
+        self._adding = Lock()
+
+    def heard(self, call: RawCall, kind: str | None = None) -> None:
+        """Take note of ``call``."""
+        self._heard.append(call)
+        if len(self._heard) > MOST_HEARD and self._adding.acquire(blocking=False):
+            try:
+                self._add_up()
+            finally:
+                self._adding.release()
+
+    def end(self) -> bool:
+        """Note that the request has ended; whether it called a cache."""
+        self.seconds = perf_counter() - self._began
+        return bool(self._heard or self._sums)
+
+    def uses(self) -> dict[str, Use]:
+        """What the request did with each cache, by alias."""
+        with self._adding:
+            self._add_up()
+            return {alias: each.use() for alias, each in (self._sums or {}).items()}
+
+    def got(self) -> list[Got]:
+        """The keys that the request got one by one, where these are enough to matter."""
+        with self._adding:
+            self._add_up()
+            if self._habits is None or self.calls < min(MANY_REPEATS, MANY_SINGLES):
+                return []
+            return list(self._habits.got())
+
+    def sampled(self) -> dict[str, Sampled]:
+        """A few of the keys that the request looked up, by alias."""
+        with self._adding:
+            self._add_up()
+            return self._sampled
+
+    def _add_up(self) -> None:
+        if not self._heard:
+            return
+        # A copy: what is heard meanwhile stays.
+        calls = self._heard[:]
+        del self._heard[: len(calls)]
+        if self._sums is None:
+            self._sums, self._sampled = {}, {}
+        if self._habits is None:
+            self._habits = Habits()
+        for call in calls:
+            if not is_toolbars_own(call[3]):
+                alias = call[0].alias
+                sum_ = self._sums.get(alias)
+                if sum_ is None:
+                    sum_ = self._sums[alias] = _Sum()
+                self._add(sum_, call)
+                self._habits.note(call)
+                self.calls += 1
+
+    def _add(self, to: "_Sum", call: RawCall) -> None:
+        source, _, seconds, _, outcome, *_ = call
+        if source.operation in _LOOKUPS:
+            if outcome is True:
+                to.lookups += 1
+            else:
+                found = outcome if isinstance(outcome, tuple) else (outcome,)
+                missed = found.count(False)
+                to.misses += missed
+                to.lookups += missed + found.count(True)
+            if source.alias not in self._sampled:
+                self._sampled[source.alias] = Sampled()
+            self._sampled[source.alias].note(call)
+        if outcome is not True:
+            if self._pairing is None:
+                self._pairing = Pairing(_MOST_PENDING)
+            # What is one request's is one context, whichever thread does it.
+            for made in self._pairing.made(call, None):
+                to.produced += 1
+                to.produce_seconds += made.seconds
+        to.seconds += seconds if call[10] is None else max(seconds - call[10], 0.0)
+
+
+class _Sum:
+    """A :class:`Use` that grows."""
+
+    __slots__ = ("lookups", "misses", "produce_seconds", "produced", "seconds")
+
+    def __init__(self) -> None:
+        self.lookups = self.misses = self.produced = 0
+        self.seconds = self.produce_seconds = 0.0
+
+    def use(self) -> Use:
+        return Use(self.lookups, self.misses, self.seconds, self.produced, self.produce_seconds)
+
+
+_NOT_SAMPLED: dict[str, Sampled] = {}
+
+
+class Visit(NamedTuple):
+    """One request: its view, and what it did."""
+
+    view: str
+    tally: Tally
+
+
+waiting: deque[Visit] = deque(maxlen=MOST_WAITING)
+"""Visits that nobody has counted yet; appending is atomic."""
+
+
+def note(visit: Visit) -> None:
+    """Let ``visit`` be counted, when there is time."""
+    if len(waiting) >= MOST_GATHERED:
+        visit.tally.uses()
+    waiting.append(visit)
+
+
+def take() -> list[Visit]:
+    """Remove and return the visits that wait."""
+    return [waiting.popleft() for _ in range(len(waiting))]

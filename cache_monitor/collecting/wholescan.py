@@ -1,0 +1,85 @@
+"""A look that goes through everything: for the command line, one at a time over all processes."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from math import inf
+
+from django.core.cache import caches
+
+from cache_monitor.collecting.looks import Turn, keep
+from cache_monitor.conf import get_conf
+from cache_monitor.inspectors.choice import scope_of
+from cache_monitor.inspectors.look import Progress, advance, total_of
+from cache_monitor.inspectors.snapshot import Snapshot
+from cache_monitor.inspectors.source import Source
+from cache_monitor.inspectors.terms import Terms, described
+from cache_monitor.stores.base import Store, StoreError
+
+NO_LIMIT = 1 << 62
+_PAUSE = 0.2
+
+Heard = Callable[[str, int, int | None], None]
+"""Told the alias, how many entries were passed, and about how many there are."""
+
+
+class WholeScan:
+    """Goes through caches from their beginning to their end.
+
+    ``heard`` is told of the progress; ``wanted`` is asked, after each page, whether to go on.
+    ``problem`` says why the result did not reach the store, in words for people.
+    """
+
+    def __init__(self, store: Store, heard: Heard, wanted: Callable[[], bool]) -> None:
+        self.problem: str | None = None
+        self._store = store
+        self._heard = heard
+        self._wanted = wanted
+        self._turn = Turn(store)
+        self._is_alone = False
+
+    def run(self, aliases: Sequence[str], limit: int = NO_LIMIT) -> Iterator[tuple[str, Snapshot]]:
+        """What is in each cache, of at most ``limit`` entries; ends where it is not wanted."""
+        for alias in aliases:
+            if self._has_turn():
+                yield alias, self._look(alias, limit)
+
+    def _look(self, alias: str, limit: int) -> Snapshot:
+        terms = Terms(alias, limit, inf, get_conf().stale_after)
+        try:
+            cache = caches[alias]
+        except Exception as error:
+            return Snapshot(
+                alias=alias, measured_at=time.time(), scope="shared", problem=described(error)
+            )
+
+        totals: list[int | None] = []
+
+        def on_part(walked: int, source: Source) -> bool:
+            if not totals:
+                totals.append(total_of(source))
+            self._heard(alias, walked, totals[0])
+            return self._wanted() and self._has_turn()
+
+        snapshot, progress = advance(cache, terms, Progress(looked_at=time.time()), on_part)
+        # What a process other than the site's own holds in its memory is no news.
+        if snapshot.exact and scope_of(cache) == "shared":
+            self._keep(alias, snapshot, progress)
+        return snapshot
+
+    def _keep(self, alias: str, snapshot: Snapshot, progress: Progress) -> None:
+        try:
+            keep(self._store, alias, snapshot, progress)
+        except StoreError as error:
+            self.problem = str(error)
+
+    def _has_turn(self) -> bool:
+        """Whether to go on: waits while another process looks."""
+        try:
+            while not self._is_alone and not self._turn.keep():
+                if not self._wanted():
+                    return False
+                time.sleep(_PAUSE)
+        except StoreError as error:
+            # Without a store nobody else looks either.
+            self.problem, self._is_alone = str(error), True
+        return True

@@ -1,0 +1,147 @@
+"""The page of one key: what was asked of it, what is stored under it now."""
+
+from collections.abc import Sequence
+
+from django.utils.translation import gettext as _
+
+from cache_monitor.dashboard import formats
+from cache_monitor.dashboard.keysheets import why_missed
+from cache_monitor.dashboard.livesheets import expiry, stale_words
+from cache_monitor.dashboard.query import BadParameterError
+from cache_monitor.dashboard.rows import Figure
+from cache_monitor.dashboard.values import shown_value
+from cache_monitor.dashboard.visit import Content, Visit
+from cache_monitor.inspectors import entries
+from cache_monitor.inspectors.entries import Answer, LiveEntry, Selection
+from cache_monitor.keys.naming import KeyName, name_key
+from cache_monitor.keys.sanitizing import is_sanitizing
+from cache_monitor.reports.schema import Cache, HotKey, KeyGroup
+
+LOOK_SECONDS = 1.0
+LOOK_LIMIT = 100_000
+# What a key has in it that is shown otherwise than it is: a cut, characters written out, the words
+# for a cached page, a mask.
+_CHANGED = ("… (", "\\", " ", "•")
+
+
+def build(visit: Visit) -> Content:
+    """What is known of the key that the URL names; it needs the cache as well."""
+    own, alias = visit.query.own, visit.query.alias
+    if alias is None:
+        raise BadParameterError("alias", _("Name the cache that the key is in."))
+    if not (key := own.get("key", "")):
+        raise BadParameterError("key", _("Name a key."))
+    cache, answer = visit.report.caches[alias], find(alias, key)
+    hot = _hot_key(cache, key, name_key(key, alias))
+    name = _name(alias, key, answer.entry, hot)
+    group = _of_group(cache, name)
+    may_see = visit.may("view_value") and name.kind != "session"
+    return Content(
+        context={
+            "alias": alias,
+            "name": name,
+            "crumb": formats.cut(name.shown, 60),
+            "asked": _asked_figures(hot) if hot else [],
+            "group": _group_figures(group) if group else [],
+            "group_url": visit.links.group(alias, name.group),
+            "stored": _stored_figures(answer.entry) if answer.entry else [],
+            "answer": answer,
+            "may_see": may_see,
+            "value": _value(alias, answer, key) if may_see and own.get("value") else None,
+            "value_url": f"{visit.links.path('entry')}?{visit.query.encode(value='1')}",
+            "delete_url": _delete_url(visit, alias, name),
+        }
+    )
+
+
+def find(alias: str, key: str) -> Answer:
+    """The entry of a key as the user wrote it, or as it is shown where the two differ."""
+    answer = entries.look_at(alias, key)
+    if answer.there or not (is_sanitizing() or any(mark in key for mark in _CHANGED)):
+        return answer
+    step = entries.list_entries(alias, Selection(key=key), limit=LOOK_LIMIT, seconds=LOOK_SECONDS)
+    if len(step.entries) > 1:
+        problem = _("Several entries are shown under this name: it does not tell which is meant.")
+        return Answer(there=None, problem=problem)
+    if step.entries:
+        return Answer(there=True, entry=step.entries[0])
+    if step.problem or step.cursor is not None:
+        problem = step.problem or _("No entry of this name is among those looked at in time.")
+        return Answer(there=None, problem=problem)
+    return answer
+
+
+def _name(alias: str, key: str, entry: LiveEntry | None, hot: HotKey | None) -> KeyName:
+    """What the key is called; a name that is only shown does not tell its group by itself."""
+    if entry is not None:
+        return KeyName(entry.shown, entry.group, entry.kind)
+    name = name_key(key, alias)
+    # A sanitizer may make yet something else of what it has made.
+    return name._replace(shown=hot.key, group=hot.group) if hot is not None else name
+
+
+def _value(alias: str, answer: Answer, key: str) -> object:
+    known = answer.entry.key if answer.entry else None
+    return shown_value(alias, key if known is None else known)
+
+
+def _delete_url(visit: Visit, alias: str, name: KeyName) -> str:
+    if name.kind == "session" or not visit.may("delete_entry"):
+        return ""
+    return visit.links.action("delete_entry", alias=alias, key=visit.query.own["key"])
+
+
+def _hot_key(cache: Cache, key: str, name: KeyName) -> HotKey | None:
+    """What was asked of the key in the period; None where it is not among the busiest."""
+    if name.kind == "session":
+        return None
+    return next((each for each in cache.hot_keys if each.key in {key, name.shown}), None)
+
+
+def _asked_figures(key: HotKey) -> Sequence[Figure]:
+    exact = key.max_overcount == 0
+    return [
+        Figure(_("Lookups"), formats.about(formats.count(key.lookups), exact=exact)),
+        *_counts(key),
+        Figure(_("Size"), formats.size(key.bytes)),
+    ]
+
+
+def _of_group(cache: Cache, name: KeyName) -> KeyGroup | None:
+    return next((each for each in cache.key_groups if each.group == name.group), None)
+
+
+def _group_figures(group: KeyGroup) -> Sequence[Figure]:
+    return [
+        Figure(_("Keys"), formats.count(group.distinct_keys)),
+        Figure(_("Lookups"), formats.count(group.lookups)),
+        *_counts(group),
+    ]
+
+
+def _counts(it: HotKey | KeyGroup) -> Sequence[Figure]:
+    return [
+        Figure(_("Hits"), formats.count(it.hits)),
+        Figure(_("Misses"), formats.count(it.misses), note=why_missed(it.miss_reasons)),
+        Figure(_("Sets"), formats.count(it.sets)),
+        Figure(_("To produce"), formats.duration(it.produce_seconds)),
+        Figure(_("Time saved"), formats.duration(it.seconds_saved)),
+    ]
+
+
+def _stored_figures(entry: LiveEntry) -> Sequence[Figure]:
+    words = stale_words()
+    stale = ", ".join(words[why] for why in entry.why)
+    return [
+        Figure(_("Size"), formats.size(entry.bytes)),
+        Figure(_("Expires in"), expiry(entry.expires_in, never=bool(entry.no_expiry))),
+        Figure(_("Last written"), _ago(entry.age)),
+        Figure(_("Last read"), _("never") if entry.never_read else _ago(entry.idle)),
+        Figure(_("Stale"), stale or _("no")),
+    ]
+
+
+def _ago(seconds: float | None) -> str:
+    if seconds is None:
+        return formats.UNKNOWN
+    return _("%(age)s ago") % {"age": formats.age(seconds)}

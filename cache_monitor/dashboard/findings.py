@@ -1,0 +1,155 @@
+"""The caching mistakes that the figures show, as rows."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from django.utils.translation import gettext as _
+
+from cache_monitor import api
+from cache_monitor.dashboard import formats
+from cache_monitor.dashboard.links import Links
+from cache_monitor.dashboard.rows import Cell
+from cache_monitor.dashboard.sheets import Sheet, code, coded, worded
+from cache_monitor.findings.advice import in_words
+from cache_monitor.findings.reference import ANCHOR
+from cache_monitor.reports.schema import Finding, Report
+from cache_monitor.stores.base import StoreError
+
+
+@dataclass(frozen=True, slots=True)
+class FindingRows:
+    """A finding as a page shows it. ``severity`` is a name, ``word`` what people read for it."""
+
+    severity: str
+    word: str
+    title: str
+    code: str
+    alias: str
+    subject: Cell | None
+    evidence: Sequence[tuple[str, str]]
+    advice: str
+    docs: str
+    first_seen: datetime | None
+    mute_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class MutedRow:
+    """A finding that is not shown, and why. ``unmute_url`` is empty for who may not."""
+
+    code: str
+    alias: str
+    place: str
+    by: str
+    reason: str
+    at: datetime | None
+    unmute_url: str
+
+
+def finding_rows(report: Report, links: Links, *, may_mute: bool = False) -> Sequence[FindingRows]:
+    """The findings in the report's order, which has the gravest first."""
+    return [_rows(finding, report, links, may_mute=may_mute) for finding in report.findings]
+
+
+def muted_rows(links: Links, alias: str | None, *, may_mute: bool) -> Sequence[MutedRow]:
+    """The findings that somebody has muted, of one cache or all, the latest first; none where the
+    store cannot be asked, which the page tells elsewhere."""
+    try:
+        muted = api.muted()
+    except StoreError:
+        return []
+    return [
+        MutedRow(
+            code=each.code,
+            alias=each.alias,
+            place=formats.visible(formats.cut(each.key or each.group or "")),
+            by=each.by,
+            reason=each.reason,
+            at=datetime.fromtimestamp(each.at, UTC),
+            unmute_url=links.action("unmute_finding", id=name) if may_mute else "",
+        )
+        for name, each in sorted(muted.items(), key=lambda pair: -pair[1].at)
+        if alias in (None, each.alias)
+    ]
+
+
+def findings_sheet(report: Report) -> Sheet[Finding]:
+    """The findings for a download."""
+    return Sheet(
+        "findings",
+        _("Findings"),
+        [
+            worded("severity", _("Severity"), lambda each: each.severity),
+            worded("code", _("Finding"), lambda each: each.code),
+            coded("cache", _("Cache"), lambda each: each.alias),
+            coded("group", _("Group"), lambda each: each.group or ""),
+            coded("key", _("Key"), lambda each: each.key or ""),
+            worded("evidence", _("Evidence"), _evidence_text),
+            worded("advice", _("Advice"), lambda each: each.advice),
+        ],
+        report.findings,
+    )
+
+
+def _rows(finding: Finding, report: Report, links: Links, *, may_mute: bool) -> FindingRows:
+    words = {"error": _("error"), "warning": _("warning"), "info": _("hint")}
+    cache = report.caches.get(finding.alias)
+    title, advice = in_words(finding, cache.backend if cache is not None else "")
+    return FindingRows(
+        severity=finding.severity,
+        word=words[finding.severity],
+        title=title,
+        code=finding.code,
+        alias=finding.alias,
+        subject=_subject(finding, links),
+        evidence=[(_words(name), _value(name, it)) for name, it in finding.evidence.items()],
+        advice=advice,
+        docs=_docs_url(finding, links),
+        first_seen=formats.moment(finding.first_seen),
+        mute_url=_mute_url(finding, links) if may_mute else "",
+    )
+
+
+def _docs_url(finding: Finding, links: Links) -> str:
+    """Where to read more: on the web, where that is documented, else on this site's own page."""
+    if finding.docs.startswith("https://"):
+        return finding.docs
+    return f"{links.page('findings')}#{ANCHOR.format(code=finding.code)}"
+
+
+def _mute_url(finding: Finding, links: Links) -> str:
+    place = {"group": finding.group or "", "key": finding.key or ""}
+    named = {name: text for name, text in place.items() if text}
+    return links.action("mute_finding", code=finding.code, alias=finding.alias, **named)
+
+
+def _subject(finding: Finding, links: Links) -> Cell | None:
+    """The key that it is about, or the group."""
+    if finding.key is not None:
+        return code(finding.key, links.entry(finding.alias, finding.key, finding.group or ""))
+    if finding.group is not None:
+        return code(finding.group, links.group(finding.alias, finding.group))
+    return None
+
+
+def _words(name: str) -> str:
+    """What a figure of the evidence is of; its unit stands with the figure."""
+    return name.removesuffix("_seconds").removesuffix("_bytes").replace("_", " ")
+
+
+def _value(name: str, value: float | str | None) -> str:
+    """A figure of the evidence, whose name ends in its unit where it has one."""
+    if value is None or isinstance(value, str):
+        return formats.UNKNOWN if value is None else formats.visible(formats.cut(value))
+    if name.endswith("bytes"):
+        return formats.size(round(value))
+    if name.endswith(("seconds", "timeout", "age")):
+        return formats.duration(value)
+    if name.endswith(("ratio", "share")):
+        return formats.ratio(value)
+    return formats.count(value) if isinstance(value, int) else formats.decimal(value)
+
+
+def _evidence_text(finding: Finding) -> str:
+    return ", ".join(f"{_words(name)}: {value}" for name, value in finding.evidence.items())

@@ -1,0 +1,195 @@
+"""Lays a table out as the URL asks: sorted, searched, a page of it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from django.utils.translation import gettext as _
+
+from cache_monitor.dashboard import formats
+from cache_monitor.dashboard.query import BadParameterError, Query
+from cache_monitor.dashboard.rows import Column, Pager, Search, Table
+from cache_monitor.dashboard.sheets import AnySheet, Field, Sheet, Value
+
+Item = TypeVar("Item")
+
+MOST_AT_A_GLANCE = 10
+"""Rows from which on a table can be searched."""
+MOST_ASKED = 200
+"""Characters of a search."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """How one table is asked for. ``prefix`` tells its parameters from those of its neighbours."""
+
+    prefix: str
+    search: str
+    sort: str
+    page: int
+
+
+def parameters(tables: Sequence[str]) -> list[str]:
+    """The parameters of the tables of a page, the first of which has the short names."""
+    return [prefix + name for prefix in prefixes(tables).values() for name in ("q", "sort", "page")]
+
+
+def prefixes(tables: Sequence[str]) -> Mapping[str, str]:
+    """The prefix of each table's parameters."""
+    return {name: f"{name}-" if place else "" for place, name in enumerate(tables)}
+
+
+def asked_of(own: Mapping[str, str], prefix: str, sheet: AnySheet) -> Asked:
+    """How ``sheet`` is asked for by a page's parameters, or BadParameterError."""
+    sort = own.get(f"{prefix}sort", sheet.order)
+    names = [field.name for field in sheet.stored if not field.unordered]
+    if sort and sort.removeprefix("-") not in names:
+        raise BadParameterError(
+            f"{prefix}sort",
+            _("Write one of: %(names)s; a minus before it turns the order round.")
+            % {"names": ", ".join(names)},
+        )
+    search = own.get(f"{prefix}q", "")
+    if len(search) > MOST_ASKED:
+        raise BadParameterError(f"{prefix}q", _("It is too long."))
+    return Asked(prefix, search, sort, _page(f"{prefix}page", own.get(f"{prefix}page", "1")))
+
+
+def arranged(sheet: Sheet[Item], asked: Asked) -> Sheet[Item]:
+    """``sheet`` with the items that were asked for, in the order that was asked for."""
+    found = _found(sheet, asked.search)
+    return replace(sheet, items=_sorted(sheet.fields, found, asked.sort))
+
+
+def laid_out(sheet: AnySheet, asked: Asked, here: str, query: Query) -> Table:
+    """The page of ``sheet`` that was asked for. ``here`` is the address of the page."""
+    found = arranged(sheet, asked).items
+    pages = max(1, -(-len(found) // sheet.rows))
+    page = min(asked.page, pages)
+    first = (page - 1) * sheet.rows
+    shown = found[first : first + sheet.rows]
+
+    def url(**changes: str) -> str:
+        prefixed = {asked.prefix + name: value for name, value in changes.items()}
+        return f"{here}?{query.encode(prefixed)}#{sheet.name}"
+
+    return Table(
+        name=sheet.name,
+        caption=sheet.caption,
+        columns=[_column(field, asked.sort, url) for field in sheet.fields],
+        rows=[[field.cell(item) for field in sheet.fields] for item in shown],
+        bounded=formats.some_of(len(found), len(sheet.items)),
+        note=sheet.note,
+        empty=_("Nothing here matches the search.") if sheet.items else sheet.empty,
+        pager=_pager(page, pages, (first, len(shown), len(found)), url) if pages > 1 else None,
+        search=_search(sheet, asked, query, url),
+        csv_url=f"{here}?{query.encode(table=sheet.name, format='csv')}",
+        json_url=f"{here}?{query.encode(table=sheet.name, format='json')}",
+    )
+
+
+def plain(sheet: AnySheet, most: int, all_url: str = "", download: str = "") -> Table:
+    """The first ``most`` rows of ``sheet``, in its own order and without anything to click but
+    what leads to the whole."""
+    items = _sorted(sheet.fields, sheet.items, sheet.order)
+    return Table(
+        name=sheet.name,
+        caption=sheet.caption,
+        columns=[Column(field.label, field.numeric) for field in sheet.fields],
+        rows=[[field.cell(item) for field in sheet.fields] for item in items[:most]],
+        bounded=formats.some_of(min(most, len(items)), len(items)),
+        note=sheet.note,
+        empty=sheet.empty,
+        all_url=all_url,
+        csv_url=f"{download}&format=csv" if download else "",
+        json_url=f"{download}&format=json" if download else "",
+    )
+
+
+def _found(sheet: Sheet[Item], search: str) -> Sequence[Item]:
+    """The items that have the search's text somewhere in a column of words."""
+    if not search:
+        return sheet.items
+    wanted = search.casefold()
+    words = _words(sheet)
+    return [
+        item
+        for item in sheet.items
+        if any(wanted in str(field.value(item)).casefold() for field in words)
+    ]
+
+
+def _words(sheet: Sheet[Item]) -> Sequence[Field[Item]]:
+    """The columns that can be searched."""
+    return [field for field in sheet.stored if not (field.numeric or field.unordered)]
+
+
+def _sorted(fields: Sequence[Field[Item]], items: Sequence[Item], order: str) -> list[Item]:
+    """What nobody knows stands last, whichever way the rest is sorted."""
+    name = order.removeprefix("-")
+    field = next((field for field in fields if field.name == name), None)
+    if field is None:
+        return list(items)
+    valued = [(field.value(item), item) for item in items]
+    known = [each for each in valued if each[0] is not None]
+    known.sort(key=lambda each: _comparable(each[0]), reverse=order.startswith("-"))
+    return [item for _, item in known] + [item for value, item in valued if value is None]
+
+
+def _comparable(value: Value) -> tuple[bool, float | str]:
+    """Numbers before texts, should a column hold both."""
+    return (True, value.casefold()) if isinstance(value, str) else (False, value or 0)
+
+
+def _page(parameter: str, text: str) -> int:
+    # str.isdecimal() knows digits of other scripts, which int() reads as well.
+    if len(text) > 6 or not text.isdecimal() or int(text) < 1:
+        raise BadParameterError(parameter, _("Write a whole number from 1 on."))
+    return int(text)
+
+
+def _column(field: Field[Item], sort: str, url: Callable[..., str]) -> Column:
+    """Figures are first sorted from the largest, words from A."""
+    if field.only_shown or field.unordered:
+        return Column(field.label, field.numeric)
+    up, down = field.name, f"-{field.name}"
+    first, second = (down, up) if field.numeric else (up, down)
+    order = {up: "ascending", down: "descending"}.get(sort, "")
+    return Column(
+        field.label,
+        field.numeric,
+        sort_url=url(sort=second if sort == first else first, page=""),
+        order=order,
+    )
+
+
+def _pager(page: int, pages: int, place: tuple[int, int, int], url: Callable[..., str]) -> Pager:
+    """``place``: the rows before the page, those on it, and all."""
+    before, shown, every = place
+    return Pager(
+        text=_("%(first)s to %(last)s of %(every)s")
+        % {
+            "first": formats.count(before + 1),
+            "last": formats.count(before + shown),
+            "every": formats.count(every),
+        },
+        previous_url=url(page=str(page - 1)) if page > 1 else "",
+        next_url=url(page=str(page + 1)) if page < pages else "",
+    )
+
+
+def _search(sheet: AnySheet, asked: Asked, query: Query, url: Callable[..., str]) -> Search | None:
+    """No box for a table that is read at a glance."""
+    few = len(sheet.items) < MOST_AT_A_GLANCE or not sheet.searched
+    if few and not asked.search:
+        return None
+    parameter = f"{asked.prefix}q"
+    hidden = {**query.shared, **query.own}
+    left_out = {parameter, f"{asked.prefix}page"}
+    return Search(
+        parameter=parameter,
+        text=asked.search,
+        hint=", ".join(field.label for field in _words(sheet)),
+        hidden={name: text for name, text in hidden.items() if text and name not in left_out},
+        clear_url=url(q="", page="") if asked.search else "",
+    )

@@ -1,0 +1,219 @@
+"""The report's lists of what was called: operations, reasons, keys, groups, views."""
+
+from typing import Any, NamedTuple
+
+from django.utils.translation import gettext as _
+
+from cache_monitor.dashboard import formats
+from cache_monitor.dashboard.keylines import LinesOf
+from cache_monitor.dashboard.links import Links
+from cache_monitor.dashboard.sheets import (
+    Caches,
+    Field,
+    Of,
+    Sheet,
+    averaged,
+    cache_column,
+    coded,
+    counted,
+    shared,
+    sized,
+    timed,
+    traced,
+    worded,
+)
+from cache_monitor.reports.schema import HotKey, KeyGroup, MissReasons, Operation, View
+
+
+class Missed(NamedTuple):
+    """A reason for which lookups missed, how often, and of how many misses."""
+
+    word: str
+    misses: int
+    every: int
+
+
+def reason_words() -> dict[str, str]:
+    """The words for the reasons of misses, by their names in the report."""
+    return {
+        "never_set": _("never set"),
+        "expired": _("expired"),
+        "evicted": _("evicted"),
+        "deleted": _("deleted"),
+        "cleared": _("cleared"),
+        "version_changed": _("version changed"),
+        "unknown": _("unknown"),
+    }
+
+
+def why_missed(reasons: MissReasons) -> str:
+    """The reasons that there were, the most frequent first, such as "80 expired, 20 deleted"."""
+    counts = [(getattr(reasons, name) or 0, word) for name, word in reason_words().items()]
+    found = sorted((each for each in counts if each[0]), key=lambda each: -each[0])
+    return ", ".join(f"{formats.count(number)} {word}" for number, word in found)
+
+
+def operations(caches: Caches) -> Sheet[Of[tuple[str, Operation]]]:
+    every = [Of(a, each) for a, c in caches.items() for each in c.operations.items()]
+    return Sheet(
+        "operations",
+        _("Operations"),
+        [
+            *cache_column(caches),
+            coded("operation", _("Operation"), lambda each: each.it[0]),
+            counted("calls", _("Calls"), lambda each: each.it[1].calls),
+            counted("keys", _("Keys"), lambda each: each.it[1].keys),
+            counted("hits", _("Hits"), lambda each: each.it[1].hits),
+            counted("misses", _("Misses"), lambda each: each.it[1].misses),
+            counted("errors", _("Errors"), lambda each: each.it[1].errors),
+            timed("p50", _("p50"), lambda each: each.it[1].seconds.p50),
+            timed("p90", _("p90"), lambda each: each.it[1].seconds.p90),
+            timed("p99", _("p99"), lambda each: each.it[1].seconds.p99),
+            timed("max", _("Max"), lambda each: each.it[1].seconds.max),
+            timed("total", _("Total"), lambda each: each.it[1].seconds.total),
+        ],
+        every,
+        order="-calls",
+    )
+
+
+def miss_reasons(caches: Caches) -> Sheet[Of[Missed]]:
+    every = [
+        Of(alias, Missed(word, getattr(cache.miss_reasons, name), cache.misses))
+        for alias, cache in caches.items()
+        for name, word in reason_words().items()
+        if getattr(cache.miss_reasons, name)
+    ]
+    return Sheet(
+        "miss_reasons",
+        _("Misses by reason"),
+        [
+            *cache_column(caches),
+            worded("reason", _("Reason"), lambda each: each.it.word),
+            counted("misses", _("Misses"), lambda each: each.it.misses),
+            shared("share", _("Share"), lambda each: each.it.misses / each.it.every),
+        ],
+        every,
+        order="-misses",
+    )
+
+
+def hot_keys(
+    caches: Caches, links: Links, group: str = "", lines: LinesOf | None = None
+) -> Sheet[Of[HotKey]]:
+    """The keys that are looked up most, those of ``group`` alone where one is given, with their
+    use over time where ``lines`` tells it."""
+    every = [Of(a, it) for a, c in caches.items() for it in c.hot_keys]
+    kept = [each for each in every if group in {"", each.it.group}]
+    over = max((each.it.max_overcount for each in kept), default=0)
+    note = _("~ at most %(count)s too high: only the busiest keys are counted one by one.")
+    return Sheet(
+        "hot_keys",
+        _("Hot keys"),
+        [
+            coded(
+                "key",
+                _("Key"),
+                lambda each: each.it.key,
+                lambda each: links.entry(each.alias, each.it.key, each.it.group),
+            ),
+            *cache_column(caches),
+            *([] if group else [_group_column(links)]),
+            counted("lookups", _("Lookups"), lambda each: each.it.lookups, _is_exact),
+            *([_line_column(lines)] if lines else []),
+            shared("share", _("Share"), lambda each: each.it.share),
+            counted("hits", _("Hits"), lambda each: each.it.hits),
+            counted("misses", _("Misses"), lambda each: each.it.misses),
+            worded("why_missed", _("Why missed"), lambda each: why_missed(each.it.miss_reasons)),
+            counted("sets", _("Sets"), lambda each: each.it.sets),
+            sized("bytes", _("Size"), lambda each: each.it.bytes),
+            timed("seconds_saved", _("Saved"), lambda each: each.it.seconds_saved),
+        ],
+        kept,
+        order="-lookups",
+        note=note % {"count": formats.count(over)} if over else "",
+        empty=_("No key was looked up in this period."),
+    )
+
+
+def key_groups(caches: Caches, links: Links) -> Sheet[Of[KeyGroup]]:
+    every = [Of(a, it) for a, c in caches.items() for it in c.key_groups]
+    return Sheet(
+        "key_groups",
+        _("Key groups"),
+        [
+            _group_column(links),
+            *cache_column(caches),
+            counted("distinct_keys", _("Keys"), lambda each: each.it.distinct_keys),
+            counted("lookups", _("Lookups"), lambda each: each.it.lookups),
+            shared("hit_ratio", _("Hit ratio"), lambda each: each.it.hit_ratio),
+            counted("misses", _("Misses"), lambda each: each.it.misses),
+            worded("why_missed", _("Why missed"), lambda each: why_missed(each.it.miss_reasons)),
+            timed("produce_seconds", _("To produce"), lambda each: each.it.produce_seconds),
+            timed("seconds_saved", _("Saved"), lambda each: each.it.seconds_saved),
+            counted("sets", _("Sets"), lambda each: each.it.sets),
+            counted("deletes", _("Deletes"), lambda each: each.it.deletes),
+            counted("errors", _("Errors"), lambda each: each.it.errors),
+            sized("bytes_read", _("Read"), lambda each: each.it.bytes_read),
+            sized("bytes_written", _("Written"), lambda each: each.it.bytes_written),
+        ],
+        every,
+        order="-lookups",
+        empty=_("No key was used in this period."),
+    )
+
+
+def views(caches: Caches, links: Links, view: str = "") -> Sheet[Of[View]]:
+    """What the site's views do with the caches, ``view`` alone where one is given."""
+    every = [Of(a, it) for a, c in caches.items() for it in c.views if view in {"", it.view}]
+    return Sheet(
+        "views",
+        _("Views"),
+        [
+            coded(
+                "view",
+                _("View"),
+                lambda each: each.it.view,
+                lambda each: "" if view else links.view(each.it.view),
+            ),
+            *cache_column(caches),
+            counted("requests", _("Requests"), lambda each: each.it.requests),
+            counted("lookups", _("Lookups"), lambda each: each.it.lookups),
+            counted("misses", _("Misses"), lambda each: each.it.misses),
+            averaged(
+                "misses_per_request",
+                _("Misses per request"),
+                lambda each: each.it.misses_per_request,
+            ),
+            timed("seconds", _("In the cache"), lambda each: each.it.seconds),
+            timed("request_seconds", _("In requests"), lambda each: each.it.request_seconds),
+            shared(
+                "share_of_request", _("Share of requests"), lambda each: each.it.share_of_request
+            ),
+            timed("seconds_saved", _("Saved"), lambda each: each.it.seconds_saved),
+        ],
+        every,
+        order="-misses",
+        empty=_("No view is known to have called a cache in this period."),
+    )
+
+
+def _line_column(lines: LinesOf) -> Field[Of[HotKey]]:
+    return traced(
+        "lookups_over_time",
+        _("Over time"),
+        lambda each: [point.lookups for point in lines(each.alias).get(each.it.key, ())],
+    )
+
+
+def _is_exact(each: Of[HotKey]) -> bool:
+    return each.it.max_overcount == 0
+
+
+def _group_column(links: Links) -> Field[Of[Any]]:
+    return coded(
+        "group",
+        _("Group"),
+        lambda each: each.it.group,
+        lambda each: links.group(each.alias, each.it.group),
+    )

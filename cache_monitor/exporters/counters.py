@@ -1,0 +1,112 @@
+"""The metrics that only grow: sums of the store's windows as Prometheus counts them."""
+
+from collections.abc import Mapping
+from itertools import accumulate
+from typing import NamedTuple
+
+from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricFamily
+
+from cache_monitor.exporters.totals import Totals
+from cache_monitor.stats.histogram import buckets_of
+from cache_monitor.stats.window import OperationStats, Window
+
+LOOKUPS = frozenset({"get", "get_many", "get_or_set"})
+REASONS = ("never_set", "expired", "evicted", "deleted", "cleared", "version_changed")
+
+BOUNDS = tuple(2.0**power for power in range(-19, 2))
+"""The upper bounds of the histogram's buckets in seconds, 1.9 µs to 2 s. Powers of two: there our
+own buckets end too, so that no call is put into a neighbour."""
+_FIRST_ABOVE = buckets_of(BOUNDS)
+
+_PLACES = 4
+"""Digits of a sum of seconds. A sum of floats depends on the order of its parts, which a roll-up
+changes; the last digits must not make a counter go down."""
+
+
+class Counters(NamedTuple):
+    """The metrics, one family each."""
+
+    lookups: CounterMetricFamily
+    errors: CounterMetricFamily
+    misses: CounterMetricFamily
+    bytes: CounterMetricFamily
+    dropped: CounterMetricFamily
+    seconds: HistogramMetricFamily
+
+
+def families() -> Counters:
+    """The metrics, without values."""
+    return Counters(
+        lookups=CounterMetricFamily(
+            "cache_monitor_lookups",
+            "Keys looked up in the cache, by whether they were there.",
+            labels=("alias", "operation", "outcome"),
+        ),
+        errors=CounterMetricFamily(
+            "cache_monitor_errors",
+            "Calls of the cache that raised an exception.",
+            labels=("alias", "operation"),
+        ),
+        misses=CounterMetricFamily(
+            "cache_monitor_explained_misses",
+            "Lookups that missed, by why. Those of unknown reason are in no series.",
+            labels=("alias", "reason"),
+        ),
+        bytes=CounterMetricFamily(
+            "cache_monitor_value_bytes",
+            "Bytes of the values read and written, of those whose size is known.",
+            labels=("alias", "direction"),
+        ),
+        dropped=CounterMetricFamily(
+            "cache_monitor_dropped_calls",
+            "Calls of the cache that were made and could not be recorded.",
+            labels=("alias",),
+        ),
+        seconds=HistogramMetricFamily(
+            "cache_monitor_call_duration_seconds",
+            "How long the calls of the cache took.",
+            labels=("alias", "operation"),
+        ),
+    )
+
+
+def metrics(totals: Totals) -> Counters:
+    """The metrics of ``totals``."""
+    made = families()
+    for alias, window in totals.windows.items():
+        _add_window(made, alias, window)
+        for name, stats in sorted(window.operations.items()):
+            _add_operation(made, alias, name, stats)
+    return made
+
+
+def _add_window(made: Counters, alias: str, window: Window) -> None:
+    # Zeros too: of a series that begins above zero nobody can tell how much is new.
+    for reason in REASONS:
+        made.misses.add_metric((alias, reason), window.reasons.get(reason, 0))
+    made.dropped.add_metric((alias,), window.dropped)
+    for direction, size in (("read", window.bytes_read), ("written", window.bytes_written)):
+        if size is not None:
+            made.bytes.add_metric((alias, direction), size)
+
+
+def _add_operation(made: Counters, alias: str, operation: str, stats: OperationStats) -> None:
+    labels = (alias, operation)
+    if operation in LOOKUPS:
+        made.lookups.add_metric((*labels, "hit"), stats.hits)
+        made.lookups.add_metric((*labels, "miss"), stats.misses)
+    made.errors.add_metric(labels, stats.errors)
+    made.seconds.add_metric(labels, cumulative(stats.buckets), round(stats.seconds, _PLACES))
+
+
+def cumulative(buckets: Mapping[int, int]) -> list[tuple[str, int]]:
+    """Our buckets as Prometheus wants them: upper bound, and how many calls were below it."""
+    within = [0] * (len(BOUNDS) + 1)
+    for bucket, calls in buckets.items():
+        within[_place(bucket)] += calls
+    bounds = [*map(repr, BOUNDS), "+Inf"]
+    return list(zip(bounds, accumulate(within), strict=True))
+
+
+def _place(bucket: int) -> int:
+    return next((at for at, above in enumerate(_FIRST_ABOVE) if bucket < above), len(BOUNDS))

@@ -1,0 +1,102 @@
+"""Answers for programs: who may ask, in which form, and whether anything is new since last time."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
+from hashlib import blake2b
+from http import HTTPStatus
+
+import msgspec
+from django.contrib.auth.decorators import login_not_required
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.utils.cache import (
+    get_conditional_response,
+    patch_cache_control,
+    patch_vary_headers,
+)
+from django.views.decorators.gzip import gzip_page
+from django.views.decorators.http import require_safe
+from msgspec.structs import replace
+
+from cache_monitor.exporters import access, json
+from cache_monitor.reports.schema import Report
+
+JSON = "application/json"
+
+View = Callable[[HttpRequest], HttpResponseBase]
+
+
+def for_programs(view: View) -> Callable[..., HttpResponseBase]:
+    """``view`` for staff and for who brings a token; compressed where the client takes gzip.
+
+    Others get 401, or 403 where they are known and may not. Answers are never kept by a shared
+    cache, the site's own included.
+    """
+
+    # The project may demand a login for every page, and redirect a program to a form.
+    @login_not_required
+    @require_safe
+    @gzip_page
+    @wraps(view)
+    def guarded(request: HttpRequest) -> HttpResponseBase:
+        response = _refusal(request) or view(request)
+        patch_vary_headers(response, ("Accept", "Authorization", "Cookie"))
+        patch_cache_control(response, private=True, no_cache=True)
+        return response
+
+    return guarded
+
+
+def _refusal(request: HttpRequest) -> HttpResponse | None:
+    token = access.bearer_token(request)
+    if access.is_known(token) if token is not None else access.is_allowed_staff(request):
+        return None
+    if token is None and getattr(getattr(request, "user", None), "is_authenticated", False):
+        return problem(
+            HTTPStatus.FORBIDDEN, "This needs a staff account that may view the cache dashboard."
+        )
+    response = problem(
+        HTTPStatus.UNAUTHORIZED,
+        "Send a token (Authorization: Bearer …) whose digest is in "
+        'CACHE_MONITOR["EXPORT_TOKENS"], or log in to the admin.',
+    )
+    response["WWW-Authenticate"] = 'Bearer realm="cache monitor"'
+    return response
+
+
+def problem(status: HTTPStatus, message: str, parameter: str | None = None) -> HttpResponse:
+    """What is wrong with a request, in JSON: ``{"error": {"message": …, "parameter": …}}``."""
+    error = {"message": message} | ({"parameter": parameter} if parameter else {})
+    body = msgspec.json.encode({"error": error})
+    return HttpResponse(body, content_type=JSON, status=status)
+
+
+def answer(
+    request: HttpRequest, body: bytes, media_types: Sequence[str], etag: str
+) -> HttpResponseBase:
+    """``body`` as the first of ``media_types`` that the client takes: 304 where it has this
+    ``etag`` already, 406 where it takes none."""
+    media_type = media_types[0]
+    if request.headers.get("Accept"):
+        # Django's choice is by the client's own order, as it should be.
+        media_type = request.get_preferred_type(list(media_types)) or ""
+    if not media_type:
+        return problem(HTTPStatus.NOT_ACCEPTABLE, f"There is {', '.join(media_types)} only.")
+    response = HttpResponse(body, content_type=media_type, headers={"ETag": etag})
+    return get_conditional_response(request, etag=etag, response=response) or response
+
+
+def report_answer(request: HttpRequest, report: Report, *, is_live: bool) -> HttpResponseBase:
+    """``report`` as JSON. ``is_live`` tells that its period ends when it is asked for."""
+    return answer(request, json.encode(report), (JSON,), _report_etag(report, is_live))
+
+
+def weak_etag(content: bytes) -> str:
+    """A tag that is the same for the same content, compressed or not."""
+    return f'W/"{blake2b(content, digest_size=12).hexdigest()}"'
+
+
+def _report_etag(report: Report, is_live: bool) -> str:
+    """A tag for what the report says, whenever it says so: else nobody would see it twice."""
+    moments: Mapping[str, str] = {"since": "", "until": ""} if is_live else {}
+    return weak_etag(json.encode(replace(report, generated_at="", **moments)))

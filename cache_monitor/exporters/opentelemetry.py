@@ -1,0 +1,182 @@
+"""The caches for OpenTelemetry: metrics, through its API.
+
+Each process tells of its own calls, as is the way there: whoever gathers them adds them up. What
+is in the caches is the same for all processes that share them, and comes from the monitor's store.
+The names follow the semantic conventions' rules; of the attributes only ``error.type`` has a
+convention, for there is none for caches.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from threading import Lock
+
+from cache_monitor import api
+from cache_monitor.calls import RawCall
+from cache_monitor.collecting.followers import followers
+from cache_monitor.collecting.misses import Judged
+from cache_monitor.exporters.extras import MissingExtra
+from cache_monitor.keys.toolbar import is_toolbars_own
+from cache_monitor.reports.schema import Cache, Report
+
+try:
+    from opentelemetry.metrics import CallbackOptions, Meter, Observation, get_meter
+except ImportError as error:
+    raise MissingExtra("opentelemetry") from error
+
+ALIAS = "django.cache.alias"
+OPERATION = "django.cache.operation"
+OUTCOME = "django.cache.outcome"
+REASON = "django.cache.miss.reason"
+ERROR_TYPE = "error.type"
+
+BOUNDARIES = [
+    *(step * 10**power for power in range(-6, 0) for step in (1.0, 2.5, 5.0)),
+    1.0,
+    2.5,
+    5.0,
+]
+"""Seconds. OpenTelemetry's own begin at 5 ms, above nearly every call of a cache."""
+_FRESH_FOR = 5.0
+
+Attributes = dict[str, str]
+Label = tuple[tuple[str, str], ...]
+
+
+def distribution_version() -> str:
+    """Our version; empty where the package was not installed but put on the path."""
+    try:
+        return version("django-cache-monitor")
+    except PackageNotFoundError:
+        return ""
+
+
+class CallMetrics:
+    """Follows the calls and counts them through instruments of ``meter``."""
+
+    def __init__(self, meter: Meter) -> None:
+        self._duration = meter.create_histogram(
+            "django.cache.operation.duration",
+            unit="s",
+            description="How long calls of the cache took.",
+            explicit_bucket_boundaries_advisory=BOUNDARIES,
+        )
+        self._lookups = meter.create_counter(
+            "django.cache.lookups", unit="{key}", description="Keys looked up in the cache."
+        )
+        self._reasons = meter.create_counter(
+            "django.cache.explained_misses",
+            unit="{key}",
+            description="Lookups that missed, by why; those of unknown reason are left out.",
+        )
+        self._missed = meter.create_counter(
+            "django.cache.uncounted_calls",
+            unit="{call}",
+            description="Calls that came too fast and are missing from the other metrics.",
+        )
+
+    def wants(self) -> bool:
+        """Always."""
+        return True
+
+    def follow(self, calls: Sequence[RawCall], clock_offset: float) -> None:
+        """Count ``calls``."""
+        lookups: Counter[Label] = Counter()
+        for source, _, seconds, key, outcome, _, _, _, error, *_ in calls:
+            if is_toolbars_own(key):
+                continue
+            named = {ALIAS: source.alias, OPERATION: source.operation}
+            self._duration.record(seconds, named | ({ERROR_TYPE: error} if error else {}))
+            for hit in outcome if isinstance(outcome, tuple) else (outcome,):
+                if hit is not None:
+                    lookups[(*named.items(), (OUTCOME, "hit" if hit else "miss"))] += 1
+        for label, number in lookups.items():
+            self._lookups.add(number, dict(label))
+
+    def learn(self, judged: Sequence[Judged]) -> None:
+        """Count why lookups missed."""
+        reasons = Counter((each.alias, each.reason) for each in judged)
+        for (alias, reason), number in reasons.items():
+            self._reasons.add(number, {ALIAS: alias, REASON: reason})
+
+    def settle(self, now: float, missed: int) -> None:
+        """Count the calls that were passed over."""
+        if missed:
+            self._missed.add(missed)
+
+
+class CacheMetrics:
+    """What is in the caches, read from the report whenever the metrics are collected."""
+
+    def __init__(self, meter: Meter) -> None:
+        self._lock = Lock()
+        self._report: Report | None = None
+        self._read_at = float("-inf")
+        for name, unit, text, read in _OBSERVED:
+            meter.create_observable_gauge(
+                name, [partial(self._observe, read)], unit=unit, description=text
+            )
+
+    def _observe(
+        self, read: "Callable[[Cache], Iterable[_Found]]", options: CallbackOptions
+    ) -> Iterator[Observation]:
+        for alias, cache in self._current().caches.items():
+            for figure, more in read(cache):
+                if figure is not None:
+                    yield Observation(figure, {ALIAS: alias, **more})
+
+    def _current(self) -> Report:
+        """One report for all the gauges of a collection."""
+        with self._lock:
+            if self._report is None or time.monotonic() > self._read_at + _FRESH_FOR:
+                self._report = api.report(since=datetime.now(UTC) - timedelta(minutes=1))
+                self._read_at = time.monotonic()
+            return self._report
+
+
+_Found = tuple[int | None, Attributes]
+
+
+def _stale(cache: Cache) -> Iterator[_Found]:
+    for why in ("expired", "idle", "never_read", "no_expiry"):
+        yield getattr(cache.stale, why), {"django.cache.stale.reason": why}
+
+
+_OBSERVED: list[tuple[str, str, str, Callable[[Cache], Iterable[_Found]]]] = [
+    (
+        "django.cache.memory.usage",
+        "By",
+        "Bytes in the cache when it was last looked into.",
+        lambda cache: [(cache.memory.bytes, {})],
+    ),
+    (
+        "django.cache.memory.limit",
+        "By",
+        "Bytes that the cache's server may hold.",
+        lambda cache: [(cache.memory.limit_bytes, {})],
+    ),
+    (
+        "django.cache.entries",
+        "{entry}",
+        "Entries in the cache when it was last looked into.",
+        lambda cache: [(cache.memory.entries, {})],
+    ),
+    (
+        "django.cache.stale_entries",
+        "{entry}",
+        "Entries that no longer earn their place, by why.",
+        _stale,
+    ),
+]
+
+
+def start(meter: Meter | None = None) -> CallMetrics:
+    """Report through ``meter``, by default that of the process's meter provider."""
+    meter = meter or get_meter("django-cache-monitor", distribution_version())
+    CacheMetrics(meter)
+    metrics = CallMetrics(meter)
+    followers.add(metrics)
+    return metrics

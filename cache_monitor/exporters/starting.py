@@ -1,0 +1,80 @@
+"""Start the exports that need no asking: the log of calls, and those that the settings name."""
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from django.core.checks import CheckMessage, Error, register
+
+from cache_monitor.collecting.followers import followers
+from cache_monitor.conf import SETTING, get_conf
+from cache_monitor.exporters.calllog import CallLog
+from cache_monitor.exporters.extras import MissingExtra
+
+logger = logging.getLogger("cache_monitor")
+
+_call_log = CallLog()
+_started: set[str] = set()
+
+
+def start_exporters() -> None:
+    """Start what is not running yet. May run again whenever the apps are set again.
+
+    What cannot be started is logged: a package that is missing must not keep the site from
+    starting. ``manage.py check`` calls it an error.
+    """
+    followers.add(_call_log)
+    register(check_exporters, "cache_monitor")
+    for name in get_conf().exporters:
+        if name not in _started:
+            try:
+                _IMPORT[name]()()
+            except MissingExtra as error:
+                logger.error("%s", error)
+            except Exception:
+                # Such as a registry that has metrics of these names: the site comes first.
+                logger.exception("The export to %s could not be started.", name)
+            else:
+                _started.add(name)
+
+
+def check_exporters(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """E010: an export whose package is not installed."""
+    return [
+        Error(
+            f"{SETTING}['EXPORTERS'] names {name!r}, and {missing}",
+            hint="Install it, or remove the name.",
+            id="cache_monitor.E010",
+        )
+        for name in get_conf().exporters
+        if (missing := _missing(name))
+    ]
+
+
+def _missing(name: str) -> str | None:
+    try:
+        _IMPORT[name]()
+    except MissingExtra as error:
+        return str(error)
+    return None
+
+
+# Imported when they are wanted: they need packages that few projects have.
+
+
+def _prometheus() -> Callable[[], object]:
+    from cache_monitor.exporters.prometheus import register as start  # noqa: PLC0415 - optional
+
+    return start
+
+
+def _metrics() -> Callable[[], object]:
+    from cache_monitor.exporters.opentelemetry import start  # noqa: PLC0415 - optional
+
+    return start
+
+
+_IMPORT: Mapping[str, Callable[[], Callable[[], object]]] = {
+    "prometheus": _prometheus,
+    "opentelemetry": _metrics,
+}

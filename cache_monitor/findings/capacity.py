@@ -1,0 +1,101 @@
+"""Mistakes with the room that a cache has: too little of it, or too much asked of it."""
+
+from collections.abc import Iterator
+
+from cache_monitor.findings.case import Case
+from cache_monitor.keys.naming import name_key
+from cache_monitor.reports.schema import Finding
+
+WORTH = 10
+"""A cause of misses counts from one lookup in so many: what is rarer than that, the hits outweigh
+by far."""
+_MUCH_OF_THE_LOAD = 1 / 3
+
+
+def evicted_early(case: Case) -> Iterator[Finding]:
+    """Most misses are evictions, at least one lookup in ten, and to produce the values anew costs
+    more than ``lost_share`` of a worker's time."""
+    cache = case.cache
+    evicted = cache.miss_reasons.evicted or 0
+    lost = evicted * case.usual_produce_seconds
+    if (
+        cache.lookups >= case.limits.min_calls
+        and 2 * evicted > cache.misses
+        and WORTH * evicted > cache.lookups
+        and case.is_costly(lost)
+    ):
+        hit = max(cache.key_groups, key=lambda group: group.miss_reasons.evicted or 0, default=None)
+        yield case.find(
+            "evicted-early",
+            "warning",
+            [
+                ("evicted", evicted),
+                ("misses", cache.misses),
+                ("lookups", cache.lookups),
+                ("entries", cache.memory.entries),
+                ("limit_entries", cache.memory.limit_entries),
+                ("limit_bytes", cache.memory.limit_bytes),
+                ("lost_seconds", round(lost, 3)),
+            ],
+            group=hit.group if hit is not None else None,
+        )
+
+
+def large_values(case: Case) -> Iterator[Finding]:
+    """A value is larger than ``large_value_bytes``. One finding for each group that has such."""
+    groups = {entry.key: entry.group for entry in case.cache.hot_keys}
+    sizes = {entry.key: entry.bytes for entry in case.cache.memory.largest}
+    # What a call has carried; several calls on one key may have carried different values.
+    for key in case.cache.hot_keys:
+        sizes[key.key] = max(sizes.get(key.key, 0), key.bytes or 0)
+    worst: dict[str, tuple[int, str]] = {}
+    for name, size in sizes.items():
+        group = groups.get(name) or name_key(name, case.alias).group
+        if size > case.limits.large_value_bytes and (size, name) > worst.get(group, (0, "")):
+            worst[group] = size, name
+    for group, (size, name) in sorted(worst.items()):
+        yield case.find("large-values", "warning", [("bytes", size)], group=group, key=name)
+
+
+def clear_under_traffic(case: Case) -> Iterator[Finding]:
+    """``clear()`` made at least ``min_calls`` lookups miss, and to produce the values anew costs
+    more than ``lost_share`` of a worker's time."""
+    clears = case.cache.operations.get("clear")
+    cleared = case.cache.miss_reasons.cleared or 0
+    lost = cleared * case.usual_produce_seconds
+    if (
+        clears is not None
+        and clears.calls
+        and cleared >= case.limits.min_calls
+        and case.is_costly(lost)
+    ):
+        yield case.find(
+            "clear-under-traffic",
+            "warning",
+            [
+                ("clears", clears.calls),
+                ("misses_by_clear", cleared),
+                ("misses", case.cache.misses),
+                ("lost_seconds", round(lost, 3)),
+            ],
+        )
+
+
+def hot_key(case: Case) -> Iterator[Finding]:
+    """One key takes a third of the lookups, and more than ``hot_key_load`` of one core's time."""
+    own = {group.group for group in case.groups() if group.kind != "page"}
+    for key in case.cache.hot_keys[:1]:
+        seconds = (key.lookups - key.max_overcount) * case.lookup_seconds
+        load = seconds / case.active_seconds
+        if (
+            key.group in own
+            and (key.share or 0) > _MUCH_OF_THE_LOAD
+            and load > case.limits.hot_key_load
+        ):
+            yield case.find(
+                "hot-key",
+                "warning",
+                [("lookups", key.lookups), ("lookups_share", key.share), ("load_share", load)],
+                group=key.group,
+                key=key.key,
+            )

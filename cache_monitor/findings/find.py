@@ -1,0 +1,91 @@
+"""All rules over a report."""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+
+from cache_monitor.findings import capacity, demand, setup, timing, waiting
+from cache_monitor.findings.case import Case, Circumstances
+from cache_monitor.reports.schema import Cache, Finding
+from cache_monitor.thresholds import Thresholds
+
+logger = logging.getLogger("cache_monitor")
+
+Rule = Callable[[Case], Iterator[Finding]]
+
+RULES: Mapping[str, Rule] = {
+    "backend-errors": setup.backend_errors,
+    "dummy-backend": setup.dummy_backend,
+    "local-memory-many-processes": setup.local_memory_many_processes,
+    "evicted-early": capacity.evicted_early,
+    "large-values": capacity.large_values,
+    "clear-under-traffic": capacity.clear_under_traffic,
+    "stampede": waiting.stampede,
+    "short-timeout": timing.short_timeout,
+    "no-expiry": timing.no_expiry,
+    "aged-content": timing.aged_content,
+    "expired-stored": timing.expired_stored,
+    "never-read": demand.never_read,
+    "overwritten": demand.overwritten,
+    "key-explosion": demand.key_explosion,
+    "deleted-early": demand.deleted_early,
+    "single-gets": waiting.single_gets,
+    "repeated-gets": waiting.repeated_gets,
+    "cheap-to-recompute": demand.cheap_to_recompute,
+    "hot-key": capacity.hot_key,
+    # Last: it is silent on groups that another rule has explained.
+    "low-hit-ratio": demand.low_hit_ratio,
+}
+"""By code."""
+
+_WEIGHTS = {"error": 0, "warning": 1, "info": 2}
+_OF_THE_SETUP = frozenset({"backend-errors", "dummy-backend"})
+_EXPLAIN_ALL_MISSES = _OF_THE_SETUP | {
+    "local-memory-many-processes",
+    "evicted-early",
+    "clear-under-traffic",
+}
+"""Findings that make every group of their cache miss."""
+_broken: set[str] = set()
+"""Codes of rules that have failed, which is logged once."""
+
+
+def find(
+    caches: Mapping[str, Cache], circumstances: Circumstances, limits: Thresholds
+) -> list[Finding]:
+    """What is wrong with ``caches``, the gravest first. A rule that fails finds nothing."""
+    found: list[Finding] = []
+    for alias, cache in caches.items():
+        if cache.lookups or cache.operations or cache.memory.entries:
+            found += _find(Case(alias, cache, circumstances, limits))
+    return sorted(found, key=lambda each: (_WEIGHTS[each.severity], each.alias, each.code))
+
+
+def _find(case: Case) -> Iterator[Finding]:
+    explained: set[str | None] = set()
+    codes: set[str] = set()
+    for code, rule in RULES.items():
+        # A DummyCache keeps nothing, whatever is done with it.
+        if case.backend == "DummyCache" and code not in _OF_THE_SETUP:
+            continue
+        for finding in _found_by(code, rule, case):
+            is_explained = finding.group in explained or not codes.isdisjoint(_EXPLAIN_ALL_MISSES)
+            if code == "low-hit-ratio" and is_explained:
+                continue
+            explained.add(finding.group)
+            codes.add(code)
+            yield finding
+
+
+def _found_by(code: str, rule: Rule, case: Case) -> list[Finding]:
+    try:
+        return list(rule(case))
+    except Exception as error:
+        # A fault of ours must not take the report with it.
+        if code not in _broken:
+            _broken.add(code)
+            logger.error(
+                "The rule for %s failed; further faults of it are not logged.",
+                code,
+                exc_info=error,
+            )
+        return []

@@ -1,0 +1,55 @@
+"""Mistakes in the setup: a cache that cannot work as it is meant to."""
+
+from collections.abc import Iterator
+
+from cache_monitor.findings.case import Case
+from cache_monitor.reports.schema import Finding, Operation
+
+_MAY_RAISE = frozenset({"incr", "decr", "incr_version", "decr_version"})
+"""Operations that raise for a key that is not there: an answer, not a fault."""
+_SEVERAL = 2
+
+
+def backend_errors(case: Case) -> Iterator[Finding]:
+    """At least ``min_errors`` calls raised, and more than ``error_share`` of all. A ``get_or_set``
+    raises what the site's own function raises: it counts where most of its calls fail."""
+    asked = {name: each for name, each in case.cache.operations.items() if name not in _MAY_RAISE}
+    failed = {name: _failed(name, each) for name, each in asked.items()}
+    calls = sum(each.calls for each in asked.values())
+    errors = sum(failed.values())
+    if errors >= max(case.limits.min_errors, 1) and errors > case.limits.error_share * calls:
+        worst = max(failed, key=lambda name: failed[name])
+        yield case.find(
+            "backend-errors",
+            "error",
+            [("errors", errors), ("calls", calls), ("operation", worst)],
+        )
+
+
+def _failed(name: str, operation: Operation) -> int:
+    is_the_sites = name == "get_or_set" and 2 * operation.errors <= operation.calls
+    return 0 if is_the_sites else operation.errors
+
+
+def dummy_backend(case: Case) -> Iterator[Finding]:
+    """A ``DummyCache`` is asked where ``DEBUG`` is off: it stores nothing."""
+    if case.backend == "DummyCache" and not case.circumstances.is_debug and case.cache.lookups:
+        yield case.find("dummy-backend", "warning", [("lookups", case.cache.lookups)])
+
+
+def local_memory_many_processes(case: Case) -> Iterator[Finding]:
+    """Several processes use a ``LocMemCache`` by now, where ``DEBUG`` is off, and made at least
+    ``min_calls`` lookups: each has its own entries, and what one deletes the others go on
+    serving."""
+    processes = case.circumstances.processes.get(case.alias, 0)
+    if (
+        case.backend == "LocMemCache"
+        and not case.circumstances.is_debug
+        and processes >= _SEVERAL
+        and case.cache.lookups >= case.limits.min_calls
+    ):
+        yield case.find(
+            "local-memory-many-processes",
+            "warning",
+            [("processes", processes), ("lookups", case.cache.lookups)],
+        )

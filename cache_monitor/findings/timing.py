@@ -1,0 +1,121 @@
+"""Mistakes with timeouts: entries that go too early, too late, or never."""
+
+from collections.abc import Iterator
+
+from cache_monitor.findings.case import Case
+from cache_monitor.reports.schema import Finding
+
+_ASKED_AGAIN = 10
+"""Lookups for each key: fewer could be chance, and a longer timeout would not help them."""
+_SOON = 4
+"""One lookup in so many finds its entry expired: each value is found three times at most. One that
+is found more often is worth what it takes to produce it again."""
+_FULL = 0.5
+"""The share of the room for entries from which on expired ones fill it."""
+
+
+def short_timeout(case: Case) -> Iterator[Finding]:
+    """Most misses of a group are expiries of keys that are asked for ten times and more, at least
+    one lookup in four, and to produce their values anew costs more than ``lost_share`` of a
+    worker's time."""
+    for group in case.groups():
+        expired = group.miss_reasons.expired or 0
+        lost = expired * case.produce_seconds(group)
+        if (
+            group.lookups >= case.limits.min_calls
+            and group.lookups >= _ASKED_AGAIN * max(group.distinct_keys or 1, 1)
+            and 2 * expired > group.misses
+            and _SOON * expired > group.lookups
+            and case.is_costly(lost)
+        ):
+            yield case.find(
+                "short-timeout",
+                "warning",
+                [
+                    ("lookups", group.lookups),
+                    ("misses", group.misses),
+                    ("distinct_keys", group.distinct_keys),
+                    ("expired", expired),
+                    ("lost_seconds", round(lost, 3)),
+                ],
+                group=group.group,
+            )
+
+
+def no_expiry(case: Case) -> Iterator[Finding]:
+    """More than ``idle_memory_share`` of the entries have no timeout, and these are more than
+    ``idle_memory_entries`` or ``idle_memory_bytes``: nothing but eviction ever removes them."""
+    memory, endless = case.cache.memory, case.cache.stale.no_expiry
+    if not memory.entries or not endless:
+        return
+    size = memory.freed_within.never
+    is_many = (
+        endless > case.limits.idle_memory_entries
+        and endless > case.limits.idle_memory_share * memory.entries
+    )
+    is_much = (
+        size is not None
+        and size > case.limits.idle_memory_bytes
+        and size > case.limits.idle_memory_share * (memory.bytes or 0)
+    )
+    if is_many or is_much:
+        yield case.find(
+            "no-expiry",
+            "warning",
+            [
+                ("entries_without_expiry", endless),
+                ("entries", memory.entries),
+                ("bytes_without_expiry", size),
+                ("bytes", memory.bytes),
+            ],
+            group=_most_frequent_group(case, "no_expiry"),
+        )
+
+
+def aged_content(case: Case) -> Iterator[Finding]:
+    """A group was found ``min_calls`` times, and one hit in ten serves a value older than
+    ``aged_after``."""
+    for group in case.groups():
+        age = group.age_p90
+        if group.hits >= case.limits.min_calls and age is not None and age > case.limits.aged_after:
+            yield case.find(
+                "aged-content",
+                "warning",
+                [("median_age", group.age_p50), ("p90_age", age), ("hits", group.hits)],
+                group=group.group,
+            )
+
+
+def expired_stored(case: Case) -> Iterator[Finding]:
+    """Entries that have expired take half of the room for entries and are more than
+    ``idle_memory_entries``, or take more than ``idle_memory_bytes``."""
+    memory, expired = case.cache.memory, case.cache.stale.expired
+    if not memory.entries or not expired:
+        return
+    size = round((memory.bytes or 0) * expired / memory.entries)
+    is_many = (
+        expired > case.limits.idle_memory_entries
+        and memory.limit_entries is not None
+        and expired > _FULL * memory.limit_entries
+    )
+    is_much = (
+        size > case.limits.idle_memory_bytes
+        and expired > case.limits.idle_memory_share * memory.entries
+    )
+    if is_many or is_much:
+        yield case.find(
+            "expired-stored",
+            "warning",
+            [
+                ("expired", expired),
+                ("entries", memory.entries),
+                ("limit_entries", memory.limit_entries),
+                ("expired_bytes", size),
+            ],
+        )
+
+
+def _most_frequent_group(case: Case, why: str) -> str | None:
+    """The group that most of the stale entries shown for this reason belong to."""
+    groups = [entry.group for entry in case.cache.stale.entries if why in entry.why]
+    return max(set(groups), key=lambda group: (groups.count(group), group), default=None)

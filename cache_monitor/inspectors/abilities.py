@@ -1,0 +1,211 @@
+"""What each backend can tell of what is inside it, and why not: one table for every reader.
+
+The README's table and the dashboard's are this one; the inspectors' tests hold it to what the
+inspectors find.
+"""
+
+from django.core.cache.backends.base import BaseCache
+from msgspec import Struct
+
+from cache_monitor.inspectors.choice import kind_of
+
+COLUMNS = (
+    "entries",
+    "bytes",
+    "limit",
+    "evictions",
+    "expired",
+    "idle",
+    "never_read",
+    "no_expiry",
+    "age",
+    "keys",
+    "value_sizes",
+)
+YES, NO = "yes", "–"
+
+_HEADINGS = {
+    "entries": "entries",
+    "bytes": "bytes",
+    "limit": "limit",
+    "evictions": "evictions",
+    "expired": "expired",
+    "idle": "idle",
+    "never_read": "never read",
+    "no_expiry": "no expiry",
+    "age": "age",
+    "keys": "keys",
+    "value_sizes": "size of each value",
+}
+
+
+class Ability(Struct, frozen=True, kw_only=True):
+    """What one kind of backend can tell: for each of ``COLUMNS`` "yes", a few words or "–", and a
+    sentence in ``notes`` on how far, or why not."""
+
+    backend: str
+    cells: dict[str, str]
+    notes: dict[str, str]
+
+    def tells(self, column: str) -> bool:
+        """Whether there is an answer at all."""
+        return self.cells[column] != NO
+
+
+_PLAIN = dict.fromkeys(COLUMNS, YES)
+
+_NO_READS = "It keeps no time of the last read."
+_NO_WRITES = "It keeps no time of the write."
+_CULLS = "It does not count what it removes to keep to MAX_ENTRIES."
+_HIDES = "The server hides what has expired."
+_OWN_KEYS = "Only the alias's own keys, by its prefix, version and key function."
+
+_REDIS_CELLS = {
+    **_PLAIN,
+    "entries": "its own",
+    "bytes": "its own",
+    "expired": NO,
+    "never_read": NO,
+    "age": NO,
+}
+_REDIS_NOTES = {
+    "entries": _OWN_KEYS,
+    "bytes": "The MEMORY USAGE of its own keys.",
+    "limit": "The server's maxmemory; other programs may use it too.",
+    "evictions": "The server's, whoever's keys they were.",
+    "expired": _HIDES,
+    "idle": "Not under an LFU policy, where the server counts uses instead, and not while a"
+    " replica that is read from does not answer.",
+    "never_read": "A write counts as a use like a read.",
+    "age": _NO_WRITES,
+}
+
+_MATRIX = (
+    Ability(
+        backend="LocMemCache",
+        cells={
+            **_PLAIN,
+            "entries": "per process",
+            "bytes": "per process",
+            "limit": "entries",
+            "evictions": NO,
+            "idle": NO,
+            "never_read": NO,
+            "age": NO,
+        },
+        notes={
+            "entries": "Each process has its own; the figures are added up and shown apart.",
+            "bytes": "The lengths of the pickled values.",
+            "limit": "MAX_ENTRIES, in each process.",
+            "evictions": _CULLS,
+            "idle": _NO_READS,
+            "never_read": _NO_READS,
+            "age": _NO_WRITES,
+        },
+    ),
+    Ability(
+        backend="FileBasedCache",
+        cells={
+            **_PLAIN,
+            "limit": "entries, disk",
+            "evictions": NO,
+            "idle": "roughly",
+            "keys": "recorded ones",
+        },
+        notes={
+            "limit": "MAX_ENTRIES, and what the disk has room for.",
+            "evictions": _CULLS,
+            "idle": "From access times, of which Linux writes one a day (relatime); not on a file"
+            " system that is mounted with noatime.",
+            "never_read": "From access times; not on a file system that is mounted with noatime.",
+            "keys": "A file's name is a digest: its key is known if its use was recorded.",
+        },
+    ),
+    Ability(
+        backend="DatabaseCache",
+        cells={
+            **_PLAIN,
+            "limit": "entries",
+            "evictions": NO,
+            "idle": NO,
+            "never_read": NO,
+            "age": NO,
+            "value_sizes": NO,
+        },
+        notes={
+            "bytes": "The lengths of the values as the table stores them.",
+            "limit": "MAX_ENTRIES.",
+            "evictions": _CULLS,
+            "idle": _NO_READS,
+            "never_read": _NO_READS,
+            "age": _NO_WRITES,
+            "value_sizes": "The SQL is Django's; a look tells the stored size.",
+        },
+    ),
+    Ability(backend="RedisCache (Django's)", cells=_REDIS_CELLS, notes=_REDIS_NOTES),
+    Ability(backend="RedisCache (django-redis)", cells=_REDIS_CELLS, notes=_REDIS_NOTES),
+    Ability(
+        backend="memcached",
+        cells={
+            **_PLAIN,
+            "entries": "its own",
+            "bytes": "its own",
+            "expired": NO,
+            "idle": "roughly",
+            "age": NO,
+            "value_sizes": "PyMemcacheCache",
+        },
+        notes={
+            "entries": f"{_OWN_KEYS} Needs the server's LRU crawler. Of a server with more"
+            " entries than it can list in the time, a part stands for the rest.",
+            "bytes": "What the server uses for its own keys.",
+            "limit": "The servers' limit_maxbytes, added up.",
+            "evictions": "The servers', whoever's keys they were.",
+            "expired": _HIDES,
+            "idle": "The server notes the time of a read only now and then.",
+            "age": _NO_WRITES,
+            "value_sizes": "pylibmc does not show the pickled value.",
+        },
+    ),
+    Ability(
+        backend="DummyCache",
+        cells={**dict.fromkeys(COLUMNS, NO), "entries": "none", "bytes": "none"},
+        notes={"entries": "It keeps nothing."},
+    ),
+    Ability(
+        backend="others",
+        cells={**dict.fromkeys(COLUMNS, NO), "entries": "expected", "bytes": "expected"},
+        notes={
+            "entries": "What the writes recorded in the last day let expect.",
+            "bytes": "Where the sizes of values are known.",
+        },
+    ),
+)
+
+
+def matrix() -> list[Ability]:
+    """One row for each kind of backend."""
+    return list(_MATRIX)
+
+
+def ability_of(cache: BaseCache) -> Ability:
+    """The row of ``cache``'s backend."""
+    kind = kind_of(cache)
+    return next(each for each in _MATRIX if each.backend == kind)
+
+
+def documentation() -> str:
+    """The table for the README, in Markdown, with its notes."""
+    lines = [
+        f"| backend | {' | '.join(_HEADINGS[column] for column in COLUMNS)} |",
+        "| --- " * (len(COLUMNS) + 1) + "|",
+        *(
+            f"| {each.backend} | {' | '.join(each.cells[column] for column in COLUMNS)} |"
+            for each in _MATRIX
+        ),
+        "",
+    ]
+    for each in _MATRIX:
+        notes = [f"*{_HEADINGS[column]}*: {note}" for column, note in each.notes.items()]
+        lines.append(f"- **{each.backend}**: {' '.join(notes)}")
+    return "\n".join(lines)

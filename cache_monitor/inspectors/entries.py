@@ -1,0 +1,268 @@
+"""The entries of a live cache, one by one: to look at, to list, to measure and to delete.
+
+For the dashboard. Each call is bounded in entries and seconds and gives a cursor to go on with.
+Nothing here raises for the state of a backend: answers have a ``problem``, in words for people and
+free of secrets. Looking changes no entry. What is deleted goes through the cache's own operations,
+so that it is recorded, and a later miss is known to be no eviction.
+"""
+
+import time
+from collections.abc import Iterator
+
+from django.core.cache import caches
+from django.core.cache.backends.base import BaseCache
+
+from cache_monitor.conf import get_conf
+from cache_monitor.inspectors.abilities import Ability, ability_of
+from cache_monitor.inspectors.choice import kind_of, scope_of, source_of
+from cache_monitor.inspectors.live import (
+    Answer,
+    Deleted,
+    LiveEntry,
+    Measured,
+    Selection,
+    Step,
+    live_entry,
+)
+from cache_monitor.inspectors.scanning import Part, Scan
+from cache_monitor.inspectors.source import Entry, Source
+from cache_monitor.inspectors.terms import CannotLook, Terms, described
+
+__all__ = [
+    "Answer",
+    "Deleted",
+    "LiveEntry",
+    "Measured",
+    "Selection",
+    "Step",
+    "can",
+    "clear",
+    "clear_reach",
+    "delete_key",
+    "delete_step",
+    "is_per_process",
+    "list_entries",
+    "look_at",
+    "measure",
+]
+
+
+def look_at(alias: str, key: str, version: int | None = None) -> Answer:
+    """The entry of ``key`` as it is now, without reading its value."""
+    try:
+        source = _source(alias)
+    except Exception as error:
+        return Answer(there=None, problem=described(error))
+    try:
+        entry = source.entry(key, version)
+    except Exception as error:
+        return Answer(there=None, problem=described(error))
+    finally:
+        source.close()
+    if entry is None:
+        return Answer(there=False, problem=source.problem)
+    live = live_entry(alias, entry, source, get_conf().stale_after)
+    return Answer(there=True, entry=live, problem=source.problem)
+
+
+def list_entries(
+    alias: str, selection: Selection, *, cursor: str = "", limit: int = 1000, seconds: float = 1.0
+) -> Step:
+    """The entries that ``selection`` takes, from ``cursor`` on."""
+    way = _Way(alias, cursor, limit, seconds)
+    found = [live for _, live in way.entries() if selection.takes(live)]
+    return Step(
+        entries=found,
+        cursor=way.cursor,
+        looked_at=way.looked_at,
+        total=way.total,
+        problem=way.problem,
+    )
+
+
+def measure(
+    alias: str,
+    selection: Selection,
+    *,
+    cursor: str = "",
+    limit: int = 100_000,
+    seconds: float = 1.0,
+) -> Measured:
+    """How many entries ``selection`` takes from ``cursor`` on, and what they weigh."""
+    way, sums = _Way(alias, cursor, limit, seconds), _Weight()
+    for _, live in way.entries():
+        if selection.takes(live):
+            sums.add(live)
+    return Measured(
+        entries=sums.entries,
+        bytes=sums.bytes,
+        looked_at=way.looked_at,
+        cursor=way.cursor,
+        total=way.total,
+        problem=way.problem,
+    )
+
+
+def delete_step(
+    alias: str, selection: Selection, *, cursor: str = "", limit: int = 1000, seconds: float = 1.0
+) -> Deleted:
+    """Delete the entries that ``selection`` takes among the next ones from ``cursor`` on."""
+    way, sums = _Way(alias, cursor, limit, seconds, _LISTING_SECONDS), _Weight()
+    try:
+        for source, part in way.parts():
+            _delete(way, selection, source, part.entries, sums)
+    except Exception as error:
+        way.failed(error)
+    return Deleted(
+        entries=sums.entries,
+        bytes=sums.bytes,
+        looked_at=way.looked_at,
+        cursor=way.cursor,
+        total=way.total,
+        problem=way.problem,
+    )
+
+
+def delete_key(alias: str, key: str, version: int | None = None) -> Deleted:
+    """Delete one entry, by the user's key."""
+    before = look_at(alias, key, version)
+    try:
+        gone = caches[alias].delete(key, version=version)
+    except Exception as error:
+        return Deleted(entries=0, bytes=None, problem=described(error))
+    size = before.entry.bytes if before.entry is not None else None
+    # A backend that does not answer whether it was there has done what was asked.
+    entries = 0 if gone is False or (gone is None and before.there is False) else 1
+    return Deleted(entries=entries, bytes=size if entries else 0)
+
+
+def clear(alias: str) -> Deleted:
+    """Delete everything with the cache's own ``clear``. Counts nothing: see :func:`measure`."""
+    try:
+        caches[alias].clear()
+    except Exception as error:
+        return Deleted(entries=0, bytes=None, problem=described(error))
+    return Deleted(entries=0, bytes=None)
+
+
+def clear_reach(alias: str) -> str | None:
+    """What else than the alias's own entries its ``clear`` takes away; None for nothing."""
+    return _REACH.get(kind_of(caches[alias]))
+
+
+def is_per_process(alias: str) -> bool:
+    """Whether only the answering process's own entries are listed and deleted."""
+    return scope_of(caches[alias]) == "per process"
+
+
+def can(alias: str) -> Ability:
+    """What the alias's backend can tell, and why not."""
+    return ability_of(caches[alias])
+
+
+_LISTING_SECONDS = 10.0
+"""How long a step of a deletion may take to find what to delete, where a backend has to list
+everything for it: what is not found stays."""
+_CANNOT_REMOVE = "KEY_FUNCTION cannot be undone, so the keys that the cache would take are unknown."
+_REACH = {
+    "LocMemCache": "It clears this process alone, with every alias of the same LOCATION.",
+    "FileBasedCache": "It clears the directory, with every alias of the same LOCATION.",
+    "DatabaseCache": "It clears the table, with every alias of the same LOCATION.",
+    "RedisCache (Django's)": (
+        "It flushes the whole database of the server, with the keys of every other program there."
+    ),
+    "RedisCache (django-redis)": (
+        "It flushes the whole database of the server, with the keys of every other program there."
+    ),
+    "memcached": "It flushes the whole server, with the keys of every other program there.",
+}
+
+
+class _Weight:
+    """Entries and their bytes, as far as these are known."""
+
+    def __init__(self) -> None:
+        self.entries = 0
+        self.bytes: int | None = 0
+
+    def add(self, live: LiveEntry) -> None:
+        self.entries += 1
+        if live.bytes is None or self.bytes is None:
+            self.bytes = None
+        else:
+            self.bytes += live.bytes
+
+
+def _delete(
+    way: "_Way", selection: Selection, source: Source, entries: list[Entry], sums: _Weight
+) -> None:
+    found = [(entry, way.live(entry, source)) for entry in entries]
+    chosen = [(entry, live) for entry, live in found if selection.takes(live)]
+    removable = [(entry, live) for entry, live in chosen if source.can_remove(entry)]
+    if len(removable) < len(chosen):
+        way.problem = _CANNOT_REMOVE
+    if removable:
+        source.remove([entry for entry, _ in removable])
+    for _, live in removable:
+        sums.add(live)
+
+
+class _Way:
+    """One bounded step through the entries of an alias, that ends in a problem at worst."""
+
+    def __init__(
+        self, alias: str, cursor: str, limit: int, seconds: float, listing: float = 0.0
+    ) -> None:
+        now = time.monotonic()
+        self._alias = alias
+        self._terms = Terms(alias, limit, now + seconds, get_conf().stale_after)
+        self._listing_ends = now + max(seconds, listing)
+        self.cursor: str | None = cursor
+        self.looked_at = 0
+        self.total: int | None = None
+        self.problem: str | None = None
+
+    def parts(self) -> Iterator[tuple[Source, Part]]:
+        """The entries, page by page, with what they come from."""
+        try:
+            source = _source(self._alias)
+        except Exception as error:
+            self.failed(error)
+            return
+        scan = Scan(source, self._terms, self.cursor or "")
+        source.deadline = self._listing_ends
+        try:
+            self.total = source.total()
+            for part in scan:
+                self.looked_at += len(part.entries)
+                yield source, part
+        except Exception as error:
+            self.failed(error)
+        else:
+            self.cursor = scan.cursor
+            self.problem = self.problem or source.problem
+        finally:
+            source.close()
+
+    def entries(self) -> Iterator[tuple[Entry, LiveEntry]]:
+        """The entries one by one."""
+        for source, part in self.parts():
+            for entry in part.entries:
+                yield entry, self.live(entry, source)
+
+    def live(self, entry: Entry, source: Source) -> LiveEntry:
+        """``entry`` for people."""
+        return live_entry(self._alias, entry, source, self._terms.stale_after)
+
+    def failed(self, error: Exception) -> None:
+        """End here: what was not reached is not gone on with by itself."""
+        self.cursor = None
+        self.problem = described(error)
+
+
+def _source(alias: str) -> Source:
+    cache: BaseCache = caches[alias]
+    source = source_of(alias, cache)
+    if source is None:
+        raise CannotLook("The entries of this backend cannot be listed.")
+    return source

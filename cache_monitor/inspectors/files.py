@@ -1,0 +1,149 @@
+"""Look into a FileBasedCache: its files, whose names are digests of the keys."""
+
+import os
+import re
+import time
+from collections.abc import Generator, Mapping, Sequence
+from hashlib import md5
+from pathlib import Path
+from typing import Any, Literal
+
+from django.core.cache.backends.filebased import FileBasedCache
+
+from cache_monitor.inspectors.buckets import in_buckets
+from cache_monitor.inspectors.fileheader import Expiry, expiry_of, read_head
+from cache_monitor.inspectors.source import CacheSource, Entry, Limits, Page
+
+UNKNOWN_KEY = "(unknown key)"
+
+AccessTimes = Literal["each", "daily", "none"]
+"""What a file system notes of reads: every one; those of an unread file and otherwise one a day
+(``relatime``, what Linux does unless told otherwise); none."""
+
+_DAY = 86400.0
+_DIGEST = "[0-9a-f]{32}"
+# Linux's flags of a mounted file system.
+_NOATIME, _RELATIME = getattr(os, "ST_NOATIME", 0), getattr(os, "ST_RELATIME", 0)
+
+
+class FileSource(CacheSource):
+    """The files of a FileBasedCache; an entry's size is its file's.
+
+    ``keys`` are user's keys that may be there, from the recorded calls: a file's name tells only
+    whether it is one of them. Nothing is unpickled, and no access time is changed.
+    """
+
+    def __init__(self, cache: FileBasedCache, keys: Mapping[str, str]) -> None:
+        files: Any = cache
+        self._files = files
+        self._keys = keys
+        self._times = _access_times(files._dir)
+        tells = ("expired", "no_expiry", *(() if self._times == "none" else _BY_ACCESS))
+        super().__init__(cache, tells)
+        self._bytes = 0
+        self._name = re.compile(_DIGEST + re.escape(cache.cache_suffix))
+
+    def total(self) -> int:
+        """The files of all aliases in the directory."""
+        return len(self._names())
+
+    def pages(self, cursor: str, most: int) -> Generator[Page, None, None]:
+        """The entries in the order of their names, which are digests."""
+        names = self._names()
+        for bucket, following in in_buckets(names, lambda name: int(name[:3], 16), cursor):
+            found = (self._entry(name) for name in bucket)
+            yield Page([each for each in found if each], len(bucket), following)
+
+    def _names(self) -> list[str]:
+        try:
+            with os.scandir(self._files._dir) as listing:
+                return [each.name for each in listing if self._name.fullmatch(each.name)]
+        except FileNotFoundError:
+            self.problems["Its directory is gone: Django makes it anew with the next write."] = None
+            return []
+
+    def entry(self, key: str, version: int | None) -> Entry | None:
+        """One entry."""
+        found = self._entry(Path(self._files._key_to_file(key, version)).name)
+        return None if found is None else found._replace(key=key, known=True)
+
+    def _entry(self, name: str) -> Entry | None:
+        path = f"{self._files._dir}/{name}"
+        try:
+            status = os.stat(path)  # noqa: PTH116 - a Path for each of a million files takes long
+        except FileNotFoundError:
+            return None
+        expiry = self._expiry(path)
+        self._bytes += status.st_size
+        now, key = time.time(), self._keys.get(name)
+        expires_at = None if expiry is None else expiry.at
+        return Entry(
+            f"{UNKNOWN_KEY} {name[:32]}" if key is None else key,
+            status.st_size,
+            expires_in=None if expires_at is None else expires_at - now,
+            no_expiry=expiry is not None and expires_at is None,
+            idle=idle_for(now, status.st_atime, status.st_mtime, self._times),
+            age=max(0.0, now - status.st_mtime),
+            never_read=self._times != "none" and status.st_atime <= status.st_mtime,
+            known=key is not None,
+            stored=name,
+        )
+
+    def _expiry(self, path: str) -> Expiry | None:
+        try:
+            expiry = expiry_of(read_head(path))
+        except OSError as error:
+            self.problems[f"Some files cannot be read ({os.strerror(error.errno or 0)})."] = None
+            return None
+        if expiry is None:
+            self.problems["Some files are damaged, or were cut while they were written."] = None
+        return expiry
+
+    def limits(self) -> Limits:
+        """Its MAX_ENTRIES, and what there is room for on the disk, its own files included."""
+        try:
+            disk = os.statvfs(self._files._dir)
+        except (OSError, AttributeError):
+            return Limits(entries=self._files._max_entries)
+        return Limits(disk.f_frsize * disk.f_bavail + self._bytes, self._files._max_entries)
+
+    def can_remove(self, entry: Entry) -> bool:
+        """Always: a file has a name, whatever its key is."""
+        return entry.known or self._name.fullmatch(entry.stored) is not None
+
+    def remove(self, entries: Sequence[Entry]) -> None:
+        """Remove ``entries``: those of unknown keys as the cache itself removes a file."""
+        super().remove([each for each in entries if each.known])
+        for each in entries:
+            if not each.known:
+                self._files._delete(f"{self._files._dir}/{each.stored}")
+
+
+_BY_ACCESS = ("idle", "never_read")
+
+
+def file_name(cache: Any, key: str) -> str:
+    """The name of the file that ``cache`` keeps ``key`` in."""
+    made = cache.make_key(key)
+    return md5(made.encode(), usedforsecurity=False).hexdigest() + str(cache.cache_suffix)
+
+
+def idle_for(now: float, read_at: float, written_at: float, times: AccessTimes) -> float | None:
+    """Seconds since the entry was last used, as far as that is certain; Unix times."""
+    if times == "none":
+        return None
+    if times == "each" or read_at <= written_at:
+        return max(0.0, now - max(read_at, written_at))
+    # Reads of the day after the noted one leave no trace.
+    unseen = now - read_at - _DAY
+    return unseen if unseen > 0 else None
+
+
+def _access_times(directory: str) -> AccessTimes:
+    try:
+        flags = os.statvfs(directory).f_flag
+    except (OSError, AttributeError):
+        return "none"
+    if flags & _NOATIME:
+        return "none"
+    return "daily" if flags & _RELATIME else "each"

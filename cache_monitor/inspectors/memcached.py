@@ -1,0 +1,264 @@
+"""Look into memcached: the alias's own keys on servers that may hold many others.
+
+The server lists its keys in an order that has no place to go on from. So each listing is read
+whole and a range of it kept, by a digest of the keys: what comes and goes between two looks changes
+nothing for the other keys, and each range is a fair sample.
+"""
+
+import re
+import time
+from collections.abc import Generator, Iterator
+from contextlib import closing
+from typing import Any, NamedTuple
+from zlib import crc32
+
+from django.core.cache.backends.memcached import BaseMemcachedCache
+
+from cache_monitor.inspectors.memcachedwire import Connection, fields, key_in, quoted_key_in
+from cache_monitor.inspectors.ownkeys import is_text, key_form, shown_text
+from cache_monitor.inspectors.source import BadCursor, CacheSource, Entry, Limits, Page
+from cache_monitor.inspectors.terms import CannotLook, described
+
+_RANGE = 100_000
+"""Entries that are held at once, about, as the server wrote them: some 15 MB."""
+_KEYS_A_PAGE = 1000
+_DIGESTS = 1 << 32
+_LINES_UNSEEN = 4096
+"""Lines of a listing that are read, at least, and between two looks at the clock."""
+_BEAT = 0.5
+"""Seconds between two signs of life of a listing that takes long."""
+_TOO_MANY = "There was no time to list all entries of a server: those that were stand for the rest."
+_NUMBER = re.compile("[0-9]{1,10}")
+
+
+class _Place(NamedTuple):
+    """Where a page begins: the number of the server, and the first digest."""
+
+    server: int = 0
+    digest: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.server}:{self.digest}"
+
+
+class _Range(NamedTuple):
+    """The alias's own lines of a listing with their digests, by which they are sorted, of
+    ``walked`` lines of whoever's."""
+
+    kept: list[tuple[int, bytes]]
+    walked: int
+
+
+class _Pulse:
+    """Tells, of the many lines of a listing, when to look up from them."""
+
+    def __init__(self, deadline: float) -> None:
+        now = time.monotonic()
+        # The other half of the time is for what was listed.
+        self._ends = now + (deadline - now) / 2
+        self._next = now + _BEAT
+        self._lines = 0
+        self._now = now
+
+    def is_due(self) -> bool:
+        """Whether some time has passed since the last time."""
+        self._lines += 1
+        if self._lines % _LINES_UNSEEN:
+            return False
+        self._now = time.monotonic()
+        if self._now < min(self._next, self._ends):
+            return False
+        self._next = self._now + _BEAT
+        return True
+
+    def is_over(self) -> bool:
+        """Whether the listing has taken all the time that it may."""
+        return self._now >= self._ends
+
+
+class MemcachedSource(CacheSource):
+    """What the servers hold of the alias's keys; an entry's size is what the server uses for it.
+
+    The server hides what has expired. It notes a use of an entry only now and then, so an entry
+    can be less idle than it seems, by what happened since its last noted use.
+    """
+
+    def __init__(self, cache: BaseMemcachedCache) -> None:
+        super().__init__(cache, ("idle", "never_read", "no_expiry"))
+        own: Any = cache
+        self._own = own
+        self._form = key_form(cache)
+        # An option of pymemcache, put before what Django makes of a key.
+        prefix = own._options.get("key_prefix", b"")
+        self._prefix = prefix.encode() if isinstance(prefix, str) else bytes(prefix)
+        self._open: dict[int, Connection] = {}
+
+    def total(self) -> int:
+        """The entries of everybody on the servers."""
+        return sum(int(each.get("curr_items", 0)) for each in self._stats())
+
+    def limits(self) -> Limits:
+        """The limits of all servers that answer, and the evictions where all do: a sum that falls
+        would look as if its servers had been restarted."""
+        stats = list(self._stats())
+        if not stats:
+            return Limits()
+        evictions = sum(int(each.get("evictions", 0)) for each in stats)
+        return Limits(
+            bytes=sum(int(each.get("limit_maxbytes", 0)) for each in stats),
+            evictions=evictions if len(stats) == len(self._own._servers) else None,
+        )
+
+    def _stats(self) -> Iterator[dict[str, str]]:
+        for number in range(len(self._own._servers)):
+            try:
+                yield self._server(number).stats()
+            except (OSError, CannotLook) as error:
+                self._miss(number, error)
+
+    def pages(self, cursor: str, most: int) -> Generator[Page, None, None]:
+        """The entries server by server, in the order of the digests of their keys."""
+        if not (self._form.tells_own or self._prefix):
+            raise CannotLook(
+                "KEY_FUNCTION leaves nothing to tell this cache's keys from others by."
+            )
+        # Small beside what may be looked at: a page that ends with its server may be nearly empty.
+        self.page = min(max(1, most // 4), _KEYS_A_PAGE)
+        place, servers = _parsed(cursor), len(self._own._servers)
+        for number in range(place.server, servers):
+            begin = place if number == place.server else _Place(number)
+            after = None if number == servers - 1 else str(_Place(number + 1))
+            try:
+                yield from self._pages_of(begin, after, self.page)
+            except (OSError, CannotLook) as error:
+                if servers == 1:
+                    raise
+                self._miss(number, error)
+                yield Page((), 0, after)
+
+    def _miss(self, number: int, error: Exception) -> None:
+        """Go on without a server, and say so."""
+        self.missed = True
+        self._hang_up(number)
+        if len(self._own._servers) == 1:
+            text = described(error)
+        else:
+            text = f"One of the servers cannot be asked ({described(error)})"
+        self.problems[text if text.endswith(".") else f"{text}."] = None
+
+    def _pages_of(self, place: _Place, after: str | None, keys: int) -> Iterator[Page]:
+        """The entries of one server from ``place`` on; ``after`` is the cursor behind them."""
+        stats = self._server(place.server).stats()
+        now, entries = int(stats.get("time", time.time())), int(stats.get("curr_items", 0))
+        width = max(1, _DIGESTS * _RANGE // max(entries, _RANGE))
+        for begin in range(place.digest, _DIGESTS, width):
+            end = min(begin + width, _DIGESTS)
+            following = after if end == _DIGESTS else str(_Place(place.server, end))
+            kept, walked = yield from self._range(_Place(place.server, begin), end)
+            if not kept:
+                yield Page((), walked, following)
+            for first in range(0, len(kept), keys):
+                some = kept[first : first + keys]
+                is_last = first + keys >= len(kept)
+                behind = str(_Place(place.server, some[-1][0] + 1))
+                share = round(walked * len(some) / len(kept))
+                found = [self._listed(line, now) for _, line in some]
+                yield Page(found, share, following if is_last else behind)
+
+    def _range(self, place: _Place, end: int) -> Generator[Page, None, _Range]:
+        """What one listing has from the place's digest to ``end``.
+
+        Gives signs of life meanwhile: a listing of many millions takes long, and whoever asks may
+        have had enough. Where the time is over, what was listed until then stands for the rest.
+        """
+        kept: dict[bytes, tuple[int, bytes]] = {}
+        walked = 0
+        pulse = _Pulse(self.deadline)
+        with closing(self._server(place.server).dump()) as lines:
+            for line in lines:
+                digest = crc32(quoted_key_in(line))
+                if place.digest <= digest < end:
+                    walked += 1
+                    stored = key_in(line)
+                    if self._user_key(stored) is not None:
+                        kept[stored] = digest, line
+                if not pulse.is_due():
+                    continue
+                if pulse.is_over():
+                    self._cut_short(place.server)
+                    break
+                yield Page((), 0, str(place), is_sign_of_life=True)
+        return _Range(sorted(kept.values()), walked)
+
+    def _cut_short(self, number: int) -> None:
+        # What the server has still to send is of no use.
+        self._hang_up(number)
+        self.sampled = True
+        self.problems[_TOO_MANY] = None
+
+    def _listed(self, line: bytes, now: int) -> Entry:
+        stored, told = key_in(line), fields(line)
+        expires_at = int(told.get("exp", -1))
+        return self._entry(
+            stored,
+            told,
+            None if expires_at < 0 else float(expires_at - now),
+            max(0.0, float(now - int(told.get("la", now)))),
+        )
+
+    def _entry(
+        self, stored: bytes, told: dict[str, str], expires_in: float | None, idle: float
+    ) -> Entry:
+        return Entry(
+            self._user_key(stored) or shown_text(stored),
+            int(told["size"]) if "size" in told else None,
+            expires_in=expires_in,
+            no_expiry=expires_in is None,
+            idle=idle,
+            never_read=told.get("fetch") == "no",
+            known=not self._form.opaque and is_text(stored),
+            stored=shown_text(stored),
+        )
+
+    def _user_key(self, stored: bytes) -> str | None:
+        if not stored.startswith(self._prefix):
+            return None
+        return self._form.user_key(shown_text(stored[len(self._prefix) :]))
+
+    def entry(self, key: str, version: int | None) -> Entry | None:
+        """One entry, from whichever server has it."""
+        made = self._prefix + str(self._own.make_and_validate_key(key, version=version)).encode()
+        for number in range(len(self._own._servers)):
+            told = self._server(number).entry(made)
+            if told is not None:
+                # Some versions of the server, such as 1.6.18, count the seconds backwards.
+                left = abs(float(told.get("exp", -1)))
+                is_endless = told.get("exp") == "-1"
+                idle = float(told.get("la", 0))
+                found = self._entry(made, told, None if is_endless else left, idle)
+                return found._replace(key=key, known=True)
+        return None
+
+    def _server(self, number: int) -> Connection:
+        if number not in self._open:
+            server = self._own._servers[number]
+            self._open[number] = Connection(server, self._own._options.get("tls_context"))
+        return self._open[number]
+
+    def _hang_up(self, number: int) -> None:
+        if number in self._open:
+            self._open.pop(number).close()
+
+    def close(self) -> None:
+        """Hang up on all servers."""
+        for number in list(self._open):
+            self._hang_up(number)
+
+
+def _parsed(cursor: str) -> _Place:
+    if not cursor:
+        return _Place()
+    parts = cursor.split(":")
+    if len(parts) != 2 or not all(map(_NUMBER.fullmatch, parts)):
+        raise BadCursor("This is no place to go on from.")
+    return _Place(*(int(each) for each in parts))

@@ -1,0 +1,140 @@
+"""As much of memcached's text protocol as looking takes, over a connection of our own.
+
+The client libraries have no call for listing keys, and their connections are the site's.
+"""
+
+import re
+import socket
+import time
+from collections.abc import Generator, Iterator
+from contextlib import suppress
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from cache_monitor.inspectors.terms import CannotLook
+
+PATIENCE = 2.0
+"""Seconds that a server may take for the next bytes of an answer."""
+_CHUNK = 1 << 16
+_PORT = 11211
+_ADDRESS = re.compile(
+    r"(?:inet6?:)?(?:\[(?P<six>[^\]]*)\]|(?P<host>[^:\[\]]*))(?::(?P<port>[0-9]{1,5}))?(?::[0-9]+)?"
+)
+_TRIES, _BUSY_PAUSE = 5, 0.2
+_FAILURES = (b"ERROR", b"CLIENT_ERROR", b"SERVER_ERROR")
+
+
+class _Refused(CannotLook):
+    """The server does not know the command, or does not allow it."""
+
+
+class Connection:
+    """A connection to one server; ``server`` as Django's ``LOCATION`` names it.
+
+    ``tls`` is an ``ssl.SSLContext`` or None. Raises ``OSError`` where nobody answers.
+    """
+
+    def __init__(self, server: object, tls: Any = None) -> None:
+        self._socket = _connected(server)
+        self._socket.settimeout(PATIENCE)
+        if tls is not None:
+            self._socket = tls.wrap_socket(self._socket, server_hostname=_address(server)[0])
+
+    def close(self) -> None:
+        """Hang up; the server then stops what it was sending."""
+        with suppress(OSError):
+            self._socket.close()
+
+    def stats(self) -> dict[str, str]:
+        """What the server says of itself."""
+        found = {}
+        for line in self._answer(b"stats"):
+            _, name, value = line.decode("utf-8", "replace").split(" ", 2)
+            found[name] = value
+        return found
+
+    def dump(self) -> Generator[bytes, None, None]:
+        """One line for each entry.
+
+        Raises :class:`CannotLook` where the server's crawler may not be used, or is in use.
+        """
+        try:
+            # By its table: the other lists, by age, move while they are walked.
+            yield from self._answer(b"lru_crawler metadump hash")
+        except _Refused:
+            yield from self._answer(b"lru_crawler metadump all")
+
+    def entry(self, key: bytes) -> dict[str, str] | None:
+        """What the server notes of an entry, which does not count as a use; None without one."""
+        self._socket.sendall(b"me " + key + b"\r\n")
+        line = next(self._lines())
+        if line.startswith(b"EN"):
+            return None
+        if not line.startswith(b"ME "):
+            raise CannotLook("The server is too old to tell of single entries (before 1.5.17).")
+        return fields(line[len(key) + 4 :])
+
+    def _answer(self, question: bytes) -> Generator[bytes, None, None]:
+        """The lines of an answer, without the END behind them."""
+        for tries_left in reversed(range(_TRIES)):
+            self._socket.sendall(question + b"\r\n")
+            for line in self._lines():
+                if line == b"END":
+                    return
+                if line.startswith(b"BUSY"):
+                    if not tries_left:
+                        raise CannotLook("The server is listing its keys for somebody else.")
+                    time.sleep(_BUSY_PAUSE)
+                    break
+                if line.startswith(_FAILURES):
+                    raise _Refused(f"The server refuses {question.split()[0].decode()}.")
+                yield line
+
+    def _lines(self) -> Iterator[bytes]:
+        rest = b""
+        while chunk := self._socket.recv(_CHUNK):
+            lines = (rest + chunk).split(b"\n")
+            rest = lines.pop()
+            for line in lines:
+                yield line.rstrip(b"\r")
+        raise CannotLook("The server ended the connection: it may want a user and a password.")
+
+
+def fields(line: bytes) -> dict[str, str]:
+    """The ``name=value`` pairs of a line."""
+    pairs = (part.split(b"=", 1) for part in line.split(b" ") if b"=" in part)
+    return {
+        name.decode("ascii", "replace"): value.decode("ascii", "replace") for name, value in pairs
+    }
+
+
+def quoted_key_in(line: bytes) -> bytes:
+    """The stored key that a line of a dump is about, with its odd characters as ``%3A``."""
+    return line[4 : line.index(b" ")]
+
+
+def key_in(line: bytes) -> bytes:
+    """The stored key that a line of a dump is about."""
+    return unquote_to_bytes(quoted_key_in(line))
+
+
+def _connected(server: object) -> socket.socket:
+    if isinstance(server, str) and server.startswith(("unix:", "/")):
+        found = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            found.settimeout(PATIENCE)
+            found.connect(server.removeprefix("unix:"))
+        except OSError:
+            found.close()
+            raise
+        return found
+    return socket.create_connection(_address(server), PATIENCE)
+
+
+def _address(server: object) -> tuple[str, int]:
+    if isinstance(server, (tuple, list)):
+        return str(server[0]), int(server[1])
+    match = _ADDRESS.fullmatch(str(server).strip())
+    if match is None:
+        raise CannotLook("LOCATION is in a form that cannot be looked into.")
+    return match["six"] or match["host"] or "localhost", int(match["port"] or _PORT)

@@ -1,0 +1,140 @@
+"""What every inspector offers: the entries of one alias, page by page, and single ones.
+
+One protocol serves the background looks, the full scan and the dashboard's lists, so that all of
+them see the same entries and can go on where they, or another process, stopped.
+"""
+
+from collections.abc import Generator, Sequence
+from math import inf
+from typing import NamedTuple, Protocol
+
+from django.core.cache.backends.base import BaseCache
+
+from cache_monitor.inspectors.snapshot import STALE_REASONS, Scope, StaleReason
+
+
+class Entry(NamedTuple):
+    """An entry as a backend tells of it; ages in seconds, None where it does not tell.
+
+    ``expires_in`` is negative once the entry has expired. ``key`` is the user's; where it cannot
+    be told (``known`` is False), it is what people may call the entry by. ``stored`` is the
+    backend's own name for it.
+    """
+
+    key: str
+    bytes: int | None
+    expires_in: float | None = None
+    no_expiry: bool = False
+    idle: float | None = None
+    age: float | None = None
+    never_read: bool = False
+    known: bool = True
+    stored: str = ""
+
+
+class Page(NamedTuple):
+    """Some entries, of ``walked`` that were passed to find them; what ``cursor`` to go on with.
+
+    A sign of life comes while a page is under way, and is no page: it leads back to its beginning.
+    """
+
+    entries: Sequence[Entry]
+    walked: int
+    cursor: str | None
+    is_sign_of_life: bool = False
+
+
+class Limits(NamedTuple):
+    """What the place allows for, and how often it had to make room."""
+
+    bytes: int | None = None
+    entries: int | None = None
+    evictions: int | None = None
+
+
+class BadCursor(ValueError):
+    """A cursor that this source has not given, or that leads nowhere any more."""
+
+
+class Source(Protocol):
+    """A live backend of one alias.
+
+    Every method may raise what the backend's driver raises, or ``CannotLook``. Nothing here counts
+    as a use of an entry or changes it, but for ``remove``.
+    """
+
+    scope: Scope
+    untold: set[StaleReason]
+    """The reasons that the backend cannot know of, as far as is known by now."""
+    missed: bool
+    """Whether a part of the place could not be gone through."""
+    sampled: bool
+    """Whether there was no time for all that a page is chosen from: what was gone through stands
+    for the rest."""
+    deadline: float
+    """When to be at an end with whatever takes long, on the monotonic clock."""
+    page: int
+    """The most entries that a page is known to hold; 0 where that depends."""
+
+    def total(self) -> int | None:
+        """About how many entries there are in the place, whoever's they are."""
+
+    def pages(self, cursor: str, most: int) -> Generator[Page, None, None]:
+        """The alias's own entries from ``cursor`` on; empty text is the beginning.
+
+        A page holds about ``most`` entries at most. Raises :class:`BadCursor`.
+        """
+
+    def entry(self, key: str, version: int | None) -> Entry | None:
+        """One entry by the user's key; None where it is not there."""
+
+    def limits(self) -> Limits:
+        """What the place allows for."""
+
+    def can_remove(self, entry: Entry) -> bool:
+        """Whether the cache has a way to remove ``entry``."""
+
+    def remove(self, entries: Sequence[Entry]) -> None:
+        """Remove ``entries``, all of which can be, through the cache."""
+
+    @property
+    def problem(self) -> str | None:
+        """What could not be told so far, in words for people."""
+
+    def close(self) -> None:
+        """Give back what this source has opened for itself."""
+
+
+class CacheSource:
+    """What the sources have in common."""
+
+    scope: Scope = "shared"
+
+    def __init__(self, cache: BaseCache, tells: Sequence[StaleReason]) -> None:
+        self.untold: set[StaleReason] = set(STALE_REASONS) - set(tells)
+        self.missed = self.sampled = False
+        self.deadline = inf
+        self.page = 0
+        self.problems: dict[str, None] = {}
+        self._cache = cache
+
+    @property
+    def problem(self) -> str | None:
+        """What could not be told so far, each thing once."""
+        return " ".join(self.problems) or None
+
+    def limits(self) -> Limits:
+        """None, unless the backend has some."""
+        return Limits()
+
+    def can_remove(self, entry: Entry) -> bool:
+        """Where its key is known."""
+        return entry.known
+
+    def remove(self, entries: Sequence[Entry]) -> None:
+        """Remove ``entries`` with the cache's own ``delete_many``."""
+        if keys := [each.key for each in entries]:
+            self._cache.delete_many(keys)
+
+    def close(self) -> None:
+        """Nothing is open, unless the backend needs it."""

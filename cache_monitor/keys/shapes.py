@@ -1,0 +1,65 @@
+"""The groups of keys that differ in nothing but their numbers, told from the first of them.
+
+Of a million users' keys each may come by once. What they have in common, their shape, is then all
+that can be remembered: ``user:0:profile`` for every ``user:{int}:profile``.
+"""
+
+import re
+from collections.abc import Callable
+
+from django.conf import settings
+from django.core.signals import setting_changed
+
+from cache_monitor.conf import SETTING, get_conf
+from cache_monitor.keys.display import SHOWN_LENGTH
+from cache_monitor.keys.grouping import has_plain_numbers
+from cache_monitor.keys.pages import PREFIX
+
+_MOST_FORMS = 8192
+_ZEROS = bytes.maketrans(b"123456789", b"000000000")
+# A longer number becomes two, and such keys are looked at one by one: it may be a hash.
+_NUMBERS = re.compile("[0-9]{1,19}")
+_LONG = "00"
+_groups: dict[bytes, str] = {}
+"""By a key's form: its bytes with zeros for digits. That is quicker told than the shape; of one
+shape there are as many forms as its numbers have lengths."""
+
+
+def group_by_shape(text: str, group_of: Callable[[str], str]) -> str | None:
+    """The group of the key ``text``, which ``group_of`` tells for the first key of each shape;
+    None where its shape does not decide.
+
+    Where it does, ``text`` is printable, short enough to be shown, and the project has nothing to
+    say about its keys.
+    """
+    if len(text) > SHOWN_LENGTH:
+        return None
+    form = text.encode("utf-8", "surrogatepass").translate(_ZEROS)
+    group = _groups.get(form)
+    if group is None:
+        shape = _NUMBERS.sub("0", text)
+        if _decides(shape):
+            if len(_groups) >= _MOST_FORMS:
+                _groups.clear()
+            _groups[form] = group = group_of(shape)
+    return group
+
+
+def _decides(shape: str) -> bool:
+    if _LONG in shape or not has_plain_numbers(shape) or not settings.configured:
+        return False
+    conf = get_conf()
+    return (
+        conf.key_sanitizer is None
+        and not conf.key_groups
+        and shape.isprintable()
+        and not shape.startswith(PREFIX)
+    )
+
+
+def _forget(*, setting: str, **_: object) -> None:
+    if setting == SETTING:
+        _groups.clear()
+
+
+setting_changed.connect(_forget, dispatch_uid="cache_monitor.keys.shapes")

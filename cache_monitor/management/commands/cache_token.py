@@ -1,0 +1,20 @@
+"""``manage.py cache_token``: a new token for a program that reads the exports."""
+
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from cache_monitor.exporters.access import digest, make_token
+
+
+class Command(BaseCommand):
+    """Prints a token and what the settings hold of it."""
+
+    help = "Make a token with which a program may read the cache monitor's exports."
+    requires_system_checks: list[str] = []
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Print both; nothing is stored."""
+        token = make_token()
+        self.stdout.write(f"token for the program, shown only now: {token}")
+        self.stdout.write(f'for CACHE_MONITOR["EXPORT_TOKENS"]: "{digest(token)}"')

@@ -1,0 +1,102 @@
+"""The result of a scan, for programs and for the terminal."""
+
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from cache_monitor.exporters.cells import count, plain, size
+from cache_monitor.inspectors.snapshot import STALE_REASONS, Snapshot
+from cache_monitor.reports import insides
+from cache_monitor.reports.schema import SCHEMA_VERSION, Memory, Stale
+from cache_monitor.reports.series import moment
+
+_WIDTH = 60
+
+
+def as_json(found: Mapping[str, Snapshot], backends: Mapping[str, str], top: int) -> str:
+    """One document: ``memory`` and ``stale`` of each cache as in the report, with the first
+    ``top`` of each list."""
+    caches: dict[str, Any] = {}
+    for alias, snapshot in found.items():
+        memory, stale = insides.memory(snapshot), insides.stale(snapshot)
+        caches[alias] = {
+            "backend": backends[alias],
+            "memory": msgspec.structs.replace(
+                memory, groups=memory.groups[:top], largest=memory.largest[:top]
+            ),
+            "stale": msgspec.structs.replace(stale, entries=stale.entries[:top]),
+        }
+    document = {
+        "schema_version": SCHEMA_VERSION,
+        "generated_at": moment(time.time()),
+        "caches": caches,
+    }
+    return msgspec.json.format(msgspec.json.encode(document), indent=2).decode()
+
+
+def as_table(found: Mapping[str, Snapshot], backends: Mapping[str, str], top: int) -> str:
+    """Lines for a terminal, with the first ``top`` of each list."""
+    return "\n".join(
+        line
+        for alias, snapshot in found.items()
+        for line in (*_cache(alias, backends[alias], snapshot, top), "")
+    ).rstrip("\n")
+
+
+def _cache(alias: str, backend: str, snapshot: Snapshot, top: int) -> Iterator[str]:
+    memory, stale = insides.memory(snapshot), insides.stale(snapshot)
+    yield f"{alias} ({backend})"
+    if snapshot.problem:
+        yield f"  {plain(snapshot.problem, 300)}"
+    about = "" if snapshot.exact or snapshot.entries is None else "~"
+    yield (
+        f"  entries {about}{count(memory.entries)}   bytes {about}{size(memory.bytes)}"
+        f"   limit {_limit(memory)}   evictions {count(memory.evictions)}"
+        f"   looked at {snapshot.looked_at:,}"
+    )
+    if snapshot.scope == "per process":
+        yield "  Of this process alone: the dashboard shows those of the site's processes."
+    freed = memory.freed_within
+    yield (
+        f"  freed by expiry within a minute {size(freed.minute)}, an hour {size(freed.hour)},"
+        f" a day {size(freed.day)}; never {size(freed.never)}"
+    )
+    yield from _stale(stale, about)
+    yield from _lists(memory, stale, top)
+
+
+def _limit(memory: Memory) -> str:
+    limits = [
+        *([size(memory.limit_bytes)] if memory.limit_bytes is not None else []),
+        *([f"{memory.limit_entries:,} entries"] if memory.limit_entries is not None else []),
+    ]
+    return ", ".join(limits) or "–"
+
+
+def _stale(stale: Stale, about: str) -> Iterator[str]:
+    known = [
+        f"{reason.replace('_', ' ')} {about}{number:,}"
+        for reason in STALE_REASONS
+        if (number := getattr(stale, reason)) is not None
+    ]
+    if known:
+        yield f"  stale: {', '.join(known)}; bytes {about}{size(stale.bytes)}"
+
+
+def _lists(memory: Memory, stale: Stale, top: int) -> Iterator[str]:
+    if memory.groups:
+        yield f"  {'group':<{_WIDTH}}{'entries':>12}{'bytes':>12}"
+    for group in memory.groups[:top]:
+        name = plain(group.group, _WIDTH - 1)
+        yield f"  {name:<{_WIDTH}}{count(group.entries):>12}{size(group.bytes):>12}"
+    if memory.largest:
+        yield f"  {'largest':<{_WIDTH}}{'':>12}{'bytes':>12}"
+    for large in memory.largest[:top]:
+        yield f"  {plain(large.key, _WIDTH - 1):<{_WIDTH}}{'':>12}{size(large.bytes):>12}"
+    if stale.entries:
+        yield f"  {'stale':<{_WIDTH}}{'bytes':>12}  why"
+    for entry in stale.entries[:top]:
+        why = ", ".join(entry.why).replace("_", " ")
+        yield f"  {plain(entry.key, _WIDTH - 1):<{_WIDTH}}{size(entry.bytes):>12}  {why}"

@@ -1,0 +1,1 @@
+"""What the debug toolbar's panel tells of one request, without the toolbar itself."""

@@ -1,0 +1,244 @@
+"""What a request could do better with its caches: rules over the rows of its calls.
+
+The codes are those of the site's findings. Each rule is a function of a :class:`Case`; each hint
+names the calls by their place in the list, so that the line of code can be told, and the figures
+that it rests on. What a sensible request does gives no hint: one that is wrong costs the trust in
+all others.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Any, Literal
+
+from cache_monitor.collecting.habits import MANY_REPEATS, MANY_SINGLES
+from cache_monitor.panels.rows import Row
+from cache_monitor.thresholds import Thresholds
+
+Code = Literal["repeated-gets", "single-gets", "large-values", "never-read", "key-explosion"]
+
+UNREAD_MILLISECONDS = 20.0
+"""How long a value must have stood for another request to have had the use of it."""
+MANY_UNREAD_SETS = 5
+"""Writes of a group without a single lookup of it, by all of the site in the last hour."""
+
+_LOOKUPS = frozenset({"get", "get_many", "get_or_set"})
+_READS = _LOOKUPS | {"has_key"}
+_SETS = frozenset({"set", "set_many"})
+_UNDOING = _SETS | {"delete", "delete_many"}
+_HARMLESS = _READS | {"touch", "add"}
+
+Caller = Callable[[int | None], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What the whole site did with a key group lately."""
+
+    sets: int
+    lookups: int
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One request: its rows, who made each call, and what is known beside them.
+
+    ``callers`` has for each row something that is the same for calls from one line of code.
+    ``varies_by_cookie`` tells it of the response. ``usage`` is by alias and group, ``limits`` are
+    those of the site's findings.
+    """
+
+    rows: Sequence[Row]
+    callers: Sequence[object]
+    varies_by_cookie: bool = False
+    usage: Mapping[tuple[str, str], Usage] = field(default_factory=dict)
+    limits: Thresholds = field(default_factory=Thresholds)
+
+
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """Something to change. ``calls`` are places in the rows; ``what`` is the key or the group.
+
+    ``saves`` is the milliseconds that a request would get back, None where that is not measured.
+    ``evidence`` has the figures behind it.
+    """
+
+    code: Code
+    alias: str
+    what: str
+    calls: tuple[int, ...]
+    saves: float | None = None
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+
+
+Rule = Callable[[Case], Iterator[Hint]]
+
+
+def hints(case: Case) -> list[Hint]:
+    """All hints, those that save the most first."""
+    found = [hint for rule in RULES for hint in rule(case)]
+    return sorted(found, key=lambda hint: -(hint.saves or 0.0))
+
+
+def repeated_gets(case: Case) -> Iterator[Hint]:
+    """The same entry was looked up again and again, and nobody had changed it meanwhile."""
+    runs = _Runs()
+    for number, row in enumerate(case.rows):
+        runs.note(number, row)
+    for entry, calls in runs.longest.items():
+        if len(calls) >= MANY_REPEATS:
+            row = case.rows[calls[0]]
+            what = next(each["key"] for each in row["keys"] if each["id"] == entry)
+            again = sum(case.rows[call]["milliseconds"] for call in calls[1:])
+            yield Hint("repeated-gets", row["alias"], what, tuple(calls), again)
+
+
+class _Runs:
+    """Lookups of the same entry, by its id, that no change of it comes between."""
+
+    def __init__(self) -> None:
+        self.longest: dict[int, list[int]] = {}
+        self._current: dict[int, list[int]] = {}
+        self._missed: set[int] = set()
+        self._alias_of: dict[int, str] = {}
+
+    def note(self, number: int, row: Row) -> None:
+        """Take in the next call."""
+        if row["operation"] == "clear":
+            for entry, alias in self._alias_of.items():
+                if alias == row["alias"]:
+                    self._current.pop(entry, None)
+        is_lookup = row["operation"] in _LOOKUPS and row["error"] is None
+        for each in row["keys"]:
+            if is_lookup:
+                self._lookup(number, row, each)
+            elif row["operation"] not in _HARMLESS and not self._fills(row, each):
+                self._current.pop(each["id"], None)
+
+    def _lookup(self, number: int, row: Row, each: Row) -> None:
+        entry = each["id"]
+        self._alias_of[entry] = row["alias"]
+        run = self._current.setdefault(entry, [])
+        run.append(number)
+        if len(run) > len(self.longest.get(entry, ())):
+            self.longest[entry] = run
+        if each["hit"] is False and row["operation"] != "get_or_set":
+            self._missed.add(entry)
+
+    def _fills(self, row: Row, each: Row) -> bool:
+        """Whether the write fills a miss: then the value that was asked for is as it was."""
+        if row["operation"] not in _SETS or each["id"] not in self._missed:
+            return False
+        self._missed.remove(each["id"])
+        return True
+
+
+def single_gets(case: Case) -> Iterator[Hint]:
+    """Different keys of one group were got one by one, where one ``get_many`` would do."""
+    loops: dict[tuple[object, ...], list[int]] = {}
+    for number, row in enumerate(case.rows):
+        if row["operation"] == "get" and row["error"] is None:
+            each = row["keys"][0]
+            if each["kind"] == "key":
+                loop = (row["alias"], each["group"], row["version"], case.callers[number])
+                loops.setdefault(loop, []).append(number)
+    for (alias, group, *_), calls in loops.items():
+        firsts = list({case.rows[call]["keys"][0]["id"]: call for call in reversed(calls)}.values())
+        if len(firsts) >= MANY_SINGLES:
+            trip = median(case.rows[call]["milliseconds"] for call in firsts)
+            saves = trip * (len(firsts) - 1)
+            evidence = {"milliseconds_a_get": trip}
+            yield Hint(
+                "single-gets", str(alias), str(group), tuple(sorted(firsts)), saves, evidence
+            )
+
+
+def large_values(case: Case) -> Iterator[Hint]:
+    """A value is so large that moving it takes long each time."""
+    found: dict[tuple[str, str], list[int]] = {}
+    limit = case.limits.large_value_bytes
+    for number, row in enumerate(case.rows):
+        # Of several keys only the sum is known; that they are many makes none of them large.
+        keys = len(row["keys"]) + row["more_keys"]
+        if row["bytes"] is not None and keys and row["bytes"] / keys > limit:
+            found.setdefault((row["alias"], row["keys"][0]["group"]), []).append(number)
+    for (alias, group), calls in found.items():
+        largest = max(calls, key=lambda call: int(case.rows[call]["bytes"]))
+        row = case.rows[largest]
+        what = row["keys"][0]["key"] if len(row["keys"]) == 1 else group
+        rest = tuple(call for call in calls if call != largest)
+        yield Hint("large-values", alias, what, (largest, *rest), None, {"bytes": row["bytes"]})
+
+
+def never_read(case: Case) -> Iterator[Hint]:
+    """A value was written for nobody: replaced or deleted unread by the same request, or of a
+    group that the whole site writes and never looks up."""
+    yield from _replaced_unread(case)
+    yield from _written_for_nobody(case)
+
+
+def page_varies_by_cookie(case: Case) -> Iterator[Hint]:
+    """A page is cached anew for each cookie: each visitor gets, and fills, an entry of his own."""
+    if not case.varies_by_cookie:
+        return
+    found: dict[tuple[str, str], list[int]] = {}
+    for alias, what, number in _pages(case):
+        found.setdefault((alias, what), []).append(number)
+    for (alias, what), calls in found.items():
+        yield Hint("key-explosion", alias, what, tuple(calls))
+
+
+RULES: tuple[Rule, ...] = (
+    repeated_gets,
+    single_gets,
+    large_values,
+    never_read,
+    page_varies_by_cookie,
+)
+
+
+def _replaced_unread(case: Case) -> Iterator[Hint]:
+    unread: dict[int, int] = {}
+    wasted: dict[tuple[str, str], list[int]] = {}
+    for number, row in enumerate(case.rows):
+        for each in row["keys"]:
+            before = unread.pop(each["id"], None)
+            if before is not None and _undoes(row, case.rows[before]):
+                wasted.setdefault((row["alias"], each["key"]), []).append(before)
+            if row["operation"] in _SETS and each["kind"] == "key":
+                unread[each["id"]] = number
+    for (alias, key), calls in wasted.items():
+        took = sum(case.rows[call]["milliseconds"] for call in calls)
+        yield Hint("never-read", alias, key, tuple(calls), took, {"replaced": len(calls)})
+
+
+def _undoes(row: Row, write: Row) -> bool:
+    is_at_once = row["at"] - write["at"] < UNREAD_MILLISECONDS
+    return is_at_once and row["operation"] in _UNDOING and row["error"] is None
+
+
+def _written_for_nobody(case: Case) -> Iterator[Hint]:
+    written: dict[tuple[str, str], list[int]] = {}
+    for number, row in enumerate(case.rows):
+        if row["operation"] in _SETS and row["keys"] and row["keys"][0]["kind"] == "key":
+            written.setdefault((row["alias"], row["keys"][0]["group"]), []).append(number)
+    read = {
+        (row["alias"], each["group"])
+        for row in case.rows
+        if row["operation"] in _READS
+        for each in row["keys"]
+    }
+    for group, calls in written.items():
+        usage = case.usage.get(group)
+        if group in read or usage is None:
+            continue
+        if usage.lookups == 0 and usage.sets >= MANY_UNREAD_SETS:
+            took = sum(case.rows[call]["milliseconds"] for call in calls)
+            yield Hint("never-read", *group, tuple(calls), took, {"sets": usage.sets})
+
+
+def _pages(case: Case) -> Iterator[tuple[str, str, int]]:
+    for number, row in enumerate(case.rows):
+        for each in row["keys"]:
+            if each["kind"] == "page" and row["error"] is None:
+                yield row["alias"], each["route"] or each["group"], number

@@ -1,0 +1,139 @@
+"""What the hits of a request saved: for each, the time to produce its value less the lookup's.
+
+How long a value takes to produce is known from a ``get_or_set`` that ran its callable, and from a
+miss to the set of the same key in the same thread or task. Where nobody has seen that, nothing is
+said.
+
+A cached page takes two entries, one that tells which headers it varies by and the page itself:
+what producing it takes is told by the page alone, though often only the other one is missed.
+"""
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from threading import Lock
+
+from cache_monitor.panels.rows import Row
+
+MOST_GROUPS = 2000
+
+Group = tuple[str, str]
+"""Alias and key group."""
+_SETS = frozenset({"set", "add", "set_many"})
+_GETS = frozenset({"get", "get_many"})
+
+
+@dataclass(slots=True)
+class Fill:
+    """A miss and the write that filled it, by their rows; between them the values were produced.
+
+    ``names`` are what the keys are known by.
+    """
+
+    miss: int
+    write: int
+    begins: float
+    ends: float
+    names: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """``milliseconds`` is None where it is known of no hit; ``known`` of ``hits`` tell it."""
+
+    milliseconds: float | None
+    known: int
+    hits: int
+
+
+class Productions:
+    """The mean milliseconds that values took to produce, as this process has seen lately."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._seen: OrderedDict[Group, tuple[int, float]] = OrderedDict()
+
+    def learn(self, seen: Mapping[Group, tuple[int, float]]) -> None:
+        """Add how many values were produced, and in how many milliseconds together."""
+        with self._lock:
+            for group, (count, total) in seen.items():
+                before, took = self._seen.pop(group, (0, 0.0))
+                self._seen[group] = (before + count, took + total)
+            while len(self._seen) > MOST_GROUPS:
+                self._seen.popitem(last=False)
+
+    def means(self) -> dict[Group, float]:
+        """What is known by now."""
+        with self._lock:
+            return {group: total / count for group, (count, total) in self._seen.items()}
+
+
+productions = Productions()
+
+
+def fills(rows: Sequence[Row]) -> list[Fill]:
+    """The misses that a later write of the same key filled."""
+    missed: dict[tuple[object, ...], tuple[int, float]] = {}
+    found: dict[tuple[int, int], Fill] = {}
+    for number, row in enumerate(rows):
+        ended = row["at"] + row["milliseconds"] + (row["produced"] or 0.0)
+        for each in row["keys"]:
+            entry = _entry(row, each)
+            if row["operation"] in _GETS and each["hit"] is False:
+                missed[entry] = (number, ended)
+            elif _fills(row, each) and entry in missed:
+                miss, began = missed.pop(entry)
+                fill = Fill(miss, number, began, max(row["at"], began), [])
+                found.setdefault((miss, number), fill).names.append(_name(each))
+    return list(found.values())
+
+
+def produced_in(rows: Sequence[Row]) -> dict[Group, tuple[int, float]]:
+    """How many values of each group were produced, in how many milliseconds together."""
+    seen: dict[Group, tuple[int, float]] = {}
+    for row in rows:
+        if row["produced"] is not None and row["misses"] and row["keys"]:
+            _add(seen, (row["alias"], _name(row["keys"][0])), row["produced"])
+    for fill in fills(rows):
+        for name in fill.names:
+            group = (rows[fill.write]["alias"], name)
+            _add(seen, group, (fill.ends - fill.begins) / len(fill.names))
+    return seen
+
+
+def saved(rows: Sequence[Row], means: Mapping[Group, float]) -> Saved:
+    """What the hits of ``rows`` saved, given the mean milliseconds to produce a value."""
+    total, known, hits = 0.0, 0, 0
+    for row in rows:
+        lookup = row["milliseconds"] / max(len(row["keys"]) + row["more_keys"], 1)
+        for each in row["keys"]:
+            if not each["hit"] or each["kind"] == "page_headers":
+                continue
+            hits += 1
+            alias, group = row["alias"], each["group"]
+            mean = means.get((alias, _name(each)), means.get((alias, group)))
+            if mean is not None:
+                known += 1
+                total += mean - lookup
+    return Saved(total if known else None, known, hits)
+
+
+def _fills(row: Row, each: Row) -> bool:
+    return row["operation"] in _SETS and row["error"] is None and each["kind"] != "page_headers"
+
+
+def _entry(row: Row, each: Row) -> tuple[object, ...]:
+    """What tells that a write fills a miss."""
+    if each["route"] is not None:
+        return row["alias"], each["route"]
+    return each["id"], row["context"]
+
+
+def _name(each: Row) -> str:
+    """What the key is known by: all pages may share one group."""
+    return each["group"] if each["route"] is None else f"page {each['route']}"
+
+
+def _add(seen: dict[Group, tuple[int, float]], group: Group, milliseconds: float) -> None:
+    count, total = seen.get(group, (0, 0.0))
+    seen[group] = (count + 1, total + milliseconds)

@@ -1,0 +1,238 @@
+"""What each field of the report says, with its unit: for the JSON Schema.
+
+``null`` stands for what is not known; where that has a reason of its own, the field tells it.
+"""
+
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+from cache_monitor.reports import contents, schema
+
+_LOOKUPS = "Keys that were asked for by get, get_many and get_or_set."
+_HITS = "Lookups that found a value, a stored None too."
+_MISSES = "Lookups that found none."
+_ERRORS = "Calls that raised."
+_REASONS = "The misses by their reason."
+_SAVED = (
+    "Seconds: hits times the mean time to produce a value, less the time of all lookups. Negative "
+    "where the cache costs more than it saves."
+)
+_PER_REQUEST = "Misses for each request that called the cache; null without the middleware."
+_SAMPLE_HITS = "Up to five keys that were found, masked where they are secret."
+_SAMPLE_MISSES = "Up to five keys that were missed, masked where they are secret."
+_BYTES_READ = "Bytes of the values that were found."
+_BYTES_WRITTEN = "Bytes of the values that were written."
+_PRODUCE = "Seconds that a value takes to produce, on average; null where nobody has seen it."
+_KEY = "The key as the project wrote it, cut, printable, and masked where it is secret."
+_GROUP = "The group of keys, such as user:{int}:profile."
+
+FIELDS: Mapping[type[Struct], Mapping[str, str]] = {
+    schema.Report: {
+        "schema_version": "1; fields may be added to it, and none is taken away or renamed.",
+        "generated_at": "When the report was made: RFC 3339, UTC.",
+        "since": "Where its period begins: RFC 3339, UTC.",
+        "until": "Where its period ends: RFC 3339, UTC.",
+        "quality": "How far the figures can be trusted.",
+        "caches": "By alias of CACHES, those that were not called too.",
+        "findings": "The caching mistakes that are not muted, the gravest first.",
+    },
+    schema.Quality: {
+        "processes": "Processes that recorded something in the period.",
+        "newest_record_at": "When the newest record was made: RFC 3339, UTC; null without one.",
+        "dropped_calls": "Calls that were made and are in no other figure.",
+        "corrupt_windows": "Rows of the store that could not be read.",
+        "estimated": "Whether a hot key may have been counted too often: see max_overcount.",
+    },
+    schema.Cache: {
+        "backend": "The dotted path of the backend's class.",
+        "lookups": _LOOKUPS,
+        "hits": _HITS,
+        "misses": _MISSES,
+        "hit_ratio": "Hits divided by lookups, 0 to 1; null where nothing was looked up.",
+        "errors": _ERRORS,
+        "operations": "By name, such as get and set; the async twins under the same names.",
+        "bytes_read": _BYTES_READ,
+        "bytes_written": _BYTES_WRITTEN,
+        "miss_reasons": _REASONS,
+        "misses_per_request": _PER_REQUEST,
+        "seconds_saved": _SAVED,
+        "hot_keys": "The keys that were looked up most, the hottest first.",
+        "key_groups": "The groups of keys, the one with the most lookups first.",
+        "views": "The views that called the cache, the one with the most requests first.",
+        "memory": "What is in the cache, and how large it is.",
+        "stale": "Entries that no longer earn their place.",
+        "series": "The period in steps, the oldest first.",
+    },
+    schema.Operation: {
+        "calls": "Calls by the project; what a call makes inside does not count.",
+        "keys": "Keys that these calls were about.",
+        "hits": f"{_HITS} Null where the operation looks nothing up.",
+        "misses": f"{_MISSES} Null where the operation looks nothing up.",
+        "errors": _ERRORS,
+        "seconds": "How long the calls took.",
+    },
+    schema.Seconds: {
+        "total": "Seconds of all calls together.",
+        "p50": "Seconds that half of the calls took at most; null without calls.",
+        "p90": "Seconds that nine calls in ten took at most; null without calls.",
+        "p99": "Seconds that 99 calls in a hundred took at most; null without calls.",
+        "max": "Seconds of the slowest call; null without calls.",
+    },
+    schema.MissReasons: {
+        "never_set": "Misses of keys that nobody was seen to write.",
+        "expired": "Misses of entries whose timeout had passed.",
+        "evicted": "Misses of entries that were written, had not expired, and yet were gone.",
+        "deleted": "Misses of entries that somebody had deleted.",
+        "cleared": "Misses of entries that a clear() had taken away.",
+        "version_changed": "Misses of entries that are there under another version.",
+        "unknown": "Misses whose reason no record tells.",
+    },
+    schema.HotKey: {
+        "key": _KEY,
+        "group": _GROUP,
+        "lookups": f"{_LOOKUPS} At most max_overcount too many.",
+        "hits": _HITS,
+        "misses": _MISSES,
+        "sets": "Writes of the key.",
+        "share": "Its share of the cache's lookups, 0 to 1.",
+        "max_overcount": "How many lookups may be counted too many.",
+        "bytes": "Bytes of its value, the most that were seen.",
+        "miss_reasons": _REASONS,
+        "produce_seconds": _PRODUCE,
+        "seconds_saved": _SAVED,
+    },
+    schema.KeyGroup: {
+        "group": _GROUP,
+        "kind": "What the keys are: the project's own, or those that Django makes.",
+        "distinct_keys": "Different keys that were used; an estimate where there are many.",
+        "lookups": _LOOKUPS,
+        "hits": _HITS,
+        "misses": _MISSES,
+        "hit_ratio": "Hits divided by lookups, 0 to 1; null where nothing was looked up.",
+        "sets": "Keys that were written.",
+        "deletes": "Keys that were deleted.",
+        "errors": _ERRORS,
+        "bytes_read": _BYTES_READ,
+        "bytes_written": _BYTES_WRITTEN,
+        "miss_reasons": _REASONS,
+        "produce_seconds": _PRODUCE,
+        "seconds_saved": _SAVED,
+        "age_p50": "Seconds since their write of half of the values that were found, at most.",
+        "age_p90": "Seconds since their write of nine in ten values that were found, at most.",
+        "other_uses": "Calls that used an entry without a lookup: has_key, add, incr.",
+        "produced": "Values that were seen being produced.",
+        "stampedes": (
+            "Of the produced values, those that somebody else on the host produced at the same "
+            "time; of several at once all but one."
+        ),
+        "repeated_gets": (
+            "Gets of an entry that the same request had got before; null without the middleware."
+        ),
+        "repeated_gets_requests": "Requests that made them.",
+        "single_gets": (
+            "Keys that requests got one by one, five and more each; null without the middleware."
+        ),
+        "single_gets_requests": "Requests that did so.",
+        "sample_hits": _SAMPLE_HITS,
+        "sample_misses": _SAMPLE_MISSES,
+    },
+    schema.View: {
+        "view": "The view's name, as in the project's URLs.",
+        "requests": "Requests of the view that called the cache.",
+        "lookups": _LOOKUPS,
+        "misses": _MISSES,
+        "misses_per_request": _PER_REQUEST,
+        "seconds": "Seconds of its cache calls together.",
+        "seconds_saved": _SAVED,
+        "request_seconds": "Seconds of its requests together.",
+        "share_of_request": "The share of that time that cache calls took, 0 to 1.",
+        "sample_hits": _SAMPLE_HITS,
+        "sample_misses": _SAMPLE_MISSES,
+    },
+    schema.Point: {
+        "at": "Where the step begins: RFC 3339, UTC.",
+        "lookups": _LOOKUPS,
+        "hits": _HITS,
+        "misses": _MISSES,
+        "errors": _ERRORS,
+        "calls": "Calls of all operations.",
+        "seconds": "Seconds of all calls together.",
+        "p50": "Seconds that half of the calls took at most; null without calls.",
+        "p90": "Seconds that nine calls in ten took at most; null without calls.",
+        "p99": "Seconds that 99 calls in a hundred took at most; null without calls.",
+        "memory_bytes": "Bytes that the cache held.",
+        "evictions": (
+            "Entries that the cache's server evicted since the step before that knows, or since it "
+            "was restarted; null in a step that does not know, and in the first one that does."
+        ),
+        "miss_reasons": f"{_REASONS} Null where nothing was looked up.",
+    },
+    schema.Finding: {
+        "code": "Which mistake it is, such as no-expiry.",
+        "severity": "How grave it is.",
+        "alias": "The cache in CACHES.",
+        "group": "The group of keys; null where the mistake is the whole cache's.",
+        "key": "The key; null where it is not a single one's.",
+        "evidence": (
+            "The figures that show it, by name: seconds where this ends in seconds or age, bytes "
+            "where it ends in bytes, 0 to 1 where it ends in share or ratio, else counts."
+        ),
+        "advice": "What to do, in English.",
+        "docs": "Where it is explained: a URL, or a path on the site that made the report.",
+        "id": "The same as long as the mistake and its place are.",
+        "first_seen": "When it was noted first: RFC 3339, UTC; null before that.",
+        "last_seen": "When it was noted last: RFC 3339, UTC; null before that.",
+    },
+    contents.Memory: {
+        "entries": "Entries in the cache.",
+        "bytes": "Bytes that they take.",
+        "limit_bytes": "Bytes that the cache may take; null without a limit.",
+        "limit_entries": "Entries that it may have; null without a limit.",
+        "evictions": "Entries evicted for want of room, as far back as the cache counts them.",
+        "measured_at": "When this was read from the cache: RFC 3339, UTC.",
+        "scope": "Whether the processes share the cache or each has its own.",
+        "exact": "False where the figures are reckoned from a part of the entries.",
+        "groups": "The groups of keys, the heaviest first.",
+        "largest": "The heaviest entries.",
+        "looked_at": "Entries that were looked at.",
+        "freed_within": "When its bytes come free.",
+        "problem": "What could not be read, or where the figures come from instead.",
+        "processes": "What each process holds, where each has its own cache.",
+    },
+    contents.MemoryGroup: {
+        "group": _GROUP,
+        "entries": "Its entries.",
+        "bytes": "Bytes that they take.",
+    },
+    contents.LargestEntry: {"key": _KEY, "bytes": "Bytes that it takes."},
+    contents.FreedWithin: {
+        "minute": "Bytes of entries that expire within a minute.",
+        "hour": "Bytes of entries that expire within an hour, those of the minute too.",
+        "day": "Bytes of entries that expire within a day, those of the hour too.",
+        "never": "Bytes of entries that do not expire.",
+    },
+    contents.ProcessMemory: {
+        "measured_at": "When the process looked: RFC 3339, UTC.",
+        "entries": "Entries that it holds.",
+        "bytes": "Bytes that they take.",
+    },
+    contents.Stale: {
+        "expired": "Entries past their timeout that are still stored.",
+        "idle": "Entries that nobody has read for STALE_AFTER.",
+        "never_read": "Entries that nobody has read since they were written.",
+        "no_expiry": "Entries without a timeout.",
+        "bytes": "Bytes of all stale entries, each counted once.",
+        "entries": "Some of them.",
+    },
+    contents.StaleEntry: {
+        "key": _KEY,
+        "group": _GROUP,
+        "why": "In which ways it is stale.",
+        "age": "Seconds since it was written.",
+        "idle": "Seconds since it was last read.",
+        "expires_in": "Seconds until it expires, negative where it has; null without a timeout.",
+        "bytes": "Bytes that it takes.",
+    },
+}
+"""By type, then by field."""

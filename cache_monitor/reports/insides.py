@@ -1,0 +1,68 @@
+"""What is inside a cache, as the last look found it, for the report."""
+
+from cache_monitor.inspectors.snapshot import EntrySample, Snapshot
+from cache_monitor.reports import schema
+from cache_monitor.reports.series import moment
+
+
+def memory(look: Snapshot | None) -> schema.Memory:
+    """What ``look`` found in the cache; all unknown without one."""
+    if look is None:
+        return schema.Memory()
+    return schema.Memory(
+        entries=look.entries,
+        bytes=look.bytes,
+        limit_bytes=look.limit_bytes,
+        limit_entries=look.limit_entries,
+        evictions=look.evictions,
+        measured_at=moment(look.measured_at),
+        scope=look.scope,
+        exact=look.exact,
+        groups=[
+            schema.MemoryGroup(group=each.group, entries=each.entries, bytes=each.bytes)
+            for each in look.groups
+        ],
+        largest=[schema.LargestEntry(key=each.key, bytes=each.bytes) for each in look.largest],
+        looked_at=look.looked_at,
+        freed_within=_freed(look),
+        problem=look.problem,
+        processes=[
+            schema.ProcessMemory(
+                measured_at=moment(each.measured_at), entries=each.entries, bytes=each.bytes
+            )
+            for each in look.parts
+        ],
+    )
+
+
+def stale(look: Snapshot | None) -> schema.Stale:
+    """What of it is stale."""
+    if look is None:
+        return schema.Stale()
+    return schema.Stale(
+        expired=look.expired,
+        idle=look.idle,
+        never_read=look.never_read,
+        no_expiry=look.no_expiry,
+        bytes=look.stale_bytes,
+        entries=[_stale_entry(each) for each in look.stale],
+    )
+
+
+def _freed(look: Snapshot) -> schema.FreedWithin:
+    freed = look.freed_within
+    return schema.FreedWithin(
+        minute=freed.minute, hour=freed.hour, day=freed.day, never=freed.never
+    )
+
+
+def _stale_entry(entry: EntrySample) -> schema.StaleEntry:
+    return schema.StaleEntry(
+        key=entry.key,
+        group=entry.group,
+        why=entry.why,
+        age=entry.age,
+        idle=entry.idle,
+        expires_in=entry.expires_in,
+        bytes=entry.bytes,
+    )

@@ -1,0 +1,99 @@
+"""What reports remember of the past, so that it need not be read and merged again each time.
+
+Rows of the past hardly change, so what was made of them is there for whoever asks about the same
+ones again: rolled-up rows are merged once. Rows that still go by their process follow only when
+they are asked about for the second time.
+"""
+
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from itertools import count
+
+from cache_monitor.stats.details import StoredDetails, pack
+from cache_monitor.stats.encoding import CorruptPayload, decode
+from cache_monitor.stats.held import Held
+from cache_monitor.stats.merging import Merging
+from cache_monitor.stats.window import Window
+from cache_monitor.stores.base import Row
+
+ANY_NUMBER = 1_000_000
+"""Groups that a report may hold: its windows are bounded one by one."""
+STEPS_REMEMBERED = 1000
+"""Steps of the past, some 20 kB each, that need not be read again: those of five caches."""
+STRETCHES_REMEMBERED = 100
+"""Those of the last minute, which are not rolled up yet, likewise."""
+DETAILS_REMEMBERED = 40
+"""Details of the past, up to a megabyte each, likewise: five minutes, hours, days and weeks, and
+the minutes that are over."""
+KEYS_REMEMBERED = 500
+"""Hot keys in each of these, five times as many as are shown."""
+
+
+class Rows:
+    """The name of what is made of some rows, which are let go once that is there: what is
+    remembered would else keep the payloads of all processes. Rows that differ go by the same name
+    once in 10**19 times."""
+
+    __slots__ = ("_name", "_rows")
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self._rows: Sequence[Row] = rows
+        self._name = hash(tuple(rows)), sum(len(row.payload) for row in rows)
+
+    def __hash__(self) -> int:
+        return self._name[0]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Rows) and self._name == other._name
+
+    def take(self) -> Sequence[Row]:
+        """The rows, once."""
+        rows, self._rows = self._rows, ()
+        return rows
+
+
+def _in_one(named: Rows) -> tuple[Window, int]:
+    """Windows in one, which nobody may change, and how many could not be read."""
+    rows = named.take()
+    start = min(row.start for row in rows)
+    whole = Window(start, max(row.start + row.seconds for row in rows) - start)
+    held = Held()
+    corrupt = 0
+    for row in rows:
+        try:
+            window = decode(row.payload, Window)
+        except CorruptPayload:
+            corrupt += 1
+        else:
+            whole.merge(window)
+            held.add(window)
+    held.note_in(whole)
+    return whole, corrupt
+
+
+step_of_the_past = lru_cache(maxsize=STEPS_REMEMBERED)(_in_one)
+stretch_just_over = lru_cache(maxsize=STRETCHES_REMEMBERED)(_in_one)
+
+
+def was_there(rows: Rows) -> bool:
+    """Whether the same rows were asked about before."""
+    return next(_times_asked(hash(rows))) > 0
+
+
+@lru_cache(maxsize=STEPS_REMEMBERED)
+def _times_asked(_name: int) -> Iterator[int]:
+    return count()
+
+
+@lru_cache(maxsize=DETAILS_REMEMBERED)
+def details_of_the_past(named: Rows) -> tuple[StoredDetails, int]:
+    """Details in one, which nobody may change, and how many could not be read."""
+    rows = named.take()
+    merging = Merging(rows[0].start, rows[0].seconds, ANY_NUMBER)
+    corrupt = 0
+    for row in rows:
+        try:
+            merging.add(decode(row.payload, StoredDetails))
+        except CorruptPayload:
+            corrupt += 1
+    return pack(merging.whole(KEYS_REMEMBERED)), corrupt

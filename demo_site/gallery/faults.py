@@ -1,0 +1,240 @@
+"""Caching mistakes, made on purpose: each with real calls, as a site would make them.
+
+A fault is one visit to its page. Each has its own keys, so that the finding names them, and an
+alias of the gallery, so that the shop beside it stays healthy.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import count
+from uuid import uuid4
+
+from django.core.cache import BaseCache, caches
+
+PRODUCE_SECONDS = 0.02
+"""What a value of the gallery takes to produce: a query or two."""
+
+_numbers = count()
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A mistake: the code of the finding, the alias and the group that it must name."""
+
+    code: str
+    title: str
+    alias: str
+    group: str | None
+    commit: Callable[[], None]
+
+    @property
+    def sentence(self) -> str:
+        """What the page does, in a sentence."""
+        return " ".join((self.commit.__doc__ or "").split())
+
+
+def _gallery() -> BaseCache:
+    return caches["gallery"]
+
+
+def _produce() -> str:
+    time.sleep(PRODUCE_SECONDS)
+    return "value"
+
+
+def no_expiry() -> None:
+    """Stores 250 entries without a timeout."""
+    cache = caches["gallery-endless"]
+    for number in range(250):
+        cache.set(f"endless:{number}", "value", timeout=None)
+        cache.get(f"endless:{number}")
+
+
+def large_values() -> None:
+    """Stores half a megabyte under one key, and reads it."""
+    _gallery().set("export:1", "x" * 500_000, timeout=600)
+    _gallery().get("export:1")
+
+
+def never_read() -> None:
+    """Stores a thousand entries that nobody asks for."""
+    for _ in range(1000):
+        _gallery().set(f"unread:{next(_numbers)}", "value", timeout=600)
+
+
+def low_hit_ratio() -> None:
+    """Asks for 50 keys again and again that hardly anybody stores."""
+    _gallery().set("sparse:1", "value", timeout=600)
+    # Not in this request's own thread: that would be the mistake of asking twice in a request.
+    with ThreadPoolExecutor(1) as threads:
+        list(threads.map(_gallery().get, [f"sparse:{number % 50}" for number in range(3000)]))
+
+
+def short_timeout() -> None:
+    """Asks for five keys again and again that live for a tenth of a second."""
+    for _ in range(25):
+        for number in range(5):
+            _gallery().get_or_set(f"hasty:{number}", _produce, timeout=0.1)
+        time.sleep(0.1)
+
+
+def evicted_early() -> None:
+    """Goes round 60 keys in a cache that has room for 20."""
+    for _ in range(3):
+        for number in range(60):
+            caches["gallery-small"].get_or_set(f"crowded:{number}", _produce, timeout=600)
+
+
+def overwritten() -> None:
+    """Stores five keys again and again, and reads them once."""
+    for number in range(3000):
+        _gallery().set(f"restless:{number % 5}", number, timeout=600)
+    for number in range(5):
+        _gallery().get(f"restless:{number}")
+
+
+def deleted_early() -> None:
+    """Stores, and deletes before anybody asks again."""
+    for number in range(150):
+        key = f"gone:{number % 10}"
+        if _gallery().get(key) is None:
+            _gallery().set(key, _produce(), timeout=600)
+            _gallery().delete(key)
+
+
+def stampede() -> None:
+    """Lets twenty threads ask at once for a key that is not there, five times over."""
+    with ThreadPoolExecutor(20) as threads:
+        for _ in range(5):
+            _gallery().delete("rush:1")
+            list(threads.map(lambda _: _produce_slowly("rush:1"), range(20)))
+
+
+def _produce_slowly(key: str) -> None:
+    if _gallery().get(key) is None:
+        time.sleep(5 * PRODUCE_SECONDS)
+        _gallery().set(key, "value", timeout=600)
+
+
+def single_gets() -> None:
+    """Asks the database's cache for 200 keys of one group one by one."""
+    keys = [f"line:{number}" for number in range(200)]
+    caches["gallery-database"].set_many(dict.fromkeys(keys, "value"), timeout=600)
+    for key in keys:
+        caches["gallery-database"].get(key)
+
+
+def repeated_gets() -> None:
+    """Asks the database's cache for the same key 200 times."""
+    caches["gallery-database"].set("setting:1", "value", timeout=600)
+    for _ in range(200):
+        caches["gallery-database"].get("setting:1")
+
+
+def cheap_to_recompute() -> None:
+    """Keeps a product of two numbers in the database's cache."""
+    for _ in range(120):
+        caches["gallery-database"].get_or_set("six-times-seven", lambda: 6 * 7, timeout=600)
+
+
+def hot_key() -> None:
+    """Lets four threads ask for one key for five seconds on end."""
+    caches["gallery-files"].set("config:1", "value", timeout=600)
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(_ask_until, [time.monotonic() + 5] * 4))
+
+
+def _ask_until(end: float) -> None:
+    while time.monotonic() < end:
+        caches["gallery-files"].get("config:1")
+
+
+def key_explosion() -> None:
+    """Caches 2000 answers under keys with a random part."""
+    for _ in range(2000):
+        _gallery().get_or_set(f"answer:{uuid4()}", "value", timeout=600)
+
+
+def aged_content() -> None:
+    """Serves what the first visit has stored. Old is what the demo takes for it (DEMO_AGED_AFTER,
+    ten minutes): make the mistake again after that time."""
+    for number in range(5):
+        _gallery().add(f"yesterday:{number}", "value", timeout=86400)
+    for number in range(200):
+        _gallery().get(f"yesterday:{number % 5}")
+
+
+def expired_stored() -> None:
+    """Stores 250 entries for a second in a cache with room for 400, which keeps them."""
+    cache = caches["gallery-expired"]
+    for _ in range(250):
+        key = f"brief:{next(_numbers)}"
+        cache.set(key, "value", timeout=1)
+        cache.get(key)
+
+
+def clear_under_traffic() -> None:
+    """Clears a cache whose 300 entries are asked for right after."""
+    cache = caches["gallery-cleared"]
+    for number in range(300):
+        cache.set(f"wanted:{number}", "value", timeout=600)
+    cache.clear()
+    for number in range(300):
+        cache.get(f"wanted:{number}")
+
+
+def backend_errors() -> None:
+    """Asks a server that is not there."""
+    for _ in range(20):
+        with contextlib.suppress(Exception):
+            caches["gallery-away"].get("anything")
+
+
+def dummy_backend() -> None:
+    """Asks a DummyCache a hundred times. A finding only where DEBUG is off (DEMO_DEBUG=0)."""
+    for _ in range(100):
+        caches["dummy"].get("listing")
+
+
+FAULTS = {
+    fault.code: fault
+    for fault in (
+        Fault("no-expiry", "No expiry", "gallery-endless", "endless:{int}", no_expiry),
+        Fault("large-values", "Large values", "gallery", "export:{int}", large_values),
+        Fault("never-read", "Never read", "gallery", "unread:{int}", never_read),
+        Fault("low-hit-ratio", "Low hit ratio", "gallery", "sparse:{int}", low_hit_ratio),
+        Fault("short-timeout", "Short timeout", "gallery", "hasty:{int}", short_timeout),
+        Fault("evicted-early", "Evicted early", "gallery-small", "crowded:{int}", evicted_early),
+        Fault("overwritten", "Overwritten", "gallery", "restless:{int}", overwritten),
+        Fault("deleted-early", "Deleted early", "gallery", "gone:{int}", deleted_early),
+        Fault("stampede", "Stampede", "gallery", "rush:{int}", stampede),
+        Fault("single-gets", "Single gets", "gallery-database", "line:{int}", single_gets),
+        Fault("repeated-gets", "Repeated gets", "gallery-database", "setting:{int}", repeated_gets),
+        Fault(
+            "cheap-to-recompute",
+            "Cheap to recompute",
+            "gallery-database",
+            "six-times-seven",
+            cheap_to_recompute,
+        ),
+        Fault("hot-key", "Hot key", "gallery-files", "config:{int}", hot_key),
+        Fault("key-explosion", "Key explosion", "gallery", "answer:{uuid}", key_explosion),
+        Fault("aged-content", "Aged content", "gallery", "yesterday:{int}", aged_content),
+        Fault("expired-stored", "Expired, stored", "gallery-expired", None, expired_stored),
+        Fault(
+            "clear-under-traffic",
+            "Clear under traffic",
+            "gallery-cleared",
+            None,
+            clear_under_traffic,
+        ),
+        Fault("backend-errors", "Backend errors", "gallery-away", None, backend_errors),
+        Fault("dummy-backend", "Dummy backend", "dummy", None, dummy_backend),
+    )
+}
+"""By code. ``local-memory-many-processes`` needs no page: two workers of the demo make it."""

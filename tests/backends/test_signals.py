@@ -1,0 +1,191 @@
+"""What a signal's handler raises in the midst of a call reaches the caller, wherever it comes."""
+
+import gc
+import os
+import random
+import signal
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import pytest
+from django.core.cache.backends.base import BaseCache
+from django.core.cache.backends.locmem import LocMemCache
+
+from cache_monitor import scope
+from cache_monitor.backends.finding import shapes_of
+from cache_monitor.backends.leaves import sized_get, sized_get_many, sized_set
+from cache_monitor.backends.monitored import monitored_class
+from cache_monitor.backends.observation import Operation, observed
+from cache_monitor.calls import Source
+from cache_monitor.recorder import recorder
+from tests.backends.odd import NativeCache
+
+ATTEMPTS = int(os.environ.get("CACHE_MONITOR_SIGNALS", "300"))
+CALLS = 30
+"""In a row, so that the signal comes in the midst of one."""
+
+
+class TimeLimitError(Exception):
+    """Like the soft time limit of a task queue: an ordinary exception."""
+
+
+class Alarm:
+    """Has a signal come after a random time, and counts."""
+
+    def __init__(self) -> None:
+        self.rung = 0
+        self.random = random.Random(20261123)
+
+    def __call__(self, signum: int, frame: object) -> None:
+        self.rung += 1
+        raise TimeLimitError
+
+    def run(self, call: Callable[[], Any], within: float) -> Any:
+        signal.setitimer(signal.ITIMER_REAL, self.random.uniform(1e-6, within))
+        try:
+            return call()
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+@pytest.fixture
+def alarm() -> Iterator[Alarm]:
+    alarm = Alarm()
+    before = signal.signal(signal.SIGALRM, alarm)
+    # Python itself forgets what is raised while the garbage collector runs a finalizer.
+    gc.disable()
+    yield alarm
+    gc.enable()
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.fixture
+def faults(monkeypatch: pytest.MonkeyPatch) -> list[Exception]:
+    """What was taken for a fault of ours."""
+    faults: list[Exception] = []
+    monkeypatch.setattr(recorder, "failed", faults.append)
+    return faults
+
+
+class Key:
+    """A key of a project's own: to show it runs the project's code."""
+
+    def __str__(self) -> str:
+        return "".join(["a", ":", "key"])
+
+
+def _sized(real: Any, name: str) -> Any:
+    """LocMemCache with the short ways of the backends that tell sizes."""
+    makers = {"get": sized_get, "set": sized_set, "get_many": sized_get_many}
+    original = getattr(real, name)
+    operation = Operation(real, name, original, Source("default", name), *shapes_of(name, original))
+    return makers[name](operation, observed(operation))
+
+
+def _sized_class() -> type[BaseCache]:
+    ways = {name: _sized(LocMemCache, name) for name in ("get", "set", "get_many")}
+    return type("LocMemCache", (LocMemCache,), ways)
+
+
+def _drive(coroutine: Any) -> Any:
+    try:
+        coroutine.send(None)
+    except StopIteration as stop:
+        return stop.value
+    raise AssertionError("waits for something")
+
+
+def _not_found(cache: Any, name: str) -> str:
+    try:
+        getattr(cache, name)("absent")
+    except ValueError:
+        return "not found"
+    return "found"
+
+
+CASES: dict[str, tuple[Callable[[Any], Any], object]] = {
+    "get": (lambda cache: cache.get("there"), 1),
+    "get of a key of the project's own": (lambda cache: cache.get(Key()), 2),
+    "get with a default": (lambda cache: cache.get("absent", 5), 5),
+    "set": (lambda cache: cache.set("written", 1, 60, version=Key()), None),
+    "add": (lambda cache: cache.add("there", 3), False),
+    "get_many": (lambda cache: cache.get_many(["there", "absent"]), {"there": 1}),
+    "get_many of a generator": (
+        lambda cache: cache.get_many(key for key in ("there", "absent")),
+        {"there": 1},
+    ),
+    "get_or_set": (lambda cache: cache.get_or_set("there", lambda: 3), 1),
+    "a call that fails": (lambda cache: _not_found(cache, "incr"), "not found"),
+    "a call that fails inside of another": (
+        lambda cache: _not_found(cache, "decr_version"),
+        "not found",
+    ),
+    "has_key": (lambda cache: cache.has_key("there"), True),
+}
+
+
+def _attempts(alarm: Alarm, call: Callable[[], Any], within: float) -> Iterator[Any]:
+    """The results of many calls that a signal may come in the midst of."""
+    caught = 0
+    for _ in range(ATTEMPTS):
+        results: list[Any] = []
+        try:
+            alarm.run(lambda: results.extend(call() for _ in range(CALLS)), within)  # noqa: B023
+        except TimeLimitError:
+            caught += 1
+        assert caught == alarm.rung
+        assert scope.current() is None
+        yield from results
+    assert caught > ATTEMPTS / 10
+
+
+@pytest.mark.parametrize("kind", ["usual", "sized"])
+@pytest.mark.parametrize("name", CASES)
+def test_what_a_signal_raises_reaches_the_caller(
+    name: str, kind: str, alarm: Alarm, faults: list[Exception]
+) -> None:
+    class_: Any = monitored_class(LocMemCache, "default") if kind == "usual" else _sized_class()
+    cache = class_("signals", {})
+    cache.clear()
+    cache.set("there", 1)
+    cache.set(Key(), 2)
+    call, expected = CASES[name]
+    for result in _attempts(alarm, partial(call, cache), 2e-4):
+        assert result == expected
+    assert faults == []
+
+
+def _fail() -> object:
+    raise ValueError
+
+
+def _failed(cache: Any) -> str:
+    try:
+        _drive(cache.aget_or_set("never", _fail))
+    except ValueError:
+        return "failed"
+    return "made"
+
+
+ASYNC_CASES: dict[str, tuple[Callable[[Any], Any], object]] = {
+    "aget": (lambda cache: _drive(cache.aget("absent", 5)), 5),
+    "aget_or_set": (lambda cache: _drive(cache.aget_or_set("there", _fail)), 1),
+    "an async call that fails": (_failed, "failed"),
+}
+
+
+# The signal may come before anybody awaits it.
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
+@pytest.mark.parametrize("name", ASYNC_CASES)
+def test_what_a_signal_raises_reaches_the_caller_of_an_async_operation(
+    name: str, alarm: Alarm, faults: list[Exception]
+) -> None:
+    class_: Any = monitored_class(NativeCache, "default")
+    cache = class_("signals", {})
+    cache.clear()
+    cache.set("there", 1)
+    call, expected = ASYNC_CASES[name]
+    for result in _attempts(alarm, partial(call, cache), 2e-4):
+        assert result == expected
+    assert faults == []

@@ -1,0 +1,304 @@
+"""Calls are counted into the stretches of time that they ended in, each exactly once."""
+
+from collections import Counter
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from django.test import override_settings
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cache_monitor.calls import Call, Source
+from cache_monitor.collecting import aggregator as module
+from cache_monitor.collecting.aggregator import DETAILS_SECONDS, WINDOW_SECONDS, Aggregator, Part
+from cache_monitor.collecting.counting import name_and_hash
+from cache_monitor.collecting.misses import Aged, Judged
+from cache_monitor.collecting.production import Produced
+from cache_monitor.stats import histogram
+from cache_monitor.stats.details import Details
+from cache_monitor.stats.window import Window
+
+NOW = 1_800_000_000.0
+"""Begins a window and details; Unix time."""
+GET, SET, GET_OR_SET, GET_MANY = (
+    Source("default", name) for name in ("get", "set", "get_or_set", "get_many")
+)
+
+
+def _aggregator(sizes: dict[str, int] | None = None) -> Aggregator:
+    known = sizes or {}
+    return Aggregator(
+        "process", hot_keys=100, key_groups=50, measure=lambda _, key, __: known.get(str(key))
+    )
+
+
+def _call(source: Source, at: float = 0.0, key: Any = "a", **extra: Any) -> Any:
+    return Call(source, at, extra.pop("seconds", 0.001), key, **extra)
+
+
+def _hit(at: float = 0.0, key: str = "a", **extra: Any) -> Any:
+    return _call(GET, at, key, outcome=True, **extra)
+
+
+def _miss(at: float = 0.0, key: str = "a", **extra: Any) -> Any:
+    return _call(GET, at, key, outcome=False, **extra)
+
+
+def _windows(made: Aggregator) -> list[Window]:
+    return [part for _, part in made.parts() if isinstance(part, Window)]
+
+
+def _details(made: Aggregator) -> list[Details]:
+    return [part for _, part in made.parts() if isinstance(part, Details)]
+
+
+def _hot(made: Aggregator, key: str) -> Any:
+    [details] = _details(made)
+    return details.hot_keys.table[key]
+
+
+def test_hits_of_several_batches_are_counted_when_somebody_looks() -> None:
+    made = _aggregator()
+    for _ in range(3):
+        made.add([_hit() for _ in range(10)], NOW)
+    [window] = _windows(made)
+    operation = window.operations["get"]
+    assert (operation.calls, operation.keys, operation.hits) == (30, 30, 30)
+    assert (_hot(made, "a").hits, _hot(made, "a").lookups) == (30, 30)
+    assert [_windows(made)[0].operations["get"].hits for _ in range(2)] == [30, 30]
+
+
+calls = st.lists(
+    st.tuples(
+        st.sampled_from([GET, SET, GET_OR_SET]),
+        st.integers(0, 100).map(float),
+        st.sampled_from(["a", "b", "user:1"]),
+        st.sampled_from([True, False, None]),
+        st.sampled_from([None, 7]),
+        st.sampled_from([None, 2]),
+        st.sampled_from([None, "TimeoutError"]),
+    ),
+    max_size=60,
+)
+
+
+@given(calls, st.lists(st.integers(0, 60), max_size=5))
+def test_whatever_the_batches_no_call_is_lost_or_counted_twice(
+    drawn: list[tuple[Any, ...]], cuts: list[int]
+) -> None:
+    made = _aggregator({"a": 100})
+    every = [
+        _call(source, at, key, outcome=outcome, size=size, version=version, error=error)
+        for source, at, key, outcome, size, version, error in sorted(drawn, key=lambda it: it[1])
+    ]
+    borders = [0, *sorted(cuts), len(every)]
+    for begin, end in pairwise(borders):
+        made.add(every[begin:end], NOW)
+        if begin % 2:
+            _windows(made)
+    counted: Counter[str] = Counter()
+    hits = 0
+    for window in _windows(made):
+        for name, operation in window.operations.items():
+            counted[name] += operation.calls
+            hits += operation.hits
+            assert sum(operation.buckets.values()) == operation.calls == operation.keys
+    assert counted == Counter(call.source.operation for call in every)
+    assert hits == sum(call.outcome is True for call in every)
+    grouped = sum(each.hits for part in _details(made) for each in part.groups.values())
+    assert grouped == hits
+
+
+def test_a_batch_over_the_end_of_a_window_is_parted_call_by_call() -> None:
+    made = _aggregator()
+    made.add([_hit(WINDOW_SECONDS - 1.0), _hit(WINDOW_SECONDS - 0.5), _hit(WINDOW_SECONDS)], NOW)
+    found = {window.start - NOW: window.operations["get"].hits for window in _windows(made)}
+    assert found == {0: 2, WINDOW_SECONDS: 1}
+    assert sorted(window.newest - NOW for window in _windows(made)) == pytest.approx(
+        [WINDOW_SECONDS - 0.499, WINDOW_SECONDS + 0.001], abs=1e-4
+    )
+
+
+def test_details_take_longer_stretches_than_windows() -> None:
+    made = _aggregator()
+    for at in range(0, 2 * DETAILS_SECONDS, WINDOW_SECONDS):
+        made.add([_hit(float(at))], NOW)
+    assert [each.groups["a"].hits for each in _details(made)] == [6, 6]
+
+
+def test_what_comes_for_a_sealed_stretch_goes_to_the_next() -> None:
+    made = _aggregator()
+    made.add([_hit()] * 10, NOW)
+    parts: list[tuple[str, Part]] = list(made.parts())
+    for _, part in parts:
+        made.seal(part)
+    made.add([_hit()] * 5, NOW)
+    assert [window.operations["get"].hits for window in _windows(made)] == [10, 5]
+    assert [details.groups["a"].hits for details in _details(made)] == [10, 5]
+
+
+def test_hits_that_wait_are_in_what_is_forgotten_and_nowhere_else() -> None:
+    made = _aggregator()
+    made.add([_hit()] * 10, NOW)
+    window, details = made._window("default", NOW), made._details_at("default", NOW)
+    made.forget("default", window)
+    made.forget("default", details)
+    assert (window.operations["get"].hits, details.groups["a"].hits) == (10, 10)
+    made.add([_hit()] * 5, NOW)
+    assert [each.operations["get"].hits for each in _windows(made)] == [5]
+
+
+def test_what_waits_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST_WAITING", 100)
+    made = _aggregator()
+    for turn in range(20):
+        made.add([_hit(key=f"{turn}:{n}") for n in range(20)] * 3, NOW)
+        assert sum(len(each.waiting) for each in made._countings.values()) <= 100
+    assert _windows(made)[0].operations["get"].hits == 1200
+
+
+def test_countings_are_bounded_where_nobody_looks_for_an_hour() -> None:
+    made = _aggregator()
+    for turn in range(2000):
+        made.add([_hit(float(turn * WINDOW_SECONDS))], NOW)
+        assert len(made._countings) == 1
+    assert sum(window.operations["get"].hits for window in _windows(made)) == 2000
+
+
+def test_the_toolbars_own_calls_make_no_window() -> None:
+    made = _aggregator()
+    made.add([_hit(key="djdt:a")] * 3, NOW)
+    assert list(made.parts()) == []
+    made.add([_hit(key="djdt:a"), _hit(), _miss(key="djdt:b")], NOW)
+    assert _windows(made)[0].operations["get"].calls == 1
+
+
+def test_a_size_is_looked_up_once_and_counts_for_every_hit() -> None:
+    made = _aggregator({"a": 100})
+    made.add([_hit()] * 10, NOW)
+    made.add([_hit()] * 10, NOW)
+    assert _windows(made)[0].bytes_read == 2000
+    assert (_details(made)[0].groups["a"].bytes_read, _hot(made, "a").bytes) == (2000, 100)
+
+
+def test_a_size_that_the_call_has_is_taken() -> None:
+    made = _aggregator({"a": 100})
+    made.add([_hit(size=7), _hit(size=7), _call(SET, size=9)], NOW)
+    assert (_windows(made)[0].bytes_read, _windows(made)[0].bytes_written) == (14, 9)
+
+
+def test_what_the_sites_own_function_took_is_not_the_caches_time() -> None:
+    made = _aggregator()
+    made.add([_call(GET_OR_SET, outcome=False, seconds=2.0, produced=1.5)], NOW)
+    operation = _windows(made)[0].operations["get_or_set"]
+    assert (operation.seconds, operation.slowest) == (0.5, 0.5)
+    assert _windows(made)[0].newest == NOW + 2
+
+
+def test_a_produced_value_counts_for_its_group_and_its_hot_key() -> None:
+    made = _aggregator()
+    made.add([_miss(key="user:1"), _call(SET, key="user:1")], NOW)
+    before = _details(made)[0].revision
+    made.add_produced([Produced("default", "user:1", NOW, 0.5)] * 2)
+    [details] = _details(made)
+    group, hot = details.groups["user:{int}"], details.hot_keys.table["user:1"]
+    assert (group.produced, group.produce_seconds) == (2, 1.0)
+    assert (hot.produced, hot.produce_seconds) == (2, 1.0)
+    assert details.revision != before
+
+
+def test_a_reason_counts_for_the_cache_the_group_and_the_hot_key() -> None:
+    made = _aggregator()
+    made.add([_miss()], NOW)
+    made.add_judged([Judged("default", "a", NOW, "expired")])
+    assert _windows(made)[0].reasons == {"expired": 1}
+    assert _details(made)[0].groups["a"].reasons == {"expired": 1}
+    assert _hot(made, "a").reasons == {"expired": 1}
+
+
+def test_a_reason_makes_no_key_a_hot_one() -> None:
+    made = _aggregator()
+    made.add_judged([Judged("default", "a", NOW, "expired")])
+    made.add_produced([Produced("default", "a", NOW, 0.5)])
+    [details] = _details(made)
+    assert details.hot_keys.table == {}
+    assert (details.groups["a"].reasons, details.groups["a"].produced) == ({"expired": 1}, 1)
+
+
+def test_ages_are_counted_for_the_group_as_often_as_they_stand_for_hits() -> None:
+    made = _aggregator()
+    made.add_aged([Aged("default", f"user:{n}", NOW, 60.0, 3) for n in range(2)])
+    ages = _details(made)[0].groups["user:{int}"].ages
+    assert ages == {histogram.buckets_of([60.0])[0]: 6}
+
+
+def test_a_session_key_is_counted_by_its_mask() -> None:
+    made = _aggregator()
+    secret = "django.contrib.sessions.cache" + "s" * 32
+    made.add([_miss(key=secret), *[_hit(key=secret)] * 5], NOW)
+    made.add_judged([Judged("default", secret, NOW, "expired")])
+    [details] = _details(made)
+    assert list(details.groups) == ["session"]
+    assert details.groups["session"].hits == 5
+    assert [stats.reasons for stats in details.hot_keys.table.values()] == [{"expired": 1}]
+
+
+def test_keys_of_one_call_count_each() -> None:
+    made = _aggregator()
+    made.add([_call(GET_MANY, key=("a", "b"), outcome=(True, False))], NOW)
+    operation = _windows(made)[0].operations["get_many"]
+    assert (operation.calls, operation.keys, operation.hits, operation.misses) == (1, 2, 1, 1)
+
+
+def test_dropped_calls_and_memory_are_noted_where_they_belong() -> None:
+    made = _aggregator()
+    made.add_dropped(Counter({"default": 3}), NOW)
+    made.note_memory("default", 500, True, NOW)
+    [window] = _windows(made)
+    assert (window.dropped, window.memory_bytes, window.memory_is_shared) == (3, 500, True)
+
+
+def test_what_this_process_holds_is_said_in_each_window_until_it_is_looked_at_anew() -> None:
+    made = _aggregator()
+    for used, at in ((500, NOW), (700, NOW + 20)):
+        made.note_memory("default", used, False, at)
+        made.add([_call(GET, at=at + 10)], 0.0)
+    made.add([_call(Source("other", "get"), NOW)], 0.0)
+    told = [[*window.own_memory.values()] for window in _windows(made)]
+    assert told == [[500], [500], [700], [700], []]
+    assert {window.memory_bytes for window in _windows(made)} == {None}
+
+
+def test_a_process_that_ends_holds_nothing_more() -> None:
+    made = _aggregator()
+    made.note_memory("default", 500, False, NOW)
+    made.note_end(NOW + 10)
+    assert [[*window.own_memory.values()] for window in _windows(made)] == [[500], [0]]
+
+
+def test_the_highest_a_counter_of_evictions_was_seen_at_is_noted() -> None:
+    """What a restart set it back to shows in the next window."""
+    made = _aggregator()
+    for counter in (0, 7, 2):
+        made.note_evictions("default", counter, NOW)
+    made.note_evictions("default", 4, NOW + 10)
+    assert [window.evictions for window in _windows(made)] == [7, 4]
+
+
+def test_values_that_somebody_else_had_produced_meanwhile_are_counted_apart() -> None:
+    made = _aggregator()
+    made.add([_call(SET, key="user:1")], NOW)
+    produced = [Produced("default", "user:1", NOW, 2.0), Produced("default", "user:2", NOW, 3.0)]
+    made.add_produced(produced)
+    made.add_in_vain(produced[1:])
+    [details] = _details(made)
+    group = details.groups["user:{int}"]
+    assert (group.produced, group.produce_seconds, group.stampedes) == (2, 5.0, 1)
+
+
+def test_other_settings_give_a_key_another_name() -> None:
+    before = name_and_hash("customer:ann:orders", "default")[0]
+    with override_settings(CACHE_MONITOR={"KEY_GROUPS": {"^customer:": "customers"}}):
+        assert name_and_hash("customer:ann:orders", "default")[0].group == "customers"
+    assert name_and_hash("customer:ann:orders", "default")[0] == before

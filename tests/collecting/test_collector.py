@@ -1,0 +1,316 @@
+"""The draining thread: it counts what is recorded, and never stands in the site's way."""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cache_monitor.calls import Call, Source
+from cache_monitor.collecting.collector import HELP, Collector, Wiring
+from cache_monitor.collecting.followers import followers
+from cache_monitor.collecting.misses import Judge
+from cache_monitor.collecting.telling import Facts
+from cache_monitor.conf import Conf
+from cache_monitor.inspectors.snapshot import Scope, Snapshot
+from cache_monitor.ledger import Ledger
+from cache_monitor.recorder import Recorder
+from cache_monitor.stats.details import Details
+from cache_monitor.stats.encoding import decode
+from cache_monitor.stats.window import Window
+from cache_monitor.stores.base import Row, StoreError
+from cache_monitor.stores.memory import MemoryStore
+
+GET, SET = Source("default", "get"), Source("default", "set")
+FACTS = Facts("shared", default_timeout=300.0, version=1)
+BUFFER = 1000
+
+
+class _Site:
+    """A collector with a store, a ledger and a recorder of its own."""
+
+    def __init__(self) -> None:
+        self.recorder = Recorder()
+        self.store = MemoryStore()
+        self.refuses: str | None = None
+        self.is_testing = False
+        self.ends = 0
+        self.seen: dict[str, Snapshot] = {}
+        self.ledger = Ledger(None, slots=64)
+        self.conf = Conf(buffer_size=BUFFER, flush_interval=3600.0)
+        self.collector = Collector(
+            self.recorder,
+            Wiring(
+                get_conf=lambda: self.conf,
+                open_store=self._open_store,
+                measure=lambda *_: None,
+                look=lambda *_: self.seen,
+                is_testing=lambda: self.is_testing,
+                make_judge=lambda _: Judge(self.ledger, lambda _: FACTS),
+                at_end=self._end,
+            ),
+        )
+        self.recorder.attach(self.collector.on_pressure)
+
+    def _open_store(self) -> MemoryStore:
+        if self.refuses is not None:
+            raise StoreError(self.refuses)
+        return self.store
+
+    def _end(self) -> None:
+        self.ends += 1
+
+    def call(self, source: Source = GET, key: str = "a", **extra: Any) -> None:
+        """Make a call as the hot path does."""
+        self.recorder.append(Call(source, time.perf_counter(), 0.0, key, **extra))
+        if len(self.recorder.buffer) > self.recorder.limit:
+            self.recorder.relieve()
+
+    def rows(self, kind: Any = "window") -> list[Row]:
+        return list(self.store.read(kind, 0, 2**40, None))
+
+    def calls(self) -> int:
+        return sum(decode(row.payload, Window).calls for row in self.rows())
+
+
+@pytest.fixture
+def site() -> Iterator[_Site]:
+    made = _Site()
+    yield made
+    made.collector.stop()
+    made.ledger.close()
+
+
+def _wait_until(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_the_first_call_starts_the_thread_and_a_flush_brings_it_to_the_store(site: _Site) -> None:
+    assert site.collector._thread is None
+    site.call(outcome=True)
+    assert site.collector.flush()
+    assert site.calls() == 1
+
+
+def test_a_flush_of_nothing_starts_nothing(site: _Site) -> None:
+    assert site.collector.flush()
+    assert site.collector._thread is None
+
+
+def test_the_end_flushes_and_gives_back_what_the_thread_holds(site: _Site) -> None:
+    site.call(outcome=True)
+    site.collector.stop()
+    assert (site.calls(), site.ends) == (1, 1)
+    assert not site.collector.flush()
+
+
+def test_what_a_look_has_seen_of_memory_and_evictions_reaches_the_store(site: _Site) -> None:
+    """Of a cache that could not be gone through too, whose server still told its counter."""
+
+    def seen(scope: Scope, size: int | None, evictions: int | None) -> Snapshot:
+        return Snapshot(alias="", measured_at=0.0, scope=scope, bytes=size, evictions=evictions)
+
+    site.conf = Conf(buffer_size=BUFFER, flush_interval=0.0)
+    site.seen = {
+        "default": seen("shared", 500, 7),
+        "closed": seen("shared", None, 0),
+        "own": seen("per process", 300, 7),
+        "silent": seen("shared", 200, None),
+    }
+    site.call()
+    assert site.collector.flush()
+    windows = {row.alias: decode(row.payload, Window) for row in site.rows()}
+    assert {
+        alias: (window.memory_bytes, window.evictions) for alias, window in windows.items()
+    } == {"default": (500, 7), "closed": (None, 0), "own": (None, None), "silent": (200, None)}
+    assert {alias: [*window.own_memory.values()] for alias, window in windows.items()} == {
+        "default": [],
+        "closed": [],
+        "own": [300],
+        "silent": [],
+    }
+
+
+def test_what_a_store_refuses_waits_for_it(site: _Site, caplog: pytest.LogCaptureFixture) -> None:
+    site.refuses = "It is down."
+    site.call(outcome=True)
+    assert not site.collector.flush()
+    assert not site.collector.flush()
+    problem = site.collector.problem
+    assert problem == "It is down."
+    assert site.collector.pending().dropped == 1
+    site.refuses = None
+    assert site.collector.flush()
+    assert site.collector.problem is None
+    assert site.calls() == 1
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+
+
+def test_a_forked_child_begins_anew(site: _Site) -> None:
+    site.call(outcome=True)
+    process = site.collector.process
+    site.collector.stop()
+    site.collector.after_fork()
+    assert site.collector.process != process
+    site.call(outcome=True)
+    assert site.collector.flush()
+    assert sorted({row.process for row in site.rows()}) == sorted({process, site.collector.process})
+
+
+def test_a_full_buffer_wakes_the_thread_once_and_not_with_every_call(
+    site: _Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.call(outcome=True)
+    site.collector.flush()
+    asked = []
+    with site.collector._draining:
+        monkeypatch.setattr(
+            site.collector, "_wake_up", lambda: asked.append(len(site.recorder.buffer))
+        )
+        for _ in range(BUFFER // 2 + 100):
+            site.call(outcome=True)
+        assert asked == [BUFFER // 2 + 1]
+        assert site.recorder.limit == BUFFER
+    monkeypatch.undo()
+    assert site.collector.flush()
+    assert site.recorder.limit == BUFFER // 2
+
+
+def test_where_the_thread_falls_behind_the_site_helps(
+    site: _Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.call(outcome=True)
+    site.collector.flush()
+    monkeypatch.setattr(site.collector, "_turn", lambda last=False: None)
+    for _ in range(BUFFER * 3):
+        site.call(outcome=True)
+    assert len(site.recorder.buffer) <= BUFFER
+    monkeypatch.undo()
+    assert site.collector.flush()
+    assert site.calls() == BUFFER * 3 + 1
+
+
+def test_what_nobody_can_count_is_dropped_and_counted(site: _Site) -> None:
+    site.call(outcome=True)
+    site.collector.flush()
+    with site.collector._draining:
+        for _ in range(BUFFER * 4):
+            site.call(outcome=True)
+            assert len(site.recorder.buffer) <= 2 * BUFFER + 1
+    assert site.collector.flush()
+    windows = [decode(row.payload, Window) for row in site.rows()]
+    dropped = sum(window.dropped for window in windows)
+    assert dropped >= 2 * BUFFER - HELP
+    assert sum(window.calls for window in windows) == BUFFER * 4 + 1
+
+
+def test_under_djangos_test_runner_nothing_is_flushed_unasked(site: _Site) -> None:
+    site.is_testing = True
+    site.conf = Conf(buffer_size=BUFFER, flush_interval=0.1)
+    site.call(outcome=True)
+    site.collector.stop()
+    assert site.calls() == 0
+
+
+def test_a_fault_in_the_thread_does_not_end_it(
+    site: _Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with monkeypatch.context() as context:
+        context.setattr(site.collector, "drain", _fail)
+        site.call(outcome=True)
+        _wait_until(lambda: bool(caplog.records))
+    assert site.collector.flush()
+    assert site.calls() == 1
+
+
+def _fail(*_: object, **__: object) -> None:
+    raise ZeroDivisionError
+
+
+# What it makes of the calls beside counting them
+
+
+def _group(site: _Site, name: str = "a") -> Any:
+    assert site.collector.flush()
+    [row] = site.rows("details")
+    return decode(row.payload, Details).groups[name]
+
+
+def test_a_value_is_seen_being_produced_over_several_batches(site: _Site) -> None:
+    site.call(outcome=False, context=7)
+    assert site.collector.flush()
+    site.call(SET, context=7)
+    site.call(SET, context=7)
+    group = _group(site)
+    assert group.produced == 1
+    assert group.produce_seconds > 0
+
+
+def test_a_request_does_not_produce_what_the_one_before_missed(site: _Site) -> None:
+    from threading import get_ident
+
+    site.call(outcome=False, context=get_ident())
+    site.collector.notice_fork()
+    site.call(SET, context=get_ident())
+    site.call(outcome=False, key="b", context=get_ident())
+    site.call(SET, key="b", context=get_ident())
+    assert _group(site, "a").produced == 0
+    assert _group(site, "b").produced == 1
+
+
+def test_misses_are_judged_and_hits_are_aged_after_a_while(
+    site: _Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cache_monitor.collecting.misses.GRACE", 0.0)
+    site.call(SET, timeout=300)
+    site.call(outcome=True)
+    site.call(key="b", outcome=False)
+    assert _group(site, "b").reasons == {"never_set": 1}
+    assert sum(_group(site, "a").ages.values()) == 1
+
+
+def test_the_ledger_is_not_opened_for_nothing(tmp_path: Path) -> None:
+    opened: list[str] = []
+    site = _Site()
+    wiring = site.collector._wiring._replace(make_judge=opened.append)  # type: ignore[arg-type]  # never called
+    site.collector._wiring = wiring
+    site.collector.drain(last=True)
+    assert site.collector.pending().rows == []
+    assert opened == []
+
+
+def test_a_child_that_python_was_not_told_of_passes_on_no_calls_of_its_parents(
+    site: _Site,
+) -> None:
+    follower = _Follower()
+    followers.add(follower)
+    try:
+        followers.hear([Call(GET, 1.0, 0.1, "a", True)], 0.0)
+        site.collector.after_fork()
+        followers.work(time.time())
+    finally:
+        followers.remove(follower)
+    assert follower.heard == []
+
+
+class _Follower:
+    """Notes what it hears."""
+
+    def __init__(self) -> None:
+        self.heard: list[Any] = []
+
+    def wants(self) -> bool:
+        return True
+
+    def follow(self, calls: Any, clock_offset: float) -> None:
+        self.heard += calls
+
+    def learn(self, judged: Any) -> None:
+        pass
+
+    def settle(self, now: float, missed: int) -> None:
+        pass

@@ -1,0 +1,74 @@
+"""What one request asks for again and again, or one by one, is told from its calls."""
+
+from typing import Any
+
+from cache_monitor.calls import Call, Source
+from cache_monitor.collecting.habits import MANY_REPEATS, MOST_KEYS, Got, Habits
+
+
+def _call(operation: str, key: Any = "a", **extra: Any) -> Any:
+    return Call(Source(extra.pop("alias", "default"), operation), 1.0, 0.0, key, **extra)
+
+
+def _get(key: str = "a", **extra: Any) -> Any:
+    return _call("get", key, **{"outcome": True, **extra})
+
+
+def _got(*calls: Any) -> list[Got]:
+    habits = Habits()
+    for call in calls:
+        habits.note(call)
+    return list(habits.got())
+
+
+def test_every_key_that_was_got_is_told_with_its_cache() -> None:
+    assert _got(_get("a"), _get("b", alias="other")) == [
+        Got("default", "a", 0),
+        Got("other", "b", 0),
+    ]
+
+
+def test_gets_after_the_first_could_be_spared_where_they_are_many() -> None:
+    assert _got(*[_get()] * (MANY_REPEATS - 1)) == [Got("default", "a", 0)]
+    assert _got(*[_get()] * 7) == [Got("default", "a", 6)]
+
+
+def test_an_entry_that_was_changed_must_be_got_anew() -> None:
+    for change in ("set", "delete", "incr", "clear"):
+        key = None if change == "clear" else "a"
+        assert _got(*[_get(), _get(), _call(change, key)] * 3) == [Got("default", "a", 0)]
+
+
+def test_a_change_of_many_keys_is_one_of_each() -> None:
+    change = _call("delete_many", ("b", "a"))
+    assert _got(*[_get(), _get(), change] * 3) == [Got("default", "a", 0)]
+
+
+def test_a_change_of_another_entry_changes_nothing() -> None:
+    others = [
+        _call("set", "b"),
+        _call("set", version=2),
+        _call("clear", None, alias="other"),
+        _call("touch"),
+        _call("has_key"),
+        _call("set", error="OSError"),
+    ]
+    assert _got(_get(), *others, _get(), *others, _get()) == [Got("default", "a", 2)]
+
+
+def test_what_fills_a_miss_leaves_the_value_as_it_was_asked_for() -> None:
+    filled = [_get(outcome=False), _call("set"), _get(), _get()]
+    assert _got(*filled) == [Got("default", "a", 2)]
+    assert _got(*filled[:3], _call("set"), _get(), _get()) == [Got("default", "a", 0)]
+
+
+def test_versions_of_a_key_are_entries_of_their_own() -> None:
+    assert [each.again for each in _got(*[_get(version=each) for each in range(5)])] == [0] * 5
+
+
+def test_a_get_that_failed_does_not_count() -> None:
+    assert _got(_get(outcome=None, error="OSError")) == []
+
+
+def test_a_request_of_endlessly_many_keys_takes_bounded_memory() -> None:
+    assert len(_got(*[_get(str(each)) for each in range(2 * MOST_KEYS)])) == MOST_KEYS

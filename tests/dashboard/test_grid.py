@@ -1,0 +1,146 @@
+"""Tables that are sorted, searched and paged by the URL."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from django.http import QueryDict
+
+from cache_monitor.dashboard.grid import arranged, asked_of, laid_out, parameters
+from cache_monitor.dashboard.query import BadParameterError, Query, parse_query
+from cache_monitor.dashboard.rows import Table
+from cache_monitor.dashboard.sheets import ROWS, Sheet, button, coded, counted
+from tests.dashboard.reports import NOW
+
+Row = tuple[str, int | None]
+ROW_LIST: list[Row] = [("pear", 3), ("Apple", None), ("fig", 20), ("apricot", 1)]
+
+
+def sheet_of(rows: list[Row], order: str = "-number") -> Sheet[Row]:
+    return Sheet(
+        "fruit",
+        "Fruit",
+        [
+            coded("name", "Name", lambda row: row[0]),
+            counted("number", "Number", lambda row: row[1]),
+            button("Eat", lambda row: f"/eat/{row[0]}"),
+        ],
+        rows,
+        order=order,
+        empty="There is no fruit.",
+    )
+
+
+def query_of(text: str) -> Query:
+    return parse_query(QueryDict(text), NOW, parameters(["fruit", "nuts"]))
+
+
+def names(text: str, rows: list[Row] = ROW_LIST) -> list[str]:
+    sheet = sheet_of(rows)
+    asked = asked_of(query_of(text).own, "", sheet)
+    return [name for name, _ in arranged(sheet, asked).items]
+
+
+def table_of(text: str, rows: list[Row]) -> Table:
+    sheet, query = sheet_of(rows), query_of(text)
+    return laid_out(sheet, asked_of(query.own, "", sheet), "/page/", query)
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ("", ["fig", "pear", "apricot", "Apple"]),
+        ("sort=number", ["apricot", "pear", "fig", "Apple"]),
+        ("sort=name", ["Apple", "apricot", "fig", "pear"]),
+        ("sort=-name", ["pear", "fig", "apricot", "Apple"]),
+        ("q=AP", ["apricot", "Apple"]),
+        ("q=nothing", []),
+    ],
+)
+def test_rows_are_found_and_sorted_with_the_unknown_last(asked: str, expected: list[str]) -> None:
+    assert names(asked) == expected
+
+
+def test_figures_are_not_searched() -> None:
+    assert names("q=20") == []
+
+
+@pytest.mark.parametrize(
+    ("asked", "parameter"),
+    [
+        ("sort=colour", "sort"),
+        ("sort=action", "sort"),
+        ("page=0", "page"),
+        ("page=one", "page"),
+        ("page=9999999", "page"),
+        (f"q={'x' * 201}", "q"),
+    ],
+)
+def test_what_cannot_be_used_is_named(asked: str, parameter: str) -> None:
+    with pytest.raises(BadParameterError) as caught:
+        names(asked)
+    assert caught.value.parameter == parameter
+
+
+def test_a_long_table_has_pages_that_keep_the_rest_of_the_question() -> None:
+    rows: list[Row] = [(f"kind-{number:03}", number) for number in range(2 * ROWS + 1)]
+    table = table_of("sort=name&q=kind&page=2&range=6h", rows)
+    assert [row[0].text for row in table.rows][:1] == [f"kind-{ROWS:03}"]
+    assert table.pager is not None
+    assert table.pager.text == f"{ROWS + 1} to {2 * ROWS} of {2 * ROWS + 1}"
+    for url, page in ((table.pager.previous_url, "1"), (table.pager.next_url, "3")):
+        assert url == f"/page/?range=6h&sort=name&q=kind&page={page}#fruit"
+
+
+def test_a_page_beyond_the_end_is_the_last_one() -> None:
+    rows: list[Row] = [(f"kind-{number}", number) for number in range(ROWS + 1)]
+    assert len(table_of("page=99", rows).rows) == 1
+
+
+def test_a_heading_sorts_figures_from_the_largest_and_words_from_the_first() -> None:
+    name, number, action = table_of("", ROW_LIST).columns
+    assert (name.order, number.order, action.sort_url) == ("", "descending", "")
+    assert "sort=name#" in name.sort_url
+    assert "sort=number#" in number.sort_url
+
+
+def test_the_search_box_keeps_the_order_and_starts_at_the_first_page() -> None:
+    rows: list[Row] = [(f"kind-{number}", number) for number in range(11)]
+    search = table_of("sort=name&page=1&q=kind&nuts-q=wal", rows).search
+    assert search is not None
+    assert search.hidden == {"range": "1h", "sort": "name", "nuts-q": "wal"}
+    assert search.text == "kind"
+    assert search.hint == "Name"
+
+
+def test_a_table_may_have_fewer_rows_on_a_page() -> None:
+    sheet = replace(sheet_of(ROW_LIST), rows=3)
+    asked = asked_of({"page": "2"}, "", sheet)
+    table = laid_out(sheet, asked, "/page/", parse_query(QueryDict(""), NOW))
+    assert len(table.rows) == 1
+    assert table.pager is not None
+    assert table.pager.text == "4 to 4 of 4"
+
+
+def test_a_table_that_is_read_at_a_glance_has_no_search_box() -> None:
+    assert table_of("", ROW_LIST).search is None
+
+
+def test_a_table_may_do_without_a_search_box() -> None:
+    rows: list[Row] = [(f"kind-{number}", number) for number in range(11)]
+    sheet = replace(sheet_of(rows), searched=False)
+    query = parse_query(QueryDict(""), NOW)
+    assert laid_out(sheet, asked_of({}, "", sheet), "/page/", query).search is None
+
+
+def test_a_second_table_has_parameters_of_its_own() -> None:
+    assert parameters(["fruit", "nuts"]) == [
+        *("q", "sort", "page"),
+        *("nuts-q", "nuts-sort", "nuts-page"),
+    ]
+
+
+def test_an_empty_table_says_whether_it_is_the_search() -> None:
+    assert table_of("", []).empty == "There is no fruit."
+    assert "search" in table_of("q=none", ROW_LIST).empty

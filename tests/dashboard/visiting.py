@@ -1,0 +1,85 @@
+"""A running site with an admin, and a browser that is logged in there."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Page
+
+from tests.conftest import find_or_leave
+from tests.dashboard import axe
+from tests.services import LOOPBACK, free_port, run_server
+
+ROOT: Final = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a running site with an admin."""
+    with served("tests.dashboard.site", tmp_path_factory.mktemp("site")) as address:
+        yield address
+
+
+@contextmanager
+def served(settings: str, var: Path) -> Iterator[str]:
+    """A running site with the module ``settings``, whose files go to ``var``; its address."""
+    environment = {
+        "DJANGO_SETTINGS_MODULE": settings,
+        "CACHE_MONITOR_TEST_VAR": str(var),
+        "DJANGO_SUPERUSER_PASSWORD": "admin",
+    }
+    manage = [sys.executable, "-m", "django"]
+    for command in (
+        ["migrate", "--verbosity=0"],
+        ["createsuperuser", "--no-input", "--username=admin", "--email=admin@example.com"],
+    ):
+        subprocess.run([*manage, *command], check=True, cwd=ROOT, env={**os.environ, **environment})
+    port = free_port()
+    address = f"http://{LOOPBACK}:{port}"
+    argv = [*manage, "runserver", "--noreload", f"{LOOPBACK}:{port}"]
+    with run_server(argv, environment, f"{address}/admin/login/", cwd=ROOT):
+        yield address
+
+
+@pytest.fixture
+def complaints() -> list[str]:
+    """What the pages' consoles said that they should not have."""
+    return []
+
+
+@pytest.fixture
+def page(browser: Browser, site: str, complaints: list[str]) -> Page:
+    """A page logged in as the admin."""
+    return log_in(browser, site, complaints)
+
+
+def log_in(browser: Browser, site: str, complaints: list[str]) -> Page:
+    """A page of ``site`` logged in as the admin; what its console says goes to ``complaints``."""
+    page = browser.new_page(viewport={"width": 1440, "height": 900})
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("console", lambda message: _complain(message, complaints))
+    page.goto(f"{site}/admin/login/")
+    page.fill("#id_username", "admin")
+    page.fill("#id_password", "admin")
+    page.click("[type=submit]")
+    return page
+
+
+def _complain(message: ConsoleMessage, complaints: list[str]) -> None:
+    # Chromium asks for an icon that this site does not have, and finds that PAINTED reads slowly.
+    ours = "favicon" not in message.location["url"] and "willReadFrequently" not in message.text
+    if ours and message.type in {"error", "warning"}:
+        complaints.append(message.text)
+
+
+@pytest.fixture(scope="session")
+def axe_script(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> str:
+    npm = find_or_leave(axe.NPM, pytestconfig)
+    return axe.fetch(npm, tmp_path_factory.mktemp("axe"))

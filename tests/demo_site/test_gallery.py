@@ -1,0 +1,138 @@
+"""Every planted fault is found, with the right keys; the shop beside it has no finding."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from tests.demo_site.shoppers import (
+    SESSIONS,
+    Shopper,
+    categories_of,
+    report_of,
+    running_site,
+)
+from tests.demo_site.site import Demo, RunningDemo, Visitor
+from tests.services import Server
+
+FINDINGS_DEADLINE: Final = 60.0
+POLL_INTERVAL: Final = 0.5
+OLD_AFTER: Final = 8.0
+
+Found = set[tuple[str, str, str | None]]
+"""Code, alias and group."""
+
+
+def findings_of(demo: Demo) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = report_of(demo)["findings"]
+    return found
+
+
+def found_in(demo: Demo) -> Found:
+    return {(each["code"], each["alias"], each["group"]) for each in findings_of(demo)}
+
+
+def faults_of(demo: Demo) -> list[dict[str, Any]]:
+    """The gallery's faults as the demo knows them."""
+    code = (
+        "import json; from gallery.faults import FAULTS;"
+        "print(json.dumps([[f.code, f.alias, f.group] for f in FAULTS.values()]))"
+    )
+    done = demo.manage("shell", "--verbosity", "0", "--command", code)
+    assert done.returncode == 0, done.stderr
+    return [
+        {"code": code, "alias": alias, "group": group}
+        for code, alias, group in json.loads(done.stdout)
+    ]
+
+
+@pytest.fixture(scope="module")
+def gallery(prepared_demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDemo]:
+    var = tmp_path_factory.mktemp("gallery") / "var"
+    # A DummyCache is a mistake where DEBUG is off.
+    demo = prepared_demo.copy(var, DEMO_DEBUG="0", DEMO_AGED_AFTER=str(OLD_AFTER))
+    with demo.running(ready="/gallery/") as running:
+        yield running
+
+
+def commit(visitor: Visitor, code: str) -> None:
+    answer = visitor.submit(f"/gallery/{code}/", f"/gallery/{code}/commit/")
+    assert answer.status == 200, code
+
+
+def test_every_fault_of_the_gallery_is_found_once_and_nothing_else(gallery: RunningDemo) -> None:
+    faults = faults_of(gallery.demo)
+    visitor = gallery.visitor()
+    commit(visitor, "aged-content")
+    for fault in faults:
+        if fault["code"] != "aged-content":
+            commit(visitor, fault["code"])
+    time.sleep(OLD_AFTER)
+    commit(visitor, "aged-content")
+
+    expected = {(each["code"], each["alias"], each["group"]) for each in faults}
+    ends = time.monotonic() + FINDINGS_DEADLINE
+    while (found := found_in(gallery.demo)) != expected and time.monotonic() < ends:
+        time.sleep(POLL_INTERVAL)
+    assert found == expected
+
+
+def test_the_gallery_shows_a_page_for_each_fault(gallery: RunningDemo) -> None:
+    visitor = gallery.visitor()
+    listed = visitor.get("/gallery/").text
+    for fault in faults_of(gallery.demo):
+        page = f"/gallery/{fault['code']}/"
+        assert f'href="{page}"' in listed
+        assert "Make this mistake" in visitor.get(page).text
+    assert visitor.get("/gallery/no-such-fault/").status == 404
+    assert visitor.get("/gallery/no-expiry/commit/").status == 405
+
+
+def test_local_memory_of_two_processes_is_found(prepared_demo: Demo, tmp_path: Path) -> None:
+    demo = prepared_demo.copy(tmp_path / "var", DEMO_DEBUG="0")
+    with demo.running(ready="/gallery/") as one, demo.running(ready="/gallery/") as other:
+        visitors = [one.visitor(), other.visitor()]
+        ends = time.monotonic() + 2 * FINDINGS_DEADLINE
+        while not (found := found_in(demo)) and time.monotonic() < ends:
+            for product in range(1, 11):
+                for visitor in visitors:
+                    assert visitor.get(f"/products/{product}/").status == 200
+    assert found == {("local-memory-many-processes", "default", None)}
+
+
+VISITORS: Final = 4
+VISITS: Final = 300
+
+
+@pytest.mark.parametrize(
+    ("debug", "is_shared"), [("0", False), ("1", False), ("0", True)], ids=["", "debug", "workers"]
+)
+def test_a_healthy_shop_has_no_finding(
+    prepared_demo: Demo, tmp_path: Path, redis_server: Server, debug: str, is_shared: bool
+) -> None:
+    """Sessions, cached pages, fragments, querysets and get-then-set, by several at once, in one
+    process or in four gunicorn workers with Redis; what an hour of a small shop brings, in a
+    minute: each mistake costs sixty times its share of time. The hour itself:
+    ``python -m tests.demo_site.shoppers``."""
+    demo = prepared_demo.copy(tmp_path / "var", **SESSIONS, DEMO_DEBUG=debug)
+    categories = categories_of(demo)
+    with running_site(demo, redis_server.url if is_shared else "") as running:
+
+        def come(seed: int) -> None:
+            shopper = Shopper(running.visitor(), seed, categories)
+            for _ in range(VISITS):
+                shopper.visit()
+
+        with ThreadPoolExecutor(VISITORS) as threads:
+            list(threads.map(come, range(VISITORS)))
+        lookups = sum(each["lookups"] for each in report_of(running.demo)["caches"].values())
+        assert lookups > VISITORS * VISITS / 2
+        # A look into the caches, and the reasons of the last misses, come some seconds later.
+        time.sleep(12)
+        assert findings_of(running.demo) == []

@@ -1,0 +1,84 @@
+"""The tables of the documentation that the code gives: ``python -m tests.docs.tables`` writes them.
+
+``tests/docs/test_tables.py`` holds the pages to them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from tests.docs.pages import DOCS, README
+
+Place = tuple[Path, str]
+"""A page, and the name of the marks around the table on it."""
+
+
+def _settings() -> str:
+    from cache_monitor.conf import documentation
+
+    return documentation()
+
+
+def _abilities() -> str:
+    from cache_monitor.inspectors.abilities import documentation
+
+    return documentation()
+
+
+def _findings() -> str:
+    from cache_monitor.findings.documentation import documentation
+
+    return documentation()
+
+
+def _thresholds() -> str:
+    from cache_monitor.thresholds import threshold_documentation
+
+    return threshold_documentation()
+
+
+def _codes() -> str:
+    """Every finding's code, at the place that the links of findings lead to."""
+    from cache_monitor.findings.find import RULES
+
+    return " ·\n".join(
+        f'<a id="finding-{code}"></a>[{code}](docs/findings.md#finding-{code})'
+        for code in sorted(RULES)
+    )
+
+
+TABLES: Final[Mapping[Place, Callable[[], str]]] = {
+    (README, "settings"): _settings,
+    # The same, seen from another page.
+    (DOCS / "settings.md", "settings"): lambda: _settings().replace("(#findings)", "(findings.md)"),
+    # Its notes are left to the reference.
+    (README, "abilities"): lambda: _abilities().partition("\n\n")[0],
+    (DOCS / "backends.md", "abilities"): _abilities,
+    (README, "codes"): _codes,
+    (DOCS / "findings.md", "findings"): _findings,
+    (DOCS / "findings.md", "thresholds"): _thresholds,
+}
+
+
+def write(place: Place, table: str) -> None:
+    """Put the table between its marks."""
+    page, mark = place
+    marks = re.compile(rf"(<!-- {mark}:.*? -->\n).*?(<!-- end of {mark} -->)", re.DOTALL)
+    text, times = marks.subn(
+        lambda found: f"{found[1]}{table.strip()}\n{found[2]}", page.read_text()
+    )
+    assert times == 1, f"{page} has no <!-- {mark}: … -->"
+    page.write_text(text)
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
+    import django
+
+    django.setup()
+    for place, make in TABLES.items():
+        write(place, make())

@@ -1,0 +1,66 @@
+"""The stores of the production guide are set up by what stands there."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+from django.test import override_settings
+
+from cache_monitor.checks import check_settings
+from cache_monitor.conf import StoreConf
+from cache_monitor.stores.base import Row
+from cache_monitor.stores.opening import make_store
+from tests.docs.pages import ROOT, executed, marked
+from tests.services import Server
+
+ROW = Row("window", "process", "default", 100, 10, b"payload")
+
+
+def test_the_store_in_redis_keeps_rows_under_its_prefix(redis_server: Server) -> None:
+    import redis
+
+    [code] = marked("redis-store", "python")
+    store = executed(code)["CACHE_MONITOR"]["STORE"]
+    with override_settings(CACHE_MONITOR={"STORE": store}):
+        assert check_settings(None) == []
+    url = store["OPTIONS"]["URL"].replace("redis.example.org:6379", redis_server.address)
+    assert redis_server.address in url
+    made = make_store(StoreConf(store["BACKEND"], {**store["OPTIONS"], "URL": url}))
+    made.put([ROW], now=105)
+    assert list(made.read("window", 0, 1000, None)) == [ROW]
+    with redis.Redis.from_url(url) as client:
+        keys = client.keys("*")
+        assert keys
+        assert [key for key in keys if b"shop:" not in key[:6]] == []
+
+
+def test_the_database_of_its_own_takes_the_table_and_the_statistics(tmp_path: Path) -> None:
+    [setting] = marked("own-database", "python")
+    [console] = marked("own-database", "console")
+    (tmp_path / "guide_settings.py").write_text(f"from tests.settings import *\n\n{setting}\n")
+    environment = {
+        **os.environ,
+        "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}",
+        "TMPDIR": str(tmp_path),
+        "DJANGO_SETTINGS_MODULE": "guide_settings",
+    }
+    [command] = console.splitlines()
+    arguments = command.removeprefix("$ python manage.py ").split()
+    for argv in (["django", *arguments], ["tests.programs.hammer", "main", "10"]):
+        done = subprocess.run(
+            [sys.executable, "-m", *argv],
+            cwd=tmp_path,
+            env=environment,
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+    statistics = sqlite3.connect(tmp_path / "statistics.sqlite3")
+    [(rows,)] = statistics.execute("SELECT count(*) FROM cache_monitor_window")
+    statistics.close()
+    assert rows

@@ -1,0 +1,107 @@
+"""Metrics through OpenTelemetry, as a receiver of OTLP gets them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import pytest
+from django.core.cache import caches
+from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+
+import cache_monitor
+from cache_monitor import api
+from cache_monitor.collecting import joining
+from cache_monitor.collecting.followers import followers
+from cache_monitor.exporters import opentelemetry
+from cache_monitor.exporters.starting import start_exporters
+from cache_monitor.stores.base import Store
+from tests.dashboard.reports import busy_cache, quiet_cache, report_of
+from tests.exporters.receiver import Received, run_receiver
+
+
+class Telemetry(NamedTuple):
+    """What a site reports, what was received of it, and what makes it send."""
+
+    metrics: opentelemetry.CallMetrics
+    received: Received
+    send: Callable[[], bool]
+
+
+@pytest.fixture
+def telemetry(store: Store) -> Iterator[Telemetry]:
+    start_exporters()
+    with run_receiver() as received:
+        exporter = OTLPMetricExporter(f"{received.url}/v1/metrics")
+        provider = MeterProvider([PeriodicExportingMetricReader(exporter, 3_600_000)])
+        metrics = opentelemetry.start(provider.get_meter("test"))
+        yield Telemetry(metrics, received, provider.force_flush)
+        followers.remove(metrics)
+        provider.shutdown()
+
+
+def _sent(telemetry: Telemetry) -> Received:
+    """What has been received once everything was sent."""
+    assert cache_monitor.flush()
+    assert telemetry.send()
+    return telemetry.received
+
+
+def test_calls_and_lookups_arrive(telemetry: Telemetry) -> None:
+    cache = caches["default"]
+    cache.set("user:1", "a", 60)
+    for _ in range(3):
+        cache.get("user:1")
+    cache.get_many(["user:1", "user:2"])
+    with pytest.raises(ValueError, match="not found"):
+        cache.incr("absent")
+    received = _sent(telemetry)
+
+    lookups = received.points("django.cache.lookups")
+    assert {label: point.as_int for label, point in lookups.items()} == {
+        ("default", "get", "hit"): 3,
+        ("default", "get_many", "hit"): 1,
+        ("default", "get_many", "miss"): 1,
+    }
+    durations = received.points("django.cache.operation.duration")
+    assert durations["default", "get"].count == 3
+    assert durations["default", "incr", "ValueError"].count == 1
+    assert 0 < durations["default", "get"].sum < 1
+    assert list(durations["default", "get"].explicit_bounds) == opentelemetry.BOUNDARIES
+
+
+def test_units_and_names_are_as_the_conventions_ask(telemetry: Telemetry) -> None:
+    caches["default"].get("absent")
+    received = _sent(telemetry)
+    units = {each.name: each.unit for each in received.metrics}
+    assert units["django.cache.operation.duration"] == "s"
+    assert units["django.cache.lookups"] == "{key}"
+    assert all(name == name.lower() and name.startswith("django.cache.") for name in units)
+
+
+def test_reasons_of_misses_arrive(telemetry: Telemetry) -> None:
+    caches["default"].get("absent")
+    assert cache_monitor.flush()
+    joining.collector.stop()  # the last turn waits for no reason
+    assert telemetry.send()
+    points = telemetry.received.points("django.cache.explained_misses")
+    assert {label: point.as_int for label, point in points.items()} == {("default", "never_set"): 1}
+
+
+def test_what_is_in_the_caches_arrives(
+    telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report = report_of(default=busy_cache(), other=quiet_cache())
+    monkeypatch.setattr(api, "report", lambda **_: report)
+    received = _sent(telemetry)
+    assert received.points("django.cache.memory.usage")["default",].as_int == 4 * 2**20
+    assert received.points("django.cache.stale_entries")["default", "idle"].as_int == 1
+    assert ("other",) not in received.points("django.cache.entries")
+
+
+def test_calls_that_were_passed_over_are_told(telemetry: Telemetry) -> None:
+    telemetry.metrics.settle(0.0, 7)
+    [point] = _sent(telemetry).points("django.cache.uncounted_calls").values()
+    assert point.as_int == 7

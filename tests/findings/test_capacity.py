@@ -1,0 +1,101 @@
+from typing import Any
+
+import pytest
+
+from cache_monitor.findings.case import Circumstances
+from cache_monitor.reports.schema import HotKey, LargestEntry, Memory, MissReasons
+from tests.findings.healthy import LOCMEM, cache, codes, findings, group, hot_key, operation
+
+ALONE = Circumstances(is_debug=False, processes={"default": 1})
+
+
+def crowded(evicted: int = 4000, **parts: Any) -> Any:
+    reasons = MissReasons(evicted=evicted, never_set=100)
+    big = group("big", misses=evicted, hits=10_000 - evicted, miss_reasons=reasons)
+    ill = {
+        "backend": LOCMEM,
+        "hits": 9900 - evicted,
+        "misses": 100 + evicted,
+        "miss_reasons": reasons,
+        "key_groups": [group("small"), big],
+        **parts,
+    }
+    return cache(**ill)
+
+
+def test_entries_that_go_for_want_of_room_are_found_with_the_setting_to_change() -> None:
+    [finding] = findings(crowded(), ALONE)
+    assert (finding.code, finding.group) == ("evicted-early", "big")
+    assert "MAX_ENTRIES" in finding.advice
+    assert finding.evidence["lost_seconds"] == 80.0
+
+
+def test_a_full_cache_that_loses_little_is_no_finding() -> None:
+    assert codes(cache(miss_reasons=MissReasons(evicted=100))) == []
+    assert codes(crowded(1500, lookups=100_000), ALONE) == []
+
+
+def test_a_full_cache_whose_groups_nobody_knows_is_found_all_the_same() -> None:
+    assert codes(crowded(9000, key_groups=[]), ALONE) == [("evicted-early", None)]
+
+
+def test_large_values_are_found_once_a_group_by_their_largest() -> None:
+    size = 300 * 1024
+    hot = [hot_key(key=f"export:{n}", group="export:{int}", bytes=size + n) for n in (1, 2)]
+    memory = Memory(entries=10, largest=[LargestEntry(key="dump:7", bytes=size)])
+    found = findings(cache(hot_keys=hot, memory=memory))
+    assert [(each.code, each.group, each.key) for each in found] == [
+        ("large-values", "dump:{int}", "dump:7"),
+        ("large-values", "export:{int}", "export:2"),
+    ]
+    assert codes(cache(hot_keys=hot, memory=memory), large_value_bytes=size + 2) == []
+
+
+def test_a_clear_that_makes_many_lookups_miss_is_found() -> None:
+    ill = cache(
+        operations={"get": operation(), "clear": operation(1)},
+        miss_reasons=MissReasons(cleared=2000),
+        misses=2000,
+    )
+    [finding] = findings(ill)
+    assert finding.code == "clear-under-traffic"
+    assert finding.evidence == {
+        "clears": 1,
+        "misses_by_clear": 2000,
+        "misses": 2000,
+        "lost_seconds": 40.0,
+    }
+
+
+@pytest.mark.parametrize(
+    "harmless",
+    [
+        {"operations": {"clear": operation(1)}},
+        {"operations": {"clear": operation(1)}, "miss_reasons": MissReasons(cleared=1000)},
+        {"miss_reasons": MissReasons(cleared=2000)},
+    ],
+    ids=["nobody asked", "soon produced again", "cleared by another"],
+)
+def test_a_clear_that_costs_little_is_no_finding(harmless: Any) -> None:
+    assert codes(cache(**harmless)) == []
+
+
+def busy(**figures: Any) -> HotKey:
+    return hot_key(share=0.9, lookups=1_000_000, **figures)
+
+
+def test_a_key_that_keeps_the_server_busy_is_found() -> None:
+    [finding] = findings(cache(hot_keys=[busy()]))
+    assert (finding.code, finding.key, finding.group) == ("hot-key", "user:1", "user:{int}")
+    assert finding.evidence["load_share"] == pytest.approx(1_000_000 * 2e-4 / 3600)
+
+
+def test_a_key_that_is_only_asked_for_more_often_than_others_is_no_finding() -> None:
+    assert codes(cache(hot_keys=[hot_key(share=0.9)])) == []
+    assert codes(cache(hot_keys=[busy(max_overcount=900_000)])) == []
+    assert codes(cache(hot_keys=[hot_key(lookups=1_000_000, share=0.2)])) == []
+
+
+@pytest.mark.parametrize("kind", ["page", "page_headers", "session"])
+def test_a_page_that_everybody_visits_is_no_finding(kind: str) -> None:
+    assert codes(cache(hot_keys=[busy()], key_groups=[group(kind=kind)])) == []

@@ -1,0 +1,99 @@
+from typing import Any
+
+import pytest
+
+from cache_monitor.reports.schema import FreedWithin, Memory, MissReasons, Stale
+from tests.findings.healthy import cache, codes, findings, group, stale_entry
+
+
+def expiring(**figures: Any) -> Any:
+    ill = {
+        "misses": 3000,
+        "hits": 7000,
+        "miss_reasons": MissReasons(expired=2900, never_set=100),
+        **figures,
+    }
+    return cache(key_groups=[group("menu", **ill)])
+
+
+def test_a_group_that_expires_while_it_is_asked_for_wants_a_longer_timeout() -> None:
+    [finding] = findings(expiring())
+    assert (finding.code, finding.group, finding.alias) == ("short-timeout", "menu", "default")
+    assert finding.evidence == {
+        "lookups": 10_000,
+        "misses": 3000,
+        "distinct_keys": 100,
+        "expired": 2900,
+        "lost_seconds": 58.0,
+    }
+    assert "timeout" in finding.advice
+
+
+@pytest.mark.parametrize(
+    "harmless",
+    [
+        {"produce_seconds": 0.01},
+        {"distinct_keys": 5000},
+        {"miss_reasons": MissReasons(expired=1400, evicted=1600)},
+        {"kind": "session"},
+        {"misses": 3000, "hits": 9000, "lookups": 12_000},
+    ],
+    ids=[
+        "values that are soon produced",
+        "keys asked for twice",
+        "other reasons",
+        "sessions",
+        "found three times and more before they expire",
+    ],
+)
+def test_expiries_that_cost_little_or_would_not_end_are_no_finding(harmless: Any) -> None:
+    assert codes(expiring(**harmless)) == []
+
+
+def test_what_a_value_takes_to_produce_is_assumed_where_nobody_has_seen_it() -> None:
+    unseen = expiring(produce_seconds=None)
+    assert codes(unseen) == []
+    assert codes(unseen, assumed_produce_seconds=0.02) == [("short-timeout", "menu")]
+
+
+def test_entries_without_a_timeout_are_named_by_the_group_that_has_most_of_them() -> None:
+    entries = [stale_entry("no_expiry", "a"), *[stale_entry("no_expiry", "b")] * 2]
+    ill = cache(stale=Stale(no_expiry=300, entries=entries))
+    [finding] = findings(ill)
+    assert (finding.code, finding.group) == ("no-expiry", "b")
+    assert finding.evidence["entries_without_expiry"] == 300
+
+
+@pytest.mark.parametrize("endless", [None, 0, 100, 200])
+def test_a_few_entries_without_a_timeout_are_no_finding(endless: int | None) -> None:
+    assert codes(cache(stale=Stale(no_expiry=endless))) == []
+
+
+def test_a_few_heavy_entries_without_a_timeout_are_found() -> None:
+    mib = 1024 * 1024
+    memory = Memory(entries=10, bytes=20 * mib, freed_within=FreedWithin(never=13 * mib))
+    ill = cache(memory=memory, stale=Stale(no_expiry=3))
+    assert codes(ill) == [("no-expiry", None)]
+    assert codes(ill, idle_memory_bytes=13 * mib) == []
+
+
+def full(expired: int, limit: int | None, size: int = 1_000_000) -> Any:
+    memory = Memory(entries=1000, bytes=size, limit_entries=limit)
+    return cache(memory=memory, stale=Stale(expired=expired))
+
+
+def test_expired_entries_that_fill_the_cache_are_found() -> None:
+    assert codes(full(501, limit=1000)) == [("expired-stored", None)]
+    assert codes(full(500, limit=1000)) == []
+    assert codes(full(900, limit=None)) == []
+
+
+def test_expired_entries_that_weigh_much_are_found() -> None:
+    assert codes(full(300, limit=None, size=50_000_000)) == [("expired-stored", None)]
+    assert codes(full(200, limit=None, size=500_000_000)) == []
+
+
+def test_values_that_are_served_for_days_are_found() -> None:
+    assert codes(cache(key_groups=[group(age_p90=90_000.0)])) == [("aged-content", "user:{int}")]
+    assert codes(cache(key_groups=[group(age_p90=80_000.0)])) == []
+    assert codes(cache(key_groups=[group(age_p90=None)])) == []

@@ -1,0 +1,107 @@
+"""The app in a site of somebody else: what ``wagtail start`` makes, and the README's lines."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.docs.pages import README
+from tests.packaging.sites import ROOT, Site, Visitor, create_environment, make_database, run
+from tests.services import free_port
+
+pytestmark = pytest.mark.slow
+
+LOCAL_SETTINGS = """
+from .base import INSTALLED_APPS, MIDDLEWARE
+
+INSTALLED_APPS = [*INSTALLED_APPS, "cache_monitor", "debug_toolbar"]
+MIDDLEWARE = [
+    "cache_monitor.middleware.CacheMonitorMiddleware",
+    "debug_toolbar.middleware.DebugToolbarMiddleware",
+    *MIDDLEWARE,
+]
+INTERNAL_IPS = ["127.0.0.1"]
+DEBUG_TOOLBAR_PANELS = ["cache_monitor.panel.CacheMonitorPanel"]
+"""
+TOOLBAR_URLS = """
+from debug_toolbar.toolbar import debug_toolbar_urls
+
+urlpatterns = debug_toolbar_urls() + urlpatterns
+"""
+
+ROOT_PATHS = "wagtail_site_root_paths"
+"""A key that Wagtail reads, through Django's cache, to link to a page."""
+
+
+@pytest.fixture(scope="module")
+def wagtail_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    directory = tmp_path_factory.mktemp("wagtail")
+    requirement = ["wagtail", "django-debug-toolbar", "--editable", str(ROOT)]
+    python = create_environment(directory / "environment", requirement)
+    project = directory / "project-of-somebody"
+    project.mkdir()
+    start = "from wagtail.bin.wagtail import main; main()"
+    run([str(python), "-c", start, "start", "mysite", "."], project, {"DJANGO_SETTINGS_MODULE": ""})
+    (project / "mysite" / "settings" / "local.py").write_text(LOCAL_SETTINGS)
+    with (project / "mysite" / "urls.py").open("a") as urls:
+        urls.write(TOOLBAR_URLS)
+    site = Site(project, python, free_port(), "mysite.settings.dev", "/django-admin/")
+    make_database(site)
+    site.manage("update_index")
+    with site.served():
+        yield site
+
+
+@pytest.fixture(scope="module")
+def visited(wagtail_site: Site) -> str:
+    """A page that links to pages, after three visits."""
+    pages = [Visitor(wagtail_site.url).get("/search/?query=home") for _ in range(3)]
+    assert [page.status for page in pages] == [200] * 3
+    return pages[-1].text
+
+
+def test_what_is_added_are_lines_of_the_readme() -> None:
+    added = re.findall(r'"(cache_monitor[\w.]*)",', LOCAL_SETTINGS)
+    assert len(added) >= 2
+    text = README.read_text()
+    assert [name for name in [*added, "cache_monitor"] if f'"{name}",' not in text] == []
+
+
+def test_the_checks_have_nothing_to_say_of_us(wagtail_site: Site) -> None:
+    assert "cache_monitor" not in wagtail_site.manage("check")
+
+
+def test_the_export_has_the_calls_that_wagtail_makes(wagtail_site: Site, visited: str) -> None:
+    found = _exported(wagtail_site)
+    assert found["lookups"] >= 3
+    assert found["sets"] >= 1
+
+
+def test_the_dashboard_shows_them(wagtail_site: Site, visited: str) -> None:
+    _exported(wagtail_site)
+    page = wagtail_site.owner.get(wagtail_site.reverse("admin:cache_monitor_dashboard"))
+    assert ROOT_PATHS in page.text
+
+
+def test_the_panel_shows_them(wagtail_site: Site, visited: str) -> None:
+    found = re.search(r'data-request-id="([^"]+)"', visited)
+    assert found is not None
+    address = f"/__debug__/render_panel/?request_id={found[1]}&panel_id=CacheMonitorPanel"
+    content = json.loads(Visitor(wagtail_site.url).get(address).body)["content"]
+    assert ROOT_PATHS in content
+
+
+def _exported(site: Site) -> dict[str, int]:
+    """The key's part of the export, once the site's process has brought it to the store."""
+    deadline = time.monotonic() + 40
+    while time.monotonic() < deadline:
+        document = json.loads(site.manage("cache_stats", "--format", "json"))
+        for each in document["caches"]["default"]["hot_keys"]:
+            if each["key"] == ROOT_PATHS and each["lookups"] >= 3:
+                return dict(each)
+        time.sleep(1)
+    pytest.fail("the site's calls have not reached the export")

@@ -1,0 +1,54 @@
+"""What is wrong with a project's ``KEY_GROUPS``."""
+
+import re
+from typing import Any
+
+import pytest
+
+from cache_monitor.patterns.rules import MOST_RULES, rule_problems
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        {},
+        {r"^user:\d+": "user"},
+        {r"^(.*):(.*):(.*):(.*)$": r"\1 \2"},
+        {r"^(\w+):(?P<id>\d+)": r"\1 of \g<id>"},
+        {re.compile("^A", re.IGNORECASE): "a"},
+        {f"^{n}": "x" for n in range(MOST_RULES)},
+    ],
+)
+def test_sound_rules_have_no_problem(rules: Any) -> None:
+    assert list(rule_problems(rules)) == []
+
+
+@pytest.mark.parametrize(
+    ("rules", "says", "hint"),
+    [
+        (200, "is 200, not a dict", "MAX_KEY_GROUPS"),
+        ([("a", "b")], "not a dict", "Write a dict"),
+        ({"(": "x"}, "no regular expression: '('", "re.escape"),
+        ({"[a": "x"}, "unterminated character set", "raw string"),
+        ({"": "x"}, "has '' for a pattern", "Write a dict"),
+        ({5: "x"}, "has 5 for a pattern", "Write a dict"),
+        ({b"a": "x"}, "has b'a' for a pattern", "Write a dict"),
+        ({re.compile(b"a"): "x"}, "has b'a' for a pattern", "Write a dict"),
+        ({"a": 5}, "names the group of 'a' 5", "not empty"),
+        ({"a": " "}, "names the group of 'a' ' '", "not empty"),
+        ({"a": r"\2"}, "invalid group reference 2", r"\g<name>"),
+        ({"a": r"\g<x>"}, "unknown group name 'x'", r"\1"),
+        ({"a": "\\"}, "bad escape", "backslash"),
+        ({"(a+)+": "x"}, "may take for ever: '(a+)+'", r"\w++"),
+        ({".*a.*b.*c.*d": "x"}, "may take very long: '.*a.*b.*c.*d'", "[^:]*"),
+        ({f"^{n}": "x" for n in range(MOST_RULES + 1)}, "has 101 patterns", "no more than 100"),
+    ],
+)
+def test_a_problem_is_named_with_what_to_write(rules: Any, says: str, hint: str) -> None:
+    [problem] = rule_problems(rules)
+    assert says in problem.message
+    assert hint in problem.hint
+
+
+def test_every_bad_rule_is_named() -> None:
+    assert len(list(rule_problems({"(": "x", "a": "fine", "b": 5}))) == 2

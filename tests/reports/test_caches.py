@@ -1,0 +1,202 @@
+import pytest
+
+from cache_monitor.reports.schema import MissReasons
+from cache_monitor.stats import histogram
+from cache_monitor.stats.details import Details
+from tests.reports.synthetic import cache_of, calls, details, window
+
+LOOKUP = 0.25
+"""What a lookup takes in these windows, in seconds."""
+
+
+def _total(reasons: MissReasons) -> int:
+    names = ("never_set", "expired", "evicted", "deleted", "cleared", "version_changed", "unknown")
+    return sum(getattr(reasons, name) for name in names)
+
+
+def _produced(made: Details, group: str, hits: int, misses: int, seconds: float) -> None:
+    stats = made.group(group, "key")
+    stats.lookups, stats.hits, stats.misses = hits + misses, hits, misses
+    stats.produced, stats.produce_seconds = misses, seconds * misses
+
+
+def test_a_cache_that_nobody_called_has_figures_of_nothing() -> None:
+    cache = cache_of()
+    assert (cache.lookups, cache.hit_ratio, cache.seconds_saved) == (0, None, None)
+    assert (cache.hot_keys, cache.key_groups, cache.views) == ([], [], [])
+    assert _total(cache.miss_reasons) == 0
+
+
+def test_operations_that_look_nothing_up_have_neither_hits_nor_misses() -> None:
+    cache = cache_of(window(get=calls(1, 2, 0.1, 0.2, 0.3), set=calls(0, 0, 0.1)))
+    assert (cache.operations["get"].hits, cache.operations["get"].misses) == (1, 2)
+    assert (cache.operations["set"].hits, cache.operations["set"].misses) == (None, None)
+    assert cache.hit_ratio == 0.3333
+
+
+def test_percentiles_are_those_of_the_calls() -> None:
+    seconds = [n / 1000 for n in range(1, 101)]
+    found = cache_of(window(get=calls(100, 0, *seconds))).operations["get"].seconds
+    assert found.p50 == pytest.approx(0.050, rel=0.05)
+    assert found.p90 == pytest.approx(0.090, rel=0.05)
+    assert found.p99 == pytest.approx(0.099, rel=0.05)
+    assert found.max == 0.1
+
+
+def test_the_reasons_of_a_cache_add_up_to_its_misses() -> None:
+    made = window(get=calls(0, 5))
+    made.reasons = {"expired": 2, "evicted": 1}
+    reasons = cache_of(made).miss_reasons
+    assert (reasons.expired, reasons.evicted, reasons.unknown) == (2, 1, 2)
+    assert _total(reasons) == 5
+
+
+def test_the_reasons_of_a_group_and_of_a_key_add_up_to_their_misses() -> None:
+    made = details()
+    group = made.group("user:{int}", "key")
+    group.count(False, False, 4)
+    group.reasons = {"expired": 3}
+    key = made.hot_keys.entry("user:1", "user:{int}")
+    key.count(False, False, 2)
+    key.add_reasons({"deleted": 1})
+    cache = cache_of(made)
+    of_group, of_key = cache.key_groups[0].miss_reasons, cache.hot_keys[0].miss_reasons
+    assert (of_group.expired, of_group.unknown, _total(of_group)) == (3, 1, 4)
+    assert (of_key.deleted, of_key.unknown, _total(of_key)) == (1, 1, 2)
+
+
+def test_reasons_found_later_than_their_misses_are_not_more_than_these() -> None:
+    made = details()
+    group = made.group("a", "key")
+    group.count(False, False, 1)
+    group.reasons = {"expired": 2, "evicted": 2}
+    reasons = cache_of(made).key_groups[0].miss_reasons
+    assert (reasons.expired, reasons.evicted, reasons.unknown) == (1, 0, 0)
+
+
+def test_a_group_saves_its_hits_times_what_producing_takes_less_its_lookups() -> None:
+    made = details()
+    _produced(made, "pays", hits=8, misses=2, seconds=2.0)
+    _produced(made, "costs", hits=1, misses=3, seconds=0.5)
+    cache = cache_of(window(get=calls(9, 5, *[LOOKUP] * 14)), made)
+    saved = {each.group: each.seconds_saved for each in cache.key_groups}
+    assert saved == {"pays": 8 * 2.0 - 10 * LOOKUP, "costs": 1 * 0.5 - 4 * LOOKUP}
+    assert cache.seconds_saved == 13.5 - 0.5
+    assert {each.group: each.produce_seconds for each in cache.key_groups} == {
+        "pays": 2.0,
+        "costs": 0.5,
+    }
+
+
+def test_a_cache_saves_what_is_known_of_its_groups() -> None:
+    made = details()
+    _produced(made, "known", hits=8, misses=2, seconds=2.0)
+    made.group("unknown", "key").count(True, False, 100)
+    cache = cache_of(window(get=calls(10, 0, *[LOOKUP] * 10)), made)
+    saved = {each.group: each.seconds_saved for each in cache.key_groups}
+    assert saved == {"unknown": None, "known": 13.5}
+    assert cache.seconds_saved == 13.5
+
+
+def test_what_no_group_is_known_to_save_is_unknown_and_not_nothing() -> None:
+    made = details()
+    made.group("a", "key").count(True, False, 3)
+    assert cache_of(window(get=calls(3, 0, LOOKUP)), made).seconds_saved is None
+
+
+def test_a_key_takes_its_groups_time_where_its_own_is_not_known() -> None:
+    made = details()
+    _produced(made, "user:{int}", hits=5, misses=1, seconds=4.0)
+    made.hot_keys.entry("user:1", "user:{int}").count(True, False, 3)
+    own = made.hot_keys.entry("user:2", "user:{int}")
+    own.count(True, False, 2)
+    own.produced, own.produce_seconds = 2, 2.0
+    made.hot_keys.entry("alone", "gone").count(True, False, 1)
+    cache = cache_of(window(get=calls(5, 1, *[LOOKUP] * 6)), made)
+    found = {each.key: (each.produce_seconds, each.seconds_saved) for each in cache.hot_keys}
+    assert found == {
+        "user:1": (None, 3 * 4.0 - 3 * LOOKUP),
+        "user:2": (1.0, 2 * 1.0 - 2 * LOOKUP),
+        "alone": (None, None),
+    }
+
+
+def test_a_key_that_was_away_may_have_been_looked_up_more_often_than_it_saved_time() -> None:
+    made = details()
+    _produced(made, "a", hits=5, misses=1, seconds=4.0)
+    stats = made.hot_keys.entry("a", "a")
+    stats.count(True, False, 3)
+    stats.missing = made.hot_keys.floor = 2
+    [key] = cache_of(window(get=calls(5, 1, *[LOOKUP] * 6)), made).hot_keys
+    assert (key.lookups, key.max_overcount) == (5, 2)
+    assert key.seconds_saved == 3 * 4.0 - 3 * LOOKUP
+
+
+def test_groups_and_views_show_a_few_keys_that_were_found_and_missed() -> None:
+    one, two = details(), details()
+    one.group("a", "key").count(True, False, 1, "a:1")
+    two.group("a", "key").count(False, False, 1, "a:2")
+    two.view("shop:home").sample_misses = ("a:2",)
+    cache = cache_of(one, two)
+    [group], [view] = cache.key_groups, cache.views
+    assert (group.sample_hits, group.sample_misses) == (["a:1"], ["a:2"])
+    assert (view.sample_hits, view.sample_misses) == ([], ["a:2"])
+
+
+def test_misses_per_request_are_those_of_all_views() -> None:
+    made = details()
+    for number in range(300):
+        view = made.view(f"shop:{number}")
+        view.requests, view.misses = 2, number % 3
+    assert cache_of(made).misses_per_request == 0.5
+    assert cache_of(details()).misses_per_request is None
+
+
+def test_the_share_of_a_key_is_that_of_all_lookups() -> None:
+    made = details()
+    made.group("a", "key").count(True, False, 8)
+    made.hot_keys.entry("a", "a").count(True, False, 2)
+    assert cache_of(made).hot_keys[0].share == 0.25
+
+
+def test_the_age_of_values_is_told_in_percentiles() -> None:
+    made = details()
+    group = made.group("a", "key")
+    for bucket in histogram.buckets_of([float(n) for n in range(1, 101)]):
+        group.ages[bucket] = group.ages.get(bucket, 0) + 1
+    [found] = cache_of(made).key_groups
+    assert found.age_p50 == pytest.approx(50, rel=0.05)
+    assert found.age_p90 == pytest.approx(90, rel=0.05)
+
+
+def test_an_age_that_nobody_knows_is_not_nothing() -> None:
+    made = details()
+    made.group("a", "key").count(True, False, 1)
+    [found] = cache_of(made).key_groups
+    assert (found.age_p50, found.age_p90) == (None, None)
+
+
+def test_a_view_saves_time_and_takes_its_share_of_its_requests() -> None:
+    made = details()
+    view = made.view("shop:product")
+    view.requests, view.lookups, view.misses, view.seconds = 4, 8, 2, 2.0
+    view.produced, view.produce_seconds, view.request_seconds = 2, 3.0, 16.0
+    cache = cache_of(window(get=calls(6, 2, *[LOOKUP] * 8)), made)
+    [found] = cache.views
+    assert found.misses_per_request == 0.5
+    assert found.seconds_saved == 6 * 1.5 - 8 * LOOKUP
+    assert (found.request_seconds, found.share_of_request) == (16.0, 0.125)
+
+
+def test_a_view_whose_requests_were_not_timed_has_no_share() -> None:
+    made = details()
+    made.view("shop:product").requests = 1
+    [found] = cache_of(made).views
+    assert (found.request_seconds, found.share_of_request, found.seconds_saved) == (None,) * 3
+
+
+def test_calls_that_overlap_are_at_most_the_whole_request() -> None:
+    made = details()
+    view = made.view("shop:product")
+    view.requests, view.seconds, view.request_seconds = 1, 3.0, 2.0
+    assert cache_of(made).views[0].share_of_request == 1.0
