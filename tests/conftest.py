@@ -12,6 +12,7 @@ from typing import Final, NoReturn
 
 import hypothesis
 import pytest
+import redis
 from playwright.sync_api import Browser, sync_playwright
 
 from tests.services import (
@@ -35,6 +36,7 @@ MARKER_OF_FIXTURE: Final = {
     "prometheus_path": "prometheus",
     "promtool_path": "prometheus",
     "redis_server": "redis",
+    "small_redis": "redis",
     "redis_daemon": "redis",
     "redis_on_small_disk": "redis",
     "sentinel": "redis",
@@ -100,6 +102,19 @@ def leave(reason: str) -> NoReturn:
 def redis_server(pytestconfig: pytest.Config) -> Iterator[Server]:
     """A Redis server of this test run's own; empty it before use."""
     with run_redis(find_or_leave(REDIS, pytestconfig)) as server:
+        yield server
+
+
+@pytest.fixture
+def small_redis(pytestconfig: pytest.Config) -> Iterator[Server]:
+    """A server of one test's own that has room for some 70 entries of 50 kB and evicts the rest.
+
+    Of its own, since what other clients' buffers take counts against the room as well.
+    """
+    with run_redis(find_or_leave(REDIS, pytestconfig)) as server:
+        with redis.Redis.from_url(server.url) as client:
+            client.config_set("maxmemory-policy", "allkeys-lru")
+            client.config_set("maxmemory", client.info("memory")["used_memory"] + 4_000_000)
         yield server
 
 

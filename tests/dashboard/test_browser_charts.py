@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,11 +11,10 @@ from django.contrib.staticfiles import finders
 from playwright.sync_api import Browser, Page, expect
 
 from cache_monitor.dashboard.frontend import CHART_JS
-from tests.conftest import find_or_leave
 from tests.dashboard.test_browser import wait_until
 from tests.dashboard.test_browser_pages import DASHBOARD, chart, make_traffic, wait_for_figures
 from tests.dashboard.visiting import log_in, served
-from tests.services import REDIS, run_redis
+from tests.services import Server
 
 pytestmark = [
     pytest.mark.slow,
@@ -105,27 +103,18 @@ def test_what_drawing_takes_stands_in_the_browsers_tools(overview: Page) -> None
     assert overview.evaluate(f"{entries}[0].duration") > 0
 
 
-@pytest.fixture
-def small_redis(pytestconfig: pytest.Config) -> Iterator[redis.Redis]:
-    """A server that has room for some 20 entries of 50 kB."""
-    with run_redis(find_or_leave(REDIS, pytestconfig)) as server:
-        client = redis.Redis.from_url(server.url)
-        client.config_set("maxmemory-policy", "allkeys-lru")
-        client.config_set("maxmemory", client.info("memory")["used_memory"] + 1_000_000)
-        yield client
-        client.close()
-
-
 def test_the_evictions_of_a_full_server_stand_below_the_memory_and_in_its_table(
     browser: Browser,
-    small_redis: redis.Redis,
+    small_redis: Server,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     complaints: list[str],
 ) -> None:
-    place = small_redis.connection_pool.connection_kwargs
-    monkeypatch.setenv("SITE_REDIS_URL", f"redis://{place['host']}:{place['port']}")
-    with served("tests.dashboard.evicting_site", tmp_path) as site:
+    monkeypatch.setenv("SITE_REDIS_URL", small_redis.url)
+    with (
+        served("tests.dashboard.evicting_site", tmp_path) as site,
+        redis.Redis.from_url(small_redis.url) as client,
+    ):
         make_traffic(site)
         page = log_in(browser, site, complaints)
         page.goto(f"{site}{DASHBOARD}?range=15m&alias=default")
@@ -133,9 +122,9 @@ def test_the_evictions_of_a_full_server_stand_below_the_memory_and_in_its_table(
         # The first step that knows the counter has nothing to compare it with.
         wait_until(page, f"() => {told}.some(({{y}}) => y === 0)", seconds=60)
         for number in range(100):
-            small_redis.set(f"big:{number}", b"x" * 50_000)
-        small_redis.config_set("maxmemory", 0)
-        evicted = small_redis.info("stats")["evicted_keys"]
+            client.set(f"big:{number}", b"x" * 50_000)
+        client.config_set("maxmemory", 0)
+        evicted = client.info("stats")["evicted_keys"]
         wait_until(
             page, f"() => {told}.reduce((sum, {{y}}) => sum + y, 0) === {evicted}", seconds=60
         )

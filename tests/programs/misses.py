@@ -1,10 +1,10 @@
 """Let four forked workers miss for known reasons: ``python -m tests.programs.misses BACKEND``.
 
 BACKEND is ``files``, ``database``, ``locmem``, or ``redis`` or ``memcached``, whose location is
-in ``SERVER``. Keys are named for the reason that they are missed for. What one worker writes,
-another takes away, and a third looks for; in ``locmem``, where none sees the others' entries,
-each does it all. Prints as JSON the misses of every reason's keys by the reason that was found,
-and the caches' reasons as reported.
+in ``SERVER`` and which has no room for all that is written. Keys are named for the reason that
+they are missed for. What one worker writes, another takes away, and a third looks for; in
+``locmem``, where none sees the others' entries, each does it all. Prints as JSON the misses of
+every reason's keys by the reason that was found, and the caches' reasons as reported.
 """
 
 import json
@@ -65,11 +65,11 @@ class Worker:
         self.barrier = barrier
         self.cache = caches["large"]
 
-    def run(self, backend: str) -> None:
+    def run(self) -> None:
         for _ in range(ROUNDS):
             self._clear()
             self._take_away()
-        self._evict(backend)
+        self._evict()
         # Sites go on: who ends at once cannot hear of what others did just before.
         time.sleep(2)
 
@@ -123,13 +123,7 @@ class Worker:
             self.cache.set(key, 1)
             self.cache.delete(key)
 
-    def _evict(self, backend: str) -> None:
-        if backend == "redis" and self.number == 0:
-            cache: Any = caches["small"]
-            client = cache._cache.get_client()
-            client.config_set("maxmemory-policy", "allkeys-lru")
-            client.config_set("maxmemory", client.info("memory")["used_memory"] + 2_000_000)
-        self.barrier.wait()
+    def _evict(self) -> None:
         for key in self._keys("evicted", 0):
             caches["small"].set(key, os.urandom(50_000))
         self.barrier.wait()
@@ -142,7 +136,7 @@ def fork(backend: str) -> None:
     shift = 0 if backend == "locmem" else 1
     for number in range(WORKERS):
         if os.fork() == 0:
-            Worker(number, shift, barrier).run(backend)
+            Worker(number, shift, barrier).run()
             sys.exit()
     assert all(os.wait()[1] == 0 for _ in range(WORKERS))
 
