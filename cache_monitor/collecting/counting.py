@@ -17,7 +17,6 @@ from cache_monitor.calls import RawCall, Source
 from cache_monitor.conf import SETTING
 from cache_monitor.keys.naming import KeyName, may_be_remembered, other_name, plain_name
 from cache_monitor.keys.toolbar import is_toolbars_own
-from cache_monitor.stats import histogram
 from cache_monitor.stats.details import Details
 from cache_monitor.stats.distinct import hash_of
 from cache_monitor.stats.window import OperationStats, Window
@@ -285,4 +284,4 @@ def _count_times(operation: OperationStats, source: Source, calls: Sequence[RawC
     operation.seconds += sum(seconds)
     slowest = max(seconds)
     operation.slowest = max(operation.slowest, slowest)
-    histogram.add(operation.buckets, Counter(histogram.buckets_of(seconds)))
+    operation.times.count(seconds)

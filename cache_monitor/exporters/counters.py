@@ -1,13 +1,12 @@
 """The metrics that only grow: sums of the store's windows as Prometheus counts them."""
 
-from collections.abc import Mapping
 from itertools import accumulate
 from typing import NamedTuple
 
 from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricFamily
 
 from cache_monitor.exporters.totals import Totals
-from cache_monitor.stats.histogram import buckets_of
+from cache_monitor.stats.histogram import Histogram, buckets_of
 from cache_monitor.stats.window import OperationStats, Window
 
 LOOKUPS = frozenset({"get", "get_many", "get_or_set"})
@@ -96,13 +95,13 @@ def _add_operation(made: Counters, alias: str, operation: str, stats: OperationS
         made.lookups.add_metric((*labels, "hit"), stats.hits)
         made.lookups.add_metric((*labels, "miss"), stats.misses)
     made.errors.add_metric(labels, stats.errors)
-    made.seconds.add_metric(labels, cumulative(stats.buckets), round(stats.seconds, _PLACES))
+    made.seconds.add_metric(labels, cumulative(stats.times), round(stats.seconds, _PLACES))
 
 
-def cumulative(buckets: Mapping[int, int]) -> list[tuple[str, int]]:
-    """Our buckets as Prometheus wants them: upper bound, and how many calls were below it."""
+def cumulative(times: Histogram) -> list[tuple[str, int]]:
+    """Our histogram as Prometheus wants them: upper bound, and how many calls were below it."""
     within = [0] * (len(BOUNDS) + 1)
-    for bucket, calls in buckets.items():
+    for bucket, calls in times.items():
         within[_place(bucket)] += calls
     bounds = [*map(repr, BOUNDS), "+Inf"]
     return list(zip(bounds, accumulate(within), strict=True))

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from cache_monitor.stats.encoding import CorruptPayload, decode
-from cache_monitor.stats.window import Window
+from cache_monitor.stats.window import CountedWindow
 from cache_monitor.stores.base import Row
 
 _LATELY = 300
@@ -26,7 +26,7 @@ def running(windows: Iterable[Row], until: float) -> dict[str, int]:
     for row in windows:
         if until - _LATELY <= row.start <= until:
             try:
-                window = decode(row.payload, Window)
+                window = decode(row.payload, CountedWindow)
             except CorruptPayload:
                 continue
             if window.calls:

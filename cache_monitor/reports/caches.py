@@ -64,7 +64,7 @@ def _misses_per_request(details: Details) -> float | None:
 
 
 def _operation(name: str, stats: OperationStats) -> schema.Operation:
-    p50, p90, p99 = histogram.quantiles(stats.buckets, (0.5, 0.9, 0.99), stats.slowest)
+    p50, p90, p99 = stats.times.quantiles((0.5, 0.9, 0.99), stats.slowest)
     looks_up = name in _LOOKUPS
     return schema.Operation(
         calls=stats.calls,

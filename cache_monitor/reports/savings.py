@@ -47,7 +47,7 @@ def _seconds_of_fastest(stats: OperationStats, calls: int) -> float:
     """The time that the fastest ``calls`` took together, within the histogram's error."""
     seconds = 0.0
     left = calls
-    for bucket, count in sorted(stats.buckets.items()):
+    for bucket, count in stats.times.items():
         taken = min(count, left)
         seconds += taken * histogram.middle_of(bucket)
         left -= taken

@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from cache_monitor.collecting.rollup import longest
 from cache_monitor.reports import reasons
 from cache_monitor.reports.schema import Point
-from cache_monitor.stats import histogram
 from cache_monitor.stats.held import MINUTE, Held
 from cache_monitor.stats.window import OperationStats, Window, greater
 
@@ -88,7 +87,7 @@ class Series:
             for operation in window.operations.values():
                 sums.merge(operation)
         lookups = sums.hits + sums.misses
-        p50, p90, p99 = histogram.quantiles(sums.buckets, (0.5, 0.9, 0.99), sums.slowest)
+        p50, p90, p99 = sums.times.quantiles((0.5, 0.9, 0.99), sums.slowest)
         return Point(
             at=moment(step * self.step),
             lookups=lookups,

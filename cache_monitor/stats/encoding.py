@@ -4,12 +4,14 @@ What comes from a store is not trusted: it is bounded in size, checked against t
 is read, and never executed.
 """
 
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import msgspec
 
 from cache_monitor.stats import details
 from cache_monitor.stats.details import Details, StoredDetails
+from cache_monitor.stats.histogram import Histogram
+from cache_monitor.stats.window import MAX_COUNT, Counts
 
 MAX_BYTES = 4 * 1024 * 1024
 _VERSION = b"\x01"
@@ -24,7 +26,7 @@ class CorruptPayload(ValueError):
 def encode(value: msgspec.Struct) -> bytes:
     """``value`` as bytes."""
     stored = details.pack(value) if isinstance(value, Details) else value
-    return _VERSION + msgspec.msgpack.encode(stored)
+    return _VERSION + msgspec.msgpack.encode(stored, enc_hook=_packed)
 
 
 def decode(payload: bytes, type_: type[T]) -> T:
@@ -43,6 +45,22 @@ def _decode(payload: bytes, type_: type[T]) -> T:
     if payload[:1] != _VERSION:
         raise CorruptPayload(f"version {payload[:1]!r}")
     try:
-        return msgspec.msgpack.decode(memoryview(payload)[1:], type=type_)
+        return msgspec.msgpack.decode(memoryview(payload)[1:], type=type_, dec_hook=_unpacked)
     except (msgspec.DecodeError, RecursionError) as error:
         raise CorruptPayload(str(error)) from error
+
+
+def _packed(value: Any) -> bytes:
+    if isinstance(value, Histogram):
+        return value.pack()
+    raise NotImplementedError(f"no encoding of {type(value)}")
+
+
+def _unpacked(type_: type, value: Any) -> Any:
+    """A histogram, of its bytes or of counts by bucket, as it was stored at first."""
+    if isinstance(value, bytes):
+        return Histogram.unpack(value)
+    counts = msgspec.convert(value, Counts)
+    if sum(counts.values()) > MAX_COUNT:
+        raise ValueError("a histogram of too many calls")
+    return Histogram(counts)

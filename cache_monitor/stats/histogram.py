@@ -1,19 +1,32 @@
-"""A log-linear histogram of durations.
+"""Log-linear histograms of durations.
 
 A bucket is the upper 16 bits of a duration's IEEE 754 double: sign, exponent and the first four
 bits of the mantissa. That cuts each power of two into 16 equal buckets, so a value read back from
 its bucket's middle is at most 1/32 (3.2 %) off: the layout of HdrHistogram (Gil Tene,
-hdrhistogram.org), with the buckets kept sparsely. Reading the bits of a whole batch costs next to
-nothing, where a logarithm for each value would not. Histograms merge by adding their buckets.
+hdrhistogram.org). Reading the bits of a whole batch costs next to nothing, where a logarithm for
+each value would not. Histograms merge by adding their buckets.
+
+A dict of counts by bucket does where there are few, as for the ages of a group's values. A
+:class:`Histogram` is for the many that a report adds up: it does so in one addition.
 """
 
 import struct
 import sys
 from array import array
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 
 _UPPER = 3 if sys.byteorder == "little" else 0
 _HALF_A_BUCKET = 1 << 47
+
+FIRST = 15_888
+"""The bucket of 2**-30 s, 0.9 ns: a :class:`Histogram` counts what is below in this one as well."""
+LAST = FIRST + 16 * 46 - 1
+"""The one up to 2**16 s, 18 hours: likewise for what is above."""
+_HEAD = struct.Struct("<BH")
+_LANE = 8
+_MOST = 2**53
+"""What a count of one row may be: 2,000 rows of that fit into 64 bits."""
 
 
 def buckets_of(seconds: Sequence[float]) -> list[int]:
@@ -52,3 +65,105 @@ def quantiles(
             seen += count
         found.append(min(middle_of(bucket), slowest))
     return found
+
+
+class Histogram:
+    """How many calls took how long, as one integer that has 64 bits for each bucket from
+    :data:`FIRST` on, so that two are merged by adding the integers."""
+
+    __slots__ = ("_lanes",)
+
+    def __init__(self, counts: Mapping[int, int] | None = None) -> None:
+        self._lanes = _lanes(counts or {})
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Histogram) and self._lanes == other._lanes
+
+    __hash__ = None  # type: ignore[assignment]  # it changes
+
+    def __repr__(self) -> str:
+        return f"Histogram({dict(self.items())})"
+
+    def count(self, seconds: Sequence[float]) -> None:
+        """Count calls by their durations."""
+        self._lanes += _lanes(Counter(buckets_of(seconds)))
+
+    def merge(self, other: "Histogram") -> None:
+        """Add the calls that ``other`` counted."""
+        self._lanes += other._lanes
+
+    def items(self) -> Iterator[tuple[int, int]]:
+        """The buckets in which calls were counted, ascending, and how many."""
+        return (each for each in enumerate(self._counts(), FIRST) if each[1])
+
+    def quantiles(self, fractions: tuple[float, ...], slowest: float) -> list[float | None]:
+        """See :func:`quantiles`."""
+        return quantiles(dict(self.items()), fractions, slowest)
+
+    def _counts(self) -> Sequence[int]:
+        lanes = -(-self._lanes.bit_length() // 64)
+        return struct.unpack(f"<{lanes}Q", self._lanes.to_bytes(_LANE * lanes, "little"))
+
+    def pack(self) -> bytes:
+        """As few bytes as a store needs: how many each bucket takes, the first bucket that counted
+        any (from :data:`FIRST` on), and from there on each bucket's count."""
+        counts = self._counts()
+        if not counts:
+            return b""
+        first = next(place for place, count in enumerate(counts) if count)
+        width = next(width for width in (1, 2, 4, 8) if max(counts) < 1 << 8 * width)
+        wide = struct.pack(f"<{len(counts) - first}Q", *counts[first:])
+        packed = bytearray(len(wide) // _LANE * width)
+        for byte in range(width):
+            packed[byte::width] = wide[byte::_LANE]
+        return _HEAD.pack(width, first) + packed
+
+    @classmethod
+    def unpack(cls, packed: bytes) -> "Histogram":
+        """What :meth:`pack` made ``packed`` of. Raises :class:`ValueError` for anything else."""
+        made = cls()
+        if packed:
+            made._lanes = _unpacked(packed)
+        return made
+
+
+def _lanes(counts: Mapping[int, int]) -> int:
+    if not counts:
+        return 0
+    lowest, highest = min(counts), max(counts)
+    if lowest < FIRST or highest > LAST:
+        return _lanes(_within(counts))
+    wide = [0] * (highest - lowest + 1)
+    for bucket, count in counts.items():
+        wide[bucket - lowest] = count
+    lanes = int.from_bytes(struct.pack(f"<{len(wide)}Q", *wide), "little")
+    return lanes << 64 * (lowest - FIRST)
+
+
+def _within(counts: Mapping[int, int]) -> dict[int, int]:
+    """``counts`` of the buckets that a :class:`Histogram` has."""
+    found: dict[int, int] = {}
+    for bucket, count in counts.items():
+        add(found, {min(max(bucket, FIRST), LAST): count})
+    return found
+
+
+def _unpacked(packed: bytes) -> int:
+    if len(packed) < _HEAD.size:
+        raise ValueError("a histogram without its head")
+    width: int
+    first: int
+    width, first = _HEAD.unpack_from(packed)
+    counts = packed[_HEAD.size :]
+    if width not in (1, 2, 4, 8) or len(counts) % width:
+        raise ValueError("a histogram's counts are cut")
+    lanes = len(counts) // width
+    if first + lanes > LAST - FIRST + 1:
+        raise ValueError("a histogram of too many buckets")
+    wide = bytearray(lanes * _LANE)
+    for byte in range(width):
+        wide[byte::_LANE] = counts[byte::width]
+    # Counts of fewer bytes need no such look: no store has as many rows as would not fit.
+    if width == _LANE and max(struct.unpack(f"<{lanes}Q", wide), default=0) > _MOST:
+        raise ValueError("a histogram of too many calls")
+    return int.from_bytes(wide, "little") << 64 * first

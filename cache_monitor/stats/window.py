@@ -2,14 +2,17 @@
 
 from typing import Annotated
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, field
 
-from cache_monitor.stats import distinct, histogram
+from cache_monitor.stats import distinct
+from cache_monitor.stats.histogram import Histogram
 
 # What is read back from a store is held to these. Up to 2**53 every reader of JSON has integers,
 # and no sum of the rows of a store comes to what MessagePack cannot write.
-Count = Annotated[int, Meta(ge=0, le=2**53)]
+MAX_COUNT = 2**53
+Count = Annotated[int, Meta(ge=0, le=MAX_COUNT)]
 Bucket = Annotated[int, Meta(ge=0, lt=0x7FF0)]
+Counts = dict[Bucket, Count]
 Hash = Annotated[int, Meta(ge=0)]
 UnixTime = Annotated[float, Meta(ge=0, le=253_000_000_000)]
 Duration = Annotated[float, Meta(ge=0, le=1e15)]
@@ -21,7 +24,7 @@ later version may know more of them."""
 
 
 class OperationStats(Struct, array_like=True, gc=False):
-    """The calls of one operation. ``seconds`` is their sum, ``buckets`` their histogram."""
+    """The calls of one operation. ``seconds`` is their sum, ``times`` their histogram."""
 
     calls: Count = 0
     keys: Count = 0
@@ -30,7 +33,7 @@ class OperationStats(Struct, array_like=True, gc=False):
     errors: Count = 0
     seconds: Duration = 0.0
     slowest: Duration = 0.0
-    buckets: dict[Bucket, Count] = {}
+    times: Histogram = field(default_factory=Histogram)
 
     def merge(self, other: "OperationStats") -> None:
         """Add the calls that ``other`` counted."""
@@ -41,7 +44,7 @@ class OperationStats(Struct, array_like=True, gc=False):
         self.errors += other.errors
         self.seconds += other.seconds
         self.slowest = max(self.slowest, other.slowest)
-        histogram.add(self.buckets, other.buckets)
+        self.times.merge(other.times)
 
 
 class Window(Struct, array_like=True, gc=False):
@@ -116,6 +119,29 @@ class Window(Struct, array_like=True, gc=False):
         self.memory_is_shared = self.memory_is_shared or other.memory_is_shared
         add_reasons(self.reasons, other.reasons)
         self.evictions = greater(self.evictions, other.evictions)
+
+
+class CountedCalls(Struct, array_like=True, gc=False):
+    """The beginning of :class:`OperationStats`."""
+
+    calls: Count = 0
+
+
+class CountedWindow(Struct, array_like=True, gc=False):
+    """The beginning of :class:`Window`, for those who want to know who made calls: neither the
+    histograms nor what follows is read."""
+
+    start: Start
+    seconds: Length
+    newest: UnixTime = 0.0
+    dropped: Count = 0
+    processes: set[Hash] = set()
+    operations: dict[str, CountedCalls] = {}
+
+    @property
+    def calls(self) -> int:
+        """See :attr:`Window.calls`."""
+        return self.dropped + sum(each.calls for each in self.operations.values())
 
 
 def add_reasons(reasons: Reasons, more: Reasons) -> None:

@@ -133,6 +133,7 @@ def details(process: str, alias: str, starts: range, calls: int) -> Iterator[obj
 def window_row(process: str, alias: str, start: int, seconds: int, calls: int) -> object:
     from cache_monitor.stats.distinct import hash_of
     from cache_monitor.stats.encoding import encode
+    from cache_monitor.stats.histogram import Histogram
     from cache_monitor.stats.window import Window
     from cache_monitor.stores.base import Row
 
@@ -144,7 +145,7 @@ def window_row(process: str, alias: str, start: int, seconds: int, calls: int) -
         operation.calls = operation.keys = calls
         operation.hits, operation.misses = calls - calls // 10, calls // 10
         operation.seconds, operation.slowest = calls * 5e-5, 1e-3
-        operation.buckets = {16_000 + n: calls // 40 for n in range(40)}
+        operation.times = Histogram({16_000 + n: calls // 40 for n in range(40)})
     window.reasons = {"expired": 2 * (calls // 10), "never_set": calls // 10}
     return Row("window", process, alias, start, seconds, encode(window))
 

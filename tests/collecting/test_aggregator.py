@@ -103,7 +103,11 @@ def test_whatever_the_batches_no_call_is_lost_or_counted_twice(
         for name, operation in window.operations.items():
             counted[name] += operation.calls
             hits += operation.hits
-            assert sum(operation.buckets.values()) == operation.calls == operation.keys
+            assert (
+                sum(count for _, count in operation.times.items())
+                == operation.calls
+                == operation.keys
+            )
     assert counted == Counter(call.source.operation for call in every)
     assert hits == sum(call.outcome is True for call in every)
     grouped = sum(each.hits for part in _details(made) for each in part.groups.values())

@@ -10,8 +10,8 @@ from django.test import override_settings
 from cache_monitor.collecting.rollup import roll_up
 from cache_monitor.exporters.counters import cumulative, metrics
 from cache_monitor.exporters.totals import DAY, HOUR, beginning, since_midnight
-from cache_monitor.stats import histogram
 from cache_monitor.stats.encoding import encode
+from cache_monitor.stats.histogram import Histogram
 from cache_monitor.stats.window import Window
 from cache_monitor.stores.base import Row, Store
 
@@ -26,8 +26,7 @@ def _window(start: int, process: str, chance: random.Random, alias: str = "defau
     stats.hits = chance.randrange(len(seconds) + 1)
     stats.misses = len(seconds) - stats.hits
     stats.seconds = sum(seconds)
-    for bucket in histogram.buckets_of(seconds):
-        histogram.add(stats.buckets, {bucket: 1})
+    stats.times.count(seconds)
     window.reasons = {"expired": stats.misses // 2}
     window.bytes_read = chance.randrange(1000)
     return Row("window", process, alias, start, 10, encode(window))
@@ -108,8 +107,7 @@ def test_a_project_without_caches_has_no_sums(store: Store) -> None:
 def test_every_call_is_below_the_bound_of_its_bucket() -> None:
     chance = random.Random(3)
     seconds = [10 ** chance.uniform(-7, 1) for _ in range(5000)]
-    buckets: dict[int, int] = {}
-    for bucket in histogram.buckets_of(seconds):
-        histogram.add(buckets, {bucket: 1})
-    for bound, calls in cumulative(buckets):
+    times = Histogram()
+    times.count(seconds)
+    for bound, calls in cumulative(times):
         assert calls == sum(each < float(bound) for each in seconds)

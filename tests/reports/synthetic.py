@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from cache_monitor.collecting.rollup import MERGED
 from cache_monitor.reports.build import Material, Period, build
 from cache_monitor.reports.schema import Cache, Report
-from cache_monitor.stats import histogram
 from cache_monitor.stats.details import Details
 from cache_monitor.stats.distinct import hash_of
 from cache_monitor.stats.encoding import encode
@@ -30,8 +29,7 @@ def calls(hits: int, misses: int, *seconds: float) -> OperationStats:
     """An operation's calls, each of which took one of ``seconds``."""
     stats = OperationStats(len(seconds), hits + misses, hits, misses)
     stats.seconds, stats.slowest = sum(seconds), max(seconds, default=0.0)
-    for bucket in histogram.buckets_of(seconds):
-        stats.buckets[bucket] = stats.buckets.get(bucket, 0) + 1
+    stats.times.count(seconds)
     return stats
 
 

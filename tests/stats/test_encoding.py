@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from cache_monitor.stats import encoding
 from cache_monitor.stats.details import Details, StoredDetails, pack
 from cache_monitor.stats.encoding import CorruptPayload, decode, encode
+from cache_monitor.stats.histogram import buckets_of
 from cache_monitor.stats.hotkeys import HotKeys
 from cache_monitor.stats.window import Window
 
@@ -55,9 +56,49 @@ def test_arbitrary_bytes_are_read_or_refused(payload: bytes) -> None:
 
 def test_figures_that_no_window_can_have_are_refused() -> None:
     window = Window(0, 10)
-    window.operation("get").buckets[70_000] = 1
+    window.operation("get").calls = 2**53 + 1
     with pytest.raises(CorruptPayload):
         decode(encode(window), Window)
+
+
+def _with_times(times: object) -> bytes:
+    written = (0, 10, 9.5, 0, [7], {"get": (3, 3, 2, 1, 0, 0.5, 0.5, times)})
+    return b"\x01" + msgspec.msgpack.encode(written)
+
+
+def test_a_window_of_when_histograms_were_dicts_can_be_read() -> None:
+    [bucket] = buckets_of([0.5])
+    window = decode(_with_times({bucket: 3}), Window)
+    assert dict(window.operations["get"].times.items()) == {bucket: 3}
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        b"\x01",
+        b"\x03\x00\x00abc",
+        b"\x02\x00\x00abc",
+        b"\x01\xff\xffabc",
+        b"\x01\x00\x00" + bytes(1000),
+        b"\x08\x00\x00" + bytes(7) + b"\x01",
+        {70_000: 1},
+        {1: -1},
+        {1: 2**53, 2: 1},
+        {"a": 1},
+        [1],
+        None,
+    ],
+    ids=str,
+)
+def test_what_is_no_histogram_is_refused(times: object) -> None:
+    with pytest.raises(CorruptPayload):
+        decode(_with_times(times), Window)
+
+
+@given(st.binary(max_size=200))
+def test_arbitrary_bytes_for_a_histogram_are_read_or_refused(times: bytes) -> None:
+    with contextlib.suppress(CorruptPayload):
+        decode(_with_times(times), Window)
 
 
 def test_rows_of_before_there_were_as_many_fields_can_be_read() -> None:
@@ -96,8 +137,9 @@ def test_a_window_of_before_evictions_were_noted_can_be_read() -> None:
 
 
 def test_a_window_of_a_later_version_can_be_read() -> None:
-    later = [*msgspec.to_builtins(Window(0, 10, evictions=5)), "what it added"]
-    assert decode(b"\x01" + msgspec.msgpack.encode(later), Window).evictions == 5
+    written = msgspec.msgpack.decode(encode(Window(0, 10, evictions=5))[1:])
+    later = msgspec.msgpack.encode([*written, "what it added"])
+    assert decode(b"\x01" + later, Window).evictions == 5
 
 
 def test_columns_of_hot_keys_that_do_not_fit_together_are_refused() -> None:

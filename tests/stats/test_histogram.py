@@ -3,6 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cache_monitor.stats import histogram
+from cache_monitor.stats.histogram import FIRST, LAST, Histogram
 
 durations = st.floats(min_value=1e-9, max_value=1e4, allow_nan=False)
 
@@ -50,3 +51,56 @@ def test_without_calls_there_is_no_quantile() -> None:
 
 def test_no_quantile_is_above_the_slowest_call() -> None:
     assert histogram.quantiles(_buckets([1.0]), (0.99,), 1.0) == [1.0]
+
+
+def _histogram(seconds: list[float]) -> Histogram:
+    made = Histogram()
+    made.count(seconds)
+    return made
+
+
+many = st.lists(durations | st.sampled_from([0.0, 1e-12, 1e6, 1e300]), min_size=1, max_size=400)
+
+
+@given(st.lists(durations, min_size=1))
+def test_a_histogram_counts_as_its_buckets_do(seconds: list[float]) -> None:
+    assert list(_histogram(seconds).items()) == sorted(_buckets(seconds).items())
+
+
+@given(many, many, many)
+def test_histograms_merge_to_that_of_all_calls(
+    one: list[float], two: list[float], three: list[float]
+) -> None:
+    left, right = _histogram(one), _histogram(three)
+    left.merge(_histogram(two))
+    left.merge(_histogram(three))
+    right.merge(_histogram(two))
+    right.merge(_histogram(one))
+    assert left == right == _histogram(one + two + three)
+
+
+@given(many, st.integers(min_value=0, max_value=33))
+def test_a_histogram_is_read_back_whatever_its_counts_take(
+    seconds: list[float], doublings: int
+) -> None:
+    made = _histogram(seconds)
+    for _ in range(doublings):
+        made.merge(Histogram.unpack(made.pack()))
+    assert Histogram.unpack(made.pack()) == made
+    assert sum(count for _, count in made.items()) == len(seconds) << doublings
+
+
+def test_what_no_bucket_is_for_is_counted_in_the_next() -> None:
+    assert dict(_histogram([0.0, 1e-12, 1e300]).items()) == {FIRST: 2, LAST: 1}
+    assert _histogram([0.0, 1e-12]).quantiles((0.5,), 1e-12) == [1e-12]
+
+
+def test_a_histogram_of_nothing_takes_no_bytes() -> None:
+    assert Histogram().pack() == b""
+    assert Histogram.unpack(b"") == Histogram()
+    assert Histogram().quantiles((0.5,), 0.0) == [None]
+
+
+def test_few_calls_take_a_byte_a_bucket() -> None:
+    """Some 16 buckets for each doubling, and the head."""
+    assert len(_histogram([1e-5, 8e-5]).pack()) == 3 + 3 * 16 + 1

@@ -26,7 +26,7 @@ def _window(made: Calls, evictions: int | None = None) -> Window:
         stats.calls += 1
         stats.hits += hit
         stats.seconds += seconds
-        stats.buckets[1] = stats.buckets.get(1, 0) + 1
+        stats.times.count([seconds])
         window.processes.add(hash_of(process))
         window.add_bytes(1, wrote=hit)
     return window
