@@ -9,6 +9,8 @@ import stat
 import tempfile
 from pathlib import Path
 
+_CHUNK = 1 << 20
+
 
 class Refused(Exception):
     """A file that must not be used; says why."""
@@ -60,7 +62,9 @@ def grow(file: int, size: int) -> None:
 
 
 def empty(file: int, size: int) -> None:
-    """Make the file ``size`` zeros."""
-    os.ftruncate(file, 0)
-    os.ftruncate(file, size)
+    """Make the file ``size`` zeros. It is no shorter meanwhile: another process may be about to map
+    it, which fails beyond a file's end."""
     grow(file, size)
+    for offset in range(0, size, _CHUNK):
+        os.pwrite(file, bytes(min(_CHUNK, size - offset)), offset)
+    os.ftruncate(file, size)

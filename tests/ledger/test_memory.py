@@ -67,6 +67,29 @@ def replace(path: Path) -> None:
     path.with_suffix(".new").replace(path)
 
 
+def test_a_file_is_no_shorter_while_it_is_begun(path: Path) -> None:
+    """Processes that start together map it while one of them begins it."""
+    size = 3_000_000
+    file = files.open_shared(path)
+    files.grow(file, size)
+    beginner = threading.Thread(target=lambda: [files.empty(file, size) for _ in range(200)])
+    beginner.start()
+    while beginner.is_alive():
+        assert os.fstat(file).st_size == size
+    beginner.join()
+    os.close(file)
+
+
+@pytest.mark.parametrize("before", [b"", b"too short", b"longer than it should be" * 100])
+def test_whatever_a_file_held_it_is_zeros_of_its_size_then(path: Path, before: bytes) -> None:
+    path.write_bytes(before)
+    path.chmod(0o600)
+    file = files.open_shared(path)
+    files.empty(file, 1000)
+    os.close(file)
+    assert path.read_bytes() == bytes(1000)
+
+
 DAMAGES = [truncate, cut, scribble, remove, replace]
 
 
