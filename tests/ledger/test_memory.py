@@ -72,7 +72,12 @@ def test_a_file_is_no_shorter_while_it_is_begun(path: Path) -> None:
     size = 3_000_000
     file = files.open_shared(path)
     files.grow(file, size)
-    beginner = threading.Thread(target=lambda: [files.empty(file, size) for _ in range(200)])
+
+    def begin_often() -> None:
+        for _ in range(200):
+            files.empty(file, size)
+
+    beginner = threading.Thread(target=begin_often)
     beginner.start()
     while beginner.is_alive():
         assert os.fstat(file).st_size == size
