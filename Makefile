@@ -10,8 +10,6 @@ WORKERS ?=
 # 1 serves the demo with uvicorn, from one process or from WORKERS.
 ASGI ?= 0
 PYTEST_ARGS ?=
-# 1 runs the tests that failed once more, by themselves, and goes by what they do then.
-RETRY ?= 0
 
 BIN := $(VENV)/bin
 SOURCES_OF_INSTALL := pyproject.toml hatch_build.py package.json package-lock.json
@@ -30,16 +28,13 @@ demo: $(VENV)/.installed-demo ## Run the demo site [PORT=8000] [TRAFFIC=1] [SERV
 	@exec env PYTHON=$(BIN)/python PORT='$(PORT)' TRAFFIC='$(TRAFFIC)' SERVICES='$(SERVICES)' \
 		WORKERS='$(WORKERS)' ASGI='$(ASGI)' sh demo_site/run.sh
 
-test: services lint test-only ## Check everything: lint, types and tests [DJANGO="Django~=5.2.0"] [RETRY=0]
+test: services lint test-only ## Check everything: lint, types and tests [DJANGO="Django~=5.2.0"]
 
 test-all: services $(VENV)/.installed-dev ## Run the tests over every supported Python and Django at hand [PYTEST_ARGS="-k panel"]
 	$(BIN)/python -m nox -- $(PYTEST_ARGS)
 
 test-only: $(VENV)/.installed-dev ## Run the tests alone [PYTEST_ARGS="-k panel"]
-	@$(BIN)/python -m pytest $(PYTEST_ARGS) || { failed=$$?; \
-		test "$(RETRY)$$failed" = 11 || exit $$failed; \
-		printf '\n==== Once more, by themselves: the tests that failed ====\n\n'; \
-		$(BIN)/python -m pytest $(PYTEST_ARGS) --last-failed --last-failed-no-failures none; }
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 # Not the tests that raise exceptions from a signal's handler anywhere: one that interrupts the
 # measuring leaves its lock behind.
