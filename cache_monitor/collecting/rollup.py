@@ -34,9 +34,11 @@ class Step(NamedTuple):
 
 
 MINUTE, HOUR, DAY, WEEK = 60, 3600, 86400, 7 * 86400
-SETTLED = 30
+SETTLED = 15
 """Seconds after which the rows of a stretch are there, all but late ones, with the default
 ``FLUSH_INTERVAL``. The sooner they are merged, the fewer rows a report has to read."""
+YOUNG = 10 * MINUTE
+"""Seconds for which it is asked again and again whether there are rows of single processes."""
 
 LIVE = 20 * MINUTE
 """Seconds for which charts stay as fine as they were recorded: somebody who looks at the last
@@ -74,16 +76,27 @@ KEYS_KEPT = {MINUTE: 1000, 5 * MINUTE: 500, HOUR: 500, DAY: 250, WEEK: 250}
 def roll_up(store: Store, now: int) -> None:
     """Roll up everything that is old enough at ``now`` (Unix time). Raises :class:`StoreError`."""
     for step in STEPS:
-        _roll_up(store, step, now)
+        _roll_up(store, step, 0, now)
 
 
-def _roll_up(store: Store, step: Step, now: int) -> None:
+def merge_processes(store: Store, now: int) -> None:
+    """Merge what several processes did in the stretches that are just over at ``now`` (Unix
+    time): far less work than :func:`roll_up`. Raises :class:`StoreError`."""
+    for step in STEPS:
+        if step.fine == step.coarse:
+            _roll_up(store, step, now - YOUNG, now)
+
+
+def _roll_up(store: Store, step: Step, since: int, now: int) -> None:
     """Whole stretches only, so that a stretch is rolled up once."""
     end = (now - step.age) // step.coarse * step.coarse
     fine: defaultdict[Name, list[Row]] = defaultdict(list)
-    for row in store.read(step.kind, 0, end, None, seconds=step.fine):
-        is_done = step.fine == step.coarse and row.process == MERGED
-        if not is_done and _is_settled(row, now):
+    # Where the length stays, what is merged is done.
+    of_processes = step.fine == step.coarse
+    for row in store.read(
+        step.kind, since, end, None, seconds=step.fine, of_processes=of_processes
+    ):
+        if _is_settled(row, now):
             fine[row.alias, row.start // step.coarse * step.coarse].append(row)
     for (alias, start), rows in fine.items():
         before = [

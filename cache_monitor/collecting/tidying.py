@@ -1,14 +1,15 @@
-"""What one of the site's processes does for all of them once a minute: tidy the store up, and let
-somebody look at what is in it."""
+"""What one of the site's processes does for all of them: merge their rows when a stretch of time is
+over, and once a minute tidy the store up and let somebody look at what is in it."""
 
 import time
 from collections.abc import Callable
 
-from cache_monitor.collecting.rollup import roll_up
+from cache_monitor.collecting.rollup import merge_processes, roll_up
 from cache_monitor.conf import Conf
 from cache_monitor.stores.base import Store, StoreError
 
-INTERVAL = 60.0
+MERGE_INTERVAL = 15
+INTERVAL = 60
 
 
 class Tidying:
@@ -17,18 +18,19 @@ class Tidying:
     def __init__(self, get_conf: Callable[[], Conf], failed: Callable[[Exception], None]) -> None:
         self._get_conf = get_conf
         self._failed = failed
-        self._next = 0.0
+        self._merging = _Turn("merge", MERGE_INTERVAL)
+        self._tidying = _Turn("tidy", INTERVAL)
 
     def work(self, store: Store, watch: Callable[[Store], None] | None) -> None:
-        """Roll up and prune where it is time for that, and then let ``watch`` look at ``store``.
+        """Merge, roll up and prune where it is time for that, and then let ``watch`` look at
+        ``store``.
 
         Raises :class:`StoreError`; any other fault of ``watch`` is none of the store's.
         """
-        if time.monotonic() < self._next:
-            return
-        self._next = time.monotonic() + INTERVAL
         now = int(time.time())
-        if not store.lock("tidy", int(INTERVAL), now):
+        if self._merging.has_come(store, now):
+            merge_processes(store, now)
+        if not self._tidying.has_come(store, now):
             return
         roll_up(store, now)
         store.prune(int(now - self._get_conf().retention))
@@ -39,3 +41,19 @@ class Tidying:
             raise
         except Exception as error:
             self._failed(error)
+
+
+class _Turn:
+    """Whose turn a job is that one process does every ``interval`` seconds."""
+
+    def __init__(self, job: str, interval: int) -> None:
+        self._job = job
+        self._interval = interval
+        self._next = 0.0
+
+    def has_come(self, store: Store, now: int) -> bool:
+        """Whether this process does it now; the others are not asked again for ``interval``."""
+        if time.monotonic() < self._next:
+            return False
+        self._next = time.monotonic() + self._interval
+        return store.lock(self._job, self._interval, now)

@@ -1,8 +1,8 @@
 """What happened to the keys of one cache in one stretch of time."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from msgspec import Struct
+from msgspec import Meta, Struct, structs
 
 from cache_monitor.stats import columns, distinct, histogram
 from cache_monitor.stats.columns import StoredKeys
@@ -28,7 +28,8 @@ VIEW_LIMIT = 500
 
 
 class GroupStats(Struct, array_like=True, gc=False):
-    """The calls on the keys of one group; ``keys`` sketches how many different ones there are."""
+    """The calls on the keys of one group; ``keys`` sketches how many different ones there are, or
+    ``sketch`` does, in bytes as a store has them."""
 
     kind: GroupKind
     lookups: Count = 0
@@ -59,6 +60,7 @@ class GroupStats(Struct, array_like=True, gc=False):
     sample_hits: Samples = ()
     """A few of the keys that were found."""
     sample_misses: Samples = ()
+    sketch: Annotated[bytes, Meta(max_length=8 * distinct.SIZE)] = b""
 
     def count(self, hit: bool | None, wrote: bool, times: int, sample: str | None = None) -> None:
         """Count ``times`` uses of a key; ``hit`` is None where nothing was looked up. ``sample``
@@ -119,6 +121,14 @@ class GroupStats(Struct, array_like=True, gc=False):
         self.repeated_gets_requests += other.repeated_gets_requests
         self.single_gets += other.single_gets
         self.single_gets_requests += other.single_gets_requests
+
+    def packed(self) -> "GroupStats":
+        """The same as a store takes it."""
+        return structs.replace(self, keys=set(), sketch=distinct.pack(self.keys))
+
+    def unpacked(self) -> "GroupStats":
+        """The same as it is counted on."""
+        return structs.replace(self, keys=self.keys.union(distinct.unpack(self.sketch)), sketch=b"")
 
 
 class ViewStats(Struct, array_like=True, gc=False):
@@ -222,7 +232,7 @@ def pack(details: Details) -> StoredDetails:
         details.seconds,
         columns.pack(details.hot_keys),
         details.group_limit,
-        details.groups,
+        {name: group.packed() for name, group in details.groups.items()},
         details.uses,
         details.views,
         details.final,
@@ -236,7 +246,7 @@ def unpack(stored: StoredDetails) -> Details:
         stored.seconds,
         columns.unpack(stored.hot_keys),
         stored.group_limit,
-        stored.groups,
+        {name: group.unpacked() for name, group in stored.groups.items()},
         stored.uses,
         stored.views,
         stored.final,

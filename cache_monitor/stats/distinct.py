@@ -5,11 +5,14 @@ distinct elements in a data stream", 2002). Up to ``SIZE`` different keys the co
 beyond, its standard error is 1/sqrt(SIZE - 2), which is 8.9 %. Sketches merge by union.
 """
 
+import struct
+from bisect import bisect_left
 from collections.abc import Iterable
 from zlib import crc32
 
 SIZE = 128
 _SPACE = 2**32
+_WIDTH = 4
 _GOLDEN = 0x9E3779B1
 _ROOM = 16 * SIZE
 
@@ -35,6 +38,19 @@ def unite(sketch: set[int], other: set[int]) -> set[int]:
     return sketch if len(sketch) <= _ROOM else smallest(sketch)
 
 
+def pack(sketch: Iterable[int]) -> bytes:
+    """The smallest hashes of ``sketch`` as a store keeps them: four bytes each, ascending."""
+    # A larger one is from a row that somebody has tampered with.
+    hashes = sorted(each for each in sketch if each < _SPACE)[:SIZE]
+    return struct.pack(f"<{len(hashes)}I", *hashes)
+
+
+def unpack(packed: bytes) -> tuple[int, ...]:
+    """What :func:`pack` made ``packed`` of; of anything else some hashes."""
+    hashes = len(packed) // _WIDTH
+    return struct.unpack_from(f"<{hashes}I", packed)
+
+
 class Union:
     """The merge of many sketches. Once there are enough hashes to know how small one must be, the
     others are not even put in."""
@@ -52,9 +68,20 @@ class Union:
             self._hashes |= sketch
         else:
             self._hashes.update([each for each in sketch if each < limit])
+        self._cut_back()
+
+    def _cut_back(self) -> None:
         if len(self._hashes) > 4 * SIZE:
             self._hashes = smallest(self._hashes)
             self._limit = max(self._hashes)
+
+    def add_packed(self, packed: bytes) -> None:
+        """Merge the sketch that was packed into ``packed`` into it."""
+        hashes = unpack(packed)
+        if self._limit < _SPACE:
+            hashes = hashes[: bisect_left(hashes, self._limit)]
+        self._hashes.update(hashes)
+        self._cut_back()
 
     def sketch(self) -> set[int]:
         """The sketch of all that were added."""

@@ -24,6 +24,7 @@ FIRST = 15_888
 LAST = FIRST + 16 * 46 - 1
 """The one up to 2**16 s, 18 hours: likewise for what is above."""
 _HEAD = struct.Struct("<BH")
+_HEAD_SIZE = _HEAD.size
 _LANE = 8
 _MOST = 2**53
 """What a count of one row may be: 2,000 rows of that fit into 64 bits."""
@@ -121,9 +122,8 @@ class Histogram:
     @classmethod
     def unpack(cls, packed: bytes) -> "Histogram":
         """What :meth:`pack` made ``packed`` of. Raises :class:`ValueError` for anything else."""
-        made = cls()
-        if packed:
-            made._lanes = _unpacked(packed)
+        made = cls.__new__(cls)
+        made._lanes = _unpacked(packed) if packed else 0
         return made
 
 
@@ -149,20 +149,21 @@ def _within(counts: Mapping[int, int]) -> dict[int, int]:
 
 
 def _unpacked(packed: bytes) -> int:
-    if len(packed) < _HEAD.size:
+    # A report does this tens of thousands of times.
+    size = len(packed) - _HEAD_SIZE
+    if size < 0:
         raise ValueError("a histogram without its head")
     width: int
     first: int
     width, first = _HEAD.unpack_from(packed)
-    counts = packed[_HEAD.size :]
-    if width not in (1, 2, 4, 8) or len(counts) % width:
+    if width not in (1, 2, 4, 8) or size % width:
         raise ValueError("a histogram's counts are cut")
-    lanes = len(counts) // width
+    lanes = size // width
     if first + lanes > LAST - FIRST + 1:
         raise ValueError("a histogram of too many buckets")
     wide = bytearray(lanes * _LANE)
     for byte in range(width):
-        wide[byte::_LANE] = counts[byte::width]
+        wide[byte::_LANE] = packed[_HEAD_SIZE + byte :: width]
     # Counts of fewer bytes need no such look: no store has as many rows as would not fit.
     if width == _LANE and max(struct.unpack(f"<{lanes}Q", wide), default=0) > _MOST:
         raise ValueError("a histogram of too many calls")

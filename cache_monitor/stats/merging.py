@@ -74,7 +74,10 @@ class _Group:
 
     def add(self, group: GroupStats) -> None:
         self._stats.merge(group)
-        self._keys.add(group.keys)
+        # As it was stored at first, or as it is now.
+        if group.keys:
+            self._keys.add(group.keys)
+        self._keys.add_packed(group.sketch)
         # Asked first: most have none of one or the other.
         if group.sample_hits:
             self._hits.add(group.sample_hits)

@@ -5,6 +5,7 @@ several stretches the ones with the smallest checksums stay: these are no likeli
 than another, and the next reading of the same stretches has the same ones.
 """
 
+from bisect import insort
 from collections.abc import Iterable
 from typing import Annotated
 from zlib import crc32
@@ -33,28 +34,33 @@ class Gathering:
     """The merge of many samples. One with a larger checksum than all that are kept ends the look
     at its sample: those behind it have larger ones still."""
 
-    __slots__ = ("_limit", "_names")
+    __slots__ = ("_kept", "_names")
 
     def __init__(self) -> None:
-        self._names: Samples = ()
-        self._limit: int | None = None
-        """The greatest checksum of those that are kept, once there are enough."""
+        self._names: set[str] = set()
+        self._kept: list[tuple[int, str]] = []
+        """Checksum and name, the smallest first."""
 
     def add(self, samples: Samples) -> None:
         """Merge ``samples`` into it."""
-        limit = self._limit
         for name in samples:
-            if name not in self._names:
-                if limit is not None and crc32(name.encode()) > limit:
-                    return
-                self._names = smallest((*self._names, *samples))
-                if len(self._names) == KEPT:
-                    self._limit = crc32(self._names[-1].encode())
+            # Most are known already: the same keys are used again and again.
+            if name not in self._names and not self._enter(_rank(name)):
                 return
+
+    def _enter(self, ranked: tuple[int, str]) -> bool:
+        kept = self._kept
+        if len(kept) == KEPT:
+            if ranked > kept[-1]:
+                return False
+            self._names.remove(kept.pop()[1])
+        insort(kept, ranked)
+        self._names.add(ranked[1])
+        return True
 
     def samples(self) -> Samples:
         """Those that are kept of all that were added."""
-        return self._names
+        return tuple(name for _, name in self._kept)
 
 
 def _rank(name: str) -> tuple[int, str]:

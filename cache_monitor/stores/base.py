@@ -45,9 +45,10 @@ class Store(Protocol):
         alias: str | None,
         *,
         seconds: int | None = None,
+        of_processes: bool = False,
     ) -> Iterable[Row]:
         """The rows that begin at or after ``since`` and before ``until``, of one alias or all,
-        of one length or all."""
+        of one length or all, of single processes only or all."""
 
     def replace(self, remove: Sequence[Row], add: Sequence[Row], now: int) -> None:
         """Write ``add`` and remove ``remove``, both or neither; a row in both is written.

@@ -50,15 +50,18 @@ class DatabaseStore:
         alias: str | None,
         *,
         seconds: int | None = None,
+        of_processes: bool = False,
     ) -> Iterable[Row]:
         """The rows that begin at or after ``since`` and before ``until``, of one alias or all,
-        of one length or all."""
+        of one length or all, of single processes only or all."""
         using = self._database or router.db_for_read(Window)
         found = Window.objects.using(using).filter(kind=kind, start__gte=since, start__lt=until)
         if alias is not None:
             found = found.filter(cache=alias)
         if seconds is not None:
             found = found.filter(seconds=seconds)
+        if of_processes:
+            found = found.exclude(process="")
         columns = found.values_list("process", "cache", "start", "seconds", "payload")
         with reading(using):
             return [

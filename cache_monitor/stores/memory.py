@@ -29,9 +29,10 @@ class MemoryStore:
         alias: str | None,
         *,
         seconds: int | None = None,
+        of_processes: bool = False,
     ) -> Iterable[Row]:
         """The rows that begin at or after ``since`` and before ``until``, of one alias or all,
-        of one length or all."""
+        of one length or all, of single processes only or all."""
         with self._lock:
             rows = [row for row, _ in self._rows.values()]
         return [
@@ -41,6 +42,7 @@ class MemoryStore:
             and since <= row.start < until
             and alias in (None, row.alias)
             and seconds in (None, row.seconds)
+            and (row.process or not of_processes)
         ]
 
     def replace(self, remove: Sequence[Row], add: Sequence[Row], now: int) -> None:

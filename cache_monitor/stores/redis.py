@@ -113,15 +113,18 @@ class RedisStore:
         alias: str | None,
         *,
         seconds: int | None = None,
+        of_processes: bool = False,
     ) -> Iterable[Row]:
         """The rows that begin at or after ``since`` and before ``until``, of one alias or all,
-        of one length or all."""
+        of one length or all, of single processes only or all."""
         with self._server() as client:
             found = client.zrangebyscore(self._index(kind, "start"), since, f"({until}")
             wanted = [
                 (member, name)
                 for member, name in _named(found)
-                if alias in (None, name[3]) and seconds in (None, name[1])
+                if alias in (None, name[3])
+                and seconds in (None, name[1])
+                and (name[2] or not of_processes)
             ]
             return list(self._rows(client, kind, wanted))
 

@@ -83,13 +83,16 @@ def measure(what: str, seconds: int) -> None:
 
 
 def day_of_rows(now: int) -> Iterator[object]:
-    """Processes apart until a minute is over, half of the next has gone by, and one of them tidies,
-    half a minute later on average; then merged, as cache_monitor.collecting.rollup has it."""
+    """Processes apart until a stretch is over, its rows have had time to come, and one of them
+    merges, half of its interval later on average; then as cache_monitor.collecting.rollup has it.
+    """
     from cache_monitor.collecting.rollup import HOUR, LIVE, MERGED, MINUTE, SETTLED
+    from cache_monitor.collecting.tidying import MERGE_INTERVAL
 
     minute = now // MINUTE * MINUTE
-    young = (now - SETTLED - 30) // MINUTE * MINUTE
-    unmerged = (now - SETTLED - 30) // 10 * 10
+    merged_to = now - SETTLED - MERGE_INTERVAL // 2
+    young = merged_to // MINUTE * MINUTE
+    unmerged = merged_to // 10 * 10
     coarse = minute - LIVE
     for alias in ALIASES:
         for process in PROCESSES:

@@ -11,7 +11,9 @@ from cache_monitor.collecting.rollup import (
     MINUTE,
     SETTLED,
     WEEK,
+    YOUNG,
     longest,
+    merge_processes,
     roll_up,
 )
 from cache_monitor.reports.series import Series
@@ -167,6 +169,32 @@ def test_processes_are_merged_when_their_rows_have_had_time_to_come() -> None:
     roll_up(store, minute + 10 + SETTLED)
     [row] = _windows(store)
     assert (row.process, row.start, row.seconds) == (MERGED, minute, 10)
+
+
+def test_merging_processes_leaves_the_lengths_to_the_roll_up() -> None:
+    store = MemoryStore()
+    minute = NOW // MINUTE * MINUTE - YOUNG + MINUTE
+    store.put([_window(minute, process) for process in ("one", "two")], NOW)
+    store.put([_details(minute, process) for process in ("one", "two")], NOW)
+    store.put([_window(minute - LIVE)], NOW)
+    merge_processes(store, NOW)
+    rows = {(row.process, row.start, row.seconds) for row in _windows(store)}
+    assert rows == {("one", minute - LIVE, 10), (MERGED, minute, 10)}
+    assert _calls(store) == 3
+    [row] = store.read("details", 0, NOW, None)
+    assert (row.process, row.start, row.seconds) == (MERGED, minute, MINUTE)
+    assert decode(row.payload, Details).hot_keys.table["key"].lookups == 2
+
+
+def test_a_process_that_comes_late_joins_those_that_were_merged() -> None:
+    store = MemoryStore()
+    minute = NOW // MINUTE * MINUTE - MINUTE
+    for process in ("one", "two"):
+        store.put([_window(minute, process), _details(minute, process)], NOW)
+        merge_processes(store, NOW)
+    assert _calls(store) == 2
+    [row] = store.read("details", 0, NOW, None)
+    assert decode(row.payload, Details).hot_keys.table["key"].lookups == 2
 
 
 def test_windows_stay_fine_while_somebody_may_look_at_what_he_has_just_done() -> None:

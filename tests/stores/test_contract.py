@@ -115,6 +115,12 @@ def test_one_length_can_be_read_alone(store: Store) -> None:
     assert list(store.read("window", 0, 1000, None, seconds=60)) == [minute]
 
 
+def test_the_rows_of_single_processes_can_be_read_alone(store: Store) -> None:
+    merged = _row()._replace(process="")
+    store.put([_row(), merged], now=105)
+    assert list(store.read("window", 0, 1000, None, of_processes=True)) == [_row()]
+
+
 @pytest.mark.parametrize("name", ["a:b", "ü", 'a"b', "{a}", "x" * 32, ""])
 def test_names_come_back_as_they_were(store: Store, name: str) -> None:
     row = _row(alias=name)._replace(process=name)

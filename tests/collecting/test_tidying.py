@@ -1,0 +1,66 @@
+import pytest
+
+from cache_monitor.collecting import tidying
+from cache_monitor.collecting.rollup import MERGED, MINUTE
+from cache_monitor.collecting.tidying import INTERVAL, MERGE_INTERVAL, Tidying
+from cache_monitor.conf import get_conf
+from cache_monitor.stats.encoding import encode
+from cache_monitor.stats.window import Window
+from cache_monitor.stores.base import Row, Store
+from cache_monitor.stores.memory import MemoryStore
+
+NOW = 1_700_000_000
+
+
+class _Clock:
+    """Both clocks, which tell what they are told."""
+
+    def __init__(self) -> None:
+        self.now = float(NOW)
+
+    def time(self) -> float:
+        return self.now
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> _Clock:
+    clock = _Clock()
+    monkeypatch.setattr(tidying, "time", clock)
+    return clock
+
+
+def _put(store: Store, start: int, process: str) -> None:
+    window = Window(start, 10, final=True)
+    store.put([Row("window", process, "default", start, 10, encode(window))], start)
+
+
+def test_rows_are_merged_several_times_in_a_minute_and_tidied_up_once(clock: _Clock) -> None:
+    store = MemoryStore()
+    process = Tidying(get_conf, lambda error: pytest.fail(str(error)))
+    watched: list[float] = []
+    merged: list[float] = []
+    for _ in range(2 * MINUTE):
+        _put(store, int(clock.now) // 10 * 10 - MINUTE, "one")
+        process.work(store, lambda _: watched.append(clock.now))
+        if not list(store.read("window", 0, NOW * 2, None, of_processes=True)):
+            merged.append(clock.now)
+        clock.now += 1
+    assert watched == [NOW, NOW + INTERVAL]
+    assert merged == [NOW + n * MERGE_INTERVAL for n in range(2 * MINUTE // MERGE_INTERVAL)]
+
+
+def test_one_process_merges_for_all(clock: _Clock) -> None:
+    store = MemoryStore()
+    processes = [Tidying(get_conf, lambda error: pytest.fail(str(error))) for _ in range(3)]
+    for process in processes:
+        process.work(store, None)
+    for process in processes:
+        _put(store, NOW - MINUTE, "late")
+        process.work(store, None)
+    assert {row.process for row in store.read("window", 0, NOW, None)} == {"late"}
+    clock.now += MERGE_INTERVAL
+    processes[2].work(store, None)
+    assert {row.process for row in store.read("window", 0, NOW, None)} == {MERGED}
