@@ -72,8 +72,9 @@ class Union:
 
     def _cut_back(self) -> None:
         if len(self._hashes) > 4 * SIZE:
-            self._hashes = smallest(self._hashes)
-            self._limit = max(self._hashes)
+            ascending = sorted(self._hashes)[:SIZE]
+            self._hashes = set(ascending)
+            self._limit = ascending[-1]
 
     def add_packed(self, packed: bytes) -> None:
         """Merge the sketch that was packed into ``packed`` into it."""

@@ -10,6 +10,7 @@ The bound is that of mergeable Space-Saving (Agarwal, Cormode, Huang, Phillips, 
 "Mergeable summaries", ACM Transactions on Database Systems, 2013).
 """
 
+from collections import Counter
 from collections.abc import Collection, Iterable
 
 from cache_monitor.stats.columns import StoredKeys
@@ -50,11 +51,10 @@ class Ranking:
         excess = self._excess
         if len(excess) <= most:
             return list(excess), self.floor + self._forgotten
-        # Whole sorts, which are made in C, are quicker here than heaps.
-        least, gone = sorted(excess.values(), reverse=True)[most - 1 : most + 1]
+        least, gone = _at_the_edge(excess.values(), most)
         above = [key for key, each in excess.items() if each > least]
         # Of equal ones always the same, whatever the order of the tables.
-        equal = sorted(key for key, each in excess.items() if each == least)
+        equal = sorted([key for key, each in excess.items() if each == least])
         return above + equal[: most - len(above)], self.floor + max(gone, self._forgotten)
 
     def gather(self, tables: Iterable[StoredKeys], keys: Collection[str]) -> dict[str, KeyStats]:
@@ -73,3 +73,19 @@ class Ranking:
         for stats in found.values():
             stats.missing = max(0, stats.missing + self.floor)
         return found
+
+
+def _at_the_edge(figures: Collection[int], most: int) -> tuple[int, int]:
+    """Of more than ``most`` figures the last one that belongs to the ``most`` greatest, and the
+    first one that does not."""
+    # Most keys are used but a few times: it is quicker to count the figures than to sort them.
+    times = Counter(figures)
+    seen = 0
+    least: int | None = None
+    for figure in sorted(times, reverse=True):
+        seen += times[figure]
+        if least is None and seen >= most:
+            least = figure
+        if least is not None and seen > most:
+            return least, figure
+    raise ValueError(f"there are no more than {most} figures")

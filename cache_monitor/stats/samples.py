@@ -20,7 +20,9 @@ Samples = Annotated[tuple[str, ...], Meta(max_length=100)]
 
 def smallest(names: Iterable[str]) -> Samples:
     """Those of ``names`` that are kept."""
-    return tuple(sorted(set(names), key=_rank)[:KEPT])
+    # A shown name has no lone surrogates.
+    ranked = sorted((crc32(name.encode()), name) for name in set(names))
+    return tuple(name for _, name in ranked[:KEPT])
 
 
 def noted(samples: Samples, name: str) -> Samples:
@@ -43,26 +45,19 @@ class Gathering:
 
     def add(self, samples: Samples) -> None:
         """Merge ``samples`` into it."""
+        names, kept = self._names, self._kept
         for name in samples:
             # Most are known already: the same keys are used again and again.
-            if name not in self._names and not self._enter(_rank(name)):
-                return
-
-    def _enter(self, ranked: tuple[int, str]) -> bool:
-        kept = self._kept
-        if len(kept) == KEPT:
-            if ranked > kept[-1]:
-                return False
-            self._names.remove(kept.pop()[1])
-        insort(kept, ranked)
-        self._names.add(ranked[1])
-        return True
+            if name in names:
+                continue
+            ranked = crc32(name.encode()), name
+            if len(kept) == KEPT:
+                if ranked > kept[-1]:
+                    return
+                names.remove(kept.pop()[1])
+            insort(kept, ranked)
+            names.add(name)
 
     def samples(self) -> Samples:
         """Those that are kept of all that were added."""
         return tuple(name for _, name in self._kept)
-
-
-def _rank(name: str) -> tuple[int, str]:
-    # A shown name has no lone surrogates.
-    return crc32(name.encode()), name
