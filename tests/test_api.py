@@ -13,7 +13,7 @@ from django.test import override_settings
 import cache_monitor
 from cache_monitor import scope
 from cache_monitor.api import UnknownAlias, key_series, recent_report, store_problem
-from cache_monitor.collecting import counting, joining
+from cache_monitor.collecting import joining, names
 from cache_monitor.keys.naming import SESSION_MASK
 from cache_monitor.reports.schema import Report
 from cache_monitor.stats.distinct import hash_of
@@ -329,4 +329,4 @@ def test_no_session_key_is_remembered() -> None:
     secret = "zyxwvutsrqponmlkjihgfedcba543210"
     caches["default"].get(f"django.contrib.sessions.cache{secret}")
     _report()
-    assert not [key for _, key in counting._remembered.young if secret in key]
+    assert not [key for _, key in names._remembered.young if secret in key]

@@ -4,9 +4,11 @@ from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 
 from cache_monitor.calls import RawCall, Source
-from cache_monitor.collecting.counting import Counting, Measure, condense, name_and_hash
+from cache_monitor.collecting.condensing import condense
+from cache_monitor.collecting.counting import Counting, Measure
 from cache_monitor.collecting.habits import MANY_SINGLES, Got
 from cache_monitor.collecting.misses import Aged, Judged
+from cache_monitor.collecting.names import name_and_hash
 from cache_monitor.collecting.production import Produced
 from cache_monitor.collecting.visits import Visit
 from cache_monitor.stats import histogram

@@ -1,22 +1,18 @@
 """From the calls of one operation to the statistics of the stretch of time that they fall into.
 
-Most calls are alike: the same few keys, found again and again. So a batch is first condensed by
-what the standard library does in C, and only what is left, one item for each different key and
-outcome, is counted in Python. What is found most often, plain hits, even waits for later batches
-to add to it, and is counted once for all of them.
+What is counted has been condensed (see :mod:`cache_monitor.collecting.condensing`) to one item for
+each different key and outcome. What is found most often, plain hits, waits for later batches to add
+to it, and is counted once for all of them; where the shape of a key tells its group, for a whole
+group at once.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Mapping, Sequence, Set
-from operator import itemgetter
-from typing import NamedTuple
-
-from django.core.signals import setting_changed
 
 from cache_monitor.calls import RawCall, Source
-from cache_monitor.conf import SETTING
-from cache_monitor.keys.naming import KeyName, may_be_remembered, other_name, plain_name
-from cache_monitor.keys.toolbar import is_toolbars_own
+from cache_monitor.collecting.condensing import Alike, Condensed, Hit
+from cache_monitor.collecting.names import name_and_hash
+from cache_monitor.keys.shapes import known_group
 from cache_monitor.stats.details import Details
 from cache_monitor.stats.distinct import hash_of
 from cache_monitor.stats.window import OperationStats, Window
@@ -24,102 +20,11 @@ from cache_monitor.stats.window import OperationStats, Window
 Measure = Callable[[str, Hashable, Hashable], int | None]
 """The bytes stored under a key of an alias in a version, where that costs next to nothing."""
 
-Alike = tuple[Hashable, bool | tuple[bool, ...] | None, int | None, Hashable, str | None]
-"""Key, outcome, size, version and error: calls of one operation that have these in common."""
-
 _READS = frozenset({"get", "get_many", "get_or_set"})
 _WRITES = frozenset({"set", "add", "set_many"})
 _DELETES = frozenset({"delete", "delete_many"})
 _OTHER_USES = frozenset({"add", "has_key", "incr", "decr", "touch"})
 """Operations that have the use of an entry without looking it up: locks, counters, flags."""
-_MOST_REMEMBERED = 16_384
-
-_alike = itemgetter(3, 4, 5, 7, 8)
-_Named = tuple[KeyName, int]
-"""The name and the hash of a key."""
-
-
-class _Remembered:
-    """The keys that were named last, by alias and key. When half of the room is taken, what was
-    not asked for since the last time makes room: keys that come again and again stay. Who counts
-    looks among the ``young`` by himself, which spares a call for nearly every key."""
-
-    def __init__(self) -> None:
-        self.forget()
-
-    def forget(self) -> None:
-        self.young: dict[tuple[str, str], _Named] = {}
-        self._old = self.young
-
-    def from_before(self, place: tuple[str, str]) -> _Named | None:
-        """What is not among the ``young``, and is from now on."""
-        known = self._old.get(place)
-        if known is not None:
-            self.note(place, known)
-        return known
-
-    def note(self, place: tuple[str, str], named: _Named) -> None:
-        if 2 * len(self.young) >= _MOST_REMEMBERED:
-            self._old, self.young = self.young, {}
-        self.young[place] = named
-
-
-_remembered = _Remembered()
-
-
-def name_and_hash(key: str, alias: str) -> _Named:
-    """The name and the hash of a key of the cache ``alias``, remembered where that is allowed."""
-    place = (alias, key)
-    known = _remembered.young.get(place) or _remembered.from_before(place)
-    if known is None:
-        plain = plain_name(key)
-        known = plain or other_name(key, alias), hash_of(key)
-        if plain or may_be_remembered(known[0]):
-            _remembered.note(place, known)
-    return known
-
-
-def _forget(*, setting: str, **_: object) -> None:
-    if setting == SETTING:
-        _remembered.forget()
-
-
-setting_changed.connect(_forget, dispatch_uid="cache_monitor.collecting.counting")
-
-
-class Condensed(NamedTuple):
-    """Calls of one source, told apart only as far as they differ.
-
-    ``hits`` counts the plain ones by their key, ``others`` all else; ``fresh`` are the keys of
-    plain hits that were not known before.
-    """
-
-    calls: Sequence[RawCall]
-    hits: Counter[Hashable]
-    others: Counter[Alike]
-    fresh: Set[Hashable]
-
-
-def condense(calls: Sequence[RawCall], known: Set[Hashable]) -> Condensed | None:
-    """``calls`` without those that the debug toolbar makes for itself; None if that is all.
-    ``known`` are keys that are not the toolbar's."""
-    keys = [call[3] for call in calls if call[4] is True and call[5] is None and call[7] is None]
-    rest: Sequence[RawCall] = ()
-    if not keys:
-        rest = calls
-    elif len(keys) < len(calls):
-        rest = [
-            call
-            for call in calls
-            if call[4] is not True or call[5] is not None or call[7] is not None
-        ]
-    hits, others = Counter(keys), Counter(map(_alike, rest))
-    fresh = hits.keys() - known
-    # Looked for among what is left, which is little; rarely is one there.
-    if any(map(is_toolbars_own, fresh)) or any(is_toolbars_own(each[0]) for each in others):
-        own = [call for call in calls if not is_toolbars_own(call[3])]
-        return condense(own, known) if own else None
-    return Condensed(calls, hits, others, fresh)
 
 
 class Counting:
@@ -136,12 +41,12 @@ class Counting:
         self._window = window
         self._details = details
         self._measure = measure
-        self._hits: Counter[Hashable] = Counter()
-        self._sizes: dict[Hashable, int | None] = {}
+        self._hits: Counter[Hit] = Counter()
+        self._sizes: dict[str, int | None] = {}
 
     @property
-    def waiting(self) -> Set[Hashable]:
-        """The keys whose hits wait to be settled."""
+    def waiting(self) -> Set[Hit]:
+        """The hits that wait to be settled."""
         return self._hits.keys()
 
     def add(self, condensed: Condensed, newest: float) -> None:
@@ -152,7 +57,11 @@ class Counting:
         uses = _Uses(self._source, self._details)
         self._count_alike(uses, others)
         # A value's size is looked up while the value is sure to be there.
-        sizes = {key: self._measure(self._source.alias, key, None) for key in fresh}
+        sizes = {
+            hit: self._measure(self._source.alias, hit, None)
+            for hit in fresh
+            if not isinstance(hit, tuple)
+        }
         if 2 * len(hits) <= hits.total():
             self._hits.update(hits)
             self._sizes.update(sizes)
@@ -171,13 +80,21 @@ class Counting:
             self._add_totals(uses)
 
     def _count_hits(
-        self, uses: "_Uses", hits: Counter[Hashable], sizes: Mapping[Hashable, int | None]
+        self, uses: "_Uses", hits: Counter[Hit], sizes: Mapping[str, int | None]
     ) -> None:
-        for key, times in hits.items():
-            size = sizes.get(key)
+        groups: defaultdict[str | None, list[tuple[str, int | None, int]]] = defaultdict(list)
+        for hit, times in hits.items():
+            key, size = hit if isinstance(hit, tuple) else (hit, sizes.get(hit))
+            groups[known_group(key)].append((key, size, times))
+        for key, size, times in groups.pop(None, ()):
             if size is not None:
                 self._window.add_bytes(size * times, False)
-            uses.count(str(key), True, size, None, times)
+            uses.count(key, True, size, None, times)
+        for name, keys in groups.items():
+            if name is not None:
+                uses.count_hits(name, keys)
+                if sized := [size * times for _, size, times in keys if size is not None]:
+                    self._window.add_bytes(sum(sized), False)
 
     def _count_alike(self, uses: "_Uses", alike: Counter[Alike]) -> None:
         operation = self._window.operation(self._source.operation)
@@ -267,6 +184,17 @@ class _Uses:
             if size is not None:
                 group.add_bytes(size * times, wrote)
                 stats.bytes = size
+
+    def count_hits(self, group_name: str, keys: Sequence[tuple[str, int | None, int]]) -> None:
+        """Count keys of a group that were found, which may be shown as they are: for each the key,
+        the bytes of its value, and how many times."""
+        hits = sum([times for _, _, times in keys])
+        self.keys += hits
+        self.hits += hits
+        group = self._details.group(group_name, "key")
+        group.add_keys([hash_of(key) for key, _, _ in keys])
+        group.count_hits(keys)
+        self._details.hot_keys.count_hits(group_name, keys)
 
 
 def _wrote(source: Source, outcome: object) -> bool:

@@ -57,7 +57,7 @@ def plain_name(key: str) -> KeyName | None:
     """The name of a key of plain words and numbers, in a fraction of the time: it may be
     remembered, and shows the key as it is. None for any other key."""
     group = group_by_shape(key, group_of)
-    return None if group is None or is_session(key) else KeyName(key, group, "key")
+    return None if group is None else KeyName(key, group, "key")
 
 
 def other_name(key: object, alias: str | None = None) -> KeyName:

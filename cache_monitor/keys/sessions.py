@@ -9,6 +9,7 @@ from django.apps import apps
 from django.conf import settings
 from django.core.signals import setting_changed
 
+_NUMBERS = re.compile("[0-9]+")
 # Of ``sessions.backends.cache``, and with one letter more of ``cached_db``.
 _DJANGO_PREFIX = "django.contrib.sessions.cache"
 
@@ -26,6 +27,18 @@ def is_session(text: str) -> bool:
     except _NotYet:
         return False
     return own is not None and own.search(text) is not None
+
+
+def may_be_sessions(shape: str) -> bool:
+    """Whether among the keys that are ``shape`` but for their numbers, which are zeros there, may
+    be one that holds a session key."""
+    if _DJANGO_PREFIX in shape:
+        return True
+    if not (settings.configured and apps.ready):
+        return True
+    prefix = _own_prefix()
+    # Without a prefix it is 32 letters and digits; no shape tells what those are.
+    return bool(prefix) and _NUMBERS.sub("0", str(prefix)) in shape
 
 
 @cache

@@ -14,6 +14,7 @@ from cache_monitor.conf import SETTING, get_conf
 from cache_monitor.keys.display import SHOWN_LENGTH
 from cache_monitor.keys.grouping import has_plain_numbers
 from cache_monitor.keys.pages import PREFIX
+from cache_monitor.keys.sessions import may_be_sessions
 
 _MOST_FORMS = 8192
 _ZEROS = bytes.maketrans(b"123456789", b"000000000")
@@ -25,12 +26,18 @@ _groups: dict[bytes, str] = {}
 shape there are as many forms as its numbers have lengths."""
 
 
+def known_group(text: str) -> str | None:
+    """The group of the key ``text``, where :func:`group_by_shape` has told that of another key
+    which differs in nothing but the digits of its numbers."""
+    return _groups.get(text.encode("utf-8", "surrogatepass").translate(_ZEROS))
+
+
 def group_by_shape(text: str, group_of: Callable[[str], str]) -> str | None:
     """The group of the key ``text``, which ``group_of`` tells for the first key of each shape;
     None where its shape does not decide.
 
-    Where it does, ``text`` is printable, short enough to be shown, and the project has nothing to
-    say about its keys.
+    Where it does, ``text`` is printable, short enough to be shown, no session's, and the project
+    has nothing to say about its keys.
     """
     if len(text) > SHOWN_LENGTH:
         return None
@@ -54,11 +61,12 @@ def _decides(shape: str) -> bool:
         and not conf.key_groups
         and shape.isprintable()
         and not shape.startswith(PREFIX)
+        and not may_be_sessions(shape)
     )
 
 
 def _forget(*, setting: str, **_: object) -> None:
-    if setting == SETTING:
+    if setting in {SETTING, "SESSION_ENGINE"}:
         _groups.clear()
 
 

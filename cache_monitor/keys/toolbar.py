@@ -1,6 +1,6 @@
 """Tell the keys under which the debug toolbar keeps its own data: no news for anybody."""
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from functools import cache
 
 from django.conf import settings
@@ -11,8 +11,17 @@ _SETTING = "DEBUG_TOOLBAR_CONFIG"
 
 def is_toolbars_own(key: Hashable) -> bool:
     """Whether the key, or the first of several keys, is the toolbar's."""
-    first = key[0] if isinstance(key, tuple) and key else key
-    return isinstance(first, str) and first.startswith(_prefix())
+    return is_one_toolbars_own((key,))
+
+
+def is_one_toolbars_own(keys: Iterable[Hashable]) -> bool:
+    """The same for any of ``keys``, in less time than it takes to ask for each."""
+    prefix = _prefix()
+    for key in keys:
+        first = key[0] if isinstance(key, tuple) and key else key
+        if isinstance(first, str) and first.startswith(prefix):
+            return True
+    return False
 
 
 @cache

@@ -98,11 +98,8 @@ class StoredKeys(Struct, array_like=True, gc=False):
 
 def pack(keys: HotKeys) -> StoredKeys:
     """The heaviest ``capacity`` of ``keys``; the others go into the floor."""
-    ordered = keys.by_weight()
-    kept, gone = ordered[: keys.capacity], ordered[keys.capacity :]
-    floor = max(keys.floor, gone[0][0]) if gone else keys.floor
-    table = {key: keys.table[key] for _, key in kept}
-    return StoredKeys(keys.capacity, floor, {}, _columns(table, floor))
+    kept = keys.heaviest(keys.capacity)
+    return StoredKeys(kept.capacity, kept.floor, {}, _columns(kept.table, kept.floor))
 
 
 def unpack(stored: StoredKeys) -> HotKeys:

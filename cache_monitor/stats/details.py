@@ -1,5 +1,6 @@
 """What happened to the keys of one cache in one stretch of time."""
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, structs
@@ -90,6 +91,29 @@ class GroupStats(Struct, array_like=True, gc=False):
         self.keys.add(key_hash)
         if len(self.keys) > 2 * distinct.SIZE:
             self.keys = distinct.smallest(self.keys)
+
+    def add_keys(self, hashes: Sequence[int]) -> None:
+        """Add many keys to the sketch."""
+        if len(hashes) > distinct.SIZE <= len(self.keys):
+            limit = max(self.keys)
+            hashes = [each for each in hashes if each < limit]
+        self.keys.update(hashes)
+        if len(self.keys) > 2 * distinct.SIZE:
+            self.keys = distinct.smallest(self.keys)
+
+    def count_hits(self, keys: Sequence[tuple[str, int | None, int]]) -> None:
+        """Count keys that were found: for each the key as it may be shown, the bytes of its value
+        where they are known, and how many times."""
+        hits = sum([times for _, _, times in keys])
+        self.lookups += hits
+        self.hits += hits
+        sizes = [size * times for _, size, times in keys if size is not None]
+        if sizes:
+            self.add_bytes(sum(sizes), False)
+        for sample, _, _ in keys:
+            if len(self.sample_hits) >= KEPT:
+                break
+            self.sample_hits = noted(self.sample_hits, sample)
 
     def merge(self, other: "GroupStats") -> None:
         """Add the calls that ``other`` counted, but for its keys and samples."""

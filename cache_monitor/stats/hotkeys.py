@@ -7,12 +7,17 @@ enters later may have been here before, so ``floor`` at its entry is its greates
 that never left are counted exactly. How tables merge is in :mod:`cache_monitor.stats.ranking`.
 """
 
-from operator import itemgetter
+from collections import Counter
+from collections.abc import Collection, Iterable
+from itertools import islice
 from typing import Annotated
 
 from msgspec import Meta, Struct
 
 from cache_monitor.stats.window import Count, Duration, Reasons, add_reasons
+
+_FOUND_FOR_EACH = 4
+"""Keys that are but a number, for each that the table is to hold."""
 
 
 class KeyStats(Struct, array_like=True, gc=False):
@@ -55,34 +60,103 @@ class KeyStats(Struct, array_like=True, gc=False):
 
 
 class HotKeys(Struct, array_like=True):
-    """A table of at most twice ``capacity`` keys that holds the most used ones."""
+    """A table of at most twice ``capacity`` keys that holds the most used ones.
+
+    Once ``capacity`` keys are in it, one that was only found and never missed or written since is
+    but a number, in ``found`` by its group. Of a million keys most come by once, and go again
+    without an object having been made for each.
+    """
 
     capacity: Annotated[int, Meta(ge=1, le=1_000_000)]
     floor: Count = 0
     table: dict[str, KeyStats] = {}
+    found: dict[str, dict[str, int]] = {}
+    """How often keys were found since the table was trimmed last."""
+    sizes: dict[str, int] = {}
+    """The bytes of their values, where they are known."""
+    waiting: int = 0
+    """How many keys are in ``found``."""
 
     def entry(self, key: str, group: str) -> KeyStats:
         """The statistics of ``key``, entered now if it is new."""
         stats = self.table.get(key)
+        if stats is None and len(self.table) >= 2 * self.capacity:
+            self.trim(self.capacity)
+            stats = self.table.get(key)
         if stats is None:
-            if len(self.table) >= 2 * self.capacity:
-                self.trim(self.capacity)
-            stats = self.table[key] = KeyStats(group, missing=self.floor)
+            hits = self.found[group].pop(key, 0) if group in self.found else 0
+            if hits:
+                self.waiting -= 1
+            stats = self.table[key] = self._from_hits(key, group, hits)
         return stats
+
+    def count_hits(self, group: str, keys: Iterable[tuple[str, int | None, int]]) -> None:
+        """Count keys of ``group`` that were found: for each the key, the bytes of its value where
+        they are known, and how many times."""
+        room = _FOUND_FOR_EACH * self.capacity
+        found = self.found.setdefault(group, {})
+        others = self.waiting - len(found)
+        for key, size, times in keys:
+            stats = self.table.get(key)
+            if stats is None and len(self.table) < self.capacity:
+                stats = self.entry(key, group)
+            if stats is not None:
+                stats.lookups += times
+                stats.hits += times
+                if size is not None:
+                    stats.bytes = size
+                continue
+            found[key] = found.get(key, 0) + times
+            if size is not None:
+                self.sizes[key] = size
+            if others + len(found) >= room:
+                self.trim(self.capacity)
+                found, others = self.found.setdefault(group, {}), 0
+        self.waiting = others + len(found)
 
     def trim(self, most: int) -> None:
         """Keep the ``most`` heaviest keys."""
-        gone = self.by_weight()[most:]
-        if gone:
-            self.floor = max(self.floor, gone[0][0])
-        for _, key in gone:
-            del self.table[key]
+        kept = self.heaviest(most)
+        self.table, self.floor = kept.table, kept.floor
+        self.found, self.sizes, self.waiting = {}, {}, 0
 
-    def by_weight(self) -> list[tuple[int, str]]:
-        """The weight of each key and the key, the heaviest first."""
-        # As KeyStats.weight has it, without a call for each.
-        weights = [
-            (stats.lookups + stats.sets + stats.missing, key) for key, stats in self.table.items()
-        ]
-        weights.sort(key=itemgetter(0), reverse=True)
-        return weights
+    def heaviest(self, most: int) -> "HotKeys":
+        """The ``most`` heaviest keys by themselves; the others go into the floor."""
+        weights = {
+            # As KeyStats.weight has it, without a call for each.
+            key: stats.lookups + stats.sets + stats.missing
+            for key, stats in self.table.items()
+        }
+        for found in self.found.values():
+            weights.update({key: self.floor + hits for key, hits in found.items()})
+        if len(weights) > most:
+            least, gone = edge(weights.values(), most)
+            above = [key for key, weight in weights.items() if weight > least]
+            equal = (key for key, weight in weights.items() if weight == least)
+            kept = {*above, *islice(equal, most - len(above))}
+        else:
+            kept, gone = set(weights), 0
+        table = {key: stats for key, stats in self.table.items() if key in kept}
+        for group, found in self.found.items():
+            for key in kept.intersection(found):
+                table[key] = self._from_hits(key, group, found[key])
+        return HotKeys(self.capacity, max(self.floor, gone), table)
+
+    def _from_hits(self, key: str, group: str, hits: int) -> KeyStats:
+        return KeyStats(group, hits, hits, bytes=self.sizes.get(key), missing=self.floor)
+
+
+def edge(figures: Collection[int], most: int) -> tuple[int, int]:
+    """Of more than ``most`` figures the last one that belongs to the ``most`` greatest, and the
+    first one that does not."""
+    # Most keys are used but a few times: it is quicker to count the figures than to sort them.
+    times = Counter(figures)
+    seen = 0
+    least: int | None = None
+    for figure in sorted(times, reverse=True):
+        seen += times[figure]
+        if least is None and seen >= most:
+            least = figure
+        if least is not None and seen > most:
+            return least, figure
+    raise ValueError(f"there are no more than {most} figures")

@@ -10,11 +10,10 @@ The bound is that of mergeable Space-Saving (Agarwal, Cormode, Huang, Phillips, 
 "Mergeable summaries", ACM Transactions on Database Systems, 2013).
 """
 
-from collections import Counter
 from collections.abc import Collection, Iterable
 
 from cache_monitor.stats.columns import StoredKeys
-from cache_monitor.stats.hotkeys import KeyStats
+from cache_monitor.stats.hotkeys import KeyStats, edge
 
 MOST_RANKED = 100_000
 """Keys that are ranked at a time; beyond, the lighter half is forgotten."""
@@ -51,7 +50,7 @@ class Ranking:
         excess = self._excess
         if len(excess) <= most:
             return list(excess), self.floor + self._forgotten
-        least, gone = _at_the_edge(excess.values(), most)
+        least, gone = edge(excess.values(), most)
         above = [key for key, each in excess.items() if each > least]
         # Of equal ones always the same, whatever the order of the tables.
         equal = sorted([key for key, each in excess.items() if each == least])
@@ -73,19 +72,3 @@ class Ranking:
         for stats in found.values():
             stats.missing = max(0, stats.missing + self.floor)
         return found
-
-
-def _at_the_edge(figures: Collection[int], most: int) -> tuple[int, int]:
-    """Of more than ``most`` figures the last one that belongs to the ``most`` greatest, and the
-    first one that does not."""
-    # Most keys are used but a few times: it is quicker to count the figures than to sort them.
-    times = Counter(figures)
-    seen = 0
-    least: int | None = None
-    for figure in sorted(times, reverse=True):
-        seen += times[figure]
-        if least is None and seen >= most:
-            least = figure
-        if least is not None and seen > most:
-            return least, figure
-    raise ValueError(f"there are no more than {most} figures")

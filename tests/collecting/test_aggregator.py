@@ -3,6 +3,7 @@
 from collections import Counter
 from itertools import pairwise
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from django.test import override_settings
@@ -11,10 +12,12 @@ from hypothesis import strategies as st
 
 from cache_monitor.calls import Call, Source
 from cache_monitor.collecting import aggregator as module
+from cache_monitor.collecting import counting
 from cache_monitor.collecting.aggregator import DETAILS_SECONDS, WINDOW_SECONDS, Aggregator, Part
-from cache_monitor.collecting.counting import name_and_hash
 from cache_monitor.collecting.misses import Aged, Judged
+from cache_monitor.collecting.names import name_and_hash
 from cache_monitor.collecting.production import Produced
+from cache_monitor.keys.shapes import known_group
 from cache_monitor.stats import histogram
 from cache_monitor.stats.details import Details
 from cache_monitor.stats.window import Window
@@ -56,6 +59,28 @@ def _details(made: Aggregator) -> list[Details]:
 def _hot(made: Aggregator, key: str) -> Any:
     [details] = _details(made)
     return details.hot_keys.table[key]
+
+
+_keys = st.sampled_from(
+    [*(f"user:{n}" for n in range(30)), "somebody", "page:1:of:2", "djdt:1", "a" * 300 + ":1"]
+)
+
+
+@given(st.lists(st.lists(st.tuples(_keys, st.sampled_from([None, 10, 20])), max_size=30)))
+def test_hits_counted_by_their_groups_come_to_the_same_as_one_by_one(
+    batches: list[list[tuple[str, int | None]]],
+) -> None:
+    made = []
+    for is_group_known in (known_group, lambda key: None):
+        with patch.object(counting, "known_group", is_group_known):
+            aggregator = _aggregator({"user:1": 5, "user:2": 7})
+            for batch in batches:
+                calls = [_hit(key=key, size=size) for key, size in batch]
+                aggregator.add(calls, NOW)
+            details = [(each.groups, each.hot_keys.heaviest(100)) for each in _details(aggregator)]
+            made.append((_windows(aggregator), details))
+    by_group, one_by_one = made
+    assert by_group == one_by_one
 
 
 def test_hits_of_several_batches_are_counted_when_somebody_looks() -> None:

@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 
 from cache_monitor.keys import naming
 from cache_monitor.keys.naming import KeyName, name_key
+from cache_monitor.keys.sessions import may_be_sessions
+from cache_monitor.keys.shapes import known_group
 
 SESSION_KEY = "k7fz0q2m9x4b1v8c3n6d5g2hk7fz0q2m"
 MASKED = KeyName("session:••••", "session", "session")
@@ -100,3 +102,26 @@ def test_keys_are_named_without_settings() -> None:
         [sys.executable, "-c", program], check=True, capture_output=True, text=True, env={}
     )
     assert answer.stdout.strip() == ascii("user:{int}" + MASKED.shown)
+
+
+@pytest.mark.parametrize(
+    ("engine", "shape", "may_be"),
+    [
+        ("django.contrib.sessions.backends.cache", "user:0:profile", False),
+        ("django.contrib.sessions.backends.cache", f"site:0:{session_cache.KEY_PREFIX}", True),
+        ("django.contrib.sessions.backends.db", "user:0:profile", False),
+        ("tests.keys.numbered_sessions", "0:0", True),
+        ("tests.keys.numbered_sessions", "user:0", False),
+        ("no.such.engine", "user:0", False),
+    ],
+)
+def test_a_shape_tells_whether_a_session_may_have_it(engine: str, shape: str, may_be: bool) -> None:
+    with override_settings(SESSION_ENGINE=engine):
+        assert may_be_sessions(shape) is may_be
+
+
+def test_another_engine_has_the_shapes_told_anew() -> None:
+    assert name_key("7:17").shown == "7:17"
+    with override_settings(SESSION_ENGINE="tests.keys.numbered_sessions"):
+        assert name_key("7:17") == MASKED
+        assert known_group("7:17") is None

@@ -8,8 +8,10 @@ from cache_monitor.stats.details import (
     VIEW_LIMIT,
     DetailedKeys,
     Details,
+    GroupStats,
     StoredDetails,
 )
+from cache_monitor.stats.distinct import pack
 from cache_monitor.stats.encoding import decode, encode
 from cache_monitor.stats.hotkeys import HotKeys
 
@@ -88,3 +90,23 @@ def test_of_a_table_that_has_grown_the_heavier_half_is_stored() -> None:
     assert set(stored.table) == {"c", "d"}
     assert stored.floor == 2
     assert len(details.hot_keys.table) == 4
+
+
+@given(st.lists(st.integers(0, 2**32 - 1), max_size=2000), st.integers(1, 700))
+def test_many_keys_at_once_make_the_same_sketch_as_one_after_the_other(
+    hashes: list[int], at_once: int
+) -> None:
+    one, many = GroupStats("key"), GroupStats("key")
+    for each in hashes:
+        one.add_key(each)
+    for first in range(0, len(hashes), at_once):
+        many.add_keys(hashes[first : first + at_once])
+    assert many.packed().sketch == one.packed().sketch
+
+
+def test_a_sketch_comes_back_from_a_store_and_is_counted_on() -> None:
+    details = _details()
+    details.group("a", "key").add_keys([*range(0, 1000, 2)])
+    again = decode(encode(details), Details)
+    again.group("a", "key").add_keys([1, 3])
+    assert again.groups["a"].packed().sketch == pack({1, 3, *range(0, 1000, 2)})

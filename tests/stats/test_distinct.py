@@ -36,6 +36,26 @@ def test_the_union_of_many_sketches_is_the_sketch_of_all(sets: list[set[int]]) -
     assert union.sketch() == distinct.smallest(set().union(*sets))
 
 
+@given(st.lists(st.sets(st.integers(0, 2**32 - 1), max_size=200), max_size=20))
+def test_packed_sketches_unite_as_those_that_are_not(sets: list[set[int]]) -> None:
+    packed, whole = distinct.Union(), distinct.Union()
+    for hashes in sets:
+        packed.add_packed(distinct.pack(hashes))
+        whole.add(distinct.smallest(hashes))
+    assert packed.sketch() == whole.sketch()
+
+
+@given(st.binary(max_size=600))
+def test_arbitrary_bytes_for_a_sketch_do_no_harm(packed: bytes) -> None:
+    union = distinct.Union()
+    union.add_packed(packed)
+    assert len(union.sketch()) <= distinct.SIZE
+
+
+def test_a_hash_that_is_too_large_is_not_packed() -> None:
+    assert distinct.unpack(distinct.pack({1, 2**32, 2**60})) == (1,)
+
+
 def test_a_hash_is_the_same_in_every_process() -> None:
     assert distinct.hash_of("user:1") == 3698912738
 

@@ -1,6 +1,7 @@
 import random
 from collections import Counter
 from collections.abc import Iterable
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -32,6 +33,61 @@ def test_the_true_count_lies_between_the_counted_and_the_stated_bound(used: list
 @given(keys)
 def test_the_table_never_outgrows_twice_its_capacity(used: list[str]) -> None:
     assert len(_table(used).table) <= 10
+
+
+uses = st.lists(
+    st.one_of(
+        # A call of another kind, on one key, and plain hits of many.
+        st.sampled_from(range(40)),
+        st.lists(st.tuples(st.sampled_from(range(40)), st.integers(1, 3)), max_size=30),
+    ),
+    max_size=20,
+)
+
+
+def _count(used: list[Any]) -> tuple[HotKeys, Counter[str]]:
+    """Keys of three groups, and how often each was used."""
+    table, truth = HotKeys(5), Counter[str]()
+    for use in used:
+        if isinstance(use, int):
+            table.entry(f"{use % 3}:{use}", str(use % 3)).count(False, False, 1)
+            truth[f"{use % 3}:{use}"] += 1
+            continue
+        for group in range(3):
+            keys = [(f"{group}:{n}", n, times) for n, times in use if n % 3 == group]
+            table.count_hits(str(group), keys)
+            for key, _, times in keys:
+                truth[key] += times
+    return table, truth
+
+
+@given(uses)
+def test_the_bounds_hold_for_keys_that_were_but_a_number(used: list[Any]) -> None:
+    table, truth = _count(used)
+    _assert_bounds(table.heaviest(1000), truth)
+    for most in (1, 5, 10):
+        kept = table.heaviest(most)
+        assert len(kept.table) <= most
+        _assert_bounds(kept, truth)
+        assert all(stats.group == key[0] for key, stats in kept.table.items())
+        assert all(stats.bytes in {None, int(key[2:])} for key, stats in kept.table.items())
+
+
+@given(uses)
+def test_what_waits_is_bounded_and_known_to_the_number(used: list[Any]) -> None:
+    table, _ = _count(used)
+    assert len(table.table) <= 10
+    assert table.waiting == sum(map(len, table.found.values())) <= 20
+    assert not any(key in table.table for found in table.found.values() for key in found)
+
+
+def test_a_look_at_the_heaviest_changes_nothing() -> None:
+    table = HotKeys(2)
+    table.count_hits("a", [(key, 10, 1) for key in "abcd"])
+    assert (table.heaviest(3), table.waiting) == (table.heaviest(3), 2)
+    table.entry("c", "a").count(False, False, 1)
+    found = table.heaviest(4).table["c"]
+    assert (found.lookups, found.hits, found.misses, found.bytes) == (2, 1, 1, 10)
 
 
 def test_few_keys_are_counted_exactly() -> None:

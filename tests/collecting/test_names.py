@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from cache_monitor.collecting import counting
-from cache_monitor.collecting.counting import name_and_hash
+from cache_monitor.collecting import names
+from cache_monitor.collecting.names import name_and_hash
 from cache_monitor.keys.naming import KeyName
 from cache_monitor.stats.distinct import hash_of
 
@@ -13,13 +13,13 @@ from cache_monitor.stats.distinct import hash_of
 @pytest.fixture(autouse=True)
 def few(monkeypatch: pytest.MonkeyPatch) -> int:
     """How many keys may be remembered."""
-    counting._remembered.forget()
-    monkeypatch.setattr(counting, "_MOST_REMEMBERED", 100)
+    names._remembered.forget()
+    monkeypatch.setattr(names, "_MOST_REMEMBERED", 100)
     return 100
 
 
 def _held() -> set[str]:
-    remembered = counting._remembered
+    remembered = names._remembered
     return {key for _, key in (*remembered.young, *remembered._old)}
 
 
