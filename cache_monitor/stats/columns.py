@@ -4,7 +4,7 @@ What a column has in common is said once, and a reader goes over the columns tha
 fraction of the time that an object for each key would take.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated
 
 from msgspec import Meta, Struct, field
@@ -63,22 +63,30 @@ class Columns(Struct, array_like=True, gc=False):
             reasons=dict(self.reasons[place]) if place in self.reasons else None,
         )
 
-    def add_to(self, stats: KeyStats, place: int) -> None:
-        """Add the figures of the key at ``place`` to what other tables know of it."""
-        lookups, misses, sets = self.lookups[place], self.misses[place], self.sets[place]
-        stats.lookups += lookups
-        stats.misses += misses
-        stats.sets += sets
-        stats.missing += self.excess[place] - lookups - sets
-        if lookups > misses:
-            stats.hits += lookups - misses
-        stats.bytes = greater(stats.bytes, self.bytes[place])
-        if place in self.produced:
-            produced, produce_seconds = self.produced[place]
-            stats.produced += produced
-            stats.produce_seconds += produce_seconds
-        if place in self.reasons:
-            stats.add_reasons(self.reasons[place])
+    def add_to(self, found: dict[str, KeyStats], places: Iterable[int]) -> None:
+        """Add the figures of the keys at ``places`` to what other tables know of them."""
+        keys, excess, bytes_ = self.keys, self.excess, self.bytes
+        all_lookups, all_misses, all_sets = self.lookups, self.misses, self.sets
+        for place in places:
+            stats = found.get(keys[place])
+            if stats is None:
+                found[keys[place]] = self.stats(place)
+                continue
+            lookups, misses, sets = all_lookups[place], all_misses[place], all_sets[place]
+            stats.lookups += lookups
+            stats.misses += misses
+            stats.sets += sets
+            stats.missing += excess[place] - lookups - sets
+            if lookups > misses:
+                stats.hits += lookups - misses
+            if bytes_[place] is not None:
+                stats.bytes = greater(stats.bytes, bytes_[place])
+            if place in self.produced:
+                produced, produce_seconds = self.produced[place]
+                stats.produced += produced
+                stats.produce_seconds += produce_seconds
+            if place in self.reasons:
+                stats.add_reasons(self.reasons[place])
 
 
 class StoredKeys(Struct, array_like=True, gc=False):

@@ -11,6 +11,7 @@ The bound is that of mergeable Space-Saving (Agarwal, Cormode, Huang, Phillips, 
 """
 
 from collections.abc import Collection, Iterable
+from heapq import nsmallest
 
 from cache_monitor.stats.columns import StoredKeys
 from cache_monitor.stats.hotkeys import KeyStats, edge
@@ -53,8 +54,9 @@ class Ranking:
         least, gone = edge(excess.values(), most)
         above = [key for key, each in excess.items() if each > least]
         # Of equal ones always the same, whatever the order of the tables.
-        equal = sorted([key for key, each in excess.items() if each == least])
-        return above + equal[: most - len(above)], self.floor + max(gone, self._forgotten)
+        equal = (key for key, each in excess.items() if each == least)
+        kept = above + nsmallest(most - len(above), equal)
+        return kept, self.floor + max(gone, self._forgotten)
 
     def gather(self, tables: Iterable[StoredKeys], keys: Collection[str]) -> dict[str, KeyStats]:
         """The figures of ``keys`` over ``tables``, which are those that were added."""
@@ -62,13 +64,7 @@ class Ranking:
         found: dict[str, KeyStats] = {}
         for stored in tables:
             columns = stored.columns
-            held = [(at, key) for at, key in enumerate(columns.keys) if key in wanted]
-            for at, key in held:
-                known = found.get(key)
-                if known is None:
-                    found[key] = columns.stats(at)
-                else:
-                    columns.add_to(known, at)
+            columns.add_to(found, [at for at, key in enumerate(columns.keys) if key in wanted])
         for stats in found.values():
             stats.missing = max(0, stats.missing + self.floor)
         return found
