@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from cache_monitor.stats.details import Details, StoredDetails
+from cache_monitor.stats.details import Details, DetailsState, StoredDetails
 from cache_monitor.stats.encoding import CorruptPayload, decode, encode
 from cache_monitor.stats.held import Held
 from cache_monitor.stats.merging import Merging
@@ -121,7 +121,7 @@ def _is_settled(row: Row, now: int) -> bool:
     try:
         if row.kind == "window":
             return decode(row.payload, Window).final
-        return decode(row.payload, StoredDetails).final
+        return decode(row.payload, DetailsState).final
     except CorruptPayload:
         return True
 

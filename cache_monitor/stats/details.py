@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from msgspec import Meta, Struct, structs
+from msgspec import Meta, Raw, Struct, structs
 
 from cache_monitor.stats import columns, distinct, histogram
 from cache_monitor.stats.columns import StoredKeys
@@ -247,6 +247,20 @@ class DetailedKeys(Struct, array_like=True, gc=False):
     start: Start
     seconds: Length
     hot_keys: StoredKeys
+
+
+class DetailsState(Struct, array_like=True, gc=False):
+    """:class:`StoredDetails` for those who want to know whether they are final, and nothing of
+    what is in them."""
+
+    start: Start
+    seconds: Length
+    hot_keys: Raw
+    group_limit: Count
+    groups: Raw = Raw()
+    uses: Count = 0
+    views: Raw = Raw()
+    final: bool = False
 
 
 def pack(details: Details) -> StoredDetails:

@@ -151,15 +151,25 @@ def _record(row: Row, now: int) -> Window:
 
 def _delete(using: str, rows: Sequence[Row]) -> int:
     """Remove the rows of these names; how many there were."""
-    starts = defaultdict(list)
+    # Mostly those of many processes in one stretch, or of many stretches of one: few statements.
+    stretches, processes = defaultdict(list), defaultdict(list)
     for row in rows:
-        starts[row.kind, row.process, row.alias, row.seconds].append(row.start)
-    gone = 0
-    for (kind, process, alias, seconds), those in starts.items():
-        found = Window.objects.using(using).filter(
-            kind=kind, process=process, cache=alias, seconds=seconds
-        )
-        for at in range(0, len(those), _WRITE_CHUNK):
-            chunk = those[at : at + _WRITE_CHUNK]
-            gone += found.filter(start__in=chunk)._raw_delete(using)
-    return gone
+        stretches[row.kind, row.alias, row.seconds, row.start].append(row.process)
+        processes[row.kind, row.alias, row.seconds, row.process].append(row.start)
+    found: list[tuple[Q, Sequence[object], str]]
+    if len(stretches) < len(processes):
+        found = [
+            (Q(kind=kind, cache=alias, seconds=seconds, start=start), those, "process__in")
+            for (kind, alias, seconds, start), those in stretches.items()
+        ]
+    else:
+        found = [
+            (Q(kind=kind, cache=alias, seconds=seconds, process=process), those, "start__in")
+            for (kind, alias, seconds, process), those in processes.items()
+        ]
+    windows = Window.objects.using(using)
+    return sum(
+        windows.filter(common, **{lookup: those[at : at + _WRITE_CHUNK]})._raw_delete(using)
+        for common, those, lookup in found
+        for at in range(0, len(those), _WRITE_CHUNK)
+    )

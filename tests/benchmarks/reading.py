@@ -165,7 +165,7 @@ def details_row(process: str, alias: str, start: int, seconds: int, calls: int) 
     from cache_monitor.stores.base import Row
 
     source = Random(start)
-    details = Details(start, seconds, HotKeys(1000), 200, uses=calls)
+    details = Details(start, seconds, HotKeys(1000), 200, uses=calls, final=True)
     for n in range(min(KEYS_KEPT[seconds], calls // 5)):
         group = f"group-{n % 30}:{{int}}" if n % 2 else f"group-{n % 5}:{{int}}"
         key = f"{group[:-6]}:{source.randrange(10_000)}"

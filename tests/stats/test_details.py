@@ -1,4 +1,5 @@
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -8,6 +9,7 @@ from cache_monitor.stats.details import (
     VIEW_LIMIT,
     DetailedKeys,
     Details,
+    DetailsState,
     GroupStats,
     StoredDetails,
 )
@@ -69,6 +71,15 @@ def test_the_keys_alone_can_be_read() -> None:
     details.hot_keys.entry("a:1", "a").count(True, False, 1)
     payload = encode(details)
     assert decode(payload, DetailedKeys).hot_keys == decode(payload, StoredDetails).hot_keys
+
+
+@pytest.mark.parametrize("final", [True, False])
+def test_whether_they_are_final_can_be_read_alone(final: bool) -> None:
+    details = _details()
+    details.view("shop:home").requests = 3
+    details.hot_keys.entry("a:1", "a").count(True, False, 1)
+    details.final = final
+    assert decode(encode(details), DetailsState).final is final
 
 
 def test_a_group_notes_the_first_few_keys_that_it_found_and_missed() -> None:

@@ -115,6 +115,24 @@ def test_one_length_can_be_read_alone(store: Store) -> None:
     assert list(store.read("window", 0, 1000, None, seconds=60)) == [minute]
 
 
+@pytest.mark.parametrize(("processes", "stretches"), [(150, 1), (1, 150), (12, 12)])
+def test_rows_of_many_processes_and_stretches_are_replaced(
+    store: Store, processes: int, stretches: int
+) -> None:
+    rows = [
+        _row(10 * start)._replace(process=f"{process:032}")
+        for process in range(processes)
+        for start in range(stretches)
+    ]
+    other = _row(5)
+    store.put([*rows, other], now=1)
+    merged = _row(0)._replace(process="", payload=b"all")
+    store.replace(rows, [merged], now=1)
+    assert sorted(_read(store, until=2000)) == sorted([merged, other])
+    store.replace(rows, [merged._replace(payload=b"again")], now=1)
+    assert sorted(_read(store, until=2000)) == sorted([merged, other])
+
+
 def test_the_rows_of_single_processes_can_be_read_alone(store: Store) -> None:
     merged = _row()._replace(process="")
     store.put([_row(), merged], now=105)

@@ -1,0 +1,61 @@
+"""What it costs to merge the rows of many processes: ``python -m tests.benchmarks.merging``.
+
+For some minutes 32 processes write what they did with 5 caches, and one of them merges and rolls up
+as often as :mod:`cache_monitor.collecting.tidying` does. Printed: CPU time for a process and a
+cache each minute. ``--redis URL`` takes a RedisStore in place of the database (SQLite, in a file of
+its own).
+"""
+
+import argparse
+import statistics
+import time
+
+from tests.benchmarks.reading import ALIASES, PROCESSES, configure, details, fill, windows
+
+MINUTES = 10
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--redis", metavar="URL")
+    configure(parser.parse_args().redis)
+    from django.core.management import call_command
+
+    call_command("migrate", verbosity=0)
+    first = int(time.time()) // 3600 * 3600
+    spent = [1e3 * minute(first + 60 * number) for number in range(MINUTES)]
+    each = [cost / len(ALIASES) / len(PROCESSES) for cost in spent[1:]]
+    print(
+        f"{statistics.median(each):.2f} ms for a process and a cache each minute"
+        f" ({min(each):.2f} to {max(each):.2f})"
+    )
+
+
+def minute(start: int) -> float:
+    """Seconds of CPU time that it takes to merge what was done from ``start`` on."""
+    from cache_monitor.collecting.rollup import merge_processes, roll_up
+    from cache_monitor.collecting.tidying import MERGE_INTERVAL
+    from cache_monitor.stores.opening import get_store
+
+    busy = 0.0
+    for now in range(start, start + 60, MERGE_INTERVAL):
+        rows: list[object] = []
+        for alias in ALIASES:
+            for process in PROCESSES:
+                # What has begun since the last time.
+                begun = -(-(now - MERGE_INTERVAL) // 10) * 10
+                rows += windows(process, alias, range(begun, now, 10), 200)
+                if now == start:
+                    rows += details(process, alias, range(start - 60, start, 60), 1000)
+        fill(rows)
+        began = time.process_time()
+        # When they have had time to come.
+        merge_processes(get_store(), now + MERGE_INTERVAL)
+        if now == start:
+            roll_up(get_store(), now + MERGE_INTERVAL)
+        busy += time.process_time() - began
+    return busy
+
+
+if __name__ == "__main__":
+    main()
