@@ -84,6 +84,7 @@ bench-scan: services $(VENV)-bench/.installed-bench ## Measure a look into a mil
 bench-scale: $(VENV)-bench/.installed-bench ## Measure many keys, many processes and long times
 	$(VENV)-bench/bin/python -m tests.benchmarks.scale
 	$(VENV)-bench/bin/python -m tests.benchmarks.reading
+	$(VENV)-bench/bin/python -m tests.benchmarks.merging
 	$(VENV)-bench/bin/python -m tests.benchmarks.dashboard
 	$(VENV)-bench/bin/python -m tests.benchmarks.sizes
 

@@ -21,7 +21,7 @@ from cache_monitor.stats.window import Window, add_reasons, greater
 WINDOW_SECONDS = 10
 DETAILS_SECONDS = 60
 MOST_WAITING = 10_000
-"""Different keys whose hits wait to be settled; about 2 MB."""
+"""Different keys, of different sizes, whose hits wait to be settled; about 3 MB."""
 
 Part = Window | Details
 

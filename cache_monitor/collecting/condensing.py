@@ -16,7 +16,8 @@ Alike = tuple[Hashable, bool | tuple[bool, ...] | None, int | None, Hashable, st
 """Key, outcome, size, version and error: calls of one operation that have these in common."""
 
 Hit = str | tuple[str, int]
-"""A plain hit: its key, with the size where the call could tell. A bare key knows its own hash."""
+"""A plain hit: its key, with the size where the call could tell. Bare keys are quicker to count: a
+string remembers its hash, a tuple does not."""
 
 _alike = itemgetter(3, 4, 5, 7, 8)
 
@@ -40,13 +41,17 @@ def condense(calls: Sequence[RawCall], known: Set[Hit]) -> Condensed | None:
     plain: list[Any] = [
         call[3] if call[5] is None else (call[3], call[5])
         for call in calls
-        if call[4] is True and call[7] is None
+        if call[4] is True and call[7] is None and type(call[3]) is str
     ]
     rest: Sequence[RawCall] = ()
     if not plain:
         rest = calls
     elif len(plain) < len(calls):
-        rest = [call for call in calls if call[4] is not True or call[7] is not None]
+        rest = [
+            call
+            for call in calls
+            if not (call[4] is True and call[7] is None and type(call[3]) is str)
+        ]
     hits: Counter[Hit] = Counter(plain)
     others = Counter(map(_alike, rest))
     fresh = hits.keys() - known

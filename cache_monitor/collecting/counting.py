@@ -15,7 +15,7 @@ from cache_monitor.collecting.names import name_and_hash
 from cache_monitor.keys.shapes import known_group
 from cache_monitor.stats.details import Details
 from cache_monitor.stats.distinct import hash_of
-from cache_monitor.stats.window import OperationStats, Window
+from cache_monitor.stats.window import OperationStats, Window, greater
 
 Measure = Callable[[str, Hashable, Hashable], int | None]
 """The bytes stored under a key of an alias in a version, where that costs next to nothing."""
@@ -113,6 +113,8 @@ class Counting:
             elif key is not None:
                 hit = outcome if isinstance(outcome, bool) else None
                 uses.count(str(key), hit, size, error, times)
+            elif isinstance(outcome, bool):
+                uses.count_nameless(outcome, times)
 
     def _add_totals(self, uses: "_Uses") -> None:
         operation = self._window.operation(self._source.operation)
@@ -124,7 +126,7 @@ class Counting:
     def _size(self, call: Alike) -> int | None:
         """The bytes of the value; where the call could not tell, what is stored now."""
         key, outcome, size, version, error = call
-        if size is not None or error is not None:
+        if size is not None or error is not None or key is None:
             return size
         source = self._source
         asked = _wrote(source, outcome) or (source.operation in _READS and outcome)
@@ -183,7 +185,15 @@ class _Uses:
             stats.count(hit, wrote, times)
             if size is not None:
                 group.add_bytes(size * times, wrote)
-                stats.bytes = size
+                stats.bytes = greater(stats.bytes, size)
+
+    def count_nameless(self, hit: bool, times: int) -> None:
+        """Count lookups of a key that the call gave under a name which nobody knows."""
+        self.keys += times
+        if hit:
+            self.hits += times
+        else:
+            self.misses += times
 
     def count_hits(self, group_name: str, keys: Sequence[tuple[str, int | None, int]]) -> None:
         """Count keys of a group that were found, which may be shown as they are: for each the key,

@@ -14,7 +14,7 @@ _Named = tuple[KeyName, int]
 
 class _Remembered:
     """The keys that were named last, by alias and key. When half of the room is taken, what was
-    not asked for since the last time makes room: keys that come again and again stay. Who counts
+    not asked for since the last time makes room: keys that come again and again stay. Who asks
     looks among the ``young`` by himself, which spares a call for nearly every key."""
 
     def __init__(self) -> None:

@@ -34,11 +34,14 @@ class Step(NamedTuple):
 
 
 MINUTE, HOUR, DAY, WEEK = 60, 3600, 86400, 7 * 86400
-SETTLED = 15
+SETTLED = 30
 """Seconds after which the rows of a stretch are there, all but late ones, with the default
-``FLUSH_INTERVAL``. The sooner they are merged, the fewer rows a report has to read."""
+``FLUSH_INTERVAL``. The sooner they are merged, the fewer rows a report has to read. But a process
+that could not tell whether its row was written writes it once more, and a row that came again after
+it was merged would count twice."""
 YOUNG = 10 * MINUTE
-"""Seconds for which it is asked again and again whether there are rows of single processes."""
+"""Seconds for which it is asked every few seconds whether there are rows of single processes; what
+comes later is merged by :func:`roll_up`."""
 
 LIVE = 20 * MINUTE
 """Seconds for which charts stay as fine as they were recorded: somebody who looks at the last

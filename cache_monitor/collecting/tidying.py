@@ -8,7 +8,7 @@ from cache_monitor.collecting.rollup import merge_processes, roll_up
 from cache_monitor.conf import Conf
 from cache_monitor.stores.base import Store, StoreError
 
-MERGE_INTERVAL = 15
+MERGE_INTERVAL = 10
 INTERVAL = 60
 
 
@@ -52,7 +52,8 @@ class _Turn:
         self._next = 0.0
 
     def has_come(self, store: Store, now: int) -> bool:
-        """Whether this process does it now; the others are not asked again for ``interval``."""
+        """Whether this process does it now, which the store tells one of them. Whether or not it
+        does, it does not ask again for ``interval``."""
         if time.monotonic() < self._next:
             return False
         self._next = time.monotonic() + self._interval

@@ -9,6 +9,7 @@ from django.apps import apps
 from django.conf import settings
 from django.core.signals import setting_changed
 
+# However long: a key with a number that is longer than a shape's may be has none.
 _NUMBERS = re.compile("[0-9]+")
 # Of ``sessions.backends.cache``, and with one letter more of ``cached_db``.
 _DJANGO_PREFIX = "django.contrib.sessions.cache"
@@ -37,8 +38,8 @@ def may_be_sessions(shape: str) -> bool:
     if not (settings.configured and apps.ready):
         return True
     prefix = _own_prefix()
-    # Without a prefix it is 32 letters and digits; no shape tells what those are.
-    return bool(prefix) and _NUMBERS.sub("0", str(prefix)) in shape
+    # Without a prefix it is 32 letters and digits in a row: that has no shape.
+    return bool(prefix) and _NUMBERS.sub("0", prefix or "") in shape
 
 
 @cache

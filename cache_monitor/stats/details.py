@@ -61,7 +61,7 @@ class GroupStats(Struct, array_like=True, gc=False):
     sample_hits: Samples = ()
     """A few of the keys that were found."""
     sample_misses: Samples = ()
-    sketch: Annotated[bytes, Meta(max_length=8 * distinct.SIZE)] = b""
+    sketch: Annotated[bytes, Meta(max_length=distinct.MAX_BYTES)] = b""
 
     def count(self, hit: bool | None, wrote: bool, times: int, sample: str | None = None) -> None:
         """Count ``times`` uses of a key; ``hit`` is None where nothing was looked up. ``sample``

@@ -13,6 +13,8 @@ from zlib import crc32
 SIZE = 128
 _SPACE = 2**32
 _WIDTH = 4
+MAX_BYTES = SIZE * _WIDTH
+"""Of a packed sketch."""
 _GOLDEN = 0x9E3779B1
 _ROOM = 16 * SIZE
 
@@ -70,12 +72,6 @@ class Union:
             self._hashes.update([each for each in sketch if each < limit])
         self._cut_back()
 
-    def _cut_back(self) -> None:
-        if len(self._hashes) > 4 * SIZE:
-            ascending = sorted(self._hashes)[:SIZE]
-            self._hashes = set(ascending)
-            self._limit = ascending[-1]
-
     def add_packed(self, packed: bytes) -> None:
         """Merge the sketch that was packed into ``packed`` into it."""
         hashes = unpack(packed)
@@ -87,6 +83,12 @@ class Union:
     def sketch(self) -> set[int]:
         """The sketch of all that were added."""
         return smallest(self._hashes)
+
+    def _cut_back(self) -> None:
+        if len(self._hashes) > 4 * SIZE:
+            ascending = sorted(self._hashes)[:SIZE]
+            self._hashes = set(ascending)
+            self._limit = ascending[-1]
 
 
 def estimate(sketch: set[int]) -> int:

@@ -1,10 +1,11 @@
 """The most used keys, in a fixed amount of memory however many keys pass.
 
 A batched form of Space-Saving (Metwally, Agrawal, El Abbadi, "Efficient computation of frequent
-and top-k elements in data streams", 2005): when the table has grown to twice its capacity the
-lighter half goes, and ``floor`` becomes the greatest weight that may have gone with it. A key that
-enters later may have been here before, so ``floor`` at its entry is its greatest undercount; keys
-that never left are counted exactly. How tables merge is in :mod:`cache_monitor.stats.ranking`.
+and top-k elements in data streams", 2005): when the table has grown to twice its capacity, or four
+times as many keys wait beside it, the lighter ones go, and ``floor`` becomes the greatest weight
+that may have gone with them. A key that enters later may have been here before, so ``floor`` at its
+entry is its greatest undercount; keys that never left are counted exactly. How tables merge is in
+:mod:`cache_monitor.stats.ranking`.
 """
 
 from collections import Counter
@@ -14,7 +15,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from cache_monitor.stats.window import Count, Duration, Reasons, add_reasons
+from cache_monitor.stats.window import Count, Duration, Reasons, add_reasons, greater
 
 _FOUND_FOR_EACH = 4
 """Keys that are but a number, for each that the table is to hold."""
@@ -29,7 +30,7 @@ class KeyStats(Struct, array_like=True, gc=False):
     misses: Count = 0
     sets: Count = 0
     bytes: Count | None = None
-    """Of its value when it was last seen; of several stretches the greatest."""
+    """Of its values the greatest that was seen."""
     missing: Count = 0
     """How many uses before the key's entry may not be in the counts."""
     produced: Count = 0
@@ -104,24 +105,25 @@ class HotKeys(Struct, array_like=True):
                 stats.lookups += times
                 stats.hits += times
                 if size is not None:
-                    stats.bytes = size
+                    stats.bytes = greater(stats.bytes, size)
                 continue
             found[key] = found.get(key, 0) + times
             if size is not None:
-                self.sizes[key] = size
+                self.sizes[key] = max(size, self.sizes.get(key, 0))
             if others + len(found) >= room:
                 self.trim(self.capacity)
                 found, others = self.found.setdefault(group, {}), 0
         self.waiting = others + len(found)
 
     def trim(self, most: int) -> None:
-        """Keep the ``most`` heaviest keys."""
+        """Keep the ``most`` heaviest keys of the table and of ``found`` in the table."""
         kept = self.heaviest(most)
         self.table, self.floor = kept.table, kept.floor
         self.found, self.sizes, self.waiting = {}, {}, 0
 
     def heaviest(self, most: int) -> "HotKeys":
-        """The ``most`` heaviest keys by themselves; the others go into the floor."""
+        """The ``most`` heaviest keys of the table and of ``found`` in a table of their own; the
+        others go into its floor."""
         weights = {
             # As KeyStats.weight has it, without a call for each.
             key: stats.lookups + stats.sets + stats.missing
@@ -138,8 +140,14 @@ class HotKeys(Struct, array_like=True):
             kept, gone = set(weights), 0
         table = {key: stats for key, stats in self.table.items() if key in kept}
         for group, found in self.found.items():
-            for key in kept.intersection(found):
-                table[key] = self._from_hits(key, group, found[key])
+            # In their order, so that of equal ones always the same stay.
+            table.update(
+                {
+                    key: self._from_hits(key, group, hits)
+                    for key, hits in found.items()
+                    if key in kept
+                }
+            )
         return HotKeys(self.capacity, max(self.floor, gone), table)
 
     def _from_hits(self, key: str, group: str, hits: int) -> KeyStats:

@@ -13,6 +13,8 @@ from cache_monitor.stores.faults import Fault, advice
 from cache_monitor.stores.redisurl import UNUSABLE, make_client
 
 _READ_CHUNK = 500
+_READS = 2
+"""How often rows are read that change while they are."""
 _WRITE_CHUNK = 100
 _PRUNE_INTERVAL = 3600
 """Seconds that a row may outlive its retention by."""
@@ -118,15 +120,21 @@ class RedisStore:
         """The rows that begin at or after ``since`` and before ``until``, of one alias or all,
         of one length or all, of single processes only or all."""
         with self._server() as client:
-            found = client.zrangebyscore(self._index(kind, "start"), since, f"({until}")
-            wanted = [
-                (member, name)
-                for member, name in _named(found)
-                if alias in (None, name[3])
-                and seconds in (None, name[1])
-                and (name[2] or not of_processes)
-            ]
-            return list(self._rows(client, kind, wanted))
+            rows: list[Row] = []
+            for _ in range(_READS):
+                found = client.zrangebyscore(self._index(kind, "start"), since, f"({until}")
+                wanted = [
+                    (member, name)
+                    for member, name in _named(found)
+                    if alias in (None, name[3])
+                    and seconds in (None, name[1])
+                    and (name[2] or not of_processes)
+                ]
+                rows = list(self._rows(client, kind, wanted))
+                if len(rows) == len(wanted):
+                    break
+                # What is gone was merged meanwhile into a row that was not there yet, or expired.
+            return rows
 
     def _rows(
         self, client: Any, kind: Kind, wanted: Sequence[tuple[bytes, _Member]]

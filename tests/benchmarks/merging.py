@@ -33,7 +33,7 @@ def main() -> None:
 
 def minute(start: int) -> float:
     """Seconds of CPU time that it takes to merge what was done from ``start`` on."""
-    from cache_monitor.collecting.rollup import merge_processes, roll_up
+    from cache_monitor.collecting.rollup import SETTLED, merge_processes, roll_up
     from cache_monitor.collecting.tidying import MERGE_INTERVAL
     from cache_monitor.stores.opening import get_store
 
@@ -50,9 +50,9 @@ def minute(start: int) -> float:
         fill(rows)
         began = time.process_time()
         # When they have had time to come.
-        merge_processes(get_store(), now + MERGE_INTERVAL)
+        merge_processes(get_store(), now + SETTLED)
         if now == start:
-            roll_up(get_store(), now + MERGE_INTERVAL)
+            roll_up(get_store(), now + SETTLED)
         busy += time.process_time() - began
     return busy
 

@@ -83,6 +83,26 @@ def test_hits_counted_by_their_groups_come_to_the_same_as_one_by_one(
     assert by_group == one_by_one
 
 
+@pytest.mark.parametrize("hits", [1, 10])
+def test_a_lookup_whose_key_nobody_knows_counts_all_the_same(hits: int) -> None:
+    made = _aggregator()
+    made.add([_call(GET, key=None, outcome=True)] * hits + [_hit()] * hits, NOW)
+    made.add([_call(GET, key=None, outcome=False)], NOW)
+    [window] = _windows(made)
+    operation = window.operations["get"]
+    assert (operation.hits, operation.misses, operation.keys) == (2 * hits, 1, 2 * hits + 1)
+    assert (operation.calls, window.dropped) == (2 * hits + 1, 0)
+    assert [*_details(made)[0].groups] == ["a"]
+
+
+def test_the_size_of_a_hot_key_is_the_greatest_however_its_hits_wait() -> None:
+    made = _aggregator()
+    made.add([_hit(size=10) for _ in range(4)], NOW)
+    made.add([_call(SET, size=5000)], NOW)
+    made.add([_hit(size=20) for _ in range(4)], NOW)
+    assert _hot(made, "a").bytes == 5000
+
+
 def test_hits_of_several_batches_are_counted_when_somebody_looks() -> None:
     made = _aggregator()
     for _ in range(3):

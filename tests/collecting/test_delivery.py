@@ -9,7 +9,14 @@ import pytest
 from cache_monitor.calls import RawCall, Source
 from cache_monitor.collecting.aggregator import Aggregator
 from cache_monitor.collecting.delivery import STEP, Delivery
-from cache_monitor.collecting.rollup import ABANDONED_AFTER, HOUR, MERGED, MINUTE, roll_up
+from cache_monitor.collecting.rollup import (
+    ABANDONED_AFTER,
+    HOUR,
+    MERGED,
+    MINUTE,
+    merge_processes,
+    roll_up,
+)
 from cache_monitor.stats.details import Details
 from cache_monitor.stats.encoding import decode
 from cache_monitor.stats.window import Window
@@ -46,6 +53,11 @@ class Process:
         changes = self._delivery.changes(last)
         self._delivery.put(self.store, changes)
         self._delivery.delivered(changes)
+
+    def flush_without_an_answer(self) -> None:
+        """The rows reach the store, which the process does not learn."""
+        self._delivery.put(self.store, self._delivery.changes(last=False))
+        self._delivery.refused()
 
     def flush_in_vain(self) -> None:
         self._delivery.changes(last=False)
@@ -216,3 +228,22 @@ def test_no_more_than_the_limit_waits_for_a_store_that_does_not_answer(
     # The first, which the store was asked to take, and the newest.
     assert 6 <= calls <= 8
     assert process.parts == 0
+
+
+@pytest.mark.parametrize("phase", range(10))
+def test_a_write_whose_answer_was_lost_counts_once(
+    phase: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is written again, which must be before another process merges it."""
+    process = Process(monkeypatch)
+    process.work(100)
+    for second in range(3 * MINUTE):
+        process.now = BEGIN + second
+        if second % 10 == phase:
+            # The first write of the whole window, and of the whole details.
+            if second // 10 in {1, 2, 6, 7}:
+                process.flush_without_an_answer()
+            else:
+                process.flush()
+        merge_processes(process.store, int(process.now))
+    assert process.stored == (100, 100)

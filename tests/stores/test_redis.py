@@ -1,6 +1,8 @@
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.test import override_settings
@@ -39,6 +41,23 @@ def test_a_row_that_expired_is_left_out(redis_url: str, redis_daemon: RedisDaemo
         [expired] = client.keys("*:row:?100*")
         client.delete(expired)
     assert _rows(store) == [ROW._replace(start=110)]
+
+
+def test_what_is_merged_while_it_is_read_is_not_missed(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, merging = RedisStore(redis_url), RedisStore(redis_url)
+    parts, merged = [ROW, ROW._replace(process="other")], ROW._replace(process="", payload=b"all")
+    store.put(parts, now=1)
+    read = store._rows
+
+    def merge_and_read(*arguments: Any) -> Iterator[Row]:
+        # Between a look into the index and one at the rows.
+        merging.replace(parts, [merged], now=1)
+        return read(*arguments)
+
+    monkeypatch.setattr(store, "_rows", merge_and_read)
+    assert _rows(store) == [merged]
 
 
 def test_what_others_put_into_an_index_is_left_out(
