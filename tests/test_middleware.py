@@ -13,14 +13,11 @@ from django.http import HttpRequest, HttpResponse
 from django.test import AsyncClient, Client, override_settings
 from django.urls import path, register_converter
 
-import cache_monitor
 from cache_monitor.api import report
 from cache_monitor.collecting import joining, visits
 from cache_monitor.middleware import UNKNOWN_VIEW, CacheMonitorMiddleware
 from cache_monitor.reports.schema import View
-from cache_monitor.stats.details import Details
-from cache_monitor.stats.encoding import decode
-from cache_monitor.stores.opening import get_store
+from tests.stored import stored_details
 
 pytestmark = pytest.mark.django_db
 
@@ -180,9 +177,7 @@ def test_visits_that_nobody_counts_make_room_for_newer_ones() -> None:
 def test_the_time_of_the_request_and_of_what_it_produced_is_told() -> None:
     for _ in range(2):
         Client().get("/producing/")
-    cache_monitor.flush()
-    [row] = get_store().read("details", 0, 2**40, None)
-    view = decode(row.payload, Details).views["producing"]
+    view = stored_details().views["producing"]
     assert (view.requests, view.produced) == (2, 1)
     assert 0.02 <= view.produce_seconds <= view.request_seconds
     assert view.seconds < view.request_seconds

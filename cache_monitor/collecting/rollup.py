@@ -6,6 +6,7 @@ every count stays exact. Rows that arrive late, from a process that could not re
 merged into what was rolled up before.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -39,6 +40,8 @@ SETTLED = 30
 ``FLUSH_INTERVAL``. The sooner they are merged, the fewer rows a report has to read. But a process
 that could not tell whether its row was written writes it once more, and a row that came again after
 it was merged would count twice."""
+_CLOSED = 10
+"""Seconds after which a process has closed a stretch, and its row is under way."""
 YOUNG = 10 * MINUTE
 """Seconds for which it is asked every few seconds whether there are rows of single processes; what
 comes later is merged by :func:`roll_up`."""
@@ -76,18 +79,23 @@ KEYS_KEPT = {MINUTE: 1000, 5 * MINUTE: 500, HOUR: 500, DAY: 250, WEEK: 250}
 """Hot keys in merged details of a length: what nobody will look at need not be read each time."""
 
 
-def roll_up(store: Store, now: int) -> None:
+def settled(flush_interval: float) -> int:
+    """:data:`SETTLED` for processes that write every ``flush_interval`` seconds."""
+    return max(SETTLED, math.ceil(2 * flush_interval + _CLOSED))
+
+
+def roll_up(store: Store, now: int, settled: int = SETTLED) -> None:
     """Roll up everything that is old enough at ``now`` (Unix time). Raises :class:`StoreError`."""
     for step in STEPS:
-        _roll_up(store, step, 0, now)
+        _roll_up(store, step._replace(age=max(step.age, settled)), 0, now)
 
 
-def merge_processes(store: Store, now: int) -> None:
+def merge_processes(store: Store, now: int, settled: int = SETTLED) -> None:
     """Merge what several processes did in the stretches that are just over at ``now`` (Unix
     time): far less work than :func:`roll_up`. Raises :class:`StoreError`."""
     for step in STEPS:
         if step.fine == step.coarse:
-            _roll_up(store, step, now - YOUNG, now)
+            _roll_up(store, step._replace(age=settled), now - YOUNG, now)
 
 
 def _roll_up(store: Store, step: Step, since: int, now: int) -> None:

@@ -4,7 +4,7 @@ over, and once a minute tidy the store up and let somebody look at what is in it
 import time
 from collections.abc import Callable
 
-from cache_monitor.collecting.rollup import merge_processes, roll_up
+from cache_monitor.collecting.rollup import merge_processes, roll_up, settled
 from cache_monitor.conf import Conf
 from cache_monitor.stores.base import Store, StoreError
 
@@ -28,12 +28,13 @@ class Tidying:
         Raises :class:`StoreError`; any other fault of ``watch`` is none of the store's.
         """
         now = int(time.time())
+        conf = self._get_conf()
         if self._merging.has_come(store, now):
-            merge_processes(store, now)
+            merge_processes(store, now, settled(conf.flush_interval))
         if not self._tidying.has_come(store, now):
             return
-        roll_up(store, now)
-        store.prune(int(now - self._get_conf().retention))
+        roll_up(store, now, settled(conf.flush_interval))
+        store.prune(int(now - conf.retention))
         try:
             if watch is not None:
                 watch(store)

@@ -15,12 +15,11 @@ from django.views.decorators.cache import cache_page
 
 import cache_monitor
 from cache_monitor.collecting import joining
-from cache_monitor.stats.details import Details, GroupStats
-from cache_monitor.stats.encoding import decode
+from cache_monitor.stats.details import GroupStats
 from cache_monitor.stats.histogram import middle_of
 from cache_monitor.stats.hotkeys import KeyStats
-from cache_monitor.stores.opening import get_store
 from tests.services import Server
+from tests.stored import stored_details
 
 LOCMEM = "django.core.cache.backends.locmem.LocMemCache"
 MEMORY = {"STORE": {"BACKEND": "cache_monitor.stores.memory.MemoryStore"}}
@@ -41,18 +40,12 @@ def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         joining.collector.after_fork()
 
 
-def _details() -> Details:
-    cache_monitor.flush()
-    [row] = get_store().read("details", 0, 2**40, None)
-    return decode(row.payload, Details)
-
-
 def _group(name: str) -> GroupStats:
-    return _details().groups[name]
+    return stored_details().groups[name]
 
 
 def _hot(key: str) -> KeyStats:
-    return _details().hot_keys.table[key]
+    return stored_details().hot_keys.table[key]
 
 
 def _work() -> int:
@@ -113,7 +106,7 @@ def _page(request: HttpRequest) -> HttpResponse:
 
 
 def _groups_of_pages() -> dict[str, GroupStats]:
-    return {group.kind: group for group in _details().groups.values()}
+    return {group.kind: group for group in stored_details().groups.values()}
 
 
 def test_a_page_is_produced_and_its_headers_are_not() -> None:
@@ -193,7 +186,7 @@ def test_what_django_redis_adds_explains_misses(redis_server: Server) -> None:
         assert cache.get("kept") == 5
         cache.client.get_client().delete(cache.make_key("kept"))
         assert cache.get("kept") is None
-        details = _details()
+        details = stored_details()
         cache.client.get_client().flushall()
     reasons = {name: group.reasons for name, group in details.groups.items() if group.misses}
     assert reasons == {

@@ -15,6 +15,7 @@ from cache_monitor.collecting.rollup import (
     longest,
     merge_processes,
     roll_up,
+    settled,
 )
 from cache_monitor.reports.series import Series
 from cache_monitor.stats.details import Details
@@ -169,6 +170,20 @@ def test_processes_are_merged_when_their_rows_have_had_time_to_come() -> None:
     roll_up(store, minute + 10 + SETTLED)
     [row] = _windows(store)
     assert (row.process, row.start, row.seconds) == (MERGED, minute, 10)
+
+
+def test_processes_that_write_seldom_are_waited_for_longer() -> None:
+    assert settled(10) == settled(1) == SETTLED
+    assert settled(60) >= 2 * 60
+    for merge in (merge_processes, roll_up):
+        store = MemoryStore()
+        minute = NOW // MINUTE * MINUTE - 4 * MINUTE
+        store.put([_window(minute), _details(minute)], NOW)
+        merge(store, minute + MINUTE + settled(60) - 1, settled(60))
+        assert [row.process for row in store.read("details", 0, NOW, None)] == ["one"]
+        merge(store, minute + MINUTE + settled(60), settled(60))
+        assert [row.process for row in store.read("details", 0, NOW, None)] == [MERGED]
+        assert [row.process for row in _windows(store)] == [MERGED]
 
 
 def test_merging_processes_leaves_the_lengths_to_the_roll_up() -> None:
