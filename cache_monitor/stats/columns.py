@@ -67,6 +67,7 @@ class Columns(Struct, array_like=True, gc=False):
         """Add the figures of the keys at ``places`` to what other tables know of them."""
         keys, excess, bytes_ = self.keys, self.excess, self.bytes
         all_lookups, all_misses, all_sets = self.lookups, self.misses, self.sets
+        produced, reasons = self.produced, self.reasons
         for place in places:
             stats = found.get(keys[place])
             if stats is None:
@@ -81,12 +82,12 @@ class Columns(Struct, array_like=True, gc=False):
                 stats.hits += lookups - misses
             if bytes_[place] is not None:
                 stats.bytes = greater(stats.bytes, bytes_[place])
-            if place in self.produced:
-                produced, produce_seconds = self.produced[place]
-                stats.produced += produced
-                stats.produce_seconds += produce_seconds
-            if place in self.reasons:
-                stats.add_reasons(self.reasons[place])
+            if place in produced:
+                values, seconds = produced[place]
+                stats.produced += values
+                stats.produce_seconds += seconds
+            if place in reasons:
+                stats.add_reasons(reasons[place])
 
 
 class StoredKeys(Struct, array_like=True, gc=False):

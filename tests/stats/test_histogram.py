@@ -90,6 +90,17 @@ def test_a_histogram_is_read_back_whatever_its_counts_take(
     assert sum(count for _, count in made.items()) == len(seconds) << doublings
 
 
+@given(st.lists(st.floats(1e-9, 1e4), min_size=1), st.lists(st.floats(0.001, 1), max_size=5))
+def test_a_histogram_has_the_quantiles_of_its_buckets(
+    seconds: list[float], fractions: list[float]
+) -> None:
+    asked, slowest = tuple(sorted(fractions)), max(seconds)
+    whole = _histogram(seconds)
+    assert whole.quantiles(asked, slowest) == histogram.quantiles(
+        dict(whole.items()), asked, slowest
+    )
+
+
 def test_what_no_bucket_is_for_is_counted_in_the_next() -> None:
     assert dict(_histogram([0.0, 1e-12, 1e300]).items()) == {FIRST: 2, LAST: 1}
     assert _histogram([0.0, 1e-12]).quantiles((0.5,), 1e-12) == [1e-12]
