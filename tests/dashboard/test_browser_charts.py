@@ -166,6 +166,28 @@ def test_a_cache_that_evicts_is_drawn_however_little_it_is_used(overview: Page) 
     assert drawn == "abcdeh"
 
 
+@pytest.mark.parametrize("caches", [1, 2, 6, 8])
+def test_the_legend_says_how_many_caches_are_not_drawn(overview: Page, caches: int) -> None:
+    legend = overview.evaluate(
+        """async (number) => {
+            const { writeLegend } = await import("/static/cache_monitor/dashboard/legends.js");
+            const list = document.querySelector("[data-cm-legend]");
+            const series = [{ lookups: 1, p99: null, memory_bytes: null, evictions: null }];
+            const named = [..."abcdefgh"].slice(0, number);
+            const caches = Object.fromEntries(
+                named.map((alias, place) => [alias, { lookups: 9 - place, series }]),
+            );
+            const { textSome } = document.querySelector("[data-cm-root]").dataset;
+            writeLegend(list, { caches }, textSome);
+            return { hidden: list.hidden, names: [...list.children].map((item) => item.innerText) };
+        }""",
+        caches,
+    )
+    assert legend["hidden"] == (caches == 1)
+    more = ["6 of 8 caches are drawn: those whose servers evict, then the busiest"]
+    assert legend["names"] == [*"abcdefgh"[: min(caches, 6)], *(more if caches > 6 else [])]
+
+
 def test_where_no_server_counts_evictions_the_memory_has_the_chart_for_itself(
     overview: Page,
 ) -> None:

@@ -1,10 +1,10 @@
 // The charts: one time axis, one colour for a cache, hits and misses apart.
 
 import {
-  evictions, ghosts, knowEvictions, memory, missesByReason, percentiles, rates, ratios, shown,
+  evictions, ghosts, knowEvictions, memory, missesByReason, percentiles, rates, ratios,
 } from "./datasets.js";
 import { latencyMap, mapHeight } from "./latencymap.js";
-import { barLegend, partLegend } from "./legends.js";
+import { barLegend, partLegend, writeLegend } from "./legends.js";
 import { onThemeChange, readTheme, tooltipLook } from "./theme.js";
 import { timeAxis } from "./timeaxis.js";
 import { barAxis, binaryStep, powersAxis, valueAxis } from "./valueaxis.js";
@@ -75,7 +75,7 @@ export function createCharts({ chartJs, root, formats, rtl }) {
         drawn.set(canvas, new chartJs(canvas, config));
       }
     }
-    writeLegend(root.querySelector("[data-cm-legend]"), report);
+    writeLegend(root.querySelector("[data-cm-legend]"), report, root.dataset.textSome);
   }
 
   function configure(canvas, kind, report, before, theme) {
@@ -156,18 +156,4 @@ function tooltip(kind, formats, rtl, theme) {
 function written(kind, formats, dataset, { y }) {
   if (y === null) return "–";
   return dataset.stack ? formats.count(y) : kind.text(y);
-}
-
-function writeLegend(list, report) {
-  if (!list) return;
-  const names = shown(report).map(([alias]) => alias);
-  list.hidden = names.length < 2;
-  list.replaceChildren(
-    ...names.map((name, place) => {
-      const item = document.createElement("li");
-      item.className = `cm-legend-${place + 1}`;
-      item.textContent = name;
-      return item;
-    }),
-  );
 }

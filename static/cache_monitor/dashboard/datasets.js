@@ -15,12 +15,17 @@ const BAR_WIDTHS = { barPercentage: 0.9, categoryPercentage: 1, maxBarThickness:
 // The caches that draw a line. Where there are too many to tell apart, those that are too small for
 // what is in them, and of the others the busiest.
 export function shown(report) {
-  const every = Object.entries(report.caches).filter(([, cache]) => cache.series.some(isKnown));
+  const every = known(report);
   if (every.length <= MOST_LINES) return every;
   const matter = [...every]
     .sort(([, a], [, b]) => hasEvicted(b) - hasEvicted(a) || b.lookups - a.lookups)
     .slice(0, MOST_LINES);
   return every.filter((entry) => matter.includes(entry));
+}
+
+// The caches that have something to draw.
+export function known(report) {
+  return Object.entries(report.caches).filter(([, cache]) => cache.series.some(isKnown));
 }
 
 function hasEvicted({ series }) {

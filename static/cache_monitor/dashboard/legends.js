@@ -1,5 +1,7 @@
 // What stands below a chart. The caches' names stand above all charts, once.
 
+import { known, shown } from "./datasets.js";
+
 export function barLegend(theme, rtl) {
   return {
     ...look(rtl),
@@ -62,4 +64,24 @@ function itemOf(chart, place, theme) {
 
 function isBar({ type }) {
   return type === "bar";
+}
+
+// Which line is which cache's, for all charts, and that there are more caches than lines.
+export function writeLegend(list, report, textSome) {
+  if (!list) return;
+  const names = shown(report).map(([alias]) => alias);
+  const all = known(report).length;
+  list.hidden = names.length < 2;
+  list.replaceChildren(...names.map((name, place) => entry(`cm-legend-${place + 1}`, name)));
+  if (all > names.length) {
+    const some = textSome.replace("{shown}", names.length).replace("{all}", all);
+    list.append(entry("cm-legend-some cm-quiet", some));
+  }
+}
+
+function entry(className, text) {
+  const item = document.createElement("li");
+  item.className = className;
+  item.textContent = text;
+  return item;
 }
