@@ -48,8 +48,11 @@ def _cache(alias: str, cache: Cache, hot_keys: int) -> Iterator[str]:
             f"{count(operation.misses):>10}{time(operation.seconds.p50):>10}"
             f"{time(operation.seconds.p99):>10}"
         )
-    for key in cache.hot_keys[:hot_keys]:
-        yield f"  {share(key.share):>6}  {plain(key.key, 60)}"
+    hottest = cache.hot_keys[:hot_keys]
+    if hottest:
+        yield f"  {'of lookups':>10}  hot key"
+    for key in hottest:
+        yield f"  {share(key.share):>10}  {plain(key.key, 60)}"
 
 
 def _miss_reasons(reasons: MissReasons) -> Iterator[str]:

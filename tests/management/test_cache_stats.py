@@ -103,6 +103,20 @@ def test_the_top_of_each_list_can_be_asked_for(monkeypatch: pytest.MonkeyPatch) 
     assert "user:5" not in _run()
 
 
+def test_hot_keys_stand_below_a_heading_and_none_below_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cache = msgspec.structs.replace(busy_cache(), hot_keys=[hot_key("user:1")])
+    monkeypatch.setattr(api, "report", lambda **_: report_of(default=cache))
+    *_, heading, row = (line for line in _run().splitlines() if line.startswith("  "))
+    assert heading.split() == ["of", "lookups", "hot", "key"]
+    assert row.endswith("  user:1")
+    assert heading.index("hot key") == row.index("user:1")
+    cache = msgspec.structs.replace(cache, hot_keys=[])
+    monkeypatch.setattr(api, "report", lambda **_: report_of(default=cache))
+    assert "hot key" not in _run()
+
+
 def test_metrics_are_printed_for_prometheus() -> None:
     wait_for_midnight(15)
     caches["default"].get("user:1")
