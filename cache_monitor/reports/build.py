@@ -83,10 +83,10 @@ class _Alias:
                 past[row.seconds, None].append(row)
             else:
                 past[row.seconds, row.start].append(row)
-        for (_, start), those in past.items():
+        for (seconds, start), those in past.items():
             named = remembered.Rows(those)
-            # To merge them apart costs more at first than it does to take each by itself.
-            if start is not None and not (self.is_over(those) and remembered.was_there(named)):
+            lasting = start is None and seconds > remembered.SHORT
+            if not (lasting or (self.is_over(those) and remembered.was_there(named))):
                 young.extend(those)
                 continue
             details, corrupt = remembered.details_of_the_past(named)

@@ -7,6 +7,7 @@ from msgspec import Struct
 from cache_monitor.collecting.rollup import longest
 from cache_monitor.reports.build import Period
 from cache_monitor.reports.series import moment
+from cache_monitor.stats import numbers
 from cache_monitor.stats.columns import Columns
 from cache_monitor.stats.details import DetailedKeys
 from cache_monitor.stats.encoding import CorruptPayload, decode
@@ -62,8 +63,9 @@ def _step(period: Period) -> int:
 
 
 def _add(lines: Mapping[str, tuple[list[int], list[int]]], at: int, columns: Columns) -> None:
+    all_lookups, all_misses = numbers.unpack(columns.lookups), numbers.unpack(columns.misses)
     for place, key in enumerate(columns.keys):
         if key in lines:
             lookups, hits = lines[key]
-            lookups[at] += columns.lookups[place]
-            hits[at] += max(0, columns.lookups[place] - columns.misses[place])
+            lookups[at] += all_lookups[place]
+            hits[at] += max(0, all_lookups[place] - all_misses[place])

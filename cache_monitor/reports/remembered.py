@@ -1,8 +1,9 @@
 """What reports remember of the past, so that it need not be read and merged again each time.
 
 Rows of the past hardly change, so what was made of them is there for whoever asks about the same
-ones again: rolled-up rows are merged once. Rows that still go by their process follow only when
-they are asked about for the second time.
+ones again. To merge details apart costs more at first than to take each by itself, so those that
+are others within minutes, be they rolled up or still of single processes, follow only when they are
+asked about for the second time.
 """
 
 from collections.abc import Iterator, Sequence
@@ -25,6 +26,9 @@ STRETCHES_REMEMBERED = 100
 DETAILS_REMEMBERED = 40
 """Details of the past, up to a megabyte each, likewise: five minutes, hours, days and weeks, and
 the minutes that are over."""
+SHORT = 300
+"""Rolled-up details of up to so many seconds are joined by another, or rolled up further, within
+that time."""
 KEYS_REMEMBERED = 500
 """Hot keys in each of these, five times as many as are shown."""
 

@@ -6,9 +6,12 @@ beyond, its standard error is 1/sqrt(SIZE - 2), which is 8.9 %. Sketches merge b
 """
 
 import struct
+from array import array
 from bisect import bisect_left
 from collections.abc import Iterable
 from zlib import crc32
+
+from cache_monitor.stats import numbers
 
 SIZE = 128
 _SPACE = 2**32
@@ -47,10 +50,9 @@ def pack(sketch: Iterable[int]) -> bytes:
     return struct.pack(f"<{len(hashes)}I", *hashes)
 
 
-def unpack(packed: bytes) -> tuple[int, ...]:
+def unpack(packed: bytes) -> "array[int]":
     """What :func:`pack` made ``packed`` of; of anything else some hashes."""
-    hashes = len(packed) // _WIDTH
-    return struct.unpack_from(f"<{hashes}I", packed)
+    return numbers.read("I", packed[: len(packed) // _WIDTH * _WIDTH])
 
 
 class Union:
@@ -75,17 +77,17 @@ class Union:
     def add_packed(self, packed: bytes) -> None:
         """Merge the sketch that was packed into ``packed`` into it."""
         hashes = unpack(packed)
-        if self._limit < _SPACE:
+        if hashes and hashes[-1] >= self._limit:
             hashes = hashes[: bisect_left(hashes, self._limit)]
         self._hashes.update(hashes)
         self._cut_back()
 
     def sketch(self) -> set[int]:
         """The sketch of all that were added."""
-        return smallest(self._hashes)
+        return set(sorted(self._hashes)[:SIZE])
 
     def _cut_back(self) -> None:
-        if len(self._hashes) > 4 * SIZE:
+        if len(self._hashes) > 2 * SIZE:
             ascending = sorted(self._hashes)[:SIZE]
             self._hashes = set(ascending)
             self._limit = ascending[-1]

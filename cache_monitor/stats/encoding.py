@@ -11,7 +11,8 @@ import msgspec
 from cache_monitor.stats import details
 from cache_monitor.stats.details import Details, StoredDetails
 from cache_monitor.stats.histogram import Histogram
-from cache_monitor.stats.window import MAX_COUNT, Counts
+from cache_monitor.stats.numbers import MAX_COUNT
+from cache_monitor.stats.window import Counts
 
 MAX_BYTES = 4 * 1024 * 1024
 _VERSION = b"\x01"

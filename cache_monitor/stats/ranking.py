@@ -11,8 +11,8 @@ The bound is that of mergeable Space-Saving (Agarwal, Cormode, Huang, Phillips, 
 """
 
 from collections.abc import Collection, Iterable
-from heapq import nsmallest
 
+from cache_monitor.stats import numbers
 from cache_monitor.stats.columns import StoredKeys
 from cache_monitor.stats.hotkeys import KeyStats, edge
 
@@ -34,7 +34,8 @@ class Ranking:
         """Take in the keys of another table."""
         self.floor += stored.floor
         excess, forgotten = self._excess, self._forgotten
-        for key, more in zip(stored.columns.keys, stored.columns.excess, strict=True):
+        columns = stored.columns
+        for key, more in zip(columns.keys, numbers.unpack(columns.excess), strict=True):
             excess[key] = excess.get(key, forgotten) + more
         if len(excess) > MOST_RANKED:
             self._forget()
@@ -54,8 +55,8 @@ class Ranking:
         least, gone = edge(excess.values(), most)
         above = [key for key, each in excess.items() if each > least]
         # Of equal ones always the same, whatever the order of the tables.
-        equal = (key for key, each in excess.items() if each == least)
-        kept = above + nsmallest(most - len(above), equal)
+        equal = sorted([key for key, each in excess.items() if each == least])
+        kept = above + equal[: most - len(above)]
         return kept, self.floor + max(gone, self._forgotten)
 
     def gather(self, tables: Iterable[StoredKeys], keys: Collection[str]) -> dict[str, KeyStats]:

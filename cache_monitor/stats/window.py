@@ -6,10 +6,9 @@ from msgspec import Meta, Struct, field
 
 from cache_monitor.stats import distinct
 from cache_monitor.stats.histogram import Histogram
+from cache_monitor.stats.numbers import MAX_COUNT
 
-# What is read back from a store is held to these. Up to 2**53 every reader of JSON has integers,
-# and no sum of the rows of a store comes to what MessagePack cannot write.
-MAX_COUNT = 2**53
+# What is read back from a store is held to these.
 Count = Annotated[int, Meta(ge=0, le=MAX_COUNT)]
 Bucket = Annotated[int, Meta(ge=0, lt=0x7FF0)]
 Counts = dict[Bucket, Count]

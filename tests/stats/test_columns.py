@@ -1,17 +1,26 @@
+import contextlib
 from typing import Any
 
-import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from cache_monitor.stats.columns import Columns, StoredKeys, pack, unpack
+from cache_monitor.stats import numbers
+from cache_monitor.stats.columns import Columns, Few, pack, unpack
+from cache_monitor.stats.details import Details
+from cache_monitor.stats.details import pack as pack_details
+from cache_monitor.stats.encoding import CorruptPayload, decode, encode
 from cache_monitor.stats.hotkeys import HotKeys, KeyStats
+
+counts = st.integers(0, numbers.MAX_COUNT // 4)
+reasons = st.dictionaries(st.sampled_from(["expired", "deleted"]), counts, min_size=1)
 
 
 def _keys() -> HotKeys:
     keys = HotKeys(10, floor=3)
     keys.table["a"] = KeyStats("one", 5, 4, 1, 2, bytes=100, produced=1, produce_seconds=0.5)
     keys.table["b"] = KeyStats("two", 4, 4, missing=3)
-    keys.table["c"] = KeyStats("one", 3, 0, 3, reasons={"expired": 2})
+    keys.table["c"] = KeyStats("one", 3, 0, 3, bytes=0, reasons={"expired": 2, "evicted": 1})
     return keys
 
 
@@ -19,36 +28,80 @@ def test_a_table_comes_out_of_its_columns_as_it_went_in() -> None:
     assert unpack(pack(_keys())) == _keys()
 
 
-def test_the_heaviest_come_first_and_a_group_is_named_once() -> None:
+@st.composite
+def key_stats(draw: st.DrawFn) -> KeyStats:
+    hits, misses, produced = draw(counts), draw(counts), draw(st.integers(0, 5))
+    return KeyStats(
+        draw(st.sampled_from(["one", "two", "three"])),
+        hits + misses,
+        hits,
+        misses,
+        draw(counts),
+        draw(st.none() | counts),
+        draw(counts),
+        produced,
+        draw(st.floats(0, 1e6)) if produced else 0.0,
+        draw(
+            st.none() | st.dictionaries(st.sampled_from(["expired", "deleted"]), counts, min_size=1)
+        ),
+    )
+
+
+@given(st.dictionaries(st.text(max_size=5), key_stats(), max_size=30))
+def test_any_table_comes_out_of_its_bytes_as_it_went_in(table: dict[str, KeyStats]) -> None:
+    details = Details(0, 60, HotKeys(100, 0, table), 10)
+    assert decode(encode(details), Details).hot_keys.table == table
+
+
+def test_keys_of_one_group_stand_together() -> None:
     columns = pack(_keys()).columns
-    assert columns.keys == ["a", "b", "c"]
-    assert columns.excess == [4, 4, 0]
-    assert columns.groups == ["one", "two"]
-
-
-def test_a_table_as_it_was_stored_at_first_can_be_read() -> None:
-    written = msgspec.msgpack.encode((10, 3, {"a": ("one", 5, 4, 1, 2, 100, 3)}))
-    stored = msgspec.msgpack.decode(written, type=StoredKeys)
-    assert unpack(stored).table == {"a": KeyStats("one", 5, 4, 1, 2, 100, missing=3)}
-    assert stored.floor == 3
+    assert columns.keys == ["a", "c", "b"]
+    assert columns.groups == {"one": 2, "two": 1}
+    assert list(numbers.unpack(columns.excess)) == [4, 0, 4]
 
 
 @pytest.mark.parametrize(
     "change",
-    [{"keys": ["a", "b"]}, {"excess": []}, {"bytes": [None, None]}, {"group": [1]}, {"groups": []}],
+    [
+        {"keys": ["a", "b"]},
+        {"excess": numbers.NONE},
+        {"sizes": numbers.pack([0, 0])},
+        {"misses": b""},
+        {"misses": b"\x02\x00"},
+        {"misses": b"\x03\x00\x00\x00"},
+        {"lookups": numbers.pack([numbers.MAX_COUNT + 1])},
+        {"groups": {"one": 2}},
+        {"groups": {}},
+        {"reasons": {"expired": Few(numbers.pack([1]), numbers.pack([1]))}},
+        {"reasons": {"expired": Few(numbers.pack([0]), numbers.NONE)}},
+        {"produced": Few(numbers.pack([0]), numbers.pack([1]))},
+        {"produce_seconds": [1.0]},
+    ],
     ids=str,
 )
 def test_columns_that_do_not_fit_together_are_refused(change: dict[str, Any]) -> None:
     fitting: dict[str, Any] = {
         "keys": ["a"],
-        "excess": [1],
-        "lookups": [1],
-        "misses": [0],
-        "sets": [0],
-        "groups": ["one"],
-        "group": [0],
-        "bytes": [None],
+        "groups": {"one": 1},
+        "excess": numbers.pack([1]),
+        "lookups": numbers.pack([1]),
+        "misses": numbers.pack([0]),
+        "sets": numbers.pack([0]),
+        "sizes": numbers.pack([0]),
     }
-    assert Columns(**fitting).stats(0).hits == 1
-    with pytest.raises(ValueError, match=r"columns|group"):
+    Columns(**fitting)
+    with pytest.raises(ValueError, match=r"columns|numbers|number"):
         Columns(**{**fitting, **change})
+
+
+@given(
+    st.sampled_from(["excess", "lookups", "misses", "sets", "sizes"]),
+    st.binary(max_size=10) | st.binary(min_size=1, max_size=1).map(b"\x01".__add__),
+)
+def test_arbitrary_bytes_for_a_column_are_read_or_refused(name: str, column: bytes) -> None:
+    details = Details(0, 60, HotKeys(10), 10)
+    details.hot_keys.entry("a", "group")
+    stored = pack_details(details)
+    setattr(stored.hot_keys.columns, name, column)
+    with contextlib.suppress(CorruptPayload):
+        assert list(decode(encode(stored), Details).hot_keys.table) == ["a"]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cache_monitor.stats import encoding
+from cache_monitor.stats import encoding, numbers
 from cache_monitor.stats.details import Details, StoredDetails, pack
 from cache_monitor.stats.encoding import CorruptPayload, decode, encode
 from cache_monitor.stats.histogram import buckets_of
@@ -146,6 +146,6 @@ def test_columns_of_hot_keys_that_do_not_fit_together_are_refused() -> None:
     details = Details(0, 60, HotKeys(10), 10)
     details.hot_keys.entry("a", "group")
     stored = pack(details)
-    stored.hot_keys.columns.lookups.append(1)
-    with pytest.raises(CorruptPayload, match="lengths"):
+    stored.hot_keys.columns.lookups = numbers.pack([0, 1])
+    with pytest.raises(CorruptPayload, match="fit together"):
         decode(encode(stored), StoredDetails)

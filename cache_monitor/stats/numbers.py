@@ -1,0 +1,51 @@
+"""Many counts as a few bytes, which is how a store keeps the columns of a table.
+
+They are read from a row all at once, and those that nobody asks for cost next to nothing.
+"""
+
+import sys
+from array import array
+from collections.abc import Collection
+
+MAX_COUNT = 2**53
+"""Up to this every reader of JSON has integers, and no sum of the rows of a store comes to what
+MessagePack cannot write."""
+_CODES = {1: "B", 2: "H", 4: "I", 8: "Q"}
+"""By how many bytes a number takes, what :mod:`array` calls it."""
+NONE = b"\x01"
+"""No numbers, packed."""
+
+
+def pack(numbers: Collection[int]) -> bytes:
+    """``numbers`` in as few bytes as the greatest needs for each, behind a byte that says how many
+    these are. None may be negative."""
+    greatest = max(numbers, default=0)
+    width = next(width for width in _CODES if greatest < 1 << 8 * width)
+    packed = array(_CODES[width], numbers)
+    if sys.byteorder == "big":
+        packed.byteswap()
+    return bytes((width,)) + packed.tobytes()
+
+
+def length(packed: bytes) -> int:
+    """How many numbers :func:`pack` made ``packed`` of. Raises :class:`ValueError` for anything
+    else, and for numbers that are no counts."""
+    width = packed[0] if packed else 0
+    if width not in _CODES or (len(packed) - 1) % width:
+        raise ValueError("numbers that are cut")
+    if width == max(_CODES) and max(unpack(packed), default=0) > MAX_COUNT:
+        raise ValueError("a number that is no count")
+    return (len(packed) - 1) // width
+
+
+def unpack(packed: bytes) -> "array[int]":
+    """What :func:`pack` made ``packed`` of; of anything else there is :func:`length` to tell."""
+    return read(_CODES[packed[0]], packed[1:])
+
+
+def read(code: str, little_endian: bytes) -> "array[int]":
+    """Numbers of the width that :mod:`array` calls ``code``."""
+    numbers = array(code, little_endian)
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    return numbers

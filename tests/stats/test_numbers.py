@@ -1,0 +1,41 @@
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cache_monitor.stats import numbers
+
+
+@given(st.lists(st.integers(0, numbers.MAX_COUNT)))
+def test_numbers_come_out_of_their_bytes_as_they_went_in(given: list[int]) -> None:
+    packed = numbers.pack(given)
+    assert numbers.length(packed) == len(given)
+    assert list(numbers.unpack(packed)) == given
+
+
+@pytest.mark.parametrize(
+    ("greatest", "width"), [(255, 1), (256, 2), (65_535, 2), (65_536, 4), (2**32, 8)]
+)
+def test_each_takes_as_many_bytes_as_the_greatest_needs(greatest: int, width: int) -> None:
+    assert len(numbers.pack([1, greatest])) == 1 + 2 * width
+
+
+@pytest.mark.parametrize("packed", [b"", b"\x00", b"\x03\x01\x01\x01", b"\x02\x01", b"\xff"])
+def test_bytes_that_are_no_numbers_have_no_length(packed: bytes) -> None:
+    with pytest.raises(ValueError, match="cut"):
+        numbers.length(packed)
+
+
+def test_a_number_beyond_all_counts_is_refused() -> None:
+    with pytest.raises(ValueError, match="no count"):
+        numbers.length(numbers.pack([numbers.MAX_COUNT + 1]))
+
+
+def test_numbers_of_a_machine_of_the_other_byte_order_are_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    here = numbers.pack([1, 2, 300])
+    other = "big" if sys.byteorder == "little" else "little"
+    monkeypatch.setattr(sys, "byteorder", other)
+    assert list(numbers.unpack(here)) == [256, 512, 0x2C01]
