@@ -2,33 +2,26 @@
 
 For some minutes 32 processes write what they did with 5 caches, and one of them merges and rolls up
 as often as :mod:`cache_monitor.collecting.tidying` does. Printed: CPU time for a process and a
-cache each minute. ``--redis URL`` takes a RedisStore in place of the database (SQLite, in a file of
-its own).
+cache each minute. Name a store to measure another than SQLite.
 """
 
-import argparse
 import statistics
 import time
 
-from tests.benchmarks.reading import ALIASES, PROCESSES, configure, details, fill, windows
+from tests.benchmarks.reading import ALIASES, PROCESSES, chosen, details, fill, windows
 
 MINUTES = 10
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--redis", metavar="URL")
-    configure(parser.parse_args().redis)
-    from django.core.management import call_command
-
-    call_command("migrate", verbosity=0)
-    first = int(time.time()) // 3600 * 3600
-    spent = [1e3 * minute(first + 60 * number) for number in range(MINUTES)]
-    each = [cost / len(ALIASES) / len(PROCESSES) for cost in spent[1:]]
-    print(
-        f"{statistics.median(each):.2f} ms for a process and a cache each minute"
-        f" ({min(each):.2f} to {max(each):.2f})"
-    )
+    with chosen(__doc__):
+        first = int(time.time()) // 3600 * 3600
+        spent = [1e3 * minute(first + 60 * number) for number in range(MINUTES)]
+        each = [cost / len(ALIASES) / len(PROCESSES) for cost in spent[1:]]
+        print(
+            f"{statistics.median(each):.2f} ms for a process and a cache each minute"
+            f" ({min(each):.2f} to {max(each):.2f})"
+        )
 
 
 def minute(start: int) -> float:

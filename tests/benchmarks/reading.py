@@ -1,19 +1,24 @@
 """How long a report takes: ``python -m tests.benchmarks.reading``.
 
 Fills a store with what 32 processes and 5 caches leave behind in 24 hours, the older part rolled
-up as it would be, and with a year, and times the reports on them. ``--redis URL`` takes
-a RedisStore in place of the database (SQLite, in a file of its own).
+up as it would be, and with a year, and times the reports on them. Name a store to measure another
+than SQLite: ``postgresql``, ``mariadb`` or ``redis``, each with a server of its own.
 """
 
 import argparse
 import os
 import statistics
-import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from random import Random
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import django
+
+from tests.benchmarks.stores import STORES, served
 
 ALIASES = ("default", "sessions", "pages", "fragments", "api")
 PROCESSES = [f"{n:032x}" for n in range(32)]
@@ -21,37 +26,49 @@ ROUNDS = 7
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--redis", metavar="URL")
-    arguments = parser.parse_args()
-    configure(arguments.redis)
-    from django.core.management import call_command
-
-    call_command("migrate", verbosity=0)
-    day, year = 86400, 365 * 86400
-    now = int(time.time())
-    rows = fill(day_of_rows(now))
-    measure(f"24 h of 32 processes and 5 caches ({rows:,} rows)", day)
-    rows = fill(year_of_rows(now))
-    measure(f"a year of 5 caches ({rows:,} rows more)", year)
+    with chosen(__doc__):
+        day, year = 86400, 365 * 86400
+        now = int(time.time())
+        rows = fill(day_of_rows(now))
+        measure(f"24 h of 32 processes and 5 caches ({rows:,} rows)", day)
+        rows = fill(year_of_rows(now))
+        measure(f"a year of 5 caches ({rows:,} rows more)", year)
 
 
-def configure(redis: str | None) -> None:
+@contextmanager
+def chosen(about: str | None) -> Iterator[None]:
+    """A site with ``ALIASES`` and the store that the command line names."""
+    parser = argparse.ArgumentParser(description=about)
+    parser.add_argument("store", nargs="?", default="sqlite", choices=STORES)
+    store = parser.parse_args().store
+    with TemporaryDirectory(prefix="cache-monitor-") as var, ExitStack() as stack:
+        Path(var).chmod(0o755)
+        os.environ["CACHE_MONITOR_TEST_VAR"] = var
+        made = stack.enter_context(served(store, Path(var)))
+        if made is None:
+            parser.exit(1, f"{store} is not installed\n")
+        configure(made)
+        yield
+
+
+def configure(made: Mapping[str, Any]) -> None:
     from django.conf import settings
+    from django.core.management import call_command
     from django.urls import get_resolver
 
-    var = tempfile.mkdtemp(prefix="cache-monitor-")
-    os.environ["CACHE_MONITOR_TEST_VAR"] = var
     from tests import settings as tests_settings
+    from tests.stores.mariadb import stand_in_for_mysqlclient
 
+    stand_in_for_mysqlclient()
     locmem = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
-    chosen = {name: getattr(tests_settings, name) for name in dir(tests_settings) if name.isupper()}
-    chosen["CACHES"] = dict.fromkeys(ALIASES, locmem)
-    if redis:
-        store = {"BACKEND": "cache_monitor.stores.redis.RedisStore", "OPTIONS": {"URL": redis}}
-        chosen["CACHE_MONITOR"] = {"STORE": store}
-    settings.configure(**chosen)
+    site = {name: getattr(tests_settings, name) for name in dir(tests_settings) if name.isupper()}
+    site["CACHES"] = dict.fromkeys(ALIASES, locmem)
+    site["CACHE_MONITOR"] = {"STORE": made["STORE"]}
+    if "DATABASE" in made:
+        site["DATABASES"] = {"default": {**made["DATABASE"], "CONN_MAX_AGE": None}}
+    settings.configure(**site)
     django.setup()
+    call_command("migrate", verbosity=0)
     # A server has its URLs loaded by the first request, a command by its checks.
     get_resolver().url_patterns  # noqa: B018
 

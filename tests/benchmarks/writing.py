@@ -9,17 +9,17 @@ import argparse
 import multiprocessing
 import os
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import django
 
+from tests.benchmarks.stores import STORES, served
+
 WRITERS = 4
 SECONDS = 5
-STORES = ("sqlite", "postgresql", "mariadb", "redis")
 
 
 def main() -> None:
@@ -42,38 +42,6 @@ def main() -> None:
                 f"{store:12} {flushes / SECONDS:8,.0f} flushes/s of 10 rows, {size / 1e3:,.0f} kB;"
                 f" {flushes * size / SECONDS / 1e6:,.0f} MB/s"
             )
-
-
-@contextmanager
-def served(store: str, directory: Path) -> Iterator[dict[str, Any] | None]:
-    """DATABASES and STORE for a server that runs meanwhile; None where there is none."""
-    from tests.services import REDIS
-    from tests.stores.mariadb import MARIADB, MariaDaemon
-    from tests.stores.servers import POSTGRESQL, PostgresDaemon, RedisDaemon
-
-    program = {"postgresql": POSTGRESQL, "mariadb": MARIADB, "redis": REDIS}.get(store)
-    command = program.find() if program else ""
-    path = "cache_monitor.stores.database.DatabaseStore"
-    made: dict[str, Any] = {"STORE": {"BACKEND": path, "OPTIONS": {"DATABASE": "default"}}}
-    if command is None:
-        yield None
-    elif store == "redis":
-        redis = RedisDaemon(command, directory)
-        made["STORE"] = {
-            "BACKEND": "cache_monitor.stores.redis.RedisStore",
-            "OPTIONS": {"URL": redis.address.url},
-        }
-        with redis.running():
-            yield made
-    elif program:
-        server = (PostgresDaemon if store == "postgresql" else MariaDaemon)(command, directory)
-        made["DATABASE"] = server.settings
-        with server.running():
-            yield made
-    else:
-        engine, name = "django.db.backends.sqlite3", str(directory / "db.sqlite3")
-        made["DATABASE"] = {"ENGINE": engine, "NAME": name, "OPTIONS": {"timeout": 30}}
-        yield made
 
 
 def configure(made: dict[str, Any]) -> None:
