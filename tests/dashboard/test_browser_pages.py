@@ -124,6 +124,21 @@ def test_it_can_be_read_from_right_to_left(
             assert violations(hebrew, axe_script) == [], path
 
 
+def test_a_table_fades_out_where_it_goes_on_until_it_was_scrolled_to_its_end(
+    page: Page, site: str
+) -> None:
+    make_traffic(site)
+    wait_for_figures(page, site, "keys/", "user:1:profile")
+    faded = "e => parseFloat(getComputedStyle(e).getPropertyValue('--cm-beyond'))"
+    table = page.get_by_role("group", name="Hot keys")
+    page.set_viewport_size({"width": 2400, "height": 900})
+    assert table.evaluate(faded) == 0
+    page.set_viewport_size({"width": 390, "height": 900})
+    page.wait_for_function(f"e => ({faded})(e) > 0", arg=table.element_handle())
+    table.evaluate("e => { e.scrollLeft = e.scrollWidth }")
+    page.wait_for_function(f"e => ({faded})(e) === 0", arg=table.element_handle())
+
+
 def test_a_table_is_sorted_and_searched_without_javascript(
     page: Page, browser: Browser, site: str
 ) -> None:
