@@ -65,7 +65,7 @@ class _Alias:
                 self.read(those, self.add_window)
 
     def is_over(self, rows: Sequence[Row]) -> bool:
-        """Whether the processes whose rows of one stretch these are will hardly change them."""
+        """Whether the first of ``rows``, and what began with it, will hardly change any more."""
         return rows[0].start + rows[0].seconds <= self.now
 
     def add_whole(self, window: Window, corrupt: int) -> None:

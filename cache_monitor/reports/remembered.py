@@ -1,15 +1,16 @@
 """What reports remember of the past, so that it need not be read and merged again each time.
 
 Rows of the past hardly change, so what was made of them is there for whoever asks about the same
-ones again. To merge details apart costs more at first than to take each by itself, so those that
-are others within minutes, be they rolled up or still of single processes, follow only when they are
-asked about for the second time.
+ones again. At first it costs more to merge details apart than to take each by itself. So where they
+will be joined by others within minutes, or are still of single processes, this is only done when
+the same ones are asked about for the second time.
 """
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import count
 
+from cache_monitor.collecting.rollup import KEYS_KEPT, MINUTE
 from cache_monitor.stats.details import StoredDetails, pack
 from cache_monitor.stats.encoding import CorruptPayload, decode
 from cache_monitor.stats.held import Held
@@ -26,11 +27,12 @@ STRETCHES_REMEMBERED = 100
 DETAILS_REMEMBERED = 40
 """Details of the past, up to a megabyte each, likewise: five minutes, hours, days and weeks, and
 the minutes that are over."""
-SHORT = 300
-"""Rolled-up details of up to so many seconds are joined by another, or rolled up further, within
+SHORT = 5 * MINUTE
+"""Rolled-up details of up to so many seconds are joined by others, or rolled up further, within
 that time."""
 KEYS_REMEMBERED = 500
-"""Hot keys in each of these, five times as many as are shown."""
+"""Hot keys in each of these, five times as many as are shown, or as many as each of their rows has.
+What is not known of the others goes into a report's ``max_overcount``."""
 
 
 class Rows:
@@ -100,4 +102,5 @@ def details_of_the_past(named: Rows) -> tuple[StoredDetails, int]:
             merging.add(decode(row.payload, StoredDetails))
         except CorruptPayload:
             corrupt += 1
-    return pack(merging.whole(KEYS_REMEMBERED)), corrupt
+    most = max(KEYS_REMEMBERED, KEYS_KEPT.get(rows[0].seconds, 0))
+    return pack(merging.whole(most)), corrupt

@@ -44,7 +44,7 @@ class Columns(Struct, array_like=True, gc=False):
 
     keys: list[str] = []
     groups: dict[str, Count] = {}
-    """How many keys each group has; those of one stand together."""
+    """How many keys each group has: the keys of the first one come first, and so on."""
     excess: bytes = NONE
     """Their weights less the table's floor: what ranks them."""
     lookups: bytes = NONE
@@ -52,7 +52,7 @@ class Columns(Struct, array_like=True, gc=False):
     sets: bytes = NONE
     sizes: bytes = NONE
     """The bytes of their values and one more, 0 where they are not known."""
-    reasons: Annotated[dict[Annotated[str, Meta(max_length=32)], Few], Meta(max_length=32)] = {}
+    reasons: dict[Annotated[str, Meta(max_length=32)], Few] = {}
     produced: Few = field(default_factory=Few)
     produce_seconds: list[Duration] = []
     """For each of ``produced``."""
@@ -78,9 +78,9 @@ class Columns(Struct, array_like=True, gc=False):
             raise ValueError("columns that do not fit together")
 
     def add_to(self, found: dict[str, KeyStats], places: Iterable[int]) -> None:
-        """Add the figures of the keys at ``places`` to what other tables know of these keys; of no
-        others may they know anything. They are as with a floor of 0: ``missing`` can be less than
-        nothing."""
+        """Add the figures of the keys at ``places`` to ``found``, which may hold those that other
+        tables have for these keys, and none of this table's other keys. They are as with a floor of
+        0: ``missing`` can be less than nothing."""
         keys, groups, ends = self.keys, list(self.groups), list(accumulate(self.groups.values()))
         excess, lookups = numbers.unpack(self.excess), numbers.unpack(self.lookups)
         misses, sets = numbers.unpack(self.misses), numbers.unpack(self.sets)

@@ -1,6 +1,6 @@
 """Many counts as a few bytes, which is how a store keeps the columns of a table.
 
-They are read from a row all at once, and those that nobody asks for cost next to nothing.
+They are read from a row all at once, and made numbers of only where somebody asks for them.
 """
 
 import sys
@@ -18,8 +18,11 @@ NONE = b"\x01"
 
 def pack(numbers: Collection[int]) -> bytes:
     """``numbers`` in as few bytes as the greatest needs for each, behind a byte that says how many
-    these are. None may be negative."""
+    these are. None may be negative. One of more than ``MAX_COUNT``, which only rows that somebody
+    has tampered with add up to, counts as that."""
     greatest = max(numbers, default=0)
+    if greatest > MAX_COUNT:
+        return pack([min(number, MAX_COUNT) for number in numbers])
     width = next(width for width in _CODES if greatest < 1 << 8 * width)
     packed = array(_CODES[width], numbers)
     if sys.byteorder == "big":

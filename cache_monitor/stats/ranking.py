@@ -65,7 +65,9 @@ class Ranking:
         found: dict[str, KeyStats] = {}
         for stored in tables:
             columns = stored.columns
-            columns.add_to(found, [at for at, key in enumerate(columns.keys) if key in wanted])
+            places = [at for at, key in enumerate(columns.keys) if key in wanted]
+            if places:
+                columns.add_to(found, places)
         for stats in found.values():
             stats.missing = max(0, stats.missing + self.floor)
         return found

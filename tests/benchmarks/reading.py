@@ -18,7 +18,7 @@ from typing import Any
 
 import django
 
-from tests.benchmarks.stores import STORES, served
+from tests.benchmarks.stores import STORES, databases, served
 
 ALIASES = ("default", "sessions", "pages", "fragments", "api")
 PROCESSES = [f"{n:032x}" for n in range(32)]
@@ -57,15 +57,13 @@ def configure(made: Mapping[str, Any]) -> None:
     from django.urls import get_resolver
 
     from tests import settings as tests_settings
-    from tests.stores.mariadb import stand_in_for_mysqlclient
 
-    stand_in_for_mysqlclient()
     locmem = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
     site = {name: getattr(tests_settings, name) for name in dir(tests_settings) if name.isupper()}
     site["CACHES"] = dict.fromkeys(ALIASES, locmem)
     site["CACHE_MONITOR"] = {"STORE": made["STORE"]}
     if "DATABASE" in made:
-        site["DATABASES"] = {"default": {**made["DATABASE"], "CONN_MAX_AGE": None}}
+        site["DATABASES"] = databases(made)
     settings.configure(**site)
     django.setup()
     call_command("migrate", verbosity=0)

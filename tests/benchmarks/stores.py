@@ -1,6 +1,6 @@
 """The stores that benchmarks can be run on, each with a server of its own."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -38,3 +38,12 @@ def served(store: str, directory: Path) -> Iterator[dict[str, Any] | None]:
         engine, name = "django.db.backends.sqlite3", str(directory / "db.sqlite3")
         made["DATABASE"] = {"ENGINE": engine, "NAME": name, "OPTIONS": {"timeout": 30}}
         yield made
+
+
+def databases(made: Mapping[str, Any]) -> dict[str, Any]:
+    """``DATABASES`` for what :func:`served` made."""
+    if made["DATABASE"]["ENGINE"].endswith("mysql"):
+        from tests.stores.mariadb import stand_in_for_mysqlclient
+
+        stand_in_for_mysqlclient()
+    return {"default": {**made["DATABASE"], "CONN_MAX_AGE": None}}

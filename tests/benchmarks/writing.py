@@ -16,7 +16,7 @@ from typing import Any
 
 import django
 
-from tests.benchmarks.stores import STORES, served
+from tests.benchmarks.stores import STORES, databases, served
 
 WRITERS = 4
 SECONDS = 5
@@ -47,17 +47,12 @@ def main() -> None:
 def configure(made: dict[str, Any]) -> None:
     from django.conf import settings
 
-    from tests.stores.mariadb import stand_in_for_mysqlclient
-
-    stand_in_for_mysqlclient()
     os.environ["CACHE_MONITOR_TEST_VAR"] = os.devnull
     if not settings.configured:
         settings.configure(
             INSTALLED_APPS=["cache_monitor"],
             CACHE_MONITOR={"STORE": made["STORE"], "ENABLED": False},
-            DATABASES={"default": {**made["DATABASE"], "CONN_MAX_AGE": None}}
-            if "DATABASE" in made
-            else {},
+            DATABASES=databases(made) if "DATABASE" in made else {},
         )
         django.setup()
 

@@ -1,3 +1,4 @@
+from cache_monitor.collecting.rollup import MERGED
 from cache_monitor.inspectors.snapshot import Scope, Snapshot
 from cache_monitor.reports import remembered
 from cache_monitor.reports.series import moment
@@ -136,6 +137,25 @@ def test_a_minute_that_is_over_is_reported_the_same_however_often_it_is_asked_fo
     assert [report_on(*over, *now) for _ in range(3)] == [first] * 3
     # The hour each time, and the minute once it was seen to be asked for again.
     assert remembered.details_of_the_past.cache_info().hits == before + 3 + 2
+
+
+def test_rolled_up_details_of_minutes_are_merged_apart_once_they_are_asked_for_again() -> None:
+    def taken(row: Row) -> int:
+        before = remembered.details_of_the_past.cache_info().misses
+        report_on(row)
+        return remembered.details_of_the_past.cache_info().misses - before
+
+    hour, minute = _hour(BEGIN, "of an hour"), _minute(MERGED, BEGIN, "of a minute")
+    assert [taken(hour) for _ in range(3)] == [1, 0, 0]
+    assert [taken(minute) for _ in range(3)] == [0, 1, 0]
+
+
+def test_as_many_keys_are_remembered_as_a_row_has() -> None:
+    keys = [f"key:{n}" for n in range(remembered.KEYS_REMEMBERED + 100)]
+    minute = _minute(MERGED, BEGIN, *keys)
+    first = report_on(minute)
+    assert not first.quality.estimated
+    assert [report_on(minute) for _ in range(2)] == [first] * 2
 
 
 def test_a_minute_that_is_over_and_is_written_again_is_read_again() -> None:

@@ -7,10 +7,11 @@ from hypothesis import strategies as st
 
 from cache_monitor.stats import numbers
 from cache_monitor.stats.columns import Columns, Few, pack, unpack
-from cache_monitor.stats.details import Details
+from cache_monitor.stats.details import Details, StoredDetails
 from cache_monitor.stats.details import pack as pack_details
 from cache_monitor.stats.encoding import CorruptPayload, decode, encode
 from cache_monitor.stats.hotkeys import HotKeys, KeyStats
+from cache_monitor.stats.merging import Merging
 
 counts = st.integers(0, numbers.MAX_COUNT // 4)
 reasons = st.dictionaries(st.sampled_from(["expired", "deleted"]), counts, min_size=1)
@@ -41,15 +42,46 @@ def key_stats(draw: st.DrawFn) -> KeyStats:
         draw(counts),
         produced,
         draw(st.floats(0, 1e6)) if produced else 0.0,
-        draw(
-            st.none() | st.dictionaries(st.sampled_from(["expired", "deleted"]), counts, min_size=1)
-        ),
+        draw(st.none() | reasons),
     )
 
 
-@given(st.dictionaries(st.text(max_size=5), key_stats(), max_size=30))
-def test_any_table_comes_out_of_its_bytes_as_it_went_in(table: dict[str, KeyStats]) -> None:
-    details = Details(0, 60, HotKeys(100, 0, table), 10)
+@given(st.dictionaries(st.text(max_size=5), key_stats(), max_size=30), st.integers(0, 5))
+def test_any_table_comes_out_of_its_bytes_as_it_went_in(
+    table: dict[str, KeyStats], floor: int
+) -> None:
+    for stats in table.values():
+        # The least that a key can weigh that entered the table later.
+        stats.missing += floor
+    details = Details(0, 60, HotKeys(100, floor, table), 10)
+    hot_keys = decode(encode(details), Details).hot_keys
+    assert (hot_keys.table, hot_keys.floor) == (table, floor)
+
+
+def test_figures_beyond_all_counts_can_be_merged_and_stored_again() -> None:
+    """Of rows that somebody has tampered with, each of which could be read."""
+    most = numbers.MAX_COUNT
+    stats = KeyStats("one", most, 0, most, most, most - 1, reasons={"expired": most})
+    rows = [encode(Details(0, 60, HotKeys(10, 0, {"a": stats}), 10)) for _ in range(2)]
+    merging = Merging(0, 60, 10)
+    for row in rows:
+        merging.add(decode(row, StoredDetails))
+    again = decode(encode(merging.whole(10)), Details)
+    assert again.hot_keys.table["a"].lookups == most
+    assert again.hot_keys.table["a"].reasons == {"expired": most}
+
+
+def test_a_weight_below_the_tables_floor_counts_as_that() -> None:
+    tampered = HotKeys(10, 9, {"a": KeyStats("one", 1, 1)})
+    assert unpack(pack(tampered)).table["a"].weight() == 9
+
+
+def test_many_reasons_in_one_table_can_be_read() -> None:
+    table = {
+        key: KeyStats("one", 20, 0, 20, reasons={f"{key}{n}": 1 for n in range(20)})
+        for key in ("a", "b")
+    }
+    details = Details(0, 60, HotKeys(10, 0, table), 10)
     assert decode(encode(details), Details).hot_keys.table == table
 
 
@@ -69,7 +101,7 @@ def test_keys_of_one_group_stand_together() -> None:
         {"misses": b""},
         {"misses": b"\x02\x00"},
         {"misses": b"\x03\x00\x00\x00"},
-        {"lookups": numbers.pack([numbers.MAX_COUNT + 1])},
+        {"lookups": b"\x08" + (numbers.MAX_COUNT + 1).to_bytes(8, "little")},
         {"groups": {"one": 2}},
         {"groups": {}},
         {"reasons": {"expired": Few(numbers.pack([1]), numbers.pack([1]))}},
@@ -95,13 +127,14 @@ def test_columns_that_do_not_fit_together_are_refused(change: dict[str, Any]) ->
 
 
 @given(
-    st.sampled_from(["excess", "lookups", "misses", "sets", "sizes"]),
+    st.sampled_from(["excess", "lookups", "misses", "sets", "sizes", "places", "counts"]),
     st.binary(max_size=10) | st.binary(min_size=1, max_size=1).map(b"\x01".__add__),
 )
 def test_arbitrary_bytes_for_a_column_are_read_or_refused(name: str, column: bytes) -> None:
     details = Details(0, 60, HotKeys(10), 10)
-    details.hot_keys.entry("a", "group")
+    details.hot_keys.entry("a", "group").add_reasons({"expired": 1})
     stored = pack_details(details)
-    setattr(stored.hot_keys.columns, name, column)
+    columns = stored.hot_keys.columns
+    setattr(columns if hasattr(columns, name) else columns.reasons["expired"], name, column)
     with contextlib.suppress(CorruptPayload):
         assert list(decode(encode(stored), Details).hot_keys.table) == ["a"]

@@ -110,6 +110,15 @@ def test_all_that_is_known_of_a_key_adds_up() -> None:
     }
 
 
+def test_what_is_known_of_keys_that_are_not_on_top_is_left_out() -> None:
+    part = HotKeys(5)
+    part.table["a"] = KeyStats("one", 9, 9)
+    part.table["b"] = KeyStats("two", 2, 0, 2, 2, None, 0, 1, 0.5, {"expired": 2})
+    found, floor = _ranked([pack(part), pack(part)], 1)
+    assert found == {"a": KeyStats("one", 18, 18)}
+    assert floor == 8
+
+
 def test_the_hottest_of_many_keys_in_many_tables_are_found() -> None:
     source = Random(1)
     names = [f"key:{n}" for n in range(20_000)]
