@@ -23,21 +23,24 @@ class Tidying:
 
     def work(self, store: Store, watch: Callable[[Store], None] | None) -> None:
         """Merge, roll up and prune where it is time for that, and then let ``watch`` look at
-        ``store``.
+        ``store``. A fault of ours in one of them keeps none of the others from being done.
 
-        Raises :class:`StoreError`; any other fault of ``watch`` is none of the store's.
+        Raises :class:`StoreError`.
         """
         now = int(time.time())
         conf = self._get_conf()
+        ready = settled(conf.flush_interval)
         if self._merging.has_come(store, now):
-            merge_processes(store, now, settled(conf.flush_interval))
-        if not self._tidying.has_come(store, now):
-            return
-        roll_up(store, now, settled(conf.flush_interval))
-        store.prune(int(now - conf.retention))
-        try:
+            self._do(lambda: merge_processes(store, now, ready))
+        if self._tidying.has_come(store, now):
+            self._do(lambda: roll_up(store, now, ready))
+            self._do(lambda: store.prune(int(now - conf.retention)))
             if watch is not None:
-                watch(store)
+                self._do(lambda: watch(store))
+
+    def _do(self, job: Callable[[], object]) -> None:
+        try:
+            job()
         except StoreError:
             raise
         except Exception as error:

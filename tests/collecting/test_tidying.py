@@ -64,3 +64,22 @@ def test_one_process_merges_for_all(clock: _Clock) -> None:
     clock.now += MERGE_INTERVAL
     processes[2].work(store, None)
     assert {row.process for row in store.read("window", 0, NOW, None)} == {MERGED}
+
+
+def test_a_fault_of_ours_in_one_job_keeps_none_of_the_others_from_being_done(
+    clock: _Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ValueError("broken")
+
+    monkeypatch.setattr(tidying, "merge_processes", broken)
+    monkeypatch.setattr(tidying, "roll_up", broken)
+    store = MemoryStore()
+    _put(store, NOW - int(get_conf().retention) - MINUTE, "old")
+    _put(store, NOW - MINUTE, "young")
+    faults: list[Exception] = []
+    watched: list[Store] = []
+    Tidying(get_conf, faults.append).work(store, watched.append)
+    assert [str(each) for each in faults] == ["broken", "broken"]
+    assert {row.process for row in store.read("window", 0, NOW, None)} == {"young"}
+    assert watched == [store]
