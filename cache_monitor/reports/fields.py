@@ -163,8 +163,8 @@ FIELDS: Mapping[type[Struct], Mapping[str, str]] = {
         "p99": "Seconds that 99 calls in a hundred took at most; null without calls.",
         "memory_bytes": "Bytes that the cache held.",
         "evictions": (
-            "Entries that the cache's server evicted since the step before that knows, or since it "
-            "was restarted; null in a step that does not know, and in the first one that does."
+            "Entries that the cache's servers evicted since the step before that knows; null in a "
+            "step that does not know, in the first one that does, and where a server was restarted."
         ),
         "miss_reasons": f"{_REASONS} Null where nothing was looked up.",
     },

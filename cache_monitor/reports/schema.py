@@ -176,7 +176,7 @@ class Point(Struct, frozen=True, kw_only=True):
     together. ``miss_reasons`` add up to ``misses``, and are None where nothing was looked up; a
     miss of the last two seconds may still be unknown. ``evictions`` is what the cache's server
     evicted, whoever's the entries were, since the step before that knows; None where nobody looked,
-    and in the first step that knows."""
+    in the first step that knows, and where a server was restarted."""
 
     at: str
     lookups: int

@@ -74,9 +74,10 @@ class Series:
             counter = window.evictions
             if counter is None:
                 continue
-            if before is not None:
-                # A counter that became smaller began anew, with its server.
-                evicted[step] = counter - before if counter >= before else counter
+            # One that became smaller began anew with its server. Of several servers that are added
+            # up nobody knows which one, and what it had evicted by then.
+            if before is not None and counter >= before:
+                evicted[step] = counter - before
             before = counter
         return evicted
 
