@@ -58,7 +58,8 @@ def _maker(url: str) -> Callable[[], Any]:
 
 def _single(url: str) -> Callable[[], Any]:
     options = _options(url)
-    return lambda: redis.Redis(connection_pool=redis.ConnectionPool(**options))
+    # A pool that is the client's own is closed with it.
+    return lambda: redis.Redis.from_pool(redis.ConnectionPool(**options))
 
 
 def _sentinel(parts: SplitResult, tls: bool) -> Callable[[], Any]:

@@ -10,6 +10,7 @@ from django.test import override_settings
 from cache_monitor.stores.base import Row, StoreError
 from cache_monitor.stores.redis import RedisStore
 from tests.services import LOOPBACK, free_port
+from tests.stores.conftest import wait_until
 from tests.stores.servers import PASSWORD, RedisDaemon
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -43,20 +44,22 @@ def test_a_row_that_expired_is_left_out(redis_url: str, redis_daemon: RedisDaemo
     assert _rows(store) == [ROW._replace(start=110)]
 
 
-def test_what_is_merged_while_it_is_read_is_not_missed(
-    redis_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    store, merging = RedisStore(redis_url), RedisStore(redis_url)
+class _ReadWhileMerged(RedisStore):
+    """One in which ``replacement`` takes the place of rows between a look into the index and one at
+    the rows."""
+
+    replacement: tuple[list[Row], list[Row]]
+
+    def _rows(self, *arguments: Any) -> Iterator[Row]:
+        self.replace(*self.replacement, now=1)
+        return super()._rows(*arguments)
+
+
+def test_what_is_merged_while_it_is_read_is_not_missed(redis_url: str) -> None:
+    store = _ReadWhileMerged(redis_url)
     parts, merged = [ROW, ROW._replace(process="other")], ROW._replace(process="", payload=b"all")
     store.put(parts, now=1)
-    read = store._rows
-
-    def merge_and_read(*arguments: Any) -> Iterator[Row]:
-        # Between a look into the index and one at the rows.
-        merging.replace(parts, [merged], now=1)
-        return read(*arguments)
-
-    monkeypatch.setattr(store, "_rows", merge_and_read)
+    store.replacement = parts, [merged]
     assert _rows(store) == [merged]
 
 
@@ -84,6 +87,18 @@ def test_sites_with_prefixes_of_their_own_share_a_server(
         assert one.lock("roll-up", 60, now=1)
         assert one.prune(before=1000) == 1
         assert client.get("somebody's") == b"value"
+
+
+def test_a_store_that_nobody_needs_any_more_closes_its_connections(
+    redis_url: str, redis_daemon: RedisDaemon
+) -> None:
+    store = RedisStore(redis_url)
+    store.put([ROW], now=1)
+    with redis_daemon.client() as client:
+        assert len(client.client_list()) == 2
+        # Not left to the garbage collector, which may come late.
+        del store
+        wait_until(lambda: len(client.client_list()) == 1)
 
 
 def test_text_is_not_what_payloads_are(redis_url: str) -> None:
