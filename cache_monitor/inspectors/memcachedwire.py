@@ -38,7 +38,7 @@ class Connection:
         self._socket = _connected(server)
         self._socket.settimeout(PATIENCE)
         if tls is not None:
-            self._socket = tls.wrap_socket(self._socket, server_hostname=_address(server)[0])
+            self._socket = tls.wrap_socket(self._socket, server_hostname=address_of(server)[0])
 
     def close(self) -> None:
         """Hang up; the server then stops what it was sending."""
@@ -128,10 +128,11 @@ def _connected(server: object) -> socket.socket:
             found.close()
             raise
         return found
-    return socket.create_connection(_address(server), PATIENCE)
+    return socket.create_connection(address_of(server), PATIENCE)
 
 
-def _address(server: object) -> tuple[str, int]:
+def address_of(server: object) -> tuple[str, int]:
+    """The host and the port of a server that ``LOCATION`` names; raises :class:`CannotLook`."""
     if isinstance(server, (tuple, list)):
         return str(server[0]), int(server[1])
     match = _ADDRESS.fullmatch(str(server).strip())
