@@ -40,7 +40,7 @@ def report(
     ``until``) to ``until`` (default: now); naive times are in the system's zone.
 
     What this process has recorded is in it, flushed or not. A store that cannot be read is no
-    error: the report then says how many calls are missing, and :func:`store_problem` why.
+    error: the report then says how many calls are missing, and its ``quality.store_problem`` why.
 
     Raises :class:`UnknownAlias`, and ``ValueError`` where ``since`` is not before ``until``.
     """
@@ -102,17 +102,19 @@ def _report(period: Period, alias: str | None) -> tuple[Report, list[Row]]:
     """The report with all its findings, and what is stored of findings."""
     pending = joining.collector.pending()
     stored = _Stored(period, alias, pending.rows)
-    windows = list(stored.rows("window"))
+    windows, details = list(stored.rows("window")), list(stored.rows("details"))
+    looks, noted = stored.looks(), stored.findings()
     material = Material(
         backends={name: backend_path(name) for name in settings.CACHES if alias in (None, name)},
         windows=windows,
-        details=stored.rows("details"),
-        looks=stored.looks(),
+        details=details,
+        looks=looks,
         dropped=pending.dropped,
+        store_problem=stored.problem,
     )
     built = build(material, period, fresh_for=_freshness(get_conf()))
     found = detected(built, windows, period.until)
-    return structs.replace(built, findings=found), stored.findings()
+    return structs.replace(built, findings=found), noted
 
 
 class _Recent:
@@ -173,6 +175,12 @@ def store_problem() -> str | None:
     return joining.collector.problem
 
 
+def problem_of(report: Report) -> str | None:
+    """Why the store could not be read for ``report``, or is in trouble now: it may have failed
+    then and be well again."""
+    return report.quality.store_problem or store_problem()
+
+
 def reasons_problem() -> str | None:
     """Why this process cannot tell why lookups missed, in a sentence that says what to do; None
     where it can."""
@@ -206,7 +214,7 @@ class _Stored:
         self._period = period
         self._alias = alias
         self._pending = [row for row in pending if alias in (None, row.alias)]
-        self._can_be_read = True
+        self.problem: str | None = None
 
     def rows(self, kind: Kind) -> Iterator[Row]:
         """Whatever overlaps the period; stretches are reported whole.
@@ -232,11 +240,11 @@ class _Stored:
         return self._read("finding", 0, 1, None)
 
     def _read(self, kind: Kind, since: int, until: int, alias: str | None) -> list[Row]:
-        if self._can_be_read:
+        if self.problem is None:
             try:
                 return list(get_store().read(kind, since, until, alias))
-            except StoreError:
-                self._can_be_read = False
+            except StoreError as error:
+                self.problem = str(error)
         return []
 
 

@@ -35,7 +35,7 @@ def stats(request: HttpRequest) -> HttpResponseBase:
         report = _report(query)
     except BadParameterError as error:
         return problem(HTTPStatus.BAD_REQUEST, error.message, error.parameter)
-    if trouble := api.store_problem():
+    if trouble := api.problem_of(report):
         return problem(HTTPStatus.SERVICE_UNAVAILABLE, trouble)
     return report_answer(request, report, is_live=query.live)
 

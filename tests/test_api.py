@@ -1,8 +1,9 @@
 """The report, through the door that users take."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from django.test import override_settings
 
 import cache_monitor
 from cache_monitor import scope
-from cache_monitor.api import UnknownAlias, key_series, recent_report, store_problem
+from cache_monitor.api import UnknownAlias, key_series, problem_of, recent_report, store_problem
 from cache_monitor.collecting import joining, names
 from cache_monitor.keys.naming import SESSION_MASK
 from cache_monitor.reports.schema import Report
@@ -245,6 +246,27 @@ def test_a_broken_store_harms_nobody_and_its_losses_are_shown(
     monkeypatch.setattr(Broken, "working", True)
     assert cache_monitor.flush()
     assert _report().quality.dropped_calls == 0
+
+
+@pytest.mark.parametrize("reads", [0, 1, 2, 3])
+def test_a_report_says_that_the_store_failed_while_it_was_made(
+    monkeypatch: pytest.MonkeyPatch, reads: int
+) -> None:
+    """Whoever asks afterwards what is wrong with the store would hear that it is well."""
+    store, left = get_store(), count()
+    read = store.read
+
+    def fails_once(*asked: Any, **only: Any) -> Iterable[Row]:
+        if next(left) == reads:
+            raise StoreError("The server is away: start it.")
+        return read(*asked, **only)
+
+    monkeypatch.setattr(store, "read", fails_once)
+    report = _report()
+    assert report.quality.store_problem == "The server is away: start it."
+    assert store_problem() is None
+    assert problem_of(report) == "The server is away: start it."
+    assert problem_of(_report()) is None
 
 
 def test_windows_that_no_store_takes_are_given_up_at_the_limit(

@@ -118,7 +118,8 @@ def _roll_up(store: Store, step: Step, since: int, now: int) -> None:
         merged = _merged(step.kind, start, step.coarse, [*before, *rows])
         if merged is not None:
             row = Row(step.kind, MERGED, alias, start, step.coarse, encode(merged))
-            store.replace(rows, [row], now)
+            # By the time that they tell of: rolled up again and again they would never be old.
+            store.replace(rows, [row], min(now, start + step.coarse))
 
 
 def _is_settled(row: Row, now: int) -> bool:

@@ -1,6 +1,6 @@
 """The dashboard's pages, and its figures as JSON."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
 
@@ -90,14 +90,14 @@ def _asked(request: HttpRequest, own: tuple[str, ...] = ()) -> tuple[Query, Read
         message = _("There is no such cache. Write one of: %(names)s.")
         raise BadParameterError("alias", message % {"names": ", ".join(settings.CACHES)})
     question = (*query.period.values(), query.alias)
-    return query, readings.get(question, lambda: _read(query), _fresh_for(query))
+    return query, _kept(question, lambda: _read(query), query)
 
 
 def _read(query: Query) -> Reading:
     # A period that ends now is left open: calls are recorded while the report is made.
     until = None if query.live else query.until
     report = api.report(since=query.since, until=until, alias=query.alias)
-    return Reading(report, api.store_problem())
+    return Reading(report, api.problem_of(report))
 
 
 def _before(query: Query) -> Report | None:
@@ -107,16 +107,19 @@ def _before(query: Query) -> Report | None:
     question = ("before", *query.period.values(), query.alias)
 
     def read() -> Reading:
-        return Reading(api.report(since=query.before, until=query.since, alias=query.alias), None)
+        report = api.report(since=query.before, until=query.since, alias=query.alias)
+        return Reading(report, report.quality.store_problem)
 
-    return readings.get(question, read, _fresh_for(query)).report
+    return _kept(question, read, query).report
 
 
-def _fresh_for(query: Query) -> float:
-    """A long period has long steps: it is read more rarely than the page refreshes itself."""
+def _kept(question: Hashable, read: Callable[[], Reading], query: Query) -> Reading:
+    """A long period has long steps: it is read more rarely than the page refreshes itself, unless
+    the store failed."""
     length = (query.until - query.since).total_seconds()
     briefly = min(FRESH_FOR, get_conf().refresh_seconds / 2)
-    return max(briefly, min(FRESH_FOR_LONG, length * FRESH_SHARE))
+    kept = readings.get(question, read, max(briefly, min(FRESH_FOR_LONG, length * FRESH_SHARE)))
+    return kept if kept.store_problem is None else readings.get(question, read, briefly)
 
 
 def _asked_tables(page: Page, content: Content, query: Query) -> Mapping[str, grid.Asked]:

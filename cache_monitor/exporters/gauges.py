@@ -74,6 +74,8 @@ def metrics(
 ) -> Iterator[Metric]:
     """The metrics of all caches, or of ``alias``; the counters began at ``counted_since``."""
     report = api.report(since=datetime.now(UTC) - timedelta(minutes=MINUTES), alias=alias)
+    if report.quality.store_problem is not None:
+        return  # No figure is better than a zero that is none.
     made = families()
     made["counters_start"].add_metric((), counted_since)
     _add_findings(made, findings)

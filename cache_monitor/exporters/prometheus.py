@@ -86,8 +86,10 @@ class CacheMonitorCollector(Collector):
     def _findings(self) -> Sequence[Finding]:
         """What is wrong: that takes a report of an hour, and hardly changes within a minute."""
         if time.monotonic() >= self._searched_at + FINDINGS_FRESH_FOR:
-            self._found = api.report(alias=self._alias).findings
-            self._searched_at = time.monotonic()
+            report = api.report(alias=self._alias)
+            if report.quality.store_problem is not None:
+                return self._found
+            self._found, self._searched_at = report.findings, time.monotonic()
         return self._found
 
 

@@ -27,13 +27,14 @@ class Period(NamedTuple):
 
 class Material(NamedTuple):
     """What a report is made of: the backend of each alias to report on, the stored rows, and the
-    calls that are known to be missing from them."""
+    calls that are known to be missing from them, and why rows are missing, if any are."""
 
     backends: Mapping[str, str]
     windows: Iterable[Row]
     details: Iterable[Row]
     looks: Iterable[Row]
     dropped: int
+    store_problem: str | None = None
 
 
 class _Alias:
@@ -146,7 +147,7 @@ def build(material: Material, period: Period, *, fresh_for: float) -> schema.Rep
         generated_at=moment(period.now),
         since=moment(period.since),
         until=moment(period.until),
-        quality=_quality(list(parts.values()), material.dropped),
+        quality=_quality(list(parts.values()), material),
         caches={alias: part.cache for alias, part in parts.items()},
         findings=[],
     )
@@ -174,13 +175,14 @@ def _part(
     return _Part(cache, total, alias.corrupt)
 
 
-def _quality(parts: Sequence[_Part], dropped: int) -> schema.Quality:
+def _quality(parts: Sequence[_Part], material: Material) -> schema.Quality:
     processes: set[int] = set().union(*(each.total.processes for each in parts))
     newest = max((each.total.newest for each in parts), default=0.0)
     return schema.Quality(
         processes=distinct.estimate(processes),
         newest_record_at=moment(newest) if newest else None,
-        dropped_calls=dropped + sum(each.total.dropped for each in parts),
+        dropped_calls=material.dropped + sum(each.total.dropped for each in parts),
         corrupt_windows=sum(each.corrupt for each in parts),
         estimated=any(key.max_overcount for each in parts for key in each.cache.hot_keys),
+        store_problem=material.store_problem,
     )

@@ -42,6 +42,8 @@ FIELDS: Mapping[type[Struct], Mapping[str, str]] = {
         "newest_record_at": "When the newest record was made: RFC 3339, UTC; null without one.",
         "dropped_calls": "Calls that were made and are in no other figure.",
         "corrupt_windows": "Rows of the store that could not be read.",
+        "store_problem": "Why the store could not be read for this report, which then tells of one "
+        "process at most, and what to do; null where it could.",
         "estimated": "Whether a hot key may have been counted too often: see max_overcount.",
     },
     schema.Cache: {

@@ -222,7 +222,8 @@ class Quality(Struct, frozen=True, kw_only=True):
     """How far the figures can be trusted.
 
     ``dropped_calls`` were made but not recorded (the buffer was full or the store refused);
-    ``corrupt_windows`` were in the store and could not be read.
+    ``corrupt_windows`` were in the store and could not be read. ``store_problem`` says why the
+    store's rows are missing, where it could not be read at all.
     """
 
     processes: int
@@ -230,6 +231,7 @@ class Quality(Struct, frozen=True, kw_only=True):
     dropped_calls: int
     corrupt_windows: int
     estimated: bool
+    store_problem: str | None
 
 
 class Finding(Struct, frozen=True, kw_only=True):

@@ -35,7 +35,8 @@ class Store(Protocol):
     """Keeps rows. Every method raises :class:`StoreError` where the store cannot be used."""
 
     def put(self, rows: Sequence[Row], now: int) -> None:
-        """Write ``rows``, replacing those of the same name."""
+        """Write ``rows``, replacing those of the same name. ``now`` is the time by which they are
+        pruned."""
 
     def read(
         self,

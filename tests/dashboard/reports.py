@@ -86,6 +86,7 @@ def report_of(**caches: Cache) -> Report:
         since=at(NOW - timedelta(hours=1)),
         until=at(NOW),
         quality=Quality(
+            store_problem=None,
             processes=4,
             newest_record_at=at(NOW - timedelta(seconds=3)),
             dropped_calls=0,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Hashable
 
+import msgspec
 import pytest
 from django.test import Client
 
@@ -121,3 +122,14 @@ def test_the_reading_of_a_long_period_is_used_longer(
     monkeypatch.setattr(readings, "get", noting)
     assert viewer.get(f"{page_url}?{asked}").status_code == 200
     assert used == [seconds]
+
+
+def test_the_reading_of_a_store_that_failed_is_not_kept_for_long(
+    viewer: Client, page_url: str, full_report: Report, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lacking = msgspec.structs.replace(full_report.quality, store_problem="The server was away.")
+    told = [msgspec.structs.replace(full_report, quality=lacking), full_report]
+    monkeypatch.setattr(api, "report", lambda **_: told.pop(0))
+    assert b"The server was away." in viewer.get(f"{page_url}?range=30d").content
+    monkeypatch.setattr("cache_monitor.dashboard.views.FRESH_FOR", -1.0)
+    assert b"The server was away." not in viewer.get(f"{page_url}?range=30d").content

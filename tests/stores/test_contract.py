@@ -3,10 +3,16 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
+from typing import Any
 
 import pytest
 from django.db import connections
 
+from cache_monitor.collecting.rollup import DAY, HOUR, WEEK, roll_up
+from cache_monitor.stats.details import Details
+from cache_monitor.stats.encoding import encode
+from cache_monitor.stats.hotkeys import HotKeys
+from cache_monitor.stats.window import Window
 from cache_monitor.stores.base import Row, Store
 from cache_monitor.stores.database import DatabaseStore
 from cache_monitor.stores.memory import MemoryStore
@@ -180,6 +186,28 @@ def test_what_replaced_others_is_pruned_by_its_own_age(store: Store) -> None:
     assert store.prune(before=300) == 0
     assert store.prune(before=301) == 1
     assert _read(store) == []
+
+
+@pytest.mark.parametrize("kept", [36 * DAY, 110 * DAY], ids=["36 days", "110 days"])
+def test_no_row_outlives_its_retention_by_being_rolled_up(
+    store: Store, settings: Any, kept: int
+) -> None:
+    # Redis has a clock of its own, by which it would let go of what is older than that.
+    settings.CACHE_MONITOR = {"RETENTION": 3660 * DAY}
+    first = 20_000 * DAY
+    window, details = Window(first, 10, final=True), Details(first, 60, HotKeys(10), 10, final=True)
+    store.put([_row(first, encode(window))], now=first)
+    store.put([Row("details", "process", "default", first, 60, encode(details))], now=first)
+    # A step each time that something is rolled up, and one when the last is as old as it may be.
+    for ago in (HOUR, DAY, 2 * DAY, 3 * DAY, 36 * DAY, 37 * DAY, 109 * DAY, 117 * DAY):
+        if ago <= kept:
+            roll_up(store, first + ago)
+            store.prune(first + ago - kept)
+            assert len(_read(store, until=first + 1)) == 1
+    # By now the whole week is older than that.
+    store.prune(first + WEEK)
+    assert list(store.read("details", 0, first + 1, None)) == []
+    assert _read(store, until=first + 1) == []
 
 
 def test_a_lock_is_had_by_one(store: Store) -> None:

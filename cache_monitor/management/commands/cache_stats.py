@@ -73,7 +73,7 @@ class Command(BaseCommand):
             report = api.report(since=since, until=until, alias=options["alias"])
         except ValueError as error:
             raise CommandError(str(error), returncode=REFUSED) from error
-        if problem := api.store_problem():
+        if problem := api.problem_of(report):
             raise CommandError(problem, returncode=REFUSED)
         if problem := api.reasons_problem():
             self.stderr.write(problem)

@@ -50,7 +50,7 @@ class Command(BaseCommand):
         if not options["once"]:
             read = partial(_report, seconds)
             watching.watch(read, api.store_problem, seconds, interval, view)
-        elif problem := api.store_problem():
+        elif problem := api.problem_of(report):
             raise CommandError(problem, returncode=REFUSED)
         else:
             self.stdout.write(watching.as_text(report, seconds, view))
