@@ -15,6 +15,7 @@ import pytest
 import redis
 from playwright.sync_api import Browser, sync_playwright
 
+from tests import workers
 from tests.services import (
     CHROMIUM,
     MEMCACHED,
@@ -40,6 +41,8 @@ MARKER_OF_FIXTURE: Final = {
     "redis_daemon": "redis",
     "redis_on_small_disk": "redis",
     "sentinel": "redis",
+    "sentinel_server": "redis",
+    "watching_sentinel": "redis",
     "cluster": "redis",
     "postgresql_server": "postgresql",
     "mariadb_server": "mariadb",
@@ -64,12 +67,22 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[MISSING] = set()
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist looks for the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let ``-m "not browser"`` and the like choose by what a test really asks for."""
     for item in items:
         for fixture in getattr(item, "fixturenames", ()):
             if fixture in MARKER_OF_FIXTURE:
                 item.add_marker(MARKER_OF_FIXTURE[fixture])
+        workers.keep_together(item)
+    workers.order(items)
+
+
+def pytest_xdist_auto_num_workers() -> int | None:
+    """As many as ``-n auto`` starts, which is the default."""
+    if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
+        return None  # xdist reads it
+    return workers.workers()
 
 
 def pytest_terminal_summary(

@@ -76,7 +76,7 @@ def test_keys_without_an_outcome_of_their_own_have_none() -> None:
 @pytest.mark.parametrize(
     ("given", "timeout"),
     [
-        (DEFAULT_TIMEOUT, "default"),
+        pytest.param(DEFAULT_TIMEOUT, "default", id="none given"),
         (None, None),
         (0, 0.0),
         (300, 300.0),
@@ -84,7 +84,7 @@ def test_keys_without_an_outcome_of_their_own_have_none() -> None:
         (timedelta(minutes=2), 120.0),
         (10**400, "n/a"),
         ("soon", "n/a"),
-        (object(), "n/a"),
+        pytest.param(object(), "n/a", id="an object"),
     ],
     ids=str,
 )

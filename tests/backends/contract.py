@@ -15,6 +15,7 @@ from django.utils.module_loading import import_string
 
 from cache_monitor.backends.monitored import is_monitored
 from tests.backends.sentinel import SERVICE
+from tests.workers import on_server
 
 DJANGO = "django.core.cache.backends"
 
@@ -97,18 +98,18 @@ BACKENDS = {
 IN_DATABASE = pytest.mark.django_db(transaction=True)
 
 _MARKS = {
-    "database": IN_DATABASE,
+    "database": [IN_DATABASE],
     # Python 3.13 complains of how it looks for its options, which is not ours to mend.
-    "pylibmc": pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    "pylibmc": [pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")],
     # django-redis hands this client what it warns of.
-    "django_redis_shard": pytest.mark.filterwarnings("ignore:.* on sharded client:UserWarning"),
+    "django_redis_shard": [pytest.mark.filterwarnings("ignore:.* on sharded client:UserWarning")],
 }
 
 
 def parameters(*leaving_out: str) -> list[Any]:
     """The names of the backends, for ``pytest.fixture`` and ``pytest.mark.parametrize``."""
     return [
-        pytest.param(name, marks=_MARKS.get(name, ()))
+        pytest.param(name, marks=[*_MARKS.get(name, ()), *on_server(name)])
         for name in BACKENDS
         if name not in leaving_out
     ]

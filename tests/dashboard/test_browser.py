@@ -19,7 +19,7 @@ PAINTED = """canvas => {
 }"""
 SIDEWAYS = "document.documentElement.scrollWidth > window.innerWidth"
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("dashboard")]
 
 
 def wait_until(page: Page, function: str, argument: object = None, seconds: float = 15) -> None:

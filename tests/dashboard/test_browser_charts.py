@@ -18,6 +18,7 @@ from tests.services import Server
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.xdist_group("dashboard"),
     pytest.mark.skipif(finders.find(CHART_JS) is None, reason="make frontend fetches Chart.js"),
 ]
 

@@ -42,7 +42,15 @@ def test_nobody_is_let_in_without_a_token_or_a_session(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", PATHS)
-@pytest.mark.parametrize("header", ["Bearer wrong", "Bearer", f"Basic {TOKEN}", TOKEN])
+@pytest.mark.parametrize(
+    "header",
+    [
+        pytest.param("Bearer wrong", id="another"),
+        pytest.param("Bearer", id="none"),
+        pytest.param(f"Basic {TOKEN}", id="of another scheme"),
+        pytest.param(TOKEN, id="without a scheme"),
+    ],
+)
 def test_a_wrong_token_is_refused(name: str, header: str) -> None:
     assert Client().get(_url(name), headers={"Authorization": header}).status_code == 401
 

@@ -22,6 +22,7 @@ from tests.inspectors.places import (
 )
 from tests.services import MEMCACHED, REDIS, Server, run_memcached, run_redis
 from tests.stores.conftest import all_databases, database, postgresql_server
+from tests.workers import on_server
 
 __all__ = ["all_databases", "postgresql_server"]  # fixtures of the stores' tests, used here too
 
@@ -66,15 +67,17 @@ def watching_sentinel(pytestconfig: pytest.Config, redis_server: Server) -> Iter
 
 _MARKS = {
     # Python 3.13 complains of how it looks for its options, which is not ours to mend.
-    "memcached-pylibmc": pytest.mark.filterwarnings(
-        "ignore::pytest.PytestUnraisableExceptionWarning"
-    ),
+    "memcached-pylibmc": [
+        pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+    ],
     # django-redis hands this client what it warns of.
-    "redis-shard": pytest.mark.filterwarnings("ignore:.* on sharded client:UserWarning"),
+    "redis-shard": [pytest.mark.filterwarnings("ignore:.* on sharded client:UserWarning")],
 }
 
 
-@pytest.fixture(params=[pytest.param(name, marks=_MARKS.get(name, ())) for name in PLACES])
+@pytest.fixture(
+    params=[pytest.param(name, marks=[*_MARKS.get(name, ()), *on_server(name)]) for name in PLACES]
+)
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     """Each kind of place, empty."""
     with ExitStack() as stack:

@@ -14,6 +14,7 @@ from django.db import connection
 from cache_monitor.inspectors import entries
 from cache_monitor.inspectors.entries import LiveEntry, Selection
 from cache_monitor.testing import capture_cache_calls
+from tests.workers import on_server
 
 TABLE = "entries_of_the_dashboard"
 SESSION = "django.contrib.sessions.cachek7fz0q2m9x4b1v8c"
@@ -46,7 +47,13 @@ def _entry(request: pytest.FixtureRequest, kind: str, directory: Path) -> dict[s
 
 @pytest.fixture(
     params=[
-        pytest.param(each, marks=pytest.mark.filterwarnings("ignore:.* on sharded client"))
+        pytest.param(
+            each,
+            marks=[
+                pytest.mark.filterwarnings("ignore:.* on sharded client"),
+                *on_server(each),
+            ],
+        )
         for each in KINDS
     ]
 )

@@ -6,18 +6,24 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 import pytest
 
 from tests.packaging.sites import ROOT, Site, create_site
 
+BUILT: Final = {"sdist", "wheel", "wheel_from_checkout", "site"}
+HERE: Final = Path(__file__).parent
 
+
+@pytest.hookimpl(tryfirst=True)  # before xdist looks for the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # pytest hands over those of other directories too.
     for item in items:
-        if {"sdist", "wheel", "wheel_from_checkout", "site"} & set(
-            getattr(item, "fixturenames", ())
-        ):
+        if item.path.parent == HERE and BUILT & set(getattr(item, "fixturenames", ())):
             item.add_marker("slow")
+            if not item.get_closest_marker("xdist_group"):
+                item.add_marker(pytest.mark.xdist_group("distributions"))
 
 
 def build(target: Path, *arguments: str) -> None:

@@ -12,7 +12,7 @@ from tests.dashboard.test_browser_pages import DASHBOARD, PAGES, make_traffic
 from tests.dashboard.visiting import log_in, served
 
 pytest.importorskip("unfold", reason="django-unfold is not installed")
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("unfold")]
 
 REFUSED = "a refusal"
 

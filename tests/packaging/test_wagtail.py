@@ -13,7 +13,7 @@ from tests.docs.pages import README
 from tests.packaging.sites import ROOT, Site, Visitor, create_environment, make_database, run
 from tests.services import free_port
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("wagtail")]
 
 LOCAL_SETTINGS = """
 from .base import INSTALLED_APPS, MIDDLEWARE

@@ -152,7 +152,7 @@ def test_filters_offer_what_there_is() -> None:
         (call("incr", "a", error="ValueError"), "#1 incr a · raised ValueError · 1.000 ms"),
         (call("clear", None), "#1 clear · 1.000 ms"),
     ],
-    ids=str,
+    ids=["a miss", "several keys", "an error", "no key"],
 )
 def test_a_bar_says_what_its_call_was(made: RawCall, title: str) -> None:
     [timeline] = context(story(made))["timelines"]

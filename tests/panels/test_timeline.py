@@ -102,7 +102,7 @@ def test_a_call_that_outlasts_the_request_makes_the_axis_longer() -> None:
         (call("has_key", "a"), "other"),
         (call("incr", "a", error="ValueError"), "error"),
     ],
-    ids=str,
+    ids=["get, hit", "get, miss", "get_many", "set", "delete", "has_key", "an error"],
 )
 def test_the_colour_says_what_a_call_did(row: tuple[object, ...], colour: Colour) -> None:
     assert colour_of(rows_of(row)[0]) == colour  # type: ignore[arg-type]  # a RawCall

@@ -18,6 +18,7 @@ from cache_monitor.stores.database import DatabaseStore
 from cache_monitor.stores.memory import MemoryStore
 from cache_monitor.stores.redis import RedisStore
 from tests.stores.conftest import wait_until
+from tests.workers import on_server
 
 STORES: dict[str, tuple[str | None, Callable[..., Store]]] = {
     "memory": (None, lambda _: MemoryStore()),
@@ -31,7 +32,7 @@ STORES: dict[str, tuple[str | None, Callable[..., Store]]] = {
 """For each store the fixture that it needs, and what makes it of that fixture's value."""
 
 
-@pytest.fixture(params=STORES)
+@pytest.fixture(params=[pytest.param(name, marks=on_server(name)) for name in STORES])
 def store(request: pytest.FixtureRequest) -> Store:
     fixture, make = STORES[request.param]
     return make(request.getfixturevalue(fixture) if fixture else None)

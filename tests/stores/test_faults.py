@@ -29,6 +29,7 @@ from tests.stores import faulty
 from tests.stores.conftest import create_table, database, wait_until
 from tests.stores.mariadb import MariaDaemon
 from tests.stores.servers import PostgresDaemon, RedisDaemon
+from tests.workers import on_server
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCMEM = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
@@ -263,7 +264,13 @@ def test_sqlite_has_a_full_disk(site: Site, sqlite: dict[str, Any]) -> None:
 STILL = ["redis", "postgresql", "sqlite"]
 
 
-@pytest.mark.parametrize("store", ["sqlite", "postgresql", "mariadb", "redis"])
+@pytest.mark.parametrize(
+    "store",
+    [
+        pytest.param(name, marks=on_server(name))
+        for name in ("sqlite", "postgresql", "mariadb", "redis")
+    ],
+)
 def test_the_clock_steps_back_an_hour(
     site: Site,
     store: str,
@@ -299,7 +306,7 @@ def test_the_clock_steps_back_an_hour(
         assert report.quality.processes == 1
 
 
-@pytest.fixture(params=STILL)
+@pytest.fixture(params=[pytest.param(name, marks=on_server(name)) for name in STILL])
 def stands_still(
     request: pytest.FixtureRequest,
 ) -> tuple[Setting, AbstractContextManager[None], dict[str, Any]]:

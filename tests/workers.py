@@ -1,0 +1,71 @@
+"""How the tests are spread over the workers of pytest-xdist.
+
+Tests that share what is slow to set up stay together on one worker; all others go to whoever is
+free. The groups come first and the quick tests last, so that no worker has a long group before it
+when the others are done. Within that the order stays random.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+
+import pytest
+
+MOST_WORKERS: Final = 2
+"""By default: enough for what a hosted machine has, and no burden for one that does more."""
+
+SERVERS: Final = {
+    "postgresql": ("postgresql",),
+    "mariadb": ("mariadb",),
+    "redis": ("redis", "sentinel", "cluster", "shard"),
+    "memcached": ("memcached", "pylibmc"),
+}
+"""A group for each server that tests share, the costliest to start first: a test that needs
+several of them is in the first one's. With each the words of which a parameter has one that asks
+for it."""
+
+GROUP_OF_FIXTURE: Final = {
+    "prepared_demo": "demo",
+    "demo_site": "demo in a browser",
+    "gallery": "gallery",
+    "built": "documentation",
+    "elsewhere": "types",
+}
+"""What else is set up once for several tests, where no module says so by a mark of its own."""
+
+
+def workers() -> int:
+    """How many there are without ``-n``: two, where there are as many cores."""
+    return min(MOST_WORKERS, len(os.sched_getaffinity(0)))
+
+
+def on_server(parameter: str) -> list[pytest.MarkDecorator]:
+    """The marker of the server that a parameter of this name asks for while the test runs."""
+    return [
+        getattr(pytest.mark, server)
+        for server, words in SERVERS.items()
+        if any(word in parameter for word in words)
+    ]
+
+
+def keep_together(item: pytest.Item) -> None:
+    """Give a test its group, unless its module does."""
+    if item.get_closest_marker("xdist_group"):
+        return
+    fixtures = set(getattr(item, "fixturenames", ()))
+    groups = [group for name, group in GROUP_OF_FIXTURE.items() if name in fixtures]
+    groups += [server for server in SERVERS if item.get_closest_marker(server)]
+    if groups:
+        item.add_marker(pytest.mark.xdist_group(groups[0]))
+
+
+def order(items: list[pytest.Item]) -> None:
+    """Groups first, then what takes seconds, then the rest."""
+    items.sort(key=_weight)
+
+
+def _weight(item: pytest.Item) -> int:
+    if item.get_closest_marker("xdist_group"):
+        return 0
+    return 1 if item.get_closest_marker("slow") else 2
