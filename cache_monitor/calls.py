@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from cache_monitor.interruptions import let_pass
+from cache_monitor.interruptions import is_interruption, let_pass
 
 KEY_LIMIT = 512
 """Characters of a key that are kept; longer keys are cut when they are recorded."""
@@ -34,7 +34,8 @@ class Call(NamedTuple):
     of the values read or written where the backend had them at hand. ``timeout`` is what the
     caller gave as ``timeout`` or ``when``, by the operation's own measure: milliseconds for
     django-redis's ``pexpire``, a time for its ``expire_at``. ``error`` is the name of the
-    exception's type. ``effect`` is what the backend answered where that was yes or no: whether
+    exception's type, an :class:`Interruption` where that came from outside.
+    ``effect`` is what the backend answered where that was yes or no: whether
     ``add`` stored, whether ``touch`` found the key; for ``incr_version`` and ``decr_version`` it
     is the version that the entry has now, an int.
     ``produced`` is the part of ``seconds`` that the caller's own function took to produce the
@@ -70,6 +71,40 @@ RawCall = tuple[
     float | None,
     int | None,
 ]
+
+
+class Interruption(str):
+    """The name of what ended a call from outside: no fault of the backend's, and hence no error.
+
+    Like any other ``error`` it says that the call did not come to its end. It equals no error of
+    the same name, so that calls which are alike are of one kind.
+    """
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is Interruption and str.__eq__(self, other)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    __hash__ = str.__hash__
+
+
+def raised(error: BaseException) -> str:
+    """What is recorded as the ``error`` of a call that raised ``error``, where that was caught."""
+    name = type(error).__name__
+    return Interruption(name) if is_interruption(error) else name
+
+
+def is_failure(error: str | None) -> bool:
+    """Whether a call failed whose ``error`` that is: raised, and was not interrupted."""
+    return error is not None and type(error) is not Interruption
+
+
+def is_interrupted(error: str | None) -> bool:
+    """Whether a call was interrupted whose ``error`` that is."""
+    return type(error) is Interruption
 
 
 def bounded(key: object) -> Hashable:

@@ -11,7 +11,7 @@ from django.conf import settings
 from django.core.cache.backends.base import DEFAULT_TIMEOUT
 
 from cache_monitor.backends.explicit import PATH as EXPLICIT_PATH
-from cache_monitor.calls import RawCall
+from cache_monitor.calls import RawCall, is_failure, is_interrupted
 from cache_monitor.conf import get_conf
 from cache_monitor.keys.naming import name_key
 from cache_monitor.keys.toolbar import is_toolbars_own
@@ -39,8 +39,9 @@ class CapturedCall:
     hit, False for a miss, None where nothing was looked up. ``started`` is a reading of
     ``time.perf_counter``, ``bytes`` the size of the values moved where it is known, ``timeout``
     what the caller gave (see :data:`Timeout`), ``error`` the name of the exception that it raised,
-    ``value_type`` the name of the type of the value that it found or wrote, of several values their
-    types with a comma between.
+    ``interrupted`` whether that came from outside (a cancelled task, a time limit), ``value_type``
+    the name of the type of the value that it found or wrote, of several values their types with a
+    comma between.
     """
 
     alias: str
@@ -54,6 +55,7 @@ class CapturedCall:
     timeout: Timeout = "n/a"
     error: str | None = None
     value_type: str | None = None
+    interrupted: bool = False
 
     @property
     def hits(self) -> int:
@@ -71,7 +73,8 @@ class CapturedCall:
             repr(key) + words[outcome]
             for key, outcome in zip(self.keys, self.outcomes, strict=True)
         )
-        raised = f" raised {self.error}" if self.error else ""
+        verb = "interrupted by" if self.interrupted else "raised"
+        raised = f" {verb} {self.error}" if self.error else ""
         return f"{self.alias}.{self.operation}({keys}){raised}"
 
 
@@ -92,6 +95,7 @@ class Totals:
     misses: int = 0
     errors: int = 0
     seconds: float = 0.0
+    interrupted: int = 0
 
     @property
     def lookups(self) -> int:
@@ -103,7 +107,8 @@ class Totals:
         source, _, seconds, _, outcome, _, _, _, error, _, produced, _ = call
         self.calls += 1
         self.seconds += seconds if produced is None else max(seconds - produced, 0.0)
-        self.errors += error is not None
+        self.errors += is_failure(error)
+        self.interrupted += is_interrupted(error)
         if isinstance(outcome, tuple):
             self.hits += outcome.count(True)
             self.misses += outcome.count(False)
@@ -257,6 +262,7 @@ def _captured(heard: Heard) -> CapturedCall:
         started=started,
         bytes=size,
         timeout=timeout_of(call),
-        error=error,
+        error=None if error is None else str(error),
         value_type=heard.value_type,
+        interrupted=is_interrupted(error),
     )

@@ -2,16 +2,22 @@
 
 The handler of a signal runs between any two steps of a program, and what it raises comes out of
 whatever is under way: the time limit of a task queue, of a test, Ctrl-C. That is the caller's, and
-must not be taken for a fault of the code that it interrupts.
+must not be taken for a fault of the code that it interrupts: neither of ours nor of a backend.
 """
 
 import sys
 from collections.abc import Iterator
 from inspect import CO_VARARGS
 from itertools import pairwise
+from signal import Signals
 from types import FrameType
 
 PACKAGE = __name__.partition(".")[0]
+
+_COME_UPON = frozenset({PACKAGE, "django", "msgspec", *sys.stdlib_module_names})
+"""Whose exceptions our own code raises, or comes upon without a frame of theirs between: where a
+function in C raises them."""
+_SIGNALS = frozenset(map(int, Signals))
 
 
 def let_pass(error: BaseException) -> None:
@@ -21,18 +27,27 @@ def let_pass(error: BaseException) -> None:
 
 
 def is_passing(error: BaseException) -> bool:
-    """Whether ``error`` came from outside into the code that it was caught in.
+    """Whether ``error`` came from outside into the code of ours that it was caught in.
 
-    A signal's handler is known by what it was called with: the frame that it interrupts. What
-    another thread has raised in ours has no frame of its own, and is known by being none of the
-    exceptions that our code can come upon: those of Python and its library.
+    What another thread has raised in ours has no frame of its own, and is known by being none of
+    the exceptions that our code can come upon.
+    """
+    if is_interruption(error):
+        return True
+    frames = list(_frames(error))
+    return bool(frames) and _package(frames[-1]) == PACKAGE and not _is_come_upon(type(error))
+
+
+def is_interruption(error: BaseException) -> bool:
+    """Whether ``error`` came from outside into whatever it was caught in, ours or not.
+
+    Whatever is no ``Exception`` does: a cancelled task, Ctrl-C, the end of the process or of a
+    generator. A signal's handler is known by what it was called with: a signal and the frame that
+    it interrupts.
     """
     if not isinstance(error, Exception):
         return True
-    frames = list(_frames(error))
-    if any(_was_given(frame, interrupted) for interrupted, frame in pairwise(frames)):
-        return True
-    return bool(frames) and _package(frames[-1]) == PACKAGE and not _is_of_python(type(error))
+    return any(_handles_signal(frame, before) for before, frame in pairwise(_frames(error)))
 
 
 def _frames(error: BaseException) -> Iterator[FrameType]:
@@ -42,20 +57,29 @@ def _frames(error: BaseException) -> Iterator[FrameType]:
         traceback = traceback.tb_next
 
 
-def _was_given(frame: FrameType, other: FrameType) -> bool:
-    """Whether ``frame`` has ``other`` for an argument."""
+def _handles_signal(frame: FrameType, interrupted: FrameType) -> bool:
+    """Whether ``frame`` was called with a signal and ``interrupted``, as only a handler is."""
+    given = list(_given(frame))
+    return any(each is interrupted for each in given) and any(
+        isinstance(each, int) and each in _SIGNALS for each in given
+    )
+
+
+def _given(frame: FrameType) -> Iterator[object]:
+    """The arguments of ``frame``, those of ``*args`` one by one."""
     code, values = frame.f_code, frame.f_locals
     arguments = code.co_argcount + code.co_kwonlyargcount + bool(code.co_flags & CO_VARARGS)
     for name in code.co_varnames[:arguments]:
         value = values.get(name)
-        if value is other or (type(value) is tuple and any(each is other for each in value)):
-            return True
-    return False
+        if type(value) is tuple:
+            yield from value
+        else:
+            yield value
 
 
 def _package(frame: FrameType) -> str:
     return str(frame.f_globals.get("__name__", "")).partition(".")[0]
 
 
-def _is_of_python(kind: type) -> bool:
-    return kind.__module__.partition(".")[0] in sys.stdlib_module_names
+def _is_come_upon(kind: type) -> bool:
+    return kind.__module__.partition(".")[0] in _COME_UPON

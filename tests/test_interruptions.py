@@ -2,6 +2,7 @@
 
 import ctypes
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,10 +10,13 @@ from functools import partial
 from typing import Any
 from unittest.mock import Mock
 
+import msgspec
 import pytest
+from django.core.exceptions import ImproperlyConfigured
 
 from cache_monitor.calls import bounded
-from cache_monitor.interruptions import is_passing, let_pass
+from cache_monitor.interruptions import is_interruption, is_passing, let_pass
+from cache_monitor.stores.base import StoreError
 
 
 class LimitError(Exception):
@@ -112,3 +116,33 @@ def test_what_another_thread_raises_in_our_code_passes() -> None:
     assert ctypes.pythonapi.PyThreadState_SetAsyncExc(ident, ctypes.py_object(LimitError)) == 1
     thread.join(10)
     assert len(caught) == 1
+
+
+def test_a_fault_of_ours_does_not_pass_where_it_was_raised() -> None:
+    """Not even one of a type of our own, or of a library that raises in C, without a frame."""
+    namespace: dict[str, Any] = {"__name__": "cache_monitor.made_up", "msgspec": msgspec}
+    code = "def ours(error):\n    raise error\ndef in_c():\n    msgspec.json.decode(b'[', type=int)"
+    exec(compile(code, "made_up.py", "exec"), namespace)  # noqa: S102 - a module of ours
+    for fault in (StoreError("no"), ImproperlyConfigured("no"), KeyError("no")):
+        with pytest.raises(type(fault)) as raised:
+            namespace["ours"](fault)
+        assert not is_passing(raised.value)
+    with pytest.raises(msgspec.DecodeError) as decoding:
+        namespace["in_c"]()
+    assert not is_passing(decoding.value)
+
+
+def test_who_looks_at_its_callers_frame_is_no_signals_handler() -> None:
+    def look_at(frame: object, depth: int) -> None:
+        raise LimitError
+
+    with pytest.raises(LimitError) as raised:
+        look_at(sys._getframe(), 200)
+    assert not is_interruption(raised.value)
+
+
+@pytest.mark.parametrize("name", HANDLERS)
+def test_what_a_handler_raises_in_anybodys_code_is_an_interruption(name: str) -> None:
+    with _handled_by(HANDLERS[name]), pytest.raises((LimitError, ValueError)) as raised:
+        str(Interrupted())
+    assert is_interruption(raised.value)

@@ -21,7 +21,7 @@ from cache_monitor.backends.many import all_bounded, all_found
 from cache_monitor.backends.observation import Method, Operation, record, tell
 from cache_monitor.backends.shapes import MISSING, Args
 from cache_monitor.backends.sizes import moved
-from cache_monitor.calls import KEY_LIMIT, RawCall, Source, bounded
+from cache_monitor.calls import KEY_LIMIT, RawCall, Source, bounded, raised
 from cache_monitor.interruptions import let_pass
 from cache_monitor.recorder import recorder
 from cache_monitor.scope import Scope, current
@@ -269,5 +269,5 @@ def record_failed(
     """Record a call that raised ``error``."""
     seconds = clock() - started
     ver = version if version is None else bounded(version)
-    name = type(error).__name__
+    name = raised(error)
     record((source, started, seconds, key, None, None, None, ver, name, None, None, None), around)

@@ -22,7 +22,7 @@ from django.core.cache.backends.base import BaseCache
 
 from cache_monitor.backends.shapes import Args, Kwargs, Shape
 from cache_monitor.backends.sizes import stored_size
-from cache_monitor.calls import RawCall, Source
+from cache_monitor.calls import RawCall, Source, raised
 from cache_monitor.interruptions import let_pass
 from cache_monitor.recorder import recorder
 from cache_monitor.scope import Scope, current, enter, leave
@@ -95,7 +95,7 @@ class _Observation:
 
     def failed(self, error: BaseException) -> None:
         """Record the call that raised."""
-        self._finish(clock() - self.started, None, type(error).__name__)
+        self._finish(clock() - self.started, None, raised(error))
 
     def _finish(self, seconds: float, result: Any, error: str | None) -> None:
         try:

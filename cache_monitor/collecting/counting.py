@@ -9,7 +9,7 @@ group at once.
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Mapping, Sequence, Set
 
-from cache_monitor.calls import RawCall, Source
+from cache_monitor.calls import RawCall, Source, is_failure, is_interrupted
 from cache_monitor.collecting.condensing import Alike, Condensed, Hit
 from cache_monitor.collecting.names import name_and_hash
 from cache_monitor.keys.shapes import known_group
@@ -89,7 +89,7 @@ class Counting:
         for key, size, times in groups.pop(None, ()):
             if size is not None:
                 self._window.add_bytes(size * times, False)
-            uses.count(key, True, size, None, times)
+            uses.count(key, True, size, False, times)
         for name, keys in groups.items():
             if name is not None:
                 uses.count_hits(name, keys)
@@ -100,8 +100,9 @@ class Counting:
         operation = self._window.operation(self._source.operation)
         for call, times in alike.items():
             key, outcome, _, _, error = call
-            if error is not None:
-                operation.errors += times
+            failed = is_failure(error)
+            operation.errors += times * failed
+            operation.interrupted += times * is_interrupted(error)
             size = self._size(call)
             if size is not None:
                 self._window.add_bytes(size * times, _wrote(self._source, outcome))
@@ -109,10 +110,10 @@ class Counting:
                 found = outcome if isinstance(outcome, tuple) else (None,) * len(key)
                 for each, hit in zip(key, found, strict=False):
                     # The size of several values tells nothing of each.
-                    uses.count(str(each), hit, None, error, times)
+                    uses.count(str(each), hit, None, failed, times)
             elif key is not None:
                 hit = outcome if isinstance(outcome, bool) else None
-                uses.count(str(key), hit, size, error, times)
+                uses.count(str(key), hit, size, failed, times)
             elif isinstance(outcome, bool):
                 uses.count_nameless(outcome, times)
 
@@ -158,9 +159,7 @@ class _Uses:
         self._uses_otherwise = source.operation in _OTHER_USES
         self.keys = self.hits = self.misses = 0
 
-    def count(
-        self, key: str, hit: bool | None, size: int | None, error: str | None, times: int
-    ) -> None:
+    def count(self, key: str, hit: bool | None, size: int | None, failed: bool, times: int) -> None:
         """Count ``times`` uses; ``hit`` is None where nothing was looked up."""
         details = self._details
         (shown, group_name, kind), key_hash = name_and_hash(key, self._alias)
@@ -176,7 +175,7 @@ class _Uses:
             group.deletes += times
         elif self._uses_otherwise:
             group.other_uses += times
-        if error is not None:
+        if failed:
             group.errors += times
         wrote = self._writes or (self._produces and hit is False)
         if hit is not None or wrote:

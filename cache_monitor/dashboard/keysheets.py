@@ -66,6 +66,7 @@ def operations(caches: Caches) -> Sheet[Of[tuple[str, Operation]]]:
             counted("hits", _("Hits"), lambda each: each.it[1].hits),
             counted("misses", _("Misses"), lambda each: each.it[1].misses),
             counted("errors", _("Errors"), lambda each: each.it[1].errors),
+            counted("interrupted", _("Interrupted"), lambda each: each.it[1].interrupted),
             timed("p50", _("p50"), lambda each: each.it[1].seconds.p50),
             timed("p90", _("p90"), lambda each: each.it[1].seconds.p90),
             timed("p99", _("p99"), lambda each: each.it[1].seconds.p99),

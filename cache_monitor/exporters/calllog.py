@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from cache_monitor.calls import RawCall
+from cache_monitor.calls import RawCall, is_failure
 from cache_monitor.collecting.misses import GRACE, Judged
 from cache_monitor.keys.naming import name_key
 from cache_monitor.keys.toolbar import is_toolbars_own
@@ -105,7 +105,7 @@ def _log(call: RawCall, ended: float, reasons: dict[str, str]) -> None:
         "cache_ms": round(seconds * 1e3, 4),
         "cache_miss_reasons": {shown[key]: reason for key, reason in reasons.items()},
         "cache_bytes": size,
-        "cache_error": error,
+        "cache_error": None if error is None else str(error),
     }
     record = logger.makeRecord(
         logger.name, logging.DEBUG, "", 0, _message(extra), (), None, extra=extra
@@ -116,7 +116,7 @@ def _log(call: RawCall, ended: float, reasons: dict[str, str]) -> None:
 
 def _outcome(found: list[bool | None], error: str | None) -> str:
     if error is not None:
-        return "error"
+        return "error" if is_failure(error) else "interrupted"
     if True in found and False in found:
         return "partial"
     return "hit" if True in found else "miss" if False in found else "done"
@@ -128,7 +128,9 @@ def _message(extra: dict[str, Any]) -> str:
     reasons = ", ".join(
         sorted({each.replace("_", " ") for each in extra["cache_miss_reasons"].values()})
     )
-    outcome = extra["cache_error"] or extra["cache_outcome"]
+    outcome, error = extra["cache_outcome"], extra["cache_error"]
+    if error is not None:
+        outcome = error if outcome == "error" else f"interrupted by {error}"
     why = f" ({reasons})" if reasons else ""
     return (
         f"{extra['cache_alias']}.{extra['cache_operation']}({named}) "

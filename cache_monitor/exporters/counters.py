@@ -27,6 +27,7 @@ class Counters(NamedTuple):
 
     lookups: CounterMetricFamily
     errors: CounterMetricFamily
+    interrupted: CounterMetricFamily
     misses: CounterMetricFamily
     bytes: CounterMetricFamily
     dropped: CounterMetricFamily
@@ -44,6 +45,11 @@ def families() -> Counters:
         errors=CounterMetricFamily(
             "cache_monitor_errors",
             "Calls of the cache that raised an exception.",
+            labels=("alias", "operation"),
+        ),
+        interrupted=CounterMetricFamily(
+            "cache_monitor_interrupted_calls",
+            "Calls of the cache that something from outside ended; none of the errors.",
             labels=("alias", "operation"),
         ),
         misses=CounterMetricFamily(
@@ -95,6 +101,7 @@ def _add_operation(made: Counters, alias: str, operation: str, stats: OperationS
         made.lookups.add_metric((*labels, "hit"), stats.hits)
         made.lookups.add_metric((*labels, "miss"), stats.misses)
     made.errors.add_metric(labels, stats.errors)
+    made.interrupted.add_metric(labels, stats.interrupted)
     made.seconds.add_metric(labels, cumulative(stats.times), round(stats.seconds, _PLACES))
 
 

@@ -15,7 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from threading import Lock
 
 from cache_monitor import api
-from cache_monitor.calls import RawCall
+from cache_monitor.calls import RawCall, is_failure
 from cache_monitor.collecting.followers import followers
 from cache_monitor.collecting.misses import Judged
 from cache_monitor.exporters.extras import MissingExtra
@@ -32,6 +32,7 @@ OPERATION = "django.cache.operation"
 OUTCOME = "django.cache.outcome"
 REASON = "django.cache.miss.reason"
 ERROR_TYPE = "error.type"
+INTERRUPTED = "django.cache.interrupted"
 
 BOUNDARIES = [
     *(step * 10**power for power in range(-6, 0) for step in (1.0, 2.5, 5.0)),
@@ -89,7 +90,7 @@ class CallMetrics:
             if is_toolbars_own(key):
                 continue
             named = {ALIAS: source.alias, OPERATION: source.operation}
-            self._duration.record(seconds, named | ({ERROR_TYPE: error} if error else {}))
+            self._duration.record(seconds, named | ending(error))
             for hit in outcome if isinstance(outcome, tuple) else (outcome,):
                 if hit is not None:
                     lookups[(*named.items(), (OUTCOME, "hit" if hit else "miss"))] += 1
@@ -106,6 +107,13 @@ class CallMetrics:
         """Count the calls that were passed over."""
         if missed:
             self._missed.add(missed)
+
+
+def ending(error: str | None) -> dict[str, str]:
+    """The attribute that says what ended a call before its end."""
+    if error is None:
+        return {}
+    return {ERROR_TYPE if is_failure(error) else INTERRUPTED: str(error)}
 
 
 class CacheMetrics:

@@ -13,9 +13,9 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 from cache_monitor import scope
-from cache_monitor.calls import RawCall
+from cache_monitor.calls import RawCall, is_failure
 from cache_monitor.exporters.extras import MissingExtra
-from cache_monitor.exporters.opentelemetry import ALIAS, ERROR_TYPE, OPERATION, distribution_version
+from cache_monitor.exporters.opentelemetry import ALIAS, OPERATION, distribution_version, ending
 from cache_monitor.keys.naming import name_key
 from cache_monitor.keys.toolbar import is_toolbars_own
 
@@ -54,10 +54,10 @@ class Spans:
                     OPERATION: source.operation,
                     KEY_GROUPS: _groups(key, source.alias),
                     **_found(outcome),
+                    **ending(error),
                 },
             )
-            if error is not None:
-                span.set_attribute(ERROR_TYPE, error)
+            if is_failure(error):
                 span.set_status(Status(StatusCode.ERROR))
             span.end(end)
 

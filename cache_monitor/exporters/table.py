@@ -37,6 +37,8 @@ def _cache(alias: str, cache: Cache, hot_keys: int) -> Iterator[str]:
         f"   errors {cache.errors:,}   entries {count(cache.memory.entries)}"
         f"   bytes {count(cache.memory.bytes)}"
     )
+    if cache.interrupted:
+        yield f"  interrupted {cache.interrupted:,}"
     if not cache.operations:
         yield "  not called"
         return

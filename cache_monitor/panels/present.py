@@ -182,7 +182,9 @@ def _title(call: CallView) -> str:
     more = len(row["keys"]) + row["more_keys"] - 1
     if more > 0:
         parts[0] += f" (+{more})"
-    if row["error"] is not None:
+    if row["interrupted"]:
+        parts.append(gettext("interrupted by %(error)s") % {"error": row["error"]})
+    elif row["error"] is not None:
         parts.append(gettext("raised %(error)s") % {"error": row["error"]})
     else:
         parts += [str(_WORDS[word]) for word in call.outcomes.split() if word in _WORDS]
@@ -212,13 +214,14 @@ def _label(each: Row) -> str:
 
 def _outcomes(row: Row) -> Iterator[str]:
     """The words that a call is found by: a ``get_many`` may have hit and missed."""
-    if row["error"] is not None:
+    failed = row["error"] is not None and not row["interrupted"]
+    if failed:
         yield "error"
     if row["hits"]:
         yield "hit"
     if row["misses"]:
         yield "miss"
-    if not (row["error"] or row["hits"] or row["misses"]):
+    if not (failed or row["hits"] or row["misses"]):
         yield colour_of(row)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Hashable, Sequence
 from functools import cached_property
 from typing import Any
 
-from cache_monitor.calls import RawCall
+from cache_monitor.calls import RawCall, is_interrupted
 from cache_monitor.capture import Heard, outcomes_of, timeout_of
 from cache_monitor.keys.naming import name_key
 from cache_monitor.panels.frames import RawStack, StackPacker
@@ -80,7 +80,8 @@ class Rows:
             "type": value_type and value_type[:SHOWN_TYPE],
             "timeout": timeout_of(call),
             "version": None if version is None else str(version),
-            "error": error,
+            "error": None if error is None else str(error),
+            "interrupted": is_interrupted(error),
             "context": context,
             "stack": self._packer.add(stack) if isinstance(stack, RawStack) else None,
         }

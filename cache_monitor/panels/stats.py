@@ -62,5 +62,6 @@ def _counts(totals: Totals) -> Stats:
         "misses": totals.misses,
         "hit_percent": percent(totals.hits, totals.lookups),
         "errors": totals.errors,
+        "interrupted": totals.interrupted,
         "milliseconds": milliseconds(totals.seconds),
     }

@@ -84,6 +84,8 @@ class Timeline:
 
 def colour_of(row: Row) -> Colour:
     """What a call did, in one word; a ``get_many`` that missed some keys is a miss."""
+    if row["interrupted"]:
+        return "other"
     if row["error"] is not None:
         return "error"
     if row["misses"]:

@@ -33,6 +33,7 @@ def cache(
         misses=misses,
         hit_ratio=_ratio(hits, hits + misses),
         errors=sum(each.errors for each in operations),
+        interrupted=sum(each.interrupted for each in operations),
         operations={name: _operation(name, each) for name, each in _by_calls(total)},
         bytes_read=total.bytes_read,
         bytes_written=total.bytes_written,
@@ -72,6 +73,7 @@ def _operation(name: str, stats: OperationStats) -> schema.Operation:
         hits=stats.hits if looks_up else None,
         misses=stats.misses if looks_up else None,
         errors=stats.errors,
+        interrupted=stats.interrupted,
         seconds=schema.Seconds(
             total=stats.seconds,
             p50=p50,

@@ -13,6 +13,10 @@ _LOOKUPS = "Keys that were asked for by get, get_many and get_or_set."
 _HITS = "Lookups that found a value, a stored None too."
 _MISSES = "Lookups that found none."
 _ERRORS = "Calls that raised."
+_INTERRUPTED = (
+    "Calls that something from outside ended: a cancelled task, a time limit, Ctrl-C. None of them "
+    "is among the errors."
+)
 _REASONS = "The misses by their reason."
 _SAVED = (
     "Seconds: hits times the mean time to produce a value, less the time of all lookups. Negative "
@@ -53,6 +57,7 @@ FIELDS: Mapping[type[Struct], Mapping[str, str]] = {
         "misses": _MISSES,
         "hit_ratio": "Hits divided by lookups, 0 to 1; null where nothing was looked up.",
         "errors": _ERRORS,
+        "interrupted": _INTERRUPTED,
         "operations": "By name, such as get and set; the async twins under the same names.",
         "bytes_read": _BYTES_READ,
         "bytes_written": _BYTES_WRITTEN,
@@ -72,6 +77,7 @@ FIELDS: Mapping[type[Struct], Mapping[str, str]] = {
         "hits": f"{_HITS} Null where the operation looks nothing up.",
         "misses": f"{_MISSES} Null where the operation looks nothing up.",
         "errors": _ERRORS,
+        "interrupted": _INTERRUPTED,
         "seconds": "How long the calls took.",
     },
     schema.Seconds: {

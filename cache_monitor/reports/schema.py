@@ -71,6 +71,7 @@ class Operation(Struct, frozen=True, kw_only=True):
     hits: int | None
     misses: int | None
     errors: int
+    interrupted: int = 0
     seconds: Seconds
 
 
@@ -204,6 +205,7 @@ class Cache(Struct, frozen=True, kw_only=True):
     misses: int
     hit_ratio: float | None
     errors: int
+    interrupted: int = 0
     operations: dict[str, Operation]
     bytes_read: int | None
     bytes_written: int | None

@@ -33,6 +33,8 @@ class OperationStats(Struct, array_like=True, gc=False):
     seconds: Duration = 0.0
     slowest: Duration = 0.0
     times: Histogram = field(default_factory=Histogram)
+    interrupted: Count = 0
+    """Calls that something from outside ended; none of the ``errors``."""
 
     def merge(self, other: "OperationStats") -> None:
         """Add the calls that ``other`` counted."""
@@ -44,6 +46,7 @@ class OperationStats(Struct, array_like=True, gc=False):
         self.seconds += other.seconds
         self.slowest = max(self.slowest, other.slowest)
         self.times.merge(other.times)
+        self.interrupted += other.interrupted
 
 
 class Window(Struct, array_like=True, gc=False):

@@ -41,6 +41,7 @@ def test_a_row_has_all_that_is_known_of_a_call() -> None:
         "timeout": "n/a",
         "version": "3",
         "error": None,
+        "interrupted": False,
         "context": None,
         "stack": None,
     }
