@@ -10,6 +10,7 @@ from cache_monitor.collecting.joining import collector
 from cache_monitor.conf import get_conf
 from cache_monitor.exporters.starting import start_exporters
 from cache_monitor.keys.routes import learn_routes
+from cache_monitor.pages import watch
 from cache_monitor.scope import forget_leftovers
 
 
@@ -28,6 +29,7 @@ class CacheMonitorConfig(AppConfig):
             collector.watch_with(api.watch_findings)
             instrument()
             learn_routes()
+            watch.watch_pages()
             request_started.connect(_begin_request, dispatch_uid="cache_monitor")
             start_exporters()
 
@@ -36,3 +38,4 @@ def _begin_request(**_: object) -> None:
     """What is put right at the beginning of each request, at the cost of a microsecond."""
     collector.notice_fork()
     forget_leftovers()
+    watch.forget_leftovers()

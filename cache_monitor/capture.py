@@ -15,6 +15,7 @@ from cache_monitor.calls import RawCall, is_failure, is_interrupted
 from cache_monitor.conf import get_conf
 from cache_monitor.keys.naming import name_key
 from cache_monitor.keys.toolbar import is_toolbars_own
+from cache_monitor.pages.passes import PagePass
 
 Timeout = float | Literal["default", "n/a"] | None
 """Seconds; None for "no expiry"; ``"default"`` where the caller gave none; ``"n/a"`` where the
@@ -151,8 +152,13 @@ class Capture:
         self._to_mark = keep
         self._kept: list[Heard] = []
         self._totals: dict[str, Totals] = {}
+        self.page_passes: list[PagePass] = []
         self._pending: deque[tuple[RawCall, str | None, object]] = deque()
         self._lock = Lock()
+
+    def heard_page(self, page_pass: PagePass) -> None:
+        """Keep what came of a pass through Django's page cache."""
+        self.page_passes.append(page_pass)
 
     def heard(self, call: RawCall, kind: str | None = None) -> None:
         """Take note of ``call``."""

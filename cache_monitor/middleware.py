@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import cast
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from django.conf import settings
 from django.core.exceptions import MiddlewareNotUsed
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
@@ -13,6 +14,7 @@ from cache_monitor import scope
 from cache_monitor.collecting import visits
 from cache_monitor.conf import get_conf
 from cache_monitor.interruptions import let_pass
+from cache_monitor.pages.header import cache_status
 from cache_monitor.recorder import recorder
 
 UNKNOWN_VIEW = "(no view)"
@@ -22,6 +24,9 @@ GetResponse = Callable[[HttpRequest], HttpResponseBase | Awaitable[HttpResponseB
 
 class CacheMonitorMiddleware:
     """Counts the cache calls of each request for its view, and tells staff in ``Server-Timing``.
+
+    Where the request passed Django's page cache, staff, and everybody with ``DEBUG``, is told in
+    ``Cache-Status`` (RFC 9211) what came of it.
 
     Put it first in ``MIDDLEWARE``, so that the calls of other middleware are in.
     """
@@ -63,18 +68,28 @@ def _finished(
     request: HttpRequest, response: HttpResponseBase, tally: visits.Tally
 ) -> HttpResponseBase:
     try:
-        if tally.end():
+        has_called = tally.end()
+        if has_called:
             visits.note(visits.Visit(_view_of(request), tally))
-            if _is_known_staff(request) and tally.uses():
-                entry = _server_timing(tally)
-                before = response.get("Server-Timing")
-                response["Server-Timing"] = entry if before is None else f"{before}, {entry}"
+        is_staff = _is_known_staff(request)
+        if has_called and is_staff and tally.uses():
+            _append(response, "Server-Timing", _server_timing(tally))
+        if tally.page_passes and (is_staff or settings.DEBUG):
+            # In the order of RFC 9211: the cache that is closest to the view comes first.
+            for page_pass in tally.page_passes:
+                _append(response, "Cache-Status", cache_status(page_pass))
     except Exception as fault:
         # The site's own converters are asked for the view, its own class for the user: the answer
         # is there, and must not be lost to them.
         let_pass(fault)
         recorder.failed(fault)
     return response
+
+
+def _append(response: HttpResponseBase, header: str, entry: str) -> None:
+    """Add ``entry`` to those that others have written."""
+    before = response.get(header)
+    response[header] = entry if before is None else f"{before}, {entry}"
 
 
 def _view_of(request: HttpRequest) -> str:

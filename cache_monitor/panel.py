@@ -23,7 +23,6 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from cache_monitor.capture import Capture
 from cache_monitor.interruptions import let_pass
-from cache_monitor.panels.frames import StackTaker
 from cache_monitor.panels.knowledge import Knowledge, of_the_last_hour
 from cache_monitor.panels.present import Story
 from cache_monitor.panels.reasons import misses_of_requests
@@ -34,6 +33,7 @@ from cache_monitor.panels.stats import Stats, request_stats
 from cache_monitor.panels.streams import hear_stream
 from cache_monitor.recorder import recorder
 from cache_monitor.scope import start_listening, stop_listening
+from cache_monitor.stacks.capture import StackTaker
 
 LARGEST_HTML = 1_000_000
 """Bytes. Where escaping makes more of the keys than that, fewer calls are listed."""

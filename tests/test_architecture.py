@@ -16,7 +16,7 @@ ROOMS = [
     {"calls", "conf", "forks", "interruptions", "keys", "ledger", "models"}
     | {"patterns", "periods", "stats", "thresholds"},
     {"scope", "recorder", "stores", "inspectors"},
-    {"backends", "capture", "deployment"},
+    {"backends", "capture", "deployment", "pages", "stacks"},
     {"collecting"},
     {"reports"},
     {"findings"},

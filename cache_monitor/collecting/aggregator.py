@@ -4,6 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 
 from cache_monitor.calls import RawCall, Source
+from cache_monitor.collecting import page_counting
 from cache_monitor.collecting.condensing import condense
 from cache_monitor.collecting.counting import Counting, Measure
 from cache_monitor.collecting.habits import MANY_SINGLES, Got
@@ -11,6 +12,8 @@ from cache_monitor.collecting.misses import Aged, Judged
 from cache_monitor.collecting.names import name_and_hash
 from cache_monitor.collecting.production import Produced
 from cache_monitor.collecting.visits import Visit
+from cache_monitor.keys.routes import NO_ROUTE
+from cache_monitor.pages.passes import PagePass
 from cache_monitor.stats import histogram
 from cache_monitor.stats.details import Details, GroupStats
 from cache_monitor.stats.distinct import hash_of
@@ -82,6 +85,12 @@ class Aggregator:
                 stats.sample_hits = _noted(stats.sample_hits, alias, sampled[alias].hits)
                 stats.sample_misses = _noted(stats.sample_misses, alias, sampled[alias].misses)
         self._add_habits(visit.tally.got(), now)
+
+    def add_page(self, page_pass: PagePass, now: float) -> None:
+        """Count what the page cache did with a request."""
+        details = self._details_at(page_pass.alias, now)
+        details.uses += 1
+        page_counting.count(page_pass, details.page(page_pass.route or NO_ROUTE))
 
     def _add_habits(self, got: Iterable[Got], now: float) -> None:
         """Count what a request has got one by one, or again and again."""

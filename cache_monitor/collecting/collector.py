@@ -35,6 +35,7 @@ from cache_monitor.collecting.tidying import Tidying
 from cache_monitor.conf import Conf
 from cache_monitor.forks import call_in_forked_children
 from cache_monitor.inspectors.snapshot import Snapshot
+from cache_monitor.pages import watch
 from cache_monitor.recorder import Recorder
 from cache_monitor.stores.base import Store, StoreError
 from cache_monitor.stores.surroundings import THREAD_NAME
@@ -113,6 +114,7 @@ class Collector:
         """Begin anew in a forked child: what was counted so far is the parent's."""
         self._recorder.after_fork()
         visits.waiting.clear()
+        watch.finished.clear()
         followers.forget()
         self._begin()
         stop_with_celerys_worker(self.stop)

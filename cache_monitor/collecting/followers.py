@@ -8,11 +8,12 @@ import logging
 from collections import deque
 from collections.abc import Sequence
 from threading import Lock
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from cache_monitor.calls import RawCall
 from cache_monitor.collecting.misses import Judged
 from cache_monitor.forks import call_in_forked_children
+from cache_monitor.pages.passes import PagePass
 
 logger = logging.getLogger("cache_monitor")
 
@@ -37,6 +38,14 @@ class Follower(Protocol):
         ``missed`` calls were passed over."""
 
 
+@runtime_checkable
+class PageFollower(Protocol):
+    """A follower that hears of pages as well."""
+
+    def log_pages(self, passes: Sequence[PagePass]) -> None:
+        """Take note of what came of passes through Django's page cache."""
+
+
 class Followers:
     """Passes calls on from those who drain to those who follow."""
 
@@ -49,6 +58,7 @@ class Followers:
         self._lock = Lock()
         self._calls: deque[tuple[Sequence[RawCall], float]] = deque()
         self._judged: list[Judged] = []
+        self._passes: deque[PagePass] = deque(maxlen=MOST_WAITING)
         self._waiting = 0
         self._missed = 0
         self._has_failed = False
@@ -73,6 +83,12 @@ class Followers:
                 self._waiting += len(calls)
                 self._calls.append((calls, clock_offset))
 
+    def hear_pages(self, passes: Sequence[PagePass]) -> None:
+        """Put ``passes`` aside."""
+        if passes and any(each.wants() for each in self._followers):
+            with self._lock:
+                self._passes.extend(passes)
+
     def learn(self, judged: Sequence[Judged]) -> None:
         """Put reasons of misses aside."""
         if judged and any(each.wants() for each in self._followers):
@@ -86,6 +102,7 @@ class Followers:
         with self._lock:
             batches, self._calls = self._calls, deque()
             judged, self._judged = self._judged, []
+            passes, self._passes = self._passes, deque(maxlen=MOST_WAITING)
             missed, self._missed = self._missed, 0
             self._waiting = 0
         for follower in self._followers:
@@ -94,6 +111,8 @@ class Followers:
                     follower.follow(calls, clock_offset)
                 if judged:
                     follower.learn(judged)
+                if passes and isinstance(follower, PageFollower):
+                    follower.log_pages(passes)
                 follower.settle(now, missed)
             except Exception as error:
                 self._failed(error)

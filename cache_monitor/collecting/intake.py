@@ -21,6 +21,7 @@ from cache_monitor.collecting.misses import Judge
 from cache_monitor.collecting.production import Made, Pairing, Produced
 from cache_monitor.interruptions import let_pass
 from cache_monitor.keys.toolbar import is_toolbars_own
+from cache_monitor.pages import watch
 from cache_monitor.recorder import Recorder
 
 _MOST_REQUESTS = 10_000
@@ -74,6 +75,10 @@ class Intake:
         aggregator.add_dropped(self._recorder.take_dropped(), now)
         for visit in visits.take():
             aggregator.add_visit(visit, now)
+        passes = watch.take()
+        for page_pass in passes:
+            aggregator.add_page(page_pass, now)
+        followers.hear_pages(passes)
 
     def count_waiting(self, now: float) -> None:
         """Count the reasons of misses, and the ages of hits, that have waited long enough at

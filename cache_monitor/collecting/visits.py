@@ -10,6 +10,7 @@ from cache_monitor.collecting.habits import MANY_REPEATS, MANY_SINGLES, Got, Hab
 from cache_monitor.collecting.production import Pairing
 from cache_monitor.collecting.sampling import Sampled
 from cache_monitor.keys.toolbar import is_toolbars_own
+from cache_monitor.pages.passes import PagePass
 
 MOST_WAITING = 10_000
 """Visits that may wait to be counted; older ones make room, and their calls are counted all the
@@ -50,6 +51,7 @@ class Tally:
         "_sampled",
         "_sums",
         "calls",
+        "page_passes",
         "seconds",
     )
     wants_values = False
@@ -57,6 +59,7 @@ class Tally:
     def __init__(self) -> None:
         self.seconds = 0.0
         self.calls = 0
+        self.page_passes: list[PagePass] = []
         self._began = perf_counter()
         self._heard: list[RawCall] = []
         self._sums: dict[str, _Sum] | None = None
@@ -73,6 +76,10 @@ class Tally:
                 self._add_up()
             finally:
                 self._adding.release()
+
+    def heard_page(self, page_pass: PagePass) -> None:
+        """Take note of what came of a pass through Django's page cache."""
+        self.page_passes.append(page_pass)
 
     def end(self) -> bool:
         """Note that the request has ended; whether it called a cache."""

@@ -22,7 +22,8 @@ from cache_monitor.dashboard.sheets import (
     traced,
     worded,
 )
-from cache_monitor.reports.schema import HotKey, KeyGroup, MissReasons, Operation, View
+from cache_monitor.pages import sentences
+from cache_monitor.reports.schema import HotKey, KeyGroup, MissReasons, Operation, Page, View
 
 
 class Missed(NamedTuple):
@@ -197,6 +198,60 @@ def views(caches: Caches, links: Links, view: str = "") -> Sheet[Of[View]]:
         order="-misses",
         empty=_("No view is known to have called a cache in this period."),
     )
+
+
+def pages(caches: Caches) -> Sheet[Of[Page]]:
+    """What Django's page cache did with the site's pages."""
+    every = [Of(a, it) for a, c in caches.items() for it in c.pages]
+    return Sheet(
+        "pages",
+        _("Cached pages"),
+        [
+            coded("page", _("Page"), lambda each: each.it.page),
+            *cache_column(caches),
+            counted("requests", _("Requests"), lambda each: each.it.requests),
+            shared("served_ratio", _("Served"), lambda each: each.it.served_ratio),
+            counted("stored", _("Stored"), lambda each: each.it.stored),
+            counted("not_stored", _("Not stored"), lambda each: sum(each.it.not_stored.values())),
+            worded("why_not_stored", _("Why not"), lambda each: why_not_stored(each.it)),
+            averaged(
+                "variants_per_address",
+                _("Variants per address"),
+                lambda each: each.it.variants_per_address,
+            ),
+            worded("varies_by", _("Varies by"), lambda each: why_varied(each.it)),
+            counted("addresses", _("Addresses"), lambda each: each.it.distinct_addresses),
+            shared("by_query", _("Only by query string"), lambda each: by_query(each.it)),
+            timed("made_seconds", _("To make"), lambda each: each.it.made_seconds),
+        ],
+        every,
+        order="-requests",
+    )
+
+
+def why_not_stored(page: Page) -> str:
+    """The most frequent reason in a sentence, with the line of code where that is known."""
+    if not page.not_stored:
+        return ""
+    reason = min(page.not_stored, key=lambda each: (-page.not_stored[each], each))
+    sentence = sentences.not_stored(reason, page.details.get(reason, ""))
+    cause = page.causes.get(reason)
+    return f"{sentence} {sentences.cause(cause)}" if cause else sentence
+
+
+def why_varied(page: Page) -> str:
+    """The headers that the page is kept apart by, with the line of code where that is known."""
+    if not page.varies_by:
+        return ""
+    headers, cause = ", ".join(map(str.title, page.varies_by)), page.causes.get("variant")
+    return f"{headers}. {sentences.cause(cause)}" if cause else headers
+
+
+def by_query(page: Page) -> float | None:
+    """The share of the addresses that differ from others by their query strings alone."""
+    if not page.distinct_addresses or page.distinct_paths is None:
+        return None
+    return max(0.0, 1 - page.distinct_paths / page.distinct_addresses)
 
 
 def _line_column(lines: LinesOf) -> Field[Of[HotKey]]:

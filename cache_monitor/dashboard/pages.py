@@ -75,9 +75,13 @@ def _groups(visit: Visit) -> Content:
 
 def _views(visit: Visit) -> Content:
     view, caches, links = visit.query.own.get("view", ""), visit.report.caches, visit.links
-    views = keysheets.views(caches, links, view)
+    views, pages = keysheets.views(caches, links, view), keysheets.pages(caches)
     return Content(
-        sheets=[views, *([samples.of_view(caches, links, view)] if view else [])],
+        sheets=[
+            views,
+            *([samples.of_view(caches, links, view)] if view else []),
+            *([pages] if pages.items and not view else []),
+        ],
         context={"view": view, "every_url": links.page("views")},
     )
 
@@ -157,7 +161,7 @@ LISTED = (
         "views/",
         gettext_lazy("Views"),
         _views,
-        tables=("views", "samples"),
+        tables=("views", "samples", "pages"),
         own=("view",),
     ),
     Page(

@@ -13,6 +13,8 @@ from cache_monitor.calls import RawCall, is_failure
 from cache_monitor.collecting.misses import GRACE, Judged
 from cache_monitor.keys.naming import name_key
 from cache_monitor.keys.toolbar import is_toolbars_own
+from cache_monitor.pages.header import cache_status
+from cache_monitor.pages.passes import PagePass
 
 logger = logging.getLogger("cache_monitor.calls")
 
@@ -57,6 +59,11 @@ class CallLog:
             else:
                 _log(call, ended, {})
 
+    def log_pages(self, passes: Sequence[PagePass]) -> None:
+        """Log what came of passes through Django's page cache."""
+        for each in passes:
+            _log_page(each)
+
     def learn(self, judged: Sequence[Judged]) -> None:
         """Log the calls whose last reason is among ``judged``."""
         for alias, key, at, reason in judged:
@@ -82,6 +89,23 @@ class CallLog:
                 _log(waiting.call, waiting.ended, waiting.reasons)
         if left := [each for each in every if each.left]:
             self._waiting[name] = left
+
+
+def _log_page(page_pass: PagePass) -> None:
+    status = cache_status(page_pass)
+    extra = {
+        "cache_alias": page_pass.alias,
+        "cache_operation": "page",
+        "cache_page": page_pass.route,
+        "cache_outcome": page_pass.fetch,
+        "cache_stored": page_pass.stored,
+        "cache_not_stored_because": page_pass.reason,
+        "cache_status": status,
+    }
+    message = f"page {page_pass.route} of {page_pass.alias}: {status}"
+    logger.handle(
+        logger.makeRecord(logger.name, logging.DEBUG, "", 0, message, (), None, extra=extra)
+    )
 
 
 def _looked_up(call: RawCall) -> Iterator[tuple[str, bool | None]]:

@@ -21,6 +21,10 @@ from cache_monitor.keys.pages import page_key
 
 logger = logging.getLogger("cache_monitor")
 
+KeyWatcher = Callable[[str, tuple[object, ...]], None]
+"""Told of each key of a page or a header list that Django makes, with what it is made of."""
+watchers: list[KeyWatcher] = []
+
 NO_ROUTE = "(no route)"
 """The route of an address that leads nowhere."""
 
@@ -60,7 +64,7 @@ class Routes:
         short = _short(digest)
         if short in self._young:
             return
-        route = self._old.get(short) or self._named(_route(request))
+        route = self._old.get(short) or self.named(_route(request))
         young = self._young
         young[short] = route
         if len(young) >= _MOST:
@@ -76,8 +80,11 @@ class Routes:
             self._has_failed = True
             logger.error("The route of a cached page could not be told (%s).", described(error))
 
-    def _named(self, route: str | None) -> str:
-        """The same text for the same route: Django puts it together for every request anew."""
+    def named(self, route: str | None) -> str:
+        """``route`` as a path.
+
+        The same text for the same route: Django puts it together for every request anew.
+        """
         if route is None:
             return NO_ROUTE
         if len(self._names) >= _MOST_NAMES:
@@ -129,6 +136,13 @@ def _learn_from(key: str, arguments: tuple[object, ...]) -> None:
     request = next((each for each in arguments if hasattr(each, "path_info")), None)
     if page is not None and request is not None:
         routes.learn(page.url, request)
+        for watcher in watchers:
+            watcher(key, arguments)
+
+
+def route_of(request: Any) -> str:
+    """The route of ``request`` as a path, :data:`NO_ROUTE` for an address that leads nowhere."""
+    return routes.named(_route(request))
 
 
 def _route(request: Any) -> str | None:

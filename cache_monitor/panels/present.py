@@ -14,11 +14,12 @@ from cache_monitor.keys.display import bounded
 from cache_monitor.panels import savings
 from cache_monitor.panels.hints import Case, Hint, hints
 from cache_monitor.panels.knowledge import Knowledge
+from cache_monitor.panels.page_rows import page_sentences
 from cache_monitor.panels.reasons import Places, summed
 from cache_monitor.panels.rows import Row
 from cache_monitor.panels.stats import Stats
 from cache_monitor.panels.timeline import colour_of, timelines
-from cache_monitor.panels.traces import Place, Traces, place_of
+from cache_monitor.stacks.rendering import Place, Traces, place_of
 from cache_monitor.thresholds import Thresholds
 
 KEY_LENGTH = 80
@@ -103,6 +104,9 @@ class Story:
                 (REASONS[reason], count) for reason, count in sorted(summed(reasons).items())
             ],
             "hints": list(self._hints(knowledge)),
+            "pages": [
+                page_sentences(row, rows, reasons, REASONS) for row in self.stats.get("pages", ())
+            ],
             "timelines": timelines(
                 rows, [_title(call) for call in calls], total["request_milliseconds"]
             ),

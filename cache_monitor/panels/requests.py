@@ -13,8 +13,8 @@ from cache_monitor import scope
 from cache_monitor.capture import keys_of
 from cache_monitor.interruptions import let_pass
 from cache_monitor.keys.naming import name_key
-from cache_monitor.panels.frames import FrameRow
 from cache_monitor.panels.rows import Kept
+from cache_monitor.stacks.capture import FrameRow
 
 MOST_LISTS = 5
 """Lists of headers that are looked at; a request has one, as a rule."""

@@ -11,7 +11,7 @@ from typing import Any
 from cache_monitor.calls import RawCall, is_interrupted
 from cache_monitor.capture import Heard, outcomes_of, timeout_of
 from cache_monitor.keys.naming import name_key
-from cache_monitor.panels.frames import RawStack, StackPacker
+from cache_monitor.stacks.capture import RawStack, StackPacker
 
 SHOWN_CALLS = 500
 SHOWN_KEYS_OF_CALL = 20

@@ -8,6 +8,7 @@ from django.conf import settings
 
 from cache_monitor.api import backend_path
 from cache_monitor.capture import Capture, Totals, watched_aliases
+from cache_monitor.panels.page_rows import page_row
 from cache_monitor.panels.rows import Kept, Rows, milliseconds
 
 Stats = dict[str, Any]
@@ -30,6 +31,7 @@ def request_stats(capture: Capture, kept: Kept, rows: Rows, seconds: float) -> S
         "not_watched": [alias for alias in settings.CACHES if alias not in (*watched, *totals)],
         "calls": rows.make(kept),
         "stacks": rows.stacks,
+        "pages": [page_row(each) for each in capture.page_passes],
     }
 
 

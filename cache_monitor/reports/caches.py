@@ -3,7 +3,7 @@
 from math import inf
 
 from cache_monitor.inspectors.snapshot import Snapshot
-from cache_monitor.reports import insides, reasons, savings, schema
+from cache_monitor.reports import insides, pages, reasons, savings, schema
 from cache_monitor.reports.series import Series
 from cache_monitor.stats import distinct, histogram
 from cache_monitor.stats.details import Details, GroupStats, ViewStats
@@ -43,6 +43,7 @@ def cache(
         hot_keys=_hot_keys(details, lookup),
         key_groups=_key_groups(details, lookup),
         views=_views(details, lookup),
+        pages=pages.pages(details),
         memory=insides.memory(look),
         stale=insides.stale(look),
         series=list(series.points()),

@@ -172,6 +172,34 @@ class View(Struct, frozen=True, kw_only=True):
     sample_misses: list[str] = []
 
 
+class Page(Struct, frozen=True, kw_only=True):
+    """What Django's page cache did with the requests of one route.
+
+    ``requests`` are those that it was asked for: ``served`` from the cache, or made, which took
+    ``made_seconds`` together. Of what was made ``stored`` were stored and the others not, by
+    reason. ``bypassed`` were neither GET nor HEAD, and are no part of ``requests``. ``details``
+    has an example of a reason (a cookie's name, a status), ``causes`` the line of the project's
+    code that led to it, or, under ``variant``, that made a stored page vary.
+    """
+
+    page: str
+    requests: int
+    served: int
+    stored: int
+    bypassed: int
+    served_ratio: float | None
+    missed: dict[str, int]
+    not_stored: dict[str, int]
+    details: dict[str, str]
+    causes: dict[str, str]
+    varies_by: list[str]
+    distinct_addresses: int | None
+    distinct_paths: int | None
+    variants_per_address: float | None
+    made_seconds: float
+    not_stored_seconds: float
+
+
 class Point(Struct, frozen=True, kw_only=True):
     """One step of the time series; ``at`` is its beginning, ``seconds`` the time of its calls
     together. ``miss_reasons`` add up to ``misses``, and are None where nothing was looked up; a
@@ -215,6 +243,7 @@ class Cache(Struct, frozen=True, kw_only=True):
     hot_keys: list[HotKey]
     key_groups: list[KeyGroup]
     views: list[View]
+    pages: list[Page] = []
     memory: Memory
     stale: Stale
     series: list[Point]

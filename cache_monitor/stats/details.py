@@ -8,6 +8,7 @@ from msgspec import Meta, Raw, Struct, structs
 from cache_monitor.stats import columns, distinct, histogram
 from cache_monitor.stats.columns import StoredKeys
 from cache_monitor.stats.hotkeys import HotKeys
+from cache_monitor.stats.pages import OTHER_PAGES, PAGE_LIMIT, PageStats
 from cache_monitor.stats.samples import KEPT, Samples, noted
 from cache_monitor.stats.window import (
     Bucket,
@@ -198,6 +199,8 @@ class Details(Struct, array_like=True):
 
     final: bool = False
     """Whether their process will not change them any more; only then may they be rolled up."""
+    pages: dict[str, PageStats] = {}
+    """By route: what the page cache was asked for."""
 
     @property
     def revision(self) -> tuple[object, ...]:
@@ -226,6 +229,14 @@ class Details(Struct, array_like=True):
         """The name that the view ``name`` is counted under."""
         return name if name in self.views or len(self.views) < VIEW_LIMIT else OTHER_VIEWS
 
+    def page(self, route: str) -> PageStats:
+        """The statistics of the page ``route``; one shared page takes what is over the limit."""
+        return self.pages.get(route) or self.pages.setdefault(self.kept_page(route), PageStats())
+
+    def kept_page(self, route: str) -> str:
+        """The name that the page ``route`` is counted under."""
+        return route if route in self.pages or len(self.pages) < PAGE_LIMIT else OTHER_PAGES
+
 
 class StoredDetails(Struct, array_like=True, gc=False):
     """:class:`Details` as bytes have them."""
@@ -238,6 +249,7 @@ class StoredDetails(Struct, array_like=True, gc=False):
     uses: Count = 0
     views: dict[str, ViewStats] = {}
     final: bool = False
+    pages: dict[str, PageStats] = {}
 
 
 class DetailedKeys(Struct, array_like=True, gc=False):
@@ -274,6 +286,7 @@ def pack(details: Details) -> StoredDetails:
         details.uses,
         details.views,
         details.final,
+        {route: page.bounded() for route, page in details.pages.items()},
     )
 
 
@@ -288,4 +301,5 @@ def unpack(stored: StoredDetails) -> Details:
         stored.uses,
         stored.views,
         stored.final,
+        stored.pages,
     )

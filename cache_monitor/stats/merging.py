@@ -32,6 +32,8 @@ class Merging:
             (groups.get(name) or self._enter_group(name, group)).add(group)
         for name, view in part.views.items():
             (views.get(name) or self._enter_view(name)).add(view)
+        for route, page in part.pages.items():
+            self._whole.page(route).merge(page)
         self._ranking.add(part.hot_keys)
         self._tables.append(part.hot_keys)
 

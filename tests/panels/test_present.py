@@ -8,12 +8,12 @@ import pytest
 
 from cache_monitor.calls import RawCall
 from cache_monitor.panels import savings
-from cache_monitor.panels.frames import PackedStacks
 from cache_monitor.panels.hints import Usage
 from cache_monitor.panels.knowledge import Knowledge
 from cache_monitor.panels.present import KEY_LENGTH, REASONS, Story
 from cache_monitor.panels.reasons import Places
 from cache_monitor.panels.savings import Productions
+from cache_monitor.stacks.capture import PackedStacks
 from tests.panels.making import call, rows_of
 
 PAGE = f"views.decorators.cache.cache_page..GET.{'a' * 32}.{'b' * 32}.en.UTC"

@@ -1,7 +1,8 @@
 """Who made a call: the stack, taken in its raw form on the caller's path and packed later.
 
 Taking it reads no source and keeps no frame, because a frame would hold the values of its
-variables. What a stack says is worked out when somebody looks: see ``traces``.
+variables. What a stack says is worked out when somebody looks: see
+:mod:`cache_monitor.stacks.rendering`.
 """
 
 import sys
@@ -48,7 +49,7 @@ class StackTaker:
 
     def take(self) -> RawStack:
         """The stack of whoever calls the listener that calls this."""
-        stack = _taken()
+        stack = take_stack(4)
         latest = self._latest
         for known in latest:
             # Code is compared by identity first.
@@ -59,12 +60,13 @@ class StackTaker:
         return stack
 
 
-def _taken() -> RawStack:
+def take_stack(skipped: int) -> RawStack:
+    """The stack from the frame on that is ``skipped`` calls outside of this one."""
     codes: list[Any] = []
     instructions: list[int] = []
     template = None
     add_code, add_instruction = codes.append, instructions.append
-    frame = sys._getframe(4)
+    frame = sys._getframe(skipped)
     for place in range(DEPTH):
         code = frame.f_code
         add_code(code)

@@ -12,9 +12,9 @@ import django
 import pytest
 from django.core.cache import cache as cache_module
 
-from cache_monitor.panels.frames import TEMPLATE, PackedStacks
-from cache_monitor.panels.traces import Traces, place_of
-from tests.panels.test_frames import packed_rows, stacks_of
+from cache_monitor.stacks.capture import TEMPLATE, PackedStacks
+from cache_monitor.stacks.rendering import Traces, place_of
+from tests.stacks.test_capture import packed_rows, stacks_of
 
 DJANGO = str(Path(django.__file__).parent)
 OURS = str(Path(sys.modules["cache_monitor"].__file__ or "").parent)

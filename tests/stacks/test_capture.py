@@ -15,9 +15,9 @@ from django.template import Context, Engine, Template
 from django.template.base import Node
 
 from cache_monitor.capture import Capture
-from cache_monitor.panels import frames
-from cache_monitor.panels.frames import DEPTH, TEMPLATE, RawStack, StackPacker, StackTaker
 from cache_monitor.scope import start_listening, stop_listening
+from cache_monitor.stacks import capture
+from cache_monitor.stacks.capture import DEPTH, TEMPLATE, RawStack, StackPacker, StackTaker
 
 
 def stacks_of(work: Callable[[], object]) -> list[RawStack]:
@@ -188,7 +188,7 @@ def test_two_calls_on_one_line_are_two_stacks_at_that_line() -> None:
 
 @pytest.mark.parametrize("instruction", [-1, 10**6])
 def test_an_instruction_without_a_line_is_told_by_its_function(instruction: int) -> None:
-    assert frames._line(get_once.__code__, instruction) == line_in(get_once, 0)
+    assert capture._line(get_once.__code__, instruction) == line_in(get_once, 0)
 
 
 def test_a_stack_without_frames_has_no_number() -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
 
-from cache_monitor.panels.frames import TEMPLATE, FrameRow, PackedStacks
+from cache_monitor.stacks.capture import TEMPLATE, FrameRow, PackedStacks, RawStack, StackPacker
 
 _PACKAGE = str(Path(__file__).resolve().parent.parent)
 _LAYERS = ("django/core/handlers/", "asgiref/")
@@ -46,14 +46,31 @@ class Place:
         return f"{self.path}:{self.line}"
 
 
+_SETTERS = ("django/utils/cache.py", "django/http/", "django/contrib/sessions/backends/")
+"""Through which others set a header or read a session."""
+
+
+def caller_of(stack: RawStack) -> Place | None:
+    """Who made the call that ``stack`` was taken in, as :meth:`Traces.caller` tells it."""
+    packer = StackPacker()
+    number = packer.add(stack)
+    return Traces(packer.packed(), machinery=(*_MACHINERY, *_SETTERS)).caller(number)
+
+
 class Traces:
     """The stacks of one request, unpacked.
 
     ``hidden`` are names of modules whose frames are left out.
     """
 
-    def __init__(self, packed: PackedStacks, hidden: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        packed: PackedStacks,
+        hidden: Sequence[str] = (),
+        machinery: tuple[str, ...] = _MACHINERY,
+    ) -> None:
         self._frames = packed["frames"]
+        self._machinery = machinery
         self._nodes = packed["nodes"]
         self._hidden = tuple(name.replace(".", "/") for name in hidden)
         # Files may have changed since they were last read here.
@@ -97,7 +114,7 @@ class Traces:
             return False
         return (
             place.file.startswith((_PACKAGE, "<"))
-            or place.path.startswith(_MACHINERY)
+            or place.path.startswith(self._machinery)
             or any(place.path.startswith((f"{name}/", f"{name}.py")) for name in self._hidden)
         )
 

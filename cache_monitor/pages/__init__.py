@@ -1,0 +1,1 @@
+"""Why a page is or is not served from the cache: watches Django's own cache middleware."""

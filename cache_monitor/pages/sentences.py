@@ -1,0 +1,56 @@
+"""What the words of a page pass say to a person, in the words of Django's documentation."""
+
+from django.utils.translation import gettext as _
+
+
+def not_stored(reason: str, detail: str = "") -> str:
+    """Why an answer was not stored; ``detail`` is what :mod:`cache_monitor.pages.storing` adds."""
+    sentences = {
+        "method": _("Only GET and HEAD are cached; this was %(detail)s."),
+        "no_fetch": _(
+            "FetchFromCacheMiddleware was not asked, and only after it does "
+            "UpdateCacheMiddleware store anything. Is it in MIDDLEWARE, as the last?"
+        ),
+        "inner": _("A cache_page further in had served it."),
+        "disabled": _("Something set request._cache_update_cache to False."),
+        "streaming": _("Streaming and file responses are not cached."),
+        "status": _("Only responses with the status 200 are cached; this was %(detail)s."),
+        "cookie": _("It sets a cookie (%(detail)s) and varies by Cookie."),
+        "private": _("Cache-Control says private: %(detail)s"),
+        "no-cache": _("Cache-Control says no-cache: %(detail)s"),
+        "no-store": _("Cache-Control says no-store: %(detail)s"),
+        "vary_star": _("It varies by everything (Vary: *)."),
+        "max_age_0": _("Cache-Control says max-age=0."),
+        "timeout_0": _("Its timeout is 0."),
+        "dummy": _("The cache is a DummyCache, which keeps nothing."),
+        "error": _("The cache raised %(detail)s."),
+    }
+    sentence = sentences.get(reason, _("Why is not known."))
+    return sentence % {"detail": detail or "?"} if "%(detail)s" in sentence else sentence
+
+
+def cause(text: str) -> str:
+    """What the project's code did, and where: ``text`` is such as ``session shop/views.py:12``."""
+    what, _space, where = text.partition(" ")
+    if what == "session":
+        return _("The session was read or changed in %(where)s.") % {"where": where}
+    if what == "csrf":
+        return _("A CSRF token was made in %(where)s.") % {"where": where}
+    header, _colon, value = what.partition(":")
+    shown = {"vary": "Vary", "cache-control": "Cache-Control"}.get(header, header)
+    return _("%(header)s: %(value)s was set in %(where)s.") % {
+        "header": shown,
+        "value": value,
+        "where": where,
+    }
+
+
+def missed(what: str, varies: tuple[str, ...] = ()) -> str:
+    """What the page cache did not find."""
+    if what == "header_list":
+        return _("No page of this address was in the cache.")
+    if varies:
+        return _("It was not there in this variant: it varies by %(headers)s.") % {
+            "headers": ", ".join(map(str.title, varies))
+        }
+    return _("It was no longer in the cache.")
