@@ -13,6 +13,7 @@ from django.core.cache.backends.memcached import BaseMemcachedCache
 from django.core.cache.backends.redis import RedisCache
 
 from cache_monitor.inspectors import redisservers
+from cache_monitor.inspectors.bounds import Bounds
 from cache_monitor.inspectors.database import DatabaseSource
 from cache_monitor.inspectors.files import FileSource
 from cache_monitor.inspectors.known import keys_of_files
@@ -20,6 +21,7 @@ from cache_monitor.inspectors.locmem import LocMemSource
 from cache_monitor.inspectors.memcached import MemcachedSource
 from cache_monitor.inspectors.nothing import EmptySource
 from cache_monitor.inspectors.redis import RedisSource
+from cache_monitor.inspectors.redisservers import Servers
 from cache_monitor.inspectors.snapshot import Scope
 from cache_monitor.inspectors.source import Source
 
@@ -35,7 +37,7 @@ def kind_of(cache: BaseCache) -> Kind:
     return "others"
 
 
-def source_of(alias: str, cache: BaseCache) -> Source | None:
+def source_of(alias: str, cache: BaseCache, bounds: Bounds) -> Source | None:
     """What tells of the entries of ``cache``, known as ``alias``; None where nothing does.
 
     Raises what the backend's driver raises where it cannot even be set up.
@@ -43,7 +45,7 @@ def source_of(alias: str, cache: BaseCache) -> Source | None:
     if isinstance(cache, FileBasedCache):
         return FileSource(cache, keys_of_files(alias, cache))
     kind = kind_of(cache)
-    return None if kind == "others" else _KINDS[kind][1](cache)
+    return None if kind == "others" else _KINDS[kind][1](cache, bounds)
 
 
 def scope_of(cache: BaseCache) -> Scope:
@@ -51,29 +53,47 @@ def scope_of(cache: BaseCache) -> Scope:
     return "per process" if isinstance(cache, LocMemCache) else "shared"
 
 
-def _is_django_redis(cache: BaseCache) -> bool:
-    # An instance of it can exist only where its module has been imported.
-    module = sys.modules.get("django_redis.cache")
-    return module is not None and isinstance(cache, module.RedisCache)
-
-
 def _is(*classes: type[BaseCache]) -> Callable[[BaseCache], bool]:
     return lambda cache: isinstance(cache, classes)
 
 
-_KINDS: dict[Kind, tuple[Callable[[BaseCache], bool], Callable[[Any], Source]]] = {
-    "LocMemCache": (_is(LocMemCache), LocMemSource),
+def _is_from(module: str, name: str) -> Callable[[BaseCache], bool]:
+    """Whether it is of a class of an optional package, of which an instance can exist only where
+    the package's module has been imported."""
+
+    def is_of(cache: BaseCache) -> bool:
+        found = getattr(sys.modules.get(module), name, None)
+        return isinstance(found, type) and isinstance(cache, found)
+
+    return is_of
+
+
+def _is_of_django_valkey(cache: BaseCache) -> bool:
+    # The clients of its asynchronous cache can be asked in the event loop alone.
+    return _is_from("django_valkey.base", "BaseValkeyCache")(cache) and not getattr(
+        cache, "is_async", False
+    )
+
+
+def _on(servers: Callable[[Any, Bounds], Servers]) -> Callable[[Any, Bounds], Source]:
+    return lambda cache, bounds: RedisSource(cache, servers(cache, bounds), bounds)
+
+
+_KINDS: dict[Kind, tuple[Callable[[BaseCache], bool], Callable[[Any, Bounds], Source]]] = {
+    "LocMemCache": (_is(LocMemCache), lambda cache, _: LocMemSource(cache)),
     # Made in source_of, because its keys are known by the alias.
-    "FileBasedCache": (_is(FileBasedCache), lambda cache: FileSource(cache, {})),
-    "DatabaseCache": (_is(BaseDatabaseCache), DatabaseSource),
-    "RedisCache (Django's)": (
-        _is(RedisCache),
-        lambda cache: RedisSource(cache, redisservers.of_django(cache)),
-    ),
+    "FileBasedCache": (_is(FileBasedCache), lambda cache, _: FileSource(cache, {})),
+    "DatabaseCache": (_is(BaseDatabaseCache), lambda cache, _: DatabaseSource(cache)),
+    "RedisCache (Django's)": (_is(RedisCache), _on(redisservers.of_django)),
     "RedisCache (django-redis)": (
-        _is_django_redis,
-        lambda cache: RedisSource(cache, redisservers.of_django_redis(cache)),
+        _is_from("django_redis.cache", "RedisCache"),
+        _on(redisservers.of_django_redis),
+    ),
+    "django-valkey": (_is_of_django_valkey, _on(redisservers.of_django_redis)),
+    "django-cachex": (
+        _is_from("django_cachex.client.cache", "KeyValueCache"),
+        _on(redisservers.of_cachex),
     ),
     "memcached": (_is(BaseMemcachedCache), MemcachedSource),
-    "DummyCache": (_is(DummyCache), EmptySource),
+    "DummyCache": (_is(DummyCache), lambda cache, _: EmptySource(cache)),
 }

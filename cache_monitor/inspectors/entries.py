@@ -14,6 +14,7 @@ from django.core.cache.backends.base import BaseCache
 
 from cache_monitor.conf import get_conf
 from cache_monitor.inspectors.abilities import Ability, ability_of
+from cache_monitor.inspectors.bounds import Bounds
 from cache_monitor.inspectors.choice import kind_of, scope_of, source_of
 from cache_monitor.inspectors.live import (
     Answer,
@@ -50,7 +51,7 @@ __all__ = [
 def look_at(alias: str, key: str, version: int | None = None) -> Answer:
     """The entry of ``key`` as it is now, without reading its value."""
     try:
-        source = _source(alias)
+        source = _source(alias, Bounds(time.monotonic()))
     except Exception as error:
         return Answer(there=None, problem=described(error))
     try:
@@ -225,12 +226,11 @@ class _Way:
     def parts(self) -> Iterator[tuple[Source, Part]]:
         """The entries, page by page, with what they come from."""
         try:
-            source = _source(self._alias)
+            source = _source(self._alias, Bounds(self._listing_ends))
         except Exception as error:
             self.failed(error)
             return
         scan = Scan(source, self._terms, self.cursor or "")
-        source.deadline = self._listing_ends
         try:
             self.total = source.total()
             for part in scan:
@@ -260,9 +260,9 @@ class _Way:
         self.problem = described(error)
 
 
-def _source(alias: str) -> Source:
+def _source(alias: str, bounds: Bounds) -> Source:
     cache: BaseCache = caches[alias]
-    source = source_of(alias, cache)
+    source = source_of(alias, cache, bounds)
     if source is None:
         raise CannotLook("The entries of this backend cannot be listed.")
     return source

@@ -7,6 +7,7 @@ from django.core.cache.backends.base import BaseCache
 from msgspec import Struct, field
 from msgspec.structs import replace
 
+from cache_monitor.inspectors.bounds import Bounds
 from cache_monitor.inspectors.choice import scope_of, source_of
 from cache_monitor.inspectors.known import recorded
 from cache_monitor.inspectors.scanning import Scan
@@ -67,7 +68,7 @@ def advance(
     ``exact``; at its end the next one begins anew. As :func:`inspect_cache`, never raises.
     """
     try:
-        source = source_of(terms.alias, cache)
+        source = source_of(terms.alias, cache, Bounds(terms.deadline))
     except Exception as error:
         return unknown(terms.alias, cache, described(error)), _noted(progress)
     if source is None:

@@ -14,6 +14,7 @@ from zlib import crc32
 
 from django.core.cache.backends.memcached import BaseMemcachedCache
 
+from cache_monitor.inspectors.bounds import LONGEST, Bounds, figure
 from cache_monitor.inspectors.memcachedwire import Connection, fields, key_in, quoted_key_in
 from cache_monitor.inspectors.ownkeys import is_text, key_form, shown_text
 from cache_monitor.inspectors.source import BadCursor, CacheSource, Entry, Limits, Page
@@ -23,12 +24,17 @@ _RANGE = 100_000
 """Entries that are held at once, about, as the server wrote them: some 15 MB."""
 _KEYS_A_PAGE = 1000
 _DIGESTS = 1 << 32
-_LINES_UNSEEN = 4096
-"""Lines of a listing that are read, at least, and between two looks at the clock."""
+_LINES_AT_LEAST = 4096
+"""Lines of a listing that are read even where there is hardly time."""
+_MUCH_MORE = 4
+"""How many times as many entries as it said before a server may list: it goes on serving."""
 _BEAT = 0.5
 """Seconds between two signs of life of a listing that takes long."""
 _TOO_MANY = "There was no time to list all entries of a server: those that were stand for the rest."
 _NUMBER = re.compile("[0-9]{1,10}")
+_NEVER = "-1"
+_LATEST = int(LONGEST)
+"""The latest moment, and the longest time, that is believed; in seconds."""
 
 
 class _Place(NamedTuple):
@@ -56,24 +62,23 @@ class _Pulse:
         now = time.monotonic()
         # The other half of the time is for what was listed.
         self._ends = now + (deadline - now) / 2
+        self._ends_at_least = max(deadline, now + _BEAT)
         self._next = now + _BEAT
         self._lines = 0
         self._now = now
 
     def is_due(self) -> bool:
-        """Whether some time has passed since the last time."""
+        """Whether some time has passed since the last time, or all that the listing may take."""
         self._lines += 1
-        if self._lines % _LINES_UNSEEN:
-            return False
         self._now = time.monotonic()
-        if self._now < min(self._next, self._ends):
+        if self._now < self._next and not self.is_over():
             return False
         self._next = self._now + _BEAT
         return True
 
     def is_over(self) -> bool:
-        """Whether the listing has taken all the time that it may."""
-        return self._now >= self._ends
+        """Whether the listing has taken all the time that it may, for as much as it brought."""
+        return self._now >= (self._ends if self._lines >= _LINES_AT_LEAST else self._ends_at_least)
 
 
 class MemcachedSource(CacheSource):
@@ -83,8 +88,8 @@ class MemcachedSource(CacheSource):
     can be less idle than it seems, by what happened since its last noted use.
     """
 
-    def __init__(self, cache: BaseMemcachedCache) -> None:
-        super().__init__(cache, ("idle", "never_read", "no_expiry"))
+    def __init__(self, cache: BaseMemcachedCache, bounds: Bounds) -> None:
+        super().__init__(cache, ("idle", "never_read", "no_expiry"), bounds)
         own: Any = cache
         self._own = own
         self._form = key_form(cache)
@@ -95,7 +100,7 @@ class MemcachedSource(CacheSource):
 
     def total(self) -> int:
         """The entries of everybody on the servers."""
-        return sum(int(each.get("curr_items", 0)) for each in self._stats())
+        return sum(figure(each.get("curr_items", 0)) for each in self._stats())
 
     def limits(self) -> Limits:
         """The limits of all servers that answer, and the evictions where all do: a sum that falls
@@ -103,9 +108,9 @@ class MemcachedSource(CacheSource):
         stats = list(self._stats())
         if not stats:
             return Limits()
-        evictions = sum(int(each.get("evictions", 0)) for each in stats)
+        evictions = sum(figure(each.get("evictions", 0)) for each in stats)
         return Limits(
-            bytes=sum(int(each.get("limit_maxbytes", 0)) for each in stats),
+            bytes=sum(figure(each.get("limit_maxbytes", 0)) for each in stats),
             evictions=evictions if len(stats) == len(self._own._servers) else None,
         )
 
@@ -149,12 +154,14 @@ class MemcachedSource(CacheSource):
     def _pages_of(self, place: _Place, after: str | None, keys: int) -> Iterator[Page]:
         """The entries of one server from ``place`` on; ``after`` is the cursor behind them."""
         stats = self._server(place.server).stats()
-        now, entries = int(stats.get("time", time.time())), int(stats.get("curr_items", 0))
+        now = figure(stats.get("time", int(time.time())), _LATEST)
+        entries = figure(stats.get("curr_items", 0))
         width = max(1, _DIGESTS * _RANGE // max(entries, _RANGE))
         for begin in range(place.digest, _DIGESTS, width):
             end = min(begin + width, _DIGESTS)
             following = after if end == _DIGESTS else str(_Place(place.server, end))
-            kept, walked = yield from self._range(_Place(place.server, begin), end)
+            most = _MUCH_MORE * max(entries, _RANGE)
+            kept, walked = yield from self._range(_Place(place.server, begin), end, most)
             if not kept:
                 yield Page((), walked, following)
             for first in range(0, len(kept), keys):
@@ -165,18 +172,22 @@ class MemcachedSource(CacheSource):
                 found = [self._listed(line, now) for _, line in some]
                 yield Page(found, share, following if is_last else behind)
 
-    def _range(self, place: _Place, end: int) -> Generator[Page, None, _Range]:
-        """What one listing has from the place's digest to ``end``.
+    def _range(self, place: _Place, end: int, most: int) -> Generator[Page, None, _Range]:
+        """What one listing has from the place's digest to ``end``, of at most ``most`` lines.
 
         Gives signs of life meanwhile: a listing of many millions takes long, and whoever asks may
         have had enough. Where the time is over, what was listed until then stands for the rest.
         """
         kept: dict[bytes, tuple[int, bytes]] = {}
-        walked = 0
-        pulse = _Pulse(self.deadline)
+        walked = listed = 0
+        pulse = _Pulse(self.bounds.deadline)
         with closing(self._server(place.server).dump()) as lines:
             for line in lines:
-                digest = crc32(quoted_key_in(line))
+                listed += 1
+                if listed > most or len(kept) > _MUCH_MORE * _RANGE:
+                    raise CannotLook("The server lists many more entries than it says it has.")
+                # An empty line only says that the server is there.
+                digest = crc32(quoted_key_in(line)) if line else -1
                 if place.digest <= digest < end:
                     walked += 1
                     stored = key_in(line)
@@ -198,20 +209,17 @@ class MemcachedSource(CacheSource):
 
     def _listed(self, line: bytes, now: int) -> Entry:
         stored, told = key_in(line), fields(line)
-        expires_at = int(told.get("exp", -1))
-        return self._entry(
-            stored,
-            told,
-            None if expires_at < 0 else float(expires_at - now),
-            max(0.0, float(now - int(told.get("la", now)))),
-        )
+        expires_at = told.get("exp", _NEVER)
+        left = None if expires_at == _NEVER else float(figure(expires_at, _LATEST) - now)
+        used_at = figure(told.get("la", now), _LATEST)
+        return self._entry(stored, told, left, max(0.0, float(now - used_at)))
 
     def _entry(
         self, stored: bytes, told: dict[str, str], expires_in: float | None, idle: float
     ) -> Entry:
         return Entry(
             self._user_key(stored) or shown_text(stored),
-            int(told["size"]) if "size" in told else None,
+            figure(told["size"]) if "size" in told else None,
             expires_in=expires_in,
             no_expiry=expires_in is None,
             idle=idle,
@@ -232,17 +240,19 @@ class MemcachedSource(CacheSource):
             told = self._server(number).entry(made)
             if told is not None:
                 # Some versions of the server, such as 1.6.18, count the seconds backwards.
-                left = abs(float(told.get("exp", -1)))
-                is_endless = told.get("exp") == "-1"
-                idle = float(told.get("la", 0))
-                found = self._entry(made, told, None if is_endless else left, idle)
+                expires = told.get("exp", _NEVER)
+                is_endless = expires == _NEVER
+                left = None if is_endless else float(figure(expires.removeprefix("-"), _LATEST))
+                idle = float(figure(told.get("la", 0), _LATEST))
+                found = self._entry(made, told, left, idle)
                 return found._replace(key=key, known=True)
         return None
 
     def _server(self, number: int) -> Connection:
         if number not in self._open:
             server = self._own._servers[number]
-            self._open[number] = Connection(server, self._own._options.get("tls_context"))
+            tls = self._own._options.get("tls_context")
+            self._open[number] = Connection(server, tls, self.bounds)
         return self._open[number]
 
     def _hang_up(self, number: int) -> None:

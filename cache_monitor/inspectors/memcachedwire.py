@@ -11,16 +11,19 @@ from contextlib import suppress
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
+from cache_monitor.inspectors.bounds import BoundedSocket, Bounds
 from cache_monitor.inspectors.terms import CannotLook
 
-PATIENCE = 2.0
-"""Seconds that a server may take for the next bytes of an answer."""
 _CHUNK = 1 << 16
 _PORT = 11211
 _ADDRESS = re.compile(
     r"(?:inet6?:)?(?:\[(?P<six>[^\]]*)\]|(?P<host>[^:\[\]]*))(?::(?P<port>[0-9]{1,5}))?(?::[0-9]+)?"
 )
 _TRIES, _BUSY_PAUSE = 5, 0.2
+_ENOUGH = 1024
+"""Bytes that a server has to send of a long answer in the time that a short one may take."""
+_LONGEST_LINE = 8192
+_NO_ANSWER = "The server's answer is none of memcached's."
 _FAILURES = (b"ERROR", b"CLIENT_ERROR", b"SERVER_ERROR")
 
 
@@ -31,14 +34,17 @@ class _Refused(CannotLook):
 class Connection:
     """A connection to one server; ``server`` as Django's ``LOCATION`` names it.
 
-    ``tls`` is an ``ssl.SSLContext`` or None. Raises ``OSError`` where nobody answers.
+    ``tls`` is an ``ssl.SSLContext`` or None. Raises ``OSError`` where nobody answers, and
+    :class:`CannotLook` where what comes is no answer, or too late, or too much.
     """
 
-    def __init__(self, server: object, tls: Any = None) -> None:
-        self._socket = _connected(server)
-        self._socket.settimeout(PATIENCE)
+    def __init__(self, server: object, tls: Any = None, bounds: Bounds | None = None) -> None:
+        self._bounds = Bounds() if bounds is None else bounds
+        self._bounds.begin()
+        plain = _connected(server, self._bounds.seconds())
         if tls is not None:
-            self._socket = tls.wrap_socket(self._socket, server_hostname=address_of(server)[0])
+            plain = tls.wrap_socket(plain, server_hostname=address_of(server)[0])
+        self._socket = BoundedSocket(plain, self._bounds)
 
     def close(self) -> None:
         """Hang up; the server then stops what it was sending."""
@@ -49,20 +55,22 @@ class Connection:
         """What the server says of itself."""
         found = {}
         for line in self._answer(b"stats"):
-            _, name, value = line.decode("utf-8", "replace").split(" ", 2)
-            found[name] = value
+            parts = line.decode("utf-8", "replace").split(" ", 2)
+            if len(parts) < 3:
+                raise CannotLook(_NO_ANSWER)
+            found[parts[1]] = parts[2]
         return found
 
     def dump(self) -> Generator[bytes, None, None]:
-        """One line for each entry.
+        """One line for each entry; an empty one now and then while there are none.
 
         Raises :class:`CannotLook` where the server's crawler may not be used, or is in use.
         """
         try:
             # By its table: the other lists, by age, move while they are walked.
-            yield from self._answer(b"lru_crawler metadump hash")
+            yield from self._answer(b"lru_crawler metadump hash", is_long=True)
         except _Refused:
-            yield from self._answer(b"lru_crawler metadump all")
+            yield from self._answer(b"lru_crawler metadump all", is_long=True)
 
     def entry(self, key: bytes) -> dict[str, str] | None:
         """What the server notes of an entry, which does not count as a use; None without one."""
@@ -74,11 +82,14 @@ class Connection:
             raise CannotLook("The server is too old to tell of single entries (before 1.5.17).")
         return fields(line[len(key) + 4 :])
 
-    def _answer(self, question: bytes) -> Generator[bytes, None, None]:
-        """The lines of an answer, without the END behind them."""
+    def _answer(self, question: bytes, is_long: bool = False) -> Generator[bytes, None, None]:
+        """The lines of an answer, without the END behind them.
+
+        A long one may go on as long as the look does, if enough of it comes all the time.
+        """
         for tries_left in reversed(range(_TRIES)):
             self._socket.sendall(question + b"\r\n")
-            for line in self._lines():
+            for line in self._lines(is_long):
                 if line == b"END":
                     return
                 if line.startswith(b"BUSY"):
@@ -90,13 +101,21 @@ class Connection:
                     raise _Refused(f"The server refuses {question.split()[0].decode()}.")
                 yield line
 
-    def _lines(self) -> Iterator[bytes]:
-        rest = b""
+    def _lines(self, is_long: bool = False) -> Iterator[bytes]:
+        rest, received = b"", 0
         while chunk := self._socket.recv(_CHUNK):
+            received += len(chunk)
+            if is_long and received >= _ENOUGH:
+                self._bounds.begin()
+                received = 0
             lines = (rest + chunk).split(b"\n")
             rest = lines.pop()
+            if len(rest) > _LONGEST_LINE:
+                raise CannotLook(_NO_ANSWER)
             for line in lines:
                 yield line.rstrip(b"\r")
+            if is_long and not lines:
+                yield b""
         raise CannotLook("The server ended the connection: it may want a user and a password.")
 
 
@@ -110,7 +129,10 @@ def fields(line: bytes) -> dict[str, str]:
 
 def quoted_key_in(line: bytes) -> bytes:
     """The stored key that a line of a dump is about, with its odd characters as ``%3A``."""
-    return line[4 : line.index(b" ")]
+    name, is_there, _ = line.partition(b" ")
+    if not (is_there and name.startswith(b"key=")):
+        raise CannotLook(_NO_ANSWER)
+    return name[4:]
 
 
 def key_in(line: bytes) -> bytes:
@@ -118,17 +140,17 @@ def key_in(line: bytes) -> bytes:
     return unquote_to_bytes(quoted_key_in(line))
 
 
-def _connected(server: object) -> socket.socket:
+def _connected(server: object, patience: float) -> socket.socket:
     if isinstance(server, str) and server.startswith(("unix:", "/")):
         found = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            found.settimeout(PATIENCE)
+            found.settimeout(patience)
             found.connect(server.removeprefix("unix:"))
         except OSError:
             found.close()
             raise
         return found
-    return socket.create_connection(address_of(server), PATIENCE)
+    return socket.create_connection(address_of(server), patience)
 
 
 def address_of(server: object) -> tuple[str, int]:

@@ -10,9 +10,11 @@ from typing import Any, NamedTuple
 
 from django.core.cache.backends.base import BaseCache
 
+from cache_monitor.inspectors.bounds import INCREDIBLE, Bounds, figure
 from cache_monitor.inspectors.ownkeys import is_text, key_form, shown_text
 from cache_monitor.inspectors.redisprobe import Named, Probe, Stored, listed
-from cache_monitor.inspectors.redisservers import Client, Node, Servers, number_of
+from cache_monitor.inspectors.redisserver import Server
+from cache_monitor.inspectors.redisservers import Node, Servers
 from cache_monitor.inspectors.source import BadCursor, CacheSource, Entry, Limits, Page
 from cache_monitor.inspectors.terms import CannotLook, described
 
@@ -20,6 +22,9 @@ from cache_monitor.inspectors.terms import CannotLook, described
 _KEYS_A_PAGE = 100
 _RECENT = 20_000
 """Keys that are remembered, at least, to know a repeated one by."""
+_PASSED_UNSEEN, _MUCH_MORE = 1_000_000, 100
+"""After how many places of its table a server is asked how many keys it has, and how many times as
+many places that table may have: it shrinks late after many keys were removed."""
 
 Reply = tuple[int, list[Stored]]
 """The next cursor, and stored keys."""
@@ -34,8 +39,8 @@ class _Ask(NamedTuple):
     glob: str
     at_once: int
 
-    def of(self, client: Client, cursor: int) -> Reply:
-        return listed(client, cursor, self.glob, self.at_once)
+    def of(self, server: Server, cursor: int) -> Reply:
+        return listed(server, cursor, self.glob, self.at_once)
 
 
 class RedisSource(CacheSource):
@@ -44,8 +49,8 @@ class RedisSource(CacheSource):
     Redis hides what has expired and does not tell what was never read.
     """
 
-    def __init__(self, cache: BaseCache, servers: Servers) -> None:
-        super().__init__(cache, ("idle", "no_expiry"))
+    def __init__(self, cache: BaseCache, servers: Servers, bounds: Bounds) -> None:
+        super().__init__(cache, ("idle", "no_expiry"), bounds)
         self._servers = servers
         self._form = key_form(cache)
         self._own: Any = cache
@@ -53,7 +58,7 @@ class RedisSource(CacheSource):
 
     def total(self) -> int:
         """The keys of everybody on the servers."""
-        return sum(node.primary.dbsize() for node in self._servers.nodes)
+        return sum(figure(node.primary.told("DBSIZE")) for node in self._servers.nodes)
 
     def pages(self, cursor: str, most: int) -> Generator[Page, None, None]:
         """The entries as the servers list them; a cursor is the node, the server and its own."""
@@ -87,14 +92,13 @@ class RedisSource(CacheSource):
     def _walk(self, place: _Place, after: str | None, count: int) -> Iterator[Page]:
         number, begun_on, at = place
         node, ask = self._servers.nodes[number], _Ask(self._form.glob, count)
-        client, first = _first_reply(node, begun_on, at, ask)
-        server = number_of(client)
-        if client is not node.walkers[0]:
+        server, first = _first_reply(node, begun_on, at, ask)
+        if server is not node.walkers[0]:
             self.problems["A replica does not answer; another server was asked."] = None
-        probe, seen = Probe(node, client, self), _Recent()
-        for cursor, stored in _scan(client, ask, first):
+        probe, seen = Probe(node, server, self), _Recent()
+        for cursor, stored in _scan(server, ask, first):
             page = list(self._named(seen.new(stored)))
-            following = after if cursor == 0 else f"{number}:{server}:{cursor}"
+            following = after if cursor == 0 else f"{number}:{server.number}:{cursor}"
             yield Page(probe.entries(page), count, following)
 
     def _named(self, stored: list[Stored]) -> Iterator[Named]:
@@ -109,19 +113,19 @@ class RedisSource(CacheSource):
         """One entry."""
         stored = str(self._own.make_key(key, version=version))
         node = self._servers.node_of(stored)
-        named = Named(node.primary.get_encoder().encode(stored), stored, key, known=True)
+        named = Named(stored.encode(), stored, key, known=True)
         found = Probe(node, node.primary, self).entries([named])
         return found[0] if found else None
 
     def limits(self) -> Limits:
         """The maxmemory and the evictions of all servers that are written to."""
-        memory = [node.primary.info("memory") for node in self._servers.nodes]
-        stats = [node.primary.info("stats") for node in self._servers.nodes]
-        most = [each.get("maxmemory") for each in memory]
+        told = [_info(node.primary) for node in self._servers.nodes]
+        most = [figure(each[b"maxmemory"]) if b"maxmemory" in each else 0 for each in told]
+        evicted = [each.get(b"evicted_keys") for each in told]
         # A maxmemory of 0 means none.
         return Limits(
             bytes=sum(most) if all(most) else None,
-            evictions=sum(each.get("evicted_keys") or 0 for each in stats),
+            evictions=None if None in evicted else sum(map(figure, evicted)),
         )
 
     def close(self) -> None:
@@ -139,10 +143,19 @@ class RedisSource(CacheSource):
         return " ".join([*self.problems, *([refused] if self._refused else [])]) or None
 
 
-def _first_reply(node: Node, begun_on: int | None, at: int, ask: _Ask) -> tuple[Client, Reply]:
+def _info(server: Server) -> dict[bytes, bytes]:
+    """What the server says of itself."""
+    reply = server.told("INFO")
+    if not isinstance(reply, bytes):
+        raise CannotLook(INCREDIBLE)
+    parts = (line.partition(b":") for line in reply.splitlines())
+    return {name: value for name, _, value in parts}
+
+
+def _first_reply(node: Node, begun_on: int | None, at: int, ask: _Ask) -> tuple[Server, Reply]:
     """The server that is walked, and its first reply: the first that answers, or the one that a
     walk was begun on, because a cursor means nothing to another."""
-    walkers = [each for each in node.walkers if begun_on in {None, number_of(each)}]
+    walkers = [each for each in node.walkers if begun_on in {None, each.number}]
     failure: Exception | None = None
     for each in walkers:
         try:
@@ -154,13 +167,19 @@ def _first_reply(node: Node, begun_on: int | None, at: int, ask: _Ask) -> tuple[
     raise failure or BadCursor("There are other servers now.")
 
 
-def _scan(client: Client, ask: _Ask, first: Reply) -> Iterator[Reply]:
-    reply = first
+def _scan(server: Server, ask: _Ask, first: Reply) -> Iterator[Reply]:
+    """All replies of a walk. Raises :class:`CannotLook` where there is no end of them."""
+    reply, passed = first, 0
     while True:
         yield reply
         if reply[0] == 0:
             return
-        reply = ask.of(client, reply[0])
+        reply = ask.of(server, reply[0])
+        passed += ask.at_once
+        if passed % _PASSED_UNSEEN < ask.at_once and passed > _MUCH_MORE * (
+            figure(server.told("DBSIZE")) + _PASSED_UNSEEN
+        ):
+            raise CannotLook("The server's list of keys does not end.")
 
 
 class _Recent:

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-from cache_monitor.inspectors.redisreplies import Refusal, Reply, replies_on
-from cache_monitor.inspectors.redisservers import Client, Node, borrowed
+from cache_monitor.inspectors.bounds import INCREDIBLE, MOST, figure
+from cache_monitor.inspectors.redisserver import Refusal, Reply, Server
+from cache_monitor.inspectors.redisservers import Node
 from cache_monitor.inspectors.snapshot import StaleReason
 from cache_monitor.inspectors.source import Entry
 from cache_monitor.inspectors.terms import CannotLook
@@ -24,6 +25,7 @@ _TTL = _Ask(b"*2\r\n$4\r\nPTTL\r\n", "PTTL", "no_expiry")
 _IDLE = _Ask(b"*3\r\n$6\r\nOBJECT\r\n$8\r\nIDLETIME\r\n", "OBJECT", "idle")
 # Replies of PTTL.
 _NO_EXPIRY, _GONE = -1, -2
+_GREATEST_CURSOR = (1 << 64) - 1
 
 Stored = bytes
 """A key as the server has it."""
@@ -48,17 +50,17 @@ class Asker(Protocol):
 
 
 class Probe:
-    """Asks the servers of one node; ``client`` is the one whose keys are listed.
+    """Asks the servers of one node; ``walked`` is the one whose keys are listed.
 
     What a server will never tell it is asked once.
     """
 
-    def __init__(self, node: Node, client: Client, asker: Asker) -> None:
-        self._client = client
+    def __init__(self, node: Node, walked: Server, asker: Asker) -> None:
+        self._walked = walked
         self._readers = list(node.readers)
         self._asker = asker
         # Where the keys are listed on the only server that is read, it knows all.
-        self._asks_readers = self._readers != [client]
+        self._asks_readers = self._readers != [walked]
         self._asks = [_SIZE, _TTL] if self._asks_readers else [_SIZE, _TTL, _IDLE]
         self._refused: set[_Ask] = set()
 
@@ -68,7 +70,7 @@ class Probe:
             return []
         stored = [each.stored for each in page]
         asks = tuple(self._asks)
-        told = dict(zip(asks, self._ask(self._client, stored, asks), strict=True))
+        told = dict(zip(asks, self._ask(self._walked, stored, asks), strict=True))
         unknown: list[int | None] = [None] * len(page)
         idles = self._idle_elsewhere(stored) if self._asks_readers else told.get(_IDLE)
         columns = told.get(_SIZE, unknown), told.get(_TTL, unknown), idles or unknown
@@ -105,21 +107,18 @@ class Probe:
         ]
 
     def _ask(
-        self, client: Client, stored: list[Stored], asks: Sequence[_Ask]
+        self, server: Server, stored: list[Stored], asks: Sequence[_Ask]
     ) -> list[list[int | None]]:
         """What the server replies to each of ``asks``, for all keys; None where it does not."""
-        replies = _asked(client, stored, [each.command for each in asks])
+        replies = _asked(server, stored, [each.command for each in asks])
         columns = [replies[number :: len(asks)] for number in range(len(asks))]
         return [self._told(ask, each) for ask, each in zip(asks, columns, strict=True)]
 
     def _told(self, ask: _Ask, replies: list[Reply]) -> list[int | None]:
-        refusals = {each for each in replies if isinstance(each, Refusal)}
-        if not refusals:
-            return replies
-        for refusal in refusals:
+        for refusal in {each for each in replies if isinstance(each, Refusal)}:
             if "no such key" not in refusal:
                 self._note(ask, refusal)
-        return [None if isinstance(each, Refusal) else each for each in replies]
+        return [_number(each) for each in replies]
 
     def _note(self, ask: _Ask, refusal: Refusal) -> None:
         self._refused.add(ask)
@@ -132,31 +131,32 @@ class Probe:
             self._asks.remove(ask)
 
 
-def _asked(client: Client, stored: list[Stored], commands: list[bytes]) -> list[Reply]:
+def _number(reply: Reply) -> int | None:
+    """As much of ``reply`` as there is to a figure; raises :class:`CannotLook` for other things."""
+    if reply is None or isinstance(reply, Refusal):
+        return None
+    if not isinstance(reply, int) or not _GONE <= reply <= MOST:
+        raise CannotLook(INCREDIBLE)
+    return reply
+
+
+def _asked(server: Server, stored: list[Stored], commands: list[bytes]) -> list[Reply]:
     """The replies to each command for each key, one after the other.
 
-    Written out here: what the library does for each command of a pipeline takes three times as
-    long, and these are three for each of maybe a million keys.
+    Written out here: what the library does to pack each command takes longer than all the rest.
     """
     around = (*commands, b"")
     packed = b"".join([(b"$%d\r\n%b\r\n" % (len(key), key)).join(around) for key in stored])
-    return _exchanged(client, packed, len(stored) * len(commands))
+    return server.exchange([packed], len(stored) * len(commands))
 
 
-def listed(client: Client, cursor: int, glob: str, count: int) -> tuple[int, list[Stored]]:
+def listed(server: Server, cursor: int, glob: str, count: int) -> tuple[int, list[Stored]]:
     """One reply to SCAN: the next cursor, and the stored keys that match ``glob`` among about
     ``count``. Raises :class:`CannotLook` where the server refuses."""
-    pattern = client.get_encoder().encode(glob)
-    arguments = (b"SCAN", b"%d" % cursor, b"MATCH", pattern, b"COUNT", b"%d" % count)
-    sized = [b"$%d\r\n%b\r\n" % (len(each), each) for each in arguments]
-    (reply,) = _exchanged(client, b"*%d\r\n%b" % (len(sized), b"".join(sized)), 1)
-    if isinstance(reply, Refusal):
-        raise CannotLook(f"The server refuses SCAN ({reply.code}).")
-    following, stored = reply
-    return int(following), stored
-
-
-def _exchanged(client: Client, packed: bytes, count: int) -> list[Reply]:
-    with borrowed(client) as connection:
-        connection.send_packed_command([packed])
-        return replies_on(connection, count)
+    reply = server.told(
+        "SCAN", cursor, "MATCH", glob.encode("utf-8", "surrogatepass"), "COUNT", count
+    )
+    match reply:
+        case [bytes(following), list(stored)] if all(isinstance(each, bytes) for each in stored):
+            return figure(following, _GREATEST_CURSOR), stored
+    raise CannotLook(INCREDIBLE)

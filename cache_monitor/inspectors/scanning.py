@@ -31,7 +31,6 @@ class Scan:
         self._is_stopped = False
         self._source = source
         self._terms = terms
-        source.deadline = terms.deadline
 
     def stop(self) -> None:
         """Begin no other page."""

@@ -5,11 +5,11 @@ them see the same entries and can go on where they, or another process, stopped.
 """
 
 from collections.abc import Generator, Sequence
-from math import inf
 from typing import NamedTuple, Protocol
 
 from django.core.cache.backends.base import BaseCache
 
+from cache_monitor.inspectors.bounds import Bounds
 from cache_monitor.inspectors.snapshot import STALE_REASONS, Scope, StaleReason
 
 
@@ -71,8 +71,8 @@ class Source(Protocol):
     sampled: bool
     """Whether there was no time for all that a page is chosen from: what was gone through stands
     for the rest."""
-    deadline: float
-    """When to be at an end with whatever takes long, on the monotonic clock."""
+    bounds: Bounds
+    """What may still be spent on looking."""
     page: int
     """The most entries that a page is known to hold; 0 where that depends."""
 
@@ -110,10 +110,12 @@ class CacheSource:
 
     scope: Scope = "shared"
 
-    def __init__(self, cache: BaseCache, tells: Sequence[StaleReason]) -> None:
+    def __init__(
+        self, cache: BaseCache, tells: Sequence[StaleReason], bounds: Bounds | None = None
+    ) -> None:
         self.untold: set[StaleReason] = set(STALE_REASONS) - set(tells)
         self.missed = self.sampled = False
-        self.deadline = inf
+        self.bounds = bounds or Bounds()
         self.page = 0
         self.problems: dict[str, None] = {}
         self._cache = cache

@@ -13,6 +13,7 @@ import pytest
 from django.db import router, transaction
 
 from cache_monitor.inspectors.abilities import ability_of
+from cache_monitor.inspectors.bounds import Bounds
 from cache_monitor.inspectors.choice import source_of
 from cache_monitor.inspectors.look import Progress, advance, inspect_cache
 from cache_monitor.inspectors.scanning import Scan
@@ -32,7 +33,7 @@ def look(place: Place, cache: Any, limit: int = 1_000_000) -> Snapshot:
 
 
 def source(cache: Any) -> Source:
-    made = source_of("default", cache)
+    made = source_of("default", cache, Bounds())
     assert made is not None
     return made
 

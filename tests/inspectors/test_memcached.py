@@ -15,6 +15,7 @@ from django.core.cache import caches
 from django.core.cache.backends.memcached import PyLibMCCache, PyMemcacheCache
 
 from cache_monitor.inspectors import entries
+from cache_monitor.inspectors.bounds import Bounds
 from cache_monitor.inspectors.choice import source_of
 from cache_monitor.inspectors.look import Progress, advance, inspect_cache
 from cache_monitor.inspectors.memcachedwire import Connection
@@ -206,7 +207,7 @@ def test_keys_of_any_bytes_are_listed(made: list[Any], memcached_server: Server)
     found = look(cache)
     assert (found.entries, found.problem) == (1, None)
     assert [each.key for each in found.largest] == [r"\xff\xfe<b>"]
-    opened = source_of("default", cache)
+    opened = source_of("default", cache, Bounds())
     assert opened is not None
     assert [each.known for page in opened.pages("", 100) for each in page.entries] == [False]
     opened.close()
@@ -215,7 +216,7 @@ def test_keys_of_any_bytes_are_listed(made: list[Any], memcached_server: Server)
 def test_a_server_that_does_not_answer_is_given_up(
     made: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cache_monitor.inspectors.memcachedwire.PATIENCE", 0.2)
+    monkeypatch.setattr("cache_monitor.inspectors.bounds.PATIENCE", 0.2)
     with socket.create_server((LOOPBACK, 0)) as silent:
         found = look(cache_on(made, f"{LOOPBACK}:{silent.getsockname()[1]}"))
     assert found.entries is None

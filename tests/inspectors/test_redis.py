@@ -12,6 +12,7 @@ from django.core.cache.backends.redis import RedisCache
 from django_redis.cache import RedisCache as DjangoRedisCache
 from redis import Redis
 
+from cache_monitor.inspectors.bounds import Bounds
 from cache_monitor.inspectors.choice import source_of
 from cache_monitor.inspectors.look import inspect_cache
 from cache_monitor.inspectors.snapshot import Snapshot
@@ -185,7 +186,7 @@ def test_a_key_that_is_no_text_is_counted_and_cannot_be_deleted(site: Site) -> N
     found = look(cache)
     assert (found.entries, found.problem) == (2, None)
     assert {each.key for each in found.largest} == {r"\xff\xfe\n<b>", "menu"}
-    opened = source_of("main", cache)
+    opened = source_of("main", cache, Bounds())
     assert opened is not None
     (page,) = opened.pages("", 100)
     assert {each.key: opened.can_remove(each) for each in page.entries} == {

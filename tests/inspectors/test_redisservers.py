@@ -13,6 +13,7 @@ from django.core.cache.backends.redis import RedisCache
 from django_redis.cache import RedisCache as DjangoRedisCache
 from redis import Redis
 
+from cache_monitor.inspectors.bounds import Bounds
 from cache_monitor.inspectors.choice import source_of
 from cache_monitor.inspectors.look import inspect_cache
 from cache_monitor.inspectors.redis import _RECENT, _Recent
@@ -112,7 +113,7 @@ def test_one_of_several_shards_that_is_down_leaves_the_others_part(redis_server:
 
 @BACKENDS
 def test_a_server_that_hangs_is_given_up(backend: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cache_monitor.inspectors.redisservers.PATIENCE", 0.2)
+    monkeypatch.setattr("cache_monitor.inspectors.bounds.PATIENCE", 0.2)
     with socket.create_server((LOOPBACK, 0)) as silent:
         found = look(backend, f"redis://{LOOPBACK}:{silent.getsockname()[1]}/0")
     assert found.entries is None
@@ -149,7 +150,7 @@ def test_a_table_that_shrinks_meanwhile_repeats_no_entry(
         for begin in range(0, 60_000, 10_000):
             client.mset({f"other:{begin + number}": "x" for number in range(10_000)})
         cache = RedisCache(f"{redis_server.url}/0", {"KEY_PREFIX": "mine"})
-        source = source_of("default", cache)
+        source = source_of("default", cache, Bounds())
         assert source is not None
         names: list[str] = []
         scan = Scan(source, Terms("default", 100_000, time.monotonic() + 60, 60))
