@@ -9,6 +9,7 @@ from cache_monitor.backends.creation import instrument
 from cache_monitor.collecting.joining import collector
 from cache_monitor.conf import get_conf
 from cache_monitor.exporters.starting import start_exporters
+from cache_monitor.keys.ownsessions import learn_sessions
 from cache_monitor.keys.routes import learn_routes
 from cache_monitor.pages import watch
 from cache_monitor.scope import forget_leftovers
@@ -29,6 +30,7 @@ class CacheMonitorConfig(AppConfig):
             collector.watch_with(api.watch_findings)
             instrument()
             learn_routes()
+            learn_sessions()
             watch.watch_pages()
             request_started.connect(_begin_request, dispatch_uid="cache_monitor")
             start_exporters()

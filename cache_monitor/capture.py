@@ -13,7 +13,7 @@ from django.core.cache.backends.base import DEFAULT_TIMEOUT
 from cache_monitor.backends.explicit import PATH as EXPLICIT_PATH
 from cache_monitor.calls import RawCall, is_failure, is_interrupted
 from cache_monitor.conf import get_conf
-from cache_monitor.keys.naming import name_key
+from cache_monitor.keys.naming import unmasked_name
 from cache_monitor.keys.toolbar import is_toolbars_own
 from cache_monitor.pages.passes import PagePass
 
@@ -257,7 +257,7 @@ def timeout_of(call: RawCall) -> Timeout:
 def _captured(heard: Heard) -> CapturedCall:
     call = heard.call
     source, started, seconds, _, _, size, _, _, error, *_ = call
-    names = [name_key(each, source.alias) for each in keys_of(call)]
+    names = [unmasked_name(each, source.alias) for each in keys_of(call)]
     return CapturedCall(
         alias=source.alias,
         operation=source.operation,

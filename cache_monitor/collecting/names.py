@@ -4,6 +4,7 @@ from django.core.signals import setting_changed
 
 from cache_monitor.conf import SETTING
 from cache_monitor.keys.naming import KeyName, may_be_remembered, other_name, plain_name
+from cache_monitor.keys.ownsessions import own_sessions
 from cache_monitor.stats.distinct import hash_of
 
 _MOST_REMEMBERED = 16_384
@@ -42,6 +43,9 @@ _remembered = _Remembered()
 
 def name_and_hash(key: str, alias: str) -> _Named:
     """The name and the hash of a key of the cache ``alias``, remembered where that is allowed."""
+    if len(key) >= own_sessions.shortest:
+        # It may hold a session key that was learned since it was named.
+        return other_name(key, alias), hash_of(key)
     place = (alias, key)
     known = _remembered.young.get(place) or _remembered.from_before(place)
     if known is None:

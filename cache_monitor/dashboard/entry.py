@@ -7,7 +7,7 @@ from django.utils.translation import gettext as _
 from cache_monitor.dashboard import formats
 from cache_monitor.dashboard.keysheets import why_missed
 from cache_monitor.dashboard.livesheets import expiry, stale_words
-from cache_monitor.dashboard.query import BadParameterError
+from cache_monitor.dashboard.query import BadParameterError, as_shown
 from cache_monitor.dashboard.rows import Figure
 from cache_monitor.dashboard.values import shown_value
 from cache_monitor.dashboard.visit import Content, Visit
@@ -29,7 +29,7 @@ def build(visit: Visit) -> Content:
     own, alias = visit.query.own, visit.query.alias
     if alias is None:
         raise BadParameterError("alias", _("Name the cache that the key is in."))
-    if not (key := own.get("key", "")):
+    if not (key := as_shown(own.get("key", ""))):
         raise BadParameterError("key", _("Name a key."))
     cache, answer = visit.report.caches[alias], find(alias, key)
     hot = _hot_key(cache, key, name_key(key, alias))

@@ -8,6 +8,8 @@ from urllib.parse import urlencode
 from django.http import QueryDict
 from django.utils.translation import gettext as _
 
+from cache_monitor.dashboard.formats import visible
+from cache_monitor.keys.naming import written_as_shown
 from cache_monitor.periods import parse_duration, parse_moment
 
 RANGES = ("15m", "1h", "6h", "24h", "7d", "30d")
@@ -73,6 +75,19 @@ class Query:
 
 def _encoded(parameters: Mapping[str, str]) -> str:
     return urlencode({key: value for key, value in parameters.items() if value})
+
+
+def as_shown(key: str) -> str:
+    """``key``, or BadParameterError if it has a credential in it, which addresses must not have:
+    they stay in histories and logs."""
+    shown = written_as_shown(key)
+    if shown != key:
+        message = _(
+            "It holds what looks like a session key or another credential. "
+            "Write the key as it is shown: %(key)s"
+        )
+        raise BadParameterError("key", message % {"key": visible(shown)})
+    return key
 
 
 def parse_query(data: QueryDict, now: datetime, own: Collection[str] = ()) -> Query:

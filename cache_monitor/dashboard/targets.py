@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy
 
 from cache_monitor.dashboard import formats
 from cache_monitor.dashboard.livesheets import STALE_REASONS, stale_words
-from cache_monitor.dashboard.query import BadParameterError
+from cache_monitor.dashboard.query import BadParameterError, as_shown
 from cache_monitor.inspectors.entries import Selection
 from cache_monitor.inspectors.snapshot import StaleReason
 from cache_monitor.keys.naming import name_key
@@ -84,8 +84,10 @@ def target_of(action: Action, data: QueryDict) -> Target:
     if action.parameter == "why" and value not in WHY:
         names = ", ".join(WHY)
         raise BadParameterError("why", _("Write one of: %(names)s.") % {"names": names})
-    if action.parameter == "key" and name_key(value).kind == "session":
-        raise BadParameterError("key", _("A session's entry is not reached by its key."))
+    if action.parameter == "key":
+        if name_key(value).kind == "session":
+            raise BadParameterError("key", _("A session's entry is not reached by its key."))
+        as_shown(value)
     return Target(action, alias, value)
 
 

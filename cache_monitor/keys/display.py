@@ -4,7 +4,7 @@ import re
 
 SHOWN_LENGTH = 250
 # What cache_monitor.calls.bounded leaves of a key that was too long to be kept.
-_CUT = re.compile(r"… \(([0-9]{1,18}) characters\)\Z")
+CUT = re.compile(r"… \(([0-9]{1,18}) characters\)\Z")
 
 
 def text_of(key: object) -> str:
@@ -41,7 +41,7 @@ def shown(text: str) -> str:
     """``text`` in at most 250 printable characters; one that was cut tells its true length."""
     # Each character is at least one when escaped, so what follows the cut cannot come back in.
     head = printable(text[: SHOWN_LENGTH + 1])
-    cut_before = _CUT.search(text)
+    cut_before = CUT.search(text)
     length = int(cut_before[1]) if cut_before else len(text)
     return bounded(head, SHOWN_LENGTH, f"… ({length:,} characters)")
 

@@ -130,7 +130,7 @@ def _placeholder(part: re.Match[str]) -> str:
         if is_what_it_seems(part[kind]):
             return _WORDS[kind]
         return _PARTS.sub(_placeholder, part[0])
-    if kind == "name" or (kind == "token" and not _looks_random(part["token"])):
+    if kind == "name" or (kind == "token" and not looks_random(part["token"])):
         return part[0]
     return _WORDS.get(kind) or f"{{{kind}}}"
 
@@ -143,7 +143,7 @@ def _is_ip6(text: str) -> bool:
     return True
 
 
-def _looks_random(text: str) -> bool:
+def looks_random(text: str) -> bool:
     """Whether letters and digits change places as they do in a token and not in CamelCase2."""
     words = _WORD.findall(text)
     return sum(map(len, words)) <= _RANDOM_LETTERS_A_WORD * len(words)
@@ -151,7 +151,7 @@ def _looks_random(text: str) -> bool:
 
 def _is_token_with_separators(run: str) -> bool:
     pieces = run.replace("_", "-").split("-")
-    return not any(map(_PLAIN_WORD.fullmatch, pieces)) and _looks_random("".join(pieces))
+    return not any(map(_PLAIN_WORD.fullmatch, pieces)) and looks_random("".join(pieces))
 
 
 def _whole_parts(text: str) -> str:

@@ -10,7 +10,14 @@ from django.core.signals import setting_changed
 from cache_monitor.conf import SETTING, get_conf
 from cache_monitor.keys import pages
 from cache_monitor.keys.chosen import ChosenGroups
-from cache_monitor.keys.display import bounded, printable, shown, text_of
+from cache_monitor.keys.credentials import (
+    Masked,
+    is_masked,
+    masked,
+    without_look_alikes,
+    without_masks,
+)
+from cache_monitor.keys.display import CUT, bounded, printable, shown, text_of
 from cache_monitor.keys.grouping import GROUP_LENGTH, LOOKED_AT, group_of
 from cache_monitor.keys.querycaches import query_cache_group
 from cache_monitor.keys.routes import routes
@@ -25,8 +32,8 @@ class KeyName(NamedTuple):
     """A key as it may be shown.
 
     ``shown`` has at most 250 characters, ``group`` at most 120; both are printable and encode to
-    UTF-8. A session's key is masked in both, and of all others the project's ``KEY_SANITIZER``
-    decides what is left.
+    UTF-8. A session's key is masked in both, as is what looks like a credential in any other, and
+    of those the project's ``KEY_SANITIZER`` decides what is left.
     """
 
     shown: str
@@ -65,6 +72,8 @@ def other_name(key: object, alias: str | None = None) -> KeyName:
     found = _as_kept(key)
     if isinstance(found, KeyName):
         return found
+    if isinstance(found, Masked):
+        return KeyName(shown(found.text), *_group_and_kind_of_masked(found, key, alias))
     hashed = query_cache_group(found, alias)
     return _remembered(found, hashed) if len(found) <= LOOKED_AT else _name(found, hashed)
 
@@ -78,15 +87,35 @@ def group_key(key: object, alias: str | None = None) -> str:
     found = _as_kept(key)
     if isinstance(found, KeyName):
         return found.group
+    if isinstance(found, Masked):
+        return _group_and_kind_of_masked(found, key, alias)[0]
     return _chosen_group(found) or _group_and_kind(found, query_cache_group(found, alias))[0]
 
 
-def _as_kept(key: object) -> KeyName | str:
+def unmasked_name(key: object, alias: str | None = None) -> KeyName:
+    """The name of ``key`` for those who wrote it, in their own tests: of what looks like a
+    credential in it nothing is masked, but for the keys of sessions."""
+    text = text_of(key)
+    if masked(text) is None or is_sanitizing() or is_session(text[:LOOKED_AT]):
+        return name_key(key, alias)
+    return name_key(key, alias)._replace(shown=shown(text))
+
+
+def written_as_shown(key: str) -> str:
+    """``key`` without what looks like a credential in it; itself where there is nothing."""
+    found = masked(key)
+    return key if found is None else found.text
+
+
+def _as_kept(key: object) -> KeyName | Masked | str:
     """What may be kept of ``key`` as text; its name, where that is not to be remembered."""
     text = text_of(key)
     # First of all, and before the memo: neither it nor a sanitizer is to have a session key.
     if is_session(text[:LOOKED_AT]):
         return _SESSION
+    hidden = masked(text)
+    if hidden is not None:
+        text = hidden.text
     text = sanitized(text)
     if text is NOT_SANITIZED:
         return _NOT_SANITIZED
@@ -95,16 +124,21 @@ def _as_kept(key: object) -> KeyName | str:
         page = pages.page_key(text)
         if page is not None:
             return _page_name(text, page)
-    return text
+    return text if hidden is None or is_sanitizing() else hidden
 
 
 def may_be_remembered(name: KeyName) -> bool:
     """Whether this name may be remembered with its key, in memory alone.
 
-    Not a session's, whose key is a credential; none where a project sanitizes its keys; and not a
-    cached page's as long as its route is not known.
+    Not a session's, whose key is a credential, nor one that is masked; none where a project
+    sanitizes its keys; and not a cached page's as long as its route is not known.
     """
-    return not (name.kind == "session" or name.shown.startswith(pages.PREFIX) or is_sanitizing())
+    return not (
+        name.kind == "session"
+        or name.shown.startswith(pages.PREFIX)
+        or is_masked(name.shown)
+        or is_sanitizing()
+    )
 
 
 def _name(text: str, hashed: str | None) -> KeyName:
@@ -118,16 +152,25 @@ _remembered = lru_cache(maxsize=8192)(_name)
 def _group_and_kind(text: str, hashed: str | None) -> tuple[str, KeyKind]:
     if hashed is not None:
         return hashed, "key"
+    text = without_masks(text)
     if len(text) <= LOOKED_AT and (fragment := _FRAGMENT.fullmatch(text)):
         return _joined("fragment", group_of(fragment["name"])), "fragment"
     return group_of(text), "key"
+
+
+def _group_and_kind_of_masked(found: Masked, key: object, alias: str | None) -> tuple[str, KeyKind]:
+    text = CUT.sub("…", found.text)
+    group, kind = _group_and_kind(text, query_cache_group(text_of(key), alias))
+    chosen = _chosen_group(found.look_alike)
+    # A name may repeat what its pattern found.
+    return without_look_alikes(chosen) if chosen else group, kind
 
 
 def _page_name(text: str, page: pages.PageKey) -> KeyName:
     """A cached page, or its list of headers, goes by its route where that is known."""
     what = _what(page)
     route = routes.of(page.url)
-    words = what, group_of(page.prefix), page.method, route or "{hash}"
+    words = what, group_of(without_masks(page.prefix)), page.method, route or "{hash}"
     group = _chosen_group(text) or _joined(*words)
     if route is None:
         return KeyName(shown(text), group, page.kind)
@@ -139,7 +182,7 @@ def _page_name(text: str, page: pages.PageKey) -> KeyName:
 def is_page_known_as(name: str, key: str) -> bool:
     """Whether ``name`` is what a process that knows the route shows the cached page ``key`` as:
     this one may not know it."""
-    if "#" not in name or (page := pages.page_key(sanitized(key))) is None:
+    if "#" not in name or (page := pages.page_key(sanitized(written_as_shown(key)))) is None:
         return False
     return name.startswith(f"{_joined(_what(page), page.prefix, page.method)} ") and name.endswith(
         f" {page.digest} {page.suffix}".rstrip()

@@ -11,8 +11,10 @@ from django.conf import settings
 from django.core.signals import setting_changed
 
 from cache_monitor.conf import SETTING, get_conf
+from cache_monitor.keys.credentials import is_masked, masked
 from cache_monitor.keys.display import SHOWN_LENGTH
 from cache_monitor.keys.grouping import has_plain_numbers
+from cache_monitor.keys.ownsessions import own_sessions
 from cache_monitor.keys.pages import PREFIX
 from cache_monitor.keys.sessions import may_be_sessions
 
@@ -29,6 +31,8 @@ shape there are as many forms as its numbers have lengths."""
 def known_group(text: str) -> str | None:
     """The group of the key ``text``, where :func:`group_by_shape` has told that of another key
     which differs in nothing but the digits of its numbers."""
+    if len(text) >= own_sessions.shortest:
+        return None
     return _groups.get(text.encode("utf-8", "surrogatepass").translate(_ZEROS))
 
 
@@ -36,10 +40,10 @@ def group_by_shape(text: str, group_of: Callable[[str], str]) -> str | None:
     """The group of the key ``text``, which ``group_of`` tells for the first key of each shape;
     None where its shape does not decide.
 
-    Where it does, ``text`` is printable, short enough to be shown, no session's, and the project
-    has nothing to say about its keys.
+    Where it does, ``text`` is printable, short enough to be shown, no session's, has nothing in it
+    that looks like a credential, and the project has nothing to say about its keys.
     """
-    if len(text) > SHOWN_LENGTH:
+    if len(text) > SHOWN_LENGTH or len(text) >= own_sessions.shortest:
         return None
     form = text.encode("utf-8", "surrogatepass").translate(_ZEROS)
     group = _groups.get(form)
@@ -62,6 +66,8 @@ def _decides(shape: str) -> bool:
         and shape.isprintable()
         and not shape.startswith(PREFIX)
         and not may_be_sessions(shape)
+        and masked(shape) is None
+        and not is_masked(shape)
     )
 
 

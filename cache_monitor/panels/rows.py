@@ -10,7 +10,7 @@ from typing import Any
 
 from cache_monitor.calls import RawCall, is_interrupted
 from cache_monitor.capture import Heard, outcomes_of, timeout_of
-from cache_monitor.keys.naming import name_key
+from cache_monitor.keys.naming import name_key, written_as_shown
 from cache_monitor.stacks.capture import RawStack, StackPacker
 
 SHOWN_CALLS = 500
@@ -79,7 +79,7 @@ class Rows:
             "bytes": size,
             "type": value_type and value_type[:SHOWN_TYPE],
             "timeout": timeout_of(call),
-            "version": None if version is None else str(version),
+            "version": None if version is None else written_as_shown(str(version)),
             "error": None if error is None else str(error),
             "interrupted": is_interrupted(error),
             "context": context,

@@ -23,6 +23,7 @@ from tests.dashboard.reports import busy_cache, quiet_cache, report_of
 
 KEY = "user:1:profile"
 SECRET = "the-value-itself"
+SESSION_KEY = "k7fz0q2m9x4b1v8c3n6d5g2hk7fz0q2m"
 
 
 @pytest.fixture
@@ -91,6 +92,43 @@ def test_a_session_shows_neither_its_key_nor_its_value(reader: Client, cache: Ba
     assert "4711" not in page
     assert "b" * 32 not in content
     assert "Show the value" not in page
+
+
+def test_a_key_with_a_credential_is_reached_as_it_is_shown(
+    make_user: Callable[..., User], cache: BaseCache
+) -> None:
+    key = f"cart:{SESSION_KEY}"
+    cache.set(key, "three of them")
+    user = make_user("both")
+    user.user_permissions.add(
+        *Permission.objects.filter(codename__in=["view_value", "delete_entry"])
+    )
+    client = Client()
+    client.force_login(user)
+    asked = {"alias": "default", "key": name_key(key).shown}
+    told = page_of(client, **asked, value="1")
+    assert "three of them" in told
+    url = reverse("admin:cache_monitor_delete_entry")
+    told += client.get(url, asked).content.decode()
+    done = client.post(url, asked)
+    told += done["Location"] + client.get(done["Location"]).content.decode()
+    told += "".join(each.change_message + each.object_repr for each in LogEntry.objects.all())
+    assert "1 entry" in told
+    assert SESSION_KEY not in told
+    assert cache.get(key) is None
+
+
+@pytest.mark.parametrize("page", ["entry", "delete_entry"])
+def test_no_address_has_a_credential_in_it(
+    admin_client: Client, cache: BaseCache, page: str
+) -> None:
+    key = f"cart:{SESSION_KEY}"
+    cache.set(key, "three of them")
+    query = {"alias": "default", "key": key}
+    response = admin_client.get(reverse(f"admin:cache_monitor_{page}", query=query))
+    assert response.status_code == 400
+    assert name_key(key).shown in response.content.decode()
+    assert "three of them" not in response.content.decode()
 
 
 @pytest.mark.filterwarnings("ignore:Cache key:django.core.cache.CacheKeyWarning")
