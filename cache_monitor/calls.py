@@ -107,6 +107,15 @@ def is_interrupted(error: str | None) -> bool:
     return type(error) is Interruption
 
 
+_NEED_THE_KEY = frozenset({"incr", "decr", "incr_version", "decr_version"})
+
+
+def is_fault(operation: str, error: str | None) -> bool:
+    """Whether a call failed whose ``error`` that is, by a fault: that a counter's key is absent is
+    an answer of ``incr``, by which Django's caches raise a ``ValueError``."""
+    return is_failure(error) and not (error == "ValueError" and operation in _NEED_THE_KEY)
+
+
 def bounded(key: object) -> Hashable:
     """``key`` in a form that holds little memory and nothing of the user's.
 

@@ -11,7 +11,7 @@ from django.conf import settings
 from django.core.cache.backends.base import DEFAULT_TIMEOUT
 
 from cache_monitor.backends.explicit import PATH as EXPLICIT_PATH
-from cache_monitor.calls import RawCall, is_failure, is_interrupted
+from cache_monitor.calls import RawCall, is_fault, is_interrupted
 from cache_monitor.conf import get_conf
 from cache_monitor.keys.naming import unmasked_name
 from cache_monitor.keys.toolbar import is_toolbars_own
@@ -108,7 +108,7 @@ class Totals:
         source, _, seconds, _, outcome, _, _, _, error, _, produced, _ = call
         self.calls += 1
         self.seconds += seconds if produced is None else max(seconds - produced, 0.0)
-        self.errors += is_failure(error)
+        self.errors += is_fault(source.operation, error)
         self.interrupted += is_interrupted(error)
         if isinstance(outcome, tuple):
             self.hits += outcome.count(True)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, register
+from django.core.checks import CheckMessage, Error, Info, register
 from django.core.checks import Warning as Caution
 from django.utils.module_loading import import_string
 
@@ -12,6 +12,7 @@ from cache_monitor.backends.explicit import PATH as EXPLICIT_PATH
 from cache_monitor.backends.explicit import WRAPS_HINT, wraps_problem
 from cache_monitor.conf import SETTING, Conf, StoreConf, get_conf, problems
 from cache_monitor.deployment import register_deployment_checks
+from cache_monitor.keys.querycaches import unseen_caches
 from cache_monitor.keys.sanitizing import sanitizer_problem
 from cache_monitor.stores.base import StoreError
 from cache_monitor.stores.opening import make_store
@@ -32,7 +33,8 @@ def check_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
 
     E006: the function that ``KEY_SANITIZER`` names; E005 is the panel's. W001: nothing is
     monitored. W002: there is no database for the statistics. W003: looks into the caches follow
-    each other without a pause. W004: the middleware comes too late in ``MIDDLEWARE``.
+    each other without a pause. W004: the middleware comes too late in ``MIDDLEWARE``. I001: an
+    app keeps cached values where they are not seen.
     """
     found: list[CheckMessage] = [
         Error(problem.message, hint=problem.hint, id="cache_monitor.E001")
@@ -80,6 +82,14 @@ def _warnings(conf: Conf) -> Iterator[CheckMessage]:
             id="cache_monitor.W003",
         )
     yield from _middleware_warnings(list(settings.MIDDLEWARE))
+    for app in unseen_caches():
+        yield Info(
+            f"{app} keeps its entries over a connection of its own, past CACHES: what it does is "
+            "in no figure of the monitor.",
+            hint="Ask its Redis server itself (redis-cli INFO commandstats), or silence this by "
+            "SILENCED_SYSTEM_CHECKS = ['cache_monitor.I001'].",
+            id="cache_monitor.I001",
+        )
 
 
 def _middleware_warnings(middleware: list[str]) -> Iterator[CheckMessage]:

@@ -130,3 +130,10 @@ def test_a_site_without_a_database_is_told_of_other_stores(
     assert "RedisStore" in str(hint)
     with override_settings(CACHE_MONITOR={"STORE": MEMORY}):
         assert _found() == []
+
+
+def test_an_app_whose_entries_pass_caches_by_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cache_monitor.checks.unseen_caches", lambda: ["cacheops"])
+    [(code, message, _)] = _found()
+    assert code == "cache_monitor.I001"
+    assert "cacheops" in message

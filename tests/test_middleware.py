@@ -178,8 +178,11 @@ def test_the_time_of_the_request_and_of_what_it_produced_is_told() -> None:
     for _ in range(2):
         Client().get("/producing/")
     view = stored_details().views["producing"]
-    assert (view.requests, view.produced) == (2, 1)
-    assert 0.02 <= view.produce_seconds <= view.request_seconds
+    [group] = stored_details().groups.values()
+    [use] = view.groups.values()
+    assert (view.requests, view.calls, use.lookups, use.hits) == (2, 3, 2, 1)
+    assert 0.02 <= group.produce_seconds <= view.request_seconds
+    assert use.seconds == view.seconds
     assert view.seconds < view.request_seconds
 
 

@@ -11,11 +11,11 @@ from cache_monitor.collecting.habits import MANY_SINGLES, Got
 from cache_monitor.collecting.misses import Aged, Judged
 from cache_monitor.collecting.names import name_and_hash
 from cache_monitor.collecting.production import Produced
-from cache_monitor.collecting.visits import Visit
+from cache_monitor.collecting.visits import Use, Visit
 from cache_monitor.keys.routes import NO_ROUTE
 from cache_monitor.pages.passes import PagePass
 from cache_monitor.stats import histogram
-from cache_monitor.stats.details import Details, GroupStats
+from cache_monitor.stats.details import Details, GroupStats, ViewStats
 from cache_monitor.stats.distinct import hash_of
 from cache_monitor.stats.hotkeys import HotKeys, KeyStats
 from cache_monitor.stats.samples import KEPT, Samples, noted
@@ -78,9 +78,9 @@ class Aggregator:
             stats.lookups += use.lookups
             stats.misses += use.misses
             stats.seconds += use.seconds
-            stats.produced += use.produced
-            stats.produce_seconds += use.produce_seconds
+            stats.calls += use.calls
             stats.request_seconds += visit.tally.seconds
+            self._add_use(details, stats, alias, use)
             if alias in sampled:
                 stats.sample_hits = _noted(stats.sample_hits, alias, sampled[alias].hits)
                 stats.sample_misses = _noted(stats.sample_misses, alias, sampled[alias].misses)
@@ -91,6 +91,19 @@ class Aggregator:
         details = self._details_at(page_pass.alias, now)
         details.uses += 1
         page_counting.count(page_pass, details.page(page_pass.route or NO_ROUTE))
+
+    def _add_use(self, details: Details, stats: ViewStats, alias: str, use: Use) -> None:
+        """Count what a request did with each group of keys."""
+        for key, each in use.keys.items():
+            _, group, kind = name_and_hash(str(key), alias)[0]
+            of_group = stats.use(group)
+            of_group.calls += each.calls
+            of_group.lookups += each.lookups
+            of_group.hits += each.hits
+            of_group.seconds += each.seconds
+            if each.rewrites:
+                of_group.rewrites += each.rewrites
+                details.group(group, kind).rewrites += each.rewrites
 
     def _add_habits(self, got: Iterable[Got], now: float) -> None:
         """Count what a request has got one by one, or again and again."""

@@ -9,22 +9,27 @@ group at once.
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Mapping, Sequence, Set
 
-from cache_monitor.calls import RawCall, Source, is_failure, is_interrupted
+from cache_monitor.calls import RawCall, Source, is_failure, is_fault, is_interrupted
 from cache_monitor.collecting.condensing import Alike, Condensed, Hit
 from cache_monitor.collecting.names import name_and_hash
 from cache_monitor.keys.shapes import known_group
-from cache_monitor.stats.details import Details
+from cache_monitor.stats.details import Details, GroupStats
 from cache_monitor.stats.distinct import hash_of
 from cache_monitor.stats.window import OperationStats, Window, greater
 
 Measure = Callable[[str, Hashable, Hashable], int | None]
 """The bytes stored under a key of an alias in a version, where that costs next to nothing."""
 
+Seconds = defaultdict[Hashable, float]
+"""What the calls on each key took; those on several keys at once by the tuple of these."""
+
 _READS = frozenset({"get", "get_many", "get_or_set"})
 _WRITES = frozenset({"set", "add", "set_many"})
 _DELETES = frozenset({"delete", "delete_many"})
 _OTHER_USES = frozenset({"add", "has_key", "incr", "decr", "touch"})
 """Operations that have the use of an entry without looking it up: locks, counters, flags."""
+_COUNTERS = frozenset({"incr", "decr"})
+"""Operations that change a value where it is: it is no copy of anything."""
 
 
 class Counting:
@@ -34,7 +39,7 @@ class Counting:
     are counted when they are added.
     """
 
-    __slots__ = ("_details", "_hits", "_measure", "_sizes", "_source", "_window")
+    __slots__ = ("_details", "_hits", "_measure", "_seconds", "_sizes", "_source", "_window")
 
     def __init__(self, source: Source, window: Window, details: Details, measure: Measure) -> None:
         self._source = source
@@ -43,6 +48,7 @@ class Counting:
         self._measure = measure
         self._hits: Counter[Hit] = Counter()
         self._sizes: dict[str, int | None] = {}
+        self._seconds: Seconds = defaultdict(float)
 
     @property
     def waiting(self) -> Set[Hit]:
@@ -53,8 +59,12 @@ class Counting:
         """Count calls, the last of which ended at ``newest``."""
         calls, hits, others, fresh = condensed
         self._window.newest = max(self._window.newest, newest)
-        _count_times(self._window.operation(self._source.operation), self._source, calls)
-        uses = _Uses(self._source, self._details)
+        times = _own_times(self._source, calls)
+        _count_times(self._window.operation(self._source.operation), times)
+        seconds = self._seconds
+        for call, time in zip(calls, times, strict=True):
+            seconds[call[3]] += time
+        uses = _Uses(self._source, self._details, seconds)
         self._count_alike(uses, others)
         # A value's size is looked up while the value is sure to be there.
         sizes = {
@@ -75,9 +85,10 @@ class Counting:
         if self._hits:
             hits, self._hits = self._hits, Counter()
             sizes, self._sizes = self._sizes, {}
-            uses = _Uses(self._source, self._details)
+            uses = _Uses(self._source, self._details, self._seconds)
             self._count_hits(uses, hits, sizes)
             self._add_totals(uses)
+            self._seconds.clear()
 
     def _count_hits(
         self, uses: "_Uses", hits: Counter[Hit], sizes: Mapping[str, int | None]
@@ -100,14 +111,16 @@ class Counting:
         operation = self._window.operation(self._source.operation)
         for call, times in alike.items():
             key, outcome, _, _, error = call
-            failed = is_failure(error)
-            operation.errors += times * failed
+            failed = is_fault(self._source.operation, error)
+            operation.errors += times * is_failure(error)
+            operation.absent += times * (is_failure(error) - failed)
             operation.interrupted += times * is_interrupted(error)
             size = self._size(call)
             if size is not None:
                 self._window.add_bytes(size * times, _wrote(self._source, outcome))
             if isinstance(key, tuple):
                 found = outcome if isinstance(outcome, tuple) else (None,) * len(key)
+                uses.part(key)
                 for each, hit in zip(key, found, strict=False):
                     # The size of several values tells nothing of each.
                     uses.count(str(each), hit, None, failed, times)
@@ -139,10 +152,14 @@ class _Uses:
     with a million of them is nearly once a call: hence no call more than needed."""
 
     __slots__ = (
+        "_adds",
         "_alias",
+        "_counts",
         "_deletes",
         "_details",
+        "_looks_up",
         "_produces",
+        "_seconds",
         "_uses_otherwise",
         "_writes",
         "hits",
@@ -150,14 +167,26 @@ class _Uses:
         "misses",
     )
 
-    def __init__(self, source: Source, details: Details) -> None:
+    def __init__(self, source: Source, details: Details, seconds: Seconds) -> None:
         self._alias = source.alias
         self._details = details
+        self._seconds = seconds
+        self._looks_up = source.operation in _READS
+        self._adds = source.operation == "add"
+        self._counts = source.operation in _COUNTERS
         self._writes = source.operation in _WRITES
         self._produces = source.operation == "get_or_set"
         self._deletes = source.operation in _DELETES
         self._uses_otherwise = source.operation in _OTHER_USES
         self.keys = self.hits = self.misses = 0
+
+    def part(self, keys: tuple[Hashable, ...]) -> None:
+        """Charge each of ``keys`` its share of the calls on all of them."""
+        seconds = self._seconds.pop(keys, 0.0)
+        if seconds:
+            share = seconds / len(keys)
+            for key in keys:
+                self._seconds[key] += share
 
     def count(self, key: str, hit: bool | None, size: int | None, failed: bool, times: int) -> None:
         """Count ``times`` uses; ``hit`` is None where nothing was looked up."""
@@ -174,9 +203,11 @@ class _Uses:
         elif self._deletes:
             group.deletes += times
         elif self._uses_otherwise:
-            group.other_uses += times
+            self._count_other_use(group, times)
         if failed:
             group.errors += times
+        # All that was spent on a key is charged once, with whichever of its calls comes first.
+        group.add_seconds(self._seconds.pop(key, 0.0), self._looks_up)
         wrote = self._writes or (self._produces and hit is False)
         if hit is not None or wrote:
             stats = details.hot_keys.entry(shown, group_name)
@@ -185,6 +216,13 @@ class _Uses:
             if size is not None:
                 group.add_bytes(size * times, wrote)
                 stats.bytes = greater(stats.bytes, size)
+
+    def _count_other_use(self, group: GroupStats, times: int) -> None:
+        group.other_uses += times
+        if self._counts:
+            group.counts += times
+        elif self._adds:
+            group.adds += times
 
     def count_nameless(self, hit: bool, times: int) -> None:
         """Count lookups of a key that the call gave under a name which nobody knows."""
@@ -203,6 +241,8 @@ class _Uses:
         group = self._details.group(group_name, "key")
         group.add_keys([hash_of(key) for key, _, _ in keys])
         group.count_hits(keys)
+        pop = self._seconds.pop
+        group.add_seconds(sum([pop(key, 0.0) for key, _, _ in keys]), True)
         self._details.hot_keys.count_hits(group_name, keys)
 
 
@@ -211,12 +251,15 @@ def _wrote(source: Source, outcome: object) -> bool:
     return source.operation in _WRITES or (source.operation == "get_or_set" and outcome is False)
 
 
-def _count_times(operation: OperationStats, source: Source, calls: Sequence[RawCall]) -> None:
+def _own_times(source: Source, calls: Sequence[RawCall]) -> list[float]:
+    """What each of ``calls`` took of the cache's own time."""
     if source.operation == "get_or_set":
         # What the site's own function took is not the cache's time.
-        seconds = [max(call[2] - (call[10] or 0.0), 0.0) for call in calls]
-    else:
-        seconds = [call[2] for call in calls]
+        return [max(call[2] - (call[10] or 0.0), 0.0) for call in calls]
+    return [call[2] for call in calls]
+
+
+def _count_times(operation: OperationStats, seconds: Sequence[float]) -> None:
     operation.calls += len(seconds)
     operation.seconds += sum(seconds)
     slowest = max(seconds)

@@ -23,6 +23,7 @@ from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 
 from cache_monitor.calls import RawCall
+from cache_monitor.keys.querycaches import is_bookkeeping
 
 MOST_PENDING = 10_000
 """Misses that wait for their write; about 1 MB. Older ones make room."""
@@ -143,7 +144,7 @@ class Pairing:
         return [Made(each, seconds / len(keys)) for each in keys]
 
     def _miss_of(self, where: _Where, key: str) -> float | _Lookup | None:
-        if key.startswith(_LIST):
+        if key.startswith(_LIST) or is_bookkeeping(key):
             return None
         miss = self._pending.pop(hash((*where, key)), None)
         if miss is None and (page := _PAGE.fullmatch(key)):

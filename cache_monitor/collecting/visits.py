@@ -1,13 +1,13 @@
 """What single requests did with the caches, on its way to the statistics of their views."""
 
 from collections import deque
+from collections.abc import Hashable, Mapping
 from threading import Lock
 from time import perf_counter
 from typing import NamedTuple
 
 from cache_monitor.calls import RawCall
 from cache_monitor.collecting.habits import MANY_REPEATS, MANY_SINGLES, Got, Habits
-from cache_monitor.collecting.production import Pairing
 from cache_monitor.collecting.sampling import Sampled
 from cache_monitor.keys.toolbar import is_toolbars_own
 from cache_monitor.pages.passes import PagePass
@@ -19,20 +19,45 @@ MOST_GATHERED = 500
 """Visits that may wait with their calls not added up; those of one more add up its own."""
 MOST_HEARD = 100
 """Calls that a request may gather; of one that makes more, some are added up on its way."""
-_MOST_PENDING = 1000
-"""Misses of a request that wait for the write of what they missed."""
+MOST_KEYS = 1000
+"""Keys of a request that are told apart; what it does with others is in its sums alone."""
 _LOOKUPS = frozenset({"get", "get_many", "get_or_set"})
+_FILLS = frozenset({"set", "add", "set_many"})
+
+
+class KeyUse:
+    """What a request did with one key: of a call on several keys each has its share."""
+
+    __slots__ = ("_was_found", "calls", "hits", "lookups", "rewrites", "seconds")
+
+    def __init__(self) -> None:
+        self.calls = self.lookups = self.hits = self.rewrites = 0
+        self.seconds = 0.0
+        self._was_found = False
+
+    def note(self, operation: str, hit: object, seconds: float) -> None:
+        """Take in a call; ``hit`` is None where nothing was looked up."""
+        self.calls += 1
+        self.seconds += seconds
+        if hit is not None:
+            self.lookups += 1
+            self._was_found = hit is True
+            self.hits += self._was_found
+        elif self._was_found and operation in _FILLS:
+            # Once for each time that it was found.
+            self.rewrites += 1
+            self._was_found = False
 
 
 class Use(NamedTuple):
-    """What a request did with one cache. ``seconds`` is the time of its calls, without that of
-    the site's own functions inside; ``produced`` values took ``produce_seconds`` to produce."""
+    """What a request did with one cache. ``seconds`` is the time of its ``calls``, without that of
+    the site's own functions inside; ``keys`` tells it of each key."""
 
     lookups: int = 0
     misses: int = 0
     seconds: float = 0.0
-    produced: int = 0
-    produce_seconds: float = 0.0
+    calls: int = 0
+    keys: Mapping[Hashable, KeyUse] = {}
 
 
 class Tally:
@@ -47,7 +72,6 @@ class Tally:
         "_began",
         "_habits",
         "_heard",
-        "_pairing",
         "_sampled",
         "_sums",
         "calls",
@@ -63,7 +87,6 @@ class Tally:
         self._began = perf_counter()
         self._heard: list[RawCall] = []
         self._sums: dict[str, _Sum] | None = None
-        self._pairing: Pairing | None = None
         self._habits: Habits | None = None
         self._sampled: dict[str, Sampled] = _NOT_SAMPLED
         self._adding = Lock()
@@ -127,7 +150,7 @@ class Tally:
                 self.calls += 1
 
     def _add(self, to: "_Sum", call: RawCall) -> None:
-        source, _, seconds, _, outcome, *_ = call
+        source, _, seconds, key, outcome, *_ = call
         if source.operation in _LOOKUPS:
             if outcome is True:
                 to.lookups += 1
@@ -139,27 +162,37 @@ class Tally:
             if source.alias not in self._sampled:
                 self._sampled[source.alias] = Sampled()
             self._sampled[source.alias].note(call)
-        if outcome is not True:
-            if self._pairing is None:
-                self._pairing = Pairing(_MOST_PENDING)
-            # What is one request's is one context, whichever thread does it.
-            for made in self._pairing.made(call, None):
-                to.produced += 1
-                to.produce_seconds += made.seconds
-        to.seconds += seconds if call[10] is None else max(seconds - call[10], 0.0)
+        own = seconds if call[10] is None else max(seconds - call[10], 0.0)
+        to.seconds += own
+        to.calls += 1
+        if isinstance(key, tuple):
+            hits = outcome if isinstance(outcome, tuple) else (outcome,) * len(key)
+            for each, hit in zip(key, hits, strict=False):
+                to.note(each, source.operation, hit, own / len(key))
+        elif key is not None:
+            to.note(key, source.operation, outcome, own)
 
 
 class _Sum:
     """A :class:`Use` that grows."""
 
-    __slots__ = ("lookups", "misses", "produce_seconds", "produced", "seconds")
+    __slots__ = ("_keys", "calls", "lookups", "misses", "seconds")
 
     def __init__(self) -> None:
-        self.lookups = self.misses = self.produced = 0
-        self.seconds = self.produce_seconds = 0.0
+        self.lookups = self.misses = self.calls = 0
+        self.seconds = 0.0
+        self._keys: dict[Hashable, KeyUse] = {}
+
+    def note(self, key: Hashable, operation: str, hit: object, seconds: float) -> None:
+        use = self._keys.get(key)
+        if use is None:
+            if len(self._keys) >= MOST_KEYS:
+                return
+            use = self._keys[key] = KeyUse()
+        use.note(operation, hit, seconds)
 
     def use(self) -> Use:
-        return Use(self.lookups, self.misses, self.seconds, self.produced, self.produce_seconds)
+        return Use(self.lookups, self.misses, self.seconds, self.calls, self._keys)
 
 
 _NOT_SAMPLED: dict[str, Sampled] = {}

@@ -96,6 +96,11 @@ def _quality(quality: Quality, now: datetime | None) -> QualityRows:
         figures=[
             Figure(_("Dropped calls"), formats.count(dropped), dropped > 0),
             Figure(_("Corrupt windows"), formats.count(corrupt), corrupt > 0),
+            *(
+                [Figure(_("Not recorded: past CACHES"), ", ".join(quality.not_recorded), True)]
+                if quality.not_recorded
+                else []
+            ),
         ],
         estimated=quality.estimated,
     )

@@ -21,6 +21,8 @@ def _lines(report: Report, hot_keys: int) -> Iterator[str]:
     yield f"{report.since} to {report.until}, {processes(quality.processes)} reporting"
     if quality.dropped_calls:
         yield f"{quality.dropped_calls} calls are missing: they could not be recorded or stored"
+    for app in quality.not_recorded:
+        yield f"{app} is not recorded: it talks to its server past CACHES"
     for alias, cache in report.caches.items():
         yield ""
         yield from _cache(alias, cache, hot_keys)

@@ -5,17 +5,16 @@ from collections.abc import Iterator
 from cache_monitor.findings.case import Case
 from cache_monitor.reports.schema import Finding, Operation
 
-_MAY_RAISE = frozenset({"incr", "decr", "incr_version", "decr_version"})
-"""Operations that raise for a key that is not there: an answer, not a fault."""
 _SEVERAL = 2
 
 
 def backend_errors(case: Case) -> Iterator[Finding]:
     """At least ``min_errors`` calls raised, and more than ``error_share`` of all. A ``get_or_set``
-    raises what the site's own function raises: it counts where most of its calls fail."""
-    asked = {name: each for name, each in case.cache.operations.items() if name not in _MAY_RAISE}
-    failed = {name: _failed(name, each) for name, each in asked.items()}
-    calls = sum(each.calls for each in asked.values())
+    raises what the site's own function raises: it counts where most of its calls fail. That a
+    counter's key is absent is an answer of ``incr``, no failure."""
+    operations = case.cache.operations
+    failed = {name: _failed(name, each) for name, each in operations.items()}
+    calls = sum(each.calls for each in operations.values())
     errors = sum(failed.values())
     if errors >= max(case.limits.min_errors, 1) and errors > case.limits.error_share * calls:
         worst = max(failed, key=lambda name: failed[name])
@@ -28,7 +27,7 @@ def backend_errors(case: Case) -> Iterator[Finding]:
 
 def _failed(name: str, operation: Operation) -> int:
     is_the_sites = name == "get_or_set" and 2 * operation.errors <= operation.calls
-    return 0 if is_the_sites else operation.errors
+    return 0 if is_the_sites else operation.errors - operation.absent
 
 
 def dummy_backend(case: Case) -> Iterator[Finding]:

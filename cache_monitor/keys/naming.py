@@ -189,6 +189,16 @@ def is_page_known_as(name: str, key: str) -> bool:
     )
 
 
+def headers_of_page(group: str) -> str | None:
+    """The group of the header lists that belong to the pages of ``group``, as far as its name
+    tells: of those got by GET, for both methods share their lists."""
+    if not group.startswith("page ") or " GET " not in group:
+        return None
+    return bounded(
+        "page headers " + group.removeprefix("page ").replace("GET ", "", 1), GROUP_LENGTH
+    )
+
+
 def _what(page: pages.PageKey) -> str:
     return "page" if page.kind == "page" else "page headers"
 

@@ -5,7 +5,8 @@ miss to the set of the same key in the same thread or task. Where nobody has see
 said.
 
 A cached page takes two entries, one that tells which headers it varies by and the page itself:
-what producing it takes is told by the page alone, though often only the other one is missed.
+what producing it takes is told by the page alone, though often only the other one is missed. A hit
+whose value the request then writes anew saved nothing.
 """
 
 from collections import OrderedDict
@@ -13,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from threading import Lock
 
+from cache_monitor.keys.querycaches import CACHALOT_TABLES_GROUP
 from cache_monitor.panels.rows import Row
 
 MOST_GROUPS = 2000
@@ -104,10 +106,11 @@ def produced_in(rows: Sequence[Row]) -> dict[Group, tuple[int, float]]:
 def saved(rows: Sequence[Row], means: Mapping[Group, float]) -> Saved:
     """What the hits of ``rows`` saved, given the mean milliseconds to produce a value."""
     total, known, hits = 0.0, 0, 0
-    for row in rows:
+    renewed = _renewed(rows)
+    for number, row in enumerate(rows):
         lookup = row["milliseconds"] / max(len(row["keys"]) + row["more_keys"], 1)
         for each in row["keys"]:
-            if not each["hit"] or each["kind"] == "page_headers":
+            if not each["hit"] or not _holds_a_value(each) or (number, each["id"]) in renewed:
                 continue
             hits += 1
             alias, group = row["alias"], each["group"]
@@ -118,8 +121,25 @@ def saved(rows: Sequence[Row], means: Mapping[Group, float]) -> Saved:
     return Saved(total if known else None, known, hits)
 
 
+def _renewed(rows: Sequence[Row]) -> set[tuple[int, int]]:
+    """The hits, by row and key, whose value is written anew later."""
+    found: dict[int, int] = {}
+    renewed: set[tuple[int, int]] = set()
+    for number, row in enumerate(rows):
+        for each in row["keys"]:
+            if each["hit"]:
+                found[each["id"]] = number
+            elif each["id"] in found and _fills(row, each):
+                renewed.add((found.pop(each["id"]), each["id"]))
+    return renewed
+
+
 def _fills(row: Row, each: Row) -> bool:
-    return row["operation"] in _SETS and row["error"] is None and each["kind"] != "page_headers"
+    return row["operation"] in _SETS and row["error"] is None and _holds_a_value(each)
+
+
+def _holds_a_value(each: Row) -> bool:
+    return bool(each["kind"] != "page_headers" and each["group"] != CACHALOT_TABLES_GROUP)
 
 
 def _entry(row: Row, each: Row) -> tuple[object, ...]:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from cache_monitor.collecting.rollup import MERGED
 from cache_monitor.inspectors.merging import merge
 from cache_monitor.inspectors.snapshot import Snapshot
+from cache_monitor.keys.querycaches import unseen_caches
 from cache_monitor.reports import caches, remembered, schema
 from cache_monitor.reports.series import Series, moment
 from cache_monitor.stats import distinct
@@ -183,6 +184,7 @@ def _quality(parts: Sequence[_Part], material: Material) -> schema.Quality:
         newest_record_at=moment(newest) if newest else None,
         dropped_calls=material.dropped + sum(each.total.dropped for each in parts),
         corrupt_windows=sum(each.corrupt for each in parts),
+        not_recorded=unseen_caches(),
         estimated=any(key.max_overcount for each in parts for key in each.cache.hot_keys),
         store_problem=material.store_problem,
     )

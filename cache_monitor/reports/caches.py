@@ -3,8 +3,10 @@
 from math import inf
 
 from cache_monitor.inspectors.snapshot import Snapshot
-from cache_monitor.reports import insides, pages, reasons, savings, schema
+from cache_monitor.reports import insides, pages, reasons, schema
+from cache_monitor.reports.savings import Savings, mean_to_produce
 from cache_monitor.reports.series import Series
+from cache_monitor.reports.state import is_state
 from cache_monitor.stats import distinct, histogram
 from cache_monitor.stats.details import Details, GroupStats, ViewStats
 from cache_monitor.stats.hotkeys import KeyStats
@@ -25,24 +27,24 @@ def cache(
     operations = total.operations.values()
     hits = sum(each.hits for each in operations)
     misses = sum(each.misses for each in operations)
-    lookup = savings.mean_lookup(total)
+    savings = Savings(details)
     return schema.Cache(
         backend=backend,
         lookups=hits + misses,
         hits=hits,
         misses=misses,
         hit_ratio=_ratio(hits, hits + misses),
-        errors=sum(each.errors for each in operations),
+        errors=sum(each.faults for each in operations),
         interrupted=sum(each.interrupted for each in operations),
         operations={name: _operation(name, each) for name, each in _by_calls(total)},
         bytes_read=total.bytes_read,
         bytes_written=total.bytes_written,
         miss_reasons=reasons.of(misses, total.reasons),
         misses_per_request=_misses_per_request(details),
-        seconds_saved=_saved(details, lookup),
-        hot_keys=_hot_keys(details, lookup),
-        key_groups=_key_groups(details, lookup),
-        views=_views(details, lookup),
+        seconds_saved=savings.of_all(),
+        hot_keys=_hot_keys(details, savings),
+        key_groups=_key_groups(details, savings),
+        views=_views(details, savings),
         pages=pages.pages(details),
         memory=insides.memory(look),
         stale=insides.stale(look),
@@ -75,6 +77,7 @@ def _operation(name: str, stats: OperationStats) -> schema.Operation:
         misses=stats.misses if looks_up else None,
         errors=stats.errors,
         interrupted=stats.interrupted,
+        absent=stats.absent,
         seconds=schema.Seconds(
             total=stats.seconds,
             p50=p50,
@@ -85,39 +88,19 @@ def _operation(name: str, stats: OperationStats) -> schema.Operation:
     )
 
 
-def _saved(details: Details, lookup: float | None) -> float | None:
-    """What all groups save together, those not shown too; None where it is known of none."""
-    known = [
-        each for group in details.groups.values() if (each := _saved_by(group, lookup)) is not None
-    ]
-    return sum(known) if known else None
-
-
-def _saved_by(group: GroupStats, lookup: float | None) -> float | None:
-    return savings.saved(group.hits, group.lookups, savings.mean_to_produce(group), lookup)
-
-
-def _hot_keys(details: Details, lookup: float | None) -> list[schema.HotKey]:
+def _hot_keys(details: Details, savings: Savings) -> list[schema.HotKey]:
     # Details begin and end at other moments than windows: their shares are of their own.
     lookups = sum(group.lookups for group in details.groups.values())
     table = details.hot_keys.table.items()
     hottest = sorted(table, key=lambda each: (-each[1].weight(), each[0]))[:HOT_KEYS_SHOWN]
-    return [
-        _hot_key(key, stats, details.groups.get(stats.group), lookups, lookup)
-        for key, stats in hottest
-    ]
+    return [_hot_key(key, stats, lookups, savings) for key, stats in hottest]
 
 
-def _hot_key(
-    key: str, stats: KeyStats, group: GroupStats | None, lookups: int, lookup: float | None
-) -> schema.HotKey:
-    most = stats.lookups + stats.missing
-    own = savings.mean_to_produce(stats)
-    to_produce = savings.mean_to_produce(group) if own is None and group is not None else own
+def _hot_key(key: str, stats: KeyStats, lookups: int, savings: Savings) -> schema.HotKey:
     return schema.HotKey(
         key=key,
         group=stats.group,
-        lookups=most,
+        lookups=stats.lookups + stats.missing,
         hits=stats.hits,
         misses=stats.misses,
         sets=stats.sets,
@@ -125,29 +108,29 @@ def _hot_key(
         max_overcount=stats.missing,
         bytes=stats.bytes,
         miss_reasons=reasons.of(stats.misses, stats.reasons or {}),
-        produce_seconds=own,
-        seconds_saved=savings.saved(stats.hits, stats.lookups, to_produce, lookup),
+        produce_seconds=mean_to_produce(stats),
+        seconds_saved=savings.of_key(stats),
     )
 
 
-def _key_groups(details: Details, lookup: float | None) -> list[schema.KeyGroup]:
+def _key_groups(details: Details, savings: Savings) -> list[schema.KeyGroup]:
     groups = sorted(
         details.groups.items(), key=lambda each: (-each[1].lookups, -each[1].sets, each[0])
     )
     has_seen_requests = bool(details.views)
     return [
-        _key_group(name, stats, lookup, has_seen_requests) for name, stats in groups[:GROUPS_SHOWN]
+        _key_group(name, stats, savings, has_seen_requests) for name, stats in groups[:GROUPS_SHOWN]
     ]
 
 
 def _key_group(
-    name: str, stats: GroupStats, lookup: float | None, has_seen_requests: bool
+    name: str, stats: GroupStats, savings: Savings, has_seen_requests: bool
 ) -> schema.KeyGroup:
     age_p50, age_p90 = histogram.quantiles(stats.ages, (0.5, 0.9), inf)
     return schema.KeyGroup(
         group=name,
         kind=stats.kind,
-        distinct_keys=distinct.estimate(stats.keys),
+        distinct_keys=_distinct_keys(stats),
         lookups=stats.lookups,
         hits=stats.hits,
         misses=stats.misses,
@@ -158,11 +141,15 @@ def _key_group(
         bytes_read=stats.bytes_read,
         bytes_written=stats.bytes_written,
         miss_reasons=reasons.of(stats.misses, stats.reasons),
-        produce_seconds=savings.mean_to_produce(stats),
-        seconds_saved=_saved_by(stats, lookup),
+        produce_seconds=mean_to_produce(stats),
+        seconds_saved=savings.of_group(name, stats),
         age_p50=age_p50,
         age_p90=age_p90,
         other_uses=stats.other_uses,
+        is_state=is_state(name, stats),
+        lookup_seconds=stats.lookup_seconds,
+        seconds=stats.lookup_seconds + stats.other_seconds,
+        rewrites=stats.rewrites if has_seen_requests else None,
         produced=stats.produced,
         stampedes=stats.stampedes,
         repeated_gets=stats.repeated_gets if has_seen_requests else None,
@@ -174,14 +161,20 @@ def _key_group(
     )
 
 
-def _views(details: Details, lookup: float | None) -> list[schema.View]:
+def _distinct_keys(stats: GroupStats) -> int:
+    """At most as many as keys were named: of many keys the sketch gives an estimate."""
+    named = stats.lookups + stats.sets + stats.deletes + stats.other_uses
+    return min(distinct.estimate(stats.keys), max(named, len(stats.keys)))
+
+
+def _views(details: Details, savings: Savings) -> list[schema.View]:
     busiest = sorted(details.views.items(), key=lambda each: (-each[1].requests, each[0]))
-    return [_view(name, stats, lookup) for name, stats in busiest[:VIEWS_SHOWN]]
+    return [_view(name, stats, savings) for name, stats in busiest[:VIEWS_SHOWN]]
 
 
-def _view(name: str, stats: ViewStats, lookup: float | None) -> schema.View:
-    hits = stats.lookups - stats.misses
+def _view(name: str, stats: ViewStats, savings: Savings) -> schema.View:
     whole = stats.request_seconds
+    groups = sorted(stats.groups.items(), key=lambda each: (-each[1].seconds, each[0]))
     return schema.View(
         view=name,
         requests=stats.requests,
@@ -189,10 +182,21 @@ def _view(name: str, stats: ViewStats, lookup: float | None) -> schema.View:
         misses=stats.misses,
         misses_per_request=round(stats.misses / stats.requests, 4) if stats.requests else None,
         seconds=stats.seconds,
-        seconds_saved=savings.saved(hits, stats.lookups, savings.mean_to_produce(stats), lookup),
+        seconds_saved=savings.of_view(stats),
         request_seconds=whole or None,
         # Calls that run at once, in several tasks, may take longer together than their request.
         share_of_request=min(1.0, round(stats.seconds / whole, 4)) if whole else None,
+        calls=stats.calls,
+        groups=[
+            schema.GroupOfView(
+                group=group,
+                keys=use.calls,
+                lookups=use.lookups,
+                hits=use.hits,
+                seconds=use.seconds,
+            )
+            for group, use in groups
+        ],
         sample_hits=list(stats.sample_hits),
         sample_misses=list(stats.sample_misses),
     )

@@ -12,15 +12,15 @@ from cache_monitor.reports import contents, schema
 _LOOKUPS = "Keys that were asked for by get, get_many and get_or_set."
 _HITS = "Lookups that found a value, a stored None too."
 _MISSES = "Lookups that found none."
-_ERRORS = "Calls that raised."
+_ERRORS = "Calls that raised; that a counter's key is absent is an answer of incr, no error."
 _INTERRUPTED = (
     "Calls that something from outside ended: a cancelled task, a time limit, Ctrl-C. None of them "
     "is among the errors."
 )
 _REASONS = "The misses by their reason."
 _SAVED = (
-    "Seconds: hits times the mean time to produce a value, less the time of all lookups. Negative "
-    "where the cache costs more than it saves."
+    "Seconds: for each hit the mean time to produce a value of its group, less the time of the "
+    "calls. Negative where the cache costs more than it saves; 0 for what is no copy of anything."
 )
 _PER_REQUEST = "Misses for each request that called the cache; null without the middleware."
 _SAMPLE_HITS = "Up to five keys that were found, masked where they are secret."
@@ -48,6 +48,7 @@ FIELDS: Mapping[type[Struct], Mapping[str, str]] = {
         "corrupt_windows": "Rows of the store that could not be read.",
         "store_problem": "Why the store could not be read for this report, which then tells of one "
         "process at most, and what to do; null where it could.",
+        "not_recorded": "Installed apps whose cached values pass CACHES by, such as cacheops.",
         "estimated": "Whether a hot key may have been counted too often: see max_overcount.",
     },
     schema.Cache: {
@@ -77,7 +78,8 @@ FIELDS: Mapping[type[Struct], Mapping[str, str]] = {
         "keys": "Keys that these calls were about.",
         "hits": f"{_HITS} Null where the operation looks nothing up.",
         "misses": f"{_MISSES} Null where the operation looks nothing up.",
-        "errors": _ERRORS,
+        "errors": "Calls that raised.",
+        "absent": "Of these, the ValueErrors of incr and decr for a key that is absent.",
         "interrupted": _INTERRUPTED,
         "seconds": "How long the calls took.",
     },
@@ -143,6 +145,10 @@ FIELDS: Mapping[type[Struct], Mapping[str, str]] = {
             "Keys that requests got one by one, five and more each; null without the middleware."
         ),
         "single_gets_requests": "Requests that did so.",
+        "is_state": "Whether its values are no copies, as those of counters, locks and flags.",
+        "lookup_seconds": "Seconds of its lookups; of a get_many each key has its share.",
+        "seconds": "Seconds of all calls on its keys.",
+        "rewrites": ("Hits whose value the same request wrote anew; null without the middleware."),
         "sample_hits": _SAMPLE_HITS,
         "sample_misses": _SAMPLE_MISSES,
     },
@@ -164,6 +170,13 @@ FIELDS: Mapping[type[Struct], Mapping[str, str]] = {
         "made_seconds": "Seconds that it took to make answers, together.",
         "not_stored_seconds": "Seconds that it took to make those that were not stored.",
     },
+    schema.GroupOfView: {
+        "group": _GROUP,
+        "keys": "Keys that calls named, each time that one did.",
+        "lookups": _LOOKUPS,
+        "hits": _HITS,
+        "seconds": "Seconds of these calls; of one on several keys each has its share.",
+    },
     schema.View: {
         "view": "The view's name, as in the project's URLs.",
         "requests": "Requests of the view that called the cache.",
@@ -174,6 +187,8 @@ FIELDS: Mapping[type[Struct], Mapping[str, str]] = {
         "seconds_saved": _SAVED,
         "request_seconds": "Seconds of its requests together.",
         "share_of_request": "The share of that time that cache calls took, 0 to 1.",
+        "calls": "Cache calls of its requests.",
+        "groups": "The groups of keys that its requests used, the one that took longest first.",
         "sample_hits": _SAMPLE_HITS,
         "sample_misses": _SAMPLE_MISSES,
     },

@@ -28,6 +28,7 @@ __all__ = [
     "Cache",
     "Finding",
     "FreedWithin",
+    "GroupOfView",
     "HotKey",
     "KeyGroup",
     "LargestEntry",
@@ -64,7 +65,11 @@ class Seconds(Struct, frozen=True, kw_only=True):
 
 
 class Operation(Struct, frozen=True, kw_only=True):
-    """One operation of one cache. ``hits`` and ``misses`` are None where nothing is looked up."""
+    """One operation of one cache. ``hits`` and ``misses`` are None where nothing is looked up.
+
+    Of the ``errors``, ``absent`` say of a counter that its key is not there, which is an ordinary
+    answer of ``incr``: those are in no sum of errors.
+    """
 
     calls: int
     keys: int
@@ -72,6 +77,7 @@ class Operation(Struct, frozen=True, kw_only=True):
     misses: int | None
     errors: int
     interrupted: int = 0
+    absent: int = 0
     seconds: Seconds
 
 
@@ -111,9 +117,12 @@ class HotKey(Struct, frozen=True, kw_only=True):
 class KeyGroup(Struct, frozen=True, kw_only=True):
     """Keys that differ only in their variable parts, such as ``user:{int}:profile``.
 
-    ``seconds_saved`` is hits x ``produce_seconds``, the mean time to produce a value, less the
-    time spent in lookups. ``age_p50`` and ``age_p90`` are the ages in seconds, since their write,
-    of the values that hits found, within 5 % of the true ones.
+    ``seconds_saved`` is hits x ``produce_seconds``, the mean time to produce a value, less
+    ``seconds``, the time of all calls on its keys; ``lookup_seconds`` is that of lookups alone. It
+    is 0 where ``is_state``: the use of its keys shows that its values are no copies of anything,
+    such as counters and locks. ``rewrites`` are hits whose value the same request wrote anew, which
+    saved nothing; None where no request was seen. ``age_p50`` and ``age_p90`` are the ages in
+    seconds, since their write, of the values that hits found, within 5 % of the true ones.
 
     ``other_uses`` are calls that had the use of an entry without a lookup (``has_key``, ``add``,
     ``incr``). Of the ``produced`` values, those that were seen being produced, ``stampedes`` were
@@ -147,15 +156,31 @@ class KeyGroup(Struct, frozen=True, kw_only=True):
     repeated_gets_requests: int | None = None
     single_gets: int | None = None
     single_gets_requests: int | None = None
+    is_state: bool = False
+    lookup_seconds: float = 0.0
+    seconds: float = 0.0
+    rewrites: int | None = None
     sample_hits: list[str] = []
     sample_misses: list[str] = []
+
+
+class GroupOfView(Struct, frozen=True, kw_only=True):
+    """What the requests of one view did with the keys of one group; a call on several keys is
+    several of ``keys``, each with its share of the call's ``seconds``."""
+
+    group: str
+    keys: int
+    lookups: int
+    hits: int
+    seconds: float
 
 
 class View(Struct, frozen=True, kw_only=True):
     """What one view of the site does with a cache.
 
-    ``seconds`` is the time of its requests' calls, ``request_seconds`` that of the requests
-    themselves, ``share_of_request`` the one divided by the other, 0..1. ``sample_hits`` and
+    ``seconds`` is the time of its requests' ``calls``, ``request_seconds`` that of the requests
+    themselves, ``share_of_request`` the one divided by the other, 0..1. ``groups`` are the
+    groups of keys that its requests used, the one that took longest first. ``sample_hits`` and
     ``sample_misses`` are up to five of the keys that its requests found and missed.
     """
 
@@ -168,6 +193,8 @@ class View(Struct, frozen=True, kw_only=True):
     seconds_saved: float | None = None
     request_seconds: float | None = None
     share_of_request: float | None = None
+    calls: int = 0
+    groups: list[GroupOfView] = []
     sample_hits: list[str] = []
     sample_misses: list[str] = []
 
@@ -255,6 +282,8 @@ class Quality(Struct, frozen=True, kw_only=True):
     ``dropped_calls`` were made but not recorded (the buffer was full or the store refused);
     ``corrupt_windows`` were in the store and could not be read. ``store_problem`` says why the
     store's rows are missing, where it could not be read at all.
+    ``not_recorded`` names the installed apps that keep cached values past ``CACHES``, over
+    connections of their own: these are in no figure.
     """
 
     processes: int
@@ -263,6 +292,7 @@ class Quality(Struct, frozen=True, kw_only=True):
     corrupt_windows: int
     estimated: bool
     store_problem: str | None
+    not_recorded: list[str] = []
 
 
 class Finding(Struct, frozen=True, kw_only=True):

@@ -94,7 +94,7 @@ class Series:
             lookups=lookups,
             hits=sums.hits,
             misses=sums.misses,
-            errors=sums.errors,
+            errors=sums.faults,
             calls=sums.calls,
             seconds=sums.seconds,
             p50=p50,

@@ -27,6 +27,8 @@ GroupKind = Literal["key", "page", "page_headers", "fragment", "session"]
 OTHER_GROUPS = "(other groups)"
 OTHER_VIEWS = "(other views)"
 VIEW_LIMIT = 500
+GROUPS_OF_A_VIEW = 32
+"""Groups of keys that are told apart for one view."""
 
 
 class GroupStats(Struct, array_like=True, gc=False):
@@ -63,6 +65,16 @@ class GroupStats(Struct, array_like=True, gc=False):
     """A few of the keys that were found."""
     sample_misses: Samples = ()
     sketch: Annotated[bytes, Meta(max_length=distinct.MAX_BYTES)] = b""
+    lookup_seconds: Duration = 0.0
+    """The time of the lookups, each key of a ``get_many`` its share of its call."""
+    other_seconds: Duration = 0.0
+    """The time of all other calls on its keys."""
+    counts: Count = 0
+    """Of ``other_uses``, the calls that change a value where it is: ``incr`` and ``decr``."""
+    adds: Count = 0
+    """Of ``other_uses``, the calls of ``add``."""
+    rewrites: Count = 0
+    """Writes of a value by the request that had found it."""
 
     def count(self, hit: bool | None, wrote: bool, times: int, sample: str | None = None) -> None:
         """Count ``times`` uses of a key; ``hit`` is None where nothing was looked up. ``sample``
@@ -79,6 +91,13 @@ class GroupStats(Struct, array_like=True, gc=False):
                     self.sample_misses = noted(self.sample_misses, sample)
         if wrote:
             self.sets += times
+
+    def add_seconds(self, seconds: float, looked_up: bool) -> None:
+        """Add what calls on its keys took."""
+        if looked_up:
+            self.lookup_seconds += seconds
+        else:
+            self.other_seconds += seconds
 
     def add_bytes(self, size: int, wrote: bool) -> None:
         """Add the bytes of values that were written or read."""
@@ -122,11 +141,15 @@ class GroupStats(Struct, array_like=True, gc=False):
         self.hits += other.hits
         self.misses += other.misses
         self.sets += other.sets
+        self.lookup_seconds += other.lookup_seconds
+        self.other_seconds += other.other_seconds
         # Asked first: a report merges thousands, most of which have none of what follows.
         if other.deletes or other.errors or other.other_uses:
             self.deletes += other.deletes
             self.errors += other.errors
             self.other_uses += other.other_uses
+            self.counts += other.counts
+            self.adds += other.adds
         if other.bytes_read is not None or other.bytes_written is not None:
             self.bytes_read = total(self.bytes_read, other.bytes_read)
             self.bytes_written = total(self.bytes_written, other.bytes_written)
@@ -136,6 +159,8 @@ class GroupStats(Struct, array_like=True, gc=False):
             self.stampedes += other.stampedes
         if other.repeated_gets or other.single_gets:
             self._merge_habits(other)
+        if other.rewrites:
+            self.rewrites += other.rewrites
         if other.reasons:
             add_reasons(self.reasons, other.reasons)
         if other.ages:
@@ -156,6 +181,26 @@ class GroupStats(Struct, array_like=True, gc=False):
         return structs.replace(self, keys=self.keys.union(distinct.unpack(self.sketch)), sketch=b"")
 
 
+class ViewUse(Struct, array_like=True, gc=False):
+    """What the requests of one view did with the keys of one group."""
+
+    calls: Count = 0
+    """Calls on its keys; of a call on several keys each counts its part."""
+    lookups: Count = 0
+    hits: Count = 0
+    rewrites: Count = 0
+    """Hits whose value the same request wrote anew."""
+    seconds: Duration = 0.0
+
+    def merge(self, other: "ViewUse") -> None:
+        """Add what ``other`` counted."""
+        self.calls += other.calls
+        self.lookups += other.lookups
+        self.hits += other.hits
+        self.rewrites += other.rewrites
+        self.seconds += other.seconds
+
+
 class ViewStats(Struct, array_like=True, gc=False):
     """What the requests of one view did with the cache."""
 
@@ -163,13 +208,21 @@ class ViewStats(Struct, array_like=True, gc=False):
     lookups: Count = 0
     misses: Count = 0
     seconds: Duration = 0.0
-    produced: Count = 0
-    produce_seconds: Duration = 0.0
+    calls: Count = 0
     request_seconds: Duration = 0.0
     """The time of the requests themselves."""
     sample_hits: Samples = ()
     """A few of the keys that its requests found."""
     sample_misses: Samples = ()
+    groups: dict[str, ViewUse] = {}
+
+    def use(self, group: str) -> ViewUse:
+        """What its requests did with ``group``; one shared use takes what is over the limit."""
+        found = self.groups.get(group)
+        if found is None:
+            kept = group if len(self.groups) < GROUPS_OF_A_VIEW else OTHER_GROUPS
+            found = self.groups.setdefault(kept, ViewUse())
+        return found
 
     def merge(self, other: "ViewStats") -> None:
         """Add what ``other`` counted, but for its samples."""
@@ -177,9 +230,10 @@ class ViewStats(Struct, array_like=True, gc=False):
         self.lookups += other.lookups
         self.misses += other.misses
         self.seconds += other.seconds
-        self.produced += other.produced
-        self.produce_seconds += other.produce_seconds
+        self.calls += other.calls
         self.request_seconds += other.request_seconds
+        for name, use in other.groups.items():
+            (self.groups.get(name) or self.use(name)).merge(use)
 
 
 class Details(Struct, array_like=True):

@@ -35,6 +35,13 @@ class OperationStats(Struct, array_like=True, gc=False):
     times: Histogram = field(default_factory=Histogram)
     interrupted: Count = 0
     """Calls that something from outside ended; none of the ``errors``."""
+    absent: Count = 0
+    """Of the errors, those that say of a counter that its key is absent."""
+
+    @property
+    def faults(self) -> int:
+        """The errors that are no ordinary answer."""
+        return max(self.errors - self.absent, 0)
 
     def merge(self, other: "OperationStats") -> None:
         """Add the calls that ``other`` counted."""
@@ -47,6 +54,7 @@ class OperationStats(Struct, array_like=True, gc=False):
         self.slowest = max(self.slowest, other.slowest)
         self.times.merge(other.times)
         self.interrupted += other.interrupted
+        self.absent += other.absent
 
 
 class Window(Struct, array_like=True, gc=False):

@@ -17,9 +17,10 @@ from cache_monitor.collecting.aggregator import DETAILS_SECONDS, WINDOW_SECONDS,
 from cache_monitor.collecting.misses import Aged, Judged
 from cache_monitor.collecting.names import name_and_hash
 from cache_monitor.collecting.production import Produced
+from cache_monitor.collecting.visits import Tally, Visit
 from cache_monitor.keys.shapes import known_group
 from cache_monitor.stats import histogram
-from cache_monitor.stats.details import Details
+from cache_monitor.stats.details import Details, ViewUse
 from cache_monitor.stats.window import Window
 
 NOW = 1_800_000_000.0
@@ -37,7 +38,8 @@ def _aggregator(sizes: dict[str, int] | None = None) -> Aggregator:
 
 
 def _call(source: Source, at: float = 0.0, key: Any = "a", **extra: Any) -> Any:
-    return Call(source, at, extra.pop("seconds", 0.001), key, **extra)
+    # Exactly so many in whatever order they are added up.
+    return Call(source, at, extra.pop("seconds", 2.0**-10), key, **extra)
 
 
 def _hit(at: float = 0.0, key: str = "a", **extra: Any) -> Any:
@@ -351,3 +353,54 @@ def test_other_settings_give_a_key_another_name() -> None:
     with override_settings(CACHE_MONITOR={"KEY_GROUPS": {"^customer:": "customers"}}):
         assert name_and_hash("customer:ann:orders", "default")[0].group == "customers"
     assert name_and_hash("customer:ann:orders", "default")[0] == before
+
+
+def test_each_key_of_a_call_on_several_is_charged_its_share() -> None:
+    made = _aggregator()
+    made.add(
+        [
+            _call(GET_MANY, key=("a:1", "b:1"), outcome=(True, False), seconds=0.5),
+            _hit(key="a:2", seconds=0.125),
+            _call(SET, key="b:1", seconds=0.25),
+            _call(GET_OR_SET, key="b:1", outcome=False, seconds=2.0, produced=1.0),
+        ],
+        NOW,
+    )
+    [details] = _details(made)
+    found = {name: (it.lookup_seconds, it.other_seconds) for name, it in details.groups.items()}
+    assert found == {"a:{int}": (0.375, 0.0), "b:{int}": (1.25, 0.25)}
+
+
+def test_the_time_of_hits_that_wait_is_theirs() -> None:
+    made = _aggregator()
+    for _ in range(3):
+        made.add([_hit(key="a:1", seconds=0.25)] * 4 + [_miss(key="a:1", seconds=1.0)], NOW)
+    [details] = _details(made)
+    assert details.groups["a:{int}"].lookup_seconds == 3 * (4 * 0.25 + 1.0)
+
+
+def test_the_answer_that_a_counters_key_is_absent_is_no_fault() -> None:
+    made = _aggregator()
+    incr = Source("default", "incr")
+    for error in ("ValueError", "ConnectionError"):
+        made.add([_call(incr, error=error)], NOW)
+    [window], [details] = _windows(made), _details(made)
+    operation, group = window.operations["incr"], details.groups["a"]
+    assert (operation.errors, operation.absent, operation.faults) == (2, 1, 1)
+    assert (group.errors, group.counts, group.other_uses) == (1, 2, 2)
+
+
+def test_a_view_counts_what_it_did_with_each_group() -> None:
+    made = _aggregator()
+    tally = Tally()
+    tally.heard(_hit(key="a:1", seconds=0.25))
+    tally.heard(_call(SET, key="a:1", seconds=0.25))
+    tally.heard(_hit(key="b:1", seconds=0.5))
+    made.add_visit(Visit("shop:home", tally), NOW)
+    [details] = _details(made)
+    view = details.views["shop:home"]
+    assert view.groups == {
+        "a:{int}": ViewUse(2, 1, 1, 1, 0.5),
+        "b:{int}": ViewUse(1, 1, 1, 0, 0.5),
+    }
+    assert (view.calls, details.groups["a:{int}"].rewrites) == (3, 1)

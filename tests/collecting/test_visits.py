@@ -5,7 +5,13 @@ from typing import Any
 
 from cache_monitor.calls import Call, Source
 from cache_monitor.collecting import visits
-from cache_monitor.collecting.visits import MOST_GATHERED, MOST_HEARD, Tally, Use, Visit
+from cache_monitor.collecting.visits import (
+    MOST_GATHERED,
+    MOST_HEARD,
+    MOST_KEYS,
+    Tally,
+    Visit,
+)
 
 
 def _call(operation: str = "get", at: float = 0.0, key: Any = "a", **extra: Any) -> Any:
@@ -18,7 +24,8 @@ def test_lookups_misses_and_times_are_those_of_the_calls() -> None:
     tally.heard(_call("get_many", key=("a", "b", "c"), outcome=(True, False, False)))
     tally.heard(_call("set", key="d"))
     assert tally.end()
-    assert tally.uses() == {"default": Use(lookups=4, misses=2, seconds=1.5)}
+    use = tally.uses()["default"]
+    assert (use.lookups, use.misses, use.seconds, use.calls) == (4, 2, 1.5, 3)
     assert tally.calls == 3
     assert tally.seconds > 0
 
@@ -26,16 +33,35 @@ def test_lookups_misses_and_times_are_those_of_the_calls() -> None:
 def test_what_the_view_produced_is_no_time_of_the_cache() -> None:
     tally = Tally()
     tally.heard(_call("get_or_set", outcome=False, seconds=2.5, produced=2.0))
-    tally.heard(_call("get", 10.0, "b", outcome=False))
-    tally.heard(_call("set", 13.5, "b"))
-    assert tally.uses()["default"] == Use(2, 2, 1.5, produced=2, produce_seconds=5.0)
+    use = tally.uses()["default"]
+    assert (use.seconds, use.keys["a"].seconds) == (0.5, 0.5)
 
 
-def test_one_thread_may_miss_and_another_write() -> None:
+def test_each_key_has_its_share_of_its_own_calls() -> None:
     tally = Tally()
-    tally.heard(_call(outcome=False, context=1))
-    tally.heard(_call("set", 1.0, context=2))
-    assert tally.uses()["default"].produced == 1
+    tally.heard(_call(outcome=True))
+    tally.heard(_call("get_many", key=("a", "b"), outcome=(True, False), seconds=0.25))
+    tally.heard(_call("set", key="b"))
+    keys = tally.uses()["default"].keys
+    found = {key: (use.calls, use.lookups, use.hits, use.seconds) for key, use in keys.items()}
+    assert found == {"a": (2, 2, 2, 0.625), "b": (2, 1, 0, 0.625)}
+
+
+def test_what_is_written_after_it_was_found_is_a_rewrite_once() -> None:
+    tally = Tally()
+    for outcome in (False, True, True):
+        tally.heard(_call(outcome=outcome))
+        tally.heard(_call("set"))
+        tally.heard(_call("set"))
+    assert tally.uses()["default"].keys["a"].rewrites == 2
+
+
+def test_a_request_of_very_many_keys_tells_some_of_them_apart() -> None:
+    tally = Tally()
+    for number in range(MOST_KEYS + 10):
+        tally.heard(_call(key=str(number), outcome=True))
+    use = tally.uses()["default"]
+    assert (len(use.keys), use.lookups) == (MOST_KEYS, MOST_KEYS + 10)
 
 
 def test_the_toolbars_own_calls_are_none() -> None:

@@ -73,7 +73,9 @@ def hot_key(**figures: Any) -> HotKey:
     return replace(healthy, **figures)
 
 
-def operation(calls: int = 10_000, errors: int = 0, seconds: float = 2.0) -> Operation:
+def operation(
+    calls: int = 10_000, errors: int = 0, seconds: float = 2.0, absent: int = 0
+) -> Operation:
     times = Seconds(total=seconds, p50=2e-4, p90=3e-4, p99=1e-3, max=0.01)
     misses = calls // 100
     return Operation(
@@ -82,6 +84,7 @@ def operation(calls: int = 10_000, errors: int = 0, seconds: float = 2.0) -> Ope
         hits=calls - misses,
         misses=misses,
         errors=errors,
+        absent=absent,
         seconds=times,
     )
 

@@ -15,7 +15,7 @@ def test_a_backend_that_raises_is_an_error() -> None:
 def test_single_errors_and_counters_that_were_not_there_are_no_finding() -> None:
     assert codes(cache(operations={"get": operation(errors=10)})) == []
     assert codes(cache(operations={"get": operation(200, errors=4)})) == []
-    counters = {"get": operation(), "incr": operation(errors=5000)}
+    counters = {"get": operation(), "incr": operation(errors=5000, absent=5000)}
     assert codes(cache(operations=counters)) == []
 
 

@@ -107,19 +107,28 @@ for n in range(3):
 ContentType.objects.create(app_label="a", model="b")
 cache_monitor.flush()
 groups = cache_monitor.report().caches["queries"].key_groups
-print(json.dumps([[group.group, group.lookups, group.distinct_keys] for group in groups]))
+print(json.dumps({
+    group.group: [group.lookups, group.distinct_keys, group.produced, group.seconds_saved]
+    for group in groups
+}))
 """
 
 
-def test_the_real_cachalots_keys_fall_into_one_group() -> None:
+def test_the_real_cachalots_queries_and_tables_are_told_apart() -> None:
     pytest.importorskip("cachalot", reason="django-cachalot is not installed")
     answer = subprocess.run(
         [sys.executable, "-c", CACHALOT_SITE], check=True, capture_output=True, text=True
     )
-    [[group, lookups, keys]] = json.loads(answer.stdout)
-    assert group == "cachalot {hash}"
+    groups = json.loads(answer.stdout)
+    lookups, keys, produced, saved = groups.pop("cachalot {hash}")
+    # Each of the queries was asked for twice, and made once.
+    assert lookups >= 6
+    assert (keys, produced) == (lookups - 3, lookups - 3)
+    assert saved is not None
+    lookups, _, produced, saved = groups.pop("cachalot table {hash}")
     assert lookups > 0
-    assert keys > 3
+    assert (produced, saved) == (0, 0.0)
+    assert not groups
 
 
 CACHEOPS_SITE = """

@@ -112,3 +112,12 @@ def test_a_process_forgets_the_groups_that_it_saw_longest_ago(
     for name in ("a", "b", "a", "c"):
         known.learn({("default", name): (1, 1.0)})
     assert {name for _, name in known.means()} == {"a", "c"}
+
+
+def test_a_hit_whose_value_is_then_written_anew_saved_nothing() -> None:
+    rows = rows_of(
+        call("get_many", ("a:1", "b:1"), (True, True), at=0, took=2.0),
+        call("set", "a:1", at=40),
+    )
+    means = {("default", "a:{int}"): 40.0, ("default", "b:{int}"): 10.0}
+    assert saved(rows, means) == savings.Saved(9.0, 1, 1)

@@ -2,7 +2,8 @@ import pytest
 
 from cache_monitor.reports.schema import MissReasons
 from cache_monitor.stats import histogram
-from cache_monitor.stats.details import Details
+from cache_monitor.stats.details import Details, ViewUse
+from cache_monitor.stats.distinct import hash_of
 from tests.reports.synthetic import cache_of, calls, details, window
 
 LOOKUP = 0.25
@@ -74,62 +75,45 @@ def test_reasons_found_later_than_their_misses_are_not_more_than_these() -> None
     assert (reasons.expired, reasons.evicted, reasons.unknown) == (1, 0, 0)
 
 
-def test_a_group_saves_its_hits_times_what_producing_takes_less_its_lookups() -> None:
+def test_what_groups_keys_and_views_save_is_told_with_them() -> None:
     made = details()
     _produced(made, "pays", hits=8, misses=2, seconds=2.0)
     _produced(made, "costs", hits=1, misses=3, seconds=0.5)
+    made.groups["pays"].lookup_seconds = 10 * LOOKUP
+    made.groups["costs"].lookup_seconds = 4 * LOOKUP
+    made.hot_keys.entry("pays", "pays").count(True, False, 3)
+    made.view("shop:home").use("pays").hits = 2
     cache = cache_of(window(get=calls(9, 5, *[LOOKUP] * 14)), made)
-    saved = {each.group: each.seconds_saved for each in cache.key_groups}
-    assert saved == {"pays": 8 * 2.0 - 10 * LOOKUP, "costs": 1 * 0.5 - 4 * LOOKUP}
+    groups = {each.group: (each.produce_seconds, each.seconds_saved) for each in cache.key_groups}
+    assert groups == {
+        "pays": (2.0, 8 * 2.0 - 10 * LOOKUP),
+        "costs": (0.5, 1 * 0.5 - 4 * LOOKUP),
+    }
     assert cache.seconds_saved == 13.5 - 0.5
-    assert {each.group: each.produce_seconds for each in cache.key_groups} == {
-        "pays": 2.0,
-        "costs": 0.5,
-    }
-
-
-def test_a_cache_saves_what_is_known_of_its_groups() -> None:
-    made = details()
-    _produced(made, "known", hits=8, misses=2, seconds=2.0)
-    made.group("unknown", "key").count(True, False, 100)
-    cache = cache_of(window(get=calls(10, 0, *[LOOKUP] * 10)), made)
-    saved = {each.group: each.seconds_saved for each in cache.key_groups}
-    assert saved == {"unknown": None, "known": 13.5}
-    assert cache.seconds_saved == 13.5
-
-
-def test_what_no_group_is_known_to_save_is_unknown_and_not_nothing() -> None:
-    made = details()
-    made.group("a", "key").count(True, False, 3)
-    assert cache_of(window(get=calls(3, 0, LOOKUP)), made).seconds_saved is None
-
-
-def test_a_key_takes_its_groups_time_where_its_own_is_not_known() -> None:
-    made = details()
-    _produced(made, "user:{int}", hits=5, misses=1, seconds=4.0)
-    made.hot_keys.entry("user:1", "user:{int}").count(True, False, 3)
-    own = made.hot_keys.entry("user:2", "user:{int}")
-    own.count(True, False, 2)
-    own.produced, own.produce_seconds = 2, 2.0
-    made.hot_keys.entry("alone", "gone").count(True, False, 1)
-    cache = cache_of(window(get=calls(5, 1, *[LOOKUP] * 6)), made)
-    found = {each.key: (each.produce_seconds, each.seconds_saved) for each in cache.hot_keys}
-    assert found == {
-        "user:1": (None, 3 * 4.0 - 3 * LOOKUP),
-        "user:2": (1.0, 2 * 1.0 - 2 * LOOKUP),
-        "alone": (None, None),
-    }
+    assert [each.seconds_saved for each in cache.hot_keys] == [3 * 2.0 - 3 * LOOKUP]
+    assert [each.seconds_saved for each in cache.views] == [2 * 2.0]
 
 
 def test_a_key_that_was_away_may_have_been_looked_up_more_often_than_it_saved_time() -> None:
     made = details()
     _produced(made, "a", hits=5, misses=1, seconds=4.0)
+    made.groups["a"].lookup_seconds = 6 * LOOKUP
     stats = made.hot_keys.entry("a", "a")
     stats.count(True, False, 3)
     stats.missing = made.hot_keys.floor = 2
     [key] = cache_of(window(get=calls(5, 1, *[LOOKUP] * 6)), made).hot_keys
     assert (key.lookups, key.max_overcount) == (5, 2)
     assert key.seconds_saved == 3 * 4.0 - 3 * LOOKUP
+
+
+def test_no_more_keys_are_told_than_were_named() -> None:
+    made = details()
+    group = made.group("a:{int}", "key")
+    group.count(False, False, 600)
+    group.add_keys([hash_of(str(number)) for number in range(600)])
+    [found] = cache_of(made).key_groups
+    assert found.distinct_keys is not None
+    assert 500 < found.distinct_keys <= 600
 
 
 def test_groups_and_views_show_a_few_keys_that_were_found_and_missed() -> None:
@@ -176,16 +160,21 @@ def test_an_age_that_nobody_knows_is_not_nothing() -> None:
     assert (found.age_p50, found.age_p90) == (None, None)
 
 
-def test_a_view_saves_time_and_takes_its_share_of_its_requests() -> None:
+def test_a_view_takes_its_share_of_its_requests_with_the_groups_it_used() -> None:
     made = details()
     view = made.view("shop:product")
-    view.requests, view.lookups, view.misses, view.seconds = 4, 8, 2, 2.0
-    view.produced, view.produce_seconds, view.request_seconds = 2, 3.0, 16.0
+    view.requests, view.lookups, view.misses, view.seconds, view.calls = 4, 8, 2, 2.0, 9
+    view.request_seconds = 16.0
+    view.use("slow").merge(ViewUse(5, 4, 3, 0, 1.5))
+    view.use("quick").merge(ViewUse(4, 4, 3, 0, 0.5))
     cache = cache_of(window(get=calls(6, 2, *[LOOKUP] * 8)), made)
     [found] = cache.views
-    assert found.misses_per_request == 0.5
-    assert found.seconds_saved == 6 * 1.5 - 8 * LOOKUP
+    assert (found.misses_per_request, found.calls) == (0.5, 9)
     assert (found.request_seconds, found.share_of_request) == (16.0, 0.125)
+    assert [(each.group, each.keys, each.seconds) for each in found.groups] == [
+        ("slow", 5, 1.5),
+        ("quick", 4, 0.5),
+    ]
 
 
 def test_a_view_whose_requests_were_not_timed_has_no_share() -> None:

@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cache_monitor.stats.details import (
+    GROUPS_OF_A_VIEW,
     OTHER_GROUPS,
     OTHER_VIEWS,
     VIEW_LIMIT,
@@ -12,6 +13,8 @@ from cache_monitor.stats.details import (
     DetailsState,
     GroupStats,
     StoredDetails,
+    ViewStats,
+    ViewUse,
 )
 from cache_monitor.stats.distinct import pack
 from cache_monitor.stats.encoding import decode, encode
@@ -55,10 +58,9 @@ def test_what_a_store_keeps_is_what_was_counted(used: dict[str, tuple[str, bool,
     assert decode(encode(details), Details) == details
 
 
-def test_details_of_the_first_version_can_be_read() -> None:
-    """Rows that were written before there were samples; a day of them is in the store."""
+def test_details_without_what_is_optional_can_be_read() -> None:
     group = ["key", 3, 2, 1]
-    view = [1, 3, 1, 0.5, 0, 0.0, 0.25]
+    view = [1, 3, 1, 0.5, 4, 0.25]
     written = [60, 60, [10, 0, {}], 200, {"a": group}, 3, {"shop:home": view}, True]
     found = decode(b"\x01" + msgspec.msgpack.encode(written), Details)
     assert (found.groups["a"].lookups, found.views["shop:home"].request_seconds) == (3, 0.25)
@@ -121,3 +123,14 @@ def test_a_sketch_comes_back_from_a_store_and_is_counted_on() -> None:
     again = decode(encode(details), Details)
     again.group("a", "key").add_keys([1, 3])
     assert again.groups["a"].packed().sketch == pack({1, 3, *range(0, 1000, 2)})
+
+
+def test_a_view_tells_so_many_groups_apart() -> None:
+    view = ViewStats()
+    for number in range(GROUPS_OF_A_VIEW + 5):
+        view.use(f"group {number}").calls += 1
+    assert len(view.groups) == GROUPS_OF_A_VIEW + 1
+    assert view.groups[OTHER_GROUPS].calls == 5
+    other = ViewStats(groups={"one more": ViewUse(2, 1)})
+    view.merge(other)
+    assert (view.groups[OTHER_GROUPS].calls, view.groups[OTHER_GROUPS].lookups) == (7, 1)

@@ -1,0 +1,57 @@
+"""Whether the values of a group are state, of which the cache is the owner, or copies of something.
+
+A counter, a throttle, a lock, a flag, a namespace's version or a deny list saves no work: there is
+nothing that it could be produced from. What a group is called does not tell that, its use does:
+
+* its values are changed where they are (``incr``, ``decr``);
+* they are added and never filled in after a miss: locks, and what must be done once;
+* they are written although nobody has missed them, at no work: a throttle's history, a version;
+* hardly any of its misses is filled: a flag, a deny list;
+* a query cache notes in them when a table was written.
+"""
+
+from cache_monitor.keys.querycaches import CACHALOT_TABLES_GROUP
+from cache_monitor.stats.details import GroupStats
+
+NO_WORK = 1e-4
+"""Seconds between a miss and its write, beyond what a lookup takes, in which nobody was asked for
+anything: what starts a counter from nothing."""
+
+
+def is_state(name: str, group: GroupStats) -> bool:
+    """Whether the use of the group ``name`` shows that its values are no copies."""
+    if group.kind in {"page", "page_headers", "fragment"}:
+        return False
+    return (
+        name == CACHALOT_TABLES_GROUP
+        or _is_changed_in_place(group)
+        or _is_added(group)
+        or _is_written_unasked(group)
+        or _is_hardly_filled(group)
+    )
+
+
+def _is_changed_in_place(group: GroupStats) -> bool:
+    return group.counts > 0 and 2 * group.counts >= group.sets
+
+
+def _is_added(group: GroupStats) -> bool:
+    # An add that fills a miss was seen producing its value.
+    return group.adds > 0 and 2 * group.adds >= group.sets and 2 * group.produced < group.adds
+
+
+def _is_written_unasked(group: GroupStats) -> bool:
+    unasked = max(group.sets - group.misses, group.rewrites)
+    if not unasked or 2 * unasked < group.sets or not group.produced:
+        return False
+    lookup = group.lookup_seconds / group.lookups if group.lookups else 0.0
+    return group.produce_seconds / group.produced <= lookup + NO_WORK
+
+
+def _is_hardly_filled(group: GroupStats) -> bool:
+    return (
+        group.sets > 0
+        and group.misses > 2 * group.sets
+        and group.hits < group.misses
+        and 2 * group.produced < group.sets
+    )
