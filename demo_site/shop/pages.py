@@ -5,6 +5,8 @@ from __future__ import annotations
 from shop.seeding import FIRST_CATEGORY_SLUG
 from shop.tour import Effect, Page, Section, findings_of, keys_of, overview, overview_of
 
+CACHED_PAGES = Effect("Cached pages, and why others are not", "views")
+
 WAYS = Section(
     "Ways of caching",
     "Each page caches in one of the ways that Django teaches, and shows its own code.",
@@ -204,6 +206,94 @@ PITFALLS = Section(
     ),
 )
 
-SECTIONS = (WAYS, PITFALLS)
+UNCACHED = Section(
+    "Why is this page not cached?",
+    "cache_page stands above each of these views, and says nothing. The panel does.",
+    (
+        Page(
+            "uncached_form",
+            "A form in the page",
+            "Not cached: a form in the page",
+            "{% csrf_token %} sets a cookie and makes the page vary by it.",
+            "It sets a cookie (csrftoken), and the line of the template that made the token.",
+            (CACHED_PAGES,),
+        ),
+        Page(
+            "uncached_cookie",
+            "A cookie set",
+            "Not cached: a cookie set",
+            "The view sets a cookie, and the page varies by cookies.",
+            "It sets a cookie (seen), and the line that made the page vary.",
+            (CACHED_PAGES,),
+        ),
+        Page(
+            "uncached_private",
+            "Private",
+            "Not cached: private",
+            "cache_control(private=True) says that a page is one visitor's own.",
+            "Cache-Control says private, and the line that said so.",
+            (CACHED_PAGES,),
+        ),
+        Page(
+            "uncached_never",
+            "Never cached",
+            "Not cached: never cached",
+            "never_cache stands below cache_page, and wins.",
+            "Cache-Control says private, set by never_cache.",
+            (CACHED_PAGES,),
+        ),
+        Page(
+            "uncached_vary_star",
+            "Varies by everything",
+            "Not cached: varies by everything",
+            "Vary: * says that no two requests are alike.",
+            "It varies by everything.",
+            (CACHED_PAGES,),
+        ),
+        Page(
+            "uncached_no_time",
+            "No time",
+            "Not cached: no time",
+            "A timeout of 0 stores nothing.",
+            "Its timeout is 0.",
+            (CACHED_PAGES,),
+        ),
+        Page(
+            "uncached_dummy",
+            "A dummy behind it",
+            "Not cached: a dummy behind it",
+            "The cache behind cache_page is a DummyCache.",
+            "The cache keeps nothing.",
+            (CACHED_PAGES,),
+        ),
+        Page(
+            "uncached_switched_off",
+            "Switched off",
+            "Not cached: switched off",
+            "The view sets request._cache_update_cache to False.",
+            "Something switched it off.",
+            (CACHED_PAGES,),
+        ),
+        Page(
+            "uncached_variants",
+            "Many variants",
+            "Not cached: many variants",
+            "The page varies by the browser: each kind fills an entry of its own.",
+            "Reload in another browser: the page is not there in this variant, and the panel names "
+            "the header.",
+            (CACHED_PAGES,),
+        ),
+        Page(
+            "uncached_others",
+            "Other ways",
+            "Not cached: other ways",
+            "Posts, errors and streams are never cached.",
+            "One sentence for each of them.",
+            (CACHED_PAGES,),
+        ),
+    ),
+)
+
+SECTIONS = (WAYS, PITFALLS, UNCACHED)
 
 PAGES = {page.view_name: page for section in SECTIONS for page in section.pages}

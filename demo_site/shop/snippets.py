@@ -21,6 +21,7 @@ from shop.views import (
     product,
     stock,
     streams,
+    uncached,
 )
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -61,5 +62,17 @@ SNIPPETS = {
     "shop:one_by_one": source(loops.one_by_one),
     "shop:large_value": source(loops.large_value),
     "shop:page_per_visitor": source(loops.page_per_visitor),
+    "shop:uncached_form": "\n\n\n".join(
+        (source(uncached.form), template("shop/uncached_form.html"))
+    ),
+    "shop:uncached_cookie": source(uncached.cookie),
+    "shop:uncached_private": 'cache_page(60, cache="pages")(cache_control(private=True)(page))',
+    "shop:uncached_never": 'cache_page(60, cache="pages")(never_cache(page))',
+    "shop:uncached_vary_star": source(uncached.vary_star),
+    "shop:uncached_no_time": 'cache_page(0, cache="pages")(page)',
+    "shop:uncached_dummy": 'cache_page(60, cache="dummy")(page)',
+    "shop:uncached_switched_off": source(uncached.switched_off),
+    "shop:uncached_variants": source(uncached.by_language),
+    "shop:uncached_others": source(uncached.not_found, uncached.streamed, uncached.posted),
     "shop:streaming": source(streams.lines, streams.async_lines),
 }

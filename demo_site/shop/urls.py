@@ -19,6 +19,7 @@ from shop.views import (
     product,
     stock,
     streams,
+    uncached,
 )
 
 app_name = "shop"
@@ -51,4 +52,9 @@ urlpatterns = [
     path("pitfalls/one-by-one/", loops.one_by_one, name="one_by_one"),
     path("pitfalls/large-value/", loops.large_value, name="large_value"),
     path("pitfalls/page-per-visitor/", loops.page_per_visitor, name="page_per_visitor"),
+    path("not-cached/", uncached.others, name="uncached_others"),
+    *(
+        path(f"not-cached/{slug}/", view, name=f"uncached_{slug.replace('-', '_')}")
+        for slug, view in uncached.VIEWS.items()
+    ),
 ]

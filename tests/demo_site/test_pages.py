@@ -14,7 +14,7 @@ from tests.services import Server
 
 CARD: Final = re.compile(r'<p class="way">([^<]+)</p>\s*<h3><a href="([^"]+)">')
 HEADING: Final = re.compile(r"<h2>([^<]+)</h2>")
-OWN_PAGES: Final = ("Ways of caching", "Classic mistakes")
+OWN_PAGES: Final = ("Ways of caching", "Classic mistakes", "Why is this page not cached?")
 CODE: Final = re.compile(r"<pre[^>]*><code>(.+?)</code></pre>", re.DOTALL)
 LOCAL_BACKENDS: Final = ("default", "files", "database")
 
