@@ -19,6 +19,14 @@ from cache_monitor.stores.opening import make_store
 
 _MIDDLEWARE = "cache_monitor.middleware.CacheMonitorMiddleware"
 _CACHE_MIDDLEWARE = "django.middleware.cache."
+_UPDATE = f"{_CACHE_MIDDLEWARE}UpdateCacheMiddleware"
+_FETCH = f"{_CACHE_MIDDLEWARE}FetchFromCacheMiddleware"
+_VARYING = (
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.gzip.GZipMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+)
+"""Middleware of Django's that makes pages vary."""
 _NO_DATABASE = "django.db.backends.dummy"
 
 
@@ -33,8 +41,9 @@ def check_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
 
     E006: the function that ``KEY_SANITIZER`` names; E005 is the panel's. W001: nothing is
     monitored. W002: there is no database for the statistics. W003: looks into the caches follow
-    each other without a pause. W004: the middleware comes too late in ``MIDDLEWARE``. I001: an
-    app keeps cached values where they are not seen.
+    each other without a pause. W004: the middleware comes too late in ``MIDDLEWARE``. W008: the
+    order of Django's own cache middleware. I001: an app keeps cached values where they are not
+    seen.
     """
     found: list[CheckMessage] = [
         Error(problem.message, hint=problem.hint, id="cache_monitor.E001")
@@ -82,6 +91,7 @@ def _warnings(conf: Conf) -> Iterator[CheckMessage]:
             id="cache_monitor.W003",
         )
     yield from _middleware_warnings(list(settings.MIDDLEWARE))
+    yield from _page_cache_warnings(list(settings.MIDDLEWARE))
     for app in unseen_caches():
         yield Info(
             f"{app} keeps its entries over a connection of its own, past CACHES: what it does is "
@@ -101,6 +111,37 @@ def _middleware_warnings(middleware: list[str]) -> Iterator[CheckMessage]:
             hint=f"Write {_MIDDLEWARE} first in MIDDLEWARE.",
             id="cache_monitor.W004",
         )
+
+
+def _page_cache_warnings(middleware: list[str]) -> Iterator[CheckMessage]:
+    """What Django's documentation asks of the order, and nothing but a page that is never cached,
+    or one that is shown to the wrong visitor, tells of."""
+    places = {path: place for place, path in enumerate(middleware)}
+    update, fetch = places.get(_UPDATE), places.get(_FETCH)
+    if (update is None) != (fetch is None):
+        there, missing = (_UPDATE, _FETCH) if fetch is None else (_FETCH, _UPDATE)
+        yield _page_cache_warning(
+            f"MIDDLEWARE lists {there} without {missing}: no page is cached.",
+            f"Write {_UPDATE} first and {_FETCH} last in MIDDLEWARE, or neither.",
+        )
+    elif update is not None and fetch is not None:
+        if fetch < update:
+            yield _page_cache_warning(
+                f"MIDDLEWARE lists {_FETCH} before {_UPDATE}: what other middleware makes a page "
+                "vary by is not known where it is stored.",
+                f"Write {_UPDATE} first and {_FETCH} last in MIDDLEWARE.",
+            )
+        for path in _VARYING:
+            if path in places and not update < places[path] < fetch:
+                yield _page_cache_warning(
+                    f"MIDDLEWARE lists {path} outside of {_UPDATE} and {_FETCH}: what it makes a "
+                    "page vary by is not known to the page cache.",
+                    f"Write {path} after {_UPDATE} and before {_FETCH}.",
+                )
+
+
+def _page_cache_warning(message: str, hint: str) -> CheckMessage:
+    return Caution(message, hint=hint, id="cache_monitor.W008")
 
 
 def _backend(alias: str) -> object:

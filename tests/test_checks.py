@@ -80,6 +80,8 @@ def test_a_bad_cache_fails_the_check(entry: dict[str, Any], code: str, says: str
 
 MIDDLEWARE = "cache_monitor.middleware.CacheMonitorMiddleware"
 FETCH = "django.middleware.cache.FetchFromCacheMiddleware"
+UPDATE = "django.middleware.cache.UpdateCacheMiddleware"
+SESSIONS = "django.contrib.sessions.middleware.SessionMiddleware"
 DUMMY = {"default": {"ENGINE": "django.db.backends.dummy"}}
 MEMORY = {"BACKEND": "cache_monitor.stores.memory.MemoryStore"}
 
@@ -89,7 +91,12 @@ MEMORY = {"BACKEND": "cache_monitor.stores.memory.MemoryStore"}
     [
         ({"CACHE_MONITOR": {"INSTRUMENT": "explicit"}}, "W001", "nothing is monitored"),
         ({"CACHE_MONITOR": {"SCAN_SECONDS": 90}}, "W003", "without a pause"),
-        ({"MIDDLEWARE": [FETCH, MIDDLEWARE]}, "W004", f"after {FETCH}"),
+        ({"MIDDLEWARE": [UPDATE, FETCH, MIDDLEWARE]}, "W004", f"after {UPDATE}"),
+        ({"MIDDLEWARE": [FETCH, UPDATE]}, "W008", f"{FETCH} before {UPDATE}"),
+        ({"MIDDLEWARE": [UPDATE]}, "W008", f"{UPDATE} without {FETCH}"),
+        ({"MIDDLEWARE": [FETCH]}, "W008", f"{FETCH} without {UPDATE}"),
+        ({"MIDDLEWARE": [SESSIONS, UPDATE, FETCH]}, "W008", f"{SESSIONS} outside"),
+        ({"MIDDLEWARE": [UPDATE, FETCH, SESSIONS]}, "W008", f"{SESSIONS} outside"),
     ],
 )
 def test_what_will_hardly_do_what_was_meant_is_a_warning(
@@ -111,7 +118,7 @@ def test_what_will_hardly_do_what_was_meant_is_a_warning(
             "CACHE_MONITOR": {"INSTRUMENT": "explicit"},
             "CACHES": {"default": {"BACKEND": PATH, "WRAPS": LOCMEM}},
         },
-        {"MIDDLEWARE": [MIDDLEWARE, FETCH]},
+        {"MIDDLEWARE": [MIDDLEWARE, UPDATE, FETCH]},
         {"CACHE_MONITOR": {"KEY_SANITIZER": "builtins.ascii", "KEY_GROUPS": {"^a": r"\\"}}},
     ],
 )
@@ -137,3 +144,8 @@ def test_an_app_whose_entries_pass_caches_by_is_named(monkeypatch: pytest.Monkey
     [(code, message, _)] = _found()
     assert code == "cache_monitor.I001"
     assert "cacheops" in message
+
+
+def test_the_page_cache_around_what_makes_pages_vary_is_sound() -> None:
+    with override_settings(MIDDLEWARE=[UPDATE, SESSIONS, FETCH]):
+        assert _found() == []

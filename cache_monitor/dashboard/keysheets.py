@@ -211,7 +211,6 @@ def pages(caches: Caches) -> Sheet[Of[Page]]:
             *cache_column(caches),
             counted("requests", _("Requests"), lambda each: each.it.requests),
             shared("served_ratio", _("Served"), lambda each: each.it.served_ratio),
-            counted("stored", _("Stored"), lambda each: each.it.stored),
             counted("not_stored", _("Not stored"), lambda each: sum(each.it.not_stored.values())),
             worded("why_not_stored", _("Why not"), lambda each: why_not_stored(each.it)),
             averaged(
@@ -220,9 +219,7 @@ def pages(caches: Caches) -> Sheet[Of[Page]]:
                 lambda each: each.it.variants_per_address,
             ),
             worded("varies_by", _("Varies by"), lambda each: why_varied(each.it)),
-            counted("addresses", _("Addresses"), lambda each: each.it.distinct_addresses),
             shared("by_query", _("Only by query string"), lambda each: by_query(each.it)),
-            timed("made_seconds", _("To make"), lambda each: each.it.made_seconds),
         ],
         every,
         order="-requests",

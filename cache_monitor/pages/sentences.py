@@ -2,6 +2,8 @@
 
 from django.utils.translation import gettext as _
 
+_DECORATORS = ("django/views/decorators/", "django/utils/decorators")
+
 
 def not_stored(reason: str, detail: str = "") -> str:
     """Why an answer was not stored; ``detail`` is what :mod:`cache_monitor.pages.storing` adds."""
@@ -32,6 +34,9 @@ def not_stored(reason: str, detail: str = "") -> str:
 def cause(text: str) -> str:
     """What the project's code did, and where: ``text`` is such as ``session shop/views.py:12``."""
     what, _space, where = text.partition(" ")
+    if where.startswith(_DECORATORS):
+        # The view has returned by then, so no stack names it.
+        where = _("a decorator of the view")
     if what == "session":
         return _("The session was read or changed in %(where)s.") % {"where": where}
     if what == "csrf":
