@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "cache_monitor"
 # line, and what stands on its own line.
 ROOMS = [
     {"calls", "conf", "forks", "interruptions", "keys", "ledger", "models"}
-    | {"patterns", "periods", "stats", "thresholds"},
+    | {"patterns", "periods", "stats", "thresholds", "trace"},
     {"scope", "recorder", "stores", "inspectors"},
     {"backends", "capture", "deployment", "pages", "stacks"},
     {"collecting"},
@@ -26,9 +26,11 @@ ROOMS = [
     {"endpoints"},
     {"admin", "apps", "urls"},
 ]
-PURE = {"calls", "forks", "interruptions", "ledger", "patterns", "recorder", "scope", "stats"} | {
-    "collecting.production"
-}
+PURE = (
+    {"calls", "forks", "interruptions", "ledger", "patterns", "recorder", "scope", "stats"}
+    | {"trace"}
+    | {"collecting.production"}
+)
 """Rooms and modules that work without Django."""
 
 

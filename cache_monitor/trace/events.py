@@ -1,0 +1,127 @@
+"""What the trace records of a call, and what it makes of a miss.
+
+Times are whole microseconds of Unix time. An entry is known by a hash of its key, and by its
+version beside that: what changes the version of a key concerns both.
+"""
+
+from collections.abc import Iterable
+from hashlib import blake2b
+from typing import Literal, NamedTuple
+
+Reason = Literal[
+    "never_set",
+    "expired",
+    "evicted",
+    "lost",
+    "deleted",
+    "cleared",
+    "version_changed",
+    "unknown",
+]
+"""``evicted``: gone without a cause on record, and the backend evicted meanwhile. ``lost``: the
+same, and the backend evicted nothing. ``unknown``: the record does not reach."""
+
+Version = int | str
+
+SECOND = 1_000_000
+
+HIT, MISS, WRITE, TOUCH, DELETE, MOVE, COMPUTE, CLEAR, SWEEP, FAILED = range(10)
+"""``TOUCH`` gives a value that was there a new expiry; ``MOVE`` takes an entry to another version,
+which gets a ``TOUCH``. ``COMPUTE`` is a value that was computed and not stored, as where ``add``
+came too late. ``CLEAR`` empties the store; ``SWEEP`` deletes what matches a pattern. ``FAILED``
+is a write or delete that raised: whether it took place is not known."""
+
+NEVER, UNTOLD = -1, -2
+"""Instead of the time from a write to the entry's expiry: it has none; nobody knows."""
+
+HASH_BITS = 48
+TOP_LEVEL = HASH_BITS
+
+
+def hash_of(name: str) -> int:
+    """The hash of a key, the same in every process; of ``HASH_BITS`` bits, never 0."""
+    digest = blake2b(name.encode("utf-8", "surrogatepass"), digest_size=HASH_BITS // 8).digest()
+    return int.from_bytes(digest) or 1
+
+
+def level_of(key: int) -> int:
+    """The highest level of sampling at which the key with this hash is in: one key of two is at
+    level 1, one of four at level 2, and so on."""
+    return HASH_BITS - key.bit_length()
+
+
+class Key(NamedTuple):
+    """A key that is in the trace. ``name`` is empty where it must not be kept."""
+
+    hash: int
+    group: str = ""
+    kind: str = "key"
+    name: str = ""
+
+
+class Form(NamedTuple):
+    """What many events have in common. ``lasts`` is the time to the expiry of what is written."""
+
+    kind: int
+    alias: str
+    version: Version
+    lasts: int = NEVER
+
+
+class Event(NamedTuple):
+    """Something that a call did to an entry, or found.
+
+    A run of hits is one event: from the first to the last of ``times``. ``computed`` is the time
+    that the value written took to compute, 0 where that is not known. ``order`` says which of the
+    events of one process came first.
+    """
+
+    key: int
+    form: Form
+    began: int
+    ended: int
+    process: int
+    host: int
+    order: int = 0
+    times: int = 1
+    computed: int = 0
+    weight: int = 1
+
+
+class Sweep(NamedTuple):
+    """All entries that went at once: those of a pattern of keys in one version, or every one where
+    ``pattern`` is None."""
+
+    began: int
+    ended: int
+    process: int
+    host: int
+    order: int
+    pattern: str | None = None
+    version: Version = 1
+
+
+class Reading(NamedTuple):
+    """What a backend said of its evictions: what its counter stood at since its start, which
+    ``boot`` names, or whether it was ``full`` where it has no counter."""
+
+    at: int
+    evictions: int | None
+    boot: str = ""
+    full: bool | None = None
+
+    def same(self, other: "Reading") -> bool:
+        """Whether ``other`` says the same, whenever."""
+        return self[1:] == other[1:]
+
+
+def thinned(readings: Iterable[Reading], most: int) -> list[Reading]:
+    """``readings`` in their order, those of the latest ``most`` that say something new: of several
+    that say the same the first and the last are enough."""
+    kept: list[Reading] = []
+    for each in sorted(readings):
+        if len(kept) > 1 and kept[-1].same(each) and kept[-2].same(each):
+            kept[-1] = each
+        else:
+            kept.append(each)
+    return kept[-most:]

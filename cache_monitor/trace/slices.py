@@ -1,0 +1,403 @@
+"""The events of one process in one stretch of time, and how a store keeps them.
+
+Columns of numbers behind tables of what they have in common, compressed: behind a byte for the
+version, a list of slices, so that those of many processes can be bundled as they are. What comes
+from a store is not trusted: it is bounded, checked while it is read, and never executed.
+"""
+
+import zlib
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from itertools import accumulate
+from typing import Annotated, TypeVar
+
+import msgspec
+from msgspec import Meta, Struct
+
+from cache_monitor.stats import numbers
+from cache_monitor.trace.events import (
+    CLEAR,
+    FAILED,
+    HASH_BITS,
+    HIT,
+    SECOND,
+    SWEEP,
+    UNTOLD,
+    Event,
+    Form,
+    Key,
+    Reading,
+    Sweep,
+    level_of,
+    thinned,
+)
+from cache_monitor.trace.plan import Plan
+
+RUN = SECOND
+"""Hits of one key that begin within so long of each other are one event."""
+MOST_EVENTS = 20_000
+"""Of one slice. One that gets more raises its level."""
+MOST_SWEEPS = 1000
+MOST_READINGS = 200
+MOST_NAMED = 200
+"""Characters of a name that are kept."""
+MAX_BYTES = 16 * 1024 * 1024
+"""Of a row, unpacked."""
+
+_FORMAT = b"\x01"
+_LOW_BITS = 16
+_LONGEST = 2**40
+"""Microseconds, twelve days: what takes longer, or lies further away, counts as that."""
+
+
+class Unreadable(ValueError):
+    """Bytes that are no slices of this version."""
+
+
+class Slice:
+    """What one process traced of one store from ``start`` (Unix time) for ``seconds``.
+
+    ``level`` is that of its plan, or higher where there was too much. ``gap`` says that calls are
+    missing. ``final`` says that its process will not change it any more.
+    """
+
+    def __init__(
+        self, start: int, seconds: int, process: str, host: int, plan: Plan | None = None
+    ) -> None:
+        plan = plan or Plan()
+        self.start = start
+        self.seconds = seconds
+        self.process = process
+        self.host = host
+        self.plan = plan.number
+        self.hot = plan.hot
+        self.level = plan.level
+        self.gap = False
+        self.final = False
+        self.sweeps: list[tuple[int, int, int, str | None, int | str]] = []
+        self.readings: list[Reading] = []
+        self._keys: dict[int, int] = {}
+        self._named: list[Key] = []
+        self._forms: dict[Form, int] = {}
+        self._key: list[int] = []
+        self._form: list[int] = []
+        self._ended: list[int] = []
+        self._span: list[int] = []
+        self._times: list[int] = []
+        self._computed: list[int] = []
+        self._last: dict[int, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._key)
+
+    @property
+    def revision(self) -> tuple[object, ...]:
+        """Something that changes whenever the slice does."""
+        return (
+            len(self),
+            sum(self._times),
+            len(self.sweeps),
+            self.readings[-1:],
+            self.gap,
+            self.final,
+        )
+
+    def takes(self, key: int) -> bool:
+        """Whether the key with this hash is in."""
+        return level_of(key) >= self.level or key in self.hot
+
+    def add(
+        self, key: Key, form: Form, began: int, ended: int, times: int = 1, computed: int = 0
+    ) -> None:
+        """Note an event of a key that :meth:`takes` takes. Times are microseconds."""
+        number = self._keys.get(key.hash)
+        if number is None:
+            number = self._keys[key.hash] = len(self._named)
+            self._named.append(key)
+        kind = self._forms.setdefault(form, len(self._forms))
+        before = self._last.get(number)
+        if form.kind == HIT and before is not None and self._form[before] == kind:
+            first = self._ended[before] - self._span[before]
+            if 0 <= began - first <= RUN:
+                self._ended[before] = max(self._ended[before], ended)
+                self._span[before] = self._ended[before] - first
+                self._times[before] += times
+                return
+        self._last[number] = len(self._key)
+        self._key.append(number)
+        self._form.append(kind)
+        self._ended.append(ended)
+        self._span.append(min(max(ended - began, 0), _LONGEST))
+        self._times.append(times)
+        self._computed.append(min(computed, _LONGEST))
+        if len(self._key) > MOST_EVENTS:
+            self._raise_level()
+
+    def add_sweep(
+        self, began: int, ended: int, pattern: str | None = None, version: int | str = 1
+    ) -> None:
+        """Note that all entries were deleted, or those of ``version`` that match ``pattern``."""
+        if len(self.sweeps) < MOST_SWEEPS:
+            self.sweeps.append((began, ended, len(self._key), pattern, version))
+        else:
+            self.gap = True
+
+    def add_reading(self, reading: Reading) -> None:
+        """Note what a backend says of its evictions."""
+        self.readings = thinned([*self.readings, reading], MOST_READINGS)
+
+    def _raise_level(self) -> None:
+        """Let half of the keys go, and all but the hottest if it must be."""
+        while len(self._key) > MOST_EVENTS // 2 and self.level < HASH_BITS:
+            self.level += 1
+            kept = {number for key, number in self._keys.items() if self.takes(key)}
+            places = [place for place, number in enumerate(self._key) if number in kept]
+            moved = {old: new for new, old in enumerate(places)}
+            self.sweeps = [
+                (began, ended, sum(place < order for place in places), pattern, version)
+                for began, ended, order, pattern, version in self.sweeps
+            ]
+            self._last = {
+                number: moved[place] for number, place in self._last.items() if number in kept
+            }
+            for column in (self._key, self._form, self._ended, self._span, self._times):
+                column[:] = [column[place] for place in places]
+            self._computed[:] = [self._computed[place] for place in places]
+        if len(self._key) > MOST_EVENTS // 2:
+            # Hot keys alone are too many: nothing is known of this stretch.
+            for column in (self._key, self._form, self._ended, self._span, self._times):
+                column.clear()
+            self._computed.clear()
+            self._last.clear()
+            self.gap = True
+
+    def stored(self) -> "Stored":
+        """The same as a store keeps it."""
+        aliases = _numbered(form.alias for form in self._forms)
+        kept = sorted(set(self._key), key=lambda each: self._named[each].hash)
+        place_of = {number: place for place, number in enumerate(kept)}
+        keys = [self._named[number] for number in kept]
+        groups = _numbered((key.group, key.kind) for key in keys)
+        highs = [key.hash >> _LOW_BITS for key in keys]
+        base = min(self._ended, default=self.start * SECOND)
+        return Stored(
+            start=self.start,
+            seconds=self.seconds,
+            process=self.process,
+            host=self.host,
+            plan=self.plan,
+            level=self.level,
+            gap=self.gap,
+            final=self.final,
+            base=base,
+            aliases=list(aliases),
+            groups=list(groups),
+            forms=[
+                (form.kind, aliases[form.alias], form.version, form.lasts) for form in self._forms
+            ],
+            highs=numbers.pack([high - low for low, high in zip([0, *highs], highs, strict=False)]),
+            lows=numbers.pack([key.hash & (1 << _LOW_BITS) - 1 for key in keys]),
+            key_groups=numbers.pack([groups[key.group, key.kind] for key in keys]),
+            names={
+                place: key.name[:MOST_NAMED]
+                for place, key in enumerate(keys)
+                if key.name and len(key.name) <= MOST_NAMED
+            },
+            keys=numbers.pack([place_of[number] for number in self._key]),
+            event_forms=numbers.pack(self._form),
+            at=numbers.pack(_zigzag(self._ended, base)),
+            spans=numbers.pack(self._span),
+            times=numbers.pack(self._times),
+            computed={place: each for place, each in enumerate(self._computed) if each},
+            sweeps=self.sweeps,
+            readings=[(each.at, each.evictions, each.boot, each.full) for each in self.readings],
+        )
+
+
+_Text = Annotated[str, Meta(max_length=512)]
+_Count = Annotated[int, Meta(ge=0, le=2**53)]
+_Time = Annotated[int, Meta(ge=0, le=253_000_000_000 * SECOND)]
+_Version = Annotated[int, Meta(ge=-(2**53), le=2**53)] | _Text
+
+
+class Stored(Struct, array_like=True, gc=False):
+    """A slice as bytes have it."""
+
+    start: Annotated[int, Meta(ge=0, le=253_000_000_000)]
+    seconds: Annotated[int, Meta(ge=1, le=86400)]
+    process: Annotated[str, Meta(max_length=64)]
+    host: _Count
+    plan: _Count
+    level: Annotated[int, Meta(ge=0, le=HASH_BITS)]
+    gap: bool
+    final: bool
+    base: _Time
+    aliases: list[_Text]
+    groups: list[tuple[_Text, _Text]]
+    forms: list[
+        tuple[
+            Annotated[int, Meta(ge=HIT, le=FAILED)],
+            _Count,
+            _Version,
+            Annotated[int, Meta(ge=UNTOLD, le=2**53)],
+        ]
+    ]
+    highs: bytes
+    lows: bytes
+    key_groups: bytes
+    names: dict[_Count, _Text]
+    keys: bytes
+    event_forms: bytes
+    at: bytes
+    spans: bytes
+    times: bytes
+    computed: dict[_Count, _Count]
+    sweeps: Annotated[
+        list[tuple[_Time, _Time, _Count, _Text | None, _Version]], Meta(max_length=MOST_SWEEPS)
+    ]
+    readings: Annotated[
+        list[tuple[_Time, _Count | None, _Text, bool | None]], Meta(max_length=MOST_READINGS)
+    ]
+
+    def __post_init__(self) -> None:
+        """Refuse columns that do not fit together."""
+        keys, events = numbers.length(self.lows), numbers.length(self.keys)
+        columns = (self.event_forms, self.at, self.spans, self.times)
+        if (
+            numbers.length(self.highs) != keys
+            or numbers.length(self.key_groups) != keys
+            or any(numbers.length(each) != events for each in columns)
+            or _beyond(self.keys, keys)
+            or _beyond(self.event_forms, len(self.forms))
+            or _beyond(self.key_groups, len(self.groups))
+            or any(form[1] >= len(self.aliases) for form in self.forms)
+            or any(form[0] in (CLEAR, SWEEP) for form in self.forms)
+            or max(numbers.unpack(self.lows), default=0) >> _LOW_BITS
+            or sum(numbers.unpack(self.highs)) >> (HASH_BITS - _LOW_BITS)
+            or any(place >= events for place in self.computed)
+        ):
+            raise ValueError("columns that do not fit together")
+
+    @property
+    def who(self) -> int:
+        """The process as a number."""
+        return zlib.crc32(self.process.encode()) or 1
+
+    @property
+    def end(self) -> int:
+        """When the stretch ends, in Unix time."""
+        return self.start + self.seconds
+
+    def traced(self) -> list[Key]:
+        """The keys, ascending by their hashes."""
+        highs = accumulate(numbers.unpack(self.highs))
+        groups = [self.groups[each] for each in numbers.unpack(self.key_groups)]
+        return [
+            Key(high << _LOW_BITS | low, *group, self.names.get(place, ""))
+            for place, (high, low, group) in enumerate(
+                zip(highs, numbers.unpack(self.lows), groups, strict=True)
+            )
+        ]
+
+    def events(self, keys: Sequence[Key], hot: frozenset[int]) -> Iterator[Event]:
+        """The events in the order that they were noted in; ``keys`` are those of :meth:`traced`."""
+        forms = [
+            Form(kind, self.aliases[alias], version, lasts)
+            for kind, alias, version, lasts in self.forms
+        ]
+        who, host, first = self.who, self.host, (self.start << 21) + 1
+        weights = [1 if key.hash in hot else 1 << self.level for key in keys]
+        columns = (self.keys, self.event_forms, self.spans, self.times)
+        ended = _unzigzag(numbers.unpack(self.at), self.base)
+        for order, (at, key, form, span, times) in enumerate(
+            zip(ended, *map(numbers.unpack, columns), strict=True)
+        ):
+            yield Event(
+                keys[key].hash,
+                forms[form],
+                at - span,
+                at,
+                who,
+                host,
+                first + 2 * order,
+                times,
+                self.computed.get(order, 0),
+                weights[key],
+            )
+
+    def swept(self) -> Iterator[Sweep]:
+        """What was deleted at once."""
+        for began, ended, order, pattern, version in self.sweeps:
+            # Before the event of the same place.
+            place = (self.start << 21) + 2 * order
+            yield Sweep(began, ended, self.who, self.host, place, pattern, version)
+
+    def read(self) -> Iterator[Reading]:
+        """What the backend said."""
+        return (Reading(*each) for each in self.readings)
+
+
+def encode(slices: Iterable[Stored]) -> bytes:
+    """``slices`` as a store keeps them, in one row."""
+    return packed(list(slices))
+
+
+def decode(payload: bytes) -> list[Stored]:
+    """The slices that :func:`encode` made ``payload`` of. Raises :class:`Unreadable`."""
+    return read(payload, _decoder)
+
+
+T = TypeVar("T")
+H = TypeVar("H", bound=Hashable)
+
+
+def read(payload: bytes, decoder: msgspec.msgpack.Decoder[T]) -> T:
+    """What ``decoder`` makes of bytes that were compressed behind a version. Raises
+    :class:`Unreadable` for anything else."""
+    try:
+        return decoder.decode(_inflated(payload))
+    except (msgspec.DecodeError, RecursionError, OverflowError, UnicodeDecodeError) as error:
+        raise Unreadable(str(error)) from error
+
+
+def packed(value: object) -> bytes:
+    """``value`` compressed, behind a byte for the version."""
+    return _FORMAT + zlib.compress(_encoder.encode(value), 6)
+
+
+def _inflated(payload: bytes) -> bytes:
+    if payload[:1] != _FORMAT:
+        raise Unreadable(f"version {payload[:1]!r}")
+    try:
+        inflater = zlib.decompressobj()
+        found = inflater.decompress(memoryview(payload)[1:], MAX_BYTES)
+        if not inflater.eof:
+            raise Unreadable("cut, or too large")
+    except zlib.error as error:
+        raise Unreadable(str(error)) from error
+    return found
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(list[Stored])
+
+
+def _numbered(values: Iterable[H]) -> dict[H, int]:
+    """The different ``values`` in their order, each with its place."""
+    return {value: place for place, value in enumerate(dict.fromkeys(values))}
+
+
+def _beyond(packed: bytes, most: int) -> bool:
+    return numbers.length(packed) > 0 and max(numbers.unpack(packed)) >= most
+
+
+def _zigzag(times: Sequence[int], base: int) -> list[int]:
+    """The steps from one time to the next, those back as odd numbers."""
+    steps = [one - other for other, one in zip([base, *times], times, strict=False)]
+    return [2 * step if step >= 0 else -2 * step - 1 for step in steps]
+
+
+def _unzigzag(steps: Iterable[int], base: int) -> Iterator[int]:
+    at = base
+    for step in steps:
+        at += step // 2 if not step % 2 else -(step + 1) // 2
+        yield at

@@ -1,0 +1,134 @@
+"""What is carried on from one replay to the next: one small state a key.
+
+Whoever rolls up reads it, and writes it when it has replayed what came after.
+"""
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta, Struct
+
+from cache_monitor.trace.events import HASH_BITS, SECOND, Reading, level_of
+from cache_monitor.trace.history import Change, History
+from cache_monitor.trace.slices import packed, read
+
+_Text = Annotated[str, Meta(max_length=512)]
+_Time = Annotated[int, Meta(ge=-2, le=253_000_000_000 * SECOND)]
+_Number = Annotated[int, Meta(ge=-(2**53), le=2**53)]
+
+NEAR = 10 * SECOND
+"""What is as young as that may still have to do with what comes: it is kept to the letter."""
+REMEMBERED = 3600 * SECOND
+"""How long after a gap in the record what was not seen then may explain a miss."""
+MOST_WAITING = 20_000
+MOST_READINGS = 200
+_MOST_KEPT = 16
+EVERYTHING = HASH_BITS + 1
+"""The level of which no key is: where calls are missing, any may be missing."""
+
+
+class VersionState(Struct, array_like=True, gc=False):
+    """The last changes of one version of a key. ``complete`` says that there were no others;
+    ``gone`` is the first lookup since that missed without a cause on record."""
+
+    version: _Number | _Text
+    changes: list[Change]
+    complete: bool = True
+    gone: tuple[_Time, _Time] | None = None
+
+    def history(self, tolerance: int) -> History:
+        """The changes to be asked about."""
+        return History(self.changes, self.complete, tolerance)
+
+
+class KeyState(Struct, array_like=True, gc=False):
+    """What is known of one key. ``seen`` is when it was last used, in seconds; ``computed`` when
+    its value was last computed. ``whole`` says that no version was left out."""
+
+    group: _Text = ""
+    kind: _Text = "key"
+    name: _Text = ""
+    seen: Annotated[int, Meta(ge=0, le=253_000_000_000)] = 0
+    computed: tuple[_Time, _Time, _Number] | None = None
+    """The time, and the host."""
+    versions: Annotated[list[VersionState], Meta(max_length=64)] = []
+    whole: bool = True
+
+
+class Waiting(Struct, array_like=True, gc=False):
+    """A miss that waits for what the backend will say of its evictions: between ``since``, when
+    the entry was there, and ``until``, when it was first missed."""
+
+    since: _Time
+    until: _Time
+    at: _Time
+    alias: _Text
+    group: _Text
+    kind: _Text
+    name: _Text
+    weight: Annotated[int, Meta(ge=1, le=2**HASH_BITS)]
+
+
+class State(Struct, array_like=True):
+    """What is known of one store, by ``until`` (seconds).
+
+    ``uncovered`` says until when keys were not in the trace, by the level that left them out; those
+    that are in as hot ones have their own time in ``uncovered_hot``. ``taken`` has, for slices
+    that were taken before they were final, their level and the events and sweeps in them.
+    """
+
+    until: Annotated[int, Meta(ge=0, le=253_000_000_000)] = 0
+    serial: Annotated[int, Meta(ge=0)] = 0
+    keys: dict[Annotated[int, Meta(ge=0, lt=2**HASH_BITS)], KeyState] = {}
+    uncovered: dict[Annotated[int, Meta(ge=0, le=EVERYTHING)], _Time] = {}
+    uncovered_hot: dict[int, _Time] = {}
+    readings: list[tuple[_Time, Annotated[int, Meta(ge=0)] | None, _Text, bool | None]] = []
+    waiting: list[Waiting] = []
+    processes: dict[_Text, Annotated[int, Meta(ge=0, le=253_000_000_000)]] = {}
+    taken: dict[_Text, tuple[_Number, _Number, _Number]] = {}
+    plans: dict[int, frozenset[int]] = {}
+    """The hot keys of the latest plans, by their numbers."""
+
+    def uncovered_until(self, key: int) -> int:
+        """Until when ``key`` was not in the trace; 0 where it always was."""
+        everything = self.uncovered.get(EVERYTHING, 0)
+        hot = self.uncovered_hot.get(key)
+        if hot is not None:
+            return max(hot, everything)
+        level = level_of(key)
+        return max([at for above, at in self.uncovered.items() if above > level], default=0)
+
+    def note_uncovered(self, level: int, at: int) -> None:
+        """Note that keys below ``level`` were not in the trace at ``at``."""
+        if level:
+            self.uncovered[level] = max(self.uncovered.get(level, 0), at)
+
+    def told(self) -> list[Reading]:
+        """What the backend said."""
+        return [Reading(*each) for each in self.readings]
+
+
+def kept(history: History, since: int) -> tuple[list[Change], bool]:
+    """What of ``history`` is carried on: what is younger than ``since``, the last change before
+    that, and those that may have come after it; and whether this is all there ever was."""
+    changes = history.changes
+    place = next((at for at, each in enumerate(changes) if each.ended >= since), len(changes))
+    young = changes[place:]
+    old = history.latest(place)
+    carried = [each._replace(process=0, host=0, order=0) for each in old] + young
+    is_all = len(carried) == len(changes) and len(carried) <= _MOST_KEPT
+    return carried[-_MOST_KEPT:], history.complete and is_all
+
+
+def encode_state(state: State) -> bytes:
+    """``state`` as a store keeps it."""
+    return packed(state)
+
+
+def decode_state(payload: bytes) -> State:
+    """The state that :func:`encode_state` made ``payload`` of. Raises
+    :class:`~cache_monitor.trace.slices.Unreadable`."""
+    return read(payload, _decoder)
+
+
+_decoder = msgspec.msgpack.Decoder(State)

@@ -1,0 +1,44 @@
+"""Evicted takes evidence, and so does lost."""
+
+import pytest
+
+from cache_monitor.trace.events import Reading, thinned
+from cache_monitor.trace.evictions import why_gone
+
+
+def counted(*readings: tuple[int, int], boot: str = "a") -> list[Reading]:
+    return [Reading(at, evictions, boot) for at, evictions in readings]
+
+
+@pytest.mark.parametrize(
+    ("readings", "expected"),
+    [
+        ([], None),
+        (counted((0, 5), (15, 5)), None),
+        (counted((0, 5), (25, 5)), "lost"),
+        (counted((0, 5), (25, 6)), "evicted"),
+        (counted((0, 5), (15, 6), (25, 6)), "evicted"),
+        (counted((0, 5), (5, 6), (25, 6)), "lost"),
+        (counted((0, 5), (25, 5), (35, 9)), "lost"),
+        (counted((25, 0)), "lost"),
+        (counted((25, 3)), "unknown"),
+        (counted((15, 3), (25, 4)), "evicted"),
+        (counted((0, 5)) + counted((25, 0), boot="b"), "lost"),
+        (counted((0, 5)) + counted((25, 1), boot="b"), "unknown"),
+        ([Reading(0, None, "", False), Reading(25, None, "", False)], "lost"),
+        ([Reading(0, None, "", False), Reading(25, None, "", True)], "evicted"),
+        ([Reading(25, None, "", False)], "unknown"),
+        ([Reading(25, None, "", True)], "evicted"),
+        ([Reading(0, None), Reading(25, None)], "unknown"),
+    ],
+)
+def test_an_entry_that_went_between_10_and_20(
+    readings: list[Reading], expected: str | None
+) -> None:
+    assert why_gone(10, 20, readings) == expected
+
+
+def test_of_readings_that_say_the_same_the_first_and_the_last_are_kept() -> None:
+    readings = counted((0, 1), (1, 1), (2, 1), (3, 2), (4, 2), (5, 1))
+    assert thinned(readings, 100) == counted((0, 1), (2, 1), (3, 2), (4, 2), (5, 1))
+    assert thinned(readings, 2) == counted((4, 2), (5, 1))

@@ -1,0 +1,201 @@
+"""What a replay makes of what the record does not cover: unknown, and nothing twice."""
+
+from cache_monitor.trace.events import NEVER, SECOND
+from cache_monitor.trace.plan import Plan
+from cache_monitor.trace.replay import Replay, Told
+from cache_monitor.trace.slices import Stored
+from cache_monitor.trace.state import State, decode_state, encode_state
+from tests.trace.world import TOLERANCE, World, key_of
+
+
+def run(
+    state: State, parts: list[Stored], until: int, ahead: list[Stored] | None = None
+) -> tuple[Told, State]:
+    told = Replay(state, TOLERANCE).run(parts, ahead or [], until)
+    return told, decode_state(encode_state(state))
+
+
+def reasons(told: Told) -> list[str]:
+    return [each.reason for each in sorted(told.verdicts, key=lambda each: each.at)]
+
+
+def test_a_state_is_carried_on_from_one_replay_to_the_next() -> None:
+    world = World(1)
+    world.set("page:1", 0, 5 * SECOND)
+    _, state = run(State(), world.stored(), world.now // SECOND)
+    world.slices.clear()
+    world.pass_by(3600)
+    world.get("page:1", 3)
+    told, state = run(state, world.stored(), world.now // SECOND)
+    assert reasons(told) == ["expired"]
+
+
+def test_of_a_process_that_died_the_last_calls_are_not_known() -> None:
+    world = World(1)
+    world.set("page:1", 0)
+    world.get("page:2", 1)
+    parts = world.stored()
+    for part in parts:
+        part.final = part.process != "0-0"
+    _, state = run(State(), parts, world.now // SECOND)
+    world.slices.clear()
+    world.pass_by(30)
+    world.take_away("page:1", "lost")
+    world.get("page:1", 3)
+    world.get("page:3", 3)
+    told, state = run(state, world.stored(), world.now // SECOND)
+    assert reasons(told) == ["unknown", "unknown"]
+    world.slices.clear()
+    world.set("page:4", 2, SECOND)
+    world.pass_by(5)
+    world.get("page:4", 3)
+    told, state = run(state, world.stored(), world.now // SECOND)
+    assert reasons(told) == ["expired"]
+
+
+def test_a_slice_that_was_taken_before_it_was_final_does_not_count_twice() -> None:
+    world = World(1)
+    world.get("page:1", 0)
+    parts = world.stored()
+    parts[0].final = False
+    told, state = run(State(), parts, world.now // SECOND)
+    assert len(told.verdicts) == 1
+    world.get("page:2", 0)
+    told, state = run(state, world.stored(), world.now // SECOND + 10)
+    assert [each.name for each in told.verdicts] == ["page:2"]
+    assert not state.taken
+
+
+def test_keys_that_come_in_with_a_lower_level_are_unknown_at_first() -> None:
+    names = [f"page:{number}" for number in range(64)]
+    world = World(1)
+    world.plan = Plan(1, 2)
+    for name in names:
+        world.set(name, 0, SECOND)
+    _, state = run(State(), world.stored(), world.now // SECOND)
+    world.slices.clear()
+    world.plan = Plan(2, 0)
+    world.pass_by(30)
+    for name in names:
+        world.get(name, 3)
+    told, state = run(state, world.stored(), world.now // SECOND)
+    found = {each.name: each.reason for each in told.verdicts}
+    before = {name for name in names if Plan(level=2).takes(key_of(name).hash)}
+    assert before
+    assert found == {name: "expired" if name in before else "unknown" for name in names}
+
+
+def test_rows_of_different_levels_merge_at_the_higher_one() -> None:
+    names = [f"page:{number}" for number in range(64)]
+    world = World(1)
+    for number, name in enumerate(names):
+        world.plan = Plan(1, number % 2)
+        world.set(name, number % 2)
+    world.pass_by(1)
+    world.plan = Plan(2, 0)
+    for name in names:
+        world.get(f"{name}:never", 3)
+    told, _state = run(State(), world.stored(), world.now // SECOND + 30)
+    left_out = [
+        each.reason for each in told.verdicts if not Plan(level=1).takes(key_of(each.name).hash)
+    ]
+    kept = [each.reason for each in told.verdicts if Plan(level=1).takes(key_of(each.name).hash)]
+    assert set(left_out) == {"unknown"}
+    assert set(kept) == {"never_set"}
+
+
+def test_late_rows_are_judged_by_what_is_known_and_change_nothing_told() -> None:
+    world = World(1)
+    world.set("page:1", 0, 5 * SECOND)
+    world.pass_by(12)
+    world.get("page:1", 3)
+    late = [part for part in world.stored() if part.process == "1-1"]
+    rest = [part for part in world.stored() if part.process != "1-1"]
+    _, state = run(State(), rest, world.now // SECOND + 60)
+    told, state = run(state, late, world.now // SECOND + 60)
+    assert reasons(told) == ["expired"]
+
+
+def test_a_miss_just_before_the_end_is_judged_by_what_comes_after() -> None:
+    world = World(1)
+    world.get("page:1", 3)
+    world.pass_by(10)
+    world.set("page:1", 0)
+    first, second = sorted(world.stored(), key=lambda each: each.start)
+    told, state = run(State(), [first], first.end, [second])
+    assert reasons(told) == ["never_set"]
+    assert not any(version.changes for key in state.keys.values() for version in key.versions)
+
+
+def test_a_hit_without_a_write_on_record_makes_the_next_miss_unknown() -> None:
+    world = World(1)
+    world.entries["page:1", 1].reason = ""
+    world.get("page:1", 3)
+    world.pass_by(1)
+    world.entries["page:1", 1].reason = "lost"
+    world.get("page:1", 3)
+    told, _ = run(State(), world.stored(), world.now // SECOND)
+    assert reasons(told) == ["unknown"]
+
+
+def test_what_waits_for_the_backends_word_gets_it_later_or_none() -> None:
+    world = World(1)
+    world.read()
+    world.set("page:1", 0)
+    world.pass_by(5)
+    world.take_away("page:1", "lost")
+    world.get("page:1", 3)
+    told, state = run(State(), world.stored(), world.now // SECOND)
+    assert not told.verdicts
+    world.slices.clear()
+    world.pass_by(60)
+    world.read()
+    told, _ = run(decode_state(encode_state(state)), world.stored(), world.now // SECOND)
+    assert reasons(told) == ["lost"]
+    told, state = run(state, [], world.now // SECOND + 3600)
+    assert reasons(told) == ["unknown"]
+    assert not state.waiting
+
+
+def test_a_restart_of_the_server_loses_what_it_held() -> None:
+    world = World(1)
+    world.read()
+    world.set("page:1", 0)
+    world.pass_by(5)
+    world.restart()
+    world.get("page:1", 3)
+    world.pass_by(5)
+    world.read()
+    told, _ = run(State(), world.stored(), world.now // SECOND)
+    assert reasons(told) == ["lost"]
+
+
+def test_ages_are_those_of_the_last_write_of_any_process() -> None:
+    world = World(1)
+    world.set("page:1", 0)
+    world.pass_by(8)
+    world.set("page:1", 3)
+    world.pass_by(4)
+    world.touch("page:1", 1, NEVER)
+    world.pass_by(4)
+    world.get("page:1", 5)
+    told, _ = run(State(), world.stored(), world.now // SECOND)
+    [figures] = [each for each in told.groups.values() if each.ages]
+    from cache_monitor.stats.histogram import middle_of
+
+    [(bucket, times)] = figures.ages.items()
+    assert times == 1
+    assert abs(middle_of(bucket) - 8) < 0.5
+
+
+def test_computing_one_value_at_once_in_two_processes_is_a_stampede() -> None:
+    world = World(1)
+    world.pass_by(5)
+    world.set("page:1", 0, computed=SECOND)
+    world.pass_by(0.3)
+    world.set("page:1", 3, computed=SECOND)
+    world.compute("page:1", 5, 1.0)
+    world.pass_by(2)
+    world.set("page:1", 0, computed=SECOND)
+    told, _ = run(State(), world.stored(), world.now // SECOND)
+    assert sum(each.stampedes for each in told.groups.values()) == 2

@@ -1,0 +1,166 @@
+"""Slices as a store keeps them: the same after it, small, and never a danger to who reads them."""
+
+import zlib
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cache_monitor.trace import slices
+from cache_monitor.trace.events import HIT, MISS, NEVER, SECOND, WRITE, Form, Key, Reading, hash_of
+from cache_monitor.trace.plan import Plan
+from cache_monitor.trace.slices import RUN, Slice, Unreadable, decode, encode
+
+START = 1_700_000_000
+SOURCES = st.tuples(
+    st.sampled_from([HIT, MISS, WRITE]),
+    st.sampled_from(["default", "other"]),
+    st.integers(-3, 3) | st.sampled_from(["a", "b"]),
+    st.sampled_from([NEVER, 0, 300 * SECOND]),
+)
+
+
+def slice_of(plan: Plan | None = None) -> Slice:
+    return Slice(START, 10, "process", 7, plan)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 40),
+            SOURCES,
+            st.integers(-SECOND, 12 * SECOND),
+            st.integers(0, SECOND),
+            st.integers(0, 3 * SECOND),
+        ),
+        max_size=60,
+    )
+)
+def test_events_come_back_as_they_were(
+    events: list[tuple[int, tuple[int, str, int | str, int], int, int, int]],
+) -> None:
+    part = slice_of()
+    expected = []
+    for number, source, at, span, computed in events:
+        key = Key(hash_of(f"key:{number}"), "key:{int}", "key", f"key:{number}")
+        ended = START * SECOND + at
+        form = Form(*source)
+        if form.kind != HIT:
+            part.add(key, form, ended - span, ended, computed=computed)
+            expected.append((key.hash, form, ended - span, ended, computed))
+    part.add_sweep(START * SECOND, START * SECOND + 5, "a*", 2)
+    part.add_reading(Reading(START * SECOND, 3, "boot"))
+    [read] = decode(encode([part.stored()]))
+    keys = read.traced()
+    found = [
+        (each.key, each.form, each.began, each.ended, each.computed)
+        for each in read.events(keys, frozenset())
+    ]
+    assert found == expected
+    assert {key.hash for key in keys} == {each[0] for each in expected}
+    assert [each.pattern for each in read.swept()] == ["a*"]
+    assert list(read.read()) == [Reading(START * SECOND, 3, "boot")]
+
+
+def test_hits_in_a_row_are_one_event_until_something_else_happens_to_the_key() -> None:
+    part, key = slice_of(), Key(hash_of("a"))
+    hit, written = Form(HIT, "default", 1), Form(WRITE, "default", 1)
+    at = START * SECOND
+    part.add(key, hit, at, at + 5, times=2)
+    part.add(key, hit, at + 10, at + 15, times=3)
+    part.add(key, written, at + 20, at + 25)
+    part.add(key, hit, at + 30, at + 35)
+    part.add(key, hit, at + 30 + 2 * RUN, at + 35 + 2 * RUN)
+    [read] = decode(encode([part.stored()]))
+    events = list(read.events(read.traced(), frozenset()))
+    assert [(each.form.kind, each.times) for each in events] == [
+        (HIT, 5),
+        (WRITE, 1),
+        (HIT, 1),
+        (HIT, 1),
+    ]
+    assert (events[0].began, events[0].ended) == (at, at + 15)
+
+
+def test_too_many_events_raise_the_level_and_whole_keys_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slices, "MOST_EVENTS", 1000)
+    part, form = slice_of(), Form(MISS, "default", 1)
+    at = START * SECOND
+    for turn in range(3):
+        for number in range(2000):
+            key = Key(hash_of(f"key:{number}"))
+            if part.takes(key.hash):
+                part.add(key, form, at + turn, at + turn)
+    [read] = decode(encode([part.stored()]))
+    assert part.level > 0
+    assert len(part) <= 1000
+    events = list(read.events(read.traced(), frozenset()))
+    assert {each.weight for each in events} == {2**part.level}
+    assert all(part.takes(each.key) for each in events)
+
+
+def test_hot_keys_are_in_at_every_level_and_stand_for_themselves() -> None:
+    hot = hash_of("hot")
+    part = slice_of(Plan(1, 30, frozenset({hot})))
+    assert part.takes(hot)
+    assert not part.takes(hash_of("cold"))
+    part.add(Key(hot), Form(MISS, "default", 1), START * SECOND, START * SECOND)
+    [read] = decode(encode([part.stored()]))
+    [event] = read.events(read.traced(), frozenset({hot}))
+    assert event.weight == 1
+
+
+def test_an_event_takes_a_few_bytes() -> None:
+    random = Random(1)
+    part = slice_of()
+    at = START * SECOND
+    for _ in range(5000):
+        at += random.randint(500, 3000)
+        number = int(random.paretovariate(0.8)) % 2000
+        kind = random.choice([HIT] * 8 + [MISS, WRITE])
+        key = Key(hash_of(f"user:{number}"), "user:{int}", "key")
+        part.add(key, Form(kind, "default", 1), at, at + random.randint(20, 200))
+    assert len(encode([part.stored()])) < 10 * len(part)
+
+
+def _payload() -> bytes:
+    part = slice_of()
+    for number in range(20):
+        key = Key(hash_of(f"a{number}"), "a", "key", f"a{number}")
+        part.add(key, Form(MISS, "default", 1), START * SECOND, START * SECOND + number)
+    return encode([part.stored()])
+
+
+@given(st.data())
+def test_damaged_bytes_are_unreadable_or_events(data: st.DataObject) -> None:
+    payload = bytearray(_payload())
+    body = bytearray(zlib.decompress(payload[1:]))
+    for _ in range(data.draw(st.integers(1, 6))):
+        body[data.draw(st.integers(0, len(body) - 1))] = data.draw(st.integers(0, 255))
+    damaged = bytes(payload[:1]) + zlib.compress(bytes(body))
+    try:
+        parts = decode(damaged)
+        for part in parts:
+            list(part.events(part.traced(), frozenset()))
+            list(part.swept())
+            list(part.read())
+    except Unreadable:
+        pass
+
+
+@given(st.binary(max_size=200))
+def test_any_other_bytes_are_unreadable(payload: bytes) -> None:
+    with pytest.raises(Unreadable):
+        decode(b"\x01" + payload)
+    with pytest.raises(Unreadable):
+        decode(payload.removeprefix(b"\x01"))
+
+
+def test_what_is_cut_or_too_large_is_unreadable(monkeypatch: pytest.MonkeyPatch) -> None:
+    payload = _payload()
+    with pytest.raises(Unreadable):
+        decode(payload[:-3])
+    monkeypatch.setattr(slices, "MAX_BYTES", 100)
+    with pytest.raises(Unreadable):
+        decode(payload)
