@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 import hypothesis
 import pytest
 import redis
+from django.test.utils import setup_databases, teardown_databases
 from playwright.sync_api import Browser, sync_playwright
 
 from tests import workers
@@ -109,6 +110,19 @@ def leave(reason: str) -> NoReturn:
     if os.environ.get("CI") == "true":
         pytest.fail(reason, pytrace=False)
     pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(
+    django_test_environment: None, django_db_blocker: Any, django_db_modify_db_settings: None
+) -> Iterator[None]:
+    """The test database, whoever asks for it: pytest-django's own makes none where no mark or
+    argument of the chosen tests names it, as where a parameter asks for it while the test runs."""
+    with django_db_blocker.unblock():
+        made = setup_databases(verbosity=0, interactive=False, aliases={"default": False})
+    yield
+    with django_db_blocker.unblock():
+        teardown_databases(made, verbosity=0)
 
 
 @pytest.fixture(scope="session")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import os
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 import urllib.error
@@ -15,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Final
+from typing import Any, Final
 
 LOOPBACK: Final = "127.0.0.1"
 POLL_INTERVAL: Final = 0.05
@@ -79,12 +82,41 @@ class RunningProcess:
         return self.log.read_text(errors="replace")
 
 
+_FIRST_PORT: Final = 15_000
+_PORTS: Final = itertools.count(_FIRST_PORT + os.getpid() * 61 % 10_000)
+_LEASES: Final[list[int]] = []
+"""The descriptors by which this process holds ports until it ends."""
+
+
 def free_port() -> int:
-    """A port of the loopback interface that nothing listens on right now."""
+    """A port of the loopback interface that nothing listens on, and that is this process's own: no
+    other test run on the machine is given it meanwhile, nor does the system give it to a client,
+    for which it has higher ones."""
+    return next(port for port in _PORTS if _lease(port) and _is_free(port))
+
+
+def _lease(port: int) -> bool:
+    """Hold a name for the port, which no two processes can have and which goes with ours."""
+    if sys.platform != "linux":
+        return True
+    name = socket.socket(socket.AF_UNIX)
+    try:
+        name.bind(f"\0django-cache-monitor-tests-{port}")
+    except OSError:
+        name.close()
+        return False
+    _LEASES.append(name.detach())
+    return True
+
+
+def _is_free(port: int) -> bool:
     with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        port: int = probe.getsockname()[1]
-        return port
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError:
+            return False
+    return True
 
 
 @contextmanager
@@ -116,7 +148,14 @@ def run_process(
     """Run a process from the moment ``answers`` is true until the block ends."""
     # A file, not a pipe: nobody would read a pipe while the test runs, and it would fill up.
     with tempfile.NamedTemporaryFile(prefix="server-", suffix=".log") as log:
-        process = _start(argv, {**os.environ, **(env or {})}, cwd, log)
+        process = start(
+            argv,
+            env={**os.environ, **(env or {})},
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
         running = RunningProcess(process, Path(log.name))
         try:
             _wait_until(answers, running, deadline)
@@ -125,19 +164,32 @@ def run_process(
             stop(process)
 
 
-def _start(
-    argv: Sequence[str], env: Mapping[str, str], cwd: Path | None, log: IO[bytes]
-) -> subprocess.Popen[bytes]:
+def start(argv: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
+    """A process in a group of its own, so that ``stop()`` reaches the processes that it starts. If
+    this one is killed, those are too."""
+    process = subprocess.Popen(argv, start_new_session=True, **options)
+    _tell_warden(f"+ {process.pid}")
+    return process
+
+
+@functools.cache
+def _warden(pid: int) -> subprocess.Popen[str]:
+    """The warden of the process ``pid``: it waits for it to end, and outlives it for a moment."""
     return subprocess.Popen(
-        argv,
-        env=env,
-        cwd=cwd,
-        stdin=subprocess.DEVNULL,
-        stdout=log,
-        stderr=subprocess.STDOUT,
-        # A group of its own, so that stop() reaches the processes that the server starts.
+        [sys.executable, "-I", "-S", str(Path(__file__).with_name("warden.py"))],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        text=True,
         start_new_session=True,
     )
+
+
+def _tell_warden(line: str) -> None:
+    told = _warden(os.getpid()).stdin
+    assert told is not None
+    told.write(f"{line}\n")
+    told.flush()
 
 
 def _wait_until(answers: Callable[[], bool], running: RunningProcess, deadline: float) -> None:
@@ -153,7 +205,7 @@ def _wait_until(answers: Callable[[], bool], running: RunningProcess, deadline: 
         raise ServerFailedError(f"{msg}; it printed:\n{running.output}")
 
 
-def stop(process: subprocess.Popen[bytes]) -> None:
+def stop(process: subprocess.Popen[Any]) -> None:
     """End the process and those it started: politely, then by force."""
     _signal_group(process, signal.SIGTERM)
     try:
@@ -161,11 +213,17 @@ def stop(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         pass
     finally:
-        _signal_group(process, signal.SIGKILL)
-        process.wait()
+        kill(process)
 
 
-def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+def kill(process: subprocess.Popen[Any]) -> None:
+    """End the process and those it started by force."""
+    _signal_group(process, signal.SIGKILL)
+    process.wait()
+    _tell_warden(f"- {process.pid}")
+
+
+def _signal_group(process: subprocess.Popen[Any], number: signal.Signals) -> None:
     try:
         os.killpg(process.pid, number)
     except ProcessLookupError:

@@ -8,13 +8,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
 
 from tests.demo_site.site import ROOT, Demo, RunningDemo
-from tests.services import LOOPBACK, free_port
+from tests.services import LOOPBACK, free_port, kill, start
 
 START_DEADLINE: Final = 120.0
 END_DEADLINE: Final = 60.0
@@ -72,7 +72,7 @@ def printed(process: subprocess.Popen[str]) -> IO[str]:
 def make(demo: Demo, venv: Path, port: int, **choices: str) -> subprocess.Popen[str]:
     """Start ``make demo`` with ``choices`` such as WORKERS."""
     words = [f"{name}={value}" for name, value in {"PORT": str(port), **choices}.items()]
-    return subprocess.Popen(
+    return start(
         ["make", "demo", f"VENV={venv}", *words],
         cwd=ROOT,
         env=demo.environment,
@@ -80,10 +80,21 @@ def make(demo: Demo, venv: Path, port: int, **choices: str) -> subprocess.Popen[
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        start_new_session=True,
         # A test run in the background of a shell ignores the signal, and so would its children.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509 - nothing here holds a lock
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
+
+
+def refused(demo: Demo, venv: Path, port: int, **choices: str) -> str:
+    """What ``make demo`` says where it does not begin."""
+    process = make(demo, venv, port, **choices)
+    try:
+        with no_longer_than(process, START_DEADLINE):
+            output, _ = process.communicate()
+        assert process.returncode != 0
+        return str(output)
+    finally:
+        kill(process)
 
 
 @contextmanager
@@ -96,10 +107,7 @@ def made(demo: Demo, venv: Path, **choices: str) -> Iterator[MadeDemo]:
             said = said_until_ready(process)
         yield MadeDemo(demo, f"http://{LOOPBACK}:{port}", process, said)
     finally:
-        # Nothing is left of it where it was interrupted.
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        kill(process)
         printed(process).close()
 
 

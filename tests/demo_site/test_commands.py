@@ -10,6 +10,7 @@ from contextlib import closing
 from typing import Final
 
 from tests.demo_site.site import COMMAND_DEADLINE, NOBODY, Demo, RunningDemo
+from tests.services import kill, start
 
 SHOP_TABLES: Final = ("shop_category", "shop_product", "shop_review", "shop_article")
 SUMMARY: Final = re.compile(r"^(\d+) requests, (\d+) errors$", re.MULTILINE)
@@ -119,21 +120,24 @@ def test_traffic_fails_when_no_server_answers(prepared_demo: Demo) -> None:
 
 
 def test_traffic_that_is_interrupted_still_sums_up(running_demo: RunningDemo) -> None:
-    with subprocess.Popen(
+    traffic = start(
         running_demo.demo.command("demo_traffic", "--base-url", running_demo.url),
         env=running_demo.demo.environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         # A test run in the background of a shell ignores the signal, and so would its children.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509 - nothing here holds a lock
-    ) as traffic:
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    try:
         assert traffic.stdout is not None
         # The first progress: from here on the interrupt finds it at work.
         while traffic.stdout.read(1) != ",":
             assert traffic.poll() is None
         traffic.send_signal(signal.SIGINT)
         output, errors = traffic.communicate(timeout=COMMAND_DEADLINE)
+    finally:
+        kill(traffic)
 
     assert traffic.returncode == 0, errors
     assert "Stopped." in output

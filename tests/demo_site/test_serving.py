@@ -13,7 +13,7 @@ from typing import Any, Final
 import pytest
 
 from tests.conftest import find_or_leave
-from tests.demo_site.made import installed, made, make
+from tests.demo_site.made import installed, made, refused
 from tests.demo_site.site import Demo, Visitor
 from tests.demo_site.test_counts import calls, stats_after_gets
 from tests.services import MEMCACHED, REDIS, Server, free_port
@@ -157,10 +157,8 @@ def test_a_value_that_cannot_be_used_is_refused_with_an_example(
     prepared_demo: Demo, venv: Path, choice: str, said: str
 ) -> None:
     name, _, value = choice.partition("=")
-    process = make(prepared_demo, venv, free_port(), **{name: value})
-    output, _ = process.communicate(timeout=DEADLINE)
+    output = refused(prepared_demo, venv, free_port(), **{name: value})
 
-    assert process.returncode != 0
     assert said in output
     assert f"For example: make demo {name}=" in output
 
@@ -169,18 +167,14 @@ def test_a_server_that_is_not_installed_is_named(prepared_demo: Demo, tmp_path: 
     empty = tmp_path / "empty"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(empty)], check=True)
     venv = installed(tmp_path, str(empty / "bin" / "python"))
-    process = make(prepared_demo, venv, free_port(), ASGI="1")
-    output, _ = process.communicate(timeout=DEADLINE)
+    output = refused(prepared_demo, venv, free_port(), ASGI="1")
 
-    assert process.returncode != 0
     assert "ASGI=1 needs uvicorn, which is not installed" in output
 
 
 def test_a_port_that_is_taken_is_named(
     prepared_demo: Demo, venv: Path, redis_server: Server
 ) -> None:
-    process = make(prepared_demo, venv, redis_server.port)
-    output, _ = process.communicate(timeout=DEADLINE)
+    output = refused(prepared_demo, venv, redis_server.port)
 
-    assert process.returncode != 0
     assert f"Something listens on port {redis_server.port} already" in output

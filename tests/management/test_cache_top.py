@@ -23,6 +23,7 @@ from cache_monitor.collecting import joining
 from cache_monitor.reports.schema import MissReasons, Report
 from tests.dashboard.reports import HOSTILE, busy_cache, hot_key, quiet_cache, report_of
 from tests.exporters.test_scraping import site_env
+from tests.services import run_process
 
 ROOT = Path(__file__).resolve().parents[2]
 TRAFFIC = """
@@ -176,15 +177,12 @@ def terminal(tmux_path: str, tmp_path: Path) -> Iterator[Terminal]:
     env = {**os.environ, **site_env(tmp_path), "TERM": "xterm-256color", "PS1": "$ "}
     for argv in (["-m", "django", "migrate", "-v0"], ["-c", TRAFFIC]):
         subprocess.run([sys.executable, *argv], env=env, check=True, cwd=ROOT)
-    terminal = Terminal([tmux_path, "-S", str(tmp_path / "tmux"), "-f", "/dev/null"])
-    subprocess.run(
-        [*terminal.tmux, "new-session", "-d", "-x", "80", "-y", "24", "sh"],
-        env=env,
-        check=True,
-        cwd=ROOT,
-    )
-    yield terminal
-    terminal.run("kill-server")
+    socket = tmp_path / "tmux"
+    terminal = Terminal([tmux_path, "-S", str(socket), "-f", "/dev/null"])
+    with run_process([*terminal.tmux, "-D"], socket.exists, env=env, cwd=ROOT):
+        terminal.run("new-session", "-d", "-x", "80", "-y", "24", "-c", str(ROOT), "sh")
+        yield terminal
+        terminal.run("kill-server")
 
 
 @pytest.mark.slow
