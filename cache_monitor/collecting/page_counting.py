@@ -11,6 +11,7 @@ VARIANT = "variant"
 
 def count(page_pass: PagePass, stats: PageStats) -> None:
     """Count ``page_pass`` in the statistics of its page."""
+    stats.site_wide += not page_pass.is_decorated
     if page_pass.fetch == "bypass":
         stats.bypassed += 1
         return

@@ -27,6 +27,7 @@ TITLES: Mapping[str, Text] = {
     "no-expiry": _("No expiry"),
     "aged-content": _("Old content"),
     "expired-stored": _("Expired entries fill the store"),
+    "page-not-stored": _("Page that is never stored"),
     "never-read": _("Never read"),
     "overwritten": _("Overwritten before it is read"),
     "key-explosion": _("Keys that are never asked for twice"),
@@ -84,6 +85,10 @@ ADVICE: Mapping[str, Text] = {
     "expired-stored": _(
         "Lower MAX_ENTRIES in OPTIONS of CACHES['%(alias)s'], or clear it by a nightly job: this "
         "backend keeps expired entries until it is full."
+    ),
+    "page-not-stored": _(
+        "cache_page stands above “%(what)s”, and no answer of it is ever stored: see the evidence "
+        "for why, and the line of code that led to it. Remove that, or the cache_page."
     ),
     "never-read": _(
         "Do not cache “%(what)s”, or look why nobody asks for it: it is written and hardly ever "

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Iterator, Mapping
 
-from cache_monitor.findings import capacity, demand, setup, timing, waiting
+from cache_monitor.findings import capacity, demand, pages, setup, timing, waiting
 from cache_monitor.findings.case import Case, Circumstances
 from cache_monitor.reports.schema import Cache, Finding
 from cache_monitor.thresholds import Thresholds
@@ -24,6 +24,7 @@ RULES: Mapping[str, Rule] = {
     "no-expiry": timing.no_expiry,
     "aged-content": timing.aged_content,
     "expired-stored": timing.expired_stored,
+    "page-not-stored": pages.page_not_stored,
     "never-read": demand.never_read,
     "overwritten": demand.overwritten,
     "key-explosion": demand.key_explosion,

@@ -51,7 +51,8 @@ class PagePass(Struct, eq=False):
 
     ``request`` is the identity of the request, ``owner`` that of the middleware where it fetches
     and stores. ``key`` is the page's key as the cache was last asked, ``looked_up`` as it was when
-    the request came in. ``inner_hit`` is whether another pass within this one served the page.
+    the request came in. ``is_decorated`` is whether ``cache_page`` stands above the view.
+    ``inner_hit`` is whether another pass within this one served the page.
     ``route`` is the page's route, such as ``/item/<pk>/``. ``address``, ``path`` and ``variant``
     are hashes that tell pages apart: with the query string, without it, and with the headers that
     the page varies by. ``varies`` are the names of those headers, as the cache had them when it
@@ -83,6 +84,7 @@ class PagePass(Struct, eq=False):
     blame: dict[str, RawStack] = {}
     began: float = 0.0
     seconds: float = 0.0
+    is_decorated: bool = False
     is_over: bool = False
 
     def cause(self) -> tuple[str, RawStack] | None:

@@ -123,6 +123,8 @@ def _begin(middleware: Any, request: Any) -> PagePass:
         id(middleware) if stores else None,
         outer,
         path=hash_of(request.path_info),
+        # Only the decorator gives a page a time of its own.
+        is_decorated=getattr(middleware, "page_timeout", None) is not None,
     )
     _current.set(page_pass)
     return page_pass

@@ -169,6 +169,7 @@ FIELDS: Mapping[type[Struct], Mapping[str, str]] = {
         "variants_per_address": "Pages kept apart for each address, on average; null without any.",
         "made_seconds": "Seconds that it took to make answers, together.",
         "not_stored_seconds": "Seconds that it took to make those that were not stored.",
+        "is_decorated": "Whether cache_page stands above the view; else the site is cached.",
     },
     schema.GroupOfView: {
         "group": _GROUP,

@@ -36,4 +36,5 @@ def _page(route: str, stats: PageStats) -> schema.Page:
         variants_per_address=round(variants / addresses, 2) if addresses and variants else None,
         made_seconds=stats.made_seconds,
         not_stored_seconds=stats.not_stored_seconds,
+        is_decorated=not stats.site_wide,
     )

@@ -225,6 +225,7 @@ class Page(Struct, frozen=True, kw_only=True):
     variants_per_address: float | None
     made_seconds: float
     not_stored_seconds: float
+    is_decorated: bool = False
 
 
 class Point(Struct, frozen=True, kw_only=True):

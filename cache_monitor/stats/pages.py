@@ -45,6 +45,8 @@ class PageStats(Struct, array_like=True, gc=False):
     made_seconds: Duration = 0.0
     not_stored_seconds: Duration = 0.0
     """What the answers that were not stored took to make, together."""
+    site_wide: Count = 0
+    """How many passed the cache of the whole site, not one that stands above this view."""
 
     def merge(self, other: "PageStats") -> None:
         """Add what ``other`` counted."""
@@ -54,6 +56,7 @@ class PageStats(Struct, array_like=True, gc=False):
         self.made += other.made
         self.made_seconds += other.made_seconds
         self.not_stored_seconds += other.not_stored_seconds
+        self.site_wide += other.site_wide
         for own, others in (
             (self.missed, other.missed),
             (self.not_stored, other.not_stored),

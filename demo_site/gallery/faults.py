@@ -15,6 +15,11 @@ from itertools import count
 from uuid import uuid4
 
 from django.core.cache import BaseCache, caches
+from django.http import HttpRequest, HttpResponse
+from django.middleware.csrf import get_token
+from django.test import RequestFactory
+from django.views.decorators.cache import cache_page
+from django.views.decorators.csrf import csrf_protect
 
 PRODUCE_SECONDS = 0.02
 """What a value of the gallery takes to produce: a query or two."""
@@ -195,6 +200,19 @@ def backend_errors() -> None:
             caches["gallery-away"].get("anything")
 
 
+def page_not_stored() -> None:
+    """Asks 110 times for a page whose form has a CSRF token, behind cache_page."""
+    for _ in range(110):
+        _page_with_form(RequestFactory(SERVER_NAME="localhost").get("/gallery/page-not-stored/"))
+
+
+@cache_page(60, cache="gallery")
+@csrf_protect
+def _page_with_form(request: HttpRequest) -> HttpResponse:
+    _produce()
+    return HttpResponse(get_token(request))
+
+
 def dummy_backend() -> None:
     """Asks a DummyCache a hundred times. A finding only where DEBUG is off (DEMO_DEBUG=0)."""
     for _ in range(100):
@@ -234,6 +252,13 @@ FAULTS = {
             clear_under_traffic,
         ),
         Fault("backend-errors", "Backend errors", "gallery-away", None, backend_errors),
+        Fault(
+            "page-not-stored",
+            "Page not stored",
+            "gallery",
+            "/gallery/<slug:code>/",
+            page_not_stored,
+        ),
         Fault("dummy-backend", "Dummy backend", "dummy", None, dummy_backend),
     )
 }
