@@ -9,13 +9,13 @@ from django.conf import settings
 from django.core.signals import setting_changed
 from msgspec import structs
 
-from cache_monitor.backends.explicit import PATH as EXPLICIT_PATH
 from cache_monitor.collecting import joining
 from cache_monitor.collecting.rollup import longest
 from cache_monitor.conf import SETTING, Conf, get_conf
 from cache_monitor.findings import sightings
 from cache_monitor.findings.detection import detected, watch
 from cache_monitor.forks import call_in_forked_children
+from cache_monitor.instrument.explicit import PATH as EXPLICIT_PATH
 from cache_monitor.periods import AHEAD
 from cache_monitor.reports import keyseries
 from cache_monitor.reports.build import Material, Period, build

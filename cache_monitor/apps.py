@@ -5,10 +5,10 @@ from django.core.signals import request_started
 from django.utils.translation import gettext_lazy as _
 
 from cache_monitor import api, checks
-from cache_monitor.backends.creation import instrument
 from cache_monitor.collecting.joining import collector
 from cache_monitor.conf import get_conf
 from cache_monitor.exporters.starting import start_exporters
+from cache_monitor.instrument.install import install, uninstall
 from cache_monitor.keys.ownsessions import learn_sessions
 from cache_monitor.keys.routes import learn_routes
 from cache_monitor.pages import watch
@@ -28,12 +28,14 @@ class CacheMonitorConfig(AppConfig):
         if get_conf().enabled:
             collector.attach()
             collector.watch_with(api.watch_findings)
-            instrument()
+            install()
             learn_routes()
             learn_sessions()
             watch.watch_pages()
             request_started.connect(_begin_request, dispatch_uid="cache_monitor")
             start_exporters()
+        else:
+            uninstall()
 
 
 def _begin_request(**_: object) -> None:

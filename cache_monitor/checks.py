@@ -8,10 +8,10 @@ from django.core.checks import CheckMessage, Error, Info, register
 from django.core.checks import Warning as Caution
 from django.utils.module_loading import import_string
 
-from cache_monitor.backends.explicit import PATH as EXPLICIT_PATH
-from cache_monitor.backends.explicit import WRAPS_HINT, wraps_problem
 from cache_monitor.conf import SETTING, Conf, StoreConf, get_conf, problems
 from cache_monitor.deployment import register_deployment_checks
+from cache_monitor.instrument.explicit import PATH as EXPLICIT_PATH
+from cache_monitor.instrument.explicit import WRAPS_HINT, wraps_problem
 from cache_monitor.keys.querycaches import unseen_caches
 from cache_monitor.keys.sanitizing import sanitizer_problem
 from cache_monitor.stores.base import StoreError

@@ -10,7 +10,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, register
 from django.core.checks import Warning as Caution
 
-from cache_monitor.backends.explicit import PATH as EXPLICIT_PATH
+from cache_monitor.instrument.explicit import PATH as EXPLICIT_PATH
 
 _DUMMY = "django.core.cache.backends.dummy.DummyCache"
 _LOCAL_MEMORY = "django.core.cache.backends.locmem.LocMemCache"

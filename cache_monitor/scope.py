@@ -8,6 +8,7 @@ threads that run sync code for async callers.
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
+from types import CodeType
 from typing import Protocol
 
 from msgspec import Struct
@@ -31,10 +32,13 @@ class Listener(Protocol):
 
 
 class Scope(Struct, eq=False):
-    """The surroundings of a call; made anew where they change, never changed itself.
+    """The surroundings of a call; made anew where they change.
 
     ``inside`` names the cache whose operation is under way: what that cache calls on itself is
-    part of the operation. ``sizes`` gathers the sizes of the values that it moves.
+    part of the operation, and leaves word here of what the operation cannot see. ``sizes`` gathers
+    the sizes of the values that it moves; ``found`` says whether the last lookup found its key,
+    ``wrote`` whether a value was written; ``swallowed`` names an error that the cache's client
+    keeps to itself; ``callback`` is the code of the caller's function that the operation calls.
 
     ``only`` is the one who listens, where that is one alone that wants no values described and
     nothing is under way: so it is in nearly every request, which must not be slower for it.
@@ -45,6 +49,11 @@ class Scope(Struct, eq=False):
     muted: bool = False
     sizes: list[int] = []
     only: Listener | None = None
+    found: bool | None = None
+    wrote: bool = False
+    produced: float | None = None
+    swallowed: str | None = None
+    callback: CodeType | None = None
 
     def hides(self, alias: str) -> bool:
         """Whether a call on the cache ``alias`` made here is no call of its own."""
@@ -64,11 +73,10 @@ def enter_callback() -> Token[Scope | None]:
     return _scope.set(_of(scope.listeners) if scope else None)
 
 
-def note_size(size: int) -> None:
-    """Tell the operation under way that it moved a value of ``size`` bytes."""
+def under_way() -> Scope | None:
+    """The operation of a cache that is under way, if one is."""
     scope = _scope.get()
-    if scope is not None and scope.inside is not None:
-        scope.sizes.append(size)
+    return None if scope is None or scope.inside is None else scope
 
 
 def start_listening(listener: Listener) -> None:
@@ -95,7 +103,7 @@ def _of(listeners: tuple[Listener, ...]) -> Scope | None:
 
 def forget_leftovers() -> None:
     """Leave an operation that never ended; what is called inside of one is not recorded. There
-    should be none: this is the net below what :mod:`cache_monitor.backends` does against it."""
+    should be none: this is the net below what :mod:`cache_monitor.instrument` does against it."""
     scope = _scope.get()
     if scope is not None and scope.inside is not None:
         _scope.set(None)

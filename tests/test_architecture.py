@@ -16,8 +16,8 @@ ROOMS = [
     {"calls", "conf", "forks", "interruptions", "keys", "ledger", "models"}
     | {"patterns", "periods", "stats", "thresholds", "trace"},
     {"scope", "recorder", "stores", "inspectors"},
-    {"backends", "capture", "deployment", "pages", "stacks"},
-    {"collecting"},
+    {"instrument", "capture", "deployment", "pages", "stacks"},
+    {"backends", "collecting"},
     {"reports"},
     {"findings"},
     {"api", "checks", "testing"},

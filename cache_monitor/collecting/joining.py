@@ -20,14 +20,13 @@ from django.core.cache.backends.locmem import LocMemCache
 from django.core.signals import setting_changed
 from django.db import connections
 
-from cache_monitor.backends.monitored import real_class
-from cache_monitor.backends.sizes import stored_size
 from cache_monitor.collecting.collector import Collector, Wiring
 from cache_monitor.collecting.looks import Looker
 from cache_monitor.collecting.misses import Judge
 from cache_monitor.collecting.telling import Facts
 from cache_monitor.conf import get_conf
 from cache_monitor.forks import call_in_forked_children
+from cache_monitor.instrument.sizes import stored_size
 from cache_monitor.ledger import Ledger
 from cache_monitor.recorder import recorder
 from cache_monitor.stores.opening import get_store
@@ -50,7 +49,7 @@ def facts_of(process: str, alias: str) -> Facts | None:
         found = caches[alias]
     except InvalidCacheBackendError:
         return None
-    real = real_class(found)
+    real = type(found)
     if issubclass(real, DummyCache):
         return None
     is_own = issubclass(real, LocMemCache)

@@ -13,7 +13,7 @@ from django.core.management import call_command
 from django.test import override_settings
 from django.utils.module_loading import import_string
 
-from cache_monitor.backends.monitored import is_monitored
+from tests.backends.making import clear_unrecorded, is_recorded
 from tests.backends.sentinel import SERVICE
 from tests.workers import on_server
 
@@ -138,8 +138,8 @@ def open_pair(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iter
         if name == "database":
             call_command("createcachetable", verbosity=0)
         pair = Pair(caches["default"], _make_bare({**entry, "KEY_PREFIX": "bare"}), name)
-        assert is_monitored(type(pair.monitored))
-        assert not is_monitored(type(pair.bare))
+        assert is_recorded(pair.monitored)
+        assert not is_recorded(pair.bare)
         _empty(pair)
         try:
             yield pair
@@ -152,4 +152,4 @@ def open_pair(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iter
 def _empty(pair: Pair) -> None:
     pair.bare.clear()
     # Past the recording, which the test that follows may read.
-    type(pair.bare).clear(pair.monitored)
+    clear_unrecorded(pair.monitored)

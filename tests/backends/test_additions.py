@@ -9,9 +9,9 @@ import pytest
 from django.core.cache.backends.base import DEFAULT_TIMEOUT
 from django.core.cache.backends.locmem import LocMemCache
 
-from cache_monitor.backends.monitored import monitored_class
 from tests.backends.conftest import Heard
 from tests.backends.contract import open_pair, parameters
+from tests.backends.making import make_recorded
 
 CLIENTS = [each for each in parameters() if str(each.values[0]).startswith("django_redis")]
 
@@ -162,8 +162,7 @@ class Refusing(Own):
 def test_the_names_of_the_parameters_tell_what_they_mean(
     real: Any, heard: Heard, caplog: pytest.LogCaptureFixture
 ) -> None:
-    class_: Any = monitored_class(real, "default")
-    cache = class_("own", {})
+    cache = make_recorded(real, "own", "default")
     cache.keep("a")
     cache.keep("a", timeout=60, version=2)
     cache.tagged(["a"], 3)

@@ -9,8 +9,8 @@ from django.core.cache.backends.locmem import LocMemCache
 from django.test import override_settings
 
 from cache_monitor.backends import MonitoredCache
-from cache_monitor.backends.monitored import is_monitored
 from tests.backends.conftest import Heard
+from tests.backends.making import is_recorded
 
 PATH = "cache_monitor.backends.MonitoredCache"
 LOCMEM = "django.core.cache.backends.locmem.LocMemCache"
@@ -69,5 +69,5 @@ def test_a_wraps_that_cannot_be_used_says_so(entry: dict[str, Any], message: str
 def test_made_by_hand_it_finds_its_alias_in_the_settings(heard: Heard) -> None:
     made: Any = MonitoredCache("watched", {"WRAPS": LOCMEM})
     made.get("a")
-    assert is_monitored(type(made))
+    assert is_recorded(made)
     assert heard[0].source.alias == "watched"

@@ -20,10 +20,10 @@ from django.core.management import call_command
 from django.db import connection
 from django.test import override_settings
 
-from cache_monitor.backends.monitored import is_monitored, real_class
 from cache_monitor.recorder import recorder
 from tests.backends.conftest import Heard
 from tests.backends.contract import IN_DATABASE
+from tests.backends.making import is_recorded, make_recorded
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 LOCAL = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION": "lifecycle"}
@@ -76,9 +76,9 @@ from django.conf import settings
 settings.configure(INSTALLED_APPS=["cache_monitor"], USE_TZ=True)
 django.setup()
 from django.core.cache import cache
-from cache_monitor.backends.monitored import is_monitored
 from django.core.cache import caches
-assert is_monitored(type(caches["default"]))
+from cache_monitor.instrument.aliases import alias_of
+assert alias_of(caches["default"]) == "default"
 cache.set("a", 1)
 print(cache.get("a"))
 """
@@ -106,7 +106,7 @@ def test_a_cache_of_another_thread_or_context_is_monitored(how: str) -> None:
     seen: list[bool] = []
 
     def look() -> None:
-        seen.append(is_monitored(type(caches["default"])))
+        seen.append(is_recorded(caches["default"]))
 
     async def look_in_task() -> None:
         await asyncio.gather(asyncio.to_thread(look), _look())
@@ -150,7 +150,7 @@ def test_a_changed_setting_gives_new_caches(heard: Heard) -> None:
     before = caches["default"]
     with override_settings(CACHES={"default": {**LOCAL, "TIMEOUT": 7}, "other": LOCAL}):
         assert caches["default"].default_timeout == 7
-        assert is_monitored(type(caches["other"]))
+        assert is_recorded(caches["other"])
     assert caches["default"] is not before
     assert caches["default"].default_timeout == 300
     with pytest.raises(InvalidCacheBackendError):
@@ -196,14 +196,12 @@ def _traceback(cache: Any) -> list[str]:
         cache.incr("absent")
     assert raised.value.__cause__ is None
     assert raised.value.__context__ is None
-    return [frame.name for frame in traceback.extract_tb(raised.tb)]
+    names = [frame.name for frame in traceback.extract_tb(raised.tb)]
+    return [name for name in names if name != "observing"]
 
 
 def test_a_traceback_has_the_frames_of_the_bare_cache_in_order() -> None:
-    monitored = _traceback(caches["default"])
-    assert [name for name in monitored if name != "observing"] == _traceback(
-        LocMemCache("lifecycle", {})
-    )
+    assert _traceback(caches["default"]) == _traceback(LocMemCache("lifecycle", {}))
 
 
 def test_a_coroutine_that_is_closed_elsewhere_closes(heard: Heard) -> None:
@@ -211,10 +209,7 @@ def test_a_coroutine_that_is_closed_elsewhere_closes(heard: Heard) -> None:
         async def aget(self, *args: Any, **kwargs: Any) -> Any:
             await asyncio.sleep(60)
 
-    from cache_monitor.backends.monitored import monitored_class
-
-    class_: Any = monitored_class(Waiting, "default")
-    coroutine = class_("lifecycle", {}).aget("a")
+    coroutine = make_recorded(Waiting, "lifecycle", "default").aget("a")
 
     async def begin() -> None:
         coroutine.send(None)
@@ -249,5 +244,5 @@ class Unprintable:
         raise AttributeError("no text")
 
 
-def test_the_real_class_is_known() -> None:
-    assert real_class(caches["default"]) is LocMemCache
+def test_the_class_of_a_cache_is_the_one_named_in_the_settings() -> None:
+    assert type(caches["default"]) is LocMemCache

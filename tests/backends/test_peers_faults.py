@@ -12,9 +12,9 @@ import pytest
 from django.core.cache import caches
 from django.test import override_settings
 
-from cache_monitor.backends.monitored import is_monitored, real_class
 from tests.backends.conftest import Heard
 from tests.backends.contract import open_pair, parameters
+from tests.backends.making import clear_unrecorded, is_recorded
 
 LOCMEM = "django.core.cache.backends.locmem.LocMemCache"
 
@@ -23,7 +23,7 @@ LOCMEM = "django.core.cache.backends.locmem.LocMemCache"
 def cache() -> Iterator[Any]:
     with override_settings(CACHES={"default": {"BACKEND": LOCMEM, "LOCATION": "faults"}}):
         yield caches["default"]
-        real_class(caches["default"]).clear(caches["default"])
+        clear_unrecorded(caches["default"])
 
 
 # None and falsy values
@@ -171,7 +171,7 @@ def test_calls_at_the_same_time_on_one_instance_are_all_heard(cache: Any) -> Non
 
 def test_the_caches_of_other_threads_are_monitored(cache: Any) -> None:
     seen: list[bool] = []
-    thread = threading.Thread(target=lambda: seen.append(is_monitored(type(caches["default"]))))
+    thread = threading.Thread(target=lambda: seen.append(is_recorded(caches["default"])))
     thread.start()
     thread.join()
     assert seen == [True]

@@ -13,12 +13,12 @@ from django.core.cache.backends.base import BaseCache
 from django.core.cache.backends.locmem import LocMemCache
 
 from cache_monitor import scope
-from cache_monitor.backends.finding import shapes_of
-from cache_monitor.backends.leaves import sized_get, sized_get_many, sized_set
-from cache_monitor.backends.monitored import monitored_class
-from cache_monitor.backends.observation import Operation, observed
-from cache_monitor.calls import Source
+from cache_monitor.instrument.fastpath import sized_get, sized_get_many, sized_set
+from cache_monitor.instrument.finding import shape_of
+from cache_monitor.instrument.observe import Operation, observed
+from cache_monitor.instrument.wrapper import is_ours, original_of
 from cache_monitor.recorder import recorder
+from tests.backends.making import make_recorded
 from tests.backends.odd import NativeCache
 
 ATTEMPTS = int(os.environ.get("CACHE_MONITOR_SIGNALS", "300"))
@@ -75,16 +75,16 @@ class Key:
         return "".join(["a", ":", "key"])
 
 
-def _sized(real: Any, name: str) -> Any:
+def _sized_class() -> type[BaseCache]:
     """LocMemCache with the short ways of the backends that tell sizes."""
     makers = {"get": sized_get, "set": sized_set, "get_many": sized_get_many}
-    original = getattr(real, name)
-    operation = Operation(real, name, original, Source("default", name), *shapes_of(name, original))
-    return makers[name](operation, observed(operation))
-
-
-def _sized_class() -> type[BaseCache]:
-    ways = {name: _sized(LocMemCache, name) for name in ("get", "set", "get_many")}
+    ways: dict[str, Any] = {}
+    for name, make in makers.items():
+        method: Any = getattr(LocMemCache, name)
+        original = original_of(method) if is_ours(method) else method
+        shape = shape_of(name, name, original, LocMemCache)
+        operation = Operation(name, original, original, shape)
+        ways[name] = make(operation, observed(operation))
     return type("LocMemCache", (LocMemCache,), ways)
 
 
@@ -145,8 +145,7 @@ def _attempts(alarm: Alarm, call: Callable[[], Any], within: float) -> Iterator[
 def test_what_a_signal_raises_reaches_the_caller(
     name: str, kind: str, alarm: Alarm, faults: list[Exception]
 ) -> None:
-    class_: Any = monitored_class(LocMemCache, "default") if kind == "usual" else _sized_class()
-    cache = class_("signals", {})
+    cache = make_recorded(LocMemCache if kind == "usual" else _sized_class(), "signals")
     cache.clear()
     cache.set("there", 1)
     cache.set(Key(), 2)
@@ -181,8 +180,7 @@ ASYNC_CASES: dict[str, tuple[Callable[[Any], Any], object]] = {
 def test_what_a_signal_raises_reaches_the_caller_of_an_async_operation(
     name: str, alarm: Alarm, faults: list[Exception]
 ) -> None:
-    class_: Any = monitored_class(NativeCache, "default")
-    cache = class_("signals", {})
+    cache = make_recorded(NativeCache, "signals", "default")
     cache.clear()
     cache.set("there", 1)
     call, expected = ASYNC_CASES[name]

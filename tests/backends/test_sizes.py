@@ -9,8 +9,8 @@ from django.core.cache import caches
 from django.test import override_settings
 from django.utils.functional import SimpleLazyObject
 
-from cache_monitor.backends.monitored import adopt
 from cache_monitor.calls import Call
+from cache_monitor.instrument.install import instrument
 from cache_monitor.recorder import recorder
 from tests.backends.conftest import Heard
 from tests.backends.contract import open_pair
@@ -39,7 +39,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 @pytest.mark.parametrize("name", ["redis", "django_redis"])
-def test_calls_that_a_value_makes_are_calls_and_sizes_of_their_own(
+def test_calls_that_a_value_makes_on_its_own_cache_are_part_of_the_operation(
     name: str, request: pytest.FixtureRequest, tmp_path: Path, told: Any
 ) -> None:
     with open_pair(name, request, tmp_path) as pair:
@@ -48,15 +48,12 @@ def test_calls_that_a_value_makes_are_calls_and_sizes_of_their_own(
         pair.monitored.set("curious", Curious())
         assert pair.monitored.get("curious") == "x" * 10
         calls = told()
-    assert [(call.source.operation, call.key) for call in calls] == [
-        ("set", "large"),
-        ("get", "large"),
-        ("set", "curious"),
-        ("get", "large"),
-        ("get", "curious"),
+    assert [(call.source.operation, call.key, call.outcome) for call in calls] == [
+        ("set", "large", None),
+        ("set", "curious", None),
+        ("get", "curious", True),
     ]
-    large, inner, written, inner_too, read = (call.size for call in calls)
-    assert large == inner == inner_too
+    large, written, read = (call.size for call in calls)
     assert large > 1000
     assert written == read
     assert 10 < written < 200
@@ -106,7 +103,7 @@ def test_a_cache_that_was_in_use_before_tells_sizes_too(
     with open_pair(name, request, tmp_path) as pair:
         cache = pair.bare
         cache.set("a", "x" * 100)
-        adopt(cache, "default")
+        instrument(cache, "default")
         cache.get("a")
         cache.delete("a")
     size = heard[0].size

@@ -1,8 +1,8 @@
 """Settings of the benchmarks of single calls and of memory: a cache for each variant.
 
-Each variant has an alias of its own, so that bare and watched caches live in one process.
-``INSTRUMENT`` is ``"explicit"`` for the same reason; the class that an alias gets by it is the
-one that it would get by ``"all"``.
+Each variant has an alias of its own, so that bare and watched caches live in one process; the
+bare ones are of classes that nobody touches. ``INSTRUMENT`` is ``"explicit"`` for the same reason:
+a cache is watched by it as it would be by ``"all"``.
 """
 
 import os
@@ -45,6 +45,11 @@ BACKENDS = {
     "redis": "django.core.cache.backends.redis.RedisCache",
     "django-redis": "django_redis.cache.RedisCache",
 }
+BARE = {
+    "locmem": "tests.benchmarks.bare.LocMemCache",
+    "redis": "tests.benchmarks.bare.RedisCache",
+    "django-redis": "tests.benchmarks.bare.DjangoRedisCache",
+}
 _SUBCLASSES = {"locmem": "LocMem", "redis": "Redis"}
 _PROMETHEUS = {
     "locmem": "django_prometheus.cache.backends.locmem.LocMemCache",
@@ -64,7 +69,7 @@ def _entries(backend: str) -> dict[str, dict[str, Any]]:
     """The variants of ``backend`` that caches can tell apart by their class."""
     path = BACKENDS[backend]
     entries: dict[str, dict[str, Any]] = {
-        "bare": {"BACKEND": path},
+        "bare": {"BACKEND": BARE[backend]},
         "ours": {"BACKEND": MONITORED, "WRAPS": path},
         "panel": {"BACKEND": MONITORED, "WRAPS": path},
         "toolbar": {"BACKEND": path},

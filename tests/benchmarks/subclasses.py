@@ -4,9 +4,9 @@ from collections.abc import Iterable
 from time import perf_counter as clock
 from typing import Any
 
-from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache
-from django.core.cache.backends.locmem import LocMemCache
-from django.core.cache.backends.redis import RedisCache
+from django.core.cache.backends.base import DEFAULT_TIMEOUT
+
+from tests.benchmarks.bare import BaseCache, LocMemCache, RedisCache
 
 
 class DoingNothing(BaseCache):

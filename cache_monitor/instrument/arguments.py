@@ -1,10 +1,9 @@
 """What an operation's arguments and result say: the key, and whether it was there.
 
-A shape looks at a call before it is made and may hand the backend other arguments of the same
-meaning: a default of our own, to tell a miss from a stored None without comparing values, or a
-generator that notes the keys while the backend consumes them.
+The arguments go on as they came. Two exceptions cannot be seen by anybody: a callable that
+``BaseCache.get_or_set`` itself calls is timed, and an iterator notes the keys that it gives.
 
-Here are those of operations on one key; :mod:`cache_monitor.backends.finding` lists them all.
+Here are the operations on one key; :mod:`cache_monitor.instrument.finding` lists them all.
 """
 
 from collections.abc import Hashable, Mapping
@@ -13,10 +12,7 @@ from typing import Any, ClassVar
 from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache
 
 from cache_monitor.calls import bounded
-
-MISSING: object = BaseCache._missing_key
-"""The default that tells a miss from everything that can be stored. Django's own one, which it
-hands to ``get`` in ``get_many`` and others: whoever sits below us must know it anyway."""
+from cache_monitor.scope import Scope
 
 Args = tuple[Any, ...]
 Kwargs = dict[str, Any]
@@ -33,6 +29,8 @@ class Shape:
     """The position of the argument ``version``, where the operation has one."""
     moves_values: ClassVar[bool] = False
     """Whether values pass between caller and backend, so that their size means something."""
+    looks_up: ClassVar[bool] = False
+    """Whether the operation looks a key up, and thus tells whether it was there."""
     effects: ClassVar[type[int]] = bool
     """The type of the results that tell what the operation did."""
     names: ClassVar[Mapping[str, str]] = {}
@@ -48,13 +46,13 @@ class Shape:
             return None
         return bounded(self.argument(0, "key"))
 
-    def outcome(self, result: Any) -> bool | tuple[bool, ...] | None:
-        """Whether the key was there; for several keys, which; None where nothing was looked up."""
+    def outcome(self, result: Any, inner: Scope) -> bool | tuple[bool, ...] | None:
+        """Whether the key was there; for several keys, which; None where nothing was looked up,
+        or where that is not known."""
         return None
 
-    def result(self, result: Any) -> Any:
-        """What the caller gets for what the backend returned."""
-        return result
+    def leave_word(self, result: Any, around: Scope) -> None:
+        """Tell the operation that this call is part of what it did."""
 
     def timeout(self) -> object:
         """The timeout that the caller gave, or Django's ``DEFAULT_TIMEOUT`` where he gave none;
@@ -71,7 +69,7 @@ class Shape:
         version = self.kwargs.get("version") if at is None else self.argument(at, "version")
         return version if version is None else bounded(version)
 
-    def produced(self) -> float | None:
+    def produced(self, inner: Scope) -> float | None:
         """The seconds that the caller's own function took to produce the value."""
         return None
 
@@ -79,7 +77,7 @@ class Shape:
         """The bytes of the values moved, given the sizes noted while the call ran."""
         return sum(sizes)
 
-    def kind(self, result: Any) -> str | None:
+    def kind(self, result: Any, outcome: object) -> str | None:
         """The name of the type of the value that a call which found or wrote one moved."""
         return None
 
@@ -127,46 +125,53 @@ class Write(Shape):
     moves_values = True
     timeout_at = 2
 
-    def kind(self, result: Any) -> str:
+    def leave_word(self, result: Any, around: Scope) -> None:
+        around.wrote = around.wrote or result is not False
+
+    def kind(self, result: Any, outcome: object) -> str:
         # By its type: to ask a lazy value for its class would make it.
         return type(self.argument(1, "value")).__name__
 
 
 class Lookup(Shape):
-    """``get``."""
-
-    __slots__ = ("default",)
-    version_at = 2
-    moves_values = True
-
-    def __init__(self, cache: BaseCache, args: Args, kwargs: Kwargs) -> None:
-        super().__init__(cache, args, kwargs)
-        self.default = self.argument(1, "default")
-        # There may be backends that call a default which can be called.
-        if not callable(self.default):
-            self.replace(1, "default", MISSING)
-
-    def outcome(self, result: Any) -> bool:
-        missing = self.default if callable(self.default) else MISSING
-        return result is not missing
-
-    def kind(self, result: Any) -> str | None:
-        return type(result).__name__ if self.outcome(result) else None
-
-    def result(self, result: Any) -> Any:
-        return self.default if result is MISSING else result
-
-
-class LookupAsWritten(Shape):
-    """``get`` of a backend, or of a patch, that might not know what to do with a default of ours:
-    a miss is what gives the caller's default, and so is a stored None where he gave none."""
+    """``get``, where nothing but its result tells: a miss is what gives the caller's default, and
+    so is a stored None where he gave none."""
 
     __slots__ = ()
     version_at = 2
     moves_values = True
+    looks_up = True
 
-    def outcome(self, result: Any) -> bool:
-        return result is not self.argument(1, "default")
+    def outcome(self, result: Any, inner: Scope) -> bool | None:
+        default = self.argument(1, "default")
+        if result is default or self._is_with_more(result, default):
+            return False
+        # There are backends that call a default which can be called.
+        return None if callable(default) else True
 
-    def kind(self, result: Any) -> str | None:
-        return type(result).__name__ if self.outcome(result) else None
+    def leave_word(self, result: Any, around: Scope) -> None:
+        around.found = self.outcome(result, around)
+
+    def kind(self, result: Any, outcome: object) -> str | None:
+        return type(result).__name__ if outcome else None
+
+    def _is_with_more(self, result: Any, default: Any) -> bool:
+        """Whether ``result`` is the default with nothing beside it, where more was asked for."""
+        if type(result) is not tuple or len(self.args) + len(self.kwargs) < 2 or not result:
+            return False
+        djangos = ("key", "default", "version")
+        names = {self.names.get(each, each) for each in djangos}
+        asks_more = len(self.args) > len(djangos) or not names.issuperset(self.kwargs)
+        return asks_more and result[0] is default and all(each is None for each in result[1:])
+
+
+class HandedOnLookup(Lookup):
+    """``get`` of Django's own or of django-redis, which hand the default on and leave it as it is:
+    what they do inside tells a stored None from a miss."""
+
+    __slots__ = ()
+
+    def outcome(self, result: Any, inner: Scope) -> bool | None:
+        if result is not self.argument(1, "default"):
+            return True
+        return bool(inner.sizes) if inner.found is None else inner.found

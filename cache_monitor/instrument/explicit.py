@@ -7,9 +7,8 @@ from django.conf import settings
 from django.core.cache.backends.base import BaseCache, InvalidCacheBackendError
 from django.utils.module_loading import import_string
 
-from cache_monitor.backends.creation import alias_being_created
-from cache_monitor.backends.monitored import monitored_class
 from cache_monitor.conf import get_conf
+from cache_monitor.instrument.install import alias_being_created, instrument
 
 PATH = "cache_monitor.backends.MonitoredCache"
 WRAPS_HINT = (
@@ -20,8 +19,7 @@ WRAPS_HINT = (
 class MonitoredCache(BaseCache):
     """A cache backend that records what another backend, named by ``WRAPS``, does.
 
-    Making one gives an instance of a subclass of the real backend, not of this class. With
-    ``CACHE_MONITOR["ENABLED"]`` False it is the real backend itself.
+    Making one gives an instance of the real backend, not of this class.
 
     Raises ``InvalidCacheBackendError`` where ``WRAPS`` is missing or cannot be used.
     """
@@ -30,9 +28,10 @@ class MonitoredCache(BaseCache):
         rest = dict(params)
         alias = alias_being_created() or _alias_of(location, params)
         real = _real_backend(alias, rest.pop("WRAPS", None))
+        cache = real(location, rest)  # type: ignore[call-arg]  # a backend's, not BaseCache's
         if get_conf().enabled:
-            real = monitored_class(real, alias)
-        return real(location, rest)  # type: ignore[call-arg]  # a backend's, not BaseCache's
+            instrument(cache, alias)
+        return cache
 
 
 def wraps_problem(path: object) -> str | None:

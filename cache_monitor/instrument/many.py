@@ -6,8 +6,9 @@ from typing import Any
 
 from django.core.cache.backends.base import BaseCache
 
-from cache_monitor.backends.shapes import Args, Kwargs, Shape
 from cache_monitor.calls import KEY_LIMIT, bounded
+from cache_monitor.instrument.arguments import Args, Kwargs, Shape
+from cache_monitor.scope import Scope
 
 
 class Many(Shape):
@@ -39,11 +40,15 @@ class LookupMany(Many):
 
     __slots__ = ()
     moves_values = True
+    looks_up = True
 
-    def outcome(self, result: Any) -> tuple[bool, ...] | None:
+    def outcome(self, result: Any, inner: Scope) -> tuple[bool, ...] | None:
         return all_found(self.keys, result)
 
-    def kind(self, result: Any) -> str | None:
+    def leave_word(self, result: Any, around: Scope) -> None:
+        around.found = bool(result)
+
+    def kind(self, result: Any, outcome: object) -> str | None:
         return all_kinds(result)
 
 
@@ -59,7 +64,10 @@ class Mapped(Shape):
         data = self.argument(0, "data")
         return all_bounded(data) if isinstance(data, _MAPPINGS) else None
 
-    def kind(self, result: Any) -> str | None:
+    def leave_word(self, result: Any, around: Scope) -> None:
+        around.wrote = True
+
+    def kind(self, result: Any, outcome: object) -> str | None:
         return all_kinds(self.argument(0, "data"))
 
 

@@ -6,8 +6,9 @@ from typing import Any, ClassVar
 
 from django.core.cache.backends.base import BaseCache
 
-from cache_monitor.backends.shapes import Args, Kwargs, Shape
-from cache_monitor.backends.signatures import (
+from cache_monitor.calls import bounded
+from cache_monitor.instrument.arguments import Args, Kwargs, Shape
+from cache_monitor.instrument.signatures import (
     USUAL_PLACES,
     Places,
     handed_to,
@@ -15,7 +16,6 @@ from cache_monitor.backends.signatures import (
     places_of,
     takes_anything,
 )
-from cache_monitor.calls import bounded
 
 
 class Addition(Shape):

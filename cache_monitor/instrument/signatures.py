@@ -6,7 +6,7 @@ from inspect import Parameter, signature
 from types import FunctionType
 from typing import Any, NamedTuple
 
-from cache_monitor.interruptions import let_pass
+from cache_monitor.instrument.ownership import attribute_of
 
 _POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 _ANYTHING = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
@@ -63,10 +63,4 @@ def places_of(method: FunctionType) -> Places:
 
 def handed_to(owner: object, name: str) -> Callable[..., Any] | None:
     """The method of ``owner``'s client that a method called ``name`` hands everything on to."""
-    try:
-        client = getattr(owner, "client", None)
-    except Exception as error:
-        # Made when it is first asked for, which may have failed in the call itself.
-        let_pass(error)
-        return None
-    return getattr(type(client), name, None)
+    return getattr(type(attribute_of(owner, "_client")), name, None)

@@ -1,5 +1,0 @@
-"""The monitored cache: a real backend whose operations are recorded."""
-
-from cache_monitor.backends.explicit import MonitoredCache
-
-__all__ = ["MonitoredCache"]

@@ -1,0 +1,1 @@
+"""Instruments the caches in place: their methods, once, for the instances that Django made."""

@@ -1,0 +1,298 @@
+"""Short ways for the operations that sites make most: ``get``, ``set`` and ``get_many``.
+
+Only for methods that are Django's or django-redis's own: how the arguments of those were written
+nobody below can tell. Where a call is part of another, where somebody listens who wants to know
+more, and for what is out of the ordinary, ``otherwise`` serves, the way by
+:mod:`cache_monitor.instrument.observe`.
+"""
+
+from collections.abc import Callable, Collection, Hashable, Mapping
+from threading import get_ident
+from time import perf_counter as clock
+from typing import Any
+
+from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache
+from django.core.cache.backends.dummy import DummyCache
+from django.core.cache.backends.locmem import LocMemCache
+
+from cache_monitor.calls import KEY_LIMIT, RawCall, Source, bounded, raised
+from cache_monitor.instrument.aliases import find
+from cache_monitor.instrument.many import all_bounded, all_found
+from cache_monitor.instrument.observe import About, Method, Operation, record, record_failed, tell
+from cache_monitor.instrument.ownership import MISSING, SIZED, belongs_to
+from cache_monitor.instrument.swallowed import is_swallowing
+from cache_monitor.interruptions import let_pass
+from cache_monitor.recorder import recorder
+from cache_monitor.scope import Scope, current, enter
+
+LEAVES = frozenset({LocMemCache, DummyCache})
+"""Backends whose ``get`` and ``set`` are known to call no other operation. Of their subclasses it
+is not known: what those methods call may be overridden."""
+
+append, buffer = recorder.append, recorder.buffer
+
+
+def leaf_get(operation: Operation, otherwise: Method) -> Method:
+    """``get`` of a leaf: nothing but the clock and an append. A default of ours tells a miss, and
+    no other code sees it."""
+    original = operation.original
+
+    def get(self: BaseCache, key: Any, default: Any = None, version: int | None = None) -> Any:
+        noted = find(id(self))
+        if noted is None:
+            return original(self, key, default, version)
+        around = current()
+        source = noted.leaf_get
+        if around is not None and around.inside == noted.alias and around.callback is None:
+            # Part of another operation, as of a get_many of many keys.
+            value = original(self, key, MISSING, version)
+            around.found = value is not MISSING
+            return value if around.found else default
+        if source is None or (around is not None and around.only is None):
+            return otherwise(self, key, default, version)
+        started = clock()
+        try:
+            value = original(self, key, MISSING, version)
+        except BaseException as error:
+            _failed(source, started, error, around, _about(key, version))
+            raise
+        seconds = clock() - started
+        hit = value is not MISSING
+        kept = key if type(key) is str and len(key) <= KEY_LIMIT else bounded(key)
+        ver = version if version is None else bounded(version)
+        who = None if hit else get_ident()
+        call = (source, started, seconds, kept, hit, None, None, ver, None, None, None, who)
+        append(call)
+        if len(buffer) > recorder.limit:
+            recorder.relieve()
+        if around is not None:
+            tell(around, call)
+        return value if hit else default
+
+    return get
+
+
+def leaf_set(operation: Operation, otherwise: Method) -> Method:
+    """``set`` of a leaf."""
+    original = operation.original
+
+    def set(  # noqa: A001 - the name of the operation, for tracebacks
+        self: BaseCache,
+        key: Any,
+        value: Any,
+        timeout: Any = DEFAULT_TIMEOUT,
+        version: int | None = None,
+    ) -> Any:
+        noted = find(id(self))
+        if noted is None:
+            return original(self, key, value, timeout, version)
+        around = current()
+        source = noted.leaf_set
+        if around is not None and around.inside == noted.alias and around.callback is None:
+            result = original(self, key, value, timeout, version)
+            around.wrote = True
+            return result
+        if source is None or (around is not None and around.only is None):
+            return otherwise(self, key, value, timeout, version)
+        started = clock()
+        try:
+            result = original(self, key, value, timeout, version)
+        except BaseException as error:
+            _failed(source, started, error, around, _about(key, version, timeout))
+            raise
+        seconds = clock() - started
+        kept = key if type(key) is str and len(key) <= KEY_LIMIT else bounded(key)
+        ver = version if version is None else bounded(version)
+        who = get_ident()
+        call = (source, started, seconds, kept, None, None, timeout, ver, None, None, None, who)
+        append(call)
+        if len(buffer) > recorder.limit:
+            recorder.relieve()
+        if around is not None:
+            tell(around, call)
+        return result
+
+    return set
+
+
+def sized_get(operation: Operation, otherwise: Method) -> Method:
+    """``get`` of a backend that turns values into bytes: that it made one of bytes tells a hit."""
+    original, call_it = operation.original, operation.call
+
+    def get(self: BaseCache, *args: Any, **kwargs: Any) -> Any:
+        noted = find(id(self))
+        if noted is None:
+            return original(self, *args, **kwargs)
+        around = current()
+        if (around is not None and around.only is None) or not args:
+            return otherwise(self, *args, **kwargs)
+        number = len(args)
+        key = args[0]
+        default = args[1] if number > 1 else kwargs.get("default")
+        version = args[2] if number > 2 else kwargs.get("version")
+        source = noted.sources["get"]
+        inner = Scope(() if around is None else around.listeners, noted.alias)
+        started = clock()
+        try:
+            enter(inner)
+            value = call_it(self, *args, **kwargs)
+        except BaseException as error:
+            enter(around)
+            _failed(source, started, error, around, _about(key, version))
+            raise
+        enter(around)
+        seconds = clock() - started
+        if inner.swallowed is not None and is_swallowing(self):
+            swallowed = inner.swallowed
+            record_failed(source, (started, seconds), swallowed, around, _about(key, version))
+            return value
+        sizes = inner.sizes
+        hit = value is not default or bool(sizes) or bool(inner.found)
+        kept = key if type(key) is str and len(key) <= KEY_LIMIT else bounded(key)
+        ver = version if version is None else bounded(version)
+        size = sum(sizes) if sizes and hit else None
+        who = None if hit else get_ident()
+        call = (source, started, seconds, kept, hit, size, None, ver, None, None, None, who)
+        record(call, around)
+        return value
+
+    return get
+
+
+def sized_set(operation: Operation, otherwise: Method) -> Method:
+    """``set`` of a backend that turns values into bytes."""
+    original = operation.original
+
+    def set(self: BaseCache, *args: Any, **kwargs: Any) -> Any:  # noqa: A001 - for tracebacks
+        noted = find(id(self))
+        if noted is None:
+            return original(self, *args, **kwargs)
+        around = current()
+        if (around is not None and around.only is None) or not args:
+            return otherwise(self, *args, **kwargs)
+        number = len(args)
+        key = args[0]
+        timeout = args[2] if number > 2 else kwargs.get("timeout", DEFAULT_TIMEOUT)
+        version = args[3] if number > 3 else kwargs.get("version")
+        source = noted.sources["set"]
+        inner = Scope(() if around is None else around.listeners, noted.alias)
+        started = clock()
+        try:
+            enter(inner)
+            result = original(self, *args, **kwargs)
+        except BaseException as error:
+            enter(around)
+            _failed(source, started, error, around, _about(key, version, timeout))
+            raise
+        enter(around)
+        seconds = clock() - started
+        if inner.swallowed is not None and is_swallowing(self):
+            about = _about(key, version, timeout)
+            record_failed(source, (started, seconds), inner.swallowed, around, about)
+            return result
+        sizes = inner.sizes
+        kept = key if type(key) is str and len(key) <= KEY_LIMIT else bounded(key)
+        ver = version if version is None else bounded(version)
+        size = sum(sizes) if sizes else None
+        done, who = result if type(result) is bool else None, get_ident()
+        call = (source, started, seconds, kept, None, size, timeout, ver, None, done, None, who)
+        record(call, around)
+        return result
+
+    return set
+
+
+def sized_get_many(operation: Operation, otherwise: Method) -> Method:
+    """``get_many`` of a backend that turns values into bytes."""
+    original = operation.original
+
+    def get_many(self: BaseCache, *args: Any, **kwargs: Any) -> Any:
+        noted = find(id(self))
+        if noted is None:
+            return original(self, *args, **kwargs)
+        around = current()
+        if (
+            (around is not None and around.only is None)
+            or not args
+            or type(args[0]) not in COLLECTIONS
+        ):
+            return otherwise(self, *args, **kwargs)
+        keys = args[0]
+        version = args[1] if len(args) > 1 else kwargs.get("version")
+        source = noted.sources["get_many"]
+        inner = Scope(() if around is None else around.listeners, noted.alias)
+        started = clock()
+        try:
+            enter(inner)
+            found = original(self, *args, **kwargs)
+        except BaseException as error:
+            enter(around)
+            _failed(source, started, error, around, _about_many(keys, version))
+            raise
+        enter(around)
+        span = started, clock() - started
+        if inner.swallowed is not None and is_swallowing(self):
+            record_failed(source, span, inner.swallowed, around, _about_many(keys, version))
+            return found
+        record(_found_call(source, span, keys, found, inner.sizes, version), around)
+        return found
+
+    return get_many
+
+
+COLLECTIONS = frozenset({list, tuple, set, frozenset, dict})
+"""What can be asked for its keys twice, and is asked without running anybody's code."""
+
+_Makers = Mapping[str, Callable[[Operation, Method], Method]]
+_LEAF: _Makers = {"get": leaf_get, "set": leaf_set}
+_SIZED: _Makers = {"get": sized_get, "set": sized_set, "get_many": sized_get_many}
+
+
+def fast_path(class_: type, operation: Operation, otherwise: Method) -> Method | None:
+    """The short way for ``operation``, as ``class_`` has it, where there is one."""
+    makers: _Makers = {}
+    if belongs_to(operation.original, class_, *SIZED):
+        makers = _SIZED
+    elif class_ in LEAVES and belongs_to(operation.original, class_, "django"):
+        makers = _LEAF
+    make = makers.get(operation.name)
+    return None if make is None else make(operation, otherwise)
+
+
+def _found_call(
+    source: Source,
+    span: tuple[float, float],
+    keys: Collection[Any],
+    found: Any,
+    sizes: list[int],
+    version: Any,
+) -> RawCall:
+    """A ``get_many`` that returned ``found``, which holds nothing but what was asked for."""
+    kept: tuple[Hashable, ...]
+    outcome: tuple[bool, ...] | None
+    try:
+        kept = all_bounded(keys)
+        is_whole = type(found) is dict and len(found) == len(kept)
+        outcome = (True,) * len(kept) if is_whole else all_found(keys, found)
+    except Exception as fault:
+        let_pass(fault)
+        recorder.failed(fault)
+        kept, outcome = (), None
+    size = sum(sizes) if sizes else None
+    ver = version if version is None else bounded(version)
+    return (source, *span, kept, outcome, size, None, ver, None, None, None, get_ident())
+
+
+def _failed(
+    source: Source, started: float, error: BaseException, around: Scope | None, about: About
+) -> None:
+    span = started, clock() - started
+    record_failed(source, span, raised(error), around, about)
+
+
+def _about(key: Any, version: Any, timeout: Any = None) -> About:
+    return About(bounded(key), version if version is None else bounded(version), timeout)
+
+
+def _about_many(keys: Collection[Any], version: Any) -> About:
+    return About(all_bounded(keys), version if version is None else bounded(version))

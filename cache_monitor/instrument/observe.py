@@ -1,0 +1,319 @@
+"""The methods that stand in for a backend's own: make the call, time it, record it.
+
+Anywhere here a signal's handler may raise, the time limit of a task queue for one. Whatever it
+raises is the caller's, and the scope of a call must not outlive the call. Therefore a scope is
+entered inside of the ``try`` whose end leaves it, by single calls of functions in C: between two
+of them, and before the first instruction of a Python function, a signal may come.
+"""
+
+import sys
+from asyncio import current_task
+from collections.abc import Callable, Hashable
+from contextvars import Token
+from threading import get_ident
+from time import perf_counter as clock
+from types import CodeType
+from typing import Any, NamedTuple
+
+from django.core.cache.backends.base import BaseCache
+
+from cache_monitor.calls import RawCall, Source, raised
+from cache_monitor.instrument.aliases import Noted, find
+from cache_monitor.instrument.arguments import Args, Kwargs, Shape
+from cache_monitor.instrument.compute_time import OwnProduction
+from cache_monitor.instrument.sizes import stored_size
+from cache_monitor.instrument.swallowed import is_swallowing
+from cache_monitor.interruptions import let_pass
+from cache_monitor.recorder import recorder
+from cache_monitor.scope import Scope, current, enter, leave
+
+Method = Callable[..., Any]
+
+
+class Operation(NamedTuple):
+    """One operation of one class, as it was when its recording method was made."""
+
+    name: str
+    original: Method
+    """To be called with the instance."""
+    call: Method
+    """``original``, or what makes the same call and tells whether the key was there."""
+    shape: type[Shape]
+
+
+class About(NamedTuple):
+    """What is known of a call that failed."""
+
+    key: Hashable = None
+    version: Hashable = None
+    timeout: object = None
+    produced: float | None = None
+    caller: int | None = None
+
+
+class _Observation:
+    """One call under way, of an operation that may call others of the same cache inside."""
+
+    __slots__ = ("around", "cache", "inner", "shape", "source", "started")
+
+    def __init__(
+        self,
+        noted: Noted,
+        operation: Operation,
+        cache: BaseCache,
+        around: Scope | None,
+        args: Args,
+        kwargs: Kwargs,
+    ) -> None:
+        self.source = noted.sources[operation.name]
+        self.cache = cache
+        self.shape = shape = _shaped(operation.shape, cache, args, kwargs)
+        self.around = around
+        self.inner = Scope(around.listeners if around else (), noted.alias)
+        if isinstance(shape, OwnProduction):
+            self.inner.callback = shape.callback()
+        self.started = clock()
+
+    def caller(self) -> int:
+        """Names who calls."""
+        return get_ident()
+
+    def succeeded(self, result: Any) -> None:
+        """Record the call."""
+        seconds = clock() - self.started
+        if self.inner.swallowed is not None and is_swallowing(self.cache):
+            self._fail(seconds, self.inner.swallowed)
+            return
+        try:
+            call = self._described(seconds, result)
+        except BaseException as fault:
+            call = (self.source, self.started, seconds, *(None,) * 9)
+            record(call, self.around)
+            let_pass(fault)
+            recorder.failed(fault)
+        else:
+            record(call, self.around, self._kind(result, call))
+
+    def failed(self, error: BaseException) -> None:
+        """Record the call that raised."""
+        self._fail(clock() - self.started, raised(error))
+
+    def _fail(self, seconds: float, name: str) -> None:
+        span = self.started, seconds
+        try:
+            about = self._about()
+        except BaseException as fault:
+            record_failed(self.source, span, name, self.around, About())
+            let_pass(fault)
+            recorder.failed(fault)
+        else:
+            record_failed(self.source, span, name, self.around, about)
+
+    def _about(self) -> About:
+        shape = self.shape
+        produced = shape.produced(self.inner)
+        return About(shape.key(), shape.version(), shape.timeout(), produced, self.caller())
+
+    def _kind(self, result: Any, call: RawCall) -> str | None:
+        """The type of the value that ``call`` moved, where somebody wants to know."""
+        if self.around is None or self.around.only is not None:
+            return None
+        try:
+            return self.shape.kind(result, call[4])
+        except Exception as error:
+            let_pass(error)
+            return None
+
+    def _described(self, seconds: float, result: Any) -> RawCall:
+        shape = self.shape
+        outcome = shape.outcome(result, self.inner)
+        return (
+            self.source,
+            self.started,
+            seconds,
+            shape.key(),
+            outcome,
+            self._size(outcome),
+            shape.timeout(),
+            shape.version(),
+            None,
+            # By its type: to ask a lazy value for its class would make it.
+            result if type(result) is shape.effects else None,
+            shape.produced(self.inner),
+            None if outcome is True else self.caller(),
+        )
+
+    def _size(self, outcome: object) -> int | None:
+        if not self.shape.moves_values:
+            return None
+        if self.inner.sizes:
+            return self.shape.size(self.inner.sizes)
+        if self.around is None or self.around.only is not None or outcome is False:
+            return None
+        # Somebody listens who wants to see the size at once.
+        return stored_size(self.cache, self.shape.key(), self.shape.version())
+
+
+class _AsyncObservation(_Observation):
+    """One call under way of an async operation."""
+
+    __slots__ = ()
+
+    def caller(self) -> int:
+        try:
+            return id(current_task())
+        except RuntimeError as error:
+            let_pass(error)
+            # A coroutine may run without a loop.
+            return super().caller()
+
+
+def record(call: RawCall, surroundings: Scope | None, kind: str | None = None) -> None:
+    """Hand ``call`` to the recorder, and to those who listen; these get to know as well of which
+    ``kind`` the value was that it moved: the name of its type."""
+    recorder.append(call)
+    if len(recorder.buffer) > recorder.limit:
+        recorder.relieve()
+    if isinstance(call[3], tuple):
+        recorder.weigh(len(call[3]))
+    if surroundings is not None:
+        tell(surroundings, call, kind)
+
+
+def record_failed(
+    source: Source,
+    span: tuple[float, float],
+    name: str,
+    surroundings: Scope | None,
+    about: About,
+) -> None:
+    """Record a call that failed with an exception called ``name``: all that fail come here."""
+    key, version, timeout, produced, caller = about
+    call = (source, *span, key, None, None, timeout, version, name, None, produced, caller)
+    record(call, surroundings)
+
+
+def tell(surroundings: Scope, call: RawCall, kind: str | None = None) -> None:
+    """Tell those who listen of ``call``."""
+    for listener in surroundings.listeners:
+        try:
+            listener.heard(call, kind)
+        except Exception as fault:
+            let_pass(fault)
+            recorder.failed(fault)
+
+
+def observed(operation: Operation) -> Method:
+    """A sync operation that may call others of the same cache inside."""
+    original, call_it = operation.original, operation.call
+
+    def observing(self: BaseCache, *args: Any, **kwargs: Any) -> Any:
+        noted = find(id(self))
+        if noted is None:
+            return original(self, *args, **kwargs)
+        around = current()
+        if around is not None and around.hides(noted.alias) and not _is_callback(around):
+            return _hidden(operation, self, around, args, kwargs)
+        call = _Observation(noted, operation, self, around, args, kwargs)
+        shaped = call.shape
+        try:
+            enter(call.inner)
+            result = call_it(self, *shaped.args, **shaped.kwargs)
+        except BaseException as error:
+            enter(around)
+            call.failed(error)
+            raise
+        enter(around)
+        call.succeeded(result)
+        return result
+
+    return observing
+
+
+def observed_async(operation: Operation) -> Method:
+    """An async operation."""
+    original, call_it = operation.original, operation.call
+
+    async def observing(self: BaseCache, *args: Any, **kwargs: Any) -> Any:
+        noted = find(id(self))
+        if noted is None:
+            return await original(self, *args, **kwargs)
+        around = current()
+        if around is not None and around.hides(noted.alias) and not _is_callback(around):
+            shape = _shaped(operation.shape, self, args, kwargs)
+            before = _listen(shape, around)
+            result = await call_it(self, *shape.args, **shape.kwargs)
+            _leave_word(shape, result, around, before)
+            return result
+        call = _AsyncObservation(noted, operation, self, around, args, kwargs)
+        shaped = call.shape
+        token: Token[Scope | None] | None = None
+        try:
+            token = enter(call.inner)
+            result = await call_it(self, *shaped.args, **shaped.kwargs)
+        except BaseException as error:
+            try:
+                enter(around) if token is None else leave(token)
+            except ValueError as elsewhere:
+                # A coroutine that nobody awaits to its end is closed in the context of whoever
+                # collects it, whose scope is none of ours.
+                let_pass(elsewhere)
+            call.failed(error)
+            raise
+        leave(token)
+        call.succeeded(result)
+        return result
+
+    return observing
+
+
+def _hidden(operation: Operation, cache: Any, around: Scope, args: Args, kwargs: Kwargs) -> Any:
+    """Make a call that is part of another."""
+    if around.muted:
+        return operation.call(cache, *args, **kwargs)
+    shape = _shaped(operation.shape, cache, args, kwargs)
+    before = _listen(shape, around)
+    result = operation.call(cache, *shape.args, **shape.kwargs)
+    _leave_word(shape, result, around, before)
+    return result
+
+
+def _listen(shape: Shape, around: Scope) -> int:
+    if shape.looks_up:
+        around.found = None
+    return len(around.sizes)
+
+
+def _leave_word(shape: Shape, result: Any, around: Scope, before: int) -> None:
+    """Tell the operation ``around`` what came of a call that is part of it."""
+    try:
+        if shape.looks_up and around.found is None:
+            around.found = len(around.sizes) > before
+        shape.leave_word(result, around)
+    except Exception as error:
+        let_pass(error)
+        recorder.failed(error)
+
+
+def _shaped(shape: type[Shape], cache: BaseCache, args: Args, kwargs: Kwargs) -> Shape:
+    try:
+        return shape(cache, args, kwargs)
+    except Exception as error:
+        let_pass(error)
+        recorder.failed(error)
+        return Shape(cache, args, kwargs)
+
+
+def _is_callback(around: Scope) -> bool:
+    """Whether a call inside of a backend's own ``get_or_set`` is made by the caller's function."""
+    return around.callback is not None and _is_called_from(around.callback)
+
+
+def _is_called_from(code: CodeType) -> bool:
+    observing = sys._getframe(2)
+    frame = observing.f_back
+    while frame is not None and frame.f_globals is not observing.f_globals:
+        if frame.f_code is code:
+            return True
+        frame = frame.f_back
+    return False

@@ -1,0 +1,210 @@
+"""How many bytes a value takes, learnt where the backend has the bytes at hand anyway.
+
+Backends that turn values into bytes on the way are watched at that point: the methods that do it
+are replaced in their class, and note what passes while an operation is under way. LocMemCache keeps
+the pickles, so their length can be read later; the hot path does not do it. Where neither works the
+size is unknown.
+"""
+
+import os
+from collections.abc import Callable, Hashable
+from functools import update_wrapper
+from types import FunctionType
+from typing import Any
+
+from django.core.cache.backends.base import BaseCache, default_key_func
+from django.core.cache.backends.filebased import FileBasedCache
+from django.core.cache.backends.locmem import LocMemCache
+from django.core.cache.backends.memcached import PyMemcacheCache
+from django.core.cache.backends.redis import RedisCache
+
+from cache_monitor.instrument.ownership import attribute_of, client_of, is_django_redis
+from cache_monitor.interruptions import let_pass
+from cache_monitor.recorder import recorder
+from cache_monitor.scope import Scope, current, under_way
+
+
+def stored_size(cache: BaseCache, key: Hashable, version: Hashable) -> int | None:
+    """The bytes of the value stored under ``key``, where a look costs next to nothing."""
+    # A project's own key function may depend on the thread, or count its calls.
+    if not isinstance(cache, LocMemCache) or cache.key_func is not default_key_func:
+        return None
+    keys = key if isinstance(key, tuple) else (key,)
+    backend: Any = cache
+    stored = backend._cache
+    found = [stored.get(backend.make_key(each, version)) for each in keys]
+    # A subclass may store something else than pickles.
+    sizes = [len(pickled) for pickled in found if isinstance(pickled, bytes)]
+    return sum(sizes) if sizes else None
+
+
+def watch_sizes(cache: Any) -> None:
+    """Have the sizes noted of the values that ``cache`` moves."""
+    class_ = type(cache)
+    if issubclass(class_, FileBasedCache):
+        _replace(class_, "_write_content", _noting_file_after)
+        _replace(class_, "_is_expired", _noting_file_read)
+    elif issubclass(class_, RedisCache):
+        # The serializer is chosen where the client is made, which may be later.
+        _replace(attribute_of(cache, "_class"), "__init__", _watching_serializer)
+        _watch_serializer(client_of(cache))
+    elif issubclass(class_, PyMemcacheCache):
+        serde = type(attribute_of(cache, "_options").get("serde"))
+        _replace(serde, "serialize", _noting_serialized)
+        _replace(serde, "deserialize", _noting_deserialized)
+    elif is_django_redis(class_):
+        client = attribute_of(cache, "_client_cls")
+        _replace(client, "encode", _noting_result)
+        _replace(client, "decode", _noting_argument)
+
+
+def _watching_serializer(original: Any) -> Any:
+    def noting(self: Any, *args: Any, **kwargs: Any) -> None:
+        original(self, *args, **kwargs)
+        _watch_serializer(self)
+
+    return noting
+
+
+def _watch_serializer(client: Any) -> None:
+    serializer = getattr(client, "_serializer", None)
+    _replace(type(serializer), "dumps", _noting_result)
+    _replace(type(serializer), "loads", _noting_argument)
+
+
+def _replace(class_: Any, name: str, make: Callable[[Any], Any]) -> None:
+    """Have the method ``name`` of ``class_`` note sizes, in the class that it comes from."""
+    if not isinstance(class_, type):
+        return
+    for each in class_.__mro__:
+        original = vars(each).get(name)
+        if original is None:
+            continue
+        if isinstance(original, FunctionType) and original.__globals__ is not globals():
+            method = update_wrapper(make(original), original)
+            del method.__wrapped__
+            type.__setattr__(each, name, method)
+        return
+
+
+def _noting_file_after(original: Any) -> Any:
+    def noting(self: Any, file: Any, *args: Any, **kwargs: Any) -> Any:
+        result = original(self, file, *args, **kwargs)
+        _note_size_of(file)
+        return result
+
+    return noting
+
+
+def _noting_file_read(original: Any) -> Any:
+    def noting(self: Any, file: Any, *args: Any, **kwargs: Any) -> Any:
+        expired = original(self, file, *args, **kwargs)
+        if not expired:
+            _note_size_of(file)
+        return expired
+
+    return noting
+
+
+def _note_size_of(file: Any) -> None:
+    inner = under_way()
+    if inner is None:
+        return
+    try:
+        # What was just written may not have left the file's buffer.
+        inner.sizes.append(file.tell() if file.writable() else os.fstat(file.fileno()).st_size)
+    except Exception as error:
+        # A subclass may hand over anything.
+        let_pass(error)
+        recorder.failed(error)
+
+
+def _noting_result(original: Any) -> Any:
+    """For a method that makes bytes of a value."""
+
+    def noting(self: Any, *args: Any, **kwargs: Any) -> Any:
+        inner = current()
+        if inner is None or inner.inside is None:
+            return original(self, *args, **kwargs)
+        sizes = inner.sizes
+        before = len(sizes)
+        data = original(self, *args, **kwargs)
+        # It may have called itself, or another one that notes, for the same value.
+        del sizes[before:]
+        _note(data, inner)
+        return data
+
+    return noting
+
+
+def _noting_argument(original: Any) -> Any:
+    """For a method that makes a value of bytes: it runs once for each value of a ``get_many``."""
+
+    def noting(self: Any, *args: Any, **kwargs: Any) -> Any:
+        inner = current()
+        if inner is None or inner.inside is None or not args:
+            return original(self, *args, **kwargs)
+        data = args[0]
+        sizes = inner.sizes
+        before = len(sizes)
+        value = original(self, *args, **kwargs)
+        if len(sizes) > before:
+            del sizes[before:]
+        if type(data) is bytes:
+            sizes.append(len(data))
+        else:
+            _note(data, inner)
+        return value
+
+    return noting
+
+
+def _noting_serialized(original: Any) -> Any:
+    """For pymemcache's, which makes bytes and flags."""
+
+    def noting(self: Any, *args: Any, **kwargs: Any) -> Any:
+        inner = under_way()
+        if inner is None:
+            return original(self, *args, **kwargs)
+        before = len(inner.sizes)
+        result = original(self, *args, **kwargs)
+        del inner.sizes[before:]
+        _note(result[0] if type(result) is tuple and result else None, inner)
+        return result
+
+    return noting
+
+
+def _noting_deserialized(original: Any) -> Any:
+    """For pymemcache's, which gets the key, the bytes and the flags."""
+
+    def noting(self: Any, *args: Any, **kwargs: Any) -> Any:
+        inner = under_way()
+        if inner is None:
+            return original(self, *args, **kwargs)
+        before = len(inner.sizes)
+        value = original(self, *args, **kwargs)
+        del inner.sizes[before:]
+        _note(args[1] if len(args) > 1 else None, inner)
+        return value
+
+    return noting
+
+
+def _note(data: Any, inner: Scope) -> None:
+    """Note the bytes of what travels to a server or from it; numbers travel as their digits."""
+    try:
+        size = _size_of(data)
+    except Exception as error:
+        # A value's own class may say how long it is, and what it looks like.
+        let_pass(error)
+        recorder.failed(error)
+        return
+    if size is not None:
+        inner.sizes.append(size)
+
+
+def _size_of(data: Any) -> int | None:
+    if type(data) is bytes or isinstance(data, (bytearray, bytes, str)):
+        return len(data)
+    return len(str(data)) if isinstance(data, int | float) else None
