@@ -25,6 +25,8 @@ def _imported_anew(*names: str) -> list[Any]:
             setattr(sys.modules[parent], own, module)
 
 
+__all__ = ["BaseCache", "LocMemCache", "RedisCache"]
+
 if TYPE_CHECKING:
     from django.core.cache.backends.base import BaseCache
     from django.core.cache.backends.locmem import LocMemCache
