@@ -2,26 +2,25 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from math import inf
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from cache_monitor.patterns.loops import degree
+from cache_monitor.patterns.searching import (
+    EXTRA,
+    LONGEST,
+    MOST_REPEATS,
+    has_engine,
+    is_simple,
+    repeats,
+    search_for,
+)
 
 MOST_RULES = 100
 """Every one of them may be tried for every new key."""
-MOST_WORK = 4
-"""The power of a key's length that a pattern's work may grow with: a quarter of a second at worst,
-for the 250 characters that it sees. With a power more it is eight seconds."""
 
 _EXAMPLE = r'Write a dict such as {r"^tenant:(\w+):": r"tenant \1"}.'
-_ENDLESS_HINT = (
-    "A repetition inside a repetition, or alternatives that begin alike in one, can match in many "
-    r"ways. Write the inner part so that it matches in one: \w++ instead of \w+, (?>one|other) "
-    "instead of (?:one|other)."
-)
-_LONG_HINT = (
-    "Repetitions one after another can divide a key among them in many ways. Anchor the pattern "
-    "with ^, and write [^:]* instead of .* where a : follows."
+_ENGINE_HINT = (
+    f"Install it: python -m pip install '{EXTRA}'. Or write the pattern with one repetition "
+    r"at most (one of * + ? {}) and no | beside it, such as ^tenant:(\w+):"
 )
 
 
@@ -55,17 +54,35 @@ def _pattern_problem(pattern: object) -> RuleProblem | None:
     if not isinstance(text, str) or not text:
         return RuleProblem(f"has {text!r} for a pattern.", _EXAMPLE)
     try:
-        compiled = re.compile(text)
+        re.compile(text)
     except (re.error, RecursionError, OverflowError) as error:
         return RuleProblem(
             f"has a pattern that is no regular expression: {text!r} ({error}).",
             "Write it as Python's re module takes it, in a raw string; re.escape() quotes a text.",
         )
-    work = degree(pattern if isinstance(pattern, re.Pattern) else compiled)
-    if work > MOST_WORK:
+    if len(text) > LONGEST or repeats(text) > MOST_REPEATS:
         return RuleProblem(
-            f"has a pattern that may take {'for ever' if work == inf else 'very long'}: {text!r}.",
-            _ENDLESS_HINT if work == inf else _LONG_HINT,
+            f"has a pattern that is too large: {text[:100]!r}.",
+            f"Write at most {LONGEST} characters, and counts such as {{20}} that come to at most "
+            f"{MOST_REPEATS} when multiplied.",
+        )
+    return None if is_simple(text) else _engine_problem(pattern, text)
+
+
+def _engine_problem(pattern: Any, text: str) -> RuleProblem | None:
+    """What keeps a pattern, which ``re`` takes, from being searched for with a limit."""
+    if not has_engine():
+        return RuleProblem(
+            f"has a pattern that takes the package regex, which is not installed: {text!r}.",
+            _ENGINE_HINT,
+        )
+    try:
+        search_for(pattern)
+    except Exception as error:
+        return RuleProblem(
+            f"has a pattern that the package regex does not take: {text!r} ({error}).",
+            "It reads what Python's re module reads, with signs of its own: quote { and [ where "
+            "they stand for themselves.",
         )
     return None
 

@@ -3,11 +3,12 @@
 import logging
 import re
 import time
+from typing import Any
 
 import pytest
 from django.test import override_settings
 
-from cache_monitor.keys.chosen import LOOKED_AT, ChosenGroups
+from cache_monitor.keys.chosen import ALLOWANCE, LOOKED_AT, SLOW, ChosenGroups
 from cache_monitor.keys.naming import name_key
 
 
@@ -38,15 +39,59 @@ def test_a_pattern_sees_the_beginning_of_a_long_key_alone() -> None:
     assert ChosenGroups({"z": "found"}).group_of("a" * LOOKED_AT + "z") is None
 
 
-def test_a_pattern_that_holds_the_process_up_is_dropped_with_a_word(
+HOSTILE = [
+    r"[a-z]*[a-z0-9]*[a-z_]*[a-z:]*\d!",
+    r".*:.*:.*:x!",
+    r"(a+)+$",
+    r"(?:a|aa)+$c",
+    r"(.*a){20}c",
+    r"^(([a-z])+.)+[A-Z]([a-z])+$",
+    r"(?:a(?=.*b)|a)+c",
+    r".*a.*a.*a.*[^a]!",
+    r"(\w+)\1+\1+!",
+    "|".join(["(?:a|a)" * 20] * 5) + "c",
+]
+KEYS = [
+    "a" * 250,
+    "!" + "a" * 248 + "c",
+    "a" * 249 + "b",
+    ":" * 250,
+    "a:" * 125,
+    "d1!" + "ab" * 123,
+]
+
+
+@pytest.mark.parametrize("pattern", HOSTILE)
+def test_no_pattern_costs_more_than_it_may(pattern: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limit holds while a search runs, hence one never takes much more of it than is left."""
+    [rule] = (groups := ChosenGroups({pattern: "slow"}))._rules
+    spent = []
+    timed = rule._timed
+
+    def noted(text: str) -> Any:
+        match, seconds = timed(text)
+        spent.append(seconds)
+        return match, seconds
+
+    monkeypatch.setattr(rule, "_timed", noted)
+    for text in KEYS * 5:
+        groups.group_of(text)
+    slow = [seconds for seconds in spent if seconds > SLOW]
+    assert len(slow) <= 2 * ALLOWANCE / SLOW
+    assert max(spent) < 0.05
+    assert not slow or rule._left < ALLOWANCE
+
+
+def test_a_pattern_that_has_taken_its_time_is_dropped_with_a_word(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    # The fifth power of the length.
-    groups = ChosenGroups({"^quick": "quick", ".*a.*a.*a.*b": "slow", "^a": "after"})
-    assert groups.group_of("a" * 150) == "after"
+    groups = ChosenGroups({"^quick": "quick", "^(?:a|aa)+$": "slow", "^a": "after"})
+    # Other threads may have had a share of the time in which a search was stopped.
+    for number in range(20):
+        assert groups.group_of("a" * (150 + number) + "!") == "after"
     [record] = caplog.records
     assert record.levelno == logging.ERROR
-    assert "'.*a.*a.*a.*b' took" in record.message
+    assert "'^(?:a|aa)+$' took" in record.message
     assert [rule.name for rule in groups._rules] == ["quick", "after"]
     assert groups.group_of("quick") == "quick"
 
@@ -55,12 +100,23 @@ def test_a_rule_is_not_blamed_for_what_else_the_process_does(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A collection of garbage may fall into any call."""
-    readings = iter([0.0, 1.0, 1.0, 1.001])
+    readings = iter([0.0, 1.0, 1.0, 1.0005])
     monkeypatch.setattr(time, "thread_time", lambda: next(readings))
     groups = ChosenGroups({"^a": "a"})
     assert groups.group_of("abc") == "a"
-    assert len(groups._rules) == 1
+    [rule] = groups._rules
+    assert rule._left == ALLOWANCE
     assert not caplog.records
+
+
+@pytest.mark.parametrize("flag", [re.ASCII, re.DOTALL, re.IGNORECASE, re.MULTILINE, re.VERBOSE])
+@pytest.mark.parametrize("text", [r"^\w+.x*$ #", r"x*.*É"])
+def test_a_pattern_finds_what_it_finds_by_itself(flag: re.RegexFlag, text: str) -> None:
+    pattern = re.compile(text, flag)
+    for key in ("É\nx", "ax", "a\nX", "axx #", "é", "aé"):
+        found = ChosenGroups({pattern: r"<\g<0>>"}).group_of(key)
+        match = pattern.search(key)
+        assert found == (None if match is None else f"<{match[0]}>".replace("\n", r"\n"))
 
 
 def test_chosen_groups_come_before_the_built_in_ones_and_keep_the_kind() -> None:
