@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from threading import Lock
 
@@ -21,6 +22,7 @@ from cache_monitor.reports import keyseries
 from cache_monitor.reports.build import Material, Period, build
 from cache_monitor.reports.keyseries import KeyPoint
 from cache_monitor.reports.schema import Finding, Report
+from cache_monitor.stores import opening
 from cache_monitor.stores.base import Kind, Row, Store, StoreError
 from cache_monitor.stores.opening import get_store
 
@@ -179,6 +181,14 @@ def problem_of(report: Report) -> str | None:
     """Why the store could not be read for ``report``, or is in trouble now: it may have failed
     then and be well again."""
     return report.quality.store_problem or store_problem()
+
+
+def store_note() -> str | None:
+    """Why the statistics are only kept in this process's memory, where nobody has asked for that,
+    in a sentence; ``manage.py check`` says what to write instead."""
+    with suppress(StoreError):
+        return opening.store_note()
+    return None
 
 
 def reasons_problem() -> str | None:

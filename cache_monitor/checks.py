@@ -1,20 +1,33 @@
 """``manage.py check``: what is wrong with the settings, and what to write instead."""
 
 from collections.abc import Iterator
+from os import PathLike
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Info, register
 from django.core.checks import Warning as Caution
+from django.db import DEFAULT_DB_ALIAS
 from django.utils.module_loading import import_string
 
-from cache_monitor.conf import SETTING, Conf, StoreConf, get_conf, problems
+from cache_monitor.conf import SETTING, Conf, get_conf, problems
 from cache_monitor.deployment import register_deployment_checks
 from cache_monitor.instrument.explicit import PATH as EXPLICIT_PATH
 from cache_monitor.instrument.explicit import WRAPS_HINT, wraps_problem
 from cache_monitor.keys.querycaches import unseen_caches
 from cache_monitor.keys.sanitizing import sanitizer_problem
 from cache_monitor.stores.base import StoreError
+from cache_monitor.stores.choice import (
+    DATABASE,
+    SQLITE,
+    WHAT_TO_NAME,
+    Choice,
+    can_be_written,
+    chosen_store,
+    in_memory,
+)
+from cache_monitor.stores.files import is_on_a_network
 from cache_monitor.stores.opening import make_store
 
 _MIDDLEWARE = "cache_monitor.middleware.CacheMonitorMiddleware"
@@ -27,7 +40,6 @@ _VARYING = (
     "django.middleware.locale.LocaleMiddleware",
 )
 """Middleware of Django's that makes pages vary."""
-_NO_DATABASE = "django.db.backends.dummy"
 
 
 def register_checks() -> None:
@@ -40,10 +52,10 @@ def check_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     """E001: a key or a value of ``CACHE_MONITOR``. E002: its store. E003 and E004: ``CACHES``.
 
     E006: the function that ``KEY_SANITIZER`` names; E005 is the panel's. W001: nothing is
-    monitored. W002: there is no database for the statistics. W003: looks into the caches follow
-    each other without a pause. W004: the middleware comes too late in ``MIDDLEWARE``. W008: the
-    order of Django's own cache middleware. I001: an app keeps cached values where they are not
-    seen.
+    monitored. W002: the statistics are kept where not all processes have them, or in the site's
+    way. W003: looks into the caches follow each other without a pause. W004: the middleware comes
+    too late in ``MIDDLEWARE``. W008: the order of Django's own cache middleware. I001: an app keeps
+    cached values where they are not seen.
     """
     found: list[CheckMessage] = [
         Error(problem.message, hint=problem.hint, id="cache_monitor.E001")
@@ -76,13 +88,7 @@ def _warnings(conf: Conf) -> Iterator[CheckMessage]:
             "cache in CACHES.",
             id="cache_monitor.W001",
         )
-    if conf.store.backend == StoreConf().backend and not any(map(_is_real, settings.DATABASES)):
-        yield Caution(
-            "The statistics are kept in the database, and DATABASES has none.",
-            hint="Write 'STORE': {'BACKEND': 'cache_monitor.stores.redis.RedisStore', 'OPTIONS': "
-            "{'URL': 'redis://...'}}, or cache_monitor.stores.memory.MemoryStore for one process.",
-            id="cache_monitor.W002",
-        )
+    yield from _store_warnings(chosen_store(conf.store, in_tests=False))
     if conf.scan_seconds >= conf.inspect_interval:
         yield Caution(
             f"{SETTING}: a look into the caches may take SCAN_SECONDS ({conf.scan_seconds:g}) and "
@@ -148,16 +154,49 @@ def _backend(alias: str) -> object:
     return settings.CACHES[alias].get("BACKEND")
 
 
-def _is_real(database: str) -> bool:
-    # Where there is nothing in DATABASES, Django puts in a backend that refuses everything.
-    return settings.DATABASES[database].get("ENGINE") not in {None, "", _NO_DATABASE}
+def _store_warnings(choice: Choice) -> Iterator[CheckMessage]:
+    """Where the statistics are kept otherwise than all of the site's processes need."""
+    if choice.in_memory_because is not None:
+        yield Caution(
+            in_memory(choice.in_memory_because), hint=WHAT_TO_NAME, id="cache_monitor.W002"
+        )
+    store = choice.store
+    path = store.options.get("PATH")
+    if store.backend == SQLITE and isinstance(path, str | PathLike):
+        if not can_be_written(Path(path)):
+            yield Caution(
+                f"The statistics are kept in {path}, which this user cannot write to.",
+                hint="Let the site's user write to it and to its folder, or name another file. "
+                + WHAT_TO_NAME,
+                id="cache_monitor.W002",
+            )
+        elif is_on_a_network(Path(path)):
+            yield Caution(
+                f"The statistics are kept in {path}, on a file system that several hosts may "
+                "share: SQLite then works without its write-ahead log, and depends on the "
+                "network's locks.",
+                hint="Name a file on a disk of this host. " + WHAT_TO_NAME,
+                id="cache_monitor.W002",
+            )
+    if store.backend == DATABASE and _is_in_the_sites_sqlite(store.options.get("DATABASE")):
+        yield Caution(
+            "The statistics are kept in the site's own SQLite file: where the monitor writes, the "
+            "site's transactions fail with 'database is locked'.",
+            hint="Leave 'STORE' out: the monitor then keeps a file of its own.",
+            id="cache_monitor.W002",
+        )
+
+
+def _is_in_the_sites_sqlite(database: object) -> bool:
+    entry = settings.DATABASES.get(DEFAULT_DB_ALIAS, {})
+    return database in (None, DEFAULT_DB_ALIAS) and "sqlite" in str(entry.get("ENGINE"))
 
 
 def _store_errors() -> Iterator[CheckMessage]:
-    store = get_conf().store
+    store = chosen_store(get_conf().store, in_tests=False).store
     database = store.options.get("DATABASE")
     known = [None, *settings.DATABASES]
-    if store.backend == StoreConf().backend and database not in known:
+    if store.backend == DATABASE and database not in known:
         yield Error(
             f"{SETTING}['STORE']['OPTIONS']['DATABASE'] is {database!r}: DATABASES has no such "
             "alias.",

@@ -18,9 +18,10 @@ SETTING = "CACHE_MONITOR"
 
 @dataclass(frozen=True, slots=True)
 class StoreConf:
-    """Where the statistics are kept: the store's dotted path and its constructor's arguments."""
+    """Where the statistics are kept: the store's dotted path, None for the default one, and its
+    constructor's arguments."""
 
-    backend: str = "cache_monitor.stores.database.DatabaseStore"
+    backend: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -135,21 +136,24 @@ _RULES: Mapping[str, _Range | _Choice | _Several] = {
 }
 
 _STORE_EXAMPLE = (
-    'Write "STORE": {"BACKEND": "cache_monitor.stores.database.DatabaseStore", "OPTIONS": {}}.'
+    'Write "STORE": {"BACKEND": "cache_monitor.stores.sqlite.SQLiteStore", "OPTIONS": {"PATH": '
+    '"/…/statistics.sqlite3"}}, or leave it out.'
 )
 
 
 def defaults() -> dict[str, object]:
     """Every key of ``CACHE_MONITOR`` with its default, as a user would write it."""
-    plain = {each.name.upper(): getattr(Conf(), each.name) for each in fields(Conf)}
-    store = StoreConf()
-    return {**plain, "STORE": {"BACKEND": store.backend, "OPTIONS": dict(store.options)}}
+    return {
+        **{each.name.upper(): getattr(Conf(), each.name) for each in fields(Conf)},
+        "STORE": None,
+    }
 
 
 _MEANINGS: Mapping[str, str] = {
     "ENABLED": "False instruments nothing and costs nothing.",
     "INSTRUMENT": '`"all"`: every alias; `"explicit"`: only those that name `MonitoredCache`.',
-    "STORE": "Where the statistics are kept: `BACKEND` is a dotted path, `OPTIONS` its arguments.",
+    "STORE": "Where the statistics are kept: `BACKEND` is a dotted path, `OPTIONS` its arguments. "
+    "Not set: a file beside the default database where that is SQLite, a table in it elsewhere.",
     "FLUSH_INTERVAL": "Seconds between two writes of a process to the store.",
     "BUFFER_SIZE": "Calls that a process holds until they are counted; more are dropped.",
     "HOT_KEYS": "Keys whose counts are kept for a cache and a stretch of time.",
@@ -233,6 +237,8 @@ def _sanitizer_problems(value: object) -> Iterator[Problem]:
 
 
 def _store_problems(value: object) -> Iterator[Problem]:
+    if value is None:
+        return
     if not isinstance(value, Mapping):
         yield Problem("STORE", f"{SETTING}['STORE'] is {value!r}, not a dict.", _STORE_EXAMPLE)
         return
@@ -269,13 +275,10 @@ def _parse(value: object) -> Conf:
         return Conf()
     bad = {problem.key for problem in problems(value)}
     used = {key: each for key, each in value.items() if str(key) not in bad}
-    store = used.pop("STORE", {})
-    default = StoreConf()
+    store = used.pop("STORE", None) or {}
     return Conf(
         **{key.lower(): each for key, each in used.items()},
-        store=StoreConf(
-            backend=store.get("BACKEND", default.backend), options=store.get("OPTIONS", {})
-        ),
+        store=StoreConf(store.get("BACKEND"), store.get("OPTIONS", {})),
     )
 
 

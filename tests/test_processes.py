@@ -61,9 +61,7 @@ class Site:
 
 @pytest.fixture
 def site(tmp_path: Path) -> Site:
-    site = Site(tmp_path)
-    site.run("django", "migrate", "--verbosity", "0")
-    return site
+    return Site(tmp_path)
 
 
 @pytest.mark.slow
@@ -100,7 +98,11 @@ def test_the_workers_of_a_pool_lose_nothing(site: Site) -> None:
 
 
 def test_without_the_table_the_program_works_and_says_once_what_to_do(tmp_path: Path) -> None:
-    _, err = Site(tmp_path).run("tests.programs.hammer", "threads", "1000")
+    site = Site(tmp_path, "tests.stores.site")
+    store = {"BACKEND": "cache_monitor.stores.database.DatabaseStore"}
+    given = {"CACHE_MONITOR": {"STORE": store}, "DATABASES": {}}
+    site.environment = {**site.environment, "CACHE_MONITOR_TEST_SETTINGS": json.dumps(given)}
+    _, err = site.run("tests.programs.hammer", "threads", "1000")
     assert err.count("run manage.py migrate") == 1
     assert "Traceback" not in err
 

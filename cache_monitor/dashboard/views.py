@@ -165,6 +165,7 @@ def _context(page: Page, visit: Visit, reading: Reading) -> dict[str, object]:
         "aliases": list(settings.CACHES),
         "enabled": conf.enabled,
         "store_problem": reading.store_problem,
+        "store_note": api.store_note(),
         "refresh_seconds": conf.refresh_seconds if query.live and page is not ENTRY else 0,
         "page_url": here,
         # What the period's form keeps of the page's own question.

@@ -8,6 +8,8 @@ from django.utils.module_loading import import_string
 from cache_monitor.conf import SETTING, StoreConf, get_conf
 from cache_monitor.forks import call_in_forked_children
 from cache_monitor.stores.base import Store, StoreError
+from cache_monitor.stores.choice import chosen_store, in_memory
+from cache_monitor.stores.surroundings import is_testing
 
 
 def make_store(conf: StoreConf) -> Store:
@@ -15,16 +17,16 @@ def make_store(conf: StoreConf) -> Store:
 
     Raises :class:`StoreError` where it cannot be imported or refuses its options.
     """
+    path = str(conf.backend)
     try:
-        store: Store = import_string(conf.backend)(**conf.options)
+        store: Store = import_string(path)(**conf.options)
     except ImportError as error:
         raise StoreError(
-            f"CACHE_MONITOR['STORE']['BACKEND'] names {conf.backend!r}, which cannot be imported: "
-            f"{error}."
+            f"CACHE_MONITOR['STORE']['BACKEND'] names {path!r}, which cannot be imported: {error}."
         ) from error
     except TypeError as error:
         raise StoreError(
-            f"CACHE_MONITOR['STORE']['OPTIONS'] do not fit {conf.backend!r}: {error}."
+            f"CACHE_MONITOR['STORE']['OPTIONS'] do not fit {path!r}: {error}."
         ) from error
     return store
 
@@ -38,13 +40,16 @@ class _Current:
     def forget(self) -> None:
         """Open it anew when it is next asked for."""
         self._store: Store | None = None
+        self.in_memory_because: str | None = None
         self._lock = Lock()
 
     def get(self) -> Store:
         """The one store, whichever thread is first to ask: two would share no memory."""
         with self._lock:
             if self._store is None:
-                self._store = make_store(get_conf().store)
+                choice = chosen_store(get_conf().store, in_tests=is_testing())
+                self._store = make_store(choice.store)
+                self.in_memory_because = choice.in_memory_because
             return self._store
 
 
@@ -56,6 +61,13 @@ call_in_forked_children(_current.forget)
 def get_store() -> Store:
     """The store in force, one for the process. Raises :class:`StoreError`."""
     return _current.get()
+
+
+def store_note() -> str | None:
+    """Why the statistics are only kept in memory though nobody has asked for that, and what to
+    write instead, in sentences; None where they are not. Raises :class:`StoreError`."""
+    _current.get()
+    return None if _current.in_memory_because is None else in_memory(_current.in_memory_because)
 
 
 def _forget(*, setting: str, **_: object) -> None:

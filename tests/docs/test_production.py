@@ -13,7 +13,7 @@ from django.test import override_settings
 from cache_monitor.checks import check_settings
 from cache_monitor.conf import StoreConf
 from cache_monitor.stores.base import Row
-from cache_monitor.stores.opening import make_store
+from cache_monitor.stores.opening import get_store, make_store
 from tests.docs.pages import ROOT, executed, marked
 from tests.services import Server
 
@@ -64,3 +64,15 @@ def test_the_database_of_its_own_takes_the_table_and_the_statistics(tmp_path: Pa
     [(rows,)] = statistics.execute("SELECT count(*) FROM cache_monitor_window")
     statistics.close()
     assert rows
+
+
+def test_the_file_of_its_own_makes_itself(tmp_path: Path) -> None:
+    [code] = marked("own-file", "python")
+    store = executed(code)["CACHE_MONITOR"]["STORE"]
+    path = tmp_path / Path(store["OPTIONS"]["PATH"]).name
+    with override_settings(CACHE_MONITOR={"STORE": {**store, "OPTIONS": {"PATH": str(path)}}}):
+        assert check_settings(None) == []
+        get_store().put([ROW], now=105)
+    assert list(
+        make_store(StoreConf(store["BACKEND"], {"PATH": path})).read("window", 0, 1000, None)
+    ) == [ROW]

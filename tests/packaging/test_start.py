@@ -41,7 +41,6 @@ def test_the_steps_are_those_that_are_taken_here() -> None:
         ["python", "-m", "pip", "install"],
         ["python", "manage.py"],
         ["python", "manage.py"],
-        ["python", "manage.py"],
     ]
 
 
@@ -59,13 +58,13 @@ def started(tmp_path_factory: pytest.TempPathFactory, wheel: Path) -> Iterator[S
     with (project / "project" / "urls.py").open("a") as urls:
         urls.write(PAGE)
     site = Site(project, python, free_port())
+    run([str(python), "manage.py", "migrate"], project, site.environment)
 
-    install, migrate, serve, _ = commands()
+    install, serve, _ = commands()
     # What is not published yet is at hand.
     run([str(python), *[str(wheel) if word == NAME else word for word in install[1:]]], project)
     [lines] = marked("install", "python")
     _add(lines, project / "project" / "settings.py")
-    run([str(python), *migrate[1:]], project, site.environment)
     make_owner(site)
     assert serve[1:] == ["manage.py", "runserver"]
     with site.served():

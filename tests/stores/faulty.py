@@ -170,3 +170,20 @@ def full_sqlite(entry: dict[str, Any]) -> Iterator[None]:
         yield
     finally:
         del entry["OPTIONS"]["init_command"]
+
+
+@contextmanager
+def missing_folder(folder: Path) -> Iterator[None]:
+    """It is not there, as before it is mounted."""
+    elsewhere = folder.rename(folder.with_name("elsewhere"))
+    try:
+        yield
+    finally:
+        elsewhere.rename(folder)
+
+
+@contextmanager
+def file_on_a_full_disk(disk: Path) -> Iterator[None]:
+    """Nothing can be written beside the file, nor into it."""
+    with filled(disk):
+        yield

@@ -17,12 +17,14 @@ from cache_monitor.stores.base import Row, Store
 from cache_monitor.stores.database import DatabaseStore
 from cache_monitor.stores.memory import MemoryStore
 from cache_monitor.stores.redis import RedisStore
+from cache_monitor.stores.sqlite import SQLiteStore
 from tests.stores.conftest import wait_until
 from tests.workers import on_server
 
 STORES: dict[str, tuple[str | None, Callable[..., Store]]] = {
     "memory": (None, lambda _: MemoryStore()),
-    "sqlite": ("db", lambda _: DatabaseStore()),
+    "sqlite": ("tmp_path", lambda folder: SQLiteStore(folder / "statistics.sqlite3")),
+    "database": ("db", lambda _: DatabaseStore()),
     "postgresql": ("postgresql", lambda _: DatabaseStore(DATABASE="postgresql")),
     "mariadb": ("mariadb", lambda _: DatabaseStore(DATABASE="mariadb")),
     "redis": ("redis_url", RedisStore),

@@ -22,6 +22,7 @@ import cache_monitor
 from cache_monitor.api import store_problem
 from cache_monitor.collecting import joining
 from cache_monitor.collecting.rollup import roll_up
+from cache_monitor.stores import sqlite as sqlite_store
 from cache_monitor.stores.database import DatabaseStore
 from cache_monitor.stores.opening import get_store
 from cache_monitor.stores.redis import RedisStore
@@ -259,6 +260,39 @@ def test_sqlites_file_goes_and_comes_back(site: Site, sqlite: dict[str, Any]) ->
 
 def test_sqlite_has_a_full_disk(site: Site, sqlite: dict[str, Any]) -> None:
     site.suffers(faulty.full_sqlite(sqlite), in_database("sqlite"), "free some space")
+
+
+def in_file(path: Path) -> Setting:
+    store = "cache_monitor.stores.sqlite.SQLiteStore"
+    return {"STORE": {"BACKEND": store, "OPTIONS": {"PATH": path}}}
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """The file of a SQLiteStore, in a folder of its own."""
+    (tmp_path / "folder").mkdir()
+    return tmp_path / "folder" / "statistics.sqlite3"
+
+
+def test_the_monitors_file_is_locked_by_another_connection(
+    site: Site, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_store, "PATIENCE", 0.1)
+    site.suffers(faulty.locked_sqlite({"NAME": file}), in_file(file), "another connection")
+
+
+def test_the_monitors_file_cannot_be_made_at_the_start(site: Site, file: Path) -> None:
+    with override_settings(CACHE_MONITOR=in_file(file)):
+        site.goes_on_during(faulty.missing_folder(file.parent), "cannot be written to")
+
+
+def test_the_monitors_file_goes_and_comes_back(site: Site, file: Path) -> None:
+    site.suffers(faulty.missing_folder(file.parent), in_file(file), "cannot be written to")
+
+
+def test_the_monitors_file_has_a_full_disk(site: Site, disk: Path) -> None:
+    fault = faulty.file_on_a_full_disk(disk)
+    site.suffers(fault, in_file(disk / "statistics.sqlite3"), "free some space", calls=20)
 
 
 STILL = ["redis", "postgresql", "sqlite"]

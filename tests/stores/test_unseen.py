@@ -15,17 +15,19 @@ from django.test.utils import CaptureQueriesContext
 import cache_monitor
 from cache_monitor.collecting import joining
 from cache_monitor.models import Window
+from cache_monitor.stores.choice import DATABASE
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture(autouse=True)
 def fresh() -> Iterator[None]:
-    joining.collector.stop()
-    joining.collector.after_fork()
-    yield
-    joining.collector.stop()
-    joining.collector.after_fork()
+    with override_settings(CACHE_MONITOR={"STORE": {"BACKEND": DATABASE}}):
+        joining.collector.stop()
+        joining.collector.after_fork()
+        yield
+        joining.collector.stop()
+        joining.collector.after_fork()
 
 
 def _work() -> None:

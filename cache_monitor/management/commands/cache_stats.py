@@ -75,8 +75,9 @@ class Command(BaseCommand):
             raise CommandError(str(error), returncode=REFUSED) from error
         if problem := api.problem_of(report):
             raise CommandError(problem, returncode=REFUSED)
-        if problem := api.reasons_problem():
-            self.stderr.write(problem)
+        for problem in (api.store_note(), api.reasons_problem()):
+            if problem:
+                self.stderr.write(problem)
         return report
 
     def _give(self, text: str, output: str | None) -> None:
