@@ -114,13 +114,15 @@ class Aggregator:
                 groups[each.alias, group].append(each)
         for (alias, group), keys in groups.items():
             again = sum(each.again for each in keys)
-            if again or len(keys) >= MANY_SINGLES:
+            singles = sum(not each.several for each in keys)
+            if again or singles >= MANY_SINGLES:
                 stats = self._details_at(alias, now).group(group, "key")
                 if again:
                     stats.repeated_gets += again
                     stats.repeated_gets_requests += 1
-                if len(keys) >= MANY_SINGLES:
-                    stats.single_gets += len(keys)
+                    stats.repeated_seconds += sum(each.seconds for each in keys)
+                if singles >= MANY_SINGLES:
+                    stats.single_gets += singles
                     stats.single_gets_requests += 1
 
     def add_judged(self, judged: Iterable[Judged]) -> None:

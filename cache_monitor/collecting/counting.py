@@ -25,6 +25,9 @@ Seconds = defaultdict[Hashable, float]
 
 _READS = frozenset({"get", "get_many", "get_or_set"})
 _WRITES = frozenset({"set", "add", "set_many"})
+_TAKE_TIMEOUT = _WRITES | {"get_or_set"}
+_LONGEST = 100 * 365 * 86400.0
+"""Seconds; what is stored for longer has no end to wait for."""
 _DELETES = frozenset({"delete", "delete_many"})
 _OTHER_USES = frozenset({"add", "has_key", "incr", "decr", "touch"})
 """Operations that have the use of an entry without looking it up: locks, counters, flags."""
@@ -65,6 +68,8 @@ class Counting:
         for call, time in zip(calls, times, strict=True):
             seconds[call[3]] += time
         uses = _Uses(self._source, self._details, seconds)
+        if self._source.operation in _TAKE_TIMEOUT:
+            uses.note_writes(calls, newest)
         self._count_alike(uses, others)
         # A value's size is looked up while the value is sure to be there.
         sizes = {
@@ -180,6 +185,18 @@ class _Uses:
         self._uses_otherwise = source.operation in _OTHER_USES
         self.keys = self.hits = self.misses = 0
 
+    def note_writes(self, calls: Sequence[RawCall], at: float) -> None:
+        """Note when ``calls`` wrote, the last of which ended at ``at``, and their timeouts."""
+        longest: defaultdict[str, float] = defaultdict(float)
+        for call in calls:
+            if call[4] is not True and call[8] is None:
+                key = call[3][0] if isinstance(call[3], tuple) and call[3] else call[3]
+                longest[str(key)] = max(longest[str(key)], _seconds_of(call[6]))
+        details = self._details
+        for text, timeout in longest.items():
+            name = name_and_hash(text, self._alias)[0]
+            details.group(name.group, name.kind).note_set(at, timeout)
+
     def part(self, keys: tuple[Hashable, ...]) -> None:
         """Charge each of ``keys`` its share of the calls on all of them."""
         seconds = self._seconds.pop(keys, 0.0)
@@ -249,6 +266,13 @@ class _Uses:
 def _wrote(source: Source, outcome: object) -> bool:
     """Whether the call stored a value: ``get_or_set`` does so where it missed."""
     return source.operation in _WRITES or (source.operation == "get_or_set" and outcome is False)
+
+
+def _seconds_of(timeout: object) -> float:
+    """A timeout that a call gave; 0 where it gave none, or what is no number."""
+    is_number = isinstance(timeout, (int, float)) and not isinstance(timeout, bool)
+    # Not a number is between nothing.
+    return float(timeout) if is_number and 0 < timeout < _LONGEST else 0.0  # type: ignore[operator, arg-type]  # a number by then
 
 
 def _own_times(source: Source, calls: Sequence[RawCall]) -> list[float]:

@@ -1,6 +1,6 @@
 """The caching mistakes that the figures show, as rows."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -13,7 +13,7 @@ from cache_monitor.dashboard.rows import Cell
 from cache_monitor.dashboard.sheets import Sheet, code, coded, worded
 from cache_monitor.findings.advice import in_words
 from cache_monitor.findings.reference import ANCHOR
-from cache_monitor.reports.schema import Finding, Report
+from cache_monitor.reports.schema import Finding, Report, Worth
 from cache_monitor.stores.base import StoreError
 
 
@@ -48,7 +48,7 @@ class MutedRow:
 
 
 def finding_rows(report: Report, links: Links, *, may_mute: bool = False) -> Sequence[FindingRows]:
-    """The findings in the report's order, which has the gravest first."""
+    """The findings in the report's order, which has the dearest first."""
     return [_rows(finding, report, links, may_mute=may_mute) for finding in report.findings]
 
 
@@ -103,7 +103,10 @@ def _rows(finding: Finding, report: Report, links: Links, *, may_mute: bool) -> 
         code=finding.code,
         alias=finding.alias,
         subject=_subject(finding, links),
-        evidence=[(_words(name), _value(name, it)) for name, it in finding.evidence.items()],
+        evidence=[
+            *_worth(finding.worth),
+            *((_words(name), _value(name, it)) for name, it in finding.evidence.items()),
+        ],
         advice=advice,
         docs=_docs_url(finding, links),
         first_seen=formats.moment(finding.first_seen),
@@ -149,6 +152,16 @@ def _value(name: str, value: float | str | None) -> str:
     if name.endswith(("ratio", "share")):
         return formats.ratio(value)
     return formats.count(value) if isinstance(value, int) else formats.decimal(value)
+
+
+def _worth(worth: Worth) -> Iterator[tuple[str, str]]:
+    """What a finding costs in an hour of use."""
+    if worth.seconds is not None:
+        yield _("Seconds lost an hour"), formats.duration(worth.seconds)
+    if worth.bytes is not None:
+        yield _("Bytes for nothing"), formats.size(worth.bytes)
+    if worth.failed_calls is not None:
+        yield _("Calls in vain an hour"), formats.count(worth.failed_calls)
 
 
 def _evidence_text(finding: Finding) -> str:

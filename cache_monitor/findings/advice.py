@@ -37,6 +37,8 @@ TITLES: Mapping[str, Text] = {
     "cheap-to-recompute": _("Cheap to recompute"),
     "hot-key": _("Hot key"),
     "low-hit-ratio": _("Low hit ratio"),
+    "never-stored": _("Asked for, never stored"),
+    "cache-bound-view": _("A view that waits for the cache"),
 }
 """By code."""
 
@@ -91,16 +93,18 @@ ADVICE: Mapping[str, Text] = {
         "for why, and the line of code that led to it. Remove that, or the cache_page."
     ),
     "never-read": _(
-        "Do not cache “%(what)s”, or look why nobody asks for it: it is written and hardly ever "
-        "asked for."
+        "Look who is meant to ask for “%(what)s”, or do not store it: its entries were written, "
+        "and half of their timeout later hardly anybody had asked for them. They take up work "
+        "and room that other entries could have."
     ),
     "overwritten": _(
-        "Set “%(what)s” less often, or where it is read: its entries are replaced before anybody "
-        "has read them."
+        "Set “%(what)s” less often, or store each part under a key of its own: its entries are "
+        "replaced before anybody has read them, or written as a whole each time that one is read."
     ),
     "key-explosion": _(
         "Leave out of the keys of “%(what)s” what makes each of them one of its kind, such as a "
-        "time, a cookie or a random part: their entries are never found again."
+        "time, a cookie, a random part or a query string that the page does not read: their "
+        "entries are never found again."
     ),
     "deleted-early": _(
         "Delete “%(what)s” only where its content has changed: entries are deleted before they are "
@@ -111,19 +115,30 @@ ADVICE: Mapping[str, Text] = {
         "every call waits for the server."
     ),
     "repeated-gets": _(
-        "Get “%(what)s” once in a request and hand the value on: the same entry is asked for again "
-        "and again."
+        "Get “%(what)s” once in a request and hand the value on: requests ask for the same entry, "
+        "or for the same ones by get_many(), again and again, and wait each time."
     ),
     "cheap-to-recompute": _(
-        "Do not cache “%(what)s”: to look it up takes as long as to produce it."
+        "See whether “%(what)s” needs a cache: to look a value up took as long as to produce it. "
+        "Without the cache each reader saves a call; with it they all read one and the same value."
+    ),
+    "never-stored": _(
+        "See why cache.set() is never reached for “%(what)s”: requests asked for it again and "
+        "again, and nothing was stored or found under it. If a missing entry is the answer, get it "
+        "once in a request."
+    ),
+    "cache-bound-view": _(
+        "Make fewer calls in this view: its requests waited for the cache for much of their time. "
+        "Get “%(what)s” by one get_many() for the whole page, or cache what is made of it."
     ),
     "hot-key": _(
         "Read “%(what)s” once in a request, or keep it for some seconds in the process's own "
         "memory: everybody waits for the one place that has it."
     ),
     "low-hit-ratio": _(
-        "See the reasons of the misses of “%(what)s”, and whether its values are stored at all, "
-        "empty ones too: it is asked for and hardly ever there."
+        "See the reasons of the misses of “%(what)s”: it was stored again and again and hardly "
+        "ever found, so its values are made anew for most of those who ask. A longer timeout, or "
+        "keys that more of them share, would change that."
     ),
 }
 """By code. ``what`` is the key or the group, ``limit`` the setting that bounds the cache."""

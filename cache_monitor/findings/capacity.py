@@ -2,19 +2,21 @@
 
 from collections.abc import Iterator
 
-from cache_monitor.findings.case import Case
+from cache_monitor.findings.case import Case, Cost
 from cache_monitor.keys.naming import name_key
-from cache_monitor.reports.schema import Finding
+from cache_monitor.reports.schema import Cache, Finding
 
 WORTH = 10
 """A cause of misses counts from one lookup in so many: what is rarer than that, the hits outweigh
 by far."""
 _MUCH_OF_THE_LOAD = 1 / 3
+_CULLED = 2
+"""A cache that was full still has one entry in so many that it has room for."""
 
 
 def evicted_early(case: Case) -> Iterator[Finding]:
-    """Most misses are evictions, at least one lookup in ten, and to produce the values anew costs
-    more than ``lost_share`` of a worker's time."""
+    """The cache evicted, most misses come of it, at least one lookup in ten, and to produce the
+    values anew costs more than ``lost_share`` of a worker's time."""
     cache = case.cache
     evicted = cache.miss_reasons.evicted or 0
     lost = evicted * case.usual_produce_seconds
@@ -22,6 +24,7 @@ def evicted_early(case: Case) -> Iterator[Finding]:
         cache.lookups >= case.limits.min_calls
         and 2 * evicted > cache.misses
         and WORTH * evicted > cache.lookups
+        and _has_evicted(cache)
         and case.is_costly(lost)
     ):
         hit = max(cache.key_groups, key=lambda group: group.miss_reasons.evicted or 0, default=None)
@@ -38,7 +41,18 @@ def evicted_early(case: Case) -> Iterator[Finding]:
                 ("lost_seconds", round(lost, 3)),
             ],
             group=hit.group if hit is not None else None,
+            cost=Cost(lost),
         )
+
+
+def _has_evicted(cache: Cache) -> bool:
+    """Whether the cache evicted, as far as its server's counter or its room tell."""
+    counted = [point.evictions for point in cache.series if point.evictions is not None]
+    if counted:
+        return any(counted)
+    entries, limit = cache.memory.entries, cache.memory.limit_entries
+    # Where it was full it has thrown out a third, or more where CULL_FREQUENCY says so.
+    return entries is None or limit is None or _CULLED * entries >= limit
 
 
 def large_values(case: Case) -> Iterator[Finding]:
@@ -48,13 +62,22 @@ def large_values(case: Case) -> Iterator[Finding]:
     # What a call has carried; several calls on one key may have carried different values.
     for key in case.cache.hot_keys:
         sizes[key.key] = max(sizes.get(key.key, 0), key.bytes or 0)
+    bytes_read = {each.group: each.bytes_read for each in case.cache.key_groups}
     worst: dict[str, tuple[int, str]] = {}
     for name, size in sizes.items():
         group = groups.get(name) or name_key(name, case.alias).group
         if size > case.limits.large_value_bytes and (size, name) > worst.get(group, (0, "")):
             worst[group] = size, name
     for group, (size, name) in sorted(worst.items()):
-        yield case.find("large-values", "warning", [("bytes", size)], group=group, key=name)
+        read = bytes_read.get(group) or 0
+        yield case.find(
+            "large-values",
+            "warning",
+            [("bytes", size), ("read_bytes", read)],
+            group=group,
+            key=name,
+            cost=Cost(bytes=max(size, read)),
+        )
 
 
 def clear_under_traffic(case: Case) -> Iterator[Finding]:
@@ -78,6 +101,7 @@ def clear_under_traffic(case: Case) -> Iterator[Finding]:
                 ("misses", case.cache.misses),
                 ("lost_seconds", round(lost, 3)),
             ],
+            cost=Cost(lost),
         )
 
 
@@ -98,4 +122,5 @@ def hot_key(case: Case) -> Iterator[Finding]:
                 [("lookups", key.lookups), ("lookups_share", key.share), ("load_share", load)],
                 group=key.group,
                 key=key.key,
+                cost=Cost(seconds),
             )

@@ -1,18 +1,33 @@
 """One cache as the rules see it."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import NamedTuple
 
+from msgspec import structs
+
 from cache_monitor.findings.advice import advice
 from cache_monitor.findings.reference import docs_url
-from cache_monitor.reports.schema import Cache, Finding, KeyGroup, Severity
+from cache_monitor.keys.naming import headers_of_page
+from cache_monitor.reports.schema import (
+    Cache,
+    Finding,
+    KeyGroup,
+    MissReasons,
+    Severity,
+    View,
+    Worth,
+)
 from cache_monitor.stats.details import OTHER_GROUPS
 from cache_monitor.thresholds import Thresholds
 
 Evidence = Iterable[tuple[str, int | float | str | None]]
 
 _READS = ("get", "get_many", "get_or_set")
+_HEADERS = frozenset({"page_headers"})
+_PLACEHOLDER = re.compile(r"\{(?:hash|token|uuid)\}")
+_QUERY_CACHES = re.compile("^(?:cachalot|cacheops)(?: table)? ")
 _OWN_KINDS = frozenset({"key", "page", "fragment"})
 """Kinds of groups that the project decides on: Django reads and writes sessions and the pages'
 header lists as it must."""
@@ -27,6 +42,33 @@ class Circumstances(NamedTuple):
 
     is_debug: bool
     processes: Mapping[str, int]
+
+
+class Cost(NamedTuple):
+    """What a mistake has cost; bytes are held, or were written, for nothing."""
+
+    seconds: float | None = None
+    bytes: int | None = None
+    failed_calls: int | None = None
+
+    def an_hour(self, hours: float) -> Worth:
+        """The same in an hour, which is so many times as long."""
+        seconds, calls = self.seconds, self.failed_calls
+        return Worth(
+            seconds=None if seconds is None else round(seconds * hours, 3),
+            bytes=self.bytes,
+            failed_calls=None if calls is None else round(calls * hours),
+        )
+
+
+NOTHING = Cost()
+
+
+class Waste(NamedTuple):
+    """What was done in vain, and whether it is worth a word."""
+
+    cost: Cost
+    is_costly: bool
 
 
 class Case(NamedTuple):
@@ -68,11 +110,50 @@ class Case(NamedTuple):
         seconds = sum(each.calls * (each.seconds.p50 or 0.0) for each in reads)
         return seconds / max(calls, keys)
 
+    @property
+    def an_hour(self) -> float:
+        """What makes figures of an hour of use of those of the report."""
+        return 3600.0 / self.active_seconds
+
+    @property
+    def until(self) -> datetime | None:
+        """When the report's period ends."""
+        points = self.cache.series
+        if not points:
+            return None
+        moments = [datetime.fromisoformat(point.at) for point in (points[0], *points[-2:])]
+        return moments[-1] + (moments[-1] - moments[-2])
+
     def groups(self) -> Iterator[KeyGroup]:
-        """The groups of keys that the project itself chose."""
+        """The groups of keys that the project itself chose; a page and its list of headers are
+        one."""
+        headers = {each.group: each for each in self.cache.key_groups if each.kind in _HEADERS}
         for group in self.cache.key_groups:
             if group.kind in _OWN_KINDS and group.group != OTHER_GROUPS:
-                yield group
+                own = headers.get(headers_of_page(group.group) or "")
+                yield group if own is None or group.kind != "page" else _whole_page(group, own)
+
+    def copies(self) -> Iterator[KeyGroup]:
+        """Those of them whose values are copies of something: what is state cannot be had by
+        other means."""
+        return (group for group in self.groups() if not group.is_state)
+
+    def view_of(self, group: str) -> View | None:
+        """The view that spends most time on ``group``, as far as it is known."""
+        users = [
+            (use.seconds, view.view, view)
+            for view in self.cache.views
+            for use in view.groups
+            if use.group == group
+        ]
+        return max(users, key=lambda each: each[:2])[2] if users else None
+
+    def lost_by(self, group: KeyGroup, misses: int) -> float:
+        """The seconds that ``misses`` of ``group`` cost: those that were filled what their values
+        take to produce, the others their own time."""
+        filled = min(misses, group.sets)
+        own = group.lookup_seconds / group.lookups if group.lookups else 0.0
+        return filled * self.produce_seconds(group) + (misses - filled) * own
 
     def produce_seconds(self, group: KeyGroup) -> float:
         """What producing a value of ``group`` takes, or is assumed to."""
@@ -86,18 +167,19 @@ class Case(NamedTuple):
         misses = sum(group.misses for group in groups)
         if not misses:
             return self.limits.assumed_produce_seconds
-        return sum(group.misses * self.produce_seconds(group) for group in groups) / misses
+        return sum(self.lost_by(group, group.misses) for group in groups) / misses
 
     def is_costly(self, seconds: float) -> bool:
         """Whether ``seconds``, lost over the whole report, are worth a word."""
         return seconds >= self.limits.lost_share * self.active_seconds
 
-    def is_waste(self, group: KeyGroup, writes: int) -> bool:
-        """Whether ``writes`` of ``group`` in vain are worth a word: for the time that it took to
-        produce the values, or the room that they take."""
-        size = (group.bytes_written or 0) * writes / max(group.sets, 1)
+    def waste(self, group: KeyGroup, writes: int) -> Waste:
+        """What ``writes`` of ``group`` in vain cost: the time that it took to produce the values,
+        and the room that they take."""
+        size = round((group.bytes_written or 0) * writes / max(group.sets, 1))
         lost = writes * self.produce_seconds(group)
-        return self.is_costly(lost) or size >= self.limits.idle_memory_bytes
+        is_costly = self.is_costly(lost) or size >= self.limits.idle_memory_bytes
+        return Waste(Cost(lost, size), is_costly)
 
     def find(
         self,
@@ -107,15 +189,51 @@ class Case(NamedTuple):
         *,
         group: str | None = None,
         key: str | None = None,
+        cost: Cost = NOTHING,
     ) -> Finding:
-        """The finding ``code`` of this cache."""
+        """The finding ``code`` of this cache, which had this ``cost`` in the report's time."""
+        figures = dict(evidence)
+        if group is not None and _is_nameless(group) and (view := self.view_of(group)):
+            figures.setdefault("view", view.view)
         return Finding(
             code=code,
             severity=severity,
             alias=self.alias,
             group=group,
             key=key,
-            evidence=dict(evidence),
+            evidence=figures,
+            worth=cost.an_hour(self.an_hour),
             advice=advice(code, self.alias, self.cache.backend, key or group),
             docs=docs_url(code),
         )
+
+
+def _is_nameless(group: str) -> bool:
+    """Whether nobody can tell from the name of a group what its keys are for."""
+    left = _PLACEHOLDER.sub("", _QUERY_CACHES.sub("", group))
+    return left != group and re.search(r"\w{2}", left) is None
+
+
+def _whole_page(page: KeyGroup, headers: KeyGroup) -> KeyGroup:
+    """A page and the list of its headers, which is asked for first, as one."""
+    lookups = max(headers.lookups, page.lookups)
+    misses = min(headers.misses + page.misses, lookups - min(page.hits, lookups))
+    return structs.replace(
+        page,
+        lookups=lookups,
+        misses=misses,
+        hit_ratio=round(page.hits / lookups, 4) if lookups else None,
+        distinct_keys=max(page.distinct_keys or 0, headers.distinct_keys or 0),
+        miss_reasons=_added(page.miss_reasons, headers.miss_reasons),
+        lookup_seconds=page.lookup_seconds + headers.lookup_seconds,
+        seconds=page.seconds + headers.seconds,
+        bytes_written=(page.bytes_written or 0) + (headers.bytes_written or 0) or None,
+    )
+
+
+def _added(one: MissReasons, other: MissReasons) -> MissReasons:
+    sums = {
+        name: (getattr(one, name) or 0) + (getattr(other, name) or 0)
+        for name in MissReasons.__struct_fields__
+    }
+    return MissReasons(**sums)

@@ -1,6 +1,7 @@
 """All rules over a report."""
 
 import logging
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 
 from cache_monitor.findings import capacity, demand, pages, setup, timing, waiting
@@ -33,12 +34,13 @@ RULES: Mapping[str, Rule] = {
     "repeated-gets": waiting.repeated_gets,
     "cheap-to-recompute": demand.cheap_to_recompute,
     "hot-key": capacity.hot_key,
+    "never-stored": demand.never_stored,
+    "cache-bound-view": waiting.cache_bound_view,
     # Last: it is silent on groups that another rule has explained.
     "low-hit-ratio": demand.low_hit_ratio,
 }
 """By code."""
 
-_WEIGHTS = {"error": 0, "warning": 1, "info": 2}
 _OF_THE_SETUP = frozenset({"backend-errors", "dummy-backend"})
 _EXPLAIN_ALL_MISSES = _OF_THE_SETUP | {
     "local-memory-many-processes",
@@ -46,6 +48,16 @@ _EXPLAIN_ALL_MISSES = _OF_THE_SETUP | {
     "clear-under-traffic",
 }
 """Findings that make every group of their cache miss."""
+_OVERRULED: Mapping[str, frozenset[str]] = {
+    "single-gets": frozenset({"never-stored", "cheap-to-recompute"}),
+    "repeated-gets": frozenset({"never-stored", "cheap-to-recompute"}),
+    "cache-bound-view": frozenset(
+        {"never-stored", "cheap-to-recompute", "single-gets", "repeated-gets"}
+    ),
+    "short-timeout": frozenset({"cheap-to-recompute"}),
+}
+"""What is not said of a group of which one of these is true: it would advise the contrary, or the
+same once more."""
 _broken: set[str] = set()
 """Codes of rules that have failed, which is logged once."""
 
@@ -53,15 +65,43 @@ _broken: set[str] = set()
 def find(
     caches: Mapping[str, Cache], circumstances: Circumstances, limits: Thresholds
 ) -> list[Finding]:
-    """What is wrong with ``caches``, the gravest first. A rule that fails finds nothing."""
+    """What is wrong with ``caches``: errors first, and then what costs most. A rule that fails
+    finds nothing."""
     found: list[Finding] = []
     for alias, cache in caches.items():
         if cache.lookups or cache.operations or cache.memory.entries:
             found += _find(Case(alias, cache, circumstances, limits))
-    return sorted(found, key=lambda each: (_WEIGHTS[each.severity], each.alias, each.code))
+    return sorted(
+        found,
+        key=lambda each: (each.severity != "error", -_weight(each, limits), each.alias, each.code),
+    )
 
 
-def _find(case: Case) -> Iterator[Finding]:
+def _weight(finding: Finding, limits: Thresholds) -> float:
+    """How many times as much a finding costs an hour as is worth a word."""
+    worth = finding.worth
+    return max(
+        (worth.seconds or 0.0) / max(3600 * limits.lost_share, 1e-9),
+        (worth.bytes or 0) / max(limits.idle_memory_bytes, 1),
+        (worth.failed_calls or 0) / max(limits.min_errors, 1) if worth.seconds is None else 0.0,
+    )
+
+
+def _find(case: Case) -> list[Finding]:
+    """What is wrong with one cache, without what contradicts another finding on the same group."""
+    found = list(_found(case))
+    codes: defaultdict[str | None, set[str]] = defaultdict(set)
+    for finding in found:
+        codes[finding.group].add(finding.code)
+    return [
+        each
+        for each in found
+        if each.group is None
+        or codes[each.group].isdisjoint(_OVERRULED.get(each.code, frozenset()))
+    ]
+
+
+def _found(case: Case) -> Iterator[Finding]:
     explained: set[str | None] = set()
     codes: set[str] = set()
     for code, rule in RULES.items():

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from cache_monitor.findings.case import Case
+from cache_monitor.findings.case import Case, Cost
 from cache_monitor.reports.schema import Finding, Operation
 
 _SEVERAL = 2
@@ -22,6 +22,7 @@ def backend_errors(case: Case) -> Iterator[Finding]:
             "backend-errors",
             "error",
             [("errors", errors), ("calls", calls), ("operation", worst)],
+            cost=Cost(failed_calls=errors),
         )
 
 
@@ -33,7 +34,9 @@ def _failed(name: str, operation: Operation) -> int:
 def dummy_backend(case: Case) -> Iterator[Finding]:
     """A ``DummyCache`` is asked where ``DEBUG`` is off: it stores nothing."""
     if case.backend == "DummyCache" and not case.circumstances.is_debug and case.cache.lookups:
-        yield case.find("dummy-backend", "warning", [("lookups", case.cache.lookups)])
+        lookups = case.cache.lookups
+        cost = Cost(failed_calls=lookups)
+        yield case.find("dummy-backend", "warning", [("lookups", lookups)], cost=cost)
 
 
 def local_memory_many_processes(case: Case) -> Iterator[Finding]:
@@ -51,4 +54,5 @@ def local_memory_many_processes(case: Case) -> Iterator[Finding]:
             "local-memory-many-processes",
             "warning",
             [("processes", processes), ("lookups", case.cache.lookups)],
+            cost=Cost(case.cache.misses * case.usual_produce_seconds),
         )

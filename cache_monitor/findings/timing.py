@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from cache_monitor.findings.case import Case
+from cache_monitor.findings.case import Case, Cost
 from cache_monitor.reports.schema import Finding
 
 _ASKED_AGAIN = 10
@@ -18,9 +18,9 @@ def short_timeout(case: Case) -> Iterator[Finding]:
     """Most misses of a group are expiries of keys that are asked for ten times and more, at least
     one lookup in four, and to produce their values anew costs more than ``lost_share`` of a
     worker's time."""
-    for group in case.groups():
+    for group in case.copies():
         expired = group.miss_reasons.expired or 0
-        lost = expired * case.produce_seconds(group)
+        lost = case.lost_by(group, expired)
         if (
             group.lookups >= case.limits.min_calls
             and group.lookups >= _ASKED_AGAIN * max(group.distinct_keys or 1, 1)
@@ -39,6 +39,7 @@ def short_timeout(case: Case) -> Iterator[Finding]:
                     ("lost_seconds", round(lost, 3)),
                 ],
                 group=group.group,
+                cost=Cost(lost),
             )
 
 
@@ -69,6 +70,7 @@ def no_expiry(case: Case) -> Iterator[Finding]:
                 ("bytes", memory.bytes),
             ],
             group=_most_frequent_group(case, "no_expiry"),
+            cost=Cost(bytes=size),
         )
 
 
@@ -112,6 +114,7 @@ def expired_stored(case: Case) -> Iterator[Finding]:
                 ("limit_entries", memory.limit_entries),
                 ("expired_bytes", size),
             ],
+            cost=Cost(bytes=size),
         )
 
 

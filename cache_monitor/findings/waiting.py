@@ -2,20 +2,28 @@
 
 from collections.abc import Iterator
 
-from cache_monitor.findings.case import IN_PROCESS, Case
-from cache_monitor.reports.schema import Finding
+from cache_monitor.findings.case import IN_PROCESS, Case, Cost
+from cache_monitor.reports.schema import Finding, View
 
 _AT_ONCE = 10
 """Values produced in vain: fewer are chance where a popular key expires."""
 _OFTEN = 3
 """One value in so many is produced in vain: where two always do so at once it is one in two."""
 
+_MANY_CALLS = 10
+"""Calls of a request that are many: a cached page, a session and some values are fewer."""
+_MUCH_OF_A_REQUEST = 1 / 3
+_NOTICED = 10
+"""So many times what a single mistake may cost a request: half of the tenth of a second that a
+visitor notices."""
+_GROUPS_TOLD = 3
+
 
 def stampede(case: Case) -> Iterator[Finding]:
     """A third of the values of a group, ten and more, were produced while somebody else on the
     host, in the same process or in another, produced the same one, and that costs more than
     ``lost_share`` of a worker's time. Of several at once all but one count."""
-    for group in case.groups():
+    for group in case.copies():
         lost = group.stampedes * case.produce_seconds(group)
         if (
             group.stampedes >= _AT_ONCE
@@ -32,6 +40,7 @@ def stampede(case: Case) -> Iterator[Finding]:
                     ("lost_seconds", round(lost, 3)),
                 ],
                 group=group.group,
+                cost=Cost(lost),
             )
 
 
@@ -44,7 +53,9 @@ def single_gets(case: Case) -> Iterator[Finding]:
     for group in case.groups():
         requests, gets = group.single_gets_requests or 0, group.single_gets or 0
         lost = max(gets - requests, 0) * trip
-        if requests and _is_slow(case, lost, requests):
+        # What is produced as quickly as it is got needs no cache, thus no get_many.
+        is_dear = group.produce_seconds is None or group.produce_seconds > trip
+        if requests and is_dear and _is_slow(case, lost, requests):
             yield case.find(
                 "single-gets",
                 "warning",
@@ -56,16 +67,18 @@ def single_gets(case: Case) -> Iterator[Finding]:
                     ("lost_seconds", round(lost, 3)),
                 ],
                 group=group.group,
+                cost=Cost(lost),
             )
 
 
 def repeated_gets(case: Case) -> Iterator[Finding]:
-    """Requests get one unchanged entry three times and more, and that costs
-    ``lost_request_seconds`` of each of them, or more than ``lost_share`` of a worker's time."""
-    trip = _trip(case)
+    """Requests get one unchanged entry, or the same ones by ``get_many``, three times and more, and
+    that costs ``lost_request_seconds`` of each of them, or more than ``lost_share`` of a worker's
+    time."""
     for group in case.groups():
         requests, again = group.repeated_gets_requests or 0, group.repeated_gets or 0
-        lost = again * trip
+        lost = group.repeated_seconds or 0.0
+        trip = lost / again if again else 0.0
         if requests and _is_slow(case, lost, requests):
             yield case.find(
                 "repeated-gets",
@@ -78,7 +91,45 @@ def repeated_gets(case: Case) -> Iterator[Finding]:
                     ("lost_seconds", round(lost, 3)),
                 ],
                 group=group.group,
+                cost=Cost(lost),
             )
+
+
+def cache_bound_view(case: Case) -> Iterator[Finding]:
+    """A view makes ten and more calls of one cache in each request, ``min_calls`` and more in all,
+    waits for them for a third of its time and for ten times ``lost_request_seconds``. One finding
+    for each group that most of the time of such a view went to."""
+    worst: dict[str, View] = {}
+    for view in case.cache.views:
+        if _is_cache_bound(case, view) and view.groups:
+            group = view.groups[0].group
+            if group not in worst or worst[group].seconds < view.seconds:
+                worst[group] = view
+    for group, view in sorted(worst.items()):
+        yield case.find(
+            "cache-bound-view",
+            "warning",
+            [
+                ("view", view.view),
+                ("requests", view.requests),
+                ("calls_each", round(view.calls / view.requests, 1)),
+                ("cache_request_seconds", round(view.seconds / view.requests, 6)),
+                ("request_share", view.share_of_request),
+                ("groups", ", ".join(use.group for use in view.groups[:_GROUPS_TOLD])),
+                ("lost_seconds", round(view.seconds, 3)),
+            ],
+            group=group,
+            cost=Cost(view.seconds),
+        )
+
+
+def _is_cache_bound(case: Case, view: View) -> bool:
+    return (
+        view.calls >= case.limits.min_calls
+        and view.calls >= _MANY_CALLS * view.requests
+        and (view.share_of_request or 0.0) >= _MUCH_OF_A_REQUEST
+        and view.seconds >= _NOTICED * case.limits.lost_request_seconds * view.requests
+    )
 
 
 def _trip(case: Case) -> float:

@@ -5,7 +5,7 @@ from math import inf
 from cache_monitor.inspectors.snapshot import Snapshot
 from cache_monitor.reports import insides, pages, reasons, schema
 from cache_monitor.reports.savings import Savings, mean_to_produce
-from cache_monitor.reports.series import Series
+from cache_monitor.reports.series import Series, moment
 from cache_monitor.reports.state import is_state
 from cache_monitor.stats import distinct, histogram
 from cache_monitor.stats.details import Details, GroupStats, ViewStats
@@ -150,6 +150,9 @@ def _key_group(
         lookup_seconds=stats.lookup_seconds,
         seconds=stats.lookup_seconds + stats.other_seconds,
         rewrites=stats.rewrites if has_seen_requests else None,
+        repeated_seconds=stats.repeated_seconds if has_seen_requests else None,
+        first_set_at=moment(stats.first_set) if stats.first_set else None,
+        timeout=stats.timeout or None,
         produced=stats.produced,
         stampedes=stats.stampedes,
         repeated_gets=stats.repeated_gets if has_seen_requests else None,

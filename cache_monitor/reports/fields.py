@@ -39,7 +39,7 @@ FIELDS: Mapping[type[Struct], Mapping[str, str]] = {
         "until": "Where its period ends: RFC 3339, UTC.",
         "quality": "How far the figures can be trusted.",
         "caches": "By alias of CACHES, those that were not called too.",
-        "findings": "The caching mistakes that are not muted, the gravest first.",
+        "findings": "The caching mistakes that are not muted, the dearest first.",
     },
     schema.Quality: {
         "processes": "Processes that recorded something in the period.",
@@ -141,6 +141,9 @@ FIELDS: Mapping[type[Struct], Mapping[str, str]] = {
             "Gets of an entry that the same request had got before; null without the middleware."
         ),
         "repeated_gets_requests": "Requests that made them.",
+        "repeated_seconds": "Seconds of the repeated gets; null without the middleware.",
+        "first_set_at": "When a key was first written in the period: RFC 3339, UTC; null before.",
+        "timeout": "Seconds of the longest timeout that a write gave; null where none gave one.",
         "single_gets": (
             "Keys that requests got one by one, five and more each; null without the middleware."
         ),
@@ -221,11 +224,17 @@ FIELDS: Mapping[type[Struct], Mapping[str, str]] = {
             "The figures that show it, by name: seconds where this ends in seconds or age, bytes "
             "where it ends in bytes, 0 to 1 where it ends in share or ratio, else counts."
         ),
-        "advice": "What to do, in English.",
+        "worth": "What it costs in an hour of use, which mending it would bring.",
+        "advice": "What was seen, why it matters and what to do, in English.",
         "docs": "Where it is explained: a URL, or a path on the site that made the report.",
         "id": "The same as long as the mistake and its place are.",
         "first_seen": "When it was noted first: RFC 3339, UTC; null before that.",
         "last_seen": "When it was noted last: RFC 3339, UTC; null before that.",
+    },
+    schema.Worth: {
+        "seconds": "Seconds of requests and workers that it costs in an hour of use.",
+        "bytes": "Bytes that are held, or written in an hour of use, for nothing.",
+        "failed_calls": "Calls that bring nothing in an hour of use.",
     },
     contents.Memory: {
         "entries": "Entries in the cache.",

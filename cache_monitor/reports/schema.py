@@ -47,6 +47,7 @@ __all__ = [
     "StaleEntry",
     "StaleReason",
     "View",
+    "Worth",
 ]
 
 SCHEMA_VERSION = 1
@@ -121,8 +122,10 @@ class KeyGroup(Struct, frozen=True, kw_only=True):
     ``seconds``, the time of all calls on its keys; ``lookup_seconds`` is that of lookups alone. It
     is 0 where ``is_state``: the use of its keys shows that its values are no copies of anything,
     such as counters and locks. ``rewrites`` are hits whose value the same request wrote anew, which
-    saved nothing; None where no request was seen. ``age_p50`` and ``age_p90`` are the ages in
-    seconds, since their write, of the values that hits found, within 5 % of the true ones.
+    saved nothing; None where no request was seen. ``first_set_at`` is when one of its keys was
+    written first in the period, ``timeout`` the longest that a call gave in seconds. ``age_p50``
+    and ``age_p90`` are the ages in seconds, since their write, of the values that hits found,
+    within 5 % of the true ones.
 
     ``other_uses`` are calls that had the use of an entry without a lookup (``has_key``, ``add``,
     ``incr``). Of the ``produced`` values, those that were seen being produced, ``stampedes`` were
@@ -160,6 +163,9 @@ class KeyGroup(Struct, frozen=True, kw_only=True):
     lookup_seconds: float = 0.0
     seconds: float = 0.0
     rewrites: int | None = None
+    repeated_seconds: float | None = None
+    first_set_at: str | None = None
+    timeout: float | None = None
     sample_hits: list[str] = []
     sample_misses: list[str] = []
 
@@ -296,6 +302,17 @@ class Quality(Struct, frozen=True, kw_only=True):
     not_recorded: list[str] = []
 
 
+class Worth(Struct, frozen=True, kw_only=True):
+    """What a mistake costs in an hour of use as it was seen, and thus what mending it would bring.
+
+    ``seconds`` are of requests' or workers' time, ``bytes`` are held or written for nothing,
+    ``failed_calls`` brought nothing; None where the mistake costs nothing of the kind."""
+
+    seconds: float | None = None
+    bytes: int | None = None
+    failed_calls: int | None = None
+
+
 class Finding(Struct, frozen=True, kw_only=True):
     """One caching mistake that the figures show.
 
@@ -309,6 +326,7 @@ class Finding(Struct, frozen=True, kw_only=True):
     group: str | None
     key: str | None
     evidence: dict[str, int | float | str | None]
+    worth: Worth = Worth()
     advice: str
     docs: str
     id: str = ""

@@ -18,6 +18,7 @@ from cache_monitor.stats.window import (
     Length,
     Reasons,
     Start,
+    UnixTime,
     add_reasons,
     total,
 )
@@ -75,6 +76,12 @@ class GroupStats(Struct, array_like=True, gc=False):
     """Of ``other_uses``, the calls of ``add``."""
     rewrites: Count = 0
     """Writes of a value by the request that had found it."""
+    repeated_seconds: Duration = 0.0
+    """The time of the ``repeated_gets``."""
+    first_set: UnixTime = 0.0
+    """When one of its keys was first written; 0 where none was."""
+    timeout: Duration = 0.0
+    """The longest timeout that a write gave; 0 where none gave one."""
 
     def count(self, hit: bool | None, wrote: bool, times: int, sample: str | None = None) -> None:
         """Count ``times`` uses of a key; ``hit`` is None where nothing was looked up. ``sample``
@@ -98,6 +105,12 @@ class GroupStats(Struct, array_like=True, gc=False):
             self.lookup_seconds += seconds
         else:
             self.other_seconds += seconds
+
+    def note_set(self, at: float, timeout: float) -> None:
+        """Note that a key was written at the Unix time ``at`` for ``timeout`` seconds, 0 where
+        the call gave no timeout."""
+        self.first_set = min(self.first_set, at) if self.first_set else at
+        self.timeout = max(self.timeout, timeout)
 
     def add_bytes(self, size: int, wrote: bool) -> None:
         """Add the bytes of values that were written or read."""
@@ -153,22 +166,28 @@ class GroupStats(Struct, array_like=True, gc=False):
         if other.bytes_read is not None or other.bytes_written is not None:
             self.bytes_read = total(self.bytes_read, other.bytes_read)
             self.bytes_written = total(self.bytes_written, other.bytes_written)
-        if other.produced or other.stampedes:
-            self.produced += other.produced
-            self.produce_seconds += other.produce_seconds
-            self.stampedes += other.stampedes
+        # What was produced may be told in a later stretch than its write.
+        if other.first_set or other.produced or other.rewrites or other.stampedes:
+            self._merge_writes(other)
         if other.repeated_gets or other.single_gets:
             self._merge_habits(other)
-        if other.rewrites:
-            self.rewrites += other.rewrites
         if other.reasons:
             add_reasons(self.reasons, other.reasons)
         if other.ages:
             histogram.add(self.ages, other.ages)
 
+    def _merge_writes(self, other: "GroupStats") -> None:
+        self.produced += other.produced
+        self.produce_seconds += other.produce_seconds
+        self.stampedes += other.stampedes
+        self.rewrites += other.rewrites
+        if other.first_set:
+            self.note_set(other.first_set, other.timeout)
+
     def _merge_habits(self, other: "GroupStats") -> None:
         self.repeated_gets += other.repeated_gets
         self.repeated_gets_requests += other.repeated_gets_requests
+        self.repeated_seconds += other.repeated_seconds
         self.single_gets += other.single_gets
         self.single_gets_requests += other.single_gets_requests
 

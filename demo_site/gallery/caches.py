@@ -31,6 +31,10 @@ def gallery_caches(var: Path) -> dict[str, dict[str, Any]]:
         "BACKEND": "django.core.cache.backends.db.DatabaseCache",
         "LOCATION": "gallery_cache",
     }
+    caches["gallery-bound"] = {
+        "BACKEND": "django.core.cache.backends.db.DatabaseCache",
+        "LOCATION": "gallery_bound_cache",
+    }
     caches["gallery-away"] = {
         "BACKEND": "django.core.cache.backends.redis.RedisCache",
         # Nothing answers on a port that only root may open.

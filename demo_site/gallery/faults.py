@@ -67,17 +67,28 @@ def large_values() -> None:
 
 
 def never_read() -> None:
-    """Stores a thousand entries that nobody asks for."""
+    """Stores a thousand entries for two seconds that nobody asks for."""
     for _ in range(1000):
-        _gallery().set(f"unread:{next(_numbers)}", "value", timeout=600)
+        _gallery().set(f"unread:{next(_numbers)}", "value", timeout=2)
 
 
 def low_hit_ratio() -> None:
-    """Asks for 50 keys again and again that hardly anybody stores."""
-    _gallery().set("sparse:1", "value", timeout=600)
-    # Not in this request's own thread: that would be the mistake of asking twice in a request.
-    with ThreadPoolExecutor(1) as threads:
-        list(threads.map(_gallery().get, [f"sparse:{number % 50}" for number in range(3000)]))
+    """Asks for 30 keys, each once in a while, that live for a tenth of a second."""
+    for number in range(180):
+        _gallery().get_or_set(f"sparse:{number % 30}", _produce, timeout=0.1)
+
+
+def never_stored() -> None:
+    """Asks the database's cache for 20 keys again and again that nobody stores."""
+    for number in range(400):
+        caches["gallery-database"].get(f"forgotten:{number % 20}")
+
+
+def cache_bound_view() -> None:
+    """Asks the database's cache for three keys at a time, 600 times over."""
+    cache = caches["gallery-bound"]
+    for number in range(600):
+        cache.get_many([f"figure:{3 * number + part}" for part in range(3)])
 
 
 def short_timeout() -> None:
@@ -142,9 +153,10 @@ def repeated_gets() -> None:
 
 
 def cheap_to_recompute() -> None:
-    """Keeps a product of two numbers in the database's cache."""
-    for _ in range(120):
-        caches["gallery-database"].get_or_set("six-times-seven", lambda: 6 * 7, timeout=600)
+    """Keeps products of two numbers in the database's cache."""
+    for number in range(180):
+        factor = number % 15
+        caches["gallery-database"].get_or_set(f"sevenfold:{factor}", lambda: 7 * 7, timeout=600)
 
 
 def hot_key() -> None:
@@ -237,8 +249,16 @@ FAULTS = {
             "cheap-to-recompute",
             "Cheap to recompute",
             "gallery-database",
-            "six-times-seven",
+            "sevenfold:{int}",
             cheap_to_recompute,
+        ),
+        Fault("never-stored", "Never stored", "gallery-database", "forgotten:{int}", never_stored),
+        Fault(
+            "cache-bound-view",
+            "A view that waits for the cache",
+            "gallery-bound",
+            "figure:{int}",
+            cache_bound_view,
         ),
         Fault("hot-key", "Hot key", "gallery-files", "config:{int}", hot_key),
         Fault("key-explosion", "Key explosion", "gallery", "answer:{uuid}", key_explosion),

@@ -72,3 +72,30 @@ def test_a_get_that_failed_does_not_count() -> None:
 
 def test_a_request_of_endlessly_many_keys_takes_bounded_memory() -> None:
     assert len(_got(*[_get(str(each)) for each in range(2 * MOST_KEYS)])) == MOST_KEYS
+
+
+def _get_many(*keys: str, seconds: float = 0.5) -> Any:
+    return Call(Source("default", "get_many"), 1.0, seconds, keys, (True,) * len(keys))
+
+
+def test_the_same_keys_got_at_once_again_and_again_could_be_spared_too() -> None:
+    assert _got(*[_get_many("a", "b")] * 4) == [Got("default", "a", 3, 1.5, several=True)]
+    assert _got(_get_many("a", "b"), _get_many("a", "c"), _get_many()) == [
+        Got("default", "a", 0, 0.0, several=True),
+        Got("default", "a", 0, 0.0, several=True),
+    ]
+
+
+def test_keys_got_at_once_must_be_got_anew_where_one_of_them_was_changed() -> None:
+    gets = [_get_many("a", "b")] * 2
+    for change in (_call("set", "b"), _call("delete_many", ("x", "b")), _call("clear", None)):
+        [got] = _got(*[*gets, change] * 3)
+        assert (got.again, got.seconds) == (0, 0.0)
+    [got] = _got(*[*gets, _call("set", "x")] * 2)
+    assert got.again == 3
+
+
+def test_the_time_of_what_could_be_spared_is_that_of_its_own_gets() -> None:
+    calls = [Call(Source("default", "get"), 1.0, 2.0**-n, "a", True) for n in range(5)]
+    [got] = _got(*calls)
+    assert got.seconds == sum(2.0**-n for n in range(1, 5))

@@ -1,6 +1,7 @@
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from cache_monitor.findings.case import Circumstances
 from cache_monitor.reports.schema import HotKey, LargestEntry, Memory, MissReasons
@@ -11,7 +12,7 @@ ALONE = Circumstances(is_debug=False, processes={"default": 1})
 
 def crowded(evicted: int = 4000, **parts: Any) -> Any:
     reasons = MissReasons(evicted=evicted, never_set=100)
-    big = group("big", misses=evicted, hits=10_000 - evicted, miss_reasons=reasons)
+    big = group("big", misses=evicted, sets=evicted, hits=10_000 - evicted, miss_reasons=reasons)
     ill = {
         "backend": LOCMEM,
         "hits": 9900 - evicted,
@@ -35,6 +36,21 @@ def test_a_full_cache_that_loses_little_is_no_finding() -> None:
     assert codes(crowded(1500, lookups=100_000), ALONE) == []
 
 
+@pytest.mark.parametrize(("evictions", "found"), [(0, False), (1, True), (None, True)])
+def test_where_the_server_counts_evictions_there_must_be_some(
+    evictions: int | None, found: bool
+) -> None:
+    points = [replace(each, evictions=evictions) for each in cache().series]
+    assert bool(codes(crowded(series=points), ALONE)) is found
+
+
+def test_a_cache_that_was_never_full_has_not_evicted() -> None:
+    half_empty = Memory(entries=100, limit_entries=300)
+    assert codes(crowded(memory=half_empty), ALONE) == []
+    culled = Memory(entries=200, limit_entries=300)
+    assert codes(crowded(memory=culled), ALONE) == [("evicted-early", "big")]
+
+
 def test_a_full_cache_whose_groups_nobody_knows_is_found_all_the_same() -> None:
     assert codes(crowded(9000, key_groups=[]), ALONE) == [("evicted-early", None)]
 
@@ -45,8 +61,8 @@ def test_large_values_are_found_once_a_group_by_their_largest() -> None:
     memory = Memory(entries=10, largest=[LargestEntry(key="dump:7", bytes=size)])
     found = findings(cache(hot_keys=hot, memory=memory))
     assert [(each.code, each.group, each.key) for each in found] == [
-        ("large-values", "dump:{int}", "dump:7"),
         ("large-values", "export:{int}", "export:2"),
+        ("large-values", "dump:{int}", "dump:7"),
     ]
     assert codes(cache(hot_keys=hot, memory=memory), large_value_bytes=size + 2) == []
 

@@ -3,14 +3,14 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from cache_monitor.reports.schema import MissReasons
-from tests.findings.healthy import LOCMEM, cache, codes, findings, group
+from cache_monitor.reports.schema import GroupOfView, MissReasons, View, Worth
+from tests.findings.healthy import LOCMEM, cache, codes, findings, group, hot_key
 from tests.findings.test_capacity import ALONE
 
 UNREAD = {"sets": 4000, "lookups": 60, "hits": 50, "misses": 10, "distinct_keys": 4000}
 EXPLODED = {"sets": 4000, "lookups": 4000, "hits": 0, "misses": 4000, "distinct_keys": 3900}
 OVERWRITTEN = {"sets": 4000, "lookups": 100, "hits": 99, "misses": 1, "distinct_keys": 10}
-MISSED = {"lookups": 10_000, "hits": 1000, "misses": 9000, "hit_ratio": 0.1, "sets": 50}
+MISSED = {"lookups": 10_000, "hits": 1000, "misses": 9000, "hit_ratio": 0.1, "sets": 9000}
 
 
 def wasted(**figures: Any) -> Any:
@@ -65,10 +65,115 @@ def test_a_cache_that_still_warms_up_is_no_finding() -> None:
     assert codes(wasted(**first)) == []
 
 
-def test_what_is_asked_for_and_never_stored_is_found() -> None:
-    ill = wasted(sets=0, lookups=9000, hits=0, misses=9000, distinct_keys=9000)
+VAIN: dict[str, Any] = {
+    "sets": 0,
+    "lookups": 9000,
+    "hits": 0,
+    "misses": 9000,
+    "distinct_keys": 90,
+    "produced": 0,
+    "produce_seconds": None,
+    "lookup_seconds": 1.8,
+}
+
+
+def test_what_is_asked_for_again_and_again_and_never_stored_is_found() -> None:
+    loops = {"single_gets": 5200, "single_gets_requests": 100}
+    [finding] = findings(wasted(**VAIN, **loops))
+    assert (finding.code, finding.group) == ("never-stored", "report:{int}")
+    assert finding.worth == Worth(seconds=1.8, failed_calls=9000)
+    assert finding.evidence["lookups_share"] == 0.9
+
+
+@pytest.mark.parametrize(
+    "harmless",
+    [
+        {},
+        {"other_uses": 1, "single_gets": 9000, "single_gets_requests": 10},
+        {"sets": 1, "single_gets": 900, "single_gets_requests": 10},
+        {"single_gets": None, "repeated_gets": None},
+    ],
+    ids=["a flag asked once in a request", "a counter", "a deny list", "no middleware"],
+)
+def test_what_is_the_answer_where_it_is_missing_is_no_finding(harmless: dict[str, Any]) -> None:
+    assert ("never-stored", "report:{int}") not in codes(wasted(**{**VAIN, **harmless}))
+
+
+def test_what_lookups_in_vain_cost_is_what_they_took() -> None:
+    assert codes(wasted(**{**VAIN, "lookup_seconds": 35.0})) == []
+    assert codes(wasted(**{**VAIN, "lookup_seconds": 37.0})) == [("never-stored", "report:{int}")]
+
+
+def test_entries_that_had_no_time_to_be_read_are_no_finding() -> None:
+    unread = {**UNREAD, "first_set_at": "2026-11-22T12:50:00Z"}
+    assert codes(wasted(**unread)) == []
+    assert codes(wasted(**unread, timeout=1260.0)) == []
+    assert codes(wasted(**unread, timeout=1140.0)) == [("never-read", "report:{int}")]
+
+
+def test_what_is_state_is_not_called_useless() -> None:
+    for figures in (UNREAD, EXPLODED, OVERWRITTEN, MISSED):
+        assert codes(wasted(**figures, is_state=True)) == []
+    assert codes(wasted(produce_seconds=0.0001, is_state=True)) == []
+
+
+def test_a_large_value_that_is_written_anew_each_time_is_found() -> None:
+    ring = {"sets": 700, "lookups": 700, "hits": 699, "misses": 1, "distinct_keys": 1}
+    small = group("ring", **ring, is_state=True, bytes_written=9_000_000, seconds=5.0)
+    assert codes(cache(key_groups=[small])) == []
+    [finding] = findings(cache(key_groups=[replace(small, bytes_written=68_000_000)]))
+    assert (finding.code, finding.group) == ("overwritten", "ring")
+    assert finding.worth.bytes == pytest.approx(68_000_000, rel=0.01)
+    assert finding.worth.seconds == 3.0
+
+
+def test_keys_of_one_kind_within_a_good_group_are_found() -> None:
+    good = {"sets": 4100, "lookups": 54_100, "hits": 49_900, "misses": 4200, "distinct_keys": 4020}
+    hot = [
+        hot_key(key=f"report:{n}", group="report:{int}", lookups=2500, hits=2495, misses=5, sets=5)
+        for n in range(20)
+    ]
+    ill = replace(wasted(**good), hot_keys=hot)
     [finding] = findings(ill)
-    assert (finding.code, finding.severity) == ("low-hit-ratio", "info")
+    assert (finding.code, finding.group) == ("key-explosion", "report:{int}")
+    assert finding.evidence["one_of_a_kind"] == 4000
+    assert codes(wasted(**good)) == []
+
+
+def test_a_page_that_is_never_asked_for_twice_misses_on_its_list_of_headers() -> None:
+    page = {"sets": 4000, "lookups": 0, "hits": 0, "misses": 0, "distinct_keys": 4000}
+    headers = {"sets": 4000, "lookups": 4000, "hits": 0, "misses": 4000, "distinct_keys": 4000}
+    ill = cache(
+        key_groups=[
+            group("page GET shop:search", kind="page", **page),
+            group("page headers shop:search", kind="page_headers", **headers),
+        ]
+    )
+    [finding] = findings(ill)
+    assert (finding.code, finding.group) == ("key-explosion", "page GET shop:search")
+    assert finding.evidence["lookups"] == 4000
+
+
+def test_few_values_or_some_that_are_seldom_found_again_do_not_make_a_value_cheap() -> None:
+    cheap = {"produce_seconds": 0.0001}
+    assert codes(wasted(**cheap, produced=9)) == []
+    assert codes(wasted(**cheap, sets=2600)) == []
+
+
+def test_a_finding_on_a_hash_names_the_view_that_uses_it() -> None:
+    use = GroupOfView(group="cachalot {hash}", keys=9, lookups=9, hits=9, seconds=1.0)
+    view = View(
+        view="shop:home",
+        requests=9,
+        lookups=9,
+        misses=0,
+        misses_per_request=0.0,
+        seconds=1.0,
+        groups=[use],
+    )
+    ill = cache(key_groups=[group("cachalot {hash}", **EXPLODED)], views=[view])
+    [finding] = findings(ill)
+    assert finding.evidence["view"] == "shop:home"
 
 
 def test_keys_that_are_filled_after_each_miss_are_not_overwritten() -> None:

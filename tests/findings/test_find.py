@@ -1,13 +1,14 @@
 import logging
 
 import pytest
+from msgspec.structs import replace
 
 from cache_monitor.findings import find as finding_rules
 from cache_monitor.findings.advice import ADVICE
 from cache_monitor.findings.find import RULES, find
 from cache_monitor.reports.schema import MissReasons
 from cache_monitor.thresholds import Thresholds
-from tests.findings.healthy import PRODUCTION, cache, codes, group, operation
+from tests.findings.healthy import PRODUCTION, cache, codes, findings, group, hot_key, operation
 
 
 def test_a_healthy_cache_has_no_finding() -> None:
@@ -49,8 +50,24 @@ def test_the_gravest_finding_comes_first() -> None:
     assert [(each.alias, each.severity) for each in found] == [("b", "error"), ("a", "info")]
 
 
+def test_what_costs_more_comes_first_whatever_it_costs() -> None:
+    """36 seconds an hour, 12 MiB: each threshold is once what is worth a word."""
+    size = 5 * 12 * 1024 * 1024
+    export = group("export", bytes_read=size)
+    large = hot_key(key="export", group="export", bytes=300 * 1024)
+    dear = group("dear", repeated_gets=9, repeated_gets_requests=9, repeated_seconds=100.0)
+    ill = cache(key_groups=[export, dear], hot_keys=[large])
+    found = findings(ill)
+    assert [each.code for each in found] == ["large-values", "repeated-gets"]
+    assert found[0].worth.bytes == size
+    dearer = replace(dear, repeated_seconds=200.0)
+    found = findings(replace(ill, key_groups=[export, dearer]))
+    assert [each.code for each in found] == ["repeated-gets", "large-values"]
+    assert found[0].worth.seconds == 200.0
+
+
 def test_groups_that_miss_because_of_the_whole_cache_are_not_named_one_by_one() -> None:
     reasons = MissReasons(evicted=9000)
-    starved = group(hits=1000, misses=9000, hit_ratio=0.1, miss_reasons=reasons)
+    starved = group(hits=1000, misses=9000, sets=9000, hit_ratio=0.1, miss_reasons=reasons)
     ill = cache(hits=1000, misses=9000, miss_reasons=reasons, key_groups=[starved])
     assert [code for code, _ in codes(ill)] == ["evicted-early"]

@@ -10,6 +10,7 @@ def expiring(**figures: Any) -> Any:
     ill = {
         "misses": 3000,
         "hits": 7000,
+        "sets": 3000,
         "miss_reasons": MissReasons(expired=2900, never_set=100),
         **figures,
     }

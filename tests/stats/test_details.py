@@ -134,3 +134,13 @@ def test_a_view_tells_so_many_groups_apart() -> None:
     other = ViewStats(groups={"one more": ViewUse(2, 1)})
     view.merge(other)
     assert (view.groups[OTHER_GROUPS].calls, view.groups[OTHER_GROUPS].lookups) == (7, 1)
+
+
+def test_writes_are_known_from_the_first_on_with_their_longest_timeout() -> None:
+    one, two = GroupStats("key"), GroupStats("key")
+    one.note_set(120.0, 60.0)
+    two.note_set(100.0, 0.0)
+    two.note_set(110.0, 300.0)
+    one.merge(two)
+    one.merge(GroupStats("key"))
+    assert (one.first_set, one.timeout) == (100.0, 300.0)
