@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from cache_monitor.findings.case import Case
+from cache_monitor.findings.case import Case, Cost
 from cache_monitor.reports.schema import Finding, Page
 
 _ON_PURPOSE = frozenset({"method", "inner", "status", "streaming", "error", "unknown", "dummy"})
@@ -33,6 +33,7 @@ def page_not_stored(case: Case) -> Iterator[Finding]:
                     ("lost_seconds", round(page.not_stored_seconds, 3)),
                 ],
                 group=page.page,
+                cost=Cost(page.not_stored_seconds),
             )
 
 

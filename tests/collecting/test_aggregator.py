@@ -412,7 +412,9 @@ def test_writes_say_when_they_came_first_and_for_how_long() -> None:
     made.add([_call(SET, 5.0, "a:3", timeout=None), _call(SET, 6.0, "b:1", timeout=object())], NOW)
     made.add([_call(SET, 7.0, "b:2", timeout=float("nan")), _hit(8.0, "c:1")], NOW)
     groups = _details(made)[0].groups
-    found = {name: (it.first_set and it.first_set - NOW, it.timeout) for name, it in groups.items()}
+    found: Any = {
+        name: (it.first_set and it.first_set - NOW, it.timeout) for name, it in groups.items()
+    }
     assert found["a:{int}"] == (pytest.approx(2.0, abs=0.01), 300.0)
     assert found["b:{int}"] == (pytest.approx(6.0, abs=0.01), 0.0)
     assert found["c:{int}"] == (0.0, 0.0)
