@@ -83,7 +83,7 @@ _KINDS: dict[Kind, tuple[Callable[[BaseCache], bool], Callable[[Any, Bounds], So
     "LocMemCache": (_is(LocMemCache), lambda cache, _: LocMemSource(cache)),
     # Made in source_of, because its keys are known by the alias.
     "FileBasedCache": (_is(FileBasedCache), lambda cache, _: FileSource(cache, {})),
-    "DatabaseCache": (_is(BaseDatabaseCache), lambda cache, _: DatabaseSource(cache)),
+    "DatabaseCache": (_is(BaseDatabaseCache), DatabaseSource),
     "RedisCache (Django's)": (_is(RedisCache), _on(redisservers.of_django)),
     "RedisCache (django-redis)": (
         _is_from("django_redis.cache", "RedisCache"),

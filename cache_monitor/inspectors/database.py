@@ -1,19 +1,21 @@
 """Look into a DatabaseCache: its table, read in pieces in the order of its keys."""
 
 from collections.abc import Generator, Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from django.core.cache.backends.db import BaseDatabaseCache
-from django.db import DatabaseError, connections, models, router, transaction
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, models, router, transaction
 from django.utils import timezone
 
+from cache_monitor.inspectors.bounds import Bounds
 from cache_monitor.inspectors.ownkeys import key_form
 from cache_monitor.inspectors.source import BadCursor, CacheSource, Entry, Limits, Page
 from cache_monitor.inspectors.terms import CannotLook, described
+from cache_monitor.stores.ownconnection import is_own, own_connection
 
-_ROWS_AT_ONCE = 1000
+_ROWS_AT_ONCE, _ROWS_AT_ONCE_OF_SQLITE = 1000, 100
 AFTER_KEY = "after:"
 """How a cursor begins that holds a key, which may be a credential."""
 # "Never" is stored as the last moment that a datetime knows.
@@ -21,13 +23,15 @@ _YEAR_OF_NO_EXPIRY = 9999
 
 
 class _Row(NamedTuple):
-    """A row of a cache table."""
+    """A row of a cache table; None for an expiry that cannot be read."""
 
     stored: str
-    size: int
-    expires: datetime
+    size: int | None
+    expires: datetime | None
 
     def entry(self, key: str, known: bool) -> Entry:
+        if self.expires is None:
+            return Entry(key, self.size, known=known, stored=self.stored)
         if self.expires.year >= _YEAR_OF_NO_EXPIRY:
             return Entry(key, self.size, no_expiry=True, known=known, stored=self.stored)
         now = timezone.now() if timezone.is_aware(self.expires) else datetime.now()  # noqa: DTZ005
@@ -36,15 +40,22 @@ class _Row(NamedTuple):
 
 
 class _Table:
-    """The table of a DatabaseCache, on the connection that the router gives for reading it."""
+    """The table of a DatabaseCache, in the database that the router gives for reading it.
 
-    def __init__(self, cache: Any) -> None:
-        self._using = router.db_for_read(cache.cache_model_class)
-        self._connection: Any = connections[self._using]
+    It is read over a connection of its own, which is in no transaction between two statements, and
+    in as short statements as can be: on SQLite whoever reads keeps the writers waiting.
+    """
+
+    def __init__(self, cache: Any, bounds: Bounds) -> None:
+        self._bounds = bounds
+        using = router.db_for_read(cache.cache_model_class) or DEFAULT_DB_ALIAS
+        self._connection: Any = own_connection(using)
         quoted = self._connection.ops.quote_name
         self._name, self._key = quoted(cache._table), quoted("cache_key")
-        # PostgreSQL knows the octets of a large value without fetching it.
+        is_sqlite = self._connection.vendor == "sqlite"
+        # PostgreSQL knows the octets of a large value without fetching it. SQLite reads the value.
         length = "OCTET_LENGTH" if self._connection.vendor == "postgresql" else "LENGTH"
+        self.rows_at_once = _ROWS_AT_ONCE_OF_SQLITE if is_sqlite else _ROWS_AT_ONCE
         self._columns = f"{self._key}, {length}({quoted('value')}), {quoted('expires')}"
         expression: Any = models.Expression(output_field=models.DateTimeField())
         self._expression = expression
@@ -52,6 +63,11 @@ class _Table:
             *self._connection.ops.get_db_converters(expression),
             *expression.get_db_converters(self._connection),
         ]
+
+    def close(self) -> None:
+        """Give up the connection, where it is the table's own."""
+        if is_own(self._connection):
+            self._connection.close()
 
     def count(self) -> int:
         """How many rows there are, of whatever alias."""
@@ -75,16 +91,12 @@ class _Table:
 
     def _rows(self, sql: str, params: list[str]) -> list[_Row]:
         rows = self._fetch(sql, params)
-        return [_Row(key, size, self._moment(expires)) for key, size, expires in rows]
+        return [_Row(str(key), size, self._moment(expires)) for key, size, expires in rows]
 
     def _fetch(self, sql: str, params: list[str] | None = None) -> list[Any]:
-        # A failure in somebody's transaction must not spoil what they do after it.
-        inside = self._connection.in_atomic_block
+        self._bounds.begin()
         try:
-            with (
-                transaction.atomic(self._using) if inside else nullcontext(),
-                self._connection.cursor() as cursor,
-            ):
+            with self._statement() as cursor:
                 cursor.execute(sql, params or [])
                 return list(cursor.fetchall())
         except DatabaseError as error:
@@ -93,24 +105,55 @@ class _Table:
                 " (manage.py createcachetable makes it)"
             ) from error
 
-    def _moment(self, expires: Any) -> datetime:
-        for convert in self._converters:
-            expires = convert(expires, self._expression, self._connection)
-        moment: datetime = expires
-        return moment
+    @contextmanager
+    def _statement(self) -> Iterator[Any]:
+        connection = self._connection
+        if not is_own(connection):
+            # A failure in somebody's transaction must not spoil what they do after it.
+            inside = transaction.atomic(connection.alias) if connection.in_atomic_block else None
+            with inside or nullcontext(), connection.cursor() as cursor:
+                yield cursor
+        elif connection.vendor == "postgresql":
+            # For this transaction only: the next one on the same connection of a pooler such as
+            # PgBouncer may be the site's.
+            connection.set_autocommit(False)
+            try:
+                with connection.cursor() as cursor:
+                    cursor.execute(f"SET LOCAL statement_timeout = {_milliseconds(self._bounds)}")
+                    yield cursor
+            finally:
+                connection.rollback()
+                connection.set_autocommit(True)
+        else:
+            with connection.cursor() as cursor:
+                yield cursor
+
+    def _moment(self, expires: Any) -> datetime | None:
+        try:
+            for convert in self._converters:
+                expires = convert(expires, self._expression, self._connection)
+        except (ValueError, TypeError, OverflowError, AttributeError):
+            # On SQLite a column holds whatever somebody puts there.
+            return None
+        return expires if isinstance(expires, datetime) else None
+
+
+def _milliseconds(bounds: Bounds) -> int:
+    return max(1, round(bounds.seconds() * 1000))
 
 
 class DatabaseSource(CacheSource):
-    """What a DatabaseCache's table holds of an alias; an entry's size is that of its stored text.
+    """What a DatabaseCache's table holds of an alias; an entry weighs what its stored text does."""
 
-    Leaves the connection open: the caller knows what else its thread does with it.
-    """
-
-    def __init__(self, cache: BaseDatabaseCache) -> None:
-        super().__init__(cache, ("expired", "no_expiry"))
+    def __init__(self, cache: BaseDatabaseCache, bounds: Bounds) -> None:
+        super().__init__(cache, ("expired", "no_expiry"), bounds)
         self._rows: Any = cache
         self._form = key_form(cache)
-        self._table = _Table(cache)
+        self._table = _Table(cache, bounds)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._table.close()
 
     def total(self) -> int:
         """The rows of all aliases in the table."""
@@ -121,7 +164,7 @@ class DatabaseSource(CacheSource):
         if cursor and not cursor.startswith(AFTER_KEY):
             raise BadCursor("This is no place to go on from.")
         last = cursor.removeprefix(AFTER_KEY)
-        self.page = at_once = min(most, _ROWS_AT_ONCE)
+        self.page = at_once = min(most, self._table.rows_at_once)
         while True:
             # One row more than is given tells whether there are more.
             rows = self._table.after(last, at_once + 1)
@@ -136,8 +179,11 @@ class DatabaseSource(CacheSource):
     def _own(self, rows: list[_Row]) -> Iterator[Entry]:
         for row in rows:
             key = self._form.user_key(row.stored)
-            if key is not None:
-                yield row.entry(key, not self._form.opaque)
+            if key is None:
+                continue
+            if row.expires is None:
+                self.problems["Some rows have an expiry that cannot be read."] = None
+            yield row.entry(key, not self._form.opaque)
 
     def entry(self, key: str, version: int | None) -> Entry | None:
         """One entry."""

@@ -26,7 +26,7 @@ from cache_monitor.inspectors.live import (
     live_entry,
 )
 from cache_monitor.inspectors.scanning import Part, Scan
-from cache_monitor.inspectors.source import Entry, Source
+from cache_monitor.inspectors.source import Entry, Source, credible
 from cache_monitor.inspectors.terms import CannotLook, Terms, described
 
 __all__ = [
@@ -62,7 +62,7 @@ def look_at(alias: str, key: str, version: int | None = None) -> Answer:
         source.close()
     if entry is None:
         return Answer(there=False, problem=source.problem)
-    live = live_entry(alias, entry, source, get_conf().stale_after)
+    live = live_entry(alias, credible(entry), source, get_conf().stale_after)
     return Answer(there=True, entry=live, problem=source.problem)
 
 

@@ -4,17 +4,20 @@ The file begins with a pickle of its expiry: a float, or None for never. A pickl
 only the few bytes that Django's own contain are understood, and nothing is executed.
 """
 
+import errno
 import os
+import stat
 import struct
 from contextlib import suppress
-from pathlib import Path
 from typing import NamedTuple
 
 HEADER = 64
 """Bytes that hold any header: the longest, of protocol 0, is a float as text."""
 
 _PROTOCOL, _FRAME, _FLOAT, _TEXT_FLOAT, _NONE, _STOP = b"\x80", b"\x95", b"G", b"F", b"N", b"."
-_AS_ROOT_OR_OWNER = getattr(os, "O_NOATIME", 0)
+_NO_WAITING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
+_NO_TRACE = getattr(os, "O_NOATIME", 0)
+"""Only the owner and root may open so. Whoever is neither could not put the time back either."""
 
 
 class Expiry(NamedTuple):
@@ -49,21 +52,17 @@ def expiry_of(head: bytes) -> Expiry | None:
 def read_head(path: str) -> bytes:
     """The beginning of the file, without leaving a trace in its access time.
 
-    Raises ``OSError``.
+    Raises ``OSError``, also where it is not a plain file or this would leave a trace.
     """
+    # Whatever has come to its place since it was looked at must not be waited for.
+    descriptor = os.open(path, os.O_RDONLY | _NO_WAITING | _NO_TRACE)
     try:
-        return _head(os.open(path, os.O_RDONLY | _AS_ROOT_OR_OWNER))
-    except PermissionError:
-        # Only the owner may read so; whoever may not puts the time back.
-        before = Path(path).stat()
-        head = _head(os.open(path, os.O_RDONLY))
-        with suppress(OSError):
-            os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+        before = os.fstat(descriptor)
+        if not stat.S_ISREG(before.st_mode):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        head = os.read(descriptor, HEADER)
+        if not _NO_TRACE:
+            os.utime(descriptor, ns=(before.st_atime_ns, before.st_mtime_ns))
         return head
-
-
-def _head(descriptor: int) -> bytes:
-    try:
-        return os.read(descriptor, HEADER)
     finally:
         os.close(descriptor)

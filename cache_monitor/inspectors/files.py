@@ -2,6 +2,7 @@
 
 import os
 import re
+import stat
 import time
 from collections.abc import Generator, Mapping, Sequence
 from hashlib import md5
@@ -15,6 +16,8 @@ from cache_monitor.inspectors.fileheader import Expiry, expiry_of, read_head
 from cache_monitor.inspectors.source import CacheSource, Entry, Limits, Page
 
 UNKNOWN_KEY = "(unknown key)"
+_DIGITS = 16
+"""So many of a digest tell its file from all others; a whole one looks like a session's key."""
 
 AccessTimes = Literal["each", "daily", "none"]
 """What a file system notes of reads: every one; those of an unread file and otherwise one a day
@@ -71,14 +74,21 @@ class FileSource(CacheSource):
         path = f"{self._files._dir}/{name}"
         try:
             status = os.stat(path)  # noqa: PTH116 - a Path for each of a million files takes long
+            if not stat.S_ISREG(status.st_mode):
+                self.problems["Something in its directory is called like a file of its own."] = None
+                return None
+            expiry = self._expiry(path)
         except FileNotFoundError:
             return None
-        expiry = self._expiry(path)
+        except OSError as error:
+            # Such as a link that leads to itself.
+            self._note(error)
+            return None
         self._bytes += status.st_size
         now, key = time.time(), self._keys.get(name)
         expires_at = None if expiry is None else expiry.at
         return Entry(
-            f"{UNKNOWN_KEY} {name[:32]}" if key is None else key,
+            f"{UNKNOWN_KEY} {name[:_DIGITS]}" if key is None else key,
             status.st_size,
             expires_in=None if expires_at is None else expires_at - now,
             no_expiry=expiry is not None and expires_at is None,
@@ -92,12 +102,17 @@ class FileSource(CacheSource):
     def _expiry(self, path: str) -> Expiry | None:
         try:
             expiry = expiry_of(read_head(path))
+        except FileNotFoundError:
+            raise
         except OSError as error:
-            self.problems[f"Some files cannot be read ({os.strerror(error.errno or 0)})."] = None
+            self._note(error)
             return None
         if expiry is None:
             self.problems["Some files are damaged, or were cut while they were written."] = None
         return expiry
+
+    def _note(self, error: OSError) -> None:
+        self.problems[f"Some files cannot be read ({os.strerror(error.errno or 0)})."] = None
 
     def limits(self) -> Limits:
         """Its MAX_ENTRIES, and what there is room for on the disk, its own files included."""

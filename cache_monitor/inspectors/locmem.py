@@ -1,7 +1,8 @@
 """Look into a LocMemCache: the dicts of this very process."""
 
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import suppress
 from typing import Any
 from zlib import crc32
 
@@ -11,6 +12,9 @@ from cache_monitor.inspectors.buckets import BUCKETS, in_buckets
 from cache_monitor.inspectors.ownkeys import key_form
 from cache_monitor.inspectors.snapshot import Scope
 from cache_monitor.inspectors.source import CacheSource, Entry, Limits, Page
+from cache_monitor.inspectors.terms import CannotLook
+
+_TRIES = 10
 
 
 class LocMemSource(CacheSource):
@@ -34,7 +38,7 @@ class LocMemSource(CacheSource):
 
     def pages(self, cursor: str, most: int) -> Generator[Page, None, None]:
         """The entries in the order of a digest of their keys."""
-        raws = list(self._stored._expire_info)
+        raws = _copied(self._stored._expire_info)
         for bucket, following in in_buckets(raws, _bucket_of, cursor):
             yield Page(list(self._entries(bucket)), len(bucket), following)
 
@@ -53,11 +57,12 @@ class LocMemSource(CacheSource):
         pickled = self._stored._cache.get(raw)
         if pickled is None:
             return None
+        size = len(pickled) if isinstance(pickled, (bytes, bytearray, str)) else None
         # What has no record of its expiry counts as expired there.
         expires_at = self._stored._expire_info.get(raw, 0.0)
         return Entry(
             key,
-            len(pickled),
+            size,
             expires_in=None if expires_at is None else expires_at - time.time(),
             no_expiry=expires_at is None,
             known=not self._form.opaque,
@@ -67,6 +72,15 @@ class LocMemSource(CacheSource):
     def limits(self) -> Limits:
         """Its MAX_ENTRIES."""
         return Limits(entries=self._stored._max_entries)
+
+
+def _copied(keys: Iterable[object]) -> list[object]:
+    """The keys at one moment, of a dict that the site goes on writing to."""
+    for _ in range(_TRIES):
+        # Of a dict of the project's own class it may take more than one step.
+        with suppress(RuntimeError):
+            return list(keys)
+    raise CannotLook("It is written to all the time: its keys cannot be listed.")
 
 
 def _bucket_of(raw: object) -> int:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from typing import NamedTuple
 
-from cache_monitor.inspectors.source import BadCursor, Entry, Source
+from cache_monitor.inspectors.source import BadCursor, Entry, Source, credible
 from cache_monitor.inspectors.terms import Terms
 
 CURSOR_LENGTH = 512
@@ -43,7 +43,7 @@ class Scan:
         looked_at = largest = 0
         with closing(self._source.pages(self.cursor or "", self._terms.limit)) as pages:
             for page in pages:
-                entries = list(page.entries)
+                entries = [credible(each) for each in page.entries]
                 looked_at += len(entries)
                 largest = max(largest, len(entries), self._source.page)
                 yield Part(entries, page.walked)

@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 
 from django.core.cache.backends.base import BaseCache
 
-from cache_monitor.inspectors.bounds import Bounds
+from cache_monitor.inspectors.bounds import LONGEST, Bounds
 from cache_monitor.inspectors.snapshot import STALE_REASONS, Scope, StaleReason
 
 
@@ -30,6 +30,25 @@ class Entry(NamedTuple):
     never_read: bool = False
     known: bool = True
     stored: str = ""
+
+
+def credible(entry: Entry) -> Entry:
+    """``entry`` with times that a clock can show.
+
+    What expires in thousands of years never does, as with ``timeout=float("inf")``, which Django
+    allows for; it takes NaN for it as well.
+    """
+    left, idle, age = entry.expires_in, entry.idle, entry.age
+    if left is not None and not -LONGEST < left < LONGEST:
+        if left <= -LONGEST:
+            entry = entry._replace(expires_in=-LONGEST)
+        else:
+            entry = entry._replace(expires_in=None, no_expiry=True)
+    if idle is not None and not 0 <= idle < LONGEST:
+        entry = entry._replace(idle=None)
+    if age is not None and not 0 <= age < LONGEST:
+        entry = entry._replace(age=None)
+    return entry
 
 
 class Page(NamedTuple):

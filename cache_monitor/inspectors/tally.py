@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from msgspec import Struct, field
 
+from cache_monitor.inspectors.bounds import MOST
 from cache_monitor.inspectors.heaviest import Heaviest, some_of_each
 from cache_monitor.inspectors.snapshot import (
     GROUPS,
@@ -203,7 +204,7 @@ class Tally:
                 GroupBytes(
                     group=group,
                     entries=round(entries * scale),
-                    bytes=round(size * scale) if weighs else None,
+                    bytes=_scaled(size, scale) if weighs else None,
                 ),
             )
         return list(heaviest)
@@ -224,4 +225,6 @@ def stale_reasons(entry: Entry, stale_after: float) -> list[StaleReason]:
 
 
 def _scaled(number: int, scale: float | None) -> int | None:
-    return None if scale is None else round(number * scale)
+    """None also for what is brought up to more than can be."""
+    scaled = None if scale is None else round(number * scale)
+    return None if scaled is None or scaled > MOST else scaled

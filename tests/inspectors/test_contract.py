@@ -104,7 +104,7 @@ def _name(place: Place, cache: Any, shown: str) -> str:
     from cache_monitor.inspectors.files import file_name
 
     planted = [*(f"old:{number}" for number in range(5)), "forever", "gone"]
-    return next((key for key in planted if file_name(cache, key)[:32] in shown), shown)
+    return next((key for key in planted if file_name(cache, key)[:16] in shown), shown)
 
 
 def test_what_the_table_of_abilities_promises_is_what_is_found(place: Place) -> None:
@@ -147,7 +147,7 @@ def test_of_others_in_the_same_place_nothing_is_counted_or_shown(place: Place) -
 def _digest_of(place: Place, cache: Any, key: str) -> str:
     from cache_monitor.inspectors.files import UNKNOWN_KEY, file_name
 
-    return f"{UNKNOWN_KEY} {file_name(cache, key)[:32]}" if isinstance(place, FilePlace) else ""
+    return f"{UNKNOWN_KEY} {file_name(cache, key)[:16]}" if isinstance(place, FilePlace) else ""
 
 
 def test_stretches_of_any_length_together_give_every_entry_once(place: Place) -> None:

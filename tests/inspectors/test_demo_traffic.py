@@ -45,7 +45,7 @@ for alias in ("files", "database", "redis", "memcached"):
     names = {}
     if alias == "files":
         from cache_monitor.inspectors.files import UNKNOWN_KEY, file_name
-        names = {f"{UNKNOWN_KEY} {file_name(caches[alias], key)[:32]}": key for key in planted}
+        names = {f"{UNKNOWN_KEY} {file_name(caches[alias], key)[:16]}": key for key in planted}
     for entry in step.entries:
         key = names.get(entry.shown, entry.shown)
         if key in planted:

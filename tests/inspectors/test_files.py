@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
+import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +17,13 @@ from django.core.cache import caches
 from django.core.cache.backends.filebased import FileBasedCache
 
 import cache_monitor
+from cache_monitor.inspectors.bounds import LONGEST, Bounds
+from cache_monitor.inspectors.choice import source_of
+from cache_monitor.inspectors.fileheader import read_head
 from cache_monitor.inspectors.files import UNKNOWN_KEY, file_name, idle_for
 from cache_monitor.inspectors.look import inspect_cache
 from cache_monitor.inspectors.snapshot import Snapshot
+from cache_monitor.stats.encoding import decode, encode
 
 DAY = 86400.0
 
@@ -43,7 +50,7 @@ def test_a_key_that_nobody_recorded_is_known_by_its_digest_alone(tmp_path: Path)
     cache = cache_in(tmp_path)
     cache.set("user:17", 1)
     found = look(cache)
-    assert found.largest[0].key == f"{UNKNOWN_KEY} {file_name(cache, 'user:17')[:32]}"
+    assert found.largest[0].key == f"{UNKNOWN_KEY} {file_name(cache, 'user:17')[:16]}"
     assert found.groups[0].group == f"{UNKNOWN_KEY} {{hash}}"
 
 
@@ -124,7 +131,7 @@ def as_nobody(directory: Path) -> str:
 
 @pytest.fixture
 def reachable(tmp_path: Path) -> Path:
-    for each in (tmp_path, *list(tmp_path.parents)[:3]):
+    for each in (tmp_path, *list(tmp_path.parents)[:4]):
         each.chmod(0o755)
     return tmp_path
 
@@ -169,3 +176,122 @@ def test_the_age_is_the_time_since_the_write(tmp_path: Path) -> None:
     assert stale.age == pytest.approx(5000, abs=60)
     assert stale.idle == pytest.approx(5000, abs=60)
     assert set(stale.why) == {"idle", "never_read", "no_expiry"}
+
+
+@pytest.fixture
+def crowded(tmp_path: Path) -> FileBasedCache:
+    """Two entries among things that are called like entries."""
+    cache = cache_in(tmp_path)
+    cache.set_many({"a": "x", "b": "y"}, 300)
+    return cache
+
+
+def _fifo(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def _directory(path: Path) -> None:
+    path.mkdir()
+
+
+def _socket(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as made:
+        # By its name alone: the whole path may be too long for one.
+        before = Path.cwd()
+        os.chdir(path.parent)
+        try:
+            made.bind(path.name)
+        finally:
+            os.chdir(before)
+
+
+def _device(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+def _loop(path: Path) -> None:
+    path.symlink_to(path)
+
+
+def _to_nothing(path: Path) -> None:
+    path.symlink_to(path.parent / "nothing")
+
+
+@pytest.mark.parametrize(
+    ("make", "problem"),
+    [
+        (_fifo, "is called like a file"),
+        (_directory, "is called like a file"),
+        (_socket, "is called like a file"),
+        (_device, "is called like a file"),
+        (_loop, "Too many levels of symbolic links"),
+        (_to_nothing, None),
+    ],
+)
+def test_what_is_no_file_is_no_entry_and_waited_for_by_nobody(
+    crowded: FileBasedCache, tmp_path: Path, make: Callable[[Path], None], problem: str | None
+) -> None:
+    make(tmp_path / file_name(crowded, "odd"))
+    found = look(crowded)
+    assert (found.entries, found.no_expiry, found.exact) == (2, 0, True)
+    assert (problem is None) == (found.problem is None)
+    assert problem is None or problem in str(found.problem)
+
+
+def test_a_pipe_that_takes_the_place_of_a_file_is_not_waited_for(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(OSError, match="Invalid argument"):
+        read_head(str(pipe))
+
+
+def test_a_link_to_a_file_is_one_as_for_django(crowded: FileBasedCache, tmp_path: Path) -> None:
+    crowded.set("c", 1)
+    stored = tmp_path / file_name(crowded, "c")
+    stored.rename(tmp_path / "elsewhere")
+    stored.symlink_to(tmp_path / "elsewhere")
+    assert crowded.get("c") == 1
+    found = look(crowded)
+    assert (found.entries, found.problem) == (3, None)
+
+
+def test_a_directory_that_is_emptied_meanwhile_has_only_what_is_left(
+    crowded: FileBasedCache,
+) -> None:
+    source = source_of("default", crowded, Bounds())
+    assert source is not None
+    pages = source.pages("", 100)
+    found = list(next(pages).entries)
+    crowded.clear()
+    found += [entry for page in pages for entry in page.entries]
+    assert len(found) == 1
+    assert source.problem is None
+
+
+def test_of_a_huge_value_only_the_beginning_is_read(tmp_path: Path) -> None:
+    cache = cache_in(tmp_path)
+    cache.set("a", 1, None)
+    stored = tmp_path / file_name(cache, "a")
+    with stored.open("r+b") as file:
+        file.truncate(1 << 40)
+    found = look(cache)
+    assert (found.entries, found.bytes, found.no_expiry) == (1, 1 << 40, 1)
+
+
+@pytest.mark.parametrize("timeout", [math.inf, math.nan, 1e300, 1e12])
+def test_what_expires_in_thousands_of_years_never_does(tmp_path: Path, timeout: float) -> None:
+    cache = cache_in(tmp_path)
+    cache.set("a", 1, timeout)
+    assert cache.get("a") == 1
+    found = look(cache)
+    assert (found.no_expiry, found.expired) == (1, 0)
+    assert [(each.why, each.expires_in) for each in found.stale] == [(["no_expiry"], None)]
+    assert decode(encode(found), Snapshot) == found
+
+
+def test_what_expired_ever_so_long_ago_has_a_time(tmp_path: Path) -> None:
+    cache = cache_in(tmp_path)
+    cache.set("a", 1, -math.inf)
+    found = look(cache)
+    assert found.expired == 1
+    assert [each.expires_in for each in found.stale] == [-LONGEST]

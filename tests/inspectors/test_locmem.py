@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 import threading
 import time
@@ -178,3 +179,45 @@ def test_sessions_are_masked(location: str) -> None:
     found = look(cache)
     assert "k7fz" not in repr(found)
     assert found.groups[0].group == "session"
+
+
+@pytest.mark.parametrize("timeout", [math.inf, math.nan, 1e300])
+def test_what_expires_in_thousands_of_years_never_does(location: str, timeout: float) -> None:
+    cache = cache_at(location)
+    cache.set("a", 1, timeout)
+    assert cache.get("a") == 1
+    found = look(cache)
+    assert (found.no_expiry, found.expired) == (1, 0)
+    assert [each.expires_in for each in found.stale] == [None]
+
+
+class _Restless(dict[str, float]):
+    """One that somebody else has just written to, the first few times that it is listed."""
+
+    times = 3
+
+    def __iter__(self) -> Iterator[str]:
+        for key in super().__iter__():
+            if self.times:
+                self.times -= 1
+                self[f"new:{self.times}"] = 0.0
+            yield key
+
+
+def test_keys_that_change_while_they_are_listed_are_listed_again(location: str) -> None:
+    cache: Any = cache_at(location)
+    cache.set_many({"a": 1, "b": 2}, None)
+    cache._expire_info = _Restless(cache._expire_info)
+    found = look(cache)
+    assert (found.entries, found.problem) == (2, None)
+
+
+def test_keys_that_never_stand_still_are_the_caches_problem(location: str) -> None:
+    cache: Any = cache_at(location)
+    cache.set_many({"a": 1, "b": 2}, None)
+    cache._expire_info = _Restless(cache._expire_info)
+    cache._expire_info.times = 1 << 60
+    found = look(cache)
+    assert found.entries is None
+    assert found.problem is not None
+    assert "written to all the time" in found.problem
