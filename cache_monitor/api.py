@@ -4,7 +4,6 @@ import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from threading import Lock
 
 from django.conf import settings
 from django.core.signals import setting_changed
@@ -15,7 +14,7 @@ from cache_monitor.collecting.rollup import longest
 from cache_monitor.conf import SETTING, Conf, get_conf
 from cache_monitor.findings import sightings
 from cache_monitor.findings.detection import detected, watch
-from cache_monitor.forks import call_in_forked_children
+from cache_monitor.forks import call_in_forked_children, new_lock
 from cache_monitor.instrument.explicit import PATH as EXPLICIT_PATH
 from cache_monitor.periods import AHEAD
 from cache_monitor.reports import keyseries
@@ -123,12 +122,12 @@ class _Recent:
     """The reports that were just made."""
 
     def __init__(self) -> None:
+        self._lock = new_lock()
         self.forget()
 
     def forget(self) -> None:
-        """Begin anew, as a forked child must: nobody may be there to release the lock."""
+        """Begin anew."""
         self._made: dict[tuple[float, str | None], tuple[float, Report]] = {}
-        self._lock = Lock()
 
     def get(self, seconds: float, alias: str | None) -> Report:
         """The one on the last ``seconds``, made now unless there is one. Who asks while one is

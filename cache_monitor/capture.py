@@ -4,7 +4,6 @@ from collections import deque
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from threading import Lock
 from typing import Literal, NamedTuple
 
 from django.conf import settings
@@ -12,6 +11,7 @@ from django.core.cache.backends.base import DEFAULT_TIMEOUT
 
 from cache_monitor.calls import RawCall, is_fault, is_interrupted
 from cache_monitor.conf import get_conf
+from cache_monitor.forks import new_lock
 from cache_monitor.instrument.explicit import PATH as EXPLICIT_PATH
 from cache_monitor.keys.naming import unmasked_name
 from cache_monitor.keys.toolbar import is_toolbars_own
@@ -154,7 +154,7 @@ class Capture:
         self._totals: dict[str, Totals] = {}
         self.page_passes: list[PagePass] = []
         self._pending: deque[tuple[RawCall, str | None, object]] = deque()
-        self._lock = Lock()
+        self._lock = new_lock()
 
     def heard_page(self, page_pass: PagePass) -> None:
         """Keep what came of a pass through Django's page cache."""
@@ -166,11 +166,9 @@ class Capture:
         self._pending.append((call, kind, None if mark is None else self._marked(call, mark)))
         # Whoever has the lock counts this call too. Waiting would lock up a call made by a
         # destructor or a signal handler that runs in the middle of counting.
-        if len(self._pending) >= _BATCH and self._lock.acquire(blocking=False):
-            try:
+        if len(self._pending) >= _BATCH and not self._lock.locked():
+            with self._lock:
                 self._count()
-            finally:
-                self._lock.release()
 
     def calls(self) -> tuple[CapturedCall, ...]:
         """The calls kept, in the order in which they began."""

@@ -1,11 +1,77 @@
-"""What a forked child has to begin anew."""
+"""What a forked child has to begin anew: the one list of it.
+
+A child has one thread of its parent's, and a copy of all else: locks that the others held, which
+nobody will release, and calls and connections that are the parent's. So every lock of the package
+is made here, and whoever keeps something that is a process's own has it begun anew from here.
+"""
 
 import os
 from collections.abc import Callable
+from threading import Lock, RLock, get_ident
+from typing import Any
+from weakref import ref
+
+_locks: set["ref[Any]"] = set()
+_jobs: list[Callable[[], None]] = []
+_begun: dict[int, int] = {os.getpid(): get_ident()}
+"""Which thread has begun anew in which process."""
+
+
+def new_lock() -> Lock:
+    """A lock that is free in every forked child.
+
+    To be held by ``with`` alone, which a signal's handler that raises cannot leave it held by: that
+    may come between any call of ``acquire`` and the ``try`` behind it.
+    """
+    lock = Lock()
+    _note(lock)
+    return lock
+
+
+def new_rlock() -> RLock:
+    """Likewise, for one that a signal's handler may want while its own thread holds it."""
+    lock = RLock()
+    _note(lock)
+    return lock
+
+
+def _note(lock: Any) -> None:
+    # Taken out again by the set's own method, in one step, when nobody has the lock any more.
+    _locks.add(ref(lock, _locks.discard))
 
 
 def call_in_forked_children(begin_anew: Callable[[], None]) -> None:
-    """Let every child of this process that Python forks call ``begin_anew`` first. Does nothing on
-    a system without forks, such as Windows."""
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=begin_anew)
+    """Let every child of this process call ``begin_anew`` when it begins, with free locks and in
+    the order in which this was asked for."""
+    _jobs.append(begin_anew)
+
+
+def begin_anew() -> None:
+    """Begin anew in a forked child. Whoever finds that Python was not told of the fork (uWSGI forks
+    in C) calls it, and of several threads that do the first one."""
+    if _begun.setdefault(os.getpid(), get_ident()) == get_ident():
+        _begin()
+
+
+def is_forked() -> bool:
+    """Whether this is a child that Python was not told of and that has not begun anew."""
+    return os.getpid() not in _begun
+
+
+def _begin() -> None:
+    _begun[os.getpid()] = get_ident()
+    for process in [*_begun]:
+        if process != os.getpid():
+            # Its number may be given to another one.
+            del _begun[process]
+    for each in [*_locks]:
+        lock = each()
+        if lock is not None:
+            lock._at_fork_reinit()
+    for job in _jobs:
+        job()
+
+
+# A system without forks, such as Windows, has nothing to begin anew.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin)

@@ -4,15 +4,13 @@ Appending to a deque is atomic, so threads, tasks and greenlets need no lock. Th
 neither who fills nor who empties it.
 """
 
-import logging
 from collections import Counter, deque
 from collections.abc import Callable
-from threading import RLock
 
 from cache_monitor.calls import RawCall
+from cache_monitor.faults import Faults
+from cache_monitor.forks import new_rlock
 from cache_monitor.interruptions import let_pass
-
-logger = logging.getLogger("cache_monitor")
 
 KEYS_LIMIT = 500_000
 """Keys that calls of several keys may hold in the buffer together; it counts calls, not keys."""
@@ -33,8 +31,8 @@ class Recorder:
         self._on_pressure: Callable[[], None] | None = None
         self._dropped: Counter[str] = Counter()
         # A signal's handler that makes calls may come while its own thread holds it.
-        self._lock = RLock()
-        self._failed = False
+        self._lock = new_rlock()
+        self.faults = Faults()
         self._keys = 0
 
     def attach(self, on_pressure: Callable[[], None]) -> None:
@@ -52,6 +50,8 @@ class Recorder:
             let_pass(error)
             self.drop(len(self.buffer))
             self.failed(error)
+            # Without relief there may be no thread.
+            self.faults.tell()
 
     def weigh(self, keys: int) -> None:
         """Note that a call just appended holds ``keys`` keys; make room where it gets too much."""
@@ -86,19 +86,18 @@ class Recorder:
         return dropped
 
     def failed(self, error: BaseException) -> None:
-        """Log a fault of ours, the first time; it must not become the site's."""
-        if not self._failed:
-            self._failed = True
-            logger.error(
-                "A cache call could not be recorded; further faults are not logged.", exc_info=error
-            )
+        """Note a fault of ours, to be logged by the draining thread; it must not become the
+        site's."""
+        self.faults.note(error)
+        if self._on_pressure is None:
+            # Where there is no such thread.
+            self.faults.tell()
 
     def after_fork(self) -> None:
         """Begin anew in a forked child: the calls in the buffer are the parent's."""
         self.buffer.clear()
         self.limit = 0
         self._dropped = Counter()
-        self._lock = RLock()
         self._keys = 0
 
 

@@ -13,8 +13,9 @@ PACKAGE = Path(__file__).resolve().parent.parent / "cache_monitor"
 # The way a call takes, from the first room to the last. A room may import those above its own
 # line, and what stands on its own line.
 ROOMS = [
-    {"calls", "conf", "forks", "interruptions", "keys", "ledger", "models"}
-    | {"patterns", "periods", "stats", "thresholds", "trace"},
+    {"calls", "conf", "faults", "forks", "interruptions", "keys", "ledger", "models"}
+    | {"patterns", "periods", "stats", "threads", "thresholds"}
+    | {"trace"},
     {"scope", "recorder", "stores", "inspectors"},
     {"instrument", "capture", "deployment", "pages", "stacks"},
     {"backends", "collecting"},
@@ -26,11 +27,17 @@ ROOMS = [
     {"endpoints"},
     {"admin", "apps", "urls"},
 ]
-PURE = (
-    {"calls", "forks", "interruptions", "ledger", "patterns", "recorder", "scope", "stats"}
-    | {"trace"}
-    | {"collecting.production"}
-)
+PURE = {
+    "calls",
+    "faults",
+    "forks",
+    "interruptions",
+    "ledger",
+    "patterns",
+    "recorder",
+    "scope",
+    "stats",
+} | {"collecting.production"}
 """Rooms and modules that work without Django."""
 
 

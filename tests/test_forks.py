@@ -1,18 +1,157 @@
 """Forked children begin anew, and a system without forks gets along without."""
 
+import ast
+import importlib
 import json
 import os
+import pkgutil
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from threading import Lock
+from typing import Any
 
 import pytest
 
-from cache_monitor.forks import call_in_forked_children
+import cache_monitor
+from cache_monitor import forks
+from cache_monitor.capture import Capture
+from cache_monitor.collecting.visits import Tally
+from cache_monitor.inspectors import known
+from cache_monitor.stores.memory import MemoryStore
 from tests.test_processes import Site
 
+PACKAGE = Path(cache_monitor.__file__).parent
+LOCKS = {"Lock", "RLock", "Condition", "Event", "Semaphore", "BoundedSemaphore", "Barrier"} | {
+    "Queue",
+    "LifoQueue",
+    "PriorityQueue",
+    "allocate_lock",
+}
+"""What holds a lock; a SimpleQueue holds none that a fork could leave taken."""
+APART = {
+    # Makes its own lock anew by the process's number, with what else it has of its parent's.
+    "ledger.memory",
+    # Is held through a fork on purpose, and makes its lock anew in the child.
+    "stores.forkgate",
+    # A command of its own process, which forks nothing.
+    "management.commands.cache_scan",
+}
 
-def test_a_system_without_forks_has_nothing_to_begin_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(os, "register_at_fork", raising=False)
-    call_in_forked_children(lambda: pytest.fail("called"))
+
+def _modules() -> Iterator[tuple[str, ast.Module]]:
+    for path in sorted(PACKAGE.rglob("*.py")):
+        name = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+        if name != "forks" and name not in APART:
+            yield name, ast.parse(path.read_text())
+
+
+def _ours(tree: ast.Module) -> set[str]:
+    """Names that are the package's own: an event of a cache's history is no threading.Event."""
+    return {
+        alias.asname or alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("cache_monitor")
+        for alias in node.names
+    } | {node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
+
+
+def _made(tree: ast.Module) -> Iterator[str]:
+    own = _ours(tree)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            function = node.func
+            name = getattr(function, "attr", getattr(function, "id", ""))
+            if name in LOCKS - own:
+                yield f"{name} in line {node.lineno}"
+
+
+def test_every_lock_of_the_package_is_made_where_forked_children_find_it() -> None:
+    """By ``new_lock`` and ``new_rlock`` of cache_monitor.forks."""
+    found = {name: list(_made(tree)) for name, tree in _modules()}
+    assert {name: made for name, made in found.items() if made} == {}
+
+
+def test_no_lock_is_taken_in_a_way_that_a_signals_handler_can_leave_it_held_by() -> None:
+    taken = {
+        name: [
+            node.lineno
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Attribute) and node.attr == "acquire"
+        ]
+        for name, tree in _modules()
+    }
+    assert {name: lines for name, lines in taken.items() if lines} == {}
+
+
+def _is_lock(value: object) -> bool:
+    return type(value) in {type(Lock()), type(forks.new_rlock())}
+
+
+def _locks_of_modules() -> Iterator[tuple[str, Any]]:
+    """Every lock that a module of the package holds, by itself or in an object of ours."""
+    for found in pkgutil.walk_packages(cache_monitor.__path__, "cache_monitor."):
+        if "migrations" in found.name or "pytest_plugin" in found.name:
+            continue
+        try:
+            module = importlib.import_module(found.name)
+        except ImportError:
+            continue
+        for name, value in vars(module).items():
+            for where, each in ((name, value), *_attributes(name, value)):
+                if _is_lock(each):
+                    yield f"{found.name}.{where}", each
+
+
+def _attributes(name: str, value: object) -> Iterator[tuple[str, object]]:
+    if type(value).__module__.partition(".")[0] == "cache_monitor":
+        for attribute, each in getattr(value, "__dict__", {}).items():
+            yield f"{name}.{attribute}", each
+
+
+def test_the_locks_of_all_modules_are_free_in_a_forked_child() -> None:
+    locks = dict(_locks_of_modules())
+    assert len(locks) > 8
+    locks |= {
+        "capture": Capture()._lock,
+        "tally": Tally()._adding,
+        "memory": MemoryStore()._lock,
+        "known": known._lock,
+    }
+    registered = {id(each()) for each in forks._locks}
+    assert {name for name, lock in locks.items() if id(lock) not in registered} == set()
+    each_once = {id(each): each for each in locks.values()}.values()
+    with ExitStack() as held:
+        for lock in each_once:
+            held.enter_context(lock)
+        child = os.fork()
+        if child == 0:
+            # Nothing here may come back into the tests.
+            os._exit(sum(not lock.acquire(blocking=False) for lock in each_once))
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+
+
+def test_a_child_begins_anew_once_whoever_notices_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[int] = []
+    monkeypatch.setattr(forks, "_jobs", [lambda: begun.append(1)])
+    monkeypatch.setattr(forks, "_locks", set())
+    monkeypatch.setattr(forks, "_begun", {})
+    forks.begin_anew()
+    assert begun == [1]
+    [(process, _)] = forks._begun.items()
+    assert process == os.getpid()
+    monkeypatch.setitem(forks._begun, os.getpid(), -1)
+    forks.begin_anew()
+    assert begun == [1]
+
+
+def test_a_lock_that_is_gone_is_forgotten() -> None:
+    before = len(forks._locks)
+    lock = forks.new_lock()
+    assert len(forks._locks) == before + 1
+    del lock
+    assert len(forks._locks) == before
 
 
 @pytest.mark.slow

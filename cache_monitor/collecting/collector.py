@@ -3,42 +3,46 @@
 It starts with the first recorded call, in every process by itself: a thread does not survive a
 fork, and a process that makes no cache calls needs none. Nothing here runs on the site's path,
 but for the relief that a full buffer asks of the thread that filled it.
+
+Looking into the caches, and tidying the store up, are done beside it in threads of their own: what
+hangs there keeps nothing from being counted and delivered.
 """
 
 import atexit
 import logging
 import os
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from math import inf
 from multiprocessing.util import register_after_fork
 from queue import Empty, SimpleQueue
-from threading import Event, Lock, RLock, Thread
+from threading import get_ident
 from typing import NamedTuple
 from uuid import uuid4
 
-from cache_monitor import scope
+from cache_monitor import forks, scope, threads
 from cache_monitor.collecting import visits
 from cache_monitor.collecting.aggregator import Aggregator
+from cache_monitor.collecting.asides import Aside
 from cache_monitor.collecting.counting import Measure
 from cache_monitor.collecting.delivery import Delivery, Pending
 from cache_monitor.collecting.endings import (
-    join_patiently,
     stop_with_celerys_worker,
     stop_with_child,
+    wait_patiently,
 )
 from cache_monitor.collecting.followers import followers
 from cache_monitor.collecting.intake import Intake
 from cache_monitor.collecting.misses import Judge
 from cache_monitor.collecting.tidying import Tidying
 from cache_monitor.conf import Conf
-from cache_monitor.forks import call_in_forked_children
 from cache_monitor.inspectors.snapshot import Snapshot
 from cache_monitor.pages import watch
 from cache_monitor.recorder import Recorder
 from cache_monitor.stores.base import Store, StoreError
-from cache_monitor.stores.surroundings import THREAD_NAME
 
 logger = logging.getLogger("cache_monitor")
 
@@ -47,23 +51,36 @@ BATCH = 10_000
 """Calls that are counted in one go: the more, the more of them are alike."""
 HELP = 100
 """Calls that a site's thread counts, or drops, where the draining thread falls behind."""
+PATIENCE = 10.0
+"""Seconds that a report waits for what this process has counted; then it goes without."""
 
 
 class Wiring(NamedTuple):
     """What the collector is joined to.
 
-    ``look`` looks into the caches that are due, for a process and a store. ``is_testing`` tells
-    whether Django's test runner is at work. ``make_judge`` makes the judge of a process's misses.
-    ``at_end`` gives back what the draining thread holds.
+    ``look`` looks into the caches that are due, for a process and a store; the process made calls
+    until a Unix time. ``is_testing`` tells whether Django's test runner is at work.
+    ``make_judge`` makes the judge of a process's misses. ``at_end`` gives back what a thread of
+    the monitor's holds.
     """
 
     get_conf: Callable[[], Conf]
     open_store: Callable[[], Store]
     measure: Measure
-    look: Callable[[str, Store], dict[str, Snapshot]]
+    look: Callable[[str, Store, float], dict[str, Snapshot]]
     is_testing: Callable[[], bool]
     make_judge: Callable[[str], Judge]
     at_end: Callable[[], None]
+
+
+class _Asked(NamedTuple):
+    """A question to the draining thread, and where its answer is waited for.
+
+    Not an Event: what a signal's handler raises in the midst of waiting for one leaves it locked.
+    """
+
+    wants_flush: bool
+    answers: "SimpleQueue[bool | Pending]"
 
 
 class Collector:
@@ -75,6 +92,9 @@ class Collector:
         self._attached = False
         self._in_tests = False
         self._watch: Callable[[Store], None] | None = None
+        # A signal's handler that makes calls may come while its own thread holds it.
+        self._starting = forks.new_rlock()
+        self._draining = forks.new_lock()
         self._begin()
 
     def _begin(self) -> None:
@@ -82,16 +102,18 @@ class Collector:
         self._pid = os.getpid()
         self._intake = Intake(self._recorder, self._make_delivery, self._make_judge)
         self.problem: str | None = None
-        self._thread: Thread | None = None
-        # A signal's handler that makes calls may come while its own thread holds it.
-        self._starting = RLock()
-        self._draining = Lock()
-        # Not an Event: what a signal's handler raises in the midst of ``set`` leaves that locked.
+        self._is_running = False
+        self._thread: int | None = None
+        self._over: SimpleQueue[None] = SimpleQueue()
         self._wake: SimpleQueue[None] = SimpleQueue()
-        self._flushes_wanted: list[Event] = []
+        self._asked: deque[_Asked] = deque()
+        self._seen: deque[dict[str, Snapshot]] = deque()
         self._stopping = False
         self._next_flush = 0.0
-        self._tidying = Tidying(self._wiring.get_conf, self._recorder.failed)
+        failed, at_end = self._recorder.failed, self._wiring.at_end
+        self._scans = Aside("scan", failed, at_end)
+        self._tidies = Aside("tidy", failed, at_end)
+        self._tidying = Tidying(self._wiring.get_conf, failed)
 
     # Lifecycle
 
@@ -101,7 +123,7 @@ class Collector:
             return
         self._attached = True
         self._recorder.attach(self.on_pressure)
-        call_in_forked_children(self.after_fork)
+        forks.call_in_forked_children(self.after_fork)
         atexit.register(self.stop)
         # A child of multiprocessing ends without atexit, but runs finalizers of its own.
         register_after_fork(self, Collector._stop_with_child)
@@ -123,7 +145,7 @@ class Collector:
         """Begin anew if this is a child that Python was not told of: uWSGI forks in C. Called
         where a request begins, with which what the thread missed in the one before is over."""
         if os.getpid() != self._pid:
-            self.after_fork()
+            forks.begin_anew()
         self._intake.begin_request()
 
     def _stop_with_child(self) -> None:
@@ -135,10 +157,9 @@ class Collector:
             # Nobody will count what is called this late.
             self._recorder.drop(HELP)
             return
-        if self._thread is None or not self._thread.is_alive():
+        if not self._is_running:
             if os.getpid() != self._pid:
-                # Forked in C before any call, and no request of Django's has told of it.
-                self._begin()
+                self._begin_with_first_calls()
             self._start()
             return
         self._wake_up()
@@ -150,15 +171,19 @@ class Collector:
             if len(self._recorder.buffer) > 2 * size:
                 self._recorder.drop(HELP)
 
+    def _begin_with_first_calls(self) -> None:
+        """Begin anew in a child forked in C before any call: those in the buffer are its own."""
+        calls = [*self._recorder.buffer]
+        forks.begin_anew()
+        self._recorder.buffer.extend(calls)
+
     def _help(self) -> None:
-        is_mine = False
-        try:
-            is_mine = self._draining.acquire(blocking=False)
-            if is_mine:
+        # To ask before is not to be sure, and whoever is late waits for a batch to be counted. But
+        # who asks by ``acquire`` may be left with the lock by a signal's handler; and a destructor
+        # that calls in the midst of this finds the lock taken, and leaves.
+        if not self._draining.locked():
+            with self._draining:
                 self._intake.take_in(HELP)
-        finally:
-            if is_mine:
-                self._draining.release()
 
     def _wake_up(self) -> None:
         if self._wake.empty():
@@ -166,74 +191,127 @@ class Collector:
 
     def _start(self) -> None:
         with self._starting:
-            if self._stopping or (self._thread is not None and self._thread.is_alive()):
+            if self._stopping or self._is_running:
                 return
             self._in_tests = self._in_tests or self._wiring.is_testing()
             self._recorder.limit = self._wiring.get_conf().buffer_size // 2
             self._next_flush = time.monotonic() + self._wiring.get_conf().flush_interval
-            self._thread = Thread(target=self._run, name=THREAD_NAME, daemon=True)
-            self._thread.start()
+            self._is_running = True
+            try:
+                threads.start(self._run, threads.THREAD_NAME, self._has_not_started)
+            except RuntimeError as error:
+                self._has_not_started(error)
+
+    def _has_not_started(self, error: Exception) -> None:
+        """There are no more threads to be had: the next call tries again."""
+        self._is_running = False
+        self._recorder.limit = 0
+        self._recorder.failed(error)
+        self._recorder.faults.tell()
 
     def stop(self) -> None:
         """Flush and end the thread; waits for a slow store only so long."""
         self._stopping = True
-        if self._thread is not None and self._thread.is_alive():
+        self._scans.end()
+        self._tidies.end()
+        if self._is_running:
             self._wake_up()
-            join_patiently(self._thread)
+            wait_patiently(self._over, lambda: self._is_running)
+        self._recorder.faults.tell()
 
     def flush(self, patience: float = 30.0) -> bool:
         """Bring everything recorded so far to the store; False where that did not succeed."""
-        if not self._recorder.buffer and self._thread is None:
-            return True
         if self._stopping:
             return False
+        if not self._recorder.buffer and not self._is_running:
+            return True
         self._start()
-        done = Event()
-        self._flushes_wanted.append(done)
+        return self._ask(wants_flush=True, patience=patience) is True
+
+    def pending(self) -> Pending:
+        """What a report must add to what the store says, as of now; nothing where the thread does
+        not come to tell within ``PATIENCE``."""
+        if self._is_elsewhere():
+            answer = self._ask(wants_flush=False, patience=PATIENCE)
+            return answer if isinstance(answer, Pending) else Pending()
+        self.drain()
+        return self._pending()
+
+    def _is_elsewhere(self) -> bool:
+        """Whether there is a thread that drains, and this is another one."""
+        return self._is_running and self._thread != get_ident()
+
+    def _ask(self, *, wants_flush: bool, patience: float) -> bool | Pending | None:
+        asked = _Asked(wants_flush, SimpleQueue())
+        self._asked.append(asked)
         self._wake_up()
-        return done.wait(patience) and self.problem is None
+        try:
+            return asked.answers.get(timeout=patience)
+        except Empty:
+            return None
 
     # The thread
 
     def _run(self) -> None:
-        with scope.muted():
-            while not self._stopping:
-                with suppress(Empty):
-                    self._wake.get(timeout=DRAIN_INTERVAL)
-                self._turn()
-            self._turn(last=True)
-            self._wiring.at_end()
+        self._thread = get_ident()
+        over = self._over
+        try:
+            with scope.muted():
+                while not self._stopping:
+                    with suppress(Empty):
+                        self._wake.get(timeout=DRAIN_INTERVAL)
+                    self._turn()
+                self._turn(last=True)
+                self._wiring.at_end()
+        finally:
+            self._is_running = False
+            over.put(None)
 
     def _turn(self, last: bool = False) -> None:
+        asked = [self._asked.popleft() for _ in range(len(self._asked))]
+        is_flushed, pending = False, Pending()
         try:
-            wanted, self._flushes_wanted = self._flushes_wanted, []
             self.drain(last=last)
             followers.work(inf if last else time.time())
+            if any(not each.wants_flush for each in asked):
+                pending = self._pending()
             due = time.monotonic() >= self._next_flush
             # Once a test, always a test: the databases come back to their names before the end.
             self._in_tests = self._in_tests or self._wiring.is_testing()
-            if wanted or ((due or last) and not self._in_tests):
-                self._flush_now(with_look=due and not last, last=last)
+            is_wanted = any(each.wants_flush for each in asked)
+            if is_wanted or ((due or last) and not self._in_tests):
+                is_flushed = self._flush_now(due, last)
                 self._next_flush = time.monotonic() + self._wiring.get_conf().flush_interval
-            for done in wanted:
-                done.set()
         except Exception as error:
             # A fault of ours must not end the thread: the buffer would fill for good.
             self._recorder.failed(error)
+        for each in asked:
+            each.answers.put(is_flushed if each.wants_flush else pending)
+        # Here, where no lock is held: whoever logs waits for locks of the site's.
+        self._recorder.faults.tell()
 
     def drain(self, last: bool = False) -> None:
         """Count everything in the buffer, and the reasons of earlier misses; of all of them if
         this is the ``last`` time."""
+        if not last and self._is_elsewhere():
+            self._ask(wants_flush=False, patience=PATIENCE)
+            return
         # Only what is there now: under load the buffer may never be seen empty.
         for _ in range(len(self._recorder.buffer) // BATCH + 1):
             with self._draining:
                 self._intake.take_in(BATCH)
                 self._intake.count_waiting(time.time())
-        if last:
-            with self._draining:
+        with self._draining:
+            if last:
                 self._intake.count_waiting(inf)
+            while self._seen:
+                self._note_memory(self._seen.popleft())
         # Raised by whoever woke the thread; 0 where a fork has just made it that.
         self._recorder.limit = min(self._recorder.limit, self._wiring.get_conf().buffer_size // 2)
+
+    def _pending(self) -> Pending:
+        with self._draining:
+            return self._intake.delivery.pending(store_works=self.problem is None)
 
     def _make_delivery(self) -> Delivery:
         conf = self._wiring.get_conf()
@@ -250,14 +328,15 @@ class Collector:
 
     # Bringing it to the store
 
-    def _flush_now(self, with_look: bool, last: bool) -> None:
+    def _flush_now(self, due: bool, last: bool) -> bool:
         try:
             store = self._wiring.open_store()
-            if with_look:
-                self._note_memory(self._wiring.look(self.process, store))
             self._deliver(store, last)
-            # A process that ends has no time to look around.
-            self._tidying.work(store, None if last else self._watch)
+            if last:
+                self._tidy_at_end(store)
+            elif due:
+                self._scans.do(partial(self._beside, partial(self._look, store)))
+                self._tidies.do(partial(self._beside, partial(self._tidy, store, self._watch)))
         except StoreError as error:
             self._store_failed(str(error))
         except Exception as error:
@@ -265,6 +344,8 @@ class Collector:
             self._store_failed(f"The store failed ({type(error).__name__}): see the log.")
         else:
             self._store_works()
+            return True
+        return False
 
     def _deliver(self, store: Store, last: bool) -> None:
         with self._draining:
@@ -273,17 +354,35 @@ class Collector:
         with self._draining:
             self._intake.delivery.delivered(changes)
 
+    # Beside it
+
+    def _beside(self, job: Callable[[], None]) -> None:
+        try:
+            job()
+        except StoreError as error:
+            self._store_failed(str(error))
+
+    def _look(self, store: Store) -> None:
+        self._seen.append(self._wiring.look(self.process, store, self._intake.active_at))
+
+    def _tidy(self, store: Store, watch: Callable[[Store], None] | None) -> None:
+        self._tidying.work(store, watch, time.time() - self._intake.active_at)
+
+    def _tidy_at_end(self, store: Store) -> None:
+        # A process that ends has no time to look around.
+        if not self._tidies.is_busy:
+            self._tidy(store, None)
+
     def _note_memory(self, seen: dict[str, Snapshot]) -> None:
         now = time.time()
-        with self._draining:
-            aggregator = self._intake.delivery.aggregator
-            for alias, look in seen.items():
-                is_shared = look.scope == "shared"
-                if look.bytes is not None:
-                    aggregator.note_memory(alias, look.bytes, is_shared, now)
-                # The counters of several processes could not be told from one that began anew.
-                if look.evictions is not None and is_shared:
-                    aggregator.note_evictions(alias, look.evictions, now)
+        aggregator = self._intake.delivery.aggregator
+        for alias, look in seen.items():
+            is_shared = look.scope == "shared"
+            if look.bytes is not None:
+                aggregator.note_memory(alias, look.bytes, is_shared, now)
+            # The counters of several processes could not be told from one that began anew.
+            if look.evictions is not None and is_shared:
+                aggregator.note_evictions(alias, look.evictions, now)
 
     def _store_works(self) -> None:
         if self.problem is not None:
@@ -296,9 +395,3 @@ class Collector:
             self.problem = problem
         with self._draining:
             self._intake.delivery.refused()
-
-    def pending(self) -> Pending:
-        """What a report must add to what the store says, as of now."""
-        self.drain()
-        with self._draining:
-            return self._intake.delivery.pending(store_works=self.problem is None)

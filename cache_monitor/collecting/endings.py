@@ -3,9 +3,10 @@
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from math import inf
 from multiprocessing.util import Finalize
-from threading import Thread
+from queue import Empty, SimpleQueue
 
 PATIENCE = 5.0
 """Seconds that a process may wait at its end for a store that does not answer."""
@@ -15,13 +16,14 @@ _IDLE = 0.05
 """Seconds of CPU time in ``PATIENCE`` that are no work, but a look whether a lock is free."""
 
 
-def join_patiently(thread: Thread) -> None:
-    """Wait for the draining ``thread``, which is in its last turn, as long as it works: on a busy
-    machine the counting of a full buffer takes its time."""
+def wait_patiently(over: "SimpleQueue[None]", is_running: Callable[[], bool]) -> None:
+    """Wait until the draining thread, which is in its last turn, says that it is ``over``, as long
+    as it works: on a busy machine the counting of a full buffer takes its time."""
     ends, worked = time.monotonic() + DEADLINE, inf
-    while thread.is_alive() and worked > _IDLE and time.monotonic() < ends:
+    while is_running() and worked > _IDLE and time.monotonic() < ends:
         before = time.process_time()
-        thread.join(PATIENCE)
+        with suppress(Empty):
+            over.get(timeout=PATIENCE)
         worked = time.process_time() - before
 
 

@@ -4,18 +4,15 @@ They are called from the draining thread, never on the site's path, and only the
 they are slow: calls wait for them up to a limit, and are then passed over and counted.
 """
 
-import logging
 from collections import deque
 from collections.abc import Sequence
-from threading import Lock
 from typing import Protocol, runtime_checkable
 
 from cache_monitor.calls import RawCall
 from cache_monitor.collecting.misses import Judged
-from cache_monitor.forks import call_in_forked_children
+from cache_monitor.forks import call_in_forked_children, new_lock
 from cache_monitor.pages.passes import PagePass
-
-logger = logging.getLogger("cache_monitor")
+from cache_monitor.recorder import recorder
 
 MOST_WAITING = 50_000
 """Calls that wait for the followers, 15 MB or so."""
@@ -51,17 +48,16 @@ class Followers:
 
     def __init__(self) -> None:
         self._followers: tuple[Follower, ...] = ()
+        self._lock = new_lock()
         self.forget()
 
     def forget(self) -> None:
         """Begin anew in a forked child: the calls that wait are the parent's."""
-        self._lock = Lock()
         self._calls: deque[tuple[Sequence[RawCall], float]] = deque()
         self._judged: list[Judged] = []
         self._passes: deque[PagePass] = deque(maxlen=MOST_WAITING)
         self._waiting = 0
         self._missed = 0
-        self._has_failed = False
 
     def add(self, follower: Follower) -> None:
         """Let ``follower`` hear of the calls from now on. Idempotent."""
@@ -115,17 +111,9 @@ class Followers:
                     follower.log_pages(passes)
                 follower.settle(now, missed)
             except Exception as error:
-                self._failed(error)
-
-    def _failed(self, error: Exception) -> None:
-        if not self._has_failed:
-            self._has_failed = True
-            logger.error(
-                "Cache calls could not be passed on; further faults are not logged.",
-                exc_info=error,
-            )
+                recorder.failed(error)
 
 
 followers = Followers()
-# What waits in a forked child is the parent's, and so may be the lock.
+# What waits in a forked child is the parent's.
 call_in_forked_children(followers.forget)

@@ -45,6 +45,8 @@ class Intake:
         self._make_judge = make_judge
         self._pairing = Pairing()
         self._requests: deque[tuple[float, int]] = deque(maxlen=_MOST_REQUESTS)
+        self.active_at = 0.0
+        """When calls were last taken in, Unix time."""
 
     @cached_property
     def delivery(self) -> Delivery:
@@ -66,6 +68,7 @@ class Intake:
         clock_offset = _clock_offset()
         calls = self._recorder.take(most)
         if calls:
+            self.active_at = now
             aggregator.add(calls, clock_offset)
             followers.hear(calls, clock_offset)
             with self._going_on():

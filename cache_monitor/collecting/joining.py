@@ -9,11 +9,10 @@ from datetime import datetime
 from functools import cache, partial
 from hashlib import blake2b
 from pathlib import Path
-from threading import RLock
 from typing import Any
 
 from django.conf import settings
-from django.core.cache import InvalidCacheBackendError, caches
+from django.core.cache import InvalidCacheBackendError
 from django.core.cache.backends.base import BaseCache
 from django.core.cache.backends.dummy import DummyCache
 from django.core.cache.backends.locmem import LocMemCache
@@ -21,11 +20,12 @@ from django.core.signals import setting_changed
 from django.db import connections
 
 from cache_monitor.collecting.collector import Collector, Wiring
+from cache_monitor.collecting.instances import instance
 from cache_monitor.collecting.looks import Looker
 from cache_monitor.collecting.misses import Judge
 from cache_monitor.collecting.telling import Facts
 from cache_monitor.conf import get_conf
-from cache_monitor.forks import call_in_forked_children
+from cache_monitor.forks import new_rlock
 from cache_monitor.instrument.sizes import stored_size
 from cache_monitor.ledger import Ledger
 from cache_monitor.recorder import recorder
@@ -35,7 +35,7 @@ from cache_monitor.stores.surroundings import is_testing
 
 def _measure(alias: str, key: Hashable, version: Hashable) -> int | None:
     try:
-        cache = caches[alias]
+        cache = instance(alias)
     except InvalidCacheBackendError:
         # Other settings than when the call was made, as in tests.
         return None
@@ -46,7 +46,7 @@ def _measure(alias: str, key: Hashable, version: Hashable) -> int | None:
 def facts_of(process: str, alias: str) -> Facts | None:
     """What must be known of a cache to judge its misses. A DummyCache misses for no reason."""
     try:
-        found = caches[alias]
+        found = instance(alias)
     except InvalidCacheBackendError:
         return None
     real = type(found)
@@ -86,12 +86,8 @@ class _Opening:
 
     def __init__(self) -> None:
         self._ledger: Ledger | None = None
-        self.renew_lock()
-
-    def renew_lock(self) -> None:
-        """Begin with a lock that nobody holds: a forked child has none of the threads that did."""
         # A signal's handler may come while its own thread holds it.
-        self._lock = RLock()
+        self._lock = new_rlock()
 
     def get(self) -> Ledger:
         """The one ledger, opened now if it is not yet."""
@@ -107,7 +103,6 @@ class _Opening:
 
 
 _opening = _Opening()
-call_in_forked_children(_opening.renew_lock)
 
 
 def open_ledger() -> Ledger:

@@ -6,13 +6,14 @@ caches that processes share only one at a time is looked into, by one process of
 
 import time
 from collections.abc import Mapping, Sequence
+from math import inf
 
 from django.conf import settings
-from django.core.cache import caches
 from django.core.cache.backends.base import BaseCache
 from django.db import connections
 from msgspec.structs import replace
 
+from cache_monitor.collecting.instances import instance
 from cache_monitor.conf import Conf, get_conf
 from cache_monitor.inspectors.choice import scope_of
 from cache_monitor.inspectors.database import AFTER_KEY
@@ -76,8 +77,9 @@ class Looker:
         self._looked_at: dict[str, float] = {}
         self._own: dict[str, Progress] = {}
 
-    def look(self, process: str, store: Store) -> dict[str, Snapshot]:
-        """Look at the caches that are due; what is known of each of them.
+    def look(self, process: str, store: Store, active_at: float = inf) -> dict[str, Snapshot]:
+        """Look at the caches that are due; what is known of each of them. Where ``process`` has
+        made no calls since it looked, until ``active_at``, none is, unless a pass is under way.
 
         Raises :class:`cache_monitor.stores.base.StoreError`.
         """
@@ -89,6 +91,7 @@ class Looker:
             alias
             for alias in settings.CACHES
             if not 0 <= now - self._looked_at.get(alias, 0) < conf.inspect_interval
+            and self._may_have_changed(alias, active_at)
         ]
         seen: dict[str, Snapshot] = {}
         shared: dict[str, BaseCache] = {}
@@ -106,6 +109,11 @@ class Looker:
             for connection in connections.all(initialized_only=True):
                 connection.close_if_unusable_or_obsolete()
         return seen
+
+    def _may_have_changed(self, alias: str, active_at: float) -> bool:
+        if active_at > self._looked_at.get(alias, 0):
+            return True
+        return alias in self._own and self._own[alias].cursor != ""
 
     def _look_at_own(self, alias: str, cache: BaseCache, conf: Conf) -> Snapshot:
         snapshot, progress = advance(cache, _terms(alias, conf), self._begun(self._own.get(alias)))
@@ -186,7 +194,7 @@ def _made(aliases: Sequence[str], failed: dict[str, Snapshot]) -> dict[str, Base
     made = {}
     for alias in aliases:
         try:
-            made[alias] = caches[alias]
+            made[alias] = instance(alias)
         except Exception as error:
             failed[alias] = Snapshot(
                 alias=alias, measured_at=time.time(), scope="shared", problem=described(error)

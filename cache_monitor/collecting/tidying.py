@@ -10,6 +10,9 @@ from cache_monitor.stores.base import Store, StoreError
 
 MERGE_INTERVAL = 10
 INTERVAL = 60
+_GOES_ON_FOR = 2 * INTERVAL
+"""Seconds that it is done after the rows of the last calls have settled. Then there is nothing new
+to be done, and an idle site writes nothing: what ages meanwhile waits for the next calls."""
 
 
 class Tidying:
@@ -21,15 +24,20 @@ class Tidying:
         self._merging = _Turn("merge", MERGE_INTERVAL)
         self._tidying = _Turn("tidy", INTERVAL)
 
-    def work(self, store: Store, watch: Callable[[Store], None] | None) -> None:
+    def work(
+        self, store: Store, watch: Callable[[Store], None] | None, idle_for: float = 0.0
+    ) -> None:
         """Merge, roll up and prune where it is time for that, and then let ``watch`` look at
-        ``store``. A fault of ours in one of them keeps none of the others from being done.
+        ``store``; unless this process has made no calls for long, ``idle_for`` seconds. A fault of
+        ours in one of them keeps none of the others from being done.
 
         Raises :class:`StoreError`.
         """
         now = int(time.time())
         conf = self._get_conf()
         ready = settled(conf.flush_interval)
+        if idle_for > ready + _GOES_ON_FOR:
+            return
         if self._merging.has_come(store, now):
             self._do(lambda: merge_processes(store, now, ready))
         if self._tidying.has_come(store, now):

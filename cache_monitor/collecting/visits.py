@@ -2,13 +2,13 @@
 
 from collections import deque
 from collections.abc import Hashable, Mapping
-from threading import Lock
 from time import perf_counter
 from typing import NamedTuple
 
 from cache_monitor.calls import RawCall
 from cache_monitor.collecting.habits import MANY_REPEATS, MANY_SINGLES, Got, Habits
 from cache_monitor.collecting.sampling import Sampled
+from cache_monitor.forks import new_lock
 from cache_monitor.keys.toolbar import is_toolbars_own
 from cache_monitor.pages.passes import PagePass
 
@@ -89,16 +89,15 @@ class Tally:
         self._sums: dict[str, _Sum] | None = None
         self._habits: Habits | None = None
         self._sampled: dict[str, Sampled] = _NOT_SAMPLED
-        self._adding = Lock()
+        self._adding = new_lock()
 
     def heard(self, call: RawCall, kind: str | None = None) -> None:
         """Take note of ``call``."""
         self._heard.append(call)
-        if len(self._heard) > MOST_HEARD and self._adding.acquire(blocking=False):
-            try:
+        # Not waited for: a destructor that calls may run in the midst of adding up.
+        if len(self._heard) > MOST_HEARD and not self._adding.locked():
+            with self._adding:
                 self._add_up()
-            finally:
-                self._adding.release()
 
     def heard_page(self, page_pass: PagePass) -> None:
         """Take note of what came of a pass through Django's page cache."""

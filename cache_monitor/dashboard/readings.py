@@ -7,10 +7,9 @@ first reads the store; the others wait for the answer instead of reading it agai
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from threading import Lock
 from typing import Final, Generic, NamedTuple, TypeVar
 
-from cache_monitor.forks import call_in_forked_children
+from cache_monitor.forks import call_in_forked_children, new_lock
 from cache_monitor.reports.keyseries import KeyPoint
 from cache_monitor.reports.schema import Report
 
@@ -39,7 +38,7 @@ class _Place(Generic[Answer]):
     """Where the reading of one question is kept, and where others wait for it."""
 
     def __init__(self) -> None:
-        self.lock = Lock()
+        self.lock = new_lock()
         self.made_at = 0.0
         self.reading: Answer | None = None
 
@@ -48,12 +47,12 @@ class Readings(Generic[Answer]):
     """The newest readings of this process."""
 
     def __init__(self) -> None:
+        self._lock = new_lock()
         self.reset()
 
     def reset(self) -> None:
         """Begin anew, in a forked child too, whose parent may have been reading just then."""
         self._places: OrderedDict[Hashable, _Place[Answer]] = OrderedDict()
-        self._lock = Lock()
 
     def get(self, asked: Hashable, read: Callable[[], Answer], fresh_for: float) -> Answer:
         """The reading for ``asked``, at most ``fresh_for`` seconds old; what ``read`` raises."""

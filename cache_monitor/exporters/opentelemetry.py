@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
-from threading import Lock
 
 from cache_monitor import api
 from cache_monitor.calls import RawCall, is_failure
 from cache_monitor.collecting.followers import followers
 from cache_monitor.collecting.misses import Judged
 from cache_monitor.exporters.extras import MissingExtra
+from cache_monitor.forks import new_lock
 from cache_monitor.keys.toolbar import is_toolbars_own
 from cache_monitor.reports.schema import Cache, Report
 
@@ -120,7 +120,7 @@ class CacheMetrics:
     """What is in the caches, read from the report whenever the metrics are collected."""
 
     def __init__(self, meter: Meter) -> None:
-        self._lock = Lock()
+        self._lock = new_lock()
         self._report: Report | None = None
         self._read_at = float("-inf")
         for name, unit, text, read in _OBSERVED:

@@ -7,9 +7,9 @@ for what the counters count, and from when on.
 import logging
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from threading import Lock
 
 from cache_monitor.exporters.extras import MissingExtra
+from cache_monitor.forks import new_lock
 
 try:
     from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
@@ -45,7 +45,7 @@ class CacheMonitorCollector(Collector):
     def __init__(self, alias: str | None = None, fresh_for: float = FRESH_FOR) -> None:
         self._alias = alias
         self._fresh_for = fresh_for
-        self._lock = Lock()
+        self._lock = new_lock()
         self._read_at = float("-inf")
         self._metrics: list[Metric] = []
         self._found: Sequence[Finding] = ()

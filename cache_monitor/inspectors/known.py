@@ -6,9 +6,9 @@ they hold the most used keys, and no session's.
 
 import time
 from collections.abc import Iterator, Mapping
-from threading import Lock
 from typing import Any
 
+from cache_monitor.forks import new_lock
 from cache_monitor.inspectors.files import file_name
 from cache_monitor.inspectors.snapshot import GROUPS, GroupBytes, Scope, Snapshot
 from cache_monitor.stats import distinct
@@ -27,7 +27,7 @@ _ROLLED_UP = 86400
 _MOST_REMEMBERED = 100
 
 _known: dict[tuple[str, str, str], tuple[float, Mapping[str, str]]] = {}
-_lock = Lock()
+_lock = new_lock()
 
 
 def keys_of_files(alias: str, cache: Any) -> Mapping[str, str]:

@@ -7,7 +7,6 @@ goes into no store: another process, or a much later look, gets "unknown".
 import time
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from threading import Lock
 from typing import NamedTuple
 
 from cache_monitor import scope
@@ -16,6 +15,7 @@ from cache_monitor.capture import outcomes_of
 from cache_monitor.collecting import joining
 from cache_monitor.collecting.misses import GRACE
 from cache_monitor.collecting.telling import misses_of
+from cache_monitor.forks import new_lock
 from cache_monitor.keys.sanitizing import is_sanitizing
 from cache_monitor.ledger import Busy, Miss, Reason
 from cache_monitor.panels.rows import Kept, Row
@@ -50,7 +50,7 @@ class MissesOfRequests:
     """Remembers the misses of the latest requests of this process."""
 
     def __init__(self) -> None:
-        self._lock = Lock()
+        self._lock = new_lock()
         self._requests: OrderedDict[str, _Asked] = OrderedDict()
         self._misses = 0
 

@@ -12,8 +12,8 @@ whose value the request then writes anew saved nothing.
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from threading import Lock
 
+from cache_monitor.forks import new_lock
 from cache_monitor.keys.querycaches import CACHALOT_TABLES_GROUP
 from cache_monitor.panels.rows import Row
 
@@ -52,7 +52,7 @@ class Productions:
     """The mean milliseconds that values took to produce, as this process has seen lately."""
 
     def __init__(self) -> None:
-        self._lock = Lock()
+        self._lock = new_lock()
         self._seen: OrderedDict[Group, tuple[int, float]] = OrderedDict()
 
     def learn(self, seen: Mapping[Group, tuple[int, float]]) -> None:

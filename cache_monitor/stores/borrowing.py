@@ -3,7 +3,6 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from threading import current_thread
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DEFAULT_DB_ALIAS, Error, NotSupportedError, ProgrammingError, connections
@@ -13,7 +12,7 @@ from django.utils.connection import ConnectionDoesNotExist
 from cache_monitor.models import Window
 from cache_monitor.stores.base import StoreError
 from cache_monitor.stores.faults import Fault, advice
-from cache_monitor.stores.surroundings import THREAD_NAME, is_testing
+from cache_monitor.stores.surroundings import is_own_thread, is_testing
 
 _FAULTS = (
     Fault(
@@ -71,7 +70,7 @@ def reading(using: str) -> Iterator[None]:
 
 def _keep(using: str) -> None:
     """In the monitor's own thread, have a connection that works, and have it stay for a while."""
-    if current_thread().name != THREAD_NAME or is_testing():
+    if not is_own_thread() or is_testing():
         return
     connection = connections[using]
     if connection.connection is not None and not connection.is_usable():

@@ -1,8 +1,8 @@
 """A store in this process's memory: for one process, gone with it."""
 
 from collections.abc import Iterable, Sequence
-from threading import Lock
 
+from cache_monitor.forks import new_lock
 from cache_monitor.stores.base import Identity, Kind, Row
 
 MAX_ROWS = 50_000
@@ -15,7 +15,7 @@ class MemoryStore:
     def __init__(self) -> None:
         self._rows: dict[Identity, tuple[Row, int]] = {}
         self._locked_until: dict[str, int] = {}
-        self._lock = Lock()
+        self._lock = new_lock()
 
     def put(self, rows: Sequence[Row], now: int) -> None:
         """Write ``rows``, replacing those of the same name."""

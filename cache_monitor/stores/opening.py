@@ -1,12 +1,10 @@
 """Open the store that the settings name."""
 
-from threading import Lock
-
 from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
 from cache_monitor.conf import SETTING, StoreConf, get_conf
-from cache_monitor.forks import call_in_forked_children
+from cache_monitor.forks import call_in_forked_children, new_lock
 from cache_monitor.stores.base import Store, StoreError
 from cache_monitor.stores.choice import chosen_store, in_memory
 from cache_monitor.stores.surroundings import is_testing
@@ -35,13 +33,13 @@ class _Current:
     """The store in force."""
 
     def __init__(self) -> None:
+        self._lock = new_lock()
         self.forget()
 
     def forget(self) -> None:
         """Open it anew when it is next asked for."""
         self._store: Store | None = None
         self.in_memory_because: str | None = None
-        self._lock = Lock()
 
     def get(self) -> Store:
         """The one store, whichever thread is first to ask: two would share no memory."""
@@ -54,7 +52,7 @@ class _Current:
 
 
 _current = _Current()
-# A forked child has its parent's connections, and locks that nobody will release.
+# A forked child has its parent's connections.
 call_in_forked_children(_current.forget)
 
 

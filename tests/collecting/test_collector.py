@@ -1,17 +1,22 @@
 """The draining thread: it counts what is recorded, and never stands in the site's way."""
 
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.cache import CacheHandler, caches
+from django.test import override_settings
 
 from cache_monitor.calls import Call, Source
+from cache_monitor.collecting import joining
 from cache_monitor.collecting.collector import HELP, Collector, Wiring
 from cache_monitor.collecting.followers import followers
 from cache_monitor.collecting.misses import Judge
 from cache_monitor.collecting.telling import Facts
+from cache_monitor.collecting.tidying import Tidying
 from cache_monitor.conf import Conf
 from cache_monitor.inspectors.snapshot import Scope, Snapshot
 from cache_monitor.ledger import Ledger
@@ -21,6 +26,7 @@ from cache_monitor.stats.encoding import decode
 from cache_monitor.stats.window import Window
 from cache_monitor.stores.base import Row, StoreError
 from cache_monitor.stores.memory import MemoryStore
+from tests.waiting import until
 
 GET, SET = Source("default", "get"), Source("default", "set")
 FACTS = Facts("shared", default_timeout=300.0, version=1)
@@ -82,15 +88,8 @@ def site() -> Iterator[_Site]:
     made.ledger.close()
 
 
-def _wait_until(is_so: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 def test_the_first_call_starts_the_thread_and_a_flush_brings_it_to_the_store(site: _Site) -> None:
-    assert site.collector._thread is None
+    assert not site.collector._is_running
     site.call(outcome=True)
     assert site.collector.flush()
     assert site.calls() == 1
@@ -98,7 +97,7 @@ def test_the_first_call_starts_the_thread_and_a_flush_brings_it_to_the_store(sit
 
 def test_a_flush_of_nothing_starts_nothing(site: _Site) -> None:
     assert site.collector.flush()
-    assert site.collector._thread is None
+    assert not site.collector._is_running
 
 
 def test_the_end_flushes_and_gives_back_what_the_thread_holds(site: _Site) -> None:
@@ -123,6 +122,8 @@ def test_what_a_look_has_seen_of_memory_and_evictions_reaches_the_store(site: _S
     }
     site.call()
     assert site.collector.flush()
+    # What is seen beside the counting is in the next turns.
+    until(lambda: site.collector.flush() and len(site.rows()) == len(site.seen))
     windows = {row.alias: decode(row.payload, Window) for row in site.rows()}
     assert {
         alias: (window.memory_bytes, window.evictions) for alias, window in windows.items()
@@ -222,7 +223,7 @@ def test_a_fault_in_the_thread_does_not_end_it(
     with monkeypatch.context() as context:
         context.setattr(site.collector, "drain", _fail)
         site.call(outcome=True)
-        _wait_until(lambda: bool(caplog.records))
+        until(lambda: bool(caplog.records))
     assert site.collector.flush()
     assert site.calls() == 1
 
@@ -314,3 +315,124 @@ class _Follower:
 
     def settle(self, now: float, missed: int) -> None:
         pass
+
+
+# What may go wrong around it
+
+
+def test_a_look_that_never_returns_keeps_nothing_from_the_store(site: _Site) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def hang(*_: object) -> dict[str, Snapshot]:
+        begun.set()
+        go_on.wait(60)
+        return {}
+
+    site.collector._wiring = site.collector._wiring._replace(look=hang)
+    site.conf = Conf(buffer_size=BUFFER, flush_interval=0.0)
+    site.call()
+    assert site.collector.flush()
+    assert begun.wait(60)
+    for made in range(2, 5):
+        site.call()
+        assert site.collector.flush()
+        assert site.calls() == made
+    assert site.collector.pending().dropped == 0
+    go_on.set()
+
+
+def test_a_flush_that_fails_comes_back_at_once(
+    site: _Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.call()
+    assert site.collector.flush()
+    asked: list[float] = []
+    monkeypatch.setattr(site.collector, "drain", _fail)
+    # Longer than any test may take: it does not wait that long.
+    asked.append(site.collector.flush(patience=3600))
+    assert asked == [False]
+
+
+def test_a_report_does_not_wait_for_a_thread_that_hangs(
+    site: _Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.call()
+    assert site.collector.flush()
+    monkeypatch.setattr("cache_monitor.collecting.collector.PATIENCE", 0.01)
+    with site.collector._draining:
+        assert site.collector.pending().rows == []
+        assert not site.collector.flush(patience=0.01)
+
+
+def test_a_thread_that_cannot_begin_is_tried_again(
+    site: _Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as context:
+        context.setattr("cache_monitor.threads.start", refuse)
+        site.call()
+        assert site.recorder.limit == 0
+    with monkeypatch.context() as context:
+        context.setattr("cache_monitor.threads.Thread", refuse)
+        site.call()
+        until(lambda: not site.collector._is_running)
+    assert "can't start new thread" in caplog.text
+    site.call()
+    assert site.collector.flush()
+    assert site.calls() == 3
+
+
+def test_who_made_no_calls_since_writes_nothing(
+    site: _Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.conf = Conf(buffer_size=BUFFER, flush_interval=0.0)
+    site.call()
+    assert site.collector.flush()
+    until(lambda: not site.collector._tidies.is_busy and not site.collector._scans.is_busy)
+    site.collector._intake.active_at -= 3600
+    site.collector._tidying = Tidying(lambda: site.conf, site.recorder.failed)
+    asked: list[str] = []
+
+    def refuse(*_: object) -> bool:
+        asked.append("lock")
+        return False
+
+    monkeypatch.setattr(site.store, "lock", refuse)
+    monkeypatch.setattr(site.store, "put", lambda rows, now: asked.append("put"))
+    for _ in range(3):
+        assert site.collector.flush()
+        until(lambda: not site.collector._tidies.is_busy and not site.collector._scans.is_busy)
+    assert asked == []
+
+
+def test_the_monitors_threads_never_ask_for_caches_under_djangos_lock(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A signal's handler may have left it held by the thread that it interrupted."""
+    asked: list[str] = []
+    original = CacheHandler.__getitem__
+
+    def getitem(self: CacheHandler, alias: str) -> Any:
+        asked.append(threading.current_thread().name)
+        return original(self, alias)
+
+    monkeypatch.setattr(CacheHandler, "__getitem__", getitem)
+    with override_settings(
+        CACHES={"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}},
+        CACHE_MONITOR={"STORE": {"BACKEND": "cache_monitor.stores.memory.MemoryStore"}},
+    ):
+        joining.collector.stop()
+        joining.collector.after_fork()
+        cache = caches["default"]
+        cache.set("a", 1)
+        cache.get("a")
+        cache.get("b")
+        assert joining.collector.flush()
+        monkeypatch.setattr(joining.collector, "_next_flush", 0.0)
+        assert joining.collector.flush()
+        until(lambda: joining.collector._seen or not joining.collector._scans.is_busy)
+        joining.collector.stop()
+        joining.collector.after_fork()
+    assert set(asked) == {threading.current_thread().name}

@@ -21,6 +21,7 @@ from cache_monitor.calls import Call, Source
 from cache_monitor.collecting import joining
 from cache_monitor.collecting.misses import MOST_WAITING, Judge
 from cache_monitor.collecting.telling import Facts
+from cache_monitor.faults import Faults
 from cache_monitor.ledger import Busy, Ledger
 from cache_monitor.reports.schema import MissReasons
 from cache_monitor.stats.details import GroupStats
@@ -315,10 +316,11 @@ def test_the_judges_faults_stop_no_counting(
 ) -> None:
     monkeypatch.setattr(Ledger, "judge", _fail)
     monkeypatch.setattr(Judge, "hear", _fail)
-    monkeypatch.setattr("cache_monitor.recorder.recorder._failed", False)
+    monkeypatch.setattr("cache_monitor.recorder.recorder.faults", Faults())
     caches["default"].get("a")
     assert _reasons() == {"unknown": 1}
-    assert [record.exc_info is not None for record in caplog.records] == [True]
+    joining.collector.stop()
+    assert ["ZeroDivisionError" in each.getMessage() for each in caplog.records] == [True]
 
 
 def _fail(*_: object) -> None:

@@ -20,6 +20,7 @@ from cache_monitor.middleware import CacheMonitorMiddleware
 from cache_monitor.reports.schema import KeyGroup
 from cache_monitor.stores.memory import MemoryStore
 from cache_monitor.stores.opening import get_store
+from tests.waiting import until
 
 LOCMEM = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION": "detection"}
 MEMORY = {"STORE": {"BACKEND": "cache_monitor.stores.memory.MemoryStore"}}
@@ -167,11 +168,15 @@ def test_a_watcher_that_fails_is_no_fault_of_the_store() -> None:
     assert [str(each) for each in faults] == ["broken"]
 
 
-def test_the_thread_that_writes_to_the_store_watches_too(
-    caplog: pytest.LogCaptureFixture,
+def test_the_thread_that_tidies_the_store_up_watches_too(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     caches["default"].set("export:7", LARGE, timeout=60)
+    assert cache_monitor.flush()
+    monkeypatch.setattr(joining.collector, "_next_flush", 0.0)
     with caplog.at_level(logging.INFO, "cache_monitor.findings"):
         assert cache_monitor.flush()
-    assert [record.threadName for record in caplog.records] == ["cache-monitor"]
+        until(lambda: bool(caplog.records))
+        until(lambda: not joining.collector._tidies.is_busy)
+    assert {record.threadName for record in caplog.records} == {"cache-monitor-tidy"}
     assert cache_monitor.report().findings[0].first_seen is not None

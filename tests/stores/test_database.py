@@ -13,7 +13,7 @@ from cache_monitor.models import Window
 from cache_monitor.stores import borrowing
 from cache_monitor.stores.base import Row, StoreError
 from cache_monitor.stores.database import DatabaseStore
-from cache_monitor.stores.surroundings import THREAD_NAME
+from cache_monitor.threads import THREAD_NAME
 from tests.stores import faulty
 from tests.stores.servers import PostgresDaemon
 
