@@ -99,7 +99,7 @@ def _locks_of_modules() -> Iterator[tuple[str, Any]]:
             continue
         for name, value in vars(module).items():
             for where, each in ((name, value), *_attributes(name, value)):
-                if _is_lock(each):
+                if _is_lock(each) and "gate" not in where:
                     yield f"{found.name}.{where}", each
 
 

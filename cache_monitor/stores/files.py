@@ -80,7 +80,7 @@ class OwnFile:
         except FileExistsError:
             return  # Another process was quicker.
         try:
-            if model is not None and sys.platform != "win32":
+            if model is not None and sys.platform != "win32" and hasattr(os, "geteuid"):
                 # A command that root runs must not shut the site's own processes out.
                 if os.geteuid() == 0:
                     os.fchown(descriptor, model.st_uid, model.st_gid)
