@@ -1,11 +1,14 @@
 """Puts the dashboard's browser libraries in place, for every kind of build and by hand.
 
 They come from npm at the versions that package-lock.json pins, and are not kept in git. A source
-distribution carries them, so that building from one needs neither npm nor the network.
+distribution carries them, so that building from one needs neither npm nor the network. What a build
+packs is what .ci/vendor.sha256 has the digests of: a file that was altered is fetched anew, and one
+that does not belong there is left out.
 """
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
 import os
@@ -23,6 +26,8 @@ SKIP_VARIABLE: Final = "CACHE_MONITOR_SKIP_FRONTEND"
 # Reached through the package, because a source distribution has no top-level static/.
 VENDOR: Final = Path("cache_monitor", "static", "cache_monitor", "vendor")
 VERSIONS_FILE: Final = "versions.json"
+# As sha256sum writes it. `python hatch_build.py --pin` writes it anew for other versions.
+PINS: Final = Path(".ci", "vendor.sha256")
 NPM_FILES: Final = ("package.json", "package-lock.json", ".npmrc")
 # Without what only the tests need.
 NPM_ARGUMENTS: Final = (
@@ -73,13 +78,44 @@ def locked_versions(root: Path) -> dict[str, str]:
 
 def is_current(root: Path) -> bool:
     """Whether every asset is there, at the locked versions."""
-    vendor = root / VENDOR
     try:
-        stamped = json.loads((vendor / VERSIONS_FILE).read_text("utf-8"))
+        stamped = json.loads((root / VENDOR / VERSIONS_FILE).read_text("utf-8"))
     except (OSError, ValueError):
         return False
-    names = (asset.name for asset in ASSETS)
-    return stamped == locked_versions(root) and all((vendor / name).is_file() for name in names)
+    return bool(stamped == _stamp(root) and not altered(root) and not lost(root))
+
+
+def lost(root: Path) -> list[str]:
+    """The assets that are not there."""
+    return [asset.name for asset in ASSETS if not (root / VENDOR / asset.name).is_file()]
+
+
+def altered(root: Path) -> list[str]:
+    """The assets that are there, and have another content than the pins say."""
+    pins, found = pinned(root), digests(root)
+    return sorted(name for name in found if pins and found[name] != pins.get(name))
+
+
+def pinned(root: Path) -> dict[str, str]:
+    """The digest of each asset as it must be; nothing in a checkout without the file."""
+    try:
+        lines = (root / PINS).read_text("ascii").splitlines()
+    except OSError:
+        return {}
+    return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+
+
+def digests(root: Path) -> dict[str, str]:
+    """The digest of each asset as it is."""
+    paths = (root / VENDOR / asset.name for asset in ASSETS)
+    return {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths if path.is_file()
+    }
+
+
+def _stamp(root: Path) -> dict[str, dict[str, str]]:
+    """What tells later which files are there, and that nobody has altered them."""
+    return {"versions": locked_versions(root), "sha256": digests(root)}
 
 
 def is_skipped() -> bool:
@@ -102,7 +138,7 @@ def install_frontend(root: Path) -> None:
             shutil.copy(root / file_name, workplace)
         _run_npm(workplace)
         _copy_assets(workplace / "node_modules", root / VENDOR)
-    _write(root / VENDOR / VERSIONS_FILE, _as_json(locked_versions(root)))
+    _write(root / VENDOR / VERSIONS_FILE, _as_json(_stamp(root)))
 
 
 def ensure_frontend(root: Path) -> bool:
@@ -116,6 +152,13 @@ def ensure_frontend(root: Path) -> bool:
     if is_current(root):
         return False
     install_frontend(root)
+    if wrong := altered(root):
+        msg = (
+            f"npm brought other files than {PINS} has the digests of: {', '.join(wrong)}. If "
+            "package-lock.json names other versions, write them anew by "
+            "`python hatch_build.py --pin`, and look at what has changed."
+        )
+        raise FrontendError(msg)
     return True
 
 
@@ -171,8 +214,8 @@ def _write(target: Path, content: bytes) -> None:
     os.replace(file.name, target)  # noqa: PTH105
 
 
-def _as_json(versions: dict[str, str]) -> bytes:
-    return (json.dumps(versions, indent=2) + "\n").encode()
+def _as_json(stamp: dict[str, dict[str, str]]) -> bytes:
+    return (json.dumps(stamp, indent=2) + "\n").encode()
 
 
 class FrontendBuildHook(BuildHookInterface[Any]):
@@ -182,13 +225,20 @@ class FrontendBuildHook(BuildHookInterface[Any]):
         return build_requirements(Path(self.root))
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        root = Path(self.root)
+        names = [*(asset.name for asset in ASSETS), VERSIONS_FILE]
+        # Ignored by git, yet part of the package; and nothing else that lies there.
+        build_data["artifacts"] = [f"{VENDOR.as_posix()}/{name}" for name in names]
         if is_skipped():
+            if wrong := altered(root):
+                msg = f"Remove what somebody has altered in {VENDOR}: {', '.join(wrong)}."
+                raise FrontendError(msg)
             self.app.display_warning(
                 f"{SKIP_VARIABLE} is set: the dashboard has no charts unless they are there already"
             )
             return
         try:
-            ensure_frontend(Path(self.root))
+            ensure_frontend(root)
         except FrontendError as error:
             if version != "editable":
                 raise FrontendError(_how_to_go_on(error)) from error
@@ -207,12 +257,21 @@ def main() -> int:
     """Do by hand what every build does."""
     root = Path(__file__).resolve().parent
     try:
+        if "--pin" in sys.argv[1:]:
+            return _pin(root)
         changed = ensure_frontend(root)
     except FrontendError as error:
         sys.stderr.write(f"{error}\n")
         return 1
     state = "installed" if changed else "already there"
     sys.stdout.write(f"{state}: {json.dumps(locked_versions(root))}\n")
+    return 0
+
+
+def _pin(root: Path) -> int:
+    install_frontend(root)
+    lines = (f"{digest}  {name}\n" for name, digest in sorted(digests(root).items()))
+    (root / PINS).write_text("".join(lines), "ascii")
     return 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tarfile
@@ -12,6 +13,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
+from hatch_build import SKIP_VARIABLE
 from tests.packaging.sites import ROOT
 
 VENDOR = "cache_monitor/static/cache_monitor/vendor"
@@ -47,6 +49,28 @@ def test_the_wheel_holds_the_locked_chart_library_with_its_licence(wheel: Path) 
     contents = contents_of_wheel(wheel)
     assert f"Chart.js v{version}".encode() in contents[f"{VENDOR}/chart.umd.min.js"][:200]
     assert b"MIT" in contents[f"{VENDOR}/chart.js.LICENSE.md"]
+
+
+def test_what_else_lies_among_the_libraries_is_not_packed(tmp_path: Path) -> None:
+    root = tmp_path / "checkout"
+    for name in ("pyproject.toml", "hatch_build.py", "README.md", "LICENSE"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes((ROOT / name).read_bytes())
+    vendor = root / VENDOR
+    vendor.mkdir(parents=True)
+    (root / "cache_monitor" / "__init__.py").touch()
+    (vendor / "evil.js").write_text("alert(1)")
+    (vendor / "chart.umd.min.js").write_text("fine")
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)],
+        cwd=root,
+        check=True,
+        capture_output=True,
+        env={**os.environ, SKIP_VARIABLE: "1"},
+    )
+    [wheel] = tmp_path.glob("*.whl")
+    packed = [name for name in contents_of_wheel(wheel) if name.startswith(VENDOR)]
+    assert packed == [f"{VENDOR}/chart.umd.min.js"]
 
 
 @pytest.mark.parametrize("plugin", ["chartjs-chart-matrix", "chartjs-chart-treemap"])

@@ -111,6 +111,46 @@ def test_a_lost_file_is_fetched_anew(checkout: Path, npm: Npm) -> None:
     assert hatch_build.ensure_frontend(checkout)
 
 
+@pytest.mark.parametrize("name", [asset.name for asset in hatch_build.ASSETS])
+def test_an_altered_file_is_fetched_anew(checkout: Path, npm: Npm, name: str) -> None:
+    hatch_build.ensure_frontend(checkout)
+    file = checkout / hatch_build.VENDOR / name
+    genuine = file.read_bytes()
+    file.write_bytes(genuine + b"alert(1)")
+    assert hatch_build.ensure_frontend(checkout)
+    assert file.read_bytes() == genuine
+
+
+def test_files_that_are_not_those_of_the_pins_are_not_packed(
+    checkout: Path, npm: Npm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even where the file that tells what was fetched was altered with them."""
+    hatch_build.ensure_frontend(checkout)
+    (checkout / ".ci").mkdir()
+    shutil.copy(ROOT / hatch_build.PINS, checkout / hatch_build.PINS)
+    with pytest.raises(hatch_build.FrontendError, match=r"chart\.umd\.min\.js.*--pin"):
+        run_hook(checkout, "standard")
+    monkeypatch.setenv(hatch_build.SKIP_VARIABLE, "1")
+    with pytest.raises(hatch_build.FrontendError, match="altered"):
+        run_hook(checkout, "standard")
+
+
+def test_the_files_of_this_checkout_are_those_of_the_pins() -> None:
+    assert hatch_build.pinned(ROOT) == hatch_build.digests(ROOT)
+
+
+def test_what_else_lies_among_the_files_is_not_packed(checkout: Path, npm: Npm) -> None:
+    hatch_build.ensure_frontend(checkout)
+    (checkout / hatch_build.VENDOR / "evil.js").write_text("alert(1)")
+    anything: Any = None
+    app: Any = RecordingApp()
+    data: dict[str, Any] = {}
+    hook = hatch_build.FrontendBuildHook(str(checkout), {}, anything, anything, "", "wheel", app)
+    hook.initialize("standard", data)
+    assert len(data["artifacts"]) == len(hatch_build.ASSETS) + 1
+    assert not any("evil" in each or "*" in each for each in data["artifacts"])
+
+
 def test_the_comment_that_names_a_source_map_is_left_out(checkout: Path, npm: Npm) -> None:
     hatch_build.ensure_frontend(checkout)
     script = checkout / hatch_build.VENDOR / "chart.umd.min.js"
