@@ -246,7 +246,7 @@ class _Stored:
 
     def findings(self) -> list[Row]:
         """What was noted of findings, which are of no alias."""
-        return self._read("finding", 0, 1, None)
+        return self._read("finding", 0, sightings.ALWAYS, None)
 
     def _read(self, kind: Kind, since: int, until: int, alias: str | None) -> list[Row]:
         if self.problem is None:

@@ -1,7 +1,8 @@
 """When a finding was seen first and last, and whether somebody has muted it: kept in the store.
 
 Both are rows of the kind "finding" whose ``process`` is the finding's identity; they differ in
-their length, so that who mutes and who notes do not undo each other's work.
+their length, so that who mutes and who notes do not undo each other's work. Each mute is a row of
+its own, which begins when it was made: who keeps it writes over no later one, and brings none back.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,6 +22,8 @@ GONE_AFTER = 86400
 
 
 _SEEN, _MUTED = 0, 1
+ALWAYS = 2**40
+"""Seconds since 1970 that no row begins at."""
 
 
 class Sighting(Struct, frozen=True, array_like=True):
@@ -69,7 +72,7 @@ def history(rows: Iterable[Row]) -> History:
 
 def read(store: Store) -> History:
     """What ``store`` knows. Raises :class:`StoreError`."""
-    return history(store.read("finding", 0, 1, None))
+    return history(_rows(store))
 
 
 def note(store: Store, findings: Sequence[Finding], now: float) -> list[Finding]:
@@ -89,11 +92,10 @@ def note(store: Store, findings: Sequence[Finding], now: float) -> list[Finding]
                 fresh.append(finding)
         else:
             rows.append(_row(name, structs.replace(before, last_seen=now)))
-        if name in known.muted:
-            # Written anew, so that it is kept as long as the finding is there.
-            rows.append(_row(name, known.muted[name]))
     if rows:
         store.put(rows, int(now))
+    for finding in findings:
+        _keep_muted(store, identity(finding), known, now)
     return with_history(fresh, read(store), now) if fresh else []
 
 
@@ -105,10 +107,18 @@ def mute(store: Store, finding: Finding, by: str, reason: str, now: float) -> No
 
 def unmute(store: Store, name: str, now: float) -> Mute | None:
     """Show the finding ``name`` again; what was muted. Raises :class:`StoreError`."""
-    muted = read(store).muted.get(name)
-    if muted is not None:
-        store.replace([_row(name, muted)], [], int(now))
+    rows = [row for row in _rows(store) if row.process == name and row.seconds == _MUTED]
+    muted = history(rows).muted.get(name)
+    for row in rows:
+        store.replace([row], [], int(now))
     return muted
+
+
+def _keep_muted(store: Store, name: str, known: History, now: float) -> None:
+    """Keep a mute for as long as its finding is there, unless somebody has taken it back."""
+    if (muted := known.muted.get(name)) is not None:
+        row = _row(name, muted)
+        store.replace([row], [row], int(now))
 
 
 def with_history(findings: Iterable[Finding], known: History, now: float) -> list[Finding]:
@@ -136,9 +146,14 @@ def _is_gone(seen: Sighting, now: float) -> bool:
     return seen.last_seen < now - GONE_AFTER
 
 
+def _rows(store: Store) -> list[Row]:
+    return list(store.read("finding", 0, ALWAYS, None))
+
+
 def _decoded(rows: Iterable[Row], length: int, type_: type[T]) -> dict[str, T]:
     found = {}
-    for row in rows:
+    # The last one that was made counts.
+    for row in sorted(rows, key=lambda row: row.start):
         if row.seconds == length:
             try:
                 found[row.process] = decode(row.payload, type_)
@@ -148,5 +163,6 @@ def _decoded(rows: Iterable[Row], length: int, type_: type[T]) -> dict[str, T]:
 
 
 def _row(name: str, what: Sighting | Mute) -> Row:
-    length = _SEEN if isinstance(what, Sighting) else _MUTED
-    return Row("finding", name, "", 0, length, encode(what))
+    if isinstance(what, Sighting):
+        return Row("finding", name, "", 0, _SEEN, encode(what))
+    return Row("finding", name, "", int(what.at), _MUTED, encode(what))

@@ -1,6 +1,8 @@
 """What is remembered of findings, and what is muted."""
 
+from collections.abc import Callable, Sequence
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from msgspec.structs import replace
@@ -15,8 +17,10 @@ from cache_monitor.findings.sightings import (
     with_history,
 )
 from cache_monitor.reports.schema import Finding
-from cache_monitor.stores.base import Row
+from cache_monitor.stores.base import Row, Store
+from cache_monitor.stores.database import DatabaseStore
 from cache_monitor.stores.memory import MemoryStore
+from cache_monitor.stores.redis import RedisStore
 
 NOW = 1_000_000.0
 
@@ -93,6 +97,65 @@ def test_a_mute_is_kept_as_long_as_its_finding_is_there(store: MemoryStore) -> N
     assert told(store, finding()) == []
     store.prune(int(NOW + 600))
     assert len(told(store, finding())) == 1
+
+
+class Meanwhile:
+    """A store in which somebody does something while another notes what is there."""
+
+    def __init__(self, store: Store, what: Callable[[], object]) -> None:
+        self._store = store
+        self._what = what
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def put(self, rows: Sequence[Row], now: int) -> None:
+        self._what()
+        self._store.put(rows, now)
+
+
+@pytest.mark.parametrize("kind", ["memory", "redis", "database"])
+def test_what_is_unmuted_meanwhile_stays_so(kind: str, request: pytest.FixtureRequest) -> None:
+    store = _store(kind, request)
+    mute(store, finding(), "ann", "Known.", NOW)
+    meanwhile: Any = Meanwhile(store, lambda: unmute(store, identity(finding()), NOW + 60))
+    assert note(meanwhile, [finding()], NOW + 60) == []
+    assert read(store).muted == {}
+
+
+@pytest.mark.parametrize("kind", ["memory", "redis", "database"])
+def test_what_is_muted_anew_meanwhile_keeps_its_reason(
+    kind: str, request: pytest.FixtureRequest
+) -> None:
+    store = _store(kind, request)
+    mute(store, finding(), "ann", "Known.", NOW)
+
+    def anew() -> None:
+        unmute(store, identity(finding()), NOW + 60)
+        mute(store, finding(), "bob", "Another.", NOW + 61)
+
+    meanwhile: Any = Meanwhile(store, anew)
+    note(meanwhile, [finding()], NOW + 60)
+    assert [(each.by, each.reason) for each in read(store).muted.values()] == [("bob", "Another.")]
+
+
+def test_of_two_that_mute_at_once_the_last_is_told_and_both_are_undone(store: MemoryStore) -> None:
+    mute(store, finding(), "bob", "Later.", NOW + 1)
+    mute(store, finding(), "ann", "Known.", NOW)
+    [muted] = read(store).muted.values()
+    assert muted.by == "bob"
+    unmute(store, identity(finding()), NOW + 2)
+    assert read(store).muted == {}
+
+
+def _store(kind: str, request: pytest.FixtureRequest) -> Store:
+    if kind == "memory":
+        return MemoryStore()
+    if kind == "redis":
+        server = request.getfixturevalue("redis_server")
+        return RedisStore(URL=server.url, PREFIX=f"sightings-{uuid4().hex}")
+    request.getfixturevalue("transactional_db")
+    return DatabaseStore()
 
 
 def test_rows_that_cannot_be_read_say_nothing(store: MemoryStore) -> None:
