@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -15,7 +16,11 @@ FORMATS: tuple[Format, ...] = ("csv", "json")
 
 # A spreadsheet runs what begins so as a formula, and a visitor may have written the key.
 # Some take the wide forms of East Asian scripts for the same signs.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", *map(chr, (0xFF1D, 0xFF0B, 0xFF0D, 0xFF20)))
+_SIGNS = r"=+\-@\uff1d\uff0b\uff0d\uff20"
+_FORMULA = re.compile(rf"[\t\r\n]|[\s\"']*[{_SIGNS}]")
+# Where a comma is the decimal sign, a file's cells end at a semicolon, whatever stands around it;
+# a text that is pasted has them end at a tab.
+_NEXT_CELL = re.compile(rf"([;\t\r\n][\s\"']*)(?=[{_SIGNS}])")
 
 
 def download(sheet: AnySheet, wanted: Format) -> HttpResponse:
@@ -45,4 +50,7 @@ def _cells(record: Mapping[str, Value], names: Sequence[str]) -> list[Value]:
 
 
 def _harmless(value: Value) -> Value:
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+    if not isinstance(value, str):
+        return value
+    text = _NEXT_CELL.sub(r"\1'", value)
+    return f"'{text}" if _FORMULA.match(text) else text

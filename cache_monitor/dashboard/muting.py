@@ -16,6 +16,7 @@ from django.utils.translation import gettext as _
 from cache_monitor import api
 from cache_monitor.dashboard import frontend
 from cache_monitor.dashboard.actions import asked_before
+from cache_monitor.dashboard.formats import visible
 from cache_monitor.dashboard.links import Links
 from cache_monitor.dashboard.pages import LISTED
 from cache_monitor.dashboard.query import BadParameterError, Query
@@ -43,7 +44,8 @@ def mute(request: HttpRequest, site: AdminSite) -> HttpResponse:
     except BadParameterError as error:
         return refused(request, site, error)
     links = Links(site, query)
-    reason = data.get("reason", "").strip()[:LONGEST_REASON]
+    # On one line, without characters that nobody sees or that a database refuses.
+    reason = visible(" ".join(data.get("reason", "").split()))[:LONGEST_REASON]
     problem = ""
     if request.method == "POST":
         try:

@@ -1,6 +1,10 @@
 """Figures and names as a terminal shows them."""
 
+import json
+
 NOTHING = "–"
+_SIGN = "\ufffd"
+"""Stands for a character that nobody sees."""
 
 
 def count(number: int | None) -> str:
@@ -48,10 +52,24 @@ def processes(number: int) -> str:
     return f"{number:,} process" if number == 1 else f"{number:,} processes"
 
 
+def harmless(text: str) -> str:
+    """Lines of text as they are, but for characters that a terminal would obey."""
+    return "".join(each if each.isprintable() or each == "\n" else _SIGN for each in text)
+
+
+def harmless_json(text: str) -> str:
+    """The JSON document ``text``, with what a terminal would obey escaped: it means the same."""
+    return "".join(
+        # Such characters are nowhere but in its texts.
+        each if each.isprintable() or each == "\n" else json.dumps(each)[1:-1]
+        for each in text
+    )
+
+
 def plain(text: str, width: int) -> str:
     """``text`` in at most ``width`` characters, none of which a terminal would obey.
 
     A key is written by whoever visits the site.
     """
-    shown = "".join(each if each.isprintable() else "�" for each in text)
+    shown = "".join(each if each.isprintable() else _SIGN for each in text)
     return shown if len(shown) <= width else f"{shown[: width - 1]}…"

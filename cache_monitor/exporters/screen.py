@@ -61,7 +61,7 @@ def help_line(view: View) -> Text:
 
 def problem_line(problem: str) -> Text:
     """What is wrong with the store, where something is."""
-    return Text(problem, style="bold red")
+    return Text(plain(problem, 10 * WIDTH), style="bold red")
 
 
 def _header(report: Report, seconds: float) -> Text:

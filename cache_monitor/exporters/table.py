@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from msgspec.structs import asdict
 
-from cache_monitor.exporters.cells import count, plain, processes, share, time
+from cache_monitor.exporters.cells import count, harmless, plain, processes, share, time
 from cache_monitor.reports.schema import Cache, Finding, MissReasons, Report
 
 _HOT_KEYS = 5
@@ -13,7 +13,7 @@ _WIDTH = 80
 
 def encode(report: Report, hot_keys: int = _HOT_KEYS) -> str:
     """The report as lines of text, with the first ``hot_keys`` of each cache."""
-    return "\n".join(_lines(report, hot_keys))
+    return harmless("\n".join(_lines(report, hot_keys)))
 
 
 def _lines(report: Report, hot_keys: int) -> Iterator[str]:

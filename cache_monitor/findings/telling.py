@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 from django.dispatch import Signal
 
+from cache_monitor.keys.display import printable
 from cache_monitor.reports.schema import Finding
 
 logger = logging.getLogger("cache_monitor.findings")
@@ -24,8 +25,8 @@ def tell(findings: Iterable[Finding]) -> None:
             _LEVELS[finding.severity],
             "%s (%s): %s",
             finding.code,
-            where,
-            finding.advice,
+            printable(where),
+            printable(finding.advice),
             extra={"finding": finding},
         )
         for receiver, answer in finding_detected.send_robust(sender=None, finding=finding):

@@ -10,6 +10,7 @@ from django.test import Client
 from django.urls import reverse
 from msgspec.structs import replace
 
+from cache_monitor.dashboard import downloads
 from tests.dashboard.conftest import ShowReport
 from tests.dashboard.reports import busy_cache, hot_key, report_of
 
@@ -71,6 +72,26 @@ def test_a_spreadsheet_runs_no_key_as_a_formula(
     show_report(report_of(default=replace(busy_cache(), hot_keys=[hot_key(key)])))
     content = viewer.get(url_of("keys", table="hot_keys", format="csv")).content
     assert rows_of(content)[0]["key"] == f"'{key}"
+
+
+@pytest.mark.parametrize(
+    ("key", "cell"),
+    [
+        (" =1+1", "' =1+1"),
+        ("\t=1+1", "'\t'=1+1"),
+        ('"=1+1', "'\"=1+1"),
+        ("a;=1+1", "a;'=1+1"),
+        ('a";=1+1', "a\";'=1+1"),
+        ("a; \t@SUM(1)", "a; \t'@SUM(1)"),
+        ('a;"=1+1";-2', "a;\"'=1+1\";'-2"),
+        ("a;\uff1d1", "a;'\uff1d1"),
+        ("user-17:a=b;c", "user-17:a=b;c"),
+    ],
+)
+def test_no_part_of_a_key_becomes_a_formula_where_another_sign_ends_a_cell(
+    key: str, cell: str
+) -> None:
+    assert downloads._harmless(key) == cell
 
 
 @pytest.mark.usefixtures("full_report")

@@ -103,6 +103,13 @@ def test_what_was_muted_is_in_the_history(muter: Client) -> None:
     assert shown.change_message == "Shown again."
 
 
+def test_a_reason_is_one_line_that_can_be_read(muter: Client) -> None:
+    mute(muter, reason=" One\r\n\ttwo\x00\x1b[2J\u202e ")
+    [muted] = api.muted().values()
+    assert muted.reason == r"One two\x00\x1b[2J\u202e"
+    assert LogEntry.objects.get().change_message == f"Muted: {muted.reason}"
+
+
 def test_without_a_reason_nothing_is_muted(muter: Client) -> None:
     answer = mute(muter, reason="  ")
     assert answer.status_code == 200

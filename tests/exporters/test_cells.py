@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from cache_monitor.exporters import cells
@@ -34,3 +36,17 @@ from cache_monitor.exporters import cells
 )
 def test_a_cell_reads_so(shown: str, wanted: str) -> None:
     assert shown == wanted
+
+
+EVIL = "a\x1b]0;title\x07\u009b2J\u202eb\nc"
+
+
+def test_lines_have_nothing_that_a_terminal_obeys() -> None:
+    assert cells.harmless(EVIL) == "a�]0;title��2J�b\nc"
+
+
+def test_a_document_means_the_same_without_what_a_terminal_obeys() -> None:
+    document = json.dumps({EVIL: [EVIL, "é中\U000e0001"]}, indent=2, ensure_ascii=False)
+    printed = cells.harmless_json(document)
+    assert json.loads(printed) == json.loads(document)
+    assert all(each.isprintable() or each == "\n" for each in printed)

@@ -57,3 +57,12 @@ def test_a_receiver_that_raises_is_logged_and_stops_nobody(
         finding_detected.disconnect(broken)
     assert len(heard) == 1
     assert "failed" in caplog.text
+
+
+def test_a_logged_finding_has_nothing_that_a_terminal_obeys(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(logging.INFO, logger="cache_monitor.findings"):
+        tell([finding(group="a\x1b[2J\nb", advice="See\u009b2J")])
+    [record] = caplog.records
+    assert record.getMessage().isprintable()

@@ -14,6 +14,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from cache_monitor.api import backend_path
 from cache_monitor.collecting.wholescan import NO_LIMIT, WholeScan
+from cache_monitor.exporters import cells
 from cache_monitor.inspectors.snapshot import Snapshot
 from cache_monitor.management.progressbar import ProgressBar
 from cache_monitor.management.scanresult import as_json, as_table
@@ -87,7 +88,8 @@ class Command(BaseCommand):
 
     def _write(self, text: str, path: str | None) -> None:
         if path is None:
-            self.stdout.write(text)
+            is_json = text.startswith(("{", "["))
+            self.stdout.write(cells.harmless_json(text) if is_json else cells.harmless(text))
             return
         try:
             Path(path).write_text(f"{text}\n", encoding="utf-8")
