@@ -11,6 +11,7 @@ from cache_monitor.dashboard import actions, muting, views
 from cache_monitor.dashboard.pages import PAGES
 from cache_monitor.dashboard.targets import ACTIONS, Action
 from cache_monitor.dashboard.visit import Page
+from cache_monitor.exporters import access
 from cache_monitor.models import Dashboard
 
 if TYPE_CHECKING:
@@ -69,6 +70,8 @@ class DashboardAdmin(ModelAdmin):
         def guarded(request: HttpRequest) -> HttpResponse:
             if not self.has_view_permission(request):
                 raise PermissionDenied
+            if access.is_only_asked(request):
+                return HttpResponse(status=access.YES)
             # Links in the page lead to the admin site that shows it, also where there are several.
             request.current_app = self.admin_site.name
             return view(request)

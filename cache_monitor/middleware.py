@@ -97,7 +97,7 @@ def _view_of(request: HttpRequest) -> str:
     match = request.resolver_match
     if match is None:
         try:
-            match = resolve(request.path_info)
+            match = resolve(request.path_info, getattr(request, "urlconf", None))
         except Resolver404:
             return UNKNOWN_VIEW
     return match.view_name
