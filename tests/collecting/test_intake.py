@@ -18,6 +18,7 @@ from cache_monitor.collecting import joining
 from cache_monitor.stats.details import GroupStats
 from cache_monitor.stats.histogram import middle_of
 from cache_monitor.stats.hotkeys import KeyStats
+from tests.clocks import timing_clock
 from tests.services import Server
 from tests.stored import stored_details
 
@@ -53,13 +54,14 @@ def _work() -> int:
     return 1
 
 
-def test_what_get_or_set_produces_is_timed() -> None:
+def test_what_get_or_set_produces_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = timing_clock(monkeypatch)
     for _ in range(3):
-        caches["default"].get_or_set("a", _work)
+        caches["default"].get_or_set("a", lambda: clock.go_on(WORK) or 1)
     assert _group("a").produced == _hot("a").produced == 1
-    assert WORK <= _group("a").produce_seconds == _hot("a").produce_seconds
+    assert _group("a").produce_seconds == _hot("a").produce_seconds == pytest.approx(WORK)
     operation = cache_monitor.report().caches["default"].operations["get_or_set"]
-    assert operation.seconds.total < _group("a").produce_seconds
+    assert operation.seconds.total == 0
 
 
 def test_get_work_set_is_timed() -> None:
@@ -87,14 +89,18 @@ def test_get_work_set_of_a_task_is_timed() -> None:
     assert group.produce_seconds >= 20 * WORK
 
 
-def test_keys_that_were_missed_and_written_together_share_the_time() -> None:
+def test_keys_that_were_missed_and_written_together_share_the_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = timing_clock(monkeypatch)
     cache = caches["default"]
     missing = {f"user:{n}" for n in range(4)} - cache.get_many(["user:0"]).keys()
     assert cache.get_many(missing) == {}
-    cache.set_many(dict.fromkeys(missing, _work()))
+    clock.go_on(WORK)
+    cache.set_many(dict.fromkeys(missing, 1))
     group = _group("user:{int}")
     assert group.produced == 4
-    assert WORK <= group.produce_seconds < 4 * WORK + 1
+    assert group.produce_seconds == pytest.approx(WORK)
 
 
 @cache_page(60)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
@@ -25,6 +24,7 @@ from cache_monitor.inspectors.snapshot import Snapshot
 from cache_monitor.stats.encoding import decode
 from cache_monitor.stores.base import Row
 from cache_monitor.stores.memory import MemoryStore
+from tests.clocks import Clock, unix_clock
 from tests.services import Server
 
 # A look gives the database's connections back, of which an earlier test may have opened some.
@@ -32,6 +32,12 @@ pytestmark = pytest.mark.django_db
 
 ENTRIES = 1300
 LIMIT = 500
+
+
+@pytest.fixture(autouse=True)
+def now(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The time of the looks, which stands still: a turn would end by itself on a slow machine."""
+    return unix_clock(monkeypatch)
 
 
 @pytest.fixture
@@ -122,8 +128,8 @@ def test_a_key_at_which_a_look_stopped_does_not_reach_the_store(store: MemorySto
     assert stored_progress(store)["default"] == Progress(looked_at=5.0)
 
 
-def test_only_one_process_looks_at_a_time(shared: Any, store: MemoryStore) -> None:
-    assert store.lock(LOCK, LOCK_SECONDS, int(time.time()))
+def test_only_one_process_looks_at_a_time(shared: Any, store: MemoryStore, now: Clock) -> None:
+    assert store.lock(LOCK, LOCK_SECONDS, int(now()))
     looker = Looker()
     assert set(looker.look("second", store)) == {"own"}
     store._locked_until.clear()
@@ -132,16 +138,15 @@ def test_only_one_process_looks_at_a_time(shared: Any, store: MemoryStore) -> No
 
 
 def test_a_turn_is_kept_beyond_the_end_of_the_lock_and_can_be_lost(
-    store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+    store: MemoryStore, now: Clock
 ) -> None:
-    monkeypatch.setattr("cache_monitor.collecting.looks.LOCK_SECONDS", 1)
     turn, another = Turn(store), Turn(store)
     assert turn.take()
     assert not another.take()
-    time.sleep(1.1)
+    now.go_on(LOCK_SECONDS + 0.1)
     assert turn.keep()
     assert not another.take()
-    time.sleep(2.1)
+    now.go_on(LOCK_SECONDS + 1.1)
     assert another.take()
     assert not turn.keep()
 
@@ -167,8 +172,10 @@ def test_a_forked_child_looks_at_its_own_memory(shared: Any, store: MemoryStore)
     assert set(looker.look("child", store)) == {"own"}
 
 
-def test_progress_that_cannot_be_read_is_begun_anew(shared: Any, store: MemoryStore) -> None:
-    store.put([Row("look", SHARED, "default", 1, 0, b"\x01 nonsense")], int(time.time()))
+def test_progress_that_cannot_be_read_is_begun_anew(
+    shared: Any, store: MemoryStore, now: Clock
+) -> None:
+    store.put([Row("look", SHARED, "default", 1, 0, b"\x01 nonsense")], int(now()))
     assert 0 < Looker().look("first", store)["default"].looked_at <= LIMIT
 
 

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from typing import Final
 
@@ -17,6 +16,7 @@ from django.test import Client, override_settings
 from django.utils import translation
 
 from cache_monitor.panels.reasons import MissesOfRequests
+from tests.clocks import timing_clock
 from tests.panel.visits import PANEL, VisitDoing, visit
 
 QUOTES: Final = "'" * 230
@@ -446,16 +446,20 @@ def test_in_another_process_the_reason_of_a_miss_is_unknown(
     assert told.rows("cm-calls")[1][8].startswith("tests/panel/test_panel.py:")
 
 
-def test_hits_save_what_the_misses_before_them_took(visit_doing: VisitDoing) -> None:
+def test_hits_save_what_the_misses_before_them_took(
+    visit_doing: VisitDoing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = timing_clock(monkeypatch)
+
     def work() -> None:
         if cache.get("saved:value") is None:
-            time.sleep(0.05)
+            clock.go_on(0.05)
             cache.set("saved:value", 1)
 
     missed, hit = visit_doing(work), visit_doing(work)
 
     assert "no hits" in missed.totals["Time saved"]
-    assert float(hit.totals["Time saved"].split()[0]) >= 49
+    assert float(hit.totals["Time saved"].split()[0]) == pytest.approx(50)
 
 
 def test_what_nobody_saw_being_produced_is_not_known_yet(visit_doing: VisitDoing) -> None:
@@ -464,24 +468,37 @@ def test_what_nobody_saw_being_produced_is_not_known_yet(visit_doing: VisitDoing
     assert told.totals["Time saved"] == "– not known yet"
 
 
-def test_the_share_of_the_request_is_told(visit_doing: VisitDoing) -> None:
+def test_the_share_of_the_request_is_told(
+    visit_doing: VisitDoing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = timing_clock(monkeypatch)
+
+    class Heavy:
+        def __reduce__(self) -> tuple[type, tuple[()]]:
+            clock.go_on(0.005)
+            return int, ()
+
     def work() -> None:
-        cache.get("a")
-        time.sleep(0.02)
+        cache.set("a", Heavy())
+        clock.go_on(0.015)
 
     told = visit_doing(work)
-    assert told.stats["total"]["request_milliseconds"] >= 20
-    assert "% of the request" in told.totals["Time in caches"]
+    assert told.stats["total"]["request_milliseconds"] == pytest.approx(20)
+    assert "25 % of the request" in told.totals["Time in caches"]
 
 
-def test_producing_a_value_is_no_time_in_the_cache(visit_doing: VisitDoing) -> None:
+def test_producing_a_value_is_no_time_in_the_cache(
+    visit_doing: VisitDoing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = timing_clock(monkeypatch)
+
     def produce() -> int:
-        time.sleep(0.05)
+        clock.go_on(0.05)
         return 1
 
     told = visit_doing(lambda: cache.get_or_set("slow", produce))
-    assert told.stats["total"]["milliseconds"] < 40
-    assert told.stats["calls"][0]["produced"] >= 49
+    assert told.stats["total"]["milliseconds"] == 0
+    assert told.stats["calls"][0]["produced"] == pytest.approx(50)
     assert " to produce" in told.rows("cm-calls")[1][5]
 
 

@@ -1,0 +1,61 @@
+"""Clocks that go as a test has them go."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+
+class Clock:
+    """A reading that stands still until a test moves it on."""
+
+    def __init__(self, now: float) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+    def go_on(self, seconds: float) -> None:
+        self.now += seconds
+
+
+def timing_clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The clock by which the monitor times calls and requests, wherever it has it by a name of its
+    own: how long anything takes is then what the test says, on whatever machine."""
+    clock = Clock(time.perf_counter())
+    for module in _ours():
+        for name, value in list(vars(module).items()):
+            if value is time.perf_counter:
+                monkeypatch.setattr(module, name, clock)
+    return clock
+
+
+class _Times:
+    """The module ``time``, with a clock of the test's: nobody waits, and the clock goes on."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.time = clock
+        self.sleep = clock.go_on
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(time, name)
+
+
+def unix_clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The time of day as the monitor sees it, which stands still."""
+    clock = Clock(time.time())
+    for module in _ours():
+        if vars(module).get("time") is time:
+            monkeypatch.setattr(module, "time", _Times(clock))
+    return clock
+
+
+def _ours() -> Iterator[ModuleType]:
+    for name, module in list(sys.modules.items()):
+        if name.startswith("cache_monitor.") and isinstance(module, ModuleType):
+            yield module
