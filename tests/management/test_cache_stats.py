@@ -10,7 +10,7 @@ import jsonschema
 import msgspec
 import pytest
 from django.core.cache import caches
-from django.core.management import CommandError, call_command
+from django.core.management import CommandError, ManagementUtility, call_command
 from django.test import override_settings
 
 import cache_monitor
@@ -213,15 +213,14 @@ AWAY = {
     "BACKEND": "cache_monitor.stores.redis.RedisStore",
     "OPTIONS": {"URL": "redis://127.0.0.1:1"},
 }
-WITHOUT_TABLE = {"BACKEND": "cache_monitor.stores.database.DatabaseStore"}
+DUMMY = "django.core.cache.backends.dummy.DummyCache"
+LOCAL = "django.core.cache.backends.locmem.LocMemCache"
 
 
 @pytest.mark.parametrize(
     ("store", "arguments", "status", "says"),
     [
-        (IN_MEMORY, [], 0, ""),
         (IN_MEMORY, ["--fail-on", "error"], 0, ""),
-        (IN_MEMORY, ["--fail-on", "warning"], 1, "Findings: dummy-backend on default"),
         (IN_MEMORY, ["--fail-on", "warning", "--alias", "healthy"], 0, ""),
         (IN_MEMORY, ["--since", "yesterday"], 2, "--since is 'yesterday'"),
         (IN_MEMORY, ["--since", "9999999d"], 2, "It is too long ago"),
@@ -232,13 +231,51 @@ WITHOUT_TABLE = {"BACKEND": "cache_monitor.stores.database.DatabaseStore"}
         (AWAY, [], 2, "see whether it is up"),
         (AWAY, ["--fail-on", "warning"], 2, "see whether it is up"),
         (AWAY, ["--format", "prometheus"], 2, "see whether it is up"),
-        (WITHOUT_TABLE, ["--format", "json"], 2, "manage.py migrate"),
     ],
 )
 def test_the_exit_status_is_the_documented_one(
+    store: object,
+    arguments: list[str],
+    status: int,
+    says: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """As ``manage.py`` gives it, in a project whose default cache stores nothing."""
+    project = override_settings(
+        CACHES={"default": {"BACKEND": DUMMY}, "healthy": {"BACKEND": LOCAL}},
+        CACHE_MONITOR={"STORE": store},
+    )
+    argv = ["manage.py", "cache_stats", *arguments]
+    with project:
+        caches["default"].get("user:1")
+        try:
+            ManagementUtility(argv).fetch_command("cache_stats").run_from_argv(argv)
+            ended = 0
+        except SystemExit as end:
+            ended = int(end.code or 0)
+    printed = capsys.readouterr()
+    assert ended == status, printed.err
+    assert says in printed.err
+    assert bool(printed.out) == (status < 2)
+
+
+@pytest.mark.parametrize(
+    ("store", "arguments", "status", "says"),
+    [
+        (IN_MEMORY, [], 0, ""),
+        (IN_MEMORY, ["--fail-on", "warning"], 1, "Findings: dummy-backend on default"),
+        (
+            {"BACKEND": "cache_monitor.stores.database.DatabaseStore"},
+            ["--format", "json"],
+            2,
+            "manage.py migrate",
+        ),
+    ],
+    ids=["nothing wrong", "a finding", "no table"],
+)
+def test_a_process_ends_with_it_too(
     store: object, arguments: list[str], status: int, says: str
 ) -> None:
-    """In a project whose default cache stores nothing, which is a warning."""
     lines = [
         "import sys",
         "from django.conf import settings",
