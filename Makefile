@@ -33,15 +33,15 @@ test: services lint test-only ## Check everything: lint, types and tests [DJANGO
 test-all: services $(VENV)/.installed-dev ## Run the tests over every supported Python and Django at hand [PYTEST_ARGS="-k panel"]
 	$(BIN)/python -m nox -- $(PYTEST_ARGS)
 
+# On two workers; the last line has the whole time.
 test-only: $(VENV)/.installed-dev ## Run the tests alone [PYTEST_ARGS="-k panel"]
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest --durations=10 $(PYTEST_ARGS)
 
 # Not the tests that raise exceptions from a signal's handler anywhere: one that interrupts the
 # measuring leaves its lock behind.
 coverage: $(VENV)/.installed-dev ## Measure what the tests go through, with branches [PYTEST_ARGS="tests/stats"]
-	$(BIN)/python -m coverage run -m pytest -q -m "not slow and not browser" \
+	$(BIN)/python -m pytest -q -m "not slow and not browser" --cov \
 		--ignore tests/backends/test_signals.py $(PYTEST_ARGS)
-	$(BIN)/python -m coverage report
 
 lint: $(VENV)/.installed-dev ## Check style and types
 	$(BIN)/ruff check

@@ -16,7 +16,7 @@ import redis
 from django.test.utils import setup_databases, teardown_databases
 from playwright.sync_api import Browser, sync_playwright
 
-from tests import workers
+from tests import interpreters, workers
 from tests.services import (
     CHROMIUM,
     MEMCACHED,
@@ -30,7 +30,10 @@ from tests.services import (
     run_redis,
 )
 
-MISSING: Final = pytest.StashKey[set[Program]]()
+MISSING: Final = pytest.StashKey[set[tuple[str, str]]]()
+"""The programs that tests needed and the machine has not, each with how to get it."""
+LEFT: Final = pytest.StashKey[int]()
+"""How many of the tests that run once were left out."""
 MARKER_OF_FIXTURE: Final = {
     "browser": "browser",
     "chromium_path": "browser",
@@ -66,6 +69,7 @@ def pytest_configure(config: pytest.Config) -> None:
     hypothesis.settings.register_profile("any machine", deadline=None)
     hypothesis.settings.load_profile("any machine")
     config.stash[MISSING] = set()
+    config.stash[LEFT] = 0
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist looks for the groups
@@ -75,10 +79,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for fixture in getattr(item, "fixturenames", ()):
             if fixture in MARKER_OF_FIXTURE:
                 item.add_marker(MARKER_OF_FIXTURE[fixture])
+        interpreters.mark_once(item)
         workers.keep_together(item)
     workers.order(items)
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int | None:
     """As many as ``-n auto`` starts, which is the default."""
     if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
@@ -86,22 +92,50 @@ def pytest_xdist_auto_num_workers() -> int | None:
     return workers.workers()
 
 
+def pytest_deselected(items: list[pytest.Item]) -> None:
+    for item in items:
+        item.config.stash[LEFT] += interpreters.is_once(item)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A worker tells the one that sums up what only it knows."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["left"] = session.config.stash[LEFT]
+        missing = session.config.stash[MISSING]
+        session.config.workeroutput["missing"] = sorted(missing)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    stash, told = node.config.stash, getattr(node, "workeroutput", {})
+    # Each of them has collected, and left, the same.
+    stash[LEFT] = max(stash[LEFT], told.get("left", 0))
+    stash[MISSING].update((name, how) for name, how in told.get("missing", ()))
+
+
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
+    if hasattr(config, "workerinput"):
+        return  # nobody sees what a worker says
+    terminalreporter.section("what ran where")
+    told = interpreters.told(terminalreporter.stats, config.stash[LEFT])
+    interpreters.note(told)
+    for line in told:
+        terminalreporter.line(line)
     missing = config.stash[MISSING]
     if not missing:
         return
     terminalreporter.section("missing services")
-    for program in sorted(missing, key=lambda program: program.name):
-        terminalreporter.line(f"{program.name}: {program.how_to_get_it}")
+    for name, how_to_get_it in sorted(missing):
+        terminalreporter.line(f"{name}: {how_to_get_it}")
 
 
 def find_or_leave(program: Program, config: pytest.Config) -> str:
     """The path of the program, or the end of the test that needs it."""
     path = program.find()
     if path is None:
-        config.stash[MISSING].add(program)
+        config.stash[MISSING].add((program.name, program.how_to_get_it))
         leave(f"{program.name} is not installed ({program.how_to_get_it})")
     return path
 

@@ -56,8 +56,13 @@ def _work() -> int:
 
 def test_what_get_or_set_produces_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = timing_clock(monkeypatch)
+
+    def work() -> int:
+        clock.go_on(WORK)
+        return 1
+
     for _ in range(3):
-        caches["default"].get_or_set("a", lambda: clock.go_on(WORK) or 1)
+        caches["default"].get_or_set("a", work)
     assert _group("a").produced == _hot("a").produced == 1
     assert _group("a").produce_seconds == _hot("a").produce_seconds == pytest.approx(WORK)
     operation = cache_monitor.report().caches["default"].operations["get_or_set"]

@@ -77,6 +77,7 @@ def test_the_page_refreshes_itself_and_keeps_what_was_opened(
     assert complaints == []
 
 
+@pytest.mark.once
 def test_the_page_says_that_its_figures_are_old(page: Page, site: str) -> None:
     make_traffic(site)
     page.goto(site + DASHBOARD)
@@ -88,6 +89,7 @@ def test_the_page_says_that_its_figures_are_old(page: Page, site: str) -> None:
     expect(status).to_be_hidden(timeout=20_000)
 
 
+@pytest.mark.once
 def test_a_refresh_after_the_logout_says_so(page: Page, site: str) -> None:
     make_traffic(site)
     page.goto(site + DASHBOARD)
@@ -95,6 +97,7 @@ def test_a_refresh_after_the_logout_says_so(page: Page, site: str) -> None:
     expect(page.locator("[data-cm-status]")).to_contain_text("logged out", timeout=10_000)
 
 
+@pytest.mark.once
 def test_it_can_be_paused(page: Page, site: str) -> None:
     make_traffic(site)
     page.goto(site + DASHBOARD)
@@ -108,6 +111,7 @@ def test_it_can_be_paused(page: Page, site: str) -> None:
     assert asked == []
 
 
+@pytest.mark.once
 def test_a_hidden_tab_asks_nothing(page: Page, site: str) -> None:
     make_traffic(site)
     page.goto(site + DASHBOARD)
@@ -129,6 +133,7 @@ def test_a_hidden_tab_asks_nothing(page: Page, site: str) -> None:
         )
 
 
+@pytest.mark.once
 def test_a_period_that_has_ended_is_not_fetched_again(page: Page, site: str) -> None:
     make_traffic(site)
     page.goto(f"{site}{DASHBOARD}?since=3h&until=2h")
@@ -140,6 +145,7 @@ def test_a_period_that_has_ended_is_not_fetched_again(page: Page, site: str) -> 
     assert asked == []
 
 
+@pytest.mark.once
 @pytest.mark.skipif(finders.find(CHART_JS) is None, reason="make frontend fetches Chart.js")
 def test_the_charts_follow_the_theme(page: Page, site: str) -> None:
     make_traffic(site)

@@ -17,6 +17,7 @@ from tests.dashboard.visiting import log_in, served
 from tests.services import Server
 
 pytestmark = [
+    pytest.mark.once,
     pytest.mark.slow,
     pytest.mark.xdist_group("dashboard"),
     pytest.mark.skipif(finders.find(CHART_JS) is None, reason="make frontend fetches Chart.js"),

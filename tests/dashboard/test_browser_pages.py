@@ -32,7 +32,7 @@ PAGES = {
     "a refusal": "keys/?sort=colour",
 }
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("dashboard")]
+pytestmark = [pytest.mark.once, pytest.mark.slow, pytest.mark.xdist_group("dashboard")]
 
 
 def make_traffic(site: str, path: str = "traffic") -> None:

@@ -105,6 +105,7 @@ def _run(argv: list[str], environment: Mapping[str, str], cwd: Path = ROOT) -> s
     return done.stdout + done.stderr
 
 
+@pytest.mark.once
 @pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_runs(command: str, site: Mapping[str, str], tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from tests.demo_site.site import MANAGE, Demo
 from tests.services import Server
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("demo traffic")]
+pytestmark = [pytest.mark.once, pytest.mark.slow, pytest.mark.xdist_group("demo traffic")]
 
 PLANT = """
 import time

@@ -120,12 +120,14 @@ def test_the_side_bar_and_the_totals_tell_the_same(
     assert complaints == []
 
 
+@pytest.mark.once
 def test_the_style_sheet_reaches_into_the_toolbar(page: Page, demo_site: RunningDemo) -> None:
     number = open_panel(page, demo_site.url + PRODUCT).locator("td.cm-number").first
     expect(number).to_have_css("text-align", "right")
     expect(number).to_have_css("font-variant-numeric", "tabular-nums")
 
 
+@pytest.mark.once
 def test_a_narrow_window_scrolls_the_tables_and_not_the_panel(
     page: Page, demo_site: RunningDemo
 ) -> None:
@@ -136,6 +138,7 @@ def test_a_narrow_window_scrolls_the_tables_and_not_the_panel(
     assert panel.evaluate(hidden_width) == 0
 
 
+@pytest.mark.once
 def test_a_hit_tells_what_it_saved_once_its_miss_was_seen(
     page: Page, demo_site: RunningDemo, complaints: list[str]
 ) -> None:
@@ -170,6 +173,7 @@ def test_the_timeline_shows_the_calls_and_the_work_between_miss_and_set(
     assert complaints == []
 
 
+@pytest.mark.once
 def test_a_bar_leads_to_its_call(page: Page, demo_site: RunningDemo) -> None:
     panel = open_panel(page, f"{demo_site.url}/pitfalls/one-by-one/")
     wait_for_script(page)
@@ -194,6 +198,7 @@ def test_hints_name_the_line_and_what_would_be_saved(
     assert complaints == []
 
 
+@pytest.mark.once
 def test_a_large_value_is_told_with_its_size(page: Page, demo_site: RunningDemo) -> None:
     page.goto(f"{demo_site.url}/pitfalls/large-value/")
     told = hint(open_panel(page, f"{demo_site.url}/pitfalls/large-value/"), "large-values")
@@ -201,6 +206,7 @@ def test_a_large_value_is_told_with_its_size(page: Page, demo_site: RunningDemo)
     assert "catalogue" in told.inner_text()
 
 
+@pytest.mark.once
 def test_a_group_that_the_whole_site_writes_and_never_reads_is_told(
     page: Page, demo_site: RunningDemo
 ) -> None:
@@ -212,6 +218,7 @@ def test_a_group_that_the_whole_site_writes_and_never_reads_is_told(
     assert "shop/views/pitfalls.py" in told.inner_text()
 
 
+@pytest.mark.once
 def test_a_page_that_varies_by_cookie_is_told_with_its_view(
     page: Page, demo_site: RunningDemo
 ) -> None:
@@ -222,12 +229,14 @@ def test_a_page_that_varies_by_cookie_is_told_with_its_view(
     assert '@cache_page(60, cache="pages")' in told
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("path", ["/products/13/", "/fragments/bath/", "/bestsellers/", "/stock/"])
 def test_healthy_pages_have_no_hints(page: Page, demo_site: RunningDemo, path: str) -> None:
     for _ in range(2):
         assert open_panel(page, demo_site.url + path).locator(".cm-hints").count() == 0
 
 
+@pytest.mark.once
 def test_a_fragment_is_put_down_to_its_template(
     page: Page, demo_site: RunningDemo, complaints: list[str]
 ) -> None:
@@ -240,6 +249,7 @@ def test_a_fragment_is_put_down_to_its_template(
     assert complaints == []
 
 
+@pytest.mark.once
 def test_a_cached_page_goes_by_its_route(page: Page, demo_site: RunningDemo) -> None:
     # By somebody else: this browser has its own cache, and would not ask again.
     demo_site.visitor().get("/per-site/3/")
@@ -249,6 +259,7 @@ def test_a_cached_page_goes_by_its_route(page: Page, demo_site: RunningDemo) -> 
     assert all("/per-site/" in row.locator(".cm-key").inner_text() for row in rows)
 
 
+@pytest.mark.once
 def test_the_stack_of_a_call_opens_also_where_an_earlier_call_has_the_same(
     page: Page, demo_site: RunningDemo, complaints: list[str]
 ) -> None:
@@ -267,6 +278,7 @@ def test_the_stack_of_a_call_opens_also_where_an_earlier_call_has_the_same(
     assert complaints == []
 
 
+@pytest.mark.once
 def test_calls_are_filtered_by_cache_operation_and_outcome(
     page: Page, demo_site: RunningDemo, complaints: list[str]
 ) -> None:
@@ -288,6 +300,7 @@ def test_calls_are_filtered_by_cache_operation_and_outcome(
     assert complaints == []
 
 
+@pytest.mark.once
 def test_calls_are_sorted_by_time_by_size_and_back(
     page: Page, demo_site: RunningDemo, complaints: list[str]
 ) -> None:
@@ -308,6 +321,7 @@ def test_calls_are_sorted_by_time_by_size_and_back(
     assert complaints == []
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("path", ["/streaming/lines/", "/streaming/async-lines/"])
 def test_a_request_made_by_fetch_is_told_from_the_history_with_the_calls_of_its_stream(
     page: Page, demo_site: RunningDemo, complaints: list[str], path: str
@@ -332,6 +346,7 @@ def test_a_request_made_by_fetch_is_told_from_the_history_with_the_calls_of_its_
     assert complaints == []
 
 
+@pytest.mark.once
 def test_the_panel_follows_the_toolbars_theme(page: Page, demo_site: RunningDemo) -> None:
     panel = open_panel(page, f"{demo_site.url}/pitfalls/one-by-one/")
     colours = []
@@ -353,6 +368,7 @@ def test_the_panel_follows_the_toolbars_theme(page: Page, demo_site: RunningDemo
     assert dark_hit != light_hit
 
 
+@pytest.mark.once
 def test_everything_works_where_only_the_sites_own_files_are_allowed(
     page: Page, demo_site: RunningDemo, complaints: list[str]
 ) -> None:
