@@ -198,9 +198,9 @@ class _Uses:
             details.group(name.group, name.kind).note_set(at, timeout)
 
     def part(self, keys: tuple[Hashable, ...]) -> None:
-        """Charge each of ``keys`` its share of the calls on all of them."""
+        """Charge each of ``keys`` its share of the calls on all of them, which may be none."""
         seconds = self._seconds.pop(keys, 0.0)
-        if seconds:
+        if seconds and keys:
             share = seconds / len(keys)
             for key in keys:
                 self._seconds[key] += share

@@ -170,6 +170,14 @@ def test_the_samples_leave_the_sites_own_random_numbers_alone() -> None:
     assert [random.random() for _ in range(3)] == expected
 
 
+def test_a_call_on_no_keys_is_counted_beside_others() -> None:
+    cache = caches["default"]
+    assert cache.get_many([]) == {}
+    cache.get("a")
+    operations = cache_monitor.report().caches["default"].operations
+    assert (operations["get_many"].calls, operations["get"].calls) == (1, 1)
+
+
 def test_a_hot_key_tells_why_it_was_missed() -> None:
     cache = caches["default"]
     cache.get("a")
