@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime, timedelta
 
 from django.conf import settings
@@ -22,7 +22,7 @@ from cache_monitor.reports.build import Material, Period, build
 from cache_monitor.reports.keyseries import KeyPoint
 from cache_monitor.reports.schema import Finding, Report
 from cache_monitor.stores import opening
-from cache_monitor.stores.base import Kind, Row, Store, StoreError
+from cache_monitor.stores.base import Kind, Row, Store, StoreError, session
 from cache_monitor.stores.opening import get_store
 
 DEFAULT_PERIOD = 3600.0
@@ -103,8 +103,11 @@ def _report(period: Period, alias: str | None) -> tuple[Report, list[Row]]:
     """The report with all its findings, and what is stored of findings."""
     pending = joining.collector.pending()
     stored = _Stored(period, alias, pending.rows)
-    windows, details = list(stored.rows("window")), list(stored.rows("details"))
-    looks, noted = stored.looks(), stored.findings()
+    with ExitStack() as stack:
+        with suppress(StoreError):
+            stack.enter_context(session(get_store()))
+        windows, details = list(stored.rows("window")), list(stored.rows("details"))
+        looks, noted = stored.looks(), stored.findings()
     material = Material(
         backends={name: backend_path(name) for name in settings.CACHES if alias in (None, name)},
         windows=windows,

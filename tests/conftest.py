@@ -48,6 +48,7 @@ MARKER_OF_FIXTURE: Final = {
     "sentinel_server": "redis",
     "watching_sentinel": "redis",
     "cluster": "redis",
+    "pgbouncer": "postgresql",
     "postgresql_server": "postgresql",
     "mariadb_server": "mariadb",
     "tmux_path": "tmux",

@@ -16,7 +16,7 @@ from cache_monitor.stats.encoding import CorruptPayload, decode, encode
 from cache_monitor.stats.held import Held
 from cache_monitor.stats.merging import Merging
 from cache_monitor.stats.window import Window
-from cache_monitor.stores.base import Kind, Row, Store
+from cache_monitor.stores.base import Kind, Row, Store, session
 
 MERGED = ""
 """The process of rows that several processes have gone into."""
@@ -86,16 +86,18 @@ def settled(flush_interval: float) -> int:
 
 def roll_up(store: Store, now: int, settled: int = SETTLED) -> None:
     """Roll up everything that is old enough at ``now`` (Unix time). Raises :class:`StoreError`."""
-    for step in STEPS:
-        _roll_up(store, step._replace(age=max(step.age, settled)), 0, now)
+    with session(store):
+        for step in STEPS:
+            _roll_up(store, step._replace(age=max(step.age, settled)), 0, now)
 
 
 def merge_processes(store: Store, now: int, settled: int = SETTLED) -> None:
     """Merge what several processes did in the stretches that are just over at ``now`` (Unix
     time): far less work than :func:`roll_up`. Raises :class:`StoreError`."""
-    for step in STEPS:
-        if step.fine == step.coarse:
-            _roll_up(store, step._replace(age=settled), now - YOUNG, now)
+    with session(store):
+        for step in STEPS:
+            if step.fine == step.coarse:
+                _roll_up(store, step._replace(age=settled), now - YOUNG, now)
 
 
 def _roll_up(store: Store, step: Step, since: int, now: int) -> None:

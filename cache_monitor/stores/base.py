@@ -1,6 +1,7 @@
 """What a store is: bytes under a name and a time, nothing more."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Literal, NamedTuple, Protocol
 
 Kind = Literal["window", "details", "look", "finding"]
@@ -66,3 +67,12 @@ class Store(Protocol):
 
         The lock holds for ``seconds`` and ends by itself: a process that dies stops nobody.
         """
+
+
+@contextmanager
+def session(store: Store) -> Iterator[None]:
+    """Around many uses of ``store`` by this thread: a store that has a ``session`` of its own
+    need not connect anew for each."""
+    own = getattr(store, "session", None)
+    with nullcontext() if own is None else own():
+        yield

@@ -1,10 +1,11 @@
-"""Django's database connections, borrowed: given back in order, their errors put in words."""
+"""A connection to one of Django's databases, held while it is used, its errors put in words."""
 
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
+from threading import local
+from typing import Any
 
-from django.core.exceptions import ImproperlyConfigured
+from django.core.exceptions import ImproperlyConfigured, SynchronousOnlyOperation
 from django.db import DEFAULT_DB_ALIAS, Error, NotSupportedError, ProgrammingError, connections
 from django.db.transaction import atomic
 from django.utils.connection import ConnectionDoesNotExist
@@ -12,7 +13,7 @@ from django.utils.connection import ConnectionDoesNotExist
 from cache_monitor.models import Window
 from cache_monitor.stores.base import StoreError
 from cache_monitor.stores.faults import Fault, advice
-from cache_monitor.stores.surroundings import is_own_thread, is_testing
+from cache_monitor.stores.ownconnection import is_own, own_connection
 
 _FAULTS = (
     Fault(
@@ -35,70 +36,80 @@ _FAULTS = (
 )
 _UNKNOWN_FAULT = "see whether it is up and can be written to"
 
-KEPT_FOR = 60.0
-"""Seconds that the monitor's own thread keeps a connection where ``CONN_MAX_AGE`` says less: it
-has no requests between which it could give one back, and a roll-up takes dozens of statements."""
+
+class _Held(local):
+    """The connections of this thread's sessions, by alias; None where there is none yet."""
+
+    def __init__(self) -> None:
+        self.connections: dict[str, Any] = {}
+
+
+_held = _Held()
 
 
 @contextmanager
-def writing(using: str) -> Iterator[None]:
-    """Around what changes something."""
-    with _store_errors(using):
-        _give_back(using)
-        _keep(using)
-        try:
-            yield
-        finally:
-            _give_back(using)
+def session(using: str) -> Iterator[None]:
+    """Let all uses in this thread, as long as it lasts, share one connection: a roll-up takes
+    dozens of statements."""
+    if using in _held.connections:
+        yield
+        return
+    _held.connections[using] = None
+    try:
+        yield
+    finally:
+        connection = _held.connections.pop(using)
+        if connection is not None:
+            _close(connection)
 
 
 @contextmanager
-def reading(using: str) -> Iterator[None]:
-    """Around a read, in the monitor's own thread or in one that serves a request."""
+def using_database(using: str) -> Iterator[None]:
+    """Around a read or a write: the database is asked through a connection of the monitor's own,
+    which nobody else waits for and no transaction of the site's is in."""
     with _store_errors(using):
-        _keep(using)
-        connection = connections[using]
-        ours = connection.connection is None
-        try:
-            # A failed statement spoils the transaction around it, which may be a request's.
+        shared = connections[using]
+        connection = _held.connections.get(using) or own_connection(using)
+        if connection is shared:
+            # A failed statement spoils the transaction around it, which is a test's.
             with atomic(using) if connection.in_atomic_block else nullcontext():
                 yield
+            return
+        # For this thread alone, in which nothing of the site's goes on meanwhile.
+        connections[using] = connection
+        is_kept = False
+        try:
+            yield
+            is_kept = using in _held.connections and not connection.errors_occurred
         finally:
-            if ours or connection.errors_occurred:
-                _give_back(using)
+            connections[using] = shared
+            if using in _held.connections:
+                _held.connections[using] = connection if is_kept else None
+            if not is_kept:
+                _close(connection)
 
 
-def _keep(using: str) -> None:
-    """In the monitor's own thread, have a connection that works, and have it stay for a while."""
-    if not is_own_thread() or is_testing():
-        return
-    connection = connections[using]
-    if connection.connection is not None and not connection.is_usable():
+def _close(connection: Any) -> None:
+    # What a broken connection says when it is closed is of no interest.
+    with suppress(Exception):
         connection.close()
-    if connection.connection is None:
-        connection.ensure_connection()
-        if connection.close_at is not None:
-            connection.close_at = max(connection.close_at, time.monotonic() + KEPT_FOR)
-
-
-def _give_back(using: str) -> None:
-    """Let go of a connection that is broken or too old, as Django does around a request."""
-    if not connections[using].in_atomic_block:
-        connections[using].close_if_unusable_or_obsolete()
 
 
 @contextmanager
 def _store_errors(using: str) -> Iterator[None]:
     try:
         yield
+    except (StoreError, SynchronousOnlyOperation):
+        raise
     except (ImproperlyConfigured, ConnectionDoesNotExist, NotSupportedError) as error:
         # Without DATABASES Django has a database that supports nothing.
         raise StoreError(
             "The project has no database for the cache monitor: add one to DATABASES, or set "
             "CACHE_MONITOR['STORE'] to another store."
         ) from error
-    except Error as error:
-        if _table_is_missing(using, error):
+    except Exception as error:
+        # Drivers, poolers and their libraries raise errors that Django does not know.
+        if isinstance(error, Error) and _table_is_missing(using, error):
             raise StoreError(
                 f"The cache monitor's table is missing in the database {using!r}: "
                 f"run manage.py migrate{_option(using)}."
@@ -117,7 +128,11 @@ def _table_is_missing(using: str, error: Error) -> bool:
     # Not after every error: a server that does not answer would be waited for once more.
     if not isinstance(error, ProgrammingError) and "no such table" not in str(error):
         return False
+    connection = own_connection(using)
     try:
-        return Window._meta.db_table not in connections[using].introspection.table_names()
+        return Window._meta.db_table not in connection.introspection.table_names()
     except Error:
         return False
+    finally:
+        if is_own(connection):
+            _close(connection)

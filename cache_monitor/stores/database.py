@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
 from django.db import connections, router
 from django.db.models import Q
@@ -10,9 +10,8 @@ from django.db.transaction import atomic
 
 from cache_monitor.models import Window
 from cache_monitor.stores.base import Kind, Row
-from cache_monitor.stores.borrowing import reading, writing
+from cache_monitor.stores.borrowing import session, using_database
 
-_READ_CHUNK = 2000
 # Below what SQLite takes as parameters.
 _WRITE_CHUNK = 100
 # Below what MySQL takes as a packet by default, though each byte may be written as two.
@@ -27,10 +26,9 @@ class DatabaseStore:
 
     ``DATABASE`` names another alias of ``DATABASES`` than the one that the routers choose.
 
-    It writes from the monitor's own thread, thus through a connection that no request uses: one
-    for each process, made anew every minute at least unless ``CONN_MAX_AGE`` says later. How long
-    it waits for a server that does not answer is the business of that alias's ``OPTIONS``; the
-    site goes on meanwhile.
+    Each use has a connection of its own, which comes from no pool and is closed after it, or
+    after the :meth:`session` around it. How long it waits for a server that does not answer is the
+    business of that alias's ``OPTIONS``; the site goes on meanwhile.
     """
 
     def __init__(self, DATABASE: str | None = None) -> None:
@@ -39,7 +37,7 @@ class DatabaseStore:
     def put(self, rows: Sequence[Row], now: int) -> None:
         """Write ``rows``, replacing those of the same name."""
         using = self._writable
-        with writing(using):
+        with using_database(using):
             _upsert(using, rows, now)
 
     def read(
@@ -63,16 +61,16 @@ class DatabaseStore:
         if of_processes:
             found = found.exclude(process="")
         columns = found.values_list("process", "cache", "start", "seconds", "payload")
-        with reading(using):
+        with using_database(using):
             return [
                 Row(kind, process, cache, start, length, bytes(payload))
-                for process, cache, start, length, payload in columns.iterator(_READ_CHUNK)
+                for process, cache, start, length, payload in columns
             ]
 
     def replace(self, remove: Sequence[Row], add: Sequence[Row], now: int) -> None:
         """Write ``add`` and remove ``remove``, but nothing where one of those is gone."""
         using = self._writable
-        with writing(using), suppress(_TooLate), atomic(using):
+        with using_database(using), suppress(_TooLate), atomic(using):
             if _delete(using, remove) < len(remove):
                 raise _TooLate
             _upsert(using, add, now)
@@ -80,7 +78,7 @@ class DatabaseStore:
     def prune(self, before: int) -> int:
         """Remove what was last written before ``before``; how many rows went."""
         using = self._writable
-        with writing(using):
+        with using_database(using):
             # One statement: a queryset's delete() would load the rows to find what hangs on them.
             found = Window.objects.using(using).filter(written_at__lt=before)
             return found._raw_delete(using)
@@ -89,7 +87,7 @@ class DatabaseStore:
         """Whether the job ``name`` may be done now; holds for ``seconds``."""
         identity = {"kind": _LOCK, "process": name, "cache": "", "start": 0, "seconds": 0}
         using = self._writable
-        with writing(using):
+        with using_database(using):
             windows = Window.objects.using(using)
             # A lock that reaches further than that is from before the clock was set back.
             free = windows.filter(**identity).filter(
@@ -101,6 +99,12 @@ class DatabaseStore:
             fresh = Window(**identity, written_at=now, payload=b"")
             windows.bulk_create([fresh], ignore_conflicts=True)
             return bool(free.update(written_at=now + seconds))
+
+    @contextmanager
+    def session(self) -> Iterator[None]:
+        """Let the uses in this thread share a connection as long as it lasts."""
+        with session(self._writable):
+            yield
 
     @property
     def _writable(self) -> str:

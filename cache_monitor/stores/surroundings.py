@@ -1,14 +1,6 @@
-"""Where a store is used: in a thread of the monitor's own, or under a test runner."""
+"""Where a store is used: on a site, or under a test runner."""
 
 import sys
-from threading import current_thread
-
-from cache_monitor.threads import THREAD_NAME
-
-
-def is_own_thread() -> bool:
-    """Whether this is a thread of the monitor's own."""
-    return current_thread().name.startswith(THREAD_NAME)
 
 
 def is_testing() -> bool:

@@ -16,7 +16,9 @@ from tests.services import LOOPBACK, REDIS
 from tests.stores.disks import NoDisk, small_disk
 from tests.stores.mariadb import MARIADB, SMALL, MariaDaemon, stand_in_for_mysqlclient
 from tests.stores.servers import (
+    PGBOUNCER,
     POSTGRESQL,
+    BouncerDaemon,
     ClusterNode,
     PostgresDaemon,
     RedisDaemon,
@@ -78,6 +80,16 @@ def postgresql(postgresql_server: PostgresDaemon, all_databases: None) -> Iterat
         create_table("postgresql")
         connections["postgresql"].close()
         yield entry
+
+
+@pytest.fixture(scope="session")
+def pgbouncer(postgresql_server: PostgresDaemon, pytestconfig: pytest.Config) -> Iterator[int]:
+    """The port of a PgBouncer before the PostgreSQL server, in transaction pooling."""
+    command = find_or_leave(PGBOUNCER, pytestconfig)
+    with directory_for_all() as directory:
+        bouncer = BouncerDaemon(command, directory, postgresql_server)
+        with bouncer.running():
+            yield bouncer.port
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ import os
 import pwd
 import shutil
 import signal
+import socket
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -109,6 +110,9 @@ class _Postgres(Program):
 POSTGRESQL: Final = _Postgres("PostgreSQL", ("postgres",), "postgresql")
 
 
+PGBOUNCER: Final = Program("PgBouncer", ("pgbouncer", "/usr/sbin/pgbouncer"), "pgbouncer")
+
+
 class PostgresDaemon(Daemon):
     """A PostgreSQL server with a cluster of its own in ``directory``."""
 
@@ -159,6 +163,33 @@ class PostgresDaemon(Daemon):
         try:
             self.connect().close()
         except psycopg.OperationalError:
+            return False
+        return True
+
+
+class BouncerDaemon(Daemon):
+    """PgBouncer before ``server``, with two connections for as many clients as come."""
+
+    def __init__(self, command: str, directory: Path, server: PostgresDaemon) -> None:
+        self.port = free_port()
+        users = directory / "users.txt"
+        users.write_text(f'"postgres" "{PASSWORD}"\n')
+        conf = directory / "pgbouncer.ini"
+        conf.write_text(
+            f"[databases]\npostgres = host={LOOPBACK} port={server.port} dbname=postgres"
+            f" user=postgres password='{PASSWORD}'\n"
+            f"[pgbouncer]\nlisten_addr = {LOOPBACK}\nlisten_port = {self.port}\nunix_socket_dir =\n"
+            f"auth_type = plain\nauth_file = {users}\npool_mode = transaction\n"
+            "default_pool_size = 2\nmax_client_conn = 100\n"
+        )
+        for path in (directory, users, conf):
+            own(path)
+        super().__init__([*unprivileged(), command, str(conf)], self._answers)
+
+    def _answers(self) -> bool:
+        try:
+            socket.create_connection((LOOPBACK, self.port), 1).close()
+        except OSError:
             return False
         return True
 

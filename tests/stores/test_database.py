@@ -1,20 +1,18 @@
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from threading import current_thread
-from threading import enumerate as enumerate_threads
 from typing import Any
 
 import pytest
-from django.core.cache import cache
 from django.db import connection, connections
-from django.db.transaction import atomic
+from django.db.backends.signals import connection_created
+from django.db.transaction import atomic, set_rollback
+from django.test.utils import CaptureQueriesContext
 
 from cache_monitor.models import Window
-from cache_monitor.stores import borrowing
-from cache_monitor.stores.base import Row, StoreError
+from cache_monitor.stores import ownconnection
+from cache_monitor.stores.base import Row, StoreError, session
 from cache_monitor.stores.database import DatabaseStore
-from cache_monitor.threads import THREAD_NAME
 from tests.stores import faulty
+from tests.stores.conftest import wait_until
 from tests.stores.servers import PostgresDaemon
 
 ROW = Row("window", "process", "default", 100, 10, b"payload")
@@ -40,9 +38,11 @@ def test_another_database_can_be_named() -> None:
 
 
 @pytest.mark.django_db
-def test_a_put_is_one_statement(django_assert_num_queries: Any) -> None:
-    with django_assert_num_queries(1):
+def test_a_put_is_one_statement() -> None:
+    with CaptureQueriesContext(connection) as queries:
         DatabaseStore().put([ROW, ROW._replace(start=110)], now=1)
+    statements = [each["sql"] for each in queries if "SAVEPOINT" not in each["sql"]]
+    assert len(statements) == 1
 
 
 @pytest.mark.django_db
@@ -64,75 +64,143 @@ def test_a_read_that_fails_leaves_the_transaction_of_a_request_whole(
             assert cursor.fetchone() == (1,)
 
 
-@pytest.mark.parametrize(("max_age", "stays"), [(0, False), (60, True), (None, True)])
-def test_a_connection_is_given_back_as_the_settings_say(
-    postgresql: dict[str, Any], max_age: int | None, stays: bool
+def _clients(server: PostgresDaemon) -> int:
+    """How many connections of Django's the server has; PgBouncer keeps some of its own."""
+    query = (
+        "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'"
+        " AND application_name = 'the site'"
+    )
+    with server.connect() as admin:
+        [(count,)] = admin.execute(query).fetchall()
+    return int(count)
+
+
+@pytest.mark.parametrize("max_age", [0, 60, None])
+def test_a_connection_is_held_only_while_it_is_used(
+    postgresql: dict[str, Any], postgresql_server: PostgresDaemon, max_age: int | None
 ) -> None:
+    postgresql["OPTIONS"]["application_name"] = "the site"
     postgresql["CONN_MAX_AGE"] = max_age
     store = DatabaseStore(DATABASE="postgresql")
     store.put([ROW], now=1)
-    assert (connections["postgresql"].connection is not None) is stays
-    store.read("window", 0, 1000, None)
-    assert (connections["postgresql"].connection is not None) is stays
+    assert store.read("window", 0, 1000, None) == [ROW]
+    assert connections["postgresql"].connection is None
+    wait_until(lambda: _clients(postgresql_server) == 0)
 
 
-@pytest.fixture
-def own_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Callable[[], object]], Any]]:
-    """Runs something in the monitor's own thread, as on a site that is not being tested."""
-    monkeypatch.setattr(borrowing, "is_testing", lambda: False)
-    with ThreadPoolExecutor(
-        1, initializer=lambda: setattr(current_thread(), "name", THREAD_NAME)
-    ) as pool:
-        yield lambda work: pool.submit(work).result()
-        pool.submit(connections.close_all).result()
+def test_a_session_has_one_connection_and_then_none(
+    postgresql: dict[str, Any], postgresql_server: PostgresDaemon
+) -> None:
+    postgresql["OPTIONS"]["application_name"] = "the site"
+    made: list[object] = []
+
+    def note(connection: object, **_: object) -> None:
+        made.append(connection)
+
+    connection_created.connect(note)
+    try:
+        store = DatabaseStore(DATABASE="postgresql")
+        with session(store):
+            assert made == []
+            store.put([ROW], now=1)
+            store.replace([ROW], [ROW], now=1)
+            assert store.lock("roll-up", 60, now=1)
+            assert store.read("window", 0, 1000, None) == [ROW]
+            assert _clients(postgresql_server) == 1
+    finally:
+        connection_created.disconnect(note)
+    assert len(made) == 1
+    wait_until(lambda: _clients(postgresql_server) == 0)
 
 
-def _backend_pid(alias: str) -> int:
-    """Which connection the server has with this thread; 0 where it has none."""
-    wrapper: Any = connections[alias]
-    return 0 if wrapper.connection is None else int(wrapper.connection.info.backend_pid)
-
-
-def test_the_monitors_own_thread_keeps_its_connection(
-    postgresql: dict[str, Any], own_thread: Callable[[Callable[[], object]], Any]
+def test_a_session_goes_on_where_the_server_was_away(
+    postgresql: dict[str, Any], postgresql_server: PostgresDaemon
 ) -> None:
     store = DatabaseStore(DATABASE="postgresql")
-    own_thread(lambda: store.put([ROW], now=1))
-    first = own_thread(lambda: _backend_pid("postgresql"))
-    assert first
-    own_thread(lambda: store.read("window", 0, 1000, None))
-    own_thread(lambda: store.replace([ROW], [ROW], now=1))
-    own_thread(lambda: store.lock("roll-up", 60, now=1))
-    assert own_thread(lambda: _backend_pid("postgresql")) == first
+    with session(store):
+        store.put([ROW], now=1)
+        with faulty.stopped(postgresql_server):
+            pass
+        with pytest.raises(StoreError):
+            store.put([ROW], now=2)
+        store.put([ROW], now=2)
+        assert store.read("window", 0, 1000, None) == [ROW]
 
 
-def test_the_monitors_own_thread_renews_its_connection(
-    postgresql: dict[str, Any],
-    own_thread: Callable[[Callable[[], object]], Any],
-    monkeypatch: pytest.MonkeyPatch,
+def test_the_sites_pool_is_not_asked(
+    postgresql: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(borrowing, "KEPT_FOR", 0.0)
+    pytest.importorskip("psycopg_pool")
+    monkeypatch.setattr(ownconnection, "is_testing", lambda: False)
+    postgresql["OPTIONS"]["pool"] = {"min_size": 1, "max_size": 1, "timeout": 0.5}
+    wrapper: Any = connections["postgresql"]
     store = DatabaseStore(DATABASE="postgresql")
-    own_thread(lambda: store.put([ROW], now=1))
-    assert own_thread(lambda: _backend_pid("postgresql")) == 0
+    try:
+        with wrapper.cursor() as cursor, atomic("postgresql"):
+            # The site has the one that there is.
+            cursor.execute("SELECT 1")
+            store.put([ROW], now=1)
+            assert store.read("window", 0, 1000, None) == [ROW]
+            # And is asked for no more while the store is held open.
+            with session(store):
+                store.put([ROW], now=2)
+    finally:
+        wrapper.close()
+        wrapper.close_pool()
+        del postgresql["OPTIONS"]["pool"]
 
 
-def test_the_monitors_own_thread_does_not_stumble_over_a_server_that_was_away(
-    postgresql: dict[str, Any],
-    postgresql_server: PostgresDaemon,
-    own_thread: Callable[[Callable[[], object]], Any],
+def test_a_transaction_of_the_sites_is_not_the_stores(
+    postgresql: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # As on a site that is not being tested.
+    monkeypatch.setattr(ownconnection, "is_testing", lambda: False)
     store = DatabaseStore(DATABASE="postgresql")
-    own_thread(lambda: store.put([ROW], now=1))
-    with faulty.stopped(postgresql_server):
-        pass
-    own_thread(lambda: store.put([ROW], now=2))
-    assert own_thread(lambda: store.read("window", 0, 1000, None)) == [ROW]
+    with atomic("postgresql"):
+        store.put([ROW], now=1)
+        set_rollback(True, "postgresql")
+    assert store.read("window", 0, 1000, None) == [ROW]
 
 
-def test_the_thread_that_keeps_a_connection_is_the_collectors() -> None:
-    cache.get("key")
-    assert THREAD_NAME in {thread.name for thread in enumerate_threads()}
+@pytest.mark.parametrize("database", ["postgresql", "mariadb"])
+@pytest.mark.parametrize("error", [ValueError("odd"), OSError("cut"), AttributeError("read")])
+def test_whatever_a_driver_raises_is_the_stores_error(
+    database: str, error: Exception, request: pytest.FixtureRequest
+) -> None:
+    request.getfixturevalue(database)
+    store = DatabaseStore(DATABASE=database)
+
+    def fail(connection: object, **_: object) -> None:
+        raise error
+
+    connection_created.connect(fail)
+    try:
+        with pytest.raises(StoreError, match=type(error).__name__):
+            store.put([ROW], now=1)
+        with pytest.raises(StoreError, match=type(error).__name__):
+            store.read("window", 0, 1000, None)
+    finally:
+        connection_created.disconnect(fail)
+    store.put([ROW], now=1)
+
+
+def test_a_pooler_of_transactions_is_no_trouble(postgresql: dict[str, Any], pgbouncer: int) -> None:
+    """A cursor of the server's is on another connection than the next statement."""
+    rows = [ROW._replace(start=start) for start in range(3000)]
+    postgresql["PORT"] = pgbouncer
+    store = DatabaseStore(DATABASE="postgresql")
+    store.put(rows, now=1)
+
+    def use(number: int) -> bool:
+        mine = ROW._replace(process=str(number))
+        store.put([mine], now=1)
+        with session(store):
+            found = list(store.read("window", 0, 5000, None))
+            store.replace([mine], [mine], now=2)
+        return len(found) >= len(rows)
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(use, range(40)))
 
 
 def test_as_much_as_a_server_takes_is_written_at_once(
@@ -143,27 +211,6 @@ def test_as_much_as_a_server_takes_is_written_at_once(
     store = DatabaseStore(DATABASE="mariadb")
     store.put(rows, now=1)
     assert sorted(store.read("window", 0, 1000, None)) == rows
-
-
-@pytest.mark.parametrize("operation", ["put", "read"])
-def test_a_connection_that_broke_is_not_used_again(
-    postgresql: dict[str, Any], postgresql_server: PostgresDaemon, operation: str
-) -> None:
-    postgresql["CONN_MAX_AGE"] = None
-    store = DatabaseStore(DATABASE="postgresql")
-
-    def use() -> None:
-        if operation == "put":
-            store.put([ROW], now=1)
-        else:
-            store.read("window", 0, 1000, None)
-
-    use()
-    with faulty.stopped(postgresql_server):
-        pass
-    with pytest.raises(StoreError):
-        use()
-    use()
 
 
 def test_no_word_of_a_drivers_message_is_passed_on(postgresql: dict[str, Any]) -> None:
