@@ -15,6 +15,7 @@ from cache_monitor.conf import SETTING, Conf, get_conf, problems
 from cache_monitor.deployment import register_deployment_checks
 from cache_monitor.instrument.explicit import PATH as EXPLICIT_PATH
 from cache_monitor.instrument.explicit import WRAPS_HINT, wraps_problem
+from cache_monitor.instrument.finding import can_be_recorded
 from cache_monitor.keys.querycaches import unseen_caches
 from cache_monitor.keys.sanitizing import sanitizer_problem
 from cache_monitor.stores.base import StoreError
@@ -54,8 +55,8 @@ def check_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     E006: the function that ``KEY_SANITIZER`` names; E005 is the panel's. W001: nothing is
     monitored. W002: the statistics are kept where not all processes have them, or in the site's
     way. W003: looks into the caches follow each other without a pause. W004: the middleware comes
-    too late in ``MIDDLEWARE``. W008: the order of Django's own cache middleware. I001: an app keeps
-    cached values where they are not seen.
+    too late in ``MIDDLEWARE``. W008: the order of Django's own cache middleware. W009: a backend
+    that cannot be recorded. I001: an app keeps cached values where they are not seen.
     """
     found: list[CheckMessage] = [
         Error(problem.message, hint=problem.hint, id="cache_monitor.E001")
@@ -224,6 +225,20 @@ def _cache_errors() -> Iterator[CheckMessage]:
                 hint="Write the dotted path of a cache backend that is installed.",
                 id="cache_monitor.E004",
             )
+        elif not _can_be_recorded(str(path)):
+            yield Caution(
+                f"CACHES[{alias!r}]['BACKEND'] names {path!r}, a class without the methods of a "
+                "cache: its calls are not recorded, and it cannot be looked into.",
+                hint="Derive it from django.core.cache.backends.base.BaseCache, or define get, "
+                "set, delete, get_many and clear on it.",
+                id="cache_monitor.W009",
+            )
+
+
+def _can_be_recorded(path: str) -> bool:
+    """What is no class, but makes a cache, is known by what it makes."""
+    found = import_string(path)
+    return not isinstance(found, type) or can_be_recorded(found)
 
 
 def _import_problem(path: object) -> str | None:

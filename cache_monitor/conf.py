@@ -164,7 +164,8 @@ _MEANINGS: Mapping[str, str] = {
     "STALE_AFTER": "Seconds without a read after which an entry is idle.",
     "INSPECT_INTERVAL": "Seconds between two looks into the live caches.",
     "SCAN_LIMIT": "Entries that one look examines at most.",
-    "SCAN_SECONDS": "Seconds that one look takes at most.",
+    "SCAN_SECONDS": "Seconds after which a look begins nothing more; what a server still owes it"
+    " then is waited for 2 s.",
     "FINDINGS": "Thresholds of the [findings](#findings) that are not to be the default ones.",
     "REFRESH_SECONDS": "Seconds between two refreshes of the dashboard.",
     "EXPORT_TOKENS": "SHA-256 digests of the tokens with which programs may ask.",

@@ -78,6 +78,29 @@ def test_a_bad_cache_fails_the_check(entry: dict[str, Any], code: str, says: str
         assert hint
 
 
+class NoCache:
+    """Something that Django takes for a backend all the same."""
+
+    def __init__(self, location: str, params: dict[str, Any]) -> None:
+        """As Django makes a backend."""
+
+    def get(self, key: str) -> None:
+        """The one method that it has."""
+
+    def close(self) -> None:
+        """Django calls it at the end of each request."""
+
+
+def test_a_backend_that_cannot_be_recorded_is_told() -> None:
+    entry = {"BACKEND": f"{__name__}.{NoCache.__qualname__}"}
+    with override_settings(CACHES={"default": {"BACKEND": LOCMEM}, "odd": entry}):
+        [(found, message, hint)] = _found()
+    assert found == "cache_monitor.W009"
+    assert "CACHES['odd']" in message
+    assert "not recorded" in message
+    assert "BaseCache" in str(hint)
+
+
 MIDDLEWARE = "cache_monitor.middleware.CacheMonitorMiddleware"
 FETCH = "django.middleware.cache.FetchFromCacheMiddleware"
 UPDATE = "django.middleware.cache.UpdateCacheMiddleware"

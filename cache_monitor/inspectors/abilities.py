@@ -145,6 +145,16 @@ _MATRIX = (
     Ability(backend="RedisCache (Django's)", cells=_REDIS_CELLS, notes=_REDIS_NOTES),
     Ability(backend="RedisCache (django-redis)", cells=_REDIS_CELLS, notes=_REDIS_NOTES),
     Ability(
+        backend="django-valkey",
+        cells=_REDIS_CELLS,
+        notes={**_REDIS_NOTES, "entries": f"{_OWN_KEYS} Not of its AsyncValkeyCache."},
+    ),
+    Ability(
+        backend="django-cachex",
+        cells=_REDIS_CELLS,
+        notes={**_REDIS_NOTES, "entries": f"{_OWN_KEYS} Of its 0.3, the last for Python 3.13."},
+    ),
+    Ability(
         backend="memcached",
         cells={
             **_PLAIN,

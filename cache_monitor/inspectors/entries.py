@@ -169,11 +169,9 @@ _REACH = {
     "LocMemCache": "It clears this process alone, with every alias of the same LOCATION.",
     "FileBasedCache": "It clears the directory, with every alias of the same LOCATION.",
     "DatabaseCache": "It clears the table, with every alias of the same LOCATION.",
-    "RedisCache (Django's)": (
-        "It flushes the whole database of the server, with the keys of every other program there."
-    ),
-    "RedisCache (django-redis)": (
-        "It flushes the whole database of the server, with the keys of every other program there."
+    **dict.fromkeys(
+        ("RedisCache (Django's)", "RedisCache (django-redis)", "django-valkey", "django-cachex"),
+        "It flushes the whole database of the server, with the keys of every other program there.",
     ),
     "memcached": "It flushes the whole server, with the keys of every other program there.",
 }

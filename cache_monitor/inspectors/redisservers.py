@@ -98,7 +98,8 @@ def _replicated(servers: list[Server]) -> Servers:
 
 def _sharded(client: Any, bounds: Bounds) -> Servers:
     by_name = {}
-    for name, each in client._serverdict.items():
+    known = client._serverdict if hasattr(client, "_serverdict") else client._server_dict
+    for name, each in known.items():
         own = server_of(each, bounds)
         by_name[name] = Node(own, [own])
     return Servers(list(by_name.values()), lambda stored: by_name[client.get_server_name(stored)])

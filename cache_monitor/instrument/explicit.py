@@ -8,6 +8,7 @@ from django.core.cache.backends.base import BaseCache, InvalidCacheBackendError
 from django.utils.module_loading import import_string
 
 from cache_monitor.conf import get_conf
+from cache_monitor.instrument.finding import can_be_recorded
 from cache_monitor.instrument.install import alias_being_created, instrument
 
 PATH = "cache_monitor.backends.MonitoredCache"
@@ -44,7 +45,7 @@ def wraps_problem(path: object) -> str | None:
         return f"WRAPS names {path!r}, which cannot be imported: {error}."
     if real is MonitoredCache:
         return "WRAPS names MonitoredCache itself."
-    if not (isinstance(real, type) and issubclass(real, BaseCache)):
+    if not (isinstance(real, type) and can_be_recorded(real)):
         return f"WRAPS names {path!r}, which is no cache backend."
     return None
 

@@ -73,3 +73,14 @@ def _own_names(shape: type[Shape], parameters: Sequence[Parameter]) -> dict[str,
         and at < len(parameters)
         and parameters[at].kind is Parameter.POSITIONAL_OR_KEYWORD
     }
+
+
+def can_be_recorded(class_: type) -> bool:
+    """Whether ``class_`` is a backend: Django asks of one no more than that it can be called like
+    one, and some, such as django-valkey's, derive from nothing of Django's."""
+    return issubclass(class_, BaseCache) or all(
+        callable(getattr(class_, each, None)) for each in _ASKED_OF_A_BACKEND
+    )
+
+
+_ASKED_OF_A_BACKEND = ("get", "set", "delete", "get_many", "clear")

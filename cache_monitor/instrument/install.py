@@ -12,11 +12,12 @@ from typing import Any
 import django.core.cache as django_cache
 from django.conf import settings
 from django.core.cache import CacheHandler, caches
-from django.core.cache.backends.base import BaseCache, InvalidCacheBackendError
+from django.core.cache.backends.base import InvalidCacheBackendError
 
 from cache_monitor.conf import get_conf
 from cache_monitor.instrument import aliases
 from cache_monitor.instrument.fastpath import LEAVES
+from cache_monitor.instrument.finding import can_be_recorded
 from cache_monitor.instrument.sizes import watch_sizes
 from cache_monitor.instrument.swallowed import watch_swallowed
 from cache_monitor.instrument.wrapper import unwrap_all, wrap_class
@@ -62,7 +63,7 @@ def instrument(cache: object, alias: str) -> None:
     An instance that serves an alias already, as one shared by several does, stays with it.
     """
     class_ = type(cache)
-    if not issubclass(class_, BaseCache):
+    if not can_be_recorded(class_):
         return
     try:
         wrap_class(class_)
