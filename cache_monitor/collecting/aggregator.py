@@ -12,11 +12,14 @@ from cache_monitor.collecting.misses import Aged, Judged
 from cache_monitor.collecting.names import name_and_hash
 from cache_monitor.collecting.production import Produced
 from cache_monitor.collecting.visits import Use, Visit
+from cache_monitor.keys.learned import learned
+from cache_monitor.keys.naming import is_chosen, learned_group
 from cache_monitor.keys.routes import NO_ROUTE
 from cache_monitor.pages.passes import PagePass
 from cache_monitor.stats import histogram
-from cache_monitor.stats.details import Details, GroupStats, ViewStats
+from cache_monitor.stats.details import OTHER_GROUPS, Details, GroupStats, ViewStats
 from cache_monitor.stats.distinct import hash_of
+from cache_monitor.stats.folding import fold_groups
 from cache_monitor.stats.hotkeys import HotKeys, KeyStats
 from cache_monitor.stats.samples import KEPT, Samples, noted
 from cache_monitor.stats.window import Window, add_reasons, greater
@@ -181,6 +184,20 @@ class Aggregator:
         """Note what the counter of evictions of the server of ``alias`` stands at."""
         window = self._window(alias, now)
         window.evictions = greater(window.evictions, counter)
+
+    def learn_groups(self) -> None:
+        """Learn from the groups that keys have fallen into which of them are one."""
+        self._settle()
+        before = learned.folding
+        for details in self._details.values():
+            learned.learn(
+                name
+                for name, group in details.groups.items()
+                if group.kind == "key" and name != OTHER_GROUPS and not is_chosen(name)
+            )
+        if learned.folding is not before:
+            for details in self._details.values():
+                fold_groups(details, learned_group)
 
     def parts(self) -> Iterator[tuple[str, Part]]:
         """Alias and part, for all parts at hand."""

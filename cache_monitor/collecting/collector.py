@@ -349,6 +349,7 @@ class Collector:
 
     def _deliver(self, store: Store, last: bool) -> None:
         with self._draining:
+            self._intake.delivery.aggregator.learn_groups()
             changes = self._intake.delivery.changes(last)
         self._intake.delivery.put(store, changes)
         with self._draining:

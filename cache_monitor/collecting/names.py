@@ -3,6 +3,7 @@
 from django.core.signals import setting_changed
 
 from cache_monitor.conf import SETTING
+from cache_monitor.keys.learned import learned
 from cache_monitor.keys.naming import KeyName, may_be_remembered, other_name, plain_name
 from cache_monitor.keys.ownsessions import own_sessions
 from cache_monitor.stats.distinct import hash_of
@@ -62,3 +63,4 @@ def _forget(*, setting: str, **_: object) -> None:
 
 
 setting_changed.connect(_forget, dispatch_uid="cache_monitor.collecting.names")
+learned.on_change(_remembered.forget)

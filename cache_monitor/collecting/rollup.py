@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from cache_monitor.keys.naming import learned_group
 from cache_monitor.stats.details import Details, DetailsState, StoredDetails
 from cache_monitor.stats.encoding import CorruptPayload, decode, encode
 from cache_monitor.stats.held import Held
@@ -169,6 +170,6 @@ def _merged_details(start: int, seconds: int, rows: Iterable[Row]) -> Details | 
         except CorruptPayload:
             continue
         if merging is None:
-            merging = Merging(start, seconds, part.group_limit)
+            merging = Merging(start, seconds, part.group_limit, learned_group)
         merging.add(part)
     return None if merging is None else merging.whole(KEYS_KEPT[seconds])

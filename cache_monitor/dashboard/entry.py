@@ -13,7 +13,7 @@ from cache_monitor.dashboard.values import shown_value
 from cache_monitor.dashboard.visit import Content, Visit
 from cache_monitor.inspectors import entries
 from cache_monitor.inspectors.entries import Answer, LiveEntry, Selection
-from cache_monitor.keys.naming import KeyName, name_key
+from cache_monitor.keys.naming import KeyName, name_key, why_grouped
 from cache_monitor.keys.sanitizing import is_sanitizing
 from cache_monitor.reports.schema import Cache, HotKey, KeyGroup
 
@@ -43,6 +43,7 @@ def build(visit: Visit) -> Content:
             "crumb": formats.cut(name.shown, 60),
             "asked": _asked_figures(hot) if hot else [],
             "group": _group_figures(group) if group else [],
+            "grouped_by": _grouped_by(key, alias) if name.kind == "key" else "",
             "group_url": visit.links.group(alias, name.group),
             "stored": _stored_figures(answer.entry) if answer.entry else [],
             "answer": answer,
@@ -109,6 +110,16 @@ def _asked_figures(key: HotKey) -> Sequence[Figure]:
 
 def _of_group(cache: Cache, name: KeyName) -> KeyGroup | None:
     return next((each for each in cache.key_groups if each.group == name.group), None)
+
+
+def _grouped_by(key: str, alias: str) -> str:
+    """Why the key is in its group."""
+    words = {
+        "chosen": _("named by KEY_GROUPS"),
+        "shape": _("told by the shape of the key's parts"),
+        "learned": _("learned: this place of the key takes many different values"),
+    }
+    return words[why_grouped(key, alias)]
 
 
 def _group_figures(group: KeyGroup) -> Sequence[Figure]:

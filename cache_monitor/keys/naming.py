@@ -19,11 +19,15 @@ from cache_monitor.keys.credentials import (
 )
 from cache_monitor.keys.display import CUT, bounded, printable, shown, text_of
 from cache_monitor.keys.grouping import GROUP_LENGTH, LOOKED_AT, group_of
+from cache_monitor.keys.learned import learned
 from cache_monitor.keys.querycaches import query_cache_group
 from cache_monitor.keys.routes import routes
 from cache_monitor.keys.sanitizing import NOT_SANITIZED, is_sanitizing, sanitized
 from cache_monitor.keys.sessions import is_session
 from cache_monitor.keys.shapes import group_by_shape
+
+GroupedBy = Literal["chosen", "shape", "learned"]
+"""``KEY_GROUPS``, the shapes of a key's parts, or the many values that a place has taken."""
 
 KeyKind = Literal["key", "page", "page_headers", "fragment", "session"]
 
@@ -47,6 +51,7 @@ _SESSION = KeyName(SESSION_MASK, "session", "session")
 _NOT_SANITIZED = KeyName(NOT_SANITIZED, NOT_SANITIZED, "key")
 
 # The form of django.core.cache.utils.
+_REFERENCE = re.compile(r"\\(?:[0-9]+|g<\w+>)")
 _FRAGMENT = re.compile(r"template\.cache\.(?P<name>.*)\.[0-9a-f]{32}", re.DOTALL)
 
 
@@ -63,7 +68,7 @@ def name_key(key: object, alias: str | None = None) -> KeyName:
 def plain_name(key: str) -> KeyName | None:
     """The name of a key of plain words and numbers, in a fraction of the time: it may be
     remembered, and shows the key as it is. None for any other key."""
-    group = group_by_shape(key, group_of)
+    group = group_by_shape(key, _learned_group_of)
     return None if group is None else KeyName(key, group, "key")
 
 
@@ -155,7 +160,12 @@ def _group_and_kind(text: str, hashed: str | None) -> tuple[str, KeyKind]:
     text = without_masks(text)
     if len(text) <= LOOKED_AT and (fragment := _FRAGMENT.fullmatch(text)):
         return _joined("fragment", group_of(fragment["name"])), "fragment"
-    return group_of(text), "key"
+    return _learned_group_of(text), "key"
+
+
+def _learned_group_of(text: str) -> str:
+    """The group of ``text``, by its shape and by what has passed."""
+    return learned.folding.fold(group_of(text))
 
 
 def _group_and_kind_of_masked(found: Masked, key: object, alias: str | None) -> tuple[str, KeyKind]:
@@ -225,10 +235,44 @@ def _chosen_groups() -> ChosenGroups:
     return ChosenGroups(get_conf().key_groups)
 
 
+def learned_group(group: str) -> str:
+    """The group that ``group`` belongs to by what has passed; itself where ``KEY_GROUPS`` may
+    have named it."""
+    folded = learned.folding.fold(group)
+    return group if folded == group or is_chosen(group) else folded
+
+
+def is_chosen(group: str) -> bool:
+    """Whether ``KEY_GROUPS`` may have given a group this name."""
+    try:
+        return any(name.fullmatch(group) for name in _chosen_names())
+    except _NotYet:
+        return False
+
+
+@cache
+def _chosen_names() -> tuple[re.Pattern[str], ...]:
+    if not settings.configured:
+        raise _NotYet
+    names = get_conf().key_groups.values()
+    return tuple(re.compile(".*".join(map(re.escape, _REFERENCE.split(name)))) for name in names)
+
+
+def why_grouped(key: object, alias: str | None = None) -> GroupedBy:
+    """What has put ``key`` into its group."""
+    text = _as_kept(key)
+    if isinstance(text, str) and _chosen_group(text) is not None:
+        return "chosen"
+    group = name_key(key, alias).group
+    return "learned" if group in learned.folding.templates else "shape"
+
+
 def _forget(*, setting: str, **_: object) -> None:
     if setting == SETTING:
         _chosen_groups.cache_clear()
+        _chosen_names.cache_clear()
         _remembered.cache_clear()
 
 
 setting_changed.connect(_forget, dispatch_uid="cache_monitor.keys.naming")
+learned.on_change(_remembered.cache_clear)

@@ -14,6 +14,7 @@ from cache_monitor.conf import SETTING, get_conf
 from cache_monitor.keys.credentials import is_masked, masked
 from cache_monitor.keys.display import SHOWN_LENGTH
 from cache_monitor.keys.grouping import has_plain_numbers
+from cache_monitor.keys.learned import learned
 from cache_monitor.keys.ownsessions import own_sessions
 from cache_monitor.keys.pages import PREFIX
 from cache_monitor.keys.sessions import may_be_sessions
@@ -77,3 +78,4 @@ def _forget(*, setting: str, **_: object) -> None:
 
 
 setting_changed.connect(_forget, dispatch_uid="cache_monitor.keys.shapes")
+learned.on_change(_groups.clear)

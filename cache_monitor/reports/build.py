@@ -9,6 +9,7 @@ from cache_monitor.inspectors.merging import merge
 from cache_monitor.inspectors.snapshot import Snapshot
 from cache_monitor.keys.querycaches import unseen_caches
 from cache_monitor.reports import caches, remembered, schema
+from cache_monitor.reports.folding import fold_learned
 from cache_monitor.reports.series import Series, moment
 from cache_monitor.stats import distinct
 from cache_monitor.stats.details import StoredDetails
@@ -171,6 +172,7 @@ def _part(
     alias.read(looks, alias.add_look)
     total = alias.series.total()
     whole = alias.merging.whole(caches.HOT_KEYS_SHOWN)
+    fold_learned(whole)
     look = alias.memory(oldest)
     cache = caches.cache(backend, total, whole, alias.series, look)
     return _Part(cache, total, alias.corrupt)

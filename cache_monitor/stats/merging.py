@@ -3,6 +3,7 @@
 from cache_monitor.stats.columns import StoredKeys
 from cache_monitor.stats.details import Details, GroupStats, StoredDetails, ViewStats
 from cache_monitor.stats.distinct import Union
+from cache_monitor.stats.folding import Fold
 from cache_monitor.stats.hotkeys import HotKeys
 from cache_monitor.stats.ranking import Ranking
 from cache_monitor.stats.samples import Gathering
@@ -15,7 +16,10 @@ class Merging:
     their tables are kept as the columns that they were read as.
     """
 
-    def __init__(self, start: int, seconds: int, group_limit: int) -> None:
+    def __init__(
+        self, start: int, seconds: int, group_limit: int, fold: Fold | None = None
+    ) -> None:
+        self._fold = fold
         self._whole = Details(start, seconds, HotKeys(1), group_limit)
         # By the names that are kept.
         self._groups: dict[str, _Group] = {}
@@ -49,6 +53,8 @@ class Merging:
         return whole
 
     def _enter_group(self, name: str, group: GroupStats) -> "_Group":
+        if self._fold is not None and group.kind == "key":
+            name = self._fold(name)
         kept = self._whole.kept_group(name)
         merged = self._groups.get(kept)
         if merged is None:
