@@ -40,8 +40,8 @@ class Scope(Struct, eq=False):
     ``wrote`` whether a value was written; ``swallowed`` names an error that the cache's client
     keeps to itself; ``callback`` is the code of the caller's function that the operation calls.
 
-    ``only`` is the one who listens, where that is one alone that wants no values described and
-    nothing is under way: so it is in nearly every request, which must not be slower for it.
+    ``only`` is one of those who listen, where none of them wants values described and nothing is
+    under way: so it is in nearly every request, which must not be slower for it.
     """
 
     listeners: tuple[Listener, ...] = ()
@@ -97,7 +97,7 @@ def _of(listeners: tuple[Listener, ...]) -> Scope | None:
     """The scope in which ``listeners`` hear of the calls."""
     if not listeners:
         return None
-    is_plain = len(listeners) == 1 and not getattr(listeners[0], "wants_values", True)
+    is_plain = not any(getattr(each, "wants_values", True) for each in listeners)
     return Scope(listeners, only=listeners[0] if is_plain else None)
 
 

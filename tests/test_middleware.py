@@ -65,6 +65,12 @@ urlpatterns = [
 ]
 
 
+class _Elsewhere:
+    """The URLs of another of the project's hosts."""
+
+    urlpatterns = [path("product/<int:pk>/", product, name="another")]
+
+
 @pytest.fixture(autouse=True)
 def site() -> Iterator[None]:
     with override_settings(
@@ -90,6 +96,8 @@ def answer_from_cache(get_response: Any) -> Any:
 
     def middleware(request: HttpRequest) -> HttpResponse:
         if request.headers.get("X-Cached"):
+            if "elsewhere" in request.headers["X-Cached"]:
+                request.urlconf = _Elsewhere
             caches["default"].get("page")
             return HttpResponse("from the cache")
         response: HttpResponse = get_response(request)
@@ -114,6 +122,11 @@ def test_requests_lookups_and_misses_are_counted_for_the_view() -> None:
 def test_a_page_that_middleware_answers_counts_for_its_view() -> None:
     Client().get("/product/7/", headers={"X-Cached": "yes"})
     assert _views()["product"].requests == 1
+
+
+def test_a_page_of_a_requests_own_urls_counts_for_its_view_there() -> None:
+    Client().get("/product/7/", headers={"X-Cached": "elsewhere"})
+    assert [view.view for view in report().caches["default"].views] == ["another"]
 
 
 def test_a_request_without_a_view_has_a_place() -> None:

@@ -38,6 +38,8 @@ class Spans:
     Keys may say who visits the site, so spans name their groups.
     """
 
+    wants_values = False
+
     def __init__(self, tracer: Tracer) -> None:
         self._tracer = tracer
 

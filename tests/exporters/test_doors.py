@@ -9,7 +9,7 @@ from functools import wraps
 from typing import Any
 
 import pytest
-from django.contrib.admin import AdminSite, site
+from django.contrib.admin import AdminSite, site, sites
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.test import Client, override_settings
@@ -53,6 +53,16 @@ class WrappedSite(AdminSite):
 
 wrapped = WrappedSite(name="wrapped")
 wrapped.register(Dashboard, DashboardAdmin)
+
+for each in (strict, wrapped):
+    sites.all_sites.discard(each)
+
+
+@pytest.fixture(autouse=True)
+def _sites(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sites of this module, for its tests alone."""
+    monkeypatch.setattr(sites, "all_sites", [site, strict, wrapped])
+
 
 PROGRAMS = path("cache-monitor/", include("cache_monitor.urls"))
 

@@ -13,8 +13,10 @@ from django.urls import path
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.trace import Tracer
+from opentelemetry.trace import Tracer, get_tracer
 
+from cache_monitor import scope
+from cache_monitor.collecting.visits import Tally
 from cache_monitor.exporters import spans
 from tests.exporters.receiver import Received, run_receiver
 
@@ -115,3 +117,19 @@ def test_calls_after_the_request_are_not_its_own(received: Received) -> None:
     with TRACERS[-1].start_as_current_span("later"):
         cache.get("user:17")
     assert [each.name for each in received.spans] == ["later"]
+
+
+def test_calls_that_become_spans_go_the_quick_way() -> None:
+    """Beside the calls of a view, too: the way of a call must not be a longer one for it."""
+    before = scope.current()
+    tracer = get_tracer("quick")
+    listeners = [spans.Spans(tracer), Tally()]
+    for number, listener in enumerate(listeners):
+        scope.start_listening(listener)
+        around = scope.current()
+        assert around is not None
+        assert around.only is not None
+        assert len(around.listeners) == number + 1
+    for listener in listeners:
+        scope.stop_listening(listener)
+    assert scope.current() == before
