@@ -97,7 +97,7 @@ def answer_from_cache(get_response: Any) -> Any:
     def middleware(request: HttpRequest) -> HttpResponse:
         if request.headers.get("X-Cached"):
             if "elsewhere" in request.headers["X-Cached"]:
-                request.urlconf = _Elsewhere
+                setattr(request, "urlconf", _Elsewhere)  # noqa: B010 - whatever has patterns
             caches["default"].get("page")
             return HttpResponse("from the cache")
         response: HttpResponse = get_response(request)

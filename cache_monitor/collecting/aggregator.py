@@ -7,7 +7,7 @@ from cache_monitor.calls import RawCall, Source
 from cache_monitor.collecting import page_counting
 from cache_monitor.collecting.condensing import condense
 from cache_monitor.collecting.counting import Counting, Measure
-from cache_monitor.collecting.habits import MANY_SINGLES, Got
+from cache_monitor.collecting.habits import Got, loops
 from cache_monitor.collecting.misses import Aged, Judged
 from cache_monitor.collecting.names import name_and_hash
 from cache_monitor.collecting.production import Produced
@@ -117,15 +117,17 @@ class Aggregator:
                 groups[each.alias, group].append(each)
         for (alias, group), keys in groups.items():
             again = sum(each.again for each in keys)
-            singles = sum(not each.several for each in keys)
-            if again or singles >= MANY_SINGLES:
+            # Those of one version of the keys could be got at once.
+            singles = loops((each.version, each) for each in keys if not each.several)
+            in_loops = sum(len(gets) for _, gets in singles)
+            if again or in_loops:
                 stats = self._details_at(alias, now).group(group, "key")
                 if again:
                     stats.repeated_gets += again
                     stats.repeated_gets_requests += 1
                     stats.repeated_seconds += sum(each.seconds for each in keys)
-                if singles >= MANY_SINGLES:
-                    stats.single_gets += singles
+                if in_loops:
+                    stats.single_gets += in_loops
                     stats.single_gets_requests += 1
 
     def add_judged(self, judged: Iterable[Judged]) -> None:

@@ -11,7 +11,13 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any, Literal
 
-from cache_monitor.collecting.habits import MANY_REPEATS, MANY_SINGLES
+from cache_monitor.collecting.habits import (
+    MANY_REPEATS,
+    Runs,
+    changes_unknown_entries,
+    is_lookup,
+    loops,
+)
 from cache_monitor.panels.rows import Row
 from cache_monitor.thresholds import Thresholds
 
@@ -26,7 +32,6 @@ _LOOKUPS = frozenset({"get", "get_many", "get_or_set"})
 _READS = _LOOKUPS | {"has_key"}
 _SETS = frozenset({"set", "set_many"})
 _UNDOING = _SETS | {"delete", "delete_many"}
-_HARMLESS = _READS | {"touch", "add"}
 
 Caller = Callable[[int | None], object]
 
@@ -82,10 +87,11 @@ def hints(case: Case) -> list[Hint]:
 
 def repeated_gets(case: Case) -> Iterator[Hint]:
     """The same entry was looked up again and again, and nobody had changed it meanwhile."""
-    runs = _Runs()
-    for number, row in enumerate(case.rows):
-        runs.note(number, row)
-    for entry, calls in runs.longest.items():
+    longest: dict[int, list[int]] = {}
+    for entry, calls in _runs(case.rows):
+        if len(calls) > len(longest.get(entry, ())):
+            longest[entry] = calls
+    for entry, calls in longest.items():
         if len(calls) >= MANY_REPEATS:
             row = case.rows[calls[0]]
             what = next(each["key"] for each in row["keys"] if each["id"] == entry)
@@ -93,64 +99,53 @@ def repeated_gets(case: Case) -> Iterator[Hint]:
             yield Hint("repeated-gets", row["alias"], what, tuple(calls), again)
 
 
-class _Runs:
-    """Lookups of the same entry, by its id, that no change of it comes between."""
-
-    def __init__(self) -> None:
-        self.longest: dict[int, list[int]] = {}
-        self._current: dict[int, list[int]] = {}
-        self._missed: set[int] = set()
-        self._alias_of: dict[int, str] = {}
-
-    def note(self, number: int, row: Row) -> None:
-        """Take in the next call."""
-        if row["operation"] == "clear":
-            for entry, alias in self._alias_of.items():
-                if alias == row["alias"]:
-                    self._current.pop(entry, None)
-        is_lookup = row["operation"] in _LOOKUPS and row["error"] is None
-        for each in row["keys"]:
-            if is_lookup:
-                self._lookup(number, row, each)
-            elif row["operation"] not in _HARMLESS and not self._fills(row, each):
-                self._current.pop(each["id"], None)
-
-    def _lookup(self, number: int, row: Row, each: Row) -> None:
-        entry = each["id"]
-        self._alias_of[entry] = row["alias"]
-        run = self._current.setdefault(entry, [])
-        run.append(number)
-        if len(run) > len(self.longest.get(entry, ())):
-            self.longest[entry] = run
-        if each["hit"] is False and row["operation"] != "get_or_set":
-            self._missed.add(entry)
-
-    def _fills(self, row: Row, each: Row) -> bool:
-        """Whether the write fills a miss: then the value that was asked for is as it was."""
-        if row["operation"] not in _SETS or each["id"] not in self._missed:
-            return False
-        self._missed.remove(each["id"])
-        return True
+def _runs(rows: Sequence[Row]) -> list[tuple[int, list[int]]]:
+    """Each entry, by its id, with the calls of one of its runs."""
+    found: list[tuple[int, list[int]]] = []
+    runs: Runs[int] = Runs()
+    calls: dict[int, list[int]] = {}
+    alias_of: dict[int, str] = {}
+    for number, row in enumerate(rows):
+        operation, alias, keys = row["operation"], row["alias"], row["keys"]
+        if row["error"] is not None:
+            continue
+        if is_lookup(operation):
+            for entry, each in {each["id"]: each for each in keys}.items():
+                alias_of[entry] = alias
+                if runs.look_up(entry, operation, each["hit"]) == 1:
+                    calls[entry] = []
+                    found.append((entry, calls[entry]))
+                calls[entry].append(number)
+            continue
+        # Of the keys of a large call some are not in its row.
+        names_all = bool(keys) and not row["more_keys"]
+        if changes_unknown_entries(operation, names_all):
+            written = [entry for entry in runs.entries() if alias_of[entry] == alias]
+        else:
+            written = [each["id"] for each in keys]
+        for entry in written:
+            runs.write(entry, operation)
+    return found
 
 
 def single_gets(case: Case) -> Iterator[Hint]:
-    """Different keys of one group were got one by one, where one ``get_many`` would do."""
-    loops: dict[tuple[object, ...], list[int]] = {}
+    """Different keys of one group were got one by one, where one ``get_many`` would do.
+
+    Where the line of code is known, it must be the same.
+    """
+    firsts: dict[tuple[object, ...], int] = {}
     for number, row in enumerate(case.rows):
         if row["operation"] == "get" and row["error"] is None:
             each = row["keys"][0]
             if each["kind"] == "key":
-                loop = (row["alias"], each["group"], row["version"], case.callers[number])
-                loops.setdefault(loop, []).append(number)
-    for (alias, group, *_), calls in loops.items():
-        firsts = list({case.rows[call]["keys"][0]["id"]: call for call in reversed(calls)}.values())
-        if len(firsts) >= MANY_SINGLES:
-            trip = median(case.rows[call]["milliseconds"] for call in firsts)
-            saves = trip * (len(firsts) - 1)
-            evidence = {"milliseconds_a_get": trip}
-            yield Hint(
-                "single-gets", str(alias), str(group), tuple(sorted(firsts)), saves, evidence
-            )
+                loop = (row["alias"], row["version"], each["group"], case.callers[number])
+                firsts.setdefault((*loop, each["id"]), number)
+    singles = ((loop, number) for (*loop, _), number in firsts.items())
+    for (alias, _, group, _), calls in loops((tuple(loop), number) for loop, number in singles):
+        trip = median(case.rows[call]["milliseconds"] for call in calls)
+        saves = trip * (len(calls) - 1)
+        evidence = {"milliseconds_a_get": trip}
+        yield Hint("single-gets", str(alias), str(group), tuple(sorted(calls)), saves, evidence)
 
 
 def large_values(case: Case) -> Iterator[Hint]:

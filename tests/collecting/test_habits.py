@@ -99,3 +99,23 @@ def test_the_time_of_what_could_be_spared_is_that_of_its_own_gets() -> None:
     calls = [Call(Source("default", "get"), 1.0, 2.0**-n, "a", True) for n in range(5)]
     [got] = _got(*calls)
     assert got.seconds == sum(2.0**-n for n in range(1, 5))
+
+
+def test_every_way_to_look_an_entry_up_counts() -> None:
+    calls = [_get(), _get_many("a", "b"), _call("get_or_set", outcome=True), _get_many("a", "b")]
+    assert _got(*calls, _get_many("b")) == [
+        Got("default", "a", 0),
+        Got("default", "a", 1, 0.5, several=True),
+        Got("default", "a", 1, 0.0, several=True),
+        Got("default", "b", 1, 0.5, several=True),
+    ]
+
+
+def test_a_delete_by_pattern_may_change_every_entry() -> None:
+    calls = [_get(), _get(), _call("delete_pattern", "x*"), _get()]
+    assert _got(*calls) == [Got("default", "a", 0)]
+
+
+def test_what_leaves_a_value_as_it_is_changes_nothing() -> None:
+    harmless = [_call("add"), _call("keys", None), _call("ttl")]
+    assert _got(_get(), *harmless, _get(), *harmless, _get()) == [Got("default", "a", 2)]

@@ -123,7 +123,7 @@ def test_calls_that_become_spans_go_the_quick_way() -> None:
     """Beside the calls of a view, too: the way of a call must not be a longer one for it."""
     before = scope.current()
     tracer = get_tracer("quick")
-    listeners = [spans.Spans(tracer), Tally()]
+    listeners: list[scope.Listener] = [spans.Spans(tracer), Tally()]
     for number, listener in enumerate(listeners):
         scope.start_listening(listener)
         around = scope.current()

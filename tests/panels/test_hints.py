@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from random import Random
 from typing import Any
 
 import pytest
 
-from cache_monitor.collecting.habits import MANY_REPEATS, MANY_SINGLES
+from cache_monitor.calls import Call, Source
+from cache_monitor.collecting.habits import MANY_REPEATS, MANY_SINGLES, Habits
 from cache_monitor.panels.hints import (
     MANY_UNREAD_SETS,
     Case,
@@ -198,3 +200,33 @@ def test_what_saves_most_comes_first() -> None:
         *(call("get", f"price:{n}", True, at=10 + n, took=5.0) for n in range(6)),
     )
     assert codes(rows) == ["single-gets", "repeated-gets"]
+
+
+@pytest.mark.parametrize("number", range(40))
+def test_the_panel_and_the_findings_agree_on_what_is_a_repeat(number: int) -> None:
+    """Of the same calls, whatever they are."""
+    random = Random(number)
+    calls: list[tuple[Any, ...]] = []
+    for _ in range(random.randrange(3, 14)):
+        operation = random.choice(["get", "get", "get_many", "get_or_set", "set", "add", "delete"])
+        operation = random.choice([operation, operation, operation, "clear", "has_key", "incr"])
+        key = random.choice("ab")
+        hit = random.random() < 0.7
+        if operation == "get_many":
+            calls.append((operation, ("a", "b"), (hit, hit)))
+        elif operation in {"get", "get_or_set"}:
+            calls.append((operation, key, hit))
+        else:
+            calls.append((operation, None if operation == "clear" else key))
+    rows = in_turn(*calls)
+    habits = Habits()
+    for operation, key, *found in calls:
+        outcome = found[0] if found else None
+        habits.note(Call(Source("default", operation), 1.0, 0.1, key, outcome))
+    by_the_panel = {hint.what for hint in told(rows) if hint.code == "repeated-gets"}
+    repeated = {got.key for got in habits.got() if got.again}
+    # A call on several keys could be spared where all of them are asked for again and again.
+    assert repeated <= by_the_panel
+    singles = [each for each in calls if each[0] != "get_many"]
+    if singles == calls:
+        assert repeated == by_the_panel
