@@ -5,6 +5,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from django.apps import apps
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Info, register
 from django.core.checks import Warning as Caution
@@ -31,6 +32,7 @@ from cache_monitor.stores.choice import (
 from cache_monitor.stores.files import is_on_a_network
 from cache_monitor.stores.opening import make_store
 
+_ADMIN = "django.contrib.admin"
 _MIDDLEWARE = "cache_monitor.middleware.CacheMonitorMiddleware"
 _CACHE_MIDDLEWARE = "django.middleware.cache."
 _UPDATE = f"{_CACHE_MIDDLEWARE}UpdateCacheMiddleware"
@@ -56,7 +58,8 @@ def check_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     monitored. W002: the statistics are kept where not all processes have them, or in the site's
     way. W003: looks into the caches follow each other without a pause. W004: the middleware comes
     too late in ``MIDDLEWARE``. W008: the order of Django's own cache middleware. W009: a backend
-    that cannot be recorded. I001: an app keeps cached values where they are not seen.
+    that cannot be recorded. I001: an app keeps cached values where they are not seen. I002: there
+    is no admin to show the dashboard in.
     """
     found: list[CheckMessage] = [
         Error(problem.message, hint=problem.hint, id="cache_monitor.E001")
@@ -99,6 +102,14 @@ def _warnings(conf: Conf) -> Iterator[CheckMessage]:
         )
     yield from _middleware_warnings(list(settings.MIDDLEWARE))
     yield from _page_cache_warnings(list(settings.MIDDLEWARE))
+    if not apps.is_installed(_ADMIN):
+        yield Info(
+            f"{_ADMIN} is not installed, so there is no dashboard.",
+            hint="Use manage.py cache_stats and cache_top, the addresses of cache_monitor.urls, or "
+            f"the toolbar's panel. Or add {_ADMIN} to INSTALLED_APPS. Silence this by "
+            "SILENCED_SYSTEM_CHECKS = ['cache_monitor.I002'].",
+            id="cache_monitor.I002",
+        )
     for app in unseen_caches():
         yield Info(
             f"{app} keeps its entries over a connection of its own, past CACHES: what it does is "

@@ -172,3 +172,13 @@ def test_an_app_whose_entries_pass_caches_by_is_named(monkeypatch: pytest.Monkey
 def test_the_page_cache_around_what_makes_pages_vary_is_sound() -> None:
     with override_settings(MIDDLEWARE=[UPDATE, SESSIONS, FETCH]):
         assert _found() == []
+
+
+def test_a_project_without_an_admin_is_told_what_it_has_instead() -> None:
+    installed = [each for each in settings.INSTALLED_APPS if "admin" not in each]
+    with override_settings(INSTALLED_APPS=installed):
+        [(code, message, hint)] = _found()
+    assert code == "cache_monitor.I002"
+    assert "no dashboard" in message
+    for instead in ("cache_stats", "cache_top", "cache_monitor.urls", "panel"):
+        assert instead in (hint or "")

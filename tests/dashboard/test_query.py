@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
+from html import unescape
 
 import pytest
+from django.contrib.admin import site
 from django.http import QueryDict
 from django.test import Client
+from django.urls import reverse
+from msgspec.structs import replace
 
+from cache_monitor.dashboard.links import Links
 from cache_monitor.dashboard.query import BadParameterError, parse_query
-from tests.dashboard.reports import NOW
+from cache_monitor.reports.schema import Stale
+from tests.dashboard.conftest import ShowReport
+from tests.dashboard.reports import NOW, busy_cache, key_group, memory, report_of, stale_entry
 
 BAD = [
     ("range=2y", "range", "30d"),
@@ -86,3 +94,28 @@ def test_unknown_parameters_are_cut_short() -> None:
     with pytest.raises(BadParameterError) as caught:
         parse_query(QueryDict("x" * 10_000 + "=1"), NOW)
     assert len(caught.value.parameter) < 100
+
+
+def test_no_link_leads_to_what_cannot_be_named() -> None:
+    links = Links(site, parse_query(QueryDict(), NOW))
+    for text in ("", "x" * 251):
+        assert links.entry("default", text) == links.group("default", text) == ""
+        assert links.view(text) == links.action("delete_group", alias="default", group=text) == ""
+    assert links.entry("default", "k").endswith("&alias=default&key=k")
+
+
+@pytest.mark.parametrize("page", ["keys", "memory", "stale"])
+def test_every_link_of_a_page_with_an_empty_key_leads_somewhere(
+    admin_client: Client, show_report: ShowReport, page: str
+) -> None:
+    cache = replace(
+        busy_cache(""),
+        key_groups=[key_group("")],
+        memory=memory(""),
+        stale=Stale(expired=1, entries=[stale_entry("")]),
+    )
+    show_report(report_of(default=cache))
+    html = admin_client.get(reverse(f"admin:cache_monitor_{page}")).content.decode()
+    links = [unescape(each) for each in re.findall(r'href="(/admin/cache_monitor/[^"#]*)"', html)]
+    assert links
+    assert {admin_client.get(each).status_code for each in set(links)} == {200}
