@@ -30,6 +30,7 @@ from cache_monitor.collecting.asides import Aside
 from cache_monitor.collecting.counting import Measure
 from cache_monitor.collecting.delivery import Delivery, Pending
 from cache_monitor.collecting.endings import (
+    EndOfServer,
     stop_with_celerys_worker,
     stop_with_child,
     wait_patiently,
@@ -95,6 +96,7 @@ class Collector:
         # A signal's handler that makes calls may come while its own thread holds it.
         self._starting = forks.new_rlock()
         self._draining = forks.new_lock()
+        self._server = EndOfServer(self.end)
         self._begin()
 
     def _begin(self) -> None:
@@ -146,6 +148,7 @@ class Collector:
         where a request begins, with which what the thread missed in the one before is over."""
         if os.getpid() != self._pid:
             forks.begin_anew()
+        self._server.watch()
         self._intake.begin_request()
 
     def _stop_with_child(self) -> None:
@@ -219,6 +222,14 @@ class Collector:
             wait_patiently(self._over, lambda: self._is_running)
         self._recorder.faults.tell()
 
+    def end(self) -> None:
+        """As :meth:`stop`, where the process may yet live on: what is called later is counted as
+        another process's would be."""
+        self.stop()
+        if not self._is_running:
+            self._begin()
+            self._recorder.limit = 0
+
     def flush(self, patience: float = 30.0) -> bool:
         """Bring everything recorded so far to the store; False where that did not succeed."""
         if self._stopping:
@@ -271,6 +282,7 @@ class Collector:
         asked = [self._asked.popleft() for _ in range(len(self._asked))]
         is_flushed, pending = False, Pending()
         try:
+            self._server.watch()
             self.drain(last=last)
             followers.work(inf if last else time.time())
             if any(not each.wants_flush for each in asked):

@@ -1,5 +1,6 @@
 """The ends of processes: how long they wait, and those that ``atexit`` does not hear of."""
 
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -7,6 +8,8 @@ from contextlib import suppress
 from math import inf
 from multiprocessing.util import Finalize
 from queue import Empty, SimpleQueue
+from types import MethodType
+from typing import Any
 
 PATIENCE = 5.0
 """Seconds that a process may wait at its end for a store that does not answer."""
@@ -42,3 +45,42 @@ def stop_with_celerys_worker(stop: Callable[[], None]) -> None:
         signals.worker_process_shutdown.connect(
             lambda **_: stop(), weak=False, dispatch_uid="cache_monitor"
         )
+
+
+class EndOfServer:
+    """Calls ``end`` when uvicorn's server in this process has shut down.
+
+    After its graceful shutdown uvicorn gives SIGTERM its default action back and raises it again,
+    so that no ``atexit`` runs; and Django does not speak the protocol by which such servers tell
+    applications of the end. The server itself is found by the handler that it has set for the
+    signal, by itself as well as in a worker of gunicorn's.
+    """
+
+    def __init__(self, end: Callable[[], None]) -> None:
+        self._end = end
+        self._handler: object = None
+
+    def watch(self) -> None:
+        """See whether there is a server by now. Quick: for the beginning of each request."""
+        handler = signal.getsignal(signal.SIGTERM)
+        if handler is not self._handler:
+            self._handler = handler
+            if isinstance(handler, MethodType) and _is_uvicorns(type(handler.__self__)):
+                self._wait_for(handler.__self__)
+
+    def _wait_for(self, server: Any) -> None:
+        shutdown, end = server.shutdown, self._end
+
+        async def shut_down(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return await shutdown(*args, **kwargs)
+            finally:
+                # Nothing is served any more, and nobody waits for this loop.
+                end()
+
+        server.shutdown = shut_down
+
+
+def _is_uvicorns(kind: type) -> bool:
+    """Whether it is uvicorn's server, or one made of it."""
+    return any(base.__module__ == "uvicorn.server" for base in kind.__mro__)

@@ -1,0 +1,149 @@
+"""Real servers end politely, and nothing that was called is lost: the store has it all."""
+
+import asyncio
+import json
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cache_monitor.collecting.endings import EndOfServer
+from tests.services import LOOPBACK, free_port, run_process, run_server
+from tests.test_processes import ROOT, Site, _ask, _need
+
+PAGES = 20
+SERVED = "tests.programs.served"
+
+GUNICORN = ("gunicorn", "-w", "2", "-b", f"{LOOPBACK}:PORT", "--no-control-socket")
+SERVERS: dict[str, tuple[tuple[str, ...], signal.Signals]] = {
+    "uvicorn": (
+        ("uvicorn", f"{SERVED}:asgi", "--host", LOOPBACK, "--port", "PORT"),
+        signal.SIGTERM,
+    ),
+    "uvicorn, by Ctrl-C": (
+        ("uvicorn", f"{SERVED}:asgi", "--host", LOOPBACK, "--port", "PORT"),
+        signal.SIGINT,
+    ),
+    "uvicorn of two workers": (
+        ("uvicorn", f"{SERVED}:asgi", "--host", LOOPBACK, "--port", "PORT", "--workers", "2"),
+        signal.SIGTERM,
+    ),
+    "uvicorn, wsgi": (
+        ("uvicorn", f"{SERVED}:wsgi", "--interface", "wsgi", "--host", LOOPBACK, "--port", "PORT"),
+        signal.SIGTERM,
+    ),
+    **{
+        f"gunicorn, {kind}": (
+            (*GUNICORN, "-k", kind, f"{SERVED}:{app}"),
+            signal.SIGTERM,
+        )
+        for kind, app in (
+            ("sync", "wsgi"),
+            ("gthread", "wsgi"),
+            ("gevent", "wsgi"),
+            ("uvicorn.workers.UvicornWorker", "asgi"),
+        )
+    },
+    "hypercorn": (("hypercorn", f"{SERVED}:asgi", "-b", f"{LOOPBACK}:PORT"), signal.SIGTERM),
+    "hypercorn of two workers": (
+        ("hypercorn", f"{SERVED}:asgi", "-b", f"{LOOPBACK}:PORT", "-w", "2"),
+        signal.SIGTERM,
+    ),
+    "daphne": (("daphne", "-b", LOOPBACK, "-p", "PORT", f"{SERVED}:asgi"), signal.SIGTERM),
+    "waitress, by Ctrl-C": (
+        ("waitress", "--listen", f"{LOOPBACK}:PORT", f"{SERVED}:wsgi"),
+        signal.SIGINT,
+    ),
+}
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    site = Site(tmp_path)
+    site.run("django", "migrate", "--verbosity", "0")
+    return site
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("server", SERVERS)
+def test_a_server_that_ends_politely_loses_nothing(server: str, site: Site, tmp_path: Path) -> None:
+    arguments, end = SERVERS[server]
+    _need(arguments[0])
+    port = free_port()
+    argv = [sys.executable, "-m", *(each.replace("PORT", str(port)) for each in arguments)]
+    url = f"http://{LOOPBACK}:{port}/"
+    with run_server(argv, site.environment, url, cwd=ROOT, deadline=120) as running:
+        for _ in range(PAGES):
+            _ask(url)
+        running.process.send_signal(end)
+        running.process.wait(60)
+        assert "cache monitor" not in running.output
+    answers = (tmp_path / "answers").stat().st_size
+    # The first is the one that found that the server answers.
+    assert answers >= PAGES + 1
+    assert site.calls() == {"set": answers, "get": 2 * answers}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pool", ["solo", "threads"])
+def test_celerys_workers_without_children_lose_nothing_when_they_end(
+    pool: str, site: Site, tmp_path: Path
+) -> None:
+    _need("celery")
+    site.run("tests.programs.tasks")
+    argv = [sys.executable, "-m", "celery", "-A", "tests.programs.tasks", "worker"]
+    argv += ["-P", pool, "-c", "2", "--without-gossip", "--without-mingle"]
+
+    def are_done() -> bool:
+        return len(list(tmp_path.glob("done-*"))) == 10
+
+    environment = {**site.environment, "DJANGO_SETTINGS_MODULE": "tests.programs.seldom"}
+    with run_process(argv, are_done, env=environment, cwd=ROOT, deadline=120) as worker:
+        worker.process.send_signal(signal.SIGTERM)
+        worker.process.wait(60)
+    assert site.calls() == {"set": 500, "get": 500}
+
+
+@pytest.mark.slow
+def test_a_server_whose_process_lives_on_is_recorded_after_its_end(site: Site) -> None:
+    """It began in another thread, or was begun by a program."""
+    _need("uvicorn")
+    out, err = site.run("tests.programs.revived", str(free_port()))
+    assert json.loads(out) == {"shut down": True, "ends": 2}, err
+    assert site.calls() == {"set": 2, "get": 1}
+    assert site.stats()["quality"]["processes"] == 2
+
+
+def test_nothing_but_uvicorns_server_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Other:
+        def handle_exit(self, *_: object) -> None: ...
+
+        async def shutdown(self) -> None: ...
+
+    other = Other()
+    watch = EndOfServer(lambda: pytest.fail("called"))
+    for handler in (signal.SIG_DFL, None, lambda *_: None, other.handle_exit):
+        monkeypatch.setattr(signal, "getsignal", lambda _, handler=handler: handler)
+        watch.watch()
+    assert vars(other) == {}
+    asyncio.run(other.shutdown())
+
+
+def test_a_server_made_of_uvicorns_is_waited_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    uvicorn: Any = pytest.importorskip("uvicorn")
+    ended: list[int] = []
+
+    class Own(uvicorn.Server):  # type: ignore[misc]  # of a module that may not be there
+        async def shutdown(self, sockets: object = None) -> None:
+            assert ended == []
+
+    server = Own(uvicorn.Config("app"))
+    handler = server.handle_exit
+    monkeypatch.setattr(signal, "getsignal", lambda _: handler)
+    watch = EndOfServer(lambda: ended.append(1))
+    for _ in range(3):
+        watch.watch()
+    asyncio.run(server.shutdown(sockets=None))
+    assert ended == [1]
