@@ -204,15 +204,20 @@ def ability_of(cache: BaseCache) -> Ability:
     return next(each for each in _MATRIX if each.backend == kind)
 
 
+def _alike() -> dict[tuple[str, ...], list[str]]:
+    """The backends whose rows read the same."""
+    rows: dict[tuple[str, ...], list[str]] = {}
+    for each in _MATRIX:
+        rows.setdefault(tuple(each.cells[column] for column in COLUMNS), []).append(each.backend)
+    return rows
+
+
 def documentation() -> str:
     """The table for the README, in Markdown, with its notes."""
     lines = [
         f"| backend | {' | '.join(_HEADINGS[column] for column in COLUMNS)} |",
         "| --- " * (len(COLUMNS) + 1) + "|",
-        *(
-            f"| {each.backend} | {' | '.join(each.cells[column] for column in COLUMNS)} |"
-            for each in _MATRIX
-        ),
+        *(f"| {', '.join(names)} | {' | '.join(cells)} |" for cells, names in _alike().items()),
         "",
     ]
     for each in _MATRIX:
