@@ -6,7 +6,7 @@ from django.utils.translation import gettext as _
 
 from cache_monitor.dashboard import formats
 from cache_monitor.dashboard.links import Links
-from cache_monitor.dashboard.livesheets import STALE_REASONS
+from cache_monitor.dashboard.livesheets import STALE_REASONS, once
 from cache_monitor.dashboard.present import memory_figures, share
 from cache_monitor.dashboard.query import Query
 from cache_monitor.dashboard.rows import Choice, Figure, LiveRows, Part
@@ -34,11 +34,12 @@ def memory_rows(caches: Caches, action_url: ActionUrl) -> Sequence[LiveRows]:
         _live(
             alias,
             cache,
+            caches,
             figures=memory_figures(cache.memory),
             parts=_freed(cache.memory) if cache.memory.entries else [],
             action_url=action_url(alias),
         )
-        for alias, cache in caches.items()
+        for alias, cache in once(caches).items()
         if cache.memory.measured_at is not None and cache.memory.entries != 0
     ]
 
@@ -68,7 +69,7 @@ def stale_caches(caches: Caches, action_url: ActionUrl) -> Sheet[Of[Cache]]:
         "caches",
         _("Stale entries by cache"),
         [
-            coded("cache", _("Cache"), lambda each: each.alias),
+            coded("cache", _("Cache"), lambda each: named(each.alias, caches)),
             counted("expired", _("Expired, still stored"), lambda each: each.it.stale.expired),
             counted("idle", _("Idle"), lambda each: each.it.stale.idle),
             counted("never_read", _("Never read"), lambda each: each.it.stale.never_read),
@@ -78,7 +79,7 @@ def stale_caches(caches: Caches, action_url: ActionUrl) -> Sheet[Of[Cache]]:
             worded("rests_on", _("Rests on"), lambda each: _said(each.it.memory)),
             button(_("Delete…"), delete_url),
         ],
-        [Of(alias, cache) for alias, cache in caches.items() if cache.memory.entries != 0],
+        [Of(alias, cache) for alias, cache in once(caches).items() if cache.memory.entries != 0],
         empty=_("No cache has an entry."),
         searched=False,
     )
@@ -95,7 +96,7 @@ def stale_choices(caches: Caches, links: Links, query: Query, why: str) -> Seque
     here = links.path("stale")
     every = [Choice(_("All kinds"), "", f"{here}?{query.encode(why='', page='')}", not why)]
     for reason in STALE_REASONS:
-        counts = [getattr(cache.stale, reason) for cache in caches.values()]
+        counts = [getattr(cache.stale, reason) for cache in once(caches).values()]
         known = [count for count in counts if count is not None]
         every.append(
             Choice(
@@ -108,9 +109,22 @@ def stale_choices(caches: Caches, links: Links, query: Query, why: str) -> Seque
     return every
 
 
+def named(alias: str, caches: Caches) -> str:
+    """The cache, and those whose entries are the same."""
+    same = [each for each, cache in caches.items() if cache.memory.counted_in == alias]
+    return ", ".join([alias, *same])
+
+
+def _neighbours(alias: str, memory: Memory, caches: Caches) -> list[str]:
+    """The caches with other entries in the same store, whose limit and evictions are the same."""
+    same = {each for each, cache in caches.items() if cache.memory.counted_in == alias}
+    return [each for each in memory.aliases if each not in {alias, *same}]
+
+
 def _live(
     alias: str,
     cache: Cache,
+    caches: Caches,
     *,
     figures: Sequence[Figure],
     parts: Sequence[Part],
@@ -119,6 +133,8 @@ def _live(
     memory = cache.memory
     return LiveRows(
         alias=alias,
+        names=named(alias, caches),
+        neighbours=", ".join(_neighbours(alias, memory, caches)),
         backend_name=cache.backend.rpartition(".")[2],
         measured_at=formats.moment(memory.measured_at),
         said=_said(memory),

@@ -26,6 +26,7 @@ from cache_monitor.dashboard.sheets import (
     worded,
 )
 from cache_monitor.reports.schema import (
+    Cache,
     LargestEntry,
     Memory,
     ProcessMemory,
@@ -147,7 +148,7 @@ def stale_entries(caches: Caches, links: Links, why: str = "") -> Sheet[Of[Stale
         ],
         [
             Of(alias, each)
-            for alias, cache in caches.items()
+            for alias, cache in once(caches).items()
             for each in cache.stale.entries
             if why in {"", *each.why}
         ],
@@ -178,8 +179,16 @@ def expiry(seconds: float | None, *, never: bool) -> str:
     return formats.age(seconds)
 
 
+def once(caches: Caches) -> dict[str, Cache]:
+    """``caches`` without those whose entries are another's as well, which stands for them; all of
+    them where that one is not among them."""
+    return {
+        alias: cache for alias, cache in caches.items() if cache.memory.counted_in not in caches
+    }
+
+
 def _memories(caches: Caches) -> Sequence[tuple[str, Memory]]:
-    return [(alias, cache.memory) for alias, cache in caches.items()]
+    return [(alias, cache.memory) for alias, cache in once(caches).items()]
 
 
 def _exact(each: Of[Weighed]) -> bool | None:

@@ -178,10 +178,13 @@ class LiveRows:
     """What a look into one cache found, on the pages about memory and stale entries.
 
     ``said`` tells how much was looked at, ``problem`` why nothing is known, or why ``known`` is not
-    all, ``drawn`` whether there are groups to draw.
+    all, ``drawn`` whether there are groups to draw. ``names`` are the cache's and those of others
+    with the same entries, ``neighbours`` those with other entries in the same store.
     """
 
     alias: str
+    names: str
+    neighbours: str
     backend_name: str
     measured_at: datetime | None
     said: str

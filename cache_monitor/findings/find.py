@@ -2,7 +2,7 @@
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from cache_monitor.findings import capacity, demand, pages, setup, timing, waiting
 from cache_monitor.findings.case import Case, Circumstances
@@ -58,6 +58,8 @@ _OVERRULED: Mapping[str, frozenset[str]] = {
 }
 """What is not said of a group of which one of these is true: it would advise the contrary, or the
 same once more."""
+_OF_ENTRIES = frozenset({"large-values", "no-expiry", "expired-stored"})
+"""Findings of what is stored, whoever stores and asks for it."""
 _broken: set[str] = set()
 """Codes of rules that have failed, which is logged once."""
 
@@ -71,10 +73,23 @@ def find(
     for alias, cache in caches.items():
         if cache.lookups or cache.operations or cache.memory.entries:
             found += _find(Case(alias, cache, circumstances, limits))
+    found = list(_once_a_store(found, caches))
     return sorted(
         found,
         key=lambda each: (each.severity != "error", -_weight(each, limits), each.alias, each.code),
     )
+
+
+def _once_a_store(found: Iterable[Finding], caches: Mapping[str, Cache]) -> Iterator[Finding]:
+    """``found`` without what is said of the same entries under another alias of their store."""
+    said: set[tuple[str, str, str | None]] = set()
+    for each in found:
+        if each.code in _OF_ENTRIES:
+            place = caches[each.alias].memory.counted_in or each.alias
+            if (place, each.code, each.group) in said:
+                continue
+            said.add((place, each.code, each.group))
+        yield each
 
 
 def _weight(finding: Finding, limits: Thresholds) -> float:

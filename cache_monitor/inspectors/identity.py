@@ -7,14 +7,16 @@ deletes the others miss.
 
 import re
 from collections.abc import Iterable, Mapping
+from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from django.core.cache.backends import locmem
 from django.db import connections, router
 
 from cache_monitor.inspectors.memcachedwire import address_of
+from cache_monitor.inspectors.ownkeys import key_form
 
 _LOCAL = {"", "localhost", "127.0.0.1", "::1", "0.0.0.0"}  # noqa: S104 - nothing is bound to it
 _REDIS_PORT = 6379
@@ -34,6 +36,33 @@ def identity_of(alias: str, cache: Any) -> str:
         # A backend of the project's own whose attributes are called alike and are something else.
         found = None
     return f"alias:{alias}" if found is None else found
+
+
+class Shared(NamedTuple):
+    """Digests of the store that an alias keeps its entries in, and of the form of its keys."""
+
+    store: str
+    keys: str
+
+
+def shared_by(alias: str, cache: Any) -> Shared:
+    """What aliases have in common that hold the same entries, in a form that tells nothing else."""
+    try:
+        form = "" if hasattr(cache, "cache_suffix") else repr(_form(cache))
+    except Exception:
+        form = f"alias:{alias}"
+    # Of a directory every alias sees all files: their names do not tell whose they are.
+    return Shared(_digest(identity_of(alias, cache)), _digest(form))
+
+
+def _form(cache: Any) -> tuple[object, ...]:
+    form = key_form(cache)
+    made_by = getattr(cache.key_func, "__qualname__", repr(cache.key_func))
+    return (*form, made_by if form.opaque else "", cache.key_prefix if form.opaque else "")
+
+
+def _digest(text: str) -> str:
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 
 def _store_of(cache: Any) -> str | None:

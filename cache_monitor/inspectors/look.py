@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from cache_monitor.inspectors.bounds import Bounds
 from cache_monitor.inspectors.choice import scope_of, source_of
+from cache_monitor.inspectors.identity import shared_by
 from cache_monitor.inspectors.known import recorded
 from cache_monitor.inspectors.scanning import Scan
 from cache_monitor.inspectors.snapshot import Snapshot, StaleReason
@@ -67,6 +68,16 @@ def advance(
     The figures of a pass that is not at its end are brought from its part to the whole, and not
     ``exact``; at its end the next one begins anew. As :func:`inspect_cache`, never raises.
     """
+    snapshot, after = _go_on(cache, terms, progress, on_part)
+    store, keys = shared_by(terms.alias, cache)
+    if after.whole is not None:
+        after = replace(after, whole=replace(after.whole, store=store, keys=keys))
+    return replace(snapshot, store=store, keys=keys), after
+
+
+def _go_on(
+    cache: BaseCache, terms: Terms, progress: Progress, on_part: OnPart | None
+) -> tuple[Snapshot, Progress]:
     try:
         source = source_of(terms.alias, cache, Bounds(terms.deadline))
     except Exception as error:
@@ -78,7 +89,7 @@ def advance(
     except BadCursor:
         # Once: at the beginning there is no cursor that could be bad.
         anew = Progress(looked_at=time.time(), whole=progress.whole)
-        return advance(cache, terms, anew, on_part)
+        return _go_on(cache, terms, anew, on_part)
     finally:
         source.close()
 

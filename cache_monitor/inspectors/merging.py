@@ -58,6 +58,8 @@ def _added_up(parts: Sequence[Snapshot]) -> Snapshot:
         problem=next((each.problem for each in parts if each.problem), None),
         freed_within=_freed(parts),
         parts=_parts(parts),
+        store=parts[0].store,
+        keys=parts[0].keys,
     )
 
 

@@ -73,7 +73,9 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     ``stale_bytes`` weighs it once. ``limit_bytes`` and ``evictions`` are those of the server, which
     may hold more than this cache. ``problem`` tells, in words free of secrets, what could not be
     asked, or where figures come from that were not read from the backend. ``parts`` are the
-    processes that a cache in their memory was put together from, the heaviest 50.
+    processes that a cache in their memory was put together from, the heaviest 50. ``store`` and
+    ``keys`` are digests: equal ``store``s are one place, and with equal ``keys`` too the aliases'
+    entries are the same ones; empty where that is not known.
 
     ``groups`` are the 50 heaviest, ``largest`` the 20 heaviest entries, ``stale`` at most 200
     entries with some of every reason found; heaviest first, each.
@@ -100,3 +102,5 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     problem: str | None = None
     freed_within: FreedWithin = FreedWithin()
     parts: list[ProcessPart] = []
+    store: str = ""
+    keys: str = ""

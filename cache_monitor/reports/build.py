@@ -11,6 +11,7 @@ from cache_monitor.keys.querycaches import unseen_caches
 from cache_monitor.reports import caches, remembered, schema
 from cache_monitor.reports.folding import fold_learned
 from cache_monitor.reports.series import Series, moment
+from cache_monitor.reports.sharing import told_together
 from cache_monitor.stats import distinct
 from cache_monitor.stats.details import StoredDetails
 from cache_monitor.stats.encoding import CorruptPayload, decode
@@ -130,6 +131,7 @@ class _Part(NamedTuple):
     cache: schema.Cache
     total: Window
     corrupt: int
+    look: Snapshot | None
 
 
 def build(material: Material, period: Period, *, fresh_for: float) -> schema.Report:
@@ -150,7 +152,10 @@ def build(material: Material, period: Period, *, fresh_for: float) -> schema.Rep
         since=moment(period.since),
         until=moment(period.until),
         quality=_quality(list(parts.values()), material),
-        caches={alias: part.cache for alias, part in parts.items()},
+        caches=told_together(
+            {alias: part.cache for alias, part in parts.items()},
+            {alias: part.look for alias, part in parts.items()},
+        ),
         findings=[],
     )
 
@@ -175,7 +180,7 @@ def _part(
     fold_learned(whole)
     look = alias.memory(oldest)
     cache = caches.cache(backend, total, whole, alias.series, look)
-    return _Part(cache, total, alias.corrupt)
+    return _Part(cache, total, alias.corrupt, look)
 
 
 def _quality(parts: Sequence[_Part], material: Material) -> schema.Quality:

@@ -47,7 +47,8 @@ class Memory(Struct, frozen=True, kw_only=True):
     ``exact`` is False where the look stopped at its limit and the figures were extrapolated from
     the ``looked_at`` entries that it examined. ``problem`` tells what the backend could not be
     asked, or where the figures come from instead. ``processes`` are those whose own memories were
-    added up, where the cache lives in each process.
+    added up, where the cache lives in each process. ``aliases`` are those that share its store,
+    ``counted_in`` the one of them that has the same entries and stands for them all.
     """
 
     entries: int | None = None
@@ -64,6 +65,8 @@ class Memory(Struct, frozen=True, kw_only=True):
     freed_within: FreedWithin = FreedWithin()
     problem: str | None = None
     processes: list[ProcessMemory] = []
+    aliases: list[str] = []
+    counted_in: str | None = None
 
 
 class StaleEntry(Struct, frozen=True, kw_only=True):

@@ -251,6 +251,8 @@ FIELDS: Mapping[type[Struct], Mapping[str, str]] = {
         "freed_within": "When its bytes come free.",
         "problem": "What could not be read, or where the figures come from instead.",
         "processes": "What each process holds, where each has its own cache.",
+        "aliases": "The caches that share its store, itself included; empty where it has its own.",
+        "counted_in": "The cache of them that has the same entries and stands for both in sums.",
     },
     contents.MemoryGroup: {
         "group": _GROUP,
