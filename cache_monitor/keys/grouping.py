@@ -2,7 +2,7 @@
 
 Parts end at anything that is neither a letter nor a digit, the underscore included: ``page_12``
 becomes ``page_{int}`` while ``page12`` and ``v2`` are names and stay. What is variable without
-looking it, a slug or a name, stays as well: ``KEY_GROUPS`` is for that.
+looking it, a slug or a name, stays as well: that is learned (:mod:`cache_monitor.keys.learned`).
 """
 
 import re

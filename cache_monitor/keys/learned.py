@@ -14,11 +14,11 @@ one of them used before it had learned (:mod:`cache_monitor.reports.folding`).
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from threading import Lock
 
 from django.core.signals import setting_changed
 
 from cache_monitor.conf import SETTING
+from cache_monitor.forks import new_lock
 
 MOST_VALUES = 40
 """Different values of a place: more are hardly names that somebody has thought of."""
@@ -129,7 +129,7 @@ class Learned:
     """What this process has learned. Any thread may ask, one at a time learns."""
 
     def __init__(self) -> None:
-        self._lock = Lock()
+        self._lock = new_lock()
         self._listeners: list[Callable[[], None]] = []
         self.forget()
 

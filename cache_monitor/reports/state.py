@@ -13,9 +13,9 @@ nothing that it could be produced from. What a group is called does not tell tha
 from cache_monitor.keys.querycaches import CACHALOT_TABLES_GROUP
 from cache_monitor.stats.details import GroupStats
 
-NO_WORK = 1e-4
-"""Seconds between a miss and its write, beyond what a lookup takes, in which nobody was asked for
-anything: what starts a counter from nothing."""
+NO_WORK = 1e-3
+"""Seconds between a miss and its write, beyond what a lookup takes, in which hardly anybody was
+asked for anything: what starts a history from nothing, be it that a thread had to wait."""
 
 
 def is_state(name: str, group: GroupStats) -> bool:
