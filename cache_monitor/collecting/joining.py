@@ -26,6 +26,7 @@ from cache_monitor.collecting.misses import Judge
 from cache_monitor.collecting.telling import Facts
 from cache_monitor.conf import get_conf
 from cache_monitor.forks import new_rlock
+from cache_monitor.instrument.aliases import forget_instances, instance_of
 from cache_monitor.instrument.sizes import stored_size
 from cache_monitor.ledger import Ledger
 from cache_monitor.recorder import recorder
@@ -33,21 +34,28 @@ from cache_monitor.stores.opening import get_store
 from cache_monitor.stores.surroundings import is_testing
 
 
-def _measure(alias: str, key: Hashable, version: Hashable) -> int | None:
+def _cache_of(alias: str) -> Any:
+    """The cache of ``alias``: one that the site made, if there is one, and not another."""
+    found = instance_of(alias)
+    if found is not None:
+        return found
     try:
-        cache = instance(alias)
+        return instance(alias)
     except InvalidCacheBackendError:
         # Other settings than when the call was made, as in tests.
         return None
-    return stored_size(cache, key, version)
+
+
+def _measure(alias: str, key: Hashable, version: Hashable) -> int | None:
+    cache = _cache_of(alias)
+    return None if cache is None else stored_size(cache, key, version)
 
 
 @cache
 def facts_of(process: str, alias: str) -> Facts | None:
     """What must be known of a cache to judge its misses. A DummyCache misses for no reason."""
-    try:
-        found = instance(alias)
-    except InvalidCacheBackendError:
+    found = _cache_of(alias)
+    if found is None:
         return None
     real = type(found)
     if issubclass(real, DummyCache):
@@ -76,6 +84,7 @@ def _database(conf: dict[str, Any]) -> object:
 def _forget_facts(*, setting: str, **_: object) -> None:
     if setting == "CACHES":
         facts_of.cache_clear()
+        forget_instances()
 
 
 setting_changed.connect(_forget_facts, dispatch_uid="cache_monitor.collecting.joining")

@@ -36,6 +36,7 @@ class Noted(ref[Any]):
 
 
 _noted: dict[int, Noted] = {}
+_latest: dict[str, Noted] = {}
 _sources: dict[str, Sources] = {}
 
 find: Callable[[int], Noted | None] = _noted.get
@@ -50,7 +51,7 @@ def note(cache: object, alias: str, is_leaf: bool) -> None:
     noted.sources = _sources.setdefault(alias, Sources(alias))
     noted.leaf_get = noted.sources["get"] if is_leaf else None
     noted.leaf_set = noted.sources["set"] if is_leaf else None
-    _noted[id(cache)] = noted
+    _noted[id(cache)] = _latest[alias] = noted
 
 
 def alias_of(cache: object) -> str | None:
@@ -59,6 +60,22 @@ def alias_of(cache: object) -> str | None:
     return None if noted is None else noted.alias
 
 
+def instance_of(alias: str) -> Any:
+    """An instance that serves ``alias``, of whatever thread; None where there is none by now.
+
+    For those who only want to know how it is set up: one made for them would count where a
+    backend counts its instances.
+    """
+    noted = _latest.get(alias)
+    return None if noted is None else noted()
+
+
+def forget_instances() -> None:
+    """Give none that was made under other settings."""
+    _latest.clear()
+
+
 def forget_all() -> None:
     """Record no instance from now on."""
     _noted.clear()
+    _latest.clear()

@@ -1,7 +1,7 @@
 """What a cache's client swallows: errors that its settings tell it to keep to itself.
 
-Seen where the client says so to itself. For the site nothing changes, and a call that succeeds
-comes by none of these places but one, a look at the servers that pymemcache takes for failing.
+Seen where the client notices them. For the site nothing changes, and a call that succeeds comes by
+none of these places but two, where pymemcache chooses a server and asks it.
 """
 
 import sys
@@ -31,6 +31,7 @@ def watch_swallowed(class_: type) -> None:
         _replace(hashing.HashClient, "_get_client", _noting_no_server)
         _replace(hashing.HashClient, "_safely_run_func", _noting_not_asked)
         _replace(hashing.HashClient, "_safely_run_set_many", _noting_not_asked)
+        _replace(base.Client, "_connect", _noting_raised)
         _replace(base.Client, "close", _noting_cause)
     elif is_django_redis(class_):
         _replace(
@@ -48,7 +49,7 @@ def _replace(class_: type, name: str, make: Any) -> None:
 
 def _note(name: str) -> None:
     inner = under_way()
-    if inner is not None:
+    if inner is not None and inner.swallowed is None:
         inner.swallowed = name
 
 
@@ -59,6 +60,19 @@ def _noting_cause(original: Any) -> Any:
         if (error := sys.exception()) is not None:
             _note(type(error).__name__)
         return original(self, *args, **kwargs)
+
+    return noting
+
+
+def _noting_raised(original: Any) -> Any:
+    """For what may fail before there is anything to clean up."""
+
+    def noting(self: Any, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return original(self, *args, **kwargs)
+        except Exception as error:
+            _note(type(error).__name__)
+            raise
 
     return noting
 
