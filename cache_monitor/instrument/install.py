@@ -50,11 +50,11 @@ def install() -> None:
 
 def uninstall() -> None:
     """Undo it, but for what others have put above it meanwhile; record nothing from now on."""
-    aliases.forget_all()
-    unwrap_all()
-    if _replaced and CacheHandler.create_connection.__globals__ is globals():
+    if _replaced and getattr(CacheHandler.create_connection, "__globals__", None) is globals():
         CacheHandler.create_connection = _replaced.pop("create_connection")  # type: ignore[method-assign]  # the purpose
         django_cache.import_string = _replaced.pop("import_string")  # type: ignore[attr-defined]  # not in the stubs
+    aliases.forget_all()
+    unwrap_all()
 
 
 def instrument(cache: object, alias: str) -> None:

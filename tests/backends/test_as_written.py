@@ -21,7 +21,8 @@ from django.test import override_settings
 from django.utils.module_loading import import_string
 
 from cache_monitor import scope
-from cache_monitor.collecting import looks
+from cache_monitor.collecting import joining, looks
+from cache_monitor.instrument.aliases import instance_of
 from cache_monitor.instrument.install import install, uninstall
 from cache_monitor.instrument.wrapper import is_ours
 from tests.backends import written
@@ -35,8 +36,10 @@ DEFAULT = SimpleNamespace()
 
 @pytest.fixture(autouse=True)
 def _no_looks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A look into the caches makes them in its own thread, and some count what is made."""
+    """The monitor's thread makes a cache to look into it, and to know of calls on one that is gone,
+    as those of the test before; and some here count what is made."""
     monkeypatch.setattr(looks, "_made", lambda aliases, failed: {})
+    monkeypatch.setattr(joining, "_cache_of", instance_of)
 
 
 @contextmanager
