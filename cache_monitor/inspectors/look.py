@@ -16,6 +16,7 @@ from cache_monitor.inspectors.snapshot import Snapshot, StaleReason
 from cache_monitor.inspectors.source import BadCursor, Limits, Source
 from cache_monitor.inspectors.tally import Found, Sums, Tally, share
 from cache_monitor.inspectors.terms import Terms, described
+from cache_monitor.stats.window import UnixTime
 
 _CANNOT = (
     "This backend cannot be looked into: the figures are what the writes recorded in the last day"
@@ -29,7 +30,7 @@ class Progress(Struct, kw_only=True):
     ``whole`` is what the last complete pass found. ``looked_at`` is the Unix time of the last look.
     """
 
-    looked_at: float
+    looked_at: UnixTime
     cursor: str = ""
     sums: Sums = field(default_factory=Sums)
     untold: list[StaleReason] = []

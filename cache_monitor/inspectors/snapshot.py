@@ -1,16 +1,23 @@
 """What a look into a live cache found: plain data that MessagePack carries between processes.
 
 Ages are seconds, sizes bytes. ``None`` stands for what the backend cannot answer, never for zero.
+What is read back from a store is held to the ranges that stand here.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from msgspec import Struct
+from msgspec import Meta, Struct
+
+from cache_monitor.inspectors.bounds import LONGEST
+from cache_monitor.stats.window import Count, UnixTime
 
 Scope = Literal["shared", "per process"]
 StaleReason = Literal["expired", "idle", "never_read", "no_expiry"]
 
 STALE_REASONS: tuple[StaleReason, ...] = ("expired", "idle", "never_read", "no_expiry")
+
+Age = Annotated[float, Meta(ge=0, le=LONGEST)]
+TimeLeft = Annotated[float, Meta(ge=-LONGEST, le=LONGEST)]
 
 GROUPS = 50
 LARGEST = 20
@@ -24,18 +31,18 @@ class EntrySample(Struct, frozen=True, kw_only=True):
     key: str
     group: str
     why: list[StaleReason]
-    age: float | None
-    idle: float | None
-    expires_in: float | None
-    bytes: int | None
+    age: Age | None
+    idle: Age | None
+    expires_in: TimeLeft | None
+    bytes: Count | None
 
 
 class GroupBytes(Struct, frozen=True, kw_only=True):
     """The entries of one key group and what they weigh together."""
 
     group: str
-    entries: int
-    bytes: int | None
+    entries: Count
+    bytes: Count | None
 
 
 class LargeEntry(Struct, frozen=True, kw_only=True):
@@ -43,25 +50,25 @@ class LargeEntry(Struct, frozen=True, kw_only=True):
 
     key: str
     group: str
-    bytes: int
+    bytes: Count
 
 
 class FreedWithin(Struct, frozen=True, kw_only=True):
     """Bytes of the entries that expire within the next minute, hour and day (each with those
     before it), and ``never``. What has expired and is still there is in none of them."""
 
-    minute: int | None = None
-    hour: int | None = None
-    day: int | None = None
-    never: int | None = None
+    minute: Count | None = None
+    hour: Count | None = None
+    day: Count | None = None
+    never: Count | None = None
 
 
 class ProcessPart(Struct, frozen=True, kw_only=True):
     """What one process holds of a cache that lives in each process; measured in Unix time."""
 
-    measured_at: float
-    entries: int | None
-    bytes: int | None
+    measured_at: UnixTime
+    entries: Count | None
+    bytes: Count | None
 
 
 class Snapshot(Struct, frozen=True, kw_only=True):
@@ -82,22 +89,22 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     """
 
     alias: str
-    measured_at: float
+    measured_at: UnixTime
     scope: Scope
-    looked_at: int = 0
+    looked_at: Count = 0
     exact: bool = False
-    entries: int | None = None
-    bytes: int | None = None
-    limit_bytes: int | None = None
-    limit_entries: int | None = None
-    evictions: int | None = None
+    entries: Count | None = None
+    bytes: Count | None = None
+    limit_bytes: Count | None = None
+    limit_entries: Count | None = None
+    evictions: Count | None = None
     groups: list[GroupBytes] = []
     largest: list[LargeEntry] = []
-    expired: int | None = None
-    idle: int | None = None
-    never_read: int | None = None
-    no_expiry: int | None = None
-    stale_bytes: int | None = None
+    expired: Count | None = None
+    idle: Count | None = None
+    never_read: Count | None = None
+    no_expiry: Count | None = None
+    stale_bytes: Count | None = None
     stale: list[EntrySample] = []
     problem: str | None = None
     freed_within: FreedWithin = FreedWithin()

@@ -2,9 +2,9 @@
 
 import time
 from collections.abc import Collection
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
 
 from cache_monitor.inspectors.bounds import MOST
 from cache_monitor.inspectors.heaviest import Heaviest, some_of_each
@@ -24,6 +24,7 @@ from cache_monitor.inspectors.snapshot import (
 from cache_monitor.inspectors.source import Entry
 from cache_monitor.inspectors.terms import Terms
 from cache_monitor.keys.naming import group_key, name_key
+from cache_monitor.stats.window import Count
 
 GROUPS_HELD = 2000
 """Groups that a look tells apart; further ones share one."""
@@ -46,18 +47,21 @@ def share(own: int, seen: int, total: int | None) -> Found:
     return Found(round(own * max(1.0, total / max(seen, 1))), False)
 
 
+_Freed = Annotated[list[Count], Meta(min_length=4, max_length=4)]
+
+
 class Sums(Struct, kw_only=True):
     """What a look has added up so far: plain data, so that another process can go on with it."""
 
-    looked_at: int = 0
-    walked: int = 0
-    sized: int = 0
-    bytes: int = 0
-    stale_bytes: int = 0
-    groups: dict[str, list[int]] = {}
+    looked_at: Count = 0
+    walked: Count = 0
+    sized: Count = 0
+    bytes: Count = 0
+    stale_bytes: Count = 0
+    groups: dict[str, Annotated[list[Count], Meta(min_length=2, max_length=2)]] = {}
     """Entries and bytes of each group."""
-    counts: dict[str, int] = {}
-    freed: list[int] = field(default_factory=lambda: [0, 0, 0, 0])
+    counts: dict[str, Count] = {}
+    freed: _Freed = field(default_factory=lambda: [0, 0, 0, 0])
     """Bytes that expire within a minute, after it within an hour, after that within a day; and
     those that never do."""
     largest: list[LargeEntry] = []
