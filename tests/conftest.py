@@ -17,6 +17,7 @@ from django.test.utils import setup_databases, teardown_databases
 from playwright.sync_api import Browser, sync_playwright
 
 from tests import interpreters, workers
+from tests.demo_site.site import Demo
 from tests.services import (
     CHROMIUM,
     MEMCACHED,
@@ -29,6 +30,7 @@ from tests.services import (
     run_memcached,
     run_redis,
 )
+from tests.workers import made_once
 
 MISSING: Final = pytest.StashKey[set[tuple[str, str]]]()
 """The programs that tests needed and the machine has not, each with how to get it."""
@@ -185,6 +187,13 @@ def memcached_server(pytestconfig: pytest.Config) -> Iterator[Server]:
     """A memcached server of this test run's own; empty it before use."""
     with run_memcached(find_or_leave(MEMCACHED, pytestconfig)) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def prepared_demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
+    """The demo, set up and never changed: a test that writes takes a copy."""
+    made = made_once(tmp_path_factory, "demo", lambda place: Demo(place / "var").prepare())
+    return Demo(made / "var")
 
 
 @pytest.fixture(scope="session")

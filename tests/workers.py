@@ -7,7 +7,11 @@ when the others are done. Within that the order stays random.
 
 from __future__ import annotations
 
+import fcntl
 import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 import pytest
@@ -26,13 +30,14 @@ several of them is in the first one's. With each the words of which a parameter 
 for it."""
 
 GROUP_OF_FIXTURE: Final = {
-    "prepared_demo": "demo",
     "demo_site": "demo in a browser",
     "gallery": "gallery",
+    "prepared_demo": "demo",
     "built": "documentation",
     "elsewhere": "types",
 }
-"""What else is set up once for several tests, where no module says so by a mark of its own."""
+"""What else runs for several tests, where no module says so by a mark of its own: the first that
+a test asks for."""
 
 
 def workers() -> int:
@@ -69,3 +74,18 @@ def _weight(item: pytest.Item) -> int:
     if item.get_closest_marker("xdist_group"):
         return 0
     return 1 if item.get_closest_marker("slow") else 2
+
+
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """A directory of this test run that the first worker who asks for it fills, for all of them to
+    read."""
+    own = factory.getbasetemp()
+    root = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+    target = root / name
+    with (root / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not target.exists():
+            begun = Path(tempfile.mkdtemp(prefix=name, dir=root))
+            make(begun)
+            begun.rename(target)
+    return target

@@ -13,14 +13,6 @@ from tests.demo_site.site import Demo, RunningDemo, Visitor
 __all__ = ["axe_script"]
 
 
-@pytest.fixture(scope="session")
-def prepared_demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
-    """Set up and never changed: a test that writes takes a copy."""
-    demo = Demo(tmp_path_factory.mktemp("demo") / "var")
-    demo.prepare()
-    return demo
-
-
 @pytest.fixture
 def own_demo(prepared_demo: Demo, tmp_path: Path) -> Demo:
     return prepared_demo.copy(tmp_path / "var")

@@ -59,14 +59,17 @@ ALIASES = ("files", "database", "redis", "memcached")
 
 @pytest.fixture(scope="module")
 def filled(
-    tmp_path_factory: pytest.TempPathFactory, redis_server: Server, memcached_server: Server
+    prepared_demo: Demo,
+    tmp_path_factory: pytest.TempPathFactory,
+    redis_server: Server,
+    memcached_server: Server,
 ) -> Demo:
     """A demo whose visitors have come and gone."""
-    demo = Demo(
-        tmp_path_factory.mktemp("demo") / "var",
-        {"REDIS_URL": f"{redis_server.url}/7", "MEMCACHED": memcached_server.address},
+    demo = prepared_demo.copy(
+        tmp_path_factory.mktemp("visited") / "var",
+        REDIS_URL=f"{redis_server.url}/7",
+        MEMCACHED=memcached_server.address,
     )
-    demo.prepare()
     with demo.running() as running:
         arguments = ["demo_traffic", "--base-url", running.url, "--seconds", "4", "--rate", "20"]
         done = demo.manage(*arguments, "--verbosity", "0")

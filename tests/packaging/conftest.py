@@ -11,6 +11,7 @@ from typing import Final
 import pytest
 
 from tests.packaging.sites import ROOT, Site, create_site
+from tests.workers import made_once
 
 BUILT: Final = {"sdist", "wheel", "wheel_from_checkout", "site"}
 HERE: Final = Path(__file__).parent
@@ -40,9 +41,7 @@ def only_file(directory: Path, pattern: str) -> Path:
 @pytest.fixture(scope="session")
 def distributions(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A source distribution, and a wheel that was built from it rather than from the checkout."""
-    target = tmp_path_factory.mktemp("distributions")
-    build(target)
-    return target
+    return made_once(tmp_path_factory, "distributions", build)
 
 
 @pytest.fixture(scope="session")

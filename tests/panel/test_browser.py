@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Locator, Page, Route, expect
@@ -21,9 +20,10 @@ def toolbar_site() -> None:
 
 
 @pytest.fixture(scope="module")
-def demo_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDemo]:
-    demo = Demo(Path(tmp_path_factory.mktemp("panel")) / "var")
-    demo.prepare()
+def demo_site(
+    prepared_demo: Demo, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RunningDemo]:
+    demo = prepared_demo.copy(tmp_path_factory.mktemp("panel") / "var")
     with demo.running() as running:
         yield running
 
