@@ -8,13 +8,15 @@ from django.utils.translation import gettext as _
 
 from cache_monitor.dashboard import formats
 from cache_monitor.dashboard.query import BadParameterError, Query
-from cache_monitor.dashboard.rows import Column, Pager, Search, Table
+from cache_monitor.dashboard.rows import Column, ColumnChoice, Pager, Search, Table
 from cache_monitor.dashboard.sheets import AnySheet, Field, Sheet, Value
 
 Item = TypeVar("Item")
 
 MOST_AT_A_GLANCE = 10
 """Rows from which on a table can be searched."""
+MOST_ALWAYS_SHOWN = 5
+"""Columns from which on some can be left out."""
 MOST_ASKED = 200
 """Characters of a search."""
 
@@ -27,11 +29,18 @@ class Asked:
     search: str
     sort: str
     page: int
+    hidden: frozenset[str] = frozenset()
+    """The columns that are left out."""
 
 
 def parameters(tables: Sequence[str]) -> list[str]:
     """The parameters of the tables of a page, the first of which has the short names."""
     return [prefix + name for prefix in prefixes(tables).values() for name in ("q", "sort", "page")]
+
+
+def column_parameters(tables: Sequence[str]) -> list[str]:
+    """The parameters that leave columns of the tables out."""
+    return [f"{prefix}hide" for prefix in prefixes(tables).values()]
 
 
 def prefixes(tables: Sequence[str]) -> Mapping[str, str]:
@@ -52,7 +61,8 @@ def asked_of(own: Mapping[str, str], prefix: str, sheet: AnySheet) -> Asked:
     search = own.get(f"{prefix}q", "")
     if len(search) > MOST_ASKED:
         raise BadParameterError(f"{prefix}q", _("It is too long."))
-    return Asked(prefix, search, sort, _page(f"{prefix}page", own.get(f"{prefix}page", "1")))
+    page = _page(f"{prefix}page", own.get(f"{prefix}page", "1"))
+    return Asked(prefix, search, sort, page, _hidden(f"{prefix}hide", own, sheet))
 
 
 def arranged(sheet: Sheet[Item], asked: Asked) -> Sheet[Item]:
@@ -73,11 +83,12 @@ def laid_out(sheet: AnySheet, asked: Asked, here: str, query: Query) -> Table:
         prefixed = {asked.prefix + name: value for name, value in changes.items()}
         return f"{here}?{query.encode(prefixed)}#{sheet.name}"
 
+    fields = [field for field in sheet.fields if field.name not in asked.hidden]
     return Table(
         name=sheet.name,
         caption=sheet.caption,
-        columns=[_column(field, asked.sort, url) for field in sheet.fields],
-        rows=[[field.cell(item) for field in sheet.fields] for item in shown],
+        columns=[_column(field, asked.sort, url) for field in fields],
+        rows=[[field.cell(item) for field in fields] for item in shown],
         bounded=formats.some_of(len(found), len(sheet.items)),
         note=sheet.note,
         empty=_("Nothing here matches the search.") if sheet.items else sheet.empty,
@@ -85,6 +96,8 @@ def laid_out(sheet: AnySheet, asked: Asked, here: str, query: Query) -> Table:
         search=_search(sheet, asked, query, url),
         csv_url=f"{here}?{query.encode(table=sheet.name, format='csv')}",
         json_url=f"{here}?{query.encode(table=sheet.name, format='json')}",
+        choices=_choices(sheet, asked.hidden, url),
+        every_column_url=url(hide="") if asked.hidden else "",
     )
 
 
@@ -161,6 +174,37 @@ def _column(field: Field[Item], sort: str, url: Callable[..., str]) -> Column:
         sort_url=url(sort=second if sort == first else first, page=""),
         order=order,
     )
+
+
+def _hidden(parameter: str, own: Mapping[str, str], sheet: AnySheet) -> frozenset[str]:
+    """The columns that are left out; the first one is the heading of its row and stays."""
+    hidden = frozenset(own.get(parameter, "").split(",")) - {""}
+    names = [field.name for field in sheet.fields[1:]]
+    if not hidden <= set(names):
+        raise BadParameterError(
+            parameter,
+            _("Write the columns to leave out with a comma between: %(names)s.")
+            % {"names": ", ".join(names)},
+        )
+    return hidden
+
+
+def _choices(
+    sheet: AnySheet, hidden: frozenset[str], url: Callable[..., str]
+) -> Sequence[ColumnChoice]:
+    if len(sheet.fields) < MOST_ALWAYS_SHOWN or not sheet.items:
+        return []
+    return [
+        ColumnChoice(
+            field.label,
+            field.name not in hidden,
+            # In the order of the columns, so that a choice has one address.
+            url(hide=",".join(each.name for each in sheet.fields if each.name in chosen)),
+        )
+        for field in sheet.fields[1:]
+        for chosen in [hidden ^ {field.name}]
+        if field.label
+    ]
 
 
 def _pager(page: int, pages: int, place: tuple[int, int, int], url: Callable[..., str]) -> Pager:

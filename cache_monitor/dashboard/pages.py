@@ -10,13 +10,15 @@ from cache_monitor.dashboard import entry, formats, keysheets, live, livesheets,
 from cache_monitor.dashboard.abilities import abilities, ability_notes
 from cache_monitor.dashboard.findings import finding_rows, findings_sheet, muted_rows
 from cache_monitor.dashboard.keylines import lines_of
-from cache_monitor.dashboard.present import cache_rows, charts
+from cache_monitor.dashboard.present import cache_rows, charts, worst_first
 from cache_monitor.dashboard.query import BadParameterError
 from cache_monitor.dashboard.series import begins_at, series
 from cache_monitor.dashboard.visit import Content, Page, Visit
 from cache_monitor.findings.documentation import explained
 
 OVERVIEW_CHARTS = ("hit_ratio", "rate", "latency", "memory", "latency_map")
+MOST_STRIPS = 4
+"""Caches that the overview has room for with all of their figures; of more each has a line."""
 MOST_FINDINGS = 3
 """Findings that the overview shows; they have a page of their own."""
 
@@ -26,6 +28,8 @@ def _overview(visit: Visit) -> Content:
     before = visit.before.caches if visit.before else {}
     rows = cache_rows(caches, before, visit.links)
     here = visit.links.page("dashboard")
+    called = [cache for cache in rows if cache.called]
+    many = len(called) > MOST_STRIPS
     return Content(
         stored=[
             keysheets.operations(caches),
@@ -33,7 +37,8 @@ def _overview(visit: Visit) -> Content:
             *series(visit.report),
         ],
         context={
-            "caches": [cache for cache in rows if cache.called],
+            "caches": worst_first(called, visit.report) if many else called,
+            "many_caches": many,
             "not_called": [cache.alias for cache in rows if not cache.called],
             "charts": charts(visit.report, here, OVERVIEW_CHARTS),
             "begins_at": _begins_at(visit),

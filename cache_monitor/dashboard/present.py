@@ -1,6 +1,7 @@
 """The report laid out in rows for the templates. Formatting only: every figure is the report's."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
@@ -119,6 +120,7 @@ def _cache(alias: str, anchor: str, cache: Cache, before: Cache | None, links: L
         hit_bar=bar_of(cache.hit_ratio),
         spark=spark(cache.series),
         figures=_figures(cache, before),
+        short=_short(cache),
         memory=memory_figures(memory),
         memory_bar=bar_of(share(memory.bytes, memory.limit_bytes)),
         tables=_tables(alias, cache, links),
@@ -162,6 +164,28 @@ def _figures(cache: Cache, before: Cache | None) -> Sequence[Figure]:
             note=changed(lambda it: it.seconds_saved),
         ),
     ]
+
+
+def worst_first(rows: Sequence[CacheRows], report: Report) -> Sequence[CacheRows]:
+    """Caches with grave findings first, then those with errors, then by their hit ratios."""
+    weights = {"error": 10_000, "warning": 1, "info": 0}
+    found = Counter[str]()
+    for finding in report.findings:
+        found[finding.alias] += weights[finding.severity]
+
+    def goodness(row: CacheRows) -> tuple[int, int, float]:
+        cache = report.caches[row.alias]
+        ratio = 2.0 if cache.hit_ratio is None else cache.hit_ratio
+        return -found[row.alias], -cache.errors, ratio
+
+    return sorted(rows, key=goodness)
+
+
+def _short(cache: Cache) -> Sequence[Figure]:
+    """What one line has room for."""
+    named = {figure.label: figure for figure in _figures(cache, None)}
+    labels = _("Lookups"), _("Misses"), _("Errors"), _("get p99")
+    return [*(named[label] for label in labels), memory_figures(cache.memory)[0]]
 
 
 def _get_p99(cache: Cache) -> float | None:

@@ -45,6 +45,15 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
+class ColumnChoice:
+    """A column that can be left out, and the URL that shows or hides it."""
+
+    label: str
+    shown: bool
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
 class Pager:
     """Where the page of a table stands among its pages; empty URLs where there is none."""
 
@@ -87,6 +96,10 @@ class Table:
     csv_url: str = ""
     json_url: str = ""
     all_url: str = ""
+    choices: Sequence[ColumnChoice] = ()
+    """The columns to choose from; none where there are few."""
+    every_column_url: str = ""
+    """Shows all columns again; empty where they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +150,8 @@ class CacheRows:
     # Left out of the representation for the same reason as a table's rows.
     spark: Sequence[str] = field(repr=False)
     figures: Sequence[Figure] = field(repr=False)
+    short: Sequence[Figure] = field(repr=False)
+    """Those that one line has room for."""
     memory: Sequence[Figure] = field(repr=False)
     memory_bar: Bar | None
     tables: Sequence[Table] = field(repr=False)

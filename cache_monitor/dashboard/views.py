@@ -3,6 +3,7 @@
 from collections.abc import Callable, Hashable, Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
+from itertools import chain
 
 import msgspec
 from django.conf import settings
@@ -39,7 +40,8 @@ DOWNLOAD = ("table", "format")
 def page(request: HttpRequest, site: AdminSite, page: Page) -> HttpResponse:
     """A page; with ``partial=1`` the part of it that changes, with ``format`` a table's rows."""
     try:
-        own = (*page.own, *grid.parameters(page.tables), *DOWNLOAD)
+        asked_of_tables = grid.parameters(page.tables), grid.column_parameters(page.tables)
+        own = (*page.own, *chain(*asked_of_tables), *DOWNLOAD)
         query, reading = _asked(request, own)
         before = _before(query) if query.compare else None
         visit = Visit(query, reading.report, Links(site, query), before, request.user.has_perm)

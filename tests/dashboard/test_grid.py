@@ -7,7 +7,13 @@ from dataclasses import replace
 import pytest
 from django.http import QueryDict
 
-from cache_monitor.dashboard.grid import arranged, asked_of, laid_out, parameters
+from cache_monitor.dashboard.grid import (
+    arranged,
+    asked_of,
+    column_parameters,
+    laid_out,
+    parameters,
+)
 from cache_monitor.dashboard.query import BadParameterError, Query, parse_query
 from cache_monitor.dashboard.rows import Table
 from cache_monitor.dashboard.sheets import ROWS, Sheet, button, coded, counted
@@ -144,3 +150,51 @@ def test_a_second_table_has_parameters_of_its_own() -> None:
 def test_an_empty_table_says_whether_it_is_the_search() -> None:
     assert table_of("", []).empty == "There is no fruit."
     assert "search" in table_of("q=none", ROW_LIST).empty
+
+
+WIDE: Sheet[Row] = Sheet(
+    "wide",
+    "Wide",
+    [
+        coded("name", "Name", lambda row: row[0]),
+        *[counted(f"n{place}", f"Number {place}", lambda row: row[1]) for place in range(5)],
+    ],
+    ROW_LIST,
+    order="-n0",
+)
+
+
+def wide(text: str) -> Table:
+    query = parse_query(QueryDict(text), NOW, [*parameters(["wide"]), *column_parameters(["wide"])])
+    return laid_out(WIDE, asked_of(query.own, "", WIDE), "/page/", query)
+
+
+def test_columns_that_are_left_out_stay_so_by_the_url() -> None:
+    every, some = wide("sort=n1"), wide("sort=n1&hide=n0,n3")
+    assert len(every.columns) == len(every.rows[0]) == 6
+    left = ["Name", "Number 1", "Number 2", "Number 4"]
+    assert [column.label for column in some.columns] == left
+    assert len(some.rows[0]) == 4
+    assert [row[0].text for row in some.rows] == [row[0].text for row in every.rows]
+    assert "hide=n0%2Cn3" in some.columns[1].sort_url
+    assert every.every_column_url == ""
+    assert "hide" not in some.every_column_url
+
+
+def test_each_column_but_the_first_can_be_chosen() -> None:
+    choices = {each.label: each for each in wide("hide=n3").choices}
+    assert list(choices) == [f"Number {place}" for place in range(5)]
+    assert [each.label for each in choices.values() if not each.shown] == ["Number 3"]
+    assert "hide" not in choices["Number 3"].url
+    assert "hide=n0%2Cn3" in choices["Number 0"].url
+
+
+def test_a_table_of_few_columns_leaves_nothing_to_choose() -> None:
+    assert table_of("", ROW_LIST).choices == []
+
+
+@pytest.mark.parametrize("text", ["hide=name", "hide=colour", "hide=n1,colour"])
+def test_a_column_that_cannot_be_left_out_is_named(text: str) -> None:
+    with pytest.raises(BadParameterError, match="n0, n1") as caught:
+        wide(text)
+    assert caught.value.parameter == "hide"

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from django.test import Client, override_settings
+from django.urls import reverse
 from msgspec.structs import replace
 
 from cache_monitor import api
@@ -160,3 +163,38 @@ def test_a_chart_has_its_figures_as_a_table(viewer: Client, page_url: str) -> No
     assert "default misses" in page
     assert "30 of 120" in page
     assert "table=rate&amp;format=csv" in page
+
+
+def test_of_many_caches_each_has_a_line_the_worst_first(
+    viewer: Client, page_url: str, show_report: ShowReport
+) -> None:
+    caches = {
+        f"cache{place}": replace(busy_cache(), hit_ratio=0.9 - place / 100, errors=0)
+        for place in range(12)
+    }
+    caches["cache3"] = replace(caches["cache3"], errors=4)
+    show_report(report_of(**caches))
+    page = viewer.get(page_url).content.decode()
+    lines = re.findall(r"<summary>\s*<h3>(\w+)</h3>", page)
+    places = [3, *(place for place in range(11, -1, -1) if place != 3)]
+    assert lines == [f"cache{place}" for place in places]
+
+
+def test_few_caches_show_all_of_their_figures_as_the_settings_have_them(
+    viewer: Client, page_url: str, show_report: ShowReport
+) -> None:
+    show_report(report_of(one=busy_cache(), two=replace(busy_cache(), errors=9)))
+    page = viewer.get(page_url).content.decode()
+    assert "cm-line" not in page
+    assert page.index(">one</a></h3>") < page.index(">two</a></h3>")
+
+
+@pytest.mark.usefixtures("full_report")
+def test_a_choice_of_columns_stays_in_the_addresses_of_the_page(viewer: Client) -> None:
+    url = reverse("admin:cache_monitor_groups", query={"hide": "misses,sets"})
+    page = viewer.get(url).content.decode()
+    assert "hide=misses%2Csets" in page
+    assert '<input type="hidden" name="hide" value="misses,sets">' in page
+    refused = viewer.get(reverse("admin:cache_monitor_groups", query={"hide": "colour"}))
+    assert refused.status_code == 400
+    assert "<code>hide</code>" in refused.content.decode()
