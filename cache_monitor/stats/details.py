@@ -348,6 +348,23 @@ class DetailsState(Struct, array_like=True, gc=False):
     final: bool = False
 
 
+def folded(details: Details, most: int) -> Details:
+    """``details`` with the ``most`` used groups of their own, and the others counted as one."""
+    ranked = sorted(
+        (name for name in details.groups if name != OTHER_GROUPS),
+        key=lambda name: details.groups[name].lookups + details.groups[name].sets,
+        reverse=True,
+    )
+    kept = {*ranked[:most]}
+    groups = {name: group for name, group in details.groups.items() if name in kept}
+    other = GroupStats("key")
+    for name, group in details.groups.items():
+        if name not in kept:
+            other.merge(group)
+            other.add_keys([*group.keys])
+    return structs.replace(details, groups={**groups, OTHER_GROUPS: other})
+
+
 def pack(details: Details) -> StoredDetails:
     """``details`` as a store takes them."""
     return StoredDetails(

@@ -25,7 +25,18 @@ class CorruptPayload(ValueError):
 
 
 def encode(value: msgspec.Struct) -> bytes:
-    """``value`` as bytes."""
+    """``value`` as bytes. Details of more groups than a reader would take have the least used ones
+    in one."""
+    payload = _encoded(value)
+    if isinstance(value, Details):
+        groups = len(value.groups)
+        while len(payload) > MAX_BYTES and groups > 1:
+            groups //= 2
+            payload = _encoded(details.folded(value, groups))
+    return payload
+
+
+def _encoded(value: msgspec.Struct) -> bytes:
     stored = details.pack(value) if isinstance(value, Details) else value
     return _VERSION + msgspec.msgpack.encode(stored, enc_hook=_packed)
 

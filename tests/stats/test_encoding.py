@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from cache_monitor.stats import encoding, numbers
 from cache_monitor.stats.details import Details, StoredDetails, pack
+from cache_monitor.stats.distinct import hash_of
 from cache_monitor.stats.encoding import CorruptPayload, decode, encode
 from cache_monitor.stats.histogram import buckets_of
 from cache_monitor.stats.hotkeys import HotKeys
@@ -149,3 +150,27 @@ def test_columns_of_hot_keys_that_do_not_fit_together_are_refused() -> None:
     stored.hot_keys.columns.lookups = numbers.pack([0, 1])
     with pytest.raises(CorruptPayload, match="fit together"):
         decode(encode(stored), StoredDetails)
+
+
+def test_details_of_too_many_groups_are_encoded_as_what_a_reader_takes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(encoding, "MAX_BYTES", 2_000_000)
+    details = Details(0, 60, HotKeys(10), 10_000)
+    for number in range(5000):
+        group = details.group(f"group:{number}", "key")
+        group.count(True, False, 1 + number)
+        group.count(False, True, 1)
+        group.add_keys([hash_of(f"{number}:{key}") for key in range(150)])
+    payload = encode(details)
+    assert len(payload) <= encoding.MAX_BYTES
+    read = decode(payload, Details)
+    for figure in ("lookups", "hits", "misses", "sets"):
+        before, after = (
+            sum(getattr(each, figure) for each in those.groups.values())
+            for those in (details, read)
+        )
+        assert before == after
+    assert "group:4999" in read.groups
+    assert "group:0" not in read.groups
+    assert len(details.groups) == 5000
