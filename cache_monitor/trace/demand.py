@@ -1,0 +1,143 @@
+"""What a site asked of a cache, taken from the trace: apart from what the cache answered.
+
+A lookup that missed and the write that filled it are one thing: with another cache the lookup
+might hit, and the write not be made. A lookup that hit might miss, and would be filled as others
+of its group were. What the site writes, deletes and clears without having missed it does anyway.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from math import inf
+from typing import NamedTuple
+
+from cache_monitor.trace.events import (
+    CLEAR,
+    DELETE,
+    HIT,
+    MISS,
+    NEVER,
+    SECOND,
+    TOUCH,
+    UNTOLD,
+    WRITE,
+    Event,
+)
+from cache_monitor.trace.models.base import Access
+
+LOOK_UP, PUT, RENEW, REMOVE, EMPTY = range(5)
+"""``RENEW`` writes what is there and nothing else, as ``touch`` does."""
+
+_FILLED_WITHIN = 60 * SECOND
+"""A write so long after a miss is not taken for its filling any more."""
+_MOSTLY = 0.5
+
+
+class Demand(NamedTuple):
+    """One thing that the site wanted. ``fills`` is whether it writes the key where a lookup misses;
+    ``group`` is the group of the key, by its number."""
+
+    kind: int
+    access: Access
+    fills: bool = False
+    group: str = ""
+
+
+class _Asked(NamedTuple):
+    """A lookup as it was: whether it hit, and, once it is known, how long its filling lasted."""
+
+    place: int
+    at: int
+
+
+def demands(events: Iterable[Event], group_of: dict[int, str]) -> list[Demand]:
+    """What the site asked, in the order of time. ``group_of`` has the groups by keys' hashes."""
+    return _Reading(group_of).read(sorted(events, key=lambda each: each.began))
+
+
+class _Reading:
+    """What is known so far while events are read."""
+
+    def __init__(self, group_of: dict[int, str]) -> None:
+        self._group_of = group_of
+        self._made: list[Demand] = []
+        self._missed: dict[tuple[int, object], _Asked] = {}
+        self._lasts: dict[tuple[int, object], float] = {}
+        self._usual: dict[str, float] = {}
+        self._filled: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0])
+
+    def read(self, events: Sequence[Event]) -> list[Demand]:
+        """Read all ``events``."""
+        for event in events:
+            self._take(event)
+        return list(self._finished())
+
+    def _take(self, event: Event) -> None:
+        entry, kind = (event.key, event.form.version), event.form.kind
+        if kind == HIT:
+            for at in _moments(event):
+                self._note(LOOK_UP, event, entry, at, was_hit=True)
+        elif kind == MISS:
+            self._missed[entry] = _Asked(len(self._made), event.began)
+            self._note(LOOK_UP, event, entry, event.began)
+        elif kind == WRITE:
+            self._write(event, entry)
+        elif kind == TOUCH:
+            self._note(RENEW, event, entry, event.began, _lasts(event))
+        elif kind == DELETE:
+            self._note(REMOVE, event, entry, event.began)
+        elif kind == CLEAR:
+            self._note(EMPTY, event, entry, event.began)
+
+    def _write(self, event: Event, entry: tuple[int, object]) -> None:
+        lasts = _lasts(event)
+        missed = self._missed.pop(entry, None)
+        self._lasts[entry] = lasts
+        group = self._group_of.get(event.key, "")
+        self._usual.setdefault(group, lasts)
+        if missed is not None and event.began - missed.at <= _FILLED_WITHIN:
+            asked = self._made[missed.place]
+            filled = asked.access._replace(lasts=lasts)
+            self._made[missed.place] = asked._replace(access=filled, fills=True)
+            self._filled[group][1] += 1
+        else:
+            self._note(PUT, event, entry, event.began, lasts)
+
+    def _note(
+        self,
+        kind: int,
+        event: Event,
+        entry: tuple[int, object],
+        at: int,
+        lasts: float | None = None,
+        *,
+        was_hit: bool = False,
+    ) -> None:
+        group = self._group_of.get(event.key, "")
+        if kind == LOOK_UP and not was_hit:
+            self._filled[group][0] += 1
+        known = self._lasts.get(entry, -1.0) if lasts is None else lasts
+        access = Access(entry, at / SECOND, known, 1.0, float(event.weight))
+        # Of a hit it is decided at the end whether a miss would be filled.
+        self._made.append(Demand(kind, access, was_hit, group))
+
+    def _finished(self) -> Iterator[Demand]:
+        fills = {
+            group: misses == 0 or filled / misses >= _MOSTLY
+            for group, (misses, filled) in self._filled.items()
+        }
+        for each in self._made:
+            access = each.access
+            if access.lasts < 0:
+                access = access._replace(lasts=self._usual.get(each.group, inf))
+            yield each._replace(access=access, fills=each.fills and fills.get(each.group, True))
+
+
+def _lasts(event: Event) -> float:
+    lasts = event.form.lasts
+    return inf if lasts in {NEVER, UNTOLD} else lasts / SECOND
+
+
+def _moments(event: Event) -> Iterator[int]:
+    """When the hits of a run were, as far as that is known: spread evenly."""
+    span = event.ended - event.began
+    return (event.began + span * number // event.times for number in range(event.times))

@@ -1,0 +1,1 @@
+"""Caches as they evict, simulated, one model for each policy."""

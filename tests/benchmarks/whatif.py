@@ -1,0 +1,90 @@
+"""How well a sample of the keys predicts hit ratios: ``python -m tests.benchmarks.whatif``.
+
+``--traces FOLDER`` takes recorded requests as well: files ``*.trace.xz`` of big-endian 32-bit keys,
+one a request, such as those of the cache2k benchmarks. Against an exact simulation of all keys it
+prints the mean absolute error over ten sizes, in points, and in how many of the samplings the
+truth was within the stated error.
+"""
+
+import argparse
+import lzma
+from array import array
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from hashlib import blake2b
+from math import inf
+from pathlib import Path
+from random import Random
+
+from cache_monitor.trace.demand import LOOK_UP, Demand
+from cache_monitor.trace.models.base import Access
+from cache_monitor.trace.models.recency import Lru
+from cache_monitor.trace.plan import HOT_KEYS
+from cache_monitor.trace.what_if import predict
+
+SIZES = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8)
+"""Of the different keys."""
+SAMPLES = (8192, 2048)
+MOST = 500_000
+"""Requests of a trace that are taken."""
+
+
+def recorded(folder: Path) -> Iterator[tuple[str, Sequence[int]]]:
+    for path in sorted(folder.glob("*.trace.xz")):
+        keys = array("I")
+        keys.frombytes(lzma.decompress(path.read_bytes()))
+        keys.byteswap()
+        yield path.name.partition(".")[0], keys[:MOST]
+
+
+def made() -> Iterator[tuple[str, Sequence[int]]]:
+    for exponent in (0.8, 1.0):
+        weights = [rank**-exponent for rank in range(1, 50_001)]
+        yield f"Zipf({exponent})", Random(1).choices(range(50_000), weights, k=300_000)
+
+
+def demands(keys: Sequence[int], sampled: int, salt: int) -> list[Demand]:
+    """The requests of the hottest keys and of about ``sampled`` others."""
+    counts = Counter(keys)
+    hot = {key for key, _ in counts.most_common(HOT_KEYS)}
+    share = min(1.0, sampled / len(counts))
+    kept = {key for key in counts if key in hot or _chance(key, salt) < share}
+    return [
+        Demand(LOOK_UP, Access(key, 0.0, inf, 1.0, 1.0 if key in hot else 1 / share), True)
+        for key in keys
+        if key in kept
+    ]
+
+
+def _chance(key: int, salt: int) -> float:
+    digest = blake2b(b"%d:%d" % (salt, key), digest_size=6).digest()
+    return int.from_bytes(digest) / 2**48
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--traces", type=Path)
+    parser.add_argument("--samplings", type=int, default=5)
+    options = parser.parse_args()
+    for name, keys in [*made(), *(recorded(options.traces) if options.traces else ())]:
+        sizes = [max(1, round(len(set(keys)) * share)) for share in SIZES]
+        whole = demands(keys, len(keys), 0)
+        exact = [predict(whole, Lru, size).hit_ratio or 0.0 for size in sizes]
+        for sampled in SAMPLES:
+            errors, within = [], 0
+            for salt in range(options.samplings):
+                some = demands(keys, sampled, salt)
+                for size, truth in zip(sizes, exact, strict=True):
+                    found = predict(some, Lru, size)
+                    errors.append(abs((found.hit_ratio or 0.0) - truth))
+                    within += errors[-1] <= (found.error or 0.0) + 1e-9
+            mean = 100 * sum(errors) / len(errors)
+            print(
+                f"{name:22} {sampled:6,} keys: {mean:.2f} points,"
+                f" within the stated error {within} of {len(errors)}",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()
