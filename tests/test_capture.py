@@ -171,12 +171,21 @@ def test_a_stored_none_is_a_hit(capture: Capture) -> None:
     assert capture.totals()["default"].hits == 1
 
 
-def test_a_failed_lookup_is_an_error_and_neither_hit_nor_miss(capture: Capture) -> None:
+def test_a_call_that_fails_is_an_error_and_neither_hit_nor_miss(capture: Capture) -> None:
+    cache.set("text", "no number")
+    with pytest.raises(TypeError):
+        cache.incr("text")
+    call = capture.calls()[-1]
+    assert (call.error, call.outcomes) == ("TypeError", (None,))
+    assert capture.totals()["default"].errors == 1
+
+
+def test_that_a_counter_is_not_there_is_told_and_no_error(capture: Capture) -> None:
     with pytest.raises(ValueError, match="not found"):
         cache.incr("absent")
     [call] = capture.calls()
     assert (call.error, call.outcomes) == ("ValueError", (None,))
-    assert capture.totals()["default"].errors == 1
+    assert capture.totals()["default"].errors == 0
 
 
 @pytest.mark.parametrize(

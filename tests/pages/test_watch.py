@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -9,7 +10,8 @@ from django.core.cache import caches
 from django.test import AsyncClient, Client, RequestFactory, override_settings
 from django.views.decorators.cache import cache_page
 
-from cache_monitor.pages import watch
+from cache_monitor import scope
+from cache_monitor.capture import Capture
 from cache_monitor.pages.passes import PagePass
 from cache_monitor.stacks.rendering import caller_of
 from tests.pages import site
@@ -63,16 +65,25 @@ SITE_WIDE = [
 def pages() -> Iterator[None]:
     with override_settings(ROOT_URLCONF="tests.pages.site", MIDDLEWARE=[SESSIONS]):
         caches["default"].clear()
-        watch.finished.clear()
         yield
         caches["default"].clear()
-        watch.finished.clear()
+
+
+@contextmanager
+def heard() -> Iterator[list[PagePass]]:
+    """The passes of what is asked for inside: what waits to be counted the worker may take."""
+    capture = Capture()
+    scope.start_listening(capture)
+    try:
+        yield capture.page_passes
+    finally:
+        scope.stop_listening(capture)
 
 
 def passes_of(url: str, method: str = "get", **headers: str) -> list[PagePass]:
-    watch.finished.clear()
-    getattr(Client(raise_request_exception=False), method)(url, headers=headers)
-    return watch.take()
+    with heard() as passes:
+        getattr(Client(raise_request_exception=False), method)(url, headers=headers)
+    return passes
 
 
 def last_of(url: str, method: str = "get", **headers: str) -> PagePass:
@@ -80,9 +91,9 @@ def last_of(url: str, method: str = "get", **headers: str) -> PagePass:
 
 
 async def async_pass_of(url: str) -> PagePass:
-    watch.finished.clear()
-    await AsyncClient(raise_request_exception=False).get(url)
-    return watch.take()[-1]
+    with heard() as passes:
+        await AsyncClient(raise_request_exception=False).get(url)
+    return passes[-1]
 
 
 @pytest.mark.parametrize(("page", "reason", "detail"), DECORATED)
@@ -157,9 +168,9 @@ def test_a_page_that_one_within_it_has_served_says_so() -> None:
     passes_of("/cached/nested/3/")
     request = RequestFactory().get("/cached/nested/3/")
     other = cache_page(60, key_prefix="other")(cache_page(30, key_prefix="in")(site.plain))
-    watch.finished.clear()
-    other(request)
-    inner, outer = watch.take()
+    with heard() as passes:
+        other(request)
+    inner, outer = passes
     assert (inner.fetch, outer.fetch) == ("hit", "miss")
     assert (outer.stored, outer.reason) == (False, "inner")
 
@@ -217,9 +228,9 @@ def test_a_cache_that_raises_fails_the_page_as_it_would_and_is_told() -> None:
     broken: Any = cache_page(60, cache="broken")(site.plain)
     location = {"BACKEND": "tests.pages.site.RefusingCache"}
     with override_settings(CACHES={"default": location, "broken": location}):
-        with pytest.raises(LookupError):
+        with heard() as passes, pytest.raises(LookupError):
             broken(RequestFactory().get("/"))
-        made = watch.take()[-1]
+        made = passes[-1]
     assert (made.stored, made.reason, made.detail) == (False, "error", "LookupError")
 
 
