@@ -23,6 +23,7 @@ from cache_monitor.reports.keyseries import KeyPoint
 from cache_monitor.reports.schema import Finding, Report
 from cache_monitor.stores import opening
 from cache_monitor.stores.base import Kind, Row, Store, StoreError, session
+from cache_monitor.stores.offloop import off_loop
 from cache_monitor.stores.opening import get_store
 
 DEFAULT_PERIOD = 3600.0
@@ -34,6 +35,7 @@ class UnknownAlias(ValueError):
     """An alias that is not in ``CACHES``."""
 
 
+@off_loop
 def report(
     since: datetime | None = None, until: datetime | None = None, alias: str | None = None
 ) -> Report:
@@ -42,6 +44,7 @@ def report(
 
     What this process has recorded is in it, flushed or not. A store that cannot be read is no
     error: the report then says how many calls are missing, and its ``quality.store_problem`` why.
+    May be called in async code, whose event loop then waits for it; like all functions here.
 
     Raises :class:`UnknownAlias`, and ``ValueError`` where ``since`` is not before ``until``.
     """
@@ -52,6 +55,7 @@ def report(
     return structs.replace(whole, findings=told)
 
 
+@off_loop
 def key_series(
     keys: Collection[str], since: datetime | None, until: datetime | None, alias: str
 ) -> dict[str, list[KeyPoint]]:
@@ -80,11 +84,13 @@ def watch_findings(store: Store) -> None:
     watch(store, lambda: _report(period, None)[0].findings, period.now)
 
 
+@off_loop
 def muted() -> Mapping[str, sightings.Mute]:
     """The findings that are not shown, by their id. Raises :class:`StoreError`."""
     return sightings.read(get_store()).muted
 
 
+@off_loop
 def mute(finding: Finding, by: str, reason: str) -> None:
     """Show ``finding`` no more, until :func:`unmute`; ``by`` is who says so. Raises
     :class:`StoreError`."""
@@ -92,6 +98,7 @@ def mute(finding: Finding, by: str, reason: str) -> None:
     _recent.forget()
 
 
+@off_loop
 def unmute(name: str) -> sightings.Mute | None:
     """Show the finding whose id is ``name`` again; what was muted. Raises :class:`StoreError`."""
     was = sightings.unmute(get_store(), name, time.time())
@@ -158,6 +165,7 @@ def _forget(*, setting: str, **_: object) -> None:
 setting_changed.connect(_forget, dispatch_uid="cache_monitor.api")
 
 
+@off_loop
 def recent_report(seconds: float = DEFAULT_PERIOD, alias: str | None = None) -> Report:
     """As :func:`report` on the last ``seconds``, but maybe two seconds old: for faces that many
     people look at, or whose parts each ask for it. Raises what :func:`report` raises."""
@@ -170,6 +178,7 @@ def flush() -> bool:
     return joining.collector.flush()
 
 
+@off_loop
 def store_problem() -> str | None:
     """What is wrong with the store, in a sentence that says what to do; None where nothing is."""
     try:

@@ -1,0 +1,53 @@
+"""Reading the store for who asks from async code, where Django lets no database be used."""
+
+import asyncio
+from collections.abc import Callable
+from functools import partial, wraps
+from queue import SimpleQueue
+from typing import ParamSpec, TypeVar
+
+from django.db import connections
+from django.utils import translation
+
+from cache_monitor import threads
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def off_loop(function: Callable[P, R]) -> Callable[P, R]:
+    """Have ``function`` run in a thread of its own where it is called in an event loop, which waits
+    for it, as it does for whatever is called without ``await``."""
+
+    @wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return function(*args, **kwargs)
+        return _apart(partial(function, *args, **kwargs))
+
+    return call
+
+
+def _apart(job: Callable[[], R]) -> R:
+    results: SimpleQueue[tuple[R] | BaseException] = SimpleQueue()
+    language = translation.get_language()
+
+    def run() -> None:
+        result: tuple[R] | BaseException
+        try:
+            with translation.override(language):
+                result = (job(),)
+        except BaseException as error:
+            result = error
+        finally:
+            # No request ends here that would give them back.
+            connections.close_all()
+        results.put(result)
+
+    threads.start(run, f"{threads.THREAD_NAME}-report", results.put)
+    result = results.get()
+    if isinstance(result, BaseException):
+        raise result
+    return result[0]
