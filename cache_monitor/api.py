@@ -9,7 +9,7 @@ from django.conf import settings
 from django.core.signals import setting_changed
 from msgspec import structs
 
-from cache_monitor.collecting import joining
+from cache_monitor.collecting import joining, tracerolling
 from cache_monitor.collecting.rollup import longest
 from cache_monitor.conf import SETTING, Conf, get_conf
 from cache_monitor.findings import sightings
@@ -22,7 +22,7 @@ from cache_monitor.reports.build import Material, Period, build
 from cache_monitor.reports.keyseries import KeyPoint
 from cache_monitor.reports.schema import Finding, Report
 from cache_monitor.stores import opening
-from cache_monitor.stores.base import Kind, Row, Store, StoreError, session
+from cache_monitor.stores.base import Identity, Kind, Row, Store, StoreError, session
 from cache_monitor.stores.offloop import off_loop
 from cache_monitor.stores.opening import get_store
 
@@ -114,6 +114,9 @@ def _report(period: Period, alias: str | None) -> tuple[Report, list[Row]]:
         with suppress(StoreError):
             stack.enter_context(session(get_store()))
         windows, details = list(stored.rows("window")), list(stored.rows("details"))
+        told = stored.told({row.identity for row in (*windows, *details)}, pending.rows)
+        windows += [row for row in told if row.kind == "window"]
+        details += [row for row in told if row.kind == "details"]
         looks, noted = stored.looks(), stored.findings()
     material = Material(
         backends={name: backend_path(name) for name in settings.CACHES if alias in (None, name)},
@@ -202,12 +205,6 @@ def store_note() -> str | None:
     return None
 
 
-def reasons_problem() -> str | None:
-    """Why this process cannot tell why lookups missed, in a sentence that says what to do; None
-    where it can."""
-    return joining.reasons_problem()
-
-
 def backend_path(alias: str) -> str:
     """The dotted path of the backend of ``alias``: the real one where it is wrapped."""
     entry = settings.CACHES[alias]
@@ -251,6 +248,27 @@ class _Stored:
         for row in (*stored, *newer.values()):
             if row.start < until and row.start + row.seconds > since:
                 yield row
+
+    def told(self, there: Collection[Identity], pending: Sequence[Row]) -> list[Row]:
+        """What the trace tells of the period beyond the rows that are ``there``. To be asked after
+        these: what goes from one to the other meanwhile is then late, not there twice."""
+        if self.problem is not None:
+            return []
+        try:
+            found = tracerolling.newer_rows(
+                get_store(), pending, joining.trace_settings(), self._period.now
+            )
+        except StoreError as error:
+            self.problem = str(error)
+            return []
+        return [
+            row
+            for row in found
+            if self._alias in (None, row.alias)
+            and row.identity not in there
+            and row.start <= self._period.until
+            and row.start + row.seconds > self._period.since
+        ]
 
     def looks(self) -> list[Row]:
         """What was last seen inside the caches."""

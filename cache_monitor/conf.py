@@ -44,6 +44,11 @@ class Conf:
     scan_limit: int = 100_000
     scan_seconds: float = 5.0
     refresh_seconds: float = 5.0
+    trace_keys: int = 8192
+    trace_events: float = 1000.0
+    trace_bytes: int = 500_000_000
+    trace_kept: float = 86400.0
+    clock_tolerance: float = 0.05
     findings: Mapping[str, float] = field(default_factory=dict)
     export_tokens: Sequence[str] = ()
     exporters: Sequence[str] = ()
@@ -129,6 +134,11 @@ _RULES: Mapping[str, _Range | _Choice | _Several] = {
     "SCAN_LIMIT": _Range(100, 100_000_000, "entries", whole=True),
     "SCAN_SECONDS": _Range(0.1, 3600, "seconds"),
     "REFRESH_SECONDS": _Range(1, 3600, "seconds"),
+    "TRACE_KEYS": _Range(100, 1_000_000, "keys", whole=True),
+    "TRACE_EVENTS": _Range(1, 1_000_000, "events a second"),
+    "TRACE_BYTES": _Range(1_000_000, 10**12, "bytes a day", whole=True),
+    "TRACE_KEPT": _Range(3600, 30 * _DAY, "seconds"),
+    "CLOCK_TOLERANCE": _Range(0.001, 10, "seconds"),
     "EXPORT_TOKENS": _Several(
         "[0-9a-f]{64}", "SHA-256 digests as manage.py cache_token prints them", secret=True
     ),
@@ -166,6 +176,11 @@ _MEANINGS: Mapping[str, str] = {
     "SCAN_LIMIT": "Entries that one look examines at most.",
     "SCAN_SECONDS": "Seconds after which a look begins nothing more; what a server still owes it"
     " then is waited for 2 s.",
+    "TRACE_KEYS": "Keys of a cache that are traced: of more, a sample.",
+    "TRACE_EVENTS": "Events that are traced a second, of all processes together.",
+    "TRACE_BYTES": "Bytes that the trace takes in the store a day.",
+    "TRACE_KEPT": "Seconds for which the trace is kept.",
+    "CLOCK_TOLERANCE": "Seconds that the clocks of two hosts may be apart.",
     "FINDINGS": "Thresholds of the [findings](#findings) that are not to be the default ones.",
     "REFRESH_SECONDS": "Seconds between two refreshes of the dashboard.",
     "EXPORT_TOKENS": "SHA-256 digests of the tokens with which programs may ask.",

@@ -75,7 +75,7 @@ class CacheMonitorPanel(Panel):
         story = Story(stats, get_config()["HIDE_IN_STACKTRACES"])
         # Within the request itself (RENDER_PANELS) there is no time to wait or to read a store.
         is_later = bool(getattr(self, "from_store", False))
-        reasons = misses_of_requests.reasons(self.toolbar.request_id, may_wait=is_later)
+        reasons = misses_of_requests.reasons(self.toolbar.request_id) if is_later else {}
         knowledge = of_the_last_hour() if is_later and story.rows else Knowledge()
         most = len(story.rows)
         while True:

@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "cache_monitor"
 # The way a call takes, from the first room to the last. A room may import those above its own
 # line, and what stands on its own line.
 ROOMS = [
-    {"calls", "conf", "faults", "forks", "interruptions", "keys", "ledger", "models"}
+    {"calls", "conf", "faults", "forks", "interruptions", "keys", "models"}
     | {"patterns", "periods", "stats", "threads", "thresholds"}
     | {"trace"},
     {"scope", "recorder", "stores", "inspectors"},
@@ -32,7 +32,6 @@ PURE = {
     "faults",
     "forks",
     "interruptions",
-    "ledger",
     "patterns",
     "recorder",
     "scope",

@@ -8,7 +8,6 @@ from cache_monitor.collecting import page_counting
 from cache_monitor.collecting.condensing import condense
 from cache_monitor.collecting.counting import Counting, Measure
 from cache_monitor.collecting.habits import Got, loops
-from cache_monitor.collecting.misses import Aged, Judged
 from cache_monitor.collecting.names import name_and_hash
 from cache_monitor.collecting.production import Produced
 from cache_monitor.collecting.visits import Use, Visit
@@ -16,13 +15,12 @@ from cache_monitor.keys.learned import learned
 from cache_monitor.keys.naming import is_chosen, learned_group
 from cache_monitor.keys.routes import NO_ROUTE
 from cache_monitor.pages.passes import PagePass
-from cache_monitor.stats import histogram
 from cache_monitor.stats.details import OTHER_GROUPS, Details, GroupStats, ViewStats
 from cache_monitor.stats.distinct import hash_of
 from cache_monitor.stats.folding import fold_groups
 from cache_monitor.stats.hotkeys import HotKeys, KeyStats
 from cache_monitor.stats.samples import KEPT, Samples, noted
-from cache_monitor.stats.window import Window, add_reasons, greater
+from cache_monitor.stats.window import Window, greater
 
 WINDOW_SECONDS = 10
 DETAILS_SECONDS = 60
@@ -130,15 +128,6 @@ class Aggregator:
                     stats.single_gets += in_loops
                     stats.single_gets_requests += 1
 
-    def add_judged(self, judged: Iterable[Judged]) -> None:
-        """Count the reasons of misses, where the misses themselves are counted."""
-        for alias, key, at, reason in judged:
-            add_reasons(self._window(alias, at).reasons, {reason: 1})
-            group, hot = self._stats_of(alias, key, at)
-            add_reasons(group.reasons, {reason: 1})
-            if hot is not None:
-                hot.add_reasons({reason: 1})
-
     def add_produced(self, produced: Iterable[Produced]) -> None:
         """Count values that were produced, where their writes are counted."""
         for alias, key, at, seconds in produced:
@@ -148,19 +137,6 @@ class Aggregator:
             if hot is not None:
                 hot.produced += 1
                 hot.produce_seconds += seconds
-
-    def add_in_vain(self, produced: Iterable[Produced]) -> None:
-        """Count apart which of the values that were produced somebody else produced meanwhile."""
-        for alias, key, at, _ in produced:
-            group, _hot = self._stats_of(alias, key, at)
-            group.stampedes += 1
-
-    def add_aged(self, aged: Sequence[Aged]) -> None:
-        """Count the ages of what lookups found."""
-        buckets = histogram.buckets_of([each.seconds for each in aged])
-        for (alias, key, at, _, times), bucket in zip(aged, buckets, strict=True):
-            group, _ = self._stats_of(alias, key, at)
-            histogram.add(group.ages, {bucket: times})
 
     def add_dropped(self, dropped: Counter[str], now: float) -> None:
         """Count calls that were made and not recorded, by alias."""

@@ -24,7 +24,7 @@ from typing import NamedTuple
 from uuid import uuid4
 
 from cache_monitor import forks, scope, threads
-from cache_monitor.collecting import visits
+from cache_monitor.collecting import tracerolling, visits
 from cache_monitor.collecting.aggregator import Aggregator
 from cache_monitor.collecting.asides import Aside
 from cache_monitor.collecting.counting import Measure
@@ -37,13 +37,15 @@ from cache_monitor.collecting.endings import (
 )
 from cache_monitor.collecting.followers import followers
 from cache_monitor.collecting.intake import Intake
-from cache_monitor.collecting.misses import Judge
+from cache_monitor.collecting.looks import reading_of
 from cache_monitor.collecting.tidying import Tidying
+from cache_monitor.collecting.tracing import Tracer
 from cache_monitor.conf import Conf
 from cache_monitor.inspectors.snapshot import Snapshot
 from cache_monitor.pages import watch
 from cache_monitor.recorder import Recorder
 from cache_monitor.stores.base import Store, StoreError
+from cache_monitor.trace.events import Reading
 
 logger = logging.getLogger("cache_monitor")
 
@@ -61,8 +63,9 @@ class Wiring(NamedTuple):
 
     ``look`` looks into the caches that are due, for a process and a store; the process made calls
     until a Unix time. ``is_testing`` tells whether Django's test runner is at work.
-    ``make_judge`` makes the judge of a process's misses. ``at_end`` gives back what a thread of
-    the monitor's holds.
+    ``make_tracer`` makes what traces a process's calls; ``trace_settings`` say how that is rolled
+    up, ``read_evictions`` asks a cache's servers. ``at_end`` gives back what a thread of the
+    monitor's holds.
     """
 
     get_conf: Callable[[], Conf]
@@ -70,7 +73,9 @@ class Wiring(NamedTuple):
     measure: Measure
     look: Callable[[str, Store, float], dict[str, Snapshot]]
     is_testing: Callable[[], bool]
-    make_judge: Callable[[str], Judge]
+    make_tracer: Callable[[str], Tracer]
+    trace_settings: Callable[[], tracerolling.Settings]
+    read_evictions: Callable[[str], Reading | None]
     at_end: Callable[[], None]
 
 
@@ -102,7 +107,7 @@ class Collector:
     def _begin(self) -> None:
         self.process = uuid4().hex
         self._pid = os.getpid()
-        self._intake = Intake(self._recorder, self._make_delivery, self._make_judge)
+        self._intake = Intake(self._recorder, self._make_delivery)
         self.problem: str | None = None
         self._is_running = False
         self._thread: int | None = None
@@ -110,12 +115,13 @@ class Collector:
         self._wake: SimpleQueue[None] = SimpleQueue()
         self._asked: deque[_Asked] = deque()
         self._seen: deque[dict[str, Snapshot]] = deque()
+        self._read: deque[tuple[str, Reading]] = deque()
         self._stopping = False
         self._next_flush = 0.0
         failed, at_end = self._recorder.failed, self._wiring.at_end
         self._scans = Aside("scan", failed, at_end)
         self._tidies = Aside("tidy", failed, at_end)
-        self._tidying = Tidying(self._wiring.get_conf, failed)
+        self._tidying = Tidying(self._wiring.get_conf, failed, self._roll_trace)
 
     # Lifecycle
 
@@ -303,8 +309,7 @@ class Collector:
         self._recorder.faults.tell()
 
     def drain(self, last: bool = False) -> None:
-        """Count everything in the buffer, and the reasons of earlier misses; of all of them if
-        this is the ``last`` time."""
+        """Count everything in the buffer, for the ``last`` time perhaps."""
         if not last and self._is_elsewhere():
             self._ask(wants_flush=False, patience=PATIENCE)
             return
@@ -312,12 +317,11 @@ class Collector:
         for _ in range(len(self._recorder.buffer) // BATCH + 1):
             with self._draining:
                 self._intake.take_in(BATCH)
-                self._intake.count_waiting(time.time())
         with self._draining:
-            if last:
-                self._intake.count_waiting(inf)
             while self._seen:
                 self._note_memory(self._seen.popleft())
+            while self._read:
+                self._intake.delivery.tracer.note_reading(*self._read.popleft())
         # Raised by whoever woke the thread; 0 where a fork has just made it that.
         self._recorder.limit = min(self._recorder.limit, self._wiring.get_conf().buffer_size // 2)
 
@@ -333,16 +337,16 @@ class Collector:
             key_groups=conf.max_key_groups,
             measure=self._wiring.measure,
         )
-        return Delivery(self.process, aggregator)
-
-    def _make_judge(self) -> Judge:
-        return self._wiring.make_judge(self.process)
+        return Delivery(self.process, aggregator, self._wiring.make_tracer(self.process))
 
     # Bringing it to the store
 
     def _flush_now(self, due: bool, last: bool) -> bool:
         try:
             store = self._wiring.open_store()
+            if last:
+                self._read_evictions()
+                self.drain(last=True)
             self._deliver(store, last)
             if last:
                 self._tidy_at_end(store)
@@ -376,7 +380,26 @@ class Collector:
             self._store_failed(str(error))
 
     def _look(self, store: Store) -> None:
+        self._read_evictions()
+        self._follow_plans(store)
         self._seen.append(self._wiring.look(self.process, store, self._intake.active_at))
+
+    def _read_evictions(self) -> None:
+        """Ask servers that may have evicted what was missed."""
+        with self._draining:
+            missed = self._intake.delivery.tracer.take_missed()
+        for alias in missed:
+            reading = self._wiring.read_evictions(alias)
+            if reading is not None:
+                self._read.append((alias, reading))
+
+    def _follow_plans(self, store: Store) -> None:
+        plans = tracerolling.plans(store)
+        with self._draining:
+            self._intake.delivery.tracer.follow(plans)
+
+    def _roll_trace(self, store: Store, now: int) -> None:
+        followers.learn(tracerolling.roll(store, now, self._wiring.trace_settings()))
 
     def _tidy(self, store: Store, watch: Callable[[Store], None] | None) -> None:
         self._tidying.work(store, watch, time.time() - self._intake.active_at)
@@ -388,9 +411,11 @@ class Collector:
 
     def _note_memory(self, seen: dict[str, Snapshot]) -> None:
         now = time.time()
-        aggregator = self._intake.delivery.aggregator
+        aggregator, tracer = self._intake.delivery.aggregator, self._intake.delivery.tracer
         for alias, look in seen.items():
             is_shared = look.scope == "shared"
+            if is_shared and (reading := reading_of(look)) is not None:
+                tracer.note_reading(alias, reading)
             if look.bytes is not None:
                 aggregator.note_memory(alias, look.bytes, is_shared, now)
             # The counters of several processes could not be told from one that began anew.

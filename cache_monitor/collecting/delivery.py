@@ -7,11 +7,17 @@ from dataclasses import dataclass, field
 from math import inf
 from uuid import uuid4
 
-from cache_monitor.collecting.aggregator import Aggregator, Part
+from cache_monitor.collecting.aggregator import Aggregator
+from cache_monitor.collecting.aggregator import Part as CountedPart
 from cache_monitor.collecting.rollup import ABANDONED_AFTER
+from cache_monitor.collecting.tracing import Tracer
 from cache_monitor.stats.encoding import encode
 from cache_monitor.stats.window import Window
 from cache_monitor.stores.base import Kind, Row, Store
+from cache_monitor.trace import slices
+from cache_monitor.trace.slices import Slice
+
+Part = CountedPart | Slice
 
 PARTS_KEPT = 1000
 """Parts kept for a store that refuses them; the oldest are given up, and their calls counted."""
@@ -39,6 +45,7 @@ class _Life:
 
     process: str
     aggregator: Aggregator
+    tracer: Tracer
     stored: dict[tuple[Kind, str, int], tuple[object, int]] = field(default_factory=dict)
     is_over: bool = False
 
@@ -48,12 +55,25 @@ class _Life:
     def undelivered(self, alias: str, part: Part) -> int:
         return _calls(part) - self.stored.get(_name(alias, part), (None, 0))[1]
 
+    def parts(self) -> Iterator[tuple[str, Part]]:
+        yield from self.aggregator.parts()
+        yield from self.tracer.parts()
+
+    def seal(self, part: Part) -> None:
+        if isinstance(part, Slice):
+            self.tracer.seal(part)
+        else:
+            self.aggregator.seal(part)
+
     def forget(self, alias: str, part: Part) -> None:
-        self.aggregator.forget(alias, part)
+        if isinstance(part, Slice):
+            self.tracer.forget(alias, part)
+        else:
+            self.aggregator.forget(alias, part)
         self.stored.pop(_name(alias, part), None)
 
     def row(self, alias: str, part: Part) -> Row:
-        return Row(_kind(part), self.process, alias, part.start, part.seconds, encode(part))
+        return Row(_kind(part), self.process, alias, part.start, part.seconds, _encoded(part))
 
 
 @dataclass(slots=True)
@@ -76,10 +96,10 @@ class Delivery:
     Whoever calls holds the lock of the draining, but for :meth:`put`, which waits for the store.
     """
 
-    def __init__(self, process: str, aggregator: Aggregator) -> None:
+    def __init__(self, process: str, aggregator: Aggregator, tracer: Tracer) -> None:
         # As empty as this one still is: who begins anew begins with a copy of it.
         self._empty = deepcopy(aggregator)
-        self._lives = [_Life(process, aggregator)]
+        self._lives = [_Life(process, aggregator, tracer)]
         self._clock_offset = -inf
         self._given_up = 0
         self._under_way: list[_Change] = []
@@ -94,11 +114,18 @@ class Delivery:
             self.refused()
         return self._lives[-1].aggregator
 
+    @property
+    def tracer(self) -> Tracer:
+        """What traces the calls, likewise."""
+        return self._lives[-1].tracer
+
     def _follow_clock(self) -> None:
         offset = time.time() - time.perf_counter()
         if offset < self._clock_offset - STEP:
             self._lives[-1].is_over = True
-            self._lives.append(_Life(uuid4().hex, deepcopy(self._empty)))
+            process = uuid4().hex
+            tracer = self._lives[-1].tracer.renewed(process)
+            self._lives.append(_Life(process, deepcopy(self._empty), tracer))
             self._clock_offset = offset
         # The latest of all: steps back that are too short to matter come to one that does.
         self._clock_offset = max(self._clock_offset, offset)
@@ -110,9 +137,10 @@ class Delivery:
         self._give_up_abandoned(now)
         if last:
             self.aggregator.note_end(now)
+            self.tracer.end(now)
         for life, _, part in self._parts():
             if last or life.is_over or part.start + part.seconds + _CLOSED_AFTER < now:
-                life.aggregator.seal(part)
+                life.seal(part)
         return [
             _Change(life, alias, part, part.revision, _calls(part), life.row(alias, part))
             for life, alias, part in self._parts()
@@ -147,7 +175,7 @@ class Delivery:
         parts = [
             (life, alias, part)
             for life in self._lives
-            for alias, part in sorted(life.aggregator.parts(), key=lambda each: each[1].start)
+            for alias, part in sorted(life.parts(), key=lambda each: each[1].start)
             if id(part) not in under_way
         ]
         for life, alias, part in parts[: max(0, len(parts) - PARTS_KEPT)]:
@@ -174,18 +202,24 @@ class Delivery:
 
     def _bury(self) -> None:
         """Forget the lives of which the store has all that there was, or will have."""
-        self._lives = [
-            life for life in self._lives if not life.is_over or any(life.aggregator.parts())
-        ]
+        self._lives = [life for life in self._lives if not life.is_over or any(life.parts())]
 
     def _parts(self) -> Iterator[tuple[_Life, str, Part]]:
         for life in self._lives:
-            for alias, part in life.aggregator.parts():
+            for alias, part in life.parts():
                 yield life, alias, part
 
 
 def _kind(part: Part) -> Kind:
+    if isinstance(part, Slice):
+        return "trace"
     return "window" if isinstance(part, Window) else "details"
+
+
+def _encoded(part: Part) -> bytes:
+    if isinstance(part, Slice):
+        return slices.encode([part.stored()])
+    return encode(part)
 
 
 def _name(alias: str, part: Part) -> tuple[Kind, str, int]:

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 from cache_monitor.calls import RawCall
-from cache_monitor.collecting.misses import Judged
 from cache_monitor.forks import call_in_forked_children, new_lock
 from cache_monitor.pages.passes import PagePass
 from cache_monitor.recorder import recorder
+from cache_monitor.trace.replay import Verdict
 
 MOST_WAITING = 50_000
 """Calls that wait for the followers, 15 MB or so."""
@@ -27,8 +27,8 @@ class Follower(Protocol):
     def follow(self, calls: Sequence[RawCall], clock_offset: float) -> None:
         """Take note of ``calls``; ``clock_offset`` makes Unix time of their clock's readings."""
 
-    def learn(self, judged: Sequence[Judged]) -> None:
-        """Take note of why lookups missed of which it has heard."""
+    def learn(self, judged: Sequence[Verdict]) -> None:
+        """Take note of why lookups missed, in whichever process: each is told in one of them."""
 
     def settle(self, now: float, missed: int) -> None:
         """Finish what has waited long enough at ``now`` (Unix time), infinite at the end;
@@ -54,7 +54,7 @@ class Followers:
     def forget(self) -> None:
         """Begin anew in a forked child: the calls that wait are the parent's."""
         self._calls: deque[tuple[Sequence[RawCall], float]] = deque()
-        self._judged: list[Judged] = []
+        self._judged: list[Verdict] = []
         self._passes: deque[PagePass] = deque(maxlen=MOST_WAITING)
         self._waiting = 0
         self._missed = 0
@@ -85,7 +85,7 @@ class Followers:
             with self._lock:
                 self._passes.extend(passes)
 
-    def learn(self, judged: Sequence[Judged]) -> None:
+    def learn(self, judged: Sequence[Verdict]) -> None:
         """Put reasons of misses aside."""
         if judged and any(each.wants() for each in self._followers):
             with self._lock:

@@ -8,16 +8,14 @@ is written.
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from functools import cached_property
-from math import inf
 from threading import get_ident
 
 from cache_monitor.calls import RawCall
 from cache_monitor.collecting import visits
 from cache_monitor.collecting.delivery import Delivery
 from cache_monitor.collecting.followers import followers
-from cache_monitor.collecting.misses import Judge
 from cache_monitor.collecting.production import Made, Pairing, Produced
 from cache_monitor.interruptions import let_pass
 from cache_monitor.keys.toolbar import is_toolbars_own
@@ -38,11 +36,9 @@ class Intake:
         self,
         recorder: Recorder,
         make_delivery: Callable[[], Delivery],
-        make_judge: Callable[[], Judge],
     ) -> None:
         self._recorder = recorder
         self._make_delivery = make_delivery
-        self._make_judge = make_judge
         self._pairing = Pairing()
         self._requests: deque[tuple[float, int]] = deque(maxlen=_MOST_REQUESTS)
         self.active_at = 0.0
@@ -52,10 +48,6 @@ class Intake:
     def delivery(self) -> Delivery:
         """Made when first asked for: the settings may not be there before."""
         return self._make_delivery()
-
-    @cached_property
-    def _judge(self) -> Judge:
-        return self._make_judge()
 
     def begin_request(self) -> None:
         """Note that this thread begins with a new request, on whose path this runs."""
@@ -73,9 +65,10 @@ class Intake:
             followers.hear(calls, clock_offset)
             with self._going_on():
                 self._look_closer(calls, clock_offset)
-        if len(calls) < most and "_judge" in self.__dict__:
-            self._judge.heard_all(now)
-        aggregator.add_dropped(self._recorder.take_dropped(), now)
+        dropped = self._recorder.take_dropped()
+        aggregator.add_dropped(dropped, now)
+        for alias in dropped:
+            self.delivery.tracer.note_gap(alias, now)
         for visit in visits.take():
             aggregator.add_visit(visit, now)
         passes = watch.take()
@@ -83,50 +76,29 @@ class Intake:
             aggregator.add_page(page_pass, now)
         followers.hear_pages(passes)
 
-    def count_waiting(self, now: float) -> None:
-        """Count the reasons of misses, and the ages of hits, that have waited long enough at
-        ``now``; of all of them where it is infinite, for there is no next time."""
-        # Without a call there is no judge to be asked, and no need for a ledger.
-        if "_judge" in self.__dict__:
-            with self._judge.patient() if now == inf else nullcontext():
-                self._count_waiting(now)
-
-    def _count_waiting(self, now: float) -> None:
-        aggregator = self.delivery.aggregator
-        with self._going_on():
-            judged = [*self._judge.judged(now)]
-            aggregator.add_judged(judged)
-            followers.learn(judged)
-            aggregator.add_aged([*self._judge.aged(now)])
-        aggregator.add_in_vain([*self._judge.stampedes.in_vain()])
-
     def _look_closer(self, calls: Sequence[RawCall], clock_offset: float) -> None:
-        telling = [call for call in calls if call[4] is not True and not is_toolbars_own(call[3])]
-        with self._going_on():
-            self._judge.hear(telling, clock_offset)
-            self._judge.sample(calls, clock_offset)
-        self.delivery.aggregator.add_produced(self._produced(telling, clock_offset))
+        made = self._made(calls)
+        for call, those in made.values():
+            produced = [
+                Produced(call[0].alias, key, call[1] + call[2] + clock_offset, seconds)
+                for key, seconds in those
+            ]
+            self.delivery.aggregator.add_produced(produced)
+        computed = {place: dict(those) for place, (_, those) in made.items()}
+        self.delivery.tracer.hear(calls, clock_offset, computed)
 
-    def _produced(self, calls: Sequence[RawCall], clock_offset: float) -> Iterator[Produced]:
-        requests = self._requests
-        for call in calls:
+    def _made(self, calls: Sequence[RawCall]) -> dict[int, tuple[RawCall, Sequence[Made]]]:
+        """The values whose production the calls ended, by the place of the call."""
+        requests, found = self._requests, {}
+        for place, call in enumerate(calls):
+            if call[4] is True or is_toolbars_own(call[3]):
+                continue
             while requests and requests[0][0] <= call[1]:
                 began, thread = requests.popleft()
                 self._pairing.begin(thread, began)
             if made := self._pairing.made(call, call[11]):
-                yield from self._produced_by(call, made, clock_offset)
-
-    def _produced_by(
-        self, call: RawCall, made: Sequence[Made], clock_offset: float
-    ) -> Iterator[Produced]:
-        # Of a get_or_set it is known how long it produced, not when it began within the call.
-        ended = call[1] + (call[2] if call[10] is not None else 0.0)
-        # Those of one call were produced together, and their time is parted among them.
-        began = ended - sum(each.seconds for each in made)
-        for key, seconds in made:
-            produced = Produced(call[0].alias, key, call[1] + call[2] + clock_offset, seconds)
-            self._judge.stampedes.hear(produced, call[7], began, ended)
-            yield produced
+                found[place] = call, made
+        return found
 
     @contextmanager
     def _going_on(self) -> Iterator[None]:

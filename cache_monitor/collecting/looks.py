@@ -15,13 +15,16 @@ from msgspec.structs import replace
 
 from cache_monitor.collecting.instances import instance
 from cache_monitor.conf import Conf, get_conf
-from cache_monitor.inspectors.choice import scope_of
+from cache_monitor.inspectors.bounds import Bounds
+from cache_monitor.inspectors.choice import scope_of, source_of
 from cache_monitor.inspectors.database import AFTER_KEY
 from cache_monitor.inspectors.look import Progress, advance
 from cache_monitor.inspectors.snapshot import Snapshot
 from cache_monitor.inspectors.terms import Terms, described
+from cache_monitor.interruptions import let_pass
 from cache_monitor.stats.encoding import CorruptPayload, decode, encode
 from cache_monitor.stores.base import Row, Store
+from cache_monitor.trace.events import SECOND, Reading
 
 SHARED = ""
 """The process under which a look at a cache that processes share is kept."""
@@ -41,6 +44,9 @@ LOCK_SECONDS = 5
 """How long one holds, the same in all processes: as long as a server may keep a look waiting."""
 
 _PAUSE = 0.05
+
+ASK_SECONDS = 1.0
+"""How long a server may take to say what it evicted."""
 
 
 class Turn:
@@ -223,3 +229,31 @@ def _to_show(snapshot: Snapshot, progress: Progress) -> Snapshot:
         limit_entries=snapshot.limit_entries,
         evictions=snapshot.evictions,
     )
+
+
+def read_evictions(alias: str) -> Reading | None:
+    """What the servers of a cache say of their evictions now: one question. None where they do not
+    answer, or have no counter."""
+    try:
+        source = source_of(alias, instance(alias), Bounds(time.monotonic() + ASK_SECONDS))
+        if source is None:
+            return None
+        try:
+            evictions = source.limits().evictions
+        finally:
+            source.close()
+    except Exception as error:
+        let_pass(error)
+        return None
+    return None if evictions is None else Reading(int(time.time() * SECOND), evictions)
+
+
+def reading_of(look: Snapshot) -> Reading | None:
+    """What a look at a cache that processes share says of its evictions, if it does."""
+    full = None
+    if look.evictions is None:
+        if look.entries is None or look.limit_entries is None:
+            return None
+        # It throws out a third, mostly, whenever it gets too full.
+        full = 3 * look.entries >= 2 * look.limit_entries
+    return Reading(int(look.measured_at * SECOND), look.evictions, "", full)

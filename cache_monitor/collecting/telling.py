@@ -1,141 +1,162 @@
-"""What finished calls tell the ledger: what they did to entries, what they found and missed."""
+"""What finished calls tell the trace: what they did to entries, what they found and missed."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, cast
 
 from django.core.cache.backends.base import DEFAULT_TIMEOUT
 
 from cache_monitor.calls import RawCall
-from cache_monitor.ledger import Event, Hit, Kind, Miss
+from cache_monitor.trace.events import (
+    CLEAR,
+    DELETE,
+    FAILED,
+    HIT,
+    MISS,
+    MOVE,
+    NEVER,
+    SECOND,
+    SWEEP,
+    TOUCH,
+    UNTOLD,
+    WRITE,
+)
 
-LOOKUP_SECONDS = 0.01
-"""Seconds at the beginning of a ``get_or_set`` in which it looks; the rest produces the value."""
+PART_SECONDS = 0.01
+"""Seconds at the beginning of a ``get_or_set`` in which it looks, and at its end in which it
+writes; the rest produces the value."""
 
-_KINDS: Mapping[str, Kind] = {
-    "set": "written",
-    "add": "written",
-    "set_many": "written",
-    "get_or_set": "written",
-    "touch": "touched",
-    "delete": "deleted",
-    "delete_many": "deleted",
-    "delete_pattern": "swept",
-    "expire": "touched",
-    "pexpire": "touched",
-    "expire_at": "touched",
-    "pexpire_at": "touched",
-    "persist": "touched",
+_KINDS: Mapping[str, int] = {
+    "set": WRITE,
+    "add": WRITE,
+    "set_many": WRITE,
+    "get_or_set": WRITE,
+    "touch": TOUCH,
+    "delete": DELETE,
+    "delete_many": DELETE,
+    "delete_pattern": SWEEP,
+    "expire": TOUCH,
+    "pexpire": TOUCH,
+    "expire_at": TOUCH,
+    "pexpire_at": TOUCH,
+    "persist": TOUCH,
 }
 _UNITS = {"pexpire": 0.001, "pexpire_at": 0.001}
 """The measure, in seconds, of timeouts and times that are given in another."""
 _POINTS_IN_TIME = frozenset({"expire_at", "pexpire_at"})
 _VERSION_STEPS = {"incr_version": 1, "decr_version": -1}
 _LOOKUPS = frozenset({"get", "get_many", "get_or_set"})
-_TELLING = frozenset({*_KINDS, *_LOOKUPS, *_VERSION_STEPS, "clear", "incr", "decr"})
+_ASKED_FIRST = frozenset({"add", "touch", "delete", "expire", "pexpire", "persist"})
+"""Operations that do nothing where they answer no."""
 
 
 class Facts(NamedTuple):
-    """What must be known of a cache to judge its misses.
+    """What must be known of a cache to trace it.
 
-    ``space`` names whose entries these are; caches of one space that differ in their ``prefix``
-    are cleared together. ``is_own`` tells that no other process sees them. ``incr_renews`` tells
-    that ``incr`` writes the entry anew, with the default timeout.
+    ``store`` names whose entries these are, the same for all aliases and processes that share
+    them; ``is_own`` tells that no other process does. Caches of one store that differ in their
+    ``prefix`` are cleared together. ``incr_renews`` tells that ``incr`` writes the entry anew, with
+    the default timeout. ``room`` gives the entries of a cache in this process and how many it
+    takes; ``evicts`` is False for one that never does.
     """
 
-    space: str
+    store: str
     default_timeout: float | None
-    version: int | str
+    version: str
     prefix: str = ""
     is_own: bool = False
     incr_renews: bool = False
+    room: Callable[[], tuple[int, int]] | None = None
+    evicts: bool = True
 
 
-class Missed(NamedTuple):
-    """A key that ``miss`` was about, as the caller wrote it; ``ended`` is a Unix time."""
+class Deed(NamedTuple):
+    """What a call did to one entry, or found. Times are microseconds of Unix time."""
 
+    kind: int
     key: str
-    ended: float
-    miss: Miss
+    version: str
+    began: int
+    ended: int
+    lasts: int = NEVER
 
 
-def is_telling(call: RawCall) -> bool:
-    """Whether the ledger can learn from ``call``, or be asked about it."""
-    return call[8] is None and call[0].operation in _TELLING
-
-
-def misses_of(call: RawCall, facts: Facts, clock_offset: float) -> Iterator[Missed]:
-    """The misses of a lookup."""
-    source, started, seconds, key, outcome, *_ = call
-    at, ended = started + clock_offset, started + seconds + clock_offset
-    if source.operation == "get_or_set":
-        seconds = min(seconds, LOOKUP_SECONDS)
-    version = _version(call, facts)
-    found = outcome if isinstance(outcome, tuple) else (outcome,)
-    for each, hit in zip(_keys(key), found, strict=False):
-        if hit is False:
-            yield Missed(each, ended, Miss(facts.space, _named(each, facts), version, at, seconds))
-
-
-def hits_of(call: RawCall, facts: Facts, clock_offset: float) -> Iterator[tuple[str, Hit]]:
-    """The hits of a lookup, each with its key as the caller wrote it."""
-    _, started, _, key, outcome, *_ = call
-    version = _version(call, facts)
-    found = outcome if isinstance(outcome, tuple) else (outcome,)
-    for each, hit in zip(_keys(key), found, strict=False):
-        if hit is True:
-            yield each, Hit(facts.space, _named(each, facts), version, started + clock_offset)
-
-
-def events_of(call: RawCall, facts: Facts, clock_offset: float) -> Sequence[Event]:
-    """What a call did to entries."""
-    source, started, seconds, key, outcome, *_ = call
-    operation = source.operation
-    at = started + seconds + clock_offset
+def deeds_of(call: RawCall, facts: Facts, offset: int) -> Iterator[Deed]:
+    """What ``call`` did to entries, and found: one for each key, the lookup before the write. A
+    ``CLEAR`` has no key, a ``SWEEP`` of ``delete_pattern`` the pattern instead. ``offset``, in
+    microseconds, makes Unix time of the clock's readings."""
+    operation = call[0].operation
+    began = int(call[1] * SECOND) + offset
+    ended = int((call[1] + call[2]) * SECOND) + offset
     if operation == "clear":
-        return [Event(facts.space, "cleared", at, seconds=seconds)]
-    if operation in _VERSION_STEPS:
-        return _moved(call, facts, at)
+        yield Deed(CLEAR, "", facts.version, began, ended)
+    elif operation in _VERSION_STEPS:
+        yield from _moved(call, facts, began, ended)
+    elif operation in _LOOKUPS:
+        yield from _looked_up(call, facts, began, ended)
+    else:
+        yield from _changed(call, facts, began, ended)
+
+
+def _looked_up(call: RawCall, facts: Facts, began: int, ended: int) -> Iterator[Deed]:
+    if call[8] is not None:
+        return
+    version, found = _version(call, facts), call[4]
+    until, since = ended, began
+    if call[0].operation == "get_or_set":
+        until = min(ended, began + int(PART_SECONDS * SECOND))
+        since = max(until, ended - int(PART_SECONDS * SECOND))
+    outcomes = found if isinstance(found, tuple) else (found,)
+    for key, hit in zip(_keys(call[3]), outcomes, strict=False):
+        if hit is not None:
+            yield Deed(HIT if hit else MISS, key, version, began, until)
+        if hit is False and call[0].operation == "get_or_set":
+            yield Deed(WRITE, key, version, since, ended, _lasts(call, facts, ended))
+
+
+def _changed(call: RawCall, facts: Facts, began: int, ended: int) -> Iterator[Deed]:
+    operation, effect = call[0].operation, call[9]
     kind = _KINDS.get(operation)
-    timeout = call[6]
     if kind is None:
-        if operation in _LOOKUPS or not facts.incr_renews:
-            return ()
-        kind, timeout = "written", DEFAULT_TIMEOUT
-    if not _took_place(call) or (operation == "get_or_set" and outcome is not False):
-        return ()
-    version, expiry = _version(call, facts), _expiry(operation, timeout, facts, at)
-    return [
-        Event(facts.space, kind, at, _named(each, facts), version, expiry, seconds)
-        for each in _keys(key)
-    ]
+        if operation not in {"incr", "decr"} or not facts.incr_renews or call[8] is not None:
+            return
+        kind = WRITE
+    elif call[8] is not None or (effect is False and operation not in _ASKED_FIRST):
+        # It may have taken place all the same.
+        kind = FAILED
+    elif effect is False:
+        return
+    elif kind == DELETE and effect is not True:
+        # Nobody knows whether it was there.
+        kind = SWEEP
+    lasts = _lasts(call, facts, ended) if kind in (WRITE, TOUCH) else NEVER
+    for key in _keys(call[3]):
+        yield Deed(kind, key, _version(call, facts), began, ended, lasts)
 
 
-def _moved(call: RawCall, facts: Facts, at: float) -> Sequence[Event]:
+def _moved(call: RawCall, facts: Facts, began: int, ended: int) -> Iterator[Deed]:
     """Both ends of a change of version."""
-    source, _, seconds, key, *_ = call
+    if call[8] is not None:
+        return
     before, after = _version(call, facts), call[9]
-    gone = [
-        Event(facts.space, "moved", at, _named(each, facts), before, seconds=seconds)
-        for each in _keys(key)
-    ]
-    if after is None or isinstance(after, bool):
-        try:
-            after = int(before) + _VERSION_STEPS[source.operation]
-        except ValueError:
-            return gone
     # Django writes the entry anew, without the timeout that it had. The value is as old as before.
-    expiry = _expiry("", DEFAULT_TIMEOUT, facts, at)
-    come = [each._replace(kind="touched", version=after, expires_at=expiry) for each in gone]
-    return [*gone, *come]
+    lasts = _microseconds(facts.default_timeout)
+    for key in _keys(call[3]):
+        yield Deed(MOVE, key, before, began, ended)
+        if after is None or isinstance(after, bool):
+            try:
+                after = int(before) + _VERSION_STEPS[call[0].operation]
+            except ValueError:
+                continue
+        yield Deed(TOUCH, key, str(after), began, ended, lasts)
 
 
-def _took_place(call: RawCall) -> bool:
-    """Whether the call did what it is for, as far as is known."""
-    return call[9] is not False
+def is_pattern(call: RawCall) -> bool:
+    """Whether ``call`` deletes by a pattern, which is its key."""
+    return call[0].operation == "delete_pattern"
 
 
-def _keys(key: object) -> tuple[str, ...]:
+def _keys(key: Hashable) -> tuple[str, ...]:
     if type(key) is str:
         return (key,)
     if isinstance(key, tuple):
@@ -143,26 +164,38 @@ def _keys(key: object) -> tuple[str, ...]:
     return () if key is None else (str(key),)
 
 
-def _named(key: str, facts: Facts) -> str:
-    return f"{facts.prefix}\0{key}" if facts.prefix else key
-
-
-def _version(call: RawCall, facts: Facts) -> int | str:
+def _version(call: RawCall, facts: Facts) -> str:
+    """As text: 2 and "2" make the same key."""
     given = call[7]
-    return facts.version if given is None else cast("int | str", given)
+    return facts.version if given is None else str(given)
 
 
-def _expiry(operation: str, timeout: Any, facts: Facts, at: float) -> float | None:
-    """The Unix time of the expiry; None for an entry without, or with one that cannot be read."""
-    given = facts.default_timeout if timeout is DEFAULT_TIMEOUT else timeout
-    if given is None:
-        return None
+def _lasts(call: RawCall, facts: Facts, ended: int) -> int:
+    """The time to the expiry; ``UNTOLD`` where it cannot be read."""
+    operation, timeout = call[0].operation, call[6]
+    if operation in {"incr", "decr"}:
+        timeout = DEFAULT_TIMEOUT
+    given: Any = facts.default_timeout if timeout is DEFAULT_TIMEOUT else timeout
+    if operation in _POINTS_IN_TIME:
+        return UNTOLD if given is None else _until(given, _UNITS.get(operation, 1.0), ended)
+    if isinstance(given, timedelta):
+        return _microseconds(given.total_seconds())
+    return _microseconds(given, _UNITS.get(operation, 1.0))
+
+
+def _until(given: Any, unit: float, ended: int) -> int:
+    """How long it is from ``ended`` to a point in time."""
     try:
-        if isinstance(given, datetime):
-            return given.timestamp()
-        if isinstance(given, timedelta):
-            return at + given.total_seconds()
-        seconds = float(given) * _UNITS.get(operation, 1.0)
+        at = given.timestamp() if isinstance(given, datetime) else float(given) * unit
+        return max(int(at * SECOND) - ended, 0)
     except (TypeError, ValueError, OverflowError, OSError):
-        return None
-    return seconds if operation in _POINTS_IN_TIME else at + seconds
+        return UNTOLD
+
+
+def _microseconds(seconds: Any, unit: float = 1.0) -> int:
+    if seconds is None:
+        return NEVER
+    try:
+        return max(min(int(float(seconds) * unit * SECOND), 2**52), 0)
+    except (TypeError, ValueError, OverflowError):
+        return UNTOLD

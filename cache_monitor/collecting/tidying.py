@@ -9,6 +9,7 @@ from cache_monitor.conf import Conf
 from cache_monitor.stores.base import Store, StoreError
 
 MERGE_INTERVAL = 10
+TRACE_INTERVAL = 20
 INTERVAL = 60
 _GOES_ON_FOR = 2 * INTERVAL
 """Seconds that it is done after the rows of the last calls have settled. Then there is nothing new
@@ -16,11 +17,19 @@ to be done, and an idle site writes nothing: what ages meanwhile waits for the n
 
 
 class Tidying:
-    """Does it in whichever process comes first. ``failed`` takes note of a fault of ours."""
+    """Does it in whichever process comes first. ``failed`` takes note of a fault of ours;
+    ``roll_trace`` replays what was traced."""
 
-    def __init__(self, get_conf: Callable[[], Conf], failed: Callable[[Exception], None]) -> None:
+    def __init__(
+        self,
+        get_conf: Callable[[], Conf],
+        failed: Callable[[Exception], None],
+        roll_trace: Callable[[Store, int], None],
+    ) -> None:
         self._get_conf = get_conf
         self._failed = failed
+        self._roll_trace = roll_trace
+        self._tracing = _Turn("trace", TRACE_INTERVAL)
         self._merging = _Turn("merge", MERGE_INTERVAL)
         self._tidying = _Turn("tidy", INTERVAL)
 
@@ -40,6 +49,8 @@ class Tidying:
             return
         if self._merging.has_come(store, now):
             self._do(lambda: merge_processes(store, now, ready))
+        if self._tracing.has_come(store, now):
+            self._do(lambda: self._roll_trace(store, now))
         if self._tidying.has_come(store, now):
             self._do(lambda: roll_up(store, now, ready))
             self._do(lambda: store.prune(int(now - conf.retention)))

@@ -40,6 +40,7 @@ def reason_words() -> dict[str, str]:
         "never_set": _("never set"),
         "expired": _("expired"),
         "evicted": _("evicted"),
+        "lost": _("lost"),
         "deleted": _("deleted"),
         "cleared": _("cleared"),
         "version_changed": _("version changed"),
@@ -51,7 +52,10 @@ def why_missed(reasons: MissReasons) -> str:
     """The reasons that there were, the most frequent first, such as "80 expired, 20 deleted"."""
     counts = [(getattr(reasons, name) or 0, word) for name, word in reason_words().items()]
     found = sorted((each for each in counts if each[0]), key=lambda each: -each[0])
-    return ", ".join(f"{formats.count(number)} {word}" for number, word in found)
+    return ", ".join(
+        f"{formats.about(formats.count(number), exact=reasons.exact)} {word}"
+        for number, word in found
+    )
 
 
 def operations(caches: Caches) -> Sheet[Of[tuple[str, Operation]]]:

@@ -1,94 +1,50 @@
 """The logger ``cache_monitor.calls``: one DEBUG record a call, where it is enabled for DEBUG.
 
 Records are written some time after the call, by the draining thread, yet with the call's own time.
-A call that missed waits a little longer: why it missed is known later.
 """
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from cache_monitor.calls import RawCall, is_failure
-from cache_monitor.collecting.misses import GRACE, Judged
 from cache_monitor.keys.naming import name_key
 from cache_monitor.keys.toolbar import is_toolbars_own
 from cache_monitor.pages.header import cache_status
 from cache_monitor.pages.passes import PagePass
+from cache_monitor.trace.replay import Verdict
 
 logger = logging.getLogger("cache_monitor.calls")
 
-PATIENCE = GRACE + 1.5
-"""Seconds that a miss waits for its reason: that is looked for twice a second after the grace."""
-MOST_WAITING = 20_000
 KEYS_NAMED = 20
 """Keys that the message of one call names; ``extra`` has them all."""
 
 
-@dataclass(slots=True)
-class _Waiting:
-    """A call that missed, and the reasons known so far, by key."""
-
-    call: RawCall
-    ended: float
-    left: set[str]
-    reasons: dict[str, str] = field(default_factory=dict)
-
-
 class CallLog:
     """Follows the calls and logs them."""
-
-    def __init__(self) -> None:
-        self._waiting: dict[tuple[str, float], list[_Waiting]] = {}
 
     def wants(self) -> bool:
         """Whether somebody has enabled the logger."""
         return logger.isEnabledFor(logging.DEBUG)
 
     def follow(self, calls: Sequence[RawCall], clock_offset: float) -> None:
-        """Log ``calls``, but for those that missed."""
+        """Log ``calls``."""
         for call in calls:
-            if is_toolbars_own(call[3]):
-                continue
-            # In this order it is the very float that the judge of misses computes.
-            ended = call[1] + call[2] + clock_offset
-            missed = {key for key, hit in _looked_up(call) if hit is False}
-            if missed and len(self._waiting) < MOST_WAITING:
-                waiting = _Waiting(call, ended, missed)
-                self._waiting.setdefault((call[0].alias, ended), []).append(waiting)
-            else:
-                _log(call, ended, {})
+            if not is_toolbars_own(call[3]):
+                _log(call, call[1] + call[2] + clock_offset)
 
     def log_pages(self, passes: Sequence[PagePass]) -> None:
         """Log what came of passes through Django's page cache."""
         for each in passes:
             _log_page(each)
 
-    def learn(self, judged: Sequence[Judged]) -> None:
-        """Log the calls whose last reason is among ``judged``."""
-        for alias, key, at, reason in judged:
-            for waiting in self._waiting.get((alias, at), ()):
-                if key in waiting.left:
-                    waiting.left.discard(key)
-                    waiting.reasons[key] = reason
-                    break
-            self._log_those_done((alias, at))
+    def learn(self, judged: Sequence[Verdict]) -> None:
+        """Why lookups missed is known too late for the log."""
 
     def settle(self, now: float, missed: int) -> None:
-        """Log the calls whose reasons nobody knows."""
-        for name in [each for each in self._waiting if each[1] <= now - PATIENCE]:
-            for waiting in self._waiting.pop(name):
-                _log(waiting.call, waiting.ended, waiting.reasons)
+        """Log that calls were passed over."""
         if missed:
             logger.warning("%d cache calls are not in the log: they came too fast for it.", missed)
-
-    def _log_those_done(self, name: tuple[str, float]) -> None:
-        every = self._waiting.pop(name, [])
-        for waiting in every:
-            if not waiting.left:
-                _log(waiting.call, waiting.ended, waiting.reasons)
-        if left := [each for each in every if each.left]:
-            self._waiting[name] = left
 
 
 def _log_page(page_pass: PagePass) -> None:
@@ -117,7 +73,7 @@ def _looked_up(call: RawCall) -> Iterator[tuple[str, bool | None]]:
     return zip(map(str, keys), (*found, *[None] * (len(keys) - len(found))), strict=False)
 
 
-def _log(call: RawCall, ended: float, reasons: dict[str, str]) -> None:
+def _log(call: RawCall, ended: float) -> None:
     source, _, seconds, _, _, size, _, _, error, *_ = call
     looked_up = list(_looked_up(call))
     shown = {key: name_key(key, source.alias).shown for key, _ in looked_up}
@@ -127,7 +83,6 @@ def _log(call: RawCall, ended: float, reasons: dict[str, str]) -> None:
         "cache_keys": [shown[key] for key, _ in looked_up],
         "cache_outcome": _outcome([hit for _, hit in looked_up], error),
         "cache_ms": round(seconds * 1e3, 4),
-        "cache_miss_reasons": {shown[key]: reason for key, reason in reasons.items()},
         "cache_bytes": size,
         "cache_error": None if error is None else str(error),
     }
@@ -149,14 +104,10 @@ def _outcome(found: list[bool | None], error: str | None) -> str:
 def _message(extra: dict[str, Any]) -> str:
     keys: list[str] = extra["cache_keys"]
     named = ", ".join(map(repr, keys[:KEYS_NAMED])) + (", …" if len(keys) > KEYS_NAMED else "")
-    reasons = ", ".join(
-        sorted({each.replace("_", " ") for each in extra["cache_miss_reasons"].values()})
-    )
     outcome, error = extra["cache_outcome"], extra["cache_error"]
     if error is not None:
         outcome = error if outcome == "error" else f"interrupted by {error}"
-    why = f" ({reasons})" if reasons else ""
     return (
         f"{extra['cache_alias']}.{extra['cache_operation']}({named}) "
-        f"{outcome}{why} {extra['cache_ms']:.3f} ms"
+        f"{outcome} {extra['cache_ms']:.3f} ms"
     )

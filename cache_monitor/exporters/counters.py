@@ -6,11 +6,11 @@ from typing import NamedTuple
 from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricFamily
 
 from cache_monitor.exporters.totals import Totals
+from cache_monitor.reports.reasons import REASONS
 from cache_monitor.stats.histogram import Histogram, buckets_of
 from cache_monitor.stats.window import OperationStats, Window
 
 LOOKUPS = frozenset({"get", "get_many", "get_or_set"})
-REASONS = ("never_set", "expired", "evicted", "deleted", "cleared", "version_changed")
 
 BOUNDS = tuple(2.0**power for power in range(-19, 2))
 """The upper bounds of the histogram's buckets in seconds, 1.9 µs to 2 s. Powers of two: there our

@@ -16,11 +16,11 @@ from importlib.metadata import PackageNotFoundError, version
 from cache_monitor import api
 from cache_monitor.calls import RawCall, is_failure
 from cache_monitor.collecting.followers import followers
-from cache_monitor.collecting.misses import Judged
 from cache_monitor.exporters.extras import MissingExtra
 from cache_monitor.forks import new_lock
 from cache_monitor.keys.toolbar import is_toolbars_own
 from cache_monitor.reports.schema import Cache, Report
+from cache_monitor.trace.replay import Verdict
 
 try:
     from opentelemetry.metrics import CallbackOptions, Meter, Observation, get_meter
@@ -97,9 +97,12 @@ class CallMetrics:
         for label, number in lookups.items():
             self._lookups.add(number, dict(label))
 
-    def learn(self, judged: Sequence[Judged]) -> None:
-        """Count why lookups missed."""
-        reasons = Counter((each.alias, each.reason) for each in judged)
+    def learn(self, judged: Sequence[Verdict]) -> None:
+        """Count why lookups missed, in all processes: each is told in one of them."""
+        reasons: Counter[tuple[str, str]] = Counter()
+        for each in judged:
+            if each.reason != "unknown":
+                reasons[each.alias, each.reason] += each.weight
         for (alias, reason), number in reasons.items():
             self._reasons.add(number, {ALIAS: alias, REASON: reason})
 

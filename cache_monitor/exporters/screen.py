@@ -18,9 +18,10 @@ except ImportError as error:
 WIDTH = 80
 
 _REASONS = {
-    "never_set": "never set",
+    "never_set": "never",
     "expired": "expired",
     "evicted": "evicted",
+    "lost": "lost",
     "deleted": "deleted",
     "cleared": "cleared",
     "version_changed": "version",
@@ -125,7 +126,7 @@ def _slowest(cache: Cache) -> float | None:
 
 
 def _misses(caches: Mapping[str, Cache]) -> Table:
-    table = _table("misses", *((title, max(7, len(title))) for title in _REASONS.values()))
+    table = _table("misses", *((title, max(6, len(title))) for title in _REASONS.values()))
     for alias, cache in caches.items():
         if cache.misses:
             reasons = (getattr(cache.miss_reasons, name) for name in _REASONS)

@@ -2,9 +2,8 @@
 
 from collections.abc import Iterator
 
-from msgspec.structs import asdict
-
 from cache_monitor.exporters.cells import count, harmless, plain, processes, share, time
+from cache_monitor.reports.reasons import REASONS
 from cache_monitor.reports.schema import Cache, Finding, MissReasons, Report
 
 _HOT_KEYS = 5
@@ -60,9 +59,13 @@ def _cache(alias: str, cache: Cache, hot_keys: int) -> Iterator[str]:
 
 
 def _miss_reasons(reasons: MissReasons) -> Iterator[str]:
-    known = {name.replace("_", " "): number for name, number in asdict(reasons).items() if number}
+    about = "" if reasons.exact else "~"
+    counts = {name: getattr(reasons, name) for name in (*REASONS, "unknown")}
+    known = [
+        f"{name.replace('_', ' ')} {about}{number:,}" for name, number in counts.items() if number
+    ]
     if known:
-        yield "  misses: " + ", ".join(f"{name} {number:,}" for name, number in known.items())
+        yield f"  misses: {', '.join(known)}"
 
 
 def _finding(finding: Finding) -> Iterator[str]:

@@ -35,6 +35,7 @@ REASONS: Mapping[str, Promise] = {
     "never_set": _("never set"),
     "expired": _("expired"),
     "evicted": _("evicted"),
+    "lost": _("lost"),
     "deleted": _("deleted"),
     "cleared": _("cleared"),
     "version_changed": _("version changed"),

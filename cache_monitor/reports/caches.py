@@ -39,7 +39,7 @@ def cache(
         operations={name: _operation(name, each) for name, each in _by_calls(total)},
         bytes_read=total.bytes_read,
         bytes_written=total.bytes_written,
-        miss_reasons=reasons.of(misses, total.reasons),
+        miss_reasons=reasons.of(misses, total.reasons, total.traced, total.judged),
         misses_per_request=_misses_per_request(details),
         seconds_saved=savings.of_all(),
         hot_keys=_hot_keys(details, savings),
@@ -107,10 +107,17 @@ def _hot_key(key: str, stats: KeyStats, lookups: int, savings: Savings) -> schem
         share=_ratio(stats.lookups, lookups),
         max_overcount=stats.missing,
         bytes=stats.bytes,
-        miss_reasons=reasons.of(stats.misses, stats.reasons or {}),
+        miss_reasons=_reasons_of_key(stats),
         produce_seconds=mean_to_produce(stats),
         seconds_saved=savings.of_key(stats),
     )
+
+
+def _reasons_of_key(stats: KeyStats) -> schema.MissReasons:
+    # A key is in the trace with all its misses, or with none.
+    known = stats.reasons or {}
+    told = sum(known.values())
+    return reasons.of(stats.misses, known, told, told - known.get("unknown", 0))
 
 
 def _key_groups(details: Details, savings: Savings) -> list[schema.KeyGroup]:
@@ -140,7 +147,7 @@ def _key_group(
         errors=stats.errors,
         bytes_read=stats.bytes_read,
         bytes_written=stats.bytes_written,
-        miss_reasons=reasons.of(stats.misses, stats.reasons),
+        miss_reasons=reasons.of(stats.misses, stats.reasons, stats.traced, stats.judged),
         produce_seconds=mean_to_produce(stats),
         seconds_saved=savings.of_group(name, stats),
         age_p50=age_p50,

@@ -93,11 +93,14 @@ FIELDS: Mapping[type[Struct], Mapping[str, str]] = {
     schema.MissReasons: {
         "never_set": "Misses of keys that nobody was seen to write.",
         "expired": "Misses of entries whose timeout had passed.",
-        "evicted": "Misses of entries that were written, had not expired, and yet were gone.",
+        "evicted": "Misses of entries that were gone before their time, where the cache evicted.",
+        "lost": "Misses of entries that were gone before their time, where it evicted nothing.",
         "deleted": "Misses of entries that somebody had deleted.",
         "cleared": "Misses of entries that a clear() had taken away.",
         "version_changed": "Misses of entries that are there under another version.",
         "unknown": "Misses whose reason no record tells.",
+        "judged": "Misses that were judged one by one; the others are taken to be like them.",
+        "error": "How far off a reason's share may be; null where no miss was judged.",
     },
     schema.HotKey: {
         "key": _KEY,

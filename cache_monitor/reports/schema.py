@@ -83,15 +83,28 @@ class Operation(Struct, frozen=True, kw_only=True):
 
 
 class MissReasons(Struct, frozen=True, kw_only=True):
-    """Why lookups missed; the reasons add up to the misses that they stand beside."""
+    """Why lookups missed; the reasons add up to the misses that they stand beside.
+
+    ``judged`` of them were judged one by one. Where these are a sample the others are taken to be
+    like them, and each reason's share is right to about ``error``, which is else 0, or None where
+    none was judged.
+    """
 
     never_set: int | None = None
     expired: int | None = None
     evicted: int | None = None
+    lost: int | None = None
     deleted: int | None = None
     cleared: int | None = None
     version_changed: int | None = None
     unknown: int | None = None
+    judged: int | None = None
+    error: float | None = None
+
+    @property
+    def exact(self) -> bool:
+        """Whether each reason is of a miss that was judged."""
+        return not self.error
 
 
 class HotKey(Struct, frozen=True, kw_only=True):

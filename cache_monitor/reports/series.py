@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from cache_monitor.collecting.rollup import longest
 from cache_monitor.reports import reasons
-from cache_monitor.reports.schema import Point
+from cache_monitor.reports.schema import MissReasons, Point
 from cache_monitor.stats.held import MINUTE, Held
 from cache_monitor.stats.window import OperationStats, Window, greater
 
@@ -102,5 +102,9 @@ class Series:
             p99=p99,
             memory_bytes=held,
             evictions=evicted,
-            miss_reasons=reasons.of(sums.misses, window.reasons) if window and lookups else None,
+            miss_reasons=_reasons_of(sums.misses, window) if window and lookups else None,
         )
+
+
+def _reasons_of(misses: int, window: Window) -> MissReasons:
+    return reasons.of(misses, window.reasons, window.traced, window.judged)

@@ -66,6 +66,9 @@ class GroupStats(Struct, array_like=True, gc=False):
     """A few of the keys that were found."""
     sample_misses: Samples = ()
     sketch: Annotated[bytes, Meta(max_length=distinct.MAX_BYTES)] = b""
+    traced: Count = 0
+    """See :attr:`~cache_monitor.stats.window.Window.traced`."""
+    judged: Count = 0
     lookup_seconds: Duration = 0.0
     """The time of the lookups, each key of a ``get_many`` its share of its call."""
     other_seconds: Duration = 0.0
@@ -173,6 +176,8 @@ class GroupStats(Struct, array_like=True, gc=False):
             self._merge_habits(other)
         if other.reasons:
             add_reasons(self.reasons, other.reasons)
+            self.traced += other.traced
+            self.judged += other.judged
         if other.ages:
             histogram.add(self.ages, other.ages)
 

@@ -87,6 +87,12 @@ class Window(Struct, array_like=True, gc=False):
     """The bytes that each process holds of a cache of its own, by the process's hash, 0 where it
     has ended; in windows of up to a minute (see :mod:`cache_monitor.stats.held`)."""
 
+    traced: Count = 0
+    """How many misses of the trace ``reasons`` tell of. Where not all keys are in the trace, each
+    stands for several misses."""
+    judged: Count = 0
+    """How many of those have a reason that is known."""
+
     @property
     def calls(self) -> int:
         """All calls that were made, recorded or not."""
@@ -129,6 +135,8 @@ class Window(Struct, array_like=True, gc=False):
         self.memory_is_shared = self.memory_is_shared or other.memory_is_shared
         add_reasons(self.reasons, other.reasons)
         self.evictions = greater(self.evictions, other.evictions)
+        self.traced += other.traced
+        self.judged += other.judged
 
 
 class CountedCalls(Struct, array_like=True, gc=False):

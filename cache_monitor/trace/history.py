@@ -27,7 +27,7 @@ from cache_monitor.trace.events import (
     Reason,
 )
 
-HOST_TOLERANCE = SECOND // 500
+HOST_TOLERANCE = SECOND // 10_000
 """By how much two processes of one host may differ in their reading of its clock."""
 EXPIRY_TOLERANCE = SECOND
 """How long before its expiry an entry may be gone: memcached's clock ticks in whole seconds."""

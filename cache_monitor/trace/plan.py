@@ -9,8 +9,10 @@ from when it reads it. A process that gets more events than it may keep raises i
 from math import ceil, log2
 from typing import Annotated
 
+import msgspec
 from msgspec import Meta, Struct
 
+from cache_monitor.trace.coding import read
 from cache_monitor.trace.events import HASH_BITS, level_of
 
 HOT_KEYS = 256
@@ -29,6 +31,14 @@ class Plan(Struct, array_like=True, gc=False, frozen=True):
     def takes(self, key: int) -> bool:
         """Whether the key with this hash is in."""
         return level_of(key) >= self.level or key in self.hot
+
+
+def decode_plan(payload: bytes) -> Plan:
+    """The plan that a store kept. Raises :class:`~cache_monitor.trace.coding.Unreadable`."""
+    return read(payload, _decoder)
+
+
+_decoder = msgspec.msgpack.Decoder(Plan)
 
 
 class Limits(Struct, frozen=True):

@@ -61,6 +61,8 @@ WINDOW, MINUTE = 10, 60
 MOST_VERSIONS = 8
 _MOST_SWEEPS = 16
 """After a write that are looked at: mostly the first one takes the entry away."""
+_THIS_KEY = ""
+"""The pattern of a delete of one key: it matches that, whatever it is called."""
 _LEAST_OVERLAP = SECOND // 1000
 """What two computations must share to count as made at once."""
 
@@ -76,6 +78,8 @@ class Verdict(NamedTuple):
     at: int
     reason: Reason
     weight: int
+    key: int = 0
+    """The hash of the key."""
 
 
 class Figures:
@@ -170,6 +174,8 @@ class Replay:
     def __init__(self, state: State, tolerance: int) -> None:
         self.state = state
         self.told = Told()
+        self.counts: dict[int, int] = {}
+        """How many events each key had."""
         self._tolerance = tolerance
         self._readings = state.told()
         self._waiting: list[Waiting] = []
@@ -187,6 +193,7 @@ class Replay:
         state.until = max(state.until, until)
         since = state.until * SECOND - NEAR
         touched = now.events.keys()
+        self.counts = {key: len(events) for key, events in now.events.items()}
         sweeps = now.sweeps + later.sweeps
         for key in state.keys.keys() | touched if sweeps else touched:
             before = state.keys.get(key)
@@ -219,6 +226,7 @@ class Replay:
                 waiting.at,
                 reason or "unknown",
                 waiting.weight,
+                waiting.key,
             )
         )
 
@@ -238,7 +246,10 @@ class Replay:
     def _note_taken(self, slices: Sequence[Stored], until: int) -> None:
         state = self.state
         for part in slices:
-            state.processes[part.process] = max(state.processes.get(part.process, 0), part.end)
+            if part.ended:
+                state.processes.pop(part.process, None)
+            else:
+                state.processes[part.process] = max(state.processes.get(part.process, 0), part.end)
             if not part.final:
                 counts = len(list(part.events(part.traced(), frozenset()))), len(part.sweeps)
                 state.taken[_name(part)] = (part.level, *counts)
@@ -280,7 +291,7 @@ class _KeyReplay:
             self._version(event.form.version).take(event)
         for event in ahead:
             if event.form.kind not in (HIT, MISS, COMPUTE):
-                self._version(event.form.version).ahead.append(_change(event))
+                self._version(event.form.version).take_ahead(event)
 
     def _version(self, version: Version) -> "_VersionReplay":
         found = self._versions.get(version)
@@ -348,6 +359,7 @@ class _KeyReplay:
                 self._state.kind,
                 self._state.name,
                 event.weight,
+                self._key,
             )
             self._replay.judge(waiting, event.ended)
             return
@@ -360,6 +372,7 @@ class _KeyReplay:
                 event.ended,
                 reason,  # type: ignore[arg-type]  # "gone" was dealt with
                 event.weight,
+                self._key,
             )
         )
 
@@ -428,15 +441,21 @@ class _VersionReplay:
             self.asked.append(event)
             return
         self.made.append(event)
-        if kind != COMPUTE:
+        if kind == SWEEP:
+            self._sweeps.append(_own_sweep(event))
+        elif kind != COMPUTE:
             self._changes.append(_change(event))
+
+    def take_ahead(self, event: Event) -> None:
+        """Take in an event that will be replayed later."""
+        if event.form.kind == SWEEP:
+            self._later.append(_own_sweep(event))
+        else:
+            self.ahead.append(_change(event))
 
     def sweep(self, sweeps: Sequence[Sweep], ahead: bool = False) -> None:
         """Take in what deleted many entries at once, this one perhaps."""
-        if ahead:
-            self._later = list(sweeps)
-        else:
-            self._sweeps = list(sweeps)
+        (self._later if ahead else self._sweeps).extend(sweeps)
 
     def prepare(self, name: str) -> None:
         """Put everything in its order, with the writes that must have been besides."""
@@ -461,6 +480,7 @@ class _VersionReplay:
         """What ``sweeps`` did to the entry: each concerns it only where it was there."""
         if not sweeps:
             return []
+        sweeps = sorted(sweeps, key=lambda each: each.ended)
         ends = [each.ended for each in sweeps]
         longest = max(each.ended - each.began for each in sweeps)
         found: set[Change] = set()
@@ -572,8 +592,18 @@ def _swept_change(sweep: Sweep, name: str) -> Change:
     )
 
 
+def _own_sweep(event: Event) -> Sweep:
+    """A delete of one entry that may not have been there."""
+    version = event.form.version
+    return Sweep(
+        event.began, event.ended, event.process, event.host, event.order, _THIS_KEY, version
+    )
+
+
 def _takes(pattern: str, name: str) -> bool | None:
     """Whether ``pattern`` matches the key, both with their prefix; None where that is unknown."""
+    if pattern == _THIS_KEY:
+        return True
     if not name:
         return None
     own, _, text = pattern.rpartition("\0")

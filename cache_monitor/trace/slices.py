@@ -14,13 +14,13 @@ import msgspec
 from msgspec import Meta, Struct
 
 from cache_monitor.stats import numbers
+from cache_monitor.trace.coding import packed, read
 from cache_monitor.trace.events import (
     CLEAR,
     FAILED,
     HASH_BITS,
     HIT,
     SECOND,
-    SWEEP,
     UNTOLD,
     Event,
     Form,
@@ -40,24 +40,17 @@ MOST_SWEEPS = 1000
 MOST_READINGS = 200
 MOST_NAMED = 200
 """Characters of a name that are kept."""
-MAX_BYTES = 16 * 1024 * 1024
-"""Of a row, unpacked."""
-
-_FORMAT = b"\x01"
 _LOW_BITS = 16
 _LONGEST = 2**40
 """Microseconds, twelve days: what takes longer, or lies further away, counts as that."""
-
-
-class Unreadable(ValueError):
-    """Bytes that are no slices of this version."""
 
 
 class Slice:
     """What one process traced of one store from ``start`` (Unix time) for ``seconds``.
 
     ``level`` is that of its plan, or higher where there was too much. ``gap`` says that calls are
-    missing. ``final`` says that its process will not change it any more.
+    missing. ``final`` says that its process will not change it any more, ``ended`` that the
+    process has ended.
     """
 
     def __init__(
@@ -73,6 +66,7 @@ class Slice:
         self.level = plan.level
         self.gap = False
         self.final = False
+        self.ended = False
         self.sweeps: list[tuple[int, int, int, str | None, int | str]] = []
         self.readings: list[Reading] = []
         self._keys: dict[int, int] = {}
@@ -99,6 +93,7 @@ class Slice:
             self.readings[-1:],
             self.gap,
             self.final,
+            self.ended,
         )
 
     def takes(self, key: int) -> bool:
@@ -188,6 +183,7 @@ class Slice:
             level=self.level,
             gap=self.gap,
             final=self.final,
+            ended=self.ended,
             base=base,
             aliases=list(aliases),
             groups=list(groups),
@@ -230,6 +226,7 @@ class Stored(Struct, array_like=True, gc=False):
     level: Annotated[int, Meta(ge=0, le=HASH_BITS)]
     gap: bool
     final: bool
+    ended: bool
     base: _Time
     aliases: list[_Text]
     groups: list[tuple[_Text, _Text]]
@@ -270,7 +267,7 @@ class Stored(Struct, array_like=True, gc=False):
             or _beyond(self.event_forms, len(self.forms))
             or _beyond(self.key_groups, len(self.groups))
             or any(form[1] >= len(self.aliases) for form in self.forms)
-            or any(form[0] in (CLEAR, SWEEP) for form in self.forms)
+            or any(form[0] == CLEAR for form in self.forms)
             or max(numbers.unpack(self.lows), default=0) >> _LOW_BITS
             or sum(numbers.unpack(self.highs)) >> (HASH_BITS - _LOW_BITS)
             or any(place >= events for place in self.computed)
@@ -286,6 +283,11 @@ class Stored(Struct, array_like=True, gc=False):
     def end(self) -> int:
         """When the stretch ends, in Unix time."""
         return self.start + self.seconds
+
+    @property
+    def count(self) -> int:
+        """How many events there are."""
+        return numbers.length(self.keys)
 
     def traced(self) -> list[Key]:
         """The keys, ascending by their hashes."""
@@ -346,38 +348,9 @@ def decode(payload: bytes) -> list[Stored]:
     return read(payload, _decoder)
 
 
-T = TypeVar("T")
 H = TypeVar("H", bound=Hashable)
 
 
-def read(payload: bytes, decoder: msgspec.msgpack.Decoder[T]) -> T:
-    """What ``decoder`` makes of bytes that were compressed behind a version. Raises
-    :class:`Unreadable` for anything else."""
-    try:
-        return decoder.decode(_inflated(payload))
-    except (msgspec.DecodeError, RecursionError, OverflowError, UnicodeDecodeError) as error:
-        raise Unreadable(str(error)) from error
-
-
-def packed(value: object) -> bytes:
-    """``value`` compressed, behind a byte for the version."""
-    return _FORMAT + zlib.compress(_encoder.encode(value), 6)
-
-
-def _inflated(payload: bytes) -> bytes:
-    if payload[:1] != _FORMAT:
-        raise Unreadable(f"version {payload[:1]!r}")
-    try:
-        inflater = zlib.decompressobj()
-        found = inflater.decompress(memoryview(payload)[1:], MAX_BYTES)
-        if not inflater.eof:
-            raise Unreadable("cut, or too large")
-    except zlib.error as error:
-        raise Unreadable(str(error)) from error
-    return found
-
-
-_encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(list[Stored])
 
 

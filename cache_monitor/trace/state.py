@@ -6,11 +6,12 @@ Whoever rolls up reads it, and writes it when it has replayed what came after.
 from typing import Annotated
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, structs
 
+from cache_monitor.trace.coding import packed, read
 from cache_monitor.trace.events import HASH_BITS, SECOND, Reading, level_of
 from cache_monitor.trace.history import Change, History
-from cache_monitor.trace.slices import packed, read
+from cache_monitor.trace.plan import Plan
 
 _Text = Annotated[str, Meta(max_length=512)]
 _Time = Annotated[int, Meta(ge=-2, le=253_000_000_000 * SECOND)]
@@ -23,6 +24,7 @@ REMEMBERED = 3600 * SECOND
 MOST_WAITING = 20_000
 MOST_READINGS = 200
 _MOST_KEPT = 16
+_MOST_PLANS = 5
 EVERYTHING = HASH_BITS + 1
 """The level of which no key is: where calls are missing, any may be missing."""
 
@@ -67,6 +69,7 @@ class Waiting(Struct, array_like=True, gc=False):
     kind: _Text
     name: _Text
     weight: Annotated[int, Meta(ge=1, le=2**HASH_BITS)]
+    key: Annotated[int, Meta(ge=0, lt=2**HASH_BITS)] = 0
 
 
 class State(Struct, array_like=True):
@@ -88,6 +91,35 @@ class State(Struct, array_like=True):
     taken: dict[_Text, tuple[_Number, _Number, _Number]] = {}
     plans: dict[int, frozenset[int]] = {}
     """The hot keys of the latest plans, by their numbers."""
+    token: Annotated[str, Meta(max_length=64)] = ""
+    """Who wrote it."""
+    outbox: list[tuple[str, str, str, int, int, bytes]] = []
+    """Rows of what was told, until they are in the store."""
+
+    def copy(self) -> "State":
+        """One that can be replayed onto without this one changing."""
+        return structs.replace(
+            self,
+            keys=dict(self.keys),
+            uncovered=dict(self.uncovered),
+            uncovered_hot=dict(self.uncovered_hot),
+            processes=dict(self.processes),
+            taken=dict(self.taken),
+            plans=dict(self.plans),
+        )
+
+    def trim(self, plan: Plan, since: int) -> None:
+        """Forget the keys that ``plan`` leaves out, and those not used since ``since``; note which
+        ones are hot by it."""
+        at = self.until * SECOND
+        if plan.number not in self.plans:
+            self.plans = dict(sorted((self.plans | {plan.number: plan.hot}).items())[-_MOST_PLANS:])
+            self.uncovered_hot = {key: self.uncovered_hot.get(key, at) for key in plan.hot}
+        self.keys = {
+            key: state
+            for key, state in self.keys.items()
+            if state.seen >= since and plan.takes(key)
+        }
 
     def uncovered_until(self, key: int) -> int:
         """Until when ``key`` was not in the trace; 0 where it always was."""
@@ -127,7 +159,7 @@ def encode_state(state: State) -> bytes:
 
 def decode_state(payload: bytes) -> State:
     """The state that :func:`encode_state` made ``payload`` of. Raises
-    :class:`~cache_monitor.trace.slices.Unreadable`."""
+    :class:`~cache_monitor.trace.coding.Unreadable`."""
     return read(payload, _decoder)
 
 

@@ -19,7 +19,6 @@ from typing import NamedTuple
 from cache_monitor.calls import RawCall, Source
 from cache_monitor.collecting.aggregator import Aggregator
 from cache_monitor.conf import Conf
-from cache_monitor.ledger import Event, Ledger, Miss
 
 BATCH = 10_000
 NUMBERS = (10_000, 100_000, 1_000_000)
@@ -51,9 +50,6 @@ def print_growth(operations: int) -> None:
                 f" control {cost.control:4.2f}; {cost.share:4.0%} of a batch are different keys,"
                 f" {cost.key:5.2f} for each"
             )
-    for number in NUMBERS:
-        told, asked = _ledger_cost(names[:number], operations // 10)
-        print(f"  ledger     {number:>9,} keys: {told:5.2f} a write, {asked:5.2f} a miss")
 
 
 def _drawing(names: list[str], popularity: float | None) -> Draw:
@@ -104,22 +100,3 @@ def _cost(draw: Draw, operations: int) -> Cost:
 
 def _calls(drawn: list[str], at: float) -> list[RawCall]:
     return [(_GET, at, 3e-6, key, True, None, None, None, None, None, None, None) for key in drawn]
-
-
-def _ledger_cost(names: list[str], operations: int) -> tuple[float, float]:
-    """What it takes the ledger to be told of a write, and to be asked about a miss."""
-    ledger = Ledger(None)
-    turns = _turns(names)
-    told = asked = 0.0
-    for number in range(operations // BATCH):
-        at = 1_700_000_000.0 + number
-        keys = next(turns)
-        events = [Event("shared", "written", at, key, 1, at + 300) for key in keys]
-        misses = [Miss("shared", key, 1, at + 0.5) for key in keys]
-        began = process_time()
-        ledger.post(events)
-        between = process_time()
-        ledger.judge(misses)
-        told, asked = told + between - began, asked + process_time() - between
-    ledger.close()
-    return told / operations * 1e6, asked / operations * 1e6

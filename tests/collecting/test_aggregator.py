@@ -14,12 +14,10 @@ from cache_monitor.calls import Call, Source
 from cache_monitor.collecting import aggregator as module
 from cache_monitor.collecting import counting
 from cache_monitor.collecting.aggregator import DETAILS_SECONDS, WINDOW_SECONDS, Aggregator, Part
-from cache_monitor.collecting.misses import Aged, Judged
 from cache_monitor.collecting.names import name_and_hash
 from cache_monitor.collecting.production import Produced
 from cache_monitor.collecting.visits import Tally, Visit
 from cache_monitor.keys.shapes import known_group
-from cache_monitor.stats import histogram
 from cache_monitor.stats.details import Details, ViewUse
 from cache_monitor.stats.window import Window
 
@@ -259,40 +257,14 @@ def test_a_produced_value_counts_for_its_group_and_its_hot_key() -> None:
     assert details.revision != before
 
 
-def test_a_reason_counts_for_the_cache_the_group_and_the_hot_key() -> None:
-    made = _aggregator()
-    made.add([_miss()], NOW)
-    made.add_judged([Judged("default", "a", NOW, "expired")])
-    assert _windows(made)[0].reasons == {"expired": 1}
-    assert _details(made)[0].groups["a"].reasons == {"expired": 1}
-    assert _hot(made, "a").reasons == {"expired": 1}
-
-
-def test_a_reason_makes_no_key_a_hot_one() -> None:
-    made = _aggregator()
-    made.add_judged([Judged("default", "a", NOW, "expired")])
-    made.add_produced([Produced("default", "a", NOW, 0.5)])
-    [details] = _details(made)
-    assert details.hot_keys.table == {}
-    assert (details.groups["a"].reasons, details.groups["a"].produced) == ({"expired": 1}, 1)
-
-
-def test_ages_are_counted_for_the_group_as_often_as_they_stand_for_hits() -> None:
-    made = _aggregator()
-    made.add_aged([Aged("default", f"user:{n}", NOW, 60.0, 3) for n in range(2)])
-    ages = _details(made)[0].groups["user:{int}"].ages
-    assert ages == {histogram.buckets_of([60.0])[0]: 6}
-
-
 def test_a_session_key_is_counted_by_its_mask() -> None:
     made = _aggregator()
     secret = "django.contrib.sessions.cache" + "s" * 32
     made.add([_miss(key=secret), *[_hit(key=secret)] * 5], NOW)
-    made.add_judged([Judged("default", secret, NOW, "expired")])
     [details] = _details(made)
     assert list(details.groups) == ["session"]
     assert details.groups["session"].hits == 5
-    assert [stats.reasons for stats in details.hot_keys.table.values()] == [{"expired": 1}]
+    assert secret not in details.hot_keys.table
 
 
 def test_keys_of_one_call_count_each() -> None:
@@ -342,10 +314,9 @@ def test_values_that_somebody_else_had_produced_meanwhile_are_counted_apart() ->
     made.add([_call(SET, key="user:1")], NOW)
     produced = [Produced("default", "user:1", NOW, 2.0), Produced("default", "user:2", NOW, 3.0)]
     made.add_produced(produced)
-    made.add_in_vain(produced[1:])
     [details] = _details(made)
     group = details.groups["user:{int}"]
-    assert (group.produced, group.produce_seconds, group.stampedes) == (2, 5.0, 1)
+    assert (group.produced, group.produce_seconds) == (2, 5.0)
 
 
 def test_other_settings_give_a_key_another_name() -> None:

@@ -3,7 +3,6 @@
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,30 +10,33 @@ from django.core.cache import CacheHandler, caches
 from django.test import override_settings
 
 from cache_monitor.calls import Call, Source
-from cache_monitor.collecting import joining
+from cache_monitor.collecting import joining, tracerolling
 from cache_monitor.collecting.collector import HELP, Collector, Wiring
 from cache_monitor.collecting.followers import followers
-from cache_monitor.collecting.misses import Judge
 from cache_monitor.collecting.telling import Facts
 from cache_monitor.collecting.tidying import Tidying
+from cache_monitor.collecting.tracing import Tracer
 from cache_monitor.conf import Conf
 from cache_monitor.inspectors.snapshot import Scope, Snapshot
-from cache_monitor.ledger import Ledger
 from cache_monitor.recorder import Recorder
 from cache_monitor.stats.details import Details
 from cache_monitor.stats.encoding import decode
 from cache_monitor.stats.window import Window
 from cache_monitor.stores.base import Row, StoreError
 from cache_monitor.stores.memory import MemoryStore
+from cache_monitor.trace import slices
+from cache_monitor.trace.events import HIT, MISS, WRITE
+from cache_monitor.trace.plan import Limits
 from tests.waiting import until
 
 GET, SET = Source("default", "get"), Source("default", "set")
-FACTS = Facts("shared", default_timeout=300.0, version=1)
+FACTS = Facts("shared", default_timeout=300.0, version="1")
+TRACING = tracerolling.Settings(Limits(), 0.05, 30, 100)
 BUFFER = 1000
 
 
 class _Site:
-    """A collector with a store, a ledger and a recorder of its own."""
+    """A collector with a store and a recorder of its own."""
 
     def __init__(self) -> None:
         self.recorder = Recorder()
@@ -43,7 +45,6 @@ class _Site:
         self.is_testing = False
         self.ends = 0
         self.seen: dict[str, Snapshot] = {}
-        self.ledger = Ledger(None, slots=64)
         self.conf = Conf(buffer_size=BUFFER, flush_interval=3600.0)
         self.collector = Collector(
             self.recorder,
@@ -53,7 +54,9 @@ class _Site:
                 measure=lambda *_: None,
                 look=lambda *_: self.seen,
                 is_testing=lambda: self.is_testing,
-                make_judge=lambda _: Judge(self.ledger, lambda _: FACTS),
+                make_tracer=lambda process: Tracer(process, 1, lambda _: FACTS),
+                trace_settings=lambda: TRACING,
+                read_evictions=lambda _: None,
                 at_end=self._end,
             ),
         )
@@ -85,7 +88,6 @@ def site() -> Iterator[_Site]:
     made = _Site()
     yield made
     made.collector.stop()
-    made.ledger.close()
 
 
 def test_the_first_call_starts_the_thread_and_a_flush_brings_it_to_the_store(site: _Site) -> None:
@@ -263,25 +265,20 @@ def test_a_request_does_not_produce_what_the_one_before_missed(site: _Site) -> N
     assert _group(site, "b").produced == 1
 
 
-def test_misses_are_judged_and_hits_are_aged_after_a_while(
-    site: _Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("cache_monitor.collecting.misses.GRACE", 0.0)
+def test_calls_are_traced_beside_the_counting(site: _Site) -> None:
     site.call(SET, timeout=300)
     site.call(outcome=True)
     site.call(key="b", outcome=False)
-    assert _group(site, "b").reasons == {"never_set": 1}
-    assert sum(_group(site, "a").ages.values()) == 1
-
-
-def test_the_ledger_is_not_opened_for_nothing(tmp_path: Path) -> None:
-    opened: list[str] = []
-    site = _Site()
-    wiring = site.collector._wiring._replace(make_judge=opened.append)  # type: ignore[arg-type]  # never called
-    site.collector._wiring = wiring
-    site.collector.drain(last=True)
-    assert site.collector.pending().rows == []
-    assert opened == []
+    assert site.collector.flush()
+    [row] = site.rows("trace")
+    [part] = slices.decode(row.payload)
+    kinds = [event.form.kind for event in part.events(part.traced(), frozenset())]
+    assert sorted(kinds) == sorted([WRITE, HIT, MISS])
+    assert (row.alias, part.ended) == ("shared", False)
+    site.collector.stop()
+    [row] = site.rows("trace")
+    [part] = slices.decode(row.payload)
+    assert (part.final, part.ended) == (True, True)
 
 
 def test_a_child_that_python_was_not_told_of_passes_on_no_calls_of_its_parents(
@@ -392,7 +389,9 @@ def test_who_made_no_calls_since_writes_nothing(
     assert site.collector.flush()
     until(lambda: not site.collector._tidies.is_busy and not site.collector._scans.is_busy)
     site.collector._intake.active_at -= 3600
-    site.collector._tidying = Tidying(lambda: site.conf, site.recorder.failed)
+    site.collector._tidying = Tidying(
+        lambda: site.conf, site.recorder.failed, site.collector._roll_trace
+    )
     asked: list[str] = []
 
     def refuse(*_: object) -> bool:

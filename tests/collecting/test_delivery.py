@@ -17,6 +17,7 @@ from cache_monitor.collecting.rollup import (
     merge_processes,
     roll_up,
 )
+from cache_monitor.collecting.tracing import Tracer
 from cache_monitor.stats.details import Details
 from cache_monitor.stats.encoding import decode
 from cache_monitor.stats.window import Window
@@ -43,7 +44,7 @@ class Process:
         aggregator = Aggregator(
             "process", hot_keys=100, key_groups=100, measure=lambda alias, key, version: None
         )
-        self._delivery = Delivery("process", aggregator)
+        self._delivery = Delivery("process", aggregator, Tracer("process", 1, lambda _: None))
         monkeypatch.setattr("cache_monitor.collecting.delivery.time.time", lambda: self.now)
 
     def work(self, calls: int) -> None:

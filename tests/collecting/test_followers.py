@@ -9,8 +9,8 @@ import pytest
 
 from cache_monitor.calls import Call, RawCall, Source
 from cache_monitor.collecting.followers import MOST_WAITING, Followers
-from cache_monitor.collecting.misses import Judged
 from cache_monitor.recorder import recorder
+from cache_monitor.trace.replay import Verdict
 
 
 def _calls(number: int) -> list[RawCall]:
@@ -22,7 +22,7 @@ class _Follower:
     def __init__(self, wants: bool = True, fault: Exception | None = None) -> None:
         self._wants, self._fault = wants, fault
         self.calls: list[RawCall] = []
-        self.judged: list[Judged] = []
+        self.judged: list[Verdict] = []
         self.settled: list[tuple[float, int]] = []
 
     def wants(self) -> bool:
@@ -33,7 +33,7 @@ class _Follower:
             raise self._fault
         self.calls += calls
 
-    def learn(self, judged: Sequence[Judged]) -> None:
+    def learn(self, judged: Sequence[Verdict]) -> None:
         self.judged += judged
 
     def settle(self, now: float, missed: int) -> None:
@@ -44,7 +44,7 @@ def test_calls_and_reasons_are_passed_on_once_and_in_order() -> None:
     followers, follower = Followers(), _Follower()
     followers.add(follower)
     followers.add(follower)
-    calls, judged = _calls(5), [Judged("default", "key", 1.0, "expired")]
+    calls, judged = _calls(5), [Verdict("default", "key", "key", "key", 1, "expired", 1)]
     followers.hear(calls[:2], 0.0)
     followers.hear(calls[2:], 0.0)
     followers.learn(judged)
@@ -60,7 +60,7 @@ def test_nothing_is_kept_for_those_who_want_nothing() -> None:
     followers, follower = Followers(), _Follower(wants=False)
     followers.add(follower)
     followers.hear(_calls(5), 0.0)
-    followers.learn([Judged("default", "key", 1.0, "expired")])
+    followers.learn([Verdict("default", "key", "key", "key", 1, "expired", 1)])
     followers.work(10.0)
     assert (follower.calls, follower.judged) == ([], [])
 

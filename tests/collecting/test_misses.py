@@ -2,27 +2,20 @@
 
 import json
 import os
-import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 from django.core.cache import caches
-from django.core.cache.backends.base import DEFAULT_TIMEOUT
 from django.test import override_settings
-from msgspec.structs import asdict
 
 import cache_monitor
-from cache_monitor.calls import Call, Source
 from cache_monitor.collecting import joining
-from cache_monitor.collecting.misses import MOST_WAITING, Judge
-from cache_monitor.collecting.telling import Facts
-from cache_monitor.faults import Faults
-from cache_monitor.ledger import Busy, Ledger
+from cache_monitor.collecting.looks import read_evictions
+from cache_monitor.reports.reasons import REASONS
 from cache_monitor.reports.schema import MissReasons
 from cache_monitor.stats.details import GroupStats
 from cache_monitor.stats.encoding import encode
@@ -30,7 +23,6 @@ from cache_monitor.stats.window import Window
 from cache_monitor.stores.opening import get_store
 from tests.conftest import find_or_leave
 from tests.services import LOOPBACK, MEMCACHED, Server, answers_line, free_port, run_process
-from tests.stored import stored_details
 from tests.test_processes import Site
 
 LOCMEM = "django.core.cache.backends.locmem.LocMemCache"
@@ -45,9 +37,8 @@ MEMORY = {"STORE": {"BACKEND": "cache_monitor.stores.memory.MemoryStore"}}
 
 
 @pytest.fixture(autouse=True)
-def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A process that has recorded nothing and has no others to wait for."""
-    monkeypatch.setattr("cache_monitor.collecting.misses.GRACE", 0.0)
+def fresh() -> Iterator[None]:
+    """A process that has recorded nothing."""
     with override_settings(CACHES=CACHES, CACHE_MONITOR=MEMORY):
         joining.collector.drain()
         joining.collector.after_fork()
@@ -60,9 +51,9 @@ def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def _reasons(alias: str = "default") -> dict[str, int]:
     """The reasons that were found, once it is sure that they add up to the misses."""
     cache = cache_monitor.report().caches[alias]
-    reasons = asdict(cache.miss_reasons)
+    reasons = _known(cache.miss_reasons)
     assert sum(reasons.values()) == cache.misses
-    return {name: misses for name, misses in reasons.items() if misses}
+    return reasons
 
 
 # One process
@@ -70,7 +61,8 @@ def _reasons(alias: str = "default") -> dict[str, int]:
 
 def test_without_misses_every_reason_is_zero() -> None:
     reasons = cache_monitor.report().caches["default"].miss_reasons
-    assert set(asdict(reasons).values()) == {0}
+    assert {getattr(reasons, name) for name in (*REASONS, "unknown")} == {0}
+    assert (reasons.judged, reasons.error) == (0, None)
 
 
 def test_a_key_that_nobody_wrote_was_never_set() -> None:
@@ -182,10 +174,18 @@ def test_prefixes_part_the_keys_but_not_the_clears_of_a_place() -> None:
     assert _reasons("prefixed") == {"cleared": 1}
 
 
-def test_a_cache_that_keeps_nothing_gives_no_reasons() -> None:
+def test_a_cache_that_keeps_nothing_loses_what_is_written() -> None:
     caches["dummy"].set("a", 1)
     caches["dummy"].get("a")
-    assert _reasons("dummy") == {"unknown": 1}
+    caches["dummy"].get("b")
+    assert _reasons("dummy") == {"lost": 1, "never_set": 1}
+
+
+def test_a_false_value_that_get_or_set_produced_was_written() -> None:
+    caches["default"].get_or_set("a", False)
+    caches["default"].clear()
+    caches["default"].get_or_set("a", lambda: False)
+    assert _reasons() == {"never_set": 1, "cleared": 1}
 
 
 def test_the_toolbars_own_misses_are_none() -> None:
@@ -235,12 +235,12 @@ def test_every_miss_has_one_reason_whatever_it_is_counted_for() -> None:
     keys = [(key.miss_reasons, key.misses) for key in report.hot_keys]
     groups = [(group.miss_reasons, group.misses) for group in report.key_groups]
     for reasons, misses in (*keys, *groups):
-        assert sum(asdict(reasons).values()) == misses
+        assert sum(_known(reasons).values()) == misses
     for parts in (keys, groups):
         in_all: Counter[str] = Counter()
         for reasons, _ in parts:
-            in_all.update(asdict(reasons))
-        assert in_all == Counter(asdict(report.miss_reasons))
+            in_all.update(_known(reasons))
+        assert in_all == Counter(_known(report.miss_reasons))
     assert _reasons() == {
         "never_set": 2,
         "expired": 1,
@@ -251,7 +251,9 @@ def test_every_miss_has_one_reason_whatever_it_is_counted_for() -> None:
 
 
 def _known(reasons: MissReasons) -> dict[str, int]:
-    return {name: misses for name, misses in asdict(reasons).items() if misses}
+    """The reasons that there were; ``judged`` and ``error`` are none."""
+    counts = {name: getattr(reasons, name) for name in (*REASONS, "unknown")}
+    return {name: misses for name, misses in counts.items() if misses}
 
 
 def test_the_reasons_of_groups_add_up() -> None:
@@ -264,41 +266,14 @@ def test_the_reasons_of_groups_add_up() -> None:
 
 
 def _groups() -> dict[str, dict[str, int]]:
-    return {name: group.reasons for name, group in stored_details().groups.items()}
-
-
-def test_a_miss_that_waits_is_unknown_until_it_is_judged(monkeypatch: pytest.MonkeyPatch) -> None:
-    # However long the machine keeps the test waiting.
-    monkeypatch.setattr("cache_monitor.collecting.misses.GRACE", 3600.0)
-    caches["default"].get("a")
-    cache_monitor.flush()
-    assert _reasons() == {"unknown": 1}
-    monkeypatch.setattr("cache_monitor.collecting.misses.GRACE", 0.0)
-    cache_monitor.flush()
-    assert _reasons() == {"never_set": 1}
-
-
-def test_at_the_end_of_the_process_no_miss_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cache_monitor.collecting.misses.GRACE", 60.0)
-    caches["default"].get("a")
-    joining.collector.drain(last=True)
-    assert _reasons() == {"never_set": 1}
+    groups = cache_monitor.report().caches["default"].key_groups
+    return {group.group: _known(group.miss_reasons) for group in groups if group.misses}
 
 
 def test_after_a_fork_nothing_of_the_parents_is_judged() -> None:
     caches["default"].get("a")
     joining.collector.after_fork()
     assert _reasons() == {}
-
-
-def test_windows_of_an_older_version_have_misses_of_unknown_reason() -> None:
-    caches["default"].get("a")
-    cache_monitor.flush()
-    [row] = get_store().read("window", 0, 2**40, None)
-    version, fields = row.payload[:1], msgspec.msgpack.decode(row.payload[1:], strict=False)
-    older = version + msgspec.msgpack.encode(fields[: Window.__struct_fields__.index("reasons")])
-    get_store().put([row._replace(process="older", payload=older)], now=1)
-    assert _reasons() == {"never_set": 1, "unknown": 1}
 
 
 def test_reasons_never_exceed_the_misses() -> None:
@@ -311,185 +286,12 @@ def test_reasons_never_exceed_the_misses() -> None:
     assert _reasons() == {"never_set": 1}
 
 
-def test_the_judges_faults_stop_no_counting(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(Ledger, "judge", _fail)
-    monkeypatch.setattr(Judge, "hear", _fail)
-    monkeypatch.setattr("cache_monitor.recorder.recorder.faults", Faults())
-    caches["default"].get("a")
-    assert _reasons() == {"unknown": 1}
-    joining.collector.stop()
-    assert ["ZeroDivisionError" in each.getMessage() for each in caplog.records] == [True]
-
-
-def _fail(*_: object) -> None:
-    raise ZeroDivisionError
-
-
-# The judge by itself
-
-FACTS = Facts("shared", default_timeout=300.0, version=1)
-GET, SET, ADD, TOUCH = (Source("default", name) for name in ("get", "set", "add", "touch"))
-NOW = 1_800_000_000.0
-
-
-def _call(
-    source: Source, at: float, *, hit: bool | None = None, timeout: object = None, **extra: Any
-) -> Any:
-    error, effect = extra.get("error"), extra.get("effect")
-    return Call(source, at, 0.0, "a", hit, None, timeout, error=error, effect=effect)
-
-
-def _judged(*calls: Any, facts: Facts = FACTS, ledger: Ledger | None = None) -> list[str]:
-    used = Ledger(None, slots=64) if ledger is None else ledger
-    judge = Judge(used, lambda _: facts)
-    judge.hear(calls, NOW)
-    reasons = [judged.reason for judged in judge.judged(NOW + 100)]
-    used.close()
-    return list(map(str, reasons))
-
-
-def test_an_add_that_found_the_key_taken_changes_nothing() -> None:
-    written = _call(SET, 0.0, timeout=1)
-    refused = _call(ADD, 0.5, timeout=None, effect=False)
-    assert _judged(written, refused, _call(GET, 5.0, hit=False)) == ["expired"]
-    taken = _call(ADD, 0.5, timeout=None, effect=True)
-    assert _judged(written, taken, _call(GET, 5.0, hit=False)) == ["evicted"]
-
-
-def test_a_touch_that_found_nothing_makes_no_entry() -> None:
-    nothing = _call(TOUCH, 0.0, timeout=1, effect=False)
-    assert _judged(nothing, _call(GET, 5.0, hit=False)) == ["never_set"]
-
-
-def test_a_call_that_failed_tells_nothing() -> None:
-    failed = _call(SET, 0.0, error="TimeoutError")
-    assert _judged(failed, _call(GET, 1.0, hit=False)) == ["never_set"]
-
-
-@pytest.mark.parametrize(("renews", "reason"), [(True, "evicted"), (False, "expired")])
-def test_incr_keeps_the_expiry_unless_the_backend_writes_anew(renews: bool, reason: str) -> None:
-    calls = [
-        _call(SET, 0.0, timeout=2),
-        _call(Source("default", "incr"), 0.5),
-        _call(GET, 5.0, hit=False),
-    ]
-    assert _judged(*calls, facts=FACTS._replace(incr_renews=renews)) == [reason]
-
-
-@pytest.mark.parametrize("timeout", ["never", float("nan"), 10**400, object()])
-def test_a_timeout_that_makes_no_sense_harms_nobody(timeout: object) -> None:
-    assert _judged(_call(SET, 0.0, timeout=timeout), _call(GET, 1.0, hit=False)) == ["evicted"]
-
-
-def test_a_default_timeout_is_that_of_the_cache() -> None:
-    calls = [_call(SET, 0.0, timeout=DEFAULT_TIMEOUT), _call(GET, 5.0, hit=False)]
-    assert _judged(*calls) == ["evicted"]
-    assert _judged(*calls, facts=FACTS._replace(default_timeout=2.0)) == ["expired"]
-
-
-def test_while_the_ledger_is_busy_everything_waits_in_its_order(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    ledger = Ledger(None, slots=64)
-    judge = Judge(ledger, lambda _: FACTS)
-    judge.hear([_call(SET, 0.0), _call(GET, 1.0, hit=False)], NOW)
-    for method in ("post", "judge"):
-        with monkeypatch.context() as context:
-            context.setattr(ledger, method, _be_busy)
-            assert list(judge.judged(NOW + 100)) == []
-    assert [judged.reason for judged in judge.judged(NOW + 100)] == ["evicted"]
-    ledger.close()
-
-
-def _be_busy(_: Iterable[object]) -> None:
-    raise Busy
-
-
-def test_a_clock_that_is_set_back_keeps_no_miss_waiting() -> None:
-    judge = Judge(Ledger(None, slots=64), lambda _: FACTS)
-    judge.hear([_call(GET, 3600.0, hit=False), _call(GET, 0.0, hit=False)], NOW)
-    assert [judged.at for judged in judge.judged(NOW + 10)] == [NOW + 3600, NOW]
-
-
-def test_a_miss_waits_for_a_process_that_has_fallen_behind() -> None:
-    ledger = Ledger(None, slots=64)
-    now = time.time()
-    slow = Judge(ledger, lambda _: FACTS, "slow")
-    slow.heard_all(now - 5)
-    assert list(slow.judged(now)) == []
-    quick = Judge(ledger, lambda _: FACTS, "quick")
-    quick.hear([_call(GET, -3.0, hit=False)], now)
-    assert list(quick.judged(now)) == []
-    slow.hear([_call(SET, -4.0)], now)
-    slow.heard_all(now)
-    assert list(slow.judged(now)) == []
-    assert [judged.reason for judged in quick.judged(now)] == ["evicted"]
-    ledger.close()
-
-
-def test_a_delete_that_found_nothing_explains_no_miss() -> None:
-    nothing = _call(Source("default", "delete"), 0.0, effect=False)
-    assert _judged(nothing, _call(GET, 5.0, hit=False)) == ["never_set"]
-
-
-def test_what_waits_is_bounded() -> None:
-    judge = Judge(Ledger(None, slots=64), lambda _: FACTS)
-    calls = [_call(SET, 0.0), _call(GET, 1.0, hit=False)] * (MOST_WAITING + 10)
-    judge.hear(calls, NOW)
-    assert len(judge._events) == len(judge._misses) == MOST_WAITING
-
-
-def test_without_a_common_ledger_only_what_a_process_has_for_itself_is_judged(
-    tmp_path: Path,
-) -> None:
-    miss = _call(GET, 1.0, hit=False)
-    assert _judged(miss, ledger=Ledger(tmp_path)) == []
-    own = FACTS._replace(is_own=True)
-    assert _judged(miss, ledger=Ledger(tmp_path), facts=own) == ["never_set"]
-
-
-def test_processes_of_one_project_share_a_ledger_and_other_projects_do_not(
-    settings: Any,
-) -> None:
-    path = joining._ledger_path()
-    assert joining._ledger_path() == path
-    settings.CACHES = {**CACHES, "more": {"BACKEND": LOCMEM, "LOCATION": "elsewhere"}}
-    other = joining._ledger_path()
-    settings.BASE_DIR = Path("another")
-    assert len({path, other, joining._ledger_path()}) == 3
-
-
-def test_what_is_known_of_a_cache_comes_from_its_backend_and_settings(
-    settings: Any, tmp_path: Path
-) -> None:
-    files = "django.core.cache.backends.filebased.FileBasedCache"
-    wrapped = {"BACKEND": "cache_monitor.backends.MonitoredCache", "WRAPS": files}
-    settings.CACHES = {
-        "default": {"BACKEND": LOCMEM, "TIMEOUT": 7, "VERSION": 3, "KEY_PREFIX": "site"},
-        "files": {"BACKEND": files, "LOCATION": str(tmp_path), "TIMEOUT": None},
-        "wrapped": {**wrapped, "LOCATION": str(tmp_path)},
-    }
-    memory, plain, monitored = (joining.facts_of("one", alias) for alias in settings.CACHES)
-    assert memory is not None
-    assert plain is not None
-    assert monitored is not None
-    assert memory[1:] == (7, 3, "site", True, False)
-    assert plain[1:] == (None, 1, "", False, True)
-    assert monitored == plain._replace(default_timeout=300)
-    assert joining.facts_of("another", "files") == plain
-    assert joining.facts_of("another", "default") != memory
-    assert joining.facts_of("one", "nowhere") is None
-
-
-def test_the_name_of_the_ledger_tells_nothing_of_passwords(settings: Any) -> None:
-    paths = set()
-    for user in ("", "me:secret@", ":other@"):
-        redis = {"BACKEND": LOCMEM, "LOCATION": [f"redis://{user}host:6379/1"]}
-        settings.CACHES = {"default": redis}
-        paths.add(joining._ledger_path())
-    assert len(paths) == 1
+def _look() -> None:
+    """Ask the servers for their evictions, as is done once a minute."""
+    joining.collector.drain()
+    reading = read_evictions("default")
+    assert reading is not None
+    joining.collector._intake.delivery.tracer.note_reading("default", reading)
 
 
 # Several processes
@@ -502,10 +304,13 @@ def test_what_redis_had_no_room_for_was_evicted(small_redis: Server) -> None:
     }
     with override_settings(CACHES={"default": redis}):
         cache = caches["default"]
+        _look()
         for n in range(100):
             cache.set(f"key:{n}", b"x" * 50_000)
         gone = [n for n in range(100) if cache.get(f"key:{n}") is None]
         assert gone
+        assert _reasons() == {"unknown": len(gone)}
+        _look()
         assert _reasons() == {"evicted": len(gone)}
 
 
@@ -578,8 +383,7 @@ def test_four_forked_workers_know_why_they_miss_in_a_small_memcached(
         _assert_right(_reasons_in_four_workers(tmp_path, "memcached", server.address))
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="needs fcntl")
-def test_processes_that_are_not_forked_from_each_other_share_the_ledger(tmp_path: Path) -> None:
+def test_processes_that_are_not_forked_from_each_other_share_the_trace(tmp_path: Path) -> None:
     site = Site(tmp_path)
     site.environment = {**site.environment, "TMPDIR": str(tmp_path)}
     site.run("django", "migrate", "--verbosity", "0")

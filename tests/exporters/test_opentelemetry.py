@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ from cache_monitor.collecting.followers import followers
 from cache_monitor.exporters import opentelemetry
 from cache_monitor.exporters.starting import start_exporters
 from cache_monitor.stores.base import Store
+from cache_monitor.stores.opening import get_store
 from tests.dashboard.reports import busy_cache, quiet_cache, report_of
 from tests.exporters.receiver import Received, run_receiver
 
@@ -84,7 +86,10 @@ def test_units_and_names_are_as_the_conventions_ask(telemetry: Telemetry) -> Non
 def test_reasons_of_misses_arrive(telemetry: Telemetry) -> None:
     caches["default"].get("absent")
     assert cache_monitor.flush()
-    joining.collector.stop()  # the last turn waits for no reason
+    joining.collector.stop()
+    joining.collector._deliver(get_store(), last=True)
+    joining.collector._roll_trace(get_store(), int(time.time()) + 3600)
+    followers.work(time.time())
     assert telemetry.send()
     points = telemetry.received.points("django.cache.explained_misses")
     assert {label: point.as_int for label, point in points.items()} == {("default", "never_set"): 1}

@@ -150,7 +150,7 @@ def test_one_process_a_minute_is_asked_to_watch() -> None:
     store = MemoryStore()
     seen: list[object] = []
     faults: list[Exception] = []
-    processes = [Tidying(get_conf, faults.append) for _ in range(3)]
+    processes = [Tidying(get_conf, faults.append, lambda store, now: None) for _ in range(3)]
     for _ in range(2):
         for process in processes:
             process.work(store, seen.append)
@@ -164,7 +164,7 @@ def test_a_watcher_that_fails_is_no_fault_of_the_store() -> None:
     def broken(store: object) -> None:
         raise RuntimeError("broken")
 
-    Tidying(get_conf, faults.append).work(MemoryStore(), broken)
+    Tidying(get_conf, faults.append, lambda store, now: None).work(MemoryStore(), broken)
     assert [str(each) for each in faults] == ["broken"]
 
 

@@ -81,7 +81,7 @@ def test_caches_misses_and_keys_are_shown_in_eighty_columns(show: Callable[..., 
     assert "4 processes" in lines[0]
     [default, misses] = [line for line in lines if line.startswith("default ")]
     assert {"91.7%", "30", "4.0", "MB"} <= set(default.split())
-    assert misses.split() == ["default", "90", "–", "–", "–", "–", "10"]
+    assert misses.split() == ["default", "90", "–", "–", "–", "–", "–", "10"]
     assert "\u202e" not in text
     assert "<script>" in text
 

@@ -11,13 +11,11 @@ from django.core.cache import cache, caches
 from django.test import override_settings
 
 from cache_monitor.capture import Capture
-from cache_monitor.collecting import joining
-from cache_monitor.collecting.misses import GRACE
-from cache_monitor.ledger import Busy
 from cache_monitor.panels import reasons
 from cache_monitor.panels.reasons import MissesOfRequests, Places, summed
 from cache_monitor.panels.rows import Row, Rows
 from cache_monitor.scope import start_listening, stop_listening
+from cache_monitor.stores.base import StoreError
 
 
 @pytest.fixture(autouse=True)
@@ -43,7 +41,7 @@ def heard(work: Callable[[], object]) -> tuple[list[Any], list[Row]]:
 def reasons_of(work: Callable[[], object]) -> Places:
     misses = MissesOfRequests()
     misses.remember("a request", *heard(work))
-    return misses.reasons("a request", may_wait=False)
+    return misses.reasons("a request")
 
 
 @pytest.mark.parametrize("alias", ["default", "files"])
@@ -96,45 +94,41 @@ def test_what_happens_after_the_request_changes_nothing() -> None:
     misses.remember("a request", *heard(lambda: cache.get("later:a")))
     cache.set("later:a", 1)
     cache.delete("later:a")
-    assert misses.reasons("a request", may_wait=False) == {(0, 0): "never_set"}
+    assert misses.reasons("a request") == {(0, 0): "never_set"}
 
 
-def test_what_was_said_once_is_said_again_without_the_ledger(
+def test_what_was_said_once_is_said_again_when_it_is_rolled_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     misses = MissesOfRequests()
     misses.remember("a request", *heard(lambda: cache.get("again:a")))
-    first = misses.reasons("a request", may_wait=False)
-    monkeypatch.setattr(joining, "open_ledger", lambda: pytest.fail("asked again"))
-    assert misses.reasons("a request", may_wait=False) == first
-
-
-def test_a_dummy_cache_has_no_reason_to_miss() -> None:
-    assert reasons_of(lambda: caches["dummy"].get("a")) == {(0, 0): None}
+    first = dict(misses.reasons("a request"))
+    assert first == {(0, 0): "never_set"}
+    monkeypatch.setattr(reasons, "_told", dict)
+    assert misses.reasons("a request") == first
 
 
 def test_another_process_knows_no_reasons() -> None:
-    assert MissesOfRequests().reasons("a request", may_wait=True) == {}
+    assert MissesOfRequests().reasons("a request") == {}
 
 
-def test_a_busy_ledger_gives_no_answer_now_and_one_later(monkeypatch: pytest.MonkeyPatch) -> None:
-    def busy(_: object) -> list[object]:
-        raise Busy
+def test_without_a_store_no_reason_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> None:
+        raise StoreError("It is away.")
 
     misses = MissesOfRequests()
     misses.remember("a request", *heard(lambda: cache.get("busy:a")))
-    ledger = joining.open_ledger()
     with monkeypatch.context() as patch:
-        patch.setattr(ledger, "judge", busy)
-        assert misses.reasons("a request", may_wait=False) == {}
-    assert misses.reasons("a request", may_wait=False) == {(0, 0): "never_set"}
+        patch.setattr(reasons, "get_store", refuse)
+        assert misses.reasons("a request") == {(0, 0): "unknown"}
+    assert misses.reasons("a request") == {(0, 0): "never_set"}
 
 
 def test_a_sessions_key_is_not_remembered() -> None:
     key = "django.contrib.sessions.cache0123456789abcdef"
     misses = MissesOfRequests()
     misses.remember("a request", *heard(lambda: cache.get(key)))
-    assert misses.reasons("a request", may_wait=False) == {}
+    assert misses.reasons("a request") == {}
     assert not misses._requests
 
 
@@ -154,28 +148,6 @@ def test_the_misses_of_old_requests_make_room(monkeypatch: pytest.MonkeyPatch) -
         )
     assert list(misses._requests) == ["3", "4"]
     assert misses._misses == 8
-
-
-def test_a_shared_cache_is_waited_for_and_an_own_one_is_not(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    waits: list[float] = []
-    monkeypatch.setattr(time, "sleep", waits.append)
-    misses = MissesOfRequests()
-    misses.remember("own", *heard(lambda: cache.get("wait:a")))
-    misses.remember("shared", *heard(lambda: caches["files"].get("wait:a")))
-    misses.reasons("own", may_wait=True)
-    assert waits == []
-    misses.reasons("shared", may_wait=True)
-    [wait] = waits
-    assert 0 < wait <= GRACE
-
-
-def test_an_answer_that_came_too_early_is_asked_for_again() -> None:
-    misses = MissesOfRequests()
-    misses.remember("shared", *heard(lambda: caches["files"].get("early:a")))
-    assert misses.reasons("shared", may_wait=False) == {(0, 0): "never_set"}
-    assert misses._requests["shared"].calls
 
 
 def test_reasons_are_counted() -> None:

@@ -19,7 +19,6 @@ from typing import Any
 import django
 from django.conf import settings
 from django.core.cache import caches
-from msgspec.structs import asdict
 
 WORKERS = 4
 ROUNDS = 3
@@ -48,6 +47,12 @@ def configure(backend: str) -> None:
         alias: {"BACKEND": BACKENDS[backend], "LOCATION": place, "OPTIONS": limit}
         for alias, place, limit in zip(("large", "small"), places, limits, strict=True)
     }
+    # Often enough for what is evicted to be told of while the workers still run.
+    settings.CACHE_MONITOR = {
+        **getattr(settings, "CACHE_MONITOR", {}),
+        "FLUSH_INTERVAL": 1,
+        "INSPECT_INTERVAL": 1,
+    }
     # Else DatabaseCache gives up writes, silently, that would have to wait for another's.
     databases: Any = settings.DATABASES
     databases["default"]["OPTIONS"]["transaction_mode"] = "IMMEDIATE"
@@ -70,8 +75,8 @@ class Worker:
             self._clear()
             self._take_away()
         self._evict()
-        # Sites go on: who ends at once cannot hear of what others did just before.
-        time.sleep(2)
+        # Sites go on: what a server evicted is asked for now and then.
+        time.sleep(4)
 
     def _keys(self, reason: str, distance: int) -> list[str]:
         owner = (self.number + distance * self.shift) % WORKERS
@@ -143,21 +148,25 @@ def fork(backend: str) -> None:
 
 def found() -> dict[str, Any]:
     import cache_monitor
-    from cache_monitor.reports.schema import Report
-    from cache_monitor.stats.details import Details
-    from cache_monitor.stats.encoding import decode
-    from cache_monitor.stores.opening import get_store
+    from cache_monitor.reports.reasons import REASONS
+    from cache_monitor.reports.schema import MissReasons, Report
 
-    misses: dict[str, Counter[str]] = {}
-    for row in get_store().read("details", 0, 2**40, None):
-        for name, group in decode(row.payload, Details).groups.items():
-            counts = misses.setdefault(name.split(":")[0], Counter())
-            counts.update({"misses": group.misses, **group.reasons})
+    def counted(reasons: MissReasons) -> dict[str, int]:
+        return {name: getattr(reasons, name) for name in REASONS if getattr(reasons, name)}
+
     report: Report = cache_monitor.report()
+    misses: dict[str, Counter[str]] = {}
+    for cache in report.caches.values():
+        for group in cache.key_groups:
+            counts = misses.setdefault(group.group.split(":")[0], Counter())
+            counts.update({"misses": group.misses, **counted(group.miss_reasons)})
     return {
         "misses": misses,
         "reported": {
-            alias: {"misses": each.misses, "reasons": asdict(each.miss_reasons)}
+            alias: {
+                "misses": each.misses,
+                "reasons": counted(each.miss_reasons) | {"unknown": each.miss_reasons.unknown},
+            }
             for alias, each in report.caches.items()
         },
     }

@@ -1,5 +1,6 @@
 import pytest
 
+from cache_monitor.reports.reasons import REASONS
 from cache_monitor.reports.schema import MissReasons
 from cache_monitor.stats import histogram
 from cache_monitor.stats.details import Details, ViewUse
@@ -11,8 +12,7 @@ LOOKUP = 0.25
 
 
 def _total(reasons: MissReasons) -> int:
-    names = ("never_set", "expired", "evicted", "deleted", "cleared", "version_changed", "unknown")
-    return sum(getattr(reasons, name) for name in names)
+    return sum(getattr(reasons, name) for name in (*REASONS, "unknown"))
 
 
 def _produced(made: Details, group: str, hits: int, misses: int, seconds: float) -> None:
@@ -46,7 +46,7 @@ def test_percentiles_are_those_of_the_calls() -> None:
 
 def test_the_reasons_of_a_cache_add_up_to_its_misses() -> None:
     made = window(get=calls(0, 5))
-    made.reasons = {"expired": 2, "evicted": 1}
+    made.reasons, made.traced, made.judged = {"expired": 2, "evicted": 1}, 3, 3
     reasons = cache_of(made).miss_reasons
     assert (reasons.expired, reasons.evicted, reasons.unknown) == (2, 1, 2)
     assert _total(reasons) == 5
@@ -56,7 +56,7 @@ def test_the_reasons_of_a_group_and_of_a_key_add_up_to_their_misses() -> None:
     made = details()
     group = made.group("user:{int}", "key")
     group.count(False, False, 4)
-    group.reasons = {"expired": 3}
+    group.reasons, group.traced, group.judged = {"expired": 3}, 3, 3
     key = made.hot_keys.entry("user:1", "user:{int}")
     key.count(False, False, 2)
     key.add_reasons({"deleted": 1})
@@ -70,7 +70,7 @@ def test_reasons_found_later_than_their_misses_are_not_more_than_these() -> None
     made = details()
     group = made.group("a", "key")
     group.count(False, False, 1)
-    group.reasons = {"expired": 2, "evicted": 2}
+    group.reasons, group.traced, group.judged = {"expired": 2, "evicted": 2}, 4, 4
     reasons = cache_of(made).key_groups[0].miss_reasons
     assert (reasons.expired, reasons.evicted, reasons.unknown) == (1, 0, 0)
 

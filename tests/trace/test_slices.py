@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cache_monitor.trace import slices
+from cache_monitor.trace import coding, slices
+from cache_monitor.trace.coding import Unreadable
 from cache_monitor.trace.events import HIT, MISS, NEVER, SECOND, WRITE, Form, Key, Reading, hash_of
 from cache_monitor.trace.plan import Plan
-from cache_monitor.trace.slices import RUN, Slice, Unreadable, decode, encode
+from cache_monitor.trace.slices import RUN, Slice, decode, encode
 
 START = 1_700_000_000
 SOURCES = st.tuples(
@@ -161,6 +162,6 @@ def test_what_is_cut_or_too_large_is_unreadable(monkeypatch: pytest.MonkeyPatch)
     payload = _payload()
     with pytest.raises(Unreadable):
         decode(payload[:-3])
-    monkeypatch.setattr(slices, "MAX_BYTES", 100)
+    monkeypatch.setattr(coding, "MAX_BYTES", 100)
     with pytest.raises(Unreadable):
         decode(payload)

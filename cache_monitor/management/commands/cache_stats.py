@@ -75,9 +75,8 @@ class Command(BaseCommand):
             raise CommandError(str(error), returncode=REFUSED) from error
         if problem := api.problem_of(report):
             raise CommandError(problem, returncode=REFUSED)
-        for problem in (api.store_note(), api.reasons_problem()):
-            if problem:
-                self.stderr.write(problem)
+        if note := api.store_note():
+            self.stderr.write(note)
         return report
 
     def _give(self, text: str, output: str | None) -> None:

@@ -1,0 +1,375 @@
+"""Replay the trace: each minute as it closes, in one of the processes, and for a report what is
+newer than that.
+
+What is told becomes rows of windows and details like those of a process, so that they are read,
+merged and rolled up as those are. It counts once, wherever who does this is killed: the rows of the
+minute go as the new state comes, in one step of the store, and what was told waits in that state
+until the rows of it are there. These are first written as not final, which nobody rolls up.
+"""
+
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from hashlib import blake2b
+from typing import NamedTuple
+from uuid import uuid4
+
+from cache_monitor.stats.details import Details, GroupStats
+from cache_monitor.stats.encoding import decode as decode_stats
+from cache_monitor.stats.encoding import encode
+from cache_monitor.stats.hotkeys import HotKeys, KeyStats
+from cache_monitor.stats.window import Window
+from cache_monitor.stores.base import Identity, Kind, Row, Store
+from cache_monitor.trace.coding import Unreadable, packed
+from cache_monitor.trace.plan import HOT_KEYS, Limits, Plan, Use, decode_plan, next_level
+from cache_monitor.trace.replay import Figures, Replay, Told, Verdict
+from cache_monitor.trace.slices import Stored, decode
+from cache_monitor.trace.slices import encode as encode_slices
+from cache_monitor.trace.state import State, decode_state, encode_state
+
+PLAN, STATE, FIRST = 0, 1, 2
+"""The ``start`` under which the plan and the state of a store are kept; and the first of others."""
+SHARED = ""
+SLICE, MINUTE, HOUR = 10, 60, 3600
+PATIENCE = 60
+"""Seconds for which a slice that its process has not finished is waited for."""
+_HELD = 15.0
+"""Seconds after which who was kept waiting leaves it to the next."""
+_LATELY = 120
+"""Seconds after which a process that was not heard of is taken to have ended."""
+MOST_REPLAYED = 50_000
+"""Events that a report replays at most."""
+_HOT_FOR = 600
+KEYS_TOLD = 1000
+
+
+class Settings(NamedTuple):
+    """How the trace is rolled up. Times are seconds."""
+
+    limits: Limits
+    tolerance: float
+    settled: int
+    key_groups: int
+
+
+class _Due(NamedTuple):
+    """The slices of one store: their rows, those to be replayed now, and those after them."""
+
+    rows: list[Row]
+    now: list[Stored]
+    ahead: list[Stored]
+    until: int
+
+
+def plans(store: Store) -> dict[str, Plan]:
+    """The plans by the names of the stores that they are for."""
+    found = {}
+    for row in store.read("trace", PLAN, PLAN + 1, None):
+        try:
+            found[row.alias] = decode_plan(row.payload)
+        except Unreadable:
+            continue
+    return found
+
+
+def roll(store: Store, now: int, conf: Settings) -> list[Verdict]:
+    """Replay the minutes that have closed by ``now``; why lookups missed in them. Raises
+    :class:`StoreError`."""
+    ends = time.monotonic() + _HELD
+    rows = store.read("trace", FIRST, now + HOUR, None, seconds=SLICE, of_processes=True)
+    known = plans(store)
+    families: defaultdict[str, _Family] = defaultdict(_Family)
+    for name, own in _by_store(rows).items():
+        due = _due(own, now, conf.settled)
+        if due is not None:
+            family = name.partition(".")[0]
+            plan = known.get(family, Plan())
+            rolled = _roll(store, name, due, plan, conf, ends)
+            if rolled is not None:
+                families[family].add(*rolled)
+    for family, what in families.items():
+        made = what.plan(known.get(family, Plan()), now, conf.limits)
+        if made is not None:
+            store.put([Row("trace", SHARED, family, PLAN, 0, packed(made))], now)
+    if now // MINUTE % 10 == 0:
+        _prune(store, now, conf.limits.kept)
+    return [each for family in families.values() for each in family.verdicts]
+
+
+class _Family:
+    """What the stores of one plan took and told."""
+
+    def __init__(self) -> None:
+        self._uses: list[Use] = []
+        self._counts: Counter[int] = Counter()
+        self.verdicts: list[Verdict] = []
+
+    def add(self, use: Use, replay: Replay) -> None:
+        """Add one."""
+        self._uses.append(use)
+        self._counts.update(replay.counts)
+        self.verdicts += replay.told.verdicts
+
+    def plan(self, plan: Plan, now: int, limits: Limits) -> Plan | None:
+        """The plan that follows ``plan``, if another does."""
+        use = Use(
+            sum(each.keys for each in self._uses),
+            sum(each.events for each in self._uses),
+            sum(each.bytes for each in self._uses),
+            max(each.seconds for each in self._uses),
+        )
+        level = next_level(plan.level, use, limits)
+        is_stale = level > 0 and (not plan.hot or now % _HOT_FOR < MINUTE)
+        if level == plan.level and not is_stale:
+            return None
+        hot = (key for key, _ in self._counts.most_common(HOT_KEYS if level else 0))
+        return Plan(plan.number + 1, level, frozenset(hot))
+
+
+def _by_store(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    found: defaultdict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        found[row.alias].append(row)
+    return found
+
+
+def _due(rows: Sequence[Row], now: int, settled: int) -> _Due | None:
+    """What is to be replayed; None where nothing is. Rows that cannot be read go with the rest."""
+    until = (now - settled) // MINUTE * MINUTE
+    parts = [(row, part) for row in rows for part in _decoded(row)]
+    for _, part in parts:
+        is_awaited = not part.final and now < part.end + settled + PATIENCE
+        if is_awaited and part.end <= until:
+            until = min(until, part.start // MINUTE * MINUTE)
+    due = [row for row in rows if row.start + row.seconds <= until]
+    if not due:
+        return None
+    starts = {row.identity for row in due}
+    now_parts = [part for row, part in parts if row.identity in starts]
+    ahead = [part for row, part in parts if row.identity not in starts]
+    return _Due(due, now_parts, ahead, until)
+
+
+def _decoded(row: Row) -> list[Stored]:
+    try:
+        return decode(row.payload)
+    except Unreadable:
+        return []
+
+
+def state_of(store: Store, name: str) -> State:
+    """The state of the store ``name``; a new one where there is none that can be read."""
+    for row in store.read("trace", STATE, STATE + 1, name):
+        try:
+            return decode_state(row.payload)
+        except Unreadable:
+            break
+    return State()
+
+
+def _roll(
+    store: Store, name: str, due: _Due, plan: Plan, conf: Settings, ends: float
+) -> tuple[Use, Replay] | None:
+    """Replay ``due``, and bring what it tells to the store; what it took, or None where another
+    process was quicker, or may be now."""
+    state = state_of(store, name)
+    if state.outbox:
+        _deliver(store, name, state)
+    before = state.until or due.until - MINUTE
+    replay = Replay(state, int(conf.tolerance * 1e6))
+    told = replay.run(due.now, due.ahead, due.until)
+    state.trim(plan, due.until - conf.limits.kept)
+    state.serial += 1
+    state.token = uuid4().hex
+    process = _process(name, state.serial)
+    state.outbox = list(rows_of(told, process, conf.key_groups, final=True))
+    bundles = list(_bundles(store, name, due.now))
+    row = Row("trace", SHARED, name, STATE, 0, encode_state(state))
+    if time.monotonic() > ends:
+        return None
+    store.replace(due.rows, [*bundles, row], int(time.time()))
+    if state_of(store, name).token != state.token:
+        return None
+    _deliver(store, name, state)
+    size = sum(len(each.payload) for each in due.rows) + len(row.payload)
+    events = sum(replay.counts.values())
+    return Use(len(state.keys), events, size, max(due.until - before, MINUTE)), replay
+
+
+def _process(name: str, serial: int) -> str:
+    """Whom the rows of a replay are of: the same for the same replay."""
+    return "t" + blake2b(f"{name} {serial}".encode(), digest_size=15).hexdigest()
+
+
+def _deliver(store: Store, name: str, state: State) -> None:
+    """Bring what was told to the store. Until the state says that it is there nobody rolls it up:
+    who does this once more writes the same rows."""
+    now = int(time.time())
+    rows = [_row(each) for each in state.outbox]
+    store.put([_open(row) for row in rows], now)
+    state.outbox = []
+    store.put([Row("trace", SHARED, name, STATE, 0, encode_state(state))], now)
+    store.put(rows, now)
+
+
+def _row(each: tuple[str, str, str, int, int, bytes]) -> Row:
+    kind: Kind = "window" if each[0] == "window" else "details"
+    return Row(kind, *each[1:])
+
+
+def _open(row: Row) -> Row:
+    """``row`` as one that its process may still change."""
+    if row.kind == "window":
+        window = decode_stats(row.payload, Window)
+        window.final = False
+        return row._replace(payload=encode(window))
+    details = decode_stats(row.payload, Details)
+    details.final = False
+    return row._replace(payload=encode(details))
+
+
+def _bundles(store: Store, name: str, parts: Sequence[Stored]) -> Iterator[Row]:
+    """The slices of each minute in one row, with those that were there before."""
+    minutes: defaultdict[int, list[Stored]] = defaultdict(list)
+    for part in parts:
+        minutes[part.start // MINUTE * MINUTE].append(part)
+    for start, those in minutes.items():
+        before = [
+            part
+            for row in store.read("trace", start, start + 1, name, seconds=MINUTE)
+            for part in _decoded(row)
+        ]
+        yield Row("trace", SHARED, name, start, MINUTE, encode_slices([*before, *those]))
+
+
+def _prune(store: Store, now: int, kept: int) -> None:
+    """Remove what is older than ``kept`` seconds, and the states of stores that went with their
+    processes."""
+    old = list(store.read("trace", FIRST, now - kept, None))
+    states = store.read("trace", STATE, STATE + 1, None)
+    old += [row for row in states if "." in row.alias and _until(row.payload) < now - kept]
+    if old:
+        store.replace(old, [], now)
+
+
+def _until(payload: bytes) -> int:
+    try:
+        return decode_state(payload).until
+    except Unreadable:
+        return 0
+
+
+# What was told, as rows
+
+
+def rows_of(told: Told, process: str, key_groups: int, final: bool) -> Iterator[Row]:
+    """Windows and details that say no more than what was ``told``."""
+    for (alias, start), figures in told.windows.items():
+        window = Window(start, SLICE, reasons=figures.reasons, final=final)
+        window.traced, window.judged = figures.seen, figures.judged
+        yield Row("window", process, alias, start, SLICE, encode(window))
+    for (alias, start), details in _details(told, key_groups).items():
+        details.final = final
+        yield Row("details", process, alias, start, MINUTE, encode(details))
+
+
+def _details(told: Told, key_groups: int) -> Mapping[tuple[str, int], Details]:
+    found: dict[tuple[str, int], Details] = {}
+
+    def of(alias: str, start: int) -> Details:
+        made = found.get((alias, start))
+        if made is None:
+            made = Details(start, MINUTE, HotKeys(KEYS_TOLD), key_groups, uses=1)
+            found[alias, start] = made
+        return made
+
+    for (alias, start, name, kind), figures in told.groups.items():
+        group = of(alias, start).group(name, kind)  # type: ignore[arg-type]  # a kind of ours
+        _add(group, figures)
+    for (alias, start, name, group_name), reasons in told.keys.items():
+        table = of(alias, start).hot_keys.table
+        if len(table) < KEYS_TOLD:
+            shown = name.rpartition("\0")[2]
+            table[shown] = KeyStats(group_name, reasons=dict(reasons))
+    return found
+
+
+def _add(group: GroupStats, figures: Figures) -> None:
+    group.merge(
+        GroupStats(
+            group.kind,
+            reasons=figures.reasons,
+            traced=figures.seen,
+            judged=figures.judged,
+            ages=figures.ages,
+            stampedes=figures.stampedes,
+        )
+    )
+
+
+# For a report
+
+
+class Newer(NamedTuple):
+    """What is told of one store that nobody has rolled up yet. ``is_all`` says that no other
+    process may still have to tell of the time before now; ``outbox`` are rows that were told
+    before and may not have come to the store."""
+
+    name: str
+    told: Told
+    is_all: bool
+    outbox: list[Row]
+
+
+def newer(store: Store, pending: Iterable[Row], conf: Settings, now: float) -> Iterator[Newer]:
+    """What is told of the trace that nobody has rolled up yet; ``pending`` are rows of this
+    process, in the place of those of the store. Raises :class:`StoreError`.
+
+    Where several processes use a store, what they did last is not there yet: misses of that time
+    are told of later.
+    """
+    stored = store.read("trace", FIRST, int(now) + HOUR, None, seconds=SLICE, of_processes=True)
+    rows = {row.identity: row for row in stored}
+    rows.update({row.identity: row for row in pending if row.kind == "trace"})
+    for name, own in _by_store(rows.values()).items():
+        states = [row.payload for row in store.read("trace", STATE, STATE + 1, name)]
+        yield _replayed(name, states[0] if states else b"", own, conf, now)
+
+
+def _replayed(name: str, payload: bytes, rows: Sequence[Row], conf: Settings, now: float) -> Newer:
+    state = _known(payload).copy()
+    outbox = [_row(each) for each in state.outbox]
+    parts = [part for row in rows for part in _decoded(row)]
+    if sum(part.count for part in parts) > MOST_REPLAYED:
+        return Newer(name, Told(), False, outbox)
+    lately = {who for who, at in state.processes.items() if at > now - _LATELY}
+    ended = {part.process for part in parts if part.ended}
+    is_all = len(lately.union(part.process for part in parts) - ended) < 2
+    until = int(now) + HOUR if is_all else int(now) - conf.settled
+    due = [part for part in parts if part.end <= until]
+    ahead = [part for part in parts if part.end > until]
+    for part in due:
+        # That it is not final yet says nothing of its process.
+        part.final = True
+    replay = Replay(state, int(conf.tolerance * 1e6))
+    told = replay.run(due, ahead, max((part.end for part in due), default=state.until))
+    return Newer(name, told, is_all, outbox)
+
+
+def newer_rows(store: Store, pending: Iterable[Row], conf: Settings, now: float) -> list[Row]:
+    """The same as rows of windows and details. Raises :class:`StoreError`."""
+    found: dict[Identity, Row] = {}
+    for each in newer(store, pending, conf, now):
+        process = _process(each.name, -1)
+        told = rows_of(each.told, process, conf.key_groups, final=False)
+        found.update({row.identity: row for row in (*each.outbox, *told)})
+    return list(found.values())
+
+
+@lru_cache(maxsize=8)
+def _known(payload: bytes) -> State:
+    try:
+        return decode_state(payload) if payload else State()
+    except Unreadable:
+        return State()
