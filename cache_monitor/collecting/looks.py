@@ -82,10 +82,13 @@ class Looker:
         self._process = ""
         self._looked_at: dict[str, float] = {}
         self._own: dict[str, Progress] = {}
+        self._asked_at = 0.0
+        self._others_work = False
 
     def look(self, process: str, store: Store, active_at: float = inf) -> dict[str, Snapshot]:
         """Look at the caches that are due; what is known of each of them. Where ``process`` has
-        made no calls since it looked, until ``active_at``, none is, unless a pass is under way.
+        made no calls since it looked, until ``active_at``, none is, unless a pass is under way or
+        other processes make calls: then what this one holds must not be taken to be gone.
 
         Raises :class:`cache_monitor.stores.base.StoreError`.
         """
@@ -93,6 +96,8 @@ class Looker:
             # Forked: what the parent has seen of its own memory is not ours.
             self._process, self._looked_at, self._own = process, {}, {}
         conf, now = get_conf(), time.time()
+        if active_at < now - conf.inspect_interval and self._do_others_work(store, now, conf):
+            active_at = now
         due = [
             alias
             for alias in settings.CACHES
@@ -115,6 +120,16 @@ class Looker:
             for connection in connections.all(initialized_only=True):
                 connection.close_if_unusable_or_obsolete()
         return seen
+
+    def _do_others_work(self, store: Store, now: float, conf: Conf) -> bool:
+        """Whether another process has recorded calls lately, asked no more often than looks are
+        due. What nobody records on an idle site asks for no look, so that nothing is written."""
+        if self._looked_at and now - self._asked_at >= conf.inspect_interval:
+            self._asked_at = now
+            lately = int(now - 2 * conf.inspect_interval)
+            rows = store.read("window", lately, int(now) + 1, None, of_processes=True)
+            self._others_work = any(row.process != self._process for row in rows)
+        return self._others_work
 
     def _may_have_changed(self, alias: str, active_at: float) -> bool:
         if active_at > self._looked_at.get(alias, 0):

@@ -19,6 +19,9 @@ from cache_monitor.stats.merging import Merging
 from cache_monitor.stats.window import Window
 from cache_monitor.stores.base import Row
 
+STANDS_FOR = 3600.0
+"""Seconds for which the last look stands where nobody has called the cache since."""
+
 
 class Period(NamedTuple):
     """The stretch that a report covers, in Unix time; ``now`` is when it was asked for."""
@@ -115,13 +118,18 @@ class _Alias:
     def add_look(self, row: Row) -> None:
         self.looks.append(decode(row.payload, Snapshot))
 
-    def memory(self, oldest: float) -> Snapshot | None:
+    def memory(self, now: float, fresh_for: float) -> Snapshot | None:
         """What is in the cache: the latest look, or those of all processes that still run.
 
-        A process that has not looked since ``oldest`` has ended, and its memory with it.
+        A process whose look is ``fresh_for`` seconds older than the latest has ended, and its
+        memory with it. Where nobody calls a cache nobody looks either, and what was seen last
+        stands, but no longer than an hour.
         """
         looks = [each for each in self.looks if each.scope == "shared"]
-        looks = looks or [each for each in self.looks if each.measured_at > oldest]
+        latest = max((each.measured_at for each in self.looks), default=0.0)
+        oldest = min(latest, now) - fresh_for
+        if not looks and latest > now - STANDS_FOR:
+            looks = [each for each in self.looks if each.measured_at > oldest]
         return merge(looks) if looks else None
 
 
@@ -135,15 +143,14 @@ class _Part(NamedTuple):
 
 
 def build(material: Material, period: Period, *, fresh_for: float) -> schema.Report:
-    """The report on ``material``. A look older than ``fresh_for`` seconds says nothing of a cache
-    in the memory of a process."""
-    oldest = period.now - fresh_for
+    """The report on ``material``. A look that is ``fresh_for`` seconds older than the latest says
+    nothing of a cache in the memory of a process."""
     windows, details, looks = (
         _by_alias(rows) for rows in (material.windows, material.details, material.looks)
     )
     # One after the other, so that what one took in memory is there for the next.
     parts = {
-        alias: _part(backend, period, oldest, (windows[alias], details[alias], looks[alias]))
+        alias: _part(backend, period, fresh_for, (windows[alias], details[alias], looks[alias]))
         for alias, backend in material.backends.items()
     }
     return schema.Report(
@@ -168,17 +175,17 @@ def _by_alias(rows: Iterable[Row]) -> defaultdict[str, list[Row]]:
 
 
 def _part(
-    backend: str, period: Period, oldest: float, rows: tuple[list[Row], list[Row], list[Row]]
+    backend: str, period: Period, fresh_for: float, rows: tuple[list[Row], list[Row], list[Row]]
 ) -> _Part:
     windows, details, looks = rows
-    alias = _Alias(period, period.now - oldest)
+    alias = _Alias(period, fresh_for)
     alias.read_windows(windows)
     alias.read_details(details)
     alias.read(looks, alias.add_look)
     total = alias.series.total()
     whole = alias.merging.whole(caches.HOT_KEYS_SHOWN)
     fold_learned(whole)
-    look = alias.memory(oldest)
+    look = alias.memory(period.now, fresh_for)
     cache = caches.cache(backend, total, whole, alias.series, look)
     return _Part(cache, total, alias.corrupt, look)
 

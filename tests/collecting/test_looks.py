@@ -21,7 +21,8 @@ from cache_monitor.collecting.looks import (
 from cache_monitor.inspectors.database import AFTER_KEY
 from cache_monitor.inspectors.look import Progress
 from cache_monitor.inspectors.snapshot import Snapshot
-from cache_monitor.stats.encoding import decode
+from cache_monitor.stats.encoding import decode, encode
+from cache_monitor.stats.window import Window
 from cache_monitor.stores.base import Row
 from cache_monitor.stores.memory import MemoryStore
 from tests.clocks import Clock, unix_clock
@@ -204,3 +205,21 @@ def test_what_is_kept_of_a_pass_stays_small(shared: Any, store: MemoryStore) -> 
     (row,) = store.read("look", 1, 2, None)
     assert len(row.payload) < 500_000
     assert 0 < decode(row.payload, Progress).sums.looked_at <= LIMIT
+
+
+@pytest.mark.parametrize(("others", "renewed"), [(True, {"own"}), (False, set())])
+def test_a_process_without_calls_looks_again_only_where_others_work(
+    now: Clock, settings: Any, others: bool, renewed: set[str]
+) -> None:
+    settings.CACHES = {
+        "own": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION": "own"}
+    }
+    settings.CACHE_MONITOR = {"INSPECT_INTERVAL": 60}
+    store, looker = MemoryStore(), Looker()
+    began = now()
+    assert set(looker.look("first", store, began)) == {"own"}
+    now.go_on(200)
+    if others:
+        window = encode(Window(int(now()) - 30, 10))
+        store.put([Row("window", "second", "own", int(now()) - 30, 10, window)], int(now()))
+    assert set(looker.look("first", store, began)) == renewed

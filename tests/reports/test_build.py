@@ -205,6 +205,13 @@ def test_memory_is_what_the_processes_that_still_run_hold() -> None:
     assert report.caches["default"].memory.bytes == 12
 
 
+def test_what_was_seen_last_stands_for_an_hour_where_nobody_calls_the_cache() -> None:
+    seen = [_look("one", END - 600, 5), _look("two", END - 610, 7), _look("old", END - 700, 9)]
+    assert report_on(*seen).caches["default"].memory.bytes == 12
+    gone = _look("one", END - 3601, 5)
+    assert report_on(gone).caches["default"].memory.bytes is None
+
+
 def test_of_a_shared_cache_the_latest_look_counts_however_old_it_is() -> None:
     report = report_on(_look("one", BEGIN, 5, "shared"), _look("two", BEGIN + 1, 7, "shared"))
     assert report.caches["default"].memory.bytes == 7
