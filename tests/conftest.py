@@ -7,6 +7,7 @@ With CI=true it fails instead, so that no part of the suite goes unrun unnoticed
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from typing import Any, Final, NoReturn
 
@@ -231,3 +232,13 @@ def browser(chromium_path: str) -> Iterator[Browser]:
         )
         yield chromium
         chromium.close()
+
+
+@pytest.fixture(autouse=True)
+def _no_reading_of_another_test() -> None:
+    """A dashboard's reading of the store serves whoever asks the same within two seconds: here that
+    may be the next test, of another store."""
+    readings = sys.modules.get("cache_monitor.dashboard.readings")
+    if readings is not None:
+        readings.readings.clear()
+        readings.key_lines.clear()
