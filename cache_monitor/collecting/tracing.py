@@ -113,7 +113,11 @@ class Tracer:
             if call[4] is True or is_toolbars_own(call[3]):
                 continue
             facts = self._facts(call[0].alias)
-            if facts is not None:
+            if facts is None:
+                continue
+            if call[4] is False and call[0].operation == "get" and type(call[3]) is str:
+                self._hear_miss(call, facts, offset)
+            else:
                 took = computed.get(place, {})
                 self._hear(call, facts, offset, took)
                 if call[0].operation in _WRITERS:
@@ -165,6 +169,19 @@ class Tracer:
                 form = Form(HIT, alias, meant)
                 self._put(facts.store, key, (form, began, ended, count))
 
+    def _hear_miss(self, call: RawCall, facts: Facts, offset: int) -> None:
+        """Take in what most misses are: a ``get`` of one key."""
+        alias, text = call[0].alias, str(call[3])
+        key = self._keys.get((alias, text)) or self._key(alias, facts, text)
+        if key is None or call[8] is not None:
+            return
+        if not facts.is_own:
+            self._missed.add(alias)
+        version = facts.version if call[7] is None else str(call[7])
+        began = int(call[1] * SECOND) + offset
+        ended = int((call[1] + call[2]) * SECOND) + offset
+        self._put(facts.store, key, (Form(MISS, alias, version), began, ended, 1))
+
     def _hear(
         self, call: RawCall, facts: Facts, offset: int, computed: Mapping[str, float]
     ) -> None:
@@ -204,7 +221,7 @@ class Tracer:
     def _add(self, store: str, key: Key, event: _Event) -> None:
         part = self._slice(store, event[2])
         if part.takes(key.hash):
-            if key.name:
+            if key.name and not part.has(key.hash):
                 if (store, key.hash) in self._named:
                     key = key._replace(name="")
                 else:

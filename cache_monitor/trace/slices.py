@@ -98,7 +98,11 @@ class Slice:
 
     def takes(self, key: int) -> bool:
         """Whether the key with this hash is in."""
-        return level_of(key) >= self.level or key in self.hot
+        return not self.level or level_of(key) >= self.level or key in self.hot
+
+    def has(self, key: int) -> bool:
+        """Whether an event of the key with this hash is in it."""
+        return key in self._keys
 
     def add(
         self, key: Key, form: Form, began: int, ended: int, times: int = 1, computed: int = 0
