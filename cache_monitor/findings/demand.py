@@ -259,7 +259,7 @@ def _unasked(group: KeyGroup) -> int:
 
 def _explained(reasons: MissReasons) -> int:
     """The misses of entries that had been there."""
-    gone = reasons.expired, reasons.evicted, reasons.deleted, reasons.cleared
+    gone = reasons.expired, reasons.evicted, reasons.lost, reasons.deleted, reasons.cleared
     return sum(each or 0 for each in (*gone, reasons.version_changed))
 
 

@@ -6,7 +6,8 @@ const MOST_LINES = 6;
 const DASHES = [[], [6, 3], [2, 2], [8, 3, 2, 3], [12, 4], [4, 6]];
 // The reasons of misses by their names in the report, each with the number of its colour.
 const REASONS = {
-  never_set: 1, expired: 2, evicted: 3, deleted: 5, cleared: 4, version_changed: 7, unknown: 6,
+  never_set: 1, expired: 2, evicted: 3, lost: 8, deleted: 5, cleared: 4, version_changed: 7,
+  unknown: 6,
 };
 // How thick the line of a percentile is: the slowest calls are what people look for.
 const PERCENTILES = { p99: 2.5, p90: 1.5, p50: 1 };

@@ -1,6 +1,6 @@
 // The colours that the page has now, in its light or its dark theme.
 
-const SERIES = [1, 2, 3, 4, 5, 6, 7];
+const SERIES = [1, 2, 3, 4, 5, 6, 7, 8];
 
 export function readTheme(element) {
   const style = getComputedStyle(element);
