@@ -52,8 +52,6 @@ def _codes() -> str:
 
 
 TABLES: Final[Mapping[Place, Callable[[], str]]] = {
-    (README, "settings"): _settings,
-    # The same, seen from another page.
     (DOCS / "settings.md", "settings"): lambda: _settings().replace("(#findings)", "(findings.md)"),
     # Its notes are left to the reference.
     (README, "abilities"): lambda: _abilities().partition("\n\n")[0],
