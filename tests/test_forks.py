@@ -30,8 +30,6 @@ LOCKS = {"Lock", "RLock", "Condition", "Event", "Semaphore", "BoundedSemaphore",
 }
 """What holds a lock; a SimpleQueue holds none that a fork could leave taken."""
 APART = {
-    # Makes its own lock anew by the process's number, with what else it has of its parent's.
-    "ledger.memory",
     # Is held through a fork on purpose, and makes its lock anew in the child.
     "stores.forkgate",
     # A command of its own process, which forks nothing.

@@ -28,8 +28,6 @@ class Site:
         self.environment: Mapping[str, str] = {
             **os.environ,
             "CACHE_MONITOR_TEST_VAR": str(var),
-            # Where the ledger of its processes goes.
-            "TMPDIR": str(var),
             "DJANGO_SETTINGS_MODULE": settings,
         }
 

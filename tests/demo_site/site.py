@@ -46,7 +46,7 @@ class Demo:
             "PYTHONPATH": os.pathsep.join(search_path),
             "DJANGO_SETTINGS_MODULE": "config.settings",
             "DEMO_VAR": str(self.var),
-            # Where the ledger of its processes goes.
+            # What it makes for a moment goes with all the rest.
             "TMPDIR": str(self.var.parent),
             "DEMO_DEBUG": "1",
             "DEMO_FLUSH_INTERVAL": "0.2",
