@@ -20,6 +20,7 @@ TITLES: Mapping[str, Text] = {
     "dummy-backend": _("Cache that stores nothing"),
     "local-memory-many-processes": _("A memory for each process"),
     "evicted-early": _("Evicted early"),
+    "lost-entries": _("Entries lost"),
     "large-values": _("Large values"),
     "clear-under-traffic": _("Cleared under traffic"),
     "stampede": _("Stampede"),
@@ -58,6 +59,11 @@ ADVICE: Mapping[str, Text] = {
     "evicted-early": _(
         "Raise %(limit)s, or cache less: entries go before their time because there is no room for "
         "them."
+    ),
+    "lost-entries": _(
+        "Look for what takes the entries of CACHES['%(alias)s'] away: a restart of its server, "
+        "a flush from outside, a directory that is emptied, refused writes, a replica that lags. "
+        "They were gone before their time, and nothing was evicted."
     ),
     "large-values": _(
         "Store less under “%(what)s”: only what its readers need, or in parts. Each reader waits "

@@ -45,6 +45,35 @@ def evicted_early(case: Case) -> Iterator[Finding]:
         )
 
 
+def lost_entries(case: Case) -> Iterator[Finding]:
+    """Most misses, at least one lookup in ten, are of entries that were gone before their time
+    though the cache evicted nothing, and to produce the values anew costs more than ``lost_share``
+    of a worker's time."""
+    cache = case.cache
+    gone = cache.miss_reasons.lost or 0
+    lost = gone * case.usual_produce_seconds
+    if (
+        cache.lookups >= case.limits.min_calls
+        and 2 * gone > cache.misses
+        and WORTH * gone > cache.lookups
+        and case.is_costly(lost)
+    ):
+        hit = max(cache.key_groups, key=lambda group: group.miss_reasons.lost or 0, default=None)
+        yield case.find(
+            "lost-entries",
+            "warning",
+            [
+                ("lost", gone),
+                ("evicted", cache.miss_reasons.evicted),
+                ("misses", cache.misses),
+                ("lookups", cache.lookups),
+                ("lost_seconds", round(lost, 3)),
+            ],
+            group=hit.group if hit is not None else None,
+            cost=Cost(lost),
+        )
+
+
 def _has_evicted(cache: Cache) -> bool:
     """Whether the cache evicted, as far as its server's counter or its room tell."""
     counted = [point.evictions for point in cache.series if point.evictions is not None]

@@ -18,6 +18,7 @@ RULES: Mapping[str, Rule] = {
     "dummy-backend": setup.dummy_backend,
     "local-memory-many-processes": setup.local_memory_many_processes,
     "evicted-early": capacity.evicted_early,
+    "lost-entries": capacity.lost_entries,
     "large-values": capacity.large_values,
     "clear-under-traffic": capacity.clear_under_traffic,
     "stampede": waiting.stampede,
@@ -45,6 +46,7 @@ _OF_THE_SETUP = frozenset({"backend-errors", "dummy-backend"})
 _EXPLAIN_ALL_MISSES = _OF_THE_SETUP | {
     "local-memory-many-processes",
     "evicted-early",
+    "lost-entries",
     "clear-under-traffic",
 }
 """Findings that make every group of their cache miss."""

@@ -115,3 +115,18 @@ def test_a_key_that_is_only_asked_for_more_often_than_others_is_no_finding() -> 
 @pytest.mark.parametrize("kind", ["page", "page_headers", "session"])
 def test_a_page_that_everybody_visits_is_no_finding(kind: str) -> None:
     assert codes(cache(hot_keys=[busy()], key_groups=[group(kind=kind)])) == []
+
+
+def test_entries_that_were_gone_with_nothing_evicted_are_lost() -> None:
+    reasons = MissReasons(lost=4000, never_set=1000)
+    big = group("big", hits=5_000, misses=5_000, sets=5_000, miss_reasons=reasons)
+    ill = cache(lookups=10_000, hits=5_000, misses=5_000, miss_reasons=reasons, key_groups=[big])
+    [finding] = findings(ill, ALONE)
+    assert (finding.code, finding.group) == ("lost-entries", "big")
+    assert finding.evidence["lost"] == 4000
+    assert finding.worth.seconds is not None
+
+
+def test_a_few_lost_entries_as_after_a_restart_are_no_finding() -> None:
+    reasons = MissReasons(lost=90, never_set=10)
+    assert codes(cache(miss_reasons=reasons), ALONE) == []
