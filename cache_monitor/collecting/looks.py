@@ -243,6 +243,7 @@ def _to_show(snapshot: Snapshot, progress: Progress) -> Snapshot:
         limit_bytes=snapshot.limit_bytes,
         limit_entries=snapshot.limit_entries,
         evictions=snapshot.evictions,
+        boot=snapshot.boot,
     )
 
 
@@ -254,13 +255,15 @@ def read_evictions(alias: str) -> Reading | None:
         if source is None:
             return None
         try:
-            evictions = source.limits().evictions
+            limits = source.limits()
         finally:
             source.close()
     except Exception as error:
         let_pass(error)
         return None
-    return None if evictions is None else Reading(int(time.time() * SECOND), evictions)
+    if limits.evictions is None:
+        return None
+    return Reading(int(time.time() * SECOND), limits.evictions, limits.boot)
 
 
 def reading_of(look: Snapshot) -> Reading | None:
@@ -271,4 +274,4 @@ def reading_of(look: Snapshot) -> Reading | None:
             return None
         # It throws out a third, mostly, whenever it gets too full.
         full = 3 * look.entries >= 2 * look.limit_entries
-    return Reading(int(look.measured_at * SECOND), look.evictions, "", full)
+    return Reading(int(look.measured_at * SECOND), look.evictions, look.boot, full)

@@ -164,6 +164,7 @@ def _with_limits(snapshot: Snapshot, source: Source) -> Snapshot:
         limit_bytes=limits.bytes,
         limit_entries=limits.entries,
         evictions=limits.evictions,
+        boot=limits.boot,
     )
 
 

@@ -7,7 +7,7 @@ nothing for the other keys, and each range is a fair sample.
 
 import re
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing
 from typing import Any, NamedTuple
 from zlib import crc32
@@ -17,7 +17,7 @@ from django.core.cache.backends.memcached import BaseMemcachedCache
 from cache_monitor.inspectors.bounds import LONGEST, Bounds, figure
 from cache_monitor.inspectors.memcachedwire import Connection, fields, key_in, quoted_key_in
 from cache_monitor.inspectors.ownkeys import is_text, key_form, shown_text
-from cache_monitor.inspectors.source import BadCursor, CacheSource, Entry, Limits, Page
+from cache_monitor.inspectors.source import BadCursor, CacheSource, Entry, Limits, Page, boot_of
 from cache_monitor.inspectors.terms import CannotLook, described
 
 _RANGE = 100_000
@@ -112,6 +112,7 @@ class MemcachedSource(CacheSource):
         return Limits(
             bytes=sum(figure(each.get("limit_maxbytes", 0)) for each in stats),
             evictions=evictions if len(stats) == len(self._own._servers) else None,
+            boot=boot_of(*map(_started, stats)),
         )
 
     def _stats(self) -> Iterator[dict[str, str]]:
@@ -272,3 +273,9 @@ def _parsed(cursor: str) -> _Place:
     if len(parts) != 2 or not all(map(_NUMBER.fullmatch, parts)):
         raise BadCursor("This is no place to go on from.")
     return _Place(*(int(each) for each in parts))
+
+
+def _started(stats: Mapping[str, str]) -> str:
+    """What tells one start of a server from the next: its process, and when it began."""
+    began = figure(stats.get("time", 0), _LATEST) - figure(stats.get("uptime", 0), _LATEST)
+    return f"{stats.get('pid', '')} {began}"

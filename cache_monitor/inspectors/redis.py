@@ -15,7 +15,7 @@ from cache_monitor.inspectors.ownkeys import is_text, key_form, shown_text
 from cache_monitor.inspectors.redisprobe import Named, Probe, Stored, listed
 from cache_monitor.inspectors.redisserver import Server
 from cache_monitor.inspectors.redisservers import Node, Servers
-from cache_monitor.inspectors.source import BadCursor, CacheSource, Entry, Limits, Page
+from cache_monitor.inspectors.source import BadCursor, CacheSource, Entry, Limits, Page, boot_of
 from cache_monitor.inspectors.terms import CannotLook, described
 
 # Redis serves nobody else while it walks a page; this many keys take well below a millisecond.
@@ -126,6 +126,7 @@ class RedisSource(CacheSource):
         return Limits(
             bytes=sum(most) if all(most) else None,
             evictions=None if None in evicted else sum(map(figure, evicted)),
+            boot=boot_of(*(each.get(b"run_id") for each in told)),
         )
 
     def close(self) -> None:

@@ -5,6 +5,7 @@ them see the same entries and can go on where they, or another process, stopped.
 """
 
 from collections.abc import Generator, Sequence
+from hashlib import blake2b
 from typing import NamedTuple, Protocol
 
 from django.core.cache.backends.base import BaseCache
@@ -64,11 +65,19 @@ class Page(NamedTuple):
 
 
 class Limits(NamedTuple):
-    """What the place allows for, and how often it had to make room."""
+    """What the place allows for, and how often it had to make room since the start that ``boot``
+    names: another one after a restart of a server."""
 
     bytes: int | None = None
     entries: int | None = None
     evictions: int | None = None
+    boot: str = ""
+
+
+def boot_of(*starts: object) -> str:
+    """A short name for the starts of all servers."""
+    text = "\0".join(map(str, starts))
+    return blake2b(text.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
 
 
 class BadCursor(ValueError):

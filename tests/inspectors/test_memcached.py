@@ -54,6 +54,18 @@ def memcached(config: pytest.Config, *options: str) -> Iterator[Server]:
         yield server
 
 
+def test_a_server_that_was_restarted_counts_from_another_start(
+    made: list[Any], pytestconfig: pytest.Config
+) -> None:
+    boots = []
+    for _ in range(2):
+        with memcached(pytestconfig) as server:
+            boots.append([look(cache_on(made, server.address)).boot for _ in range(2)])
+    (first, again), (other, _) = boots
+    assert first == again != ""
+    assert other != first
+
+
 def test_the_servers_limits_and_evictions_are_told(
     made: list[Any], pytestconfig: pytest.Config
 ) -> None:

@@ -15,7 +15,8 @@ from cache_monitor.inspectors.bounds import Bounds
 from cache_monitor.inspectors.choice import source_of
 from cache_monitor.inspectors.look import inspect_cache
 from cache_monitor.inspectors.snapshot import Snapshot
-from tests.services import Server
+from tests.conftest import find_or_leave
+from tests.services import REDIS, Server, run_redis
 
 BACKENDS = [RedisCache, DjangoRedisCache]
 IDLE = 7200
@@ -290,3 +291,13 @@ class TestAUserWithFewRights:
             None,
         )
         assert found.problem == "The server refuses OBJECT, PTTL."
+
+
+def test_a_server_that_was_restarted_counts_from_another_start(pytestconfig: pytest.Config) -> None:
+    boots = []
+    for _ in range(2):
+        with run_redis(find_or_leave(REDIS, pytestconfig)) as server:
+            boots.append([look(RedisCache(server.url, {})).boot for _ in range(2)])
+    (first, again), (other, _) = boots
+    assert first == again != ""
+    assert other != first
