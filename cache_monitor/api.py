@@ -48,7 +48,7 @@ def report(
 
     Raises :class:`UnknownAlias`, and ``ValueError`` where ``since`` is not before ``until``.
     """
-    _refuse_unknown(alias)
+    refuse_unknown(alias)
     period = _period(since, until)
     whole, noted = _report(period, alias)
     told = sightings.with_history(whole.findings, sightings.history(noted), period.now)
@@ -65,13 +65,14 @@ def key_series(
 
     Reads all details of the period: ask for the keys that are shown, and once for all of them.
     """
-    _refuse_unknown(alias)
+    refuse_unknown(alias)
     period = _period(since, until)
     stored = _Stored(period, alias, joining.collector.pending().rows)
     return keyseries.key_series(keys, stored.rows("details"), period)
 
 
-def _refuse_unknown(alias: str | None) -> None:
+def refuse_unknown(alias: str | None) -> None:
+    """Raise :class:`UnknownAlias` where CACHES has no ``alias``; None is any."""
     if alias is not None and alias not in settings.CACHES:
         known = ", ".join(map(repr, settings.CACHES))
         raise UnknownAlias(f"There is no cache {alias!r} in CACHES; there is {known}.")

@@ -55,6 +55,30 @@ def unix_clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
+class _SlowTimes(_Times):
+    """The module ``time`` where all clocks go with one of the test's."""
+
+    def __init__(self, clock: Clock, began: float) -> None:
+        super().__init__(clock)
+        self.perf_counter = clock
+        self._ahead = began - clock.now
+        self.time = self._time  # type: ignore[assignment]  # of the same shape
+
+    def _time(self) -> float:
+        return self.perf_counter.now + self._ahead
+
+
+def traffic_clock(monkeypatch: pytest.MonkeyPatch, began: float) -> Clock:
+    """The clock of calls and the time of day, which go together, from ``began`` (Unix time) on, as
+    a test has them go: minutes of traffic then take a moment."""
+    clock = timing_clock(monkeypatch)
+    times = _SlowTimes(clock, began)
+    for module in _ours():
+        if vars(module).get("time") is time:
+            monkeypatch.setattr(module, "time", times)
+    return clock
+
+
 def _ours() -> Iterator[ModuleType]:
     for name, module in list(sys.modules.items()):
         if name.startswith("cache_monitor.") and isinstance(module, ModuleType):

@@ -77,6 +77,13 @@ def facts_of(process: str, alias: str) -> Facts | None:
     )
 
 
+def store_of(alias: str) -> str | None:
+    """The name under which the trace has the entries of ``alias``, without the process where each
+    has its own; None where they cannot be traced."""
+    facts = facts_of("", alias)
+    return None if facts is None else facts.store.partition(".")[0]
+
+
 def _room(cache: Any) -> tuple[int, int]:
     """How many entries a cache in this process has, and how many it takes."""
     return len(cache._cache), cache._max_entries

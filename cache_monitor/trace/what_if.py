@@ -32,10 +32,12 @@ _STEP = 1.15
 
 class Prediction(NamedTuple):
     """A hit ratio, 0 to 1; in 95 of 100 cases the truth is within ``error`` of it, which is 0
-    where all keys are in the trace. Both are None where nothing was looked up."""
+    where all keys are in the trace. Both are None where nothing was looked up; ``lookups`` is how
+    much was, by weight."""
 
     hit_ratio: float | None
     error: float | None
+    lookups: float = 0.0
 
 
 def predict(
@@ -47,16 +49,33 @@ def predict(
     group: str | None = None,
 ) -> Prediction:
     """What a cache with room for ``size`` entries would have hit, if ``make`` makes its model and
-    all timeouts, or those of ``group``, are multiplied by ``factor``."""
+    all timeouts are multiplied by ``factor``; where ``group`` is given its timeouts alone, and what
+    is told is of its lookups."""
     outcomes = simulate(demands, make(size), factor, group)
     ratio = outcomes.hit_ratio
     if ratio is None:
         return Prediction(None, None)
     if all(count.weight == 1 for count in outcomes.keys.values()):
-        return Prediction(ratio, 0.0)
+        return Prediction(ratio, 0.0, outcomes.lookups)
     by_keys = outcomes.standard_error(ratio)
     by_room = _error_by_room(demands, make, size, factor, group) if size < inf else 0.0
-    return Prediction(ratio, min(1.0, _Z * sqrt(by_keys**2 + by_room**2)))
+    error = min(1.0, _Z * sqrt(by_keys**2 + by_room**2))
+    return Prediction(ratio, error, outcomes.lookups)
+
+
+def combined(predictions: Sequence[Prediction]) -> Prediction:
+    """Those of several caches, such as one in each process, in one."""
+    known = [
+        (each.hit_ratio, each.error, each.lookups)
+        for each in predictions
+        if each.hit_ratio is not None and each.error is not None
+    ]
+    lookups = sum(each for *_, each in known)
+    if not lookups:
+        return Prediction(None, None)
+    ratio = sum(ratio * each for ratio, _, each in known) / lookups
+    error = sqrt(sum((error * each) ** 2 for _, error, each in known)) / lookups
+    return Prediction(ratio, error, lookups)
 
 
 class Count:
@@ -75,41 +94,45 @@ class Outcomes(NamedTuple):
     keys: Mapping[object, Count]
 
     @property
+    def lookups(self) -> float:
+        """All lookups, by weight."""
+        return sum(each.lookups * each.weight for each in self.keys.values())
+
+    @property
     def hit_ratio(self) -> float | None:
         """Hits divided by lookups; None without lookups."""
-        lookups = sum(each.lookups * each.weight for each in self.keys.values())
         hits = sum(each.hits * each.weight for each in self.keys.values())
-        return hits / lookups if lookups else None
+        return hits / self.lookups if self.lookups else None
 
     def standard_error(self, ratio: float) -> float:
         """Of ``ratio``, since only some keys are in. Each is in by itself with the chance of one
         over its weight (Horvitz and Thompson, 1952), those of weight 1 always."""
-        lookups = sum(each.lookups * each.weight for each in self.keys.values())
         variance = sum(
             each.weight * (each.weight - 1) * (each.hits - ratio * each.lookups) ** 2
             for each in self.keys.values()
         )
-        return sqrt(variance) / lookups
+        return sqrt(variance) / self.lookups
 
 
 def simulate(
     demands: Iterable[Demand], model: Model, factor: float = 1.0, group: str | None = None
 ) -> Outcomes:
-    """Ask all of it of ``model``."""
+    """Ask all of it of ``model``; what is counted is of ``group`` alone where one is given."""
     counts: dict[object, Count] = {}
     for kind, asked, fills, own in demands:
         access = asked
         if factor != 1.0 and group in {None, own}:
             access = asked._replace(lasts=asked.lasts * factor)
         if kind == LOOK_UP:
-            count = counts.get(access.key)
-            if count is None:
-                count = counts[access.key] = Count(access.weight)
-            count.lookups += 1
-            if model.look_up(access):
-                count.hits += 1
-            elif fills:
+            is_hit = model.look_up(access)
+            if not is_hit and fills:
                 model.write(access)
+            if group in {None, own}:
+                count = counts.get(access.key)
+                if count is None:
+                    count = counts[access.key] = Count(access.weight)
+                count.lookups += 1
+                count.hits += is_hit
         else:
             _change(model, kind, access)
     return Outcomes(counts)

@@ -19,7 +19,7 @@ from cache_monitor.trace.events import (
 )
 from cache_monitor.trace.models.base import Access
 from cache_monitor.trace.models.recency import LocMem, Lru
-from cache_monitor.trace.what_if import POLICIES, predict
+from cache_monitor.trace.what_if import POLICIES, combined, predict
 
 
 def event(kind: int, key: int, at: float, lasts: float = inf, times: int = 1) -> Event:
@@ -79,11 +79,12 @@ def test_the_timeouts_of_one_group_are_those_that_are_changed() -> None:
     events = traced(asked, 1000, 20.0)
     groups = {key: "even" if key % 2 == 0 else "odd" for key in range(1, 201)}
     found = demands(events, groups)
-    as_it_was = predict(found, LocMem, 1000)
-    even = predict(found, LocMem, 1000, factor=4, group="even")
-    both = predict(found, LocMem, 1000, factor=4)
-    ratios = [each.hit_ratio or 0.0 for each in (as_it_was, even, both)]
-    assert ratios == sorted(set(ratios))
+    even, odd = (predict(found, LocMem, 1000, group=group) for group in ("even", "odd"))
+    longer = predict(found, LocMem, 1000, factor=4, group="even")
+    assert (even.hit_ratio or 0) < (longer.hit_ratio or 0)
+    assert even.lookups + odd.lookups == 4000
+    both = combined([even, odd])
+    assert both.hit_ratio == pytest.approx(predict(found, LocMem, 1000).hit_ratio)
 
 
 def test_what_nobody_fills_is_not_written_in_the_simulation_either() -> None:
@@ -107,7 +108,8 @@ def test_what_is_written_without_a_miss_and_deleted_is_so_whatever_the_cache() -
 
 
 def test_a_trace_of_nothing_predicts_nothing() -> None:
-    assert predict([], Lru, 10) == (None, None)
+    assert predict([], Lru, 10).hit_ratio is None
+    assert combined([predict([], Lru, 10)]).error is None
 
 
 def test_of_a_sample_the_truth_is_within_the_stated_error() -> None:

@@ -1,0 +1,124 @@
+"""``manage.py cache_whatif``: what another size, policy or timeout of a cache would bring."""
+
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from cache_monitor.api import UnknownAlias
+from cache_monitor.exporters import cells
+from cache_monitor.periods import parse_moment
+from cache_monitor.reports.what_if import CacheWhatIf, Question, WhatIf
+from cache_monitor.stores.base import StoreError
+from cache_monitor.trace.what_if import POLICIES
+from cache_monitor.what_if import what_if
+
+REFUSED = 2
+"""The exit status of a question that has no answer."""
+
+
+class Command(BaseCommand):
+    """Prints predicted hit ratios."""
+
+    help = (
+        "Predict hit ratios from the trace: with room for other numbers of entries, other eviction "
+        "policies, longer or shorter timeouts. Exit status: 0; 2 for bad arguments or a store that "
+        "cannot be read."
+    )
+    requires_system_checks: list[str] = []
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """The options."""
+        parser.add_argument("--alias", help="only this cache of CACHES")
+        parser.add_argument(
+            "--since", default="1h", help="how long ago (90m, 1h) or an RFC 3339 time; default: 1h"
+        )
+        parser.add_argument(
+            "--entries", metavar="N,N", default="", help="with room for so many entries"
+        )
+        parser.add_argument("--policy", metavar="P,Q", default="", help=f"of {', '.join(POLICIES)}")
+        parser.add_argument(
+            "--timeout-factor",
+            metavar="F,F",
+            default="0.5,2,4",
+            help="timeouts so many times as long, group by group; default: 0.5,2,4",
+        )
+        parser.add_argument(
+            "--format", choices=("table", "json"), default="table", help="default: table"
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Print what was asked for."""
+        asked = Question(
+            entries=_numbers(options, "entries", int),
+            policies=_policies(options["policy"]),
+            factors=_numbers(options, "timeout_factor", float),
+        )
+        now = datetime.now(UTC)
+        try:
+            since = parse_moment(options["since"], now)
+        except ValueError as error:
+            message = f"--since is {options['since']!r}. {error}"
+            raise CommandError(message, returncode=REFUSED) from error
+        try:
+            found = what_if(asked, since, now, options["alias"])
+        except (UnknownAlias, StoreError) as error:
+            raise CommandError(str(error), returncode=REFUSED) from error
+        if options["format"] == "json":
+            self.stdout.write(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
+        else:
+            self.stdout.write(cells.harmless("\n".join(_table(found))))
+
+
+def _numbers(options: dict[str, Any], name: str, kind: type[int] | type[float]) -> list[Any]:
+    given = options[name]
+    try:
+        numbers = [kind(each) for each in given.split(",") if each.strip()]
+    except ValueError:
+        numbers = [-1]
+    if any(not 0 < each < 1e9 for each in numbers):
+        option = f"--{name.replace('_', '-')}"
+        example = "500,2000" if kind is int else "0.5,2"
+        message = f"{option} is {given!r}. Write numbers above 0, such as {example}."
+        raise CommandError(message, returncode=REFUSED)
+    return numbers
+
+
+def _policies(given: str) -> list[str]:
+    names = [each.strip() for each in given.split(",") if each.strip()]
+    if unknown := [each for each in names if each not in POLICIES]:
+        message = f"--policy is {', '.join(unknown)!r}. Write some of {', '.join(POLICIES)}."
+        raise CommandError(message, returncode=REFUSED)
+    return names
+
+
+def _table(found: WhatIf) -> Iterator[str]:
+    yield f"{found.since} to {found.until}"
+    for alias, cache in found.caches.items():
+        yield ""
+        if cache.problem is not None:
+            yield f"{alias}: {cache.problem}"
+            continue
+        room = "no limit" if cache.room is None else f"{cache.room:,} entries"
+        yield f"{alias}: {_ratio(cache.hit_ratio, cache.error)} ({cache.policy}, {room})"
+        yield from _lines(cache)
+
+
+def _lines(cache: CacheWhatIf) -> Iterable[str]:
+    for size in cache.entries:
+        yield f"  {size.entries:>12,} entries  {_ratio(size.hit_ratio, size.error)}"
+    for policy in cache.policies:
+        yield f"  {policy.policy:>20}  {_ratio(policy.hit_ratio, policy.error)}"
+    for group in cache.timeouts:
+        yield f"  {group.group}: {_ratio(group.hit_ratio, None)} with {group.timeout:g} s"
+        for option in group.options:
+            ratio = _ratio(option.hit_ratio, option.error)
+            yield f"    {option.timeout:>14g} s  {ratio}"
+
+
+def _ratio(ratio: float | None, error: float | None) -> str:
+    if ratio is None:
+        return "–"
+    return f"{100 * ratio:.1f} %" + (f" ±{100 * error:.1f}" if error else "")

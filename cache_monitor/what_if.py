@@ -1,0 +1,87 @@
+"""What another size, policy or timeout of a cache would bring, from the trace in the store."""
+
+import time
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+from django.conf import settings
+from django.core.cache.backends.base import BaseCache
+from django.core.cache.backends.db import DatabaseCache
+from django.core.cache.backends.filebased import FileBasedCache
+from django.core.cache.backends.locmem import LocMemCache
+from django.core.cache.backends.memcached import BaseMemcachedCache
+
+from cache_monitor.api import refuse_unknown
+from cache_monitor.collecting.instances import instance
+from cache_monitor.collecting.joining import store_of
+from cache_monitor.collecting.tracerolling import FIRST, HOUR, plans
+from cache_monitor.reports.series import moment
+from cache_monitor.reports.what_if import CacheWhatIf, Question, WhatIf, cache_what_if
+from cache_monitor.stores.base import Store
+from cache_monitor.stores.opening import get_store
+from cache_monitor.trace.coding import Unreadable
+from cache_monitor.trace.plan import Plan
+from cache_monitor.trace.reading import Traced, traced
+from cache_monitor.trace.slices import Stored, decode
+
+_POLICIES: tuple[tuple[type[BaseCache], str], ...] = (
+    (LocMemCache, "locmem"),
+    (DatabaseCache, "database"),
+    (FileBasedCache, "files"),
+    (BaseMemcachedCache, "memcached"),
+)
+_WITH_A_LIMIT = frozenset({"locmem", "database", "files"})
+"""Policies of backends that count their entries (``MAX_ENTRIES``)."""
+_OTHERWISE = "allkeys-lru"
+"""What Redis does where it is told to evict anything; also for backends of which nobody knows."""
+
+
+def what_if(asked: Question, since: datetime, until: datetime, alias: str | None = None) -> WhatIf:
+    """What the caches, or ``alias`` alone, would have hit between ``since`` and ``until``.
+
+    Simulates all that the trace has of that time, which takes seconds; never in a request. Raises
+    :class:`cache_monitor.api.UnknownAlias`, and :class:`StoreError` where the store cannot be read.
+    """
+    refuse_unknown(alias)
+    store = get_store()
+    period = since.timestamp(), until.timestamp()
+    return WhatIf(
+        since=moment(period[0]),
+        until=moment(period[1]),
+        caches={
+            name: _cache(store, name, asked, period)
+            for name in settings.CACHES
+            if alias in (None, name)
+        },
+    )
+
+
+def _cache(store: Store, alias: str, asked: Question, period: tuple[float, float]) -> CacheWhatIf:
+    cache: Any = instance(alias)
+    policy = next((name for class_, name in _POLICIES if isinstance(cache, class_)), _OTHERWISE)
+    room = (
+        getattr(cache, "_max_entries", None) if policy in {"locmem", "database", "files"} else None
+    )
+    family = store_of(alias)
+    parts = [] if family is None else _parts(store, family, period)
+    return cache_what_if(parts, policy, room, asked)
+
+
+def _parts(store: Store, family: str, period: tuple[float, float]) -> list[Traced]:
+    """What is traced of a cache, or of each process's where each has its own."""
+    since, until = period
+    hot = plans(store).get(family, Plan()).hot
+    slices: dict[str, list[Stored]] = {}
+    first, last = max(int(since) - HOUR, FIRST), min(int(until), int(time.time())) + 1
+    for row in store.read("trace", first, last, None):
+        if row.seconds and row.alias.partition(".")[0] == family:
+            slices.setdefault(row.alias, []).extend(_decoded(row.payload))
+    return [traced(each, hot, since, until) for each in slices.values()]
+
+
+def _decoded(payload: bytes) -> Iterator[Stored]:
+    try:
+        yield from decode(payload)
+    except Unreadable:
+        return

@@ -1,0 +1,130 @@
+"""``cache_whatif`` predicts what then happens."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from io import StringIO
+from random import Random
+from typing import Any
+
+import pytest
+from django.core.cache import caches
+from django.core.cache.backends.locmem import LocMemCache
+from django.core.management import CommandError, call_command
+from django.test import override_settings
+
+from cache_monitor.collecting import joining
+from tests.clocks import Clock, traffic_clock
+
+ROOM = 100
+MEMORY = {"STORE": {"BACKEND": "cache_monitor.stores.memory.MemoryStore"}}
+
+
+def asked_for(number: int = 5000, different: int = 400) -> Sequence[int]:
+    weights = [1 / rank for rank in range(1, different + 1)]
+    return Random(1).choices(range(different), weights, k=number)
+
+
+def hit_ratio(cache: Any, asked: Sequence[int], clock: Clock | None = None) -> float:
+    """Of get-then-set, twenty times a second by ``clock``."""
+    hits = 0
+    for number, key in enumerate(asked):
+        if clock is not None:
+            clock.go_on(0.05)
+            if number % 10 == 9:
+                joining.collector.drain()
+        if cache.get(f"product:{key}") is None:
+            cache.set(f"product:{key}", 1, 300)
+        else:
+            hits += 1
+    return hits / len(asked)
+
+
+@pytest.fixture
+def observed(monkeypatch: pytest.MonkeyPatch) -> Iterator[float]:
+    clock = traffic_clock(monkeypatch, time.time() - 1000)
+    backend = {
+        "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
+        "LOCATION": "what if",
+        "OPTIONS": {"MAX_ENTRIES": ROOM},
+    }
+    with override_settings(CACHES={"default": backend}, CACHE_MONITOR=MEMORY):
+        joining.collector.stop()
+        joining.collector.after_fork()
+        caches["default"].clear()
+        ratio = hit_ratio(caches["default"], asked_for(), clock)
+        joining.collector.flush()
+        yield ratio
+        joining.collector.stop()
+        joining.collector.after_fork()
+
+
+def told(*options: str) -> dict[str, Any]:
+    out = StringIO()
+    call_command("cache_whatif", "--format", "json", *options, stdout=out)
+    document: dict[str, Any] = json.loads(out.getvalue())
+    return document
+
+
+def bare(room: int, name: str) -> float:
+    """What a cache of that size really gives; nobody records it."""
+    params = {"OPTIONS": {"MAX_ENTRIES": room}}
+    return hit_ratio(LocMemCache(f"bare {name}", params), asked_for())
+
+
+@pytest.mark.django_db
+def test_what_is_predicted_for_other_sizes_is_what_these_give(observed: float) -> None:
+    sizes = [ROOM // 2, ROOM, 2 * ROOM, 4 * ROOM]
+    cache = told("--entries", ",".join(map(str, sizes)))["caches"]["default"]
+    assert (cache["policy"], cache["room"], cache["rate"]) == ("locmem", ROOM, 1.0)
+    assert cache["hit_ratio"] == pytest.approx(observed, abs=0.02)
+    for size, found in zip(sizes, cache["entries"], strict=True):
+        assert found["entries"] == size
+        assert found["hit_ratio"] == pytest.approx(bare(size, f"of {size}"), abs=0.02)
+        assert found["error"] == 0.0
+
+
+@pytest.mark.django_db
+def test_policies_and_timeouts_are_told_by_their_names_and_groups(observed: float) -> None:
+    cache = told("--policy", "s3-fifo,allkeys-lfu")["caches"]["default"]
+    assert [each["policy"] for each in cache["policies"]] == ["s3-fifo", "allkeys-lfu"]
+    (group,) = cache["timeouts"]
+    assert (group["group"], group["timeout"]) == ("product:{int}", 300.0)
+    assert [each["factor"] for each in group["options"]] == [0.5, 2.0, 4.0]
+    assert group["hit_ratio"] == pytest.approx(observed, abs=0.02)
+
+
+@pytest.mark.django_db
+def test_a_person_gets_a_table(observed: float) -> None:
+    out = StringIO()
+    call_command("cache_whatif", "--entries", "200", stdout=out)
+    assert "default: " in out.getvalue()
+    assert "200 entries" in out.getvalue()
+
+
+@pytest.mark.django_db
+def test_too_little_of_a_trace_predicts_nothing_and_says_so() -> None:
+    with override_settings(CACHE_MONITOR=MEMORY):
+        cache = told()["caches"]["default"]
+    assert cache["hit_ratio"] is None
+    assert "a prediction takes 1,000" in cache["problem"]
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--entries", "many"), "Write numbers above 0, such as 500,2000"),
+        (("--timeout-factor", "-1"), "Write numbers above 0, such as 0.5,2"),
+        (("--policy", "best"), "Write some of locmem"),
+        (("--since", "yesterday"), "--since is 'yesterday'"),
+        (("--alias", "other"), "There is no cache 'other'"),
+    ],
+)
+def test_what_cannot_be_asked_is_told_with_what_to_write(
+    options: tuple[str, str], says: str
+) -> None:
+    with override_settings(CACHE_MONITOR=MEMORY), pytest.raises(CommandError, match=says) as found:
+        call_command("cache_whatif", *options)
+    assert found.value.returncode == 2
