@@ -33,11 +33,13 @@ class Runs(Generic[Entry]):
     """Lookups of the same entry that no change of it comes between. An entry is whatever tells it
     from others."""
 
-    __slots__ = ("_lengths", "_missed")
+    __slots__ = ("_lengths", "_missed", "_there")
 
     def __init__(self) -> None:
         self._lengths: dict[Entry, int] = {}
         self._missed: set[Entry] = set()
+        self._there: set[Entry] = set()
+        """Those that were found, or written where they had been missed."""
 
     def __len__(self) -> int:
         return len(self._lengths)
@@ -50,7 +52,15 @@ class Runs(Generic[Entry]):
         return entry in self._lengths
 
     def look_up(self, entry: Entry, operation: str, hit: object) -> int:
-        """Take in a lookup; how many it makes in its run."""
+        """Take in a lookup; how many it makes in its run. One that misses what had been there
+        begins another: it expired meanwhile, or had to make room."""
+        if hit is False and entry in self._there:
+            self._there.discard(entry)
+            self._lengths[entry] = 0
+        elif hit is not False:
+            self._there.add(entry)
+        if operation == "get_or_set":
+            self._there.add(entry)
         # What was missed by a get_or_set is there after it.
         if hit is False and operation != "get_or_set":
             self._missed.add(entry)
@@ -67,7 +77,10 @@ class Runs(Generic[Entry]):
         has_missed = entry in self._missed
         self._missed.discard(entry)
         # What fills a miss leaves the value as it was asked for.
-        if operation in _HARMLESS or (has_missed and operation in _FILLS):
+        if has_missed and operation in _FILLS:
+            self._there.add(entry)
+            return False
+        if operation in _HARMLESS:
             return False
         self._lengths[entry] = 0
         return True

@@ -98,10 +98,10 @@ def _caches(caches: Mapping[str, Cache], seconds: float) -> Table:
         "cache",
         ("hits", 6),
         ("lookups/s", 9),
-        ("calls/s", 8),
+        ("calls/s", 7),
         ("errors", 6),
-        ("p99", 9),
-        ("entries", 9),
+        ("p99", 8),
+        ("entries", 7),
         ("memory", 8),
     )
     for alias, cache in caches.items():
@@ -126,7 +126,7 @@ def _slowest(cache: Cache) -> float | None:
 
 
 def _misses(caches: Mapping[str, Cache]) -> Table:
-    table = _table("misses", *((title, max(6, len(title))) for title in _REASONS.values()))
+    table = _table("misses", *((title, max(5, len(title))) for title in _REASONS.values()))
     for alias, cache in caches.items():
         if cache.misses:
             reasons = (getattr(cache.miss_reasons, name) for name in _REASONS)

@@ -26,6 +26,8 @@ from cache_monitor.recorder import recorder
 
 _creating: ContextVar[str | None] = ContextVar("cache_monitor_creating", default=None)
 _replaced: dict[str, Any] = {}
+_watching = [False]
+"""Whether caches are to be recorded: what others have put above ours may call it after the end."""
 _EXPLICIT = "cache_monitor.backends.MonitoredCache"
 
 
@@ -36,6 +38,7 @@ def alias_being_created() -> str | None:
 
 def install() -> None:
     """Record the caches made from now on, and those that this thread has already. Idempotent."""
+    _watching[0] = True
     if not _replaced:
         _replaced["create_connection"] = original = CacheHandler.create_connection
         CacheHandler.create_connection = _creator(original)  # type: ignore[method-assign]  # the purpose
@@ -129,4 +132,5 @@ def _is_recorded_alias(alias: str) -> bool:
     """Whether all aliases are recorded; a ``MonitoredCache`` sees to itself."""
     conf = get_conf()
     backend = settings.CACHES.get(alias, {}).get("BACKEND")
-    return conf.enabled and conf.instrument == "all" and backend != _EXPLICIT
+    is_wanted = conf.enabled and conf.instrument == "all" and backend != _EXPLICIT
+    return _watching[0] and is_wanted

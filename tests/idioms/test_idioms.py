@@ -25,6 +25,10 @@ from cache_monitor.collecting import joining
 from cache_monitor.middleware import CacheMonitorMiddleware
 from cache_monitor.reports.schema import Cache, KeyGroup, Report
 
+# A report asks who may see what, and a request gives connections back.
+pytestmark = pytest.mark.django_db
+
+
 LOCMEM = {
     "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
     "LOCATION": "idioms",

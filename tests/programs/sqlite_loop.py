@@ -89,7 +89,7 @@ def main() -> None:
     given = parser.parse_args()
     folder = Path(tempfile.mkdtemp())
     # Before the monitor's own end, which is thus the earlier one.
-    atexit.register(shutil.rmtree, folder)
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     _configure(folder, given.journal, given.mode, given.store, given.flush_interval)
     from django.core.management import call_command
 
