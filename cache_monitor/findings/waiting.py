@@ -20,9 +20,9 @@ _GROUPS_TOLD = 3
 
 
 def stampede(case: Case) -> Iterator[Finding]:
-    """A third of the values of a group, ten and more, were produced while somebody else on the
-    host, in the same process or in another, produced the same one, and that costs more than
-    ``lost_share`` of a worker's time. Of several at once all but one count."""
+    """A third of the values of a group, ten and more, were produced while somebody else, on
+    whichever host, produced the same one, and that costs more than ``lost_share`` of a worker's
+    time. Of several at once all but one count."""
     for group in case.copies():
         lost = group.stampedes * case.produce_seconds(group)
         if (

@@ -137,7 +137,7 @@ FIELDS: Mapping[type[Struct], Mapping[str, str]] = {
         "other_uses": "Calls that used an entry without a lookup: has_key, add, incr.",
         "produced": "Values that were seen being produced.",
         "stampedes": (
-            "Of the produced values, those that somebody else on the host produced at the same "
+            "Of the produced values, those that somebody else, on any host, produced at the same "
             "time; of several at once all but one."
         ),
         "repeated_gets": (

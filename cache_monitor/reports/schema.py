@@ -142,7 +142,7 @@ class KeyGroup(Struct, frozen=True, kw_only=True):
 
     ``other_uses`` are calls that had the use of an entry without a lookup (``has_key``, ``add``,
     ``incr``). Of the ``produced`` values, those that were seen being produced, ``stampedes`` were
-    produced while somebody else on the host produced the same one. Requests, as many as
+    produced while somebody else produced the same one. Requests, as many as
     ``…_requests`` say, could have spared ``repeated_gets`` of an entry that they had got before,
     and got ``single_gets`` different keys one by one; None where no request was seen.
     ``sample_hits`` and ``sample_misses`` are up to five of the keys that were found and missed.
