@@ -242,3 +242,11 @@ def _no_reading_of_another_test() -> None:
     if readings is not None:
         readings.readings.clear()
         readings.key_lines.clear()
+
+
+@pytest.fixture(autouse=True)
+def _no_session_of_another_test() -> None:
+    """What a request of another test had for a session's key would be masked in the next one's."""
+    ownsessions = sys.modules.get("cache_monitor.keys.ownsessions")
+    if ownsessions is not None:
+        ownsessions.own_sessions.forget()

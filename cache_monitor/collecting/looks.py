@@ -18,8 +18,9 @@ from cache_monitor.conf import Conf, get_conf
 from cache_monitor.inspectors.bounds import Bounds
 from cache_monitor.inspectors.choice import scope_of, source_of
 from cache_monitor.inspectors.database import AFTER_KEY
-from cache_monitor.inspectors.look import Progress, advance
+from cache_monitor.inspectors.look import Progress, advance, total_of
 from cache_monitor.inspectors.snapshot import Snapshot
+from cache_monitor.inspectors.source import Limits, Source
 from cache_monitor.inspectors.terms import Terms, described
 from cache_monitor.interruptions import let_pass
 from cache_monitor.stats.encoding import CorruptPayload, decode, encode
@@ -39,6 +40,9 @@ the next one; and after which a pass that was left begins anew."""
 _LOOKS, _PROGRESS = 0, 1
 """The ``start`` under which the rows are kept: reports read the first."""
 
+
+_CULLS_TO = 1.5
+"""A cache that is too full throws out a third, mostly: what it has times that is then its limit."""
 
 LOCK_SECONDS = 5
 """How long one holds, the same in all processes: as long as a server may keep a look waiting."""
@@ -248,22 +252,31 @@ def _to_show(snapshot: Snapshot, progress: Progress) -> Snapshot:
 
 
 def read_evictions(alias: str) -> Reading | None:
-    """What the servers of a cache say of their evictions now: one question. None where they do not
-    answer, or have no counter."""
+    """What a cache says of its evictions now: one question. Where it has no counter, whether it is
+    as full as one that evicts. None where it tells neither."""
     try:
         source = source_of(alias, instance(alias), Bounds(time.monotonic() + ASK_SECONDS))
         if source is None:
             return None
         try:
             limits = source.limits()
+            full = _is_full(source, limits)
         finally:
             source.close()
     except Exception as error:
         let_pass(error)
         return None
-    if limits.evictions is None:
+    if limits.evictions is None and full is None:
         return None
-    return Reading(int(time.time() * SECOND), limits.evictions, limits.boot)
+    return Reading(int(time.time() * SECOND), limits.evictions, limits.boot, full)
+
+
+def _is_full(source: Source, limits: Limits) -> bool | None:
+    """Whether there are as many entries as a cull leaves, of those that the cache takes."""
+    if limits.evictions is not None or limits.entries is None:
+        return None
+    entries = total_of(source)
+    return None if entries is None else _CULLS_TO * entries >= limits.entries
 
 
 def reading_of(look: Snapshot) -> Reading | None:
@@ -272,6 +285,5 @@ def reading_of(look: Snapshot) -> Reading | None:
     if look.evictions is None:
         if look.entries is None or look.limit_entries is None:
             return None
-        # It throws out a third, mostly, whenever it gets too full.
-        full = 3 * look.entries >= 2 * look.limit_entries
+        full = _CULLS_TO * look.entries >= look.limit_entries
     return Reading(int(look.measured_at * SECOND), look.evictions, look.boot, full)

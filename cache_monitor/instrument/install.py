@@ -53,6 +53,7 @@ def install() -> None:
 
 def uninstall() -> None:
     """Undo it, but for what others have put above it meanwhile; record nothing from now on."""
+    _watching[0] = False
     if _replaced and getattr(CacheHandler.create_connection, "__globals__", None) is globals():
         CacheHandler.create_connection = _replaced.pop("create_connection")  # type: ignore[method-assign]  # the purpose
         django_cache.import_string = _replaced.pop("import_string")  # type: ignore[attr-defined]  # not in the stubs

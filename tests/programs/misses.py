@@ -88,14 +88,19 @@ class Worker:
             assert self.cache.get(key) is None, key
         assert self.cache.get_many(keys[1::2]) == {}, keys
 
+    def _meet(self) -> None:
+        """Wait for the others, and for so long that all agree by their clocks what came first."""
+        self.barrier.wait()
+        time.sleep(0.02)
+
     def _clear(self) -> None:
         self.cache.set_many(dict.fromkeys(self._keys("cleared", 0), 1))
-        self.barrier.wait()
+        self._meet()
         if self.number == 0 or not self.shift:
             self.cache.clear()
-        self.barrier.wait()
+        self._meet()
         self._look("cleared", 1)
-        self.barrier.wait()
+        self._meet()
 
     def _take_away(self) -> None:
         for reason in ("deleted", "moved", "both", "elsewhere"):
@@ -104,7 +109,7 @@ class Worker:
         for key in self._keys("expired", 0):
             self.cache.get_or_set(key, 1, 30)
             self.cache.touch(key, 1)
-        self.barrier.wait()
+        self._meet()
         deleted = self._keys("deleted", 1)
         self.cache.delete_many(deleted[::2])
         for key in deleted[1::2]:
@@ -112,11 +117,11 @@ class Worker:
         for key in self._keys("moved", 1):
             self.cache.incr_version(key)
         self._move_and_delete(self._keys("both", 1))
-        self.barrier.wait()
+        self._meet()
         time.sleep(1.1)
         for reason in ("deleted", "moved", "both", "elsewhere", "expired", "never"):
             self._look(reason, 2)
-        self.barrier.wait()
+        self._meet()
 
     def _move_and_delete(self, keys: list[str]) -> None:
         """Half of the keys were last moved, and deleted where they went; half last deleted."""
@@ -131,7 +136,7 @@ class Worker:
     def _evict(self) -> None:
         for key in self._keys("evicted", 0):
             caches["small"].set(key, os.urandom(50_000))
-        self.barrier.wait()
+        self._meet()
         for key in self._keys("evicted", 2):
             caches["small"].get(key)
 

@@ -7,11 +7,13 @@ import shutil
 import sqlite3
 import stat
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from multiprocessing import get_context
 from pathlib import Path
 from threading import Event, Thread
+from typing import Any
 
 import pytest
 
@@ -25,6 +27,18 @@ forking = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no
 unprivileged = pytest.mark.skipif(
     not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere"
 )
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[sqlite3.Connection]:
+    """The file as another program has it."""
+    with closing(sqlite3.connect(path)) as connection, connection:
+        yield connection
+
+
+def told(path: Path, question: str) -> list[Any]:
+    with opened(path) as connection:
+        return connection.execute(question).fetchall()
 
 
 @pytest.fixture
@@ -51,7 +65,7 @@ def test_the_file_is_made_by_the_first_use(path: Path) -> None:
 
 
 def test_it_has_a_write_ahead_log(store: SQLiteStore, path: Path) -> None:
-    assert sqlite3.connect(path).execute("PRAGMA journal_mode").fetchall() == [("wal",)]
+    assert told(path, "PRAGMA journal_mode") == [("wal",)]
 
 
 def test_it_does_without_one_on_a_network(
@@ -65,7 +79,7 @@ def test_it_does_without_one_on_a_network(
     monkeypatch.setattr(files, "_MOUNTS", mounts)
     store = SQLiteStore(path)
     store.put([ROW], now=1)
-    assert sqlite3.connect(path).execute("PRAGMA journal_mode").fetchall() == [("delete",)]
+    assert told(path, "PRAGMA journal_mode") == [("delete",)]
     assert _rows(store) == [ROW]
 
 
@@ -84,7 +98,7 @@ def test_the_file_may_have_any_name(tmp_path: Path, name: str) -> None:
 
 
 def test_another_programs_database_is_left_alone(path: Path) -> None:
-    with sqlite3.connect(path) as other:
+    with opened(path) as other:
         other.execute("CREATE TABLE rows (kind)")
         other.execute("PRAGMA user_version = 1")
     other.close()
@@ -103,7 +117,7 @@ def test_another_programs_file_is_left_alone(path: Path) -> None:
 
 
 def test_a_file_of_a_newer_version_is_left_alone(store: SQLiteStore, path: Path) -> None:
-    with sqlite3.connect(path) as newer:
+    with opened(path) as newer:
         newer.execute("PRAGMA user_version = 1000")
     newer.close()
     with pytest.raises(StoreError, match="newer version"):
@@ -116,7 +130,7 @@ def test_an_older_file_is_upgraded(path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(sqlite, "_VERSIONS", (*sqlite._VERSIONS, more))
     store = SQLiteStore(path)
     assert _rows(store) == [ROW]
-    assert sqlite3.connect(path).execute("SELECT host FROM rows").fetchall() == [(None,)]
+    assert told(path, "SELECT host FROM rows") == [(None,)]
 
 
 def test_what_is_pruned_makes_the_file_smaller(store: SQLiteStore, path: Path) -> None:
@@ -145,7 +159,7 @@ def test_it_is_open_to_whom_the_sites_database_is(path: Path, mode: int) -> None
     site.chmod(0o600)
     store.put([ROW], now=1)
     assert _mode(path) == 0o600
-    with sqlite3.connect(path) as reader:
+    with opened(path) as reader:
         reader.execute("SELECT * FROM rows").fetchall()
         assert {_mode(each) for each in path.parent.glob("statistics*")} == {0o600}
     reader.close()
@@ -200,7 +214,7 @@ def _replace(path: Path) -> None:
 
 
 def _drop(path: Path) -> None:
-    with sqlite3.connect(path) as other:
+    with opened(path) as other:
         other.execute("DROP TABLE rows")
     other.close()
 
