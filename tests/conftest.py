@@ -14,6 +14,8 @@ from typing import Any, Final, NoReturn
 import hypothesis
 import pytest
 import redis
+from django.core.cache import close_caches
+from django.core.signals import request_finished
 from django.test.utils import setup_databases, teardown_databases
 from playwright.sync_api import Browser, sync_playwright
 
@@ -250,3 +252,14 @@ def _no_session_of_another_test() -> None:
     ownsessions = sys.modules.get("cache_monitor.keys.ownsessions")
     if ownsessions is not None:
         ownsessions.own_sessions.forget()
+
+
+@pytest.fixture(autouse=True)
+def _end_of_requests_as_django_has_it() -> Iterator[None]:
+    """django-valkey, once imported, has a coroutine close all caches at the end of each request,
+    which fails a stream that ends in an event loop: of it no other test is to know."""
+    yield
+    base = sys.modules.get("django_valkey.base")
+    if base is not None:
+        request_finished.disconnect(base.close_async_caches)
+        request_finished.connect(close_caches)

@@ -57,6 +57,7 @@ class Tracer:
         self._slices: dict[tuple[str, int], Slice] = {}
         self._sealed_to = 0
         self._offset: int | None = None
+        self._doubted: int | None = None
         self._keys: dict[tuple[str, str], Key] = {}
         self._named: set[tuple[str, int]] = set()
         self._entries: dict[str, int] = {}
@@ -141,9 +142,16 @@ class Tracer:
             self._slice(facts.store, reading.at).add_reading(reading)
 
     def _follow_clock(self, offset: int) -> int:
-        # Of calls a moment apart the order matters more than the time.
-        if self._offset is None or abs(offset - self._offset) > _STEP:
+        # Of calls a moment apart the order matters more than the time. Who is interrupted while he
+        # reads the clocks gets too little, never too much: less is believed the second time.
+        if self._offset is None or offset > self._offset + _STEP:
             self._offset = offset
+        elif offset < self._offset - _STEP:
+            if self._doubted is not None and abs(offset - self._doubted) <= _STEP:
+                self._offset = offset
+            self._doubted = offset
+        else:
+            self._doubted = None
         return self._offset
 
     def _hear_hits(self, calls: Sequence[RawCall], offset: int) -> None:
