@@ -11,6 +11,7 @@ from django.conf import settings
 from django.core.cache import caches
 from django.test import Client, override_settings
 
+from cache_monitor.collecting import joining
 from tests.panel.visits import Visit, VisitDoing, visit
 
 PANELS: Final = [
@@ -31,8 +32,11 @@ def toolbar_site() -> Iterator[None]:
         MIDDLEWARE=[TOOLBAR, "django.contrib.sessions.middleware.SessionMiddleware"],
         SESSION_ENGINE="django.contrib.sessions.backends.cache",
         ROOT_URLCONF="tests.panel.site",
+        CACHE_MONITOR={"STORE": {"BACKEND": "cache_monitor.stores.memory.MemoryStore"}},
     )
     with toolbar_settings:
+        # Processes of earlier tests have ended without a word, and might have written any key.
+        joining.collector.after_fork()
         # As the first request would, so that a test finds it there whichever comes first.
         import_module("cache_monitor.panel")
         empty_caches()
