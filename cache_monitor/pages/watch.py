@@ -234,12 +234,17 @@ def _finish(page_pass: PagePass) -> None:
 
 
 def _blame(name: str) -> None:
-    """Note the stack of whoever calls the hook that calls this, the first time in a pass."""
-    page_pass = _current.get()
-    while page_pass is not None and page_pass.is_over:
-        page_pass = page_pass.outer
-    if page_pass is not None and name not in page_pass.blame:
-        page_pass.blame[name] = take_stack(_OUR_FRAMES)
+    """Note the stack of whoever calls the hook that calls this, the first time in a pass. It runs
+    where the site reads its session or sets a header: no fault of ours may come out there."""
+    try:
+        page_pass = _current.get()
+        while page_pass is not None and page_pass.is_over:
+            page_pass = page_pass.outer
+        if page_pass is not None and name not in page_pass.blame:
+            page_pass.blame[name] = take_stack(_OUR_FRAMES)
+    except Exception as error:
+        let_pass(error)
+        recorder.failed(error)
 
 
 def _header(name: str) -> str:

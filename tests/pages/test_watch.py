@@ -244,3 +244,12 @@ def test_a_view_that_raises_leaves_nothing_behind_for_the_next_request() -> None
 def test_what_is_switched_off_is_not_watched() -> None:
     with override_settings(CACHE_MONITOR={"ENABLED": False}):
         assert passes_of("/cached/plain/3/") == []
+
+
+def test_a_fault_of_ours_in_a_hook_does_not_reach_the_site(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(skipped: int) -> Any:
+        raise LookupError
+
+    monkeypatch.setattr("cache_monitor.pages.watch.take_stack", broken)
+    made = last_of("/cached/private/3/")
+    assert (made.stored, made.reason, made.cause()) == (False, "private", None)
