@@ -11,6 +11,7 @@ from django.core.cache.backends.db import DatabaseCache
 from django.core.cache.backends.filebased import FileBasedCache
 from django.core.cache.backends.locmem import LocMemCache
 from django.core.cache.backends.memcached import BaseMemcachedCache
+from msgspec import structs
 
 from cache_monitor.api import refuse_unknown
 from cache_monitor.collecting.instances import instance
@@ -65,7 +66,8 @@ def _cache(store: Store, alias: str, asked: Question, period: tuple[float, float
     )
     family = store_of(alias)
     parts = [] if family is None else _parts(store, family, period)
-    return cache_what_if(parts, policy, room, asked)
+    found = cache_what_if(parts, policy, room, asked)
+    return structs.replace(found, policy_is_assumed=policy == _OTHERWISE)
 
 
 def _parts(store: Store, family: str, period: tuple[float, float]) -> list[Traced]:

@@ -68,6 +68,8 @@ class CacheWhatIf(Struct, frozen=True, kw_only=True):
     timeouts: list[Timeouts] = []
     problem: str | None = None
     """Why nothing is predicted."""
+    policy_is_assumed: bool = False
+    """Whether nobody has asked the server for its policy."""
 
 
 class WhatIf(Struct, frozen=True, kw_only=True):

@@ -79,6 +79,7 @@ def test_what_is_predicted_for_other_sizes_is_what_these_give(observed: float) -
     sizes = [ROOM // 2, ROOM, 2 * ROOM, 4 * ROOM]
     cache = told("--entries", ",".join(map(str, sizes)))["caches"]["default"]
     assert (cache["policy"], cache["room"], cache["rate"]) == ("locmem", ROOM, 1.0)
+    assert cache["policy_is_assumed"] is False
     assert cache["hit_ratio"] == pytest.approx(observed, abs=0.02)
     for size, found in zip(sizes, cache["entries"], strict=True):
         assert found["entries"] == size
@@ -110,6 +111,17 @@ def test_too_little_of_a_trace_predicts_nothing_and_says_so() -> None:
         cache = told()["caches"]["default"]
     assert cache["hit_ratio"] is None
     assert "a prediction takes 1,000" in cache["problem"]
+
+
+@pytest.mark.django_db
+def test_a_policy_that_no_server_was_asked_for_is_said_to_be_assumed() -> None:
+    redis = {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": "redis://127.0.0.1:1/0",
+    }
+    with override_settings(CACHES={"default": redis}, CACHE_MONITOR=MEMORY):
+        cache = told()["caches"]["default"]
+    assert (cache["policy"], cache["policy_is_assumed"]) == ("allkeys-lru", True)
 
 
 @pytest.mark.parametrize(

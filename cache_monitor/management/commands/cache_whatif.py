@@ -102,7 +102,8 @@ def _table(found: WhatIf) -> Iterator[str]:
             yield f"{alias}: {cache.problem}"
             continue
         room = "no limit" if cache.room is None else f"{cache.room:,} entries"
-        yield f"{alias}: {_ratio(cache.hit_ratio, cache.error)} ({cache.policy}, {room})"
+        policy = f"{cache.policy}, assumed" if cache.policy_is_assumed else cache.policy
+        yield f"{alias}: {_ratio(cache.hit_ratio, cache.error)} ({policy}, {room})"
         yield from _lines(cache)
 
 
