@@ -1,7 +1,5 @@
 """What another size, policy or timeout of a cache would bring, from the trace in the store."""
 
-import time
-from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
@@ -16,15 +14,15 @@ from msgspec import structs
 from cache_monitor.api import refuse_unknown
 from cache_monitor.collecting.instances import instance
 from cache_monitor.collecting.joining import store_of
-from cache_monitor.collecting.tracerolling import FIRST, HOUR, plans
+from cache_monitor.collecting.tracerolling import plans
 from cache_monitor.reports.series import moment
+from cache_monitor.reports.tracerows import stretches
 from cache_monitor.reports.what_if import CacheWhatIf, Question, WhatIf, cache_what_if
 from cache_monitor.stores.base import Store
 from cache_monitor.stores.opening import get_store
-from cache_monitor.trace.coding import Unreadable
 from cache_monitor.trace.plan import Plan
 from cache_monitor.trace.reading import Traced, traced
-from cache_monitor.trace.slices import Stored, decode
+from cache_monitor.trace.slices import Stored
 
 _POLICIES: tuple[tuple[type[BaseCache], str], ...] = (
     (LocMemCache, "locmem"),
@@ -75,15 +73,7 @@ def _parts(store: Store, family: str, period: tuple[float, float]) -> list[Trace
     since, until = period
     hot = plans(store).get(family, Plan()).hot
     slices: dict[str, list[Stored]] = {}
-    first, last = max(int(since) - HOUR, FIRST), min(int(until), int(time.time())) + 1
-    for row in store.read("trace", first, last, None):
-        if row.seconds and row.alias.partition(".")[0] == family:
-            slices.setdefault(row.alias, []).extend(_decoded(row.payload))
+    for found in stretches(store, family, since, until):
+        for name, parts in found.items():
+            slices.setdefault(name, []).extend(parts)
     return [traced(each, hot, since, until) for each in slices.values()]
-
-
-def _decoded(payload: bytes) -> Iterator[Stored]:
-    try:
-        yield from decode(payload)
-    except Unreadable:
-        return

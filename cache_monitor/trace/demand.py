@@ -15,12 +15,15 @@ from cache_monitor.trace.events import (
     DELETE,
     HIT,
     MISS,
+    MOVE,
     NEVER,
     SECOND,
+    SWEEP,
     TOUCH,
     UNTOLD,
     WRITE,
     Event,
+    moments,
 )
 from cache_monitor.trace.models.base import Access
 
@@ -30,6 +33,8 @@ LOOK_UP, PUT, RENEW, REMOVE, EMPTY = range(5)
 _FILLED_WITHIN = 60 * SECOND
 """A write so long after a miss is not taken for its filling any more."""
 _MOSTLY = 0.5
+_REMOVING = frozenset({DELETE, SWEEP, MOVE})
+"""A ``SWEEP`` of one key is its delete where the backend does not say whether it was there."""
 
 
 class Demand(NamedTuple):
@@ -63,6 +68,8 @@ class _Reading:
         self._missed: dict[tuple[int, object], _Asked] = {}
         self._lasts: dict[tuple[int, object], float] = {}
         self._usual: dict[str, float] = {}
+        self._moved: tuple[int, int] | None = None
+        """The key that has just got another version, which is told of next."""
         self._filled: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0])
 
     def read(self, events: Sequence[Event]) -> list[Demand]:
@@ -74,19 +81,27 @@ class _Reading:
     def _take(self, event: Event) -> None:
         entry, kind = (event.key, event.form.version), event.form.kind
         if kind == HIT:
-            for at in _moments(event):
+            for at in moments(event):
                 self._note(LOOK_UP, event, entry, at, was_hit=True)
         elif kind == MISS:
             self._missed[entry] = _Asked(len(self._made), event.began)
             self._note(LOOK_UP, event, entry, event.began)
         elif kind == WRITE:
             self._write(event, entry)
-        elif kind == TOUCH:
-            self._note(RENEW, event, entry, event.began, _lasts(event))
-        elif kind == DELETE:
-            self._note(REMOVE, event, entry, event.began)
         elif kind == CLEAR:
             self._note(EMPTY, event, entry, event.began)
+        else:
+            self._change(event, entry)
+
+    def _change(self, event: Event, entry: tuple[int, object]) -> None:
+        kind = event.form.kind
+        if kind == TOUCH:
+            is_moved = self._moved == (event.key, event.began)
+            self._note(PUT if is_moved else RENEW, event, entry, event.began, _lasts(event))
+        elif kind in _REMOVING:
+            if kind == MOVE:
+                self._moved = event.key, event.began
+            self._note(REMOVE, event, entry, event.began)
 
     def _write(self, event: Event, entry: tuple[int, object]) -> None:
         lasts = _lasts(event)
@@ -125,7 +140,8 @@ class _Reading:
             group: misses == 0 or filled / misses >= _MOSTLY
             for group, (misses, filled) in self._filled.items()
         }
-        for each in self._made:
+        # Between the hits of a run there may have been others.
+        for each in sorted(self._made, key=lambda made: made.access.at):
             access = each.access
             if access.lasts < 0:
                 access = access._replace(lasts=self._usual.get(each.group, inf))
@@ -135,9 +151,3 @@ class _Reading:
 def _lasts(event: Event) -> float:
     lasts = event.form.lasts
     return inf if lasts in {NEVER, UNTOLD} else lasts / SECOND
-
-
-def _moments(event: Event) -> Iterator[int]:
-    """When the hits of a run were, as far as that is known: spread evenly."""
-    span = event.ended - event.began
-    return (event.began + span * number // event.times for number in range(event.times))

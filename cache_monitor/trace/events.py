@@ -4,7 +4,7 @@ Times are whole microseconds of Unix time. An entry is known by a hash of its ke
 version beside that: what changes the version of a key concerns both.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from hashlib import blake2b
 from typing import Literal, NamedTuple
 
@@ -86,6 +86,12 @@ class Event(NamedTuple):
     times: int = 1
     computed: int = 0
     weight: int = 1
+
+
+def moments(event: Event) -> Iterator[int]:
+    """When the hits of a run were, as far as that is known: spread evenly."""
+    span = event.ended - event.began
+    return (event.began + span * number // event.times for number in range(event.times))
 
 
 class Sweep(NamedTuple):

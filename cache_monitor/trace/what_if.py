@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from cache_monitor.trace.demand import EMPTY, LOOK_UP, PUT, REMOVE, RENEW, Demand
 from cache_monitor.trace.models.base import Access, Model
-from cache_monitor.trace.models.ceilings import Arc, S3Fifo
+from cache_monitor.trace.models.ceilings import Arc, Lfu, S3Fifo
 from cache_monitor.trace.models.recency import Database, FileBased, LocMem, Lru, Memcached
 from cache_monitor.trace.models.redis import NoEviction, RedisLfu
 
@@ -19,6 +19,7 @@ POLICIES: Mapping[str, Callable[[float], Model]] = {
     "allkeys-lfu": RedisLfu,
     "noeviction": NoEviction,
     "fifo": Model,
+    "lfu": Lfu,
     "s3-fifo": S3Fifo,
     "arc": Arc,
 }

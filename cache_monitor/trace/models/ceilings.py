@@ -8,6 +8,51 @@ from math import inf
 from cache_monitor.trace.models.base import Access, Key, Model
 
 
+class Lfu(Model):
+    """LFU: the entry that was asked for the fewest times since it was written goes; of several the
+    one that was asked for last the longest ago."""
+
+    def __init__(self, size: float) -> None:
+        super().__init__(size)
+        self._counts: dict[Key, int] = {}
+        self._order: dict[int, OrderedDict[Key, None]] = {}
+        """The keys by how often they were asked for."""
+        self._least = 1
+
+    def _found(self, access: Access) -> None:
+        key = access.key
+        count = self._counts[key]
+        self._leave(key, count)
+        self._enter(key, count + 1)
+
+    def _written(self, access: Access) -> None:
+        self._enter(access.key, 1)
+        self._least = 1
+
+    def _dropped(self, key: Key) -> None:
+        self._leave(key, self._counts.pop(key))
+
+    def _enter(self, key: Key, count: int) -> None:
+        self._counts[key] = count
+        self._order.setdefault(count, OrderedDict())[key] = None
+
+    def _leave(self, key: Key, count: int) -> None:
+        keys = self._order[count]
+        del keys[key]
+        if not keys:
+            del self._order[count]
+
+    def _make_room_before(self, access: Access) -> None:
+        # What comes was asked for once, and is not to be the first that goes.
+        while self._ends and self._used + access.size * access.weight > self.size:
+            self._drop(self._victim(access))
+
+    def _victim(self, access: Access) -> Key:
+        while self._least not in self._order:
+            self._least += 1
+        return next(iter(self._order[self._least]))
+
+
 class S3Fifo(Model):
     """S3-FIFO (Yang et al., "FIFO queues are all you need for cache eviction", 2023): a tenth of
     the room for newcomers, of which only those that are found again get into the main queue; and

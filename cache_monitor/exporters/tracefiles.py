@@ -1,0 +1,182 @@
+"""The trace as files that other simulators of caches read.
+
+Keys are hashes that differ from file to file: who has a file cannot try which key one is of, as
+the keys of the trace itself would let him.
+"""
+
+import secrets
+import struct
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing
+from hashlib import blake2b
+from mmap import mmap
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+from cache_monitor.exporters.files import whole_file
+from cache_monitor.reports.tracerows import stretches
+from cache_monitor.stores.base import Store
+from cache_monitor.trace.events import SECOND
+from cache_monitor.trace.requests import (
+    EMPTY,
+    LOOK_UP,
+    PUT,
+    REMOVE,
+    RENEW,
+    Entry,
+    Period,
+    Request,
+    lookups_of,
+    requests,
+)
+from cache_monitor.trace.slices import Stored
+
+
+class NothingTraced(ValueError):
+    """The trace has nothing of the period."""
+
+
+class Written(NamedTuple):
+    """What a file has: so many lookups, of one key in ``one_in``, by one of ``processes`` where
+    each has a cache of its own."""
+
+    lookups: int
+    one_in: int
+    processes: int
+
+
+def write_trace(
+    store: Store, family: str, since: float, until: float, form: str, path: Path
+) -> Written:
+    """Write what is traced of the cache ``family`` to ``path``, whole or not at all.
+
+    Of caches that each process has for itself the one with the most lookups is written. Raises
+    :class:`NothingTraced`, :class:`StoreError` and ``OSError``.
+    """
+    period, counts = _survey(store, family, since, until)
+    if not counts:
+        raise NothingTraced
+    name, lookups = max(counts.items(), key=lambda each: each[1])
+
+    def own() -> Iterator[list[Stored]]:
+        found = (each.get(name, []) for each in stretches(store, family, since, until))
+        return (parts for parts in found if parts)
+
+    with whole_file(path) as file:
+        FORMATS[form](requests(own(), period), file)
+    return Written(lookups, 1 << period.level, len(counts))
+
+
+def _survey(
+    store: Store, family: str, since: float, until: float
+) -> tuple[Period, Mapping[str, int]]:
+    """At what level all slices have their keys, and how many lookups each cache has then."""
+    span = int(since * SECOND), int(until * SECOND)
+    level = 0
+    for found in stretches(store, family, since, until):
+        level = max([level, *(part.level for parts in found.values() for part in parts)])
+    period = Period(*span, level)
+    counts: dict[str, int] = {}
+    for found in stretches(store, family, since, until):
+        for name, parts in found.items():
+            lookups = sum(lookups_of(part, period) for part in parts)
+            if lookups:
+                counts[name] = counts.get(name, 0) + lookups
+    return period, counts
+
+
+class _Numbers:
+    """The names of entries in one file."""
+
+    def __init__(self) -> None:
+        self._salt = secrets.token_bytes(16)
+        self._known: dict[Entry, int] = {}
+
+    def of(self, entry: Entry) -> int:
+        """A number of 63 bits above 0, which every simulator takes."""
+        found = self._known.get(entry)
+        if found is None:
+            text = f"{entry[0]} {entry[1]}".encode()
+            digest = blake2b(text, digest_size=8, key=self._salt).digest()
+            found = self._known[entry] = int.from_bytes(digest) >> 1 or 1
+        return found
+
+
+_ORACLE = struct.Struct("<IQIq")
+"""Seconds, object, bytes, and which request asks for it next."""
+_NEVER_AGAIN = -1
+_SIZE = 1
+"""Of an entry: what is simulated is a cache that counts entries."""
+
+
+def _oracle_general(asked: Iterable[Request], file: BinaryIO) -> None:
+    """libCacheSim's oracleGeneral: lookups only."""
+    numbers, count, first = _Numbers(), 0, None
+    for at, operation, entry, *_ in asked:
+        if operation == LOOK_UP:
+            first = at if first is None else first
+            seconds = max(at - first, 0) // SECOND
+            file.write(_ORACLE.pack(seconds, numbers.of(entry), _SIZE, _NEVER_AGAIN))
+            count += 1
+    file.flush()
+    with closing(mmap(file.fileno(), 0)) as records:
+        _look_ahead(records, count)
+
+
+def _look_ahead(records: mmap, count: int) -> None:
+    """Note of each request which one asks for the same next, from the last to the first."""
+    following: dict[int, int] = {}
+    for place in range(count - 1, -1, -1):
+        seconds, number, size, _ = _ORACLE.unpack_from(records, place * _ORACLE.size)
+        again = following.get(number, _NEVER_AGAIN)
+        _ORACLE.pack_into(records, place * _ORACLE.size, seconds, number, size, again)
+        following[number] = place
+
+
+_TWITTERS = {LOOK_UP: "get", PUT: "set", REMOVE: "delete"}
+
+
+def _twitter(asked: Iterable[Request], file: BinaryIO) -> None:
+    """The format of Twitter's traces: time, key, size of the key and of the value, client,
+    operation, timeout."""
+    numbers, first = _Numbers(), None
+    clients: dict[int, int] = {}
+    for at, operation, entry, lasts, process in asked:
+        name = _TWITTERS.get(operation)
+        if name is not None:
+            first = at if first is None else first
+            client = clients.setdefault(process, len(clients))
+            timeout = max(lasts, 0) // SECOND if operation == PUT else 0
+            seconds = max(at - first, 0) // SECOND
+            key = f"{numbers.of(entry):016x}"
+            file.write(f"{seconds},{key},0,{_SIZE},{client},{name},{timeout}\n".encode())
+
+
+def _caffeine(asked: Iterable[Request], file: BinaryIO) -> None:
+    """A number a line, as Caffeine's simulator reads under the name ``lirs``: lookups only."""
+    numbers = _Numbers()
+    for request in asked:
+        if request.operation == LOOK_UP:
+            file.write(b"%d\n" % numbers.of(request.entry))
+
+
+_EXPIRING = frozenset({PUT, RENEW})
+
+
+def _csv(asked: Iterable[Request], file: BinaryIO) -> None:
+    """A line for each request, with what it did; a timeout only where one begins."""
+    numbers = _Numbers()
+    file.write(b"time,operation,key,timeout\n")
+    for at, operation, entry, lasts, _ in asked:
+        key = "" if operation == EMPTY else f"{numbers.of(entry):016x}"
+        timeout = f"{lasts / SECOND:g}" if operation in _EXPIRING and lasts >= 0 else ""
+        file.write(f"{at / SECOND:.6f},{operation},{key},{timeout}\n".encode())
+
+
+FORMATS: Mapping[str, Callable[[Iterable[Request], BinaryIO], None]] = {
+    "oracle-general": _oracle_general,
+    "twitter-csv": _twitter,
+    "caffeine": _caffeine,
+    "csv": _csv,
+}
+"""By the name that users write."""
