@@ -11,6 +11,11 @@ KEY_LIMIT = 512
 """Characters of a key that are kept; longer keys are cut when they are recorded."""
 
 
+Entries = tuple[tuple[str, ...], bool]
+"""What a key function of the project's own made of the keys of a call, with the cache's own
+version; and whether it makes others for other versions."""
+
+
 class Source(Struct, eq=False, gc=False):
     """Where calls come from: one operation of one cache. Compared by identity, hence fast.
 
@@ -41,6 +46,8 @@ class Call(NamedTuple):
     ``produced`` is the part of ``seconds`` that the caller's own function took to produce the
     value of a ``get_or_set``. ``context`` names the thread or the task that called, where a
     lookup missed or a value was written: both in one tell how long the value took to produce.
+    ``entries`` is there for caches alone whose keys the project makes itself: their calls have a
+    place more.
     """
 
     source: Source
@@ -55,9 +62,10 @@ class Call(NamedTuple):
     effect: bool | int | None = None
     produced: float | None = None
     context: int | None = None
+    entries: Entries | None = None
 
 
-RawCall = tuple[
+_Usual = tuple[
     Source,
     float,
     float,
@@ -71,6 +79,28 @@ RawCall = tuple[
     float | None,
     int | None,
 ]
+_WithEntries = tuple[
+    Source,
+    float,
+    float,
+    Hashable,
+    bool | tuple[bool, ...] | None,
+    int | None,
+    object,
+    Hashable,
+    str | None,
+    bool | int | None,
+    float | None,
+    int | None,
+    Entries | None,
+]
+RawCall = _Usual | _WithEntries
+
+
+def entries_of(call: RawCall) -> Entries | None:
+    """What a key function of the project's own made of the keys of ``call``; None where that is
+    not known, or where there is none."""
+    return next(iter(call[12:]), None)
 
 
 class Interruption(str):

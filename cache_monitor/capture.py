@@ -105,7 +105,7 @@ class Totals:
 
     def add(self, call: RawCall) -> None:
         """Count ``call``."""
-        source, _, seconds, _, outcome, _, _, _, error, _, produced, _ = call
+        source, _, seconds, _, outcome, _, _, _, error, _, produced, *_ = call
         self.calls += 1
         self.seconds += seconds if produced is None else max(seconds - produced, 0.0)
         self.errors += is_fault(source.operation, error)

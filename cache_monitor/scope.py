@@ -5,7 +5,7 @@ afford. Context variables follow threads, tasks and greenlets, and asgiref carri
 threads that run sync code for async callers.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
 from types import CodeType
@@ -39,6 +39,8 @@ class Scope(Struct, eq=False):
     the sizes of the values that it moves; ``found`` says whether the last lookup found its key,
     ``wrote`` whether a value was written; ``swallowed`` names an error that the cache's client
     keeps to itself; ``callback`` is the code of the caller's function that the operation calls.
+    ``finals`` gathers what a key function of the project's own makes of keys; ``used`` says whether
+    a call was made that is not recorded.
 
     ``only`` is one of those who listen, where none of them wants values described and nothing is
     under way: so it is in nearly every request, which must not be slower for it.
@@ -54,6 +56,8 @@ class Scope(Struct, eq=False):
     produced: float | None = None
     swallowed: str | None = None
     callback: CodeType | None = None
+    finals: dict[Hashable, tuple[str, bool] | None] | None = None
+    used: bool = False
 
     def hides(self, alias: str) -> bool:
         """Whether a call on the cache ``alias`` made here is no call of its own."""

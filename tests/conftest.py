@@ -33,6 +33,7 @@ from tests.services import (
     run_memcached,
     run_redis,
 )
+from tests.stores.servers import POSTGRESQL, PostgresDaemon, directory_for_all
 from tests.workers import made_once
 
 MISSING: Final = pytest.StashKey[set[tuple[str, str]]]()
@@ -163,6 +164,15 @@ def django_db_setup(
     yield
     with django_db_blocker.unblock():
         teardown_databases(made, verbosity=0)
+
+
+@pytest.fixture(scope="session")
+def postgresql_server(pytestconfig: pytest.Config) -> Iterator[PostgresDaemon]:
+    command = find_or_leave(POSTGRESQL, pytestconfig)
+    with directory_for_all() as directory:
+        server = PostgresDaemon(command, directory)
+        with server.running():
+            yield server
 
 
 @pytest.fixture(scope="session")

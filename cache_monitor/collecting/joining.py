@@ -9,7 +9,7 @@ from uuid import getnode
 from zlib import crc32
 
 from django.core.cache import InvalidCacheBackendError
-from django.core.cache.backends.base import BaseCache, default_key_func
+from django.core.cache.backends.base import BaseCache
 from django.core.cache.backends.dummy import DummyCache
 from django.core.cache.backends.locmem import LocMemCache
 from django.core.signals import setting_changed
@@ -25,6 +25,7 @@ from cache_monitor.collecting.tracing import Tracer
 from cache_monitor.conf import get_conf
 from cache_monitor.inspectors.identity import identity_of
 from cache_monitor.instrument.aliases import forget_instances, instance_of
+from cache_monitor.instrument.finalkeys import makes_own_keys
 from cache_monitor.instrument.sizes import stored_size
 from cache_monitor.recorder import recorder
 from cache_monitor.stores.opening import get_store
@@ -51,10 +52,9 @@ def _measure(alias: str, key: Hashable, version: Hashable) -> int | None:
 
 @cache
 def facts_of(process: str, alias: str) -> Facts | None:
-    """What must be known of a cache to trace it; None where its keys cannot be told."""
+    """What must be known of a cache to trace it; None where there is none."""
     found = _cache_of(alias)
-    # What a key function of the project's makes of a key may depend on who calls.
-    if found is None or getattr(found, "key_func", default_key_func) is not default_key_func:
+    if found is None:
         return None
     real = type(found)
     own: Any = found
@@ -74,6 +74,7 @@ def facts_of(process: str, alias: str) -> Facts | None:
         incr_renews=real.incr is renewing,
         room=room,
         evicts=not issubclass(real, DummyCache),
+        own_keys=makes_own_keys(found),
     )
 
 

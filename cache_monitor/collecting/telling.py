@@ -4,9 +4,9 @@ from collections.abc import Callable, Hashable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, cast
 
-from django.core.cache.backends.base import DEFAULT_TIMEOUT
+from django.core.cache.backends.base import DEFAULT_TIMEOUT, default_key_func
 
-from cache_monitor.calls import RawCall
+from cache_monitor.calls import RawCall, entries_of
 from cache_monitor.trace.events import (
     CLEAR,
     DELETE,
@@ -57,7 +57,8 @@ class Facts(NamedTuple):
     them; ``is_own`` tells that no other process does. Caches of one store that differ in their
     ``prefix`` are cleared together. ``incr_renews`` tells that ``incr`` writes the entry anew, with
     the default timeout. ``room`` gives the entries of a cache in this process and how many it
-    takes; ``evicts`` is False for one that never does.
+    takes; ``evicts`` is False for one that never does. ``own_keys`` tells that a function of the
+    project's makes its keys: calls bring along what it made of theirs.
     """
 
     store: str
@@ -68,10 +69,12 @@ class Facts(NamedTuple):
     incr_renews: bool = False
     room: Callable[[], tuple[int, int]] | None = None
     evicts: bool = True
+    own_keys: bool = False
 
 
 class Deed(NamedTuple):
-    """What a call did to one entry, or found. Times are microseconds of Unix time."""
+    """What a call did to one entry, or found. Times are microseconds of Unix time. ``final`` is
+    the key that the cache made of ``key``, where that takes a function of the project's own."""
 
     kind: int
     key: str
@@ -79,12 +82,69 @@ class Deed(NamedTuple):
     began: int
     ended: int
     lasts: int = NEVER
+    final: str = ""
+
+
+def identity_of(facts: Facts, key: str, final: str = "") -> str:
+    """What tells an entry from all others of its store."""
+    if not final or final == default_key_func(key, facts.prefix, facts.version):
+        return f"{facts.prefix}\0{key}"
+    return f"\0{final}"
+
+
+def name_of(facts: Facts, key: str, final: str = "") -> str:
+    """The key of an entry behind what it shares with the patterns that may match it."""
+    if not final or final == default_key_func(key, facts.prefix, facts.version):
+        return f"{facts.prefix}\0{key}"
+    before, found, after = final.rpartition(key) if key else (final, "", "")
+    return f"\0{before}\1{after}\0{key}" if found else f"\0{final}\0{key}"
+
+
+def tells_entries(call: RawCall, facts: Facts) -> bool:
+    """Whether it is known to which entries ``call`` did something."""
+    if not facts.own_keys or call[3] is None:
+        return True
+    made = entries_of(call)
+    if made is None:
+        return False
+    if len(made[0]) < len(_keys(call[3])):
+        # The cache does not take such a key: nothing was done, where the call failed as well.
+        return call[8] is not None
+    # Of a key that was made beyond recognition no pattern tells anything.
+    return not is_pattern(call) or str(call[3]) in made[0][0]
+
+
+def finals_of(call: RawCall) -> Mapping[str, str]:
+    """What a function of the project's made of the keys of ``call``."""
+    names, _ = entries_of(call) or ((), True)
+    return dict(zip(_keys(call[3]), names, strict=False))
 
 
 def deeds_of(call: RawCall, facts: Facts, offset: int) -> Iterator[Deed]:
     """What ``call`` did to entries, and found: one for each key, the lookup before the write. A
     ``CLEAR`` has no key, a ``SWEEP`` of ``delete_pattern`` the pattern instead. ``offset``, in
     microseconds, makes Unix time of the clock's readings."""
+    deeds = _deeds(call, facts, offset)
+    return _with_finals(call, facts, deeds) if facts.own_keys else deeds
+
+
+def _with_finals(call: RawCall, facts: Facts, deeds: Iterator[Deed]) -> Iterator[Deed]:
+    _, varies = entries_of(call) or ((), True)
+    finals = finals_of(call)
+    for deed in deeds:
+        if deed.kind == CLEAR:
+            yield deed
+        elif deed.key in finals:
+            final = finals[deed.key]
+            if varies:
+                yield deed._replace(final=final)
+            else:
+                # One entry whatever its version: where that changes, who knows what it did.
+                kind = FAILED if call[0].operation in _VERSION_STEPS else deed.kind
+                yield deed._replace(final=final, kind=kind, version=facts.version)
+
+
+def _deeds(call: RawCall, facts: Facts, offset: int) -> Iterator[Deed]:
     operation = call[0].operation
     began = int(call[1] * SECOND) + offset
     ended = int((call[1] + call[2]) * SECOND) + offset

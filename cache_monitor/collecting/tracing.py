@@ -11,7 +11,16 @@ from operator import itemgetter
 
 from cache_monitor.calls import RawCall
 from cache_monitor.collecting.names import name_and_hash
-from cache_monitor.collecting.telling import Deed, Facts, deeds_of, is_pattern
+from cache_monitor.collecting.telling import (
+    Deed,
+    Facts,
+    deeds_of,
+    finals_of,
+    identity_of,
+    is_pattern,
+    name_of,
+    tells_entries,
+)
 from cache_monitor.keys.toolbar import is_toolbars_own
 from cache_monitor.trace.events import (
     CLEAR,
@@ -39,6 +48,8 @@ _Event = tuple[Form, int, int, int] | tuple[Form, int, int, int, int]
 """What :meth:`Slice.add` takes after the key."""
 
 _ended = itemgetter(0)
+_USUAL = 12
+"""Places of a call of a cache whose keys are of Django's making."""
 
 _WRITERS = frozenset({"set", "add", "set_many", "get_or_set"})
 
@@ -58,7 +69,7 @@ class Tracer:
         self._sealed_to = 0
         self._offset: int | None = None
         self._doubted: int | None = None
-        self._keys: dict[tuple[str, str], Key] = {}
+        self._keys: dict[tuple[str, ...], Key] = {}
         self._named: set[tuple[str, int]] = set()
         self._entries: dict[str, int] = {}
         self._heard: list[tuple[int, Callable[[], None]]] = []
@@ -111,12 +122,20 @@ class Tracer:
         self._hear_hits(calls, offset)
         writes: Counter[str] = Counter()
         for place, call in enumerate(calls):
-            if call[4] is True or is_toolbars_own(call[3]):
+            if (call[4] is True and len(call) == _USUAL) or is_toolbars_own(call[3]):
                 continue
             facts = self._facts(call[0].alias)
             if facts is None:
                 continue
-            if call[4] is False and call[0].operation == "get" and type(call[3]) is str:
+            if facts.own_keys and not tells_entries(call, facts):
+                ended = int((call[1] + call[2]) * SECOND) + offset
+                self._slice(facts.store, ended).gap = True
+            elif (
+                call[4] is False
+                and call[0].operation == "get"
+                and type(call[3]) is str
+                and not facts.own_keys
+            ):
                 self._hear_miss(call, facts, offset)
             else:
                 took = computed.get(place, {})
@@ -157,7 +176,7 @@ class Tracer:
     def _hear_hits(self, calls: Sequence[RawCall], offset: int) -> None:
         by_alias: defaultdict[str, list[RawCall]] = defaultdict(list)
         for call in calls:
-            if call[4] is True and type(call[3]) is str:
+            if call[4] is True and type(call[3]) is str and len(call) == _USUAL:
                 by_alias[call[0].alias].append(call)
         for alias, hits in by_alias.items():
             facts = self._facts(alias)
@@ -198,18 +217,20 @@ class Tracer:
             if deed.kind == CLEAR:
                 self._sweep(facts.store, deed, None)
             elif deed.kind == SWEEP and is_pattern(call):
-                self._sweep(facts.store, deed, f"{facts.prefix}\0{deed.key}")
+                self._sweep(facts.store, deed, name_of(facts, deed.key, deed.final))
             else:
                 took = left.pop(deed.key, 0.0) if deed.kind == WRITE else 0.0
                 self._note(facts, alias, deed, int(took * SECOND))
+        finals = finals_of(call)
         for key, seconds in left.items():
             # What was computed for an entry that was there by then.
             ended = int((call[1] + call[2]) * SECOND) + offset
-            deed = Deed(COMPUTE, key, facts.version, ended, ended)
+            final = finals.get(key, "")
+            deed = Deed(COMPUTE, key, facts.version, ended, ended, final=final)
             self._note(facts, alias, deed, int(seconds * SECOND))
 
     def _note(self, facts: Facts, alias: str, deed: Deed, computed: int) -> None:
-        key = self._key(alias, facts, deed.key)
+        key = self._key(alias, facts, deed.key, deed.final)
         if key is not None:
             if deed.kind == MISS and not facts.is_own:
                 self._missed.add(alias)
@@ -237,8 +258,9 @@ class Tracer:
                     self._named.add((store, key.hash))
             part.add(key, *event)
 
-    def _key(self, alias: str, facts: Facts, text: str) -> Key | None:
-        known = self._keys.get((alias, text))
+    def _key(self, alias: str, facts: Facts, text: str, final: str = "") -> Key | None:
+        place = (alias, text, final) if final else (alias, text)
+        known = self._keys.get(place)
         if known is None:
             if len(self._keys) >= MOST_REMEMBERED:
                 self._keys.clear()
@@ -246,9 +268,9 @@ class Tracer:
             if is_toolbars_own(text):
                 return None
             shown, group, kind = name_and_hash(text, alias)[0]
-            full = f"{facts.prefix}\0{text}"
-            known = Key(hash_of(full), group, kind, full if shown == text else "")
-            self._keys[alias, text] = known
+            name = name_of(facts, text, final) if shown == text else ""
+            known = Key(hash_of(identity_of(facts, text, final)), group, kind, name)
+            self._keys[place] = known
         return known
 
     def _slice(self, store: str, at: int) -> Slice:

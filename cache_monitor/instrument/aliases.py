@@ -10,6 +10,7 @@ from typing import Any
 from weakref import ref
 
 from cache_monitor.calls import Source
+from cache_monitor.instrument.finalkeys import KeyMaker, makes_own_keys
 
 
 class Sources(dict[str, Source]):
@@ -27,8 +28,10 @@ class Sources(dict[str, Source]):
 class Noted(ref[Any]):
     """An instance that serves ``alias``."""
 
-    __slots__ = ("alias", "leaf_get", "leaf_set", "sources")
+    __slots__ = ("alias", "key_maker", "leaf_get", "leaf_set", "sources")
     alias: str
+    key_maker: KeyMaker | None
+    """Where the keys are of the project's own making."""
     sources: Sources
     leaf_get: Source | None
     """Where the calls of ``get`` come from, if it calls no other operation of the cache."""
@@ -38,6 +41,7 @@ class Noted(ref[Any]):
 _noted: dict[int, Noted] = {}
 _latest: dict[str, Noted] = {}
 _sources: dict[str, Sources] = {}
+_key_makers: dict[str, KeyMaker] = {}
 
 find: Callable[[int], Noted | None] = _noted.get
 """What is noted of the instance with that ``id``; the hot path asks nothing of the instance."""
@@ -45,9 +49,12 @@ find: Callable[[int], Noted | None] = _noted.get
 
 def note(cache: object, alias: str, is_leaf: bool) -> None:
     """Let ``cache`` serve ``alias``."""
+    key_maker = _key_makers.setdefault(alias, KeyMaker()) if makes_own_keys(cache) else None
+    is_leaf = is_leaf and key_maker is None
     # In C alone: what a signal's handler raises in a callback would be lost.
     noted = Noted(cache, partial(_noted.pop, id(cache)))
     noted.alias = alias
+    noted.key_maker = key_maker
     noted.sources = _sources.setdefault(alias, Sources(alias))
     noted.leaf_get = noted.sources["get"] if is_leaf else None
     noted.leaf_set = noted.sources["set"] if is_leaf else None
@@ -73,6 +80,7 @@ def instance_of(alias: str) -> Any:
 def forget_instances() -> None:
     """Give none that was made under other settings."""
     _latest.clear()
+    _key_makers.clear()
 
 
 def forget_all() -> None:

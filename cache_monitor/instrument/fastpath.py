@@ -43,7 +43,12 @@ def leaf_get(operation: Operation, otherwise: Method) -> Method:
             return original(self, key, default, version)
         around = current()
         source = noted.leaf_get
-        if around is not None and around.inside == noted.alias and around.callback is None:
+        if (
+            around is not None
+            and around.inside == noted.alias
+            and around.callback is None
+            and noted.key_maker is None
+        ):
             # Part of another operation, as of a get_many of many keys.
             value = original(self, key, MISSING, version)
             around.found = value is not MISSING
@@ -88,7 +93,12 @@ def leaf_set(operation: Operation, otherwise: Method) -> Method:
             return original(self, key, value, timeout, version)
         around = current()
         source = noted.leaf_set
-        if around is not None and around.inside == noted.alias and around.callback is None:
+        if (
+            around is not None
+            and around.inside == noted.alias
+            and around.callback is None
+            and noted.key_maker is None
+        ):
             result = original(self, key, value, timeout, version)
             around.wrote = True
             return result
@@ -124,7 +134,7 @@ def sized_get(operation: Operation, otherwise: Method) -> Method:
         if noted is None:
             return original(self, *args, **kwargs)
         around = current()
-        if (around is not None and around.only is None) or not args:
+        if (around is not None and around.only is None) or noted.key_maker or not args:
             return otherwise(self, *args, **kwargs)
         number = len(args)
         key = args[0]
@@ -168,7 +178,7 @@ def sized_set(operation: Operation, otherwise: Method) -> Method:
         if noted is None:
             return original(self, *args, **kwargs)
         around = current()
-        if (around is not None and around.only is None) or not args:
+        if (around is not None and around.only is None) or noted.key_maker or not args:
             return otherwise(self, *args, **kwargs)
         number = len(args)
         key = args[0]
@@ -213,6 +223,7 @@ def sized_get_many(operation: Operation, otherwise: Method) -> Method:
         around = current()
         if (
             (around is not None and around.only is None)
+            or noted.key_maker
             or not args
             or type(args[0]) not in COLLECTIONS
         ):

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from django.core.cache.backends.base import BaseCache
 
-from cache_monitor.calls import RawCall, Source, raised
+from cache_monitor.calls import Entries, RawCall, Source, raised
 from cache_monitor.instrument.aliases import Noted, find
 from cache_monitor.instrument.arguments import Args, Kwargs, Shape
 from cache_monitor.instrument.compute_time import OwnProduction
@@ -49,12 +49,13 @@ class About(NamedTuple):
     timeout: object = None
     produced: float | None = None
     caller: int | None = None
+    entries: Entries | None = None
 
 
 class _Observation:
     """One call under way, of an operation that may call others of the same cache inside."""
 
-    __slots__ = ("around", "cache", "inner", "shape", "source", "started")
+    __slots__ = ("around", "cache", "inner", "key_maker", "shape", "source", "started")
 
     def __init__(
         self,
@@ -70,6 +71,9 @@ class _Observation:
         self.shape = shape = _shaped(operation.shape, cache, args, kwargs)
         self.around = around
         self.inner = Scope(around.listeners if around else (), noted.alias)
+        self.key_maker = noted.key_maker
+        if self.key_maker is not None:
+            self.inner.finals = {}
         if isinstance(shape, OwnProduction):
             self.inner.callback = shape.callback()
         self.started = clock()
@@ -111,8 +115,16 @@ class _Observation:
 
     def _about(self) -> About:
         shape = self.shape
-        produced = shape.produced(self.inner)
-        return About(shape.key(), shape.version(), shape.timeout(), produced, self.caller())
+        produced, entries = shape.produced(self.inner), self._entries()
+        return About(
+            shape.key(), shape.version(), shape.timeout(), produced, self.caller(), entries
+        )
+
+    def _entries(self) -> Entries | None:
+        if self.key_maker is None:
+            return None
+        shape = self.shape
+        return self.key_maker.told(self.cache, shape.key(), shape.version(), self.inner)
 
     def _kind(self, result: Any, call: RawCall) -> str | None:
         """The type of the value that ``call`` moved, where somebody wants to know."""
@@ -127,7 +139,7 @@ class _Observation:
     def _described(self, seconds: float, result: Any) -> RawCall:
         shape = self.shape
         outcome = shape.outcome(result, self.inner)
-        return (
+        call = (
             self.source,
             self.started,
             seconds,
@@ -142,6 +154,7 @@ class _Observation:
             shape.produced(self.inner),
             None if outcome is True else self.caller(),
         )
+        return call if self.key_maker is None else (*call, self._entries())
 
     def _size(self, outcome: object) -> int | None:
         if not self.shape.moves_values:
@@ -188,9 +201,9 @@ def record_failed(
     about: About,
 ) -> None:
     """Record a call that failed with an exception called ``name``: all that fail come here."""
-    key, version, timeout, produced, caller = about
+    key, version, timeout, produced, caller, entries = about
     call = (source, *span, key, None, None, timeout, version, name, None, produced, caller)
-    record(call, surroundings)
+    record(call if entries is None else (*call, entries), surroundings)
 
 
 def tell(surroundings: Scope, call: RawCall, kind: str | None = None) -> None:
@@ -213,7 +226,7 @@ def observed(operation: Operation) -> Method:
             return original(self, *args, **kwargs)
         around = current()
         if around is not None and around.hides(noted.alias) and not _is_callback(around):
-            return _hidden(operation, self, around, args, kwargs)
+            return _hidden(operation, self, noted, around, args, kwargs)
         call = _Observation(noted, operation, self, around, args, kwargs)
         shaped = call.shape
         try:
@@ -267,14 +280,19 @@ def observed_async(operation: Operation) -> Method:
     return observing
 
 
-def _hidden(operation: Operation, cache: Any, around: Scope, args: Args, kwargs: Kwargs) -> Any:
+def _hidden(
+    operation: Operation, cache: Any, noted: Noted, around: Scope, args: Args, kwargs: Kwargs
+) -> Any:
     """Make a call that is part of another."""
     if around.muted:
+        around.used = True
         return operation.call(cache, *args, **kwargs)
     shape = _shaped(operation.shape, cache, args, kwargs)
     before = _listen(shape, around)
     result = operation.call(cache, *shape.args, **shape.kwargs)
     _leave_word(shape, result, around, before)
+    if noted.key_maker is not None and around.finals is not None:
+        noted.key_maker.note(cache, shape.key(), shape.version(), around)
     return result
 
 

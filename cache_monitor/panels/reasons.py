@@ -13,7 +13,7 @@ from cache_monitor import scope
 from cache_monitor.calls import RawCall
 from cache_monitor.capture import outcomes_of
 from cache_monitor.collecting import joining, tracerolling
-from cache_monitor.collecting.telling import deeds_of
+from cache_monitor.collecting.telling import deeds_of, identity_of
 from cache_monitor.forks import new_lock
 from cache_monitor.keys.sanitizing import is_sanitizing
 from cache_monitor.panels.rows import Kept, Row
@@ -103,7 +103,7 @@ def _missed(asked: _Asked) -> Iterator[tuple[tuple[int, int], str, int, int]]:
         deeds = [deed for deed in deeds_of(call, facts, offset) if deed.kind == MISS]
         for place, deed in zip(places, deeds, strict=False):
             if place < shown:
-                key = hash_of(f"{facts.prefix}\0{deed.key}")
+                key = hash_of(identity_of(facts, deed.key, deed.final))
                 yield (number, place), alias, key, deed.ended
 
 

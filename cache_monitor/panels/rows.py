@@ -64,7 +64,9 @@ class Rows:
 
     def _row(self, heard: Heard) -> Row:
         call, value_type, stack = heard
-        source, started, seconds, key, outcome, size, _, version, error, _, produced, context = call
+        source, started, seconds, key, outcome, size, _, version, error, _, produced, context = (
+            call[:12]
+        )
         own = seconds if produced is None else max(seconds - produced, 0.0)
         row = {
             "alias": source.alias,

@@ -46,7 +46,7 @@ def test_what_is_known_of_a_cache_comes_from_its_backend_and_settings(
     assert plain is not None
     assert dummy is not None
     assert memory[1:6] == (7, "3", "site", True, False)
-    assert plain[1:] == (None, "1", "", False, True, None, True)
+    assert plain[1:] == (None, "1", "", False, True, None, True, False)
     assert memory.store == twin.store != joining.facts_of("another", "default").store  # type: ignore[union-attr]  # it is known
     assert joining.facts_of("another", "files") == plain
     assert (memory.evicts, dummy.evicts) == (True, False)

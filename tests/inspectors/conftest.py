@@ -21,10 +21,10 @@ from tests.inspectors.places import (
     table,
 )
 from tests.services import MEMCACHED, REDIS, Server, run_memcached, run_redis
-from tests.stores.conftest import all_databases, database, postgresql_server
+from tests.stores.conftest import all_databases, database
 from tests.workers import on_server
 
-__all__ = ["all_databases", "postgresql_server"]  # fixtures of the stores' tests, used here too
+__all__ = ["all_databases"]  # fixtures of the stores' tests, used here too
 
 PLACES = [
     "locmem",

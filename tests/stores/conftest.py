@@ -17,7 +17,6 @@ from tests.stores.disks import NoDisk, small_disk
 from tests.stores.mariadb import MARIADB, SMALL, MariaDaemon, stand_in_for_mysqlclient
 from tests.stores.servers import (
     PGBOUNCER,
-    POSTGRESQL,
     BouncerDaemon,
     ClusterNode,
     PostgresDaemon,
@@ -60,15 +59,6 @@ def all_databases(django_db_blocker: Any, django_db_setup: None) -> Iterator[Non
     """Every database may be used, from any thread, without a transaction around the test."""
     with django_db_blocker.unblock():
         yield
-
-
-@pytest.fixture(scope="session")
-def postgresql_server(pytestconfig: pytest.Config) -> Iterator[PostgresDaemon]:
-    command = find_or_leave(POSTGRESQL, pytestconfig)
-    with directory_for_all() as directory:
-        server = PostgresDaemon(command, directory)
-        with server.running():
-            yield server
 
 
 @pytest.fixture
