@@ -4,7 +4,7 @@ from django.apps import AppConfig
 from django.core.signals import request_started
 from django.utils.translation import gettext_lazy as _
 
-from cache_monitor import api, checks
+from cache_monitor import api, checks, predictions
 from cache_monitor.collecting.joining import collector
 from cache_monitor.conf import get_conf
 from cache_monitor.exporters.starting import start_exporters
@@ -28,6 +28,7 @@ class CacheMonitorConfig(AppConfig):
         if get_conf().enabled:
             collector.attach()
             collector.watch_with(api.watch_findings)
+            collector.predict_with(predictions.update)
             install()
             learn_routes()
             learn_sessions()

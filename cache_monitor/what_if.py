@@ -1,7 +1,7 @@
 """What another size, policy or timeout of a cache would bring, from the trace in the store."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.core.cache.backends.base import BaseCache
@@ -36,6 +36,15 @@ _OTHERWISE = "allkeys-lru"
 """What Redis does where it is told to evict anything; also for backends of which nobody knows."""
 
 
+class Backend(NamedTuple):
+    """The policy of a backend, which may be assumed, and the entries that it takes, if it counts
+    them."""
+
+    policy: str
+    is_assumed: bool
+    room: int | None
+
+
 def what_if(asked: Question, since: datetime, until: datetime, alias: str | None = None) -> WhatIf:
     """What the caches, or ``alias`` alone, would have hit between ``since`` and ``until``.
 
@@ -57,15 +66,19 @@ def what_if(asked: Question, since: datetime, until: datetime, alias: str | None
 
 
 def _cache(store: Store, alias: str, asked: Question, period: tuple[float, float]) -> CacheWhatIf:
-    cache: Any = instance(alias)
-    policy = next((name for class_, name in _POLICIES if isinstance(cache, class_)), _OTHERWISE)
-    room = (
-        getattr(cache, "_max_entries", None) if policy in {"locmem", "database", "files"} else None
-    )
+    backend = backend_of(alias)
     family = store_of(alias)
     parts = [] if family is None else _parts(store, family, period)
-    found = cache_what_if(parts, policy, room, asked)
-    return structs.replace(found, policy_is_assumed=policy == _OTHERWISE)
+    found = cache_what_if(parts, backend.policy, backend.room, asked)
+    return structs.replace(found, policy_is_assumed=backend.is_assumed)
+
+
+def backend_of(alias: str) -> Backend:
+    """What is known of the backend of ``alias``."""
+    cache: Any = instance(alias)
+    policy = next((name for class_, name in _POLICIES if isinstance(cache, class_)), _OTHERWISE)
+    room = getattr(cache, "_max_entries", None) if policy in _WITH_A_LIMIT else None
+    return Backend(policy, policy == _OTHERWISE, room)
 
 
 def _parts(store: Store, family: str, period: tuple[float, float]) -> list[Traced]:

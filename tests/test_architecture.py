@@ -21,7 +21,7 @@ ROOMS = [
     {"backends", "collecting"},
     {"reports"},
     {"findings"},
-    {"api", "checks", "testing", "what_if"},
+    {"api", "checks", "predictions", "testing", "what_if"},
     {"exporters", "panels", "pytest_plugin"},
     {"dashboard", "panel", "management", "middleware"},
     {"endpoints"},

@@ -98,6 +98,7 @@ class Collector:
         self._attached = False
         self._in_tests = False
         self._watch: Callable[[Store], None] | None = None
+        self._predict: Callable[[Store, Callable[[], bool]], None] | None = None
         # A signal's handler that makes calls may come while its own thread holds it.
         self._starting = forks.new_rlock()
         self._draining = forks.new_lock()
@@ -121,7 +122,10 @@ class Collector:
         failed, at_end = self._recorder.failed, self._wiring.at_end
         self._scans = Aside("scan", failed, at_end)
         self._tidies = Aside("tidy", failed, at_end)
-        self._tidying = Tidying(self._wiring.get_conf, failed, self._roll_trace)
+        self._predictions = Aside("what-if", failed, at_end)
+        self._tidying = Tidying(
+            self._wiring.get_conf, failed, self._roll_trace, self._predict_beside
+        )
 
     # Lifecycle
 
@@ -139,6 +143,11 @@ class Collector:
     def watch_with(self, watch: Callable[[Store], None]) -> None:
         """Let ``watch`` look at the store once a minute, in one of the processes."""
         self._watch = watch
+
+    def predict_with(self, predict: Callable[[Store, Callable[[], bool]], None]) -> None:
+        """Let ``predict`` compute now and then, in one of the processes, what is long to compute;
+        it is given the store, and what tells whether this process ends."""
+        self._predict = predict
 
     def after_fork(self) -> None:
         """Begin anew in a forked child: what was counted so far is the parent's."""
@@ -223,6 +232,7 @@ class Collector:
         self._stopping = True
         self._scans.end()
         self._tidies.end()
+        self._predictions.end()
         if self._is_running:
             self._wake_up()
             wait_patiently(self._over, lambda: self._is_running)
@@ -400,6 +410,14 @@ class Collector:
 
     def _roll_trace(self, store: Store, now: int) -> None:
         followers.learn(tracerolling.roll(store, now, self._wiring.trace_settings()))
+
+    def _predict_beside(self, store: Store) -> None:
+        if self._predict is not None and not self._stopping:
+            job = partial(self._predict, store, partial(self._has_ended, self.process))
+            self._predictions.do(partial(self._beside, job))
+
+    def _has_ended(self, process: str) -> bool:
+        return self._stopping or self.process != process
 
     def _tidy(self, store: Store, watch: Callable[[Store], None] | None) -> None:
         self._tidying.work(store, watch, time.time() - self._intake.active_at)

@@ -18,20 +18,24 @@ to be done, and an idle site writes nothing: what ages meanwhile waits for the n
 
 class Tidying:
     """Does it in whichever process comes first. ``failed`` takes note of a fault of ours;
-    ``roll_trace`` replays what was traced."""
+    ``roll_trace`` replays what was traced, ``predict`` has predicted what other caches would hit,
+    beside all this."""
 
     def __init__(
         self,
         get_conf: Callable[[], Conf],
         failed: Callable[[Exception], None],
         roll_trace: Callable[[Store, int], None],
+        predict: Callable[[Store], None],
     ) -> None:
         self._get_conf = get_conf
         self._failed = failed
         self._roll_trace = roll_trace
+        self._predict = predict
         self._tracing = _Turn("trace", TRACE_INTERVAL)
         self._merging = _Turn("merge", MERGE_INTERVAL)
         self._tidying = _Turn("tidy", INTERVAL)
+        self._predicting = _Turn("what if", INTERVAL)
 
     def work(
         self, store: Store, watch: Callable[[Store], None] | None, idle_for: float = 0.0
@@ -56,6 +60,8 @@ class Tidying:
             self._do(lambda: store.prune(int(now - conf.retention)))
             if watch is not None:
                 self._do(lambda: watch(store))
+        if self._predicting.has_come(store, now):
+            self._do(lambda: self._predict(store))
 
     def _do(self, job: Callable[[], object]) -> None:
         try:

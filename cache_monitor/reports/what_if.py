@@ -1,11 +1,11 @@
 """The document of ``manage.py cache_whatif``: what other sizes, policies and timeouts would hit."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from math import inf
 from statistics import median
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from cache_monitor.trace.demand import LOOK_UP, PUT, Demand, demands
 from cache_monitor.trace.reading import Traced
@@ -15,61 +15,101 @@ LEAST_LOOKUPS = 1000
 """Lookups in the trace below which nothing is predicted."""
 GROUPS = 10
 """Groups whose timeouts are varied: those with the most lookups."""
+MOST_POINTS = 1000
+"""Sizes, policies or timeouts that may be asked for at once."""
+
+
+Ratio = Annotated[float, Meta(ge=0, le=1)]
+_Name = Annotated[str, Meta(max_length=512)]
+_Count = Annotated[int, Meta(ge=0, le=2**53)]
+_Seconds = Annotated[float, Meta(ge=0, le=1e12)]
+_Gain = Annotated[float, Meta(ge=-1e12, le=1e12)]
 
 
 class Entries(Struct, frozen=True, kw_only=True):
     """The hit ratio, 0 to 1, of a cache with room for so many entries; ``error`` as in
-    :class:`cache_monitor.trace.what_if.Prediction`."""
+    :class:`cache_monitor.trace.what_if.Prediction`. ``seconds_saved_per_hour`` is what this saves
+    more than the cache of today, in an hour as in the period: what values take to compute that are
+    found then and missed now. It is negative for less, and None where nobody saw one computed."""
 
-    entries: int
-    hit_ratio: float | None
-    error: float | None
+    entries: _Count
+    hit_ratio: Ratio | None
+    error: Ratio | None
+    seconds_saved_per_hour: _Gain | None = None
+
+
+_Curve = Annotated[list[Entries], Meta(max_length=MOST_POINTS)]
 
 
 class Policy(Struct, frozen=True, kw_only=True):
-    """The hit ratio with another policy and the same room."""
+    """The hit ratio with another policy and the same room; ``entries`` with others."""
 
-    policy: str
-    hit_ratio: float | None
-    error: float | None
+    policy: _Name
+    hit_ratio: Ratio | None
+    error: Ratio | None
+    seconds_saved_per_hour: _Gain | None = None
+    entries: _Curve = []
 
 
 class TimeoutOption(Struct, frozen=True, kw_only=True):
     """The group's hit ratio where its timeouts are ``factor`` times as long; ``timeout`` is in
-    seconds."""
+    seconds. The ratio is None where the trace is too short to tell: shorter than twice the timeout.
+    ``seconds_saved_per_hour`` is as in :class:`Entries`. ``stale_share`` of the hits would serve a
+    value that has changed since; None where nobody knows."""
 
-    factor: float
-    timeout: float
-    hit_ratio: float | None
-    error: float | None
+    factor: _Seconds
+    timeout: _Seconds
+    hit_ratio: Ratio | None
+    error: Ratio | None
+    seconds_saved_per_hour: _Gain | None = None
+    stale_share: Ratio | None = None
 
 
 class Timeouts(Struct, frozen=True, kw_only=True):
-    """A group of keys, its usual timeout in seconds, and what others would hit."""
+    """A group of keys, its usual timeout in seconds, and what others would hit. Of ``rewrites``,
+    values written anew, the ``unchanged`` share brought what had been there; None where nobody
+    knows."""
 
-    group: str
-    timeout: float
-    hit_ratio: float | None
-    options: list[TimeoutOption]
+    group: _Name
+    timeout: _Seconds
+    hit_ratio: Ratio | None
+    options: Annotated[list[TimeoutOption], Meta(max_length=MOST_POINTS)]
+    lookups: _Count | None = None
+    rewrites: _Count | None = None
+    unchanged: Ratio | None = None
+    stale_share: Ratio | None = None
 
 
 class CacheWhatIf(Struct, frozen=True, kw_only=True):
     """One cache. ``hit_ratio`` is what the model of ``policy`` gives for today's room, which is
-    ``room`` entries, None for no limit; ``keys`` are in the trace, ``rate`` of all."""
+    ``room`` entries, None for no limit; ``keys`` are in the trace, ``rate`` of all. ``problem``
+    says why nothing is predicted, ``policy_is_assumed`` that nobody has asked the server for its
+    policy.
 
-    hit_ratio: float | None
-    error: float | None
-    keys: int
-    rate: float
-    policy: str
-    room: int | None
-    entries: list[Entries] = []
-    policies: list[Policy] = []
-    timeouts: list[Timeouts] = []
-    problem: str | None = None
-    """Why nothing is predicted."""
+    What is computed beforehand for the dashboard has more: ``since`` and ``until``, between which
+    ``lookups`` of the trace were counted, of which in truth ``observed_hit_ratio`` hit;
+    ``trace_seconds``, how long the trace is that this rests on; ``size``, the number of entries
+    that stands for today's, which where there is no limit are those it holds; the ``optimum``,
+    which no policy exceeds that does not know what comes."""
+
+    hit_ratio: Ratio | None
+    error: Ratio | None
+    keys: _Count
+    rate: Ratio
+    policy: _Name
+    room: _Count | None
+    entries: _Curve = []
+    policies: Annotated[list[Policy], Meta(max_length=MOST_POINTS)] = []
+    timeouts: Annotated[list[Timeouts], Meta(max_length=GROUPS)] = []
+    problem: Annotated[str, Meta(max_length=1000)] | None = None
     policy_is_assumed: bool = False
-    """Whether nobody has asked the server for its policy."""
+    since: _Name | None = None
+    until: _Name | None = None
+    trace_seconds: _Seconds | None = None
+    lookups: _Count | None = None
+    observed_hit_ratio: Ratio | None = None
+    size: _Count | None = None
+    optimum: _Curve = []
 
 
 class WhatIf(Struct, frozen=True, kw_only=True):
@@ -114,7 +154,7 @@ def cache_what_if(
     """
     known = list(parts)
     demanded = [demands(each.events, each.groups) for each in known]
-    lookups = sum(each.kind == LOOK_UP for part in demanded for each in part)
+    lookups = sum(each.times for part in demanded for each in part if each.kind == LOOK_UP)
     keys = len({key for each in known for key in each.groups})
     rate = min((each.share for each in known), default=1.0)
     if lookups < LEAST_LOOKUPS:
@@ -157,7 +197,7 @@ def _policy(part: _Part, room: float, name: str) -> Policy:
 
 
 def _timeouts(part: _Part, room: float, factors: Sequence[float]) -> Iterable[Timeouts]:
-    for group, timeout in _usual_timeouts(part.demanded).items():
+    for group, timeout in usual_timeouts(part.demanded).items():
         now = part.predict(room, group=group)
         yield Timeouts(
             group=group,
@@ -175,13 +215,17 @@ def _timeouts(part: _Part, room: float, factors: Sequence[float]) -> Iterable[Ti
         )
 
 
-def _usual_timeouts(demanded: Sequence[Sequence[Demand]]) -> Mapping[str, float]:
+def usual_timeouts(
+    demanded: Iterable[Iterable[Demand]], without: Collection[str] = ()
+) -> Mapping[str, float]:
     """The median timeout of the groups that have one, those with the most lookups."""
     lasts: dict[str, list[float]] = {}
     lookups: dict[str, float] = {}
-    for kind, access, _, group in (each for part in demanded for each in part):
+    for kind, access, _, group, times, _ in (each for part in demanded for each in part):
+        if group in without:
+            continue
         if kind == LOOK_UP:
-            lookups[group] = lookups.get(group, 0.0) + access.weight
+            lookups[group] = lookups.get(group, 0.0) + times * access.weight
         if kind in {LOOK_UP, PUT} and access.lasts < inf:
             lasts.setdefault(group, []).append(access.lasts)
     busiest = sorted(lasts, key=lambda group: (-lookups.get(group, 0.0), group))

@@ -23,7 +23,6 @@ from cache_monitor.trace.events import (
     UNTOLD,
     WRITE,
     Event,
-    moments,
 )
 from cache_monitor.trace.models.base import Access
 
@@ -39,12 +38,16 @@ _REMOVING = frozenset({DELETE, SWEEP, MOVE})
 
 class Demand(NamedTuple):
     """One thing that the site wanted. ``fills`` is whether it writes the key where a lookup misses;
-    ``group`` is the group of the key, by its number."""
+    ``group`` is the group of the key. ``times`` are lookups within a moment. What is not
+    ``counted`` found an entry of which nothing was seen before: whether another cache would have
+    had it, nobody knows."""
 
     kind: int
     access: Access
     fills: bool = False
     group: str = ""
+    times: int = 1
+    counted: bool = True
 
 
 class _Asked(NamedTuple):
@@ -71,6 +74,7 @@ class _Reading:
         self._moved: tuple[int, int] | None = None
         """The key that has just got another version, which is told of next."""
         self._filled: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0])
+        self._seen: set[tuple[int, object]] = set()
 
     def read(self, events: Sequence[Event]) -> list[Demand]:
         """Read all ``events``."""
@@ -81,8 +85,7 @@ class _Reading:
     def _take(self, event: Event) -> None:
         entry, kind = (event.key, event.form.version), event.form.kind
         if kind == HIT:
-            for at in moments(event):
-                self._note(LOOK_UP, event, entry, at, was_hit=True)
+            self._note(LOOK_UP, event, entry, event.began, was_hit=True)
         elif kind == MISS:
             self._missed[entry] = _Asked(len(self._made), event.began)
             self._note(LOOK_UP, event, entry, event.began)
@@ -132,8 +135,11 @@ class _Reading:
             self._filled[group][0] += 1
         known = self._lasts.get(entry, -1.0) if lasts is None else lasts
         access = Access(entry, at / SECOND, known, 1.0, float(event.weight))
+        is_known = not was_hit or entry in self._seen
+        self._seen.add(entry)
         # Of a hit it is decided at the end whether a miss would be filled.
-        self._made.append(Demand(kind, access, was_hit, group))
+        times = event.times if was_hit else 1
+        self._made.append(Demand(kind, access, was_hit, group, times, is_known))
 
     def _finished(self) -> Iterator[Demand]:
         fills = {

@@ -6,7 +6,7 @@ from a store is not trusted: it is bounded, checked while it is read, and never 
 """
 
 import zlib
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Container, Hashable, Iterable, Iterator, Sequence
 from itertools import accumulate
 from typing import Annotated, TypeVar
 
@@ -304,8 +304,11 @@ class Stored(Struct, array_like=True, gc=False):
             )
         ]
 
-    def events(self, keys: Sequence[Key], hot: frozenset[int]) -> Iterator[Event]:
-        """The events in the order that they were noted in; ``keys`` are those of :meth:`traced`."""
+    def events(
+        self, keys: Sequence[Key], hot: frozenset[int], places: Container[int] | None = None
+    ) -> Iterator[Event]:
+        """The events in the order that they were noted in; ``keys`` are those of :meth:`traced`.
+        Where ``places`` are given, those of the keys in these places alone."""
         forms = [
             Form(kind, self.aliases[alias], version, lasts)
             for kind, alias, version, lasts in self.forms
@@ -317,6 +320,8 @@ class Stored(Struct, array_like=True, gc=False):
         for order, (at, key, form, span, times) in enumerate(
             zip(ended, *map(numbers.unpack, columns), strict=True)
         ):
+            if places is not None and key not in places:
+                continue
             yield Event(
                 keys[key].hash,
                 forms[form],

@@ -390,7 +390,10 @@ def test_who_made_no_calls_since_writes_nothing(
     until(lambda: not site.collector._tidies.is_busy and not site.collector._scans.is_busy)
     site.collector._intake.active_at -= 3600
     site.collector._tidying = Tidying(
-        lambda: site.conf, site.recorder.failed, site.collector._roll_trace
+        lambda: site.conf,
+        site.recorder.failed,
+        site.collector._roll_trace,
+        site.collector._predict_beside,
     )
     asked: list[str] = []
 

@@ -25,6 +25,10 @@ class _Clock:
         return self.now
 
 
+def _nothing(store: Store) -> None:
+    """Nobody predicts anything."""
+
+
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> _Clock:
     clock = _Clock()
@@ -39,7 +43,9 @@ def _put(store: Store, start: int, process: str) -> None:
 
 def test_rows_are_merged_several_times_in_a_minute_and_tidied_up_once(clock: _Clock) -> None:
     store = MemoryStore()
-    process = Tidying(get_conf, lambda error: pytest.fail(str(error)), lambda store, now: None)
+    process = Tidying(
+        get_conf, lambda error: pytest.fail(str(error)), lambda store, now: None, _nothing
+    )
     watched: list[float] = []
     merged: list[float] = []
     for _ in range(2 * MINUTE):
@@ -55,7 +61,7 @@ def test_rows_are_merged_several_times_in_a_minute_and_tidied_up_once(clock: _Cl
 def test_one_process_merges_for_all(clock: _Clock) -> None:
     store = MemoryStore()
     processes = [
-        Tidying(get_conf, lambda error: pytest.fail(str(error)), lambda store, now: None)
+        Tidying(get_conf, lambda error: pytest.fail(str(error)), lambda store, now: None, _nothing)
         for _ in range(3)
     ]
     for process in processes:
@@ -82,7 +88,7 @@ def test_a_fault_of_ours_in_one_job_keeps_none_of_the_others_from_being_done(
     _put(store, NOW - MINUTE, "young")
     faults: list[Exception] = []
     watched: list[Store] = []
-    Tidying(get_conf, faults.append, lambda store, now: None).work(store, watched.append)
+    Tidying(get_conf, faults.append, lambda store, now: None, _nothing).work(store, watched.append)
     assert [str(each) for each in faults] == ["broken", "broken"]
     assert {row.process for row in store.read("window", 0, NOW, None)} == {"young"}
     assert watched == [store]

@@ -18,6 +18,7 @@ from cache_monitor.conf import get_conf
 from cache_monitor.findings import find as rules
 from cache_monitor.middleware import CacheMonitorMiddleware
 from cache_monitor.reports.schema import KeyGroup
+from cache_monitor.stores.base import Store
 from cache_monitor.stores.memory import MemoryStore
 from cache_monitor.stores.opening import get_store
 from tests.waiting import until
@@ -37,6 +38,10 @@ def fresh() -> Iterator[None]:
         joining.collector.stop()
         joining.collector.after_fork()
         caches["default"].clear()
+
+
+def _nothing(store: Store) -> None:
+    """Nobody predicts anything."""
 
 
 def _found(**arguments: Any) -> list[tuple[str, str | None]]:
@@ -150,7 +155,9 @@ def test_one_process_a_minute_is_asked_to_watch() -> None:
     store = MemoryStore()
     seen: list[object] = []
     faults: list[Exception] = []
-    processes = [Tidying(get_conf, faults.append, lambda store, now: None) for _ in range(3)]
+    processes = [
+        Tidying(get_conf, faults.append, lambda store, now: None, _nothing) for _ in range(3)
+    ]
     for _ in range(2):
         for process in processes:
             process.work(store, seen.append)
@@ -164,7 +171,7 @@ def test_a_watcher_that_fails_is_no_fault_of_the_store() -> None:
     def broken(store: object) -> None:
         raise RuntimeError("broken")
 
-    Tidying(get_conf, faults.append, lambda store, now: None).work(MemoryStore(), broken)
+    Tidying(get_conf, faults.append, lambda store, now: None, _nothing).work(MemoryStore(), broken)
     assert [str(each) for each in faults] == ["broken"]
 
 
@@ -175,7 +182,7 @@ def test_the_thread_that_tidies_the_store_up_watches_too(
     assert cache_monitor.flush()
     # The last turn of an earlier test's thread may have been this process's for a minute.
     faults: list[Exception] = []
-    tidying = Tidying(get_conf, faults.append, lambda store, now: None)
+    tidying = Tidying(get_conf, faults.append, lambda store, now: None, _nothing)
     monkeypatch.setattr(joining.collector, "_tidying", tidying)
     monkeypatch.setattr(joining.collector, "_next_flush", 0.0)
     with caplog.at_level(logging.INFO, "cache_monitor.findings"):

@@ -17,6 +17,9 @@ from typing import NamedTuple
 
 Key = Hashable
 
+_MOST_TOLD = 16
+"""Lookups within a moment of which a policy hears one by one: by then it is sure of them."""
+
 
 class Access(NamedTuple):
     """A lookup, and the write that follows where it misses. ``size`` is in bytes or entries."""
@@ -65,6 +68,16 @@ class Model:
             return True
         return False
 
+    def look_up_again(self, access: Access, times: int) -> bool:
+        """Look up ``times`` more a key that was just looked up; whether it was there."""
+        self.lookups += times * access.weight
+        if not self.has(access):
+            return False
+        self.hits += times * access.weight
+        for _ in range(min(times, _MOST_TOLD)):
+            self._found(access)
+        return True
+
     def has(self, access: Access) -> bool:
         """Whether the key is there."""
         return self._ends.get(access.key, -inf) > access.at
@@ -80,6 +93,10 @@ class Model:
         self._used += room
         self._written(access)
         self._make_room(access)
+
+    def held_at(self, at: float) -> float:
+        """What the entries take that have not expired ``at`` that time."""
+        return sum(self._room[key] for key, end in self._ends.items() if end > at)
 
     def delete(self, key: Key) -> None:
         """Delete the key."""

@@ -121,11 +121,12 @@ class S3Fifo(Model):
 
 class Optimum(Model):
     """What no policy exceeds (Belady, 1966): the entry that is asked for last goes, or the one
-    just written if that is it. It knows what comes, so it is made of all accesses together."""
+    just written if that is it. It knows what comes, so it is made of all lookups together."""
 
     def __init__(self, size: float, accesses: Sequence[Access]) -> None:
         super().__init__(size)
         self._places: dict[Key, deque[int]] = {}
+        self._times = [access.at for access in accesses]
         for place, access in enumerate(accesses):
             self._places.setdefault(access.key, deque()).append(place)
         self._latest: list[tuple[float, int, Key]] = []
@@ -145,7 +146,9 @@ class Optimum(Model):
 
     def _plan(self, access: Access) -> None:
         waiting = self._places[access.key]
-        comes = float(waiting[0]) if waiting else inf
+        # What expires before it is asked for might as well never be.
+        is_in_time = waiting and self._times[waiting[0]] < self._ends[access.key]
+        comes = float(waiting[0]) if is_in_time else inf
         self._next[access.key] = comes
         self._number += 1
         heapq.heappush(self._latest, (-comes, self._number, access.key))

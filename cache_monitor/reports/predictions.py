@@ -1,0 +1,307 @@
+"""What the dashboard shows of other sizes, policies and timeouts, computed beforehand.
+
+Whoever rolls up does it now and then, in small steps and within bounds. What is most worth knowing
+comes first, since the time that it may take can end before it is done.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from math import inf, log
+from types import MappingProxyType
+from typing import NamedTuple, TypeVar
+
+from msgspec import Struct, structs
+
+from cache_monitor.collecting.pacing import OutOfTime, Paced
+from cache_monitor.reports.series import moment
+from cache_monitor.reports.what_if import (
+    LEAST_LOOKUPS,
+    CacheWhatIf,
+    Entries,
+    Policy,
+    TimeoutOption,
+    Timeouts,
+    usual_timeouts,
+)
+from cache_monitor.stats.window import Duration, UnixTime
+from cache_monitor.trace.bounded import hit_ratio
+from cache_monitor.trace.demand import EMPTY, LOOK_UP, Demand, demands
+from cache_monitor.trace.models.base import Model
+from cache_monitor.trace.models.ceilings import Optimum
+from cache_monitor.trace.reading import Traced
+from cache_monitor.trace.what_if import POLICIES, Prediction, combined, predict, simulate
+
+SIZES = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 4.0, 8.0)
+"""Times the size of today."""
+FACTORS = (0.25, 0.5, 2.0, 4.0, 8.0)
+"""Times the timeout of today."""
+COMPARED = ("allkeys-lru", "allkeys-lfu", "s3-fifo")
+"""Policies that are shown beside the cache's own."""
+WARM_UP = 0.25
+"""The share of the trace that fills the simulated cache before anything counts."""
+_PERIODS = 2
+"""How many times as long as a timeout the trace has to be, to tell what that would hit."""
+_DIGITS = 5
+
+
+class StoredPrediction(Struct, frozen=True, kw_only=True):
+    """A prediction as a store keeps it, and the seconds that it took to compute."""
+
+    computed_at: UnixTime
+    cpu_seconds: Duration
+    predicted: CacheWhatIf
+
+
+class Known(NamedTuple):
+    """What is known of a cache beside its trace: the policy of its backend, the entries that it
+    takes, if they are limited, and holds; what the values of its groups take to compute, in
+    seconds; and the groups whose timeouts are not for the project to choose."""
+
+    policy: str
+    policy_is_assumed: bool = False
+    room: int | None = None
+    held: int | None = None
+    computed: Mapping[str, float] = MappingProxyType({})
+    given: Collection[str] = ()
+
+
+class Period(NamedTuple):
+    """The trace that there is, in Unix time."""
+
+    since: float
+    until: float
+
+    @property
+    def counted_from(self) -> float:
+        """From when on lookups count."""
+        return self.since + WARM_UP * (self.until - self.since)
+
+
+def predicted(
+    parts: Sequence[Traced], period: Period, known: Known, pace: Callable[[], None]
+) -> CacheWhatIf:
+    """What another size, policy or timeout of a cache would have hit. ``pace`` is called now and
+    then, and may raise :class:`OutOfTime`; what there is by then is told."""
+    demanded = [demands(each.events, each.groups) for each in parts]
+    lookups = sum(
+        each.times
+        for part in demanded
+        for each in part
+        if each.kind == LOOK_UP and each.access.at >= period.counted_from
+    )
+    found = CacheWhatIf(
+        hit_ratio=None,
+        error=None,
+        keys=len({key for each in parts for key in each.groups}),
+        rate=min((each.share for each in parts), default=1.0),
+        policy=known.policy,
+        policy_is_assumed=known.policy_is_assumed,
+        room=known.room,
+        since=moment(period.counted_from),
+        until=moment(period.until),
+        trace_seconds=round(period.until - period.since, 3),
+        lookups=lookups,
+        observed_hit_ratio=_rounded(hit_ratio(parts, period.counted_from)),
+    )
+    if lookups < LEAST_LOOKUPS:
+        return found
+    for known_by_now in _Simulations(demanded, period, known, pace).results():
+        found = structs.replace(found, **known_by_now)
+    return found
+
+
+class _Simulations:
+    """The simulations of one cache, and what they are compared with."""
+
+    def __init__(
+        self,
+        demanded: Sequence[Sequence[Demand]],
+        period: Period,
+        known: Known,
+        pace: Callable[[], None],
+    ) -> None:
+        self._demanded = [Paced(each, pace) for each in demanded]
+        self._period = period
+        self._known = known
+        self._since = period.counted_from
+        self._make = POLICIES[known.policy]
+        self._now = Prediction(None, None)
+        self._by_room: dict[int, float] = {}
+
+    def results(self) -> Iterator[dict[str, object]]:
+        """Fields of the answer, one after the other until there is no time left."""
+        try:
+            room = inf if self._known.room is None else float(self._known.room)
+            self._now = self._predict(self._make, room)
+            size = self._size()
+            yield {
+                "hit_ratio": _rounded(self._now.hit_ratio),
+                "error": _rounded(self._now.error),
+                "size": size,
+            }
+            # The nearest to today's first.
+            sizes = sorted(
+                {max(1, round(factor * size)) for factor in SIZES},
+                key=lambda each: abs(log(each / size)),
+            )
+            for entries in _longer(self._own(each) for each in sizes):
+                yield {"entries": _by_size(entries)}
+            for timeouts in _longer(self._timeouts(room)):
+                yield {"timeouts": timeouts}
+            for entries in _longer(self._best(each) for each in sizes):
+                yield {"optimum": _by_size(entries)}
+            names = [name for name in COMPARED if name != self._known.policy]
+            for policies in _longer(self._policy(name, size, sizes) for name in names):
+                yield {"policies": policies}
+        except OutOfTime:
+            return
+
+    def _size(self) -> int:
+        """The entries that stand for the size of today."""
+        if self._known.room is not None:
+            return self._known.room
+        return max(1, self._known.held or round(_most_held(self._demanded, self._make)))
+
+    def _own(self, size: int) -> Entries:
+        found = self._predict(self._make, size)
+        self._by_room[size] = found.by_room
+        return self._entries(size, found)
+
+    def _best(self, size: int) -> Entries:
+        by_room = self._by_room.get(size, 0.0)
+        found = combined(
+            [
+                predict(each, _optimum_for(each), size, since=self._since, by_room=by_room)
+                for each in self._demanded
+            ]
+        )
+        return self._entries(size, found)
+
+    def _policy(self, name: str, size: int, sizes: Sequence[int]) -> Policy:
+        curve = [
+            self._entries(
+                each, self._predict(POLICIES[name], each, by_room=self._by_room.get(each, 0.0))
+            )
+            for each in sizes
+        ]
+        same = next(each for each in curve if each.entries == size)
+        return Policy(
+            policy=name,
+            hit_ratio=same.hit_ratio,
+            error=same.error,
+            seconds_saved_per_hour=same.seconds_saved_per_hour,
+            entries=_by_size(curve),
+        )
+
+    def _timeouts(self, room: float) -> Iterator[Timeouts]:
+        usual = usual_timeouts(self._demanded, without=self._known.given)
+        for group, timeout in usual.items():
+            # Without a limit no other group has a say in what this one hits.
+            demanded = (
+                self._demanded if room < inf else [_of(group, each) for each in self._demanded]
+            )
+            group_now = self._predict(self._make, room, group=group, demanded=demanded)
+            if group_now.hit_ratio is None:
+                continue
+            another = partial(
+                self._predict,
+                self._make,
+                room,
+                group=group,
+                demanded=demanded,
+                by_room=group_now.by_room,
+            )
+            yield Timeouts(
+                group=group,
+                timeout=round(timeout, 3),
+                hit_ratio=_rounded(group_now.hit_ratio),
+                lookups=round(group_now.lookups),
+                options=[self._option(each, timeout, another, group_now) for each in FACTORS],
+            )
+
+    def _option(
+        self, factor: float, timeout: float, another: Callable[..., Prediction], now: Prediction
+    ) -> TimeoutOption:
+        is_seen = _PERIODS * timeout * factor <= self._period.until - self._period.since
+        found = another(factor=factor) if is_seen else Prediction(None, None)
+        return TimeoutOption(
+            factor=factor,
+            timeout=round(timeout * factor, 3),
+            hit_ratio=_rounded(found.hit_ratio),
+            error=_rounded(found.error),
+            seconds_saved_per_hour=self._saved(found, now),
+        )
+
+    def _entries(self, size: int, found: Prediction) -> Entries:
+        return Entries(
+            entries=size,
+            hit_ratio=_rounded(found.hit_ratio),
+            error=_rounded(found.error),
+            seconds_saved_per_hour=self._saved(found, self._now),
+        )
+
+    def _saved(self, found: Prediction, now: Prediction) -> float | None:
+        """What is saved an hour more than ``now``."""
+        hours = (self._period.until - self._period.counted_from) / 3600
+        gains = [
+            (found.hits.get(group, 0.0) - now.hits.get(group, 0.0)) * seconds
+            for group, seconds in self._known.computed.items()
+            if group in found.hits or group in now.hits
+        ]
+        if found.hit_ratio is None or not gains or hours <= 0:
+            return None
+        return round(sum(gains) / hours, 3)
+
+    def _predict(
+        self,
+        make: Callable[[float], Model],
+        size: float,
+        *,
+        factor: float = 1.0,
+        group: str | None = None,
+        by_room: float | None = None,
+        demanded: Sequence[Collection[Demand]] | None = None,
+    ) -> Prediction:
+        changed = partial(predict, factor=factor, group=group, since=self._since, by_room=by_room)
+        parts = self._demanded if demanded is None else demanded
+        return combined([changed(each, make, size) for each in parts])
+
+
+def _most_held(demanded: Sequence[Collection[Demand]], make: Callable[[float], Model]) -> float:
+    """How many entries there are at the end where nothing is evicted, by weight."""
+    held = 0.0
+    for part in demanded:
+        model, at = make(inf), -inf
+        simulate(part, model)
+        for each in part:
+            at = max(at, each.access.at)
+        held = max(held, model.held_at(at))
+    return held
+
+
+def _of(group: str, demanded: Paced[Demand]) -> Paced[Demand]:
+    return demanded.only(lambda each: each.group == group or each.kind == EMPTY)
+
+
+def _optimum_for(demanded: Collection[Demand]) -> Callable[[float], Model]:
+    lookups = [each.access for each in demanded if each.kind == LOOK_UP]
+    return lambda size: Optimum(size, lookups)
+
+
+T = TypeVar("T")
+
+
+def _longer(found: Iterable[T]) -> Iterator[list[T]]:
+    """What was found so far, each time that there is more."""
+    so_far: list[T] = []
+    for each in found:
+        so_far.append(each)
+        yield list(so_far)
+
+
+def _by_size(curve: Iterable[Entries]) -> list[Entries]:
+    return sorted(curve, key=lambda each: each.entries)
+
+
+def _rounded(ratio: float | None) -> float | None:
+    return None if ratio is None else round(min(max(ratio, 0.0), 1.0), _DIGITS)

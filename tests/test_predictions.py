@@ -1,0 +1,155 @@
+"""What is predicted beforehand, in the background."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+from django.core.cache import caches
+from django.core.cache.backends.locmem import LocMemCache
+from django.test import override_settings
+from msgspec import structs
+
+from cache_monitor import predictions
+from cache_monitor.collecting import joining
+from cache_monitor.collecting.pacing import OutOfTime, Pace
+from cache_monitor.reports.what_if import CacheWhatIf
+from cache_monitor.stores.base import Row, Store
+from cache_monitor.stores.opening import get_store
+from tests.clocks import Clock, traffic_clock
+from tests.management.test_cache_whatif import MEMORY, ROOM, asked_for, hit_ratio
+
+
+def bare(room: int, *, from_request: int) -> float:
+    """What a cache of that size really gives from one of the requests on."""
+    cache = LocMemCache(f"predicted {room}", {"OPTIONS": {"MAX_ENTRIES": room}})
+    hit_ratio(cache, asked_for()[:from_request])
+    return hit_ratio(cache, asked_for()[from_request:])
+
+
+def not_over() -> bool:
+    return False
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
+    clock = traffic_clock(monkeypatch, time.time() - 1000)
+    backend = {
+        "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
+        "LOCATION": "predicted",
+        "OPTIONS": {"MAX_ENTRIES": ROOM},
+    }
+    with override_settings(CACHES={"default": backend}, CACHE_MONITOR=MEMORY):
+        joining.collector.stop()
+        joining.collector.after_fork()
+        caches["default"].clear()
+        yield clock
+        joining.collector.stop()
+        joining.collector.after_fork()
+
+
+@pytest.fixture
+def store(clock: Clock) -> Store:
+    """That of a site that has had its traffic."""
+    return visited(clock, 5000)
+
+
+def visited(clock: Clock, lookups: int) -> Store:
+    """After so many lookups, once they can be taken to be all there."""
+    hit_ratio(caches["default"], asked_for()[:lookups], clock)
+    joining.collector.flush()
+    clock.go_on(60)
+    return get_store()
+
+
+def predicted(store: Store) -> CacheWhatIf:
+    predictions.update(store, not_over)
+    return predictions.predictions(store)["default"].predicted
+
+
+@pytest.mark.django_db
+def test_each_size_is_predicted_as_it_really_is_once_the_cache_is_warm(store: Store) -> None:
+    found = predicted(store)
+    assert (found.policy, found.room, found.size, found.rate) == ("locmem", ROOM, ROOM, 1.0)
+    assert [each.entries for each in found.entries] == [25, 50, 75, 100, 150, 200, 400, 800]
+    assert found.observed_hit_ratio == pytest.approx(found.hit_ratio, abs=0.02)
+    for each in found.entries:
+        truth = bare(each.entries, from_request=5000 // 4)
+        assert each.hit_ratio == pytest.approx(truth, abs=0.02)
+        assert each.error == 0.0
+
+
+@pytest.mark.django_db
+def test_no_policy_exceeds_the_optimum(store: Store) -> None:
+    found = predicted(store)
+    best = {each.entries: each.hit_ratio for each in found.optimum}
+    assert {each.policy for each in found.policies} == {"allkeys-lru", "allkeys-lfu", "s3-fifo"}
+    for curve in (found.entries, *(each.entries for each in found.policies)):
+        for each in curve:
+            assert each.hit_ratio is not None
+            assert each.hit_ratio <= (best[each.entries] or 0)
+
+
+@pytest.mark.django_db
+def test_a_timeout_longer_than_half_of_the_trace_is_not_told(store: Store) -> None:
+    found = predicted(store)
+    (group,) = found.timeouts
+    assert (group.group, group.timeout) == ("product:{int}", 300.0)
+    told = {each.timeout: each.hit_ratio is not None for each in group.options}
+    assert told == {75.0: True, 150.0: False, 600.0: False, 1200.0: False, 2400.0: False}
+
+
+@pytest.mark.django_db
+def test_too_short_a_trace_predicts_nothing_and_says_how_much_there_is(clock: Clock) -> None:
+    found = predicted(visited(clock, 900))
+    assert found.hit_ratio is None
+    assert found.entries == []
+    assert 0 < (found.lookups or 0) < 1000
+
+
+@pytest.mark.django_db
+def test_it_is_computed_again_only_when_it_has_rested(store: Store) -> None:
+    predicted(store)
+    first = predictions.predictions(store)["default"]
+    predicted(store)
+    assert predictions.predictions(store)["default"] == first
+    ago = first.computed_at - max(100 * first.cpu_seconds, 70.0)
+    store.put([predictions._row("default", structs.replace(first, computed_at=ago))], int(ago))
+    predicted(store)
+    assert predictions.predictions(store)["default"].computed_at >= first.computed_at
+
+
+@pytest.mark.django_db
+def test_a_process_that_ends_gives_up(store: Store) -> None:
+    predictions.update(store, lambda: True)
+    assert predictions.predictions(store) == {}
+
+
+@pytest.mark.django_db
+def test_what_the_time_is_not_enough_for_is_left_out(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = predicted(store)
+    store.replace(list(store.read("what_if", 0, 1, None)), [], 0)
+    simulated = []
+    real = Pace.__call__
+
+    def a_few(pace: Pace) -> None:
+        simulated.append(1)
+        if len(simulated) > 200:
+            raise OutOfTime
+        real(pace)
+
+    monkeypatch.setattr(Pace, "__call__", a_few)
+    part = predicted(store)
+    assert part.hit_ratio == pytest.approx(whole.hit_ratio, abs=0.01)
+    assert 0 < len(part.entries) < len(whole.entries)
+    assert part.policies == []
+
+
+@pytest.mark.django_db
+def test_a_row_that_cannot_be_read_is_skipped_and_replaced(store: Store) -> None:
+    store.put([Row("what_if", "", "default", 0, 0, b"\x01nonsense")], 0)
+    assert predictions.predictions(store) == {}
+    assert predicted(store).hit_ratio is not None
