@@ -132,11 +132,10 @@ class Aggregator:
         """Count values that were produced, where their writes are counted."""
         for alias, key, at, seconds in produced:
             group, hot = self._stats_of(alias, key, at)
-            group.produced += 1
-            group.produce_seconds += seconds
-            if hot is not None:
-                hot.produced += 1
-                hot.produce_seconds += seconds
+            for stats in (group,) if hot is None else (group, hot):
+                stats.produced += 1
+                stats.produce_seconds += seconds
+                stats.produce_squares += seconds * seconds
 
     def add_dropped(self, dropped: Counter[str], now: float) -> None:
         """Count calls that were made and not recorded, by alias."""

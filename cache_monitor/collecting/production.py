@@ -5,8 +5,11 @@ of the lookup that missed and the beginning of the next write of the same key (s
 version, as the caller gave it) in the same context, which is a thread or a task:
 
 * an ``add`` counts like a ``set``, even where another value was faster: the work was done;
-* keys that one ``get_many`` missed share its time: each write takes the time since the lookup or
-  since the last such write; ``set_many`` parts it evenly among the keys it writes;
+* of keys that are missed before the first of them is written, be it by one ``get_many`` or by a
+  ``get`` each, the second takes the time since the first was written, and so on: that the first
+  was made meanwhile is no work for the second. What is missed and written while another value is
+  made is a part of that, whose time counts whole;
+* ``set_many`` parts the time evenly among the keys it writes;
 * ``cache_page`` asks for a page only where it knows by which headers the page varies. Where that
   list was missing the page's key was never looked up: its write then belongs to the miss of the
   list for the same address. The list itself takes no work, so its own writes count nothing.
@@ -24,6 +27,7 @@ from typing import NamedTuple
 
 from cache_monitor.calls import RawCall
 from cache_monitor.keys.querycaches import is_bookkeeping
+from cache_monitor.stats.spans import Spans
 
 MOST_PENDING = 10_000
 """Misses that wait for their write; about 1 MB. Older ones make room."""
@@ -60,24 +64,16 @@ class Produced(NamedTuple):
     seconds: float
 
 
-class _Lookup:
-    """What keys that were missed together share."""
-
-    __slots__ = ("since",)
-
-    def __init__(self, since: float) -> None:
-        self.since = since
-
-
 class Pairing:
     """Pairs misses with the writes that follow them. Not safe for several threads at once."""
 
     def __init__(self, most: int = MOST_PENDING) -> None:
         self._most = most
-        self._pending: OrderedDict[int, float | _Lookup] = OrderedDict()
-        """When misses ended, for a single key the bare time. By a hash of context, alias, version
-        and key: a key that is never written would be remembered for long, and may be secret."""
+        self._pending: OrderedDict[int, float] = OrderedDict()
+        """When misses ended, by a hash of context, alias, version and key: a key that is never
+        written would be remembered for long, and may be secret."""
         self._begun: OrderedDict[int | None, float] = OrderedDict()
+        self._spans: OrderedDict[int | None, Spans] = OrderedDict()
 
     def begin(self, context: int, at: float) -> None:
         """Let no write pair with what ``context`` missed before ``at``."""
@@ -101,12 +97,12 @@ class Pairing:
                 return ()
             return self._written((context, source.alias, version), key, started, ended)
         if operation == "get_many":
-            self._note_each((context, source.alias, version), key, outcome, _Lookup(ended))
+            self._note_each((context, source.alias, version), key, outcome, ended)
         elif operation == "get_or_set" and outcome is False and call[10] is not None:
             return [Made(str(key), call[10])]
         return ()
 
-    def _note_each(self, where: _Where, keys: Hashable, outcome: object, miss: _Lookup) -> None:
+    def _note_each(self, where: _Where, keys: Hashable, outcome: object, miss: float) -> None:
         if isinstance(keys, tuple) and isinstance(outcome, tuple):
             for each, hit in zip(keys, outcome, strict=False):
                 if hit is False:
@@ -118,7 +114,7 @@ class Pairing:
         alias: str,
         version: Hashable,
         key: Hashable,
-        miss: float | _Lookup,
+        miss: float,
     ) -> None:
         self._pending[hash((context, alias, version, key))] = miss
         if len(self._pending) > self._most:
@@ -128,22 +124,25 @@ class Pairing:
         self, where: _Where, key: Hashable, started: float, ended: float
     ) -> Sequence[Made]:
         begun = self._begun.get(where[0], 0.0)
-        since, lookups, keys = started, [], []
+        missed, keys = started, []
         for each in key if isinstance(key, tuple) else (key,):
-            miss = self._miss_of(where, str(each))
-            missed_at = miss.since if isinstance(miss, _Lookup) else miss
+            missed_at = self._miss_of(where, str(each))
             if missed_at is not None and begun <= missed_at <= started:
                 keys.append(str(each))
-                since = min(since, missed_at)
-                lookups += [miss] if isinstance(miss, _Lookup) else []
-        for lookup in lookups:
-            lookup.since = ended
-        seconds = started - since
-        if seconds > MOST_SECONDS:
+                missed = min(missed, missed_at)
+        if not keys or started - missed > MOST_SECONDS:
             return ()
+        seconds = started - self._spans_of(where[0]).since(missed, started, ended)
         return [Made(each, seconds / len(keys)) for each in keys]
 
-    def _miss_of(self, where: _Where, key: str) -> float | _Lookup | None:
+    def _spans_of(self, context: int | None) -> Spans:
+        spans = self._spans.pop(context, None) or Spans()
+        self._spans[context] = spans
+        if len(self._spans) > self._most:
+            self._spans.popitem(last=False)
+        return spans
+
+    def _miss_of(self, where: _Where, key: str) -> float | None:
         if key.startswith(_LIST) or is_bookkeeping(key):
             return None
         miss = self._pending.pop(hash((*where, key)), None)

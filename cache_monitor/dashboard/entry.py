@@ -136,7 +136,11 @@ def _counts(it: HotKey | KeyGroup) -> Sequence[Figure]:
         Figure(_("Misses"), formats.count(it.misses), note=why_missed(it.miss_reasons)),
         Figure(_("Sets"), formats.count(it.sets)),
         Figure(_("To produce"), formats.duration(it.produce_seconds)),
-        Figure(_("Time saved"), formats.duration(it.seconds_saved)),
+        Figure(
+            _("Time saved"),
+            formats.estimated(it.seconds_saved, it.seconds_saved_error),
+            note=formats.give_or_take(it.seconds_saved, it.seconds_saved_error),
+        ),
     ]
 
 

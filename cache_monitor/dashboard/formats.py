@@ -12,6 +12,8 @@ from django.utils.translation import gettext as _
 UNKNOWN = "–"
 MINUS = "\u2212"
 _DECIMALS = 3
+_CLOSE = 0.05
+"""The share that a figure may be off by without a word: as far as percentiles are."""
 _NARROW_SPACE = "\u202f"
 
 
@@ -35,6 +37,19 @@ def some_of(shown: int, every: int) -> str:
 def about(text: str, *, exact: bool | None) -> str:
     """``text`` marked as an estimate where it is one."""
     return f"~{text}" if exact is False and text != UNKNOWN else text
+
+
+def estimated(seconds: float | None, error: float | None) -> str:
+    """A duration that may be off by ``error`` seconds."""
+    is_close = seconds is None or (error is not None and error <= _CLOSE * abs(seconds))
+    return about(duration(seconds), exact=is_close)
+
+
+def give_or_take(seconds: float | None, error: float | None) -> str:
+    """By how much a duration may be off; nothing where it is known."""
+    if seconds is None or not error:
+        return ""
+    return f"±{_NARROW_SPACE}{duration(error)}"
 
 
 def ratio(value: float | None) -> str:

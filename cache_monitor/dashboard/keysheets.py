@@ -16,6 +16,7 @@ from cache_monitor.dashboard.sheets import (
     cache_column,
     coded,
     counted,
+    estimated,
     shared,
     sized,
     timed,
@@ -133,7 +134,7 @@ def hot_keys(
             worded("why_missed", _("Why missed"), lambda each: why_missed(each.it.miss_reasons)),
             counted("sets", _("Sets"), lambda each: each.it.sets),
             sized("bytes", _("Size"), lambda each: each.it.bytes),
-            timed("seconds_saved", _("Saved"), lambda each: each.it.seconds_saved),
+            _saved_column(),
         ],
         kept,
         order="-lookups",
@@ -156,7 +157,7 @@ def key_groups(caches: Caches, links: Links) -> Sheet[Of[KeyGroup]]:
             counted("misses", _("Misses"), lambda each: each.it.misses),
             worded("why_missed", _("Why missed"), lambda each: why_missed(each.it.miss_reasons)),
             timed("produce_seconds", _("To produce"), lambda each: each.it.produce_seconds),
-            timed("seconds_saved", _("Saved"), lambda each: each.it.seconds_saved),
+            _saved_column(),
             counted("sets", _("Sets"), lambda each: each.it.sets),
             counted("deletes", _("Deletes"), lambda each: each.it.deletes),
             counted("errors", _("Errors"), lambda each: each.it.errors),
@@ -196,7 +197,7 @@ def views(caches: Caches, links: Links, view: str = "") -> Sheet[Of[View]]:
             shared(
                 "share_of_request", _("Share of requests"), lambda each: each.it.share_of_request
             ),
-            timed("seconds_saved", _("Saved"), lambda each: each.it.seconds_saved),
+            _saved_column(),
         ],
         every,
         order="-misses",
@@ -260,6 +261,15 @@ def _line_column(lines: LinesOf) -> Field[Of[HotKey]]:
         "lookups_over_time",
         _("Over time"),
         lambda each: [point.lookups for point in lines(each.alias).get(each.it.key, ())],
+    )
+
+
+def _saved_column() -> Field[Of[Any]]:
+    return estimated(
+        "seconds_saved",
+        _("Saved"),
+        lambda each: each.it.seconds_saved,
+        lambda each: each.it.seconds_saved_error,
     )
 
 

@@ -160,10 +160,14 @@ def _figures(cache: Cache, before: Cache | None) -> Sequence[Figure]:
         Figure(_("get p99"), formats.duration(_get_p99(cache)), note=changed(_get_p99)),
         Figure(
             _("Time saved"),
-            formats.duration(cache.seconds_saved),
-            note=changed(lambda it: it.seconds_saved),
+            formats.estimated(cache.seconds_saved, cache.seconds_saved_error),
+            note=" ".join(filter(None, (_off(cache), changed(lambda it: it.seconds_saved)))),
         ),
     ]
+
+
+def _off(cache: Cache) -> str:
+    return formats.give_or_take(cache.seconds_saved, cache.seconds_saved_error)
 
 
 def worst_first(rows: Sequence[CacheRows], report: Report) -> Sequence[CacheRows]:

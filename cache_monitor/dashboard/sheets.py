@@ -109,6 +109,21 @@ def timed(name: str, label: str, value: Callable[[Item], float | None]) -> Field
     return _written(name, label, value, formats.duration)
 
 
+def estimated(
+    name: str,
+    label: str,
+    value: Callable[[Item], float | None],
+    error: Callable[[Item], float | None],
+) -> Field[Item]:
+    """A column of seconds that may be off, and by how much is in each one's title."""
+
+    def cell(item: Item) -> Cell:
+        seconds, off = value(item), error(item)
+        return Cell(formats.estimated(seconds, off), title=formats.give_or_take(seconds, off))
+
+    return Field(name, label, value, cell)
+
+
 def aged(name: str, label: str, value: Callable[[Item], float | None]) -> Field[Item]:
     """A column of seconds since something."""
     return _written(name, label, value, formats.age)

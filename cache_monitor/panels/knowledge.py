@@ -12,9 +12,11 @@ from cache_monitor.recorder import recorder
 
 @dataclass(frozen=True, slots=True)
 class Knowledge:
-    """By alias and key group: the mean milliseconds to produce a value, and how it is used."""
+    """By alias and key group: the mean milliseconds to produce a value, and how it is used. The
+    busiest keys have means of their own."""
 
     means: Mapping[Group, float] = field(default_factory=dict)
+    key_means: Mapping[Group, float] = field(default_factory=dict)
     usage: Mapping[Group, Usage] = field(default_factory=dict)
 
 
@@ -39,6 +41,12 @@ def of_the_last_hour() -> Knowledge:
             name: group.produce_seconds * 1000
             for name, group in groups
             if group.produce_seconds is not None
+        },
+        key_means={
+            (alias, key.key): key.produce_seconds * 1000
+            for alias, cache in report.caches.items()
+            for key in cache.hot_keys
+            if key.produce_seconds is not None
         },
         usage={name: Usage(group.sets, group.lookups) for name, group in groups},
     )

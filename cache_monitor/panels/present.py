@@ -100,7 +100,7 @@ class Story:
                 **total,
                 "share_percent": _share(total["milliseconds"], total["request_milliseconds"]),
             },
-            "saved": savings.saved(self.rows, self._means(knowledge)),
+            "saved": savings.saved(self.rows, self._means(knowledge), knowledge.key_means),
             "reasons": [
                 (REASONS[reason], count) for reason, count in sorted(summed(reasons).items())
             ],

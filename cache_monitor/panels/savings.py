@@ -9,18 +9,21 @@ what producing it takes is told by the page alone, though often only the other o
 whose value the request then writes anew saved nothing.
 """
 
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from cache_monitor.forks import new_lock
 from cache_monitor.keys.querycaches import CACHALOT_TABLES_GROUP
 from cache_monitor.panels.rows import Row
+from cache_monitor.stats.spans import Spans
 
 MOST_GROUPS = 2000
 
 Group = tuple[str, str]
 """Alias and key group."""
+_NONE: Mapping[Group, float] = MappingProxyType({})
 _SETS = frozenset({"set", "add", "set_many"})
 _GETS = frozenset({"get", "get_many"})
 
@@ -77,6 +80,7 @@ def fills(rows: Sequence[Row]) -> list[Fill]:
     """The misses that a later write of the same key filled."""
     missed: dict[tuple[object, ...], tuple[int, float]] = {}
     found: dict[tuple[int, int], Fill] = {}
+    spans: defaultdict[object, Spans] = defaultdict(Spans)
     for number, row in enumerate(rows):
         ended = row["at"] + row["milliseconds"] + (row["produced"] or 0.0)
         for each in row["keys"]:
@@ -85,8 +89,11 @@ def fills(rows: Sequence[Row]) -> list[Fill]:
                 missed[entry] = (number, ended)
             elif _fills(row, each) and entry in missed:
                 miss, began = missed.pop(entry)
-                fill = Fill(miss, number, began, max(row["at"], began), [])
-                found.setdefault((miss, number), fill).names.append(_name(each))
+                if (miss, number) not in found:
+                    starts = max(row["at"], began)
+                    begins = spans[row["context"]].since(began, starts, ended)
+                    found[miss, number] = Fill(miss, number, begins, starts, [])
+                found[miss, number].names.append(_name(each))
     return list(found.values())
 
 
@@ -103,8 +110,11 @@ def produced_in(rows: Sequence[Row]) -> dict[Group, tuple[int, float]]:
     return seen
 
 
-def saved(rows: Sequence[Row], means: Mapping[Group, float]) -> Saved:
-    """What the hits of ``rows`` saved, given the mean milliseconds to produce a value."""
+def saved(
+    rows: Sequence[Row], means: Mapping[Group, float], key_means: Mapping[Group, float] = _NONE
+) -> Saved:
+    """What the hits of ``rows`` saved, given the mean milliseconds to produce a value of a group,
+    and of some keys."""
     total, known, hits = 0.0, 0, 0
     renewed = _renewed(rows)
     for number, row in enumerate(rows):
@@ -113,8 +123,9 @@ def saved(rows: Sequence[Row], means: Mapping[Group, float]) -> Saved:
             if not each["hit"] or not _holds_a_value(each) or (number, each["id"]) in renewed:
                 continue
             hits += 1
-            alias, group = row["alias"], each["group"]
-            mean = means.get((alias, _name(each)), means.get((alias, group)))
+            alias = row["alias"]
+            places = (key_means, each["key"]), (means, _name(each)), (means, each["group"])
+            mean = next((at[alias, name] for at, name in places if (alias, name) in at), None)
             if mean is not None:
                 known += 1
                 total += mean - lookup

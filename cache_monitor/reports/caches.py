@@ -1,10 +1,12 @@
 """One cache's part of the report."""
 
 from math import inf
+from typing import TypedDict
 
 from cache_monitor.inspectors.snapshot import Snapshot
 from cache_monitor.reports import insides, pages, reasons, schema
-from cache_monitor.reports.savings import Savings, mean_to_produce
+from cache_monitor.reports.produce_times import Estimate, mean_to_produce
+from cache_monitor.reports.savings import Savings
 from cache_monitor.reports.series import Series, moment
 from cache_monitor.reports.state import is_state
 from cache_monitor.stats import distinct, histogram
@@ -17,6 +19,13 @@ GROUPS_SHOWN = 200
 VIEWS_SHOWN = 200
 
 _LOOKUPS = frozenset({"get", "get_many", "get_or_set"})
+
+
+class _Saved(TypedDict):
+    """What was saved, as several parts of the report tell it."""
+
+    seconds_saved: float | None
+    seconds_saved_error: float | None
 
 
 def cache(
@@ -41,7 +50,7 @@ def cache(
         bytes_written=total.bytes_written,
         miss_reasons=reasons.of(misses, total.reasons, total.traced, total.judged),
         misses_per_request=_misses_per_request(details),
-        seconds_saved=savings.of_all(),
+        **_saved(savings.of_all()),
         hot_keys=_hot_keys(details, savings),
         key_groups=_key_groups(details, savings),
         views=_views(details, savings),
@@ -50,6 +59,12 @@ def cache(
         stale=insides.stale(look),
         series=list(series.points()),
     )
+
+
+def _saved(estimate: Estimate | None) -> _Saved:
+    if estimate is None:
+        return {"seconds_saved": None, "seconds_saved_error": None}
+    return {"seconds_saved": estimate.seconds, "seconds_saved_error": estimate.error}
 
 
 def _by_calls(total: Window) -> list[tuple[str, OperationStats]]:
@@ -109,7 +124,7 @@ def _hot_key(key: str, stats: KeyStats, lookups: int, savings: Savings) -> schem
         bytes=stats.bytes,
         miss_reasons=_reasons_of_key(stats),
         produce_seconds=mean_to_produce(stats),
-        seconds_saved=savings.of_key(stats),
+        **_saved(savings.of_key(stats)),
     )
 
 
@@ -149,7 +164,7 @@ def _key_group(
         bytes_written=stats.bytes_written,
         miss_reasons=reasons.of(stats.misses, stats.reasons, stats.traced, stats.judged),
         produce_seconds=mean_to_produce(stats),
-        seconds_saved=savings.of_group(name, stats),
+        **_saved(savings.of_group(name, stats)),
         age_p50=age_p50,
         age_p90=age_p90,
         other_uses=stats.other_uses,
@@ -192,7 +207,7 @@ def _view(name: str, stats: ViewStats, savings: Savings) -> schema.View:
         misses=stats.misses,
         misses_per_request=round(stats.misses / stats.requests, 4) if stats.requests else None,
         seconds=stats.seconds,
-        seconds_saved=savings.of_view(stats),
+        **_saved(savings.of_view(stats)),
         request_seconds=whole or None,
         # Calls that run at once, in several tasks, may take longer together than their request.
         share_of_request=min(1.0, round(stats.seconds / whole, 4)) if whole else None,

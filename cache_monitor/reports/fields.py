@@ -19,8 +19,13 @@ _INTERRUPTED = (
 )
 _REASONS = "The misses by their reason."
 _SAVED = (
-    "Seconds: for each hit the mean time to produce a value of its group, less the time of the "
-    "calls. Negative where the cache costs more than it saves; 0 for what is no copy of anything."
+    "Seconds: for each hit the time that its key's values take to produce, or those of its group, "
+    "less the time of the calls. Negative where the cache costs more than it saves; 0 for what is "
+    "no copy of anything; null where nobody has seen a value being produced."
+)
+_SAVED_ERROR = (
+    "Seconds that seconds_saved may be off by, nineteen times in twenty: the fewer values were "
+    "seen being produced, and the more these differ, the more."
 )
 _PER_REQUEST = "Misses for each request that called the cache; null without the middleware."
 _SAMPLE_HITS = "Up to five keys that were found, masked where they are secret."
@@ -65,6 +70,7 @@ FIELDS: Mapping[type[Struct], Mapping[str, str]] = {
         "miss_reasons": _REASONS,
         "misses_per_request": _PER_REQUEST,
         "seconds_saved": _SAVED,
+        "seconds_saved_error": _SAVED_ERROR,
         "hot_keys": "The keys that were looked up most, the hottest first.",
         "key_groups": "The groups of keys, the one with the most lookups first.",
         "views": "The views that called the cache, the one with the most requests first.",
@@ -115,6 +121,7 @@ FIELDS: Mapping[type[Struct], Mapping[str, str]] = {
         "miss_reasons": _REASONS,
         "produce_seconds": _PRODUCE,
         "seconds_saved": _SAVED,
+        "seconds_saved_error": _SAVED_ERROR,
     },
     schema.KeyGroup: {
         "group": _GROUP,
@@ -132,6 +139,7 @@ FIELDS: Mapping[type[Struct], Mapping[str, str]] = {
         "miss_reasons": _REASONS,
         "produce_seconds": _PRODUCE,
         "seconds_saved": _SAVED,
+        "seconds_saved_error": _SAVED_ERROR,
         "age_p50": "Seconds since their write of half of the values that were found, at most.",
         "age_p90": "Seconds since their write of nine in ten values that were found, at most.",
         "other_uses": "Calls that used an entry without a lookup: has_key, add, incr.",
@@ -192,6 +200,7 @@ FIELDS: Mapping[type[Struct], Mapping[str, str]] = {
         "misses_per_request": _PER_REQUEST,
         "seconds": "Seconds of its cache calls together.",
         "seconds_saved": _SAVED,
+        "seconds_saved_error": _SAVED_ERROR,
         "request_seconds": "Seconds of its requests together.",
         "share_of_request": "The share of that time that cache calls took, 0 to 1.",
         "calls": "Cache calls of its requests.",

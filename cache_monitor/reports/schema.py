@@ -111,7 +111,8 @@ class HotKey(Struct, frozen=True, kw_only=True):
     """A key that is looked up often. ``lookups`` is at most ``max_overcount`` too high.
 
     ``produce_seconds`` is the mean time that its value takes to produce, as far as that was seen;
-    ``seconds_saved`` takes its group's where it was not.
+    ``seconds_saved`` takes its group's where it was not, and may be off by
+    ``seconds_saved_error``.
     """
 
     key: str
@@ -126,19 +127,21 @@ class HotKey(Struct, frozen=True, kw_only=True):
     miss_reasons: MissReasons = MissReasons()
     produce_seconds: float | None = None
     seconds_saved: float | None
+    seconds_saved_error: float | None = None
 
 
 class KeyGroup(Struct, frozen=True, kw_only=True):
     """Keys that differ only in their variable parts, such as ``user:{int}:profile``.
 
-    ``seconds_saved`` is hits x ``produce_seconds``, the mean time to produce a value, less
-    ``seconds``, the time of all calls on its keys; ``lookup_seconds`` is that of lookups alone. It
-    is 0 where ``is_state``: the use of its keys shows that its values are no copies of anything,
-    such as counters and locks. ``rewrites`` are hits whose value the same request wrote anew, which
-    saved nothing; None where no request was seen. ``first_set_at`` is when one of its keys was
-    written first in the period, ``timeout`` the longest that a call gave in seconds. ``age_p50``
-    and ``age_p90`` are the ages in seconds, since their write, of the values that hits found,
-    within 5 % of the true ones.
+    ``seconds_saved`` is what producing would have taken, which ``produce_seconds`` is the mean of,
+    for each hit of each key, less ``seconds``, the time of all calls on its keys;
+    ``lookup_seconds`` is that of lookups alone. It may be off by ``seconds_saved_error``, the more
+    the fewer values were ``produced``. It is 0 where ``is_state``: the use of its keys shows that
+    its values are no copies of anything, such as counters and locks. ``rewrites`` are hits whose
+    value the same request wrote anew, which saved nothing; None where no request was seen.
+    ``first_set_at`` is when one of its keys was written first in the period, ``timeout`` the
+    longest that a call gave in seconds. ``age_p50`` and ``age_p90`` are the ages in seconds, since
+    their write, of the values that hits found, within 5 % of the true ones.
 
     ``other_uses`` are calls that had the use of an entry without a lookup (``has_key``, ``add``,
     ``incr``). Of the ``produced`` values, those that were seen being produced, ``stampedes`` were
@@ -163,6 +166,7 @@ class KeyGroup(Struct, frozen=True, kw_only=True):
     miss_reasons: MissReasons = MissReasons()
     produce_seconds: float | None = None
     seconds_saved: float | None
+    seconds_saved_error: float | None = None
     age_p50: float | None = None
     age_p90: float | None = None
     other_uses: int = 0
@@ -210,6 +214,7 @@ class View(Struct, frozen=True, kw_only=True):
     misses_per_request: float | None
     seconds: float
     seconds_saved: float | None = None
+    seconds_saved_error: float | None = None
     request_seconds: float | None = None
     share_of_request: float | None = None
     calls: int = 0
@@ -287,6 +292,7 @@ class Cache(Struct, frozen=True, kw_only=True):
     miss_reasons: MissReasons
     misses_per_request: float | None = None
     seconds_saved: float | None
+    seconds_saved_error: float | None = None
     hot_keys: list[HotKey]
     key_groups: list[KeyGroup]
     views: list[View]

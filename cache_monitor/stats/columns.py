@@ -56,6 +56,8 @@ class Columns(Struct, array_like=True, gc=False):
     produced: Few = field(default_factory=Few)
     produce_seconds: list[Duration] = []
     """For each of ``produced``."""
+    produce_squares: list[Duration] = []
+    """For each of ``produced``, or of none where the row was written before there were any."""
 
     def __post_init__(self) -> None:
         """Refuse columns that do not fit together."""
@@ -74,6 +76,7 @@ class Columns(Struct, array_like=True, gc=False):
             len(lengths) > 1
             or not all(each.fits(keys) for each in few)
             or numbers.length(self.produced.places) != len(self.produce_seconds)
+            or len(self.produce_squares) not in {0, len(self.produce_seconds)}
         ):
             raise ValueError("columns that do not fit together")
 
@@ -108,13 +111,15 @@ class Columns(Struct, array_like=True, gc=False):
                 stats = found.get(keys[place])
                 if stats is not None:
                     stats.add_reasons({reason: misses})
-        for (place, values), seconds in zip(
-            self.produced.items(), self.produce_seconds, strict=True
+        squares = self.produce_squares or [0.0] * len(self.produce_seconds)
+        for (place, values), seconds, square in zip(
+            self.produced.items(), self.produce_seconds, squares, strict=True
         ):
             stats = found.get(keys[place])
             if stats is not None:
                 stats.produced += values
                 stats.produce_seconds += seconds
+                stats.produce_squares += square
 
 
 _NOTHING = ListedKeys()
@@ -169,6 +174,7 @@ def _columns(table: Mapping[str, KeyStats], floor: int) -> Columns:
         reasons=_reasons(stats),
         produced=_few({at: each.produced for at, each in enumerate(stats) if each.produced}),
         produce_seconds=[each.produce_seconds for each in stats if each.produced],
+        produce_squares=[each.produce_squares for each in stats if each.produced],
     )
 
 

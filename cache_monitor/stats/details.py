@@ -85,6 +85,8 @@ class GroupStats(Struct, array_like=True, gc=False):
     """When one of its keys was first written; 0 where none was."""
     timeout: Duration = 0.0
     """The longest timeout that a write gave; 0 where none gave one."""
+    produce_squares: Duration = 0.0
+    """The squares of the seconds that each value took to produce, added up: how they spread."""
 
     def count(self, hit: bool | None, wrote: bool, times: int, sample: str | None = None) -> None:
         """Count ``times`` uses of a key; ``hit`` is None where nothing was looked up. ``sample``
@@ -184,6 +186,7 @@ class GroupStats(Struct, array_like=True, gc=False):
     def _merge_writes(self, other: "GroupStats") -> None:
         self.produced += other.produced
         self.produce_seconds += other.produce_seconds
+        self.produce_squares += other.produce_squares
         self.stampedes += other.stampedes
         self.rewrites += other.rewrites
         if other.first_set:

@@ -37,6 +37,8 @@ class KeyStats(Struct, array_like=True, gc=False):
     """How many values were seen being produced, in ``produce_seconds`` together."""
     produce_seconds: Duration = 0.0
     reasons: Reasons | None = None
+    produce_squares: Duration = 0.0
+    """The squares of the seconds that each value took to produce, added up."""
 
     def weight(self) -> int:
         """The most uses that the key can have had."""

@@ -86,6 +86,32 @@ def test_keys_missed_together_and_written_one_by_one_take_the_time_in_turn() -> 
     assert found == [Made("a", 1.0), Made("b", 0.5)]
 
 
+def test_keys_missed_one_by_one_and_then_written_take_the_time_in_turn() -> None:
+    calls = [_miss(1.0, "a"), _miss(2.0, "b"), _miss(3.0, "c")]
+    writes = [
+        _call("set", at, key, seconds=0.5) for at, key in ((5.0, "a"), (7.0, "b"), (9.0, "c"))
+    ]
+    assert _made(*calls, *writes) == [Made("a", 4.0), Made("b", 1.5), Made("c", 1.5)]
+
+
+def test_what_is_made_while_another_value_is_made_is_a_part_of_it() -> None:
+    inner = [
+        each
+        for at, key in ((2.0, "b"), (4.0, "c"))
+        for each in (_miss(at, key), _call("set", at + 1, key))
+    ]
+    assert _made(_miss(1.0, "a"), *inner, _call("set", 7.0, "a")) == [
+        Made("b", 1.0),
+        Made("c", 1.0),
+        Made("a", 6.0),
+    ]
+
+
+def test_what_another_thread_makes_meanwhile_takes_no_time_from_it() -> None:
+    calls = [_miss(1.0, "a"), _miss(2.0, "b"), _call("set", 3.0, "a"), _call("set", 4.0, "b")]
+    assert _made(*calls, contexts=[1, 2, 1, 2]) == [Made("a", 2.0), Made("b", 2.0)]
+
+
 def test_of_several_keys_only_those_that_missed_wait() -> None:
     both = _call("get_many", 1.0, ("a", "b"), outcome=(True, False))
     assert _made(both, _call("set_many", 2.0, ("a", "b"))) == [Made("b", 1.0)]
@@ -120,6 +146,9 @@ def test_what_waits_is_bounded_and_the_newest_stay() -> None:
     for n in range(50):
         pairing.begin(n, 0.0)
     assert len(pairing._pending) == len(pairing._begun) == 10
+    for n in range(50):
+        _made(_miss(1.0), _call("set", 2.0), pairing=pairing, contexts=[n, n])
+    assert len(pairing._spans) == 10
     assert _made(_call("set", 2.0, "key:0"), _call("set", 2.0, "key:49"), pairing=pairing) == [
         Made("key:49", 1.0)
     ]

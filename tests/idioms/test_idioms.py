@@ -1,89 +1,60 @@
 """The healthy ways to use Django's caches have no finding, and groups as a reader would draw them.
 
 Each idiom makes its real calls, on a real cache and behind the middleware, as the code of its
-package makes them. What an hour of a site brings is made in some seconds, in which each mistake
-would cost many times its share of time.
+package makes them, for an hour of the test's own clock.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
-from datetime import datetime
+from functools import partial
 
 import pytest
 from django.contrib.sessions.backends.cache import SessionStore
-from django.core.cache import BaseCache, caches
-from django.core.signals import request_started
+from django.core.cache import BaseCache
 from django.http import HttpRequest, HttpResponse
 from django.template import Context, Engine
-from django.test import RequestFactory, override_settings
 from django.views.decorators.cache import cache_page
 
 import cache_monitor
-from cache_monitor.collecting import joining
-from cache_monitor.middleware import CacheMonitorMiddleware
-from cache_monitor.reports.schema import Cache, KeyGroup, Report
+from tests.idioms.hours import SimulatedHour, simulated_hour
 
 # A report asks who may see what, and a request gives connections back.
 pytestmark = pytest.mark.django_db
 
 
-LOCMEM = {
-    "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
-    "LOCATION": "idioms",
-    "OPTIONS": {"MAX_ENTRIES": 5000},
-}
-MEMORY = {"STORE": {"BACKEND": "cache_monitor.stores.memory.MemoryStore"}}
 VISITORS = 20
-VISITS = 600
-KEYS = 4
-WORK = 0.004
+VISITS = 1200
+WORK = 0.04
 
 
 @pytest.fixture(autouse=True)
-def fresh() -> Iterator[None]:
-    """A process that has recorded nothing, with a store of its own."""
-    with override_settings(CACHES={"default": LOCMEM}, CACHE_MONITOR=MEMORY):
-        joining.collector.stop()
-        joining.collector.after_fork()
-        yield
-        joining.collector.stop()
-        joining.collector.after_fork()
-        caches["default"].clear()
+def hour(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimulatedHour]:
+    with simulated_hour(monkeypatch) as hour:
+        _hours.append(hour)
+        yield hour
+        _hours.pop()
+
+
+_hours: list[SimulatedHour] = []
 
 
 def _cache() -> BaseCache:
-    return caches["default"]
+    return _hours[-1].cache
 
 
-def _visit(work: Callable[[], object]) -> None:
-    def view(request: HttpRequest) -> HttpResponse:
-        work()
-        return HttpResponse()
-
-    request_started.send(sender=None)
-    CacheMonitorMiddleware(view)(RequestFactory().get("/"))
+def _work() -> str:
+    return str(_hours[-1].work(WORK))
 
 
-def _visit_page(view: Callable[[HttpRequest], HttpResponse]) -> None:
-    request_started.send(sender=None)
-    CacheMonitorMiddleware(view)(RequestFactory().get("/page/"))
-
-
-def _report() -> Report:
-    assert cache_monitor.flush()
-    return cache_monitor.report()
-
-
-def _group(cache: Cache, name: str) -> KeyGroup:
-    return next(each for each in cache.key_groups if each.group == name)
+def _use(idiom: Callable[[int], None], number: int, request: HttpRequest) -> None:
+    idiom(number)
 
 
 def throttle(number: int) -> None:
     """A history of requests that is read, trimmed and written, as in DRF's SimpleRateThrottle."""
     key = f"throttle_anon_10.0.0.{number % VISITORS}"
-    now = time.monotonic()
+    now = _hours[-1].clock.now
     history = _cache().get(key, [])
     while history and history[-1] <= now - 60:
         history.pop()
@@ -121,7 +92,7 @@ def namespace(number: int) -> None:
         _cache().set("products:version", version, None)
     key = f"products:list:{version}"
     if _cache().get(key) is None:
-        time.sleep(WORK)
+        _work()
         _cache().set(key, ["a", "b"], 300)
     if number % 100 == 99:
         _cache().incr("products:version")
@@ -142,7 +113,7 @@ def maintenance_flag(number: int) -> None:
 def querysets(number: int) -> None:
     """What a query gives, for each of many slugs."""
     word = "abcdefghijkl"[number % 12] + "opqrstuvwxy"[number % 11]
-    _cache().get_or_set(f"api:product:{word}-shirt", _work, 300)
+    _cache().get_or_set(f"api:product:{word}-shirt", _work, 3600)
 
 
 def session(number: int) -> None:
@@ -152,23 +123,22 @@ def session(number: int) -> None:
     store.save()
 
 
+class _Work:
+    """What a template has to work for."""
+
+    def __str__(self) -> str:
+        return _work()
+
+
 def fragment(number: int) -> None:
     """A template's fragment, made once for each language."""
     text = "{% load cache %}{% cache 300 sidebar lang %}{{ work }}{% endcache %}"
-    _TEMPLATES.from_string(text).render(Context({"lang": "de" if number % 2 else "en"}))
+    _TEMPLATES.from_string(text).render(
+        Context({"lang": "de" if number % 2 else "en", "work": _Work()})
+    )
 
 
 _TEMPLATES = Engine(libraries={"cache": "django.templatetags.cache"})
-
-
-_worked: list[float] = []
-
-
-def _work() -> str:
-    began = time.perf_counter()
-    time.sleep(WORK)
-    _worked.append(time.perf_counter() - began)
-    return "value"
 
 
 @pytest.mark.parametrize(
@@ -187,11 +157,11 @@ def _work() -> str:
     ],
 )
 def test_a_healthy_idiom_has_no_finding(
-    idiom: Callable[[int], None], states: set[str], copies: set[str]
+    idiom: Callable[[int], None], states: set[str], copies: set[str], hour: SimulatedHour
 ) -> None:
-    for number in range(VISITS):
-        _visit(lambda number=number: idiom(number))  # type: ignore[misc]  # mypy infers no default
-    report = _report()
+    for number in hour.moments(VISITS):
+        hour.visit(partial(_use, idiom, number))
+    report = hour.report()
     assert report.findings == []
     groups = report.caches["default"].key_groups
     assert {each.group for each in groups if each.is_state} == states
@@ -199,61 +169,24 @@ def test_a_healthy_idiom_has_no_finding(
     assert all(each.seconds_saved == 0 for each in groups if each.is_state)
 
 
-def test_what_a_cache_saves_is_what_a_stopwatch_says() -> None:
-    """Of two groups, one dear and asked for seldom, one cheap and asked for often, each view saves
-    what its own takes. What a value took lies between two stopwatches, one within the work and one
-    around the call that made it; all else is exact."""
-    inside: dict[str, float] = {"dear": 0.0, "cheap": 0.0}
-    around: dict[str, float] = {"dear": 0.0, "cheap": 0.0}
-    visits = {"dear": 40, "cheap": 400}
-
-    def made(name: str, seconds: float) -> Callable[[], str]:
-        def make() -> str:
-            began = time.perf_counter()
-            time.sleep(seconds)
-            inside[name] += time.perf_counter() - began
-            return name
-
-        return make
-
-    for name, seconds in (("dear", 0.05), ("cheap", 0.002)):
-        for number in range(visits[name]):
-            began = time.perf_counter()
-            _cache().get_or_set(f"{name}:{number % 4}", made(name, seconds), 300)
-            if number < KEYS:
-                around[name] += time.perf_counter() - began
-    cache = _report().caches["default"]
-    for name, asked in visits.items():
-        group = _group(cache, f"{name}:{{int}}")
-        assert group.produced == KEYS
-        took = group.produce_seconds or 0.0
-        assert inside[name] <= KEYS * took <= around[name]
-        assert group.seconds_saved == pytest.approx((asked - KEYS) * took - group.seconds)
-
-
-def test_a_cached_page_saves_once_what_it_takes() -> None:
-    worked: list[float] = []
-
+def test_a_cached_page_saves_once_what_it_takes(hour: SimulatedHour) -> None:
     @cache_page(300)
     def page(request: HttpRequest) -> HttpResponse:
-        began = time.perf_counter()
-        time.sleep(0.03)
-        worked.append(time.perf_counter() - began)
-        return HttpResponse("page")
+        return HttpResponse(_work())
 
-    for _ in range(100):
-        _visit_page(page)
-    report = _report()
+    for _ in hour.moments(VISITS):
+        hour.visit(page, "/page/")
+    report = hour.report()
     cache = report.caches["default"]
-    [made] = worked
     [view] = cache.views
     [group] = [each for each in cache.key_groups if each.kind == "page"]
-    took = group.produce_seconds or 0.0
-    assert took >= made
+    made = round(hour.worked / WORK)
+    assert (group.produced, group.hits) == (made, VISITS - made)
+    assert group.produce_seconds == pytest.approx(WORK, rel=0.05)
     # Each hit once, though it takes two lookups: of the list of headers and of the page.
-    assert view.lookups == 199
-    assert view.seconds_saved == pytest.approx(99 * took - view.seconds)
-    assert cache.seconds_saved == pytest.approx(99 * took - view.seconds)
+    saved = group.hits * (group.produce_seconds or 0.0) - view.seconds
+    assert view.seconds_saved == pytest.approx(saved)
+    assert cache.seconds_saved == pytest.approx(saved)
     assert report.findings == []
 
 
@@ -286,25 +219,18 @@ def overwritten_list(number: int) -> None:
     ],
 )
 def test_a_mistake_is_found_where_it_is_with_what_it_costs(
-    mistake: Mistake, code: str, group: str, worth: str
+    mistake: Mistake, code: str, group: str, worth: str, hour: SimulatedHour
 ) -> None:
-    _worked.clear()
-    for number in range(VISITS):
-        _visit(lambda number=number: mistake(number))  # type: ignore[misc]  # as above
+    for number in hour.moments(VISITS):
+        hour.visit(partial(_use, mistake, number))
         if number % 20 == 0:
             # In local memory a value's size is looked up when its call is counted.
-            cache_monitor.flush()
-    report = _report()
-    [finding] = report.findings
+            assert cache_monitor.flush()
+    [finding] = hour.report().findings
     assert (finding.code, finding.group) == (code, group)
-    cache = report.caches["default"]
-    # An hour of it is as busy as the steps of the report that had calls.
-    first, second = (datetime.fromisoformat(point.at) for point in cache.series[:2])
-    busy = sum(point.lookups > 0 for point in cache.series)
-    hours = 3600 / (busy * (second - first).total_seconds())
     expected = {
-        "failed_calls": VISITS * 8 * hours,
-        "seconds": sum(_worked) * hours,
+        "failed_calls": VISITS * 8,
+        "seconds": hour.worked,
         "bytes": 200 * VISITS * (VISITS - 1) / 2,
     }
     assert getattr(finding.worth, worth) == pytest.approx(expected[worth], rel=0.2)

@@ -50,6 +50,22 @@ def test_a_set_many_shares_the_time_among_what_it_fills() -> None:
     assert about(produced_in(rows)) == {("default", "p:{int}"): (2, 20.0)}
 
 
+def test_of_values_missed_together_each_took_the_time_since_the_one_before() -> None:
+    rows = rows_of(
+        call("get", "a", False, at=0, took=1.0),
+        call("get", "b", False, at=1, took=1.0),
+        call("set", "a", at=22, took=1.0),
+        call("set", "b", at=33, took=1.0),
+    )
+    assert about(produced_in(rows)) == {("default", "a"): (1, 21.0), ("default", "b"): (1, 10.0)}
+
+
+def test_a_busy_key_saves_what_its_own_values_take() -> None:
+    rows = rows_of(call("get", "p:1", True, took=1.0), call("get", "p:2", True, at=1, took=1.0))
+    told = saved(rows, {("default", "p:{int}"): 10.0}, {("default", "p:1"): 100.0})
+    assert told.milliseconds == pytest.approx(108.0)
+
+
 def test_a_get_or_set_that_ran_its_callable_tells_the_time_to_produce() -> None:
     rows = rows_of(call("get_or_set", "a", False, took=31.0, produced=30.0))
     assert about(produced_in(rows)) == {("default", "a"): (1, 30.0)}

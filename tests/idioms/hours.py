@@ -1,0 +1,153 @@
+"""An hour of a site's use in a moment: its clocks go on where a test has them go.
+
+Calls of the cache and the work that it spares take what the clock is moved on by, so that what was
+spared is known to the microsecond, on whatever machine.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import pytest
+from django.core.cache import BaseCache, caches
+from django.core.cache.backends import base, locmem
+from django.core.cache.backends.locmem import LocMemCache
+from django.core.signals import request_started
+from django.http import HttpRequest, HttpResponse
+from django.test import RequestFactory, override_settings
+
+import cache_monitor
+from cache_monitor.collecting import joining
+from cache_monitor.middleware import CacheMonitorMiddleware
+from cache_monitor.reports.schema import Report
+from tests.clocks import Clock, traffic_clock
+
+HOUR: Final = 3600.0
+CALL: Final = 0.0002
+"""Seconds that a call of the cache takes: a server in the same data centre."""
+
+_clocks: list[Clock] = []
+
+
+class DistantMemory(LocMemCache):
+    """A cache that a call takes time to reach."""
+
+    def get(self, *args: Any, **kwargs: Any) -> Any:
+        _clocks[-1].go_on(CALL)
+        return super().get(*args, **kwargs)
+
+    def set(self, *args: Any, **kwargs: Any) -> None:
+        _clocks[-1].go_on(CALL)
+        super().set(*args, **kwargs)
+
+    def add(self, *args: Any, **kwargs: Any) -> bool:
+        _clocks[-1].go_on(CALL)
+        return super().add(*args, **kwargs)
+
+    def incr(self, *args: Any, **kwargs: Any) -> int:
+        _clocks[-1].go_on(CALL)
+        return super().incr(*args, **kwargs)
+
+    def get_many(self, *args: Any, **kwargs: Any) -> Any:
+        _clocks[-1].go_on(CALL)
+        found = {}
+        for key in args[0]:
+            value = LocMemCache.get(self, key, _ABSENT)
+            if value is not _ABSENT:
+                found[key] = value
+        return found
+
+    def set_many(self, data: Any, *args: Any, **kwargs: Any) -> Any:
+        _clocks[-1].go_on(CALL)
+        for key, value in data.items():
+            LocMemCache.set(self, key, value, *args, **kwargs)
+        return []
+
+
+_ABSENT: Final = object()
+
+
+class _Times:
+    """The module ``time`` as Django's caches see it."""
+
+    def __init__(self, clock: Clock, began: float) -> None:
+        self._clock, self._ahead = clock, began - clock.now
+
+    def time(self) -> float:
+        return self._clock.now + self._ahead
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(time, name)
+
+
+class SimulatedHour:
+    """Requests that come at times of their own, and the work that they do or are spared."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.began = clock.now
+        self.worked = 0.0
+        """Seconds."""
+
+    @property
+    def cache(self) -> BaseCache:
+        return caches["default"]
+
+    def work(self, seconds: float, value: Any = "value") -> Any:
+        """Do what takes so long."""
+        self.clock.go_on(seconds)
+        self.worked += seconds
+        return value
+
+    def visit(self, view: Callable[[HttpRequest], Any], path: str = "/", **headers: Any) -> Any:
+        """Serve a request behind the middleware."""
+
+        def serve(request: HttpRequest) -> HttpResponse:
+            answer = view(request)
+            return answer if isinstance(answer, HttpResponse) else HttpResponse()
+
+        request_started.send(sender=None)
+        request = RequestFactory().get(path, **headers)
+        return CacheMonitorMiddleware(serve)(request)
+
+    def moments(self, requests: int) -> Iterator[int]:
+        """So many requests, evenly over an hour."""
+        for number in range(requests):
+            due = self.began + (number + 0.5) * HOUR / requests
+            if due > self.clock.now:
+                self.clock.go_on(due - self.clock.now)
+            yield number
+
+    def report(self) -> Report:
+        assert cache_monitor.flush()
+        return cache_monitor.report()
+
+
+@contextmanager
+def simulated_hour(monkeypatch: pytest.MonkeyPatch, **options: Any) -> Iterator[SimulatedHour]:
+    """A process that has recorded nothing, with a store of its own, an hour ago."""
+    memory = {
+        "BACKEND": "tests.idioms.hours.DistantMemory",
+        "LOCATION": "hours",
+        "OPTIONS": {"MAX_ENTRIES": 50_000, **options},
+    }
+    store = {"STORE": {"BACKEND": "cache_monitor.stores.memory.MemoryStore"}}
+    with override_settings(CACHES={"default": memory}, CACHE_MONITOR=store):
+        joining.collector.stop()
+        joining.collector.after_fork()
+        began = time.time() - HOUR
+        clock = traffic_clock(monkeypatch, began)
+        _clocks.append(clock)
+        for module in (base, locmem):
+            monkeypatch.setattr(module, "time", _Times(clock, began))
+        try:
+            yield SimulatedHour(clock)
+        finally:
+            monkeypatch.undo()
+            joining.collector.stop()
+            joining.collector.after_fork()
+            caches["default"].clear()
+            _clocks.pop()
