@@ -14,7 +14,6 @@ from cache_monitor.collecting.instances import instance
 from cache_monitor.collecting.joining import store_of
 from cache_monitor.collecting.pacing import OutOfTime, Pace
 from cache_monitor.collecting.rollup import settled
-from cache_monitor.collecting.tracerolling import FIRST, plans
 from cache_monitor.conf import get_conf
 from cache_monitor.reports.predictions import Known, Period, StoredPrediction, predicted
 from cache_monitor.reports.schema import Cache
@@ -22,6 +21,7 @@ from cache_monitor.reports.tracerows import decoded
 from cache_monitor.reports.what_if import CacheWhatIf
 from cache_monitor.stats.encoding import CorruptPayload, decode, encode
 from cache_monitor.stores.base import Row, Store
+from cache_monitor.stores.traced import FIRST, plans
 from cache_monitor.trace.bounded import BoundedTrace
 from cache_monitor.trace.plan import Plan
 from cache_monitor.what_if import Backend, backend_of

@@ -28,6 +28,10 @@ class Recorder:
         self.buffer: deque[RawCall] = deque()
         self.append = self.buffer.append
         self.limit = 0
+        self.process = ""
+        """Under which name the store has what this process does."""
+        self.told_at = 0.0
+        """Until when the store has that, in Unix time."""
         self._on_pressure: Callable[[], None] | None = None
         self._dropped: Counter[str] = Counter()
         # A signal's handler that makes calls may come while its own thread holds it.

@@ -14,12 +14,12 @@ from msgspec import structs
 from cache_monitor.api import refuse_unknown
 from cache_monitor.collecting.instances import instance
 from cache_monitor.collecting.joining import store_of
-from cache_monitor.collecting.tracerolling import plans
 from cache_monitor.reports.series import moment
 from cache_monitor.reports.tracerows import stretches
 from cache_monitor.reports.what_if import CacheWhatIf, Question, WhatIf, cache_what_if
 from cache_monitor.stores.base import Store
 from cache_monitor.stores.opening import get_store
+from cache_monitor.stores.traced import plans
 from cache_monitor.trace.plan import Plan
 from cache_monitor.trace.reading import Traced, traced
 from cache_monitor.trace.slices import Stored

@@ -42,8 +42,10 @@ from cache_monitor.collecting.tidying import Tidying
 from cache_monitor.collecting.tracing import Tracer
 from cache_monitor.conf import Conf
 from cache_monitor.inspectors.snapshot import Snapshot
+from cache_monitor.inspectors.uses import Teller
 from cache_monitor.pages import watch
 from cache_monitor.recorder import Recorder
+from cache_monitor.stores import traced
 from cache_monitor.stores.base import Store, StoreError
 from cache_monitor.trace.events import Reading
 
@@ -62,16 +64,16 @@ class Wiring(NamedTuple):
     """What the collector is joined to.
 
     ``look`` looks into the caches that are due, for a process and a store; the process made calls
-    until a Unix time. ``is_testing`` tells whether Django's test runner is at work.
-    ``make_tracer`` makes what traces a process's calls; ``trace_settings`` say how that is rolled
-    up, ``read_evictions`` asks a cache's servers. ``at_end`` gives back what a thread of the
-    monitor's holds.
+    until a Unix time, and is known to the trace as a teller. ``is_testing`` tells whether
+    Django's test runner is at work. ``make_tracer`` makes what traces a process's calls;
+    ``trace_settings`` say how that is rolled up, ``read_evictions`` asks a cache's servers.
+    ``at_end`` gives back what a thread of the monitor's holds.
     """
 
     get_conf: Callable[[], Conf]
     open_store: Callable[[], Store]
     measure: Measure
-    look: Callable[[str, Store, float], dict[str, Snapshot]]
+    look: Callable[[str, Store, float, Teller], dict[str, Snapshot]]
     is_testing: Callable[[], bool]
     make_tracer: Callable[[str], Tracer]
     trace_settings: Callable[[], tracerolling.Settings]
@@ -107,6 +109,7 @@ class Collector:
 
     def _begin(self) -> None:
         self.process = uuid4().hex
+        self._recorder.told_at = 0.0
         self._pid = os.getpid()
         self._intake = Intake(self._recorder, self._make_delivery)
         self.problem: str | None = None
@@ -297,6 +300,7 @@ class Collector:
     def _turn(self, last: bool = False) -> None:
         asked = [self._asked.popleft() for _ in range(len(self._asked))]
         is_flushed, pending = False, Pending()
+        begun = time.time()
         try:
             self._server.watch()
             self.drain(last=last)
@@ -308,7 +312,7 @@ class Collector:
             self._in_tests = self._in_tests or self._wiring.is_testing()
             is_wanted = any(each.wants_flush for each in asked)
             if is_wanted or ((due or last) and not self._in_tests):
-                is_flushed = self._flush_now(due, last)
+                is_flushed = self._flush_now(begun, due, last)
                 self._next_flush = time.monotonic() + self._wiring.get_conf().flush_interval
         except Exception as error:
             # A fault of ours must not end the thread: the buffer would fill for good.
@@ -351,13 +355,15 @@ class Collector:
 
     # Bringing it to the store
 
-    def _flush_now(self, due: bool, last: bool) -> bool:
+    def _flush_now(self, begun: float, due: bool, last: bool) -> bool:
         try:
             store = self._wiring.open_store()
             if last:
                 self._read_evictions()
                 self.drain(last=True)
             self._deliver(store, last)
+            self._recorder.process = self._intake.delivery.tracer.process
+            self._recorder.told_at = begun
             if last:
                 self._tidy_at_end(store)
             elif due:
@@ -392,7 +398,8 @@ class Collector:
     def _look(self, store: Store) -> None:
         self._read_evictions()
         self._follow_plans(store)
-        self._seen.append(self._wiring.look(self.process, store, self._intake.active_at))
+        teller = Teller(self._recorder.process, self._recorder.told_at)
+        self._seen.append(self._wiring.look(self.process, store, self._intake.active_at, teller))
 
     def _read_evictions(self) -> None:
         """Ask servers that may have evicted what was missed."""
@@ -404,7 +411,7 @@ class Collector:
                 self._read.append((alias, reading))
 
     def _follow_plans(self, store: Store) -> None:
-        plans = tracerolling.plans(store)
+        plans = traced.plans(store)
         with self._draining:
             self._intake.delivery.tracer.follow(plans)
 

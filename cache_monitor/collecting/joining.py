@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Hashable
 from functools import cache, partial
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 from uuid import getnode
@@ -23,7 +22,7 @@ from cache_monitor.collecting.rollup import settled
 from cache_monitor.collecting.telling import Facts
 from cache_monitor.collecting.tracing import Tracer
 from cache_monitor.conf import get_conf
-from cache_monitor.inspectors.identity import identity_of
+from cache_monitor.inspectors.identity import is_of_one_process, traced_as
 from cache_monitor.instrument.aliases import forget_instances, instance_of
 from cache_monitor.instrument.finalkeys import makes_own_keys
 from cache_monitor.instrument.sizes import stored_size
@@ -58,19 +57,16 @@ def facts_of(process: str, alias: str) -> Facts | None:
         return None
     real = type(found)
     own: Any = found
-    is_own = issubclass(real, (LocMemCache, DummyCache))
-    # Aliases may share their entries: they are told by where these are.
-    place = _digest(identity_of(alias, found))
     renewing: Any = BaseCache.incr
     room: Callable[[], tuple[int, int]] | None = None
     if issubclass(real, LocMemCache):
         room = partial(_room, own)
     return Facts(
-        store=f"{place}.{process[:12]}" if is_own else place,
+        store=traced_as(alias, found, process),
         default_timeout=found.default_timeout,
         version=str(found.version),
         prefix=found.key_prefix,
-        is_own=is_own,
+        is_own=is_of_one_process(found),
         incr_renews=real.incr is renewing,
         room=room,
         evicts=not issubclass(real, DummyCache),
@@ -111,12 +107,6 @@ def _host() -> int:
     except OSError:
         boot = f"{getnode()}"
     return crc32(boot.encode()) or 1
-
-
-def _digest(*parts: object) -> str:
-    """A short name for all that ``parts`` say."""
-    text = "\0".join(map(str, parts))
-    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 
 def trace_settings() -> tracerolling.Settings:

@@ -5,7 +5,8 @@ caches that processes share only one at a time is looked into, by one process of
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from math import inf
 
 from django.conf import settings
@@ -22,6 +23,7 @@ from cache_monitor.inspectors.look import Progress, advance, total_of
 from cache_monitor.inspectors.snapshot import Snapshot
 from cache_monitor.inspectors.source import Limits, Source
 from cache_monitor.inspectors.terms import Terms, described
+from cache_monitor.inspectors.uses import MOST_UNSEEN, NOBODY, Teller, Uses, uses_of
 from cache_monitor.interruptions import let_pass
 from cache_monitor.stats.encoding import CorruptPayload, decode, encode
 from cache_monitor.stores.base import Row, Store
@@ -86,19 +88,25 @@ class Looker:
         self._process = ""
         self._looked_at: dict[str, float] = {}
         self._own: dict[str, Progress] = {}
+        self._unseen: dict[str, Mapping[int, int]] = {}
+        self._teller = NOBODY
         self._asked_at = 0.0
         self._others_work = False
 
-    def look(self, process: str, store: Store, active_at: float = inf) -> dict[str, Snapshot]:
+    def look(
+        self, process: str, store: Store, active_at: float = inf, teller: Teller = NOBODY
+    ) -> dict[str, Snapshot]:
         """Look at the caches that are due; what is known of each of them. Where ``process`` has
         made no calls since it looked, until ``active_at``, none is, unless a pass is under way or
-        other processes make calls: then what this one holds must not be taken to be gone.
+        other processes make calls: then what this one holds must not be taken to be gone. The
+        store has what ``teller``, this process, has told it.
 
         Raises :class:`cache_monitor.stores.base.StoreError`.
         """
         if process != self._process:
             # Forked: what the parent has seen of its own memory is not ours.
-            self._process, self._looked_at, self._own = process, {}, {}
+            self._process, self._looked_at, self._own, self._unseen = process, {}, {}, {}
+        self._teller = teller
         conf, now = get_conf(), time.time()
         if active_at < now - conf.inspect_interval and self._do_others_work(store, now, conf):
             active_at = now
@@ -115,7 +123,7 @@ class Looker:
                 if scope_of(cache) == "shared":
                     shared[alias] = cache
                 else:
-                    seen[alias] = self._look_at_own(alias, cache, conf)
+                    seen[alias] = self._look_at_own(alias, cache, store, conf)
             store.put([_row(alias, process, each) for alias, each in seen.items()], int(now))
             self._looked_at.update(dict.fromkeys(seen, now))
             seen.update(self._look_at_shared(shared, store, conf, now))
@@ -140,8 +148,10 @@ class Looker:
             return True
         return alias in self._own and self._own[alias].cursor != ""
 
-    def _look_at_own(self, alias: str, cache: BaseCache, conf: Conf) -> Snapshot:
-        snapshot, progress = advance(cache, _terms(alias, conf), self._begun(self._own.get(alias)))
+    def _look_at_own(self, alias: str, cache: BaseCache, store: Store, conf: Conf) -> Snapshot:
+        begun = self._begun(self._own.get(alias))
+        with self._uses(alias, cache, store) as uses:
+            snapshot, progress = advance(cache, _terms(alias, conf), begun, uses=uses)
         self._own[alias] = progress
         return _to_show(snapshot, progress)
 
@@ -162,14 +172,29 @@ class Looker:
             if not turn.keep():
                 break
             begun = self._begun(self._whole(alias, progress.get(alias)))
-            snapshot, after = advance(
-                due[alias], _terms(alias, conf), begun, lambda *_: turn.keep()
-            )
+            with self._uses(alias, due[alias], store) as uses:
+                snapshot, after = advance(
+                    due[alias], _terms(alias, conf), begun, lambda *_: turn.keep(), uses
+                )
             seen[alias] = _to_show(snapshot, after)
             keep(store, alias, seen[alias], after)
             self._own[alias] = after
             self._looked_at[alias] = now
         return seen
+
+    @contextmanager
+    def _uses(self, alias: str, cache: BaseCache, store: Store) -> Iterator[Uses | None]:
+        """What the trace knows of the uses of a cache's entries. Of those that it knows nothing of
+        is remembered when they were there."""
+        uses = uses_of(alias, cache, store, self._teller)
+        if uses is None:
+            yield None
+            return
+        uses.seen_before = self._unseen.get(alias, {})
+        yield uses
+        # A pass may take several looks.
+        before = {} if len(uses.unseen) >= MOST_UNSEEN else self._unseen.get(alias, {})
+        self._unseen[alias] = {**before, **uses.unseen}
 
     def _whole(self, alias: str, stored: Progress | None) -> Progress | None:
         """``stored``, with what must not be stored where this process was the last to look."""

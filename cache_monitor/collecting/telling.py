@@ -19,6 +19,7 @@ from cache_monitor.trace.events import (
     SWEEP,
     TOUCH,
     UNTOLD,
+    USE,
     WRITE,
 )
 
@@ -48,6 +49,10 @@ _VERSION_STEPS = {"incr_version": 1, "decr_version": -1}
 _LOOKUPS = frozenset({"get", "get_many", "get_or_set"})
 _ASKED_FIRST = frozenset({"add", "touch", "delete", "expire", "pexpire", "persist"})
 """Operations that do nothing where they answer no."""
+
+
+_ASIDE = frozenset({"ttl", "pttl", "keys", "iter_keys", "scan", "lock", "get_lock", "close"})
+"""Operations that do not need the value of the key that they are given."""
 
 
 class Facts(NamedTuple):
@@ -178,9 +183,12 @@ def _changed(call: RawCall, facts: Facts, began: int, ended: int) -> Iterator[De
     operation, effect = call[0].operation, call[9]
     kind = _KINDS.get(operation)
     if kind is None:
-        if operation not in {"incr", "decr"} or not facts.incr_renews or call[8] is not None:
+        if operation in _ASIDE or call[8] is not None or effect is False:
             return
-        kind = WRITE
+        kind = USE
+        if operation in {"incr", "decr"} and facts.incr_renews:
+            yield from _counted(call, facts, began, ended)
+            return
     elif call[8] is not None or (effect is False and operation not in _ASKED_FIRST):
         # It may have taken place all the same.
         kind = FAILED
@@ -192,6 +200,14 @@ def _changed(call: RawCall, facts: Facts, began: int, ended: int) -> Iterator[De
     lasts = _lasts(call, facts, ended) if kind in (WRITE, TOUCH) else NEVER
     for key in _keys(call[3]):
         yield Deed(kind, key, _version(call, facts), began, ended, lasts)
+
+
+def _counted(call: RawCall, facts: Facts, began: int, ended: int) -> Iterator[Deed]:
+    """A counter that is written anew, and whose value the caller is given."""
+    version, lasts = _version(call, facts), _lasts(call, facts, ended)
+    for key in _keys(call[3]):
+        yield Deed(WRITE, key, version, began, ended, lasts)
+        yield Deed(USE, key, version, ended, ended)
 
 
 def _moved(call: RawCall, facts: Facts, began: int, ended: int) -> Iterator[Deed]:

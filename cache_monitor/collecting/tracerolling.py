@@ -10,7 +10,6 @@ until the rows of it are there. These are first written as not final, which nobo
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache
 from hashlib import blake2b
 from typing import NamedTuple
 from uuid import uuid4
@@ -21,25 +20,32 @@ from cache_monitor.stats.encoding import encode
 from cache_monitor.stats.hotkeys import HotKeys, KeyStats
 from cache_monitor.stats.window import Window
 from cache_monitor.stores.base import Identity, Kind, Row, Store
+from cache_monitor.stores.traced import (
+    FIRST,
+    HOUR,
+    MOST_REPLAYED,
+    PLAN,
+    SLICE,
+    STATE,
+    at_work,
+    plans,
+    remembered_state,
+    slices_of,
+    state_of,
+)
 from cache_monitor.trace.coding import Unreadable, packed
-from cache_monitor.trace.plan import HOT_KEYS, Limits, Plan, Use, decode_plan, next_level
+from cache_monitor.trace.plan import HOT_KEYS, Limits, Plan, Use, next_level
 from cache_monitor.trace.replay import Figures, Replay, Told, Verdict
-from cache_monitor.trace.slices import Stored, decode
+from cache_monitor.trace.slices import Stored
 from cache_monitor.trace.slices import encode as encode_slices
 from cache_monitor.trace.state import State, decode_state, encode_state
 
-PLAN, STATE, FIRST = 0, 1, 2
-"""The ``start`` under which the plan and the state of a store are kept; and the first of others."""
 SHARED = ""
-SLICE, MINUTE, HOUR = 10, 60, 3600
+MINUTE = 60
 PATIENCE = 60
 """Seconds for which a slice that its process has not finished is waited for."""
 _HELD = 15.0
 """Seconds after which who was kept waiting leaves it to the next."""
-_LATELY = 120
-"""Seconds after which a process that was not heard of is taken to have ended."""
-MOST_REPLAYED = 50_000
-"""Events that a report replays at most."""
 _HOT_FOR = 600
 KEYS_TOLD = 1000
 
@@ -60,17 +66,6 @@ class _Due(NamedTuple):
     now: list[Stored]
     ahead: list[Stored]
     until: int
-
-
-def plans(store: Store) -> dict[str, Plan]:
-    """The plans by the names of the stores that they are for."""
-    found = {}
-    for row in store.read("trace", PLAN, PLAN + 1, None):
-        try:
-            found[row.alias] = decode_plan(row.payload)
-        except Unreadable:
-            continue
-    return found
 
 
 def roll(store: Store, now: int, conf: Settings) -> list[Verdict]:
@@ -137,7 +132,7 @@ def _by_store(rows: Iterable[Row]) -> dict[str, list[Row]]:
 def _due(rows: Sequence[Row], now: int, settled: int) -> _Due | None:
     """What is to be replayed; None where nothing is. Rows that cannot be read go with the rest."""
     until = (now - settled) // MINUTE * MINUTE
-    parts = [(row, part) for row in rows for part in _decoded(row)]
+    parts = [(row, part) for row in rows for part in slices_of(row.payload)]
     for _, part in parts:
         is_awaited = not part.final and now < part.end + settled + PATIENCE
         if is_awaited and part.end <= until:
@@ -149,23 +144,6 @@ def _due(rows: Sequence[Row], now: int, settled: int) -> _Due | None:
     now_parts = [part for row, part in parts if row.identity in starts]
     ahead = [part for row, part in parts if row.identity not in starts]
     return _Due(due, now_parts, ahead, until)
-
-
-def _decoded(row: Row) -> list[Stored]:
-    try:
-        return decode(row.payload)
-    except Unreadable:
-        return []
-
-
-def state_of(store: Store, name: str) -> State:
-    """The state of the store ``name``; a new one where there is none that can be read."""
-    for row in store.read("trace", STATE, STATE + 1, name):
-        try:
-            return decode_state(row.payload)
-        except Unreadable:
-            break
-    return State()
 
 
 def _roll(
@@ -238,7 +216,7 @@ def _bundles(store: Store, name: str, parts: Sequence[Stored]) -> Iterator[Row]:
         before = [
             part
             for row in store.read("trace", start, start + 1, name, seconds=MINUTE)
-            for part in _decoded(row)
+            for part in slices_of(row.payload)
         ]
         yield Row("trace", SHARED, name, start, MINUTE, encode_slices([*before, *those]))
 
@@ -338,14 +316,12 @@ def newer(store: Store, pending: Iterable[Row], conf: Settings, now: float) -> I
 
 
 def _replayed(name: str, payload: bytes, rows: Sequence[Row], conf: Settings, now: float) -> Newer:
-    state = _known(payload).copy()
+    state = remembered_state(payload).copy()
     outbox = [_row(each) for each in state.outbox]
-    parts = [part for row in rows for part in _decoded(row)]
+    parts = [part for row in rows for part in slices_of(row.payload)]
     if sum(part.count for part in parts) > MOST_REPLAYED:
         return Newer(name, Told(), False, outbox)
-    lately = {who for who, at in state.processes.items() if at > now - _LATELY}
-    ended = {part.process for part in parts if part.ended}
-    is_all = len(lately.union(part.process for part in parts) - ended) < 2
+    is_all = len(at_work(state, parts, now)) < 2
     until = int(now) + HOUR if is_all else int(now) - conf.settled
     due = [part for part in parts if part.end <= until]
     ahead = [part for part in parts if part.end > until]
@@ -365,11 +341,3 @@ def newer_rows(store: Store, pending: Iterable[Row], conf: Settings, now: float)
         told = rows_of(each.told, process, conf.key_groups, final=False)
         found.update({row.identity: row for row in (*each.outbox, *told)})
     return list(found.values())
-
-
-@lru_cache(maxsize=8)
-def _known(payload: bytes) -> State:
-    try:
-        return decode_state(payload) if payload else State()
-    except Unreadable:
-        return State()

@@ -1,11 +1,11 @@
 """From the calls of this process to its slices of the trace, off the hot path.
 
 Of hits, which are the bulk of all calls, each batch has one event a key: from the first to the
-last. All else is an event of its own.
+last, unless the key changed meanwhile. All else is an event of its own.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from functools import partial
 from operator import itemgetter
 
@@ -29,6 +29,7 @@ from cache_monitor.trace.events import (
     MISS,
     SECOND,
     SWEEP,
+    USE,
     WRITE,
     Form,
     Key,
@@ -51,6 +52,7 @@ _ended = itemgetter(0)
 _USUAL = 12
 """Places of a call of a cache whose keys are of Django's making."""
 
+_READS = frozenset({HIT, MISS, USE})
 _WRITERS = frozenset({"set", "add", "set_many", "get_or_set"})
 
 
@@ -61,7 +63,7 @@ class Tracer:
     """
 
     def __init__(self, process: str, host: int, facts: Callable[[str], Facts | None]) -> None:
-        self._process = process
+        self.process = process
         self._host = host
         self._facts = facts
         self._plans: Mapping[str, Plan] = {}
@@ -119,8 +121,8 @@ class Tracer:
         their call."""
         offset = self._follow_clock(int(clock_offset * SECOND))
         self._heard = []
-        self._hear_hits(calls, offset)
         writes: Counter[str] = Counter()
+        changed: set[tuple[str, str]] = set()
         for place, call in enumerate(calls):
             if (call[4] is True and len(call) == _USUAL) or is_toolbars_own(call[3]):
                 continue
@@ -139,10 +141,11 @@ class Tracer:
                 self._hear_miss(call, facts, offset)
             else:
                 took = computed.get(place, {})
-                self._hear(call, facts, offset, took)
+                changed.update(self._hear(call, facts, offset, took))
                 if call[0].operation in _WRITERS:
                     keys = call[3]
                     writes[call[0].alias] += len(keys) if isinstance(keys, tuple) else 1
+        self._hear_hits(calls, offset, changed)
         # In the order that they ended in, hits and all else.
         for _, note in sorted(self._heard, key=_ended):
             note()
@@ -173,10 +176,18 @@ class Tracer:
             self._doubted = None
         return self._offset
 
-    def _hear_hits(self, calls: Sequence[RawCall], offset: int) -> None:
+    def _hear_hits(
+        self, calls: Sequence[RawCall], offset: int, changed: Set[tuple[str, str]]
+    ) -> None:
+        """Take in the hits. Those of keys that ``changed`` in the same batch are told one by one:
+        which of the values each of them found is in their order."""
         by_alias: defaultdict[str, list[RawCall]] = defaultdict(list)
         for call in calls:
-            if call[4] is True and type(call[3]) is str and len(call) == _USUAL:
+            if call[4] is not True or type(call[3]) is not str or len(call) != _USUAL:
+                continue
+            if changed and (call[0].alias, call[3]) in changed:
+                self._hear_hit(call, offset)
+            else:
                 by_alias[call[0].alias].append(call)
         for alias, hits in by_alias.items():
             facts = self._facts(alias)
@@ -196,6 +207,12 @@ class Tracer:
                 form = Form(HIT, alias, meant)
                 self._put(facts.store, key, (form, began, ended, count))
 
+    def _hear_hit(self, call: RawCall, offset: int) -> None:
+        facts = self._facts(call[0].alias)
+        if facts is not None:
+            for deed in deeds_of(call, facts, offset):
+                self._note(facts, call[0].alias, deed, 0)
+
     def _hear_miss(self, call: RawCall, facts: Facts, offset: int) -> None:
         """Take in what most misses are: a ``get`` of one key."""
         alias, text = call[0].alias, str(call[3])
@@ -211,7 +228,8 @@ class Tracer:
 
     def _hear(
         self, call: RawCall, facts: Facts, offset: int, computed: Mapping[str, float]
-    ) -> None:
+    ) -> Iterator[tuple[str, str]]:
+        """Take in a call of any kind; the keys that it changed."""
         alias, left = call[0].alias, dict(computed)
         for deed in deeds_of(call, facts, offset):
             if deed.kind == CLEAR:
@@ -219,6 +237,8 @@ class Tracer:
             elif deed.kind == SWEEP and is_pattern(call):
                 self._sweep(facts.store, deed, name_of(facts, deed.key, deed.final))
             else:
+                if deed.kind not in _READS:
+                    yield alias, deed.key
                 took = left.pop(deed.key, 0.0) if deed.kind == WRITE else 0.0
                 self._note(facts, alias, deed, int(took * SECOND))
         finals = finals_of(call)
@@ -278,7 +298,7 @@ class Tracer:
         part = self._slices.get((store, start))
         if part is None:
             plan = self._plans.get(store.partition(".")[0])
-            part = Slice(start, SLICE_SECONDS, self._process, self._host, plan)
+            part = Slice(start, SLICE_SECONDS, self.process, self._host, plan)
             self._slices[store, start] = part
             self._stores.add(store)
         return part

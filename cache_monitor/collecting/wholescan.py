@@ -13,6 +13,7 @@ from cache_monitor.inspectors.look import Progress, advance, total_of
 from cache_monitor.inspectors.snapshot import Snapshot
 from cache_monitor.inspectors.source import Source
 from cache_monitor.inspectors.terms import Terms, described
+from cache_monitor.inspectors.uses import NOBODY, uses_of
 from cache_monitor.stores.base import Store, StoreError
 
 NO_LIMIT = 1 << 62
@@ -60,7 +61,9 @@ class WholeScan:
             self._heard(alias, walked, totals[0])
             return self._wanted() and self._has_turn()
 
-        snapshot, progress = advance(cache, terms, Progress(looked_at=time.time()), on_part)
+        # This process makes no calls of the site's.
+        uses = uses_of(alias, cache, self._store, NOBODY)
+        snapshot, progress = advance(cache, terms, Progress(looked_at=time.time()), on_part, uses)
         # What a process other than the site's own holds in its memory is no news.
         if snapshot.exact and scope_of(cache) == "shared":
             self._keep(alias, snapshot, progress)

@@ -71,12 +71,22 @@ def stale_caches(caches: Caches, action_url: ActionUrl) -> Sheet[Of[Cache]]:
         [
             coded("cache", _("Cache"), lambda each: named(each.alias, caches)),
             counted("expired", _("Expired, still stored"), lambda each: each.it.stale.expired),
-            counted("idle", _("Idle"), lambda each: each.it.stale.idle),
-            counted("never_read", _("Never read"), lambda each: each.it.stale.never_read),
+            counted(
+                "idle",
+                _("Idle"),
+                lambda each: each.it.stale.idle,
+                lambda each: not each.it.stale.idle_error,
+            ),
+            counted(
+                "never_read",
+                _("Never read"),
+                lambda each: each.it.stale.never_read,
+                lambda each: not each.it.stale.never_read_error,
+            ),
             counted("no_expiry", _("No expiry"), lambda each: each.it.stale.no_expiry),
             sized("bytes", _("Bytes held"), lambda each: each.it.stale.bytes),
             dated("measured_at", _("Seen at"), lambda each: each.it.memory.measured_at),
-            worded("rests_on", _("Rests on"), lambda each: _said(each.it.memory)),
+            worded("rests_on", _("Rests on"), lambda each: _rests_on(each.it)),
             button(_("Delete…"), delete_url),
         ],
         [Of(alias, cache) for alias, cache in once(caches).items() if cache.memory.entries != 0],
@@ -158,6 +168,20 @@ def _said(memory: Memory) -> str:
     if memory.exact:
         return _("exact: every entry was looked at (%(count)s)") % {"count": looked_at}
     return _("~estimated from the %(count)s entries that were looked at") % {"count": looked_at}
+
+
+def _rests_on(cache: Cache) -> str:
+    """How much of the cache the figures rest on, and by how much those of its uses may be off."""
+    stale, said = cache.stale, [_said(cache.memory)]
+    if stale.recorded_since is not None and cache.memory.looked_at:
+        since = {"since": formats.moment_in_words(stale.recorded_since)}
+        said.append(_("uses as recorded since %(since)s") % since)
+    errors = [
+        (_("idle"), stale.idle_error),
+        (_("never read"), stale.never_read_error),
+    ]
+    said += [f"{name} ±{formats.count(error)}" for name, error in errors if error]
+    return "; ".join(said)
 
 
 def _freed(memory: Memory) -> Sequence[Part]:

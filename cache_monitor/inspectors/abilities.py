@@ -22,7 +22,8 @@ COLUMNS = (
     "keys",
     "value_sizes",
 )
-YES, NO = "yes", "–"
+YES, RECORDED, NO = "yes", "recorded", "–"
+"""``RECORDED``: the backend does not tell it, and the record of the site's calls does."""
 
 _HEADINGS = {
     "entries": "entries",
@@ -54,8 +55,12 @@ class Ability(Struct, frozen=True, kw_only=True):
 
 _PLAIN = dict.fromkeys(COLUMNS, YES)
 
-_NO_READS = "It keeps no time of the last read."
-_NO_WRITES = "It keeps no time of the write."
+_RECORD = (
+    "Known from the recorded calls of all processes: exact since the monitor saw the entry; above"
+    " TRACE_KEYS keys an estimate, with its error."
+)
+_NO_READS = f"It keeps no time of the last read. {_RECORD}"
+_NO_WRITES = f"It keeps no time of the write. {_RECORD}"
 _CULLS = "It does not count what it removes to keep to MAX_ENTRIES."
 _HIDES = "The server hides what has expired."
 _OWN_KEYS = "Only the alias's own keys, by its prefix, version and key function."
@@ -65,8 +70,8 @@ _REDIS_CELLS = {
     "entries": "its own",
     "bytes": "its own",
     "expired": NO,
-    "never_read": NO,
-    "age": NO,
+    "never_read": RECORDED,
+    "age": RECORDED,
 }
 _REDIS_NOTES = {
     "entries": _OWN_KEYS,
@@ -74,9 +79,9 @@ _REDIS_NOTES = {
     "limit": "The server's maxmemory; other programs may use it too.",
     "evictions": "The server's, whoever's keys they were.",
     "expired": _HIDES,
-    "idle": "Not under an LFU policy, where the server counts uses instead, and not while a"
-    " replica that is read from does not answer.",
-    "never_read": "A write counts as a use like a read.",
+    "idle": "From the recorded calls under an LFU policy, where the server counts uses instead, and"
+    " while a replica that is read from does not answer.",
+    "never_read": f"A write counts as a use like a read. {_RECORD}",
     "age": _NO_WRITES,
 }
 
@@ -89,9 +94,9 @@ _MATRIX = (
             "bytes": "per process",
             "limit": "entries",
             "evictions": NO,
-            "idle": NO,
-            "never_read": NO,
-            "age": NO,
+            "idle": RECORDED,
+            "never_read": RECORDED,
+            "age": RECORDED,
         },
         notes={
             "entries": "Each process has its own; the figures are added up and shown apart.",
@@ -109,15 +114,16 @@ _MATRIX = (
             **_PLAIN,
             "limit": "entries, disk",
             "evictions": NO,
-            "idle": "roughly",
+            "idle": RECORDED,
             "keys": "recorded ones",
         },
         notes={
             "limit": "MAX_ENTRIES, and what the disk has room for.",
             "evictions": _CULLS,
-            "idle": "From access times, of which Linux writes one a day (relatime); not on a file"
-            " system that is mounted with noatime.",
-            "never_read": "From access times; not on a file system that is mounted with noatime.",
+            "idle": f"{_RECORD} Of other files roughly, from access times, of which Linux writes"
+            " one a day (relatime), and none with noatime.",
+            "never_read": "From the recorded calls; of other files from access times, if the file"
+            " system is not mounted with noatime.",
             "keys": "A file's name is a digest: its key is known if its use was recorded.",
         },
     ),
@@ -127,9 +133,9 @@ _MATRIX = (
             **_PLAIN,
             "limit": "entries",
             "evictions": NO,
-            "idle": NO,
-            "never_read": NO,
-            "age": NO,
+            "idle": RECORDED,
+            "never_read": RECORDED,
+            "age": RECORDED,
             "value_sizes": NO,
         },
         notes={
@@ -161,8 +167,8 @@ _MATRIX = (
             "entries": "its own",
             "bytes": "its own",
             "expired": NO,
-            "idle": "roughly",
-            "age": NO,
+            "idle": RECORDED,
+            "age": RECORDED,
             "value_sizes": "PyMemcacheCache",
         },
         notes={
@@ -172,7 +178,9 @@ _MATRIX = (
             "limit": "The servers' limit_maxbytes, added up.",
             "evictions": "The servers', whoever's keys they were.",
             "expired": _HIDES,
-            "idle": "The server notes the time of a read only now and then.",
+            "idle": f"The server notes the time of a read only now and then. {_RECORD}",
+            "never_read": "From the recorded calls; of other entries the server tells. For it a"
+            " get_or_set reads what it writes.",
             "age": _NO_WRITES,
             "value_sizes": "pylibmc does not show the pickled value.",
         },

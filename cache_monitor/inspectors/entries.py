@@ -28,6 +28,10 @@ from cache_monitor.inspectors.live import (
 from cache_monitor.inspectors.scanning import Part, Scan
 from cache_monitor.inspectors.source import Entry, Source, credible
 from cache_monitor.inspectors.terms import CannotLook, Terms, described
+from cache_monitor.inspectors.uses import Teller, Uses, uses_of
+from cache_monitor.recorder import recorder
+from cache_monitor.stores.base import StoreError
+from cache_monitor.stores.opening import get_store
 
 __all__ = [
     "Answer",
@@ -52,6 +56,7 @@ def look_at(alias: str, key: str, version: int | None = None) -> Answer:
     """The entry of ``key`` as it is now, without reading its value."""
     try:
         source = _source(alias, Bounds(time.monotonic()))
+        uses = _uses(alias)
     except Exception as error:
         return Answer(there=None, problem=described(error))
     try:
@@ -62,7 +67,10 @@ def look_at(alias: str, key: str, version: int | None = None) -> Answer:
         source.close()
     if entry is None:
         return Answer(there=False, problem=source.problem)
-    live = live_entry(alias, credible(entry), source, get_conf().stale_after)
+    entry = credible(entry)
+    if uses is not None:
+        entry = uses.told(entry, None if version is None else str(version))
+    live = live_entry(alias, entry, source, get_conf().stale_after)
     return Answer(there=True, entry=live, problem=source.problem)
 
 
@@ -216,6 +224,7 @@ class _Way:
         self._alias = alias
         self._terms = Terms(alias, limit, now + seconds, get_conf().stale_after)
         self._listing_ends = now + max(seconds, listing)
+        self._uses: Uses | None = None
         self.cursor: str | None = cursor
         self.looked_at = 0
         self.total: int | None = None
@@ -225,6 +234,7 @@ class _Way:
         """The entries, page by page, with what they come from."""
         try:
             source = _source(self._alias, Bounds(self._listing_ends))
+            self._uses = _uses(self._alias)
         except Exception as error:
             self.failed(error)
             return
@@ -250,12 +260,22 @@ class _Way:
 
     def live(self, entry: Entry, source: Source) -> LiveEntry:
         """``entry`` for people."""
-        return live_entry(self._alias, entry, source, self._terms.stale_after)
+        told = entry if self._uses is None else self._uses.told(entry)
+        return live_entry(self._alias, told, source, self._terms.stale_after)
 
     def failed(self, error: Exception) -> None:
         """End here: what was not reached is not gone on with by itself."""
         self.cursor = None
         self.problem = described(error)
+
+
+def _uses(alias: str) -> Uses | None:
+    """What the trace knows by what the processes have told, this one too."""
+    try:
+        store = get_store()
+    except StoreError:
+        return None
+    return uses_of(alias, caches[alias], store, Teller(recorder.process, recorder.told_at))
 
 
 def _source(alias: str, bounds: Bounds) -> Source:

@@ -94,7 +94,7 @@ class FileSource(CacheSource):
             no_expiry=expiry is not None and expires_at is None,
             idle=idle_for(now, status.st_atime, status.st_mtime, self._times),
             age=max(0.0, now - status.st_mtime),
-            never_read=self._times != "none" and status.st_atime <= status.st_mtime,
+            never_read=None if self._times == "none" else status.st_atime <= status.st_mtime,
             known=key is not None,
             stored=name,
         )

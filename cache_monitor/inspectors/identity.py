@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from django.core.cache.backends import locmem
+from django.core.cache.backends.dummy import DummyCache
+from django.core.cache.backends.locmem import LocMemCache
 from django.db import connections, router
 
 from cache_monitor.inspectors.memcachedwire import address_of
@@ -53,6 +55,18 @@ def shared_by(alias: str, cache: Any) -> Shared:
         form = f"alias:{alias}"
     # Of a directory every alias sees all files: their names do not tell whose they are.
     return Shared(_digest(identity_of(alias, cache)), _digest(form))
+
+
+def traced_as(alias: str, cache: Any, process: str) -> str:
+    """The name under which the trace has the entries of ``cache``, those of ``process`` alone where
+    each has its own."""
+    place = _digest(identity_of(alias, cache))
+    return f"{place}.{process[:12]}" if is_of_one_process(cache) else place
+
+
+def is_of_one_process(cache: Any) -> bool:
+    """Whether no other process has the same entries."""
+    return isinstance(cache, (LocMemCache, DummyCache))
 
 
 def _form(cache: Any) -> tuple[object, ...]:

@@ -119,6 +119,6 @@ def live_entry(alias: str, entry: Entry, source: Source, stale_after: float) -> 
         no_expiry=None if "no_expiry" in untold else entry.no_expiry,
         idle=entry.idle,
         age=entry.age,
-        never_read=None if "never_read" in untold else entry.never_read,
+        never_read=entry.never_read,
         why=stale_reasons(entry, stale_after),
     )

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 from django.core.cache.backends.base import BaseCache
 from msgspec import Struct, field
@@ -14,8 +15,9 @@ from cache_monitor.inspectors.known import recorded
 from cache_monitor.inspectors.scanning import Scan
 from cache_monitor.inspectors.snapshot import Snapshot, StaleReason
 from cache_monitor.inspectors.source import BadCursor, Limits, Source
-from cache_monitor.inspectors.tally import Found, Sums, Tally, share
+from cache_monitor.inspectors.tally import OF_RECORD, Found, Sums, Tally, share
 from cache_monitor.inspectors.terms import Terms, described
+from cache_monitor.inspectors.uses import Uses
 from cache_monitor.stats.window import UnixTime
 
 _CANNOT = (
@@ -40,20 +42,26 @@ class Progress(Struct, kw_only=True):
 
 
 def inspect_cache(
-    alias: str, cache: BaseCache, *, limit: int, seconds: float, stale_after: float
+    alias: str,
+    cache: BaseCache,
+    *,
+    limit: int,
+    seconds: float,
+    stale_after: float,
+    uses: Uses | None = None,
 ) -> Snapshot:
     """What ``cache``, known as ``alias``, holds now.
 
-    Looks at no more than ``limit`` entries and begins nothing new after ``seconds``; entries not
-    used for ``stale_after`` seconds are idle. Never raises: a backend that cannot be asked, or
-    does not answer, gives a snapshot of None figures with a ``problem``, and one that fails
-    midway what was seen until then.
+    ``uses`` is what the trace knows. Looks at no more than ``limit`` entries and begins nothing new
+    after ``seconds``; entries not used for ``stale_after`` seconds are idle. Never raises: a
+    backend that cannot be asked, or does not answer, gives a snapshot of None figures with a
+    ``problem``, and one that fails midway what was seen until then.
 
     Uses no operation of the cache, thus nothing that is recorded and nothing that changes what is
     evicted next. May open a database connection in this thread, which the caller closes.
     """
     terms = Terms(alias, limit, time.monotonic() + seconds, stale_after)
-    return advance(cache, terms, Progress(looked_at=time.time()))[0]
+    return advance(cache, terms, Progress(looked_at=time.time()), uses=uses)[0]
 
 
 OnPart = Callable[[int, Source], bool]
@@ -61,24 +69,36 @@ OnPart = Callable[[int, Source], bool]
 source; answers whether to go on."""
 
 
+class _Way(NamedTuple):
+    """What a look goes by."""
+
+    terms: Terms
+    on_part: OnPart | None
+    uses: Uses | None
+
+
 def advance(
-    cache: BaseCache, terms: Terms, progress: Progress, on_part: OnPart | None = None
+    cache: BaseCache,
+    terms: Terms,
+    progress: Progress,
+    on_part: OnPart | None = None,
+    uses: Uses | None = None,
 ) -> tuple[Snapshot, Progress]:
-    """Go on with a pass through ``cache``: what is known of it by now, and the progress.
+    """Go on with a pass through ``cache``: what is known of it by now, and the progress. ``uses``
+    is what the trace knows of its entries.
 
     The figures of a pass that is not at its end are brought from its part to the whole, and not
     ``exact``; at its end the next one begins anew. As :func:`inspect_cache`, never raises.
     """
-    snapshot, after = _go_on(cache, terms, progress, on_part)
+    snapshot, after = _go_on(cache, _Way(terms, on_part, uses), progress)
     store, keys = shared_by(terms.alias, cache)
     if after.whole is not None:
         after = replace(after, whole=replace(after.whole, store=store, keys=keys))
     return replace(snapshot, store=store, keys=keys), after
 
 
-def _go_on(
-    cache: BaseCache, terms: Terms, progress: Progress, on_part: OnPart | None
-) -> tuple[Snapshot, Progress]:
+def _go_on(cache: BaseCache, way: _Way, progress: Progress) -> tuple[Snapshot, Progress]:
+    terms = way.terms
     try:
         source = source_of(terms.alias, cache, Bounds(terms.deadline))
     except Exception as error:
@@ -86,26 +106,29 @@ def _go_on(
     if source is None:
         return recorded(terms.alias, scope_of(cache), _CANNOT), _noted(progress)
     try:
-        return _advance(cache, source, terms, progress, on_part)
+        return _advance(cache, source, way, progress)
     except BadCursor:
         # Once: at the beginning there is no cursor that could be bad.
         anew = Progress(looked_at=time.time(), whole=progress.whole)
-        return _go_on(cache, terms, anew, on_part)
+        return _go_on(cache, way, anew)
     finally:
         source.close()
 
 
 def _advance(
-    cache: BaseCache, source: Source, terms: Terms, progress: Progress, on_part: OnPart | None
+    cache: BaseCache, source: Source, way: _Way, progress: Progress
 ) -> tuple[Snapshot, Progress]:
+    terms = way.terms
     source.untold.update(progress.untold)
     source.missed = source.missed or progress.missed
     source.sampled = progress.sampled
+    if way.uses is not None:
+        source.untold -= OF_RECORD
     tally = Tally(terms, source.untold, progress.sums)
     scan = Scan(source, terms, progress.cursor)
     failure = None
     try:
-        _go_through(scan, tally, source, on_part)
+        _go_through(scan, tally, source, way)
     except BadCursor:
         raise
     except Exception as error:
@@ -114,6 +137,8 @@ def _advance(
         nothing = unknown(terms.alias, cache, failure)
         return _with_limits(nothing, source), _noted(progress)
     snapshot = _snapshot(source, tally, scan.cursor)
+    if way.uses is not None:
+        snapshot = replace(snapshot, recorded_since=way.uses.since)
     if failure is not None:
         snapshot = replace(snapshot, problem=_joined(failure, source.problem))
     if scan.cursor is None:
@@ -129,12 +154,12 @@ def _advance(
     )
 
 
-def _go_through(scan: Scan, tally: Tally, source: Source, on_part: OnPart | None) -> None:
+def _go_through(scan: Scan, tally: Tally, source: Source, way: _Way) -> None:
     for part in scan:
         tally.sums.walked += part.walked
         for entry in part.entries:
-            tally.add(entry)
-        if on_part is not None and not on_part(tally.sums.walked, source):
+            tally.add(entry if way.uses is None else way.uses.told(entry))
+        if way.on_part is not None and not way.on_part(tally.sums.walked, source):
             scan.stop()
 
 

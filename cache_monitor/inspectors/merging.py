@@ -53,6 +53,12 @@ def _added_up(parts: Sequence[Snapshot]) -> Snapshot:
         idle=_sum(each.idle for each in parts),
         never_read=_sum(each.never_read for each in parts),
         no_expiry=_sum(each.no_expiry for each in parts),
+        idle_error=_sum(each.idle_error for each in parts),
+        never_read_error=_sum(each.never_read_error for each in parts),
+        recorded_since=max(
+            (each.recorded_since for each in parts if each.recorded_since is not None),
+            default=None,
+        ),
         stale_bytes=_sum(each.stale_bytes for each in parts),
         stale=_stale(parts),
         problem=next((each.problem for each in parts if each.problem), None),

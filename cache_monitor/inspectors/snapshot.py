@@ -80,10 +80,12 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     ``stale_bytes`` weighs it once. ``limit_bytes`` and ``evictions`` are those of the server, which
     may hold more than this cache; ``boot`` names the start that these are counted from. ``problem``
     tells, in words free of secrets, what could not be asked, or where figures come from that were
-    not read from the backend. ``parts`` are the processes that a cache in their memory was put
-    together from, the heaviest 50. ``store`` and ``keys`` are digests: equal ``store``s are one
-    place, and with equal ``keys`` too the aliases' entries are the same ones; empty where that is
-    not known.
+    not read from the backend. ``idle_error`` and ``never_read_error`` say by how much these figures
+    may be wrong where they rest on the record of the site's calls, which began at
+    ``recorded_since``: for the keys that are not in it, and those used before it. ``parts`` are
+    the processes that a cache in their memory was put together from, the heaviest 50. ``store``
+    and ``keys`` are digests: equal ``store``s are one place, and with equal ``keys`` too the
+    aliases' entries are the same ones; empty where that is not known.
 
     ``groups`` are the 50 heaviest, ``largest`` the 20 heaviest entries, ``stale`` at most 200
     entries with some of every reason found; heaviest first, each.
@@ -106,6 +108,9 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     idle: Count | None = None
     never_read: Count | None = None
     no_expiry: Count | None = None
+    idle_error: Count | None = None
+    never_read_error: Count | None = None
+    recorded_since: UnixTime | None = None
     stale_bytes: Count | None = None
     stale: list[EntrySample] = []
     problem: str | None = None

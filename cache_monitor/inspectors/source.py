@@ -6,12 +6,14 @@ them see the same entries and can go on where they, or another process, stopped.
 
 from collections.abc import Generator, Sequence
 from hashlib import blake2b
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from django.core.cache.backends.base import BaseCache
 
 from cache_monitor.inspectors.bounds import LONGEST, Bounds
 from cache_monitor.inspectors.snapshot import STALE_REASONS, Scope, StaleReason
+
+Traced = Literal["", "whole", "sample", "out"]
 
 
 class Entry(NamedTuple):
@@ -19,7 +21,8 @@ class Entry(NamedTuple):
 
     ``expires_in`` is negative once the entry has expired. ``key`` is the user's; where it cannot
     be told (``known`` is False), it is what people may call the entry by. ``stored`` is the
-    backend's own name for it.
+    backend's own name for it. ``never_read`` is None where it is not known; ``traced`` says whether
+    the trace has it, as one of a sample perhaps that stands for those ``out`` of it.
     """
 
     key: str
@@ -28,9 +31,10 @@ class Entry(NamedTuple):
     no_expiry: bool = False
     idle: float | None = None
     age: float | None = None
-    never_read: bool = False
+    never_read: bool | None = None
     known: bool = True
     stored: str = ""
+    traced: Traced = ""
 
 
 def credible(entry: Entry) -> Entry:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Collection
+from math import ceil, sqrt
 from typing import Annotated, NamedTuple
 
 from msgspec import Meta, Struct, field
@@ -30,6 +31,10 @@ GROUPS_HELD = 2000
 """Groups that a look tells apart; further ones share one."""
 OTHER_GROUPS = "(other groups)"
 
+OF_RECORD: frozenset[StaleReason] = frozenset({"idle", "never_read"})
+"""The reasons that the record of the site's calls tells where the backend does not."""
+_OF_BACKEND: tuple[StaleReason, StaleReason] = ("expired", "no_expiry")
+
 _MINUTE, _HOUR, _DAY = 60.0, 3600.0, 86400.0
 
 
@@ -47,6 +52,42 @@ def share(own: int, seen: int, total: int | None) -> Found:
     return Found(round(own * max(1.0, total / max(seen, 1))), False)
 
 
+class Judged(Struct, kw_only=True):
+    """Of how many entries it is known whether they are stale for a reason that the backend may not
+    tell: ``known`` each by itself; a ``sample``, of which ``positive`` are, that stands for those
+    ``left_out`` of it; and those ``unsure``."""
+
+    known: Count = 0
+    sample: Count = 0
+    positive: Count = 0
+    left_out: Count = 0
+    unsure: Count = 0
+
+    def add(self, entry: Entry, *, is_known: bool, is_stale: bool) -> None:
+        """Count ``entry``."""
+        if not is_known:
+            self.left_out += entry.traced == "out"
+            self.unsure += entry.traced != "out"
+        elif entry.traced == "sample":
+            self.sample += 1
+            self.positive += is_stale
+        else:
+            self.known += 1
+
+    def of_left_out(self) -> tuple[int, int] | None:
+        """How many of those left out are stale, and by how many that may be wrong; None where there
+        is nothing to tell it from."""
+        if not self.known and not self.sample and (self.left_out or self.unsure):
+            return None
+        if not self.left_out:
+            return 0, self.unsure
+        if not self.sample:
+            return None
+        expected = round(self.positive / self.sample * self.left_out)
+        error = ceil(self.left_out / sqrt(self.sample))
+        return expected, min(error, self.left_out) + self.unsure
+
+
 _Freed = Annotated[list[Count], Meta(min_length=4, max_length=4)]
 
 
@@ -61,6 +102,10 @@ class Sums(Struct, kw_only=True):
     groups: dict[str, Annotated[list[Count], Meta(min_length=2, max_length=2)]] = {}
     """Entries and bytes of each group."""
     counts: dict[str, Count] = {}
+    idle: Judged = field(default_factory=Judged)
+    never_read: Judged = field(default_factory=Judged)
+    sampled_bytes: Count = 0
+    """Of the stale entries that stand for others, those that the backend itself does not tell."""
     freed: _Freed = field(default_factory=lambda: [0, 0, 0, 0])
     """Bytes that expire within a minute, after it within an hour, after that within a day; and
     those that never do."""
@@ -107,7 +152,11 @@ class Tally:
             if self._largest.takes(weight):
                 self._add_large(entry.key, weight)
         self._add_freed(entry, weight)
-        if why := stale_reasons(entry, self._terms.stale_after):
+        why = stale_reasons(entry, self._terms.stale_after)
+        sums.idle.add(entry, is_known=entry.idle is not None, is_stale="idle" in why)
+        is_known = entry.never_read is not None
+        sums.never_read.add(entry, is_known=is_known, is_stale="never_read" in why)
+        if why:
             self._add_stale(entry, weight, why)
 
     def _new_group(self, name: str) -> list[int]:
@@ -127,6 +176,8 @@ class Tally:
 
     def _add_stale(self, entry: Entry, weight: int, why: list[StaleReason]) -> None:
         self.sums.stale_bytes += weight
+        if entry.traced == "sample" and OF_RECORD.issuperset(why):
+            self.sums.sampled_bytes += weight
         taking = []
         for reason in why:
             self._counts[reason] += 1
@@ -158,11 +209,13 @@ class Tally:
     def snapshot(self, scope: Scope, found: Found) -> Snapshot:
         """The sums, brought from what was looked at to all that was found."""
         scale = self._scale(found)
-        counts = {
-            reason: None if reason in self._untold else _scaled(self._counts[reason], scale)
-            for reason in STALE_REASONS
-        }
         sums = self.sums
+        expired, no_expiry = (
+            None if reason in self._untold else _scaled(self._counts[reason], scale)
+            for reason in _OF_BACKEND
+        )
+        idle, idle_error = self._of_record("idle", sums.idle, scale)
+        never_read, never_read_error = self._of_record("never_read", sums.never_read, scale)
         weighs = sums.sized > 0 or sums.looked_at == 0
         return Snapshot(
             alias=self._terms.alias,
@@ -174,14 +227,34 @@ class Tally:
             bytes=_scaled(sums.bytes, scale) if weighs else None,
             groups=self._heaviest_groups(scale or 1.0, weighs),
             largest=list(self._largest),
-            expired=counts["expired"],
-            idle=counts["idle"],
-            never_read=counts["never_read"],
-            no_expiry=counts["no_expiry"],
-            stale_bytes=_scaled(sums.stale_bytes, scale) if weighs else None,
+            expired=expired,
+            idle=idle,
+            never_read=never_read,
+            no_expiry=no_expiry,
+            idle_error=idle_error,
+            never_read_error=never_read_error,
+            stale_bytes=_scaled(self._stale_bytes(), scale) if weighs else None,
             stale=some_of_each([list(each) for each in self._stale.values()]),
             freed_within=self._freed(scale if weighs and "no_expiry" not in self._untold else None),
         )
+
+    def _of_record(
+        self, reason: StaleReason, judged: Judged, scale: float | None
+    ) -> tuple[int | None, int | None]:
+        """How many entries are stale for ``reason``, and by how many that may be wrong."""
+        others = judged.of_left_out()
+        if others is None or (reason in self._untold and not self.looked_at):
+            return None, None
+        expected, error = others
+        return _scaled(self._counts[reason] + expected, scale), _scaled(error, scale)
+
+    def _stale_bytes(self) -> int:
+        """With what those stand for that are the sample."""
+        most = max(
+            each.left_out / each.sample if each.sample else 0.0
+            for each in (self.sums.idle, self.sums.never_read)
+        )
+        return self.sums.stale_bytes + round(self.sums.sampled_bytes * most)
 
     def _scale(self, found: Found) -> float | None:
         """By what to multiply the sums; None where nothing can be said of the whole."""

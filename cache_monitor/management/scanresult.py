@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from cache_monitor.exporters.cells import count, plain, size
-from cache_monitor.inspectors.snapshot import STALE_REASONS, Snapshot
+from cache_monitor.inspectors.snapshot import STALE_REASONS, Snapshot, StaleReason
 from cache_monitor.reports import insides
 from cache_monitor.reports.schema import SCHEMA_VERSION, Memory, Stale
 from cache_monitor.reports.series import moment
@@ -77,12 +77,18 @@ def _limit(memory: Memory) -> str:
 
 def _stale(stale: Stale, about: str) -> Iterator[str]:
     known = [
-        f"{reason.replace('_', ' ')} {about}{number:,}"
+        f"{reason.replace('_', ' ')} {about}{number:,}{_error(stale, reason)}"
         for reason in STALE_REASONS
         if (number := getattr(stale, reason)) is not None
     ]
     if known:
         yield f"  stale: {', '.join(known)}; bytes {about}{size(stale.bytes)}"
+
+
+def _error(stale: Stale, reason: StaleReason) -> str:
+    errors = {"idle": stale.idle_error, "never_read": stale.never_read_error}
+    error = errors.get(reason)
+    return f" ±{error:,}" if error else ""
 
 
 def _lists(memory: Memory, stale: Stale, top: int) -> Iterator[str]:

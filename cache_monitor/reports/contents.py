@@ -82,7 +82,9 @@ class StaleEntry(Struct, frozen=True, kw_only=True):
 
 
 class Stale(Struct, frozen=True, kw_only=True):
-    """How many entries are stale, by reason; an entry can have several."""
+    """How many entries are stale, by reason; an entry can have several. What the backend does not
+    tell is known from the site's calls, ``recorded_since`` when it is; the errors say by how much a
+    figure may be wrong, 0 for not at all."""
 
     expired: int | None = None
     idle: int | None = None
@@ -90,3 +92,6 @@ class Stale(Struct, frozen=True, kw_only=True):
     no_expiry: int | None = None
     bytes: int | None = None
     entries: list[StaleEntry] = []
+    idle_error: int | None = None
+    never_read_error: int | None = None
+    recorded_since: str | None = None

@@ -285,11 +285,19 @@ FIELDS: Mapping[type[Struct], Mapping[str, str]] = {
     },
     contents.Stale: {
         "expired": "Entries past their timeout that are still stored.",
-        "idle": "Entries that nobody has read for STALE_AFTER.",
+        "idle": "Entries that nobody has used for STALE_AFTER.",
         "never_read": "Entries that nobody has read since they were written.",
         "no_expiry": "Entries without a timeout.",
         "bytes": "Bytes of all stale entries, each counted once.",
         "entries": "Some of them.",
+        "idle_error": "By how many idle may be wrong: 0 where it is exact, null where unknown.",
+        "never_read_error": (
+            "By how many never_read may be wrong: 0 where it is exact, null where unknown."
+        ),
+        "recorded_since": (
+            "Since when the site's calls are on record, which tell what the backend does not: RFC "
+            "3339, UTC; null without a record."
+        ),
     },
     contents.StaleEntry: {
         "key": _KEY,

@@ -46,6 +46,9 @@ def stale(look: Snapshot | None) -> schema.Stale:
         no_expiry=look.no_expiry,
         bytes=look.stale_bytes,
         entries=[_stale_entry(each) for each in look.stale],
+        idle_error=look.idle_error,
+        never_read_error=look.never_read_error,
+        recorded_since=moment(look.recorded_since) if look.recorded_since else None,
     )
 
 

@@ -3,8 +3,9 @@
 import time
 from collections.abc import Iterator
 
-from cache_monitor.collecting.tracerolling import FIRST, MINUTE
+from cache_monitor.collecting.tracerolling import MINUTE
 from cache_monitor.stores.base import Row, Store
+from cache_monitor.stores.traced import FIRST
 from cache_monitor.trace.coding import Unreadable
 from cache_monitor.trace.slices import Stored, decode
 

@@ -25,11 +25,12 @@ Version = int | str
 
 SECOND = 1_000_000
 
-HIT, MISS, WRITE, TOUCH, DELETE, MOVE, COMPUTE, CLEAR, SWEEP, FAILED = range(10)
+HIT, MISS, WRITE, TOUCH, DELETE, MOVE, COMPUTE, CLEAR, SWEEP, FAILED, USE = range(11)
 """``TOUCH`` gives a value that was there a new expiry; ``MOVE`` takes an entry to another version,
 which gets a ``TOUCH``. ``COMPUTE`` is a value that was computed and not stored, as where ``add``
 came too late. ``CLEAR`` empties the store; ``SWEEP`` deletes what matches a pattern. ``FAILED``
-is a write or delete that raised: whether it took place is not known."""
+is a write or delete that raised: whether it took place is not known. ``USE`` is whatever else needs
+an entry, as ``incr`` and ``has_key`` do: it is neither a lookup nor a write."""
 
 NEVER, UNTOLD = -1, -2
 """Instead of the time from a write to the entry's expiry: it has none; nobody knows."""

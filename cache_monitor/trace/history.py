@@ -102,6 +102,14 @@ class Positions(NamedTuple):
     known: bool = True
     """Whether these are all."""
 
+    def written(self) -> int | None:
+        """When the value came to be that the lookup found; None where that is not known."""
+        if len(self.last) != 1 or not (self.before and self.known):
+            return None
+        [change] = self.last
+        is_there = change.kind in THERE and change.written != UNTOLD
+        return change.written if is_there else None
+
 
 class History:
     """The changes of one version, in the order of their ends. ``complete`` says that there were no
@@ -220,15 +228,6 @@ class History:
         if not sure:
             found.add(False if self.complete else None)
         return found.pop() if known and len(found) == 1 else None
-
-    def written(self, asked: Asked) -> int | None:
-        """When the value came to be that ``asked`` found; None where that is not known."""
-        last, sure, known = self.positions(asked)
-        if len(last) != 1 or not (sure and known):
-            return None
-        [change] = last
-        is_there = change.kind in THERE and change.written != UNTOLD
-        return change.written if is_there else None
 
 
 def reason_of(change: Change, asked: Asked) -> str:

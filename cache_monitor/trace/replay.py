@@ -5,6 +5,7 @@ events of all processes, merged by time, and from what is known of the time befo
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 from cache_monitor.stats import histogram
@@ -18,6 +19,7 @@ from cache_monitor.trace.events import (
     SWEEP,
     TOUCH,
     UNTOLD,
+    USE,
     WRITE,
     Event,
     Key,
@@ -183,6 +185,7 @@ class Replay:
     def run(self, slices: Sequence[Stored], ahead: Sequence[Stored], until: int) -> Told:
         """Replay ``slices``; the state is then that of ``until`` (seconds)."""
         state = self.state
+        state.since = state.since or min((part.start for part in slices), default=until)
         self._note_coverage(slices)
         self._readings = thinned(
             {*self._readings, *(each for part in slices for each in part.read())}, MOST_READINGS
@@ -290,7 +293,7 @@ class _KeyReplay:
         for event in events:
             self._version(event.form.version).take(event)
         for event in ahead:
-            if event.form.kind not in (HIT, MISS, COMPUTE):
+            if event.form.kind not in (HIT, MISS, COMPUTE, USE):
                 self._version(event.form.version).take_ahead(event)
 
     def _version(self, version: Version) -> "_VersionReplay":
@@ -322,10 +325,10 @@ class _KeyReplay:
                     self._hit(replay, event)
                 else:
                     self._miss(version, replay, event)
+            for event in replay.used:
+                replay.read(event)
         self._count_stampedes()
-        seen = [
-            event.ended for each in self._versions.values() for event in (*each.asked, *each.made)
-        ]
+        seen = [event.ended for each in self._versions.values() for event in each.events()]
         self._state.seen = max([self._state.seen, *(at // SECOND for at in seen)])
         versions = [each.state(version, since) for version, each in self._versions.items()]
         versions.sort(key=lambda each: each.changes[-1][0] if each.changes else 0)
@@ -335,7 +338,7 @@ class _KeyReplay:
         return self._state
 
     def _hit(self, replay: "_VersionReplay", event: Event) -> None:
-        written = replay.history.written(_asked(event))
+        written = replay.read(event)
         replay.hit(event)
         if written is not None:
             figures = self._told.of_group(event.form.alias, event.ended, self._state)
@@ -428,15 +431,24 @@ class _VersionReplay:
         self._widest = max(tolerance, HOST_TOLERANCE)
         self._changes = list(state.changes)
         self._gone = state.gone
+        self._read, self._found, self._perhaps = state.read, state.found, state.perhaps
         self._sweeps: list[Sweep] = []
         self._later: list[Sweep] = []
         self.ahead: list[Change] = []
         self.asked: list[Event] = []
         self.made: list[Event] = []
+        self.used: list[Event] = []
+
+    def events(self) -> Iterator[Event]:
+        """All that happened now."""
+        return chain(self.asked, self.made, self.used)
 
     def take(self, event: Event) -> None:
         """Take in an event."""
         kind = event.form.kind
+        if kind == USE:
+            self.used.append(event)
+            return
         if kind in (HIT, MISS):
             self.asked.append(event)
             return
@@ -526,6 +538,21 @@ class _VersionReplay:
             for each in last
         )
 
+    def read(self, event: Event) -> int | None:
+        """Note that the entry was read, and which of the values written by then was found; when
+        that was written, None where it is not known."""
+        positions = self.history.positions(_asked(event))
+        self._read = max(self._read, event.ended)
+        written = positions.written()
+        if written is not None:
+            self._found = max(self._found, written)
+        elif not positions.known:
+            self._perhaps = max(self._perhaps, event.ended)
+        else:
+            found = (each.written for each in positions.last if each.kind in THERE)
+            self._perhaps = max(self._perhaps, *found, 0)
+        return written
+
     def hit(self, event: Event) -> None:
         """Note that the entry was there."""
         if self._gone is not None and event.ended > self._gone[1]:
@@ -544,7 +571,8 @@ class _VersionReplay:
         """What is known after it."""
         history = History(self._changes, self._complete, self._tolerance)
         changes, complete = kept(history, since)
-        return VersionState(version, changes, complete, self._gone)
+        read = self._read, self._found, self._perhaps
+        return VersionState(version, changes, complete, self._gone, *read)
 
 
 def _asked(event: Event) -> Asked:

@@ -17,11 +17,11 @@ from cache_monitor.stats import numbers
 from cache_monitor.trace.coding import packed, read
 from cache_monitor.trace.events import (
     CLEAR,
-    FAILED,
     HASH_BITS,
     HIT,
     SECOND,
     UNTOLD,
+    USE,
     Event,
     Form,
     Key,
@@ -41,6 +41,7 @@ MOST_READINGS = 200
 MOST_NAMED = 200
 """Characters of a name that are kept."""
 _LOW_BITS = 16
+_RUNS = frozenset({HIT, USE})
 _LONGEST = 2**40
 """Microseconds, twelve days: what takes longer, or lies further away, counts as that."""
 
@@ -114,7 +115,7 @@ class Slice:
             self._named.append(key)
         kind = self._forms.setdefault(form, len(self._forms))
         before = self._last.get(number)
-        if form.kind == HIT and before is not None and self._form[before] == kind:
+        if form.kind in _RUNS and before is not None and self._form[before] == kind:
             first = self._ended[before] - self._span[before]
             if 0 <= began - first <= RUN:
                 self._ended[before] = max(self._ended[before], ended)
@@ -236,7 +237,7 @@ class Stored(Struct, array_like=True, gc=False):
     groups: list[tuple[_Text, _Text]]
     forms: list[
         tuple[
-            Annotated[int, Meta(ge=HIT, le=FAILED)],
+            Annotated[int, Meta(ge=HIT, le=USE)],
             _Count,
             _Version,
             Annotated[int, Meta(ge=UNTOLD, le=2**53)],

@@ -31,12 +31,17 @@ EVERYTHING = HASH_BITS + 1
 
 class VersionState(Struct, array_like=True, gc=False):
     """The last changes of one version of a key. ``complete`` says that there were no others;
-    ``gone`` is the first lookup since that missed without a cause on record."""
+    ``gone`` is the first lookup since that missed without a cause on record. ``read`` is when it
+    was last read; ``found`` when the latest of the values was written that a read is known to have
+    found, ``perhaps`` when the latest was that one may have found; 0 for none."""
 
     version: _Number | _Text
     changes: list[Change]
     complete: bool = True
     gone: tuple[_Time, _Time] | None = None
+    read: _Time = 0
+    found: _Time = 0
+    perhaps: _Time = 0
 
     def history(self, tolerance: int) -> History:
         """The changes to be asked about."""
@@ -73,7 +78,7 @@ class Waiting(Struct, array_like=True, gc=False):
 
 
 class State(Struct, array_like=True):
-    """What is known of one store, by ``until`` (seconds).
+    """What is known of one store, from ``since`` to ``until`` (seconds).
 
     ``uncovered`` says until when keys were not in the trace, by the level that left them out; those
     that are in as hot ones have their own time in ``uncovered_hot``. ``taken`` has, for slices
@@ -95,6 +100,7 @@ class State(Struct, array_like=True):
     """Who wrote it."""
     outbox: list[tuple[str, str, str, int, int, bytes]] = []
     """Rows of what was told, until they are in the store."""
+    since: Annotated[int, Meta(ge=0, le=253_000_000_000)] = 0
 
     def copy(self) -> "State":
         """One that can be replayed onto without this one changing."""

@@ -20,6 +20,7 @@ from cache_monitor.trace.events import (
     SWEEP,
     TOUCH,
     UNTOLD,
+    USE,
     WRITE,
 )
 
@@ -122,9 +123,10 @@ def test_of_a_write_that_failed_nobody_knows_whether_it_took_place() -> None:
 
 
 def test_incr_keeps_the_expiry_unless_the_backend_writes_anew() -> None:
-    assert _deeds("incr") == []
-    [deed] = _deeds("incr", facts=FACTS._replace(incr_renews=True))
+    assert [deed.kind for deed in _deeds("incr")] == [USE]
+    [deed, use] = _deeds("incr", facts=FACTS._replace(incr_renews=True))
     assert (deed.kind, deed.lasts) == (WRITE, 300 * SECOND)
+    assert (use.kind, use.began) == (USE, deed.ended)
     assert _deeds("incr", error="ValueError", facts=FACTS._replace(incr_renews=True)) == []
 
 
@@ -141,4 +143,9 @@ def test_a_default_timeout_is_that_of_the_cache() -> None:
 
 
 def test_what_changes_nothing_is_not_told() -> None:
-    assert _deeds("keys") == _deeds("ttl") == _deeds("has_key") == []
+    assert _deeds("keys") == _deeds("ttl") == []
+
+
+def test_what_needs_an_entry_is_a_use_of_it() -> None:
+    assert _kinds("has_key") == _kinds("incr") == _kinds("hget") == [USE]
+    assert _kinds("has_key", effect=False) == _kinds("incr", error="ValueError") == []

@@ -7,11 +7,12 @@ import pytest
 
 from cache_monitor.collecting import tracerolling
 from cache_monitor.collecting.rollup import merge_processes, roll_up
-from cache_monitor.collecting.tracerolling import Settings, newer, newer_rows, plans, roll
+from cache_monitor.collecting.tracerolling import Settings, newer, newer_rows, roll
 from cache_monitor.stats.encoding import decode
 from cache_monitor.stats.window import Window, add_reasons
 from cache_monitor.stores.base import Kind, Row, StoreError
 from cache_monitor.stores.memory import MemoryStore
+from cache_monitor.stores.traced import plans, state_of
 from cache_monitor.trace.events import SECOND
 from cache_monitor.trace.plan import Limits
 from cache_monitor.trace.slices import encode
@@ -103,7 +104,7 @@ def test_who_is_killed_while_rolling_up_leaves_nothing_undone_or_done_twice(at: 
 def test_of_two_who_roll_up_at_once_one_is_too_late(monkeypatch: pytest.MonkeyPatch) -> None:
     store = MemoryStore()
     store.put(rows_of(busy_world()), START)
-    other = tracerolling.state_of
+    other = state_of
     has_come = False
 
     def be_overtaken(asked: MemoryStore, name: str) -> object:

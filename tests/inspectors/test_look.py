@@ -87,6 +87,36 @@ def test_a_rare_reason_is_among_the_samples_of_a_common_one(crowded: Snapshot) -
     assert crowded.no_expiry == 600
 
 
+def _judged(*entries: Entry) -> Snapshot:
+    tally = Tally(Terms("default", 1000, 0.0, 60), set())
+    for entry in entries:
+        tally.add(entry)
+    return tally.snapshot("shared", Found(len(entries), True))
+
+
+def test_a_sample_of_the_keys_stands_for_those_left_out_of_it() -> None:
+    sample = [Entry(f"a{n}", 1, idle=90, never_read=n < 4, traced="sample") for n in range(16)]
+    out = [Entry(f"b{n}", 1, idle=90, traced="out") for n in range(40)]
+    hot = [Entry(f"c{n}", 1, idle=0, never_read=False, traced="whole") for n in range(3)]
+    found = _judged(*sample, *out, *hot)
+    # A quarter of the sample, and thus of the others: to one by the root of 16.
+    assert (found.never_read, found.never_read_error) == (4 + 10, 10)
+    # Of these the backend told each.
+    assert (found.idle, found.idle_error) == (56, 0)
+
+
+def test_entries_of_which_nothing_is_known_make_a_figure_uncertain() -> None:
+    known = [Entry(f"a{n}", 1, never_read=True, traced="whole") for n in range(3)]
+    found = _judged(*known, Entry("b", 1, traced="whole"), Entry("c", 1))
+    assert (found.never_read, found.never_read_error) == (3, 2)
+    assert (found.idle, found.idle_error) == (None, None)
+
+
+def test_without_a_sample_nothing_stands_for_those_left_out() -> None:
+    found = _judged(Entry("a", 1, never_read=True, traced="whole"), Entry("b", 1, traced="out"))
+    assert (found.never_read, found.never_read_error) == (None, None)
+
+
 def test_an_entry_that_is_stale_for_several_reasons_weighs_once() -> None:
     tally = Tally(Terms("default", 10, 0.0, 60), {"expired"})
     tally.add(Entry("menu", 7, no_expiry=True, idle=61, never_read=True))
