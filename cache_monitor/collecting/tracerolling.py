@@ -282,6 +282,7 @@ def _add(group: GroupStats, figures: Figures) -> None:
             judged=figures.judged,
             ages=figures.ages,
             stampedes=figures.stampedes,
+            lives=figures.lives,
         )
     )
 

@@ -8,6 +8,7 @@ from msgspec import Meta, Raw, Struct, structs
 from cache_monitor.stats import columns, distinct, histogram
 from cache_monitor.stats.columns import StoredKeys
 from cache_monitor.stats.hotkeys import HotKeys
+from cache_monitor.stats.lives import LifeStats
 from cache_monitor.stats.pages import OTHER_PAGES, PAGE_LIMIT, PageStats
 from cache_monitor.stats.samples import KEPT, Samples, noted
 from cache_monitor.stats.window import (
@@ -87,6 +88,8 @@ class GroupStats(Struct, array_like=True, gc=False):
     """The longest timeout that a write gave; 0 where none gave one."""
     produce_squares: Duration = 0.0
     """The squares of the seconds that each value took to produce, added up: how they spread."""
+    lives: LifeStats | None = None
+    """Of its entries that have ended and are in the trace."""
 
     def count(self, hit: bool | None, wrote: bool, times: int, sample: str | None = None) -> None:
         """Count ``times`` uses of a key; ``hit`` is None where nothing was looked up. ``sample``
@@ -182,6 +185,9 @@ class GroupStats(Struct, array_like=True, gc=False):
             self.judged += other.judged
         if other.ages:
             histogram.add(self.ages, other.ages)
+        if other.lives is not None:
+            self.lives = self.lives or LifeStats()
+            self.lives.merge(other.lives)
 
     def _merge_writes(self, other: "GroupStats") -> None:
         self.produced += other.produced

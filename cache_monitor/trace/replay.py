@@ -4,11 +4,15 @@ events of all processes, merged by time, and from what is known of the time befo
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import chain
 from typing import NamedTuple
 
+from msgspec import structs
+
 from cache_monitor.stats import histogram
+from cache_monitor.stats.lives import LifeStats
 from cache_monitor.trace.events import (
     CLEAR,
     COMPUTE,
@@ -42,6 +46,7 @@ from cache_monitor.trace.history import (
     agreed,
     relation,
 )
+from cache_monitor.trace.lives import Gone, Living
 from cache_monitor.trace.patterns import matches
 from cache_monitor.trace.slices import Stored
 from cache_monitor.trace.state import (
@@ -87,7 +92,7 @@ class Verdict(NamedTuple):
 class Figures:
     """What is told of one group in one minute."""
 
-    __slots__ = ("ages", "judged", "reasons", "seen", "stampedes")
+    __slots__ = ("ages", "judged", "lives", "reasons", "seen", "stampedes")
 
     def __init__(self) -> None:
         self.reasons: dict[str, int] = {}
@@ -95,6 +100,7 @@ class Figures:
         self.judged = 0
         self.ages: dict[int, int] = {}
         self.stampedes = 0
+        self.lives: LifeStats | None = None
 
     def add(self, verdict: Verdict) -> None:
         """Count a miss: how many there were, those of known reason, and what they stand for."""
@@ -131,6 +137,15 @@ class Told:
             return None
         minute = at // SECOND // MINUTE * MINUTE
         return self.groups[alias, minute, state.group, state.kind]
+
+    def lives_of(self, state: KeyState, alias: str, at: int) -> LifeStats | None:
+        """The same of the lives of its entries."""
+        figures = self.of_group(alias, at, state)
+        if figures is None:
+            return None
+        if figures.lives is None:
+            figures.lives = LifeStats()
+        return figures.lives
 
 
 class Batch:
@@ -204,12 +219,25 @@ class Replay:
             replayed.take(now.events.get(key, ()), later.events.get(key, ()))
             replayed.sweep(now.sweeps, later.sweeps)
             state.keys[key] = replayed.run(since)
+        for key in state.keys.keys() - touched:
+            state.keys[key] = self._expired(state.keys[key], since)
         state.readings = [
             (each.at, each.evictions, each.boot, each.full) for each in self._readings
         ]
         state.waiting = self._waiting[-MOST_WAITING:]
         self._note_taken(slices, until)
         return self.told
+
+    def _expired(self, state: KeyState, since: int) -> KeyState:
+        """``state`` of a key that nobody used, without what has expired by ``since``."""
+        if not any(each.life is not None and each.life.is_over(since) for each in state.versions):
+            return state
+        figures = partial(self.told.lives_of, state)
+        versions = [
+            structs.replace(each, life=Living(each.life, figures, self._tolerance).close(since))
+            for each in state.versions
+        ]
+        return structs.replace(state, versions=versions)
 
     def judge(self, waiting: Waiting, until: int) -> None:
         """Tell why what should be there was not, now or when the backend has told."""
@@ -232,6 +260,12 @@ class Replay:
                 waiting.key,
             )
         )
+        if waiting.written != UNTOLD and reason in {"evicted", "lost"}:
+            key = KeyState(waiting.group, waiting.kind)
+            lives = self.told.lives_of(key, waiting.alias, waiting.at)
+            if lives is not None:
+                lasted = (waiting.at - waiting.written) / SECOND
+                lives.end(reason, lasted, waiting.weight, waiting.is_unread)
 
     def _note_coverage(self, slices: Sequence[Stored]) -> None:
         state = self.state
@@ -317,8 +351,10 @@ class _KeyReplay:
 
     def run(self, since: int) -> KeyState:
         """Judge the misses and tell the ages; the state of the key after it."""
+        covered = self._replay.state.uncovered_until(self._key)
         for replay in self._versions.values():
             replay.prepare(self._state.name)
+            replay.follow(partial(self._told.lives_of, self._state), covered)
         for version, replay in self._versions.items():
             for event in sorted(replay.asked, key=lambda each: each.ended):
                 if event.form.kind == HIT:
@@ -353,6 +389,7 @@ class _KeyReplay:
         reason = self._reason(version, replay, asked)
         if reason == GONE:
             since, until = replay.gone_between(asked)
+            life = replay.missing(event)
             waiting = Waiting(
                 since,
                 until,
@@ -363,6 +400,8 @@ class _KeyReplay:
                 self._state.name,
                 event.weight,
                 self._key,
+                UNTOLD if life is None else life.written,
+                life is not None and life.is_unread,
             )
             self._replay.judge(waiting, event.ended)
             return
@@ -432,6 +471,8 @@ class _VersionReplay:
         self._changes = list(state.changes)
         self._gone = state.gone
         self._read, self._found, self._perhaps = state.read, state.found, state.perhaps
+        self._life = state.life
+        self._new: list[tuple[Change, str, int]] = []
         self._sweeps: list[Sweep] = []
         self._later: list[Sweep] = []
         self.ahead: list[Change] = []
@@ -456,7 +497,9 @@ class _VersionReplay:
         if kind == SWEEP:
             self._sweeps.append(_own_sweep(event))
         elif kind != COMPUTE:
-            self._changes.append(_change(event))
+            change = _change(event)
+            self._changes.append(change)
+            self._new.append((change, event.form.alias, event.weight))
 
     def take_ahead(self, event: Event) -> None:
         """Take in an event that will be replayed later."""
@@ -472,7 +515,9 @@ class _VersionReplay:
     def prepare(self, name: str) -> None:
         """Put everything in its order, with the writes that must have been besides."""
         self._changes.sort()
-        self._changes += self._swept(self._sweeps, self._changes, name)
+        swept = self._swept(self._sweeps, self._changes, name)
+        self._new += [(each, "", 1) for each in swept]
+        self._changes += swept
         self._changes = _aged(sorted(self._changes))
         later = self.ahead + self._swept(self._later, sorted(self._changes + self.ahead), name)
         self.history = self._history(later)
@@ -484,6 +529,16 @@ class _VersionReplay:
                     )._replace(order=event.order)
                 )
                 self.history = self._history(later)
+
+    def follow(self, figures: Callable[[str, int], LifeStats | None], covered: int) -> None:
+        """Follow the lives of its entries; what was not covered meanwhile has none."""
+        life = self._life if self._life is not None and self._life.written >= covered else None
+        self._living = Living(life, figures, self._tolerance)
+        self._living.follow(self._new, [*self.asked, *self.used])
+
+    def missing(self, event: Event) -> Gone | None:
+        """The life that a miss was the first to find ended."""
+        return self._living.missing.get((event.process, event.order))
 
     def _history(self, later: list[Change]) -> History:
         return History([*self._changes, *later], self._complete, self._tolerance)
@@ -572,7 +627,9 @@ class _VersionReplay:
         history = History(self._changes, self._complete, self._tolerance)
         changes, complete = kept(history, since)
         read = self._read, self._found, self._perhaps
-        return VersionState(version, changes, complete, self._gone, *read)
+        return VersionState(
+            version, changes, complete, self._gone, *read, self._living.close(since)
+        )
 
 
 def _asked(event: Event) -> Asked:

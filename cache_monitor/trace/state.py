@@ -9,8 +9,9 @@ import msgspec
 from msgspec import Meta, Struct, structs
 
 from cache_monitor.trace.coding import packed, read
-from cache_monitor.trace.events import HASH_BITS, SECOND, Reading, level_of
+from cache_monitor.trace.events import HASH_BITS, SECOND, UNTOLD, Reading, level_of
 from cache_monitor.trace.history import Change, History
+from cache_monitor.trace.lives import Life
 from cache_monitor.trace.plan import Plan
 
 _Text = Annotated[str, Meta(max_length=512)]
@@ -33,7 +34,8 @@ class VersionState(Struct, array_like=True, gc=False):
     """The last changes of one version of a key. ``complete`` says that there were no others;
     ``gone`` is the first lookup since that missed without a cause on record. ``read`` is when it
     was last read; ``found`` when the latest of the values was written that a read is known to have
-    found, ``perhaps`` when the latest was that one may have found; 0 for none."""
+    found, ``perhaps`` when the latest was that one may have found; 0 for none. ``life`` is that of
+    the entry which is there."""
 
     version: _Number | _Text
     changes: list[Change]
@@ -42,6 +44,7 @@ class VersionState(Struct, array_like=True, gc=False):
     read: _Time = 0
     found: _Time = 0
     perhaps: _Time = 0
+    life: Life | None = None
 
     def history(self, tolerance: int) -> History:
         """The changes to be asked about."""
@@ -75,6 +78,9 @@ class Waiting(Struct, array_like=True, gc=False):
     name: _Text
     weight: Annotated[int, Meta(ge=1, le=2**HASH_BITS)]
     key: Annotated[int, Meta(ge=0, lt=2**HASH_BITS)] = 0
+    written: _Time = UNTOLD
+    """When the life began that it was the first to find ended."""
+    is_unread: bool = False
 
 
 class State(Struct, array_like=True):

@@ -1,0 +1,50 @@
+"""How long entries lasted, and what ended them."""
+
+from typing import Literal
+
+from msgspec import Struct
+
+from cache_monitor.stats import histogram
+from cache_monitor.stats.window import Bucket, Count
+
+End = Literal["expired", "deleted", "cleared", "evicted", "lost", "overwritten", "version_changed"]
+"""What ended the life of an entry: ``overwritten`` where its value was written anew before."""
+
+
+class LifeStats(Struct, array_like=True, gc=False):
+    """The lives of entries that have ended, from a write to what ended it. The histograms are of
+    seconds."""
+
+    ends: dict[End, Count] = {}
+    unread: dict[End, Count] = {}
+    """Of these, the ones that nobody had read."""
+    lasted: dict[Bucket, Count] = {}
+    """From the write to the end. Of an eviction or a loss, to the lookup that noticed it."""
+    first_read: dict[Bucket, Count] = {}
+    """From the write to the first read."""
+    evicted_at: dict[Bucket, Count] = {}
+    """Of what was ``lasted``, the part of the evicted ones."""
+
+    def end(self, how: End, seconds: float, weight: int, is_unread: bool) -> None:
+        """Count ``weight`` lives that ended."""
+        self.ends[how] = self.ends.get(how, 0) + weight
+        if is_unread:
+            self.unread[how] = self.unread.get(how, 0) + weight
+        [bucket] = histogram.buckets_of([max(seconds, 0.0)])
+        for each in (self.lasted, self.evicted_at) if how == "evicted" else (self.lasted,):
+            each[bucket] = each.get(bucket, 0) + weight
+
+    def read(self, seconds: float, weight: int) -> None:
+        """Count ``weight`` values that were read for the first time."""
+        [bucket] = histogram.buckets_of([max(seconds, 0.0)])
+        self.first_read[bucket] = self.first_read.get(bucket, 0) + weight
+
+    def merge(self, other: "LifeStats") -> None:
+        """Add what ``other`` counted."""
+        for how, count in other.ends.items():
+            self.ends[how] = self.ends.get(how, 0) + count
+        for how, count in other.unread.items():
+            self.unread[how] = self.unread.get(how, 0) + count
+        histogram.add(self.lasted, other.lasted)
+        histogram.add(self.first_read, other.first_read)
+        histogram.add(self.evicted_at, other.evicted_at)
