@@ -24,7 +24,15 @@ from cache_monitor.dashboard.sheets import (
     worded,
 )
 from cache_monitor.pages import sentences
-from cache_monitor.reports.schema import HotKey, KeyGroup, MissReasons, Operation, Page, View
+from cache_monitor.reports.schema import (
+    HotKey,
+    KeyGroup,
+    Lives,
+    MissReasons,
+    Operation,
+    Page,
+    View,
+)
 
 
 class Missed(NamedTuple):
@@ -56,6 +64,21 @@ def why_missed(reasons: MissReasons) -> str:
     return ", ".join(
         f"{formats.about(formats.count(number), exact=reasons.exact)} {word}"
         for number, word in found
+    )
+
+
+def what_ended(lives: Lives) -> str:
+    """What ended entries, the most frequent first, such as "80 expired, 20 overwritten (unread:
+    15)"."""
+    words = {**reason_words(), "overwritten": _("overwritten")}
+    unread = {"overwritten": lives.overwritten_unread, "deleted": lives.deleted_unread}
+    counts = [(getattr(lives, name, 0), name) for name in words]
+    found = sorted((each for each in counts if each[0]), key=lambda each: -each[0])
+    return ", ".join(
+        f"{formats.count(number)} {words[name]}"
+        + (_(" (%(count)s unread)") % {"count": formats.count(few)} if few else "")
+        for number, name in found
+        for few in [unread.get(name, 0)]
     )
 
 
@@ -156,6 +179,9 @@ def key_groups(caches: Caches, links: Links) -> Sheet[Of[KeyGroup]]:
             shared("hit_ratio", _("Hit ratio"), lambda each: each.it.hit_ratio),
             counted("misses", _("Misses"), lambda each: each.it.misses),
             worded("why_missed", _("Why missed"), lambda each: why_missed(each.it.miss_reasons)),
+            timed("lifetime", _("Lasted"), lambda each: each.it.lives.lifetime_p50),
+            worded("ended_by", _("Ended by"), lambda each: what_ended(each.it.lives)),
+            timed("first_read", _("First read"), lambda each: each.it.lives.first_read_p50),
             timed("produce_seconds", _("To produce"), lambda each: each.it.produce_seconds),
             _saved_column(),
             counted("sets", _("Sets"), lambda each: each.it.sets),

@@ -67,7 +67,11 @@ def overwritten(case: Case) -> Iterator[Finding]:
             yield case.find(
                 "overwritten",
                 "warning",
-                [*_use(group), ("written_bytes", size)],
+                [
+                    *_use(group),
+                    *_unread("overwritten_unread", group.lives.overwritten_unread),
+                    ("written_bytes", size),
+                ],
                 group=group.group,
                 cost=Cost(spent, size),
             )
@@ -110,6 +114,7 @@ def deleted_early(case: Case) -> Iterator[Finding]:
             group.deletes >= case.limits.min_calls
             and group.hits + group.other_uses < group.deletes
             and 2 * deleted > group.misses
+            and (group.lives.deleted < _SEEN or group.lives.deleted_unread)
             and case.is_costly(lost)
         ):
             yield case.find(
@@ -119,6 +124,7 @@ def deleted_early(case: Case) -> Iterator[Finding]:
                     *_use(group),
                     ("deletes", group.deletes),
                     ("misses_by_deletion", deleted),
+                    *_unread("deleted_unread", group.lives.deleted_unread),
                     ("lost_seconds", round(lost, 3)),
                 ],
                 group=group.group,
@@ -265,7 +271,14 @@ def _explained(reasons: MissReasons) -> int:
 
 def _is_overwritten(group: KeyGroup) -> bool:
     unasked, keys = _unasked(group), max(group.distinct_keys or 1, 1)
+    if group.lives.overwritten >= _SEEN and not group.lives.overwritten_unread:
+        return False  # Each of the values was read, or may have been.
     return unasked >= _AGAIN * keys and 2 * (group.hits + group.other_uses) < unasked
+
+
+def _unread(name: str, count: int) -> Evidence:
+    """How many entries surely nobody read: that there were none is not known as surely."""
+    return [(name, count)] if count else []
 
 
 def _use(group: KeyGroup) -> Evidence:

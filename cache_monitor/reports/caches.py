@@ -12,6 +12,7 @@ from cache_monitor.reports.state import is_state
 from cache_monitor.stats import distinct, histogram
 from cache_monitor.stats.details import Details, GroupStats, ViewStats
 from cache_monitor.stats.hotkeys import KeyStats
+from cache_monitor.stats.lives import LifeStats
 from cache_monitor.stats.window import OperationStats, Window
 
 HOT_KEYS_SHOWN = 100
@@ -175,6 +176,7 @@ def _key_group(
         repeated_seconds=stats.repeated_seconds if has_seen_requests else None,
         first_set_at=moment(stats.first_set) if stats.first_set else None,
         timeout=stats.timeout or None,
+        lives=_lives(stats.lives),
         produced=stats.produced,
         stampedes=stats.stampedes,
         repeated_gets=stats.repeated_gets if has_seen_requests else None,
@@ -183,6 +185,25 @@ def _key_group(
         single_gets_requests=stats.single_gets_requests if has_seen_requests else None,
         sample_hits=list(stats.sample_hits),
         sample_misses=list(stats.sample_misses),
+    )
+
+
+def _lives(stats: LifeStats | None) -> schema.Lives:
+    if stats is None:
+        return schema.Lives()
+    lifetime_p50, lifetime_p90 = histogram.quantiles(stats.lasted, (0.5, 0.9), inf)
+    first_read_p50, first_read_p90 = histogram.quantiles(stats.first_read, (0.5, 0.9), inf)
+    [evicted_age_p50] = histogram.quantiles(stats.evicted_at, (0.5,), inf)
+    return schema.Lives(
+        **stats.ends,
+        unread=sum(stats.unread.values()),
+        overwritten_unread=stats.unread.get("overwritten", 0),
+        deleted_unread=stats.unread.get("deleted", 0),
+        lifetime_p50=lifetime_p50,
+        lifetime_p90=lifetime_p90,
+        first_read_p50=first_read_p50,
+        first_read_p90=first_read_p90,
+        evicted_age_p50=evicted_age_p50,
     )
 
 

@@ -123,6 +123,23 @@ FIELDS: Mapping[type[Struct], Mapping[str, str]] = {
         "seconds_saved": _SAVED,
         "seconds_saved_error": _SAVED_ERROR,
     },
+    schema.Lives: {
+        "expired": "Entries whose timeout passed.",
+        "deleted": "Entries that somebody deleted.",
+        "cleared": "Entries that a clear() took away.",
+        "evicted": "Entries that a lookup found gone before their time, where the cache evicted.",
+        "lost": "Entries that a lookup found gone before their time, where it evicted nothing.",
+        "overwritten": "Entries whose value was written anew.",
+        "version_changed": "Entries that went to another version.",
+        "unread": "Of all these, the ones that surely nobody had read.",
+        "overwritten_unread": "Of the overwritten ones, those that surely nobody had read.",
+        "deleted_unread": "Of the deleted ones, those that surely nobody had read.",
+        "lifetime_p50": "Seconds from their write to their end of half of them, at most.",
+        "lifetime_p90": "Seconds from their write to their end of nine in ten of them, at most.",
+        "first_read_p50": "Seconds from a write to its first read for half of those, at most.",
+        "first_read_p90": "Seconds from a write to its first read for nine in ten, at most.",
+        "evicted_age_p50": "Seconds from the write of evicted ones to their miss, half at most.",
+    },
     schema.KeyGroup: {
         "group": _GROUP,
         "kind": "What the keys are: the project's own, or those that Django makes.",
@@ -155,6 +172,7 @@ FIELDS: Mapping[type[Struct], Mapping[str, str]] = {
         "repeated_seconds": "Seconds of the repeated gets; null without the middleware.",
         "first_set_at": "When a key was first written in the period: RFC 3339, UTC; null before.",
         "timeout": "Seconds of the longest timeout that a write gave; null where none gave one.",
+        "lives": "How long its entries lasted, and what ended them.",
         "single_gets": (
             "Keys that requests got one by one, five and more each; null without the middleware."
         ),

@@ -130,6 +130,39 @@ class HotKey(Struct, frozen=True, kw_only=True):
     seconds_saved_error: float | None = None
 
 
+class Lives(Struct, frozen=True, kw_only=True):
+    """What ended entries that were written, and how long they had been there: told from the trace,
+    over all processes, of those for which that is sure.
+
+    An entry was ``overwritten`` where its value was written anew before anything else ended it. One
+    that the backend evicted or lost ends with the lookup that misses it; what was written anew, or
+    expired, before anybody looked counts as that. ``unread`` are those that surely nobody read, of
+    all that ended.
+    """
+
+    expired: int = 0
+    deleted: int = 0
+    cleared: int = 0
+    evicted: int = 0
+    lost: int = 0
+    overwritten: int = 0
+    version_changed: int = 0
+    unread: int = 0
+    overwritten_unread: int = 0
+    deleted_unread: int = 0
+    lifetime_p50: float | None = None
+    lifetime_p90: float | None = None
+    first_read_p50: float | None = None
+    first_read_p90: float | None = None
+    evicted_age_p50: float | None = None
+
+    @property
+    def ended(self) -> int:
+        """How many there were."""
+        gone = self.expired, self.deleted, self.cleared, self.evicted, self.lost
+        return sum(gone) + self.overwritten + self.version_changed
+
+
 class KeyGroup(Struct, frozen=True, kw_only=True):
     """Keys that differ only in their variable parts, such as ``user:{int}:profile``.
 
@@ -183,6 +216,7 @@ class KeyGroup(Struct, frozen=True, kw_only=True):
     repeated_seconds: float | None = None
     first_set_at: str | None = None
     timeout: float | None = None
+    lives: Lives = Lives()
     sample_hits: list[str] = []
     sample_misses: list[str] = []
 

@@ -270,6 +270,29 @@ def _groups() -> dict[str, dict[str, int]]:
     return {group.group: _known(group.miss_reasons) for group in groups if group.misses}
 
 
+def test_a_group_tells_what_ended_its_entries() -> None:
+    cache = caches["default"]
+    for n in range(4):
+        cache.set(f"page:{n}", 1)
+    cache.get("page:0")
+    joining.collector.drain()
+    cache.set("page:0", 2)  # the first value was read
+    cache.set("page:1", 2)
+    cache.delete("page:2")
+    cache.touch("page:3", 0)
+    cache.get("page:3")
+    cache.clear()
+    [group] = cache_monitor.report().caches["default"].key_groups
+    lives = group.lives
+    assert (lives.overwritten, lives.overwritten_unread) == (2, 1)
+    assert (lives.deleted, lives.deleted_unread) == (1, 1)
+    assert (lives.expired, lives.cleared, lives.evicted, lives.lost) == (1, 2, 0, 0)
+    assert (lives.unread, lives.ended) == (5, 6)
+    assert lives.lifetime_p50 is not None
+    assert lives.first_read_p50 is not None
+    assert lives.evicted_age_p50 is None
+
+
 def test_after_a_fork_nothing_of_the_parents_is_judged() -> None:
     caches["default"].get("a")
     joining.collector.after_fork()
