@@ -35,10 +35,11 @@ from cache_monitor.stores.traced import (
 )
 from cache_monitor.trace.coding import Unreadable, packed
 from cache_monitor.trace.plan import HOT_KEYS, Limits, Plan, Use, next_level
-from cache_monitor.trace.replay import Figures, Replay, Told, Verdict
+from cache_monitor.trace.replay import Replay
 from cache_monitor.trace.slices import Stored
 from cache_monitor.trace.slices import encode as encode_slices
 from cache_monitor.trace.state import State, decode_state, encode_state
+from cache_monitor.trace.told import Figures, Told, Verdict
 
 SHARED = ""
 MINUTE = 60

@@ -12,7 +12,7 @@ from cache_monitor.keys.naming import name_key
 from cache_monitor.keys.toolbar import is_toolbars_own
 from cache_monitor.pages.header import cache_status
 from cache_monitor.pages.passes import PagePass
-from cache_monitor.trace.replay import Verdict
+from cache_monitor.trace.told import Verdict
 
 logger = logging.getLogger("cache_monitor.calls")
 

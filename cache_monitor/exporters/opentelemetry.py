@@ -20,7 +20,7 @@ from cache_monitor.exporters.extras import MissingExtra
 from cache_monitor.forks import new_lock
 from cache_monitor.keys.toolbar import is_toolbars_own
 from cache_monitor.reports.schema import Cache, Report
-from cache_monitor.trace.replay import Verdict
+from cache_monitor.trace.told import Verdict
 
 try:
     from opentelemetry.metrics import CallbackOptions, Meter, Observation, get_meter

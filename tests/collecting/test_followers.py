@@ -10,7 +10,7 @@ import pytest
 from cache_monitor.calls import Call, RawCall, Source
 from cache_monitor.collecting.followers import MOST_WAITING, Followers
 from cache_monitor.recorder import recorder
-from cache_monitor.trace.replay import Verdict
+from cache_monitor.trace.told import Verdict
 
 
 def _calls(number: int) -> list[RawCall]:

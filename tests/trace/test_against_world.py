@@ -7,9 +7,10 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from cache_monitor.trace.events import NEVER, SECOND
-from cache_monitor.trace.replay import Replay, Told
+from cache_monitor.trace.replay import Replay
 from cache_monitor.trace.slices import Stored
 from cache_monitor.trace.state import State, decode_state, encode_state
+from cache_monitor.trace.told import Told
 from tests.trace.world import START, TOLERANCE, World
 
 KEYS = ["page:1", "page:2", "user:1"]

@@ -10,7 +10,7 @@ from cache_monitor.stats.lives import LifeStats
 from cache_monitor.trace.events import HIT, NEVER, SECOND, WRITE, Event, Form
 from cache_monitor.trace.history import Change
 from cache_monitor.trace.lives import Living
-from cache_monitor.trace.replay import Told
+from cache_monitor.trace.told import Told
 from tests.trace.test_against_world import replayed
 from tests.trace.world import TOLERANCE, World
 

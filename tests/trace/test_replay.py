@@ -2,9 +2,10 @@
 
 from cache_monitor.trace.events import NEVER, SECOND
 from cache_monitor.trace.plan import Plan
-from cache_monitor.trace.replay import Replay, Told
+from cache_monitor.trace.replay import Replay
 from cache_monitor.trace.slices import Stored
 from cache_monitor.trace.state import State, decode_state, encode_state
+from cache_monitor.trace.told import Told
 from tests.trace.world import TOLERANCE, World, key_of
 
 
