@@ -107,7 +107,8 @@ def test_without_the_table_the_program_works_and_says_once_what_to_do(tmp_path: 
 
 @pytest.mark.slow
 def test_eight_forked_processes_of_four_threads_lose_no_operation(site: Site) -> None:
-    site.run("tests.programs.hammer", "mixed", str(MIXED_CALLS))
+    _, err = site.run("tests.programs.hammer", "mixed", str(MIXED_CALLS))
+    assert not err
     report = site.stats()
     rounds = 32 * (MIXED_CALLS // 12)
     found = {

@@ -30,6 +30,7 @@ from cache_monitor.collecting.asides import Aside
 from cache_monitor.collecting.counting import Measure
 from cache_monitor.collecting.delivery import Delivery, Pending
 from cache_monitor.collecting.endings import (
+    DEADLINE,
     EndOfServer,
     stop_with_celerys_worker,
     stop_with_child,
@@ -46,7 +47,7 @@ from cache_monitor.inspectors.uses import Teller
 from cache_monitor.pages import watch
 from cache_monitor.recorder import Recorder
 from cache_monitor.stores import traced
-from cache_monitor.stores.base import Store, StoreError
+from cache_monitor.stores.base import Store, StoreBusyError, StoreError
 from cache_monitor.trace.events import Reading
 
 logger = logging.getLogger("cache_monitor")
@@ -113,6 +114,7 @@ class Collector:
         self._pid = os.getpid()
         self._intake = Intake(self._recorder, self._make_delivery)
         self.problem: str | None = None
+        self._store_is_busy = False
         self._is_running = False
         self._thread: int | None = None
         self._over: SimpleQueue[None] = SimpleQueue()
@@ -238,7 +240,7 @@ class Collector:
         self._predictions.end()
         if self._is_running:
             self._wake_up()
-            wait_patiently(self._over, lambda: self._is_running)
+            wait_patiently(self._over, lambda: self._is_running, lambda: self._store_is_busy)
         self._recorder.faults.tell()
 
     def end(self) -> None:
@@ -291,11 +293,19 @@ class Collector:
                     with suppress(Empty):
                         self._wake.get(timeout=DRAIN_INTERVAL)
                     self._turn()
-                self._turn(last=True)
+                self._last_turn()
                 self._wiring.at_end()
         finally:
             self._is_running = False
             over.put(None)
+
+    def _last_turn(self) -> None:
+        """Bring everything to the store, and try again while others keep it: there is no next
+        time."""
+        ends = time.monotonic() + DEADLINE
+        self._turn(last=True)
+        while self._store_is_busy and time.monotonic() < ends:
+            self._turn(last=True)
 
     def _turn(self, last: bool = False) -> None:
         asked = [self._asked.popleft() for _ in range(len(self._asked))]
@@ -356,6 +366,7 @@ class Collector:
     # Bringing it to the store
 
     def _flush_now(self, begun: float, due: bool, last: bool) -> bool:
+        self._store_is_busy = False
         try:
             store = self._wiring.open_store()
             if last:
@@ -365,11 +376,12 @@ class Collector:
             self._recorder.process = self._intake.delivery.tracer.process
             self._recorder.told_at = begun
             if last:
-                self._tidy_at_end(store)
+                self._beside(partial(self._tidy_at_end, store))
             elif due:
                 self._scans.do(partial(self._beside, partial(self._look, store)))
                 self._tidies.do(partial(self._beside, partial(self._tidy, store, self._watch)))
         except StoreError as error:
+            self._store_is_busy = isinstance(error, StoreBusyError)
             self._store_failed(str(error))
         except Exception as error:
             self._recorder.failed(error)

@@ -14,16 +14,20 @@ from typing import Any
 PATIENCE = 5.0
 """Seconds that a process may wait at its end for a store that does not answer."""
 DEADLINE = 20.0
-"""Seconds that it may wait at its end as long as it counts; most give a process 30 to end."""
+"""Seconds that it may wait at its end as long as it counts, or as others write to the store; most
+give a process 30 to end."""
 _IDLE = 0.05
 """Seconds of CPU time in ``PATIENCE`` that are no work, but a look whether a lock is free."""
 
 
-def wait_patiently(over: "SimpleQueue[None]", is_running: Callable[[], bool]) -> None:
+def wait_patiently(
+    over: "SimpleQueue[None]", is_running: Callable[[], bool], store_is_busy: Callable[[], bool]
+) -> None:
     """Wait until the draining thread, which is in its last turn, says that it is ``over``, as long
-    as it works: on a busy machine the counting of a full buffer takes its time."""
+    as it works, for on a busy machine the counting of a full buffer takes its time, or as the store
+    is busy with what others write: many processes may end at once."""
     ends, worked = time.monotonic() + DEADLINE, inf
-    while is_running() and worked > _IDLE and time.monotonic() < ends:
+    while is_running() and (worked > _IDLE or store_is_busy()) and time.monotonic() < ends:
         before = time.process_time()
         with suppress(Empty):
             over.get(timeout=PATIENCE)

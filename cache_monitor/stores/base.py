@@ -32,6 +32,10 @@ class StoreError(Exception):
     """The store cannot be used now. The message says in one sentence what to do."""
 
 
+class StoreBusyError(StoreError):
+    """Another process is writing: the same may succeed at once."""
+
+
 class Store(Protocol):
     """Keeps rows. Every method raises :class:`StoreError` where the store cannot be used."""
 

@@ -11,16 +11,17 @@ from django.db.transaction import atomic
 from django.utils.connection import ConnectionDoesNotExist
 
 from cache_monitor.models import Window
-from cache_monitor.stores.base import StoreError
+from cache_monitor.stores.base import StoreBusyError, StoreError
 from cache_monitor.stores.faults import Fault, advice
 from cache_monitor.stores.ownconnection import is_own, own_connection
 
+_LOCKED = Fault(
+    ("locked", "lock timeout", "lock wait timeout"),
+    "another connection has locked it, so let that one end, or give the monitor a database "
+    "of its own with the store's DATABASE option",
+)
 _FAULTS = (
-    Fault(
-        ("locked", "lock timeout", "lock wait timeout"),
-        "another connection has locked it, so let that one end, or give the monitor a database "
-        "of its own with the store's DATABASE option",
-    ),
+    _LOCKED,
     Fault(
         ("disk is full", "disk full", "no space left", "could not extend file", "is full"),
         "its disk is full, so free some space there",
@@ -114,9 +115,11 @@ def _store_errors(using: str) -> Iterator[None]:
                 f"The cache monitor's table is missing in the database {using!r}: "
                 f"run manage.py migrate{_option(using)}."
             ) from error
-        raise StoreError(
+        what_to_do = advice(error, _FAULTS, _UNKNOWN_FAULT)
+        kind = StoreBusyError if what_to_do == _LOCKED.advice else StoreError
+        raise kind(
             f"The database {using!r} does not take the cache monitor's statistics "
-            f"({type(error).__name__}): {advice(error, _FAULTS, _UNKNOWN_FAULT)}."
+            f"({type(error).__name__}): {what_to_do}."
         ) from error
 
 

@@ -12,7 +12,7 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import TypeVar
 
-from cache_monitor.stores.base import Kind, Row, StoreError
+from cache_monitor.stores.base import Kind, Row, StoreBusyError, StoreError
 from cache_monitor.stores.files import OwnFile, is_on_a_network
 from cache_monitor.stores.forkgate import gate
 
@@ -42,9 +42,10 @@ _LOCK = (
     "INSERT INTO locks (name, until) VALUES (:name, :until) ON CONFLICT (name)"
     " DO UPDATE SET until = :until WHERE until <= :now OR until > :until"
 )
+# The last: too many open and close its write-ahead log at once.
+_BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL})
 _ADVICE = {
-    sqlite3.SQLITE_BUSY: "another connection has locked it, so let that one end",
-    sqlite3.SQLITE_LOCKED: "another connection has locked it, so let that one end",
+    **dict.fromkeys(_BUSY, "another connection has locked it, so let that one end"),
     sqlite3.SQLITE_FULL: "its disk is full, so free some space there",
     sqlite3.SQLITE_IOERR: "its disk is full or fails, so free some space there or see to it",
 }
@@ -229,7 +230,8 @@ class SQLiteStore:
         words = _ADVICE.get(_code(error), _NOT_WRITABLE)
         if isinstance(error, sqlite3.Error) and _is_damage(error):
             words = "it is damaged or no database, so remove it, or name another file"
-        return StoreError(
+        kind = StoreBusyError if _code(error) in _BUSY else StoreError
+        return kind(
             f"The cache monitor's file {self.path} cannot be used ({type(error).__name__}): "
             f"{words}."
         )

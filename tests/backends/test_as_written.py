@@ -295,12 +295,16 @@ def test_a_patch_that_began_before_the_monitor_leaves_recording_methods_behind(
 
 
 def test_a_patch_that_wraps_what_it_finds_is_counted_once(heard: Heard) -> None:
+    local = {"BACKEND": f"{__name__}.LocMemCache", "LOCATION": "traced"}
+    with override_settings(CACHES={"default": local}):
+        # From here on what a patch finds is the monitor's.
+        _ = caches["default"].get
     original = LocMemCache.get
+    assert is_ours(original)
 
     def traced(self: Any, *args: Any, **kwargs: Any) -> Any:
         return original(self, *args, **kwargs)
 
-    local = {"BACKEND": f"{__name__}.LocMemCache", "LOCATION": "traced"}
     with mock.patch.object(LocMemCache, "get", traced):
         for _ in range(3):
             with override_settings(CACHES={"default": local}):

@@ -22,7 +22,7 @@ from cache_monitor.recorder import Recorder
 from cache_monitor.stats.details import Details
 from cache_monitor.stats.encoding import decode
 from cache_monitor.stats.window import Window
-from cache_monitor.stores.base import Row, StoreError
+from cache_monitor.stores.base import Row, StoreBusyError, StoreError
 from cache_monitor.stores.memory import MemoryStore
 from cache_monitor.trace import slices
 from cache_monitor.trace.events import HIT, MISS, WRITE
@@ -42,6 +42,7 @@ class _Site:
         self.recorder = Recorder()
         self.store = MemoryStore()
         self.refuses: str | None = None
+        self.is_busy_for = 0
         self.is_testing = False
         self.ends = 0
         self.seen: dict[str, Snapshot] = {}
@@ -65,6 +66,9 @@ class _Site:
     def _open_store(self) -> MemoryStore:
         if self.refuses is not None:
             raise StoreError(self.refuses)
+        if self.is_busy_for:
+            self.is_busy_for -= 1
+            raise StoreBusyError("Another process writes.")
         return self.store
 
     def _end(self) -> None:
@@ -107,6 +111,13 @@ def test_the_end_flushes_and_gives_back_what_the_thread_holds(site: _Site) -> No
     site.collector.stop()
     assert (site.calls(), site.ends) == (1, 1)
     assert not site.collector.flush()
+
+
+def test_at_its_end_a_process_waits_for_others_that_write(site: _Site) -> None:
+    site.call(outcome=True)
+    site.is_busy_for = 3
+    site.collector.stop()
+    assert (site.calls(), site.is_busy_for) == (1, 0)
 
 
 def test_what_a_look_has_seen_of_memory_and_evictions_reaches_the_store(site: _Site) -> None:

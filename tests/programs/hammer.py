@@ -72,8 +72,8 @@ def in_processes(calls: int) -> None:
             for thread in threads:
                 thread.join()
             sys.exit()
-    for _ in range(8):
-        os.wait()
+    ends = [os.wait()[1] for _ in range(8)]
+    assert ends == [0] * 8, f"Processes ended with {ends}."
 
 
 def in_child(calls: int) -> None:
