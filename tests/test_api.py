@@ -22,6 +22,7 @@ from cache_monitor.stats.encoding import decode, encode
 from cache_monitor.stats.window import Window
 from cache_monitor.stores.base import Row, StoreError
 from cache_monitor.stores.opening import get_store
+from tests.anew import begin_anew
 
 LOCMEM = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
 MEMORY = {"STORE": {"BACKEND": "cache_monitor.stores.memory.MemoryStore"}}
@@ -31,11 +32,9 @@ MEMORY = {"STORE": {"BACKEND": "cache_monitor.stores.memory.MemoryStore"}}
 def fresh() -> Iterator[None]:
     """A process that has recorded nothing, with a store of its own."""
     with override_settings(CACHES={"default": LOCMEM, "other": LOCMEM}, CACHE_MONITOR=MEMORY):
-        joining.collector.stop()
-        joining.collector.after_fork()
+        begin_anew()
         yield
-        joining.collector.stop()
-        joining.collector.after_fork()
+        begin_anew()
         caches["default"].clear()
 
 

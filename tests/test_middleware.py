@@ -14,9 +14,10 @@ from django.test import AsyncClient, Client, override_settings
 from django.urls import path, register_converter
 
 from cache_monitor.api import report
-from cache_monitor.collecting import joining, visits
+from cache_monitor.collecting import visits
 from cache_monitor.middleware import UNKNOWN_VIEW, CacheMonitorMiddleware
 from cache_monitor.reports.schema import View
+from tests.anew import begin_anew
 from tests.stored import stored_details
 
 pytestmark = pytest.mark.django_db
@@ -83,12 +84,10 @@ def site() -> Iterator[None]:
             f"{__name__}.answer_from_cache",
         ],
     ):
-        joining.collector.stop()
-        joining.collector.after_fork()
+        begin_anew()
         caches["default"].clear()
         yield
-        joining.collector.stop()
-        joining.collector.after_fork()
+        begin_anew()
 
 
 def answer_from_cache(get_response: Any) -> Any:

@@ -286,17 +286,22 @@ class Collector:
 
     def _run(self) -> None:
         self._thread = get_ident()
+        # Made anew where a process begins anew. gevent's threads survive a fork: the parent's has
+        # nothing to do with what the child counts.
         over = self._over
         try:
             with scope.muted():
-                while not self._stopping:
+                while not self._stopping and self._over is over:
                     with suppress(Empty):
                         self._wake.get(timeout=DRAIN_INTERVAL)
-                    self._turn()
-                self._last_turn()
-                self._wiring.at_end()
+                    if self._over is over:
+                        self._turn()
+                if self._over is over:
+                    self._last_turn()
+                    self._wiring.at_end()
         finally:
-            self._is_running = False
+            if self._over is over:
+                self._is_running = False
             over.put(None)
 
     def _last_turn(self) -> None:
@@ -408,10 +413,11 @@ class Collector:
             self._store_failed(str(error))
 
     def _look(self, store: Store) -> None:
+        seen = self._seen
         self._read_evictions()
         self._follow_plans(store)
         teller = Teller(self._recorder.process, self._recorder.told_at)
-        self._seen.append(self._wiring.look(self.process, store, self._intake.active_at, teller))
+        seen.append(self._wiring.look(self.process, store, self._intake.active_at, teller))
 
     def _read_evictions(self) -> None:
         """Ask servers that may have evicted what was missed."""

@@ -11,8 +11,8 @@ from django.core.cache.backends.locmem import LocMemCache
 from django.test import override_settings
 
 import cache_monitor
-from cache_monitor.collecting import joining
 from cache_monitor.testing import capture_cache_calls
+from tests.anew import begin_anew
 from tests.backends.conftest import Heard
 
 PATH = f"{__name__}.HaltingCache"
@@ -69,11 +69,9 @@ def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     with override_settings(
         CACHES={"default": {"BACKEND": PATH}}, CACHE_MONITOR=MEMORY, ROOT_URLCONF="tests.urls"
     ):
-        joining.collector.stop()
-        joining.collector.after_fork()
+        begin_anew()
         yield
-        joining.collector.stop()
-        joining.collector.after_fork()
+        begin_anew()
     signal.signal(signal.SIGUSR1, before)
 
 

@@ -27,6 +27,7 @@ from cache_monitor.stores.memory import MemoryStore
 from cache_monitor.trace import slices
 from cache_monitor.trace.events import HIT, MISS, WRITE
 from cache_monitor.trace.plan import Limits
+from tests.anew import begin_anew
 from tests.waiting import until
 
 GET, SET = Source("default", "get"), Source("default", "set")
@@ -173,6 +174,20 @@ def test_a_forked_child_begins_anew(site: _Site) -> None:
     site.call(outcome=True)
     assert site.collector.flush()
     assert sorted({row.process for row in site.rows()}) == sorted({process, site.collector.process})
+
+
+def test_a_thread_that_survives_a_fork_ends_and_counts_nothing(site: _Site) -> None:
+    """As gevent's do, whose threads are greenlets."""
+    site.call(outcome=True)
+    assert site.collector.flush()
+    over = site.collector._over
+    site.collector.after_fork()
+    over.get()
+    assert not site.collector._is_running
+    site.call(outcome=True)
+    assert site.collector._is_running
+    assert site.collector.flush()
+    assert site.calls() == 2
 
 
 def test_a_full_buffer_wakes_the_thread_once_and_not_with_every_call(
@@ -436,8 +451,7 @@ def test_the_monitors_threads_never_ask_for_caches_under_djangos_lock(
         CACHES={"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}},
         CACHE_MONITOR={"STORE": {"BACKEND": "cache_monitor.stores.memory.MemoryStore"}},
     ):
-        joining.collector.stop()
-        joining.collector.after_fork()
+        begin_anew()
         cache = caches["default"]
         cache.set("a", 1)
         cache.get("a")
@@ -446,6 +460,5 @@ def test_the_monitors_threads_never_ask_for_caches_under_djangos_lock(
         monkeypatch.setattr(joining.collector, "_next_flush", 0.0)
         assert joining.collector.flush()
         until(lambda: joining.collector._seen or not joining.collector._scans.is_busy)
-        joining.collector.stop()
-        joining.collector.after_fork()
+        begin_anew()
     assert set(asked) == {threading.current_thread().name}

@@ -21,6 +21,7 @@ from cache_monitor.stats.histogram import middle_of
 from cache_monitor.stats.hotkeys import KeyStats
 from cache_monitor.stats.merging import Merging
 from cache_monitor.stores.opening import get_store
+from tests.anew import begin_anew
 from tests.clocks import timing_clock
 from tests.services import Server
 
@@ -33,13 +34,11 @@ WORK = 0.02
 def fresh() -> Iterator[None]:
     """A process that has recorded nothing."""
     with override_settings(CACHES={"default": {"BACKEND": LOCMEM}}, CACHE_MONITOR=MEMORY):
-        joining.collector.stop()
-        joining.collector.after_fork()
+        begin_anew()
         caches["default"].clear()
         yield
         caches["default"].clear()
-        joining.collector.stop()
-        joining.collector.after_fork()
+        begin_anew()
 
 
 def _group(name: str) -> GroupStats:

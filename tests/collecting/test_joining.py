@@ -8,6 +8,7 @@ from django.test import override_settings
 
 import cache_monitor
 from cache_monitor.collecting import joining
+from tests.anew import begin_anew
 
 LOCMEM = "django.core.cache.backends.locmem.LocMemCache"
 
@@ -15,8 +16,7 @@ LOCMEM = "django.core.cache.backends.locmem.LocMemCache"
 def test_calls_of_a_cache_that_the_settings_have_no_longer_are_counted_all_the_same() -> None:
     memory = {"STORE": {"BACKEND": "cache_monitor.stores.memory.MemoryStore"}}
     backend = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
-    joining.collector.stop()
-    joining.collector.after_fork()
+    begin_anew()
     with override_settings(CACHE_MONITOR=memory):
         with override_settings(CACHES={"default": backend, "gone": backend}):
             caches["gone"].set("a", 1)
@@ -24,8 +24,7 @@ def test_calls_of_a_cache_that_the_settings_have_no_longer_are_counted_all_the_s
         caches["default"].get("a")
         report = cache_monitor.report(alias="default")
         aliases = {alias for alias, _ in joining.collector._intake.delivery.aggregator.parts()}
-    joining.collector.stop()
-    joining.collector.after_fork()
+    begin_anew()
     assert report.caches["default"].operations["get"].calls == 1
     assert aliases == {"default", "gone"}
 

@@ -21,6 +21,7 @@ from cache_monitor.stats.details import GroupStats
 from cache_monitor.stats.encoding import encode
 from cache_monitor.stats.window import Window
 from cache_monitor.stores.opening import get_store
+from tests.anew import begin_anew
 from tests.conftest import find_or_leave
 from tests.services import LOOPBACK, MEMCACHED, Server, answers_line, free_port, run_process
 from tests.test_processes import Site
@@ -40,12 +41,11 @@ MEMORY = {"STORE": {"BACKEND": "cache_monitor.stores.memory.MemoryStore"}}
 def fresh() -> Iterator[None]:
     """A process that has recorded nothing."""
     with override_settings(CACHES=CACHES, CACHE_MONITOR=MEMORY):
-        joining.collector.drain()
-        joining.collector.after_fork()
+        begin_anew()
         yield
         caches["default"].clear()
         caches["small"].clear()
-        joining.collector.after_fork()
+        begin_anew()
 
 
 def _reasons(alias: str = "default") -> dict[str, int]:

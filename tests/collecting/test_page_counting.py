@@ -14,6 +14,7 @@ from cache_monitor.pages.passes import PagePass
 from cache_monitor.reports.schema import Page
 from cache_monitor.stats.distinct import hash_of
 from cache_monitor.stats.pages import PageStats
+from tests.anew import begin_anew
 
 made = st.builds(
     PagePass,
@@ -60,8 +61,7 @@ def test_only_what_is_served_or_stored_is_a_page_that_is_kept_apart() -> None:
 @pytest.fixture
 def site() -> Iterator[None]:
     memory = {"BACKEND": "cache_monitor.stores.memory.MemoryStore"}
-    joining.collector.stop()
-    joining.collector.after_fork()
+    begin_anew()
     with override_settings(
         ROOT_URLCONF="tests.pages.site",
         CACHE_MONITOR={"STORE": memory},
@@ -79,8 +79,7 @@ def site() -> Iterator[None]:
     ):
         watch.finished.clear()
         yield
-    joining.collector.stop()
-    joining.collector.after_fork()
+    begin_anew()
 
 
 def pages_by_route() -> dict[str, Page]:

@@ -15,7 +15,7 @@ from django.urls import reverse
 
 import cache_monitor
 from cache_monitor import api
-from cache_monitor.collecting import joining
+from tests.anew import begin_anew
 
 MEMORY = {"STORE": {"BACKEND": "cache_monitor.stores.memory.MemoryStore"}}
 PLACE = {"code": "large-values", "alias": "default", "group": "<b>:{int}", "key": "<b>:1"}
@@ -25,12 +25,10 @@ PLACE = {"code": "large-values", "alias": "default", "group": "<b>:{int}", "key"
 def found() -> Iterator[None]:
     """A site with one finding, on a key that is no harmless text."""
     with override_settings(CACHE_MONITOR=MEMORY):
-        joining.collector.stop()
-        joining.collector.after_fork()
+        begin_anew()
         caches["default"].set("<b>:1", "x" * 300_000, timeout=60)
         yield
-        joining.collector.stop()
-        joining.collector.after_fork()
+        begin_anew()
         caches["default"].clear()
 
 

@@ -6,7 +6,7 @@ import pytest
 from django.core.cache import cache
 from django.test import override_settings
 
-from cache_monitor.collecting import joining
+from tests.anew import begin_anew
 
 MEMORY = {"STORE": {"BACKEND": "cache_monitor.stores.memory.MemoryStore"}}
 
@@ -15,9 +15,7 @@ MEMORY = {"STORE": {"BACKEND": "cache_monitor.stores.memory.MemoryStore"}}
 def fresh() -> Iterator[None]:
     """Nothing is recorded, and the store is in memory."""
     with override_settings(CACHE_MONITOR=MEMORY):
-        joining.collector.stop()
-        joining.collector.after_fork()
+        begin_anew()
         yield
-        joining.collector.stop()
-        joining.collector.after_fork()
+        begin_anew()
         cache.clear()

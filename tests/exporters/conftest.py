@@ -10,11 +10,11 @@ from django.contrib.auth.models import Permission, User
 from django.core.cache import caches
 from django.test import Client, override_settings
 
-from cache_monitor.collecting import joining
 from cache_monitor.exporters.access import digest, make_token
 from cache_monitor.exporters.totals import DAY
 from cache_monitor.stores.base import Store
 from cache_monitor.stores.opening import get_store
+from tests.anew import begin_anew
 
 LOCMEM = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
 TOKEN = make_token()
@@ -37,11 +37,9 @@ def store() -> Iterator[Store]:
     }
     other = {**LOCMEM, "LOCATION": "other"}
     with override_settings(CACHES={"default": LOCMEM, "other": other}, CACHE_MONITOR=conf):
-        joining.collector.stop()
-        joining.collector.after_fork()
+        begin_anew()
         yield get_store()
-        joining.collector.stop()
-        joining.collector.after_fork()
+        begin_anew()
         caches["default"].clear()
 
 
@@ -50,11 +48,9 @@ def broken_store() -> Iterator[None]:
     """A site whose store cannot be opened."""
     conf = {"STORE": {"BACKEND": "nowhere.Store"}, "EXPORT_TOKENS": [digest(TOKEN)]}
     with override_settings(CACHE_MONITOR=conf):
-        joining.collector.stop()
-        joining.collector.after_fork()
+        begin_anew()
         yield
-        joining.collector.stop()
-        joining.collector.after_fork()
+        begin_anew()
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from cache_monitor.reports.schema import KeyGroup
 from cache_monitor.stores.base import Store
 from cache_monitor.stores.memory import MemoryStore
 from cache_monitor.stores.opening import get_store
+from tests.anew import begin_anew
 from tests.waiting import until
 
 LOCMEM = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION": "detection"}
@@ -32,11 +33,9 @@ LARGE = "x" * 300_000
 def fresh() -> Iterator[None]:
     """A process that has recorded nothing, with a store of its own."""
     with override_settings(CACHES={"default": LOCMEM, "other": LOCMEM}, CACHE_MONITOR=MEMORY):
-        joining.collector.stop()
-        joining.collector.after_fork()
+        begin_anew()
         yield
-        joining.collector.stop()
-        joining.collector.after_fork()
+        begin_anew()
         caches["default"].clear()
 
 

@@ -17,7 +17,6 @@ from django.core.cache import caches
 from django.core.cache.backends.filebased import FileBasedCache
 
 import cache_monitor
-from cache_monitor.collecting import joining
 from cache_monitor.inspectors.bounds import LONGEST, Bounds
 from cache_monitor.inspectors.choice import source_of
 from cache_monitor.inspectors.fileheader import read_head
@@ -25,6 +24,7 @@ from cache_monitor.inspectors.files import UNKNOWN_KEY, file_name, idle_for
 from cache_monitor.inspectors.look import inspect_cache
 from cache_monitor.inspectors.snapshot import Snapshot
 from cache_monitor.stats.encoding import decode, encode
+from tests.anew import begin_anew
 
 DAY = 86400.0
 
@@ -60,11 +60,9 @@ def fresh(settings: Any) -> Iterator[None]:
     """A process that has recorded nothing: what earlier tests left waiting goes to no store of
     this one's, and may be more than one flush takes."""
     settings.CACHE_MONITOR = {"STORE": {"BACKEND": "cache_monitor.stores.memory.MemoryStore"}}
-    joining.collector.stop()
-    joining.collector.after_fork()
+    begin_anew()
     yield
-    joining.collector.stop()
-    joining.collector.after_fork()
+    begin_anew()
 
 
 @pytest.mark.django_db

@@ -9,9 +9,9 @@ import pytest
 from django.core.cache import caches
 
 import cache_monitor
-from cache_monitor.collecting import joining
 from cache_monitor.inspectors.look import inspect_cache
 from cache_monitor.inspectors.snapshot import Snapshot
+from tests.anew import begin_anew
 
 pytestmark = pytest.mark.django_db
 
@@ -21,11 +21,9 @@ def cache(settings: Any) -> Iterator[Any]:
     """A cache of a backend that nobody knows, recorded into a store of this test's own."""
     settings.CACHES = {"default": {"BACKEND": "tests.backends.odd.OddCache", "LOCATION": "known"}}
     settings.CACHE_MONITOR = {"STORE": {"BACKEND": "cache_monitor.stores.memory.MemoryStore"}}
-    joining.collector.stop()
-    joining.collector.after_fork()
+    begin_anew()
     yield caches["default"]
-    joining.collector.stop()
-    joining.collector.after_fork()
+    begin_anew()
     caches["default"].clear()
 
 

@@ -25,12 +25,12 @@ from django.views.decorators.vary import vary_on_headers
 
 import cache_monitor
 from cache_monitor.capture import CapturedCall
-from cache_monitor.collecting import joining
 from cache_monitor.keys import routes as module
 from cache_monitor.keys.naming import may_be_remembered, name_key
 from cache_monitor.keys.pages import page_key
 from cache_monitor.keys.routes import NO_ROUTE, Routes, learn_routes, readable, routes
 from cache_monitor.testing import capture_cache_calls
+from tests.anew import begin_anew
 
 # The stubs leave out what is private.
 django_cache: Any = django.utils.cache
@@ -223,11 +223,9 @@ def fresh_process() -> Iterator[None]:
     """A process that has recorded nothing, with a store of its own."""
     store = {"BACKEND": "cache_monitor.stores.memory.MemoryStore"}
     with override_settings(CACHE_MONITOR={"STORE": store}):
-        joining.collector.stop()
-        joining.collector.after_fork()
+        begin_anew()
         yield
-        joining.collector.stop()
-        joining.collector.after_fork()
+        begin_anew()
 
 
 @pytest.mark.usefixtures("fresh_process")

@@ -13,10 +13,10 @@ from django.core.cache import caches
 from django.test import override_settings
 
 import cache_monitor
-from cache_monitor.collecting import joining
 from cache_monitor.keys.naming import may_be_remembered, name_key
 from cache_monitor.keys.sanitizing import NOT_SANITIZED, sanitized, sanitizer_problem
 from cache_monitor.testing import capture_cache_calls
+from tests.anew import begin_anew
 
 SECRET = "ann.lee@example.com"
 seen: list[str] = []
@@ -139,11 +139,9 @@ def test_the_memo_holds_no_key_that_was_not_sanitized() -> None:
 def fresh_process() -> Iterator[None]:
     locmem = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
     with override_settings(CACHES={"default": locmem}):
-        joining.collector.stop()
-        joining.collector.after_fork()
+        begin_anew()
         yield
-        joining.collector.stop()
-        joining.collector.after_fork()
+        begin_anew()
 
 
 @pytest.mark.usefixtures("fresh_process")

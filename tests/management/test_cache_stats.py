@@ -15,9 +15,9 @@ from django.test import override_settings
 
 import cache_monitor
 from cache_monitor import api
-from cache_monitor.collecting import joining
 from cache_monitor.exporters.json import schema
 from cache_monitor.reports.schema import Finding, Severity
+from tests.anew import begin_anew
 from tests.dashboard.reports import busy_cache, hot_key, report_of
 from tests.exporters.conftest import wait_for_midnight
 
@@ -28,13 +28,11 @@ pytestmark = pytest.mark.django_db
 def traffic() -> Iterator[None]:
     store = {"STORE": {"BACKEND": "cache_monitor.stores.memory.MemoryStore"}}
     with override_settings(CACHE_MONITOR=store):
-        joining.collector.stop()
-        joining.collector.after_fork()
+        begin_anew()
         caches["default"].set("user:1", "a")
         caches["default"].get("user:1")
         yield
-        joining.collector.stop()
-        joining.collector.after_fork()
+        begin_anew()
         caches["default"].clear()
 
 
@@ -227,7 +225,7 @@ LOCAL = "django.core.cache.backends.locmem.LocMemCache"
         (IN_MEMORY, ["--since", "-1h"], 2, "argument --since"),
         (IN_MEMORY, ["--format", "xml"], 2, "argument --format"),
         (IN_MEMORY, ["--fail-on", "nothing"], 2, "argument --fail-on"),
-        (IN_MEMORY, ["--output", "/nowhere/report"], 2, "Nothing was written"),
+        (IN_MEMORY, ["--output", f"{__file__}/report"], 2, "Nothing was written"),
         (AWAY, [], 2, "see whether it is up"),
         (AWAY, ["--fail-on", "warning"], 2, "see whether it is up"),
         (AWAY, ["--format", "prometheus"], 2, "see whether it is up"),

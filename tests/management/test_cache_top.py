@@ -19,8 +19,8 @@ from django.test import override_settings
 from msgspec.structs import replace
 
 from cache_monitor import api
-from cache_monitor.collecting import joining
 from cache_monitor.reports.schema import MissReasons, Report
+from tests.anew import begin_anew
 from tests.dashboard.reports import HOSTILE, busy_cache, hot_key, quiet_cache, report_of
 from tests.exporters.test_scraping import site_env
 from tests.services import run_process
@@ -44,11 +44,9 @@ assert cache_monitor.flush()
 def fresh() -> Iterator[None]:
     store = {"STORE": {"BACKEND": "cache_monitor.stores.memory.MemoryStore"}}
     with override_settings(CACHE_MONITOR=store):
-        joining.collector.stop()
-        joining.collector.after_fork()
+        begin_anew()
         yield
-        joining.collector.stop()
-        joining.collector.after_fork()
+        begin_anew()
         caches["default"].clear()
 
 

@@ -16,6 +16,7 @@ from django.core.management import CommandError, call_command
 from django.test import override_settings
 
 from cache_monitor.collecting import joining
+from tests.anew import begin_anew
 from tests.clocks import Clock, traffic_clock
 
 ROOM = 100
@@ -51,14 +52,12 @@ def observed(monkeypatch: pytest.MonkeyPatch) -> Iterator[float]:
         "OPTIONS": {"MAX_ENTRIES": ROOM},
     }
     with override_settings(CACHES={"default": backend}, CACHE_MONITOR=MEMORY):
-        joining.collector.stop()
-        joining.collector.after_fork()
+        begin_anew()
         caches["default"].clear()
         ratio = hit_ratio(caches["default"], asked_for(), clock)
         joining.collector.flush()
         yield ratio
-        joining.collector.stop()
-        joining.collector.after_fork()
+        begin_anew()
 
 
 def told(*options: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from django.conf import settings
 from django.core.cache import caches
 from django.test import Client, override_settings
 
-from cache_monitor.collecting import joining
+from tests.anew import begin_anew
 from tests.panel.visits import Visit, VisitDoing, visit
 
 PANELS: Final = [
@@ -36,7 +36,7 @@ def toolbar_site() -> Iterator[None]:
     )
     with toolbar_settings:
         # Processes of earlier tests have ended without a word, and might have written any key.
-        joining.collector.after_fork()
+        begin_anew()
         # As the first request would, so that a test finds it there whichever comes first.
         import_module("cache_monitor.panel")
         empty_caches()

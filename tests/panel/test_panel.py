@@ -15,8 +15,8 @@ from django.core.cache import cache, caches
 from django.test import Client, override_settings
 from django.utils import translation
 
-from cache_monitor.collecting import joining
 from cache_monitor.panels.reasons import MissesOfRequests
+from tests.anew import begin_anew
 from tests.clocks import timing_clock
 from tests.panel.visits import PANEL, VisitDoing, visit
 
@@ -433,7 +433,7 @@ def test_a_miss_tells_its_reason(visit_doing: VisitDoing) -> None:
         cache.get("reason:never")
 
     # Processes of earlier tests, which have ended without a word, might have written the key.
-    joining.collector.after_fork()
+    begin_anew()
     memory = {"STORE": {"BACKEND": "cache_monitor.stores.memory.MemoryStore"}}
     with override_settings(CACHE_MONITOR=memory):
         told = visit_doing(work)

@@ -14,7 +14,6 @@ from django.test import Client, override_settings
 from django.urls import reverse
 
 import cache_monitor
-from cache_monitor.collecting import joining
 from cache_monitor.collecting.looks import stored_progress
 from cache_monitor.collecting.rollup import roll_up
 from cache_monitor.dashboard.pages import PAGES
@@ -38,6 +37,7 @@ from cache_monitor.stats.hotkeys import HotKeys
 from cache_monitor.stats.window import Window
 from cache_monitor.stores.base import Kind, Row
 from cache_monitor.stores.opening import get_store
+from tests.anew import begin_anew
 
 ODD: list[object] = [1e300, math.inf, -math.inf, math.nan, -1, -1e12, 2**63, 2**64 - 1, "x", None]
 ODD += [[], {}, b"\xff" * 9, True, -(2**63)]
@@ -149,11 +149,9 @@ def _tampered(sound: bytes) -> Iterator[bytes]:
 @pytest.fixture(autouse=True)
 def fresh() -> Iterator[None]:
     with override_settings(CACHES={"default": LOCMEM}, CACHE_MONITOR=MEMORY):
-        joining.collector.stop()
-        joining.collector.after_fork()
+        begin_anew()
         yield
-        joining.collector.stop()
-        joining.collector.after_fork()
+        begin_anew()
         caches["default"].clear()
 
 

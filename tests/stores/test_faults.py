@@ -26,6 +26,7 @@ from cache_monitor.stores import sqlite as sqlite_store
 from cache_monitor.stores.database import DatabaseStore
 from cache_monitor.stores.opening import get_store
 from cache_monitor.stores.redis import RedisStore
+from tests.anew import begin_anew
 from tests.stores import faulty
 from tests.stores.conftest import create_table, database, wait_until
 from tests.stores.mariadb import MariaDaemon
@@ -102,12 +103,10 @@ class Site:
 @pytest.fixture
 def site(caplog: pytest.LogCaptureFixture) -> Iterator[Site]:
     with override_settings(CACHES={"default": LOCMEM}):
-        joining.collector.stop()
-        joining.collector.after_fork()
+        begin_anew()
         yield Site(caplog)
         # Its connections end with the thread, which must not outlive the server.
-        joining.collector.stop()
-        joining.collector.after_fork()
+        begin_anew()
 
 
 @pytest.fixture

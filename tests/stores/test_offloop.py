@@ -12,9 +12,9 @@ from django.utils import translation
 
 import cache_monitor
 from cache_monitor import api
-from cache_monitor.collecting import joining
 from cache_monitor.stores.offloop import off_loop
 from cache_monitor.stores.opening import get_store
+from tests.anew import begin_anew
 
 DATABASE = {"STORE": {"BACKEND": "cache_monitor.stores.database.DatabaseStore"}}
 LOCMEM = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
@@ -23,11 +23,9 @@ LOCMEM = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
 @pytest.fixture
 def in_database(transactional_db: None) -> Iterator[None]:
     with override_settings(CACHES={"default": LOCMEM}, CACHE_MONITOR=DATABASE):
-        joining.collector.stop()
-        joining.collector.after_fork()
+        begin_anew()
         yield
-        joining.collector.stop()
-        joining.collector.after_fork()
+        begin_anew()
 
 
 @pytest.mark.usefixtures("in_database")

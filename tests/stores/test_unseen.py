@@ -13,9 +13,9 @@ from django.test import Client, override_settings
 from django.test.utils import CaptureQueriesContext
 
 import cache_monitor
-from cache_monitor.collecting import joining
 from cache_monitor.models import Window
 from cache_monitor.stores.choice import DATABASE
+from tests.anew import begin_anew
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -23,11 +23,9 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @pytest.fixture(autouse=True)
 def fresh() -> Iterator[None]:
     with override_settings(CACHE_MONITOR={"STORE": {"BACKEND": DATABASE}}):
-        joining.collector.stop()
-        joining.collector.after_fork()
+        begin_anew()
         yield
-        joining.collector.stop()
-        joining.collector.after_fork()
+        begin_anew()
 
 
 def _work() -> None:

@@ -1,0 +1,10 @@
+"""A process that has recorded nothing, in a test run that has recorded much."""
+
+from cache_monitor.collecting import joining
+
+
+def begin_anew() -> None:
+    """Let the collector begin as it would in a new process, when its thread has ended: what that
+    still has under way must not come into what the next test counts."""
+    joining.collector.stop()
+    joining.collector.after_fork()
