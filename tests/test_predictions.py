@@ -17,6 +17,7 @@ from cache_monitor.collecting.pacing import OutOfTime, Pace
 from cache_monitor.reports.what_if import CacheWhatIf
 from cache_monitor.stores.base import Row, Store
 from cache_monitor.stores.opening import get_store
+from tests.anew import begin_anew
 from tests.clocks import Clock, traffic_clock
 from tests.management.test_cache_whatif import MEMORY, ROOM, asked_for, hit_ratio
 
@@ -41,12 +42,10 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
         "OPTIONS": {"MAX_ENTRIES": ROOM},
     }
     with override_settings(CACHES={"default": backend}, CACHE_MONITOR=MEMORY):
-        joining.collector.stop()
-        joining.collector.after_fork()
+        begin_anew()
         caches["default"].clear()
         yield clock
-        joining.collector.stop()
-        joining.collector.after_fork()
+        begin_anew()
 
 
 @pytest.fixture

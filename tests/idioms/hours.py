@@ -20,9 +20,9 @@ from django.http import HttpRequest, HttpResponse
 from django.test import RequestFactory, override_settings
 
 import cache_monitor
-from cache_monitor.collecting import joining
 from cache_monitor.middleware import CacheMonitorMiddleware
 from cache_monitor.reports.schema import Report
+from tests.anew import begin_anew
 from tests.clocks import Clock, traffic_clock
 
 HOUR: Final = 3600.0
@@ -136,8 +136,7 @@ def simulated_hour(monkeypatch: pytest.MonkeyPatch, **options: Any) -> Iterator[
     }
     store = {"STORE": {"BACKEND": "cache_monitor.stores.memory.MemoryStore"}}
     with override_settings(CACHES={"default": memory}, CACHE_MONITOR=store):
-        joining.collector.stop()
-        joining.collector.after_fork()
+        begin_anew()
         began = time.time() - HOUR
         clock = traffic_clock(monkeypatch, began)
         _clocks.append(clock)
@@ -147,7 +146,6 @@ def simulated_hour(monkeypatch: pytest.MonkeyPatch, **options: Any) -> Iterator[
             yield SimulatedHour(clock)
         finally:
             monkeypatch.undo()
-            joining.collector.stop()
-            joining.collector.after_fork()
+            begin_anew()
             caches["default"].clear()
             _clocks.pop()

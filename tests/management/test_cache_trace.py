@@ -29,6 +29,7 @@ from cache_monitor.trace.plan import Plan
 from cache_monitor.trace.slices import Slice, encode
 from cache_monitor.trace.what_if import predict
 from cache_monitor.what_if import _parts
+from tests.anew import begin_anew
 from tests.clocks import traffic_clock
 from tests.docs.pages import marked
 
@@ -39,16 +40,7 @@ CACHES = {
         "LOCATION": "trace file",
         "OPTIONS": {"MAX_ENTRIES": 150},
     },
-    "own": {
-        "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
-        "LOCATION": "trace file, own keys",
-        "KEY_FUNCTION": "tests.management.test_cache_trace.own_key",
-    },
 }
-
-
-def own_key(key: str, prefix: str, version: int) -> str:
-    return key
 
 
 def look_up(asked: Sequence[int], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,11 +60,9 @@ def look_up(asked: Sequence[int], monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def recording() -> Iterator[None]:
     with override_settings(CACHES=CACHES, CACHE_MONITOR=MEMORY):
-        joining.collector.stop()
-        joining.collector.after_fork()
+        begin_anew()
         yield
-        joining.collector.stop()
-        joining.collector.after_fork()
+        begin_anew()
 
 
 @pytest.fixture
@@ -259,7 +249,6 @@ def test_a_file_that_was_not_finished_leaves_the_one_before_it(
         (("--until", "never"), "--until is 'never'"),
         (("--since", "1h", "--until", "2h"), "--since must be earlier than --until"),
         (("--alias", "other"), "There is no cache 'other'"),
-        (("--alias", "own"), "KEY_FUNCTION of its own"),
         (("--since", "1h"), "The trace has no lookups of 'default' in this period"),
     ],
 )

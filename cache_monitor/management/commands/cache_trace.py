@@ -51,11 +51,7 @@ class Command(BaseCommand):
             refuse_unknown(alias)
             family = store_of(alias)
             if family is None:
-                raise CommandError(
-                    f"The cache {alias!r} is not traced: it has a KEY_FUNCTION of its own, and "
-                    "what that makes of a key cannot be told.",
-                    returncode=REFUSED,
-                )
+                raise NothingTraced
             written = write_trace(
                 get_store(), family, since, until, options["format"], Path(output)
             )
