@@ -4,6 +4,7 @@
   time of all calls on its keys. A negative figure says that the cache took longer than it saved,
   and stays negative.
 * A hit whose value the same request writes anew saved nothing: the value was produced all the same.
+  A session is another matter: what was found need not be loaded, and what has changed is stored.
 * A cached page and its list of headers are one thing: the page's hits count, and the time of both.
 * What is state, not a copy (:mod:`cache_monitor.reports.state`), saves nothing and costs nothing.
 * None says that nobody saw a value being produced; it is never 0.
@@ -48,7 +49,7 @@ class Savings:
         if is_state(name, group):
             return NOTHING
         spent = group.lookup_seconds + group.other_seconds + self._seconds_of_headers(name, group)
-        return self._saved(name, group.hits - group.rewrites, group.lookups, spent)
+        return self._saved(name, _sparing(group, group), group.lookups, spent)
 
     def of_key(self, stats: KeyStats) -> Estimate | None:
         """What the hits of one key save; what is not known of itself is as in its group."""
@@ -79,8 +80,7 @@ class Savings:
 
     def _of_use(self, name: str, group: GroupStats, use: ViewUse) -> Estimate | None:
         """What the hits of one view on one group save: they are taken to be like the others."""
-        hits = use.hits - use.rewrites
-        every = group.hits - group.rewrites
+        hits, every = _sparing(group, use), _sparing(group, group)
         if hits >= every or hits <= 0:
             return self._saved(name, hits, use.lookups, use.seconds)
         whole = self._saved(name, every, group.lookups, 0.0)
@@ -106,3 +106,8 @@ class Savings:
     def _seconds_of_headers(self, name: str, group: GroupStats) -> float:
         headers = self._groups.get(headers_of_page(name) or "") if group.kind == "page" else None
         return headers.lookup_seconds + headers.other_seconds if headers is not None else 0.0
+
+
+def _sparing(group: GroupStats, use: GroupStats | ViewUse) -> int:
+    """The hits of ``use`` that spared producing a value."""
+    return use.hits if group.kind == "session" else use.hits - use.rewrites

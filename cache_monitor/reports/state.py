@@ -10,7 +10,11 @@ nothing that it could be produced from. What a group is called does not tell tha
 * a query cache notes in them when a table was written.
 """
 
-from cache_monitor.keys.querycaches import CACHALOT_TABLES_GROUP
+from cache_monitor.keys.querycaches import (
+    CACHALOT_GROUP,
+    CACHALOT_TABLES_GROUP,
+    CACHEOPS_GROUP,
+)
 from cache_monitor.stats.details import GroupStats
 
 NO_WORK = 1e-3
@@ -18,9 +22,13 @@ NO_WORK = 1e-3
 asked for anything: what starts a history from nothing, be it that a thread had to wait."""
 
 
+_QUERIES = frozenset({CACHALOT_GROUP, CACHEOPS_GROUP})
+"""What a database was asked: copies, be they written anew where a table has changed."""
+
+
 def is_state(name: str, group: GroupStats) -> bool:
     """Whether the use of the group ``name`` shows that its values are no copies."""
-    if group.kind in {"page", "page_headers", "fragment"}:
+    if group.kind in {"page", "page_headers", "fragment"} or name in _QUERIES:
         return False
     return (
         name == CACHALOT_TABLES_GROUP
@@ -42,7 +50,9 @@ def _is_added(group: GroupStats) -> bool:
 
 def _is_written_unasked(group: GroupStats) -> bool:
     unasked = max(group.sets - group.misses, group.rewrites)
-    if not unasked or 2 * unasked < group.sets or not group.produced:
+    # Who comes back late finds his history gone: then what he finds is written anew all the same.
+    mostly = 2 * unasked >= group.sets or 2 * group.rewrites >= group.hits
+    if not (unasked and mostly and group.produced):
         return False
     lookup = group.lookup_seconds / group.lookups if group.lookups else 0.0
     return group.produce_seconds / group.produced <= lookup + NO_WORK

@@ -6,14 +6,17 @@ spared is known to the microsecond, on whatever machine.
 
 from __future__ import annotations
 
+import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from types import ModuleType
 from typing import Any, Final
 
 import pytest
 from django.core.cache import BaseCache, caches
-from django.core.cache.backends import base, locmem
+from django.core.cache.backends import base, filebased, locmem
+from django.core.cache.backends.filebased import FileBasedCache
 from django.core.cache.backends.locmem import LocMemCache
 from django.core.signals import request_started
 from django.http import HttpRequest, HttpResponse
@@ -32,7 +35,7 @@ CALL: Final = 0.0002
 _clocks: list[Clock] = []
 
 
-class DistantMemory(LocMemCache):
+class _Distant(BaseCache):
     """A cache that a call takes time to reach."""
 
     def get(self, *args: Any, **kwargs: Any) -> Any:
@@ -51,14 +54,22 @@ class DistantMemory(LocMemCache):
         _clocks[-1].go_on(CALL)
         return super().incr(*args, **kwargs)
 
+    def delete(self, *args: Any, **kwargs: Any) -> bool:
+        _clocks[-1].go_on(CALL)
+        return super().delete(*args, **kwargs)
+
+
+class DistantFiles(_Distant, FileBasedCache):
+    """Entries in files, for packages that take no memory for a shared cache."""
+
+
+class DistantMemory(_Distant, LocMemCache):
+    """Entries in memory, several of which can be asked for at once."""
+
     def get_many(self, *args: Any, **kwargs: Any) -> Any:
         _clocks[-1].go_on(CALL)
-        found = {}
-        for key in args[0]:
-            value = LocMemCache.get(self, key, _ABSENT)
-            if value is not _ABSENT:
-                found[key] = value
-        return found
+        values = {key: LocMemCache.get(self, key, _ABSENT) for key in args[0]}
+        return {key: value for key, value in values.items() if value is not _ABSENT}
 
     def set_many(self, data: Any, *args: Any, **kwargs: Any) -> Any:
         _clocks[-1].go_on(CALL)
@@ -78,6 +89,9 @@ class _Times:
 
     def time(self) -> float:
         return self._clock.now + self._ahead
+
+    def monotonic(self) -> float:
+        return self._clock.now
 
     def __getattr__(self, name: str) -> Any:
         return getattr(time, name)
@@ -126,13 +140,26 @@ class SimulatedHour:
         return cache_monitor.report()
 
 
+def _modules_with_times(packages: Sequence[str]) -> Iterator[ModuleType]:
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] in packages and vars(module).get("time") is time:
+            yield module
+
+
 @contextmanager
-def simulated_hour(monkeypatch: pytest.MonkeyPatch, **options: Any) -> Iterator[SimulatedHour]:
-    """A process that has recorded nothing, with a store of its own, an hour ago."""
+def simulated_hour(
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    backend: str = "DistantMemory",
+    location: str = "hours",
+    packages: Sequence[str] = (),
+) -> Iterator[SimulatedHour]:
+    """A process that has recorded nothing, with a store of its own, an hour ago; the clocks of
+    ``packages`` go with it."""
     memory = {
-        "BACKEND": "tests.idioms.hours.DistantMemory",
-        "LOCATION": "hours",
-        "OPTIONS": {"MAX_ENTRIES": 50_000, **options},
+        "BACKEND": f"tests.idioms.hours.{backend}",
+        "LOCATION": location,
+        "OPTIONS": {"MAX_ENTRIES": 50_000},
     }
     store = {"STORE": {"BACKEND": "cache_monitor.stores.memory.MemoryStore"}}
     with override_settings(CACHES={"default": memory}, CACHE_MONITOR=store):
@@ -140,8 +167,9 @@ def simulated_hour(monkeypatch: pytest.MonkeyPatch, **options: Any) -> Iterator[
         began = time.time() - HOUR
         clock = traffic_clock(monkeypatch, began)
         _clocks.append(clock)
-        for module in (base, locmem):
-            monkeypatch.setattr(module, "time", _Times(clock, began))
+        times = _Times(clock, began)
+        for module in (base, filebased, locmem, *_modules_with_times(packages)):
+            monkeypatch.setattr(module, "time", times)
         try:
             yield SimulatedHour(clock)
         finally:

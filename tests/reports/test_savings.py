@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cache_monitor.keys.querycaches import CACHALOT_TABLES_GROUP
+from cache_monitor.keys.querycaches import CACHALOT_GROUP, CACHALOT_TABLES_GROUP
 from cache_monitor.reports.produce_times import Estimate, mean_to_produce
 from cache_monitor.reports.savings import Savings
 from cache_monitor.stats.details import Details, GroupStats, ViewUse
@@ -115,6 +115,8 @@ def test_a_key_takes_its_groups_time_where_its_own_is_not_known() -> None:
         {"counts": 8, "other_uses": 8, "sets": 1, "misses": 1},
         {"adds": 9, "other_uses": 9, "sets": 9, "lookups": 0, "hits": 0, "produced": 0},
         {"lookups": 100, "hits": 96, "sets": 100, "produce_seconds": 4e-5},
+        # A throttle whose visitors mostly come back after its history is gone.
+        {"lookups": 10, "hits": 4, "misses": 6, "sets": 10, "rewrites": 4, "produce_seconds": 4e-5},
         {"lookups": 100, "hits": 6, "misses": 94, "sets": 3, "produced": 0},
     ],
 )
@@ -146,3 +148,16 @@ def test_what_is_filled_after_its_misses_is_a_copy(copy: dict[str, Any]) -> None
 def test_what_a_query_cache_notes_of_tables_saves_nothing() -> None:
     group = _copy()
     assert _seconds(Savings(_details()).of_group(CACHALOT_TABLES_GROUP, group)) == 0.0
+
+
+def test_what_a_query_gave_is_a_copy_though_it_is_quick_and_written_anew() -> None:
+    group = _copy(lookups=100, hits=96, sets=100, produce_seconds=4e-5)
+    assert _seconds(Savings(_details(**{CACHALOT_GROUP: group})).of_group(CACHALOT_GROUP, group))
+
+
+def test_a_session_that_is_stored_anew_need_not_be_loaded() -> None:
+    group = _copy(kind="session", rewrites=6)
+    assert _saved(group) == 6 * 2.0 - 1.5
+    view = _details(a=group).view("shop:home")
+    view.groups = {"a": ViewUse(3, 3, 3, 3, 0.25)}
+    assert _seconds(Savings(_details(a=group)).of_view(view)) == 3 * 2.0 - 0.25
