@@ -2,7 +2,7 @@
 
 import pytest
 
-from cache_monitor.patterns.searching import is_simple, repeats
+from cache_monitor.patterns.searching import is_simple, repeats, search_for
 
 
 @pytest.mark.parametrize(
@@ -35,3 +35,9 @@ def test_every_other_pattern_is_not(pattern: str) -> None:
 )
 def test_counts_are_multiplied(pattern: str, product: int) -> None:
     assert repeats(pattern) == product
+
+
+@pytest.mark.parametrize("pattern", ["^(?:a|aa)+$", r"^(([a-z])+.)+[A-Z]([a-z])+$", "(a+)+$c"])
+def test_a_search_that_would_take_for_ever_is_stopped(pattern: str) -> None:
+    with pytest.raises(TimeoutError):
+        search_for(pattern)("a" * 250 + "!", seconds=0.001)
