@@ -1,10 +1,10 @@
 """The page of one key: what was asked of it, what is stored under it now."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from django.utils.translation import gettext as _
 
-from cache_monitor.dashboard import formats
+from cache_monitor.dashboard import formats, history
 from cache_monitor.dashboard.keysheets import why_missed
 from cache_monitor.dashboard.livesheets import expiry, stale_words
 from cache_monitor.dashboard.query import BadParameterError, as_shown
@@ -15,7 +15,10 @@ from cache_monitor.inspectors import entries
 from cache_monitor.inspectors.entries import Answer, LiveEntry, Selection
 from cache_monitor.keys.naming import KeyName, name_key, why_grouped
 from cache_monitor.keys.sanitizing import is_sanitizing
+from cache_monitor.reports.keyhistory import key_history
 from cache_monitor.reports.schema import Cache, HotKey, KeyGroup
+from cache_monitor.stores.base import StoreError
+from cache_monitor.stores.opening import get_store
 
 LOOK_SECONDS = 1.0
 LOOK_LIMIT = 100_000
@@ -45,6 +48,7 @@ def build(visit: Visit) -> Content:
             "group": _group_figures(group) if group else [],
             "grouped_by": _grouped_by(key, alias) if name.kind == "key" else "",
             "group_url": visit.links.group(alias, name.group),
+            **_history(visit, alias, key, answer, name),
             "stored": _stored_figures(answer.entry) if answer.entry else [],
             "answer": answer,
             "may_see": may_see,
@@ -53,6 +57,27 @@ def build(visit: Visit) -> Content:
             "delete_url": _delete_url(visit, alias, name),
         }
     )
+
+
+def _history(
+    visit: Visit, alias: str, key: str, answer: Answer, name: KeyName
+) -> Mapping[str, object]:
+    """What happened to the key, by the trace; of a session nobody is told."""
+    if name.kind == "session":
+        return {}
+    known = answer.entry.key if answer.entry else None
+    period = visit.query.since.timestamp(), visit.query.until.timestamp()
+    try:
+        told = key_history(get_store(), alias, key if known is None else known, *period)
+    except StoreError:
+        return {}  # of which the page tells elsewhere
+    if told is None or not told.moments:
+        return {"is_left_out": told is not None and not told.is_traced}
+    return {
+        "history": history.lines(told),
+        "history_figures": history.figures(told),
+        "history_total": formats.count(told.total) if told.total > len(told.moments) else "",
+    }
 
 
 def find(alias: str, key: str) -> Answer:

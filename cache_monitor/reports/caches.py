@@ -176,7 +176,7 @@ def _key_group(
         repeated_seconds=stats.repeated_seconds if has_seen_requests else None,
         first_set_at=moment(stats.first_set) if stats.first_set else None,
         timeout=stats.timeout or None,
-        lives=_lives(stats.lives),
+        lives=lives_of(stats.lives),
         produced=stats.produced,
         stampedes=stats.stampedes,
         repeated_gets=stats.repeated_gets if has_seen_requests else None,
@@ -188,7 +188,8 @@ def _key_group(
     )
 
 
-def _lives(stats: LifeStats | None) -> schema.Lives:
+def lives_of(stats: LifeStats | None) -> schema.Lives:
+    """How long entries lasted, as a report tells it."""
     if stats is None:
         return schema.Lives()
     lifetime_p50, lifetime_p90 = histogram.quantiles(stats.lasted, (0.5, 0.9), inf)

@@ -9,9 +9,11 @@ from cache_monitor.trace.state import State
 
 
 class Batch:
-    """What is in ``slices``, but for what ``state`` has of them already."""
+    """What is in ``slices``, but for what ``state`` has of them already; of the key ``only``, where
+    one is named."""
 
-    def __init__(self, slices: Iterable[Stored], state: State) -> None:
+    def __init__(self, slices: Iterable[Stored], state: State, only: int | None = None) -> None:
+        self._only = only
         self.events: defaultdict[int, list[Event]] = defaultdict(list)
         self.keys: dict[int, Key] = {}
         self.sweeps: list[Sweep] = []
@@ -29,12 +31,14 @@ class Batch:
             known = self.keys.get(key.hash)
             if known is None or (key.name and not known.name):
                 self.keys[key.hash] = key
+        self.sweeps += list(part.swept())[sweeps:]
+        if self._only is not None and all(key.hash != self._only for key in keys):
+            return
         hot = state.plans.get(part.plan, frozenset())
         for place, event in enumerate(part.events(keys, hot)):
-            if place >= events:
+            if place >= events and self._only in {None, event.key}:
                 self.events[event.key].append(event)
                 self.count += 1
-        self.sweeps += list(part.swept())[sweeps:]
 
 
 def name_of(part: Stored) -> str:

@@ -34,14 +34,16 @@ class Replay:
 
     ``tolerance`` is by how much the clocks of two hosts may differ, in microseconds. ``ahead`` are
     slices that will be replayed later: what they tell decides about misses just before them.
+    ``only`` is the hash of a key, where nothing is wanted of others.
     """
 
-    def __init__(self, state: State, tolerance: int) -> None:
+    def __init__(self, state: State, tolerance: int, only: int | None = None) -> None:
         self.state = state
         self.told = Told()
         self.counts: dict[int, int] = {}
         """How many events each key had."""
         self._tolerance = tolerance
+        self._only = only
         self._readings = state.told()
         self._waiting: list[Waiting] = []
 
@@ -55,7 +57,7 @@ class Replay:
         )
         for waiting in state.waiting:
             self._settle(waiting, until * SECOND)
-        now, later = Batch(slices, state), Batch(ahead, state)
+        now, later = (Batch(each, state, self._only) for each in (slices, ahead))
         state.until = max(state.until, until)
         since = state.until * SECOND - NEAR
         touched = now.events.keys()

@@ -13,6 +13,7 @@ from django.core.cache.backends.base import BaseCache
 from django.test import Client, override_settings
 from django.urls import reverse
 
+import cache_monitor
 from cache_monitor.collecting.joining import collector
 from cache_monitor.dashboard import entry
 from cache_monitor.dashboard.entry import find
@@ -257,3 +258,35 @@ def test_a_key_that_is_gone_goes_by_the_name_that_it_was_counted_by(
 
 def in_other_words(key: str) -> str:
     return f"<{key}>".encode().hex()
+
+
+@override_settings(
+    CACHE_MONITOR={"STORE": {"BACKEND": "cache_monitor.stores.memory.MemoryStore"}},
+)
+def test_any_key_shows_what_happened_to_it(viewer: Client, show_report: ShowReport) -> None:
+    """Not the busiest alone, which are counted one by one."""
+    show_report(report_of(default=busy_cache(KEY)))
+    collector.drain()
+    collector.after_fork()
+    cache = caches["default"]
+    cache.set("seldom:1", "x", timeout=300)
+    cache.get("seldom:1")
+    cache.delete("seldom:1")
+    cache.get("seldom:1")
+    cache_monitor.flush()
+    told = page_of(viewer, alias="default", key="seldom:1")
+    collector.after_fork()
+    assert "not among the busiest" in told
+    lines = re.findall(r"<td>([^<]*)</td><td>([^<]*)</td><td><code>(\w{8})</code>", told)
+    assert [line[:2] for line in lines] == [
+        ("miss", "deleted"),
+        ("deleted", ""),
+        ("hit", ""),
+        ("written", "for 5\u202fmin"),
+    ]
+    assert "1 deleted" in told
+
+
+def test_a_key_of_which_nothing_is_known_says_so(viewer: Client, cache: BaseCache) -> None:
+    told = page_of(viewer, alias="default", key="nothing:at:all")
+    assert "Nothing is known to have happened to it" in told

@@ -1,0 +1,118 @@
+"""What is told of one key, whichever it is."""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.core.cache import caches
+from django.test import override_settings
+
+import cache_monitor
+from cache_monitor.collecting import joining, tracerolling
+from cache_monitor.reports.keyhistory import KeyHistory, key_history
+from cache_monitor.stores.opening import get_store
+from cache_monitor.trace.events import CLEAR, DELETE, HIT, MISS, WRITE
+from cache_monitor.trace.plan import Plan
+
+LOCMEM = "django.core.cache.backends.locmem.LocMemCache"
+MEMORY = {"STORE": {"BACKEND": "cache_monitor.stores.memory.MemoryStore"}}
+
+
+def tenants_key(key: str, prefix: str, version: int) -> str:
+    return f"{tenant[0]}:{key}"
+
+
+tenant = ["one"]
+
+
+@pytest.fixture(autouse=True)
+def fresh() -> Iterator[None]:
+    entries: dict[str, Any] = {
+        "default": {"BACKEND": LOCMEM, "LOCATION": "history", "KEY_PREFIX": "site"},
+        "tenants": {"BACKEND": LOCMEM, "LOCATION": "tenants", "KEY_FUNCTION": tenants_key},
+    }
+    with override_settings(CACHES=entries, CACHE_MONITOR=MEMORY):
+        joining.collector.drain()
+        joining.collector.after_fork()
+        yield
+        for cache in caches.all():
+            cache.clear()
+        tenant[0] = "one"
+        joining.collector.after_fork()
+
+
+def told(key: str, alias: str = "default") -> KeyHistory:
+    cache_monitor.flush()
+    now = time.time()
+    found = key_history(get_store(), alias, key, now - 3600, now + 60)
+    assert found is not None
+    return found
+
+
+def kinds(history: KeyHistory) -> list[tuple[int, str | None]]:
+    """The oldest first."""
+    return [(each.kind, each.reason) for each in reversed(history.moments)]
+
+
+def test_a_key_that_is_used_once_in_a_while_has_its_history() -> None:
+    cache = caches["default"]
+    for n in range(50):
+        cache.set(f"busy:{n}", 1)
+    cache.set("rare", 1, 100)
+    cache.get("rare")
+    cache.delete("rare")
+    cache.get("rare")
+    cache.set("rare", 2, None)
+    cache.clear()
+    cache.get("rare")
+    found = told("rare")
+    assert kinds(found) == [
+        (WRITE, None),
+        (HIT, None),
+        (DELETE, None),
+        (MISS, "deleted"),
+        (WRITE, None),
+        (CLEAR, None),
+        (MISS, "cleared"),
+    ]
+    assert [each.process for each in found.moments] == [joining.collector.process] * 7
+    assert (found.lives.deleted, found.lives.cleared, found.lives.unread) == (1, 1, 1)
+
+
+def test_what_was_rolled_up_is_part_of_it() -> None:
+    caches["default"].set("rare", 1)
+    cache_monitor.flush()
+    joining.collector.after_fork()
+    tracerolling.roll(get_store(), int(time.time()) + 200, joining.trace_settings())
+    caches["default"].delete("other")
+    assert kinds(told("rare")) == [(WRITE, None)]
+
+
+def test_of_what_was_before_the_period_nothing_is_made_up() -> None:
+    caches["default"].get("rare")
+    assert kinds(told("rare")) == [(MISS, "unknown")]
+
+
+def test_a_key_that_is_not_in_the_trace_is_known_as_such() -> None:
+    from cache_monitor.stores.base import Row
+    from cache_monitor.trace.coding import packed
+
+    caches["default"].set("rare", 1)
+    family = joining.store_of("default")
+    assert family is not None
+    get_store().put([Row("trace", "", family, 0, 0, packed(Plan(1, 48)))], 1)
+    assert not told("rare").is_traced
+
+
+def test_where_two_tenants_have_the_key_neither_is_told_for_the_other() -> None:
+    caches["tenants"].set("a", 1)
+    cache_monitor.flush()
+    tracerolling.roll(get_store(), int(time.time()) + 200, joining.trace_settings())
+    assert kinds(told("a", "tenants")) == [(WRITE, None)]
+    tenant[0] = "two"
+    caches["tenants"].set("a", 1)
+    cache_monitor.flush()
+    tracerolling.roll(get_store(), int(time.time()) + 400, joining.trace_settings())
+    now = time.time()
+    assert key_history(get_store(), "tenants", "a", now - 3600, now + 60) is None
