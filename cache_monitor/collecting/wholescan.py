@@ -5,16 +5,27 @@ from collections.abc import Callable, Iterator, Sequence
 from math import inf
 
 from django.core.cache import caches
+from msgspec.structs import replace
 
 from cache_monitor.collecting.looks import Turn, keep
 from cache_monitor.conf import get_conf
 from cache_monitor.inspectors.choice import scope_of
+from cache_monitor.inspectors.identity import Shared, shared_by
 from cache_monitor.inspectors.look import Progress, advance, total_of
 from cache_monitor.inspectors.snapshot import Snapshot
 from cache_monitor.inspectors.source import Source
 from cache_monitor.inspectors.terms import Terms, described
 from cache_monitor.inspectors.uses import NOBODY, uses_of
 from cache_monitor.stores.base import Store, StoreError
+
+
+def _shared(alias: str) -> Shared | None:
+    """What ``alias`` has in common with those of the same entries; None where it cannot be made."""
+    try:
+        return shared_by(alias, caches[alias])
+    except Exception:
+        return None
+
 
 NO_LIMIT = 1 << 62
 _PAUSE = 0.2
@@ -39,10 +50,28 @@ class WholeScan:
         self._is_alone = False
 
     def run(self, aliases: Sequence[str], limit: int = NO_LIMIT) -> Iterator[tuple[str, Snapshot]]:
-        """What is in each cache, of at most ``limit`` entries; ends where it is not wanted."""
+        """What is in each cache, of at most ``limit`` entries; ends where it is not wanted. Of
+        aliases that have the same entries one is gone through."""
+        seen: dict[Shared, Snapshot] = {}
         for alias in aliases:
-            if self._has_turn():
-                yield alias, self._look(alias, limit)
+            if not self._has_turn():
+                continue
+            same = _shared(alias)
+            if same is not None and same in seen:
+                yield alias, self._as_seen(alias, seen[same])
+                continue
+            found = self._look(alias, limit)
+            if same is not None:
+                seen[same] = found
+            yield alias, found
+
+    def _as_seen(self, alias: str, seen: Snapshot) -> Snapshot:
+        """What is in ``alias``, which has the same entries as one that was gone through."""
+        snapshot = replace(seen, alias=alias)
+        if snapshot.exact and snapshot.scope == "shared":
+            progress = Progress(looked_at=snapshot.measured_at, whole=snapshot)
+            self._keep(alias, snapshot, progress)
+        return snapshot
 
     def _look(self, alias: str, limit: int) -> Snapshot:
         terms = Terms(alias, limit, inf, get_conf().stale_after)

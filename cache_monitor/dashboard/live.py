@@ -6,7 +6,7 @@ from django.utils.translation import gettext as _
 
 from cache_monitor.dashboard import formats
 from cache_monitor.dashboard.links import Links
-from cache_monitor.dashboard.livesheets import STALE_REASONS, once
+from cache_monitor.dashboard.livesheets import STALE_REASONS
 from cache_monitor.dashboard.present import memory_figures, share
 from cache_monitor.dashboard.query import Query
 from cache_monitor.dashboard.rows import Choice, Figure, LiveRows, Part
@@ -23,6 +23,7 @@ from cache_monitor.dashboard.sheets import (
     worded,
 )
 from cache_monitor.reports.schema import Cache, Memory, Stale
+from cache_monitor.reports.sharing import once, same_entries
 
 ActionUrl = Callable[[str], str]
 
@@ -121,14 +122,13 @@ def stale_choices(caches: Caches, links: Links, query: Query, why: str) -> Seque
 
 def named(alias: str, caches: Caches) -> str:
     """The cache, and those whose entries are the same."""
-    same = [each for each, cache in caches.items() if cache.memory.counted_in == alias]
-    return ", ".join([alias, *same])
+    return ", ".join(same_entries(alias, caches))
 
 
 def _neighbours(alias: str, memory: Memory, caches: Caches) -> list[str]:
     """The caches with other entries in the same store, whose limit and evictions are the same."""
-    same = {each for each, cache in caches.items() if cache.memory.counted_in == alias}
-    return [each for each in memory.aliases if each not in {alias, *same}]
+    same = same_entries(alias, caches)
+    return [each for each in memory.aliases if each not in same]
 
 
 def _live(

@@ -26,13 +26,13 @@ from cache_monitor.dashboard.sheets import (
     worded,
 )
 from cache_monitor.reports.schema import (
-    Cache,
     LargestEntry,
     Memory,
     ProcessMemory,
     StaleEntry,
     StaleReason,
 )
+from cache_monitor.reports.sharing import once
 
 STALE_REASONS: tuple[StaleReason, ...] = ("expired", "idle", "never_read", "no_expiry")
 
@@ -177,14 +177,6 @@ def expiry(seconds: float | None, *, never: bool) -> str:
     if seconds is not None and seconds < 0:
         return _("%(age)s ago") % {"age": formats.age(-seconds)}
     return formats.age(seconds)
-
-
-def once(caches: Caches) -> dict[str, Cache]:
-    """``caches`` without those whose entries are another's as well, which stands for them; all of
-    them where that one is not among them."""
-    return {
-        alias: cache for alias, cache in caches.items() if cache.memory.counted_in not in caches
-    }
 
 
 def _memories(caches: Caches) -> Sequence[tuple[str, Memory]]:

@@ -8,6 +8,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 
 from cache_monitor import api
 from cache_monitor.reports.schema import Cache, Finding, KeyGroup, Report
+from cache_monitor.reports.sharing import once, same_entries
 from cache_monitor.stats.details import OTHER_GROUPS
 
 MINUTES = 5
@@ -18,6 +19,8 @@ STALE_REASONS = ("expired", "idle", "never_read", "no_expiry")
 
 Families = dict[str, GaugeMetricFamily | CounterMetricFamily]
 
+_INSIDE = ("alias", "aliases")
+"""The labels of what is in a cache: told once for all aliases that have these entries."""
 _WITH_ALIAS = {
     "entries": "Entries in the cache when it was last looked into.",
     "entries_limit": "Entries that the cache may hold.",
@@ -29,14 +32,14 @@ _WITH_ALIAS = {
 
 def families() -> Families:
     """The metrics, without values."""
-    made: Families = {name: _gauge(name, text, "alias") for name, text in _WITH_ALIAS.items()}
+    made: Families = {name: _gauge(name, text, *_INSIDE) for name, text in _WITH_ALIAS.items()}
     made["evictions"] = CounterMetricFamily(
         "cache_monitor_evictions",
         "Entries that the cache's server has evicted since its start.",
-        labels=("alias",),
+        labels=_INSIDE,
     )
     made["stale_entries"] = _gauge(
-        "stale_entries", "Entries that no longer earn their place, by why.", "alias", "reason"
+        "stale_entries", "Entries that no longer earn their place, by why.", *_INSIDE, "reason"
     )
     made["key_group_lookups"] = _gauge(
         "key_group_lookups",
@@ -80,8 +83,9 @@ def metrics(
     made["counters_start"].add_metric((), counted_since)
     _add_findings(made, findings)
     _add_quality(made, report)
+    for name, cache in once(report.caches).items():
+        _add_memory(made, name, cache, ", ".join(same_entries(name, report.caches)))
     for name, cache in report.caches.items():
-        _add_memory(made, name, cache)
         for group, hits, misses in _groups(cache.key_groups):
             made["key_group_lookups"].add_metric((name, group, "hit"), hits)
             made["key_group_lookups"].add_metric((name, group, "miss"), misses)
@@ -101,7 +105,7 @@ def _add_quality(made: Families, report: Report) -> None:
         made["newest_record"].add_metric((), newest.timestamp())
 
 
-def _add_memory(made: Families, alias: str, cache: Cache) -> None:
+def _add_memory(made: Families, alias: str, cache: Cache, aliases: str) -> None:
     memory, stale = cache.memory, cache.stale
     known = {
         "entries": memory.entries,
@@ -114,11 +118,11 @@ def _add_memory(made: Families, alias: str, cache: Cache) -> None:
     }
     for name, figure in known.items():
         if figure is not None:
-            made[name].add_metric((alias,), figure)
+            made[name].add_metric((alias, aliases), figure)
     for reason in STALE_REASONS:
         number = getattr(stale, reason)
         if number is not None:
-            made["stale_entries"].add_metric((alias, reason), number)
+            made["stale_entries"].add_metric((alias, aliases, reason), number)
 
 
 def _groups(groups: list[KeyGroup]) -> Iterator[tuple[str, int, int]]:

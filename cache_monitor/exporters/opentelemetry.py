@@ -20,6 +20,7 @@ from cache_monitor.exporters.extras import MissingExtra
 from cache_monitor.forks import new_lock
 from cache_monitor.keys.toolbar import is_toolbars_own
 from cache_monitor.reports.schema import Cache, Report
+from cache_monitor.reports.sharing import once, same_entries
 from cache_monitor.trace.told import Verdict
 
 try:
@@ -28,6 +29,8 @@ except ImportError as error:
     raise MissingExtra("opentelemetry") from error
 
 ALIAS = "django.cache.alias"
+SAME = "django.cache.same_entries"
+"""The aliases that have these very entries, separated by commas, where there are several."""
 OPERATION = "django.cache.operation"
 OUTCOME = "django.cache.outcome"
 REASON = "django.cache.miss.reason"
@@ -134,10 +137,13 @@ class CacheMetrics:
     def _observe(
         self, read: "Callable[[Cache], Iterable[_Found]]", options: CallbackOptions
     ) -> Iterator[Observation]:
-        for alias, cache in self._current().caches.items():
+        caches = self._current().caches
+        for alias, cache in once(caches).items():
+            same = same_entries(alias, caches)
+            about: Attributes = {SAME: ", ".join(same)} if len(same) > 1 else {}
             for figure, more in read(cache):
                 if figure is not None:
-                    yield Observation(figure, {ALIAS: alias, **more})
+                    yield Observation(figure, {ALIAS: alias, **about, **more})
 
     def _current(self) -> Report:
         """One report for all the gauges of a collection."""

@@ -11,6 +11,7 @@ from cache_monitor.inspectors.snapshot import STALE_REASONS, Snapshot, StaleReas
 from cache_monitor.reports import insides
 from cache_monitor.reports.schema import SCHEMA_VERSION, Memory, Stale
 from cache_monitor.reports.series import moment
+from cache_monitor.reports.sharing import Sharing, sharing
 
 _WIDTH = 60
 
@@ -19,8 +20,11 @@ def as_json(found: Mapping[str, Snapshot], backends: Mapping[str, str], top: int
     """One document: ``memory`` and ``stale`` of each cache as in the report, with the first
     ``top`` of each list."""
     caches: dict[str, Any] = {}
+    shared = sharing(found)
     for alias, snapshot in found.items():
         memory, stale = insides.memory(snapshot), insides.stale(snapshot)
+        if alias in shared:
+            memory = msgspec.structs.replace(memory, **shared[alias]._asdict())
         caches[alias] = {
             "backend": backends[alias],
             "memory": msgspec.structs.replace(
@@ -38,16 +42,23 @@ def as_json(found: Mapping[str, Snapshot], backends: Mapping[str, str], top: int
 
 def as_table(found: Mapping[str, Snapshot], backends: Mapping[str, str], top: int) -> str:
     """Lines for a terminal, with the first ``top`` of each list."""
-    return "\n".join(
-        line
-        for alias, snapshot in found.items()
-        for line in (*_cache(alias, backends[alias], snapshot, top), "")
-    ).rstrip("\n")
+    shared = sharing(found)
+    lines: list[str] = []
+    for alias, snapshot in found.items():
+        own = shared.get(alias, Sharing([alias], None))
+        if own.counted_in is not None:
+            continue
+        same = [each for each, it in shared.items() if it.counted_in == alias]
+        others = [each for each in own.aliases if each not in {alias, *same}]
+        lines += [f"{', '.join([alias, *same])} ({backends[alias]})"]
+        if others:
+            lines += [f"  in one store with {', '.join(others)}"]
+        lines += [*_cache(snapshot, top), ""]
+    return "\n".join(lines).rstrip("\n")
 
 
-def _cache(alias: str, backend: str, snapshot: Snapshot, top: int) -> Iterator[str]:
+def _cache(snapshot: Snapshot, top: int) -> Iterator[str]:
     memory, stale = insides.memory(snapshot), insides.stale(snapshot)
-    yield f"{alias} ({backend})"
     if snapshot.problem:
         yield f"  {plain(snapshot.problem, 300)}"
     about = "" if snapshot.exact or snapshot.entries is None else "~"

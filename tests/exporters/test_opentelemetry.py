@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import pytest
 from django.core.cache import caches
+from msgspec.structs import replace
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
@@ -104,6 +105,15 @@ def test_what_is_in_the_caches_arrives(
     assert received.points("django.cache.memory.usage")["default",].as_int == 4 * 2**20
     assert received.points("django.cache.stale_entries")["default", "idle"].as_int == 1
     assert ("other",) not in received.points("django.cache.entries")
+
+
+def test_aliases_of_the_same_entries_are_told_once_with_their_names(
+    telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    twin = replace(busy_cache(), memory=replace(busy_cache().memory, counted_in="default"))
+    report = report_of(default=busy_cache(), twin=twin)
+    monkeypatch.setattr(api, "report", lambda **_: report)
+    assert list(_sent(telemetry).points("django.cache.entries")) == [("default", "default, twin")]
 
 
 def test_calls_that_were_passed_over_are_told(telemetry: Telemetry) -> None:

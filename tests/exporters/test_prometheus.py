@@ -88,11 +88,11 @@ def test_what_is_in_the_caches_and_what_is_wrong_are_gauges(
     monkeypatch.setattr(api, "report", lambda since=None, alias=None: minutes if since else hour)
     found = _samples(prometheus.exposition())
     assert found["cache_monitor_findings", "default", "no-expiry", "warning"] == 2
-    assert found["cache_monitor_memory_bytes", "default"] == 4 * 2**20
-    assert found["cache_monitor_entries", "default"] == 30
-    assert found["cache_monitor_stale_entries", "default", "idle"] == 1
-    assert ("cache_monitor_stale_entries", "default", "expired") not in found
-    assert ("cache_monitor_evictions_total", "default") not in found
+    assert found["cache_monitor_memory_bytes", "default", "default"] == 4 * 2**20
+    assert found["cache_monitor_entries", "default", "default"] == 30
+    assert found["cache_monitor_stale_entries", "default", "default", "idle"] == 1
+    assert ("cache_monitor_stale_entries", "default", "default", "expired") not in found
+    assert ("cache_monitor_evictions_total", "default", "default") not in found
 
 
 @pytest.mark.parametrize(("scope", "shown"), [("shared", True), ("per process", False)])
@@ -103,7 +103,20 @@ def test_evictions_count_where_the_server_counts_them(
     report = report_of(default=replace(busy_cache(), memory=seen))
     monkeypatch.setattr(api, "report", lambda **_: report)
     found = _samples(prometheus.exposition())
-    assert (("cache_monitor_evictions_total", "default") in found) is shown
+    assert (("cache_monitor_evictions_total", "default", "default") in found) is shown
+
+
+def test_aliases_of_the_same_entries_are_told_once_with_their_names(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    twin = replace(busy_cache(), memory=replace(busy_cache().memory, counted_in="default"))
+    report = report_of(default=busy_cache(), twin=twin, other=busy_cache())
+    monkeypatch.setattr(api, "report", lambda **_: report)
+    found = _samples(prometheus.exposition())
+    entries = {key[1:]: value for key, value in found.items() if key[0] == "cache_monitor_entries"}
+    assert entries == {("default", "default, twin"): 30, ("other", "other"): 30}
+    # What was asked of each is its own.
+    assert any(key[:2] == ("cache_monitor_key_group_lookups", "twin") for key in found)
 
 
 def test_key_groups_are_bounded_and_none_is_lost(

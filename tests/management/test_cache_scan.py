@@ -89,6 +89,26 @@ def test_the_table_names_what_is_heavy_and_what_is_stale(site: Any) -> None:
     assert table.count("no expiry") == 2
 
 
+def test_aliases_of_the_same_entries_are_gone_through_once(site: Any, settings: Any) -> None:
+    default = settings.CACHES["default"]
+    twins = {"default": default, "twin": default, "next": {**default, "VERSION": 2}}
+    settings.CACHES = twins
+    table = scan("--top", "1")
+    assert "default, twin (django" in table
+    assert "  in one store with next\n" in table
+    assert len(re.findall(rf"entries {ENTRIES + 1:,} ", table)) == 1
+    told = json.loads(scan("--format", "json"))["caches"]
+    memories = {alias: each["memory"] for alias, each in told.items()}
+    assert {alias: each["counted_in"] for alias, each in memories.items()} == {
+        "default": None,
+        "twin": "default",
+        "next": None,
+    }
+    assert all(each["aliases"] == list(twins) for each in memories.values())
+    shown = cache_monitor.report().caches["twin"].memory
+    assert (shown.entries, shown.counted_in) == (ENTRIES + 1, "default")
+
+
 def test_a_limit_ends_it_and_the_status_says_so(site: Any, tmp_path: Path) -> None:
     with pytest.raises(SystemExit) as ended:
         scan("--alias", "default", "--limit", "300", "--output", str(tmp_path / "result"))

@@ -9,13 +9,12 @@ from django.test import override_settings
 from msgspec.structs import replace
 from redis import Redis
 
-from cache_monitor.dashboard import livesheets
 from cache_monitor.dashboard.live import memory_rows, named
 from cache_monitor.inspectors.look import inspect_cache
 from cache_monitor.inspectors.snapshot import Snapshot
 from cache_monitor.reports import insides
 from cache_monitor.reports.schema import Cache
-from cache_monitor.reports.sharing import told_together
+from cache_monitor.reports.sharing import once, told_together
 from tests.dashboard.reports import quiet_cache
 from tests.services import Server
 
@@ -67,8 +66,8 @@ def test_aliases_of_one_redis_are_one(redis_server: Server) -> None:
         "memory": ([], None),
     }
     assert [each.memory.entries for each in found.values()] == [5, 5, 1, 0, 0]
-    assert list(livesheets.once(found)) == ["default", "versions", "own", "memory"]
-    assert sum(each.memory.entries or 0 for each in livesheets.once(found).values()) == 6
+    assert list(once(found)) == ["default", "versions", "own", "memory"]
+    assert sum(each.memory.entries or 0 for each in once(found).values()) == 6
     rows = memory_rows(found, lambda _: "")
     assert [(each.names, each.neighbours) for each in rows] == [
         ("default, redis", "versions"),
@@ -80,7 +79,7 @@ def test_aliases_of_one_redis_are_one(redis_server: Server) -> None:
 def test_an_alias_that_is_asked_for_alone_is_shown() -> None:
     memory = replace(insides.memory(None), aliases=["a", "b"], counted_in="a")
     alone = {"b": replace(quiet_cache(), memory=memory)}
-    assert list(livesheets.once(alone)) == ["b"]
+    assert list(once(alone)) == ["b"]
 
 
 def test_a_look_that_knows_of_no_store_shares_none() -> None:
