@@ -34,6 +34,9 @@ class Recorder:
         """Until when the store has that, in Unix time."""
         self._on_pressure: Callable[[], None] | None = None
         self._dropped: Counter[str] = Counter()
+        self.culling: set[str] = set()
+        """The aliases of which it is counted what they throw out to make room."""
+        self._culled: Counter[str] = Counter()
         # A signal's handler that makes calls may come while its own thread holds it.
         self._lock = new_rlock()
         self.faults = Faults()
@@ -89,6 +92,19 @@ class Recorder:
             dropped, self._dropped = self._dropped, Counter()
         return dropped
 
+    def note_culled(self, alias: str, entries: int) -> None:
+        """Note that ``alias`` threw out ``entries`` to make room."""
+        with self._lock:
+            self._culled[alias] += entries
+
+    def take_culled(self) -> Counter[str]:
+        """How many entries were thrown out since the last time, by alias."""
+        if not self._culled:
+            return Counter()
+        with self._lock:
+            culled, self._culled = self._culled, Counter()
+        return culled
+
     def failed(self, error: BaseException) -> None:
         """Note a fault of ours, to be logged by the draining thread; it must not become the
         site's."""
@@ -101,7 +117,7 @@ class Recorder:
         """Begin anew in a forked child: the calls in the buffer are the parent's."""
         self.buffer.clear()
         self.limit = 0
-        self._dropped = Counter()
+        self._dropped, self._culled = Counter(), Counter()
         self._keys = 0
 
 

@@ -1,7 +1,7 @@
 """From single calls to statistics, off the hot path: which stretch of time a call falls into."""
 
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 
 from cache_monitor.calls import RawCall, Source
 from cache_monitor.collecting import page_counting
@@ -141,6 +141,12 @@ class Aggregator:
         """Count calls that were made and not recorded, by alias."""
         for alias, calls in dropped.items():
             self._window(alias, now).dropped += calls
+
+    def add_culled(self, culled: Mapping[str, int], now: float) -> None:
+        """Count entries that were thrown out to make room, by alias."""
+        for alias, entries in culled.items():
+            window = self._window(alias, now)
+            window.culled = (window.culled or 0) + entries
 
     def note_memory(self, alias: str, used: int, is_shared: bool, now: float) -> None:
         """Note the bytes that the cache ``alias`` holds, in this process or for all of them."""

@@ -69,6 +69,12 @@ class Intake:
         aggregator.add_dropped(dropped, now)
         for alias in dropped:
             self.delivery.tracer.note_gap(alias, now)
+        culled = self._recorder.take_culled()
+        if self._recorder.culling:
+            # Where it is counted, none is a figure too.
+            called = {call[0].alias for call in calls}
+            culled.update(dict.fromkeys(called & self._recorder.culling, 0))
+        aggregator.add_culled(culled, now)
         for visit in visits.take():
             aggregator.add_visit(visit, now)
         passes = watch.take()

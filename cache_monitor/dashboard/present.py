@@ -77,7 +77,11 @@ def memory_figures(memory: Memory) -> Sequence[Figure]:
             formats.about(formats.count(memory.entries), exact=memory.exact),
             note=_limit(memory.limit_entries, formats.count),
         ),
-        Figure(_("Evictions"), formats.count(memory.evictions)),
+        Figure(
+            _("Evictions"),
+            formats.count(memory.evictions),
+            note=_("in this period") if memory.evictions_since else "",
+        ),
     ]
 
 

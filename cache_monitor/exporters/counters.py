@@ -31,6 +31,7 @@ class Counters(NamedTuple):
     misses: CounterMetricFamily
     bytes: CounterMetricFamily
     dropped: CounterMetricFamily
+    culled: CounterMetricFamily
     seconds: HistogramMetricFamily
 
 
@@ -67,6 +68,11 @@ def families() -> Counters:
             "Calls of the cache that were made and could not be recorded.",
             labels=("alias",),
         ),
+        culled=CounterMetricFamily(
+            "cache_monitor_culled_entries",
+            "Entries that caches without a counter threw out to keep to MAX_ENTRIES.",
+            labels=("alias",),
+        ),
         seconds=HistogramMetricFamily(
             "cache_monitor_call_duration_seconds",
             "How long the calls of the cache took.",
@@ -90,6 +96,8 @@ def _add_window(made: Counters, alias: str, window: Window) -> None:
     for reason in REASONS:
         made.misses.add_metric((alias, reason), window.reasons.get(reason, 0))
     made.dropped.add_metric((alias,), window.dropped)
+    if window.culled is not None:
+        made.culled.add_metric((alias,), window.culled)
     for direction, size in (("read", window.bytes_read), ("written", window.bytes_written)):
         if size is not None:
             made.bytes.add_metric((alias, direction), size)

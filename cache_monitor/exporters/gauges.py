@@ -107,13 +107,14 @@ def _add_quality(made: Families, report: Report) -> None:
 
 def _add_memory(made: Families, alias: str, cache: Cache, aliases: str) -> None:
     memory, stale = cache.memory, cache.stale
+    counted_by_server = memory.scope == "shared" and memory.evictions_since is None
     known = {
         "entries": memory.entries,
         "entries_limit": memory.limit_entries,
         "memory_bytes": memory.bytes,
         "memory_limit_bytes": memory.limit_bytes,
         # Of caches in the processes themselves the sum shrinks when one of them ends.
-        "evictions": memory.evictions if memory.scope == "shared" else None,
+        "evictions": memory.evictions if counted_by_server else None,
         "stale_bytes": stale.bytes,
     }
     for name, figure in known.items():

@@ -61,7 +61,10 @@ _RECORD = (
 )
 _NO_READS = f"It keeps no time of the last read. {_RECORD}"
 _NO_WRITES = f"It keeps no time of the write. {_RECORD}"
-_CULLS = "It does not count what it removes to keep to MAX_ENTRIES."
+_CULLS = (
+    "The processes count what they remove to keep to MAX_ENTRIES. Not of a subclass with a _cull of"
+    " its own."
+)
 _HIDES = "The server hides what has expired."
 _OWN_KEYS = "Only the alias's own keys, by its prefix, version and key function."
 
@@ -93,7 +96,7 @@ _MATRIX = (
             "entries": "per process",
             "bytes": "per process",
             "limit": "entries",
-            "evictions": NO,
+            "evictions": RECORDED,
             "idle": RECORDED,
             "never_read": RECORDED,
             "age": RECORDED,
@@ -113,7 +116,7 @@ _MATRIX = (
         cells={
             **_PLAIN,
             "limit": "entries, disk",
-            "evictions": NO,
+            "evictions": RECORDED,
             "idle": RECORDED,
             "keys": "recorded ones",
         },
@@ -132,7 +135,7 @@ _MATRIX = (
         cells={
             **_PLAIN,
             "limit": "entries",
-            "evictions": NO,
+            "evictions": RECORDED,
             "idle": RECORDED,
             "never_read": RECORDED,
             "age": RECORDED,

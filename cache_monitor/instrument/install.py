@@ -16,6 +16,7 @@ from django.core.cache.backends.base import InvalidCacheBackendError
 
 from cache_monitor.conf import get_conf
 from cache_monitor.instrument import aliases
+from cache_monitor.instrument.culls import watch_culls
 from cache_monitor.instrument.fastpath import LEAVES
 from cache_monitor.instrument.finding import can_be_recorded
 from cache_monitor.instrument.sizes import watch_sizes
@@ -75,6 +76,7 @@ def instrument(cache: object, alias: str) -> None:
             aliases.note(cache, alias, class_ in LEAVES)
             watch_sizes(cache)
             watch_swallowed(class_)
+            watch_culls(cache, alias)
     except Exception as error:
         let_pass(error)
         recorder.failed(error)

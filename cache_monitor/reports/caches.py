@@ -56,7 +56,7 @@ def cache(
         key_groups=_key_groups(details, savings),
         views=_views(details, savings),
         pages=pages.pages(details),
-        memory=insides.memory(look),
+        memory=insides.memory(look, total.culled, series.since),
         stale=insides.stale(look),
         series=list(series.points()),
     )

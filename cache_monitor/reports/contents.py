@@ -49,6 +49,7 @@ class Memory(Struct, frozen=True, kw_only=True):
     asked, or where the figures come from instead. ``processes`` are those whose own memories were
     added up, where the cache lives in each process. ``aliases`` are those that share its store,
     ``counted_in`` the one of them that has the same entries and stands for them all.
+    ``evictions`` are those since ``evictions_since`` where the monitor counts them itself.
     """
 
     entries: int | None = None
@@ -67,6 +68,7 @@ class Memory(Struct, frozen=True, kw_only=True):
     processes: list[ProcessMemory] = []
     aliases: list[str] = []
     counted_in: str | None = None
+    evictions_since: str | None = None
 
 
 class StaleEntry(Struct, frozen=True, kw_only=True):

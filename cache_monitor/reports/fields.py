@@ -271,7 +271,14 @@ FIELDS: Mapping[type[Struct], Mapping[str, str]] = {
         "bytes": "Bytes that they take.",
         "limit_bytes": "Bytes that the cache may take; null without a limit.",
         "limit_entries": "Entries that it may have; null without a limit.",
-        "evictions": "Entries evicted for want of room, as far back as the cache counts them.",
+        "evictions": (
+            "Entries evicted for want of room: since the start of its server, or, where the "
+            "monitor counts them, since evictions_since."
+        ),
+        "evictions_since": (
+            "Where the period begins in which the processes counted what they evicted: RFC 3339, "
+            "UTC; null where the server counts."
+        ),
         "measured_at": "When this was read from the cache: RFC 3339, UTC.",
         "scope": "Whether the processes share the cache or each has its own.",
         "exact": "False where the figures are reckoned from a part of the entries.",

@@ -5,16 +5,19 @@ from cache_monitor.reports import schema
 from cache_monitor.reports.series import moment
 
 
-def memory(look: Snapshot | None) -> schema.Memory:
-    """What ``look`` found in the cache; all unknown without one."""
+def memory(look: Snapshot | None, culled: int | None = None, since: float = 0.0) -> schema.Memory:
+    """What ``look`` found in the cache; all unknown without one. Where the cache has no counter of
+    its own, ``culled`` entries were evicted ``since`` then."""
     if look is None:
         return schema.Memory()
+    counts = look.evictions is None and culled is not None
     return schema.Memory(
         entries=look.entries,
         bytes=look.bytes,
         limit_bytes=look.limit_bytes,
         limit_entries=look.limit_entries,
-        evictions=look.evictions,
+        evictions=culled if counts else look.evictions,
+        evictions_since=moment(since) if counts else None,
         measured_at=moment(look.measured_at),
         scope=look.scope,
         exact=look.exact,

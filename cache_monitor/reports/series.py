@@ -28,6 +28,7 @@ class Series:
         # A finer step than the rows of its time would leave a gap beside each of them.
         finest = max(longest("window", now - since), (until - since) / MOST_POINTS)
         self.step = next((step for step in STEPS if step >= finest), STEPS[-1])
+        self.since = since
         self._first = int(since // self.step)
         self._last = int(-(-until // self.step))
         self._windows: dict[int, Window] = {}
@@ -66,9 +67,13 @@ class Series:
         return found
 
     def _evicted(self) -> dict[int, int]:
-        """How many entries were evicted by each step that knows its server's counter, since the
-        one before that does."""
-        evicted: dict[int, int] = {}
+        """How many entries were evicted in each step that knows it; by each that knows its server's
+        counter, since the one before that does."""
+        evicted: dict[int, int] = {
+            step: window.culled
+            for step, window in self._windows.items()
+            if window.culled is not None
+        }
         before: int | None = None
         for step, window in sorted(self._windows.items()):
             counter = window.evictions

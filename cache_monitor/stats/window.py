@@ -92,6 +92,8 @@ class Window(Struct, array_like=True, gc=False):
     stands for several misses."""
     judged: Count = 0
     """How many of those have a reason that is known."""
+    culled: Count | None = None
+    """How many entries processes threw out to make room, where the backend has no counter."""
 
     @property
     def calls(self) -> int:
@@ -101,7 +103,7 @@ class Window(Struct, array_like=True, gc=False):
     @property
     def revision(self) -> tuple[object, ...]:
         """Something that changes whenever the window does."""
-        memory = self.memory_bytes, tuple(self.own_memory.items()), self.evictions
+        memory = self.memory_bytes, tuple(self.own_memory.items()), self.evictions, self.culled
         return self.calls, memory, sum(self.reasons.values()), self.final
 
     def operation(self, name: str) -> OperationStats:
@@ -137,6 +139,7 @@ class Window(Struct, array_like=True, gc=False):
         self.evictions = greater(self.evictions, other.evictions)
         self.traced += other.traced
         self.judged += other.judged
+        self.culled = total(self.culled, other.culled)
 
 
 class CountedCalls(Struct, array_like=True, gc=False):
