@@ -253,9 +253,10 @@ def _without_hot_keys(case: Case, group: KeyGroup) -> KeyGroup:
 
 
 def _is_rewritten(group: KeyGroup) -> bool:
-    """Whether what is found is mostly written anew."""
+    """Whether what is found is mostly written anew, key by key."""
     unasked = max(_unasked(group), group.rewrites or 0)
-    return unasked >= _SEEN and 2 * unasked >= group.hits
+    again = group.sets >= _AGAIN * max(group.distinct_keys or 1, 1)
+    return again and unasked >= _SEEN and 2 * unasked >= group.hits
 
 
 def _unasked(group: KeyGroup) -> int:

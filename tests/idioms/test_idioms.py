@@ -16,7 +16,6 @@ from django.http import HttpRequest, HttpResponse
 from django.template import Context, Engine
 from django.views.decorators.cache import cache_page
 
-import cache_monitor
 from tests.idioms.hours import SimulatedHour, simulated_hour
 
 # A report asks who may see what, and a request gives connections back.
@@ -188,49 +187,3 @@ def test_a_cached_page_saves_once_what_it_takes(hour: SimulatedHour) -> None:
     assert view.seconds_saved == pytest.approx(saved)
     assert cache.seconds_saved == pytest.approx(saved)
     assert report.findings == []
-
-
-Mistake = Callable[[int], None]
-
-
-def lost_url(number: int) -> None:
-    """Asks eight times in a request for what nobody ever stores."""
-    for part in range(8):
-        _cache().get(f"urlrev_{part}")
-
-
-def one_of_a_kind(number: int) -> None:
-    """Keeps each answer under a key of its own, which takes 4 ms to make."""
-    _cache().get_or_set(f"search:{number}", _work, 300)
-
-
-def overwritten_list(number: int) -> None:
-    """Reads and writes one growing list."""
-    ring = _cache().get("key-ring", "")
-    _cache().set("key-ring", ring + "x" * 200, 300)
-
-
-@pytest.mark.parametrize(
-    ("mistake", "code", "group", "worth"),
-    [
-        (lost_url, "never-stored", "urlrev_{int}", "failed_calls"),
-        (one_of_a_kind, "key-explosion", "search:{int}", "seconds"),
-        (overwritten_list, "overwritten", "key-ring", "bytes"),
-    ],
-)
-def test_a_mistake_is_found_where_it_is_with_what_it_costs(
-    mistake: Mistake, code: str, group: str, worth: str, hour: SimulatedHour
-) -> None:
-    for number in hour.moments(VISITS):
-        hour.visit(partial(_use, mistake, number))
-        if number % 20 == 0:
-            # In local memory a value's size is looked up when its call is counted.
-            assert cache_monitor.flush()
-    [finding] = hour.report().findings
-    assert (finding.code, finding.group) == (code, group)
-    expected = {
-        "failed_calls": VISITS * 8,
-        "seconds": hour.worked,
-        "bytes": 200 * VISITS * (VISITS - 1) / 2,
-    }
-    assert getattr(finding.worth, worth) == pytest.approx(expected[worth], rel=0.2)

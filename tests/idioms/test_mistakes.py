@@ -1,0 +1,223 @@
+"""Each mistake, planted in an hour of a site's use, is found where it is, with what it costs.
+
+The clock is the test's: what a mistake costs is known to the millisecond.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Final, NamedTuple
+
+import pytest
+from django.http import HttpRequest, HttpResponse
+from django.views.decorators.cache import cache_page
+
+import cache_monitor
+from cache_monitor.reports.schema import Worth
+from tests.idioms.hours import CALL, SimulatedHour, simulated_hour
+
+pytestmark = pytest.mark.django_db
+
+VISITS: Final = 1000
+PAGE: Final = 0.03
+"""Seconds that a page takes beside."""
+WORK: Final = 0.1
+GROWTH: Final = 200
+SOME: Final = 200
+"""Visits that tell enough of a mistake that costs each of them the same."""
+
+
+@pytest.fixture
+def hour(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimulatedHour]:
+    with simulated_hour(monkeypatch) as hour:
+        yield hour
+
+
+class Visit(NamedTuple):
+    """A request, the number of which it is of the hour."""
+
+    hour: SimulatedHour
+    number: int
+    request: HttpRequest
+
+    def work(self) -> str:
+        return str(self.hour.work(WORK))
+
+
+def asked_for_and_never_stored(visit: Visit) -> None:
+    for part in range(8):
+        visit.hour.cache.get(f"urlrev_{part}")
+
+
+def one_of_a_kind(visit: Visit) -> None:
+    visit.hour.cache.get_or_set(f"search:{visit.number}", visit.work, 300)
+
+
+def one_list_that_grows(visit: Visit) -> None:
+    ring = visit.hour.cache.get("key-ring", "")
+    visit.hour.cache.set("key-ring", ring + "x" * GROWTH, 300)
+
+
+def warmed_in_vain(visit: Visit) -> None:
+    visit.hour.cache.set(f"warm:{visit.number}", "x" * 20_000, 600)
+
+
+def gone_before_it_is_asked_for_again(visit: Visit) -> None:
+    """Each of five keys is asked for every 18 seconds."""
+    visit.hour.cache.get_or_set(f"price:{visit.number % 5}", visit.work, 10)
+
+
+def asked_for_too_seldom(visit: Visit) -> None:
+    """Each of 200 keys is asked for five times in the hour."""
+    visit.hour.cache.get_or_set(f"profile:{visit.number % 200}", visit.work, 60)
+
+
+def deleted_at_once(visit: Visit) -> None:
+    key = f"basket:{visit.number % 10}"
+    visit.hour.cache.get_or_set(key, visit.work, 300)
+    visit.hour.cache.delete(key)
+
+
+def one_by_one(visit: Visit) -> None:
+    if visit.number == 0:
+        visit.hour.cache.set_many({f"item:{part}": part for part in range(40)}, None)
+    for part in range(40):
+        visit.hour.cache.get(f"item:{part}")
+
+
+def the_same_ones_again(visit: Visit) -> None:
+    keys = [f"block:{part}" for part in range(10)]
+    if visit.number == 0:
+        visit.hour.cache.set_many(dict.fromkeys(keys, 1), None)
+    for _ in range(31):
+        visit.hour.cache.get_many(keys)
+
+
+def counted_row_by_row(visit: Visit) -> None:
+    for row in range(300):
+        key = f"seen:{row % 3}"
+        if not visit.hour.cache.add(key, 1, None):
+            visit.hour.cache.incr(key)
+
+
+def quicker_to_make(visit: Visit) -> None:
+    visit.hour.cache.get_or_set(f"sum:{visit.number % 20}", lambda: visit.hour.work(CALL / 2), 3600)
+
+
+class Mistake(NamedTuple):
+    """What a site does wrong, what that is called, and what it costs an hour."""
+
+    make: Callable[[Visit], None]
+    code: str
+    group: str
+    cost: Worth
+    visits: int = VISITS
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        Mistake(
+            asked_for_and_never_stored,
+            "never-stored",
+            "urlrev_{int}",
+            Worth(seconds=8 * VISITS * CALL, failed_calls=8 * VISITS),
+        ),
+        Mistake(one_of_a_kind, "key-explosion", "search:{int}", Worth(seconds=VISITS * WORK)),
+        Mistake(
+            one_list_that_grows,
+            "overwritten",
+            "key-ring",
+            Worth(seconds=VISITS * CALL, bytes=GROWTH * VISITS * VISITS // 2),
+        ),
+        Mistake(warmed_in_vain, "never-read", "warm:{int}", Worth(bytes=20_000 * VISITS)),
+        Mistake(
+            gone_before_it_is_asked_for_again,
+            "short-timeout",
+            "price:{int}",
+            Worth(seconds=VISITS * WORK),
+        ),
+        Mistake(
+            asked_for_too_seldom,
+            "low-hit-ratio",
+            "profile:{int}",
+            Worth(seconds=(VISITS - 200) * WORK),
+        ),
+        Mistake(deleted_at_once, "deleted-early", "basket:{int}", Worth(seconds=VISITS * WORK)),
+        Mistake(one_by_one, "single-gets", "item:{int}", Worth(seconds=39 * SOME * CALL), SOME),
+        Mistake(
+            the_same_ones_again,
+            "repeated-gets",
+            "block:{int}",
+            Worth(seconds=30 * SOME * CALL),
+            SOME,
+        ),
+        Mistake(
+            counted_row_by_row,
+            "cache-bound-view",
+            "seen:{int}",
+            Worth(seconds=600 * SOME * CALL),
+            SOME,
+        ),
+        Mistake(
+            quicker_to_make,
+            "cheap-to-recompute",
+            "sum:{int}",
+            Worth(seconds=VISITS * CALL - (VISITS - 20) * CALL / 2),
+        ),
+    ],
+    ids=lambda mistake: mistake.code,
+)
+def test_a_mistake_is_found_where_it_is_with_what_it_costs(
+    mistake: Mistake, hour: SimulatedHour
+) -> None:
+    for number in hour.moments(mistake.visits):
+        _visit(hour, mistake.make, number)
+    found = hour.report().findings
+    assert [(each.code, each.group) for each in found] == [(mistake.code, mistake.group)]
+    [finding] = found
+    for name in ("seconds", "bytes", "failed_calls"):
+        expected = getattr(mistake.cost, name)
+        if expected is not None:
+            assert getattr(finding.worth, name) == pytest.approx(expected, rel=0.2)
+
+
+def _visit(hour: SimulatedHour, make: Callable[[Visit], None], number: int) -> None:
+    def view(request: HttpRequest) -> None:
+        make(Visit(hour, number, request))
+        hour.clock.go_on(PAGE)
+
+    hour.visit(view)
+    if number % 20 == 0:
+        # In local memory a value's size is looked up when its call is counted.
+        assert cache_monitor.flush()
+
+
+def test_pages_that_nobody_asks_for_twice_are_found_by_their_work(hour: SimulatedHour) -> None:
+    """The misses are on the lists of their headers."""
+
+    @cache_page(300)
+    def page(request: HttpRequest) -> HttpResponse:
+        return HttpResponse(hour.work(WORK))
+
+    for number in hour.moments(VISITS):
+        hour.visit(page, f"/search/?q={number}")
+    [finding] = hour.report().findings
+    assert (finding.code, finding.group) == ("key-explosion", "page GET (no route)")
+    assert finding.worth.seconds == pytest.approx(hour.worked, rel=0.2)
+
+
+def test_one_of_a_kind_pages_are_found_among_those_that_are_asked_for(hour: SimulatedHour) -> None:
+    """Ten pages serve most requests; 500 others come by once, with a query string of their own."""
+
+    @cache_page(1200)
+    def page(request: HttpRequest) -> HttpResponse:
+        return HttpResponse(hour.work(WORK))
+
+    for number in hour.moments(2 * VISITS):
+        query = f"?utm={number}" if number % 4 == 3 else ""
+        hour.visit(page, f"/page/{number % 10}/{query}")
+    [finding] = hour.report().findings
+    assert (finding.code, finding.group) == ("key-explosion", "page GET (no route)")
+    assert finding.evidence["one_of_a_kind"] == pytest.approx(500, rel=0.2)
+    assert finding.worth.seconds == pytest.approx(500 * WORK, rel=0.2)
