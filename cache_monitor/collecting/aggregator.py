@@ -5,7 +5,7 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 
 from cache_monitor.calls import RawCall, Source
 from cache_monitor.collecting import page_counting
-from cache_monitor.collecting.condensing import condense
+from cache_monitor.collecting.condensing import Batch, condense
 from cache_monitor.collecting.counting import Counting, Measure
 from cache_monitor.collecting.habits import Got, loops
 from cache_monitor.collecting.names import name_and_hash
@@ -49,24 +49,26 @@ class Aggregator:
         """Where the stretches begin that ``_countings`` count into."""
         self._sealed_to: dict[int, int] = {WINDOW_SECONDS: 0, DETAILS_SECONDS: 0}
 
-    def add(self, calls: Sequence[RawCall], clock_offset: float) -> None:
+    def add(self, calls: Sequence[RawCall], clock_offset: float) -> Batch:
         """Count ``calls``, the first of which ended first; ``clock_offset`` makes Unix time of
-        their clock's readings.
+        their clock's readings. Returns what is left of them without the toolbar's own.
 
         A call whose thread had to wait between the clock and the buffer may be counted a moment
         later than it ended: where the first and the last call fall into one stretch, so do all.
         """
+        batch = condense(calls)
         if not calls:
-            return
+            return batch
         oldest, newest = _end(calls[0]) + clock_offset, _end(calls[-1]) + clock_offset
         if _begin(oldest, WINDOW_SECONDS) == _begin(newest, WINDOW_SECONDS):
-            self._add(calls, max(oldest, newest))
-            return
+            self._add(batch, max(oldest, newest))
+            return batch
         stretches: defaultdict[int, list[RawCall]] = defaultdict(list)
         for call in calls:
             stretches[_begin(_end(call) + clock_offset, WINDOW_SECONDS)].append(call)
         for stretch in stretches.values():
-            self._add(stretch, max(map(_end, stretch)) + clock_offset)
+            self._add(condense(stretch), max(map(_end, stretch)) + clock_offset)
+        return batch
 
     def add_visit(self, visit: Visit, now: float) -> None:
         """Count a request for its view."""
@@ -234,21 +236,18 @@ class Aggregator:
         shown, group_name, kind = name_and_hash(key, alias)[0]
         return details.group(group_name, kind), details.hot_keys.table.get(shown)
 
-    def _add(self, calls: Sequence[RawCall], newest: float) -> None:
-        """Count ``calls`` of one stretch of time; ``newest`` is when the last of them ended."""
-        by_source: defaultdict[Source, list[RawCall]] = defaultdict(list)
-        for call in calls:
-            by_source[call[0]].append(call)
+    def _add(self, batch: Batch, newest: float) -> None:
+        """Count calls of one stretch of time, the last of which ended at ``newest``."""
+        others: defaultdict[Source, list[RawCall]] = defaultdict(list)
+        for call in batch.others:
+            others[call[0]].append(call)
         starts = self._start(newest, WINDOW_SECONDS), self._start(newest, DETAILS_SECONDS)
         if starts != self._counted:
             self._settle()
             self._counted = starts
-        for source, own in by_source.items():
-            counting = self._countings.get(source)
-            condensed = condense(own, counting.waiting if counting else frozenset())
-            if condensed is not None:
-                counting = counting or self._begin_counting(source, newest)
-                counting.add(condensed, newest)
+        for source in {**batch.hits, **others}:
+            counting = self._countings.get(source) or self._begin_counting(source, newest)
+            counting.add(batch.hits.get(source), others.get(source, ()), newest)
         if sum(len(counting.waiting) for counting in self._countings.values()) > MOST_WAITING:
             self._settle()
 

@@ -1,15 +1,16 @@
 """Batches of calls, condensed to what is different in them.
 
-Most calls are alike: the same few keys, found again and again. So a batch is first condensed by
-what the standard library does in C, and only what is left is counted in Python.
+Most calls are alike: the same few keys, found again and again. So a batch is parted once into plain
+hits and all else, and the hits are condensed by what the standard library does in C: whoever counts
+or traces looks at each key, not at each call.
 """
 
-from collections import Counter
-from collections.abc import Hashable, Sequence, Set
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Mapping, Sequence
 from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from cache_monitor.calls import RawCall
+from cache_monitor.calls import RawCall, Source
 from cache_monitor.keys.toolbar import is_one_toolbars_own, is_toolbars_own
 
 Alike = tuple[Hashable, bool | tuple[bool, ...] | None, int | None, Hashable, str | None]
@@ -19,44 +20,65 @@ Hit = str | tuple[str, int]
 """A plain hit: its key, with the size where the call could tell. Bare keys are quicker to count: a
 string remembers its hash, a tuple does not."""
 
-_alike = itemgetter(3, 4, 5, 7, 8)
+alike = itemgetter(3, 4, 5, 7, 8)
+"""What makes a call :data:`Alike` to others."""
 
 
-class Condensed(NamedTuple):
-    """Calls of one source, told apart only as far as they differ.
-
-    ``hits`` counts the plain ones, ``others`` all else; ``fresh`` are those of the plain hits that
-    were not known before.
-    """
+class Hits(NamedTuple):
+    """Plain hits of one source: of one key each, with nothing else to say. There is at least one;
+    ``places`` has the :data:`Hit` of each of ``calls``, ``counts`` how many there are of each."""
 
     calls: Sequence[RawCall]
-    hits: Counter[Hit]
-    others: Counter[Alike]
-    fresh: Set[Hit]
+    places: Sequence[Hit]
+    counts: Counter[Hit]
+
+    def ends(self) -> Mapping[Hit, tuple[RawCall, RawCall]]:
+        """The first and the last call of each."""
+        firsts = dict(zip(reversed(self.places), reversed(self.calls), strict=True))
+        lasts = dict(zip(self.places, self.calls, strict=True))
+        return {hit: (firsts[hit], last) for hit, last in lasts.items()}
 
 
-def condense(calls: Sequence[RawCall], known: Set[Hit]) -> Condensed | None:
-    """``calls`` without those that the debug toolbar makes for itself; None if that is all.
-    ``known`` are hits on keys that are not the toolbar's."""
-    plain: list[Any] = [
-        call[3] if call[5] is None else (call[3], call[5])
+class Batch(NamedTuple):
+    """Calls without those that the debug toolbar makes for itself: by their source the plain hits,
+    and the ``others``. All are in the order that they came in; the last ended at ``ended``, by
+    their clock."""
+
+    hits: Mapping[Source, Hits]
+    others: Sequence[RawCall]
+    ended: float
+
+    def aliases(self) -> set[str]:
+        """Of which caches the calls are."""
+        return {source.alias for source in (*self.hits, *{call[0] for call in self.others})}
+
+
+def condense(calls: Sequence[RawCall]) -> Batch:
+    """``calls`` as a batch."""
+    hits: defaultdict[Source, list[RawCall]] = defaultdict(list)
+    others = []
+    for call in calls:
+        if call[4] is True and call[7] is None and type(call[3]) is str:
+            hits[call[0]].append(call)
+        else:
+            others.append(call)
+    condensed = {source: _hits(own) for source, own in hits.items()}
+    # Looked for among what is different, which is little; rarely is one there.
+    if any(is_one_toolbars_own(own.counts) for own in condensed.values()) or is_one_toolbars_own(
+        [call[3] for call in others]
+    ):
+        return condense([call for call in calls if not is_toolbars_own(call[3])])
+    return Batch(condensed, others, calls[-1][1] + calls[-1][2] if calls else 0.0)
+
+
+def _hits(calls: Sequence[RawCall]) -> Hits:
+    places: list[Hit] = [
+        call[3] if call[5] is None else (call[3], call[5])  # type: ignore[misc]  # a text by then
         for call in calls
-        if call[4] is True and call[7] is None and type(call[3]) is str
     ]
-    rest: Sequence[RawCall] = ()
-    if not plain:
-        rest = calls
-    elif len(plain) < len(calls):
-        rest = [
-            call
-            for call in calls
-            if not (call[4] is True and call[7] is None and type(call[3]) is str)
-        ]
-    hits: Counter[Hit] = Counter(plain)
-    others = Counter(map(_alike, rest))
-    fresh = hits.keys() - known
-    # Looked for among what is left, which is little; rarely is one there.
-    if is_one_toolbars_own(fresh) or is_one_toolbars_own(each[0] for each in others):
-        own = [call for call in calls if not is_toolbars_own(call[3])]
-        return condense(own, known) if own else None
-    return Condensed(calls, hits, others, fresh)
+    return Hits(calls, places, Counter(places))
+
+
+def key_of(hit: Hit) -> str:
+    """The key of a plain hit."""
+    return hit if isinstance(hit, str) else hit[0]

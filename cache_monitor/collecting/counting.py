@@ -8,9 +8,10 @@ group at once.
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Mapping, Sequence, Set
+from functools import partial
 
 from cache_monitor.calls import RawCall, Source, is_failure, is_fault, is_interrupted
-from cache_monitor.collecting.condensing import Alike, Condensed, Hit
+from cache_monitor.collecting.condensing import Alike, Hit, Hits, alike
 from cache_monitor.collecting.names import name_and_hash
 from cache_monitor.keys.shapes import known_group
 from cache_monitor.stats.details import Details, GroupStats
@@ -58,32 +59,64 @@ class Counting:
         """The hits that wait to be settled."""
         return self._hits.keys()
 
-    def add(self, condensed: Condensed, newest: float) -> None:
-        """Count calls, the last of which ended at ``newest``."""
-        calls, hits, others, fresh = condensed
+    def add(self, hits: Hits | None, others: Sequence[RawCall], newest: float) -> None:
+        """Count plain hits and other calls, the last of which ended at ``newest``."""
         self._window.newest = max(self._window.newest, newest)
-        times = _own_times(self._source, calls)
-        _count_times(self._window.operation(self._source.operation), times)
-        seconds = self._seconds
+        uses = _Uses(self._source, self._details, self._seconds)
+        times: list[float] = []
+        if hits:
+            times += self._note_times(hits.calls)
+        if others:
+            times += self._note_times(others)
+            if self._source.operation in _TAKE_TIMEOUT:
+                uses.note_writes(others, newest)
+            if self._source.operation == "get":
+                others = self._count_misses(uses, others)
+            self._count_alike(uses, Counter(map(alike, others)))
+        if times:
+            _count_times(self._window.operation(self._source.operation), times)
+        if hits:
+            self._add_hits(uses, hits)
+        self._add_totals(uses)
+
+    def _note_times(self, calls: Sequence[RawCall]) -> Sequence[float]:
+        """What each of ``calls`` took, which is charged to its key."""
+        times, seconds = _own_times(self._source, calls), self._seconds
         for call, time in zip(calls, times, strict=True):
             seconds[call[3]] += time
-        uses = _Uses(self._source, self._details, seconds)
-        if self._source.operation in _TAKE_TIMEOUT:
-            uses.note_writes(calls, newest)
-        self._count_alike(uses, others)
+        return times
+
+    def _add_hits(self, uses: "_Uses", hits: Hits) -> None:
         # A value's size is looked up while the value is sure to be there.
         sizes = {
             hit: self._measure(self._source.alias, hit, None)
-            for hit in fresh
+            for hit in hits.counts.keys() - self.waiting
             if not isinstance(hit, tuple)
         }
-        if 2 * len(hits) <= hits.total():
-            self._hits.update(hits)
+        if 2 * len(hits.counts) <= len(hits.calls):
+            self._hits.update(hits.counts)
             self._sizes.update(sizes)
         else:
             # Hardly alike: there is little to gain by waiting.
-            self._count_hits(uses, hits, {**self._sizes, **sizes} if self._sizes else sizes)
-        self._add_totals(uses)
+            sizes = {**self._sizes, **sizes} if self._sizes else sizes
+            self._count_hits(uses, hits.counts, sizes)
+
+    def _count_misses(self, uses: "_Uses", calls: Sequence[RawCall]) -> Sequence[RawCall]:
+        """Count plain misses of keys whose group their shape tells; the other ``calls``."""
+        groups: defaultdict[str, defaultdict[str, int]]
+        groups = defaultdict(partial(defaultdict, int))
+        others = []
+        for call in calls:
+            key = call[3]
+            if call[4] is False and call[8] is None and isinstance(key, str):
+                group = known_group(key)
+                if group is not None:
+                    groups[group][key] += 1
+                    continue
+            others.append(call)
+        for name, keys in groups.items():
+            uses.count_misses(name, [*keys.items()])
+        return others
 
     def settle(self) -> None:
         """Count the hits that wait."""
@@ -96,7 +129,7 @@ class Counting:
             self._seconds.clear()
 
     def _count_hits(
-        self, uses: "_Uses", hits: Counter[Hit], sizes: Mapping[str, int | None]
+        self, uses: "_Uses", hits: Mapping[Hit, int], sizes: Mapping[str, int | None]
     ) -> None:
         groups: defaultdict[str | None, list[tuple[str, int | None, int]]] = defaultdict(list)
         for hit, times in hits.items():
@@ -261,6 +294,18 @@ class _Uses:
         pop = self._seconds.pop
         group.add_seconds(sum([pop(key, 0.0) for key, _, _ in keys]), True)
         self._details.hot_keys.count_hits(group_name, keys)
+
+    def count_misses(self, group_name: str, keys: Sequence[tuple[str, int]]) -> None:
+        """Count keys of a group that were missed, likewise."""
+        misses = sum([times for _, times in keys])
+        self.keys += misses
+        self.misses += misses
+        group = self._details.group(group_name, "key")
+        group.add_keys([hash_of(key) for key, _ in keys])
+        group.count_misses(keys)
+        pop = self._seconds.pop
+        group.add_seconds(sum([pop(key, 0.0) for key, _ in keys]), True)
+        self._details.hot_keys.count_misses(group_name, keys)
 
 
 def _wrote(source: Source, outcome: object) -> bool:

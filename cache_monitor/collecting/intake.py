@@ -14,11 +14,11 @@ from threading import get_ident
 
 from cache_monitor.calls import RawCall
 from cache_monitor.collecting import visits
+from cache_monitor.collecting.condensing import Batch
 from cache_monitor.collecting.delivery import Delivery
 from cache_monitor.collecting.followers import followers
 from cache_monitor.collecting.production import Made, Pairing, Produced
 from cache_monitor.interruptions import let_pass
-from cache_monitor.keys.toolbar import is_toolbars_own
 from cache_monitor.pages import watch
 from cache_monitor.recorder import Recorder
 
@@ -61,10 +61,10 @@ class Intake:
         calls = self._recorder.take(most)
         if calls:
             self.active_at = now
-            aggregator.add(calls, clock_offset)
+            batch = aggregator.add(calls, clock_offset)
             followers.hear(calls, clock_offset)
             with self._going_on():
-                self._look_closer(calls, clock_offset)
+                self._look_closer(batch, clock_offset)
         dropped = self._recorder.take_dropped()
         aggregator.add_dropped(dropped, now)
         for alias in dropped:
@@ -82,8 +82,8 @@ class Intake:
             aggregator.add_page(page_pass, now)
         followers.hear_pages(passes)
 
-    def _look_closer(self, calls: Sequence[RawCall], clock_offset: float) -> None:
-        made = self._made(calls)
+    def _look_closer(self, batch: Batch, clock_offset: float) -> None:
+        made = self._made(batch.others)
         for call, those in made.values():
             produced = [
                 Produced(call[0].alias, key, call[1] + call[2] + clock_offset, seconds)
@@ -91,14 +91,12 @@ class Intake:
             ]
             self.delivery.aggregator.add_produced(produced)
         computed = {place: dict(those) for place, (_, those) in made.items()}
-        self.delivery.tracer.hear(calls, clock_offset, computed)
+        self.delivery.tracer.hear(batch, clock_offset, computed)
 
     def _made(self, calls: Sequence[RawCall]) -> dict[int, tuple[RawCall, Sequence[Made]]]:
         """The values whose production the calls ended, by the place of the call."""
         requests, found = self._requests, {}
         for place, call in enumerate(calls):
-            if call[4] is True or is_toolbars_own(call[3]):
-                continue
             while requests and requests[0][0] <= call[1]:
                 began, thread = requests.popleft()
                 self._pairing.begin(thread, began)

@@ -5,11 +5,12 @@ last, unless the key changed meanwhile. All else is an event of its own.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping, Set
+from functools import lru_cache
 from operator import itemgetter
 
 from cache_monitor.calls import RawCall
+from cache_monitor.collecting.condensing import Batch, Hit, Hits, key_of
 from cache_monitor.collecting.names import name_and_hash
 from cache_monitor.collecting.telling import (
     Deed,
@@ -40,17 +41,17 @@ from cache_monitor.trace.plan import Plan
 from cache_monitor.trace.slices import Slice
 
 SLICE_SECONDS = 10
-MOST_REMEMBERED = 50_000
-"""Keys whose hash and group are remembered; 15 MB."""
+MOST_REMEMBERED = 16_384
+"""Keys whose hash and group are remembered; 5 MB."""
 _STEP = SECOND // 50_000
 """Less than so much the clocks' difference is taken to have been misread."""
 
-_Event = tuple[Form, int, int, int] | tuple[Form, int, int, int, int]
-"""What :meth:`Slice.add` takes after the key."""
+_Event = tuple[int, str, Key, Form, int, int, int]
+"""An event that waits for its place among those of its batch: when it ended, its store, key, and
+form, when it began, how many times, and how long its value took to compute. A sweep has a key
+without a hash, whose name is the pattern. A bare tuple: there may be one for each call."""
 
 _ended = itemgetter(0)
-_USUAL = 12
-"""Places of a call of a cache whose keys are of Django's making."""
 
 _READS = frozenset({HIT, MISS, USE})
 _WRITERS = frozenset({"set", "add", "set_many", "get_or_set"})
@@ -71,10 +72,10 @@ class Tracer:
         self._sealed_to = 0
         self._offset: int | None = None
         self._doubted: int | None = None
-        self._keys: dict[tuple[str, ...], Key] = {}
+        self._keys: defaultdict[str, dict[str | tuple[str, str], Key]] = defaultdict(dict)
         self._named: set[tuple[str, int]] = set()
         self._entries: dict[str, int] = {}
-        self._heard: list[tuple[int, Callable[[], None]]] = []
+        self._heard: list[_Event] = []
         self._stores: set[str] = set()
         self._missed: set[str] = set()
 
@@ -112,44 +113,36 @@ class Tracer:
         self._slices.pop((store, part.start), None)
 
     def hear(
-        self,
-        calls: Sequence[RawCall],
-        clock_offset: float,
-        computed: Mapping[int, Mapping[str, float]],
+        self, batch: Batch, clock_offset: float, computed: Mapping[int, Mapping[str, float]]
     ) -> None:
         """Take in a batch; ``computed`` has the seconds that keys took to compute, by the place of
-        their call."""
+        their call among its others."""
         offset = self._follow_clock(int(clock_offset * SECOND))
         self._heard = []
         writes: Counter[str] = Counter()
-        changed: set[tuple[str, str]] = set()
-        for place, call in enumerate(calls):
-            if (call[4] is True and len(call) == _USUAL) or is_toolbars_own(call[3]):
-                continue
-            facts = self._facts(call[0].alias)
+        changed: defaultdict[str, set[str]] = defaultdict(set)
+        for place, call in enumerate(batch.others):
+            alias = call[0].alias
+            facts = self._facts(alias)
             if facts is None:
                 continue
-            if facts.own_keys and not tells_entries(call, facts):
-                ended = int((call[1] + call[2]) * SECOND) + offset
-                self._slice(facts.store, ended).gap = True
-            elif (
+            if (
                 call[4] is False
+                and not facts.own_keys
                 and call[0].operation == "get"
                 and type(call[3]) is str
-                and not facts.own_keys
             ):
                 self._hear_miss(call, facts, offset)
-            else:
-                took = computed.get(place, {})
-                changed.update(self._hear(call, facts, offset, took))
-                if call[0].operation in _WRITERS:
-                    keys = call[3]
-                    writes[call[0].alias] += len(keys) if isinstance(keys, tuple) else 1
-        self._hear_hits(calls, offset, changed)
-        # In the order that they ended in, hits and all else.
-        for _, note in sorted(self._heard, key=_ended):
-            note()
-        self._read(calls, writes)
+                continue
+            changed[alias].update(self._hear(call, facts, offset, computed.get(place, {})))
+            if call[0].operation in _WRITERS:
+                writes[alias] += len(call[3]) if isinstance(call[3], tuple) else 1
+        for source, hits in batch.hits.items():
+            facts = self._facts(source.alias)
+            if facts is not None:
+                self._hear_hits(source.alias, facts, hits, offset, changed[source.alias])
+        self._write_down()
+        self._read(batch, writes)
 
     def note_gap(self, alias: str, at: float) -> None:
         """Note that calls of ``alias`` are missing."""
@@ -177,68 +170,69 @@ class Tracer:
         return self._offset
 
     def _hear_hits(
-        self, calls: Sequence[RawCall], offset: int, changed: Set[tuple[str, str]]
+        self, alias: str, facts: Facts, hits: Hits, offset: int, changed: Set[str]
     ) -> None:
-        """Take in the hits. Those of keys that ``changed`` in the same batch are told one by one:
-        which of the values each of them found is in their order."""
-        by_alias: defaultdict[str, list[RawCall]] = defaultdict(list)
-        for call in calls:
-            if call[4] is not True or type(call[3]) is not str or len(call) != _USUAL:
-                continue
-            if changed and (call[0].alias, call[3]) in changed:
-                self._hear_hit(call, offset)
-            else:
-                by_alias[call[0].alias].append(call)
-        for alias, hits in by_alias.items():
-            facts = self._facts(alias)
-            if facts is None:
-                continue
-            times = Counter([(call[3], call[7]) for call in hits])
-            firsts = {(call[3], call[7]): call for call in reversed(hits)}
-            lasts = {(call[3], call[7]): call for call in hits}
-            for (text, version), count in times.items():
-                key = self._key(alias, facts, str(text))
-                if key is None:
-                    continue
-                first, last = firsts[text, version], lasts[text, version]
-                began = int(first[1] * SECOND) + offset
-                ended = int((last[1] + last[2]) * SECOND) + offset
-                meant = facts.version if version is None else str(version)
-                form = Form(HIT, alias, meant)
-                self._put(facts.store, key, (form, began, ended, count))
+        """Take in plain hits: of each key one event, from the first to the last. Those of keys
+        that ``changed`` in the same batch are told one by one: which of the values each of them
+        found is in their order."""
+        apart: Set[Hit] = set()
+        if facts.own_keys:
+            # Each call has its own word of which entry that was.
+            apart = hits.counts.keys()
+        elif changed:
+            apart = {hit for hit in hits.counts if key_of(hit) in changed}
+        if apart:
+            for call, hit in zip(hits.calls, hits.places, strict=True):
+                if hit in apart:
+                    self._hear(call, facts, offset, {})
+        if len(apart) < len(hits.counts):
+            self._hear_runs(alias, facts, hits, offset, apart)
 
-    def _hear_hit(self, call: RawCall, offset: int) -> None:
-        facts = self._facts(call[0].alias)
-        if facts is not None:
-            for deed in deeds_of(call, facts, offset):
-                self._note(facts, call[0].alias, deed, 0)
+    def _hear_runs(
+        self, alias: str, facts: Facts, hits: Hits, offset: int, apart: Set[Hit]
+    ) -> None:
+        form = Form(HIT, alias, facts.version)
+        for hit, (first, last) in hits.ends().items():
+            if hit in apart:
+                continue
+            ended = int((last[1] + last[2]) * SECOND) + offset
+            key = self._key(alias, facts, key_of(hit), ended)
+            if key is not None:
+                began = int(first[1] * SECOND) + offset
+                self._heard.append((ended, facts.store, key, form, began, hits.counts[hit], 0))
 
     def _hear_miss(self, call: RawCall, facts: Facts, offset: int) -> None:
         """Take in what most misses are: a ``get`` of one key."""
-        alias, text = call[0].alias, str(call[3])
-        key = self._keys.get((alias, text)) or self._key(alias, facts, text)
-        if key is None or call[8] is not None:
+        if call[8] is not None:
             return
+        alias = call[0].alias
         if not facts.is_own:
             self._missed.add(alias)
-        version = facts.version if call[7] is None else str(call[7])
-        began = int(call[1] * SECOND) + offset
         ended = int((call[1] + call[2]) * SECOND) + offset
-        self._put(facts.store, key, (Form(MISS, alias, version), began, ended, 1))
+        key = self._key(alias, facts, str(call[3]), ended)
+        if key is not None:
+            form = _form(MISS, alias, facts.version if call[7] is None else str(call[7]))
+            began = int(call[1] * SECOND) + offset
+            self._heard.append((ended, facts.store, key, form, began, 1, 0))
 
     def _hear(
         self, call: RawCall, facts: Facts, offset: int, computed: Mapping[str, float]
-    ) -> Iterator[tuple[str, str]]:
+    ) -> Set[str]:
         """Take in a call of any kind; the keys that it changed."""
+        if facts.own_keys and not tells_entries(call, facts):
+            ended = int((call[1] + call[2]) * SECOND) + offset
+            self._slice(facts.store, ended).gap = True
+            return frozenset()
+        changed: set[str] = set()
         alias, left = call[0].alias, dict(computed)
         for deed in deeds_of(call, facts, offset):
-            if deed.kind == CLEAR:
-                self._sweep(facts.store, deed, None)
-            elif deed.kind == SWEEP and is_pattern(call):
-                self._sweep(facts.store, deed, name_of(facts, deed.key, deed.final))
+            if deed.kind == CLEAR or (deed.kind == SWEEP and is_pattern(call)):
+                pattern = Key(0, name=name_of(facts, deed.key, deed.final))
+                form = Form(deed.kind, alias, deed.version)
+                self._heard.append((deed.ended, facts.store, pattern, form, deed.began, 1, 0))
             else:
                 if deed.kind not in _READS:
-                    yield alias, deed.key
+                    changed.add(deed.key)
                 took = left.pop(deed.key, 0.0) if deed.kind == WRITE else 0.0
                 self._note(facts, alias, deed, int(took * SECOND))
         finals = finals_of(call)
@@ -248,50 +242,54 @@ class Tracer:
             final = finals.get(key, "")
             deed = Deed(COMPUTE, key, facts.version, ended, ended, final=final)
             self._note(facts, alias, deed, int(seconds * SECOND))
+        return changed
 
     def _note(self, facts: Facts, alias: str, deed: Deed, computed: int) -> None:
-        key = self._key(alias, facts, deed.key, deed.final)
+        key = self._key(alias, facts, deed.key, deed.ended, deed.final)
         if key is not None:
             if deed.kind == MISS and not facts.is_own:
                 self._missed.add(alias)
-            form = Form(deed.kind, alias, deed.version, deed.lasts)
-            self._put(facts.store, key, (form, deed.began, deed.ended, 1, computed))
+            form = _form(deed.kind, alias, deed.version, deed.lasts)
+            self._heard.append((deed.ended, facts.store, key, form, deed.began, 1, computed))
 
-    def _sweep(self, store: str, deed: Deed, pattern: str | None) -> None:
-        def note() -> None:
-            part = self._slice(store, deed.ended)
-            part.add_sweep(deed.began, deed.ended, pattern, deed.version)
+    def _write_down(self) -> None:
+        """Put what was heard into the slices, in the order that it ended in."""
+        heard, self._heard = self._heard, []
+        heard.sort(key=_ended)
+        for ended, store, key, form, began, times, computed in heard:
+            part = self._slice(store, ended)
+            if not key.hash:
+                pattern = None if form.kind == CLEAR else key.name
+                part.add_sweep(began, ended, pattern, form.version)
+            elif part.takes(key.hash):
+                is_new = key.name and not part.has(key.hash)
+                named = self._named_once(store, key) if is_new else key
+                part.add(named, form, began, ended, times, computed)
 
-        self._heard.append((deed.ended, note))
+    def _named_once(self, store: str, key: Key) -> Key:
+        """``key`` without its name, which whoever rolls up remembers, but for the first time."""
+        if (store, key.hash) in self._named:
+            return key._replace(name="")
+        self._named.add((store, key.hash))
+        return key
 
-    def _put(self, store: str, key: Key, event: _Event) -> None:
-        self._heard.append((event[2], partial(self._add, store, key, event)))
-
-    def _add(self, store: str, key: Key, event: _Event) -> None:
-        part = self._slice(store, event[2])
-        if part.takes(key.hash):
-            if key.name and not part.has(key.hash):
-                if (store, key.hash) in self._named:
-                    key = key._replace(name="")
-                else:
-                    # Whoever rolls up remembers it.
-                    self._named.add((store, key.hash))
-            part.add(key, *event)
-
-    def _key(self, alias: str, facts: Facts, text: str, final: str = "") -> Key | None:
-        place = (alias, text, final) if final else (alias, text)
-        known = self._keys.get(place)
-        if known is None:
-            if len(self._keys) >= MOST_REMEMBERED:
-                self._keys.clear()
-                self._named.clear()
-            if is_toolbars_own(text):
-                return None
-            shown, group, kind = name_and_hash(text, alias)[0]
-            name = name_of(facts, text, final) if shown == text else ""
-            known = Key(hash_of(identity_of(facts, text, final)), group, kind, name)
-            self._keys[place] = known
-        return known
+    def _key(self, alias: str, facts: Facts, text: str, at: int, final: str = "") -> Key | None:
+        """The key ``text`` in the trace; None where it is not in at that time."""
+        place = (text, final) if final else text
+        known = self._keys[alias].get(place)
+        if known is not None:
+            return known
+        hashed = hash_of(identity_of(facts, text, final))
+        # Of very many keys most are not in: nothing more is made of them, and nothing remembered.
+        if not self._slice(facts.store, at).takes(hashed) or is_toolbars_own(text):
+            return None
+        if sum(map(len, self._keys.values())) >= MOST_REMEMBERED:
+            self._keys.clear()
+            self._named.clear()
+        shown, group, kind = name_and_hash(text, alias)[0]
+        name = name_of(facts, text, final) if shown == text else ""
+        made = self._keys[alias][place] = Key(hashed, group, kind, name)
+        return made
 
     def _slice(self, store: str, at: int) -> Slice:
         start = max(at // SECOND // SLICE_SECONDS * SLICE_SECONDS, self._sealed_to)
@@ -303,10 +301,10 @@ class Tracer:
             self._stores.add(store)
         return part
 
-    def _read(self, calls: Sequence[RawCall], writes: Mapping[str, int]) -> None:
+    def _read(self, batch: Batch, writes: Mapping[str, int]) -> None:
         """Note what caches of this process say of their evictions, by now."""
-        at = int((calls[-1][1] + calls[-1][2]) * SECOND) + (self._offset or 0)
-        for alias in {call[0].alias for call in calls}:
+        at = int(batch.ended * SECOND) + (self._offset or 0)
+        for alias in batch.aliases():
             facts = self._facts(alias)
             if facts is None:
                 continue
@@ -319,3 +317,6 @@ class Tracer:
                 # It may have been full between two looks, and have thrown some out.
                 full = max(before, entries) + writes.get(alias, 0) >= most
                 self.note_reading(alias, Reading(at, None, "", full))
+
+
+_form = lru_cache(maxsize=1024)(Form)

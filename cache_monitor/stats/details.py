@@ -156,6 +156,16 @@ class GroupStats(Struct, array_like=True, gc=False):
                 break
             self.sample_hits = noted(self.sample_hits, sample)
 
+    def count_misses(self, keys: Sequence[tuple[str, int]]) -> None:
+        """Count keys that were missed: for each the key as it may be shown, and how many times."""
+        misses = sum([times for _, times in keys])
+        self.lookups += misses
+        self.misses += misses
+        for sample, _ in keys:
+            if len(self.sample_misses) >= KEPT:
+                break
+            self.sample_misses = noted(self.sample_misses, sample)
+
     def merge(self, other: "GroupStats") -> None:
         """Add the calls that ``other`` counted, but for its keys and samples."""
         self.lookups += other.lookups

@@ -17,8 +17,11 @@ from msgspec import Meta, Struct
 
 from cache_monitor.stats.window import Count, Duration, Reasons, add_reasons, greater
 
-_FOUND_FOR_EACH = 4
+_WAITING_FOR_EACH = 4
 """Keys that are but a number, for each that the table is to hold."""
+
+Numbers = dict[str, dict[str, int]]
+"""By their group, keys that are but a number."""
 
 
 class KeyStats(Struct, array_like=True, gc=False):
@@ -65,20 +68,22 @@ class KeyStats(Struct, array_like=True, gc=False):
 class HotKeys(Struct, array_like=True):
     """A table of at most twice ``capacity`` keys that holds the most used ones.
 
-    Once ``capacity`` keys are in it, one that was only found and never missed or written since is
-    but a number, in ``found`` by its group. Of a million keys most come by once, and go again
-    without an object having been made for each.
+    Once ``capacity`` keys are in it, one that was only looked up and never written since is but a
+    number, in ``found`` and ``missed`` by its group. Of a million keys most come by once, and go
+    again without an object having been made for each.
     """
 
     capacity: Annotated[int, Meta(ge=1, le=1_000_000)]
     floor: Count = 0
     table: dict[str, KeyStats] = {}
-    found: dict[str, dict[str, int]] = {}
+    found: Numbers = {}
     """How often keys were found since the table was trimmed last."""
+    missed: Numbers = {}
+    """How often they were missed."""
     sizes: dict[str, int] = {}
     """The bytes of their values, where they are known."""
     waiting: int = 0
-    """How many keys are in ``found``."""
+    """How many keys are in ``found``, and in ``missed``."""
 
     def entry(self, key: str, group: str) -> KeyStats:
         """The statistics of ``key``, entered now if it is new."""
@@ -87,16 +92,21 @@ class HotKeys(Struct, array_like=True):
             self.trim(self.capacity)
             stats = self.table.get(key)
         if stats is None:
-            hits = self.found[group].pop(key, 0) if group in self.found else 0
-            if hits:
-                self.waiting -= 1
-            stats = self.table[key] = self._from_hits(key, group, hits)
+            hits, misses = self._take(self.found, group, key), self._take(self.missed, group, key)
+            stats = self._enter(self.table, key, group)
+            stats.count(True, False, hits)
+            stats.count(False, False, misses)
         return stats
+
+    def _take(self, numbers: Numbers, group: str, key: str) -> int:
+        times = numbers[group].pop(key, 0) if group in numbers else 0
+        self.waiting -= times > 0
+        return times
 
     def count_hits(self, group: str, keys: Iterable[tuple[str, int | None, int]]) -> None:
         """Count keys of ``group`` that were found: for each the key, the bytes of its value where
         they are known, and how many times."""
-        room = _FOUND_FOR_EACH * self.capacity
+        room = _WAITING_FOR_EACH * self.capacity
         found = self.found.setdefault(group, {})
         others = self.waiting - len(found)
         for key, size, times in keys:
@@ -117,22 +127,41 @@ class HotKeys(Struct, array_like=True):
                 found, others = self.found.setdefault(group, {}), 0
         self.waiting = others + len(found)
 
+    def count_misses(self, group: str, keys: Iterable[tuple[str, int]]) -> None:
+        """Count keys of ``group`` that were missed: for each how many times."""
+        room = _WAITING_FOR_EACH * self.capacity
+        missed = self.missed.setdefault(group, {})
+        others = self.waiting - len(missed)
+        for key, times in keys:
+            stats = self.table.get(key)
+            if stats is None and len(self.table) < self.capacity:
+                stats = self.entry(key, group)
+            if stats is not None:
+                stats.lookups += times
+                stats.misses += times
+                continue
+            missed[key] = missed.get(key, 0) + times
+            if others + len(missed) >= room:
+                self.trim(self.capacity)
+                missed, others = self.missed.setdefault(group, {}), 0
+        self.waiting = others + len(missed)
+
     def trim(self, most: int) -> None:
-        """Keep the ``most`` heaviest keys of the table and of ``found`` in the table."""
+        """Keep the ``most`` heaviest of all keys in the table."""
         kept = self.heaviest(most)
         self.table, self.floor = kept.table, kept.floor
-        self.found, self.sizes, self.waiting = {}, {}, 0
+        self.found, self.missed, self.sizes, self.waiting = {}, {}, {}, 0
 
     def heaviest(self, most: int) -> "HotKeys":
-        """The ``most`` heaviest keys of the table and of ``found`` in a table of their own; the
-        others go into its floor."""
+        """The ``most`` heaviest of all keys in a table of their own; others go into its floor."""
         weights = {
             # As KeyStats.weight has it, without a call for each.
             key: stats.lookups + stats.sets + stats.missing
             for key, stats in self.table.items()
         }
-        for found in self.found.values():
-            weights.update({key: self.floor + hits for key, hits in found.items()})
+        get, floor = weights.get, self.floor
+        for numbers in (*self.found.values(), *self.missed.values()):
+            weights.update({key: get(key, floor) + times for key, times in numbers.items()})
         if len(weights) > most:
             least, gone = edge(weights.values(), most)
             above = [key for key, weight in weights.items() if weight > least]
@@ -141,19 +170,21 @@ class HotKeys(Struct, array_like=True):
         else:
             kept, gone = set(weights), 0
         table = {key: stats for key, stats in self.table.items() if key in kept}
+        # In their order, so that of equal ones always the same stay.
         for group, found in self.found.items():
-            # In their order, so that of equal ones always the same stay.
-            table.update(
-                {
-                    key: self._from_hits(key, group, hits)
-                    for key, hits in found.items()
-                    if key in kept
-                }
-            )
+            for key in [key for key in found if key in kept]:
+                self._enter(table, key, group).count(True, False, found[key])
+        for group, missed in self.missed.items():
+            for key in [key for key in missed if key in kept]:
+                self._enter(table, key, group).count(False, False, missed[key])
         return HotKeys(self.capacity, max(self.floor, gone), table)
 
-    def _from_hits(self, key: str, group: str, hits: int) -> KeyStats:
-        return KeyStats(group, hits, hits, bytes=self.sizes.get(key), missing=self.floor)
+    def _enter(self, table: dict[str, KeyStats], key: str, group: str) -> KeyStats:
+        """The statistics of a key that was but a number."""
+        stats = table.get(key)
+        if stats is None:
+            stats = table[key] = KeyStats(group, bytes=self.sizes.get(key), missing=self.floor)
+        return stats
 
 
 def edge(figures: Collection[int], most: int) -> tuple[int, int]:

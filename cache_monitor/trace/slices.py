@@ -162,6 +162,7 @@ class Slice:
             for column in (self._key, self._form, self._ended, self._span, self._times):
                 column[:] = [column[place] for place in places]
             self._computed[:] = [self._computed[place] for place in places]
+            self._forget_all_but(kept)
         if len(self._key) > MOST_EVENTS // 2:
             # Hot keys alone are too many: nothing is known of this stretch.
             for column in (self._key, self._form, self._ended, self._span, self._times):
@@ -169,6 +170,15 @@ class Slice:
             self._computed.clear()
             self._last.clear()
             self.gap = True
+
+    def _forget_all_but(self, kept: set[int]) -> None:
+        """Give up the names of the keys that are not in any more: there may be a million."""
+        ordered = sorted(kept)
+        moved = {old: new for new, old in enumerate(ordered)}
+        self._named = [self._named[number] for number in ordered]
+        self._keys = {key: moved[number] for key, number in self._keys.items() if number in kept}
+        self._key[:] = [moved[number] for number in self._key]
+        self._last = {moved[number]: place for number, place in self._last.items()}
 
     def stored(self) -> "Stored":
         """The same as a store keeps it."""

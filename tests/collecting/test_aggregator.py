@@ -66,16 +66,22 @@ _keys = st.sampled_from(
 )
 
 
-@given(st.lists(st.lists(st.tuples(_keys, st.sampled_from([None, 10, 20])), max_size=30)))
-def test_hits_counted_by_their_groups_come_to_the_same_as_one_by_one(
-    batches: list[list[tuple[str, int | None]]],
+_lookups = st.lists(st.tuples(_keys, st.sampled_from([None, 10, 20, "miss"])), max_size=30)
+
+
+@given(st.lists(_lookups))
+def test_lookups_counted_by_their_groups_come_to_the_same_as_one_by_one(
+    batches: list[list[tuple[str, Any]]],
 ) -> None:
     made = []
     for is_group_known in (known_group, lambda key: None):
         with patch.object(counting, "known_group", is_group_known):
             aggregator = _aggregator({"user:1": 5, "user:2": 7})
             for batch in batches:
-                calls = [_hit(key=key, size=size) for key, size in batch]
+                calls = [
+                    _miss(key=key) if size == "miss" else _hit(key=key, size=size)
+                    for key, size in batch
+                ]
                 aggregator.add(calls, NOW)
             details = [(each.groups, each.hot_keys.heaviest(100)) for each in _details(aggregator)]
             made.append((_windows(aggregator), details))

@@ -37,9 +37,12 @@ def test_the_table_never_outgrows_twice_its_capacity(used: list[str]) -> None:
 
 uses = st.lists(
     st.one_of(
-        # A call of another kind, on one key, and plain hits of many.
+        # A call of another kind, on one key, and plain hits and misses of many.
         st.sampled_from(range(40)),
-        st.lists(st.tuples(st.sampled_from(range(40)), st.integers(1, 3)), max_size=30),
+        st.tuples(
+            st.booleans(),
+            st.lists(st.tuples(st.sampled_from(range(40)), st.integers(1, 3)), max_size=30),
+        ),
     ),
     max_size=20,
 )
@@ -53,9 +56,13 @@ def _count(used: list[Any]) -> tuple[HotKeys, Counter[str]]:
             table.entry(f"{use % 3}:{use}", str(use % 3)).count(False, False, 1)
             truth[f"{use % 3}:{use}"] += 1
             continue
+        is_hit, looked_up = use
         for group in range(3):
-            keys = [(f"{group}:{n}", n, times) for n, times in use if n % 3 == group]
-            table.count_hits(str(group), keys)
+            keys = [(f"{group}:{n}", n, times) for n, times in looked_up if n % 3 == group]
+            if is_hit:
+                table.count_hits(str(group), keys)
+            else:
+                table.count_misses(str(group), [(key, times) for key, _, times in keys])
             for key, _, times in keys:
                 truth[key] += times
     return table, truth
@@ -71,14 +78,16 @@ def test_the_bounds_hold_for_keys_that_were_but_a_number(used: list[Any]) -> Non
         _assert_bounds(kept, truth)
         assert all(stats.group == key[0] for key, stats in kept.table.items())
         assert all(stats.bytes in {None, int(key[2:])} for key, stats in kept.table.items())
+        assert all(each.lookups == each.hits + each.misses for each in kept.table.values())
 
 
 @given(uses)
 def test_what_waits_is_bounded_and_known_to_the_number(used: list[Any]) -> None:
     table, _ = _count(used)
     assert len(table.table) <= 10
-    assert table.waiting == sum(map(len, table.found.values())) <= 20
-    assert not any(key in table.table for found in table.found.values() for key in found)
+    numbers = [*table.found.values(), *table.missed.values()]
+    assert table.waiting == sum(map(len, numbers)) <= 20
+    assert not any(key in table.table for each in numbers for key in each)
 
 
 def test_a_look_at_the_heaviest_changes_nothing() -> None:
