@@ -4,6 +4,7 @@ from typing import ClassVar
 
 from django.db import models
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext_noop
 
 
 class Window(models.Model):
@@ -41,13 +42,14 @@ class Dashboard(Window):
     class Meta:
         proxy = True
         default_permissions = ("view",)
+        # Kept in the database in English, for all languages.
         permissions: ClassVar = [
-            ("view_value", "Can view the values of cache entries"),
-            ("delete_entry", "Can delete a cache entry"),
-            ("delete_group", "Can delete the cache entries of a key group"),
-            ("delete_stale", "Can delete stale cache entries"),
-            ("clear_cache", "Can clear a cache"),
-            ("mute_finding", "Can mute a finding"),
+            ("view_value", gettext_noop("Can view the values of cache entries")),
+            ("delete_entry", gettext_noop("Can delete a cache entry")),
+            ("delete_group", gettext_noop("Can delete the cache entries of a key group")),
+            ("delete_stale", gettext_noop("Can delete stale cache entries")),
+            ("clear_cache", gettext_noop("Can clear a cache")),
+            ("mute_finding", gettext_noop("Can mute a finding")),
         ]
         verbose_name = _("cache dashboard")
         verbose_name_plural = _("Cache dashboard")

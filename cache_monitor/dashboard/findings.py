@@ -8,6 +8,7 @@ from django.utils.translation import gettext as _
 
 from cache_monitor import api
 from cache_monitor.dashboard import formats
+from cache_monitor.dashboard.evidence import label
 from cache_monitor.dashboard.links import Links
 from cache_monitor.dashboard.rows import Cell
 from cache_monitor.dashboard.sheets import Sheet, code, coded, worded
@@ -105,7 +106,7 @@ def _rows(finding: Finding, report: Report, links: Links, *, may_mute: bool) -> 
         subject=_subject(finding, links),
         evidence=[
             *_worth(finding.worth),
-            *((_words(name), _value(name, it)) for name, it in finding.evidence.items()),
+            *((label(name), _value(name, it)) for name, it in finding.evidence.items()),
         ],
         advice=advice,
         docs=_docs_url(finding, links),
@@ -136,11 +137,6 @@ def _subject(finding: Finding, links: Links) -> Cell | None:
     return None
 
 
-def _words(name: str) -> str:
-    """What a figure of the evidence is of; its unit stands with the figure."""
-    return name.removesuffix("_seconds").removesuffix("_bytes").replace("_", " ")
-
-
 def _value(name: str, value: float | str | None) -> str:
     """A figure of the evidence, whose name ends in its unit where it has one."""
     if value is None or isinstance(value, str):
@@ -165,4 +161,4 @@ def _worth(worth: Worth) -> Iterator[tuple[str, str]]:
 
 
 def _evidence_text(finding: Finding) -> str:
-    return ", ".join(f"{_words(name)}: {value}" for name, value in finding.evidence.items())
+    return ", ".join(f"{label(name)}: {value}" for name, value in finding.evidence.items())

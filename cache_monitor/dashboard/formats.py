@@ -6,8 +6,7 @@ from math import floor, log10
 from unicodedata import category
 
 from django.template.defaultfilters import filesizeformat
-from django.utils.formats import date_format, number_format
-from django.utils.timezone import localtime
+from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
 UNKNOWN = "–"
@@ -137,12 +136,6 @@ def size(value: int | None) -> str:
 def moment(text: str | None) -> datetime | None:
     """The report's RFC 3339 text as a datetime, which templates show in the user's time zone."""
     return None if text is None else datetime.fromisoformat(text)
-
-
-def moment_in_words(text: str | None) -> str:
-    """The same inside of a sentence."""
-    at = moment(text)
-    return UNKNOWN if at is None else date_format(localtime(at), "SHORT_DATETIME_FORMAT")
 
 
 def cut(text: str, most: int = 100) -> str:

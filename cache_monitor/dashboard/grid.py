@@ -17,6 +17,8 @@ MOST_AT_A_GLANCE = 10
 """Rows from which on a table can be searched."""
 MOST_ALWAYS_SHOWN = 5
 """Columns from which on some can be left out."""
+_NONE = "none"
+"""No column is left out, where otherwise some are."""
 MOST_ASKED = 200
 """Characters of a search."""
 
@@ -97,7 +99,7 @@ def laid_out(sheet: AnySheet, asked: Asked, here: str, query: Query) -> Table:
         csv_url=f"{here}?{query.encode(table=sheet.name, format='csv')}",
         json_url=f"{here}?{query.encode(table=sheet.name, format='json')}",
         choices=_choices(sheet, asked.hidden, url),
-        every_column_url=url(hide="") if asked.hidden else "",
+        every_column_url=url(hide=_left_out(sheet, frozenset())) if asked.hidden else "",
     )
 
 
@@ -105,11 +107,12 @@ def plain(sheet: AnySheet, most: int, all_url: str = "", download: str = "") -> 
     """The first ``most`` rows of ``sheet``, in its own order and without anything to click but
     what leads to the whole."""
     items = _sorted(sheet.fields, sheet.items, sheet.order)
+    fields = [field for field in sheet.fields if field.name not in sheet.left_out]
     return Table(
         name=sheet.name,
         caption=sheet.caption,
-        columns=[Column(field.label, field.numeric) for field in sheet.fields],
-        rows=[[field.cell(item) for field in sheet.fields] for item in items[:most]],
+        columns=[Column(field.label, field.numeric) for field in fields],
+        rows=[[field.cell(item) for field in fields] for item in items[:most]],
         bounded=formats.some_of(min(most, len(items)), len(items)),
         note=sheet.note,
         empty=sheet.empty,
@@ -178,7 +181,10 @@ def _column(field: Field[Item], sort: str, url: Callable[..., str]) -> Column:
 
 def _hidden(parameter: str, own: Mapping[str, str], sheet: AnySheet) -> frozenset[str]:
     """The columns that are left out; the first one is the heading of its row and stays."""
-    hidden = frozenset(own.get(parameter, "").split(",")) - {""}
+    asked = own.get(parameter, "")
+    if not asked:
+        return sheet.left_out
+    hidden = frozenset(asked.split(",")) - {"", _NONE}
     names = [field.name for field in sheet.fields[1:]]
     if not hidden <= set(names):
         raise BadParameterError(
@@ -187,6 +193,14 @@ def _hidden(parameter: str, own: Mapping[str, str], sheet: AnySheet) -> frozense
             % {"names": ", ".join(names)},
         )
     return hidden
+
+
+def _left_out(sheet: AnySheet, chosen: frozenset[str]) -> str:
+    """How an address says that the columns ``chosen`` are left out: in their order, so that a
+    choice has one address."""
+    if chosen == sheet.left_out:
+        return ""
+    return ",".join(each.name for each in sheet.fields if each.name in chosen) or _NONE
 
 
 def _choices(
@@ -198,8 +212,7 @@ def _choices(
         ColumnChoice(
             field.label,
             field.name not in hidden,
-            # In the order of the columns, so that a choice has one address.
-            url(hide=",".join(each.name for each in sheet.fields if each.name in chosen)),
+            url(hide=_left_out(sheet, chosen)),
         )
         for field in sheet.fields[1:]
         for chosen in [hidden ^ {field.name}]

@@ -193,6 +193,7 @@ def key_groups(caches: Caches, links: Links) -> Sheet[Of[KeyGroup]]:
         every,
         order="-lookups",
         empty=_("No key was used in this period."),
+        left_out=frozenset({"ended_by", "first_read", "deletes", "errors"}),
     )
 
 

@@ -88,6 +88,7 @@ def stale_caches(caches: Caches, action_url: ActionUrl) -> Sheet[Of[Cache]]:
             sized("bytes", _("Bytes held"), lambda each: each.it.stale.bytes),
             dated("measured_at", _("Seen at"), lambda each: each.it.memory.measured_at),
             worded("rests_on", _("Rests on"), lambda each: _rests_on(each.it)),
+            dated("recorded_since", _("Uses known since"), lambda each: _since(each.it)),
             button(_("Delete…"), delete_url),
         ],
         [Of(alias, cache) for alias, cache in once(caches).items() if cache.memory.entries != 0],
@@ -172,16 +173,21 @@ def _said(memory: Memory) -> str:
 
 def _rests_on(cache: Cache) -> str:
     """How much of the cache the figures rest on, and by how much those of its uses may be off."""
-    stale, said = cache.stale, [_said(cache.memory)]
-    if stale.recorded_since is not None and cache.memory.looked_at:
-        since = {"since": formats.moment_in_words(stale.recorded_since)}
-        said.append(_("uses as recorded since %(since)s") % since)
+    memory, stale = cache.memory, cache.stale
+    if not memory.exact or not memory.looked_at:
+        said = [_said(memory)]
+    else:
+        said = [_("all %(count)s entries") % {"count": formats.count(memory.looked_at)}]
     errors = [
         (_("idle"), stale.idle_error),
         (_("never read"), stale.never_read_error),
     ]
     said += [f"{name} ±{formats.count(error)}" for name, error in errors if error]
     return "; ".join(said)
+
+
+def _since(cache: Cache) -> str | None:
+    return cache.stale.recorded_since if cache.memory.looked_at else None
 
 
 def _freed(memory: Memory) -> Sequence[Part]:

@@ -43,7 +43,8 @@ class Sheet(Generic[Item]):
     """A table with all of its items. ``order`` is the field that it is sorted by unless asked
     otherwise, with a minus for descending; empty leaves the items as they are. ``empty`` says
     what it means that there are none, ``rows`` how many of them one page shows; what is
-    not ``searched`` has no box for it."""
+    not ``searched`` has no box for it. The columns ``left_out`` are shown to whoever asks for them:
+    with them a table is wider than most screens."""
 
     name: str
     caption: str
@@ -54,6 +55,7 @@ class Sheet(Generic[Item]):
     empty: str = ""
     rows: int = ROWS
     searched: bool = True
+    left_out: frozenset[str] = frozenset()
 
     def records(self) -> list[Mapping[str, Value]]:
         """The items as plain values, for a download."""

@@ -212,8 +212,8 @@ def _label(each: Row) -> str:
     """What the key is called below it; empty where that says no more than the key."""
     if each["route"] is not None and "{hash}" in each["group"]:
         # The key tells its page only as a digest, but this request knows which it asked for.
-        kind = "page" if each["kind"] == "page" else "page headers"
-        return f"{kind} {each['route']}"
+        text = _("page %(route)s") if each["kind"] == "page" else _("page headers %(route)s")
+        return str(text) % {"route": each["route"]}
     return "" if each["group"] == each["key"] else str(each["group"])
 
 

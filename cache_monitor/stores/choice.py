@@ -10,6 +10,9 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DEFAULT_DB_ALIAS
 from django.db.utils import load_backend
+from django.utils.functional import Promise
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from cache_monitor.conf import StoreConf
 
@@ -30,7 +33,7 @@ class Choice(NamedTuple):
     """A store, and why it is only memory where a better one would have been the default."""
 
     store: StoreConf
-    in_memory_because: str | None = None
+    in_memory_because: str | Promise | None = None
 
 
 def chosen_store(conf: StoreConf, *, in_tests: bool) -> Choice:
@@ -48,29 +51,29 @@ def chosen_store(conf: StoreConf, *, in_tests: bool) -> Choice:
 def _default(in_tests: bool) -> Choice:
     vendor = _vendor()
     if vendor is None:
-        return _in_memory("DATABASES has none that it could be in")
+        return _in_memory(_("DATABASES has none that it could be in"))
     if vendor != "sqlite":
         return Choice(StoreConf(DATABASE))
     if in_tests:
-        return _in_memory("tests are run, and their database goes with them")
+        return _in_memory(_("tests are run, and their database goes with them"))
     site = _file(settings.DATABASES[DEFAULT_DB_ALIAS].get("NAME"))
     if site is None:
-        return _in_memory("the default database is in memory")
+        return _in_memory(_("the default database is in memory"))
     path = site.with_name(f"{site.stem}{_INFIX}{site.suffix}")
     if site.parent.is_dir() and not can_be_written(path):
-        return _in_memory(f"{path} cannot be written to")
+        return _in_memory(_("%(path)s cannot be written to") % {"path": path})
     return Choice(StoreConf(SQLITE, {"PATH": path, "like": site}))
 
 
-def in_memory(reason: str) -> str:
+def in_memory(reason: str | Promise) -> str:
     """The sentences that say that statistics are only kept in memory."""
-    return (
-        f"The statistics are kept in each process's memory, because {reason}: they are of that "
+    return gettext(
+        "The statistics are kept in each process's memory, because %(reason)s: they are of that "
         "process alone and end with it."
-    )
+    ) % {"reason": reason}
 
 
-def _in_memory(reason: str) -> Choice:
+def _in_memory(reason: str | Promise) -> Choice:
     return Choice(StoreConf(MEMORY), reason)
 
 

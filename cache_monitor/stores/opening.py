@@ -1,6 +1,7 @@
 """Open the store that the settings name."""
 
 from django.core.signals import setting_changed
+from django.utils.functional import Promise
 from django.utils.module_loading import import_string
 
 from cache_monitor.conf import SETTING, StoreConf, get_conf
@@ -39,7 +40,7 @@ class _Current:
     def forget(self) -> None:
         """Open it anew when it is next asked for."""
         self._store: Store | None = None
-        self.in_memory_because: str | None = None
+        self.in_memory_because: str | Promise | None = None
 
     def get(self) -> Store:
         """The one store, whichever thread is first to ask: two would share no memory."""

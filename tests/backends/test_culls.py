@@ -15,9 +15,9 @@ from django.db import connection
 from django.test import override_settings
 
 import cache_monitor
-from cache_monitor.collecting import joining
 from cache_monitor.inspectors.look import inspect_cache
 from cache_monitor.reports import insides
+from tests.anew import begin_anew
 
 DJANGO = "django.core.cache.backends"
 MOST = 12
@@ -49,12 +49,11 @@ def site(tmp_path: Path, transactional_db: None) -> Iterator[None]:
     }
     with override_settings(CACHES=entries, CACHE_MONITOR=MONITOR):
         call_command("createcachetable", verbosity=0)
-        joining.collector.drain()
-        joining.collector.after_fork()
+        begin_anew()
         yield
         for alias in entries:
             caches[alias].clear()
-        joining.collector.after_fork()
+        begin_anew()
         for table in ("culled", "all_culled"):
             with connection.cursor() as cursor:
                 cursor.execute(f"DROP TABLE {table}")

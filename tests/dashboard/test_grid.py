@@ -13,6 +13,7 @@ from cache_monitor.dashboard.grid import (
     column_parameters,
     laid_out,
     parameters,
+    plain,
 )
 from cache_monitor.dashboard.query import BadParameterError, Query, parse_query
 from cache_monitor.dashboard.rows import Table
@@ -164,9 +165,9 @@ WIDE: Sheet[Row] = Sheet(
 )
 
 
-def wide(text: str) -> Table:
+def wide(text: str, sheet: Sheet[Row] = WIDE) -> Table:
     query = parse_query(QueryDict(text), NOW, [*parameters(["wide"]), *column_parameters(["wide"])])
-    return laid_out(WIDE, asked_of(query.own, "", WIDE), "/page/", query)
+    return laid_out(sheet, asked_of(query.own, "", sheet), "/page/", query)
 
 
 def test_columns_that_are_left_out_stay_so_by_the_url() -> None:
@@ -179,6 +180,26 @@ def test_columns_that_are_left_out_stay_so_by_the_url() -> None:
     assert "hide=n0%2Cn3" in some.columns[1].sort_url
     assert every.every_column_url == ""
     assert "hide" not in some.every_column_url
+
+
+def test_columns_that_are_left_out_at_first_are_there_for_whoever_asks() -> None:
+    sheet = replace(WIDE, left_out=frozenset({"n1", "n3"}))
+    first = wide("", sheet)
+    assert [column.label for column in first.columns] == [
+        "Name",
+        "Number 0",
+        "Number 2",
+        "Number 4",
+    ]
+    assert "hide=none" in first.every_column_url
+    assert len(plain(sheet, 3).columns) == len(plain(sheet, 3).rows[0]) == 4
+    every = wide("hide=none", sheet)
+    assert len(every.columns) == 6
+    assert every.every_column_url == ""
+    choices = {each.label: each for each in wide("hide=n1", sheet).choices}
+    assert not choices["Number 1"].shown
+    assert "hide" not in choices["Number 3"].url
+    assert "hide=none" in choices["Number 1"].url
 
 
 def test_each_column_but_the_first_can_be_chosen() -> None:
