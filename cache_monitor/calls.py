@@ -46,8 +46,9 @@ class Call(NamedTuple):
     ``produced`` is the part of ``seconds`` that the caller's own function took to produce the
     value of a ``get_or_set``. ``context`` names the thread or the task that called, where a
     lookup missed or a value was written: both in one tell how long the value took to produce.
-    ``entries`` is there for caches alone whose keys the project makes itself: their calls have a
-    place more.
+    ``entries`` is there for caches alone whose keys the project makes itself, and ``prints`` where
+    something was written that the backend had as bytes: the fingerprints of the values, one for
+    each key. The calls of others are shorter.
     """
 
     source: Source
@@ -63,6 +64,7 @@ class Call(NamedTuple):
     produced: float | None = None
     context: int | None = None
     entries: Entries | None = None
+    prints: tuple[int, ...] = ()
 
 
 _Usual = tuple[
@@ -94,13 +96,35 @@ _WithEntries = tuple[
     int | None,
     Entries | None,
 ]
-RawCall = _Usual | _WithEntries
+_WithPrints = tuple[
+    Source,
+    float,
+    float,
+    Hashable,
+    bool | tuple[bool, ...] | None,
+    int | None,
+    object,
+    Hashable,
+    str | None,
+    bool | int | None,
+    float | None,
+    int | None,
+    Entries | None,
+    tuple[int, ...],
+]
+RawCall = _Usual | _WithEntries | _WithPrints
 
 
 def entries_of(call: RawCall) -> Entries | None:
     """What a key function of the project's own made of the keys of ``call``; None where that is
     not known, or where there is none."""
-    return next(iter(call[12:]), None)
+    found: Entries | None = next(iter(call[12:13]), None)
+    return found
+
+
+def prints_of(call: RawCall) -> tuple[int, ...]:
+    """The fingerprints of the values that ``call`` wrote; none where they are not known."""
+    return next(iter(call[13:]), ())
 
 
 class Interruption(str):

@@ -36,7 +36,8 @@ class Scope(Struct, eq=False):
 
     ``inside`` names the cache whose operation is under way: what that cache calls on itself is
     part of the operation, and leaves word here of what the operation cannot see. ``sizes`` gathers
-    the sizes of the values that it moves; ``found`` says whether the last lookup found its key,
+    the sizes of the values that it moves, ``prints`` the fingerprints of those that it writes, 0
+    where one was not taken; ``found`` says whether the last lookup found its key,
     ``wrote`` whether a value was written; ``swallowed`` names an error that the cache's client
     keeps to itself; ``callback`` is the code of the caller's function that the operation calls.
     ``finals`` gathers what a key function of the project's own makes of keys; ``used`` says whether
@@ -50,6 +51,7 @@ class Scope(Struct, eq=False):
     inside: str | None = None
     muted: bool = False
     sizes: list[int] = []
+    prints: list[int] = []
     only: Listener | None = None
     found: bool | None = None
     wrote: bool = False

@@ -19,7 +19,8 @@ from cache_monitor.collecting.collector import Collector, Wiring
 from cache_monitor.collecting.instances import instance
 from cache_monitor.collecting.looks import Looker, read_evictions
 from cache_monitor.collecting.rollup import settled
-from cache_monitor.collecting.telling import Facts
+from cache_monitor.collecting.storedvalues import stored_value
+from cache_monitor.collecting.telling import Deed, Facts
 from cache_monitor.collecting.tracing import Tracer
 from cache_monitor.conf import get_conf
 from cache_monitor.inspectors.identity import is_of_one_process, traced_as
@@ -29,6 +30,7 @@ from cache_monitor.instrument.sizes import stored_size
 from cache_monitor.recorder import recorder
 from cache_monitor.stores.opening import get_store
 from cache_monitor.stores.surroundings import is_testing
+from cache_monitor.trace.events import Value
 from cache_monitor.trace.plan import Limits
 
 
@@ -59,8 +61,9 @@ def facts_of(process: str, alias: str) -> Facts | None:
     own: Any = found
     renewing: Any = BaseCache.incr
     room: Callable[[], tuple[int, int]] | None = None
+    stored: Callable[[Deed, Value], Value] | None = None
     if issubclass(real, LocMemCache):
-        room = partial(_room, own)
+        room, stored = partial(_room, own), partial(stored_value, own)
     return Facts(
         store=traced_as(alias, found, process),
         default_timeout=found.default_timeout,
@@ -71,6 +74,8 @@ def facts_of(process: str, alias: str) -> Facts | None:
         room=room,
         evicts=not issubclass(real, DummyCache),
         own_keys=makes_own_keys(found),
+        # To ask for an entry takes its key, which the project's function is not asked for here.
+        stored=None if makes_own_keys(found) else stored,
     )
 
 

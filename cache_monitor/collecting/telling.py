@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, cast
 
 from django.core.cache.backends.base import DEFAULT_TIMEOUT, default_key_func
 
-from cache_monitor.calls import RawCall, entries_of
+from cache_monitor.calls import RawCall, entries_of, prints_of
 from cache_monitor.trace.events import (
     CLEAR,
     DELETE,
@@ -21,6 +21,7 @@ from cache_monitor.trace.events import (
     UNTOLD,
     USE,
     WRITE,
+    Value,
 )
 
 PART_SECONDS = 0.01
@@ -63,7 +64,8 @@ class Facts(NamedTuple):
     ``prefix`` are cleared together. ``incr_renews`` tells that ``incr`` writes the entry anew, with
     the default timeout. ``room`` gives the entries of a cache in this process and how many it
     takes; ``evicts`` is False for one that never does. ``own_keys`` tells that a function of the
-    project's makes its keys: calls bring along what it made of theirs.
+    project's makes its keys: calls bring along what it made of theirs. ``stored`` looks into a
+    cache of this process for what else is to be known of a value that was just written.
     """
 
     store: str
@@ -75,6 +77,7 @@ class Facts(NamedTuple):
     room: Callable[[], tuple[int, int]] | None = None
     evicts: bool = True
     own_keys: bool = False
+    stored: "Callable[[Deed, Value], Value] | None" = None
 
 
 class Deed(NamedTuple):
@@ -225,6 +228,15 @@ def _moved(call: RawCall, facts: Facts, began: int, ended: int) -> Iterator[Deed
             except ValueError:
                 continue
         yield Deed(TOUCH, key, str(after), began, ended, lasts)
+
+
+def values_of(call: RawCall) -> Mapping[str, Value]:
+    """What ``call`` tells of the values that it wrote, by their keys."""
+    keys, size, prints = _keys(call[3]), call[5] or 0, prints_of(call)
+    if len(keys) == 1:
+        return {keys[0]: Value(0, prints[0] if prints else 0, size)}
+    # The size of several values tells nothing of each.
+    return {key: Value(0, each) for key, each in zip(keys, prints, strict=False)}
 
 
 def is_pattern(call: RawCall) -> bool:

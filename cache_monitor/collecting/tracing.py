@@ -21,6 +21,7 @@ from cache_monitor.collecting.telling import (
     is_pattern,
     name_of,
     tells_entries,
+    values_of,
 )
 from cache_monitor.keys.toolbar import is_toolbars_own
 from cache_monitor.trace.events import (
@@ -30,11 +31,13 @@ from cache_monitor.trace.events import (
     MISS,
     SECOND,
     SWEEP,
+    UNKNOWN,
     USE,
     WRITE,
     Form,
     Key,
     Reading,
+    Value,
     hash_of,
 )
 from cache_monitor.trace.plan import Plan
@@ -46,9 +49,9 @@ MOST_REMEMBERED = 16_384
 _STEP = SECOND // 50_000
 """Less than so much the clocks' difference is taken to have been misread."""
 
-_Event = tuple[int, str, Key, Form, int, int, int]
+_Event = tuple[int, str, Key, Form, int, int, Value]
 """An event that waits for its place among those of its batch: when it ended, its store, key, and
-form, when it began, how many times, and how long its value took to compute. A sweep has a key
+form, when it began, how many times, and what is known of its value. A sweep has a key
 without a hash, whose name is the pattern. A bare tuple: there may be one for each call."""
 
 _ended = itemgetter(0)
@@ -199,7 +202,8 @@ class Tracer:
             key = self._key(alias, facts, key_of(hit), ended)
             if key is not None:
                 began = int(first[1] * SECOND) + offset
-                self._heard.append((ended, facts.store, key, form, began, hits.counts[hit], 0))
+                value = Value(size=last[5]) if last[5] else UNKNOWN
+                self._heard.append((ended, facts.store, key, form, began, hits.counts[hit], value))
 
     def _hear_miss(self, call: RawCall, facts: Facts, offset: int) -> None:
         """Take in what most misses are: a ``get`` of one key."""
@@ -213,7 +217,7 @@ class Tracer:
         if key is not None:
             form = _form(MISS, alias, facts.version if call[7] is None else str(call[7]))
             began = int(call[1] * SECOND) + offset
-            self._heard.append((ended, facts.store, key, form, began, 1, 0))
+            self._heard.append((ended, facts.store, key, form, began, 1, UNKNOWN))
 
     def _hear(
         self, call: RawCall, facts: Facts, offset: int, computed: Mapping[str, float]
@@ -225,38 +229,44 @@ class Tracer:
             return frozenset()
         changed: set[str] = set()
         alias, left = call[0].alias, dict(computed)
+        values = values_of(call)
         for deed in deeds_of(call, facts, offset):
             if deed.kind == CLEAR or (deed.kind == SWEEP and is_pattern(call)):
                 pattern = Key(0, name=name_of(facts, deed.key, deed.final))
                 form = Form(deed.kind, alias, deed.version)
-                self._heard.append((deed.ended, facts.store, pattern, form, deed.began, 1, 0))
+                self._heard.append((deed.ended, facts.store, pattern, form, deed.began, 1, UNKNOWN))
             else:
                 if deed.kind not in _READS:
                     changed.add(deed.key)
-                took = left.pop(deed.key, 0.0) if deed.kind == WRITE else 0.0
-                self._note(facts, alias, deed, int(took * SECOND))
+                value = UNKNOWN
+                if deed.kind == WRITE:
+                    took = int(left.pop(deed.key, 0.0) * SECOND)
+                    value = values.get(deed.key, UNKNOWN)._replace(computed=took)
+                self._note(facts, alias, deed, value)
         finals = finals_of(call)
         for key, seconds in left.items():
             # What was computed for an entry that was there by then.
             ended = int((call[1] + call[2]) * SECOND) + offset
             final = finals.get(key, "")
             deed = Deed(COMPUTE, key, facts.version, ended, ended, final=final)
-            self._note(facts, alias, deed, int(seconds * SECOND))
+            self._note(facts, alias, deed, Value(int(seconds * SECOND)))
         return changed
 
-    def _note(self, facts: Facts, alias: str, deed: Deed, computed: int) -> None:
+    def _note(self, facts: Facts, alias: str, deed: Deed, value: Value) -> None:
         key = self._key(alias, facts, deed.key, deed.ended, deed.final)
         if key is not None:
+            if deed.kind == WRITE and facts.stored is not None:
+                value = facts.stored(deed, value)
             if deed.kind == MISS and not facts.is_own:
                 self._missed.add(alias)
             form = _form(deed.kind, alias, deed.version, deed.lasts)
-            self._heard.append((deed.ended, facts.store, key, form, deed.began, 1, computed))
+            self._heard.append((deed.ended, facts.store, key, form, deed.began, 1, value))
 
     def _write_down(self) -> None:
         """Put what was heard into the slices, in the order that it ended in."""
         heard, self._heard = self._heard, []
         heard.sort(key=_ended)
-        for ended, store, key, form, began, times, computed in heard:
+        for ended, store, key, form, began, times, value in heard:
             part = self._slice(store, ended)
             if not key.hash:
                 pattern = None if form.kind == CLEAR else key.name
@@ -264,7 +274,7 @@ class Tracer:
             elif part.takes(key.hash):
                 is_new = key.name and not part.has(key.hash)
                 named = self._named_once(store, key) if is_new else key
-                part.add(named, form, began, ended, times, computed)
+                part.add(named, form, began, ended, times, value)
 
     def _named_once(self, store: str, key: Key) -> Key:
         """``key`` without its name, which whoever rolls up remembers, but for the first time."""

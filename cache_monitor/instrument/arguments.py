@@ -77,6 +77,11 @@ class Shape:
         """The bytes of the values moved, given the sizes noted while the call ran."""
         return sum(sizes)
 
+    def prints(self, noted: list[int], outcome: object) -> tuple[int, ...]:
+        """The fingerprints of the values written, one for each key; none where these are not
+        known."""
+        return ()
+
     def kind(self, result: Any, outcome: object) -> str | None:
         """The name of the type of the value that a call which found or wrote one moved."""
         return None
@@ -127,6 +132,9 @@ class Write(Shape):
 
     def leave_word(self, result: Any, around: Scope) -> None:
         around.wrote = around.wrote or result is not False
+
+    def prints(self, noted: list[int], outcome: object) -> tuple[int, ...]:
+        return tuple(noted[-1:])
 
     def kind(self, result: Any, outcome: object) -> str:
         # By its type: to ask a lazy value for its class would make it.

@@ -38,6 +38,9 @@ class OwnProduction(Shape):
         # A miss writes the value and reads it again: one value all the same.
         return sizes[-1]
 
+    def prints(self, noted: list[int], outcome: object) -> tuple[int, ...]:
+        return tuple(noted[-1:]) if outcome is False else ()
+
     def callback(self) -> CodeType | None:
         """The code of the caller's function, whose calls are no part of the operation."""
         return code_of(self.argument(1, "default"))

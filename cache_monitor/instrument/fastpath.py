@@ -206,7 +206,8 @@ def sized_set(operation: Operation, otherwise: Method) -> Method:
         size = sum(sizes) if sizes else None
         done, who = result if type(result) is bool else None, get_ident()
         call = (source, started, seconds, kept, None, size, timeout, ver, None, done, None, who)
-        record(call, around)
+        prints = inner.prints
+        record((*call, None, (prints[-1],)) if prints else call, around)
         return result
 
     return set

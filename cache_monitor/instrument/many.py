@@ -5,6 +5,7 @@ from itertools import islice
 from typing import Any
 
 from django.core.cache.backends.base import BaseCache
+from django.core.cache.backends.memcached import BaseMemcachedCache
 
 from cache_monitor.calls import KEY_LIMIT, bounded
 from cache_monitor.instrument.arguments import Args, Kwargs, Shape
@@ -55,14 +56,24 @@ class LookupMany(Many):
 class Mapped(Shape):
     """``set_many``."""
 
-    __slots__ = ()
+    __slots__ = ("is_shuffled",)
     version_at = 2
     moves_values = True
     timeout_at = 1
 
+    def __init__(self, cache: BaseCache, args: Args, kwargs: Kwargs) -> None:
+        super().__init__(cache, args, kwargs)
+        self.is_shuffled = isinstance(cache, BaseMemcachedCache)
+
     def key(self) -> Hashable:
         data = self.argument(0, "data")
         return all_bounded(data) if isinstance(data, _MAPPINGS) else None
+
+    def prints(self, noted: list[int], outcome: object) -> tuple[int, ...]:
+        # Of several servers each gets its own keys, in an order of the client's.
+        data = self.argument(0, "data")
+        is_each = type(data) is dict and len(data) == len(noted)
+        return tuple(noted) if is_each and (len(noted) == 1 or not self.is_shuffled) else ()
 
     def leave_word(self, result: Any, around: Scope) -> None:
         around.wrote = True

@@ -154,7 +154,12 @@ class _Observation:
             shape.produced(self.inner),
             None if outcome is True else self.caller(),
         )
-        return call if self.key_maker is None else (*call, self._entries())
+        noted = self.inner.prints
+        prints = shape.prints(noted, outcome) if noted else ()
+        entries = None if self.key_maker is None else self._entries()
+        if prints:
+            return (*call, entries, prints)
+        return call if self.key_maker is None else (*call, entries)
 
     def _size(self, outcome: object) -> int | None:
         if not self.shape.moves_values:

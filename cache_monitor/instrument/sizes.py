@@ -19,6 +19,7 @@ from django.core.cache.backends.memcached import PyMemcacheCache
 from django.core.cache.backends.redis import RedisCache
 
 from cache_monitor.instrument.ownership import attribute_of, client_of, is_django_redis
+from cache_monitor.instrument.prints import print_of
 from cache_monitor.interruptions import let_pass
 from cache_monitor.recorder import recorder
 from cache_monitor.scope import Scope, current, under_way
@@ -126,12 +127,14 @@ def _noting_result(original: Any) -> Any:
         inner = current()
         if inner is None or inner.inside is None:
             return original(self, *args, **kwargs)
-        sizes = inner.sizes
-        before = len(sizes)
+        sizes, prints = inner.sizes, inner.prints
+        before, printed = len(sizes), len(prints)
         data = original(self, *args, **kwargs)
         # It may have called itself, or another one that notes, for the same value.
         del sizes[before:]
+        del prints[printed:]
         _note(data, inner)
+        _note_print(data, args, inner)
         return data
 
     return noting
@@ -166,10 +169,13 @@ def _noting_serialized(original: Any) -> Any:
         inner = under_way()
         if inner is None:
             return original(self, *args, **kwargs)
-        before = len(inner.sizes)
+        before, printed = len(inner.sizes), len(inner.prints)
         result = original(self, *args, **kwargs)
         del inner.sizes[before:]
-        _note(result[0] if type(result) is tuple and result else None, inner)
+        del inner.prints[printed:]
+        data = result[0] if type(result) is tuple and result else None
+        _note(data, inner)
+        _note_print(data, args[1:], inner)
         return result
 
     return noting
@@ -202,6 +208,15 @@ def _note(data: Any, inner: Scope) -> None:
         return
     if size is not None:
         inner.sizes.append(size)
+
+
+def _note_print(data: Any, args: tuple[Any, ...], inner: Scope) -> None:
+    """Note the fingerprint of a value, the first of ``args``, that became ``data``."""
+    try:
+        inner.prints.append(print_of(data, args[0] if args else None))
+    except Exception as error:
+        let_pass(error)
+        recorder.failed(error)
 
 
 def _size_of(data: Any) -> int | None:

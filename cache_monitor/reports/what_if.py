@@ -8,6 +8,7 @@ from typing import Annotated, NamedTuple
 from msgspec import Meta, Struct
 
 from cache_monitor.trace.demand import LOOK_UP, PUT, Demand, demands
+from cache_monitor.trace.freshness import Values, entries_by_group, stale_share
 from cache_monitor.trace.reading import Traced
 from cache_monitor.trace.what_if import POLICIES, Prediction, combined, predict
 
@@ -67,8 +68,8 @@ class TimeoutOption(Struct, frozen=True, kw_only=True):
 
 class Timeouts(Struct, frozen=True, kw_only=True):
     """A group of keys, its usual timeout in seconds, and what others would hit. Of ``rewrites``,
-    values written anew, the ``unchanged`` share brought what had been there; None where nobody
-    knows."""
+    values written anew when they had expired, the ``unchanged`` share brought what had been there;
+    a value lasts for ``seconds_to_change`` on the average. Each is None where nobody knows."""
 
     group: _Name
     timeout: _Seconds
@@ -77,6 +78,7 @@ class Timeouts(Struct, frozen=True, kw_only=True):
     lookups: _Count | None = None
     rewrites: _Count | None = None
     unchanged: Ratio | None = None
+    seconds_to_change: _Seconds | None = None
     stale_share: Ratio | None = None
 
 
@@ -134,6 +136,7 @@ class _Part(NamedTuple):
 
     demanded: list[list[Demand]]
     policy: str
+    values: Values
 
     def predict(
         self, room: float, policy: str = "", factor: float = 1.0, group: str | None = None
@@ -170,7 +173,8 @@ def cache_what_if(
                 f"{LEAST_LOOKUPS:,}. Ask for a longer period, or later."
             ),
         )
-    part = _Part(demanded, policy)
+    values = Values(event for each in known for event in each.events)
+    part = _Part(demanded, policy, values)
     today = inf if room is None else float(room)
     now = part.predict(today)
     return CacheWhatIf(
@@ -197,8 +201,10 @@ def _policy(part: _Part, room: float, name: str) -> Policy:
 
 
 def _timeouts(part: _Part, room: float, factors: Sequence[float]) -> Iterable[Timeouts]:
+    entries = entries_by_group(part.demanded)
     for group, timeout in usual_timeouts(part.demanded).items():
         now = part.predict(room, group=group)
+        rewrites = part.values.rewrites(entries[group])
         yield Timeouts(
             group=group,
             timeout=timeout,
@@ -209,9 +215,14 @@ def _timeouts(part: _Part, room: float, factors: Sequence[float]) -> Iterable[Ti
                     timeout=timeout * factor,
                     hit_ratio=(found := part.predict(room, factor=factor, group=group)).hit_ratio,
                     error=found.error,
+                    stale_share=stale_share(part.demanded, part.values, group, factor),
                 )
                 for factor in factors
             ],
+            rewrites=round(rewrites.rewrites),
+            unchanged=rewrites.unchanged,
+            seconds_to_change=rewrites.seconds_to_change,
+            stale_share=stale_share(part.demanded, part.values, group),
         )
 
 

@@ -29,7 +29,7 @@ from cache_monitor.trace.models.base import Access
 LOOK_UP, PUT, RENEW, REMOVE, EMPTY = range(5)
 """``RENEW`` writes what is there and nothing else, as ``touch`` does."""
 
-_FILLED_WITHIN = 60 * SECOND
+FILLED_WITHIN = 60 * SECOND
 """A write so long after a miss is not taken for its filling any more."""
 _MOSTLY = 0.5
 _REMOVING = frozenset({DELETE, SWEEP, MOVE})
@@ -112,7 +112,7 @@ class _Reading:
         self._lasts[entry] = lasts
         group = self._group_of.get(event.key, "")
         self._usual.setdefault(group, lasts)
-        if missed is not None and event.began - missed.at <= _FILLED_WITHIN:
+        if missed is not None and event.began - missed.at <= FILLED_WITHIN:
             asked = self._made[missed.place]
             filled = asked.access._replace(lasts=lasts)
             self._made[missed.place] = asked._replace(access=filled, fills=True)

@@ -69,12 +69,25 @@ class Form(NamedTuple):
     lasts: int = NEVER
 
 
+class Value(NamedTuple):
+    """What is known of a value: the microseconds that it took to compute, its fingerprint, and its
+    bytes. Each is 0 where it is not known."""
+
+    computed: int = 0
+    print: int = 0
+    size: int = 0
+
+
+UNKNOWN = Value()
+
+
 class Event(NamedTuple):
     """Something that a call did to an entry, or found.
 
     A run of hits is one event: from the first to the last of ``times``. ``computed`` is the time
-    that the value written took to compute, 0 where that is not known. ``order`` says which of the
-    events of one process came first.
+    that the value written took to compute, ``print`` its fingerprint, ``size`` the bytes that the
+    entry's value took about then: each 0 where it is not known. ``order`` says which of the events
+    of one process came first.
     """
 
     key: int
@@ -87,6 +100,8 @@ class Event(NamedTuple):
     times: int = 1
     computed: int = 0
     weight: int = 1
+    print: int = 0
+    size: int = 0
 
 
 def moments(event: Event) -> Iterator[int]:

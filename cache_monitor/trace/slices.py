@@ -20,6 +20,7 @@ from cache_monitor.trace.events import (
     HASH_BITS,
     HIT,
     SECOND,
+    UNKNOWN,
     UNTOLD,
     USE,
     Event,
@@ -27,6 +28,7 @@ from cache_monitor.trace.events import (
     Key,
     Reading,
     Sweep,
+    Value,
     level_of,
     thinned,
 )
@@ -79,6 +81,8 @@ class Slice:
         self._span: list[int] = []
         self._times: list[int] = []
         self._computed: list[int] = []
+        self._prints: dict[int, int] = {}
+        self._sizes: dict[int, int] = {}
         self._last: dict[int, int] = {}
 
     def __len__(self) -> int:
@@ -106,13 +110,21 @@ class Slice:
         return key in self._keys
 
     def add(
-        self, key: Key, form: Form, began: int, ended: int, times: int = 1, computed: int = 0
+        self,
+        key: Key,
+        form: Form,
+        began: int,
+        ended: int,
+        times: int = 1,
+        value: Value = UNKNOWN,
     ) -> None:
         """Note an event of a key that :meth:`takes` takes. Times are microseconds."""
         number = self._keys.get(key.hash)
         if number is None:
             number = self._keys[key.hash] = len(self._named)
             self._named.append(key)
+        if value.size:
+            self._sizes[number] = min(value.size, _LONGEST)
         kind = self._forms.setdefault(form, len(self._forms))
         before = self._last.get(number)
         if form.kind in _RUNS and before is not None and self._form[before] == kind:
@@ -123,12 +135,14 @@ class Slice:
                 self._times[before] += times
                 return
         self._last[number] = len(self._key)
+        if value.print:
+            self._prints[len(self._key)] = value.print
         self._key.append(number)
         self._form.append(kind)
         self._ended.append(ended)
         self._span.append(min(max(ended - began, 0), _LONGEST))
         self._times.append(times)
-        self._computed.append(min(computed, _LONGEST))
+        self._computed.append(min(value.computed, _LONGEST))
         if len(self._key) > MOST_EVENTS:
             self._raise_level()
 
@@ -162,12 +176,14 @@ class Slice:
             for column in (self._key, self._form, self._ended, self._span, self._times):
                 column[:] = [column[place] for place in places]
             self._computed[:] = [self._computed[place] for place in places]
+            self._prints = {moved[at]: each for at, each in self._prints.items() if at in moved}
             self._forget_all_but(kept)
         if len(self._key) > MOST_EVENTS // 2:
             # Hot keys alone are too many: nothing is known of this stretch.
             for column in (self._key, self._form, self._ended, self._span, self._times):
                 column.clear()
             self._computed.clear()
+            self._prints.clear()
             self._last.clear()
             self.gap = True
 
@@ -179,6 +195,7 @@ class Slice:
         self._keys = {key: moved[number] for key, number in self._keys.items() if number in kept}
         self._key[:] = [moved[number] for number in self._key]
         self._last = {moved[number]: place for number, place in self._last.items()}
+        self._sizes = {moved[old]: each for old, each in self._sizes.items() if old in kept}
 
     def stored(self) -> "Stored":
         """The same as a store keeps it."""
@@ -221,6 +238,8 @@ class Slice:
             computed={place: each for place, each in enumerate(self._computed) if each},
             sweeps=self.sweeps,
             readings=[(each.at, each.evictions, each.boot, each.full) for each in self.readings],
+            prints=self._prints,
+            sizes=numbers.pack([self._sizes.get(number, 0) for number in kept]),
         )
 
 
@@ -269,6 +288,10 @@ class Stored(Struct, array_like=True, gc=False):
     readings: Annotated[
         list[tuple[_Time, _Count | None, _Text, bool | None]], Meta(max_length=MOST_READINGS)
     ]
+    prints: dict[_Count, _Count] = {}
+    """Fingerprints of written values, by the places of their events."""
+    sizes: bytes = numbers.NONE
+    """The bytes of the values, key by key; 0 where they are not known."""
 
     def __post_init__(self) -> None:
         """Refuse columns that do not fit together."""
@@ -277,6 +300,7 @@ class Stored(Struct, array_like=True, gc=False):
         if (
             numbers.length(self.highs) != keys
             or numbers.length(self.key_groups) != keys
+            or numbers.length(self.sizes) not in (0, keys)
             or any(numbers.length(each) != events for each in columns)
             or _beyond(self.keys, keys)
             or _beyond(self.event_forms, len(self.forms))
@@ -285,7 +309,7 @@ class Stored(Struct, array_like=True, gc=False):
             or any(form[0] == CLEAR for form in self.forms)
             or max(numbers.unpack(self.lows), default=0) >> _LOW_BITS
             or sum(numbers.unpack(self.highs)) >> (HASH_BITS - _LOW_BITS)
-            or any(place >= events for place in self.computed)
+            or any(place >= events for place in (*self.computed, *self.prints))
         ):
             raise ValueError("columns that do not fit together")
 
@@ -326,6 +350,7 @@ class Stored(Struct, array_like=True, gc=False):
         ]
         who, host, first = self.who, self.host, (self.start << 21) + 1
         weights = [1 if key.hash in hot else 1 << self.level for key in keys]
+        sizes = numbers.unpack(self.sizes) or [0] * len(keys)
         columns = (self.keys, self.event_forms, self.spans, self.times)
         ended = _unzigzag(numbers.unpack(self.at), self.base)
         for order, (at, key, form, span, times) in enumerate(
@@ -344,6 +369,8 @@ class Stored(Struct, array_like=True, gc=False):
                 times,
                 self.computed.get(order, 0),
                 weights[key],
+                self.prints.get(order, 0),
+                sizes[key],
             )
 
     def swept(self) -> Iterator[Sweep]:

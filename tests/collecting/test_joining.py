@@ -45,10 +45,11 @@ def test_what_is_known_of_a_cache_comes_from_its_backend_and_settings(
     assert plain is not None
     assert dummy is not None
     assert memory[1:6] == (7, "3", "site", True, False)
-    assert plain[1:] == (None, "1", "", False, True, None, True, False)
+    assert plain[1:] == (None, "1", "", False, True, None, True, False, None)
     assert memory.store == twin.store != joining.facts_of("another", "default").store  # type: ignore[union-attr]  # it is known
     assert joining.facts_of("another", "files") == plain
     assert (memory.evicts, dummy.evicts) == (True, False)
     assert memory.room is not None
     assert memory.room()[1] == 300
+    assert memory.stored is not None
     assert joining.facts_of("one", "nowhere") is None

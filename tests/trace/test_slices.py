@@ -9,7 +9,18 @@ from hypothesis import strategies as st
 
 from cache_monitor.trace import coding, slices
 from cache_monitor.trace.coding import Unreadable
-from cache_monitor.trace.events import HIT, MISS, NEVER, SECOND, WRITE, Form, Key, Reading, hash_of
+from cache_monitor.trace.events import (
+    HIT,
+    MISS,
+    NEVER,
+    SECOND,
+    WRITE,
+    Form,
+    Key,
+    Reading,
+    Value,
+    hash_of,
+)
 from cache_monitor.trace.plan import Plan
 from cache_monitor.trace.slices import RUN, Slice, decode, encode
 
@@ -48,15 +59,15 @@ def test_events_come_back_as_they_were(
         ended = START * SECOND + at
         form = Form(*source)
         if form.kind != HIT:
-            part.add(key, form, ended - span, ended, computed=computed)
-            expected.append((key.hash, form, ended - span, ended, computed))
+            printed = computed % 5
+            part.add(key, form, ended - span, ended, value=Value(computed, printed, number + 1))
+            expected.append((key.hash, form, ended - span, ended, computed, printed, number + 1))
     part.add_sweep(START * SECOND, START * SECOND + 5, "a*", 2)
     part.add_reading(Reading(START * SECOND, 3, "boot"))
     [read] = decode(encode([part.stored()]))
     keys = read.traced()
     found = [
-        (each.key, each.form, each.began, each.ended, each.computed)
-        for each in read.events(keys, frozenset())
+        (*each[:4], each.computed, each.print, each.size) for each in read.events(keys, frozenset())
     ]
     assert found == expected
     assert {key.hash for key in keys} == {each[0] for each in expected}
@@ -165,3 +176,18 @@ def test_what_is_cut_or_too_large_is_unreadable(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(coding, "MAX_BYTES", 100)
     with pytest.raises(Unreadable):
         decode(payload)
+
+
+def test_what_is_known_of_values_stays_with_its_keys_where_others_go() -> None:
+    part = slice_of()
+    for number in range(slices.MOST_EVENTS + 1):
+        at = START * SECOND + number
+        key = Key(hash_of(f"key:{number}"))
+        value = Value(0, key.hash % 1000 + 1, key.hash % 77 + 1)
+        part.add(key, Form(WRITE, "default", 1), at, at + 1, value=value)
+    assert part.level > 0
+    [read] = decode(encode([part.stored()]))
+    events = list(read.events(read.traced(), frozenset()))
+    assert len(events) > 1000
+    assert all(each.print == each.key % 1000 + 1 for each in events)
+    assert all(each.size == each.key % 77 + 1 for each in events)

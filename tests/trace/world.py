@@ -21,6 +21,7 @@ from cache_monitor.trace.events import (
     Form,
     Key,
     Reading,
+    Value,
     hash_of,
 )
 from cache_monitor.trace.plan import Plan
@@ -220,7 +221,7 @@ class World:
         key = key_of(name)
         if part.takes(key.hash):
             form = Form(kind, "default", version, lasts)
-            part.add(key, form, began + off, ended + off, computed=computed)
+            part.add(key, form, began + off, ended + off, value=Value(computed))
 
     def compute(self, name: str, process: int, seconds: float) -> None:
         """Compute a value until now that is not stored."""

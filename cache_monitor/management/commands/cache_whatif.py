@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from cache_monitor.api import UnknownAlias
 from cache_monitor.exporters import cells
 from cache_monitor.periods import parse_moment
-from cache_monitor.reports.what_if import CacheWhatIf, Question, WhatIf
+from cache_monitor.reports.what_if import CacheWhatIf, Question, Timeouts, WhatIf
 from cache_monitor.stores.base import StoreError
 from cache_monitor.trace.what_if import POLICIES
 from cache_monitor.what_if import what_if
@@ -113,10 +113,24 @@ def _lines(cache: CacheWhatIf) -> Iterable[str]:
     for policy in cache.policies:
         yield f"  {policy.policy:>20}  {_ratio(policy.hit_ratio, policy.error)}"
     for group in cache.timeouts:
-        yield f"  {group.group}: {_ratio(group.hit_ratio, None)} with {group.timeout:g} s"
+        now = _ratio(group.hit_ratio, None) + _stale(group.stale_share)
+        yield f"  {group.group}: {now} with {group.timeout:g} s{_unchanged(group)}"
         for option in group.options:
-            ratio = _ratio(option.hit_ratio, option.error)
+            ratio = _ratio(option.hit_ratio, option.error) + _stale(option.stale_share)
             yield f"    {option.timeout:>14g} s  {ratio}"
+
+
+def _stale(share: float | None) -> str:
+    return "" if share is None else f", {100 * share:.1f} % of the hits stale"
+
+
+def _unchanged(group: Timeouts) -> str:
+    if group.unchanged is None:
+        return ""
+    text = f"; {100 * group.unchanged:.0f} % of {group.rewrites:,} rewrites changed nothing"
+    if group.seconds_to_change is not None:
+        text += f", a value lasts {group.seconds_to_change:,.0f} s"
+    return text
 
 
 def _ratio(ratio: float | None, error: float | None) -> str:

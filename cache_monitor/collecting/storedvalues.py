@@ -1,0 +1,71 @@
+"""What ``LocMemCache`` has of a value that was just written: looked at off the site's path.
+
+It keeps pickles, which are not unpickled here: that would run the site's code. Where an entry does
+not expire when the write had it expire, another write has taken its place, and nothing is told.
+"""
+
+import pickletools
+from typing import Any
+
+from cache_monitor.collecting.telling import Deed
+from cache_monitor.instrument.prints import of_bytes
+from cache_monitor.trace.events import NEVER, SECOND, Value
+
+MOST_BYTES = 1_000_000
+"""Of a value whose fingerprint is taken."""
+_TOLERANCE = SECOND // 100
+"""By how much the clock of a call and the one that expiries go by may differ."""
+_CLASS = b"HttpResponse"
+_MOST_STEPS = 2_000
+"""Of a pickle that are looked at."""
+
+
+def stored_value(cache: Any, deed: Deed, value: Value) -> Value:
+    """``value`` with the fingerprint and the bytes of what ``deed`` has written to ``cache``."""
+    try:
+        name = cache.make_key(deed.key, deed.version)
+        # The expiry on both sides: what is written meanwhile changes it.
+        before, data = cache._expire_info.get(name), cache._cache.get(name)
+        if cache._expire_info.get(name) != before or not _is_of(deed, before):
+            return value
+    except AttributeError:
+        return value  # a subclass that keeps its entries elsewhere
+    if not isinstance(data, bytes):
+        return value
+    return value._replace(print=_print_of(data), size=len(data))
+
+
+def _is_of(deed: Deed, expires: float | None) -> bool:
+    if deed.lasts < 0 or expires is None:
+        return deed.lasts == NEVER and expires is None
+    written = int(expires * SECOND) - deed.lasts
+    return deed.began - _TOLERANCE <= written <= deed.ended + _TOLERANCE
+
+
+def _print_of(data: bytes) -> int:
+    if len(data) > MOST_BYTES:
+        return 0
+    if _CLASS in data[:200]:
+        content = _content_of(data)
+        return 0 if content is None else of_bytes(content, MOST_BYTES)
+    return of_bytes(data, MOST_BYTES)
+
+
+def _content_of(pickled: bytes) -> bytes | None:
+    """The content of the response that was ``pickled``, without making one of it: what is in the
+    list that follows on the name ``_container``."""
+    found: list[bytes] = []
+    is_inside = is_there = False
+    for step, (code, argument, _) in enumerate(pickletools.genops(pickled)):
+        if step > _MOST_STEPS:
+            return None
+        if argument == "_container":
+            is_inside = is_there = True
+        elif is_inside and isinstance(argument, bytes):
+            found.append(argument)
+        elif is_inside and code.name not in _OF_LISTS:
+            is_inside = False
+    return b"".join(found) if is_there and found else None
+
+
+_OF_LISTS = frozenset({"MEMOIZE", "EMPTY_LIST", "MARK", "APPEND", "APPENDS", "FRAME"})
