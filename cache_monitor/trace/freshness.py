@@ -11,7 +11,7 @@ from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from itertools import pairwise
-from math import log
+from math import expm1, log2
 from typing import NamedTuple
 
 from cache_monitor.trace.demand import EMPTY, FILLED_WITHIN, LOOK_UP, PUT, REMOVE, RENEW, Demand
@@ -84,7 +84,7 @@ class Values:
     def rewrites(self, of: Iterable[Entry]) -> Rewrites:
         """What is known of the values of the entries ``of``."""
         rewrites = judged = unchanged = 0.0
-        pairs = same = seconds = 0.0
+        gaps = _Gaps()
         for one, other in (pair for entry in of for pair in self._pairs(entry)):
             is_known = bool(one.print and other.print)
             is_same = is_known and one.print == other.print
@@ -94,13 +94,9 @@ class Values:
                 judged += weight * is_known
                 unchanged += weight * is_same
             if is_known:
-                pairs += weight
-                same += weight * is_same
-                seconds += weight * (other.at - one.at)
+                gaps.add(other.at - one.at, weight, is_same)
         return Rewrites(
-            rewrites,
-            unchanged / judged if judged >= LEAST_REWRITES else None,
-            _lasting(pairs, same, seconds) if pairs >= LEAST_REWRITES else None,
+            rewrites, unchanged / judged if judged >= LEAST_REWRITES else None, gaps.lasting()
         )
 
     def _pairs(self, entry: Entry) -> Iterator[tuple[_Written, _Written]]:
@@ -132,13 +128,59 @@ def _written(event: Event, began: int) -> _Written:
     return _Written(began / SECOND, ends, event.print, float(event.weight))
 
 
-def _lasting(pairs: float, same: float, seconds: float) -> float | None:
-    """How long a value lasts that was the ``same`` in so many of ``pairs`` of writes: changes are
-    taken to come by chance, of which several may lie between two writes (Cho and Garcia-Molina,
-    "Estimating Frequency of Change", 2003)."""
-    if same == pairs:
-        return None
-    return -(seconds / pairs) / log((same + 0.5) / (pairs + 0.5))
+class _Gaps:
+    """The times between two writes, and how many of the pairs brought another value."""
+
+    def __init__(self) -> None:
+        self._counts: defaultdict[int, list[float]] = defaultdict(lambda: [0.0, 0.0])
+        """The weight of those that brought another value and of those that did not, by the
+        logarithm of the time."""
+        self._pairs = 0.0
+
+    def add(self, seconds: float, weight: float, is_same: bool) -> None:
+        """Count a pair."""
+        if seconds > 0:
+            self._counts[round(log2(seconds) * _A_DOUBLING)][is_same] += weight
+            self._pairs += weight
+
+    def lasting(self) -> float | None:
+        """How long a value lasts on the average if changes come by chance, of which several may
+        lie between two writes: what makes the counts the likeliest (Cho and Garcia-Molina,
+        "Estimating Frequency of Change", 2003). None where too few pairs are known, or where all
+        of them or none changed."""
+        counts = [
+            (2.0 ** (at / _A_DOUBLING), changed, same)
+            for at, (changed, same) in self._counts.items()
+        ]
+        changed, same = (sum(each[place] for each in counts) for place in (1, 2))
+        if self._pairs < LEAST_REWRITES or not changed or not same:
+            return None
+        shortest, longest = 1e-3, 1e12
+        while longest / shortest > _CLOSE:
+            middle = (shortest * longest) ** 0.5
+            if _is_longer(counts, middle):
+                shortest = middle
+            else:
+                longest = middle
+        return shortest
+
+
+_A_DOUBLING = 8
+_CLOSE = 1.001
+
+
+def _is_longer(counts: Iterable[tuple[float, float, float]], lasting: float) -> bool:
+    """Whether values last longer than ``lasting``: so where more changes are expected than seen."""
+    slope = 0.0
+    for seconds, changed, same in counts:
+        gone = seconds / lasting
+        expected = seconds / expm1(gone) if gone < _MOST else 0.0
+        slope += changed * expected - same * seconds
+    return slope < 0
+
+
+_MOST = 700.0
+"""The greatest exponent whose power is a number."""
 
 
 class _Held(NamedTuple):
