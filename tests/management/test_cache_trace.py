@@ -91,13 +91,13 @@ def test_libcachesim_comes_to_our_hit_ratios_from_the_file(
     recording: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     libcachesim = pytest.importorskip("libcachesim")
-    weights = [1 / rank for rank in range(1, 401)]
-    look_up(Random(7).choices(range(400), weights, k=3000), monkeypatch)
+    weights = [1 / rank for rank in range(1, 201)]
+    look_up(Random(7).choices(range(200), weights, k=1000), monkeypatch)
     path, _ = written("oracle-general", tmp_path)
     numbers = [each[1] for each in struct.iter_unpack("<IQIq", path.read_bytes())]
     traced = our_demands()
     for name, model in (("LRU", Lru), ("LFU", Lfu), ("FIFO", Model)):
-        for size in (40, 150, 300):
+        for size in (20, 60, 150):
             reader = libcachesim.TraceReader(str(path), libcachesim.TraceType.ORACLE_GENERAL_TRACE)
             theirs, _ = getattr(libcachesim, name)(size).process_trace(reader)
             ours = model(size).run(Access(number, 0.0) for number in numbers)
