@@ -4,6 +4,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from django.utils.formats import date_format
+from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
 
 from cache_monitor import api
@@ -139,6 +141,9 @@ def _subject(finding: Finding, links: Links) -> Cell | None:
 
 def _value(name: str, value: float | str | None) -> str:
     """A figure of the evidence, whose name ends in its unit where it has one."""
+    if isinstance(value, str) and name.endswith("_at"):
+        at = localtime(datetime.fromisoformat(value))
+        return date_format(at, "SHORT_DATETIME_FORMAT")
     if value is None or isinstance(value, str):
         return formats.UNKNOWN if value is None else formats.visible(formats.cut(value))
     if name.endswith("bytes"):

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from cache_monitor.findings.case import Case, Cost
+from cache_monitor.findings.case import Case, Cost, Evidence
 from cache_monitor.keys.naming import name_key
 from cache_monitor.reports.schema import Cache, Finding
 
@@ -67,11 +67,24 @@ def lost_entries(case: Case) -> Iterator[Finding]:
                 ("evicted", cache.miss_reasons.evicted),
                 ("misses", cache.misses),
                 ("lookups", cache.lookups),
+                *_causes(cache),
                 ("lost_seconds", round(lost, 3)),
             ],
             group=hit.group if hit is not None else None,
             cost=Cost(lost),
         )
+
+
+def _causes(cache: Cache) -> Evidence:
+    """What is known of what took entries away."""
+    if cache.backend.endswith(".DummyCache"):
+        return [("stores_nothing", cache.backend)]
+    lives = [each.lives for each in cache.key_groups]
+    restarted = sum(each.lost_by_restart for each in lives)
+    if not restarted:
+        return []
+    at = max(each.restarted_at for each in lives if each.restarted_at)
+    return [("lost_by_restart", restarted), ("restarted_at", at)]
 
 
 def _has_evicted(cache: Cache) -> bool:

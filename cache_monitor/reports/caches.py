@@ -205,6 +205,8 @@ def lives_of(stats: LifeStats | None) -> schema.Lives:
         first_read_p50=first_read_p50,
         first_read_p90=first_read_p90,
         evicted_age_p50=evicted_age_p50,
+        lost_by_restart=stats.restarted,
+        restarted_at=moment(stats.restarted_at) if stats.restarted_at else None,
     )
 
 

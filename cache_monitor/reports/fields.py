@@ -139,6 +139,8 @@ FIELDS: Mapping[type[Struct], Mapping[str, str]] = {
         "first_read_p50": "Seconds from a write to its first read for half of those, at most.",
         "first_read_p90": "Seconds from a write to its first read for nine in ten, at most.",
         "evicted_age_p50": "Seconds from the write of evicted ones to their miss, half at most.",
+        "lost_by_restart": "Misses of entries that a restart of their server took away.",
+        "restarted_at": "When a restart was last seen to have been: RFC 3339, UTC; null without.",
     },
     schema.KeyGroup: {
         "group": _GROUP,

@@ -137,7 +137,8 @@ class Lives(Struct, frozen=True, kw_only=True):
     An entry was ``overwritten`` where its value was written anew before anything else ended it. One
     that the backend evicted or lost ends with the lookup that misses it; what was written anew, or
     expired, before anybody looked counts as that. ``unread`` are those that surely nobody read, of
-    all that ended.
+    all that ended. Of the misses of lost entries ``lost_by_restart`` came of a restart of the
+    server, which was last seen ``restarted_at``.
     """
 
     expired: int = 0
@@ -155,6 +156,8 @@ class Lives(Struct, frozen=True, kw_only=True):
     first_read_p50: float | None = None
     first_read_p90: float | None = None
     evicted_age_p50: float | None = None
+    lost_by_restart: int = 0
+    restarted_at: str | None = None
 
     @property
     def ended(self) -> int:

@@ -5,7 +5,7 @@ from typing import Literal
 from msgspec import Struct
 
 from cache_monitor.stats import histogram
-from cache_monitor.stats.window import Bucket, Count
+from cache_monitor.stats.window import Bucket, Count, UnixTime
 
 End = Literal["expired", "deleted", "cleared", "evicted", "lost", "overwritten", "version_changed"]
 """What ended the life of an entry: ``overwritten`` where its value was written anew before."""
@@ -24,6 +24,16 @@ class LifeStats(Struct, array_like=True, gc=False):
     """From the write to the first read."""
     evicted_at: dict[Bucket, Count] = {}
     """Of what was ``lasted``, the part of the evicted ones."""
+
+    restarted: Count = 0
+    """Misses of entries that were lost as their server began anew."""
+    restarted_at: UnixTime = 0.0
+    """When that was last seen."""
+
+    def lose(self, at: float, weight: int) -> None:
+        """Count ``weight`` misses of entries lost as their server began anew, seen ``at``."""
+        self.restarted += weight
+        self.restarted_at = max(self.restarted_at, at)
 
     def end(self, how: End, seconds: float, weight: int, is_unread: bool) -> None:
         """Count ``weight`` lives that ended."""
@@ -48,3 +58,5 @@ class LifeStats(Struct, array_like=True, gc=False):
         histogram.add(self.lasted, other.lasted)
         histogram.add(self.first_read, other.first_read)
         histogram.add(self.evicted_at, other.evicted_at)
+        self.restarted += other.restarted
+        self.restarted_at = max(self.restarted_at, other.restarted_at)

@@ -13,13 +13,10 @@ def why_gone(since: int, until: int, readings: Sequence[Reading]) -> Reason | No
     Evicted takes evidence: a counter that rose meanwhile, or a backend that was full. That it was
     not is evidence too. Without either it is unknown.
     """
-    after = next((place for place, each in enumerate(readings) if each.at >= until), None)
-    if after is None:
+    found = _between(since, until, readings)
+    if found is None:
         return None
-    first = next((place for place in range(after, -1, -1) if readings[place].at <= since), None)
-    between = readings[0 if first is None else first : after + 1]
-    if first is None:
-        between = [each for each in between if each.at >= since] or [readings[after]]
+    between, is_whole = found
     counted = [each.evictions for each in between if each.evictions is not None]
     if len({each.boot for each in between}) > 1:
         # It went down meanwhile, and what it held with it.
@@ -27,11 +24,32 @@ def why_gone(since: int, until: int, readings: Sequence[Reading]) -> Reason | No
     if len(counted) == len(between):
         if _rose(between):
             return "evicted"
-        return "lost" if first is not None or counted[-1] == 0 else "unknown"
+        return "lost" if is_whole or counted[-1] == 0 else "unknown"
     if any(each.full for each in between):
         return "evicted"
     is_told = all(each.full is False for each in between)
-    return "lost" if is_told and first is not None else "unknown"
+    return "lost" if is_told and is_whole else "unknown"
+
+
+def restarted_at(since: int, until: int, readings: Sequence[Reading]) -> int | None:
+    """When the backend was first seen to have begun anew between two moments; None where it was
+    not."""
+    between, _ = _between(since, until, readings) or ((), False)
+    return next((each.at for one, each in pairwise(between) if one.boot != each.boot), None)
+
+
+def _between(
+    since: int, until: int, readings: Sequence[Reading]
+) -> tuple[Sequence[Reading], bool] | None:
+    """The readings from one moment to the other, and whether there is one from before; None where
+    there is none yet from after."""
+    after = next((place for place, each in enumerate(readings) if each.at >= until), None)
+    if after is None:
+        return None
+    first = next((place for place in range(after, -1, -1) if readings[place].at <= since), None)
+    if first is not None:
+        return readings[first : after + 1], True
+    return [each for each in readings[: after + 1] if each.at >= since] or [readings[after]], False
 
 
 def _rose(readings: Sequence[Reading]) -> bool:

@@ -7,9 +7,10 @@ from functools import partial
 
 from msgspec import structs
 
+from cache_monitor.stats.lives import End
 from cache_monitor.trace.batch import Batch, name_of
 from cache_monitor.trace.events import SECOND, UNTOLD, thinned
-from cache_monitor.trace.evictions import why_gone
+from cache_monitor.trace.evictions import restarted_at, why_gone
 from cache_monitor.trace.key import Around, KeyReplay
 from cache_monitor.trace.lives import Living
 from cache_monitor.trace.slices import Stored
@@ -108,12 +109,21 @@ class Replay:
                 waiting.key,
             )
         )
-        if waiting.written != UNTOLD and reason in {"evicted", "lost"}:
-            key = KeyState(waiting.group, waiting.kind)
-            lives = self.told.lives_of(key, waiting.alias, waiting.at)
-            if lives is not None:
-                lasted = (waiting.at - waiting.written) / SECOND
-                lives.end(reason, lasted, waiting.weight, waiting.is_unread)
+        if reason in {"evicted", "lost"}:
+            self._note_gone(waiting, reason)
+
+    def _note_gone(self, waiting: Waiting, reason: End) -> None:
+        """Note what else is known of an entry that was gone."""
+        group = KeyState(waiting.group, waiting.kind)
+        lives = self.told.lives_of(group, waiting.alias, waiting.at)
+        if lives is None:
+            return
+        if waiting.written != UNTOLD:
+            lasted = (waiting.at - waiting.written) / SECOND
+            lives.end(reason, lasted, waiting.weight, waiting.is_unread)
+        at = restarted_at(waiting.since, waiting.until, self._readings)
+        if reason == "lost" and at is not None:
+            lives.lose(at / SECOND, waiting.weight)
 
     def _note_coverage(self, slices: Sequence[Stored]) -> None:
         state = self.state

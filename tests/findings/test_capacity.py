@@ -4,7 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from cache_monitor.findings.case import Circumstances
-from cache_monitor.reports.schema import HotKey, LargestEntry, Memory, MissReasons
+from cache_monitor.reports.schema import HotKey, LargestEntry, Lives, Memory, MissReasons
 from tests.findings.healthy import LOCMEM, cache, codes, findings, group, hot_key, operation
 
 ALONE = Circumstances(is_debug=False, processes={"default": 1})
@@ -125,6 +125,19 @@ def test_entries_that_were_gone_with_nothing_evicted_are_lost() -> None:
     assert (finding.code, finding.group) == ("lost-entries", "big")
     assert finding.evidence["lost"] == 4000
     assert finding.worth.seconds is not None
+
+
+def test_lost_entries_tell_what_is_known_of_what_took_them_away() -> None:
+    reasons = MissReasons(lost=4000, never_set=1000)
+    lives = Lives(lost_by_restart=3900, restarted_at="2026-07-01T12:03:00Z")
+    groups = [
+        group("big", hits=5_000, misses=5_000, sets=5_000, miss_reasons=reasons, lives=lives),
+        group("small", lives=Lives(lost_by_restart=5, restarted_at="2026-07-01T11:00:00Z")),
+    ]
+    ill = cache(lookups=10_000, hits=5_000, misses=5_000, miss_reasons=reasons, key_groups=groups)
+    [finding] = findings(ill, ALONE)
+    assert finding.evidence["lost_by_restart"] == 3905
+    assert finding.evidence["restarted_at"] == "2026-07-01T12:03:00Z"
 
 
 def test_a_few_lost_entries_as_after_a_restart_are_no_finding() -> None:

@@ -171,3 +171,25 @@ def test_of_reads_that_go_on_over_a_write_it_is_not_known_which_value_they_found
     told = _followed(changes, [run])
     assert told.ends == {"overwritten": 2}
     assert told.unread == {}
+
+
+def test_what_a_restart_took_away_is_told_with_its_time() -> None:
+    world = World(1, spread=0)
+    world.read()
+    for name in ("page:1", "page:2", "page:3"):
+        world.set(name, 0)
+    world.pass_by(30)
+    world.take_away("page:3", "lost")
+    world.get("page:3", 1)
+    world.read()
+    world.restart()
+    world.pass_by(30)
+    world.get("page:1", 2)
+    world.get("page:1", 2)
+    world.read()
+    seen = world.now
+    world.pass_by(700)
+    told = of_all(replayed(world.stored(), 1, world.now // SECOND))
+    assert told.ends == {"lost": 2}
+    assert told.restarted == 2
+    assert abs(told.restarted_at - seen / SECOND) < 1
