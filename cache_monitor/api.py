@@ -16,6 +16,7 @@ from cache_monitor.findings import sightings
 from cache_monitor.findings.detection import detected, watch
 from cache_monitor.forks import call_in_forked_children, new_lock
 from cache_monitor.instrument.explicit import PATH as EXPLICIT_PATH
+from cache_monitor.keys.learned import learned
 from cache_monitor.periods import AHEAD
 from cache_monitor.reports import keyseries
 from cache_monitor.reports.build import Material, Period, build
@@ -23,6 +24,7 @@ from cache_monitor.reports.keyseries import KeyPoint
 from cache_monitor.reports.schema import Finding, Report
 from cache_monitor.stores import opening
 from cache_monitor.stores.base import Identity, Kind, Row, Store, StoreError, session
+from cache_monitor.stores.keygroups import known_groups
 from cache_monitor.stores.offloop import off_loop
 from cache_monitor.stores.opening import get_store
 
@@ -119,6 +121,7 @@ def _report(period: Period, alias: str | None) -> tuple[Report, list[Row]]:
         windows += [row for row in told if row.kind == "window"]
         details += [row for row in told if row.kind == "details"]
         looks, noted = stored.looks(), stored.findings()
+        stored.learn_groups()
     material = Material(
         backends={name: backend_path(name) for name in settings.CACHES if alias in (None, name)},
         windows=windows,
@@ -274,6 +277,14 @@ class _Stored:
     def looks(self) -> list[Row]:
         """What was last seen inside the caches."""
         return self._read("look", 0, 1, self._alias)
+
+    def learn_groups(self) -> None:
+        """Learn which groups of keys the site's processes have learned to be one."""
+        if self.problem is None:
+            try:
+                learned.learn(known_groups(get_store()))
+            except StoreError as error:
+                self.problem = str(error)
 
     def findings(self) -> list[Row]:
         """What was noted of findings, which are of no alias."""

@@ -44,9 +44,10 @@ from cache_monitor.collecting.tracing import Tracer
 from cache_monitor.conf import Conf
 from cache_monitor.inspectors.snapshot import Snapshot
 from cache_monitor.inspectors.uses import Teller
+from cache_monitor.keys.learned import learned
 from cache_monitor.pages import watch
 from cache_monitor.recorder import Recorder
-from cache_monitor.stores import traced
+from cache_monitor.stores import keygroups, traced
 from cache_monitor.stores.base import Store, StoreBusyError, StoreError
 from cache_monitor.trace.events import Reading
 
@@ -381,6 +382,7 @@ class Collector:
             self._recorder.process = self._intake.delivery.tracer.process
             self._recorder.told_at = begun
             if last:
+                self._beside(partial(_share_groups, store))
                 self._beside(partial(self._tidy_at_end, store))
             elif due:
                 self._scans.do(partial(self._beside, partial(self._look, store)))
@@ -416,6 +418,7 @@ class Collector:
         seen = self._seen
         self._read_evictions()
         self._follow_plans(store)
+        _share_groups(store)
         teller = Teller(self._recorder.process, self._recorder.told_at)
         seen.append(self._wiring.look(self.process, store, self._intake.active_at, teller))
 
@@ -476,3 +479,8 @@ class Collector:
             self.problem = problem
         with self._draining:
             self._intake.delivery.refused()
+
+
+def _share_groups(store: Store) -> None:
+    """Learn of groups of keys what other processes have learned, and let them learn of ours."""
+    learned.learn(keygroups.share_groups(store, learned.folding.templates, int(time.time())))

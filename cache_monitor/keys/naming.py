@@ -185,8 +185,17 @@ def _page_name(text: str, page: pages.PageKey) -> KeyName:
     if route is None:
         return KeyName(shown(text), group, page.kind)
     # A prefix may be a tenant's: their pages must not be taken for one.
-    own = _joined(what, page.prefix, page.method, route)
+    own = _joined(what, page.prefix, page.method, _path_of(page) or route)
     return KeyName(shown(f"{own} {page.digest} {page.suffix}".rstrip()), group, page.kind)
+
+
+def _path_of(page: pages.PageKey) -> str | None:
+    """The path of a page whose route serves many, as far as that may be shown."""
+    path = routes.path_of(page.url)
+    if path is None:
+        return None
+    path = sanitized(written_as_shown(path))
+    return None if path is NOT_SANITIZED or is_session(path.strip("/")) else path
 
 
 def is_page_known_as(name: str, key: str) -> bool:

@@ -2,14 +2,15 @@
 
 Django's key of a cached page tells the address only as a digest. The request is at hand where
 Django makes the key, so that is where digest and route are brought together: by a wrapper around
-the two functions of ``django.utils.cache`` that make such keys. The address itself is not kept.
+the two functions of ``django.utils.cache`` that make such keys. The address itself is not kept,
+but for the path where one route serves whole trees of pages: there it tells the pages apart.
 """
 
 import logging
 import re
-from collections.abc import Callable
-from functools import wraps
-from typing import Any
+from collections.abc import Callable, Iterator
+from functools import lru_cache, wraps
+from typing import Any, NamedTuple
 
 import django.utils.cache as django_cache
 from django.core.signals import setting_changed
@@ -37,7 +38,21 @@ _MOST_NAMES = 2_000
 
 # Of the routes that re_path() takes: anchors, and groups without groups in them.
 _ANCHOR = re.compile(r"\\Z$|(?<![\\\[])[$^]")
-_GROUP = re.compile(r"\((?:\?P<(\w+)>|(?!\?))(?:\\.|\[[^\]]*\]|[^()\\])*\)")
+_OPENS = re.compile(r"\((?:\?P<(?P<name>\w+)>|(?P<other>\?))?")
+_CLASS = re.compile(r"\[\^?\]?(?:\\.|[^\]\\])*\]")
+_CONVERTER = re.compile(r"<path:")
+_MOST_PATH = 200
+
+
+class _OfTree(NamedTuple):
+    """An address whose route serves pages of many paths."""
+
+    route: str
+    path: str
+
+
+_Known = str | _OfTree
+"""What is known of an address: its route, mostly, which is one text for all of them."""
 
 
 class Routes:
@@ -49,13 +64,23 @@ class Routes:
     """
 
     def __init__(self) -> None:
-        self._young: dict[int, str] = {}
-        self._old: dict[int, str] = {}
+        self._young: dict[int, _Known] = {}
+        self._old: dict[int, _Known] = {}
         self._names: dict[str, str] = {}
         self._has_failed = False
 
     def of(self, digest: str) -> str | None:
         """The route of the address with this MD5, in hex; None if it was not seen lately."""
+        known = self._known(digest)
+        return known.route if isinstance(known, _OfTree) else known
+
+    def path_of(self, digest: str) -> str | None:
+        """The path of the address with this MD5, if it was seen lately and its route serves pages
+        of many paths."""
+        known = self._known(digest)
+        return known.path if isinstance(known, _OfTree) else None
+
+    def _known(self, digest: str) -> _Known | None:
         short = _short(digest)
         return self._young.get(short) or self._old.get(short)
 
@@ -64,11 +89,18 @@ class Routes:
         short = _short(digest)
         if short in self._young:
             return
-        route = self._old.get(short) or self.named(_route(request))
+        known = self._old.get(short) or self._new(request)
         young = self._young
-        young[short] = route
+        young[short] = known
         if len(young) >= _MOST:
             self._old, self._young = young, {}
+
+    def _new(self, request: Any) -> _Known:
+        route = _route(request)
+        name = self.named(route)
+        if route is None or not is_catch_all(route):
+            return name
+        return _OfTree(name, request.path_info[:_MOST_PATH])
 
     def forget(self) -> None:
         """Forget all of them."""
@@ -95,10 +127,45 @@ class Routes:
 routes = Routes()
 
 
+@lru_cache(maxsize=_MOST_NAMES)
 def readable(route: str) -> str:
     r"""``route`` as a path: ``^item/(?P<pk>\d+)/$`` is ``/item/<pk>/``."""
-    path = _GROUP.sub(lambda group: f"<{group[1] or 'var'}>", route)
-    return "/" + _ANCHOR.sub("", path).lstrip("/")
+    path, end = "", 0
+    for start, stop, name, _ in _groups(route):
+        path += f"{route[end:start]}<{name}>"
+        end = stop
+    return "/" + _ANCHOR.sub("", path + route[end:]).lstrip("/")
+
+
+@lru_cache(maxsize=_MOST_NAMES)
+def is_catch_all(route: str) -> bool:
+    r"""Whether one variable part of ``route`` takes paths, as ``<path:page>`` and
+    ``((?:[\w-]+/)*)`` do."""
+    return _CONVERTER.search(route) is not None or any(
+        "/" in body or ".*" in body or ".+" in body
+        for body in (_CLASS.sub("", inside) for *_, inside in _groups(route))
+    )
+
+
+def _groups(route: str) -> Iterator[tuple[int, int, str, str]]:
+    """The capturing groups of a route that ``re_path()`` takes, those within others left out:
+    where each begins and ends, its name, and what is inside."""
+    depth, start, name, at = 0, 0, "", 0
+    while at < len(route):
+        found = _CLASS.match(route, at)
+        if route[at] == "\\" or found:
+            at = found.end() if found else at + 2
+            continue
+        if route[at] == "(" and (opens := _OPENS.match(route, at)):
+            if depth == 0 and not opens["other"]:
+                start, name, depth = at, opens["name"] or "var", 1
+            elif depth:
+                depth += 1
+        elif route[at] == ")" and depth:
+            depth -= 1
+            if depth == 0:
+                yield start, at + 1, name, route[start + 1 : at]
+        at += 1
 
 
 def learn_routes() -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Literal, NamedTuple, Protocol
 
-Kind = Literal["window", "details", "look", "finding", "trace", "what_if"]
+Kind = Literal["window", "details", "look", "finding", "trace", "what_if", "groups"]
 Identity = tuple[Kind, str, str, int, int]
 
 

@@ -28,7 +28,7 @@ from cache_monitor.capture import CapturedCall
 from cache_monitor.keys import routes as module
 from cache_monitor.keys.naming import may_be_remembered, name_key
 from cache_monitor.keys.pages import page_key
-from cache_monitor.keys.routes import NO_ROUTE, Routes, learn_routes, readable, routes
+from cache_monitor.keys.routes import NO_ROUTE, Routes, is_catch_all, learn_routes, readable, routes
 from cache_monitor.testing import capture_cache_calls
 from tests.anew import begin_anew
 
@@ -68,6 +68,8 @@ urlpatterns = [
     path("shop/", include([path("cart/<int:pk>/", cached(plain))])),
     re_path(r"^archive/(?P<year>[0-9]{4})/(\w+)/$", cached(lambda request, year: plain(request))),
     *i18n_patterns(path("home/", cached(plain))),
+    path("wiki/<path:title>", cached(plain)),
+    re_path(r"^pages/((?:[\w\-]+/)*)$", cached(lambda request, path: plain(request))),
 ]
 
 LOCMEM = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION": "routes"}
@@ -403,3 +405,36 @@ os.waitpid(child, 0)
 )
 def test_a_route_reads_as_a_path(route: str, path_: str) -> None:
     assert readable(route) == path_
+
+
+@pytest.mark.parametrize(
+    ("route", "path", "many"),
+    [
+        (r"^((?:[\w\-]+/)*)$", "/<var>", True),
+        (r"^wiki/(?P<title>.+)/$", "/wiki/<title>/", True),
+        (r"wiki/<path:title>", "/wiki/<path:title>", True),
+        (r"^a/(?P<slug>[^/]+)/(\w+)$", "/a/<slug>/<var>", False),
+        (r"^a/(?:b|c)/(\d+(?:-\d+)?)/$", "/a/(?:b|c)/<var>/", False),
+        (r"^odd/([(]\(\w\))/$", "/odd/<var>/", False),
+        ("", "/", False),
+    ],
+)
+def test_a_route_that_takes_whole_paths_is_told_by_its_parts(
+    route: str, path: str, many: bool
+) -> None:
+    assert readable(route) == path
+    assert is_catch_all(route) is many
+
+
+@pytest.mark.parametrize("tree", ["wiki/<path:title>", "pages/<var>"])
+def test_pages_of_one_route_are_told_apart_by_their_paths(tree: str) -> None:
+    root = tree.partition("/")[0]
+    names = set()
+    for page in ("about/", "about/us/"):
+        with capture_cache_calls() as calls:
+            Client().get(f"/{root}/{page}")
+        stored = {key for call in calls if call.operation == "set" for key in call.keys}
+        [key] = [each for each in stored if each.startswith("page GET ")]
+        assert key.startswith(f"page GET /{root}/{page} #")
+        names |= {group for call in calls for group in call.groups}
+    assert names == {f"page GET /{tree}", f"page headers /{tree}"}
