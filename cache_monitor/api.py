@@ -120,7 +120,7 @@ def _report(period: Period, alias: str | None) -> tuple[Report, list[Row]]:
         told = stored.told({row.identity for row in (*windows, *details)}, pending.rows)
         windows += [row for row in told if row.kind == "window"]
         details += [row for row in told if row.kind == "details"]
-        looks, noted = stored.looks(), stored.findings()
+        looks, noted, predictions = stored.looks(), stored.findings(), stored.predictions()
         stored.learn_groups()
     material = Material(
         backends={name: backend_path(name) for name in settings.CACHES if alias in (None, name)},
@@ -129,6 +129,7 @@ def _report(period: Period, alias: str | None) -> tuple[Report, list[Row]]:
         looks=looks,
         dropped=pending.dropped,
         store_problem=stored.problem,
+        predictions=predictions,
     )
     built = build(material, period, fresh_for=_freshness(get_conf()))
     found = detected(built, windows, period.until)
@@ -285,6 +286,10 @@ class _Stored:
                 learned.learn(known_groups(get_store()))
             except StoreError as error:
                 self.problem = str(error)
+
+    def predictions(self) -> list[Row]:
+        """What was predicted of other caches."""
+        return self._read("what_if", 0, 1, self._alias)
 
     def findings(self) -> list[Row]:
         """What was noted of findings, which are of no alias."""

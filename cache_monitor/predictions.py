@@ -4,7 +4,8 @@ One process of the site's does it now and then; never a request.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 
 from django.conf import settings
 from django.core.cache.backends.dummy import DummyCache
@@ -20,24 +21,24 @@ from cache_monitor.reports.schema import Cache
 from cache_monitor.reports.tracerows import decoded
 from cache_monitor.reports.what_if import CacheWhatIf
 from cache_monitor.stats.encoding import CorruptPayload, decode, encode
-from cache_monitor.stores.base import Row, Store
+from cache_monitor.stores.base import Row, Store, StoreError
 from cache_monitor.stores.traced import FIRST, plans
 from cache_monitor.trace.bounded import BoundedTrace
 from cache_monitor.trace.plan import Plan
-from cache_monitor.what_if import Backend, backend_of
+from cache_monitor.what_if import Backend, backend_of, computed_in
 
 MOST_EVENTS = 40_000
-"""Events that are simulated beforehand: as many keys as have so many."""
-MOST_READ = 1_000_000
-"""Events of the trace that are looked at for that."""
+"""Events of a cache that are simulated: as many keys as have so many."""
+MOST_BYTES = 4_000_000
+"""Of the trace of all caches, compressed, that are read for that: some two million events."""
 LONGEST = 86_400
-"""Seconds of the trace that are looked at."""
+"""Seconds of the trace that are read."""
 CPU_SECONDS = 10.0
-"""What one prediction may take, in pieces that take ``CPU_SHARE`` of a core."""
+"""What predicting may take at one time, in small steps that take ``CPU_SHARE`` of a core."""
 CPU_SHARE = 0.2
 _REST = 100
-"""Times what all predictions took to compute has to pass before one is computed again: so that this
-takes a hundredth of a core."""
+"""Times what it took to compute has to pass before it is computed again: so that this takes a
+hundredth of a core."""
 _OFTEN, _SELDOM, _OF_THE_TRACE = 60, 600, 4
 """Seconds after which a prediction is computed again: a part of what the trace covers."""
 _STEP = 600
@@ -45,25 +46,54 @@ _STEP = 600
 
 
 def update(store: Store, is_over: Callable[[], bool]) -> None:
-    """Predict anew what one of the caches would hit otherwise, whichever was predicted longest ago,
-    if it is time for that. Given up once ``is_over``. Raises :class:`StoreError`."""
-    alike = _alike()
+    """Predict anew what the caches would hit otherwise, where it is time for that, those that were
+    predicted longest ago first. Given up once ``is_over``. Raises :class:`StoreError`."""
     known = predictions(store)
     now = time.time()
     spent = sum(each.cpu_seconds for each in known.values())
-    due = [aliases for aliases in alike if _is_due(known.get(aliases[0]), now, spent)]
+    due = [aliases for aliases in _alike() if _is_due(known.get(aliases[0]), now, spent)]
     if not due:
         return
-    aliases = min(due, key=lambda each: _age(known.get(each[0])))
     pace = Pace(CPU_SECONDS, CPU_SHARE, is_over)
-    try:
-        found = _predicted(store, aliases[0], pace, now)
-    except OutOfTime:
-        return
+    due.sort(key=lambda each: _age(known.get(each[0])))
+    faults: list[Exception] = []
+    with suppress(OutOfTime):
+        for aliases, rows, known_of_it in _with_traces(store, due, pace):
+            used = pace.used
+            try:
+                found = _predicted(store, rows, known_of_it, pace)
+            except (OutOfTime, StoreError):
+                raise
+            except Exception as error:
+                # A fault of ours with one cache: the others are none the worse for it.
+                faults.append(error)
+            else:
+                if not is_over():
+                    _put(store, aliases, found, pace.used - used)
+    if faults:
+        raise faults[0]
+
+
+def _with_traces(
+    store: Store, alike: Sequence[Sequence[str]], pace: Callable[[], None]
+) -> Iterator[tuple[Sequence[str], Sequence[Row], Known]]:
+    """Those of the caches that have a trace, with its rows, and what else is known of them."""
+    rows = _rows(store, int(time.time()) - settled(get_conf().flush_interval), pace)
+    caches = report().caches if rows else {}
+    for aliases in alike:
+        own = rows.get(store_of(aliases[0]) or "")
+        if own is not None:
+            pace()
+            yield aliases, own, _known(aliases[0], caches[aliases[0]])
+
+
+def _put(store: Store, aliases: Sequence[str], found: CacheWhatIf, seconds: float) -> None:
+    now = time.time()
     # What stands for several aliases took the time once.
+    shares = [seconds, *[0.0] * (len(aliases) - 1)]
     rows = [
-        _row(alias, StoredPrediction(computed_at=now, cpu_seconds=seconds, predicted=found))
-        for alias, seconds in zip(aliases, [pace.used, *[0.0] * len(aliases)], strict=False)
+        _row(alias, StoredPrediction(computed_at=now, cpu_seconds=each, predicted=found))
+        for alias, each in zip(aliases, shares, strict=True)
     ]
     store.put(rows, int(now))
 
@@ -106,44 +136,43 @@ def _is_due(known: StoredPrediction | None, now: float, spent: float) -> bool:
     return now - known.computed_at >= rest
 
 
-def _predicted(store: Store, alias: str, pace: Callable[[], None], now: float) -> CacheWhatIf:
-    family = store_of(alias) or ""
-    until = int(now) - settled(get_conf().flush_interval)
-    trace = BoundedTrace(MOST_EVENTS, plans(store).get(family, Plan()).hot)
-    since = _read(store, family, until, trace, pace)
-    cache = report(alias=alias).caches[alias]
+def _predicted(
+    store: Store, rows: Sequence[Row], known: Known, pace: Callable[[], None]
+) -> CacheWhatIf:
+    """What is predicted of a cache by its ``rows``, the newest first."""
+    hot = plans(store).get(rows[0].alias.partition(".")[0], Plan()).hot
+    trace = BoundedTrace(MOST_EVENTS, hot)
+    since = until = max(row.start + row.seconds for row in rows)
+    for row in rows:
+        if not trace.has_room:
+            break
+        trace.add(row.alias, decoded(row))
+        since = min(since, row.start)
+        pace()
     period = Period(float(since), float(until))
-    return predicted(trace.traced(*period), period, _known(alias, cache), pace)
+    return predicted(trace.taken(*period), period, known, pace)
 
 
-def _read(
-    store: Store, family: str, until: int, trace: BoundedTrace, pace: Callable[[], None]
-) -> int:
-    """Read the trace from the newest on, until it ends or nothing more has room; from when on it
-    was read."""
+def _rows(store: Store, until: int, pace: Callable[[], None]) -> dict[str, list[Row]]:
+    """The newest of the trace, by the caches that it is of, the newest first."""
+    found: dict[str, list[Row]] = {}
     last = max(until - LONGEST, FIRST)
-    begin = since = until
-    step = _STEP
-    while begin > last and trace.has_room and trace.read < MOST_READ:
+    begin, step, size = until, _STEP, 0
+    while begin > last and size < MOST_BYTES:
         end, begin = begin, max(begin - step, last)
-        for row in _rows(store, family, begin, end):
-            trace.add(row.alias, decoded(row))
-            since = min(since, row.start)
-            pace()
-        step = _next_step(step, trace.read, until - begin)
-    return since
-
-
-def _next_step(step: int, read: int, seconds: int) -> int:
-    """How many seconds to read next: the more the fewer events there are."""
-    if not read:
-        return 2 * step
-    left = (MOST_READ - read) * seconds // read
-    return max(_STEP // 10, min(2 * step, left))
+        rows = [row for row in store.read("trace", begin, end, None) if row.seconds]
+        for row in sorted(rows, key=lambda each: -each.start):
+            found.setdefault(row.alias.partition(".")[0], []).append(row)
+            size += len(row.payload)
+        # The more at once the less there is.
+        left = (MOST_BYTES - size) * (until - begin) // max(size, 1)
+        step = max(_STEP // 10, min(2 * step, left))
+        pace()
+    return found
 
 
 def _known(alias: str, cache: Cache) -> Known:
-    backend = backend_of(alias)
+    backend = backend_of(alias, cache)
     memory = cache.memory
     held = memory.entries if memory.scope == "shared" else None
     # A server that evicts has room for what it holds.
@@ -154,21 +183,10 @@ def _known(alias: str, cache: Cache) -> Known:
         policy_is_assumed=backend.is_assumed,
         room=room or None,
         held=held,
-        computed={
-            each.group: each.produce_seconds
-            for each in cache.key_groups
-            if each.produce_seconds is not None and not each.is_state
-        },
+        computed=computed_in(cache),
         given={
             each.group
             for each in cache.key_groups
             if each.is_state or each.kind in {"session", "page_headers"}
         },
     )
-
-
-def _rows(store: Store, family: str, since: int, until: int) -> Iterator[Row]:
-    """The trace of a cache, whichever process's."""
-    for row in store.read("trace", since, until, None):
-        if row.seconds and row.alias.partition(".")[0] == family:
-            yield row

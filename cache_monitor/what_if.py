@@ -1,6 +1,6 @@
 """What another size, policy or timeout of a cache would bring, from the trace in the store."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from django.conf import settings
@@ -11,9 +11,10 @@ from django.core.cache.backends.locmem import LocMemCache
 from django.core.cache.backends.memcached import BaseMemcachedCache
 from msgspec import structs
 
-from cache_monitor.api import refuse_unknown
+from cache_monitor.api import refuse_unknown, report
 from cache_monitor.collecting.instances import instance
 from cache_monitor.collecting.joining import store_of
+from cache_monitor.reports.schema import Cache
 from cache_monitor.reports.series import moment
 from cache_monitor.reports.tracerows import stretches
 from cache_monitor.reports.what_if import CacheWhatIf, Question, WhatIf, cache_what_if
@@ -23,6 +24,7 @@ from cache_monitor.stores.traced import plans
 from cache_monitor.trace.plan import Plan
 from cache_monitor.trace.reading import Traced, traced
 from cache_monitor.trace.slices import Stored
+from cache_monitor.trace.what_if import POLICIES
 
 _POLICIES: tuple[tuple[type[BaseCache], str], ...] = (
     (LocMemCache, "locmem"),
@@ -66,15 +68,41 @@ def what_if(asked: Question, since: datetime, until: datetime, alias: str | None
 
 
 def _cache(store: Store, alias: str, asked: Question, period: tuple[float, float]) -> CacheWhatIf:
-    backend = backend_of(alias)
     family = store_of(alias)
     parts = [] if family is None else _parts(store, family, period)
-    found = cache_what_if(parts, backend.policy, backend.room, asked)
+    known = report(_moment(period[0]), _moment(period[1]), alias).caches[alias] if parts else None
+    computed = {} if known is None else computed_in(known)
+    backend = backend_of(alias, known)
+    found = cache_what_if(parts, backend.policy, backend.room, asked, computed)
     return structs.replace(found, policy_is_assumed=backend.is_assumed)
 
 
-def backend_of(alias: str) -> Backend:
-    """What is known of the backend of ``alias``."""
+def _moment(at: float) -> datetime:
+    return datetime.fromtimestamp(at, UTC)
+
+
+def computed_in(cache: Cache) -> dict[str, float]:
+    """The seconds that a value takes to compute, by group, where that was seen and the values are
+    copies of something."""
+    return {
+        each.group: each.produce_seconds
+        for each in cache.key_groups
+        if each.produce_seconds is not None and not each.is_state
+    }
+
+
+def backend_of(alias: str, cache: Cache | None = None) -> Backend:
+    """What is known of the backend of ``alias``, with what its server told for the report's
+    ``cache``: without a limit there it evicts nothing, whatever its policy."""
+    backend = _by_its_class(alias)
+    memory = None if cache is None else cache.memory
+    policy = memory.policy if memory is not None and memory.limit_bytes else None
+    if backend.is_assumed and policy is not None and policy in POLICIES:
+        return Backend(policy, False, backend.room)
+    return backend
+
+
+def _by_its_class(alias: str) -> Backend:
     cache: Any = instance(alias)
     policy = next((name for class_, name in _POLICIES if isinstance(cache, class_)), _OTHERWISE)
     room = getattr(cache, "_max_entries", None) if policy in _WITH_A_LIMIT else None

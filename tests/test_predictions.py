@@ -4,22 +4,32 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from math import inf
+from typing import Any
 
 import pytest
+from django.conf import settings
 from django.core.cache import caches
 from django.core.cache.backends.locmem import LocMemCache
 from django.test import override_settings
 from msgspec import structs
 
-from cache_monitor import predictions
+from cache_monitor import api, predictions
 from cache_monitor.collecting import joining
 from cache_monitor.collecting.pacing import OutOfTime, Pace
+from cache_monitor.reports.predictions import Known, Period
+from cache_monitor.reports.predictions import predicted as predict
 from cache_monitor.reports.what_if import CacheWhatIf
 from cache_monitor.stores.base import Row, Store
 from cache_monitor.stores.opening import get_store
+from cache_monitor.trace.models.base import Access, Model
+from cache_monitor.trace.what_if import POLICIES
 from tests.anew import begin_anew
 from tests.clocks import Clock, traffic_clock
 from tests.management.test_cache_whatif import MEMORY, ROOM, asked_for, hit_ratio
+
+LATER = 2_000_000_000
+"""A time at which nothing that is written now is pruned."""
 
 
 def bare(room: int, *, from_request: int) -> float:
@@ -36,6 +46,8 @@ def not_over() -> bool:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
     clock = traffic_clock(monkeypatch, time.time() - 1000)
+    # The process's own thread would predict beside the tests.
+    monkeypatch.setattr(joining.collector, "_predict", None)
     backend = {
         "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
         "LOCATION": "predicted",
@@ -120,6 +132,26 @@ def test_it_is_computed_again_only_when_it_has_rested(store: Store) -> None:
 
 
 @pytest.mark.django_db
+def test_a_fault_with_one_cache_keeps_none_of_the_others_from_being_predicted(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION": "other"}
+    with override_settings(CACHES={**settings.CACHES, "other": other}):
+        hit_ratio(caches["other"], asked_for()[:1500], clock)
+        store = visited(clock, 1500)
+
+        def broken(parts: Any, period: Period, known: Known, pace: Any) -> CacheWhatIf:
+            if known.room == ROOM:
+                raise ZeroDivisionError
+            return predict(parts, period, known, pace)
+
+        monkeypatch.setattr(predictions, "predicted", broken)
+        with pytest.raises(ZeroDivisionError):
+            predictions.update(store, not_over)
+        assert set(predictions.predictions(store)) == {"other"}
+
+
+@pytest.mark.django_db
 def test_a_process_that_ends_gives_up(store: Store) -> None:
     predictions.update(store, lambda: True)
     assert predictions.predictions(store) == {}
@@ -129,26 +161,60 @@ def test_a_process_that_ends_gives_up(store: Store) -> None:
 def test_what_the_time_is_not_enough_for_is_left_out(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    steps: list[int] = []
+    enough: float = inf
+
+    def counted(_: Pace) -> None:
+        steps.append(1)
+        if len(steps) > enough:
+            raise OutOfTime
+
+    monkeypatch.setattr(Pace, "__call__", counted)
     whole = predicted(store)
     store.replace(list(store.read("what_if", 0, 1, None)), [], 0)
-    simulated = []
-    real = Pace.__call__
-
-    def a_few(pace: Pace) -> None:
-        simulated.append(1)
-        if len(simulated) > 200:
-            raise OutOfTime
-        real(pace)
-
-    monkeypatch.setattr(Pace, "__call__", a_few)
+    enough = len(steps) // 2
+    steps.clear()
     part = predicted(store)
     assert part.hit_ratio == pytest.approx(whole.hit_ratio, abs=0.01)
-    assert 0 < len(part.entries) < len(whole.entries)
-    assert part.policies == []
+    assert len(part.entries) == len(whole.entries)
+    assert len(part.policies) < len(whole.policies)
 
 
 @pytest.mark.django_db
 def test_a_row_that_cannot_be_read_is_skipped_and_replaced(store: Store) -> None:
-    store.put([Row("what_if", "", "default", 0, 0, b"\x01nonsense")], 0)
+    store.put([Row("what_if", "", "default", 0, 0, b"\x01nonsense")], LATER)
     assert predictions.predictions(store) == {}
     assert predicted(store).hit_ratio is not None
+
+
+@pytest.mark.django_db
+def test_the_report_has_what_was_predicted_last(store: Store) -> None:
+    assert api.report().caches["default"].what_if is None
+    found = predicted(store)
+    assert api.report().caches["default"].what_if == found
+
+
+@pytest.mark.django_db
+def test_a_report_counts_the_row_that_it_cannot_read(store: Store) -> None:
+    store.put([Row("what_if", "", "default", 0, 0, b"\x01nonsense")], LATER)
+    found = api.report()
+    assert found.caches["default"].what_if is None
+    assert found.quality.corrupt_windows == 1
+
+
+class _Forgetful(Model):
+    """A model of no real cache: it never has anything."""
+
+    def has(self, access: Access) -> bool:
+        return False
+
+
+@pytest.mark.django_db
+def test_a_simulation_that_is_not_like_the_truth_predicts_nothing(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(POLICIES, "locmem", _Forgetful)
+    found = predicted(store)
+    assert found.hit_ratio == 0.0
+    assert found.observed_hit_ratio == pytest.approx(0.66, abs=0.02)
+    assert found.entries == []

@@ -273,6 +273,7 @@ def _to_show(snapshot: Snapshot, progress: Progress) -> Snapshot:
         limit_entries=snapshot.limit_entries,
         evictions=snapshot.evictions,
         boot=snapshot.boot,
+        policy=snapshot.policy,
     )
 
 

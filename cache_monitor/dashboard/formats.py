@@ -27,6 +27,13 @@ def decimal(value: float | None) -> str:
     return UNKNOWN if value is None else _number(value, 2)
 
 
+def significant(value: float) -> str:
+    """A number above 0 with two significant digits, and no fewer than all before its point."""
+    places = max(0, min(6, 1 - floor(log10(value))))
+    text = _number(value, places)
+    return text.rstrip("0").rstrip(".,") if places else text
+
+
 def some_of(shown: int, every: int) -> str:
     """How many rows of how many are shown; nothing where all are."""
     if shown >= every:

@@ -6,7 +6,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from cache_monitor.conf import get_conf
-from cache_monitor.dashboard import entry, formats, keysheets, live, livesheets, samples
+from cache_monitor.dashboard import entry, formats, keysheets, live, livesheets, samples, whatif
 from cache_monitor.dashboard.abilities import abilities, ability_notes
 from cache_monitor.dashboard.findings import finding_rows, findings_sheet, muted_rows
 from cache_monitor.dashboard.keylines import lines_of
@@ -141,6 +141,41 @@ def _stale(visit: Visit) -> Content:
     )
 
 
+def _what_if(visit: Visit) -> Content:
+    caches, links = visit.report.caches, visit.links
+    stale = _stale_share(visit.query.own.get("stale", ""))
+    rows = whatif.whatif_rows(caches)
+    return Content(
+        sheets=[whatif.sizes(caches), whatif.timeouts(caches, links, stale)],
+        context={
+            "predicted": [each for each in rows if not each.problem],
+            "unpredicted": [each for each in rows if each.problem],
+            "findings_url": links.page("findings"),
+            "knows_stale": whatif.knows_stale_shares(caches),
+            "most_stale": whatif.MOST_STALE,
+            "stale": visit.query.own.get("stale", whatif.MOST_STALE),
+            "other_parameters": {
+                name: text
+                for name, text in {**visit.query.shared, **visit.query.own}.items()
+                if text and name != "stale"
+            },
+        },
+    )
+
+
+def _stale_share(text: str) -> float | None:
+    """The share of stale hits that the reader would take; None where none was chosen."""
+    if not text:
+        return None
+    try:
+        percent = float(text)
+    except ValueError:
+        percent = -1.0
+    if not 0 <= percent <= 100:
+        raise BadParameterError("stale", _("Write a number of per cent from 0 to 100, such as 1."))
+    return percent / 100
+
+
 def _begins_at(visit: Visit) -> datetime | None:
     """From when on something is known, where that is well after the period's beginning."""
     begins = formats.moment(begins_at(visit.report.caches))
@@ -183,6 +218,14 @@ LISTED = (
         _stale,
         tables=("entries", "caches"),
         own=("why",),
+    ),
+    Page(
+        "whatif",
+        "what-if/",
+        gettext_lazy("What if"),
+        _what_if,
+        tables=("timeouts", "sizes"),
+        own=("stale",),
     ),
 )
 # Reached by links alone. It looks into the cache, and so does not refresh itself.

@@ -3,16 +3,21 @@
 The schema is made from the same types that the document is encoded from, so the two cannot part.
 """
 
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
 import msgspec
 
 from cache_monitor.reports.fields import FIELDS
+from cache_monitor.reports.predicted_fields import DOCUMENT
 from cache_monitor.reports.schema import SCHEMA_VERSION, Report
+from cache_monitor.reports.what_if import WhatIf
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 SCHEMA_ID = f"urn:django-cache-monitor:report:{SCHEMA_VERSION}"
+
+WHAT_IF_ID = "urn:django-cache-monitor:what-if:1"
 
 _encoder = msgspec.json.Encoder()
 
@@ -29,8 +34,22 @@ def schema() -> dict[str, Any]:
     Every field is required, those of value null too: nothing is ever left out. Further fields are
     allowed, so that a program that validates survives the next release.
     """
-    made = msgspec.json.schema(Report)
-    described = {type_.__name__: fields for type_, fields in FIELDS.items()}
+    return _schema_of(Report, SCHEMA_ID, FIELDS)
+
+
+@cache
+def what_if_schema() -> dict[str, Any]:
+    """The same for the document of ``cache_whatif``."""
+    return _schema_of(WhatIf, WHAT_IF_ID, DOCUMENT)
+
+
+def _schema_of(
+    document: type[msgspec.Struct],
+    identity: str,
+    fields_of: Mapping[type[msgspec.Struct], Mapping[str, str]],
+) -> dict[str, Any]:
+    made = msgspec.json.schema(document)
+    described = {type_.__name__: fields for type_, fields in fields_of.items()}
     for name, definition in made["$defs"].items():
         if "properties" in definition:
             definition["required"] = list(definition["properties"])
@@ -41,12 +60,17 @@ def schema() -> dict[str, Any]:
                     each["description"] = text
         if "description" in definition:
             definition["description"] = _as_prose(definition["description"])
-    return {"$schema": DIALECT, "$id": SCHEMA_ID, "title": "Report", **made}
+    return {"$schema": DIALECT, "$id": identity, "title": document.__name__, **made}
 
 
 def encode_schema(*, indent: int | None = None) -> bytes:
     """The JSON Schema as a document."""
     return _laid_out(msgspec.json.encode(schema()), indent)
+
+
+def encode_what_if_schema(*, indent: int | None = None) -> bytes:
+    """The JSON Schema of the document of ``cache_whatif``."""
+    return _laid_out(msgspec.json.encode(what_if_schema()), indent)
 
 
 def _laid_out(document: bytes, indent: int | None) -> bytes:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from cache_monitor.findings import predicted
 from cache_monitor.findings.case import Case, Cost, Evidence
 from cache_monitor.keys.naming import name_key
 from cache_monitor.reports.schema import Cache, Finding
@@ -39,6 +40,7 @@ def evicted_early(case: Case) -> Iterator[Finding]:
                 ("limit_entries", cache.memory.limit_entries),
                 ("limit_bytes", cache.memory.limit_bytes),
                 ("lost_seconds", round(lost, 3)),
+                *predicted.of_room(case),
             ],
             group=hit.group if hit is not None else None,
             cost=Cost(lost),

@@ -5,6 +5,7 @@ from datetime import datetime
 
 from msgspec import structs
 
+from cache_monitor.findings import predicted
 from cache_monitor.findings.case import IN_PROCESS, Case, Cost, Evidence
 from cache_monitor.reports.schema import Finding, KeyGroup, MissReasons
 
@@ -71,6 +72,7 @@ def overwritten(case: Case) -> Iterator[Finding]:
                     *_use(group),
                     *_unread("overwritten_unread", group.lives.overwritten_unread),
                     ("written_bytes", size),
+                    *predicted.of_longer_timeout(case, group.group),
                 ],
                 group=group.group,
                 cost=Cost(spent, size),
@@ -222,7 +224,12 @@ def low_hit_ratio(case: Case) -> Iterator[Finding]:
             yield case.find(
                 "low-hit-ratio",
                 "warning",
-                [*_use(group), ("hit_ratio", group.hit_ratio), ("lost_seconds", round(lost, 3))],
+                [
+                    *_use(group),
+                    ("hit_ratio", group.hit_ratio),
+                    ("lost_seconds", round(lost, 3)),
+                    *(predicted.of_longer_timeout(case, group.group) or predicted.of_room(case)),
+                ],
                 group=group.group,
                 cost=Cost(lost),
             )

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from cache_monitor.findings import predicted
 from cache_monitor.findings.case import Case, Cost
 from cache_monitor.reports.schema import Finding
 
@@ -37,6 +38,7 @@ def short_timeout(case: Case) -> Iterator[Finding]:
                     ("distinct_keys", group.distinct_keys),
                     ("expired", expired),
                     ("lost_seconds", round(lost, 3)),
+                    *predicted.of_longer_timeout(case, group.group),
                 ],
                 group=group.group,
                 cost=Cost(lost),
@@ -83,7 +85,12 @@ def aged_content(case: Case) -> Iterator[Finding]:
             yield case.find(
                 "aged-content",
                 "warning",
-                [("median_age", group.age_p50), ("p90_age", age), ("hits", group.hits)],
+                [
+                    ("median_age", group.age_p50),
+                    ("p90_age", age),
+                    ("hits", group.hits),
+                    *predicted.of_shorter_timeout(case, group.group),
+                ],
                 group=group.group,
             )
 

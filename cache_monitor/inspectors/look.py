@@ -190,6 +190,7 @@ def _with_limits(snapshot: Snapshot, source: Source) -> Snapshot:
         limit_entries=limits.entries,
         evictions=limits.evictions,
         boot=limits.boot,
+        policy=limits.policy,
     )
 
 

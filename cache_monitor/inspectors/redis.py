@@ -15,6 +15,7 @@ from cache_monitor.inspectors.ownkeys import is_text, key_form, shown_text
 from cache_monitor.inspectors.redisprobe import Named, Probe, Stored, listed
 from cache_monitor.inspectors.redisserver import Server
 from cache_monitor.inspectors.redisservers import Node, Servers
+from cache_monitor.inspectors.snapshot import LONGEST_POLICY
 from cache_monitor.inspectors.source import BadCursor, CacheSource, Entry, Limits, Page, boot_of
 from cache_monitor.inspectors.terms import CannotLook, described
 
@@ -122,11 +123,14 @@ class RedisSource(CacheSource):
         told = [_info(node.primary) for node in self._servers.nodes]
         most = [figure(each[b"maxmemory"]) if b"maxmemory" in each else 0 for each in told]
         evicted = [each.get(b"evicted_keys") for each in told]
+        policies = {each.get(b"maxmemory_policy", b"").decode("ascii", "replace") for each in told}
         # A maxmemory of 0 means none.
         return Limits(
             bytes=sum(most) if all(most) else None,
             evictions=None if None in evicted else sum(map(figure, evicted)),
             boot=boot_of(*(each.get(b"run_id") for each in told)),
+            # Servers that differ have none together.
+            policy=policies.pop()[:LONGEST_POLICY] or None if len(policies) == 1 else None,
         )
 
     def close(self) -> None:

@@ -23,6 +23,8 @@ GROUPS = 50
 LARGEST = 20
 STALE = 200
 PARTS = 50
+LONGEST_POLICY = 32
+"""Characters of the name of a policy."""
 
 
 class EntrySample(Struct, frozen=True, kw_only=True):
@@ -78,14 +80,14 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     and sizes, those of ``groups`` too, are what the examined part lets expect of the whole, while
     ``largest`` and ``stale`` name only what was seen. An entry may be stale for several reasons;
     ``stale_bytes`` weighs it once. ``limit_bytes`` and ``evictions`` are those of the server, which
-    may hold more than this cache; ``boot`` names the start that these are counted from. ``problem``
-    tells, in words free of secrets, what could not be asked, or where figures come from that were
-    not read from the backend. ``idle_error`` and ``never_read_error`` say by how much these figures
-    may be wrong where they rest on the record of the site's calls, which began at
-    ``recorded_since``: for the keys that are not in it, and those used before it. ``parts`` are
-    the processes that a cache in their memory was put together from, the heaviest 50. ``store``
-    and ``keys`` are digests: equal ``store``s are one place, and with equal ``keys`` too the
-    aliases' entries are the same ones; empty where that is not known.
+    may hold more than this cache; ``boot`` names the start that these are counted from, ``policy``
+    what the server evicts. ``problem`` tells, in words free of secrets, what could not be asked, or
+    where figures come from that were not read from the backend. ``idle_error`` and
+    ``never_read_error`` say by how much these figures may be wrong where they rest on the record
+    of the site's calls, which began at ``recorded_since``: for the keys that are not in it, and
+    those used before it. ``parts`` are the processes that a cache in their memory was put together
+    from, the heaviest 50. ``store`` and ``keys`` are digests: equal ``store``s are one place, and
+    with equal ``keys`` too the aliases' entries are the same ones; empty where that is not known.
 
     ``groups`` are the 50 heaviest, ``largest`` the 20 heaviest entries, ``stale`` at most 200
     entries with some of every reason found; heaviest first, each.
@@ -102,6 +104,7 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     limit_entries: Count | None = None
     evictions: Count | None = None
     boot: Annotated[str, Meta(max_length=64)] = ""
+    policy: Annotated[str, Meta(max_length=LONGEST_POLICY)] | None = None
     groups: list[GroupBytes] = []
     largest: list[LargeEntry] = []
     expired: Count | None = None

@@ -70,12 +70,14 @@ class Page(NamedTuple):
 
 class Limits(NamedTuple):
     """What the place allows for, and how often it had to make room since the start that ``boot``
-    names: another one after a restart of a server."""
+    names: another one after a restart of a server. ``policy`` is what goes where there is none
+    left, by the name that the server has for it."""
 
     bytes: int | None = None
     entries: int | None = None
     evictions: int | None = None
     boot: str = ""
+    policy: str | None = None
 
 
 def boot_of(*starts: object) -> str:

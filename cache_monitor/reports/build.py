@@ -4,12 +4,15 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from msgspec import structs
+
 from cache_monitor.collecting.rollup import MERGED
 from cache_monitor.inspectors.merging import merge
 from cache_monitor.inspectors.snapshot import Snapshot
 from cache_monitor.keys.querycaches import unseen_caches
 from cache_monitor.reports import caches, remembered, schema
 from cache_monitor.reports.folding import fold_learned
+from cache_monitor.reports.predictions import StoredPrediction
 from cache_monitor.reports.series import Series, moment
 from cache_monitor.reports.sharing import told_together
 from cache_monitor.stats import distinct
@@ -41,6 +44,7 @@ class Material(NamedTuple):
     looks: Iterable[Row]
     dropped: int
     store_problem: str | None = None
+    predictions: Iterable[Row] = ()
 
 
 class _Alias:
@@ -50,6 +54,7 @@ class _Alias:
         self.merging = Merging(0, 1, remembered.ANY_NUMBER)
         self.series = Series(*period, told_for)
         self.looks: list[Snapshot] = []
+        self.predicted: schema.CacheWhatIf | None = None
         self.corrupt = 0
         self.now = period.now
 
@@ -118,6 +123,9 @@ class _Alias:
     def add_look(self, row: Row) -> None:
         self.looks.append(decode(row.payload, Snapshot))
 
+    def add_prediction(self, row: Row) -> None:
+        self.predicted = decode(row.payload, StoredPrediction).predicted
+
     def memory(self, now: float, fresh_for: float) -> Snapshot | None:
         """What is in the cache: the latest look, or those of all processes that still run.
 
@@ -133,6 +141,15 @@ class _Alias:
         return merge(looks) if looks else None
 
 
+class _Rows(NamedTuple):
+    """What is stored of one cache."""
+
+    windows: list[Row]
+    details: list[Row]
+    looks: list[Row]
+    predictions: list[Row]
+
+
 class _Part(NamedTuple):
     """What one cache adds to the report."""
 
@@ -145,12 +162,18 @@ class _Part(NamedTuple):
 def build(material: Material, period: Period, *, fresh_for: float) -> schema.Report:
     """The report on ``material``. A look that is ``fresh_for`` seconds older than the latest says
     nothing of a cache in the memory of a process."""
-    windows, details, looks = (
-        _by_alias(rows) for rows in (material.windows, material.details, material.looks)
+    windows, details, looks, predictions = (
+        _by_alias(rows)
+        for rows in (material.windows, material.details, material.looks, material.predictions)
     )
     # One after the other, so that what one took in memory is there for the next.
     parts = {
-        alias: _part(backend, period, fresh_for, (windows[alias], details[alias], looks[alias]))
+        alias: _part(
+            backend,
+            period,
+            fresh_for,
+            _Rows(windows[alias], details[alias], looks[alias], predictions[alias]),
+        )
         for alias, backend in material.backends.items()
     }
     return schema.Report(
@@ -174,19 +197,18 @@ def _by_alias(rows: Iterable[Row]) -> defaultdict[str, list[Row]]:
     return found
 
 
-def _part(
-    backend: str, period: Period, fresh_for: float, rows: tuple[list[Row], list[Row], list[Row]]
-) -> _Part:
-    windows, details, looks = rows
+def _part(backend: str, period: Period, fresh_for: float, rows: _Rows) -> _Part:
     alias = _Alias(period, fresh_for)
-    alias.read_windows(windows)
-    alias.read_details(details)
-    alias.read(looks, alias.add_look)
+    alias.read_windows(rows.windows)
+    alias.read_details(rows.details)
+    alias.read(rows.looks, alias.add_look)
+    alias.read(rows.predictions, alias.add_prediction)
     total = alias.series.total()
     whole = alias.merging.whole(caches.HOT_KEYS_SHOWN)
     fold_learned(whole)
     look = alias.memory(period.now, fresh_for)
     cache = caches.cache(backend, total, whole, alias.series, look)
+    cache = structs.replace(cache, what_if=alias.predicted)
     return _Part(cache, total, alias.corrupt, look)
 
 

@@ -50,6 +50,7 @@ class Memory(Struct, frozen=True, kw_only=True):
     added up, where the cache lives in each process. ``aliases`` are those that share its store,
     ``counted_in`` the one of them that has the same entries and stands for them all.
     ``evictions`` are those since ``evictions_since`` where the monitor counts them itself.
+    ``policy`` is what its server evicts where its limit is reached, as the server names it.
     """
 
     entries: int | None = None
@@ -57,6 +58,7 @@ class Memory(Struct, frozen=True, kw_only=True):
     limit_bytes: int | None = None
     limit_entries: int | None = None
     evictions: int | None = None
+    policy: str | None = None
     measured_at: str | None = None
     scope: Scope | None = None
     exact: bool | None = None

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 from cache_monitor.reports import contents, schema
+from cache_monitor.reports.predicted_fields import PREDICTED
 
 _LOOKUPS = "Keys that were asked for by get, get_many and get_or_set."
 _HITS = "Lookups that found a value, a stored None too."
@@ -78,6 +79,8 @@ FIELDS: Mapping[type[Struct], Mapping[str, str]] = {
         "memory": "What is in the cache, and how large it is.",
         "stale": "Entries that no longer earn their place.",
         "series": "The period in steps, the oldest first.",
+        "what_if": "What was predicted last of other sizes, policies and timeouts; null where"
+        " nothing was.",
     },
     schema.Operation: {
         "calls": "Calls by the project; what a call makes inside does not count.",
@@ -288,6 +291,7 @@ FIELDS: Mapping[type[Struct], Mapping[str, str]] = {
         "largest": "The heaviest entries.",
         "looked_at": "Entries that were looked at.",
         "freed_within": "When its bytes come free.",
+        "policy": "What its server evicts, such as allkeys-lru; null where it does not tell.",
         "problem": "What could not be read, or where the figures come from instead.",
         "processes": "What each process holds, where each has its own cache.",
         "aliases": "The caches that share its store, itself included; empty where it has its own.",
@@ -335,5 +339,6 @@ FIELDS: Mapping[type[Struct], Mapping[str, str]] = {
         "expires_in": "Seconds until it expires, negative where it has; null without a timeout.",
         "bytes": "Bytes that it takes.",
     },
+    **PREDICTED,
 }
 """By type, then by field."""

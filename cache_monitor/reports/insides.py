@@ -18,6 +18,7 @@ def memory(look: Snapshot | None, culled: int | None = None, since: float = 0.0)
         limit_entries=look.limit_entries,
         evictions=culled if counts else look.evictions,
         evictions_since=moment(since) if counts else None,
+        policy=look.policy,
         measured_at=moment(look.measured_at),
         scope=look.scope,
         exact=look.exact,

@@ -21,11 +21,14 @@ from cache_monitor.reports.what_if import (
     Policy,
     TimeoutOption,
     Timeouts,
+    is_seen,
+    saved_per_hour,
     usual_timeouts,
 )
 from cache_monitor.stats.window import Duration, UnixTime
 from cache_monitor.trace.bounded import hit_ratio
 from cache_monitor.trace.demand import EMPTY, LOOK_UP, Demand, demands
+from cache_monitor.trace.freshness import Values, entries_by_group, stale_share
 from cache_monitor.trace.models.base import Model
 from cache_monitor.trace.models.ceilings import Optimum
 from cache_monitor.trace.reading import Traced
@@ -33,15 +36,18 @@ from cache_monitor.trace.what_if import POLICIES, Prediction, combined, predict,
 
 SIZES = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 4.0, 8.0)
 """Times the size of today."""
+OF_WHAT_IT_HOLDS = (0.125, 0.25, 0.5, 1.0)
+"""Times the entries that a cache holds, where that is far below what it has room for."""
+_FAR_BELOW = 4
 FACTORS = (0.25, 0.5, 2.0, 4.0, 8.0)
 """Times the timeout of today."""
 COMPARED = ("allkeys-lru", "allkeys-lfu", "s3-fifo")
 """Policies that are shown beside the cache's own."""
 WARM_UP = 0.25
 """The share of the trace that fills the simulated cache before anything counts."""
-_PERIODS = 2
-"""How many times as long as a timeout the trace has to be, to tell what that would hit."""
 _DIGITS = 5
+MOST_OFF = 0.05
+"""How far from the truth the simulation of the cache as it is may be, beside its error."""
 
 
 class StoredPrediction(Struct, frozen=True, kw_only=True):
@@ -78,10 +84,11 @@ class Period(NamedTuple):
 
 
 def predicted(
-    parts: Sequence[Traced], period: Period, known: Known, pace: Callable[[], None]
+    parts: list[Traced], period: Period, known: Known, pace: Callable[[], None]
 ) -> CacheWhatIf:
-    """What another size, policy or timeout of a cache would have hit. ``pace`` is called now and
-    then, and may raise :class:`OutOfTime`; what there is by then is told."""
+    """What another size, policy or timeout of a cache would have hit; ``parts`` are empty then.
+    ``pace`` is called now and then, and may raise :class:`OutOfTime`; what there is by then is
+    told."""
     demanded = [demands(each.events, each.groups) for each in parts]
     lookups = sum(
         each.times
@@ -103,11 +110,25 @@ def predicted(
         lookups=lookups,
         observed_hit_ratio=_rounded(hit_ratio(parts, period.counted_from)),
     )
+    values = Values(event for each in parts for event in each.events)
+    # They take as much memory as what was made of them.
+    parts.clear()
     if lookups < LEAST_LOOKUPS:
         return found
-    for known_by_now in _Simulations(demanded, period, known, pace).results():
+    for known_by_now in _Simulations(demanded, values, period, known, pace).results():
         found = structs.replace(found, **known_by_now)
+        if not is_like_the_truth(found):
+            break
     return found
+
+
+def is_like_the_truth(found: CacheWhatIf) -> bool:
+    """Whether the simulation of the cache as it is gives about what it really gave. Where it does
+    not, what it gives for others is worth nothing."""
+    simulated, observed = found.hit_ratio, found.observed_hit_ratio
+    if simulated is None or observed is None:
+        return False
+    return abs(simulated - observed) <= MOST_OFF + (found.error or 0.0)
 
 
 class _Simulations:
@@ -116,11 +137,14 @@ class _Simulations:
     def __init__(
         self,
         demanded: Sequence[Sequence[Demand]],
+        values: Values,
         period: Period,
         known: Known,
         pace: Callable[[], None],
     ) -> None:
         self._demanded = [Paced(each, pace) for each in demanded]
+        self._values = values
+        self._entries_of = entries_by_group(demanded)
         self._period = period
         self._known = known
         self._since = period.counted_from
@@ -140,10 +164,7 @@ class _Simulations:
                 "size": size,
             }
             # The nearest to today's first.
-            sizes = sorted(
-                {max(1, round(factor * size)) for factor in SIZES},
-                key=lambda each: abs(log(each / size)),
-            )
+            sizes = sorted(self._sizes(size), key=lambda each: abs(log(each / size)))
             for entries in _longer(self._own(each) for each in sizes):
                 yield {"entries": _by_size(entries)}
             for timeouts in _longer(self._timeouts(room)):
@@ -158,9 +179,16 @@ class _Simulations:
 
     def _size(self) -> int:
         """The entries that stand for the size of today."""
-        if self._known.room is not None:
-            return self._known.room
+        return self._known.room or self._held()
+
+    def _held(self) -> int:
         return max(1, self._known.held or round(_most_held(self._demanded, self._make)))
+
+    def _sizes(self, size: int) -> set[int]:
+        sizes = {round(factor * size) for factor in SIZES}
+        if self._known.room is not None and _FAR_BELOW * (held := self._held()) < size:
+            sizes |= {round(factor * held) for factor in OF_WHAT_IT_HOLDS}
+        return {max(1, each) for each in sizes}
 
     def _own(self, size: int) -> Entries:
         found = self._predict(self._make, size)
@@ -211,26 +239,42 @@ class _Simulations:
                 demanded=demanded,
                 by_room=group_now.by_room,
             )
+            rewrites = self._values.rewrites(self._entries_of[group])
             yield Timeouts(
                 group=group,
                 timeout=round(timeout, 3),
                 hit_ratio=_rounded(group_now.hit_ratio),
                 lookups=round(group_now.lookups),
-                options=[self._option(each, timeout, another, group_now) for each in FACTORS],
+                options=[
+                    self._option((group, timeout, each), another, group_now) for each in FACTORS
+                ],
+                rewrites=round(rewrites.rewrites),
+                unchanged=_rounded(rewrites.unchanged),
+                seconds_to_change=rewrites.seconds_to_change,
+                stale_share=self._stale(group, 1.0),
             )
 
     def _option(
-        self, factor: float, timeout: float, another: Callable[..., Prediction], now: Prediction
+        self,
+        changed: tuple[str, float, float],
+        another: Callable[..., Prediction],
+        now: Prediction,
     ) -> TimeoutOption:
-        is_seen = _PERIODS * timeout * factor <= self._period.until - self._period.since
-        found = another(factor=factor) if is_seen else Prediction(None, None)
+        group, timeout, factor = changed
+        found = Prediction(None, None)
+        if is_seen(timeout * factor, self._period.until - self._period.since):
+            found = another(factor=factor)
         return TimeoutOption(
             factor=factor,
             timeout=round(timeout * factor, 3),
             hit_ratio=_rounded(found.hit_ratio),
             error=_rounded(found.error),
             seconds_saved_per_hour=self._saved(found, now),
+            stale_share=None if found.hit_ratio is None else self._stale(group, factor),
         )
+
+    def _stale(self, group: str, factor: float) -> float | None:
+        return _rounded(stale_share(self._demanded, self._values, group, factor))
 
     def _entries(self, size: int, found: Prediction) -> Entries:
         return Entries(
@@ -242,15 +286,8 @@ class _Simulations:
 
     def _saved(self, found: Prediction, now: Prediction) -> float | None:
         """What is saved an hour more than ``now``."""
-        hours = (self._period.until - self._period.counted_from) / 3600
-        gains = [
-            (found.hits.get(group, 0.0) - now.hits.get(group, 0.0)) * seconds
-            for group, seconds in self._known.computed.items()
-            if group in found.hits or group in now.hits
-        ]
-        if found.hit_ratio is None or not gains or hours <= 0:
-            return None
-        return round(sum(gains) / hours, 3)
+        seconds = self._period.until - self._since
+        return saved_per_hour(found, now, self._known.computed, seconds)
 
     def _predict(
         self,

@@ -22,10 +22,12 @@ from cache_monitor.reports.contents import (
     StaleEntry,
     StaleReason,
 )
+from cache_monitor.reports.what_if import CacheWhatIf
 
 __all__ = [
     "SCHEMA_VERSION",
     "Cache",
+    "CacheWhatIf",
     "Finding",
     "FreedWithin",
     "GroupOfView",
@@ -314,7 +316,9 @@ class Point(Struct, frozen=True, kw_only=True):
 class Cache(Struct, frozen=True, kw_only=True):
     """Everything known of one alias of ``CACHES``. ``seconds_saved`` is that of its key groups
     together, of those where it is known. ``misses_per_request`` is of the requests that called
-    the cache, as the middleware saw them; None where it saw none."""
+    the cache, as the middleware saw them; None where it saw none. ``what_if`` is what was predicted
+    last of other sizes, policies and timeouts, whatever the report's period; None where nothing
+    was."""
 
     backend: str
     lookups: int
@@ -337,6 +341,7 @@ class Cache(Struct, frozen=True, kw_only=True):
     memory: Memory
     stale: Stale
     series: list[Point]
+    what_if: CacheWhatIf | None = None
 
 
 class Quality(Struct, frozen=True, kw_only=True):

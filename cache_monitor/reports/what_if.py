@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from math import inf
 from statistics import median
+from types import MappingProxyType
 from typing import Annotated, NamedTuple
 
 from msgspec import Meta, Struct
@@ -16,6 +17,8 @@ LEAST_LOOKUPS = 1000
 """Lookups in the trace below which nothing is predicted."""
 GROUPS = 10
 """Groups whose timeouts are varied: those with the most lookups."""
+PERIODS = 2
+"""Times a timeout that the trace has to be as long as, to tell what that would hit."""
 MOST_POINTS = 1000
 """Sizes, policies or timeouts that may be asked for at once."""
 
@@ -28,8 +31,8 @@ _Gain = Annotated[float, Meta(ge=-1e12, le=1e12)]
 
 
 class Entries(Struct, frozen=True, kw_only=True):
-    """The hit ratio, 0 to 1, of a cache with room for so many entries; ``error`` as in
-    :class:`cache_monitor.trace.what_if.Prediction`. ``seconds_saved_per_hour`` is what this saves
+    """The hit ratio, 0 to 1, of a cache with room for so many entries; in 95 of 100 cases the truth
+    is within ``error`` of it. ``seconds_saved_per_hour`` is what this saves
     more than the cache of today, in an hour as in the period: what values take to compute that are
     found then and missed now. It is negative for less, and None where nobody saw one computed."""
 
@@ -55,8 +58,8 @@ class Policy(Struct, frozen=True, kw_only=True):
 class TimeoutOption(Struct, frozen=True, kw_only=True):
     """The group's hit ratio where its timeouts are ``factor`` times as long; ``timeout`` is in
     seconds. The ratio is None where the trace is too short to tell: shorter than twice the timeout.
-    ``seconds_saved_per_hour`` is as in :class:`Entries`. ``stale_share`` of the hits would serve a
-    value that has changed since; None where nobody knows."""
+    ``seconds_saved_per_hour`` is what it saves more than the timeout of today. ``stale_share`` of
+    the hits would serve a value that has changed since; None where nobody knows."""
 
     factor: _Seconds
     timeout: _Seconds
@@ -132,10 +135,13 @@ class Question(NamedTuple):
 
 
 class _Part(NamedTuple):
-    """What a cache was asked for: one part, or one for each process that has one for itself."""
+    """What a cache was asked for, in one part, or one for each process that has one for itself, in
+    so many ``seconds``; and what the values of its groups take to compute."""
 
     demanded: list[list[Demand]]
     policy: str
+    seconds: float
+    computed: Mapping[str, float]
     values: Values
 
     def predict(
@@ -147,13 +153,22 @@ class _Part(NamedTuple):
             [predict(each, make, room, factor=factor, group=group) for each in self.demanded]
         )
 
+    def saved(self, found: Prediction, now: Prediction) -> float | None:
+        """What is saved an hour more than ``now``."""
+        return saved_per_hour(found, now, self.computed, self.seconds)
+
 
 def cache_what_if(
-    parts: Iterable[Traced], policy: str, room: int | None, asked: Question
+    parts: Iterable[Traced],
+    policy: str,
+    room: int | None,
+    asked: Question,
+    computed: Mapping[str, float] = MappingProxyType({}),
 ) -> CacheWhatIf:
     """What another size, policy or timeout would have hit, by the trace of one cache's parts.
 
-    ``policy`` is that of its backend, ``room`` the entries that it takes.
+    ``policy`` is that of its backend, ``room`` the entries that it takes; ``computed`` are the
+    seconds that a value of a group takes to compute.
     """
     known = list(parts)
     demanded = [demands(each.events, each.groups) for each in known]
@@ -174,7 +189,8 @@ def cache_what_if(
             ),
         )
     values = Values(event for each in known for event in each.events)
-    part = _Part(demanded, policy, values)
+    moments = [each.access.at for part in demanded for each in part]
+    part = _Part(demanded, policy, max(moments) - min(moments), computed, values)
     today = inf if room is None else float(room)
     now = part.predict(today)
     return CacheWhatIf(
@@ -184,20 +200,51 @@ def cache_what_if(
         rate=rate,
         policy=policy,
         room=room,
-        entries=[_entries(part, size) for size in asked.entries],
-        policies=[_policy(part, today, name) for name in asked.policies],
+        trace_seconds=round(part.seconds, 3),
+        entries=[_entries(part, now, size) for size in asked.entries],
+        policies=[_policy(part, now, today, name) for name in asked.policies],
         timeouts=list(_timeouts(part, today, asked.factors)) if asked.factors else [],
     )
 
 
-def _entries(part: _Part, size: int) -> Entries:
+def saved_per_hour(
+    found: Prediction, now: Prediction, computed: Mapping[str, float], seconds: float
+) -> float | None:
+    """The seconds of computing that ``found`` saves in an hour more than ``now``, if both are of
+    so many ``seconds``; None where it is not known what any value takes to compute."""
+    gains = [
+        (found.hits.get(group, 0.0) - now.hits.get(group, 0.0)) * each
+        for group, each in computed.items()
+        if group in found.hits or group in now.hits
+    ]
+    if found.hit_ratio is None or not gains or seconds <= 0:
+        return None
+    return round(sum(gains) * 3600 / seconds, 3)
+
+
+def is_seen(timeout: float, seconds: float) -> bool:
+    """Whether a trace of so many ``seconds`` tells what a timeout would hit."""
+    return seconds >= PERIODS * timeout
+
+
+def _entries(part: _Part, now: Prediction, size: int) -> Entries:
     found = part.predict(size)
-    return Entries(entries=size, hit_ratio=found.hit_ratio, error=found.error)
+    return Entries(
+        entries=size,
+        hit_ratio=found.hit_ratio,
+        error=found.error,
+        seconds_saved_per_hour=part.saved(found, now),
+    )
 
 
-def _policy(part: _Part, room: float, name: str) -> Policy:
+def _policy(part: _Part, now: Prediction, room: float, name: str) -> Policy:
     found = part.predict(room, name)
-    return Policy(policy=name, hit_ratio=found.hit_ratio, error=found.error)
+    return Policy(
+        policy=name,
+        hit_ratio=found.hit_ratio,
+        error=found.error,
+        seconds_saved_per_hour=part.saved(found, now),
+    )
 
 
 def _timeouts(part: _Part, room: float, factors: Sequence[float]) -> Iterable[Timeouts]:
@@ -209,21 +256,30 @@ def _timeouts(part: _Part, room: float, factors: Sequence[float]) -> Iterable[Ti
             group=group,
             timeout=timeout,
             hit_ratio=now.hit_ratio,
-            options=[
-                TimeoutOption(
-                    factor=factor,
-                    timeout=timeout * factor,
-                    hit_ratio=(found := part.predict(room, factor=factor, group=group)).hit_ratio,
-                    error=found.error,
-                    stale_share=stale_share(part.demanded, part.values, group, factor),
-                )
-                for factor in factors
-            ],
+            lookups=round(now.lookups),
+            options=[_option(part, now, room, group, (timeout, factor)) for factor in factors],
             rewrites=round(rewrites.rewrites),
             unchanged=rewrites.unchanged,
             seconds_to_change=rewrites.seconds_to_change,
             stale_share=stale_share(part.demanded, part.values, group),
         )
+
+
+def _option(
+    part: _Part, now: Prediction, room: float, group: str, changed: tuple[float, float]
+) -> TimeoutOption:
+    timeout, factor = changed
+    found = Prediction(None, None)
+    if is_seen(timeout * factor, part.seconds):
+        found = part.predict(room, factor=factor, group=group)
+    return TimeoutOption(
+        factor=factor,
+        timeout=timeout * factor,
+        hit_ratio=found.hit_ratio,
+        error=found.error,
+        seconds_saved_per_hour=part.saved(found, now),
+        stale_share=stale_share(part.demanded, part.values, group, factor),
+    )
 
 
 def usual_timeouts(

@@ -45,20 +45,20 @@ class BoundedTrace:
             )
             self._make_room()
 
-    def traced(self, since: float, until: float) -> list[Traced]:
-        """What there is between ``since`` and ``until`` (Unix time), store by store."""
-        return [self._traced(name, since, until) for name in self._events]
+    def taken(self, since: float, until: float) -> list[Traced]:
+        """What there is between ``since`` and ``until`` (Unix time), store by store. It is not
+        here any more then, since there may be much of it."""
+        return [self._taken(name, since, until) for name in list(self._events)]
 
-    def _traced(self, name: str, since: float, until: float) -> Traced:
-        events = sorted(
-            (
-                each._replace(weight=self._weight(each.key))
-                for each in self._events[name]
-                if since <= each.began / 1e6 < until
-            ),
-            key=lambda each: (each.began, each.order),
+    def _taken(self, name: str, since: float, until: float) -> Traced:
+        events = self._events.pop(name)
+        events[:] = (
+            each._replace(weight=self._weight(each.key))
+            for each in events
+            if since <= each.began / 1e6 < until
         )
-        return Traced(events, self._groups[name], 1 / (1 << self.level))
+        events.sort(key=lambda each: (each.began, each.order))
+        return Traced(events, self._groups.pop(name), 1 / (1 << self.level))
 
     def _make_room(self) -> None:
         while self._count() > self._most:

@@ -26,6 +26,7 @@ from cache_monitor.reports.schema import (
     StaleEntry,
     View,
 )
+from cache_monitor.reports.what_if import CacheWhatIf, Entries, Policy, TimeoutOption, Timeouts
 
 NOW: Final = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 HOSTILE: Final = "<script>alert(1)</script>\"'&\u202egnp.exe\n" + "x" * 5000
@@ -209,3 +210,69 @@ def point(place: int) -> Point:
         ),
         memory_bytes=4 * 2**20,
     )
+
+
+def prediction() -> CacheWhatIf:
+    """Of a cache that would hit more with more room, and longer timeouts."""
+    return CacheWhatIf(
+        hit_ratio=0.71,
+        error=0.01,
+        keys=2048,
+        rate=0.25,
+        policy="locmem",
+        room=1000,
+        size=1000,
+        since=at(NOW - timedelta(minutes=45)),
+        until=at(NOW),
+        trace_seconds=3600.0,
+        lookups=18_000,
+        observed_hit_ratio=0.712,
+        entries=[
+            predicted_size(500, 0.6, -40.0),
+            predicted_size(1000, 0.71, 0.0),
+            predicted_size(2000, 0.8, 41.0),
+        ],
+        optimum=[predicted_size(500, 0.7, 5.0), predicted_size(1000, 0.8, 41.0)],
+        policies=[
+            Policy(
+                policy="allkeys-lfu",
+                hit_ratio=0.72,
+                error=0.01,
+                entries=[predicted_size(500, 0.62, -35.0), predicted_size(1000, 0.72, 4.0)],
+            )
+        ],
+        timeouts=[
+            Timeouts(
+                group="product:{int}",
+                timeout=300.0,
+                hit_ratio=0.71,
+                lookups=9000,
+                options=[
+                    predicted_timeout(0.25, 0.5, -90.0),
+                    predicted_timeout(0.5, 0.62, -40.0),
+                    predicted_timeout(2.0, 0.8, 41.0),
+                    predicted_timeout(4.0, 0.81, 45.0),
+                    predicted_timeout(8.0, None, None),
+                ],
+            )
+        ],
+    )
+
+
+def predicted_size(entries: int, ratio: float, saved: float) -> Entries:
+    return Entries(entries=entries, hit_ratio=ratio, error=0.01, seconds_saved_per_hour=saved)
+
+
+def predicted_timeout(factor: float, ratio: float | None, saved: float | None) -> TimeoutOption:
+    return TimeoutOption(
+        factor=factor,
+        timeout=300.0 * factor,
+        hit_ratio=ratio,
+        error=None if ratio is None else 0.01,
+        seconds_saved_per_hour=saved,
+    )
+
+
+def predicted_cache() -> Cache:
+    """A busy cache of which something is predicted."""
+    return replace(busy_cache(), what_if=prediction())

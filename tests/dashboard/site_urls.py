@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections.abc import Callable
 
@@ -9,6 +10,12 @@ from django.contrib import admin
 from django.core.cache import CacheKeyWarning, cache
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
+
+from cache_monitor.reports.predictions import StoredPrediction
+from cache_monitor.stats.encoding import encode
+from cache_monitor.stores.base import Row
+from cache_monitor.stores.opening import get_store
+from tests.dashboard.reports import prediction
 
 HOSTILE = [
     "<img src=x onerror=\"document.title='broken'\">",
@@ -48,8 +55,17 @@ def hostile(request: HttpRequest) -> HttpResponse:
     return HttpResponse("done")
 
 
+def predicted(request: HttpRequest) -> HttpResponse:
+    """Traffic, and a prediction of it as a background thread would have left it."""
+    traffic(request)
+    row = StoredPrediction(computed_at=time.time(), cpu_seconds=1.0, predicted=prediction())
+    get_store().put([Row("what_if", "", "default", 0, 0, encode(row))], int(time.time()))
+    return HttpResponse("done")
+
+
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("traffic/", traffic),
     path("hostile/", hostile),
+    path("predicted/", predicted),
 ]

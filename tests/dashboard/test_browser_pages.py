@@ -26,6 +26,7 @@ PAGES = {
     "a view's samples": "views/?view=tests.dashboard.site_urls.traffic",
     "memory": "memory/",
     "stale entries": "stale/",
+    "what if": "what-if/",
     "an entry": "entry/?alias=default&key=user:1:profile&value=1",
     "no entry": "entry/?alias=spare&key=nothing",
     "a question": "delete-group/?alias=default&group=user%3A%7Bint%7D%3Aprofile",
@@ -64,7 +65,7 @@ def seen_as(page: Page, browser: Browser, **options: object) -> Iterator[Page]:
 def test_every_page_can_be_used_by_everybody(
     page: Page, site: str, axe_script: str, complaints: list[str], scheme: str, width: int
 ) -> None:
-    make_traffic(site)
+    make_traffic(site, "predicted")
     page.set_viewport_size({"width": width, "height": 900})
     page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
     wait_for_figures(page, site, "memory/", "user:{int}:profile")
@@ -84,7 +85,7 @@ def test_every_empty_page_can_be_used_by_everybody(
     page: Page, site: str, axe_script: str, complaints: list[str], scheme: str
 ) -> None:
     page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
-    for path in ("", "findings/", "keys/", "groups/", "views/", "memory/", "stale/"):
+    for path in ("", "findings/", "keys/", "groups/", "views/", "memory/", "stale/", "what-if/"):
         page.goto(f"{site}{DASHBOARD}{path}?{NEVER_RECORDED}")
         assert violations(page, axe_script) == [], path
         assert not page.evaluate(SIDEWAYS), path
@@ -117,11 +118,30 @@ def test_it_can_be_read_from_right_to_left(
     make_traffic(site)
     viewport = {"width": width, "height": 900}
     with seen_as(page, browser, locale="he", viewport=viewport) as hebrew:
-        for path in ("", "keys/", "memory/", "stale/"):
+        for path in ("", "keys/", "memory/", "stale/", "what-if/"):
             hebrew.goto(site + DASHBOARD + path)
             assert hebrew.locator("html").get_attribute("dir") == "rtl"
             assert not hebrew.evaluate(SIDEWAYS), path
             assert violations(hebrew, axe_script) == [], path
+
+
+def test_the_chart_of_sizes_has_a_line_for_each_policy_and_marks_today(
+    page: Page, site: str, complaints: list[str]
+) -> None:
+    make_traffic(site, "predicted")
+    page.goto(site + DASHBOARD + "what-if/")
+    drawn = "Chart.getChart(document.querySelector('[data-cm-whatif=default]'))"
+    page.wait_for_function(f"() => {drawn}")
+    labels = page.evaluate(f"{drawn}.data.datasets.filter(d => !d.band).map(d => d.label)")
+    assert labels == ["locmem", "allkeys-lfu", "optimum", "saved an hour"]
+    own = page.evaluate(f"{drawn}.data.datasets[0].data.map(p => [p.entries, p.x, p.y])")
+    assert own == [[500, -1, 60], [1000, 0, 71], [2000, 1, 80]]
+    assert page.evaluate(f"{drawn}.data.datasets[0].pointStyle") == ["circle", "rectRot", "circle"]
+    band = page.evaluate(f"{drawn}.data.datasets.filter(d => d.band).map(d => d.data[1].y)")
+    assert band == pytest.approx([72, 70])
+    saved = page.evaluate(f"{drawn}.data.datasets.at(-1).data.map(p => [p.entries, p.y])")
+    assert saved == [[500, -40], [2000, 41]]
+    assert complaints == []
 
 
 def test_a_table_fades_out_where_it_goes_on_until_it_was_scrolled_to_its_end(

@@ -113,3 +113,11 @@ def test_a_ratio_changes_by_points() -> None:
 
 def test_time_lost_has_a_minus() -> None:
     assert formats.duration(-0.0424) == "\u2212" + formats.duration(0.0424)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(1.0, "1"), (0.25, "0.25"), (1.5, "1.5"), (8.0, "8"), (13.0, "13"), (0.00423, "0.0042")],
+)
+def test_a_factor_has_two_significant_digits(value: float, text: str) -> None:
+    assert formats.significant(value) == text

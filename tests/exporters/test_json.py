@@ -13,13 +13,14 @@ from django.core.cache import caches
 
 import cache_monitor
 from cache_monitor import exporters
-from cache_monitor.exporters.json import encode, encode_schema, schema
+from cache_monitor.exporters.json import encode, encode_schema, schema, what_if_schema
 from cache_monitor.reports.fields import FIELDS
 from cache_monitor.reports.schema import Finding, Report
 from cache_monitor.stores.base import Store
 from tests.dashboard.reports import HOSTILE, busy_cache, quiet_cache, report_of
 
 SHIPPED = Path(exporters.__file__).parent / "report-1.schema.json"
+SHIPPED_WHAT_IF = SHIPPED.with_name("what-if-1.schema.json")
 
 
 def strict_schema() -> dict[str, Any]:
@@ -150,3 +151,4 @@ def test_a_field_with_a_unit_names_it(ending: str, units: tuple[str, ...]) -> No
 def test_the_shipped_schema_is_the_one_that_the_code_gives() -> None:
     """When this fails: make schema."""
     assert json.loads(SHIPPED.read_text()) == schema()
+    assert json.loads(SHIPPED_WHAT_IF.read_text()) == what_if_schema()

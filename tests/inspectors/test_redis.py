@@ -163,6 +163,12 @@ def test_nothing_is_said_of_a_cache_of_which_nothing_was_seen_in_time(site: Site
     assert (found.looked_at, found.exact, found.entries, found.bytes) == (0, False, None, None)
 
 
+def test_the_servers_policy_is_told(site: Site) -> None:
+    for policy in ("noeviction", "allkeys-lru", "volatile-ttl"):
+        site.redis.config_set("maxmemory-policy", policy)
+        assert look(site.cache()).policy == policy
+
+
 def test_the_servers_limit_is_told(site: Site) -> None:
     site.redis.config_set("maxmemory", 50_000_000)
     assert look(site.cache()).limit_bytes == 50_000_000

@@ -9,6 +9,7 @@ from io import StringIO
 from random import Random
 from typing import Any
 
+import jsonschema
 import pytest
 from django.core.cache import caches
 from django.core.cache.backends.locmem import LocMemCache
@@ -94,6 +95,20 @@ def test_policies_and_timeouts_are_told_by_their_names_and_groups(observed: floa
     assert (group["group"], group["timeout"]) == ("product:{int}", 300.0)
     assert [each["factor"] for each in group["options"]] == [0.5, 2.0, 4.0]
     assert group["hit_ratio"] == pytest.approx(observed, abs=0.02)
+
+
+@pytest.mark.django_db
+def test_a_timeout_that_the_trace_is_too_short_for_has_no_figure(observed: float) -> None:
+    (group,) = told("--timeout-factor", "0.25,1")["caches"]["default"]["timeouts"]
+    assert [each["hit_ratio"] is None for each in group["options"]] == [False, True]
+
+
+@pytest.mark.django_db
+def test_the_document_is_as_its_schema_says(observed: float) -> None:
+    out = StringIO()
+    call_command("cache_whatif", "--schema", stdout=out)
+    document = told("--entries", "50", "--policy", "fifo", "--timeout-factor", "0.25,4")
+    jsonschema.validate(document, json.loads(out.getvalue()), jsonschema.Draft202012Validator)
 
 
 @pytest.mark.django_db

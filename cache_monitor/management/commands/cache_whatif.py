@@ -9,8 +9,18 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from cache_monitor.api import UnknownAlias
 from cache_monitor.exporters import cells
+from cache_monitor.exporters.json import encode_what_if_schema
 from cache_monitor.periods import parse_moment
-from cache_monitor.reports.what_if import CacheWhatIf, Question, Timeouts, WhatIf
+from cache_monitor.reports.what_if import (
+    PERIODS,
+    CacheWhatIf,
+    Entries,
+    Policy,
+    Question,
+    TimeoutOption,
+    Timeouts,
+    WhatIf,
+)
 from cache_monitor.stores.base import StoreError
 from cache_monitor.trace.what_if import POLICIES
 from cache_monitor.what_if import what_if
@@ -49,8 +59,15 @@ class Command(BaseCommand):
             "--format", choices=("table", "json"), default="table", help="default: table"
         )
 
+        parser.add_argument(
+            "--schema", action="store_true", help="print the JSON Schema of --format json instead"
+        )
+
     def handle(self, *args: Any, **options: Any) -> None:
         """Print what was asked for."""
+        if options["schema"]:
+            self.stdout.write(encode_what_if_schema(indent=2).decode())
+            return
         asked = Question(
             entries=_numbers(options, "entries", int),
             policies=_policies(options["policy"]),
@@ -109,15 +126,26 @@ def _table(found: WhatIf) -> Iterator[str]:
 
 def _lines(cache: CacheWhatIf) -> Iterable[str]:
     for size in cache.entries:
-        yield f"  {size.entries:>12,} entries  {_ratio(size.hit_ratio, size.error)}"
+        ratio = _ratio(size.hit_ratio, size.error)
+        yield f"  {size.entries:>12,} entries  {ratio}{_saved(size)}"
     for policy in cache.policies:
-        yield f"  {policy.policy:>20}  {_ratio(policy.hit_ratio, policy.error)}"
+        ratio = _ratio(policy.hit_ratio, policy.error)
+        yield f"  {policy.policy:>20}  {ratio}{_saved(policy)}"
     for group in cache.timeouts:
         now = _ratio(group.hit_ratio, None) + _stale(group.stale_share)
         yield f"  {group.group}: {now} with {group.timeout:g} s{_unchanged(group)}"
         for option in group.options:
+            if option.hit_ratio is None:
+                needed = PERIODS * option.timeout
+                yield f"    {option.timeout:>14g} s  takes a trace of {needed:g} s"
+                continue
             ratio = _ratio(option.hit_ratio, option.error) + _stale(option.stale_share)
-            yield f"    {option.timeout:>14g} s  {ratio}"
+            yield f"    {option.timeout:>14g} s  {ratio}{_saved(option)}"
+
+
+def _saved(option: Entries | Policy | TimeoutOption) -> str:
+    seconds = option.seconds_saved_per_hour
+    return "" if seconds is None else f"  {seconds:+,.1f} s saved an hour"
 
 
 def _stale(share: float | None) -> str:

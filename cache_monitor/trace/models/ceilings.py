@@ -145,10 +145,12 @@ class Optimum(Model):
         self._plan(access)
 
     def _plan(self, access: Access) -> None:
-        waiting = self._places[access.key]
+        # What is never asked for may be written all the same.
+        waiting = self._places.get(access.key)
         # What expires before it is asked for might as well never be.
-        is_in_time = waiting and self._times[waiting[0]] < self._ends[access.key]
-        comes = float(waiting[0]) if is_in_time else inf
+        comes = float(waiting[0]) if waiting else inf
+        if waiting and self._times[waiting[0]] >= self._ends[access.key]:
+            comes = inf
         self._next[access.key] = comes
         self._number += 1
         heapq.heappush(self._latest, (-comes, self._number, access.key))

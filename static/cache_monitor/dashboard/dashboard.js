@@ -5,6 +5,7 @@ import { createFormats } from "./format.js";
 import { morph } from "./morph.js";
 import { createRefresh, Refusal } from "./refresh.js";
 import { createTreemaps } from "./treemap.js";
+import { createWhatIfs } from "./whatif.js";
 import { createZoom, zoomed } from "./zoom.js";
 
 const DRAWING = "cache-monitor-drawing";
@@ -16,7 +17,7 @@ const { compare, jsonUrl, partialUrl, refreshSeconds, timeZone, language, rtl, s
 const chartJs = globalThis.Chart;
 const formats = createFormats({ language, timeZone, sizes });
 const drawers = chartJs
-  ? [createCharts, createTreemaps].map((create) => create({ chartJs, root, formats, rtl: !!rtl }))
+  ? [createCharts, createTreemaps, createWhatIfs].map((create) => create({ chartJs, root, formats, rtl: !!rtl }))
   : [];
 
 const zoom = chartJs
@@ -38,7 +39,7 @@ async function get(url) {
 }
 
 async function drawCharts() {
-  if (drawers.length && root.querySelector("[data-cm-chart], [data-cm-treemap]")) {
+  if (drawers.length && root.querySelector("[data-cm-chart], [data-cm-treemap], [data-cm-whatif]")) {
     const report = await (await get(jsonUrl)).json();
     const before = compare ? await reportBefore(report) : null;
     measured(() => drawers.forEach(({ draw }) => draw(report, before)));

@@ -24,12 +24,14 @@ export function createFormats({ language, timeZone, sizes }) {
     hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23",
   });
   const day = clock({ month: "short", day: "numeric" });
+  const significant = new Intl.NumberFormat(locale, { maximumSignificantDigits: 2 });
   const compact = new Intl.NumberFormat(locale, { notation: "compact", maximumFractionDigits: 1 });
 
   return {
     count: (value) => number(value),
     decimal: (value) => number(value, 2),
     compact: (value) => compact.format(value),
+    significant: (value) => significant.format(value),
     percent: (value) => share.format(value / 100),
     duration: (value) => scaled(value, number),
     // As everywhere else on the page; a tick's tenths would only be zeros.

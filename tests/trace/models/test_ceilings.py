@@ -1,0 +1,42 @@
+"""What no cache can exceed."""
+
+from random import Random
+
+from cache_monitor.trace.models.base import Access, Model
+from cache_monitor.trace.models.ceilings import Optimum
+from cache_monitor.trace.models.recency import Lru
+
+
+def requests(seed: int, lasts: float = float("inf")) -> list[Access]:
+    keys = Random(seed).choices(range(60), [1 / rank for rank in range(1, 61)], k=2000)
+    return [Access(key, float(at), lasts) for at, key in enumerate(keys)]
+
+
+def ratio(model: Model, accesses: list[Access]) -> float:
+    found = model.run(accesses)
+    assert found is not None
+    return found
+
+
+def test_the_optimum_lets_go_what_is_asked_for_last() -> None:
+    accesses = [Access(key, float(at)) for at, key in enumerate("abcabdab")]
+    # With room for two: a and b stay, c and d come in vain.
+    assert ratio(Optimum(2, accesses), accesses) == 4 / 8
+
+
+def test_no_other_policy_hits_more_with_or_without_timeouts() -> None:
+    for seed in range(5):
+        for lasts in (float("inf"), 100.0, 20.0):
+            accesses = requests(seed, lasts)
+            for size in (3, 10, 30):
+                best = ratio(Optimum(size, accesses), accesses)
+                for other in (Lru(size), Model(size)):
+                    assert ratio(other, accesses) <= best
+
+
+def test_what_is_written_and_never_asked_for_goes_first() -> None:
+    lookups = [Access("a", 0.0), Access("a", 2.0)]
+    model = Optimum(1, lookups)
+    assert not model.access(lookups[0])
+    model.write(Access("never", 1.0))
+    assert model.access(lookups[1])
