@@ -1,6 +1,7 @@
 """What each finding is called, and what to do about it, in the language of whoever reads it.
 
-An advice is a sentence or two that name the setting or the call. A report is read by several
+An advice says what was seen, why that matters, and what to do, in the words of Django's
+documentation, with the setting or the call to change. A report is read by several
 people and by programs, so what it says is English; :func:`in_words` says it to one reader.
 """
 
@@ -45,106 +46,122 @@ TITLES: Mapping[str, Text] = {
 
 ADVICE: Mapping[str, Text] = {
     "backend-errors": _(
-        "See the site's log for what %(backend)s raises, and whether its server at LOCATION of "
-        "CACHES['%(alias)s'] can be reached."
+        "Calls of CACHES['%(alias)s'] raised. A view that does not catch that fails with it, "
+        "and where it is caught the value is missing. See the site's log for what %(backend)s "
+        "raises, and whether its server can be reached at LOCATION."
     ),
     "dummy-backend": _(
-        "Name a real backend in CACHES['%(alias)s']: DummyCache stores nothing, so every lookup "
-        "misses."
+        "CACHES['%(alias)s'] has the dummy backend, which stores nothing, so every lookup "
+        "misses and each value is computed anew. Dummy caching is for development: name a real "
+        "backend in the settings of this site."
     ),
     "local-memory-many-processes": _(
-        "Use Redis or memcached for CACHES['%(alias)s']: every process has a LocMemCache of its "
-        "own, misses what the others have stored, and serves what they have deleted."
+        "Several processes use CACHES['%(alias)s'], and with local-memory caching each has its "
+        "own private cache: each computes what the others have stored, and serves what they "
+        "have deleted. Use Redis or Memcached, which all processes share."
     ),
     "evicted-early": _(
-        "Raise %(limit)s, or cache less: entries go before their time because there is no room for "
-        "them."
+        "Entries were evicted before their timeout, because there is no room for them, and were "
+        "asked for again: their values are computed once more. Raise %(limit)s, or cache less."
     ),
     "lost-entries": _(
-        "Look for what takes the entries of CACHES['%(alias)s'] away: a restart of its server, "
-        "a flush from outside, a directory that is emptied, refused writes, a replica that lags. "
-        "They were gone before their time, and nothing was evicted."
+        "Entries of CACHES['%(alias)s'] were gone before their timeout though nothing was "
+        "evicted, so their values are computed once more. Look for what takes them away: a "
+        "restart of the server, a flush from outside, a directory that is emptied, refused "
+        "writes, a replica that lags."
     ),
     "large-values": _(
-        "Store less under “%(what)s”: only what its readers need, or in parts. Each reader waits "
-        "for all of it, and memcached refuses values over 1 MiB."
+        "Values under “%(what)s” are large. Each get() waits until all of it has come and is "
+        "unpickled, and Memcached refuses values over 1 MiB. Cache only what its readers need, "
+        "or parts of it under keys of their own."
     ),
     "clear-under-traffic": _(
-        "Delete the entries that have changed, or raise a version in their keys, instead of "
-        "caches['%(alias)s'].clear(): it empties the cache for everybody, and all values are "
-        "produced anew at once."
+        "caches['%(alias)s'].clear() was called while the site was in use. It deletes "
+        "everything in the cache, and all visitors wait for values that are computed at once. "
+        "Delete the keys whose content has changed, or raise their version with "
+        "cache.incr_version()."
     ),
     "stampede": _(
-        "Let one caller produce “%(what)s” while the others wait or take the old value: guard it "
-        "by cache.add(“%(what)s:lock”, 1, timeout=30), or renew it before it expires."
+        "Several requests found no value for “%(what)s” and computed it at the same time, where "
+        "one of them would do. Let one compute it while the others wait or take the old value: "
+        "guard it by cache.add(“%(what)s:lock”, 1, timeout=30), or renew it before its timeout."
     ),
     "short-timeout": _(
-        "Raise the timeout of “%(what)s”: its entries expire although they are asked for again, "
-        "and are produced anew each time."
+        "Most misses of “%(what)s” are of entries that had expired, and were asked for again: "
+        "their values are computed anew each time. Set a longer timeout, and delete the keys "
+        "where their content changes if it must be fresh."
     ),
     "no-expiry": _(
-        "Give “%(what)s” a timeout, in the call or by TIMEOUT in CACHES['%(alias)s']: entries "
-        "without one stay until the cache is full."
+        "Many entries, of “%(what)s” above all, have no timeout. They stay until the cache is "
+        "full, whether or not anybody asks for them. Pass a timeout to set(), or set TIMEOUT in "
+        "CACHES['%(alias)s']."
     ),
     "aged-content": _(
-        "Lower the timeout of “%(what)s”, or delete its entries where their content changes: "
-        "visitors see old values."
+        "Hits on “%(what)s” got values that were stored long ago, so visitors may see what has "
+        "changed since. Set a shorter timeout, or delete the keys where their content is saved."
     ),
     "expired-stored": _(
-        "Lower MAX_ENTRIES in OPTIONS of CACHES['%(alias)s'], or clear it by a nightly job: this "
-        "backend keeps expired entries until it is full."
+        "Entries of CACHES['%(alias)s'] that have expired take up much of its room: this "
+        "backend deletes them only when it culls or when somebody asks for them. Lower "
+        "MAX_ENTRIES in OPTIONS, or clear the cache by a nightly job."
     ),
     "page-not-stored": _(
-        "cache_page stands above “%(what)s”, and no answer of it is ever stored: see the evidence "
-        "for why, and the line of code that led to it. Remove that, or the cache_page."
+        "cache_page decorates “%(what)s”, and none of its responses was ever stored, so the "
+        "view runs for every request. The evidence says why, and which line of code led to it: "
+        "change that, or remove the decorator."
     ),
     "never-read": _(
-        "Look who is meant to ask for “%(what)s”, or do not store it: its entries were written, "
-        "and half of their timeout later hardly anybody had asked for them. They take up work "
-        "and room that other entries could have."
+        "Entries of “%(what)s” were stored, and half of their timeout later hardly anybody had "
+        "asked for them. To compute and store them is work in vain, and they take up room. See "
+        "who is meant to ask for them, and under which key, or do not store them."
     ),
     "overwritten": _(
-        "Set “%(what)s” less often, or store each part under a key of its own: its entries are "
-        "replaced before anybody has read them, or written as a whole each time that one is read."
+        "Entries of “%(what)s” were set again before anybody had read them, or as a whole each "
+        "time that one was read. Each set() sends the whole value. Set them less often, or "
+        "store each part under a key of its own."
     ),
     "key-explosion": _(
-        "Leave out of the keys of “%(what)s” what makes each of them one of its kind, such as a "
-        "time, a cookie, a random part or a query string that the page does not read: their "
-        "entries are never found again."
+        "Nearly every key of “%(what)s” was asked for once and then stored, never to be found. "
+        "Leave out of the key what makes each one unique: a time, a random part, a cookie that "
+        "the page varies on, a query string that the view does not read."
     ),
     "deleted-early": _(
-        "Delete “%(what)s” only where its content has changed: entries are deleted before they are "
-        "read."
+        "Entries of “%(what)s” were deleted before they were read as often, and their values "
+        "are computed anew for the next request. Delete a key only where its content has "
+        "changed."
     ),
     "single-gets": _(
-        "Ask for “%(what)s” by one get_many() before the loop, in place of a get() in each round: "
-        "every call waits for the server."
+        "Requests got many keys of “%(what)s” one by one, and each get() is a round trip to the "
+        "server. Get them all by one cache.get_many() before the loop."
     ),
     "repeated-gets": _(
-        "Get “%(what)s” once in a request and hand the value on: requests ask for the same entry, "
-        "or for the same ones by get_many(), again and again, and wait each time."
+        "Requests got the same keys of “%(what)s” again and again, by get() or get_many(), and "
+        "waited for the server each time. Get the value once in a request, and pass it on."
     ),
     "cheap-to-recompute": _(
-        "See whether “%(what)s” needs a cache: to look a value up took as long as to produce it. "
-        "Without the cache each reader saves a call; with it they all read one and the same value."
+        "To look “%(what)s” up took as long as to compute it, so the cache saves no time. It "
+        "may have another use: all its readers get one and the same value. If they need not, "
+        "compute it where it is used."
     ),
     "never-stored": _(
-        "See why cache.set() is never reached for “%(what)s”: requests asked for it again and "
-        "again, and nothing was stored or found under it. If a missing entry is the answer, get it "
-        "once in a request."
+        "Requests asked for “%(what)s” again and again, and nothing was ever set or found under "
+        "it, so each lookup is in vain. See why cache.set() is not reached, or sets another key "
+        "or version. If a missing entry is the answer, ask for it once in a request."
     ),
     "cache-bound-view": _(
-        "Make fewer calls in this view: its requests waited for the cache for much of their time. "
-        "Get “%(what)s” by one get_many() for the whole page, or cache what is made of it."
+        "Requests of this view made many cache calls and waited for them for much of their "
+        "time. Get the keys of “%(what)s” by one cache.get_many(), or cache what is made of "
+        "them: a template fragment, or the page."
     ),
     "hot-key": _(
-        "Read “%(what)s” once in a request, or keep it for some seconds in the process's own "
-        "memory: everybody waits for the one place that has it."
+        "“%(what)s” takes an outsized share of all lookups, and everybody waits for the one "
+        "server that has it. Get it once in a request, or keep it for some seconds in a second "
+        "cache in local memory."
     ),
     "low-hit-ratio": _(
-        "See the reasons of the misses of “%(what)s”: it was stored again and again and hardly "
-        "ever found, so its values are made anew for most of those who ask. A longer timeout, or "
-        "keys that more of them share, would change that."
+        "“%(what)s” was set again and again and hardly ever found, so its values are computed "
+        "for most of those who ask. The reasons of its misses say why: set a longer timeout, or "
+        "build keys that more requests share."
     ),
 }
 """By code. ``what`` is the key or the group, ``limit`` the setting that bounds the cache."""

@@ -18,8 +18,8 @@ from cache_monitor.findings.find import RULES
 from tests.findings.healthy import REDIS, cache, findings, group
 from tests.messages import compiled
 
-ENGLISH = "Lower the timeout of “%(what)s”, or delete its entries where their content changes: "
-ENGLISH += "visitors see old values."
+ENGLISH = "Hits on “%(what)s” got values that were stored long ago, so visitors may see what has "
+ENGLISH += "changed since. Set a shorter timeout, or delete the keys where their content is saved."
 ILL = cache(key_groups=[group(age_p50=80_000.0, age_p90=90_000.0)])
 
 
@@ -46,6 +46,15 @@ def test_an_advice_names_its_place_and_leaves_no_field_open(code: str) -> None:
     text = advice(code, "shop", REDIS, "user:{int}")
     assert "shop" in text or "user:{int}" in text or "redis.conf" in text
     assert not re.search(r"%\(|%s", text)
+
+
+@pytest.mark.parametrize("code", sorted(RULES))
+def test_an_advice_says_what_was_seen_before_it_says_what_to_do(code: str) -> None:
+    """Two sentences at least, and not the order first."""
+    sentences = advice(code, "shop", REDIS, "user:{int}").split(". ")
+    assert len(sentences) >= 2
+    orders = ("Ask", "Delete", "Get", "Give", "Let", "Look", "Lower", "Make", "Raise", "See", "Set")
+    assert not sentences[0].startswith(orders)
 
 
 def test_a_percent_sign_in_a_key_is_a_text_like_any_other() -> None:
@@ -76,4 +85,4 @@ def test_the_explanations_are_in_the_readers_language_and_the_table_is_not(germa
     assert (each.title, each.advice[:12]) == ("Alter Inhalt", "Timeout von ")
     assert "AGED_AFTER" in each.found_where
     assert "`" not in each.found_where
-    assert "Lower the timeout of" in documentation()
+    assert "Set a shorter timeout" in documentation()
