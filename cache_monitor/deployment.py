@@ -6,6 +6,7 @@ They are the static half of the findings: what traffic shows, the report says.
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from django.apps import apps
 from django.conf import settings
 from django.core.checks import CheckMessage, register
 from django.core.checks import Warning as Caution
@@ -14,6 +15,15 @@ from cache_monitor.instrument.explicit import PATH as EXPLICIT_PATH
 
 _DUMMY = "django.core.cache.backends.dummy.DummyCache"
 _LOCAL_MEMORY = "django.core.cache.backends.locmem.LocMemCache"
+
+
+TENANT_APPS = ("django_tenants", "tenant_schemas")
+"""Packages that serve several tenants from the same processes."""
+
+
+def has_tenants() -> bool:
+    """Whether the site tells tenants apart in each request, as the monitor does not."""
+    return any(map(apps.is_installed, TENANT_APPS))
 
 
 def register_deployment_checks() -> None:

@@ -21,6 +21,7 @@ from cache_monitor.dashboard.rows import (
 from cache_monitor.dashboard.series import MOST_POINTS, is_empty, labels, series, units
 from cache_monitor.dashboard.sheets import AnySheet, Caches, bar_of
 from cache_monitor.dashboard.spark import spark
+from cache_monitor.deployment import has_tenants
 from cache_monitor.reports.schema import Cache, Memory, Quality, Report
 
 MOST_ROWS = 5
@@ -106,6 +107,8 @@ def _quality(quality: Quality, now: datetime | None) -> QualityRows:
                 if quality.not_recorded
                 else []
             ),
+            # Whoever may see one tenant's keys sees those of all.
+            *([Figure(_("Keys shown"), _("those of all tenants"), True)] if has_tenants() else []),
         ],
         estimated=quality.estimated,
     )

@@ -25,6 +25,10 @@ def _lines(report: Report, hot_keys: int) -> Iterator[str]:
     for alias, cache in report.caches.items():
         yield ""
         yield from _cache(alias, cache, hot_keys)
+    if not any(cache.operations for cache in report.caches.values()):
+        yield ""
+        yield "Nothing has called a cache in this period. Use a page that caches something,"
+        yield "and wait for FLUSH_INTERVAL (10 seconds, unless you say otherwise)."
     if report.findings:
         yield ""
     for finding in report.findings:

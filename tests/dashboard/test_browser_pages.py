@@ -253,3 +253,30 @@ def test_the_treemap_and_the_map_of_latency_are_drawn(
         drawn = f"Chart.getChart(document.querySelector('{canvas}')).getDatasetMeta(0).data.length"
         assert page.evaluate(drawn) > 0
     assert complaints == []
+
+
+def test_buttons_are_as_large_as_their_words_where_an_admin_takes_them_for_icons(
+    page: Page, site: str
+) -> None:
+    page.goto(f"{site}{DASHBOARD}stale/")
+    # As grappelli does, of which every button is a picture.
+    page.evaluate(
+        """() => {
+            const grappelli = new CSSStyleSheet();
+            grappelli.replaceSync(
+                "button { width: 26px; height: 26px; padding: 0; margin: 0 -1px; overflow: hidden }"
+            );
+            document.adoptedStyleSheets = [grappelli];
+            const sheets = document.styleSheets;
+            const own = [...sheets].find((each) => each.href?.includes("dashboard.css"));
+            const after = new CSSStyleSheet();
+            after.replaceSync([...own.cssRules].map((rule) => rule.cssText).join(""));
+            document.adoptedStyleSheets = [grappelli, after];
+        }"""
+    )
+    sizes = page.eval_on_selector_all(
+        ".cm button:not([hidden])",
+        "all => all.map(one => [one.scrollWidth - one.clientWidth, one.clientWidth])",
+    )
+    assert sizes
+    assert all(beyond <= 0 and width > 30 for beyond, width in sizes), sizes

@@ -2,7 +2,12 @@
 
 from pprint import pformat
 
+import pytest
+from django.apps import apps
+
+from cache_monitor.dashboard import present
 from cache_monitor.dashboard.rows import Cell, Column, Table
+from tests.dashboard.reports import report_of
 
 
 def _table(rows: int) -> Table:
@@ -21,3 +26,12 @@ def test_the_representation_of_a_table_does_not_grow_with_its_rows() -> None:
 
 def test_tables_with_other_rows_differ() -> None:
     assert _table(2) != _table(3)
+
+
+@pytest.mark.parametrize(("installed", "shown"), [([], False), (["django_tenants"], True)])
+def test_where_tenants_share_the_processes_the_dashboard_says_whose_keys_it_shows(
+    installed: list[str], shown: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(apps, "is_installed", lambda name: name in installed)
+    figures = [figure.text for figure in present._quality(report_of().quality, None).figures]
+    assert ("those of all tenants" in figures) is shown

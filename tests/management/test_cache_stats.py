@@ -57,6 +57,12 @@ def test_the_table_names_caches_operations_and_keys() -> None:
     assert all(len(line) <= 80 for line in text.splitlines() if "(" not in line)
 
 
+def test_the_table_says_what_to_do_where_nothing_was_called() -> None:
+    hint = "Use a page that caches something"
+    assert hint not in _run()
+    assert hint in _run("--alias", "files")
+
+
 def test_one_alias_can_be_asked_for() -> None:
     assert set(json.loads(_run("--format", "json", "--alias", "files"))["caches"]) == {"files"}
 
