@@ -15,7 +15,7 @@ from django.core.cache.backends.memcached import BaseMemcachedCache
 
 from cache_monitor.conf import Conf, get_conf
 from cache_monitor.inspectors.identity import traced_as
-from cache_monitor.inspectors.source import Entry
+from cache_monitor.inspectors.source import Entry, Traced
 from cache_monitor.stores import traced
 from cache_monitor.stores.base import Store, StoreError
 from cache_monitor.trace.events import HIT, SECOND, TOUCH, UNTOLD, hash_of
@@ -100,20 +100,21 @@ class Uses:
         if not self._plan.takes(key):
             return entry._replace(traced="out")
         is_sample = self._plan.level > 0 and key not in self._plan.hot
-        entry = entry._replace(traced="sample" if is_sample else "whole")
-        return self._with(entry, self.use_of(key, version or self._names.version))
+        use = self.use_of(key, version or self._names.version)
+        return self._with(entry, use, "sample" if is_sample else "whole")
 
-    def _with(self, entry: Entry, use: Use) -> Entry:
+    def _with(self, entry: Entry, use: Use, traced: Traced) -> Entry:
         written_at = None if entry.age is None else self._now - int(entry.age * SECOND)
         if written_at is not None and (use.changed is None or written_at > use.changed + _SAME):
             # Somebody else wrote it since, or all that is known was before.
-            return entry
+            return entry._replace(traced=traced)
         idle = [entry.idle, self._ago(use.idle_since)]
         age = self._ago(use.written)
         return entry._replace(
             idle=min((each for each in idle if each is not None), default=None),
             age=entry.age if age is None else age,
             never_read=entry.never_read if use.unread is None else use.unread,
+            traced=traced,
         )
 
     def _ago(self, at: int | None) -> float | None:
@@ -129,11 +130,10 @@ class Uses:
         if entry is None:
             is_known = found is None or found.whole
             return self._not_on_record(key, covered) if is_known else _UNKNOWN
-        there = [
-            change
-            for change in entry.history(self.tolerance).latest(len(entry.changes))
-            if change.kind in THERE
-        ]
+        latest = entry.changes
+        if len(latest) > 1:
+            latest = entry.history(self.tolerance).latest(len(latest))
+        there = [change for change in latest if change.kind in THERE]
         if not there and not entry.read:
             return _UNKNOWN
         used = max(entry.read, *(change.ended for change in there), 0)

@@ -228,3 +228,51 @@ def test_of_keys_left_out_of_the_trace_others_stand_for_them() -> None:
     taken = [plan.takes(hash_of(f"\0{name}")) for name in names]
     assert told == ["sample" if each else "out" for each in taken]
     assert uses.told(Entry("hot", 10)).traced == "whole"
+
+
+SAMPLED = """
+import json, time
+from tests.programs.hosts import configure
+configure()
+from django.core.cache import cache
+from cache_monitor.collecting import joining, tracerolling
+from cache_monitor.collecting.looks import Looker
+from cache_monitor.inspectors.uses import Teller
+from cache_monitor.recorder import recorder
+from cache_monitor.stores.opening import get_store
+
+for number in range(2000):
+    cache.set(f"user:{number}", number, 600)
+    if number % 4:
+        cache.get(f"user:{number}")
+joining.collector.stop()  # what it has traced is final then
+tracerolling.roll(get_store(), int(time.time()) + 200, joining.trace_settings())
+teller = Teller(recorder.process, time.time())
+look = Looker().look(recorder.process, get_store(), teller=teller)["default"]
+print(json.dumps([look.entries, look.never_read, look.never_read_error]))
+"""
+
+
+def test_of_more_keys_than_the_trace_takes_the_figure_is_right_to_its_error(tmp_path: Path) -> None:
+    options = {"MAX_ENTRIES": 5000}
+    site = {
+        "CACHES": {"default": {"BACKEND": f"{DJANGO}.locmem.LocMemCache", "OPTIONS": options}},
+        "CACHE_MONITOR": {
+            "STORE": {"BACKEND": "cache_monitor.stores.memory.MemoryStore"},
+            "TRACE_KEYS": 400,
+            "FLUSH_INTERVAL": 60,
+        },
+        "DATABASES": {},
+    }
+    out = subprocess.run(
+        [sys.executable, "-c", SAMPLED],
+        cwd=ROOT,
+        env={**os.environ, "SITE": json.dumps(site)},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    entries, never_read, error = json.loads(out)
+    assert entries == 2000
+    assert 0 < error < 500
+    assert abs(never_read - 500) <= error
