@@ -54,7 +54,7 @@ def units(caches: Caches) -> Mapping[str, str]:
     """What the charts count."""
     memory = _("bytes in the cache")
     if any(_knows_evictions(cache.series) for cache in caches.values()):
-        memory = _("bytes in the cache; below, how many entries its server evicted")
+        memory = _("bytes in the cache; below, how many entries were evicted")
     return {
         "hit_ratio": _("per cent of lookups; below, how many missed, and why"),
         "rate": _("calls of every kind a second"),
