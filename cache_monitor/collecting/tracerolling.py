@@ -247,6 +247,7 @@ def rows_of(told: Told, process: str, key_groups: int, final: bool) -> Iterator[
     for (alias, start), figures in told.windows.items():
         window = Window(start, SLICE, reasons=figures.reasons, final=final)
         window.traced, window.judged = figures.seen, figures.judged
+        window.squares = float(figures.squares)
         yield Row("window", process, alias, start, SLICE, encode(window))
     for (alias, start), details in _details(told, key_groups).items():
         details.final = final
@@ -281,6 +282,7 @@ def _add(group: GroupStats, figures: Figures) -> None:
             reasons=figures.reasons,
             traced=figures.seen,
             judged=figures.judged,
+            squares=float(figures.squares),
             ages=figures.ages,
             stampedes=figures.stampedes,
             lives=figures.lives,

@@ -49,11 +49,13 @@ def cache(
         operations={name: _operation(name, each) for name, each in _by_calls(total)},
         bytes_read=total.bytes_read,
         bytes_written=total.bytes_written,
-        miss_reasons=reasons.of(misses, total.reasons, total.traced, total.judged),
+        miss_reasons=reasons.of(
+            misses, total.reasons, total.traced, total.judged, total.squares, series.hours
+        ),
         misses_per_request=_misses_per_request(details),
         **_saved(savings.of_all()),
         hot_keys=_hot_keys(details, savings),
-        key_groups=_key_groups(details, savings),
+        key_groups=_key_groups(details, savings, series.hours),
         views=_views(details, savings),
         pages=pages.pages(details),
         memory=insides.memory(look, total.culled, series.since),
@@ -136,18 +138,19 @@ def _reasons_of_key(stats: KeyStats) -> schema.MissReasons:
     return reasons.of(stats.misses, known, told, told - known.get("unknown", 0))
 
 
-def _key_groups(details: Details, savings: Savings) -> list[schema.KeyGroup]:
+def _key_groups(details: Details, savings: Savings, hours: float) -> list[schema.KeyGroup]:
     groups = sorted(
         details.groups.items(), key=lambda each: (-each[1].lookups, -each[1].sets, each[0])
     )
     has_seen_requests = bool(details.views)
     return [
-        _key_group(name, stats, savings, has_seen_requests) for name, stats in groups[:GROUPS_SHOWN]
+        _key_group(name, stats, savings, has_seen_requests, hours)
+        for name, stats in groups[:GROUPS_SHOWN]
     ]
 
 
 def _key_group(
-    name: str, stats: GroupStats, savings: Savings, has_seen_requests: bool
+    name: str, stats: GroupStats, savings: Savings, has_seen_requests: bool, hours: float
 ) -> schema.KeyGroup:
     age_p50, age_p90 = histogram.quantiles(stats.ages, (0.5, 0.9), inf)
     return schema.KeyGroup(
@@ -163,7 +166,9 @@ def _key_group(
         errors=stats.errors,
         bytes_read=stats.bytes_read,
         bytes_written=stats.bytes_written,
-        miss_reasons=reasons.of(stats.misses, stats.reasons, stats.traced, stats.judged),
+        miss_reasons=reasons.of(
+            stats.misses, stats.reasons, stats.traced, stats.judged, stats.squares, hours
+        ),
         produce_seconds=mean_to_produce(stats),
         **_saved(savings.of_group(name, stats)),
         age_p50=age_p50,

@@ -18,6 +18,9 @@ def moment(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
+HOUR = 3600
+
+
 class Series:
     """The steps between two moments (Unix time), as they are at ``now``; steps without calls are
     zero, not left out. What a process holds is known for ``told_for`` seconds."""
@@ -33,6 +36,11 @@ class Series:
         self._last = int(-(-until // self.step))
         self._windows: dict[int, Window] = {}
         self._held = Held(told_for)
+
+    @property
+    def hours(self) -> float:
+        """How long the steps are together."""
+        return (self._last - self._first) * self.step / HOUR
 
     def add(self, window: Window) -> None:
         """Add ``window``, which stays as it is, to the step that it begins in."""
@@ -112,4 +120,5 @@ class Series:
 
 
 def _reasons_of(misses: int, window: Window) -> MissReasons:
-    return reasons.of(misses, window.reasons, window.traced, window.judged)
+    hours = window.seconds / HOUR
+    return reasons.of(misses, window.reasons, window.traced, window.judged, window.squares, hours)

@@ -88,6 +88,8 @@ class GroupStats(Struct, array_like=True, gc=False):
     """The longest timeout that a write gave; 0 where none gave one."""
     produce_squares: Duration = 0.0
     """The squares of the seconds that each value took to produce, added up: how they spread."""
+    squares: Annotated[float, Meta(ge=0, le=1e300)] = 0.0
+    """See :attr:`~cache_monitor.stats.window.Window.squares`."""
     lives: LifeStats | None = None
     """Of its entries that have ended and are in the trace."""
 
@@ -193,6 +195,7 @@ class GroupStats(Struct, array_like=True, gc=False):
             add_reasons(self.reasons, other.reasons)
             self.traced += other.traced
             self.judged += other.judged
+            self.squares += other.squares
         if other.ages:
             histogram.add(self.ages, other.ages)
         if other.lives is not None:

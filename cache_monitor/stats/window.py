@@ -94,6 +94,9 @@ class Window(Struct, array_like=True, gc=False):
     """How many of those have a reason that is known."""
     culled: Count | None = None
     """How many entries processes threw out to make room, where the backend has no counter."""
+    squares: Annotated[float, Meta(ge=0, le=1e300)] = 0.0
+    """Of the keys that stand for others, how many misses these may have had, squared and added up,
+    by the hour: how far off the ``reasons`` may be."""
 
     @property
     def calls(self) -> int:
@@ -139,6 +142,7 @@ class Window(Struct, array_like=True, gc=False):
         self.evictions = greater(self.evictions, other.evictions)
         self.traced += other.traced
         self.judged += other.judged
+        self.squares += other.squares
         self.culled = total(self.culled, other.culled)
 
 

@@ -24,6 +24,7 @@ from cache_monitor.trace.told import Told, Verdict
 from cache_monitor.trace.version import VersionReplay, asked_of, takes
 
 MOST_VERSIONS = 8
+_HOUR = 3600 * SECOND
 _LEAST_OVERLAP = SECOND // 1000
 """What two computations must share to count as made at once."""
 
@@ -54,6 +55,7 @@ class KeyReplay:
             seen=state.seen,
             computed=state.computed,
             whole=state.whole,
+            missed=state.missed,
         )
         self._versions: dict[Version, VersionReplay] = {
             each.version: VersionReplay(each, self._tolerance) for each in state.versions
@@ -123,6 +125,7 @@ class KeyReplay:
 
     def _miss(self, version: Version, replay: VersionReplay, event: Event) -> None:
         asked = asked_of(event)
+        spread = self._spread(event)
         reason = self._reason(version, replay, asked)
         if reason == GONE:
             since, until = replay.gone_between(asked)
@@ -137,6 +140,7 @@ class KeyReplay:
                 self._state.name,
                 event.weight,
                 self._key,
+                spread,
                 UNTOLD if life is None else life.written,
                 life is not None and life.is_unread,
             )
@@ -152,8 +156,18 @@ class KeyReplay:
                 reason,  # type: ignore[arg-type]  # "gone" was dealt with
                 event.weight,
                 self._key,
+                spread,
             )
         )
+
+    def _spread(self, event: Event) -> int:
+        """What a miss adds to the square of how many there are of the key in an hour: keys are in
+        the trace with all their misses, or with none."""
+        hour, before = event.ended // _HOUR, 0
+        if hour <= self._state.missed[0]:
+            hour, before = self._state.missed
+        self._state.missed = hour, before + 1
+        return event.weight * (event.weight - 1) * (2 * before + 1)
 
     def _reason(self, version: Version, replay: VersionReplay, asked: Asked) -> str:
         history = replay.history

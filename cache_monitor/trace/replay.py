@@ -107,6 +107,7 @@ class Replay:
                 reason or "unknown",
                 waiting.weight,
                 waiting.key,
+                waiting.spread,
             )
         )
         if reason in {"evicted", "lost"}:

@@ -63,6 +63,8 @@ class KeyState(Struct, array_like=True, gc=False):
     """The time, and the host."""
     versions: Annotated[list[VersionState], Meta(max_length=64)] = []
     whole: bool = True
+    missed: tuple[_Number, _Number] = (0, 0)
+    """An hour since 1970, and how often it was missed in that."""
 
 
 class Waiting(Struct, array_like=True, gc=False):
@@ -78,6 +80,7 @@ class Waiting(Struct, array_like=True, gc=False):
     name: _Text
     weight: Annotated[int, Meta(ge=1, le=2**HASH_BITS)]
     key: Annotated[int, Meta(ge=0, lt=2**HASH_BITS)] = 0
+    spread: Annotated[int, Meta(ge=0)] = 0
     written: _Time = UNTOLD
     """When the life began that it was the first to find ended."""
     is_unread: bool = False

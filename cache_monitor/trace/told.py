@@ -23,17 +23,21 @@ class Verdict(NamedTuple):
     weight: int
     key: int = 0
     """The hash of the key."""
+    spread: int = 0
+    """By how much it adds to the :attr:`Figures.squares`."""
 
 
 class Figures:
     """What is told of one group in one minute."""
 
-    __slots__ = ("ages", "judged", "lives", "reasons", "seen", "stampedes")
+    __slots__ = ("ages", "judged", "lives", "reasons", "seen", "squares", "stampedes")
 
     def __init__(self) -> None:
         self.reasons: dict[str, int] = {}
         self.seen = 0
         self.judged = 0
+        self.squares = 0
+        """Of the misses of each key that stands for others, what those others may have been."""
         self.ages: dict[int, int] = {}
         self.stampedes = 0
         self.lives: LifeStats | None = None
@@ -43,6 +47,7 @@ class Figures:
         self.reasons[verdict.reason] = self.reasons.get(verdict.reason, 0) + verdict.weight
         self.seen += 1
         self.judged += verdict.reason != "unknown"
+        self.squares += verdict.spread
 
 
 class Told:
