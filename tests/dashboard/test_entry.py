@@ -19,6 +19,7 @@ from cache_monitor.dashboard import entry
 from cache_monitor.dashboard.entry import find
 from cache_monitor.keys.naming import name_key
 from cache_monitor.recorder import recorder
+from tests.anew import begin_anew
 from tests.dashboard.conftest import ShowReport
 from tests.dashboard.reports import busy_cache, quiet_cache, report_of
 
@@ -266,8 +267,7 @@ def in_other_words(key: str) -> str:
 def test_any_key_shows_what_happened_to_it(viewer: Client, show_report: ShowReport) -> None:
     """Not the busiest alone, which are counted one by one."""
     show_report(report_of(default=busy_cache(KEY)))
-    collector.drain()
-    collector.after_fork()
+    begin_anew()
     cache = caches["default"]
     cache.set("seldom:1", "x", timeout=300)
     cache.get("seldom:1")
@@ -275,7 +275,7 @@ def test_any_key_shows_what_happened_to_it(viewer: Client, show_report: ShowRepo
     cache.get("seldom:1")
     cache_monitor.flush()
     told = page_of(viewer, alias="default", key="seldom:1")
-    collector.after_fork()
+    begin_anew()
     assert "not among the busiest" in told
     lines = re.findall(r"<td>([^<]*)</td><td>([^<]*)</td><td><code>(\w{8})</code>", told)
     assert [line[:2] for line in lines] == [

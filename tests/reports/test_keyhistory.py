@@ -14,6 +14,7 @@ from cache_monitor.reports.keyhistory import KeyHistory, key_history
 from cache_monitor.stores.opening import get_store
 from cache_monitor.trace.events import CLEAR, DELETE, HIT, MISS, WRITE
 from cache_monitor.trace.plan import Plan
+from tests.anew import begin_anew
 
 LOCMEM = "django.core.cache.backends.locmem.LocMemCache"
 MEMORY = {"STORE": {"BACKEND": "cache_monitor.stores.memory.MemoryStore"}}
@@ -33,13 +34,12 @@ def fresh() -> Iterator[None]:
         "tenants": {"BACKEND": LOCMEM, "LOCATION": "tenants", "KEY_FUNCTION": tenants_key},
     }
     with override_settings(CACHES=entries, CACHE_MONITOR=MEMORY):
-        joining.collector.drain()
-        joining.collector.after_fork()
+        begin_anew()
         yield
         for cache in caches.all():
             cache.clear()
         tenant[0] = "one"
-        joining.collector.after_fork()
+        begin_anew()
 
 
 def told(key: str, alias: str = "default") -> KeyHistory:
@@ -83,7 +83,7 @@ def test_a_key_that_is_used_once_in_a_while_has_its_history() -> None:
 def test_what_was_rolled_up_is_part_of_it() -> None:
     caches["default"].set("rare", 1)
     cache_monitor.flush()
-    joining.collector.after_fork()
+    begin_anew()
     tracerolling.roll(get_store(), int(time.time()) + 200, joining.trace_settings())
     caches["default"].delete("other")
     assert kinds(told("rare")) == [(WRITE, None)]
