@@ -286,6 +286,7 @@ def _add(group: GroupStats, figures: Figures) -> None:
             ages=figures.ages,
             stampedes=figures.stampedes,
             lives=figures.lives,
+            changes=figures.changes,
         )
     )
 

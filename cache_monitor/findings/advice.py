@@ -26,6 +26,7 @@ TITLES: Mapping[str, Text] = {
     "clear-under-traffic": _("Cleared under traffic"),
     "stampede": _("Stampede"),
     "short-timeout": _("Short timeout"),
+    "unchanged-rewrites": _("Written anew, unchanged"),
     "no-expiry": _("No expiry"),
     "aged-content": _("Old content"),
     "expired-stored": _("Expired entries fill the store"),
@@ -90,6 +91,11 @@ ADVICE: Mapping[str, Text] = {
         "Most misses of “%(what)s” are of entries that had expired, and were asked for again: "
         "their values are computed anew each time. Set a longer timeout, and delete the keys "
         "where their content changes if it must be fresh."
+    ),
+    "unchanged-rewrites": _(
+        "Raise the timeout of “%(what)s”: its entries expire and are produced anew, and nearly "
+        "always that brings the same value. manage.py cache_whatif tells what a longer timeout "
+        "would hit, and how many old values it would serve."
     ),
     "no-expiry": _(
         "Many entries, of “%(what)s” above all, have no timeout. They stay until the cache is "

@@ -23,6 +23,7 @@ RULES: Mapping[str, Rule] = {
     "clear-under-traffic": capacity.clear_under_traffic,
     "stampede": waiting.stampede,
     "short-timeout": timing.short_timeout,
+    "unchanged-rewrites": timing.unchanged_rewrites,
     "no-expiry": timing.no_expiry,
     "aged-content": timing.aged_content,
     "expired-stored": timing.expired_stored,
@@ -57,6 +58,7 @@ _OVERRULED: Mapping[str, frozenset[str]] = {
         {"never-stored", "cheap-to-recompute", "single-gets", "repeated-gets"}
     ),
     "short-timeout": frozenset({"cheap-to-recompute"}),
+    "unchanged-rewrites": frozenset({"short-timeout", "cheap-to-recompute"}),
 }
 """What is not said of a group of which one of these is true: it would advise the contrary, or the
 same once more."""

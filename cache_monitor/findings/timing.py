@@ -3,14 +3,21 @@
 from collections.abc import Iterator
 
 from cache_monitor.findings import predicted
-from cache_monitor.findings.case import Case, Cost
-from cache_monitor.reports.schema import Finding
+from cache_monitor.findings.case import Case, Cost, Evidence
+from cache_monitor.reports.schema import Finding, KeyGroup
 
 _ASKED_AGAIN = 10
 """Lookups for each key: fewer could be chance, and a longer timeout would not help them."""
 _SOON = 4
 """One lookup in so many finds its entry expired: each value is found three times at most. One that
 is found more often is worth what it takes to produce it again."""
+_UNCHANGED = 0.9
+"""The share of rewrites that bring what had been there from which on a longer timeout would hardly
+serve old values."""
+_CHANGED = 0.5
+"""Where fewer are the same, a longer timeout mostly would."""
+_STALE = 0.1
+"""One hit in so many that serves a value which has changed."""
 _FULL = 0.5
 """The share of the room for entries from which on expired ones fill it."""
 
@@ -27,6 +34,7 @@ def short_timeout(case: Case) -> Iterator[Finding]:
             and group.lookups >= _ASKED_AGAIN * max(group.distinct_keys or 1, 1)
             and 2 * expired > group.misses
             and _SOON * expired > group.lookups
+            and not _mostly_changes(group)
             and case.is_costly(lost)
         ):
             yield case.find(
@@ -37,12 +45,47 @@ def short_timeout(case: Case) -> Iterator[Finding]:
                     ("misses", group.misses),
                     ("distinct_keys", group.distinct_keys),
                     ("expired", expired),
+                    *_unchanged(group),
                     ("lost_seconds", round(lost, 3)),
                     *predicted.of_longer_timeout(case, group.group),
                 ],
                 group=group.group,
                 cost=Cost(lost),
             )
+
+
+def unchanged_rewrites(case: Case) -> Iterator[Finding]:
+    """Nine in ten values of a group that were written anew when they had expired were what had been
+    there, and to produce these costs more than ``lost_share`` of a worker's time."""
+    for group in case.copies():
+        share = group.changes.unchanged
+        if share is None or share < _UNCHANGED:
+            continue
+        same = round(share * group.changes.rewrites)
+        lost = case.lost_by(group, same)
+        if case.is_costly(lost):
+            yield case.find(
+                "unchanged-rewrites",
+                "warning",
+                [
+                    ("expired_rewrites", group.changes.rewrites),
+                    *_unchanged(group),
+                    ("lost_seconds", round(lost, 3)),
+                    *predicted.of_longer_timeout(case, group.group),
+                ],
+                group=group.group,
+                cost=Cost(lost),
+            )
+
+
+def _mostly_changes(group: KeyGroup) -> bool:
+    share = group.changes.unchanged
+    return share is not None and share < _CHANGED
+
+
+def _unchanged(group: KeyGroup) -> Evidence:
+    share = group.changes.unchanged
+    return [] if share is None else [("unchanged_share", round(share, 4))]
 
 
 def no_expiry(case: Case) -> Iterator[Finding]:
@@ -78,16 +121,19 @@ def no_expiry(case: Case) -> Iterator[Finding]:
 
 def aged_content(case: Case) -> Iterator[Finding]:
     """A group was found ``min_calls`` times, and one hit in ten serves a value older than
-    ``aged_after``."""
+    ``aged_after``, unless it is known that fewer than one in ten have changed by then."""
     for group in case.groups():
-        age = group.age_p90
-        if group.hits >= case.limits.min_calls and age is not None and age > case.limits.aged_after:
+        age, stale = group.age_p90, group.changes.stale_share
+        is_old = age is not None and age > case.limits.aged_after
+        if group.hits >= case.limits.min_calls and is_old and (stale is None or stale >= _STALE):
+            known = [] if stale is None else [("stale_share", round(stale, 4))]
             yield case.find(
                 "aged-content",
                 "warning",
                 [
                     ("median_age", group.age_p50),
                     ("p90_age", age),
+                    *known,
                     ("hits", group.hits),
                     *predicted.of_shorter_timeout(case, group.group),
                 ],

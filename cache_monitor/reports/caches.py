@@ -182,6 +182,7 @@ def _key_group(
         first_set_at=moment(stats.first_set) if stats.first_set else None,
         timeout=stats.timeout or None,
         lives=lives_of(stats.lives),
+        changes=_changes(stats),
         produced=stats.produced,
         stampedes=stats.stampedes,
         repeated_gets=stats.repeated_gets if has_seen_requests else None,
@@ -190,6 +191,18 @@ def _key_group(
         single_gets_requests=stats.single_gets_requests if has_seen_requests else None,
         sample_hits=list(stats.sample_hits),
         sample_misses=list(stats.sample_misses),
+    )
+
+
+def _changes(stats: GroupStats) -> schema.Changes:
+    changes = stats.changes
+    if changes is None:
+        return schema.Changes()
+    return schema.Changes(
+        rewrites=changes.rewrites,
+        unchanged=changes.unchanged,
+        seconds_to_change=changes.seconds_to_change,
+        stale_share=changes.stale_share(stats.ages),
     )
 
 

@@ -145,6 +145,12 @@ FIELDS: Mapping[type[Struct], Mapping[str, str]] = {
         "lost_by_restart": "Misses of entries that a restart of their server took away.",
         "restarted_at": "When a restart was last seen to have been: RFC 3339, UTC; null without.",
     },
+    schema.Changes: {
+        "rewrites": "Values that were written anew when they had expired.",
+        "unchanged": "The share of these that brought what had been there, of those known.",
+        "seconds_to_change": "Seconds for which a value lasts on the average; null where unknown.",
+        "stale_share": "The share of the hits whose value had changed by then; an estimate.",
+    },
     schema.KeyGroup: {
         "group": _GROUP,
         "kind": "What the keys are: the project's own, or those that Django makes.",
@@ -178,6 +184,7 @@ FIELDS: Mapping[type[Struct], Mapping[str, str]] = {
         "first_set_at": "When a key was first written in the period: RFC 3339, UTC; null before.",
         "timeout": "Seconds of the longest timeout that a write gave; null where none gave one.",
         "lives": "How long its entries lasted, and what ended them.",
+        "changes": "Whether its values had changed when they were written anew.",
         "single_gets": (
             "Keys that requests got one by one, five and more each; null without the middleware."
         ),

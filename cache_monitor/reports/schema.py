@@ -168,6 +168,21 @@ class Lives(Struct, frozen=True, kw_only=True):
         return sum(gone) + self.overwritten + self.version_changed
 
 
+class Changes(Struct, frozen=True, kw_only=True):
+    """Whether values had changed when they were written anew because they had expired: told from
+    the trace, by fingerprints of what was written.
+
+    ``unchanged`` is the share of ``rewrites`` that brought what had been there,
+    ``seconds_to_change`` how long a value lasts on the average, ``stale_share`` the share of the
+    hits whose value had changed by then. Each is None where too little is known.
+    """
+
+    rewrites: int = 0
+    unchanged: float | None = None
+    seconds_to_change: float | None = None
+    stale_share: float | None = None
+
+
 class KeyGroup(Struct, frozen=True, kw_only=True):
     """Keys that differ only in their variable parts, such as ``user:{int}:profile``.
 
@@ -222,6 +237,7 @@ class KeyGroup(Struct, frozen=True, kw_only=True):
     first_set_at: str | None = None
     timeout: float | None = None
     lives: Lives = Lives()
+    changes: Changes = Changes()
     sample_hits: list[str] = []
     sample_misses: list[str] = []
 

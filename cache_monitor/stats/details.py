@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Raw, Struct, structs
 
 from cache_monitor.stats import columns, distinct, histogram
+from cache_monitor.stats.changes import ChangeStats
 from cache_monitor.stats.columns import StoredKeys
 from cache_monitor.stats.hotkeys import HotKeys
 from cache_monitor.stats.lives import LifeStats
@@ -92,6 +93,8 @@ class GroupStats(Struct, array_like=True, gc=False):
     """See :attr:`~cache_monitor.stats.window.Window.squares`."""
     lives: LifeStats | None = None
     """Of its entries that have ended and are in the trace."""
+    changes: ChangeStats | None = None
+    """Of its values that were written anew and are in the trace."""
 
     def count(self, hit: bool | None, wrote: bool, times: int, sample: str | None = None) -> None:
         """Count ``times`` uses of a key; ``hit`` is None where nothing was looked up. ``sample``
@@ -198,9 +201,16 @@ class GroupStats(Struct, array_like=True, gc=False):
             self.squares += other.squares
         if other.ages:
             histogram.add(self.ages, other.ages)
+        if other.lives is not None or other.changes is not None:
+            self._merge_traced(other)
+
+    def _merge_traced(self, other: "GroupStats") -> None:
         if other.lives is not None:
             self.lives = self.lives or LifeStats()
             self.lives.merge(other.lives)
+        if other.changes is not None:
+            self.changes = self.changes or ChangeStats()
+            self.changes.merge(other.changes)
 
     def _merge_writes(self, other: "GroupStats") -> None:
         self.produced += other.produced

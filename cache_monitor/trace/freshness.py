@@ -11,17 +11,19 @@ from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from itertools import pairwise
-from math import expm1, log2
+from math import log2
 from typing import NamedTuple
 
+from cache_monitor.stats.changes import LEAST as LEAST_REWRITES
+from cache_monitor.stats.changes import lasting
 from cache_monitor.trace.demand import EMPTY, FILLED_WITHIN, LOOK_UP, PUT, REMOVE, RENEW, Demand
 from cache_monitor.trace.events import MISS, NEVER, SECOND, UNTOLD, WRITE, Event
 
-LEAST_REWRITES = 20
-"""Values written anew of which the share that had not changed is told."""
 LEAST_HITS = 100
 """Hits of which the share that was stale is told."""
 _MOSTLY = 0.5
+_A_DOUBLING = 8
+"""Classes of the time between two writes, for each doubling of it."""
 _SLACK = 1.0
 """Seconds that an entry may be gone before its expiry: memcached's clock ticks in seconds."""
 
@@ -84,7 +86,7 @@ class Values:
     def rewrites(self, of: Iterable[Entry]) -> Rewrites:
         """What is known of the values of the entries ``of``."""
         rewrites = judged = unchanged = 0.0
-        gaps = _Gaps()
+        gaps: defaultdict[int, list[float]] = defaultdict(lambda: [0.0, 0.0])
         for one, other in (pair for entry in of for pair in self._pairs(entry)):
             is_known = bool(one.print and other.print)
             is_same = is_known and one.print == other.print
@@ -93,11 +95,11 @@ class Values:
                 rewrites += weight
                 judged += weight * is_known
                 unchanged += weight * is_same
-            if is_known:
-                gaps.add(other.at - one.at, weight, is_same)
-        return Rewrites(
-            rewrites, unchanged / judged if judged >= LEAST_REWRITES else None, gaps.lasting()
-        )
+            if is_known and other.at > one.at:
+                gaps[round(log2(other.at - one.at) * _A_DOUBLING)][is_same] += weight
+        share = unchanged / judged if judged >= LEAST_REWRITES else None
+        pairs = ((2.0 ** (at / _A_DOUBLING), *counts) for at, counts in gaps.items())
+        return Rewrites(rewrites, share, lasting((each[0], each[1], each[2]) for each in pairs))
 
     def _pairs(self, entry: Entry) -> Iterator[tuple[_Written, _Written]]:
         writes = self._written.get(entry, [])
@@ -126,61 +128,6 @@ def _written(event: Event, began: int) -> _Written:
     lasts = event.form.lasts
     ends = float("inf") if lasts in {NEVER, UNTOLD} else (event.ended + lasts) / SECOND
     return _Written(began / SECOND, ends, event.print, float(event.weight))
-
-
-class _Gaps:
-    """The times between two writes, and how many of the pairs brought another value."""
-
-    def __init__(self) -> None:
-        self._counts: defaultdict[int, list[float]] = defaultdict(lambda: [0.0, 0.0])
-        """The weight of those that brought another value and of those that did not, by the
-        logarithm of the time."""
-        self._pairs = 0.0
-
-    def add(self, seconds: float, weight: float, is_same: bool) -> None:
-        """Count a pair."""
-        if seconds > 0:
-            self._counts[round(log2(seconds) * _A_DOUBLING)][is_same] += weight
-            self._pairs += weight
-
-    def lasting(self) -> float | None:
-        """How long a value lasts on the average if changes come by chance, of which several may
-        lie between two writes: what makes the counts the likeliest (Cho and Garcia-Molina,
-        "Estimating Frequency of Change", 2003). None where too few pairs are known, or where all
-        of them or none changed."""
-        counts = [
-            (2.0 ** (at / _A_DOUBLING), changed, same)
-            for at, (changed, same) in self._counts.items()
-        ]
-        changed, same = (sum(each[place] for each in counts) for place in (1, 2))
-        if self._pairs < LEAST_REWRITES or not changed or not same:
-            return None
-        shortest, longest = 1e-3, 1e12
-        while longest / shortest > _CLOSE:
-            middle = (shortest * longest) ** 0.5
-            if _is_longer(counts, middle):
-                shortest = middle
-            else:
-                longest = middle
-        return shortest
-
-
-_A_DOUBLING = 8
-_CLOSE = 1.001
-
-
-def _is_longer(counts: Iterable[tuple[float, float, float]], lasting: float) -> bool:
-    """Whether values last longer than ``lasting``: so where more changes are expected than seen."""
-    slope = 0.0
-    for seconds, changed, same in counts:
-        gone = seconds / lasting
-        expected = seconds / expm1(gone) if gone < _MOST else 0.0
-        slope += changed * expected - same * seconds
-    return slope < 0
-
-
-_MOST = 700.0
-"""The greatest exponent whose power is a number."""
 
 
 class _Held(NamedTuple):

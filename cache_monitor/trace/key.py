@@ -94,6 +94,7 @@ class KeyReplay:
         for replay in self._versions.values():
             replay.prepare(self._state.name)
             replay.follow(partial(self._told.lives_of, self._state), covered)
+            replay.follow_values(partial(self._told.changes_of, self._state), covered)
         for version, replay in self._versions.items():
             for event in sorted(replay.asked, key=lambda each: each.ended):
                 if event.form.kind == HIT:

@@ -13,6 +13,7 @@ from cache_monitor.trace.events import HASH_BITS, SECOND, UNTOLD, Reading, level
 from cache_monitor.trace.history import Change, History
 from cache_monitor.trace.lives import Life
 from cache_monitor.trace.plan import Plan
+from cache_monitor.trace.rewrites import Written
 
 _Text = Annotated[str, Meta(max_length=512)]
 _Time = Annotated[int, Meta(ge=-2, le=253_000_000_000 * SECOND)]
@@ -35,7 +36,7 @@ class VersionState(Struct, array_like=True, gc=False):
     ``gone`` is the first lookup since that missed without a cause on record. ``read`` is when it
     was last read; ``found`` when the latest of the values was written that a read is known to have
     found, ``perhaps`` when the latest was that one may have found; 0 for none. ``life`` is that of
-    the entry which is there."""
+    the entry which is there, ``written`` the last write."""
 
     version: _Number | _Text
     changes: list[Change]
@@ -45,6 +46,7 @@ class VersionState(Struct, array_like=True, gc=False):
     found: _Time = 0
     perhaps: _Time = 0
     life: Life | None = None
+    written: Written | None = None
 
     def history(self, tolerance: int) -> History:
         """The changes to be asked about."""

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from typing import NamedTuple
 
+from cache_monitor.stats.changes import ChangeStats
 from cache_monitor.stats.lives import LifeStats
 from cache_monitor.trace.events import SECOND, Reason
 from cache_monitor.trace.state import KeyState
@@ -30,7 +31,16 @@ class Verdict(NamedTuple):
 class Figures:
     """What is told of one group in one minute."""
 
-    __slots__ = ("ages", "judged", "lives", "reasons", "seen", "squares", "stampedes")
+    __slots__ = (
+        "ages",
+        "changes",
+        "judged",
+        "lives",
+        "reasons",
+        "seen",
+        "squares",
+        "stampedes",
+    )
 
     def __init__(self) -> None:
         self.reasons: dict[str, int] = {}
@@ -41,6 +51,7 @@ class Figures:
         self.ages: dict[int, int] = {}
         self.stampedes = 0
         self.lives: LifeStats | None = None
+        self.changes: ChangeStats | None = None
 
     def add(self, verdict: Verdict) -> None:
         """Count a miss: how many there were, those of known reason, and what they stand for."""
@@ -87,3 +98,12 @@ class Told:
         if figures.lives is None:
             figures.lives = LifeStats()
         return figures.lives
+
+    def changes_of(self, state: KeyState, alias: str, at: int) -> ChangeStats | None:
+        """The same of the values that were written anew."""
+        figures = self.of_group(alias, at, state)
+        if figures is None:
+            return None
+        if figures.changes is None:
+            figures.changes = ChangeStats()
+        return figures.changes

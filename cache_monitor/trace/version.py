@@ -34,6 +34,8 @@ from cache_monitor.trace.history import (
 )
 from cache_monitor.trace.lives import Gone, Living
 from cache_monitor.trace.patterns import matches
+from cache_monitor.trace.rewrites import Figures as Rewritten
+from cache_monitor.trace.rewrites import follow
 from cache_monitor.trace.state import VersionState, kept
 
 _MOST_SWEEPS = 16
@@ -53,6 +55,7 @@ class VersionReplay:
         self._gone = state.gone
         self._read, self._found, self._perhaps = state.read, state.found, state.perhaps
         self._life = state.life
+        self._written = state.written
         self._new: list[tuple[Change, str, int]] = []
         self._sweeps: list[Sweep] = []
         self._later: list[Sweep] = []
@@ -116,6 +119,13 @@ class VersionReplay:
         life = self._life if self._life is not None and self._life.written >= covered else None
         self._living = Living(life, figures, self._tolerance)
         self._living.follow(self._new, [*self.asked, *self.used])
+
+    def follow_values(self, figures: Rewritten, covered: int) -> None:
+        """Count the values that were written anew, and whether they had changed."""
+        before = self._written
+        if before is not None and before.at < covered:
+            before = None
+        self._written = follow(before, self.made, figures)
 
     def missing(self, event: Event) -> Gone | None:
         """The life that a miss was the first to find ended."""
@@ -209,7 +219,13 @@ class VersionReplay:
         changes, complete = kept(history, since)
         read = self._read, self._found, self._perhaps
         return VersionState(
-            version, changes, complete, self._gone, *read, self._living.close(since)
+            version,
+            changes,
+            complete,
+            self._gone,
+            *read,
+            self._living.close(since),
+            self._written,
         )
 
 

@@ -52,6 +52,10 @@ def _produce() -> str:
     return "value"
 
 
+def _produce_another() -> str:
+    return f"{_produce()} {next(_numbers)}"
+
+
 def no_expiry() -> None:
     """Stores 250 entries without a timeout."""
     cache = caches["gallery-endless"]
@@ -73,9 +77,9 @@ def never_read() -> None:
 
 
 def low_hit_ratio() -> None:
-    """Asks for 30 keys, each once in a while, that live for a tenth of a second."""
+    """Asks for 30 keys, each once in a while, that live for a tenth of a second and change."""
     for number in range(180):
-        _gallery().get_or_set(f"sparse:{number % 30}", _produce, timeout=0.1)
+        _gallery().get_or_set(f"sparse:{number % 30}", _produce_another, timeout=0.1)
 
 
 def never_stored() -> None:
@@ -97,6 +101,14 @@ def short_timeout() -> None:
         for number in range(5):
             _gallery().get_or_set(f"hasty:{number}", _produce, timeout=0.1)
         time.sleep(0.1)
+
+
+def unchanged_rewrites() -> None:
+    """Produces forty values anew each time that their second is over: the same ones."""
+    for _ in range(3):
+        for number in range(40):
+            _gallery().get_or_set(f"constant:{number}", _produce, timeout=1)
+        time.sleep(1)
 
 
 def evicted_early() -> None:
@@ -239,6 +251,13 @@ FAULTS = {
         Fault("never-read", "Never read", "gallery", "unread:{int}", never_read),
         Fault("low-hit-ratio", "Low hit ratio", "gallery", "sparse:{int}", low_hit_ratio),
         Fault("short-timeout", "Short timeout", "gallery", "hasty:{int}", short_timeout),
+        Fault(
+            "unchanged-rewrites",
+            "Unchanged rewrites",
+            "gallery",
+            "constant:{int}",
+            unchanged_rewrites,
+        ),
         Fault("evicted-early", "Evicted early", "gallery-small", "crowded:{int}", evicted_early),
         Fault("overwritten", "Overwritten", "gallery", "restless:{int}", overwritten),
         Fault("deleted-early", "Deleted early", "gallery", "gone:{int}", deleted_early),

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from cache_monitor.reports.schema import FreedWithin, Memory, MissReasons, Stale
+from cache_monitor.reports.schema import Changes, FreedWithin, Memory, MissReasons, Stale
 from tests.findings.healthy import cache, codes, findings, group, stale_entry
 
 
@@ -49,6 +49,59 @@ def test_a_group_that_expires_while_it_is_asked_for_wants_a_longer_timeout() -> 
 )
 def test_expiries_that_cost_little_or_would_not_end_are_no_finding(harmless: Any) -> None:
     assert codes(expiring(**harmless)) == []
+
+
+def test_where_values_mostly_change_a_longer_timeout_is_no_advice() -> None:
+    [finding] = findings(expiring(changes=Changes(rewrites=2900, unchanged=0.8)))
+    assert (finding.code, finding.evidence["unchanged_share"]) == ("short-timeout", 0.8)
+    assert codes(expiring(changes=Changes(rewrites=2900, unchanged=0.4))) == []
+
+
+def rewritten(unchanged: float | None = 0.95, **figures: Any) -> Any:
+    ill = {
+        "lookups": 15_000,
+        "misses": 3000,
+        "hits": 12_000,
+        "sets": 3000,
+        "miss_reasons": MissReasons(expired=2900, never_set=100),
+        "changes": Changes(rewrites=2900, unchanged=unchanged),
+        **figures,
+    }
+    return cache(key_groups=[group("menu", **ill)])
+
+
+def test_values_that_are_produced_anew_and_are_the_same_are_found() -> None:
+    [finding] = findings(rewritten())
+    assert (finding.code, finding.group) == ("unchanged-rewrites", "menu")
+    assert finding.evidence == {
+        "expired_rewrites": 2900,
+        "unchanged_share": 0.95,
+        "lost_seconds": 55.1,
+    }
+
+
+@pytest.mark.parametrize(
+    "harmless",
+    [
+        {"unchanged": None},
+        {"unchanged": 0.8},
+        {"produce_seconds": 0.001},
+        {"kind": "session"},
+        {"is_state": True},
+    ],
+    ids=["nobody knows", "some change", "soon produced", "sessions", "state"],
+)
+def test_rewrites_that_change_something_or_cost_little_are_no_finding(harmless: Any) -> None:
+    assert codes(rewritten(**harmless)) == []
+
+
+def test_old_values_that_have_not_changed_are_no_finding() -> None:
+    def served(stale: float | None) -> Any:
+        return cache(key_groups=[group(age_p90=90_000.0, changes=Changes(stale_share=stale))])
+
+    assert codes(served(0.05)) == []
+    [finding] = findings(served(0.3))
+    assert (finding.code, finding.evidence["stale_share"]) == ("aged-content", 0.3)
 
 
 def test_what_a_value_takes_to_produce_is_assumed_where_nobody_has_seen_it() -> None:
