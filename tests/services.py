@@ -263,10 +263,10 @@ def run_redis(command: str) -> Iterator[Server]:
 
 
 @contextmanager
-def run_memcached(command: str) -> Iterator[Server]:
+def run_memcached(command: str, *options: str) -> Iterator[Server]:
     """A memcached server on TCP alone."""
     server = Server("memcached", LOOPBACK, free_port())
-    argv = [command, "-l", server.host, "-p", str(server.port), "-U", "0"]
+    argv = [command, "-l", server.host, "-p", str(server.port), "-U", "0", *options]
     if os.geteuid() == 0:
         argv += ["-u", "nobody"]  # it refuses to run as root
     with run_process(argv, lambda: answers_line(server, b"version", b"VERSION")):
