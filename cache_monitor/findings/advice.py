@@ -93,9 +93,9 @@ ADVICE: Mapping[str, Text] = {
         "where their content changes if it must be fresh."
     ),
     "unchanged-rewrites": _(
-        "Raise the timeout of “%(what)s”: its entries expire and are produced anew, and nearly "
-        "always that brings the same value. manage.py cache_whatif tells what a longer timeout "
-        "would hit, and how many old values it would serve."
+        "Entries of “%(what)s” expire and are computed anew, and nearly always that brings the "
+        "same value. Set a longer timeout: manage.py cache_whatif tells what it would hit, and how "
+        "many old values it would serve."
     ),
     "no-expiry": _(
         "Many entries, of “%(what)s” above all, have no timeout. They stay until the cache is "
