@@ -33,6 +33,7 @@ from cache_monitor.reports.schema import (
     Page,
     View,
 )
+from cache_monitor.reports.whole_pages import whole_groups, whole_keys
 
 
 class Missed(NamedTuple):
@@ -133,7 +134,7 @@ def hot_keys(
 ) -> Sheet[Of[HotKey]]:
     """The keys that are looked up most, those of ``group`` alone where one is given, with their
     use over time where ``lines`` tells it."""
-    every = [Of(a, it) for a, c in caches.items() for it in c.hot_keys]
+    every = [Of(a, it) for a, c in caches.items() for it in whole_keys(c.hot_keys)]
     kept = [each for each in every if group in {"", each.it.group}]
     over = max((each.it.max_overcount for each in kept), default=0)
     note = _("~ at most %(count)s too high: only the busiest keys are counted one by one.")
@@ -167,7 +168,7 @@ def hot_keys(
 
 
 def key_groups(caches: Caches, links: Links) -> Sheet[Of[KeyGroup]]:
-    every = [Of(a, it) for a, c in caches.items() for it in c.key_groups]
+    every = [Of(a, it) for a, c in caches.items() for it in whole_groups(c.key_groups)]
     return Sheet(
         "key_groups",
         _("Key groups"),

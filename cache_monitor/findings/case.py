@@ -5,27 +5,23 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import NamedTuple
 
-from msgspec import structs
-
 from cache_monitor.findings.advice import advice
 from cache_monitor.findings.reference import docs_url
-from cache_monitor.keys.naming import headers_of_page
 from cache_monitor.reports.schema import (
     Cache,
     Finding,
     KeyGroup,
-    MissReasons,
     Severity,
     View,
     Worth,
 )
+from cache_monitor.reports.whole_pages import whole_groups
 from cache_monitor.stats.details import OTHER_GROUPS
 from cache_monitor.thresholds import Thresholds
 
 Evidence = Iterable[tuple[str, int | float | str | None]]
 
 _READS = ("get", "get_many", "get_or_set")
-_HEADERS = frozenset({"page_headers"})
 _PLACEHOLDER = re.compile(r"\{(?:hash|token|uuid)\}")
 _QUERY_CACHES = re.compile("^(?:cachalot|cacheops)(?: table)? ")
 _OWN_KINDS = frozenset({"key", "page", "fragment"})
@@ -127,11 +123,9 @@ class Case(NamedTuple):
     def groups(self) -> Iterator[KeyGroup]:
         """The groups of keys that the project itself chose; a page and its list of headers are
         one."""
-        headers = {each.group: each for each in self.cache.key_groups if each.kind in _HEADERS}
-        for group in self.cache.key_groups:
+        for group in whole_groups(self.cache.key_groups):
             if group.kind in _OWN_KINDS and group.group != OTHER_GROUPS:
-                own = headers.get(headers_of_page(group.group) or "")
-                yield group if own is None or group.kind != "page" else _whole_page(group, own)
+                yield group
 
     def copies(self) -> Iterator[KeyGroup]:
         """Those of them whose values are copies of something: what is state cannot be had by
@@ -212,28 +206,3 @@ def _is_nameless(group: str) -> bool:
     """Whether nobody can tell from the name of a group what its keys are for."""
     left = _PLACEHOLDER.sub("", _QUERY_CACHES.sub("", group))
     return left != group and re.search(r"\w{2}", left) is None
-
-
-def _whole_page(page: KeyGroup, headers: KeyGroup) -> KeyGroup:
-    """A page and the list of its headers, which is asked for first, as one."""
-    lookups = max(headers.lookups, page.lookups)
-    misses = min(headers.misses + page.misses, lookups - min(page.hits, lookups))
-    return structs.replace(
-        page,
-        lookups=lookups,
-        misses=misses,
-        hit_ratio=round(page.hits / lookups, 4) if lookups else None,
-        distinct_keys=max(page.distinct_keys or 0, headers.distinct_keys or 0),
-        miss_reasons=_added(page.miss_reasons, headers.miss_reasons),
-        lookup_seconds=page.lookup_seconds + headers.lookup_seconds,
-        seconds=page.seconds + headers.seconds,
-        bytes_written=(page.bytes_written or 0) + (headers.bytes_written or 0) or None,
-    )
-
-
-def _added(one: MissReasons, other: MissReasons) -> MissReasons:
-    sums = {
-        name: (getattr(one, name) or 0) + (getattr(other, name) or 0)
-        for name in MissReasons.__struct_fields__
-    }
-    return MissReasons(**sums)
