@@ -33,7 +33,7 @@ class Conf:
     instrument: Literal["all", "explicit"] = "all"
     store: StoreConf = field(default_factory=StoreConf)
     flush_interval: float = 10.0
-    buffer_size: int = 100_000
+    buffer_size: int = 50_000
     hot_keys: int = 1000
     key_groups: Mapping[str | re.Pattern[str], str] = field(default_factory=dict)
     key_sanitizer: str | None = None

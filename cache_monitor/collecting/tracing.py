@@ -307,6 +307,10 @@ class Tracer:
         if part is None:
             plan = self._plans.get(store.partition(".")[0])
             part = Slice(start, SLICE_SECONDS, self.process, self._host, plan)
+            before = self._slices.get((store, start - SLICE_SECONDS))
+            if before is not None:
+                # What was too much for it will be for this one, which comes back step by step.
+                part.level = max(part.level, before.level - 1)
             self._slices[store, start] = part
             self._stores.add(store)
         return part

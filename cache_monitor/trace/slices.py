@@ -38,6 +38,8 @@ RUN = SECOND
 """Hits of one key that begin within so long of each other are one event."""
 MOST_EVENTS = 20_000
 """Of one slice. One that gets more raises its level."""
+MOST_KEYS = 10_000
+"""Likewise; 5 MB."""
 MOST_SWEEPS = 1000
 MOST_READINGS = 200
 MOST_NAMED = 200
@@ -143,7 +145,7 @@ class Slice:
         self._span.append(min(max(ended - began, 0), _LONGEST))
         self._times.append(times)
         self._computed.append(min(value.computed, _LONGEST))
-        if len(self._key) > MOST_EVENTS:
+        if len(self._key) > MOST_EVENTS or len(self._named) > MOST_KEYS:
             self._raise_level()
 
     def add_sweep(
@@ -161,7 +163,7 @@ class Slice:
 
     def _raise_level(self) -> None:
         """Let half of the keys go, and all but the hottest if it must be."""
-        while len(self._key) > MOST_EVENTS // 2 and self.level < HASH_BITS:
+        while self._is_half_full() and self.level < HASH_BITS:
             self.level += 1
             kept = {number for key, number in self._keys.items() if self.takes(key)}
             places = [place for place, number in enumerate(self._key) if number in kept]
@@ -186,6 +188,9 @@ class Slice:
             self._prints.clear()
             self._last.clear()
             self.gap = True
+
+    def _is_half_full(self) -> bool:
+        return len(self._key) > MOST_EVENTS // 2 or len(self._named) > MOST_KEYS // 2
 
     def _forget_all_but(self, kept: set[int]) -> None:
         """Give up the names of the keys that are not in any more: there may be a million."""
