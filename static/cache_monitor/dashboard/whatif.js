@@ -7,6 +7,7 @@ const DASHES = [[6, 3], [2, 2], [8, 3, 2, 3], [12, 4]];
 const BAR_PIXELS = 18;
 const LABELS_WIDTH = 60;
 const LABEL_PIXELS = 46;
+const SMALL = -3.5;
 const FRAMED = 1.15;
 
 export function createWhatIfs({ chartJs, root, formats, rtl }) {
@@ -143,7 +144,11 @@ function saved(predicted, theme, labels) {
 
 function sizeAxis(predicted, theme, formats, labels) {
   const places = placed(predicted, predicted.entries);
-  const factor = ({ x }) => (x === 0 ? labels.today : `× ${formats.significant(2 ** x)}`);
+  // Of a small part of today's size the number of entries says more than the factor.
+  const factor = ({ x }) => {
+    if (x === 0) return labels.today;
+    return x < SMALL ? "" : `× ${formats.significant(2 ** x)}`;
+  };
   return {
     type: "linear",
     min: places[0].x - 0.25,
@@ -157,7 +162,7 @@ function sizeAxis(predicted, theme, formats, labels) {
       font: (context) => (context.tick?.value === 0 ? { weight: "bold" } : {}),
       callback(value) {
         const place = places.find(({ x }) => x === value);
-        return place ? [factor(place), formats.compact(place.entries)] : "";
+        return place ? [formats.compact(place.entries), factor(place)] : "";
       },
     },
     afterBuildTicks(axis) {
@@ -205,7 +210,7 @@ function savedAxis([{ data }], theme, formats) {
     grid: { color: theme.grid },
     border: { display: false },
     ticks: {
-      color: theme.text, maxTicksLimit: 3, includeBounds: false,
+      color: theme.text, maxTicksLimit: 5, includeBounds: false,
       callback: (value) => signed(value, formats),
     },
     afterFit: widen,
