@@ -163,7 +163,7 @@ def test_calls_at_the_same_time_on_one_instance_are_all_heard(cache: Any) -> Non
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
     assert sorted(map(str, outcomes)) == sorted(
         str(("get_or_set", f"key:{n}", False)) for n in range(8)
     )

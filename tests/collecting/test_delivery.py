@@ -200,7 +200,7 @@ class Hanging(MemoryStore):
 
     def put(self, rows: Sequence[Row], now: int) -> None:
         self.asked.set()
-        assert self.goes_on.wait(20)
+        assert self.goes_on.wait(60)
         super().put(rows, now)
 
 
@@ -215,7 +215,7 @@ def test_no_more_than_the_limit_waits_for_a_store_that_does_not_answer(
     process.work(1)
     with ThreadPoolExecutor(1) as pool:
         flushing = pool.submit(process.flush)
-        assert store.asked.wait(20)
+        assert store.asked.wait(60)
         for _ in range(100):
             process.now += MINUTE
             process.work(1)

@@ -224,7 +224,7 @@ def test_of_callers_who_produce_the_same_at_once_all_but_one_do_so_in_vain(way: 
     everybody = Barrier(4)
 
     def work() -> int:
-        everybody.wait(timeout=20)
+        everybody.wait(timeout=60)
         return _work()
 
     def ask(_: int) -> None:

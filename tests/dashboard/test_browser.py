@@ -35,7 +35,7 @@ def wait_until(page: Page, function: str, argument: object = None, seconds: floa
 
 
 def make_traffic(site: str) -> None:
-    urllib.request.urlopen(f"{site}/traffic/", timeout=10).close()  # noqa: S310 - our own site
+    urllib.request.urlopen(f"{site}/traffic/", timeout=60).close()  # noqa: S310 - our own site
 
 
 @pytest.mark.skipif(finders.find(CHART_JS) is None, reason="make frontend fetches Chart.js")

@@ -37,7 +37,7 @@ pytestmark = [pytest.mark.once, pytest.mark.slow, pytest.mark.xdist_group("dashb
 
 
 def make_traffic(site: str, path: str = "traffic") -> None:
-    urllib.request.urlopen(f"{site}/{path}/", timeout=10).close()  # noqa: S310 - our own site
+    urllib.request.urlopen(f"{site}/{path}/", timeout=60).close()  # noqa: S310 - our own site
 
 
 def wait_for_figures(page: Page, site: str, path: str, text: str) -> None:

@@ -13,7 +13,7 @@ from django.views.decorators.cache import cache_page
 
 PAGE: Final = "<html><body><h1>A page</h1></body></html>"
 HOSTILE_KEY: Final = "</td><script>alert('key')</script>\u202e\n"
-MEETING_POINT: Final = threading.Barrier(2, timeout=10)
+MEETING_POINT: Final = threading.Barrier(2, timeout=60)
 
 work: Callable[[], Any] = lambda: None  # noqa: E731 - replaced by the tests
 

@@ -384,7 +384,7 @@ def test_no_call_waits_for_a_store_that_does_not_answer(
         with fault:
             site.work()
             flushing = pool.submit(cache_monitor.flush)
-            assert asked.wait(20)
+            assert asked.wait(60)
             site.work(5000)
             # Five times the buffer, and it is still waiting for the answer.
             assert not flushing.done()
@@ -411,7 +411,7 @@ def test_a_program_ends_although_its_store_does_not_answer(
             env=environment,
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=300,  # it ends at all; how soon is a matter of the machine
             check=False,
         )
     assert ended.returncode == 0
