@@ -25,14 +25,22 @@ class Aside:
         self.is_busy = False
 
     def do(self, job: Job) -> bool:
-        """Have ``job`` done, unless another one is; only the draining thread asks for it."""
+        """Have ``job`` done, unless another one is or no thread is to be had for it; only the
+        draining thread asks for it."""
         if self.is_busy:
             return False
         self.is_busy = True
         self._jobs.put(job)
         if not self._is_running:
             self._is_running = True
-            threads.start(self._run, self._name, self._failed)
+            try:
+                threads.start(self._run, self._name, self._failed)
+            except RuntimeError as error:
+                self._is_running = self.is_busy = False
+                self._jobs.get()
+                if not threads.is_too_late(error):
+                    self._failed(error)
+                return False
         return True
 
     def end(self) -> None:

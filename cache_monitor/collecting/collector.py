@@ -230,8 +230,9 @@ class Collector:
         """There are no more threads to be had: the next call tries again."""
         self._is_running = False
         self._recorder.limit = 0
-        self._recorder.failed(error)
-        self._recorder.faults.tell()
+        if not threads.is_too_late(error):
+            self._recorder.failed(error)
+            self._recorder.faults.tell()
 
     def stop(self) -> None:
         """Flush and end the thread; waits for a slow store only so long."""

@@ -70,3 +70,24 @@ def test_a_fault_of_a_job_ends_nothing(noted: _Noted) -> None:
 def test_where_nothing_was_to_be_done_there_is_no_thread(noted: _Noted) -> None:
     Aside("idle", noted.failed, noted.at_end).end()
     assert "cache-monitor-idle" not in {each.name for each in enumerate_threads()}
+
+
+def test_where_no_thread_is_to_be_had_the_next_job_tries_again(
+    noted: _Noted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aside = Aside("test", noted.failed, noted.at_end)
+    refusals = ["can't start new thread", "can't create new thread at interpreter shutdown"]
+
+    def refuse(*_: object) -> None:
+        raise RuntimeError(refusals.pop(0))
+
+    with monkeypatch.context() as context:
+        context.setattr("cache_monitor.threads._thread.start_new_thread", refuse)
+        assert not aside.do(lambda: pytest.fail("done"))
+        assert not aside.do(lambda: pytest.fail("done"))
+    assert noted.faults == ["can't start new thread"], "that the program ends is none"
+    done: SimpleQueue[str] = SimpleQueue()
+    assert aside.do(lambda: done.put("done"))
+    assert done.get(timeout=60) == "done"
+    aside.end()
+    assert noted.ends.get(timeout=60) == "end"

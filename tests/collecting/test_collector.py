@@ -394,17 +394,33 @@ def test_a_thread_that_cannot_begin_is_tried_again(
         raise RuntimeError("can't start new thread")
 
     with monkeypatch.context() as context:
-        context.setattr("cache_monitor.threads.start", refuse)
+        context.setattr("cache_monitor.threads._thread.start_new_thread", refuse)
         site.call()
         assert site.recorder.limit == 0
-    with monkeypatch.context() as context:
-        context.setattr("cache_monitor.threads.Thread", refuse)
-        site.call()
-        until(lambda: not site.collector._is_running)
     assert "can't start new thread" in caplog.text
     site.call()
     assert site.collector.flush()
-    assert site.calls() == 3
+    assert site.calls() == 2
+
+
+def test_a_program_that_ends_has_a_thread_if_it_has_begun_to_begin(
+    site: _Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """From Python 3.12 on no thread begins where the interpreter shuts down."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    monkeypatch.setattr("cache_monitor.threads.Thread", refuse)
+    site.call()
+    site.collector.stop()
+    assert site.calls() == 1
+    site.collector.after_fork()
+    monkeypatch.setattr("cache_monitor.threads._thread.start_new_thread", refuse)
+    site.call()
+    site.collector.stop()
+    assert not site.collector._is_running
+    assert not caplog.records
 
 
 def test_who_made_no_calls_since_writes_nothing(
