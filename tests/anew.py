@@ -1,10 +1,15 @@
 """A process that has recorded nothing, in a test run that has recorded much."""
 
+from django.core.cache.backends import locmem
+
 from cache_monitor.collecting import joining
 
 
 def begin_anew() -> None:
     """Let the collector begin as it would in a new process, when its thread has ended: what that
-    still has under way must not come into what the next test counts."""
+    still has under way must not come into what the next test counts. Local memory is empty, as it
+    is in every process that begins."""
     joining.collector.stop()
     joining.collector.after_fork()
+    for entries in (*locmem._caches.values(), *locmem._expire_info.values()):  # type: ignore[attr-defined]  # private
+        entries.clear()

@@ -21,7 +21,10 @@ MAILS = "django.core.mail.backends.locmem.EmailBackend"
 IN_MEMORY: dict[str, Any] = (
     {"MAILERS": {"default": {"BACKEND": MAILS}}, "ADMINS": ["ann@example.org"]}
     if django.VERSION >= (6, 1)
-    else {"EMAIL_BACKEND": MAILS, "ADMINS": [("Ann", "ann@example.org")]}
+    else {
+        "EMAIL_BACKEND": MAILS,
+        "ADMINS": ["ann@example.org"] if django.VERSION >= (6, 0) else [("Ann", "ann@example.org")],
+    }
 )
 
 
