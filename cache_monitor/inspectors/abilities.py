@@ -48,10 +48,6 @@ class Ability(Struct, frozen=True, kw_only=True):
     cells: dict[str, str]
     notes: dict[str, str]
 
-    def tells(self, column: str) -> bool:
-        """Whether there is an answer at all."""
-        return self.cells[column] != NO
-
 
 _PLAIN = dict.fromkeys(COLUMNS, YES)
 

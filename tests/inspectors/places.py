@@ -29,10 +29,14 @@ TABLE = "entries of the inspectors' contract"
 
 class Place:
     """Somewhere that caches with different prefixes share. ``stale_after`` fits how finely the
-    backend tells of idle times."""
+    backend tells of idle times. ``tells_roughly`` is what it has an answer to of its own where the
+    record of the calls has a better one. ``aged_by`` is how much older ``age`` lets entries look
+    than they are, in seconds."""
 
     stale_after = 3600.0
     keeps_expired = True
+    tells_roughly: frozenset[str] = frozenset()
+    aged_by = HOURS * 3600.0
 
     def cache(self, prefix: str = "mine", **params: Any) -> Any:
         raise NotImplementedError
@@ -68,6 +72,8 @@ class LocMemPlace(Place):
 class FilePlace(Place):
     """Each prefix in a directory of its own: whose a file is cannot be told from its name."""
 
+    tells_roughly = frozenset({"idle"})
+
     def __init__(self, directory: Path) -> None:
         self.directory = directory
 
@@ -77,7 +83,7 @@ class FilePlace(Place):
         return FileBasedCache(place, {"KEY_PREFIX": prefix, "OPTIONS": options, **params})
 
     def age(self) -> None:
-        then = time.time() - HOURS * 3600
+        then = time.time() - self.aged_by
         for path in self.directory.rglob("*.djcache"):
             os.utime(path, (then, then))
 
@@ -136,7 +142,7 @@ class RedisPlace(Place):
             for key in server.scan_iter():
                 ttl = max(0, server.pttl(key))
                 dumped = server.dump(key)
-                server.restore(key, ttl, dumped, replace=True, idletime=HOURS * 3600)  # type: ignore[arg-type]
+                server.restore(key, ttl, dumped, replace=True, idletime=int(self.aged_by))  # type: ignore[arg-type]
 
     def foreign(self) -> None:
         for server in self.servers:
@@ -155,7 +161,10 @@ class RedisPlace(Place):
 
 class MemcachedPlace(Place):
     keeps_expired = False
-    stale_after = 1.5
+    # Its clock ticks in seconds: by it, what `age` waits is at least 3.
+    stale_after = 2.5
+    tells_roughly = frozenset({"idle"})
+    aged_by = 0.0
 
     def __init__(self, servers: list[str], backend: Any) -> None:
         self._servers = servers

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from itertools import pairwise
 from typing import Any
@@ -12,22 +13,34 @@ from typing import Any
 import pytest
 from django.db import router, transaction
 
-from cache_monitor.inspectors.abilities import ability_of
+from cache_monitor.inspectors import known
+from cache_monitor.inspectors.abilities import NO, RECORDED, ability_of
 from cache_monitor.inspectors.bounds import Bounds
 from cache_monitor.inspectors.choice import source_of
 from cache_monitor.inspectors.look import Progress, advance, inspect_cache
 from cache_monitor.inspectors.scanning import Scan
-from cache_monitor.inspectors.snapshot import STALE_REASONS, Snapshot
+from cache_monitor.inspectors.snapshot import Snapshot
 from cache_monitor.inspectors.source import BadCursor, Source
 from cache_monitor.inspectors.terms import Terms
+from cache_monitor.inspectors.uses import Uses
+from cache_monitor.instrument.culls import watch_culls
+from cache_monitor.recorder import recorder
+from cache_monitor.reports.insides import memory
 from cache_monitor.stats.encoding import decode, encode
+from cache_monitor.stores.memory import MemoryStore
 from tests.inspectors.places import FilePlace, MemcachedPlace, Place
+from tests.inspectors.recorded import Recorded
 
 MANY = 1200
 
 
-def look(place: Place, cache: Any, limit: int = 1_000_000) -> Snapshot:
-    found = inspect_cache("default", cache, limit=limit, seconds=60, stale_after=place.stale_after)
+def look(place: Place, cache: Any, limit: int = 1_000_000, uses: Uses | None = None) -> Snapshot:
+    stale_after = place.stale_after
+    if uses is not None:
+        uses.stale_after = stale_after
+    found = inspect_cache(
+        "default", cache, limit=limit, seconds=60, stale_after=stale_after, uses=uses
+    )
     cache.close()
     return found
 
@@ -55,24 +68,48 @@ def fill(cache: Any, entries: int = MANY) -> None:
         cache.set_many(values, 300)
 
 
+def told_of(place: Place, cache: Any, is_recorded: bool) -> set[str]:
+    """What the table promises an answer to; without a record of the calls, what the backend has
+    one of its own to."""
+    cells = ability_of(cache).cells
+    promised = {name for name, cell in cells.items() if cell != NO}
+    recorded = {name for name, cell in cells.items() if cell == RECORDED}
+    return promised if is_recorded else promised - recorded | place.tells_roughly
+
+
+@pytest.fixture
+def store(monkeypatch: pytest.MonkeyPatch) -> MemoryStore:
+    """A store of one test's own, from which the keys of files are known too."""
+    made = MemoryStore()
+    monkeypatch.setattr(known, "get_store", lambda: made)
+    return made
+
+
 def test_every_planted_stale_entry_is_found_under_its_kind_and_no_other_entry(
-    place: Place,
+    place: Place, store: MemoryStore
 ) -> None:
     cache = place.cache()
+    recorded = Recorded(cache, store)
     for number in range(5):
-        cache.set(f"old:{number}", "x" * 100, 5000)
+        recorded.set(f"old:{number}", "x" * 100, 5000)
     place.age()
+    recorded.age(place.aged_by)
     for number in range(50):
-        cache.set(f"fine:{number}", "x", 5000)
-    cache.set("forever", "x", None)
+        recorded.set(f"fine:{number}", "x", 5000)
+    recorded.set("forever", "x", None)
     if place.keeps_expired:
-        cache.set("gone", "x", -100)
+        recorded.set("gone", "x", -100)
     for key in ["forever", *(f"fine:{number}" for number in range(50))]:
-        assert cache.get(key) == "x"
-        assert cache.get(key) == "x"  # memcached notes the time of the second read
+        assert recorded.get(key) == "x"
+        assert recorded.get(key) == "x"  # memcached notes the time of the second read
     place.foreign()
-    found = look(place, cache)
-    told = {reason for reason in STALE_REASONS if ability_of(cache).tells(reason)}
+    _assert_planted(place, cache, None)
+    _assert_planted(place, cache, recorded.uses())
+
+
+def _assert_planted(place: Place, cache: Any, uses: Uses | None) -> None:
+    found = look(place, cache, uses=uses)
+    told = told_of(place, cache, uses is not None)
     expected = {
         "old": {"idle", "never_read"} & told,
         "forever": {"no_expiry"} & told,
@@ -90,9 +127,15 @@ def test_every_planted_stale_entry_is_found_under_its_kind_and_no_other_entry(
     assert seen == {name: why for name, why in expected.items() if why}
     assert found.no_expiry == 1
     assert found.expired == (1 if place.keeps_expired else None)
-    assert found.idle == (5 if "idle" in told else None)
     unread = 5 + place.keeps_expired
-    assert found.never_read == (unread if "never_read" in told else None)
+    assert found.idle == (5 if "idle" in told else None)
+    if uses is None and "idle" in place.tells_roughly:
+        # Of what was read a short while ago, a file system may note no time.
+        assert found.idle_error in {0, 51}
+    else:
+        assert found.idle_error == (0 if "idle" in told else None)
+    never_read = (unread, 0) if "never_read" in told else (None, None)
+    assert (found.never_read, found.never_read_error) == never_read
     assert found.entries == 56 + place.keeps_expired
     assert found.exact
 
@@ -107,23 +150,41 @@ def _name(place: Place, cache: Any, shown: str) -> str:
     return next((key for key in planted if file_name(cache, key)[:16] in shown), shown)
 
 
-def test_what_the_table_of_abilities_promises_is_what_is_found(place: Place) -> None:
+@pytest.mark.parametrize("is_recorded", [True, False], ids=["recorded", "alone"])
+def test_what_the_table_of_abilities_promises_is_what_is_found(
+    place: Place, store: MemoryStore, is_recorded: bool, counts_culls: Callable[[Any], bool]
+) -> None:
     cache = place.cache()
-    cache.set("menu", "x", None)
-    ability, found = ability_of(cache), look(place, cache)
+    recorded = Recorded(cache, store)
+    recorded.set("menu", "x", None)
+    found = look(place, cache, uses=recorded.uses() if is_recorded else None)
+    # What goes to make room is counted as it goes: none yet, where it is.
+    culled = 0 if is_recorded and counts_culls(cache) else None
     answers = {
         "entries": found.entries,
         "bytes": found.bytes,
-        "evictions": found.evictions,
+        "evictions": memory(found, culled).evictions,
         "expired": found.expired,
         "idle": found.idle,
         "never_read": found.never_read,
         "no_expiry": found.no_expiry,
         "age": found.stale[0].age,
     }
-    assert {name: ability.tells(name) for name in answers} == {
-        name: each is not None for name, each in answers.items()
-    }
+    told = told_of(place, cache, is_recorded)
+    assert {name for name, each in answers.items() if each is not None} == told & set(answers)
+
+
+@pytest.fixture
+def counts_culls() -> Iterator[Callable[[Any], bool]]:
+    """Whether the process counts what a cache throws out to make room."""
+    alias = "of the contract"
+
+    def counts(cache: Any) -> bool:
+        watch_culls(cache, alias)
+        return alias in recorder.culling
+
+    yield counts
+    recorder.culling.discard(alias)
 
 
 def test_an_empty_cache_is_known_to_be_empty(place: Place) -> None:
