@@ -27,6 +27,7 @@ from cache_monitor.inspectors.identity import is_of_one_process, traced_as
 from cache_monitor.instrument.aliases import forget_instances, instance_of
 from cache_monitor.instrument.finalkeys import makes_own_keys
 from cache_monitor.instrument.sizes import stored_size
+from cache_monitor.keys.display import text_of
 from cache_monitor.recorder import recorder
 from cache_monitor.stores.opening import get_store
 from cache_monitor.stores.surroundings import is_testing
@@ -67,7 +68,7 @@ def facts_of(process: str, alias: str) -> Facts | None:
     return Facts(
         store=traced_as(alias, found, process),
         default_timeout=found.default_timeout,
-        version=str(found.version),
+        version=text_of(found.version),
         prefix=found.key_prefix,
         is_own=is_of_one_process(found),
         incr_renews=real.incr is renewing,

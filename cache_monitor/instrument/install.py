@@ -71,6 +71,8 @@ def instrument(cache: object, alias: str) -> None:
     if not can_be_recorded(class_):
         return
     try:
+        # ``{% cache … using="pages" %}`` asks for a SafeString, which a store need not take.
+        alias = str.__str__(alias)
         wrap_class(class_)
         if aliases.alias_of(cache) not in settings.CACHES:
             aliases.note(cache, alias, class_ in LEAVES)

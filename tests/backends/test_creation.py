@@ -13,8 +13,11 @@ import pytest
 from django.core.cache import CacheHandler, cache, caches
 from django.core.cache.backends.base import BaseCache, InvalidCacheBackendError
 from django.core.cache.backends.locmem import LocMemCache
+from django.template import Context, Engine
 from django.test import override_settings
+from django.utils.safestring import SafeString
 
+from cache_monitor.collecting.joining import facts_of
 from cache_monitor.instrument.install import install, instrument
 from tests.backends.conftest import Heard
 from tests.backends.making import is_recorded, make_recorded
@@ -64,6 +67,23 @@ def test_a_cache_opened_before_the_app_was_ready_is_recorded_from_then_on(heard:
     assert caches["default"] is early
     early.get("a")
     assert heard.summary() == [("get", "a", False)]
+
+
+def test_a_cache_that_a_template_opens_is_known_by_plain_text(heard: Heard) -> None:
+    named = {
+        "default": LOCAL,
+        "opened": {**LOCAL, "LOCATION": "opened", "VERSION": SafeString("2")},
+    }
+    engine = Engine(libraries={"cache": "django.templatetags.cache"})
+    fragment = '{% load cache %}{% cache 60 a using="opened" %}b{% endcache %}'
+    with override_settings(CACHES=named):
+        assert engine.from_string(fragment).render(Context()) == "b"
+        found = facts_of("a process", "opened")
+    assert [call.source.operation for call in heard] == ["get", "set"]
+    # Stores and encoders take no subclass of str for granted.
+    assert {(call.source.alias, type(call.source.alias)) for call in heard} == {("opened", str)}
+    assert found is not None
+    assert (found.version, type(found.version)) == ("2", str)
 
 
 def test_instrumenting_twice_records_once(heard: Heard) -> None:
