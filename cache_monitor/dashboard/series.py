@@ -159,7 +159,7 @@ def _percentiles(alias: str) -> Sequence[Field[Item]]:
 
 
 def _memory(alias: str, line: Sequence[Point]) -> Sequence[Field[Item]]:
-    """The bytes; and the evictions of a cache whose server counts them."""
+    """The bytes; and the evictions of a cache where they are counted."""
     size = _column(alias, alias, "memory", lambda point: point.memory_bytes, formats.size)
     if not _knows_evictions(line):
         return [size]

@@ -27,6 +27,10 @@ pytestmark = [
 
 @pytest.fixture
 def overview(page: Page, site: str) -> Page:
+    return overview_of(page, site)
+
+
+def overview_of(page: Page, site: str) -> Page:
     """The overview, with every chart drawn."""
     make_traffic(site)
     wait_for_figures(page, site, "memory/?alias=default", "user:{int}:profile")
@@ -200,10 +204,22 @@ def test_the_legend_says_how_many_caches_are_not_drawn(overview: Page, caches: i
     assert legend["names"] == [*"abcdefgh"[: min(caches, 6)], *(more if caches > 6 else [])]
 
 
-def test_where_no_server_counts_evictions_the_memory_has_the_chart_for_itself(
+def test_a_cache_whose_evictions_the_processes_count_has_them_below_its_memory(
     overview: Page,
 ) -> None:
     memory = chart("memory")
-    assert overview.evaluate(f"{memory}.data.datasets.map(({{label}}) => label)") == ["default"]
-    assert overview.evaluate(f"Object.keys({memory}.scales).sort().join()") == "x,y"
-    assert overview.evaluate(f"{memory}.options.plugins.legend.display") is False
+    labels = overview.evaluate(f"{memory}.data.datasets.map(({{label}}) => label)")
+    assert labels == ["default", "default evictions"]
+    assert overview.evaluate(f"Object.keys({memory}.scales).sort().join()") == "evictions,x,y"
+
+
+def test_where_nobody_counts_evictions_the_memory_has_the_chart_for_itself(
+    browser: Browser, tmp_path: Path, complaints: list[str]
+) -> None:
+    with served("tests.dashboard.uncounted_site", tmp_path) as site:
+        page = overview_of(log_in(browser, site, complaints), site)
+        memory = chart("memory")
+        assert page.evaluate(f"{memory}.data.datasets.map(({{label}}) => label)") == ["default"]
+        assert page.evaluate(f"Object.keys({memory}.scales).sort().join()") == "x,y"
+        assert page.evaluate(f"{memory}.options.plugins.legend.display") is False
+    assert complaints == []

@@ -97,7 +97,7 @@ export function knowEvictions(report) {
   return shown(report).some(knowsEvictions);
 }
 
-// The evictions of each cache whose server counts them, beside each other: caches of one server
+// The evictions of each cache where they are counted, beside each other: caches of one server
 // would count the same evictions twice, were they stacked.
 export function evictions(report, theme, labels) {
   return lines(report, theme, (point) => point.evictions)
