@@ -27,7 +27,9 @@ def _pytest(directory: Path, conftest: str, test: str) -> tuple[str, dict[str, i
     (directory / "conftest.py").write_text(dedent(conftest))
     (directory / "test_it.py").write_text(dedent(test))
     argv = [sys.executable, "-W", "error", "-m", "pytest"]
-    argv += ["-p", "no:django", "-p", "no:randomly", "-p", "no:cacheprovider", "-q", "-rA"]
+    # Plugins of other packages that the tests need import Django as well.
+    others = ("django", "pytest-django-constance", "randomly", "cacheprovider")
+    argv += [*(f"-pno:{each}" for each in others), "-q", "-rA"]
     done = subprocess.run(
         [*argv, "--rootdir", str(directory), str(directory)],
         capture_output=True,
