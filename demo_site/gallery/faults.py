@@ -89,8 +89,10 @@ def never_stored() -> None:
 
 
 def cache_bound_view() -> None:
-    """Asks the database's cache for three keys at a time, 3,000 times over."""
+    """Asks the database's cache for three keys at a time, 3,000 times over; the first are there."""
     cache = caches["gallery-bound"]
+    # Where none was ever stored, that is the mistake, as soon as it costs enough.
+    cache.set_many({f"figure:{number}": number for number in range(3)}, timeout=3600)
     for number in range(3000):
         cache.get_many([f"figure:{3 * number + part}" for part in range(3)])
 
