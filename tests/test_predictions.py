@@ -125,7 +125,7 @@ def test_it_is_computed_again_only_when_it_has_rested(store: Store) -> None:
     first = predictions.predictions(store)["default"]
     predicted(store)
     assert predictions.predictions(store)["default"] == first
-    ago = first.computed_at - max(100 * first.cpu_seconds, 70.0)
+    ago = first.computed_at - max(100 * first.cpu_seconds, 70.0) - 1.0
     store.put([predictions._row("default", structs.replace(first, computed_at=ago))], int(ago))
     predicted(store)
     assert predictions.predictions(store)["default"].computed_at >= first.computed_at
