@@ -4,8 +4,10 @@ Appending to a deque is atomic, so threads, tasks and greenlets need no lock. Th
 neither who fills nor who empties it.
 """
 
+import time
 from collections import Counter, deque
 from collections.abc import Callable
+from typing import NamedTuple
 
 from cache_monitor.calls import RawCall
 from cache_monitor.faults import Faults
@@ -14,6 +16,15 @@ from cache_monitor.interruptions import let_pass
 
 KEYS_LIMIT = 500_000
 """Keys that calls of several keys may hold in the buffer together; it counts calls, not keys."""
+
+
+class Culled(NamedTuple):
+    """How many entries a cache threw out to make room, and when it did so for the first and for
+    the last time, by ``time.perf_counter``."""
+
+    entries: int
+    first: float
+    last: float
 
 
 class Recorder:
@@ -36,7 +47,7 @@ class Recorder:
         self._dropped: Counter[str] = Counter()
         self.culling: set[str] = set()
         """The aliases of which it is counted what they throw out to make room."""
-        self._culled: Counter[str] = Counter()
+        self._culled: dict[str, Culled] = {}
         # A signal's handler that makes calls may come while its own thread holds it.
         self._lock = new_rlock()
         self.faults = Faults()
@@ -94,15 +105,17 @@ class Recorder:
 
     def note_culled(self, alias: str, entries: int) -> None:
         """Note that ``alias`` threw out ``entries`` to make room."""
+        now = time.perf_counter()
         with self._lock:
-            self._culled[alias] += entries
+            before = self._culled.get(alias, Culled(0, now, now))
+            self._culled[alias] = Culled(before.entries + entries, before.first, now)
 
-    def take_culled(self) -> Counter[str]:
-        """How many entries were thrown out since the last time, by alias."""
+    def take_culled(self) -> dict[str, Culled]:
+        """What was thrown out since the last time, by alias."""
         if not self._culled:
-            return Counter()
+            return {}
         with self._lock:
-            culled, self._culled = self._culled, Counter()
+            culled, self._culled = self._culled, {}
         return culled
 
     def failed(self, error: BaseException) -> None:
@@ -117,7 +130,7 @@ class Recorder:
         """Begin anew in a forked child: the calls in the buffer are the parent's."""
         self.buffer.clear()
         self.limit = 0
-        self._dropped, self._culled = Counter(), Counter()
+        self._dropped, self._culled = Counter(), {}
         self._keys = 0
 
 

@@ -69,18 +69,25 @@ class Intake:
         aggregator.add_dropped(dropped, now)
         for alias in dropped:
             self.delivery.tracer.note_gap(alias, now)
-        culled = self._recorder.take_culled()
-        if self._recorder.culling:
-            # Where it is counted, none is a figure too.
-            called = {call[0].alias for call in calls}
-            culled.update(dict.fromkeys(called & self._recorder.culling, 0))
-        aggregator.add_culled(culled, now)
+        self._count_culled(calls, clock_offset)
         for visit in visits.take():
             aggregator.add_visit(visit, now)
         passes = watch.take()
         for page_pass in passes:
             aggregator.add_page(page_pass, now)
         followers.hear_pages(passes)
+
+    def _count_culled(self, calls: Sequence[RawCall], clock_offset: float) -> None:
+        culled = self._recorder.take_culled()
+        # Where it is counted, none is a figure too.
+        called = {call[0].alias for call in calls} if self._recorder.culling else set()
+        evicted = dict.fromkeys(called & self._recorder.culling, 0)
+        evicted.update({alias: each.entries for alias, each in culled.items()})
+        self.delivery.aggregator.add_culled(evicted, time.time())
+        for alias, each in culled.items():
+            # It was full then, whatever it was when somebody looked.
+            for at in {each.first, each.last}:
+                self.delivery.tracer.note_full(alias, at + clock_offset)
 
     def _look_closer(self, batch: Batch, clock_offset: float) -> None:
         made = self._made(batch.others)

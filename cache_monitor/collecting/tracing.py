@@ -159,6 +159,10 @@ class Tracer:
         if facts is not None:
             self._slice(facts.store, reading.at).add_reading(reading)
 
+    def note_full(self, alias: str, at: float) -> None:
+        """Note that ``alias`` threw entries out ``at`` that time (Unix) to make room."""
+        self.note_reading(alias, Reading(int(at * SECOND), None, full=True))
+
     def _follow_clock(self, offset: int) -> int:
         # Of calls a moment apart the order matters more than the time. Who is interrupted while he
         # reads the clocks gets too little, never too much: less is believed the second time.

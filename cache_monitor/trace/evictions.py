@@ -13,6 +13,8 @@ def why_gone(since: int, until: int, readings: Sequence[Reading]) -> Reason | No
     Evicted takes evidence: a counter that rose meanwhile, or a backend that was full. That it was
     not is evidence too. Without either it is unknown.
     """
+    if any(each.full and since <= each.at <= until for each in readings):
+        return "evicted"
     found = _between(since, until, readings)
     if found is None:
         return None

@@ -139,6 +139,26 @@ def test_what_the_cache_had_no_room_for_was_evicted() -> None:
     assert _reasons("small") == {"evicted": 20 - len(found)}
 
 
+def test_what_was_thrown_out_was_evicted_however_empty_the_cache_is_by_then(tmp_path: Path) -> None:
+    files = {
+        "BACKEND": "django.core.cache.backends.filebased.FileBasedCache",
+        "LOCATION": str(tmp_path),
+        "OPTIONS": {"MAX_ENTRIES": 30},
+    }
+    with override_settings(CACHES={**CACHES, "files": files}):
+        cache = caches["files"]
+        keys = [f"{n}" for n in range(31)]
+        cache.get("none")
+        assert cache_monitor.report().caches["files"].misses == 1
+        for key in keys:
+            cache.set(key, 1)
+        gone = [key for key in keys if not cache.delete(key)]
+        assert gone
+        for key in gone:
+            cache.get(key)
+        assert _reasons("files") == {"never_set": 1, "evicted": len(gone)}
+
+
 def test_get_or_set_misses_before_it_writes() -> None:
     cache = caches["default"]
     cache.get_or_set("a", 1)
