@@ -19,18 +19,14 @@ def why_gone(since: int, until: int, readings: Sequence[Reading]) -> Reason | No
     if found is None:
         return None
     between, is_whole = found
-    counted = [each.evictions for each in between if each.evictions is not None]
     if len({each.boot for each in between}) > 1:
         # It went down meanwhile, and what it held with it.
         return "lost" if not _rose(between) else "unknown"
-    if len(counted) == len(between):
-        if _rose(between):
-            return "evicted"
-        return "lost" if is_whole or counted[-1] == 0 else "unknown"
-    if any(each.full for each in between):
+    is_counted = all(each.evictions is not None for each in between)
+    if (is_counted and _rose(between)) or any(each.full for each in between):
         return "evicted"
-    is_told = all(each.full is False for each in between)
-    return "lost" if is_told and is_whole else "unknown"
+    is_told = is_counted or all(each.full is False for each in between)
+    return "lost" if is_told and (is_whole or between[-1].evictions == 0) else "unknown"
 
 
 def restarted_at(since: int, until: int, readings: Sequence[Reading]) -> int | None:

@@ -29,7 +29,7 @@ from cache_monitor.trace.plan import Plan
 from cache_monitor.trace.slices import Slice, encode
 from cache_monitor.trace.what_if import predict
 from cache_monitor.what_if import _parts
-from tests.anew import begin_anew
+from tests.anew import begin_anew, count_now
 from tests.clocks import traffic_clock
 from tests.docs.pages import marked
 
@@ -50,7 +50,7 @@ def look_up(asked: Sequence[int], monkeypatch: pytest.MonkeyPatch) -> None:
     cache.clear()
     for key in asked:
         clock.go_on(0.9)
-        joining.collector.drain()
+        count_now()
         if cache.get(f"product:{key}") is None:
             cache.set(f"product:{key}", 1, 7200)
     joining.collector.flush()

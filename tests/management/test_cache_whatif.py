@@ -17,7 +17,7 @@ from django.core.management import CommandError, call_command
 from django.test import override_settings
 
 from cache_monitor.collecting import joining
-from tests.anew import begin_anew
+from tests.anew import begin_anew, count_now
 from tests.clocks import Clock, traffic_clock
 
 ROOM = 100
@@ -37,7 +37,7 @@ def hit_ratio(cache: Any, asked: Sequence[int], clock: Clock | None = None) -> f
             clock.go_on(0.05)
             # Of what is counted together the trace keeps no order.
             if number % 5 == 4:
-                joining.collector.drain()
+                count_now()
         if cache.get(f"product:{key}") is None:
             cache.set(f"product:{key}", 1, 300)
         else:
