@@ -329,7 +329,14 @@ def test_nothing_is_in_the_instance() -> None:
 
 
 def test_uninstalled_the_methods_are_the_original_ones() -> None:
+    nowhere = {"BACKEND": f"{__name__}.RedisCache", "LOCATION": "redis://127.0.0.1:1"}
+    entries = {"default": {"BACKEND": f"{__name__}.LocMemCache"}, "nowhere": nowhere}
+    with override_settings(CACHES=entries):
+        # A class is watched from the first cache of it on.
+        _ = caches["default"], caches["nowhere"]
     get = LocMemCache.get
+    assert is_ours(get)
+    assert is_ours(vars(RedisCache)["get"])
     with unwatched():
         assert LocMemCache.get is not get
         assert LocMemCache.get.__module__ == LocMemCache.__module__
