@@ -125,9 +125,11 @@ def test_a_visit_shows_where_the_tour_says(own_demo: Demo) -> None:
             assert visitor.get(stop).status == 200
         visitor.submit("/basket/")
         visitor.get("/basket/")
-        effects = [unescape(url) for url in EFFECT.findall(tour)]
+        effects = unseen = [unescape(url) for url in EFFECT.findall(tour)]
         ends = time.monotonic() + DEADLINE
-        while unseen := [each for each in effects if not shows(report_of(own_demo), each)]:
+        while unseen:
+            report = report_of(own_demo)
+            unseen = [each for each in unseen if not shows(report, each)]
             assert time.monotonic() < ends, unseen
             time.sleep(POLL_INTERVAL)
 
