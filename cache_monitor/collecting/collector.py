@@ -403,6 +403,8 @@ class Collector:
         with self._draining:
             self._intake.delivery.aggregator.learn_groups()
             changes = self._intake.delivery.changes(last)
+            while self._intake.delivery.faults:
+                self._recorder.failed(self._intake.delivery.faults.popleft())
         self._intake.delivery.put(store, changes)
         with self._draining:
             self._intake.delivery.delivered(changes)

@@ -1,6 +1,7 @@
 """What this process has counted, on its way to the store."""
 
 import time
+from collections import deque
 from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -104,6 +105,8 @@ class Delivery:
         self._given_up = 0
         self._under_way: list[_Change] = []
         self._hangs_at = inf
+        self.faults: deque[Exception] = deque(maxlen=10)
+        """Faults of ours that kept a part from being written, for whoever notes them."""
 
     @property
     def aggregator(self) -> Aggregator:
@@ -141,11 +144,23 @@ class Delivery:
         for life, _, part in self._parts():
             if last or life.is_over or part.start + part.seconds + _CLOSED_AFTER < now:
                 life.seal(part)
+        changed = [each for each in self._parts() if _is_changed(*each)]
         return [
-            _Change(life, alias, part, part.revision, _calls(part), life.row(alias, part))
-            for life, alias, part in self._parts()
-            if life.stored_revision(alias, part) != part.revision
+            _Change(life, alias, part, part.revision, _calls(part), row)
+            for life, alias, part in changed
+            if (row := self._row(life, alias, part)) is not None
         ]
+
+    def _row(self, life: _Life, alias: str, part: Part) -> Row | None:
+        """The row of a part; None where it cannot be written, which must keep no other from the
+        store."""
+        try:
+            return life.row(alias, part)
+        except Exception as error:
+            self.faults.append(error)
+            self._given_up += life.undelivered(alias, part)
+            life.forget(alias, part)
+            return None
 
     def put(self, store: Store, changes: list[_Change]) -> None:
         """Bring ``changes`` to the store. Raises its :class:`StoreError`."""
@@ -196,7 +211,8 @@ class Delivery:
         """What a report must add to what the store says."""
         parts = list(self._parts())
         if store_works:
-            return Pending([life.row(alias, part) for life, alias, part in parts], self._given_up)
+            rows = [self._row(*each) for each in parts]
+            return Pending([row for row in rows if row is not None], self._given_up)
         undelivered = sum(life.undelivered(alias, part) for life, alias, part in parts)
         return Pending([], self._given_up + undelivered)
 
@@ -208,6 +224,10 @@ class Delivery:
         for life in self._lives:
             for alias, part in life.parts():
                 yield life, alias, part
+
+
+def _is_changed(life: _Life, alias: str, part: Part) -> bool:
+    return life.stored_revision(alias, part) != part.revision
 
 
 def _kind(part: Part) -> Kind:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,7 @@ from cache_monitor.collecting.rollup import (
 )
 from cache_monitor.collecting.tracing import Tracer
 from cache_monitor.stats.details import Details
-from cache_monitor.stats.encoding import decode
+from cache_monitor.stats.encoding import decode, encode
 from cache_monitor.stats.window import Window
 from cache_monitor.stores.base import Row
 from cache_monitor.stores.memory import MemoryStore
@@ -121,6 +122,24 @@ def test_nothing_counts_twice_however_long_the_store_was_out_of_reach(
     calls, lookups = process.stored
     assert calls + process.lost == 7
     assert calls == lookups == (7 if away < ABANDONED_AFTER else 3)
+
+
+def test_a_part_that_cannot_be_written_keeps_no_other_from_the_store(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    process = Process(monkeypatch)
+
+    def broken(part: Any) -> bytes:
+        if isinstance(part, Window):
+            return encode(part)
+        raise TypeError("unsupported")
+
+    monkeypatch.setattr("cache_monitor.collecting.delivery.encode", broken)
+    process.work(3)
+    process.flush()
+    assert {row.kind for row in process.store.read("window", 0, 2**40, None)} == {"window"}
+    assert not list(process.store.read("details", 0, 2**40, None))
+    assert [str(each) for each in process._delivery.faults] == ["unsupported"]
 
 
 def test_calls_after_the_clock_was_set_back_are_where_the_clock_says(
