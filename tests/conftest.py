@@ -52,6 +52,7 @@ MARKER_OF_FIXTURE: Final = {
     "redis_on_small_disk": "redis",
     "sentinel": "redis",
     "sentinel_server": "redis",
+    "sentinel_of_all": "redis",
     "watching_sentinel": "redis",
     "cluster": "redis",
     "pgbouncer": "postgresql",

@@ -14,6 +14,7 @@ from django.core.cache import cache, caches
 from django.core.cache.backends.base import BaseCache
 from django.core.cache.backends.locmem import LocMemCache
 from django.test import override_settings
+from redis import Redis
 
 from tests.backends.conftest import Heard
 from tests.backends.making import make_recorded
@@ -75,6 +76,8 @@ def test_a_tool_beside_us_counts_what_it_counts_without_us(
     environment = {"CACHE_MONITOR_TEST_VAR": str(tmp_path)}
     if tool == "opentelemetry":
         environment["REDIS_URL"] = f"{redis_server.url}/9"
+        with Redis.from_url(environment["REDIS_URL"]) as client:
+            client.flushdb()
     bare = _run(tool, "off", environment)
     monitored = _run(tool, "on", environment)
     assert monitored["results"] == bare["results"]

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django_redis.cache import RedisCache as DjangoRedisCache
+from redis import Redis
 
 from cache_monitor.inspectors import known
 from tests.backends.sentinel import SERVICE, run_sentinel
@@ -60,9 +61,17 @@ def second_memcached(pytestconfig: pytest.Config) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="session")
-def watching_sentinel(pytestconfig: pytest.Config, redis_server: Server) -> Iterator[Server]:
+def sentinel_of_all(pytestconfig: pytest.Config, redis_server: Server) -> Iterator[Server]:
     with run_sentinel(find_or_leave(REDIS, pytestconfig), redis_server) as server:
         yield server
+
+
+@pytest.fixture
+def watching_sentinel(sentinel_of_all: Server) -> Server:
+    """A Sentinel that watches ``redis_server``, and has forgotten replicas that other tests had."""
+    with Redis(host=sentinel_of_all.host, port=sentinel_of_all.port) as asked:
+        asked.execute_command("SENTINEL RESET", SERVICE)
+    return sentinel_of_all
 
 
 _MARKS = {
