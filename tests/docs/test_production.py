@@ -30,9 +30,10 @@ def test_the_store_in_redis_keeps_rows_under_its_prefix(redis_server: Server) ->
     url = store["OPTIONS"]["URL"].replace("redis.example.org:6379", redis_server.address)
     assert redis_server.address in url
     made = make_store(StoreConf(store["BACKEND"], {**store["OPTIONS"], "URL": url}))
-    made.put([ROW], now=105)
-    assert list(made.read("window", 0, 1000, None)) == [ROW]
     with redis.Redis.from_url(url) as client:
+        client.flushdb()  # other tests share the server
+        made.put([ROW], now=105)
+        assert list(made.read("window", 0, 1000, None)) == [ROW]
         keys = client.keys("*")
         assert keys
         assert [key for key in keys if b"shop:" not in key[:6]] == []
