@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import Any, Final, NoReturn
 
 import hypothesis
@@ -30,6 +32,7 @@ from tests.services import (
     TMUX,
     Program,
     Server,
+    answers_line,
     run_memcached,
     run_redis,
 )
@@ -40,6 +43,8 @@ MISSING: Final = pytest.StashKey[set[tuple[str, str]]]()
 """The programs that tests needed and the machine has not, each with how to get it."""
 LEFT: Final = pytest.StashKey[int]()
 """How many of the tests that run once were left out."""
+EMPTY_SHARED: Final = pytest.StashKey[list[Callable[[], object]]]()
+"""What empties the servers that run by now and that tests share."""
 MARKER_OF_FIXTURE: Final = {
     "browser": "browser",
     "chromium_path": "browser",
@@ -78,6 +83,7 @@ def pytest_configure(config: pytest.Config) -> None:
     hypothesis.settings.load_profile("any machine")
     config.stash[MISSING] = set()
     config.stash[LEFT] = 0
+    config.stash[EMPTY_SHARED] = []
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist looks for the groups
@@ -178,9 +184,18 @@ def postgresql_server(pytestconfig: pytest.Config) -> Iterator[PostgresDaemon]:
 
 @pytest.fixture(scope="session")
 def redis_server(pytestconfig: pytest.Config) -> Iterator[Server]:
-    """A Redis server of this test run's own; empty it before use."""
-    with run_redis(find_or_leave(REDIS, pytestconfig)) as server:
+    """A Redis server of this test run's own, which is empty for each module."""
+    with (
+        run_redis(find_or_leave(REDIS, pytestconfig)) as server,
+        _emptied_for_each_module(pytestconfig, partial(_empty_redis, server)),
+    ):
         yield server
+
+
+def _empty_redis(server: Server) -> None:
+    # Connections that stay are counted by tests.
+    with redis.Redis.from_url(server.url) as client:
+        client.flushall()
 
 
 @pytest.fixture
@@ -198,9 +213,26 @@ def small_redis(pytestconfig: pytest.Config) -> Iterator[Server]:
 
 @pytest.fixture(scope="session")
 def memcached_server(pytestconfig: pytest.Config) -> Iterator[Server]:
-    """A memcached server of this test run's own; empty it before use."""
-    with run_memcached(find_or_leave(MEMCACHED, pytestconfig)) as server:
+    """A memcached server of this test run's own, which is empty for each module."""
+    with (
+        run_memcached(find_or_leave(MEMCACHED, pytestconfig)) as server,
+        _emptied_for_each_module(pytestconfig, partial(answers_line, server, b"flush_all", b"OK")),
+    ):
         yield server
+
+
+@contextmanager
+def _emptied_for_each_module(config: pytest.Config, empty: Callable[[], object]) -> Iterator[None]:
+    config.stash[EMPTY_SHARED].append(empty)
+    yield
+    config.stash[EMPTY_SHARED].remove(empty)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_entries_of_another_module(pytestconfig: pytest.Config) -> None:
+    """What tests have left in a server would be counted by the next module that shares it."""
+    for empty in pytestconfig.stash[EMPTY_SHARED]:
+        empty()
 
 
 @pytest.fixture(scope="session")

@@ -415,7 +415,9 @@ class Collector:
         try:
             job()
         except StoreError as error:
-            self._store_failed(str(error))
+            # Where the process ends its store may be gone with it: another process does the job.
+            if not self._stopping:
+                self._store_failed(str(error))
 
     def _look(self, store: Store) -> None:
         seen = self._seen

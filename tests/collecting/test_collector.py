@@ -364,6 +364,27 @@ def test_a_look_that_never_returns_keeps_nothing_from_the_store(site: _Site) -> 
     go_on.set()
 
 
+def test_what_is_done_beside_says_nothing_of_a_store_that_is_gone_with_the_process(
+    site: _Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def lose(*_: object) -> dict[str, Snapshot]:
+        begun.set()
+        go_on.wait(60)
+        raise StoreError("There is no such file.")
+
+    site.collector._wiring = site.collector._wiring._replace(look=lose)
+    site.conf = Conf(buffer_size=BUFFER, flush_interval=0.0)
+    site.call()
+    assert site.collector.flush()
+    assert begun.wait(60)
+    site.collector.stop()
+    go_on.set()
+    until(lambda: not site.collector._scans.is_busy)
+    assert caplog.messages == []
+
+
 def test_a_flush_that_fails_comes_back_at_once(
     site: _Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
