@@ -349,6 +349,7 @@ class Collector:
             with self._draining:
                 self._intake.take_in(BATCH)
         with self._draining:
+            self._intake.note_views()
             while self._seen:
                 self._note_memory(self._seen.popleft())
             while self._read:

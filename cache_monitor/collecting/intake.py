@@ -41,6 +41,7 @@ class Intake:
         self._make_delivery = make_delivery
         self._pairing = Pairing()
         self._requests: deque[tuple[float, int]] = deque(maxlen=_MOST_REQUESTS)
+        self._changed: deque[tuple[str, list[RawCall]]] = deque(maxlen=_MOST_REQUESTS)
         self.active_at = 0.0
         """When calls were last taken in, Unix time."""
 
@@ -72,10 +73,20 @@ class Intake:
         self._count_culled(calls, clock_offset)
         for visit in visits.take():
             aggregator.add_visit(visit, now)
+            if changes := visit.tally.changes():
+                self._changed.append((visit.view, changes))
         passes = watch.take()
         for page_pass in passes:
             aggregator.add_page(page_pass, now)
         followers.hear_pages(passes)
+
+    def note_views(self) -> None:
+        """Let the trace know whose writes those are that it has by now: a request's calls are in
+        the buffer before it has ended."""
+        while self._changed:
+            view, changes = self._changed.popleft()
+            with self._going_on():
+                self.delivery.tracer.note_view(view, changes)
 
     def _count_culled(self, calls: Sequence[RawCall], clock_offset: float) -> None:
         culled = self._recorder.take_culled()

@@ -1,6 +1,6 @@
 """What finished calls tell the trace: what they did to entries, what they found and missed."""
 
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, cast
 
@@ -115,7 +115,7 @@ def tells_entries(call: RawCall, facts: Facts) -> bool:
     made = entries_of(call)
     if made is None:
         return False
-    if len(made[0]) < len(_keys(call[3])):
+    if len(made[0]) < len(keys_of(call)):
         # The cache does not take such a key: nothing was done, where the call failed as well.
         return call[8] is not None
     # Of a key that was made beyond recognition no pattern tells anything.
@@ -125,7 +125,7 @@ def tells_entries(call: RawCall, facts: Facts) -> bool:
 def finals_of(call: RawCall) -> Mapping[str, str]:
     """What a function of the project's made of the keys of ``call``."""
     names, _ = entries_of(call) or ((), True)
-    return dict(zip(_keys(call[3]), names, strict=False))
+    return dict(zip(keys_of(call), names, strict=False))
 
 
 def deeds_of(call: RawCall, facts: Facts, offset: int) -> Iterator[Deed]:
@@ -175,7 +175,7 @@ def _looked_up(call: RawCall, facts: Facts, began: int, ended: int) -> Iterator[
         until = min(ended, began + int(PART_SECONDS * SECOND))
         since = max(until, ended - int(PART_SECONDS * SECOND))
     outcomes = found if isinstance(found, tuple) else (found,)
-    for key, hit in zip(_keys(call[3]), outcomes, strict=False):
+    for key, hit in zip(keys_of(call), outcomes, strict=False):
         if hit is not None:
             yield Deed(HIT if hit else MISS, key, version, began, until)
         if hit is False and call[0].operation == "get_or_set":
@@ -201,14 +201,14 @@ def _changed(call: RawCall, facts: Facts, began: int, ended: int) -> Iterator[De
         # Nobody knows whether it was there.
         kind = SWEEP
     lasts = _lasts(call, facts, ended) if kind in (WRITE, TOUCH) else NEVER
-    for key in _keys(call[3]):
+    for key in keys_of(call):
         yield Deed(kind, key, _version(call, facts), began, ended, lasts)
 
 
 def _counted(call: RawCall, facts: Facts, began: int, ended: int) -> Iterator[Deed]:
     """A counter that is written anew, and whose value the caller is given."""
     version, lasts = _version(call, facts), _lasts(call, facts, ended)
-    for key in _keys(call[3]):
+    for key in keys_of(call):
         yield Deed(WRITE, key, version, began, ended, lasts)
         yield Deed(USE, key, version, ended, ended)
 
@@ -220,7 +220,7 @@ def _moved(call: RawCall, facts: Facts, began: int, ended: int) -> Iterator[Deed
     before, after = _version(call, facts), call[9]
     # Django writes the entry anew, without the timeout that it had. The value is as old as before.
     lasts = _microseconds(facts.default_timeout)
-    for key in _keys(call[3]):
+    for key in keys_of(call):
         yield Deed(MOVE, key, before, began, ended)
         if after is None or isinstance(after, bool):
             try:
@@ -232,7 +232,7 @@ def _moved(call: RawCall, facts: Facts, began: int, ended: int) -> Iterator[Deed
 
 def values_of(call: RawCall) -> Mapping[str, Value]:
     """What ``call`` tells of the values that it wrote, by their keys."""
-    keys, size, prints = _keys(call[3]), call[5] or 0, prints_of(call)
+    keys, size, prints = keys_of(call), call[5] or 0, prints_of(call)
     if len(keys) == 1:
         return {keys[0]: Value(0, prints[0] if prints else 0, size)}
     # The size of several values tells nothing of each.
@@ -244,7 +244,9 @@ def is_pattern(call: RawCall) -> bool:
     return call[0].operation == "delete_pattern"
 
 
-def _keys(key: Hashable) -> tuple[str, ...]:
+def keys_of(call: RawCall) -> tuple[str, ...]:
+    """The keys that ``call`` named."""
+    key = call[3]
     if type(key) is str:
         return (key,)
     if isinstance(key, tuple):

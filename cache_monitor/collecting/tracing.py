@@ -5,7 +5,7 @@ last, unless the key changed meanwhile. All else is an event of its own.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from functools import lru_cache
 from operator import itemgetter
 
@@ -19,6 +19,7 @@ from cache_monitor.collecting.telling import (
     finals_of,
     identity_of,
     is_pattern,
+    keys_of,
     name_of,
     tells_entries,
     values_of,
@@ -41,7 +42,7 @@ from cache_monitor.trace.events import (
     hash_of,
 )
 from cache_monitor.trace.plan import Plan
-from cache_monitor.trace.slices import Slice
+from cache_monitor.trace.slices import MOST_NAMED, Slice
 
 SLICE_SECONDS = 10
 MOST_REMEMBERED = 16_384
@@ -146,6 +147,22 @@ class Tracer:
                 self._hear_hits(source.alias, facts, hits, offset, changed[source.alias])
         self._write_down()
         self._read(batch, writes)
+
+    def note_view(self, view: str, changes: Iterable[RawCall]) -> None:
+        """Note which view made calls that were heard and that wrote or deleted."""
+        for call in changes:
+            alias = call[0].alias
+            facts = self._facts(alias)
+            if facts is None:
+                continue
+            ended = int((call[1] + call[2]) * SECOND) + (self._offset or 0)
+            finals = finals_of(call) if facts.own_keys else {}
+            for text in keys_of(call):
+                final = finals.get(text, "")
+                key = self._keys[alias].get((text, final) if final else text)
+                part = self._slices.get((facts.store, self._start(ended)))
+                if key is not None and part is not None:
+                    part.note_view(key.hash, ended, view[:MOST_NAMED])
 
     def note_gap(self, alias: str, at: float) -> None:
         """Note that calls of ``alias`` are missing."""
@@ -305,8 +322,11 @@ class Tracer:
         made = self._keys[alias][place] = Key(hashed, group, kind, name)
         return made
 
+    def _start(self, at: int) -> int:
+        return max(at // SECOND // SLICE_SECONDS * SLICE_SECONDS, self._sealed_to)
+
     def _slice(self, store: str, at: int) -> Slice:
-        start = max(at // SECOND // SLICE_SECONDS * SLICE_SECONDS, self._sealed_to)
+        start = self._start(at)
         part = self._slices.get((store, start))
         if part is None:
             plan = self._plans.get(store.partition(".")[0])

@@ -21,7 +21,10 @@ MOST_HEARD = 100
 """Calls that a request may gather; of one that makes more, some are added up on its way."""
 MOST_KEYS = 1000
 """Keys of a request that are told apart; what it does with others is in its sums alone."""
+MOST_CHANGES = 1000
+"""Calls of a request that wrote or deleted, of which the trace notes which view made them."""
 _LOOKUPS = frozenset({"get", "get_many", "get_or_set"})
+_CHANGES = frozenset({"set", "add", "set_many", "get_or_set", "touch", "delete", "delete_many"})
 _FILLS = frozenset({"set", "add", "set_many"})
 
 
@@ -70,6 +73,7 @@ class Tally:
     __slots__ = (
         "_adding",
         "_began",
+        "_changes",
         "_habits",
         "_heard",
         "_sampled",
@@ -89,6 +93,7 @@ class Tally:
         self._sums: dict[str, _Sum] | None = None
         self._habits: Habits | None = None
         self._sampled: dict[str, Sampled] = _NOT_SAMPLED
+        self._changes: list[RawCall] = []
         self._adding = new_lock()
 
     def heard(self, call: RawCall, kind: str | None = None) -> None:
@@ -128,6 +133,12 @@ class Tally:
             self._add_up()
             return self._sampled
 
+    def changes(self) -> list[RawCall]:
+        """The calls that wrote or deleted, the first of them."""
+        with self._adding:
+            self._add_up()
+            return self._changes
+
     def _add_up(self) -> None:
         if not self._heard:
             return
@@ -147,6 +158,12 @@ class Tally:
                 self._add(sum_, call)
                 self._habits.note(call)
                 self.calls += 1
+                if (
+                    call[0].operation in _CHANGES
+                    and call[4] is not True
+                    and len(self._changes) < MOST_CHANGES
+                ):
+                    self._changes.append(call)
 
     def _add(self, to: "_Sum", call: RawCall) -> None:
         source, _, seconds, key, outcome, *_ = call

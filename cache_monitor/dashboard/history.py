@@ -36,6 +36,7 @@ class Line(NamedTuple):
     what: str
     note: str
     process: str
+    view: str
 
 
 def figures(history: KeyHistory) -> Sequence[Figure]:
@@ -61,6 +62,7 @@ def lines(history: KeyHistory) -> Sequence[Line]:
             words[each.kind],
             _note(each),
             _short(each.process),
+            each.view,
         )
         for each in history.moments
     ]
@@ -96,7 +98,9 @@ def _note(each: Moment) -> str:
 
 def _last_writer(history: KeyHistory) -> str:
     last = next((each for each in history.moments if each.kind == WRITE), None)
-    return formats.UNKNOWN if last is None else _short(last.process)
+    if last is None:
+        return formats.UNKNOWN
+    return f"{last.view} · {_short(last.process)}" if last.view else _short(last.process)
 
 
 def _short(process: str) -> str:

@@ -87,7 +87,7 @@ class Event(NamedTuple):
     A run of hits is one event: from the first to the last of ``times``. ``computed`` is the time
     that the value written took to compute, ``print`` its fingerprint, ``size`` the bytes that the
     entry's value took about then: each 0 where it is not known. ``order`` says which of the events
-    of one process came first.
+    of one process came first, ``view`` which view made the call, where that is known.
     """
 
     key: int
@@ -102,6 +102,7 @@ class Event(NamedTuple):
     weight: int = 1
     print: int = 0
     size: int = 0
+    view: str = ""
 
 
 def moments(event: Event) -> Iterator[int]:

@@ -15,7 +15,8 @@ from cache_monitor.trace.version import takes
 class Moment(NamedTuple):
     """Something that was done to a key, or found: ``kind`` is that of an event. ``at`` is when it
     ended, ``lasts`` the time to the expiry of what was written, both in microseconds. ``times`` is
-    more than one where it was found again and again. ``process`` is the name of who did it."""
+    more than one where it was found again and again. ``process`` is the name of who did it;
+    ``view`` is the view that wrote or deleted it, where that is known."""
 
     at: int
     kind: int
@@ -26,6 +27,7 @@ class Moment(NamedTuple):
     times: int = 1
     computed: int = 0
     reason: Reason | None = None
+    view: str = ""
 
 
 class OneKey(NamedTuple):
@@ -73,6 +75,7 @@ def _moment(event: Event, who: dict[int, str], reasons: dict[tuple[int, str], Re
         event.times,
         event.computed,
         reason,
+        event.view,
     )
 
 

@@ -19,6 +19,7 @@ from cache_monitor.trace.events import (
     CLEAR,
     HASH_BITS,
     HIT,
+    MISS,
     SECOND,
     UNKNOWN,
     UNTOLD,
@@ -44,8 +45,11 @@ MOST_SWEEPS = 1000
 MOST_READINGS = 200
 MOST_NAMED = 200
 """Characters of a name that are kept."""
+MOST_VIEWS = 255
+"""Whose writes and deletes are told apart; a byte for each of these."""
 _LOW_BITS = 16
 _RUNS = frozenset({HIT, USE})
+_READS = frozenset({HIT, MISS, USE})
 _LONGEST = 2**40
 """Microseconds, twelve days: what takes longer, or lies further away, counts as that."""
 
@@ -86,6 +90,10 @@ class Slice:
         self._prints: dict[int, int] = {}
         self._sizes: dict[int, int] = {}
         self._last: dict[int, int] = {}
+        self._views: dict[str, int] = {}
+        self._viewed: dict[int, int] = {}
+        self._changes: dict[tuple[int, int], int] = {}
+        self._looked_at = 0
 
     def __len__(self) -> int:
         return len(self._key)
@@ -98,6 +106,7 @@ class Slice:
             sum(self._times),
             len(self.sweeps),
             self.readings[-1:],
+            len(self._viewed),
             self.gap,
             self.final,
             self.ended,
@@ -157,6 +166,22 @@ class Slice:
         else:
             self.gap = True
 
+    def note_view(self, key: int, ended: int, view: str) -> None:
+        """Note which view made the call that changed the key with this hash, and ``ended`` then.
+        What is not there, or not any more, is passed over."""
+        number = self._keys.get(key)
+        if number is None or self.final:
+            return
+        # Looked for only where there are views: a site may do without the middleware.
+        kinds = [form.kind for form in self._forms]
+        for place in range(self._looked_at, len(self._key)):
+            if kinds[self._form[place]] not in _READS:
+                self._changes[self._key[place], self._ended[place]] = place
+        self._looked_at = len(self._key)
+        at = self._changes.get((number, ended))
+        if at is not None and (view in self._views or len(self._views) < MOST_VIEWS):
+            self._viewed[at] = self._views.setdefault(view, len(self._views) + 1)
+
     def add_reading(self, reading: Reading) -> None:
         """Note what a backend says of its evictions."""
         self.readings = thinned([*self.readings, reading], MOST_READINGS)
@@ -179,6 +204,8 @@ class Slice:
                 column[:] = [column[place] for place in places]
             self._computed[:] = [self._computed[place] for place in places]
             self._prints = {moved[at]: each for at, each in self._prints.items() if at in moved}
+            self._viewed = {moved[at]: each for at, each in self._viewed.items() if at in moved}
+            self._changes, self._looked_at = {}, 0
             self._forget_all_but(kept)
         if len(self._key) > MOST_EVENTS // 2:
             # Hot keys alone are too many: nothing is known of this stretch.
@@ -186,6 +213,9 @@ class Slice:
                 column.clear()
             self._computed.clear()
             self._prints.clear()
+            self._viewed.clear()
+            self._changes.clear()
+            self._looked_at = 0
             self._last.clear()
             self.gap = True
 
@@ -245,7 +275,16 @@ class Slice:
             readings=[(each.at, each.evictions, each.boot, each.full) for each in self.readings],
             prints=self._prints,
             sizes=numbers.pack([self._sizes.get(number, 0) for number in kept]),
+            views=list(self._views),
+            viewed=self._packed_views(),
         )
+
+    def _packed_views(self) -> bytes:
+        if not self._viewed:
+            return numbers.NONE
+        kinds = [form.kind for form in self._forms]
+        changes = (at for at, form in enumerate(self._form) if kinds[form] not in _READS)
+        return numbers.pack([self._viewed.get(at, 0) for at in changes])
 
 
 _Text = Annotated[str, Meta(max_length=512)]
@@ -297,6 +336,10 @@ class Stored(Struct, array_like=True, gc=False):
     """Fingerprints of written values, by the places of their events."""
     sizes: bytes = numbers.NONE
     """The bytes of the values, key by key; 0 where they are not known."""
+    views: Annotated[list[_Text], Meta(max_length=MOST_VIEWS)] = []
+    viewed: bytes = numbers.NONE
+    """Whose calls the changes are, one by one: the places of ``views`` counted from 1; 0 where that
+    is not known."""
 
     def __post_init__(self) -> None:
         """Refuse columns that do not fit together."""
@@ -315,6 +358,8 @@ class Stored(Struct, array_like=True, gc=False):
             or max(numbers.unpack(self.lows), default=0) >> _LOW_BITS
             or sum(numbers.unpack(self.highs)) >> (HASH_BITS - _LOW_BITS)
             or any(place >= events for place in (*self.computed, *self.prints))
+            or numbers.length(self.viewed) > events
+            or _beyond(self.viewed, len(self.views) + 1)
         ):
             raise ValueError("columns that do not fit together")
 
@@ -358,9 +403,12 @@ class Stored(Struct, array_like=True, gc=False):
         sizes = numbers.unpack(self.sizes) or [0] * len(keys)
         columns = (self.keys, self.event_forms, self.spans, self.times)
         ended = _unzigzag(numbers.unpack(self.at), self.base)
+        views = ["", *self.views]
+        viewed = iter(numbers.unpack(self.viewed))
         for order, (at, key, form, span, times) in enumerate(
             zip(ended, *map(numbers.unpack, columns), strict=True)
         ):
+            view = 0 if forms[form].kind in _READS else next(viewed, 0)
             if places is not None and key not in places:
                 continue
             yield Event(
@@ -376,6 +424,7 @@ class Stored(Struct, array_like=True, gc=False):
                 weights[key],
                 self.prints.get(order, 0),
                 sizes[key],
+                views[view],
             )
 
     def swept(self) -> Iterator[Sweep]:

@@ -22,6 +22,7 @@ from cache_monitor.recorder import recorder
 from tests.anew import begin_anew
 from tests.dashboard.conftest import ShowReport
 from tests.dashboard.reports import busy_cache, quiet_cache, report_of
+from tests.reports.test_keyhistory import visit
 
 KEY = "user:1:profile"
 SECRET = "the-value-itself"
@@ -269,7 +270,7 @@ def test_any_key_shows_what_happened_to_it(viewer: Client, show_report: ShowRepo
     show_report(report_of(default=busy_cache(KEY)))
     begin_anew()
     cache = caches["default"]
-    cache.set("seldom:1", "x", timeout=300)
+    visit("shop:product", lambda: cache.set("seldom:1", "x", timeout=300))
     cache.get("seldom:1")
     cache.delete("seldom:1")
     cache.get("seldom:1")
@@ -277,13 +278,15 @@ def test_any_key_shows_what_happened_to_it(viewer: Client, show_report: ShowRepo
     told = page_of(viewer, alias="default", key="seldom:1")
     begin_anew()
     assert "not among the busiest" in told
-    lines = re.findall(r"<td>([^<]*)</td><td>([^<]*)</td><td><code>(\w{8})</code>", told)
-    assert [line[:2] for line in lines] == [
-        ("miss", "deleted"),
-        ("deleted", ""),
-        ("hit", ""),
-        ("written", "for 5\u202fmin"),
+    line = r"<td>([^<]*)</td><td>([^<]*)</td><td><code>(\w{8})</code></td><td>([^<]*)</td>"
+    lines = re.findall(line, told)
+    assert [(what, note, view) for what, note, _, view in lines] == [
+        ("miss", "deleted", ""),
+        ("deleted", "", ""),
+        ("hit", "", ""),
+        ("written", "for 5\u202fmin", "shop:product"),
     ]
+    assert f"shop:product · {lines[0][2]}" in told
     assert "1 deleted" in told
 
 

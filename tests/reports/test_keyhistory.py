@@ -1,15 +1,19 @@
 """What is told of one key, whichever it is."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from django.core.cache import caches
-from django.test import override_settings
+from django.http import HttpRequest, HttpResponse
+from django.test import RequestFactory, override_settings
+from django.urls import ResolverMatch
 
 import cache_monitor
 from cache_monitor.collecting import joining, tracerolling
+from cache_monitor.collecting.joining import collector
+from cache_monitor.middleware import CacheMonitorMiddleware
 from cache_monitor.reports.keyhistory import KeyHistory, key_history
 from cache_monitor.stores.opening import get_store
 from cache_monitor.trace.events import CLEAR, DELETE, HIT, MISS, WRITE
@@ -78,6 +82,55 @@ def test_a_key_that_is_used_once_in_a_while_has_its_history() -> None:
     ]
     assert [each.process for each in found.moments] == [joining.collector.process] * 7
     assert (found.lives.deleted, found.lives.cleared, found.lives.unread) == (1, 1, 1)
+
+
+def visit(view: str, work: Callable[[], object]) -> None:
+    """Answer a request of ``view``, which does ``work``."""
+
+    def answer(request: HttpRequest) -> HttpResponse:
+        request.resolver_match = ResolverMatch(work, (), {}, url_name=view)
+        work()
+        return HttpResponse()
+
+    CacheMonitorMiddleware(answer)(RequestFactory().get("/"))
+
+
+def test_the_view_that_wrote_or_deleted_is_told() -> None:
+    cache = caches["default"]
+    visit("product", lambda: cache.get_or_set("rare", lambda: 1))
+    visit("edit", lambda: cache.set_many({"rare": 2, "other": 3}))
+    cache.set("rare", 4)
+    collector.drain()
+    visit("remove", lambda: (cache.get("rare"), cache.delete("rare")))
+    found = told("rare")
+    assert [(each.kind, each.view) for each in reversed(found.moments)] == [
+        (MISS, ""),
+        (WRITE, "product"),
+        (WRITE, "edit"),
+        (WRITE, ""),
+        (HIT, ""),
+        (DELETE, "remove"),
+    ]
+    tracerolling.roll(get_store(), int(time.time()) + 200, joining.trace_settings())
+    assert [each.view for each in told("other").moments] == ["edit"]
+
+
+def test_the_view_is_told_where_a_tenants_function_makes_the_keys() -> None:
+    visit("product", lambda: caches["tenants"].set("a", 1))
+    cache_monitor.flush()
+    tracerolling.roll(get_store(), int(time.time()) + 200, joining.trace_settings())
+    assert [each.view for each in told("a", "tenants").moments] == ["product"]
+
+
+def test_a_view_whose_call_was_written_while_it_still_worked_is_told() -> None:
+    """The calls of a request are mostly drained before it ends."""
+
+    def work() -> None:
+        caches["default"].set("rare", 1)
+        cache_monitor.flush()
+
+    visit("slow", work)
+    assert [each.view for each in told("rare").moments] == ["slow"]
 
 
 def test_what_was_rolled_up_is_part_of_it() -> None:

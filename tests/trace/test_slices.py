@@ -180,14 +180,41 @@ def test_what_is_cut_or_too_large_is_unreadable(monkeypatch: pytest.MonkeyPatch)
 
 def test_what_is_known_of_values_stays_with_its_keys_where_others_go() -> None:
     part = slice_of()
-    for number in range(slices.MOST_EVENTS + 1):
+    for number in range(slices.MOST_EVENTS // 2 + 1):
         at = START * SECOND + number
         key = Key(hash_of(f"key:{number}"))
         value = Value(0, key.hash % 1000 + 1, key.hash % 77 + 1)
         part.add(key, Form(WRITE, "default", 1), at, at + 1, value=value)
+        part.add(key, Form(MISS, "default", 1), at, at + 1)
+        part.note_view(key.hash, at + 1, f"view {key.hash % 7}")
     assert part.level > 0
     [read] = decode(encode([part.stored()]))
-    events = list(read.events(read.traced(), frozenset()))
+    events = [each for each in read.events(read.traced(), frozenset()) if each.form.kind == WRITE]
     assert len(events) > 1000
+    assert [each.view for each in events[:-1]] == [f"view {each.key % 7}" for each in events[:-1]]
     assert all(each.print == each.key % 1000 + 1 for each in events)
     assert all(each.size == each.key % 77 + 1 for each in events)
+
+
+def test_of_more_views_than_are_told_apart_the_rest_is_not_known() -> None:
+    part = slice_of()
+    for number in range(slices.MOST_VIEWS + 2):
+        key = Key(hash_of(f"key:{number}"))
+        part.add(key, Form(WRITE, "default", 1), START * SECOND, START * SECOND + number)
+        part.note_view(key.hash, START * SECOND + number, f"view {number}")
+        part.note_view(key.hash, START * SECOND - 1, "of another call")
+    [read] = decode(encode([part.stored()]))
+    views = [each.view for each in read.events(read.traced(), frozenset())]
+    assert views == [*[f"view {number}" for number in range(slices.MOST_VIEWS)], "", ""]
+
+
+def test_a_slice_that_is_final_takes_no_view_any_more() -> None:
+    part, key = slice_of(), Key(hash_of("a"))
+    part.add(key, Form(WRITE, "default", 1), START * SECOND, START * SECOND + 1)
+    before = part.revision
+    part.final = True
+    part.note_view(key.hash, START * SECOND + 1, "late")
+    part.final = False
+    assert part.revision == before
+    part.note_view(key.hash, START * SECOND + 1, "in time")
+    assert part.revision != before
