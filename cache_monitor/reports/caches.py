@@ -229,8 +229,10 @@ def lives_of(stats: LifeStats | None) -> schema.Lives:
 
 
 def _distinct_keys(stats: GroupStats) -> int:
-    """At most as many as keys were named: of many keys the sketch gives an estimate."""
-    named = stats.lookups + stats.sets + stats.deletes + stats.other_uses
+    """At most as many as keys were named: of many keys the sketch gives an estimate. A value that
+    was produced had its key named twice, by the miss and by the write."""
+    again = min(stats.produced, stats.lookups)
+    named = stats.lookups + stats.sets + stats.deletes + stats.other_uses - again
     return min(distinct.estimate(stats.keys), max(named, len(stats.keys)))
 
 

@@ -23,10 +23,11 @@ def gallery_caches(var: Path) -> dict[str, dict[str, Any]]:
         }
         for alias, most in sizes.items()
     }
-    caches["gallery-files"] = {
-        "BACKEND": "django.core.cache.backends.filebased.FileBasedCache",
-        "LOCATION": str(var / "gallery_cache"),
-    }
+    for alias in ("gallery-files", "gallery-emptied"):
+        caches[alias] = {
+            "BACKEND": "django.core.cache.backends.filebased.FileBasedCache",
+            "LOCATION": str(var / alias.replace("-", "_")),
+        }
     caches["gallery-database"] = {
         "BACKEND": "django.core.cache.backends.db.DatabaseCache",
         "LOCATION": "gallery_cache",

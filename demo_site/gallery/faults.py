@@ -12,8 +12,10 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import count
+from pathlib import Path
 from uuid import uuid4
 
+from django.conf import settings
 from django.core.cache import BaseCache, caches
 from django.http import HttpRequest, HttpResponse
 from django.middleware.csrf import get_token
@@ -118,6 +120,16 @@ def evicted_early() -> None:
     for _ in range(3):
         for number in range(60):
             caches["gallery-small"].get_or_set(f"crowded:{number}", _produce, timeout=600)
+
+
+def lost_entries() -> None:
+    """Stores 30 entries in files, which somebody else deletes, eight times over."""
+    cache = caches["gallery-emptied"]
+    for _ in range(8):
+        for number in range(30):
+            cache.get_or_set(f"vanished:{number}", _produce, timeout=600)
+        for file in Path(settings.CACHES["gallery-emptied"]["LOCATION"]).glob("*.djcache"):
+            file.unlink()
 
 
 def overwritten() -> None:
@@ -261,6 +273,7 @@ FAULTS = {
             unchanged_rewrites,
         ),
         Fault("evicted-early", "Evicted early", "gallery-small", "crowded:{int}", evicted_early),
+        Fault("lost-entries", "Entries lost", "gallery-emptied", "vanished:{int}", lost_entries),
         Fault("overwritten", "Overwritten", "gallery", "restless:{int}", overwritten),
         Fault("deleted-early", "Deleted early", "gallery", "gone:{int}", deleted_early),
         Fault("stampede", "Stampede", "gallery", "rush:{int}", stampede),

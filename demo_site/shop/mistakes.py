@@ -9,7 +9,7 @@ from django.urls import reverse
 from gallery.faults import FAULTS, Fault
 
 from shop.pages import PAGES
-from shop.tour import PANEL, Effect, findings_of, keys_of, memory_of, overview
+from shop.tour import PANEL, Effect, findings_of, keys_of, memory_of
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,6 @@ def mistakes() -> Iterator[Mistake]:
     """Every page of the gallery, and the one mistake that takes several processes."""
     for fault in FAULTS.values():
         yield _of_the_gallery(fault)
-    yield from _of_servers()
     yield Mistake(
         "local-memory-many-processes",
         "Local memory, many processes",
@@ -39,18 +38,6 @@ def mistakes() -> Iterator[Mistake]:
         "again. A finding only where DEBUG is off.",
         PAGES["shop:product"].url,
         (memory_of("default"),),
-    )
-
-
-def _of_servers() -> Iterator[Mistake]:
-    """Those that it takes a server, or several processes, to make."""
-    yield Mistake(
-        "lost-entries",
-        "Entries lost",
-        "A server that is restarted, or flushed from outside, takes its entries with it: serve "
-        "with SERVICES=1, visit a backend's page again and again, and flush Redis between.",
-        PAGES["shop:backends"].url,
-        (overview(),),
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import pytest
 
+from cache_monitor.findings.find import RULES
 from tests.demo_site.shoppers import (
     SESSIONS,
     Shopper,
@@ -68,6 +69,7 @@ def commit(visitor: Visitor, code: str) -> None:
 
 def test_every_fault_of_the_gallery_is_found_once_and_nothing_else(gallery: RunningDemo) -> None:
     faults = faults_of(gallery.demo)
+    assert {each["code"] for each in faults} == RULES.keys() - {"local-memory-many-processes"}
     visitor = gallery.visitor()
     commit(visitor, "aged-content")
     for fault in faults:

@@ -153,13 +153,14 @@ def simulated_hour(
     backend: str = "DistantMemory",
     location: str = "hours",
     packages: Sequence[str] = (),
+    room: int = 50_000,
 ) -> Iterator[SimulatedHour]:
     """A process that has recorded nothing, with a store of its own, an hour ago; the clocks of
-    ``packages`` go with it."""
+    ``packages`` go with it. Its cache has ``room`` for so many entries."""
     memory = {
         "BACKEND": f"tests.idioms.hours.{backend}",
         "LOCATION": location,
-        "OPTIONS": {"MAX_ENTRIES": 50_000},
+        "OPTIONS": {"MAX_ENTRIES": room},
     }
     store = {"STORE": {"BACKEND": "cache_monitor.stores.memory.MemoryStore"}}
     with override_settings(CACHES={"default": memory}, CACHE_MONITOR=store):

@@ -5,15 +5,18 @@ The clock is the test's: what a mistake costs is known to the millisecond.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
 import pytest
+from django.core.cache.backends import locmem
 from django.http import HttpRequest, HttpResponse
+from django.urls import path
 from django.views.decorators.cache import cache_page
 
 import cache_monitor
-from cache_monitor.reports.schema import Worth
+from cache_monitor.reports.schema import Finding, Worth
 from tests.idioms.hours import CALL, SimulatedHour, simulated_hour
 
 pytestmark = pytest.mark.django_db
@@ -23,13 +26,23 @@ PAGE: Final = 0.03
 """Seconds that a page takes beside."""
 WORK: Final = 0.1
 GROWTH: Final = 200
-SOME: Final = 200
-"""Visits that tell enough of a mistake that costs each of them the same."""
+SOME: Final = 60
+"""Visits that tell enough of a mistake that costs each of them the same: one in each minute."""
+LARGE: Final = 100_000
+QUICK: Final = 0.000039
+
+urlpatterns = [path("", lambda request: HttpResponse(), name="front-page")]
 
 
 @pytest.fixture
-def hour(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimulatedHour]:
-    with simulated_hour(monkeypatch) as hour:
+def room() -> int:
+    """How many entries the cache holds."""
+    return 50_000
+
+
+@pytest.fixture
+def hour(room: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[SimulatedHour]:
+    with simulated_hour(monkeypatch, room=room) as hour:
         yield hour
 
 
@@ -102,8 +115,45 @@ def counted_row_by_row(visit: Visit) -> None:
             visit.hour.cache.incr(key)
 
 
+def others_each_time(visit: Visit) -> None:
+    """What ``get_many`` asks for counts as well."""
+    if visit.number == 0:
+        visit.hour.cache.set_many({f"figure:{part}": part for part in range(600)}, None)
+    for part in range(300):
+        visit.hour.cache.get_many([f"figure:{2 * part}", f"figure:{2 * part + 1}"])
+
+
 def quicker_to_make(visit: Visit) -> None:
     visit.hour.cache.get_or_set(f"sum:{visit.number % 20}", lambda: visit.hour.work(CALL / 2), 3600)
+
+
+def quicker_to_make_and_one_by_one(visit: Visit) -> None:
+    """Forty in a request, which is not to be mended by ``get_many``."""
+    for part in range(40):
+        visit.hour.cache.get_or_set(f"sum:{part}", lambda: visit.hour.work(QUICK), 600)
+
+
+def written_after_every_hit(visit: Visit) -> None:
+    key = f"basket:{visit.number % 5}"
+    visit.hour.cache.get(key)
+    visit.hour.cache.set(key, "x" * LARGE, 3600)
+
+
+def more_than_there_is_room_for(visit: Visit) -> None:
+    visit.hour.cache.get_or_set(f"crowded:{visit.number % 60}", visit.work, 3600)
+
+
+def taken_away_from_outside(visit: Visit) -> None:
+    """As by a server that begins anew, again and again."""
+    if visit.number % 20 == 10:
+        for entries in (*locmem._caches.values(), *locmem._expire_info.values()):  # type: ignore[attr-defined]  # private
+            entries.clear()
+    visit.hour.cache.get_or_set(f"stock:{visit.number % 20}", visit.work, 3600)
+
+
+def under_a_hash(visit: Visit) -> None:
+    key = hashlib.sha256(str(visit.number % 5).encode()).hexdigest()
+    visit.hour.cache.get_or_set(key, visit.work, 10)
 
 
 class Mistake(NamedTuple):
@@ -116,72 +166,134 @@ class Mistake(NamedTuple):
     visits: int = VISITS
 
 
-@pytest.mark.parametrize(
-    "mistake",
-    [
-        Mistake(
-            asked_for_and_never_stored,
-            "never-stored",
-            "urlrev_{int}",
-            Worth(seconds=8 * VISITS * CALL, failed_calls=8 * VISITS),
-        ),
-        Mistake(one_of_a_kind, "key-explosion", "search:{int}", Worth(seconds=VISITS * WORK)),
-        Mistake(
-            one_list_that_grows,
-            "overwritten",
-            "key-ring",
-            Worth(seconds=VISITS * CALL, bytes=GROWTH * VISITS * VISITS // 2),
-        ),
-        Mistake(warmed_in_vain, "never-read", "warm:{int}", Worth(bytes=20_000 * VISITS)),
-        Mistake(
-            gone_before_it_is_asked_for_again,
-            "short-timeout",
-            "price:{int}",
-            Worth(seconds=VISITS * WORK),
-        ),
-        Mistake(
-            asked_for_too_seldom,
-            "low-hit-ratio",
-            "profile:{int}",
-            Worth(seconds=(VISITS - 200) * WORK),
-        ),
-        Mistake(deleted_at_once, "deleted-early", "basket:{int}", Worth(seconds=VISITS * WORK)),
-        Mistake(one_by_one, "single-gets", "item:{int}", Worth(seconds=39 * SOME * CALL), SOME),
-        Mistake(
-            the_same_ones_again,
-            "repeated-gets",
-            "block:{int}",
-            Worth(seconds=30 * SOME * CALL),
-            SOME,
-        ),
-        Mistake(
-            counted_row_by_row,
-            "cache-bound-view",
-            "seen:{int}",
-            Worth(seconds=600 * SOME * CALL),
-            SOME,
-        ),
-        Mistake(
-            quicker_to_make,
-            "cheap-to-recompute",
-            "sum:{int}",
-            Worth(seconds=VISITS * CALL - (VISITS - 20) * CALL / 2),
-        ),
-    ],
-    ids=lambda mistake: mistake.code,
-)
+MISTAKES: Final = [
+    Mistake(
+        asked_for_and_never_stored,
+        "never-stored",
+        "urlrev_{int}",
+        Worth(seconds=8 * VISITS * CALL, failed_calls=8 * VISITS),
+    ),
+    Mistake(one_of_a_kind, "key-explosion", "search:{int}", Worth(seconds=VISITS * WORK)),
+    Mistake(
+        one_list_that_grows,
+        "overwritten",
+        "key-ring",
+        Worth(seconds=VISITS * CALL, bytes=GROWTH * VISITS * VISITS // 2),
+    ),
+    Mistake(warmed_in_vain, "never-read", "warm:{int}", Worth(bytes=20_000 * VISITS)),
+    Mistake(
+        gone_before_it_is_asked_for_again,
+        "short-timeout",
+        "price:{int}",
+        Worth(seconds=VISITS * WORK),
+    ),
+    Mistake(
+        asked_for_too_seldom,
+        "low-hit-ratio",
+        "profile:{int}",
+        Worth(seconds=(VISITS - 200) * WORK),
+    ),
+    Mistake(deleted_at_once, "deleted-early", "basket:{int}", Worth(seconds=VISITS * WORK)),
+    Mistake(one_by_one, "single-gets", "item:{int}", Worth(seconds=39 * SOME * CALL), SOME),
+    Mistake(
+        the_same_ones_again,
+        "repeated-gets",
+        "block:{int}",
+        Worth(seconds=30 * SOME * CALL),
+        SOME,
+    ),
+    Mistake(
+        counted_row_by_row,
+        "cache-bound-view",
+        "seen:{int}",
+        Worth(seconds=600 * SOME * CALL),
+        SOME,
+    ),
+    Mistake(
+        quicker_to_make,
+        "cheap-to-recompute",
+        "sum:{int}",
+        Worth(seconds=VISITS * CALL - (VISITS - 20) * CALL / 2),
+    ),
+    Mistake(
+        others_each_time,
+        "cache-bound-view",
+        "figure:{int}",
+        Worth(seconds=300 * SOME * CALL),
+        SOME,
+    ),
+    Mistake(
+        quicker_to_make_and_one_by_one,
+        "cheap-to-recompute",
+        "sum:{int}",
+        Worth(seconds=40 * SOME * (CALL - QUICK)),
+        SOME,
+    ),
+    Mistake(
+        written_after_every_hit,
+        "overwritten",
+        "basket:{int}",
+        Worth(seconds=SOME * 4 * CALL, bytes=SOME * 4 * LARGE),
+        SOME * 4,
+    ),
+    Mistake(
+        taken_away_from_outside,
+        "lost-entries",
+        "stock:{int}",
+        Worth(seconds=(VISITS - 20) * WORK),
+    ),
+    Mistake(under_a_hash, "short-timeout", "{hash}", Worth(seconds=(VISITS - 5) * WORK)),
+]
+
+
+@pytest.mark.urls(__name__)
+@pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.make.__name__)
 def test_a_mistake_is_found_where_it_is_with_what_it_costs(
     mistake: Mistake, hour: SimulatedHour
 ) -> None:
     for number in hour.moments(mistake.visits):
         _visit(hour, mistake.make, number)
+    finding = _found(hour, mistake)
+    # Whose keys say nothing has the view that asks for them.
+    assert (finding.evidence.get("view") == "front-page") == (
+        mistake.group == "{hash}" or mistake.code in {"never-stored", "cache-bound-view"}
+    )
+
+
+@pytest.mark.parametrize("room", [20])
+def test_a_cache_that_is_too_small_is_found_by_what_it_evicts(hour: SimulatedHour) -> None:
+    for number in hour.moments(VISITS):
+        _visit(hour, more_than_there_is_room_for, number)
+    cost = Worth(seconds=(VISITS - 60) * WORK)
+    _found(hour, Mistake(more_than_there_is_room_for, "evicted-early", "crowded:{int}", cost))
+
+
+def test_what_costs_more_is_told_first(hour: SimulatedHour) -> None:
+    several = (asked_for_and_never_stored, quicker_to_make, gone_before_it_is_asked_for_again)
+    for number in hour.moments(400):
+        for each in several:
+            _visit(hour, each, number)
     found = hour.report().findings
-    assert [(each.code, each.group) for each in found] == [(mistake.code, mistake.group)]
-    [finding] = found
+    assert [each.group for each in found] == ["price:{int}", "urlrev_{int}", "sum:{int}"]
+    costs = [each.worth.seconds or 0.0 for each in found]
+    assert costs == sorted(costs, reverse=True)
+
+
+def _found(hour: SimulatedHour, mistake: Mistake) -> Finding:
+    """The only finding of the hour, which says no more than was counted."""
+    report = hour.report()
+    assert [(each.code, each.group) for each in report.findings] == [(mistake.code, mistake.group)]
+    [finding] = report.findings
     for name in ("seconds", "bytes", "failed_calls"):
         expected = getattr(mistake.cost, name)
         if expected is not None:
             assert getattr(finding.worth, name) == pytest.approx(expected, rel=0.2)
+    operations = report.caches["default"].operations.values()
+    spent = hour.worked + sum(each.seconds.total for each in operations)
+    keys = sum(each.keys for each in operations)
+    assert float(finding.evidence.get("lost_seconds") or 0.0) <= spent + 0.001
+    assert int(finding.evidence.get("distinct_keys") or 0) <= keys
+    return finding
 
 
 def _visit(hour: SimulatedHour, make: Callable[[Visit], None], number: int) -> None:
