@@ -14,6 +14,7 @@ from django.utils.module_loading import import_string
 
 from cache_monitor.conf import SETTING, Conf, get_conf, problems
 from cache_monitor.deployment import register_deployment_checks
+from cache_monitor.inspectors.choice import OTHERS, kind_of_class
 from cache_monitor.instrument.explicit import PATH as EXPLICIT_PATH
 from cache_monitor.instrument.explicit import WRAPS_HINT, wraps_problem
 from cache_monitor.instrument.finding import can_be_recorded
@@ -59,7 +60,7 @@ def check_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     way. W003: looks into the caches follow each other without a pause. W004: the middleware comes
     too late in ``MIDDLEWARE``. W008: the order of Django's own cache middleware. W009: a backend
     that cannot be recorded. I001: an app keeps cached values where they are not seen. I002: there
-    is no admin to show the dashboard in.
+    is no admin to show the dashboard in. I003: a backend that cannot be looked into.
     """
     found: list[CheckMessage] = [
         Error(problem.message, hint=problem.hint, id="cache_monitor.E001")
@@ -110,6 +111,7 @@ def _warnings(conf: Conf) -> Iterator[CheckMessage]:
             "SILENCED_SYSTEM_CHECKS = ['cache_monitor.I002'].",
             id="cache_monitor.I002",
         )
+    yield from _unseen_insides()
     for app in unseen_caches():
         yield Info(
             f"{app} keeps its entries over a connection of its own, past CACHES: what it does is "
@@ -243,6 +245,24 @@ def _cache_errors() -> Iterator[CheckMessage]:
                 hint="Derive it from django.core.cache.backends.base.BaseCache, or define get, "
                 "set, delete, get_many and clear on it.",
                 id="cache_monitor.W009",
+            )
+
+
+def _unseen_insides() -> Iterator[CheckMessage]:
+    """Of caches that no inspector looks into."""
+    for alias, entry in settings.CACHES.items():
+        is_explicit = entry.get("BACKEND") == EXPLICIT_PATH
+        path = entry.get("WRAPS" if is_explicit else "BACKEND")
+        if (wraps_problem if is_explicit else _import_problem)(path) is not None:
+            continue
+        found = import_string(str(path))
+        is_class = isinstance(found, type) and can_be_recorded(found)
+        if is_class and kind_of_class(found) == OTHERS:
+            yield Info(
+                f"CACHES[{alias!r}] cannot be looked into, being of {path!r}: what should be in it "
+                "is estimated from the recorded calls, and what it drops by itself is not known.",
+                hint="Silence this by SILENCED_SYSTEM_CHECKS = ['cache_monitor.I003'].",
+                id="cache_monitor.I003",
             )
 
 

@@ -101,6 +101,17 @@ def test_a_backend_that_cannot_be_recorded_is_told() -> None:
     assert "BaseCache" in str(hint)
 
 
+@pytest.mark.parametrize("explicit", [False, True])
+def test_a_backend_that_cannot_be_looked_into_is_told(explicit: bool) -> None:
+    entry = {"BACKEND": "tests.backends.odd.OddCache"}
+    if explicit:
+        entry = {"BACKEND": PATH, "WRAPS": entry["BACKEND"]}
+    with override_settings(CACHES={"default": {"BACKEND": LOCMEM}, "odd": entry}):
+        [(found, message, _)] = _found()
+    assert found == "cache_monitor.I003"
+    assert "CACHES['odd'] cannot be looked into" in message
+
+
 MIDDLEWARE = "cache_monitor.middleware.CacheMonitorMiddleware"
 FETCH = "django.middleware.cache.FetchFromCacheMiddleware"
 UPDATE = "django.middleware.cache.UpdateCacheMiddleware"

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Hashable
 from functools import cache, partial
+from math import nan
 from pathlib import Path
 from typing import Any
 from uuid import getnode
@@ -23,11 +24,15 @@ from cache_monitor.collecting.storedvalues import stored_value
 from cache_monitor.collecting.telling import Deed, Facts
 from cache_monitor.collecting.tracing import Tracer
 from cache_monitor.conf import get_conf
-from cache_monitor.inspectors.identity import is_of_one_process, traced_as
+from cache_monitor.inspectors.identity import (
+    is_of_one_process,
+    prefix_of,
+    traced_as,
+    version_of,
+)
 from cache_monitor.instrument.aliases import forget_instances, instance_of
 from cache_monitor.instrument.finalkeys import makes_own_keys
 from cache_monitor.instrument.sizes import stored_size
-from cache_monitor.keys.display import text_of
 from cache_monitor.recorder import recorder
 from cache_monitor.stores.opening import get_store
 from cache_monitor.stores.surroundings import is_testing
@@ -67,11 +72,12 @@ def facts_of(process: str, alias: str) -> Facts | None:
         room, stored = partial(_room, own), partial(stored_value, own)
     return Facts(
         store=traced_as(alias, found, process),
-        default_timeout=found.default_timeout,
-        version=text_of(found.version),
-        prefix=found.key_prefix,
+        # One that derives from nothing of Django's may have none, and one of its own.
+        default_timeout=getattr(found, "default_timeout", nan),
+        version=version_of(found),
+        prefix=prefix_of(found),
         is_own=is_of_one_process(found),
-        incr_renews=real.incr is renewing,
+        incr_renews=getattr(real, "incr", None) is renewing,
         room=room,
         evicts=not issubclass(real, DummyCache),
         own_keys=makes_own_keys(found),

@@ -6,7 +6,7 @@ from django.utils.translation import gettext as _
 
 from cache_monitor.dashboard.rows import Cell
 from cache_monitor.dashboard.sheets import Field, Sheet, worded
-from cache_monitor.inspectors.abilities import COLUMNS, RECORDED, YES, Ability, matrix
+from cache_monitor.inspectors.abilities import COLUMNS, ESTIMATED, RECORDED, YES, Ability, matrix
 
 
 def abilities() -> Sheet[Ability]:
@@ -45,7 +45,8 @@ def _labels() -> dict[str, str]:
 def _column(column: str, label: str) -> Field[Ability]:
     def text(each: Ability) -> str:
         told = each.cells[column]
-        return {YES: _("yes"), RECORDED: _("recorded")}.get(told, told)
+        words = {YES: _("yes"), RECORDED: _("recorded"), ESTIMATED: _("estimated")}
+        return words.get(told, told)
 
     def cell(each: Ability) -> Cell:
         return Cell(text(each), numeric=False, title=each.notes.get(column, ""))

@@ -39,9 +39,10 @@ def _cache(alias: str, cache: Cache, hot_keys: int) -> Iterator[str]:
     yield f"{alias} ({cache.backend})"
     yield (
         f"  hit ratio {share(cache.hit_ratio)}   hits {cache.hits:,}   misses {cache.misses:,}"
-        f"   errors {cache.errors:,}   entries {count(cache.memory.entries)}"
-        f"   bytes {count(cache.memory.bytes)}"
+        f"   errors {cache.errors:,}   entries {_about(cache.memory.entries, cache.memory.exact)}"
+        f"   bytes {_about(cache.memory.bytes, cache.memory.exact)}"
     )
+    yield from _inside(cache)
     if cache.interrupted:
         yield f"  interrupted {cache.interrupted:,}"
     if not cache.operations:
@@ -60,6 +61,26 @@ def _cache(alias: str, cache: Cache, hot_keys: int) -> Iterator[str]:
         yield f"  {'of lookups':>10}  hot key"
     for key in hottest:
         yield f"  {share(key.share):>10}  {plain(key.key, 60)}"
+
+
+def _inside(cache: Cache) -> Iterator[str]:
+    stale, exact = cache.stale, cache.memory.exact
+    counts = {
+        "expired": _about(stale.expired, exact),
+        "idle": _about(stale.idle, exact, stale.idle_error),
+        "never read": _about(stale.never_read, exact, stale.never_read_error),
+        "no expiry": _about(stale.no_expiry, exact),
+    }
+    if stale.entries:
+        yield f"  stale: {', '.join(f'{name} {figure}' for name, figure in counts.items())}"
+    if cache.memory.problem:
+        yield f"  {plain(cache.memory.problem, _WIDTH)}"
+
+
+def _about(number: int | None, exact: bool | None, error: int | None = None) -> str:
+    if number is None:
+        return count(number)
+    return f"{'' if exact and not error else '~'}{number:,}{f' ±{error:,}' if error else ''}"
 
 
 def _miss_reasons(reasons: MissReasons) -> Iterator[str]:

@@ -22,8 +22,9 @@ COLUMNS = (
     "keys",
     "value_sizes",
 )
-YES, RECORDED, NO = "yes", "recorded", "–"
-"""``RECORDED``: the backend does not tell it, and the record of the site's calls does."""
+YES, RECORDED, ESTIMATED, NO = "yes", "recorded", "estimated", "–"
+"""``RECORDED``: the backend does not tell it, and the record of the site's calls does.
+``ESTIMATED``: that record alone tells what should be there."""
 
 _HEADINGS = {
     "entries": "entries",
@@ -152,12 +153,19 @@ _MATRIX = (
     Ability(
         backend="django-valkey",
         cells=_REDIS_CELLS,
-        notes={**_REDIS_NOTES, "entries": f"{_OWN_KEYS} Not of its AsyncValkeyCache."},
+        notes={
+            **_REDIS_NOTES,
+            "entries": f"{_OWN_KEYS} Its AsyncValkeyCache is one of the others.",
+        },
     ),
     Ability(
         backend="django-cachex",
         cells=_REDIS_CELLS,
-        notes={**_REDIS_NOTES, "entries": f"{_OWN_KEYS} Of its 0.3, the last for Python 3.13."},
+        notes={
+            **_REDIS_NOTES,
+            "entries": f"{_OWN_KEYS} Its ValkeyGlideCache is one of the others, and its"
+            " LocMemCache and DatabaseCache are like Django's.",
+        },
     ),
     Ability(
         backend="memcached",
@@ -191,10 +199,18 @@ _MATRIX = (
     ),
     Ability(
         backend="others",
-        cells={**dict.fromkeys(COLUMNS, NO), "entries": "expected", "bytes": "expected"},
+        cells={
+            **dict.fromkeys(COLUMNS, NO),
+            **dict.fromkeys(
+                ("entries", "bytes", "idle", "never_read", "no_expiry", "age"), ESTIMATED
+            ),
+            "keys": "recorded ones",
+        },
         notes={
-            "entries": "What the writes recorded in the last day let expect.",
-            "bytes": "Where the sizes of values are known.",
+            "entries": "Such as diskcache's, or a class of your own. What should be in it by the"
+            " recorded calls of all processes: written, and neither deleted nor expired since."
+            " Nobody tells what it drops by itself.",
+            "bytes": "Where the sizes of written values are known.",
         },
     ),
 )

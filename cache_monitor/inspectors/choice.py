@@ -27,14 +27,20 @@ from cache_monitor.inspectors.source import Source
 
 Kind = str
 """The name of a kind of backend, as people call it."""
+OTHERS: Kind = "others"
 
 
 def kind_of(cache: BaseCache) -> Kind:
     """By the class that the monitored cache's own class derives from; "others" for the rest."""
+    return kind_of_class(type(cache))
+
+
+def kind_of_class(class_: type) -> Kind:
+    """The same, without an instance."""
     for kind, (is_of, _) in _KINDS.items():
-        if is_of(cache):
+        if is_of(class_):
             return kind
-    return "others"
+    return OTHERS
 
 
 def source_of(alias: str, cache: BaseCache, bounds: Bounds) -> Source | None:
@@ -45,7 +51,7 @@ def source_of(alias: str, cache: BaseCache, bounds: Bounds) -> Source | None:
     if isinstance(cache, FileBasedCache):
         return FileSource(cache, keys_of_files(alias, cache))
     kind = kind_of(cache)
-    return None if kind == "others" else _KINDS[kind][1](cache, bounds)
+    return None if kind == OTHERS else _KINDS[kind][1](cache, bounds)
 
 
 def scope_of(cache: BaseCache) -> Scope:
@@ -53,33 +59,43 @@ def scope_of(cache: BaseCache) -> Scope:
     return "per process" if isinstance(cache, LocMemCache) else "shared"
 
 
-def _is(*classes: type[BaseCache]) -> Callable[[BaseCache], bool]:
-    return lambda cache: isinstance(cache, classes)
+_IsOf = Callable[[type], bool]
 
 
-def _is_from(module: str, name: str) -> Callable[[BaseCache], bool]:
-    """Whether it is of a class of an optional package, of which an instance can exist only where
-    the package's module has been imported."""
+def _is(*classes: type[BaseCache]) -> _IsOf:
+    return lambda class_: issubclass(class_, classes)
 
-    def is_of(cache: BaseCache) -> bool:
+
+def _is_from(module: str, name: str) -> _IsOf:
+    """Whether it is a class of an optional package, which can exist only where the package's module
+    has been imported."""
+
+    def is_of(class_: type) -> bool:
         found = getattr(sys.modules.get(module), name, None)
-        return isinstance(found, type) and isinstance(cache, found)
+        return isinstance(found, type) and issubclass(class_, found)
 
     return is_of
 
 
-def _is_of_django_valkey(cache: BaseCache) -> bool:
+def _is_of_django_valkey(class_: type) -> bool:
     # The clients of its asynchronous cache can be asked in the event loop alone.
-    return _is_from("django_valkey.base", "BaseValkeyCache")(cache) and not getattr(
-        cache, "is_async", False
-    )
+    is_async = getattr(class_, "is_async", False)
+    return _is_from("django_valkey.base", "BaseValkeyCache")(class_) and not is_async
+
+
+def _is_of_cachex(class_: type) -> bool:
+    if _is_from("django_cachex.client.cache", "KeyValueCache")(class_):  # until 0.3
+        return True
+    # Its clients that are not like redis-py's cannot be asked.
+    has_pools = hasattr(getattr(class_, "_adapter_class", None), "_pool_class")
+    return _is_from("django_cachex.cache.resp", "RespCache")(class_) and has_pools
 
 
 def _on(servers: Callable[[Any, Bounds], Servers]) -> Callable[[Any, Bounds], Source]:
     return lambda cache, bounds: RedisSource(cache, servers(cache, bounds), bounds)
 
 
-_KINDS: dict[Kind, tuple[Callable[[BaseCache], bool], Callable[[Any, Bounds], Source]]] = {
+_KINDS: dict[Kind, tuple[_IsOf, Callable[[Any, Bounds], Source]]] = {
     "LocMemCache": (_is(LocMemCache), lambda cache, _: LocMemSource(cache)),
     # Made in source_of, because its keys are known by the alias.
     "FileBasedCache": (_is(FileBasedCache), lambda cache, _: FileSource(cache, {})),
@@ -90,10 +106,7 @@ _KINDS: dict[Kind, tuple[Callable[[BaseCache], bool], Callable[[Any, Bounds], So
         _on(redisservers.of_django_redis),
     ),
     "django-valkey": (_is_of_django_valkey, _on(redisservers.of_django_redis)),
-    "django-cachex": (
-        _is_from("django_cachex.client.cache", "KeyValueCache"),
-        _on(redisservers.of_cachex),
-    ),
+    "django-cachex": (_is_of_cachex, _on(redisservers.of_cachex)),
     "memcached": (_is(BaseMemcachedCache), MemcachedSource),
     "DummyCache": (_is(DummyCache), lambda cache, _: EmptySource(cache)),
 }

@@ -16,6 +16,7 @@ from cache_monitor.conf import get_conf
 from cache_monitor.inspectors.abilities import Ability, ability_of
 from cache_monitor.inspectors.bounds import Bounds
 from cache_monitor.inspectors.choice import kind_of, scope_of, source_of
+from cache_monitor.inspectors.known import RecordedSource
 from cache_monitor.inspectors.live import (
     Answer,
     Deleted,
@@ -55,8 +56,8 @@ __all__ = [
 def look_at(alias: str, key: str, version: int | None = None) -> Answer:
     """The entry of ``key`` as it is now, without reading its value."""
     try:
-        source = _source(alias, Bounds(time.monotonic()))
         uses = _uses(alias)
+        source = _source(alias, Bounds(time.monotonic()), uses)
     except Exception as error:
         return Answer(there=None, problem=described(error))
     try:
@@ -156,7 +157,9 @@ def clear(alias: str) -> Deleted:
 
 def clear_reach(alias: str) -> str | None:
     """What else than the alias's own entries its ``clear`` takes away; None for nothing."""
-    return _REACH.get(kind_of(caches[alias]))
+    cache = caches[alias]
+    # django-cachex has that under a name of its own since 0.4.
+    return None if hasattr(cache, "flush_db") else _REACH.get(kind_of(cache))
 
 
 def is_per_process(alias: str) -> bool:
@@ -233,8 +236,8 @@ class _Way:
     def parts(self) -> Iterator[tuple[Source, Part]]:
         """The entries, page by page, with what they come from."""
         try:
-            source = _source(self._alias, Bounds(self._listing_ends))
             self._uses = _uses(self._alias)
+            source = _source(self._alias, Bounds(self._listing_ends), self._uses)
         except Exception as error:
             self.failed(error)
             return
@@ -278,9 +281,11 @@ def _uses(alias: str) -> Uses | None:
     return uses_of(alias, caches[alias], store, Teller(recorder.process, recorder.told_at))
 
 
-def _source(alias: str, bounds: Bounds) -> Source:
+def _source(alias: str, bounds: Bounds, uses: Uses | None) -> Source:
     cache: BaseCache = caches[alias]
     source = source_of(alias, cache, bounds)
-    if source is None:
+    if source is not None:
+        return source
+    if uses is None:
         raise CannotLook("The entries of this backend cannot be listed.")
-    return source
+    return RecordedSource(cache, uses)

@@ -19,6 +19,7 @@ from django.db import connections, router
 
 from cache_monitor.inspectors.memcachedwire import address_of
 from cache_monitor.inspectors.ownkeys import key_form
+from cache_monitor.keys.display import text_of
 
 _LOCAL = {"", "localhost", "127.0.0.1", "::1", "0.0.0.0"}  # noqa: S104 - nothing is bound to it
 _REDIS_PORT = 6379
@@ -69,10 +70,20 @@ def is_of_one_process(cache: Any) -> bool:
     return isinstance(cache, (LocMemCache, DummyCache))
 
 
+def prefix_of(cache: Any) -> str:
+    """Its ``KEY_PREFIX``; empty where it derives from nothing of Django's and has none."""
+    return str(getattr(cache, "key_prefix", ""))
+
+
+def version_of(cache: Any) -> str:
+    """Its ``VERSION`` as text."""
+    return text_of(getattr(cache, "version", 1))
+
+
 def _form(cache: Any) -> tuple[object, ...]:
     form = key_form(cache)
     made_by = getattr(cache.key_func, "__qualname__", repr(cache.key_func))
-    return (*form, made_by if form.opaque else "", cache.key_prefix if form.opaque else "")
+    return (*form, made_by if form.opaque else "", prefix_of(cache) if form.opaque else "")
 
 
 def _digest(text: str) -> str:

@@ -1,18 +1,24 @@
-"""What the recorded calls tell of a cache: the keys behind digests, and what was written.
+"""What the recorded calls tell of a cache: the keys behind digests, and what should be in it.
 
 For what a backend does not tell by itself. The statistics in the store are those of all processes;
 they hold the most used keys, and no session's.
 """
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from math import ceil, sqrt
 from typing import Any
+
+from msgspec.structs import replace
 
 from cache_monitor.forks import new_lock
 from cache_monitor.inspectors.files import file_name
-from cache_monitor.inspectors.snapshot import GROUPS, GroupBytes, Scope, Snapshot
-from cache_monitor.stats import distinct
-from cache_monitor.stats.details import Details, GroupStats
+from cache_monitor.inspectors.snapshot import Snapshot
+from cache_monitor.inspectors.source import BadCursor, CacheSource, Entry, Page
+from cache_monitor.inspectors.terms import CannotLook
+from cache_monitor.inspectors.uses import Uses
+from cache_monitor.keys.naming import group_key
+from cache_monitor.stats.details import Details
 from cache_monitor.stats.encoding import CorruptPayload, decode
 from cache_monitor.stores.opening import get_store
 
@@ -25,6 +31,9 @@ _ROLLED_UP = 86400
 """Seconds of the longest stretch that the store rolls statistics up into."""
 
 _MOST_REMEMBERED = 100
+_PAGE = 1000
+CANNOT = "This backend cannot be looked into: the figures are what the recorded calls let expect."
+NOTHING = "This backend cannot be looked into, and no call of it is on record."
 
 _known: dict[tuple[str, str, str], tuple[float, Mapping[str, str]]] = {}
 _lock = new_lock()
@@ -51,40 +60,87 @@ def forget() -> None:
         _known.clear()
 
 
-def recorded(alias: str, scope: Scope, problem: str) -> Snapshot:
-    """What the recorded writes of the last day let expect in a cache that cannot be looked into;
-    more may be in it, and less, for what has expired or made room is counted too."""
-    groups: dict[str, list[GroupStats]] = {}
+class RecordedSource(CacheSource):
+    """What the record of the site's calls lets expect in a cache that cannot be looked into: more
+    may be in it, and less, for nobody tells what it drops by itself.
+
+    ``sizes`` are what the values of a group commonly weigh: true of many together, and of none
+    alone.
+    """
+
+    def __init__(self, cache: Any, uses: Uses, sizes: Mapping[str, int] | None = None) -> None:
+        super().__init__(cache, ("idle", "never_read", "no_expiry"))
+        self.sampled = True
+        self.problems[CANNOT] = None
+        if uses.share > 1:
+            self.problems["Only a sample of the entries can be listed."] = None
+        self._uses = uses
+        self._sizes = sizes or {}
+        self._own: Any = cache
+        self._expected = sorted(uses.expected(), key=lambda each: each[0])
+
+    def total(self) -> int:
+        """As many as the sample stands for."""
+        return len(self._expected) * self._uses.share
+
+    def pages(self, cursor: str, most: int) -> Generator[Page, None, None]:
+        """The entries in the order of the hashes of their keys; a cursor is the last of these."""
+        if cursor and not (cursor.isascii() and cursor.isdigit()):
+            raise BadCursor("This is no place to go on from.")
+        left = [each for each in self._expected if each[0] > int(cursor or 0)]
+        for first in range(0, len(left), _PAGE) or (0,):
+            page = left[first : first + _PAGE]
+            following = str(page[-1][0]) if first + _PAGE < len(left) else None
+            yield Page([self._weighed(entry) for _, entry in page], len(page), following)
+
+    def _weighed(self, entry: Entry) -> Entry:
+        group = group_key(entry.key) if self._sizes else ""
+        return entry._replace(bytes=self._sizes.get(group))
+
+    def entry(self, key: str, version: int | None) -> Entry | None:
+        """One entry, if it is expected to be there."""
+        found = self._uses.expected_of(key, self._stored(key, version), version)
+        if found is None:
+            raise CannotLook(CANNOT)
+        return found._replace(key=key, known=True)
+
+    def _stored(self, key: str, version: int | None) -> str:
+        make_key = getattr(self._own, "make_key", None)
+        return key if make_key is None else str(make_key(key, version=version))
+
+    def remove(self, entries: Sequence[Entry]) -> None:
+        """Remove ``entries`` one by one: not every such backend can do more."""
+        for each in entries:
+            self._own.delete(each.key)
+
+
+def estimated(snapshot: Snapshot) -> Snapshot:
+    """``snapshot`` of a :class:`RecordedSource` with the error of a sample, and without what is
+    true of many entries alone."""
+    error, sample = 0, snapshot.looked_at
+    if snapshot.entries is not None and sample:
+        left_out = snapshot.entries - sample
+        error = min(left_out, ceil(left_out / sqrt(sample)))
+    idle, never_read = snapshot.idle_error, snapshot.never_read_error
+    return replace(
+        snapshot,
+        largest=[],
+        stale=[replace(each, bytes=None) for each in snapshot.stale],
+        idle_error=None if idle is None else idle + error,
+        never_read_error=None if never_read is None else never_read + error,
+    )
+
+
+def sizes_of(alias: str) -> dict[str, int]:
+    """What the values that were written to each group of ``alias`` in the last day weigh, on
+    average."""
+    sums: dict[str, tuple[int, int]] = {}
     for details in _recorded(alias):
         for name, group in details.groups.items():
-            if group.sets:
-                groups.setdefault(name, []).append(group)
-    found = [_expected(name, each) for name, each in groups.items()]
-    found.sort(key=lambda each: (-(each.bytes or 0), -each.entries))
-    sizes = [each.bytes for each in found if each.bytes is not None]
-    return Snapshot(
-        alias=alias,
-        measured_at=time.time(),
-        scope=scope,
-        entries=sum(each.entries for each in found) if found else None,
-        bytes=sum(sizes) if sizes else None,
-        groups=found[:GROUPS],
-        problem=problem,
-    )
-
-
-def _expected(name: str, stats: list[GroupStats]) -> GroupBytes:
-    keys: set[int] = set()
-    for each in stats:
-        keys = distinct.unite(keys, each.keys)
-    sets = sum(each.sets for each in stats)
-    entries = min(distinct.estimate(keys), sets)
-    written = [each.bytes_written for each in stats if each.bytes_written is not None]
-    return GroupBytes(
-        group=name,
-        entries=entries,
-        bytes=round(sum(written) / sets * entries) if written else None,
-    )
+            if group.sets and group.bytes_written is not None:
+                sets, size = sums.get(name, (0, 0))
+                sums[name] = sets + group.sets, size + group.bytes_written
+    return {name: round(size / sets) for name, (sets, size) in sums.items()}
 
 
 def _recorded_keys(alias: str) -> list[str]:

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from cache_monitor.inspectors.bounds import Bounds
 from cache_monitor.inspectors.choice import scope_of, source_of
 from cache_monitor.inspectors.identity import shared_by
-from cache_monitor.inspectors.known import recorded
+from cache_monitor.inspectors.known import NOTHING, RecordedSource, estimated, sizes_of
 from cache_monitor.inspectors.scanning import Scan
 from cache_monitor.inspectors.snapshot import Snapshot, StaleReason
 from cache_monitor.inspectors.source import BadCursor, Limits, Source
@@ -19,11 +19,6 @@ from cache_monitor.inspectors.tally import OF_RECORD, Found, Sums, Tally, share
 from cache_monitor.inspectors.terms import Terms, described
 from cache_monitor.inspectors.uses import Uses
 from cache_monitor.stats.window import UnixTime
-
-_CANNOT = (
-    "This backend cannot be looked into: the figures are what the writes recorded in the last day"
-    " let expect."
-)
 
 
 class Progress(Struct, kw_only=True):
@@ -101,12 +96,15 @@ def _go_on(cache: BaseCache, way: _Way, progress: Progress) -> tuple[Snapshot, P
     terms = way.terms
     try:
         source = source_of(terms.alias, cache, Bounds(terms.deadline))
+        if source is None and way.uses is not None and way.uses.since:
+            source = RecordedSource(cache, way.uses, sizes_of(terms.alias))
     except Exception as error:
         return unknown(terms.alias, cache, described(error)), _noted(progress)
     if source is None:
-        return recorded(terms.alias, scope_of(cache), _CANNOT), _noted(progress)
+        return unknown(terms.alias, cache, NOTHING), _noted(progress)
     try:
-        return _advance(cache, source, way, progress)
+        snapshot, after = _advance(cache, source, way, progress)
+        return (estimated(snapshot) if isinstance(source, RecordedSource) else snapshot), after
     except BadCursor:
         # Once: at the beginning there is no cursor that could be bad.
         anew = Progress(looked_at=time.time(), whole=progress.whole)
@@ -121,7 +119,7 @@ def _advance(
     terms = way.terms
     source.untold.update(progress.untold)
     source.missed = source.missed or progress.missed
-    source.sampled = progress.sampled
+    source.sampled = source.sampled or progress.sampled
     if way.uses is not None:
         source.untold -= OF_RECORD
     tally = Tally(terms, source.untold, progress.sums)

@@ -43,7 +43,10 @@ class Servers(NamedTuple):
 
 def of_django(cache: Any, bounds: Bounds) -> Servers:
     """Of Django's own backend: it writes to the first server and reads from any other."""
-    client = cache._cache
+    return _of_pools(cache._cache, bounds)
+
+
+def _of_pools(client: Any, bounds: Bounds) -> Servers:
     # From the pool that the backend has or would make: nothing connects.
     pools = [
         client._pools[index]
@@ -58,16 +61,18 @@ def of_django(cache: Any, bounds: Bounds) -> Servers:
 
 def of_cachex(cache: Any, bounds: Bounds) -> Servers:
     """Of django-cachex, as far as its servers are not the same as of Django's own backend."""
-    client = cache._cache
+    client = cache._cache if hasattr(cache, "_cache") else cache.adapter
+    # Where it keeps copies in the process, they are in front of it.
+    client = getattr(client, "_inner", client)
     bases = {each.__name__ for each in type(client).__mro__}
-    if "KeyValueClusterCacheClient" in bases:
+    if bases & {"KeyValueClusterCacheClient", "ValkeyPyClusterAdapter"}:
         library = sys.modules[client._cluster_class.__module__.partition(".")[0]]
         options = {**client._pool_options}
         options.pop("parser_class", None)
         return _cluster(library, client._servers[0], options, bounds)
-    if "KeyValueSentinelCacheClient" in bases:
+    if bases & {"KeyValueSentinelCacheClient", "ValkeyPySentinelAdapter"}:
         return _watched(client.get_client(write=False), bounds)
-    return of_django(cache, bounds)
+    return _of_pools(client, bounds)
 
 
 def of_django_redis(cache: Any, bounds: Bounds) -> Servers:

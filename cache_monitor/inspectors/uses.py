@@ -6,7 +6,7 @@ not known when it was written, nor whether it was read since.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from django.core.cache.backends.base import BaseCache, default_key_func
@@ -14,11 +14,11 @@ from django.core.cache.backends.filebased import FileBasedCache
 from django.core.cache.backends.memcached import BaseMemcachedCache
 
 from cache_monitor.conf import Conf, get_conf
-from cache_monitor.inspectors.identity import traced_as
+from cache_monitor.inspectors.identity import prefix_of, traced_as, version_of
 from cache_monitor.inspectors.source import Entry, Traced
 from cache_monitor.stores import traced
 from cache_monitor.stores.base import Store, StoreError
-from cache_monitor.trace.events import HIT, SECOND, TOUCH, UNTOLD, hash_of
+from cache_monitor.trace.events import HIT, NEVER, SECOND, TOUCH, UNTOLD, hash_of, level_of
 from cache_monitor.trace.history import THERE, Change
 from cache_monitor.trace.plan import Plan
 from cache_monitor.trace.replay import Replay
@@ -73,7 +73,7 @@ class Uses:
 
     def __init__(self, names: Names, plan: Plan, state: State, now: float) -> None:
         self._names = names
-        self._plan = plan
+        self.plan = plan
         self._state = state
         self._now = int(now * SECOND)
         self.stale_after = self.kept = 0.0
@@ -92,14 +92,68 @@ class Uses:
         """When the record begins, in Unix time."""
         return float(self._state.since)
 
+    @property
+    def share(self) -> int:
+        """For how many keys each of those stands that :meth:`expected` goes by."""
+        return 1 << self.plan.level
+
+    def expected(self) -> Iterator[tuple[int, Entry]]:
+        """The entries of the cache's own version that should be there by the record, each with its
+        key's hash: those written, or found, and neither deleted nor expired since. Of a sample,
+        without the keys that are in it for being hot: they stand for themselves alone."""
+        for key in self._state.keys:
+            if level_of(key) >= self.plan.level and self.plan.takes(key):
+                entry = self.expected_entry(key)
+                if entry is not None:
+                    yield key, entry
+
+    def expected_entry(self, key: int, version: str | None = None) -> Entry | None:
+        """The entry of the key with this hash, of the cache's own version or another, if it should
+        be there by the record."""
+        state = self._state.keys.get(key)
+        found = _version_of(state, version or self._names.version)
+        if state is None or found is None or found.gone is not None or key in self.doubtful:
+            return None
+        before, _, name = state.name.rpartition("\0")
+        if name and not self._names.makes and before != self._names.prefix:
+            return None
+        latest = found.changes
+        if len(latest) > 1:
+            latest = found.history(self.tolerance).latest(len(latest))
+        if not latest or any(not self._lasts(each) for each in latest):
+            return None
+        ends = {each.expires for each in latest}
+        sure = ends.pop() if len(ends) == 1 else UNTOLD
+        entry = Entry(
+            name or state.group,
+            None,
+            expires_in=(sure - self._now) / SECOND if sure >= 0 else None,
+            no_expiry=sure == NEVER,
+            known=bool(name),
+        )
+        use = self.use_of(key, version or self._names.version)
+        return self._with(entry, use, "sample" if self.plan.level else "whole")
+
+    def expected_of(self, key: str, stored: str, version: int | None) -> Entry | None:
+        """The entry of ``key``, which the cache makes ``stored`` of, if it should be there."""
+        hashed = self._names.hash_of(Entry(key, None, stored=stored))
+        if hashed is None:
+            return None
+        return self.expected_entry(hashed, None if version is None else str(version))
+
+    def _lasts(self, change: Change) -> bool:
+        return change.kind in THERE and (change.expires < 0 or change.expires > self._now)
+
     def told(self, entry: Entry, version: str | None = None) -> Entry:
         """``entry``, of the cache's own version or another, with what is known of its uses."""
+        if entry.traced:
+            return entry
         key = self._names.hash_of(entry)
         if key is None:
             return entry
-        if not self._plan.takes(key):
+        if not self.plan.takes(key):
             return entry._replace(traced="out")
-        is_sample = self._plan.level > 0 and key not in self._plan.hot
+        is_sample = self.plan.level > 0 and key not in self.plan.hot
         use = self.use_of(key, version or self._names.version)
         return self._with(entry, use, "sample" if is_sample else "whole")
 
@@ -231,9 +285,8 @@ def _uses_of(alias: str, cache: Any, store: Store, own: Teller) -> Uses:
 
 def _names_of(cache: Any) -> Names:
     own: Any = BaseCache.make_key
-    makes = (
-        getattr(cache, "key_func", None) is not default_key_func or type(cache).make_key is not own
-    )
+    is_own = getattr(type(cache), "make_key", own) is own
+    makes = getattr(cache, "key_func", default_key_func) is not default_key_func or not is_own
     before: str | None = ""
     if isinstance(cache, FileBasedCache):
         before = None  # a file's name is a digest
@@ -241,7 +294,7 @@ def _names_of(cache: Any) -> Names:
         given: Any = cache
         option = given._options.get("key_prefix", b"")
         before = option if isinstance(option, str) else bytes(option).decode()
-    return Names(cache.key_prefix, str(cache.version), makes, before)
+    return Names(prefix_of(cache), version_of(cache), makes, before)
 
 
 def _catch_up(state: State, parts: list[Stored], tolerance: int) -> set[int]:

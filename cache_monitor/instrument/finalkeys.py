@@ -26,7 +26,8 @@ def makes_own_keys(cache: object) -> bool:
     if attribute_of(cache, "key_func") not in (None, default_key_func):
         return True
     made_by = getattr_static(type(cache), "make_key", None)
-    return made_by is not vars(BaseCache)["make_key"]
+    # One that derives from nothing of Django's may have none: its keys are those it is given.
+    return made_by not in (None, vars(BaseCache)["make_key"])
 
 
 class KeyMaker:

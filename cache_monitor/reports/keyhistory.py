@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from cache_monitor.collecting.instances import instance
 from cache_monitor.collecting.joining import store_of
 from cache_monitor.conf import get_conf
+from cache_monitor.inspectors.identity import prefix_of
 from cache_monitor.instrument.finalkeys import makes_own_keys
 from cache_monitor.reports.caches import lives_of
 from cache_monitor.reports.schema import Lives
@@ -96,7 +97,7 @@ def _has(part: Stored, hashed: int) -> bool:
 def _identity(store: Store, cache: Any, family: str, key: str) -> tuple[int, str] | None:
     """The hash and the name of a key in the trace."""
     if not makes_own_keys(cache):
-        name = f"{cache.key_prefix}\0{key}"
+        name = f"{prefix_of(cache)}\0{key}"
         return hash_of(name), name
     # What the function makes of it here need not be what it made of it there.
     states = [

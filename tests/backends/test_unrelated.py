@@ -33,6 +33,9 @@ class OwnCache:
     def clear(self) -> None:
         self._stored.clear()
 
+    def close(self) -> None:
+        """Django closes every cache at the end of a request."""
+
 
 def test_a_class_with_the_methods_of_a_cache_is_recorded() -> None:
     cache = make_recorded(OwnCache)

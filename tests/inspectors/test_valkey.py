@@ -1,4 +1,5 @@
-"""Looking into the caches of django-valkey, by each of its clients, on real servers."""
+"""Looking into the caches of django-valkey, by each of its clients, and of django-cachex, on real
+servers."""
 
 from __future__ import annotations
 
@@ -112,3 +113,15 @@ def test_its_asynchronous_cache_is_said_to_be_closed_to_looks() -> None:
     assert found.problem is not None
     assert "cannot be looked into" in found.problem
     assert ability_of(made).backend == "others"
+
+
+def test_the_entries_of_cachex_are_found_as_well(two: list[Server]) -> None:
+    made: Any = pytest.importorskip("django_cachex.cache").RedisCache(
+        [f"redis://{each.address}/0" for each in two[:1]], {"KEY_PREFIX": "mine"}
+    )
+    for key in KEYS:
+        made.set(key, "x", None if key == KEYS[0] else 300)
+    found = inspect_cache("default", made, limit=10_000, seconds=30, stale_after=60)
+    assert (found.entries, found.exact, found.no_expiry, found.problem) == (250, True, 1, None)
+    assert ability_of(made).backend == "django-cachex"
+    made.close()
