@@ -294,7 +294,7 @@ def read_evictions(alias: str) -> Reading | None:
         return None
     if limits.evictions is None and full is None:
         return None
-    return Reading(int(time.time() * SECOND), limits.evictions, limits.boot, full)
+    return Reading(int(time.time() * SECOND), limits.evictions, limits.boot, full, limits.behind)
 
 
 def _is_full(source: Source, limits: Limits) -> bool | None:

@@ -15,6 +15,7 @@ from cache_monitor.trace.events import (
     MISS,
     MOVE,
     NEVER,
+    REFUSED,
     SECOND,
     SWEEP,
     TOUCH,
@@ -51,6 +52,10 @@ _LOOKUPS = frozenset({"get", "get_many", "get_or_set"})
 _ASKED_FIRST = frozenset({"add", "touch", "delete", "expire", "pexpire", "persist"})
 """Operations that do nothing where they answer no."""
 
+
+_REFUSALS = frozenset({"MemcacheServerError", "TooBig", "OutOfMemoryError", "ReadOnlyError"})
+"""The errors by which memcached (pymemcache, pylibmc) and Redis say that they do not store a value:
+it is too large, there is no room and nothing may be evicted, or the server is a replica."""
 
 _ASIDE = frozenset({"ttl", "pttl", "keys", "iter_keys", "scan", "lock", "get_lock", "close"})
 """Operations that do not need the value of the key that they are given."""
@@ -167,9 +172,12 @@ def _deeds(call: RawCall, facts: Facts, offset: int) -> Iterator[Deed]:
 
 
 def _looked_up(call: RawCall, facts: Facts, began: int, ended: int) -> Iterator[Deed]:
-    if call[8] is not None:
-        return
     version, found = _version(call, facts), call[4]
+    if call[8] is not None:
+        if call[0].operation == "get_or_set" and call[8] in _REFUSALS:
+            for key in keys_of(call):
+                yield Deed(REFUSED, key, version, began, ended, _lasts(call, facts, ended))
+        return
     until, since = ended, began
     if call[0].operation == "get_or_set":
         until = min(ended, began + int(PART_SECONDS * SECOND))
@@ -193,14 +201,15 @@ def _changed(call: RawCall, facts: Facts, began: int, ended: int) -> Iterator[De
             yield from _counted(call, facts, began, ended)
             return
     elif call[8] is not None or (effect is False and operation not in _ASKED_FIRST):
-        # It may have taken place all the same.
-        kind = FAILED
+        # It may have taken place all the same, unless the server says that it did not. An ``add``
+        # might have found an entry that is there.
+        kind = REFUSED if operation == "set" and call[8] in _REFUSALS else FAILED
     elif effect is False:
         return
     elif kind == DELETE and effect is not True:
         # Nobody knows whether it was there.
         kind = SWEEP
-    lasts = _lasts(call, facts, ended) if kind in (WRITE, TOUCH) else NEVER
+    lasts = _lasts(call, facts, ended) if kind in (WRITE, TOUCH, REFUSED) else NEVER
     for key in keys_of(call):
         yield Deed(kind, key, _version(call, facts), began, ended, lasts)
 

@@ -19,6 +19,7 @@ from cache_monitor.trace.events import (
     MISS,
     MOVE,
     NEVER,
+    REFUSED,
     SECOND,
     SWEEP,
     TOUCH,
@@ -80,6 +81,7 @@ def _words() -> Mapping[int, str]:
         CLEAR: _("cache cleared"),
         SWEEP: _("deleted"),
         FAILED: _("call failed"),
+        REFUSED: _("refused by the server"),
         USE: _("used"),
     }
 

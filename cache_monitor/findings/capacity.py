@@ -79,14 +79,20 @@ def lost_entries(case: Case) -> Iterator[Finding]:
 
 def _causes(cache: Cache) -> Evidence:
     """What is known of what took entries away."""
-    if cache.backend.endswith(".DummyCache"):
-        return [("stores_nothing", cache.backend)]
     lives = [each.lives for each in cache.key_groups]
     restarted = sum(each.lost_by_restart for each in lives)
-    if not restarted:
-        return []
-    at = max(each.restarted_at for each in lives if each.restarted_at)
-    return [("lost_by_restart", restarted), ("restarted_at", at)]
+    refused = sum(each.lost_by_refusal for each in lives)
+    lagged = sum(each.lost_by_replica for each in lives)
+    at = max((each.restarted_at for each in lives if each.restarted_at), default=None)
+    # What begins anew is a server, or the directory of a cache of so many files.
+    is_server = cache.memory.limit_entries is None
+    counts = [
+        ("lost_by_restart" if is_server else "lost_by_new_directory", restarted),
+        ("lost_by_refusal", refused),
+        ("lost_by_replica", lagged),
+    ]
+    when = [("restarted_at" if is_server else "new_directory_at", at)] if restarted else []
+    return [*(each for each in counts if each[1]), *when]
 
 
 def _has_evicted(cache: Cache) -> bool:

@@ -36,7 +36,9 @@ def dummy_backend(case: Case) -> Iterator[Finding]:
     if case.backend == "DummyCache" and not case.circumstances.is_debug and case.cache.lookups:
         lookups = case.cache.lookups
         cost = Cost(failed_calls=lookups)
-        yield case.find("dummy-backend", "warning", [("lookups", lookups)], cost=cost)
+        lost = case.cache.miss_reasons.lost
+        evidence = [("lookups", lookups), ("lost", lost)]
+        yield case.find("dummy-backend", "warning", evidence, cost=cost)
 
 
 def local_memory_many_processes(case: Case) -> Iterator[Finding]:

@@ -5,7 +5,8 @@ the idle times as they are. Without a maxmemory Redis keeps small integers once 
 that hold them, so a counter may seem in use while another with the same number is.
 """
 
-from collections.abc import Generator, Iterator, Sequence
+import time
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from django.core.cache.backends.base import BaseCache
@@ -18,6 +19,7 @@ from cache_monitor.inspectors.redisservers import Node, Servers
 from cache_monitor.inspectors.snapshot import LONGEST_POLICY
 from cache_monitor.inspectors.source import BadCursor, CacheSource, Entry, Limits, Page, boot_of
 from cache_monitor.inspectors.terms import CannotLook, described
+from cache_monitor.interruptions import let_pass
 
 # Redis serves nobody else while it walks a page; this many keys take well below a millisecond.
 _KEYS_A_PAGE = 100
@@ -26,6 +28,9 @@ _RECENT = 20_000
 _PASSED_UNSEEN, _MUCH_MORE = 1_000_000, 100
 """After how many places of its table a server is asked how many keys it has, and how many times as
 many places that table may have: it shrinks late after many keys were removed."""
+
+_IN_STEP = 0.1
+"""Seconds within which a replica that is in step has what its primary had."""
 
 Reply = tuple[int, list[Stored]]
 """The next cursor, and stored keys."""
@@ -131,6 +136,7 @@ class RedisSource(CacheSource):
             boot=boot_of(*(each.get(b"run_id") for each in told)),
             # Servers that differ have none together.
             policy=policies.pop()[:LONGEST_POLICY] or None if len(policies) == 1 else None,
+            behind=any(map(_is_behind, self._servers.nodes, told)),
         )
 
     def close(self) -> None:
@@ -155,6 +161,28 @@ def _info(server: Server) -> dict[bytes, bytes]:
         raise CannotLook(INCREDIBLE)
     parts = (line.partition(b":") for line in reply.splitlines())
     return {name: value for name, _, value in parts}
+
+
+def _is_behind(node: Node, primary: Mapping[bytes, bytes]) -> bool:
+    """Whether a server that is read from surely lacks something that ``primary`` had when it was
+    asked, before: it is not connected to it, has not come as far, or follows none at all."""
+    for reader in node.readers:
+        if reader is node.primary:
+            continue
+        try:
+            told = _info(reader)
+            if told.get(b"run_id") == primary.get(b"run_id"):
+                continue  # the same server twice
+            if told[b"role"] == b"master" or told[b"master_link_status"] != b"up":
+                return True
+            goal = figure(primary[b"master_repl_offset"])
+            if figure(told[b"slave_repl_offset"]) < goal:
+                time.sleep(_IN_STEP)
+                if figure(_info(reader)[b"slave_repl_offset"]) < goal:
+                    return True
+        except Exception as error:
+            let_pass(error)  # of what does not answer nobody can have read
+    return False
 
 
 def _first_reply(node: Node, begun_on: int | None, at: int, ask: _Ask) -> tuple[Server, Reply]:

@@ -70,14 +70,16 @@ class Page(NamedTuple):
 
 class Limits(NamedTuple):
     """What the place allows for, and how often it had to make room since the start that ``boot``
-    names: another one after a restart of a server. ``policy`` is what goes where there is none
-    left, by the name that the server has for it."""
+    names: another one after a restart of a server, or where a directory was made anew. ``policy``
+    is what goes where there is none left, by the name that the server has for it. ``behind`` says
+    that a replica which reads go to lacks what was written."""
 
     bytes: int | None = None
     entries: int | None = None
     evictions: int | None = None
     boot: str = ""
     policy: str | None = None
+    behind: bool = False
 
 
 def boot_of(*starts: object) -> str:

@@ -223,7 +223,9 @@ def lives_of(stats: LifeStats | None) -> schema.Lives:
         first_read_p50=first_read_p50,
         first_read_p90=first_read_p90,
         evicted_age_p50=evicted_age_p50,
-        lost_by_restart=stats.restarted,
+        lost_by_restart=stats.causes.get("restart", 0),
+        lost_by_replica=stats.causes.get("replica", 0),
+        lost_by_refusal=stats.causes.get("refused", 0),
         restarted_at=moment(stats.restarted_at) if stats.restarted_at else None,
     )
 

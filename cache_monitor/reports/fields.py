@@ -142,8 +142,10 @@ FIELDS: Mapping[type[Struct], Mapping[str, str]] = {
         "first_read_p50": "Seconds from a write to its first read for half of those, at most.",
         "first_read_p90": "Seconds from a write to its first read for nine in ten, at most.",
         "evicted_age_p50": "Seconds from the write of evicted ones to their miss, half at most.",
-        "lost_by_restart": "Misses of entries that a restart of their server took away.",
-        "restarted_at": "When a restart was last seen to have been: RFC 3339, UTC; null without.",
+        "lost_by_restart": "Misses of entries that went as their server, or directory, began anew.",
+        "restarted_at": "When that was last seen to have been: RFC 3339, UTC; null without.",
+        "lost_by_replica": "Misses of lost entries while reads went to a replica that lagged.",
+        "lost_by_refusal": "Misses of entries that the server had refused to store.",
     },
     schema.Changes: {
         "rewrites": "Values that were written anew when they had expired.",

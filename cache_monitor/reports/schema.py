@@ -140,7 +140,8 @@ class Lives(Struct, frozen=True, kw_only=True):
     that the backend evicted or lost ends with the lookup that misses it; what was written anew, or
     expired, before anybody looked counts as that. ``unread`` are those that surely nobody read, of
     all that ended. Of the misses of lost entries ``lost_by_restart`` came of a restart of the
-    server, which was last seen ``restarted_at``.
+    server, or of a directory made anew, which was last seen ``restarted_at``; ``lost_by_replica``
+    of reads from a replica that lagged, and ``lost_by_refusal`` of writes that the server refused.
     """
 
     expired: int = 0
@@ -160,6 +161,8 @@ class Lives(Struct, frozen=True, kw_only=True):
     evicted_age_p50: float | None = None
     lost_by_restart: int = 0
     restarted_at: str | None = None
+    lost_by_replica: int = 0
+    lost_by_refusal: int = 0
 
     @property
     def ended(self) -> int:

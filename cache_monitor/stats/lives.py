@@ -10,6 +10,10 @@ from cache_monitor.stats.window import Bucket, Count, UnixTime
 End = Literal["expired", "deleted", "cleared", "evicted", "lost", "overwritten", "version_changed"]
 """What ended the life of an entry: ``overwritten`` where its value was written anew before."""
 
+Cause = Literal["restart", "replica", "refused"]
+"""What made an entry be lost: the backend began anew, with nothing in it; reads went to a replica
+that had not got it yet; or the backend refused to store it."""
+
 
 class LifeStats(Struct, array_like=True, gc=False):
     """The lives of entries that have ended, from a write to what ended it. The histograms are of
@@ -25,15 +29,16 @@ class LifeStats(Struct, array_like=True, gc=False):
     evicted_at: dict[Bucket, Count] = {}
     """Of what was ``lasted``, the part of the evicted ones."""
 
-    restarted: Count = 0
-    """Misses of entries that were lost as their server began anew."""
+    causes: dict[Cause, Count] = {}
+    """Misses of entries that were lost, by what is known to have taken these away."""
     restarted_at: UnixTime = 0.0
-    """When that was last seen."""
+    """When a backend was last seen to have begun anew."""
 
-    def lose(self, at: float, weight: int) -> None:
-        """Count ``weight`` misses of entries lost as their server began anew, seen ``at``."""
-        self.restarted += weight
-        self.restarted_at = max(self.restarted_at, at)
+    def lose(self, cause: Cause, weight: int, at: float = 0.0) -> None:
+        """Count ``weight`` misses of lost entries; what took these away was seen ``at``."""
+        self.causes[cause] = self.causes.get(cause, 0) + weight
+        if cause == "restart":
+            self.restarted_at = max(self.restarted_at, at)
 
     def end(self, how: End, seconds: float, weight: int, is_unread: bool) -> None:
         """Count ``weight`` lives that ended."""
@@ -58,5 +63,6 @@ class LifeStats(Struct, array_like=True, gc=False):
         histogram.add(self.lasted, other.lasted)
         histogram.add(self.first_read, other.first_read)
         histogram.add(self.evicted_at, other.evicted_at)
-        self.restarted += other.restarted
+        for cause, count in other.causes.items():
+            self.causes[cause] = self.causes.get(cause, 0) + count
         self.restarted_at = max(self.restarted_at, other.restarted_at)

@@ -6,7 +6,9 @@ version beside that: what changes the version of a key concerns both.
 
 from collections.abc import Iterable, Iterator
 from hashlib import blake2b
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
+
+from msgspec import Meta
 
 Reason = Literal[
     "never_set",
@@ -25,12 +27,13 @@ Version = int | str
 
 SECOND = 1_000_000
 
-HIT, MISS, WRITE, TOUCH, DELETE, MOVE, COMPUTE, CLEAR, SWEEP, FAILED, USE = range(11)
+HIT, MISS, WRITE, TOUCH, DELETE, MOVE, COMPUTE, CLEAR, SWEEP, FAILED, USE, REFUSED = range(12)
 """``TOUCH`` gives a value that was there a new expiry; ``MOVE`` takes an entry to another version,
 which gets a ``TOUCH``. ``COMPUTE`` is a value that was computed and not stored, as where ``add``
 came too late. ``CLEAR`` empties the store; ``SWEEP`` deletes what matches a pattern. ``FAILED``
 is a write or delete that raised: whether it took place is not known. ``USE`` is whatever else needs
-an entry, as ``incr`` and ``has_key`` do: it is neither a lookup nor a write."""
+an entry, as ``incr`` and ``has_key`` do: it is neither a lookup nor a write. ``REFUSED`` is a write
+that the server answered with an error: it is known not to have taken place."""
 
 NEVER, UNTOLD = -1, -2
 """Instead of the time from a write to the entry's expiry: it has none; nobody knows."""
@@ -126,12 +129,14 @@ class Sweep(NamedTuple):
 
 class Reading(NamedTuple):
     """What a backend said of its evictions: what its counter stood at since its start, which
-    ``boot`` names, or whether it was ``full`` where it has no counter."""
+    ``boot`` names, or whether it was ``full`` where it has no counter. ``behind`` says that
+    a replica that is read from had not yet what had been written."""
 
-    at: int
-    evictions: int | None
-    boot: str = ""
+    at: Annotated[int, Meta(ge=0, le=253_000_000_000 * SECOND)]
+    evictions: Annotated[int, Meta(ge=0, le=2**53)] | None
+    boot: Annotated[str, Meta(max_length=512)] = ""
     full: bool | None = None
+    behind: bool = False
 
     def same(self, other: "Reading") -> bool:
         """Whether ``other`` says the same, whenever."""

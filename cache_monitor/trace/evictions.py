@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import NamedTuple
 
+from cache_monitor.stats.lives import Cause
 from cache_monitor.trace.events import Reading, Reason
 
 
@@ -19,21 +21,38 @@ def why_gone(since: int, until: int, readings: Sequence[Reading]) -> Reason | No
     if found is None:
         return None
     between, is_whole = found
-    if len({each.boot for each in between}) > 1:
+    if any(each.behind for each in between) and _rose(between):
+        return "unknown"  # either may have been the cause
+    is_full = any(each.full for each in between)
+    if len({each.boot for each in between} - {""}) > 1:
         # It went down meanwhile, and what it held with it.
-        return "lost" if not _rose(between) else "unknown"
+        return "unknown" if is_full or _rose(between) else "lost"
     is_counted = all(each.evictions is not None for each in between)
-    if (is_counted and _rose(between)) or any(each.full for each in between):
+    if (is_counted and _rose(between)) or is_full:
         return "evicted"
     is_told = is_counted or all(each.full is False for each in between)
     return "lost" if is_told and (is_whole or between[-1].evictions == 0) else "unknown"
 
 
-def restarted_at(since: int, until: int, readings: Sequence[Reading]) -> int | None:
-    """When the backend was first seen to have begun anew between two moments; None where it was
-    not."""
+class Known(NamedTuple):
+    """What took an entry away that was lost, and when that was first seen."""
+
+    what: Cause
+    at: int
+
+
+def cause_of(since: int, until: int, readings: Sequence[Reading]) -> Known | None:
+    """What took an entry away that was lost between two moments: the backend began anew, or reads
+    went to a replica that lagged. None where neither is known, or either may have been it."""
     between, _ = _between(since, until, readings) or ((), False)
-    return next((each.at for one, each in pairwise(between) if one.boot != each.boot), None)
+    anew = (
+        each.at for one, each in pairwise(between) if one.boot and each.boot not in {"", one.boot}
+    )
+    lagged = (each.at for each in between if each.behind)
+    restarted_at, lagged_at = next(anew, None), next(lagged, None)
+    if lagged_at is None:
+        return None if restarted_at is None else Known("restart", restarted_at)
+    return Known("replica", lagged_at) if restarted_at is None else None
 
 
 def _between(

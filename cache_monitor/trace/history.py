@@ -19,6 +19,7 @@ from cache_monitor.trace.events import (
     HIT,
     MOVE,
     NEVER,
+    REFUSED,
     SECOND,
     SWEEP,
     TOUCH,
@@ -232,11 +233,13 @@ class History:
 
 def reason_of(change: Change, asked: Asked) -> str:
     """Why ``asked`` missed, if ``change`` was the last before it."""
-    if change.kind not in THERE:
+    if change.kind not in THERE and change.kind != REFUSED:
         return _REASONS.get(change.kind, "unknown")
     if change.expires == UNTOLD:
         return "unknown"
     is_over = change.expires != NEVER and change.expires - EXPIRY_TOLERANCE <= asked.ended
+    if change.kind == REFUSED:
+        return "unknown" if is_over else "lost"  # by then it would have gone anyway
     return "expired" if is_over else GONE
 
 
@@ -250,7 +253,7 @@ def agreed(reasons: set[str]) -> str:
 
 def _is_there(change: Change, at: int) -> bool | None:
     if change.kind not in THERE:
-        return None if change.kind in {FAILED, COMPUTE} else False
+        return None if change.kind in {FAILED, COMPUTE, REFUSED} else False
     if change.expires == UNTOLD:
         return None
     return change.expires == NEVER or change.expires > at

@@ -147,6 +147,9 @@ class KeyReplay:
             )
             self._around.judge(waiting, event.ended)
             return
+        lives = self._told.lives_of(self._state, event.form.alias, event.ended)
+        if reason == "lost" and lives is not None:
+            lives.lose("refused", event.weight)
         self._told.add(
             Verdict(
                 event.form.alias,

@@ -10,7 +10,7 @@ from msgspec import structs
 from cache_monitor.stats.lives import End
 from cache_monitor.trace.batch import Batch, name_of
 from cache_monitor.trace.events import SECOND, UNTOLD, thinned
-from cache_monitor.trace.evictions import restarted_at, why_gone
+from cache_monitor.trace.evictions import cause_of, why_gone
 from cache_monitor.trace.key import Around, KeyReplay
 from cache_monitor.trace.lives import Living
 from cache_monitor.trace.slices import Stored
@@ -73,9 +73,7 @@ class Replay:
             state.keys[key] = replayed.run(since)
         for key in state.keys.keys() - touched:
             state.keys[key] = self._expired(state.keys[key], since)
-        state.readings = [
-            (each.at, each.evictions, each.boot, each.full) for each in self._readings
-        ]
+        state.readings = self._readings
         state.waiting = self._waiting[-MOST_WAITING:]
         self._note_taken(slices, until)
         return self.told
@@ -122,9 +120,9 @@ class Replay:
         if waiting.written != UNTOLD:
             lasted = (waiting.at - waiting.written) / SECOND
             lives.end(reason, lasted, waiting.weight, waiting.is_unread)
-        at = restarted_at(waiting.since, waiting.until, self._readings)
-        if reason == "lost" and at is not None:
-            lives.lose(at / SECOND, waiting.weight)
+        cause = cause_of(waiting.since, waiting.until, self._readings)
+        if reason == "lost" and cause is not None:
+            lives.lose(cause.what, waiting.weight, cause.at / SECOND)
 
     def _note_coverage(self, slices: Sequence[Stored]) -> None:
         state = self.state

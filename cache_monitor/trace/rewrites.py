@@ -11,6 +11,7 @@ from cache_monitor.trace.events import (
     FAILED,
     MOVE,
     NEVER,
+    REFUSED,
     SECOND,
     SWEEP,
     TOUCH,
@@ -23,7 +24,7 @@ from cache_monitor.trace.history import EXPIRY_TOLERANCE
 Figures = Callable[[str, int], ChangeStats | None]
 """Where the values of an alias that were written at a time are counted."""
 
-_FORGETTING = frozenset({DELETE, SWEEP, MOVE, FAILED})
+_FORGETTING = frozenset({DELETE, SWEEP, MOVE, FAILED, REFUSED})
 """What is written after these was not written because the entry had expired."""
 
 

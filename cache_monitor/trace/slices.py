@@ -20,6 +20,7 @@ from cache_monitor.trace.events import (
     HASH_BITS,
     HIT,
     MISS,
+    REFUSED,
     SECOND,
     UNKNOWN,
     UNTOLD,
@@ -272,7 +273,7 @@ class Slice:
             times=numbers.pack(self._times),
             computed={place: each for place, each in enumerate(self._computed) if each},
             sweeps=self.sweeps,
-            readings=[(each.at, each.evictions, each.boot, each.full) for each in self.readings],
+            readings=self.readings,
             prints=self._prints,
             sizes=numbers.pack([self._sizes.get(number, 0) for number in kept]),
             views=list(self._views),
@@ -310,7 +311,7 @@ class Stored(Struct, array_like=True, gc=False):
     groups: list[tuple[_Text, _Text]]
     forms: list[
         tuple[
-            Annotated[int, Meta(ge=HIT, le=USE)],
+            Annotated[int, Meta(ge=HIT, le=REFUSED)],
             _Count,
             _Version,
             Annotated[int, Meta(ge=UNTOLD, le=2**53)],
@@ -329,9 +330,7 @@ class Stored(Struct, array_like=True, gc=False):
     sweeps: Annotated[
         list[tuple[_Time, _Time, _Count, _Text | None, _Version]], Meta(max_length=MOST_SWEEPS)
     ]
-    readings: Annotated[
-        list[tuple[_Time, _Count | None, _Text, bool | None]], Meta(max_length=MOST_READINGS)
-    ]
+    readings: Annotated[list[Reading], Meta(max_length=MOST_READINGS)]
     prints: dict[_Count, _Count] = {}
     """Fingerprints of written values, by the places of their events."""
     sizes: bytes = numbers.NONE
@@ -436,7 +435,7 @@ class Stored(Struct, array_like=True, gc=False):
 
     def read(self) -> Iterator[Reading]:
         """What the backend said."""
-        return (Reading(*each) for each in self.readings)
+        return iter(self.readings)
 
 
 def encode(slices: Iterable[Stored]) -> bytes:

@@ -101,7 +101,7 @@ class State(Struct, array_like=True):
     keys: dict[Annotated[int, Meta(ge=0, lt=2**HASH_BITS)], KeyState] = {}
     uncovered: dict[Annotated[int, Meta(ge=0, le=EVERYTHING)], _Time] = {}
     uncovered_hot: dict[int, _Time] = {}
-    readings: list[tuple[_Time, Annotated[int, Meta(ge=0)] | None, _Text, bool | None]] = []
+    readings: list[Reading] = []
     waiting: list[Waiting] = []
     processes: dict[_Text, Annotated[int, Meta(ge=0, le=253_000_000_000)]] = {}
     taken: dict[_Text, tuple[_Number, _Number, _Number]] = {}
@@ -154,7 +154,7 @@ class State(Struct, array_like=True):
 
     def told(self) -> list[Reading]:
         """What the backend said."""
-        return [Reading(*each) for each in self.readings]
+        return list(self.readings)
 
 
 def kept(history: History, since: int) -> tuple[list[Change], bool]:

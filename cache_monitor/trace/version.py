@@ -11,6 +11,7 @@ from cache_monitor.trace.events import (
     HIT,
     MISS,
     NEVER,
+    REFUSED,
     SECOND,
     SWEEP,
     TOUCH,
@@ -143,7 +144,7 @@ class VersionReplay:
         longest = max(each.ended - each.began for each in sweeps)
         found: set[Change] = set()
         for place, change in enumerate(changes):
-            if change.kind in THERE:
+            if change.kind in THERE or change.kind == REFUSED:
                 first = bisect_left(ends, change.began - self._widest)
                 made = [_swept_change(each, name) for each in sweeps[first : first + _MOST_SWEEPS]]
                 after = changes[place + 1 :][:_MOST_SWEEPS]

@@ -16,6 +16,7 @@ from cache_monitor.trace.events import (
     MISS,
     MOVE,
     NEVER,
+    REFUSED,
     SECOND,
     SWEEP,
     TOUCH,
@@ -120,6 +121,16 @@ def test_of_a_write_that_failed_nobody_knows_whether_it_took_place() -> None:
     assert _kinds("delete", error="TimeoutError") == [FAILED]
     assert _kinds("set", effect=False) == [FAILED]
     assert _deeds("get", outcome=None, error="TimeoutError") == []
+
+
+@pytest.mark.parametrize("error", ["MemcacheServerError", "TooBig", "OutOfMemoryError"])
+def test_a_write_that_the_server_refused_did_not_take_place(error: str) -> None:
+    [refused] = _deeds("set", error=error, timeout=5)
+    assert (refused.kind, refused.lasts) == (REFUSED, 5 * SECOND)
+    assert _kinds("get_or_set", outcome=None, error=error) == [REFUSED]
+    # An add would have left alone what was there; of several keys others may have been stored.
+    assert _kinds("add", error=error) == _kinds("set_many", error=error) == [FAILED]
+    assert _kinds("delete", error=error) == [FAILED]
 
 
 def test_incr_keeps_the_expiry_unless_the_backend_writes_anew() -> None:

@@ -140,6 +140,40 @@ def test_lost_entries_tell_what_is_known_of_what_took_them_away() -> None:
     assert finding.evidence["restarted_at"] == "2026-07-01T12:03:00Z"
 
 
+@pytest.mark.parametrize(
+    ("lives", "evidence"),
+    [
+        (Lives(), {}),
+        (Lives(lost_by_refusal=3000), {"lost_by_refusal": 3000}),
+        (Lives(lost_by_replica=70), {"lost_by_replica": 70}),
+    ],
+)
+def test_only_a_cause_that_is_known_is_told(lives: Lives, evidence: dict[str, int]) -> None:
+    reasons = MissReasons(lost=4000, never_set=1000)
+    big = group("big", hits=5_000, misses=5_000, sets=5_000, miss_reasons=reasons, lives=lives)
+    ill = cache(lookups=10_000, hits=5_000, misses=5_000, miss_reasons=reasons, key_groups=[big])
+    [finding] = findings(ill, ALONE)
+    assert {name: each for name, each in finding.evidence.items() if "lost_by" in name} == evidence
+
+
+def test_a_cache_of_files_is_told_that_its_directory_was_made_anew() -> None:
+    reasons = MissReasons(lost=4000, never_set=1000)
+    lives = Lives(lost_by_restart=3900, restarted_at="2026-07-01T12:03:00Z")
+    big = group("big", hits=5_000, misses=5_000, sets=5_000, miss_reasons=reasons, lives=lives)
+    ill = cache(
+        backend="django.core.cache.backends.filebased.FileBasedCache",
+        lookups=10_000,
+        hits=5_000,
+        misses=5_000,
+        miss_reasons=reasons,
+        key_groups=[big],
+        memory=replace(cache().memory, limit_entries=300),
+    )
+    [finding] = findings(ill, ALONE)
+    assert finding.evidence["lost_by_new_directory"] == 3900
+    assert finding.evidence["new_directory_at"] == "2026-07-01T12:03:00Z"
+
+
 def test_a_few_lost_entries_as_after_a_restart_are_no_finding() -> None:
     reasons = MissReasons(lost=90, never_set=10)
     assert codes(cache(miss_reasons=reasons), ALONE) == []

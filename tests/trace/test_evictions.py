@@ -3,7 +3,7 @@
 import pytest
 
 from cache_monitor.trace.events import Reading, thinned
-from cache_monitor.trace.evictions import why_gone
+from cache_monitor.trace.evictions import Known, cause_of, why_gone
 
 
 def counted(*readings: tuple[int, int], boot: str = "a") -> list[Reading]:
@@ -30,6 +30,11 @@ def counted(*readings: tuple[int, int], boot: str = "a") -> list[Reading]:
         ([Reading(25, None, "", False)], "unknown"),
         ([Reading(25, None, "", True)], "evicted"),
         ([Reading(0, None), Reading(25, None)], "unknown"),
+        ([Reading(0, 5), Reading(25, 5, behind=True)], "lost"),
+        ([Reading(0, None, "", False), Reading(25, None, "b", True)], "evicted"),
+        # Either may have been the cause.
+        ([Reading(0, None, "a", False), Reading(25, None, "b", True)], "unknown"),
+        ([Reading(0, 5), Reading(25, 6, behind=True)], "unknown"),
     ],
 )
 def test_an_entry_that_went_between_10_and_20(
@@ -42,3 +47,21 @@ def test_of_readings_that_say_the_same_the_first_and_the_last_are_kept() -> None
     readings = counted((0, 1), (1, 1), (2, 1), (3, 2), (4, 2), (5, 1))
     assert thinned(readings, 100) == counted((0, 1), (2, 1), (3, 2), (4, 2), (5, 1))
     assert thinned(readings, 2) == counted((4, 2), (5, 1))
+
+
+@pytest.mark.parametrize(
+    ("readings", "expected"),
+    [
+        (counted((0, 5), (25, 5)), None),
+        (counted((0, 5)) + counted((25, 0), boot="b"), Known("restart", 25)),
+        ([Reading(0, 5), Reading(15, 5, behind=True), Reading(25, 5)], Known("replica", 15)),
+        ([Reading(0, 5, "a", behind=True), Reading(25, 0, "b")], None),
+        # A directory that was not there yet, or was not there for a while.
+        ([Reading(0, None, "", False), Reading(25, None, "b", False)], None),
+        (counted((0, 5)) + counted((35, 0)) + counted((45, 0), boot="b"), None),
+    ],
+)
+def test_what_took_away_an_entry_between_10_and_20(
+    readings: list[Reading], expected: Known | None
+) -> None:
+    assert cause_of(10, 20, readings) == expected

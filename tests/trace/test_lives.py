@@ -191,5 +191,5 @@ def test_what_a_restart_took_away_is_told_with_its_time() -> None:
     world.pass_by(700)
     told = of_all(replayed(world.stored(), 1, world.now // SECOND))
     assert told.ends == {"lost": 2}
-    assert told.restarted == 2
+    assert told.causes == {"restart": 2}
     assert abs(told.restarted_at - seen / SECOND) < 1
