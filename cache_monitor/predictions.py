@@ -16,16 +16,15 @@ from cache_monitor.collecting.joining import store_of
 from cache_monitor.collecting.pacing import OutOfTime, Pace
 from cache_monitor.collecting.rollup import settled
 from cache_monitor.conf import get_conf
-from cache_monitor.reports.predictions import Known, Period, StoredPrediction, predicted
-from cache_monitor.reports.schema import Cache
+from cache_monitor.reports.predictions import Period, StoredPrediction, predicted
 from cache_monitor.reports.tracerows import decoded
-from cache_monitor.reports.what_if import CacheWhatIf
+from cache_monitor.reports.what_if import CacheWhatIf, Known
 from cache_monitor.stats.encoding import CorruptPayload, decode, encode
 from cache_monitor.stores.base import Row, Store, StoreError
 from cache_monitor.stores.traced import FIRST, plans
 from cache_monitor.trace.bounded import BoundedTrace
 from cache_monitor.trace.plan import Plan
-from cache_monitor.what_if import Backend, backend_of, computed_in
+from cache_monitor.what_if import Backend, backend_of, known_of
 
 MOST_EVENTS = 40_000
 """Events of a cache that are simulated: as many keys as have so many."""
@@ -84,7 +83,7 @@ def _with_traces(
         own = rows.get(store_of(aliases[0]) or "")
         if own is not None:
             pace()
-            yield aliases, own, _known(aliases[0], caches[aliases[0]])
+            yield aliases, own, known_of(aliases[0], caches[aliases[0]])
 
 
 def _put(store: Store, aliases: Sequence[str], found: CacheWhatIf, seconds: float) -> None:
@@ -169,24 +168,3 @@ def _rows(store: Store, until: int, pace: Callable[[], None]) -> dict[str, list[
         step = max(_STEP // 10, min(2 * step, left))
         pace()
     return found
-
-
-def _known(alias: str, cache: Cache) -> Known:
-    backend = backend_of(alias, cache)
-    memory = cache.memory
-    held = memory.entries if memory.scope == "shared" else None
-    # A server that evicts has room for what it holds.
-    evicts = any(each.evictions for each in cache.series)
-    room = held if backend.room is None and evicts else backend.room
-    return Known(
-        policy=backend.policy,
-        policy_is_assumed=backend.is_assumed,
-        room=room or None,
-        held=held,
-        computed=computed_in(cache),
-        given={
-            each.group
-            for each in cache.key_groups
-            if each.is_state or each.kind in {"session", "page_headers"}
-        },
-    )

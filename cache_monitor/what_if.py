@@ -9,7 +9,6 @@ from django.core.cache.backends.db import DatabaseCache
 from django.core.cache.backends.filebased import FileBasedCache
 from django.core.cache.backends.locmem import LocMemCache
 from django.core.cache.backends.memcached import BaseMemcachedCache
-from msgspec import structs
 
 from cache_monitor.api import refuse_unknown, report
 from cache_monitor.collecting.instances import instance
@@ -17,14 +16,15 @@ from cache_monitor.collecting.joining import store_of
 from cache_monitor.reports.schema import Cache
 from cache_monitor.reports.series import moment
 from cache_monitor.reports.tracerows import stretches
-from cache_monitor.reports.what_if import CacheWhatIf, Question, WhatIf, cache_what_if
+from cache_monitor.reports.what_if import CacheWhatIf, Known, Question, WhatIf, cache_what_if
 from cache_monitor.stores.base import Store
 from cache_monitor.stores.opening import get_store
 from cache_monitor.stores.traced import plans
+from cache_monitor.trace.models.recency import BY_THIRDS, Cull
 from cache_monitor.trace.plan import Plan
 from cache_monitor.trace.reading import Traced, traced
 from cache_monitor.trace.slices import Stored
-from cache_monitor.trace.what_if import POLICIES
+from cache_monitor.trace.what_if import CULLING, POLICIES
 
 _POLICIES: tuple[tuple[type[BaseCache], str], ...] = (
     (LocMemCache, "locmem"),
@@ -32,19 +32,18 @@ _POLICIES: tuple[tuple[type[BaseCache], str], ...] = (
     (FileBasedCache, "files"),
     (BaseMemcachedCache, "memcached"),
 )
-_WITH_A_LIMIT = frozenset({"locmem", "database", "files"})
-"""Policies of backends that count their entries (``MAX_ENTRIES``)."""
 _OTHERWISE = "allkeys-lru"
 """What Redis does where it is told to evict anything; also for backends of which nobody knows."""
 
 
 class Backend(NamedTuple):
     """The policy of a backend, which may be assumed, and the entries that it takes, if it counts
-    them."""
+    them, and how it makes room then."""
 
     policy: str
     is_assumed: bool
     room: int | None
+    cull: Cull = BY_THIRDS
 
 
 def what_if(asked: Question, since: datetime, until: datetime, alias: str | None = None) -> WhatIf:
@@ -70,18 +69,41 @@ def what_if(asked: Question, since: datetime, until: datetime, alias: str | None
 def _cache(store: Store, alias: str, asked: Question, period: tuple[float, float]) -> CacheWhatIf:
     family = store_of(alias)
     parts = [] if family is None else _parts(store, family, period)
-    known = report(_moment(period[0]), _moment(period[1]), alias).caches[alias] if parts else None
-    computed = {} if known is None else computed_in(known)
-    backend = backend_of(alias, known)
-    found = cache_what_if(parts, backend.policy, backend.room, asked, computed)
-    return structs.replace(found, policy_is_assumed=backend.is_assumed)
+    if not parts:
+        backend = backend_of(alias)
+        return cache_what_if([], Known(backend.policy, backend.is_assumed, backend.room), asked)
+    cache = report(_moment(period[0]), _moment(period[1]), alias).caches[alias]
+    return cache_what_if(parts, known_of(alias, cache), asked)
 
 
 def _moment(at: float) -> datetime:
     return datetime.fromtimestamp(at, UTC)
 
 
-def computed_in(cache: Cache) -> dict[str, float]:
+def known_of(alias: str, cache: Cache) -> Known:
+    """What is known of ``alias``, of which the report has ``cache``."""
+    backend = backend_of(alias, cache)
+    memory = cache.memory
+    held = memory.entries if memory.scope == "shared" else None
+    # A server that evicts has room for what it holds.
+    evicts = any(each.evictions for each in cache.series)
+    room = held if backend.room is None and evicts else backend.room
+    return Known(
+        policy=backend.policy,
+        policy_is_assumed=backend.is_assumed,
+        room=room or None,
+        held=held,
+        computed=_computed_in(cache),
+        given={
+            each.group
+            for each in cache.key_groups
+            if each.is_state or each.kind in {"session", "page_headers"}
+        },
+        cull=backend.cull,
+    )
+
+
+def _computed_in(cache: Cache) -> dict[str, float]:
     """The seconds that a value takes to compute, by group, where that was seen and the values are
     copies of something."""
     return {
@@ -105,8 +127,11 @@ def backend_of(alias: str, cache: Cache | None = None) -> Backend:
 def _by_its_class(alias: str) -> Backend:
     cache: Any = instance(alias)
     policy = next((name for class_, name in _POLICIES if isinstance(cache, class_)), _OTHERWISE)
-    room = getattr(cache, "_max_entries", None) if policy in _WITH_A_LIMIT else None
-    return Backend(policy, policy == _OTHERWISE, room)
+    if policy not in CULLING:
+        return Backend(policy, policy == _OTHERWISE, None)
+    # From Django 6.2 on DatabaseCache culls at some of its writes.
+    cull = Cull(cache._cull_frequency, getattr(cache, "_cull_probability", 1.0))
+    return Backend(policy, False, cache._max_entries, cull)
 
 
 def _parts(store: Store, family: str, period: tuple[float, float]) -> list[Traced]:

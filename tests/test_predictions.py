@@ -17,13 +17,15 @@ from msgspec import structs
 from cache_monitor import api, predictions
 from cache_monitor.collecting import joining
 from cache_monitor.collecting.pacing import OutOfTime, Pace
-from cache_monitor.reports.predictions import Known, Period
+from cache_monitor.reports.predictions import Period
 from cache_monitor.reports.predictions import predicted as predict
-from cache_monitor.reports.what_if import CacheWhatIf
+from cache_monitor.reports.what_if import CacheWhatIf, Known
 from cache_monitor.stores.base import Row, Store
 from cache_monitor.stores.opening import get_store
-from cache_monitor.trace.models.base import Access, Model
+from cache_monitor.trace.models.base import Access
+from cache_monitor.trace.models.recency import Cull, LocMem
 from cache_monitor.trace.what_if import POLICIES
+from cache_monitor.what_if import backend_of
 from tests.anew import begin_anew
 from tests.clocks import Clock, traffic_clock
 from tests.management.test_cache_whatif import MEMORY, ROOM, asked_for, hit_ratio
@@ -202,7 +204,7 @@ def test_a_report_counts_the_row_that_it_cannot_read(store: Store) -> None:
     assert found.quality.corrupt_windows == 1
 
 
-class _Forgetful(Model):
+class _Forgetful(LocMem):
     """A model of no real cache: it never has anything."""
 
     def has(self, access: Access) -> bool:
@@ -218,3 +220,21 @@ def test_a_simulation_that_is_not_like_the_truth_predicts_nothing(
     assert found.hit_ratio == 0.0
     assert found.observed_hit_ratio == pytest.approx(0.66, abs=0.02)
     assert found.entries == []
+
+
+def test_the_policy_is_the_servers_and_is_assumed_where_nobody_has_asked_it() -> None:
+    redis = "django.core.cache.backends.redis.RedisCache"
+    with override_settings(CACHES={"default": {"BACKEND": redis, "LOCATION": "redis://localhost"}}):
+        report = api.report().caches["default"]
+        assert backend_of("default", report) == ("allkeys-lru", True, None, Cull(3))
+        told = structs.replace(report.memory, policy="volatile-ttl", limit_bytes=1000)
+        known = backend_of("default", structs.replace(report, memory=told))
+        assert known == ("volatile-ttl", False, None, Cull(3))
+
+
+@pytest.mark.parametrize("frequency", [0, 2])
+def test_a_backend_of_djangos_is_simulated_with_its_own_options(frequency: int) -> None:
+    options = {"MAX_ENTRIES": 20, "CULL_FREQUENCY": frequency}
+    locmem = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "OPTIONS": options}
+    with override_settings(CACHES={"default": locmem}):
+        assert backend_of("default") == ("locmem", False, 20, Cull(frequency))

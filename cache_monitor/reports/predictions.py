@@ -4,10 +4,9 @@ Whoever rolls up does it now and then, in small steps and within bounds. What is
 comes first, since the time that it may take can end before it is done.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
 from math import inf, log
-from types import MappingProxyType
 from typing import NamedTuple, TypeVar
 
 from msgspec import Struct, structs
@@ -18,6 +17,7 @@ from cache_monitor.reports.what_if import (
     LEAST_LOOKUPS,
     CacheWhatIf,
     Entries,
+    Known,
     Policy,
     TimeoutOption,
     Timeouts,
@@ -56,19 +56,6 @@ class StoredPrediction(Struct, frozen=True, kw_only=True):
     computed_at: UnixTime
     cpu_seconds: Duration
     predicted: CacheWhatIf
-
-
-class Known(NamedTuple):
-    """What is known of a cache beside its trace: the policy of its backend, the entries that it
-    takes, if they are limited, and holds; what the values of its groups take to compute, in
-    seconds; and the groups whose timeouts are not for the project to choose."""
-
-    policy: str
-    policy_is_assumed: bool = False
-    room: int | None = None
-    held: int | None = None
-    computed: Mapping[str, float] = MappingProxyType({})
-    given: Collection[str] = ()
 
 
 class Period(NamedTuple):
@@ -148,7 +135,7 @@ class _Simulations:
         self._period = period
         self._known = known
         self._since = period.counted_from
-        self._make = POLICIES[known.policy]
+        self._make = known.make
         self._now = Prediction(None, None)
         self._by_room: dict[int, float] = {}
 

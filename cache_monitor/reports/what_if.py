@@ -1,17 +1,19 @@
 """The document of ``manage.py cache_whatif``: what other sizes, policies and timeouts would hit."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from math import inf
 from statistics import median
 from types import MappingProxyType
 from typing import Annotated, NamedTuple
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, structs
 
 from cache_monitor.trace.demand import LOOK_UP, PUT, Demand, demands
 from cache_monitor.trace.freshness import Values, entries_by_group, stale_share
+from cache_monitor.trace.models.base import Model
+from cache_monitor.trace.models.recency import BY_THIRDS, Cull
 from cache_monitor.trace.reading import Traced
-from cache_monitor.trace.what_if import POLICIES, Prediction, combined, predict
+from cache_monitor.trace.what_if import POLICIES, Prediction, combined, model_of, predict
 
 LEAST_LOOKUPS = 1000
 """Lookups in the trace below which nothing is predicted."""
@@ -134,72 +136,79 @@ class Question(NamedTuple):
     factors: Sequence[float] = ()
 
 
+class Known(NamedTuple):
+    """What is known of a cache beside its trace: the policy of its backend, the entries that it
+    takes, if they are limited, and holds; what the values of its groups take to compute, in
+    seconds; the groups whose timeouts are not for the project to choose; and how a backend that
+    counts its entries makes room."""
+
+    policy: str
+    policy_is_assumed: bool = False
+    room: int | None = None
+    held: int | None = None
+    computed: Mapping[str, float] = MappingProxyType({})
+    given: Collection[str] = ()
+    cull: Cull = BY_THIRDS
+
+    @property
+    def make(self) -> Callable[[float], Model]:
+        """What makes the model of the cache as it is."""
+        return model_of(self.policy, self.cull)
+
+
 class _Part(NamedTuple):
     """What a cache was asked for, in one part, or one for each process that has one for itself, in
     so many ``seconds``; and what the values of its groups take to compute."""
 
     demanded: list[list[Demand]]
-    policy: str
+    known: Known
     seconds: float
-    computed: Mapping[str, float]
     values: Values
 
     def predict(
         self, room: float, policy: str = "", factor: float = 1.0, group: str | None = None
     ) -> Prediction:
         """What is hit with ``room``; of ``group``'s lookups alone where its timeouts change."""
-        make = POLICIES[policy or self.policy]
+        make = POLICIES[policy] if policy else self.known.make
         return combined(
             [predict(each, make, room, factor=factor, group=group) for each in self.demanded]
         )
 
     def saved(self, found: Prediction, now: Prediction) -> float | None:
         """What is saved an hour more than ``now``."""
-        return saved_per_hour(found, now, self.computed, self.seconds)
+        return saved_per_hour(found, now, self.known.computed, self.seconds)
 
 
-def cache_what_if(
-    parts: Iterable[Traced],
-    policy: str,
-    room: int | None,
-    asked: Question,
-    computed: Mapping[str, float] = MappingProxyType({}),
-) -> CacheWhatIf:
-    """What another size, policy or timeout would have hit, by the trace of one cache's parts.
-
-    ``policy`` is that of its backend, ``room`` the entries that it takes; ``computed`` are the
-    seconds that a value of a group takes to compute.
-    """
-    known = list(parts)
-    demanded = [demands(each.events, each.groups) for each in known]
+def cache_what_if(parts: Sequence[Traced], known: Known, asked: Question) -> CacheWhatIf:
+    """What another size, policy or timeout would have hit, by the trace of one cache's parts."""
+    demanded = [demands(each.events, each.groups) for each in parts]
     lookups = sum(each.times for part in demanded for each in part if each.kind == LOOK_UP)
-    keys = len({key for each in known for key in each.groups})
-    rate = min((each.share for each in known), default=1.0)
+    found = CacheWhatIf(
+        hit_ratio=None,
+        error=None,
+        keys=len({key for each in parts for key in each.groups}),
+        rate=min((each.share for each in parts), default=1.0),
+        policy=known.policy,
+        policy_is_assumed=known.policy_is_assumed,
+        room=known.room,
+    )
     if lookups < LEAST_LOOKUPS:
-        return CacheWhatIf(
-            hit_ratio=None,
-            error=None,
-            keys=keys,
-            rate=rate,
-            policy=policy,
-            room=room,
+        return structs.replace(
+            found,
             problem=(
                 f"The trace of this period has {lookups} lookups; a prediction takes "
                 f"{LEAST_LOOKUPS:,}. Ask for a longer period, or later."
             ),
         )
-    values = Values(event for each in known for event in each.events)
+    values = Values(event for each in parts for event in each.events)
     moments = [each.access.at for part in demanded for each in part]
-    part = _Part(demanded, policy, max(moments) - min(moments), computed, values)
-    today = inf if room is None else float(room)
+    part = _Part(demanded, known, max(moments) - min(moments), values)
+    today = inf if known.room is None else float(known.room)
     now = part.predict(today)
-    return CacheWhatIf(
+    return structs.replace(
+        found,
         hit_ratio=now.hit_ratio,
         error=now.error,
-        keys=keys,
-        rate=rate,
-        policy=policy,
-        room=room,
         trace_seconds=round(part.seconds, 3),
         entries=[_entries(part, now, size) for size in asked.entries],
         policies=[_policy(part, now, today, name) for name in asked.policies],

@@ -31,6 +31,8 @@ LOOK_UP, PUT, RENEW, REMOVE, EMPTY = range(5)
 
 FILLED_WITHIN = 60 * SECOND
 """A write so long after a miss is not taken for its filling any more."""
+_A_WHILE = SECOND // 20
+"""How long a run of hits is at least in which others may have come between."""
 _MOSTLY = 0.5
 _REMOVING = frozenset({DELETE, SWEEP, MOVE})
 """A ``SWEEP`` of one key is its delete where the backend does not say whether it was there."""
@@ -85,7 +87,7 @@ class _Reading:
     def _take(self, event: Event) -> None:
         entry, kind = (event.key, event.form.version), event.form.kind
         if kind == HIT:
-            self._note(LOOK_UP, event, entry, event.began, was_hit=True)
+            self._hit(event, entry)
         elif kind == MISS:
             self._missed[entry] = _Asked(len(self._made), event.began)
             self._note(LOOK_UP, event, entry, event.began)
@@ -95,6 +97,14 @@ class _Reading:
             self._note(EMPTY, event, entry, event.began)
         else:
             self._change(event, entry)
+
+    def _hit(self, event: Event, entry: tuple[int, object]) -> None:
+        """Of a run of hits it is known when the first was and the last."""
+        is_run = event.times > 1 and event.ended - event.began >= _A_WHILE
+        first = event._replace(times=event.times - 1) if is_run else event
+        self._note(LOOK_UP, first, entry, event.began, was_hit=True)
+        if is_run:
+            self._note(LOOK_UP, event._replace(times=1), entry, event.ended, was_hit=True)
 
     def _change(self, event: Event, entry: tuple[int, object]) -> None:
         kind = event.form.kind

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
 from math import inf, sqrt
 from types import MappingProxyType
 from typing import NamedTuple
@@ -9,16 +10,34 @@ from typing import NamedTuple
 from cache_monitor.trace.demand import EMPTY, LOOK_UP, PUT, REMOVE, RENEW, Demand
 from cache_monitor.trace.models.base import Access, Model
 from cache_monitor.trace.models.ceilings import Arc, Lfu, S3Fifo
-from cache_monitor.trace.models.recency import Database, FileBased, LocMem, Lru, Memcached
-from cache_monitor.trace.models.redis import NoEviction, RedisLfu
+from cache_monitor.trace.models.recency import (
+    BY_THIRDS,
+    Cull,
+    Database,
+    FileBased,
+    LocMem,
+    Memcached,
+)
+from cache_monitor.trace.models.redis import (
+    NoEviction,
+    RedisLfu,
+    RedisLru,
+    RedisRandom,
+    RedisTtl,
+)
 
 POLICIES: Mapping[str, Callable[[float], Model]] = {
     "locmem": LocMem,
     "database": Database,
     "files": FileBased,
     "memcached": Memcached,
-    "allkeys-lru": Lru,
+    "allkeys-lru": RedisLru,
     "allkeys-lfu": RedisLfu,
+    "allkeys-random": RedisRandom,
+    "volatile-lru": partial(RedisLru, volatile=True),
+    "volatile-lfu": partial(RedisLfu, volatile=True),
+    "volatile-ttl": RedisTtl,
+    "volatile-random": partial(RedisRandom, volatile=True),
     "noeviction": NoEviction,
     "fifo": Model,
     "lfu": Lfu,
@@ -26,6 +45,16 @@ POLICIES: Mapping[str, Callable[[float], Model]] = {
     "arc": Arc,
 }
 """By the name that users write: what each backend does, and others for comparison."""
+
+CULLING = frozenset({"locmem", "database", "files"})
+"""Policies of Django's own backends, which count their entries (``MAX_ENTRIES``)."""
+
+
+def model_of(policy: str, cull: Cull = BY_THIRDS) -> Callable[[float], Model]:
+    """What makes the models of ``policy``; ``cull`` is how those of ``CULLING`` make room."""
+    make: Callable[..., Model] = POLICIES[policy]
+    return partial(make, cull=cull) if policy in CULLING else make
+
 
 _Z = 1.96
 """Standard errors within which 95 of 100 estimates are."""
@@ -170,8 +199,10 @@ def simulate(
 
 
 def _change(model: Model, kind: int, access: Access) -> None:
-    if kind == PUT or (kind == RENEW and model.has(access)):
+    if kind == PUT:
         model.write(access)
+    elif kind == RENEW:
+        model.renew(access)
     elif kind == REMOVE:
         model.delete(access.key)
     elif kind == EMPTY:

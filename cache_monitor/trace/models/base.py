@@ -84,15 +84,22 @@ class Model:
 
     def write(self, access: Access) -> None:
         """Write the key, in place of what is there."""
+        # Django's backends count the entry that is about to be replaced.
+        self._make_room_before(access)
         if access.key in self._ends:
             self._drop(access.key)
-        self._make_room_before(access)
         room = access.size * access.weight
         self._ends[access.key] = access.at + access.lasts
         self._room[access.key] = room
         self._used += room
         self._written(access)
         self._make_room(access)
+
+    def renew(self, access: Access) -> None:
+        """Give the entry another expiry, if it is there."""
+        if self.has(access):
+            self._ends[access.key] = access.at + access.lasts
+            self._renewed(access)
 
     def held_at(self, at: float) -> float:
         """What the entries take that have not expired ``at`` that time."""
@@ -130,6 +137,10 @@ class Model:
     def _found(self, access: Access) -> None:
         """Note that the entry was found."""
 
+    def _renewed(self, access: Access) -> None:
+        """Note that the entry has another expiry: most servers take that for a use of it."""
+        self._found(access)
+
     def _dropped(self, key: Key) -> None:
         """Note that the entry is gone."""
 
@@ -163,6 +174,11 @@ class Drawn:
         if last != key:
             self._keys[place] = last
             self._places[last] = place
+
+    def discard(self, key: Key) -> None:
+        """Let ``key`` go, if it is there."""
+        if key in self._places:
+            self.remove(key)
 
     def draw(self) -> Key:
         """One of the keys, each as likely as any other."""

@@ -43,6 +43,7 @@ class Lfu(Model):
             del self._order[count]
 
     def _make_room_before(self, access: Access) -> None:
+        self.delete(access.key)
         # What comes was asked for once, and is not to be the first that goes.
         while self._ends and self._used + access.size * access.weight > self.size:
             self._drop(self._victim(access))

@@ -2,15 +2,13 @@
 
 from bisect import bisect_left, insort
 from collections import OrderedDict
+from typing import NamedTuple
 
 from cache_monitor.trace.models.base import Access, Drawn, Key, Model
 
 
 class Lru(Model):
-    """The least recently used entry goes.
-
-    Also ``allkeys-lru`` of Redis, which takes the oldest of a sample and comes close.
-    """
+    """The least recently used entry goes."""
 
     def __init__(self, size: float) -> None:
         super().__init__(size)
@@ -29,19 +27,51 @@ class Lru(Model):
         return next(iter(self._order))
 
 
-class LocMem(Lru):
-    """``LocMemCache``: before a write into a full cache one entry in three goes, the least
-    recently used first (``CULL_FREQUENCY`` 3)."""
+class Cull(NamedTuple):
+    """How a backend of Django's makes room: one entry in ``frequency`` goes, all of them where it
+    is 0 (``CULL_FREQUENCY``), in the share ``probability`` of the writes into a full cache
+    (``CULL_PROBABILITY``)."""
 
-    SHARE = 3
+    frequency: int = 3
+    probability: float = 1.0
+
+
+BY_THIRDS = Cull()
+
+
+class LocMem(Lru):
+    """``LocMemCache``: before a write into a full cache a part of the entries goes, the least
+    recently used first."""
+
+    def __init__(self, size: float, *, cull: Cull = BY_THIRDS, seed: int = 0) -> None:
+        super().__init__(size)
+        self._cull = cull
+        self._drawn = Drawn(seed)
+
+    def look_up(self, access: Access) -> bool:
+        """Look up the key; what has expired goes then."""
+        is_hit = super().look_up(access)
+        if not is_hit:
+            self.delete(access.key)
+        return is_hit
+
+    def _renewed(self, access: Access) -> None:
+        """It is no more recent for that."""
 
     def _make_room_before(self, access: Access) -> None:
-        if self._used >= self.size:
-            self._cull(access, self._used - self._used // self.SHARE)
+        if self._used >= self.size and self._culls():
+            self._make_room_for(access)
 
-    def _cull(self, access: Access, aim: float) -> None:
-        while self._used > aim and self._ends:
-            self._drop(self._victim(access))
+    def _culls(self) -> bool:
+        return self._cull.probability >= 1 or self._drawn.chance() < self._cull.probability
+
+    def _make_room_for(self, access: Access) -> None:
+        if self._cull.frequency == 0:
+            self.clear()
+        else:
+            aim = self._used - self._used // self._cull.frequency
+            while self._used > aim and self._ends:
+                self._drop(self._victim(access))
 
     def _make_room(self, access: Access) -> None:
         """Nothing goes after a write."""
@@ -49,10 +79,6 @@ class LocMem(Lru):
 
 class FileBased(LocMem):
     """``FileBasedCache``: the entries that go are drawn by lot."""
-
-    def __init__(self, size: float, seed: int = 0) -> None:
-        super().__init__(size)
-        self._drawn = Drawn(seed)
 
     def _written(self, access: Access) -> None:
         super()._written(access)
@@ -67,20 +93,20 @@ class FileBased(LocMem):
 
 
 class Database(LocMem):
-    """``DatabaseCache``: what has expired goes first; where that is not enough, one entry in three,
-    those whose keys come first in the alphabet."""
+    """``DatabaseCache``: what has expired goes first; where that is not enough, those whose keys
+    come first in the alphabet."""
 
-    def __init__(self, size: float) -> None:
-        super().__init__(size)
+    def __init__(self, size: float, *, cull: Cull = BY_THIRDS, seed: int = 0) -> None:
+        super().__init__(size, cull=cull, seed=seed)
         self._texts: list[str] = []
         self._keys: dict[str, Key] = {}
 
     def _make_room_before(self, access: Access) -> None:
-        if self._used > self.size:
+        if self._used > self.size and self._culls():
             for key in [key for key, end in self._ends.items() if end <= access.at]:
                 self._drop(key)
-        if self._used > self.size:
-            self._cull(access, self._used - self._used // self.SHARE)
+            if self._used > self.size or self._cull.frequency == 0:
+                self._make_room_for(access)
 
     def _written(self, access: Access) -> None:
         super()._written(access)

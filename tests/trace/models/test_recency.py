@@ -1,12 +1,15 @@
 """The models of Django's own backends do what these do, and the others what their papers say."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from math import inf
 from random import Random
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from django.core.cache import caches
+from django.core.cache.backends import base, locmem
 from django.core.cache.backends.base import BaseCache
 from django.core.management import call_command
 from django.test import override_settings
@@ -15,17 +18,27 @@ from hypothesis import strategies as st
 
 from cache_monitor.trace.models.base import Access, Model
 from cache_monitor.trace.models.ceilings import Arc, Optimum, S3Fifo
-from cache_monitor.trace.models.recency import Database, FileBased, LocMem, Lru, Memcached
-from cache_monitor.trace.models.redis import NoEviction, RedisLfu
+from cache_monitor.trace.models.recency import Cull, Database, FileBased, LocMem, Lru, Memcached
+from cache_monitor.trace.models.redis import (
+    NoEviction,
+    RedisLfu,
+    RedisLru,
+    RedisRandom,
+    RedisTtl,
+)
+from cache_monitor.trace.what_if import POLICIES
 
-EVERY: list[type[Model]] = [
+EVERY: list[Callable[[float], Model]] = [
     Model,
     Lru,
     LocMem,
     FileBased,
     Database,
     Memcached,
+    RedisLru,
     RedisLfu,
+    RedisRandom,
+    partial(RedisTtl, volatile=False),
     NoEviction,
     S3Fifo,
     Arc,
@@ -70,6 +83,40 @@ def test_local_memory_is_predicted_lookup_by_lookup(size: int) -> None:
         caches["default"].clear()
 
 
+@pytest.mark.parametrize(("size", "frequency"), [(20, 3), (20, 2), (7, 0), (50, 3)])
+def test_local_memory_does_what_its_model_does_whatever_is_asked(
+    size: int, frequency: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    clock = SimpleNamespace(time=lambda: now)
+    monkeypatch.setattr(locmem, "time", clock)
+    monkeypatch.setattr(base, "time", clock)
+    options = {"MAX_ENTRIES": size, "CULL_FREQUENCY": frequency}
+    cache = locmem.LocMemCache(f"whatever {size} {frequency}", {"OPTIONS": options})
+    model, random = LocMem(size, cull=Cull(frequency)), Random(size)
+    for key in zipf(4000, 80, size):
+        now += 1
+        lasts = random.choice([5.0, 60.0, None])
+        access = Access(key, now, inf if lasts is None else lasts)
+        operation = random.random()
+        if operation < 0.7:
+            is_hit = cache.get(key) is not None
+            assert model.look_up(access) == is_hit
+            if not is_hit and operation < 0.6:
+                cache.set(key, 1, lasts)
+                model.write(access)
+        elif operation < 0.85:
+            cache.set(key, 1, lasts)
+            model.write(access)
+        elif operation < 0.95:
+            cache.touch(key, lasts)
+            model.renew(access)
+        else:
+            cache.delete(key)
+            model.delete(key)
+        assert len(model) == len(cache._cache)  # type: ignore[attr-defined]  # the stubs leave it out
+
+
 @pytest.mark.django_db
 def test_the_database_is_predicted_lookup_by_lookup() -> None:
     asked = zipf(700, 120, 1)
@@ -106,7 +153,7 @@ def test_an_entry_is_there_until_its_timeout(asked: list[tuple[int, float]]) -> 
 @pytest.mark.parametrize("kind", EVERY)
 @given(asked=keys, size=st.integers(1, 8))
 def test_nothing_is_there_that_was_not_written_nor_more_than_there_is_room_for(
-    kind: type[Model], asked: list[int], size: int
+    kind: Callable[[float], Model], asked: list[int], size: int
 ) -> None:
     model, written = kind(size), set[int]()
     for access in accesses(asked):
@@ -119,7 +166,7 @@ def test_nothing_is_there_that_was_not_written_nor_more_than_there_is_room_for(
 
 
 @pytest.mark.parametrize("kind", EVERY)
-def test_with_room_for_all_each_key_misses_once(kind: type[Model]) -> None:
+def test_with_room_for_all_each_key_misses_once(kind: Callable[[float], Model]) -> None:
     model = kind(1000)
     model.run(accesses(zipf(3000, 100, 3)))
     assert model.hits == 3000 - len(set(zipf(3000, 100, 3)))
@@ -137,7 +184,9 @@ def test_no_policy_hits_more_than_the_optimum(asked: list[int], size: int) -> No
 
 
 @pytest.mark.parametrize("kind", EVERY)
-def test_a_key_that_stands_for_two_counts_and_takes_room_for_two(kind: type[Model]) -> None:
+def test_a_key_that_stands_for_two_counts_and_takes_room_for_two(
+    kind: Callable[[float], Model],
+) -> None:
     model = kind(2)
     heavy = Access("heavy", 0.0, weight=2.0)
     assert [model.access(heavy) for _ in range(2)] == [False, True]
@@ -145,7 +194,7 @@ def test_a_key_that_stands_for_two_counts_and_takes_room_for_two(kind: type[Mode
 
 
 @pytest.mark.parametrize("kind", EVERY)
-def test_what_is_deleted_cleared_or_written_anew_is_so(kind: type[Model]) -> None:
+def test_what_is_deleted_cleared_or_written_anew_is_so(kind: Callable[[float], Model]) -> None:
     model = kind(10)
     for key in "abc":
         model.write(Access(key, 0.0, lasts=5.0))
@@ -161,8 +210,73 @@ def test_what_is_deleted_cleared_or_written_anew_is_so(kind: type[Model]) -> Non
 def test_what_is_asked_for_often_outlives_a_scan_where_the_policy_knows_frequency() -> None:
     asked = [*range(10)] * 100 + [*range(100, 400), *range(10)]
     survived = {}
-    for kind in (Lru, RedisLfu, S3Fifo, Arc):
+    kinds: list[type[Model]] = [Lru, RedisLfu, S3Fifo, Arc]
+    for kind in kinds:
         model = kind(50)
         outcomes = [model.access(Access(key, 0.0)) for key in asked]
         survived[kind] = sum(outcomes[-10:])
     assert survived == {Lru: 0, RedisLfu: 10, S3Fifo: 10, Arc: 10}
+
+
+VOLATILE = ["volatile-lru", "volatile-lfu", "volatile-ttl", "volatile-random"]
+
+
+@pytest.mark.parametrize("policy", VOLATILE)
+def test_of_a_volatile_policy_only_entries_with_a_timeout_go(policy: str) -> None:
+    model = POLICIES[policy](10)
+    for number in range(6):
+        model.write(Access(f"kept {number}", 0.0))
+    for number in range(50):
+        model.write(Access(number, 1.0 + number, lasts=1000.0))
+    assert len(model) == 10
+    assert all(model.has(Access(f"kept {number}", 60.0)) for number in range(6))
+
+
+@pytest.mark.parametrize("policy", ["noeviction", *VOLATILE])
+def test_where_none_may_go_a_write_is_refused_and_what_was_there_stays(policy: str) -> None:
+    model = POLICIES[policy](2)
+    model.write(Access("a", 0.0))
+    model.write(Access("b", 0.0))
+    model.write(Access("c", 1.0, lasts=10.0))
+    model.write(Access("b", 1.0, size=5.0))
+    assert [model.look_up(Access(key, 2.0)) for key in "abc"] == [True, True, False]
+
+
+@pytest.mark.parametrize("policy", ["noeviction", "allkeys-lru", "volatile-lru"])
+def test_what_has_expired_on_redis_takes_no_room(policy: str) -> None:
+    model = POLICIES[policy](2)
+    model.write(Access("a", 0.0))
+    model.write(Access("b", 0.0, lasts=5.0))
+    model.write(Access("c", 6.0))
+    assert [model.look_up(Access(key, 7.0)) for key in "abc"] == [True, False, True]
+
+
+def test_what_expires_next_goes_first_of_a_few() -> None:
+    model = RedisTtl(5)
+    for key, lasts in (("a", 50.0), ("b", 10.0), ("c", 30.0), ("d", 20.0), ("e", 40.0)):
+        model.write(Access(key, 0.0, lasts))
+    # Of five that are drawn some may be the same: the pool fills.
+    for number in range(3):
+        model.write(Access(f"later {number}", 1.0, 1000.0))
+    assert model.has(Access("a", 2.0))
+
+
+def test_an_entry_that_gets_a_timeout_may_go_and_one_that_loses_it_may_not() -> None:
+    model = POLICIES["volatile-lru"](2)
+    model.write(Access("a", 0.0))
+    model.write(Access("b", 0.0, lasts=100.0))
+    model.renew(Access("a", 1.0, lasts=100.0))
+    model.renew(Access("b", 2.0))
+    model.write(Access("c", 3.0))
+    assert [model.look_up(Access(key, 4.0)) for key in "abc"] == [False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("cull", "left"), [(Cull(0), 1), (Cull(2), 6), (Cull(3, 0.0), 11), (Cull(3), 8)]
+)
+def test_the_settings_of_the_backend_say_how_much_goes(cull: Cull, left: int) -> None:
+    for kind in (LocMem, FileBased):
+        model = kind(10, cull=cull)
+        for number in range(11):
+            model.write(Access(number, 0.0))
+        assert len(model) == left
