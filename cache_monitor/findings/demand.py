@@ -145,6 +145,7 @@ def cheap_to_recompute(case: Case) -> Iterator[Finding]:
             and group.lookups >= _SELDOM * group.sets
             and to_produce is not None
             and to_produce <= (lookup := _lookup_seconds(case, group))
+            and not _is_made_elsewhere(case, group)
         ):
             yield case.find(
                 "cheap-to-recompute",
@@ -157,6 +158,14 @@ def cheap_to_recompute(case: Case) -> Iterator[Finding]:
                 group=group.group,
                 cost=Cost(group.lookups * lookup - group.hits * to_produce),
             )
+
+
+def _is_made_elsewhere(case: Case, group: KeyGroup) -> bool:
+    """Whether the requests that find values of ``group`` have hardly missed any: those who write
+    them, as a task does its result, had them before they looked."""
+    uses = [use for view in case.cache.views for use in view.groups if use.group == group.group]
+    hits = sum(use.hits for use in uses)
+    return hits > 0 and 2 * (sum(use.lookups for use in uses) - hits) < group.produced
 
 
 def _lookup_seconds(case: Case, group: KeyGroup) -> float:

@@ -7,6 +7,7 @@ nothing that it could be produced from. What a group is called does not tell tha
 * they are added and never filled in after a miss: locks, and what must be done once;
 * they are written although nobody has missed them, at no work: a throttle's history, a version;
 * hardly any of its misses is filled: a flag, a deny list;
+* who misses mostly waits for others to write, which takes no work then: a task's result;
 * a query cache notes in them when a table was written.
 """
 
@@ -36,6 +37,7 @@ def is_state(name: str, group: GroupStats) -> bool:
         or _is_added(group)
         or _is_written_unasked(group)
         or _is_hardly_filled(group)
+        or _is_awaited(group)
     )
 
 
@@ -52,10 +54,7 @@ def _is_written_unasked(group: GroupStats) -> bool:
     unasked = max(group.sets - group.misses, group.rewrites)
     # Who comes back late finds his history gone: then what he finds is written anew all the same.
     mostly = 2 * unasked >= group.sets or 2 * group.rewrites >= group.hits
-    if not (unasked and mostly and group.produced):
-        return False
-    lookup = group.lookup_seconds / group.lookups if group.lookups else 0.0
-    return group.produce_seconds / group.produced <= lookup + NO_WORK
+    return bool(unasked and mostly) and _takes_no_work(group)
 
 
 def _is_hardly_filled(group: GroupStats) -> bool:
@@ -65,3 +64,14 @@ def _is_hardly_filled(group: GroupStats) -> bool:
         and group.hits < group.misses
         and 2 * group.produced < group.sets
     )
+
+
+def _is_awaited(group: GroupStats) -> bool:
+    return group.sets > 0 and 2 * group.misses >= 3 * group.sets and _takes_no_work(group)
+
+
+def _takes_no_work(group: GroupStats) -> bool:
+    if not group.produced:
+        return False
+    lookup = group.lookup_seconds / group.lookups if group.lookups else 0.0
+    return group.produce_seconds / group.produced <= lookup + NO_WORK

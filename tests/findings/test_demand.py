@@ -160,18 +160,34 @@ def test_few_values_or_some_that_are_seldom_found_again_do_not_make_a_value_chea
     assert codes(wasted(**cheap, sets=2600)) == []
 
 
-def test_a_finding_on_a_hash_names_the_view_that_uses_it() -> None:
-    use = GroupOfView(group="cachalot {hash}", keys=9, lookups=9, hits=9, seconds=1.0)
-    view = View(
+def _view(name: str, misses: int = 0) -> View:
+    """One whose nine requests look a key of the group ``name`` up."""
+    hits = 9 - misses
+    use = GroupOfView(group=name, keys=9, lookups=9, hits=hits, seconds=1.0)
+    return View(
         view="shop:home",
         requests=9,
         lookups=9,
-        misses=0,
-        misses_per_request=0.0,
+        misses=misses,
+        misses_per_request=misses / 9,
         seconds=1.0,
         groups=[use],
     )
-    ill = cache(key_groups=[group("cachalot {hash}", **EXPLODED)], views=[view])
+
+
+def test_what_is_written_by_others_than_those_who_ask_is_not_called_cheap() -> None:
+    """A task has its result before it looks whether that is there."""
+    result = group("result:{uuid}", produced=10, produce_seconds=1e-6)
+    asked = {
+        misses: cache(key_groups=[result], views=[_view(result.group, misses)]) for misses in (0, 8)
+    }
+    assert codes(asked[0]) == []
+    assert codes(asked[8]) == [("cheap-to-recompute", "result:{uuid}")]
+
+
+def test_a_finding_on_a_hash_names_the_view_that_uses_it() -> None:
+    views = [_view("cachalot {hash}")]
+    ill = cache(key_groups=[group("cachalot {hash}", **EXPLODED)], views=views)
     [finding] = findings(ill)
     assert finding.evidence["view"] == "shop:home"
 

@@ -16,6 +16,7 @@ from typing import Any, Final
 import pytest
 from django.core.cache import BaseCache, caches
 from django.core.cache.backends import base, filebased, locmem
+from django.core.cache.backends.dummy import DummyCache
 from django.core.cache.backends.filebased import FileBasedCache
 from django.core.cache.backends.locmem import LocMemCache
 from django.core.signals import request_started
@@ -57,6 +58,10 @@ class _Distant(BaseCache):
     def delete(self, *args: Any, **kwargs: Any) -> bool:
         _clocks[-1].go_on(CALL)
         return super().delete(*args, **kwargs)
+
+
+class NoCache(DummyCache):
+    """What a site has that does without."""
 
 
 class DistantFiles(_Distant, FileBasedCache):
@@ -154,6 +159,7 @@ def simulated_hour(
     location: str = "hours",
     packages: Sequence[str] = (),
     room: int = 50_000,
+    key_function: str = "",
 ) -> Iterator[SimulatedHour]:
     """A process that has recorded nothing, with a store of its own, an hour ago; the clocks of
     ``packages`` go with it. Its cache has ``room`` for so many entries."""
@@ -161,6 +167,7 @@ def simulated_hour(
         "BACKEND": f"tests.idioms.hours.{backend}",
         "LOCATION": location,
         "OPTIONS": {"MAX_ENTRIES": room},
+        "KEY_FUNCTION": key_function or None,
     }
     store = {"STORE": {"BACKEND": "cache_monitor.stores.memory.MemoryStore"}}
     with override_settings(CACHES={"default": memory}, CACHE_MONITOR=store):

@@ -10,17 +10,23 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import logging
 import random
 import sys
+import uuid
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, Final
 
 import django
+import django.utils.cache
 import pytest
 from django.conf import settings
 from django.contrib.messages import get_messages
 from django.contrib.messages.middleware import MessageMiddleware
 from django.contrib.sessions.middleware import SessionMiddleware
+from django.core.cache import caches
 from django.core.management import call_command
 from django.db import connection
 from django.http import HttpRequest, HttpResponse
@@ -41,10 +47,16 @@ PACKAGES: Final = {
     "django_select2": ["django_select2"],
     "allauth": [],
     "cachalot": ["cachalot"],
+    "wagtailcache": [],
+    "sorl": ["sorl.thumbnail"],
+    "django_celery_results": ["django_celery_results"],
+    "django_tenants": [],
 }
 """By module: the apps that they add."""
-HERE: Final = {name for name in PACKAGES if importlib.util.find_spec(name)}
-VISITS: Final = 1000
+_OUTDATED: Final = set() if hasattr(django.utils.cache, "cc_delim_re") else {"wagtailcache"}
+"""Those that cannot be imported on this Django."""
+HERE: Final = {name for name in PACKAGES if importlib.util.find_spec(name)} - _OUTDATED
+VISITS: Final = 600
 VISITORS: Final = 25
 QUERY: Final = 0.003
 """Seconds of a database query."""
@@ -56,8 +68,8 @@ urlpatterns: list[Any] = []
 _random = random.Random(19)
 
 
-def configure(packages: Iterable[str]) -> None:
-    """Have a project with ``packages``."""
+def configure(packages: Iterable[str], directory: str) -> None:
+    """Have a project with ``packages``, whose files are below ``directory``."""
     apps = [app for name in sorted(packages) for app in PACKAGES.get(name, [])]
     settings.configure(
         SECRET_KEY="only for the tests",
@@ -86,10 +98,14 @@ def configure(packages: Iterable[str]) -> None:
         CONSTANCE_BACKEND="constance.backends.database.DatabaseBackend",
         CONSTANCE_DATABASE_CACHE_BACKEND="default",
         CONSTANCE_CONFIG={"THEME": ("light", "of the pages"), "BANNER": ("", "on top of them")},
+        WAGTAIL_CACHE_KEYRING=True,
+        MEDIA_ROOT=f"{directory}/media",
         TEMPLATES=[{"BACKEND": "django.template.backends.django.DjangoTemplates"}],
         LOGGING_CONFIG=None,
     )
     django.setup()
+    # It warns of each login that fails.
+    logging.getLogger("axes").setLevel(logging.ERROR)
     call_command("migrate", run_syncdb=True, verbosity=0)
 
 
@@ -107,6 +123,8 @@ class Site:
             self.hour.clock.go_on(PAGE)
             return answer
 
+        # What had to be made ready before is not of the hour.
+        self.hour.worked = 0.0
         for number in self.hour.moments(VISITS):  # noqa: B007  # serve() reads it
             address = f"10.0.0.{_random.randrange(VISITORS)}"
             self.hour.visit(serve, path, REMOTE_ADDR=address)
@@ -159,8 +177,8 @@ def flags_of_waffle(site: Site) -> None:
     from waffle import flag_is_active, switch_is_active
     from waffle.models import Flag, Switch
 
-    Flag.objects.create(name="new-checkout", everyone=True)
-    Switch.objects.create(name="sale", active=True)
+    Flag.objects.get_or_create(name="new-checkout", everyone=True)
+    Switch.objects.get_or_create(name="sale", active=True)
 
     def view(request: HttpRequest, number: int) -> None:
         flag_is_active(request, "new-checkout")
@@ -216,7 +234,7 @@ def queries_of_cachalot(site: Site) -> None:
     from django.contrib.auth.models import Group
 
     for number in range(5):
-        Group.objects.create(name=f"group {number}")
+        Group.objects.get_or_create(name=f"group {number}")
 
     def view(request: HttpRequest, number: int) -> None:
         list(Group.objects.filter(pk__lte=1 + number % 3))
@@ -227,6 +245,7 @@ def queries_of_cachalot(site: Site) -> None:
 
 
 def sessions_and_messages(site: Site) -> None:
+    """The server is restarted now and then: what sessions have is in the database as well."""
     cookies: dict[str, dict[str, str]] = {}
 
     def page(request: HttpRequest) -> HttpResponse:
@@ -241,6 +260,8 @@ def sessions_and_messages(site: Site) -> None:
     served = SessionMiddleware(MessageMiddleware(page))
 
     def view(request: HttpRequest, number: int) -> HttpResponse:
+        if number % 250 == 249:
+            caches["default"].clear()
         visitor = request.META["REMOTE_ADDR"]
         request.COOKIES.update(cookies.get(visitor, {}))
         answer = served(request)
@@ -266,6 +287,80 @@ def pages_and_conditions(site: Site) -> None:
     site.visits(lambda request, number: page(request), "/page/")
 
 
+def pages_of_wagtail_cache(site: Site) -> None:
+    """With the ring of all keys that belong to an address."""
+    from wagtailcache.cache import cache_page as kept
+
+    def page(request: HttpRequest) -> HttpResponse:
+        site.hour.work(0.1)
+        return HttpResponse("page")
+
+    site.visits(lambda request, number: kept(page)(request), "/page/")
+
+
+def thumbnails_of_sorl(site: Site) -> None:
+    """Of a dozen pictures, which are scaled once."""
+    from PIL import Image
+    from sorl.thumbnail import get_thumbnail
+
+    media = Path(settings.MEDIA_ROOT)
+    media.mkdir(exist_ok=True)
+    for number in range(12):
+        Image.new("RGB", (8, 8)).save(media / f"{number}.png")
+
+    def view(request: HttpRequest, number: int) -> None:
+        for picture in range(number % 3, 12, 3):
+            assert get_thumbnail(f"{picture}.png", "4x4").width == 4
+
+    site.visits(view)
+
+
+def results_and_locks_of_celery(site: Site) -> None:
+    """A task of which one at a time may run; visitors come back to see its result, some often."""
+    from celery import Celery
+    from celery.result import AsyncResult
+
+    app = Celery("site", backend="django-cache")
+    app.conf.update(task_store_eager_result=True, cache_backend="default")
+    asked: dict[str, str] = {}
+
+    def work() -> str:
+        if not site.hour.cache.add("lock:report", "worker", 60):
+            return "busy"
+        try:
+            return str(site.hour.work(0.2))
+        finally:
+            site.hour.cache.delete("lock:report")
+
+    report = app.task(work)
+
+    def view(request: HttpRequest, number: int) -> None:
+        visitor = request.META["REMOTE_ADDR"]
+        if visitor in asked and number % 8:
+            assert AsyncResult(asked[visitor], app=app).ready()
+            return
+        asked[visitor] = f"{uuid.UUID(int=_random.getrandbits(128))}"
+        # Some are quick enough to look before the task is done.
+        if number % 3:
+            assert not AsyncResult(asked[visitor], app=app).ready()
+        worker.submit(report.apply, task_id=asked[visitor]).result()
+
+    with ThreadPoolExecutor(1) as worker:
+        site.visits(view)
+
+
+def prefixes_of_tenants(site: Site) -> None:
+    """What each of three tenants has under the same keys."""
+    schemas: Any = connection
+
+    def view(request: HttpRequest, number: int) -> None:
+        schemas.schema_name = f"tenant{number % 3}"
+        site.hour.cache.get_or_set("menu", lambda: site.hour.work(0.05), 600)
+        site.hour.cache.get_or_set(f"product:{number % 20}", lambda: site.hour.work(0.05), 1800)
+
+    site.visits(view)
+
+
 def fragments(site: Site) -> None:
     text = "{% load cache %}{% cache 600 sidebar visitor %}{{ work }}{% endcache %}"
     template = Engine(libraries={"cache": "django.templatetags.cache"}).from_string(text)
@@ -289,27 +384,53 @@ IDIOMS: Final[dict[str, tuple[Callable[[Site], None], str]]] = {
     "django-select2": (widgets_of_select2, "django_select2"),
     "django-allauth": (limits_of_allauth, "allauth"),
     "django-cachalot": (queries_of_cachalot, "cachalot"),
+    "wagtail-cache": (pages_of_wagtail_cache, "wagtailcache"),
+    "sorl-thumbnail": (thumbnails_of_sorl, "sorl"),
+    "celery": (results_and_locks_of_celery, "django_celery_results"),
+    "django-tenants": (prefixes_of_tenants, "django_tenants"),
     "sessions": (sessions_and_messages, "django"),
     "pages": (pages_and_conditions, "django"),
     "fragments": (fragments, "django"),
 }
 
 
-def hour_of(idiom: Callable[[Site], None], directory: str, backend: str) -> dict[str, Any]:
-    """What the report says of an hour of ``idiom``."""
-    location = directory if backend == "DistantFiles" else "hours"
+SAVING: Final = {
+    "django-waffle",
+    "django-cachalot",
+    "wagtail-cache",
+    "sorl-thumbnail",
+    "django-tenants",
+    "sessions",
+    "pages",
+    "fragments",
+}
+"""Those whose cache saves work, which they do without one as well. (constance asks for all settings
+at once to fill its cache, and for one at a time where it has none.)"""
+
+
+def hour_of(
+    idiom: Callable[[Site], None], directory: str, backend: str, key_function: str = ""
+) -> dict[str, Any]:
+    """What the report says of an hour of ``idiom``, and the seconds of work that it had."""
+    location = directory if backend.endswith("Files") else "hours"
     packages = tuple(PACKAGES)
+
+    def timed(execute: Any, *args: Any) -> Any:
+        return hour.work(QUERY, execute(*args))
+
     with (
         pytest.MonkeyPatch().context() as patch,
-        simulated_hour(patch, backend=backend, location=location, packages=packages) as hour,
+        simulated_hour(
+            patch,
+            backend=backend,
+            location=location,
+            packages=packages,
+            key_function=key_function,
+        ) as hour,
+        connection.execute_wrapper(timed),
     ):
-
-        def timed(execute: Any, *args: Any) -> Any:
-            hour.clock.go_on(QUERY)
-            return execute(*args)
-
-        with connection.execute_wrapper(timed):
-            idiom(Site(hour))
+        _random.seed(19)
+        idiom(Site(hour))
         report = hour.report()
     cache = report.caches["default"]
     return {
@@ -320,16 +441,26 @@ def hour_of(idiom: Callable[[Site], None], directory: str, backend: str) -> dict
             for each in cache.key_groups
             if each.kind != "page_headers"
         },
+        "saved": cache.seconds_saved,
+        "called": sum(each.seconds.total for each in cache.operations.values()),
+        "worked": hour.worked,
     }
 
 
 def main() -> None:
-    asked = {name: IDIOMS[name] for name in sys.argv[2:]}
+    directory, *names = sys.argv[1:]
+    asked = {name: IDIOMS[name] for name in names}
     there = {name: each for name, each in asked.items() if each[1] in {"django", *HERE}}
-    configure({package for _, package in there.values()})
+    configure({package for _, package in there.values()}, directory)
     for name, (idiom, package) in there.items():
         backend = "DistantFiles" if package == "constance" else "DistantMemory"
-        found = {"idiom": name, **hour_of(idiom, sys.argv[1], backend)}
+        tenants = package == "django_tenants"
+        key_function = "django_tenants.cache.make_key" if tenants else ""
+        found: dict[str, Any] = {"idiom": name}
+        if name in SAVING:
+            without = hour_of(idiom, directory, "NoCache", key_function)
+            found["without"] = without["worked"]
+        found |= hour_of(idiom, directory, backend, key_function)
         sys.stdout.write(f"{json.dumps(found)}\n")
 
 

@@ -118,6 +118,8 @@ def test_a_key_takes_its_groups_time_where_its_own_is_not_known() -> None:
         # A throttle whose visitors mostly come back after its history is gone.
         {"lookups": 10, "hits": 4, "misses": 6, "sets": 10, "rewrites": 4, "produce_seconds": 4e-5},
         {"lookups": 100, "hits": 6, "misses": 94, "sets": 3, "produced": 0},
+        # A task's result, which was asked for before it was there, and by whoever wrote it.
+        {"lookups": 100, "hits": 80, "misses": 20, "sets": 10, "produce_seconds": 4e-5},
     ],
 )
 def test_state_saves_nothing_and_costs_nothing(state: dict[str, Any]) -> None:
