@@ -262,13 +262,13 @@ def tmux_path(pytestconfig: pytest.Config) -> str:
     return find_or_leave(TMUX, pytestconfig)
 
 
-@pytest.fixture
-def browser(chromium_path: str) -> Iterator[Browser]:
-    """Chromium, driven by Playwright, for one test.
+@pytest.fixture(scope="module")
+def chromium(chromium_path: str) -> Iterator[Browser]:
+    """Chromium, driven by Playwright, for the tests of one module.
 
     Playwright's synchronous API keeps an event loop running in this thread until it is stopped.
     Django refuses database calls meanwhile, and asyncio.run() fails, so it must not outlive the
-    test. For the same reason the site under test belongs into a process of its own: see
+    module. For the same reason the site under test belongs into a process of its own: see
     tests.services.run_server.
     """
     with sync_playwright() as playwright:
@@ -277,6 +277,14 @@ def browser(chromium_path: str) -> Iterator[Browser]:
         )
         yield chromium
         chromium.close()
+
+
+@pytest.fixture
+def browser(chromium: Browser) -> Iterator[Browser]:
+    """Chromium for one test: the pages that it opens are closed with it."""
+    yield chromium
+    for context in chromium.contexts:
+        context.close()
 
 
 @pytest.fixture(autouse=True)

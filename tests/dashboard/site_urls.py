@@ -10,9 +10,12 @@ from django.contrib import admin
 from django.core.cache import CacheKeyWarning, cache
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
+from msgspec.structs import replace
 
+import cache_monitor
 from cache_monitor.reports.predictions import StoredPrediction
-from cache_monitor.stats.encoding import encode
+from cache_monitor.stats.encoding import decode, encode
+from cache_monitor.stats.window import Window
 from cache_monitor.stores.base import Row
 from cache_monitor.stores.opening import get_store
 from tests.dashboard.reports import prediction
@@ -63,9 +66,24 @@ def predicted(request: HttpRequest) -> HttpResponse:
     return HttpResponse("done")
 
 
+def earlier(request: HttpRequest) -> HttpResponse:
+    """Traffic, and the same half a minute before."""
+    traffic(request)
+    cache_monitor.flush()
+    store, now = get_store(), int(time.time())
+    rows = []
+    for row in store.read("window", now - 15, now + 1, None):
+        start = row.start - 30
+        window = replace(decode(row.payload, Window), start=start, final=True)
+        rows.append(row._replace(process="earlier", start=start, payload=encode(window)))
+    store.put(rows, now)
+    return HttpResponse("done")
+
+
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("traffic/", traffic),
     path("hostile/", hostile),
     path("predicted/", predicted),
+    path("earlier/", earlier),
 ]

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page
@@ -60,15 +60,23 @@ def page(browser: Browser, site: str, complaints: list[str]) -> Page:
     return log_in(browser, site, complaints)
 
 
+_LOGGED_IN: Final[dict[str, Any]] = {}
+"""What a browser keeps of the login to each site."""
+
+
 def log_in(browser: Browser, site: str, complaints: list[str]) -> Page:
     """A page of ``site`` logged in as the admin; what its console says goes to ``complaints``."""
-    page = browser.new_page(viewport={"width": 1440, "height": 900})
+    page = browser.new_page(
+        viewport={"width": 1440, "height": 900}, storage_state=_LOGGED_IN.get(site)
+    )
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on("console", lambda message: _complain(message, complaints))
-    page.goto(f"{site}/admin/login/")
-    page.fill("#id_username", "admin")
-    page.fill("#id_password", "admin")
-    page.click("[type=submit]")
+    if site not in _LOGGED_IN:
+        page.goto(f"{site}/admin/login/")
+        page.fill("#id_username", "admin")
+        page.fill("#id_password", "admin")
+        page.click("[type=submit]")
+        _LOGGED_IN[site] = page.context.storage_state()
     return page
 
 

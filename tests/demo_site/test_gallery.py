@@ -102,7 +102,7 @@ def test_local_memory_of_two_processes_is_found(prepared_demo: Demo, tmp_path: P
         visitors = [one.visitor(), other.visitor()]
         ends = time.monotonic() + 2 * FINDINGS_DEADLINE
         while not (found := found_in(demo)) and time.monotonic() < ends:
-            for product in range(1, 11):
+            for product in 10 * [*range(1, 11)]:
                 for visitor in visitors:
                     assert visitor.get(f"/products/{product}/").status == 200
     assert found == {("local-memory-many-processes", "default", None)}
@@ -110,6 +110,8 @@ def test_local_memory_of_two_processes_is_found(prepared_demo: Demo, tmp_path: P
 
 VISITORS: Final = 4
 VISITS: Final = 300
+VISITS_IN_DEBUG: Final = 100
+"""With the toolbar, which takes its time for each."""
 
 
 @pytest.mark.parametrize(
@@ -123,18 +125,19 @@ def test_a_healthy_shop_has_no_finding(
     minute: each mistake costs sixty times its share of time. The hour itself:
     ``python -m tests.demo_site.shoppers``."""
     demo = prepared_demo.copy(tmp_path / "var", **SESSIONS, DEMO_DEBUG=debug)
+    visits = VISITS_IN_DEBUG if debug == "1" else VISITS
     categories = categories_of(demo)
     with running_site(demo, redis_server.url if is_shared else "") as running:
 
         def come(seed: int) -> None:
             shopper = Shopper(running.visitor(), seed, categories)
-            for _ in range(VISITS):
+            for _ in range(visits):
                 shopper.visit()
 
         with ThreadPoolExecutor(VISITORS) as threads:
             list(threads.map(come, range(VISITORS)))
         lookups = sum(each["lookups"] for each in report_of(running.demo)["caches"].values())
-        assert lookups > VISITORS * VISITS / 2
+        assert lookups > VISITORS * visits / 2
         # A look into the caches, and the reasons of the last misses, come some seconds later.
         time.sleep(12)
         assert findings_of(running.demo) == []

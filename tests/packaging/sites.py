@@ -189,7 +189,16 @@ def create_environment(directory: Path, requirement: list[str]) -> Path:
     python = directory / "bin" / "python"
     # The Django that the rest of the tests run with, rather than the newest.
     django_requirement = f"Django=={django.get_version()}"
-    pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet"]
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "--python",
+        str(python),
+        "install",
+        "--quiet",
+        "--no-compile",
+    ]
     run([*pip, django_requirement, *requirement], directory)
     return python
 

@@ -115,7 +115,7 @@ def _install(environment: Path, python: str, wheel: Path, versions: str) -> Path
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     wanted = f"{wheel}[{','.join(extras['optional-dependencies'])}]"
     made = environment / "bin" / "python"
-    pip = [sys.executable, "-m", "pip", "--python", str(made), "install", "--quiet"]
+    pip = [sys.executable, "-m", "pip", "--python", str(made), "install", "--quiet", "--no-compile"]
     run([*pip, "--constraint", str(constraints), wanted], environment.parent)
     return made
 
