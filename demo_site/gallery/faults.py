@@ -60,10 +60,9 @@ def _produce_another() -> str:
 
 def no_expiry() -> None:
     """Stores 250 entries without a timeout."""
-    cache = caches["gallery-endless"]
-    for number in range(250):
-        cache.set(f"endless:{number}", "value", timeout=None)
-        cache.get(f"endless:{number}")
+    entries = {f"endless:{number}": "value" for number in range(250)}
+    caches["gallery-endless"].set_many(entries, timeout=None)
+    caches["gallery-endless"].get_many(entries)
 
 
 def large_values() -> None:
@@ -74,8 +73,8 @@ def large_values() -> None:
 
 def never_read() -> None:
     """Stores a thousand entries for two seconds that nobody asks for."""
-    for _ in range(1000):
-        _gallery().set(f"unread:{next(_numbers)}", "value", timeout=2)
+    entries = {f"unread:{next(_numbers)}": "value" for _ in range(1000)}
+    _gallery().set_many(entries, timeout=2)
 
 
 def low_hit_ratio() -> None:
@@ -133,11 +132,15 @@ def lost_entries() -> None:
 
 
 def overwritten() -> None:
-    """Stores five keys again and again, and reads them once."""
+    """Lets a task store five keys again and again, and reads them once."""
+    with ThreadPoolExecutor(1) as threads:
+        threads.submit(_store_again_and_again)
+    _gallery().get_many([f"restless:{number}" for number in range(5)])
+
+
+def _store_again_and_again() -> None:
     for number in range(3000):
         _gallery().set(f"restless:{number % 5}", number, timeout=600)
-    for number in range(5):
-        _gallery().get(f"restless:{number}")
 
 
 def deleted_early() -> None:
@@ -198,7 +201,12 @@ def _ask_until(end: float) -> None:
 
 
 def key_explosion() -> None:
-    """Caches 2000 answers under keys with a random part."""
+    """Lets a task cache 2000 answers under keys with a random part."""
+    with ThreadPoolExecutor(1) as threads:
+        threads.submit(_store_answers)
+
+
+def _store_answers() -> None:
     for _ in range(2000):
         _gallery().get_or_set(f"answer:{uuid4()}", "value", timeout=600)
 
@@ -214,21 +222,18 @@ def aged_content() -> None:
 
 def expired_stored() -> None:
     """Stores 250 entries for a second in a cache with room for 400, which keeps them."""
-    cache = caches["gallery-expired"]
-    for _ in range(250):
-        key = f"brief:{next(_numbers)}"
-        cache.set(key, "value", timeout=1)
-        cache.get(key)
+    entries = {f"brief:{next(_numbers)}": "value" for _ in range(250)}
+    caches["gallery-expired"].set_many(entries, timeout=1)
+    caches["gallery-expired"].get_many(entries)
 
 
 def clear_under_traffic() -> None:
     """Clears a cache whose 300 entries are asked for right after."""
     cache = caches["gallery-cleared"]
-    for number in range(300):
-        cache.set(f"wanted:{number}", "value", timeout=600)
+    entries = {f"wanted:{number}": "value" for number in range(300)}
+    cache.set_many(entries, timeout=600)
     cache.clear()
-    for number in range(300):
-        cache.get(f"wanted:{number}")
+    cache.get_many(entries)
 
 
 def backend_errors() -> None:
