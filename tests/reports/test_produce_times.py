@@ -73,7 +73,7 @@ def test_the_fewer_values_were_seen_the_larger_the_error() -> None:
 
 def test_of_one_value_nothing_is_known_but_of_which_order_it_is() -> None:
     estimate = _times(_key(100, [1.0])).spared(100)
-    assert estimate == (100.0, 300.0)
+    assert estimate == (100.0, 900.0)
 
 
 def test_no_hits_are_spared_nothing() -> None:
@@ -104,6 +104,34 @@ def test_the_stated_error_covers_the_truth(keys: int, unlike: float, values: int
         estimate = _times(*seen).spared(sum(each.hits for each in seen))
         covered += abs(estimate.seconds - truth) <= estimate.error
     assert covered >= 90
+
+
+@pytest.mark.parametrize("keys", [1, 4, 40])
+@pytest.mark.parametrize("unlike", [0.0, 2.0])
+@pytest.mark.parametrize(
+    ("uneven", "values", "most"),
+    [
+        *((1.0, values, 7) for values in (1, 3, 10, 30)),
+        # One in a hundred takes thirty times as long as usual.
+        *((1.5, values, 14) for values in (3, 10, 30)),
+    ],
+)
+def test_it_covers_the_truth_where_few_values_are_very_uneven(
+    keys: int, unlike: float, uneven: float, values: int, most: int
+) -> None:
+    """Of a hundred sites all but ``most``: five or ten, and what chance adds in a hundred."""
+    chance = random.Random(19)
+    missed = 0
+    for _ in range(100):
+        truth, seen = 0.0, []
+        for number in range(keys):
+            mean, hits = chance.lognormvariate(0, unlike), 1000 // (number + 1)
+            times = [chance.lognormvariate(-(uneven**2) / 2, uneven) for _ in range(values)]
+            seen.append(_key(hits, [mean * each for each in times]))
+            truth += mean * hits
+        estimate = _times(*seen).spared(sum(each.hits for each in seen))
+        missed += abs(estimate.seconds - truth) > estimate.error
+    assert missed <= most
 
 
 def test_independent_errors_add_up_by_their_squares() -> None:
