@@ -8,7 +8,6 @@ group at once.
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Mapping, Sequence, Set
-from functools import partial
 
 from cache_monitor.calls import RawCall, Source, is_failure, is_fault, is_interrupted
 from cache_monitor.collecting.condensing import Alike, Hit, Hits, alike
@@ -103,19 +102,27 @@ class Counting:
 
     def _count_misses(self, uses: "_Uses", calls: Sequence[RawCall]) -> Sequence[RawCall]:
         """Count plain misses of keys whose group their shape tells; the other ``calls``."""
-        groups: defaultdict[str, defaultdict[str, int]]
-        groups = defaultdict(partial(defaultdict, int))
+        plain: defaultdict[str, int] = defaultdict(int)
         others = []
         for call in calls:
             key = call[3]
             if call[4] is False and call[8] is None and isinstance(key, str):
-                group = known_group(key)
-                if group is not None:
-                    groups[group][key] += 1
-                    continue
-            others.append(call)
+                plain[key] += 1
+            else:
+                others.append(call)
+        groups: defaultdict[str | None, list[tuple[str, int]]] = defaultdict(list)
+        for key, times in plain.items():
+            groups[known_group(key)].append((key, times))
+        unknown = {key for key, _ in groups.pop(None, ())}
         for name, keys in groups.items():
-            uses.count_misses(name, [*keys.items()])
+            if name is not None:
+                uses.count_misses(name, keys)
+        if unknown:
+            others += [
+                call
+                for call in calls
+                if call[4] is False and call[8] is None and call[3] in unknown
+            ]
         return others
 
     def settle(self) -> None:

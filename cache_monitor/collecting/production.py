@@ -84,14 +84,16 @@ class Pairing:
 
     def made(self, call: RawCall, context: int | None) -> Sequence[Made]:
         """The values whose production ``call``, made in ``context``, ended."""
+        operation = call[0].operation
+        if operation == "get":
+            # Told before all else: there may be a miss for each call.
+            if call[4] is False and call[8] is None:
+                self._note(context, call[0].alias, call[7], call[3], call[1] + call[2])
+            return ()
         source, started, seconds, key, outcome, _, _, version, error, *_ = call
         if error is not None:
             return ()
-        operation, ended = source.operation, started + seconds
-        if operation == "get":
-            if outcome is False:
-                self._note(context, source.alias, version, key, ended)
-            return ()
+        ended = started + seconds
         if operation in _WRITES:
             if not self._pending:
                 return ()

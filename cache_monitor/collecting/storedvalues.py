@@ -7,6 +7,8 @@ not expire when the write had it expire, another write has taken its place, and 
 import pickletools
 from typing import Any
 
+from msgspec.structs import replace
+
 from cache_monitor.collecting.telling import Deed
 from cache_monitor.instrument.prints import of_bytes
 from cache_monitor.trace.events import NEVER, SECOND, Value
@@ -32,7 +34,7 @@ def stored_value(cache: Any, deed: Deed, value: Value) -> Value:
         return value  # a subclass that keeps its entries elsewhere
     if not isinstance(data, bytes):
         return value
-    return value._replace(print=_print_of(data), size=len(data))
+    return replace(value, print=_print_of(data), size=len(data))
 
 
 def _is_of(deed: Deed, expires: float | None) -> bool:

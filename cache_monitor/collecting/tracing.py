@@ -5,9 +5,11 @@ last, unless the key changed meanwhile. All else is an event of its own.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from functools import lru_cache
 from operator import itemgetter
+
+from msgspec.structs import replace
 
 from cache_monitor.calls import RawCall
 from cache_monitor.collecting.condensing import Batch, Hit, Hits, key_of
@@ -125,18 +127,10 @@ class Tracer:
         self._heard = []
         writes: Counter[str] = Counter()
         changed: defaultdict[str, set[str]] = defaultdict(set)
-        for place, call in enumerate(batch.others):
+        for place, call in self._hear_misses(batch.others, offset):
             alias = call[0].alias
             facts = self._facts(alias)
             if facts is None:
-                continue
-            if (
-                call[4] is False
-                and not facts.own_keys
-                and call[0].operation == "get"
-                and type(call[3]) is str
-            ):
-                self._hear_miss(call, facts, offset)
                 continue
             changed[alias].update(self._hear(call, facts, offset, computed.get(place, {})))
             if call[0].operation in _WRITERS:
@@ -226,19 +220,39 @@ class Tracer:
                 value = Value(size=last[5]) if last[5] else UNKNOWN
                 self._heard.append((ended, facts.store, key, form, began, hits.counts[hit], value))
 
-    def _hear_miss(self, call: RawCall, facts: Facts, offset: int) -> None:
-        """Take in what most misses are: a ``get`` of one key."""
-        if call[8] is not None:
-            return
-        alias = call[0].alias
-        if not facts.is_own:
-            self._missed.add(alias)
-        ended = int((call[1] + call[2]) * SECOND) + offset
-        key = self._key(alias, facts, str(call[3]), ended)
-        if key is not None:
-            form = _form(MISS, alias, facts.version if call[7] is None else str(call[7]))
-            began = int(call[1] * SECOND) + offset
-            self._heard.append((ended, facts.store, key, form, began, 1, UNKNOWN))
+    def _hear_misses(self, calls: Sequence[RawCall], offset: int) -> Sequence[tuple[int, RawCall]]:
+        """Take in what most misses are, a ``get`` of one key; the other calls, each with its place.
+        There may be a miss for each call, so what they have in common is asked for once."""
+        heard, others = self._heard.append, []
+        alias, facts, keys, form = None, None, self._keys[""], _form(MISS, "", "")
+        for place, call in enumerate(calls):
+            source, text = call[0], call[3]
+            if (
+                call[4] is not False
+                or source.operation != "get"
+                or call[7] is not None
+                or call[8] is not None
+                or type(text) is not str
+            ):
+                others.append((place, call))
+                continue
+            if source.alias != alias:
+                alias = source.alias
+                facts = self._facts(alias)
+                if facts is not None:
+                    keys, form = self._keys[alias], _form(MISS, alias, facts.version)
+                    if not (facts.is_own or facts.own_keys):
+                        self._missed.add(alias)
+            if facts is None or facts.own_keys:
+                others.append((place, call))
+                continue
+            began = call[1]
+            ended = int((began + call[2]) * SECOND) + offset
+            key = keys.get(text) or self._key(alias, facts, text, ended)
+            if key is not None:
+                began = int(began * SECOND) + offset
+                heard((ended, facts.store, key, form, began, 1, UNKNOWN))
+        return others
 
     def _hear(
         self, call: RawCall, facts: Facts, offset: int, computed: Mapping[str, float]
@@ -262,7 +276,7 @@ class Tracer:
                 value = UNKNOWN
                 if deed.kind == WRITE:
                     took = int(left.pop(deed.key, 0.0) * SECOND)
-                    value = values.get(deed.key, UNKNOWN)._replace(computed=took)
+                    value = replace(values.get(deed.key, UNKNOWN), computed=took)
                 self._note(facts, alias, deed, value)
         finals = finals_of(call)
         for key, seconds in left.items():
@@ -287,12 +301,15 @@ class Tracer:
         """Put what was heard into the slices, in the order that it ended in."""
         heard, self._heard = self._heard, []
         heard.sort(key=_ended)
+        part, place, until = None, "", 0
         for ended, store, key, form, began, times, value in heard:
-            part = self._slice(store, ended)
+            if part is None or store != place or ended >= until:
+                part, place = self._slice(store, ended), store
+                until = (part.start + SLICE_SECONDS) * SECOND
             if not key.hash:
                 pattern = None if form.kind == CLEAR else key.name
                 part.add_sweep(began, ended, pattern, form.version)
-            elif part.takes(key.hash):
+            elif not part.level or part.takes(key.hash):
                 is_new = key.name and not part.has(key.hash)
                 named = self._named_once(store, key) if is_new else key
                 part.add(named, form, began, ended, times, value)
@@ -300,7 +317,7 @@ class Tracer:
     def _named_once(self, store: str, key: Key) -> Key:
         """``key`` without its name, which whoever rolls up remembers, but for the first time."""
         if (store, key.hash) in self._named:
-            return key._replace(name="")
+            return replace(key, name="")
         self._named.add((store, key.hash))
         return key
 

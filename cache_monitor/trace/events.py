@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from hashlib import blake2b
 from typing import Annotated, Literal, NamedTuple
 
-from msgspec import Meta
+from msgspec import Meta, Struct
 
 Reason = Literal[
     "never_set",
@@ -54,8 +54,12 @@ def level_of(key: int) -> int:
     return HASH_BITS - key.bit_length()
 
 
-class Key(NamedTuple):
-    """A key that is in the trace. ``name`` is empty where it must not be kept."""
+class Key(Struct, frozen=True, gc=False):
+    """A key that is in the trace. ``name`` is empty where it must not be kept.
+
+    Like the next two out of the garbage collector's sight, and with it the events of a batch, of
+    which there may be one for each call.
+    """
 
     hash: int
     group: str = ""
@@ -63,7 +67,7 @@ class Key(NamedTuple):
     name: str = ""
 
 
-class Form(NamedTuple):
+class Form(Struct, frozen=True, gc=False):
     """What many events have in common. ``lasts`` is the time to the expiry of what is written."""
 
     kind: int
@@ -72,7 +76,7 @@ class Form(NamedTuple):
     lasts: int = NEVER
 
 
-class Value(NamedTuple):
+class Value(Struct, frozen=True, gc=False):
     """What is known of a value: the microseconds that it took to compute, its fingerprint, and its
     bytes. Each is 0 where it is not known."""
 

@@ -135,9 +135,11 @@ class Slice:
         if number is None:
             number = self._keys[key.hash] = len(self._named)
             self._named.append(key)
-        if value.size:
+        if value is not UNKNOWN and value.size:
             self._sizes[number] = min(value.size, _LONGEST)
-        kind = self._forms.setdefault(form, len(self._forms))
+        kind = self._forms.get(form)
+        if kind is None:
+            kind = self._forms[form] = len(self._forms)
         before = self._last.get(number)
         if form.kind in _RUNS and before is not None and self._form[before] == kind:
             first = self._ended[before] - self._span[before]
@@ -147,14 +149,15 @@ class Slice:
                 self._times[before] += times
                 return
         self._last[number] = len(self._key)
-        if value.print:
+        if value is not UNKNOWN and value.print:
             self._prints[len(self._key)] = value.print
         self._key.append(number)
         self._form.append(kind)
         self._ended.append(ended)
-        self._span.append(min(max(ended - began, 0), _LONGEST))
+        span = ended - began
+        self._span.append(span if 0 <= span <= _LONGEST else min(max(span, 0), _LONGEST))
         self._times.append(times)
-        self._computed.append(min(value.computed, _LONGEST))
+        self._computed.append(0 if value is UNKNOWN else min(value.computed, _LONGEST))
         if len(self._key) > MOST_EVENTS or len(self._named) > MOST_KEYS:
             self._raise_level()
 

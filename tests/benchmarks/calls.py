@@ -36,6 +36,7 @@ from tests.benchmarks.variants import TITLES, Variant, left_out, make_variants
 from tests.services import REDIS, run_redis
 
 DEPTH = 40
+ALL_IN = tuple(each for each in OPERATIONS if each.name in {"get hit", "get miss"})
 BATCH = {"locmem": 500, "redis": 50, "django-redis": 50}
 BLOCK = {"locmem": 40_000, "redis": 4_000, "django-redis": 4_000}
 
@@ -99,10 +100,10 @@ def _in_line(backend: str, variants: Sequence[Variant], rounds: int) -> None:
 
 
 def _all_in(backend: str, variants: Sequence[Variant], blocks: int) -> None:
-    if blocks:
-        measures = {each.title: _blocks(each, OPERATIONS[0]) for each in variants}
+    for operation in ALL_IN if blocks else ():
+        measures = {each.title: _blocks(each, operation) for each in variants}
         results = at_depth(DEPTH, partial(interleave, measures, blocks))
-        _print(f"{backend}, {OPERATIONS[0].name}: all in, CPU a call", results)
+        _print(f"{backend}, {operation.name}: all in, CPU a call", results)
 
 
 def _batches(variant: Variant, operation: Operation) -> Callable[[], float]:

@@ -1,5 +1,6 @@
 """Slices as a store keeps them: the same after it, small, and never a danger to who reads them."""
 
+import gc
 import zlib
 from random import Random
 
@@ -121,6 +122,13 @@ def test_hot_keys_are_in_at_every_level_and_stand_for_themselves() -> None:
     [read] = decode(encode([part.stored()]))
     [event] = read.events(read.traced(), frozenset({hot}))
     assert event.weight == 1
+
+
+def test_what_there_is_for_each_call_is_out_of_the_garbage_collectors_sight() -> None:
+    """To visit it in every collection took as long as all else that is done for a miss."""
+    event = (START * SECOND, "store", Key(1, "a"), Form(MISS, "default", 1), 1, 1, Value(1))
+    gc.collect()
+    assert not gc.is_tracked(event)
 
 
 def test_an_event_takes_a_few_bytes() -> None:
