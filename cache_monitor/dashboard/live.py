@@ -36,7 +36,7 @@ def memory_rows(caches: Caches, action_url: ActionUrl) -> Sequence[LiveRows]:
             alias,
             cache,
             caches,
-            figures=memory_figures(cache.memory),
+            figures=memory_figures(cache.memory, says_period=True),
             parts=_freed(cache.memory) if cache.memory.entries else [],
             action_url=action_url(alias),
         )

@@ -65,8 +65,8 @@ def cache_rows(caches: Caches, before: Caches, links: Links) -> Sequence[CacheRo
     ]
 
 
-def memory_figures(memory: Memory) -> Sequence[Figure]:
-    """Bytes and entries against their limits."""
+def memory_figures(memory: Memory, *, says_period: bool = False) -> Sequence[Figure]:
+    """Bytes and entries against their limits. ``says_period`` where other figures are of now."""
     return [
         Figure(
             _("Memory"),
@@ -81,7 +81,7 @@ def memory_figures(memory: Memory) -> Sequence[Figure]:
         Figure(
             _("Evictions"),
             formats.count(memory.evictions),
-            note=_("in this period") if memory.evictions_since else "",
+            note=_("in this period") if says_period and memory.evictions_since else "",
         ),
     ]
 

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import NamedTuple, TypeVar
 
 from django.utils.translation import gettext as _
+from django.utils.translation import pgettext
 
 from cache_monitor.dashboard import formats
 from cache_monitor.dashboard.links import Links
@@ -261,7 +262,7 @@ def _labels(it: CacheWhatIf) -> Mapping[str, str]:
         "own": it.policy,
         "optimum": _("optimum"),
         "today": _("today"),
-        "error": _("error"),
+        "error": pgettext("of an estimate", "error"),
         "saved": _("saved an hour"),
         "entries": _("entries"),
         "hit_ratio": _("Hit ratio"),

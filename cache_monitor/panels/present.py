@@ -94,13 +94,15 @@ class Story:
         rows = self.rows[:most]
         calls = list(self._calls(rows, reasons))
         total = self.stats["total"]
+        saved = savings.saved(self.rows, self._means(knowledge), knowledge.key_means)
         return {
             **self.stats,
             "total": {
                 **total,
                 "share_percent": _share(total["milliseconds"], total["request_milliseconds"]),
             },
-            "saved": savings.saved(self.rows, self._means(knowledge), knowledge.key_means),
+            "saved": saved,
+            "saved_text": _signed(saved.milliseconds),
             "reasons": [
                 (REASONS[reason], count) for reason, count in sorted(summed(reasons).items())
             ],
@@ -206,6 +208,15 @@ def _share(part: float, whole: float) -> float | None:
 def _number(value: float, places: int) -> str:
     # number_format() cuts digits off, it does not round.
     return number_format(round(value, places), places)
+
+
+def _signed(value: float | None) -> str | None:
+    """With a minus sign, which a hyphen is not."""
+    if value is None:
+        return None
+    rounded = round(value, 2)
+    sign = "\N{MINUS SIGN}" if rounded < 0 else ""
+    return sign + number_format(abs(rounded), 2, force_grouping=True)
 
 
 def _label(each: Row) -> str:

@@ -200,7 +200,7 @@ def test_the_legend_says_how_many_caches_are_not_drawn(overview: Page, caches: i
         caches,
     )
     assert legend["hidden"] == (caches == 1)
-    more = ["6 of 8 caches are drawn: those whose servers evict, then the busiest"]
+    more = ["6 of 8 caches are drawn: those that evicted, then the busiest"]
     assert legend["names"] == [*"abcdefgh"[: min(caches, 6)], *(more if caches > 6 else [])]
 
 

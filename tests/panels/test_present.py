@@ -120,8 +120,15 @@ def test_what_this_request_produced_tells_more_than_what_the_site_did() -> None:
         call("get", "b", True, at=51, took=1),
     )
     means = {("default", "a"): 500.0, ("default", "b"): 11.0}
-    saved = context(told, knowledge=Knowledge(means=means))["saved"]
-    assert saved.milliseconds == pytest.approx(39.0 + 10.0)
+    shown = context(told, knowledge=Knowledge(means=means))
+    assert shown["saved"].milliseconds == pytest.approx(39.0 + 10.0)
+    assert shown["saved_text"] == "49.00"
+
+
+def test_what_costs_more_than_it_saves_has_a_minus_sign() -> None:
+    told = story(call("get", "a", True, took=1.25))
+    shown = context(told, knowledge=Knowledge(means={("default", "a"): 1.0}))
+    assert shown["saved_text"] == "\N{MINUS SIGN}0.25"
 
 
 def test_only_so_many_calls_are_listed_and_all_of_those_kept_count() -> None:

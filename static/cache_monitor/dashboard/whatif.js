@@ -138,7 +138,7 @@ function saved(predicted, theme, labels) {
   if (!data.length) return [];
   return [{
     type: "bar", yAxisID: "saved", label: labels.saved, data, barThickness: BAR_PIXELS,
-    backgroundColor: data.map(({ y }) => (y < 0 ? theme.miss : theme.hit)), order: 2,
+    backgroundColor: theme.series[0], order: 2,
   }];
 }
 
@@ -236,8 +236,8 @@ function legend(theme, rtl) {
           hidden: !chart.isDatasetVisible(place),
           fontColor: theme.text,
           pointStyle: type === "bar" ? "rect" : "line",
-          strokeStyle: borderColor ?? theme.hit,
-          fillStyle: type === "bar" ? theme.hit : backgroundColor,
+          strokeStyle: borderColor ?? backgroundColor,
+          fillStyle: backgroundColor,
           lineDash: borderDash,
           lineWidth: 2,
         })),
