@@ -16,7 +16,7 @@ from django.core.cache.backends.base import BaseCache, default_key_func
 from django.core.cache.backends.filebased import FileBasedCache
 from django.core.cache.backends.locmem import LocMemCache
 from django.core.cache.backends.memcached import PyMemcacheCache
-from django.core.cache.backends.redis import RedisCache
+from django.core.cache.backends.redis import RedisCache, RedisSerializer
 
 from cache_monitor.instrument.ownership import attribute_of, client_of, is_django_redis
 from cache_monitor.instrument.prints import print_of
@@ -142,6 +142,8 @@ def _noting_result(original: Any) -> Any:
 
 def _noting_argument(original: Any) -> Any:
     """For a method that makes a value of bytes: it runs once for each value of a ``get_many``."""
+    if original is _DJANGOS_LOADS:
+        return _noting_loads(original)
 
     def noting(self: Any, *args: Any, **kwargs: Any) -> Any:
         inner = current()
@@ -160,6 +162,30 @@ def _noting_argument(original: Any) -> Any:
         return value
 
     return noting
+
+
+_DJANGOS_LOADS = RedisSerializer.loads
+
+
+def _noting_loads(original: Any) -> Any:
+    """The same for Django's own, whose arguments are known: in half of the time."""
+
+    def loads(self: Any, data: Any) -> Any:
+        inner = current()
+        if inner is None or inner.inside is None:
+            return original(self, data)
+        sizes = inner.sizes
+        before = len(sizes)
+        value = original(self, data)
+        if len(sizes) > before:
+            del sizes[before:]
+        if type(data) is bytes:
+            sizes.append(len(data))
+        else:
+            _note(data, inner)
+        return value
+
+    return loads
 
 
 def _noting_serialized(original: Any) -> Any:
