@@ -19,7 +19,7 @@ from cache_monitor.instrument.explicit import PATH as EXPLICIT_PATH
 from cache_monitor.keys.learned import learned
 from cache_monitor.periods import AHEAD
 from cache_monitor.reports import keyseries
-from cache_monitor.reports.build import Material, Period, build
+from cache_monitor.reports.build import SILENT_AFTER, Material, Period, build
 from cache_monitor.reports.keyseries import KeyPoint
 from cache_monitor.reports.schema import Finding, Report
 from cache_monitor.stores import opening
@@ -131,7 +131,9 @@ def _report(period: Period, alias: str | None) -> tuple[Report, list[Row]]:
         store_problem=stored.problem,
         predictions=predictions,
     )
-    built = build(material, period, fresh_for=_freshness(get_conf()))
+    conf = get_conf()
+    silent_after = max(SILENT_AFTER, 3 * conf.flush_interval)
+    built = build(material, period, fresh_for=_freshness(conf), silent_after=silent_after)
     found = detected(built, windows, period.until)
     return structs.replace(built, findings=found), noted
 

@@ -141,6 +141,14 @@ def _is_settled(row: Row, now: int) -> bool:
         return True
 
 
+def window_of(row: Row) -> Window:
+    """The window that a row holds. Raises :class:`CorruptPayload`."""
+    window = decode(row.payload, Window)
+    if row.process != MERGED and not window.final:
+        window.unfinished = set(window.processes)
+    return window
+
+
 def _merged(kind: Kind, start: int, seconds: int, rows: Iterable[Row]) -> Window | Details | None:
     """The parts in one; what cannot be read is left out, as it would be from a report."""
     if kind == "window":
@@ -153,7 +161,7 @@ def _merged_windows(start: int, seconds: int, rows: Iterable[Row]) -> Window | N
     held = Held()
     for row in rows:
         try:
-            window = decode(row.payload, Window)
+            window = window_of(row)
         except CorruptPayload:
             continue
         held.add(window)

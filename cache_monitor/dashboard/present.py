@@ -101,6 +101,11 @@ def _quality(quality: Quality, now: datetime | None) -> QualityRows:
         newest_age=formats.age(seconds),
         figures=[
             Figure(_("Dropped calls"), formats.count(dropped), dropped > 0),
+            *(
+                [Figure(_("Ended without a word"), formats.count(quality.cut_off_processes), True)]
+                if quality.cut_off_processes
+                else []
+            ),
             Figure(_("Corrupt windows"), formats.count(corrupt), corrupt > 0),
             *(
                 [Figure(_("Not recorded: past CACHES"), ", ".join(quality.not_recorded), True)]

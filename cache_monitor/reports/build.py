@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from msgspec import structs
 
-from cache_monitor.collecting.rollup import MERGED
+from cache_monitor.collecting.rollup import MERGED, window_of
 from cache_monitor.inspectors.merging import merge
 from cache_monitor.inspectors.snapshot import Snapshot
 from cache_monitor.keys.querycaches import unseen_caches
@@ -24,6 +24,11 @@ from cache_monitor.stores.base import Row
 
 STANDS_FOR = 3600.0
 """Seconds for which the last look stands where nobody has called the cache since."""
+
+
+SILENT_AFTER = 300.0
+"""Seconds after which a process that has stopped in the midst of a stretch has ended, or cannot
+reach the store."""
 
 
 class Period(NamedTuple):
@@ -50,13 +55,16 @@ class Material(NamedTuple):
 class _Alias:
     """One cache's windows and details merged, and the windows step by step."""
 
-    def __init__(self, period: Period, told_for: float) -> None:
+    def __init__(self, period: Period, told_for: float, silent_after: float) -> None:
         self.merging = Merging(0, 1, remembered.ANY_NUMBER)
         self.series = Series(*period, told_for)
         self.looks: list[Snapshot] = []
         self.predicted: schema.CacheWhatIf | None = None
         self.corrupt = 0
         self.now = period.now
+        self.heard: set[int] = set()
+        """The processes that have just been heard of."""
+        self._lately = self.now - silent_after
 
     def read_windows(self, rows: Iterable[Row]) -> None:
         """Add windows, and take from memory the steps that are of the past."""
@@ -82,7 +90,7 @@ class _Alias:
 
     def add_whole(self, window: Window, corrupt: int) -> None:
         """Add what several windows were merged into."""
-        self.series.add(window)
+        self._add(window)
         self.corrupt += corrupt
 
     def read_details(self, rows: Iterable[Row]) -> None:
@@ -115,7 +123,12 @@ class _Alias:
                 self.corrupt += 1
 
     def add_window(self, row: Row) -> None:
-        self.series.add(decode(row.payload, Window))
+        self._add(window_of(row))
+
+    def _add(self, window: Window) -> None:
+        self.series.add(window)
+        if window.start + window.seconds > self._lately:
+            self.heard |= window.processes
 
     def add_details(self, row: Row) -> None:
         self.merging.add(decode(row.payload, StoredDetails))
@@ -155,13 +168,17 @@ class _Part(NamedTuple):
 
     cache: schema.Cache
     total: Window
+    heard: set[int]
     corrupt: int
     look: Snapshot | None
 
 
-def build(material: Material, period: Period, *, fresh_for: float) -> schema.Report:
+def build(
+    material: Material, period: Period, *, fresh_for: float, silent_after: float = SILENT_AFTER
+) -> schema.Report:
     """The report on ``material``. A look that is ``fresh_for`` seconds older than the latest says
-    nothing of a cache in the memory of a process."""
+    nothing of a cache in the memory of a process; one that has stopped in the midst of a stretch
+    has ended when it was silent for ``silent_after`` seconds."""
     windows, details, looks, predictions = (
         _by_alias(rows)
         for rows in (material.windows, material.details, material.looks, material.predictions)
@@ -172,6 +189,7 @@ def build(material: Material, period: Period, *, fresh_for: float) -> schema.Rep
             backend,
             period,
             fresh_for,
+            silent_after,
             _Rows(windows[alias], details[alias], looks[alias], predictions[alias]),
         )
         for alias, backend in material.backends.items()
@@ -197,8 +215,10 @@ def _by_alias(rows: Iterable[Row]) -> defaultdict[str, list[Row]]:
     return found
 
 
-def _part(backend: str, period: Period, fresh_for: float, rows: _Rows) -> _Part:
-    alias = _Alias(period, fresh_for)
+def _part(
+    backend: str, period: Period, fresh_for: float, silent_after: float, rows: _Rows
+) -> _Part:
+    alias = _Alias(period, fresh_for, silent_after)
     alias.read_windows(rows.windows)
     alias.read_details(rows.details)
     alias.read(rows.looks, alias.add_look)
@@ -209,14 +229,17 @@ def _part(backend: str, period: Period, fresh_for: float, rows: _Rows) -> _Part:
     look = alias.memory(period.now, fresh_for)
     cache = caches.cache(backend, total, whole, alias.series, look)
     cache = structs.replace(cache, what_if=alias.predicted)
-    return _Part(cache, total, alias.corrupt, look)
+    return _Part(cache, total, alias.heard, alias.corrupt, look)
 
 
 def _quality(parts: Sequence[_Part], material: Material) -> schema.Quality:
     processes: set[int] = set().union(*(each.total.processes for each in parts))
+    unfinished: set[int] = set().union(*(each.total.unfinished for each in parts))
+    heard: set[int] = set().union(*(each.heard for each in parts))
     newest = max((each.total.newest for each in parts), default=0.0)
     return schema.Quality(
         processes=distinct.estimate(processes),
+        cut_off_processes=distinct.estimate(unfinished - heard),
         newest_record_at=moment(newest) if newest else None,
         dropped_calls=material.dropped + sum(each.total.dropped for each in parts),
         corrupt_windows=sum(each.corrupt for each in parts),

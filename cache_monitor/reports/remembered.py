@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import count
 
-from cache_monitor.collecting.rollup import KEYS_KEPT, MINUTE
+from cache_monitor.collecting.rollup import KEYS_KEPT, MINUTE, window_of
 from cache_monitor.stats.details import StoredDetails, pack
 from cache_monitor.stats.encoding import CorruptPayload, decode
 from cache_monitor.stats.held import Held
@@ -67,7 +67,7 @@ def _in_one(named: Rows) -> tuple[Window, int]:
     corrupt = 0
     for row in rows:
         try:
-            window = decode(row.payload, Window)
+            window = window_of(row)
         except CorruptPayload:
             corrupt += 1
         else:

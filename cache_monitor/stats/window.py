@@ -97,6 +97,8 @@ class Window(Struct, array_like=True, gc=False):
     squares: Annotated[float, Meta(ge=0, le=1e300)] = 0.0
     """Of the keys that stand for others, how many misses these may have had, squared and added up,
     by the hour: how far off the ``reasons`` may be."""
+    unfinished: set[Hash] = set()
+    """Sketches the processes that may still change a part of it, or have ended without a word."""
 
     @property
     def calls(self) -> int:
@@ -144,6 +146,7 @@ class Window(Struct, array_like=True, gc=False):
         self.judged += other.judged
         self.squares += other.squares
         self.culled = total(self.culled, other.culled)
+        self.unfinished = distinct.unite(self.unfinished, other.unfinished)
 
 
 class CountedCalls(Struct, array_like=True, gc=False):

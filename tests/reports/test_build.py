@@ -1,3 +1,4 @@
+from cache_monitor.collecting import rollup
 from cache_monitor.collecting.rollup import MERGED
 from cache_monitor.inspectors.snapshot import Scope, Snapshot
 from cache_monitor.reports import remembered
@@ -48,6 +49,19 @@ def test_processes_and_newest_records_are_those_of_all_caches() -> None:
     report = report_on(row(one), row(two, alias="b"), backends={"default": BACKEND, "b": BACKEND})
     assert report.quality.processes == 3
     assert report.quality.newest_record_at == moment(BEGIN + 19)
+
+
+def test_a_process_that_stopped_in_the_midst_of_its_work_is_told_of_once_it_is_silent() -> None:
+    finished, killed, busy = window(), window(BEGIN + 10), window(BEGIN + 20)
+    finished.final = True
+    finished.processes, killed.processes, busy.processes = {1}, {2}, {3}
+    now = window(END - 10)
+    now.processes = {3, 4}
+    alone = report_on(row(finished), row(killed), row(killed, alias="b"), row(busy), row(now))
+    assert (alone.quality.processes, alone.quality.cut_off_processes) == (4, 1)
+    lasting = rollup.window_of(row(killed))
+    lasting.final = True
+    assert report_on(merged(lasting), row(now)).quality.cut_off_processes == 1
 
 
 def test_losses_add_up() -> None:
