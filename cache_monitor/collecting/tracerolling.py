@@ -39,6 +39,7 @@ from cache_monitor.trace.replay import Replay
 from cache_monitor.trace.slices import Stored
 from cache_monitor.trace.slices import encode as encode_slices
 from cache_monitor.trace.state import State, decode_state, encode_state
+from cache_monitor.trace.thinning import level_for, thinned
 from cache_monitor.trace.told import Figures, Told, Verdict
 
 SHARED = ""
@@ -75,7 +76,7 @@ def roll(store: Store, now: int, conf: Settings) -> list[Verdict]:
     ends = time.monotonic() + _HELD
     rows = store.read("trace", FIRST, now + HOUR, None, seconds=SLICE, of_processes=True)
     known = plans(store)
-    families: defaultdict[str, _Family] = defaultdict(_Family)
+    families: dict[str, _Family] = {}
     for name, own in _by_store(rows).items():
         due = _due(own, now, conf.settled)
         if due is not None:
@@ -83,7 +84,7 @@ def roll(store: Store, now: int, conf: Settings) -> list[Verdict]:
             plan = known.get(family, Plan())
             rolled = _roll(store, name, due, plan, conf, ends)
             if rolled is not None:
-                families[family].add(*rolled)
+                families.setdefault(family, _Family(plan.level)).add(*rolled)
     for family, what in families.items():
         made = what.plan(known.get(family, Plan()), now, conf.limits)
         if made is not None:
@@ -96,13 +97,15 @@ def roll(store: Store, now: int, conf: Settings) -> list[Verdict]:
 class _Family:
     """What the stores of one plan took and told."""
 
-    def __init__(self) -> None:
+    def __init__(self, level: int) -> None:
+        self._level = level
         self._uses: list[Use] = []
         self._counts: Counter[int] = Counter()
         self.verdicts: list[Verdict] = []
 
-    def add(self, use: Use, replay: Replay) -> None:
-        """Add one."""
+    def add(self, use: Use, replay: Replay, level: int) -> None:
+        """Add one that was replayed at ``level``."""
+        self._level = max(self._level, level)
         self._uses.append(use)
         self._counts.update(replay.counts)
         self.verdicts += replay.told.verdicts
@@ -115,12 +118,21 @@ class _Family:
             sum(each.bytes for each in self._uses),
             max(each.seconds for each in self._uses),
         )
-        level = next_level(plan.level, use, limits)
+        level = next_level(self._level, use, limits)
         is_stale = level > 0 and (not plan.hot or now % _HOT_FOR < MINUTE)
         if level == plan.level and not is_stale:
             return None
-        hot = (key for key, _ in self._counts.most_common(HOT_KEYS if level else 0))
+        hot = self._hottest(use.seconds * limits.events / 2) if level else ()
         return Plan(plan.number + 1, level, frozenset(hot))
+
+    def _hottest(self, most: float) -> Iterator[int]:
+        """The hottest keys, with at most so many events: they are in at every level, and must
+        leave room for others."""
+        for key, count in self._counts.most_common(HOT_KEYS):
+            most -= count
+            if most < 0:
+                return
+            yield key
 
 
 def _by_store(rows: Iterable[Row]) -> dict[str, list[Row]]:
@@ -149,13 +161,14 @@ def _due(rows: Sequence[Row], now: int, settled: int) -> _Due | None:
 
 def _roll(
     store: Store, name: str, due: _Due, plan: Plan, conf: Settings, ends: float
-) -> tuple[Use, Replay] | None:
-    """Replay ``due``, and bring what it tells to the store; what it took, or None where another
-    process was quicker, or may be now."""
+) -> tuple[Use, Replay, int] | None:
+    """Replay ``due``, and bring what it tells to the store; what it took, and the level, or None
+    where another process was quicker, or may be now."""
     state = state_of(store, name)
     if state.outbox:
         _deliver(store, name, state)
     before = state.until or due.until - MINUTE
+    level, due = _bounded(due, state, plan, conf.limits)
     replay = Replay(state, int(conf.tolerance * 1e6))
     told = replay.run(due.now, due.ahead, due.until)
     state.trim(plan, due.until - conf.limits.kept)
@@ -171,9 +184,25 @@ def _roll(
     if state_of(store, name).token != state.token:
         return None
     _deliver(store, name, state)
-    size = sum(len(each.payload) for each in due.rows) + len(row.payload)
+    # Of what was thinned the rows tell what was too much, not what will be.
+    wrote = due.rows if level == plan.level else bundles
+    size = sum(len(each.payload) for each in wrote) + len(row.payload)
     events = sum(replay.counts.values())
-    return Use(len(state.keys), events, size, max(due.until - before, MINUTE)), replay
+    return Use(len(state.keys), events, size, max(due.until - before, MINUTE)), replay, level
+
+
+def _bounded(due: _Due, state: State, plan: Plan, limits: Limits) -> tuple[int, _Due]:
+    """As much of ``due`` as can be replayed in time, and the level that it has: who waits for too
+    long leaves it to the next, who would wait as long."""
+    most = 2 * MINUTE * limits.events
+    level = level_for(due.now, most, state.plans, plan.level)
+    if level == plan.level:
+        return level, due
+    now, ahead = (
+        [thinned(part, level, state.plans.get(part.plan, frozenset())) for part in parts]
+        for parts in (due.now, due.ahead)
+    )
+    return level, due._replace(now=now, ahead=ahead)
 
 
 def _process(name: str, serial: int) -> str:

@@ -38,6 +38,9 @@ from cache_monitor.trace.plan import Plan
 
 RUN = SECOND
 """Hits of one key that begin within so long of each other are one event."""
+LONG_RUN = 10 * SECOND
+"""The same where there are too many keys for all to be in: the hottest, which always are, are hit
+all the time in every process."""
 MOST_EVENTS = 20_000
 """Of one slice. One that gets more raises its level."""
 MOST_KEYS = 10_000
@@ -143,7 +146,7 @@ class Slice:
         before = self._last.get(number)
         if form.kind in _RUNS and before is not None and self._form[before] == kind:
             first = self._ended[before] - self._span[before]
-            if 0 <= began - first <= RUN:
+            if 0 <= began - first <= (LONG_RUN if self.level else RUN):
                 self._ended[before] = max(self._ended[before], ended)
                 self._span[before] = self._ended[before] - first
                 self._times[before] += times
@@ -243,7 +246,7 @@ class Slice:
         place_of = {number: place for place, number in enumerate(kept)}
         keys = [self._named[number] for number in kept]
         groups = _numbered((key.group, key.kind) for key in keys)
-        highs = [key.hash >> _LOW_BITS for key in keys]
+        highs, lows = packed_keys([key.hash for key in keys])
         base = min(self._ended, default=self.start * SECOND)
         return Stored(
             start=self.start,
@@ -261,8 +264,8 @@ class Slice:
             forms=[
                 (form.kind, aliases[form.alias], form.version, form.lasts) for form in self._forms
             ],
-            highs=numbers.pack([high - low for low, high in zip([0, *highs], highs, strict=False)]),
-            lows=numbers.pack([key.hash & (1 << _LOW_BITS) - 1 for key in keys]),
+            highs=highs,
+            lows=lows,
             key_groups=numbers.pack([groups[key.group, key.kind] for key in keys]),
             names={
                 place: key.name[:MOST_NAMED]
@@ -271,7 +274,7 @@ class Slice:
             },
             keys=numbers.pack([place_of[number] for number in self._key]),
             event_forms=numbers.pack(self._form),
-            at=numbers.pack(_zigzag(self._ended, base)),
+            at=numbers.pack(zigzag(self._ended, base)),
             spans=numbers.pack(self._span),
             times=numbers.pack(self._times),
             computed={place: each for place, each in enumerate(self._computed) if each},
@@ -404,7 +407,7 @@ class Stored(Struct, array_like=True, gc=False):
         weights = [1 if key.hash in hot else 1 << self.level for key in keys]
         sizes = numbers.unpack(self.sizes) or [0] * len(keys)
         columns = (self.keys, self.event_forms, self.spans, self.times)
-        ended = _unzigzag(numbers.unpack(self.at), self.base)
+        ended = unzigzag(numbers.unpack(self.at), self.base)
         views = ["", *self.views]
         viewed = iter(numbers.unpack(self.viewed))
         for order, (at, key, form, span, times) in enumerate(
@@ -451,6 +454,14 @@ def decode(payload: bytes) -> list[Stored]:
     return read(payload, _decoder)
 
 
+def packed_keys(hashes: Sequence[int]) -> tuple[bytes, bytes]:
+    """The columns of keys, whose ``hashes`` ascend: the steps of what is high of them, and the
+    rest."""
+    highs = [each >> _LOW_BITS for each in hashes]
+    steps = [high - low for low, high in zip([0, *highs], highs, strict=False)]
+    return numbers.pack(steps), numbers.pack([each & (1 << _LOW_BITS) - 1 for each in hashes])
+
+
 H = TypeVar("H", bound=Hashable)
 
 
@@ -466,13 +477,14 @@ def _beyond(packed: bytes, most: int) -> bool:
     return numbers.length(packed) > 0 and max(numbers.unpack(packed)) >= most
 
 
-def _zigzag(times: Sequence[int], base: int) -> list[int]:
+def zigzag(times: Sequence[int], base: int) -> list[int]:
     """The steps from one time to the next, those back as odd numbers."""
     steps = [one - other for other, one in zip([base, *times], times, strict=False)]
     return [2 * step if step >= 0 else -2 * step - 1 for step in steps]
 
 
-def _unzigzag(steps: Iterable[int], base: int) -> Iterator[int]:
+def unzigzag(steps: Iterable[int], base: int) -> Iterator[int]:
+    """The times that :func:`zigzag` made ``steps`` of."""
     at = base
     for step in steps:
         at += step // 2 if not step % 2 else -(step + 1) // 2

@@ -15,6 +15,7 @@ from cache_monitor.stores.memory import MemoryStore
 from cache_monitor.stores.traced import plans, state_of
 from cache_monitor.trace.events import SECOND
 from cache_monitor.trace.plan import Limits
+from cache_monitor.trace.slices import decode as decode_slices
 from cache_monitor.trace.slices import encode
 from tests.trace.world import START, World
 
@@ -225,3 +226,39 @@ def test_one_process_alone_waits_for_nobody() -> None:
     [found] = newer(store, rows_of(world), CONF, world.now / SECOND)
     assert found.is_all
     assert reasons([found]) == {"never_set": 1}
+
+
+def test_more_than_can_be_replayed_in_time_is_sampled_before_it_is_replayed() -> None:
+    """Otherwise whoever rolled up would take too long, leave it to the next one, and so on."""
+    world = World(1)
+    for n in range(600):
+        world.get(f"key:{n}", n % 6)
+    store = MemoryStore()
+    store.put(rows_of(world), START)
+    few = Limits(events=1)
+    # What waits counts, not what is in a minute of it.
+    [*_] = roll(store, LATER, CONF._replace(limits=few))
+    state = state_of(store, "store")
+    assert 0 < len(state.keys) <= 120
+    figures = told(store)
+    assert 300 < figures["never_set"] < 1200
+    assert plans(store)["store"].level >= 2
+    kept = [
+        part
+        for row in store.read("trace", 2, 2**40, None, seconds=60)
+        for part in decode_slices(row.payload)
+    ]
+    assert sum(part.count for part in kept) <= 120
+    assert not store.read("trace", 2, 2**40, None, seconds=10)
+
+
+def test_the_hottest_keys_leave_room_for_others() -> None:
+    world = World(1)
+    for n in range(100):
+        for _ in range(3):
+            world.get(f"key:{n}", n % 6)
+    store = MemoryStore()
+    store.put(rows_of(world), START)
+    roll(store, LATER, CONF._replace(limits=Limits(keys=20, events=1)))
+    # Half of what there may be: 60 events in the minutes from the first to the last.
+    assert 0 < 3 * len(plans(store)["store"].hot) <= 0.5 * 60 * 11

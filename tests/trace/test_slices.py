@@ -24,6 +24,7 @@ from cache_monitor.trace.events import (
 )
 from cache_monitor.trace.plan import Plan
 from cache_monitor.trace.slices import RUN, Slice, decode, encode
+from cache_monitor.trace.thinning import thinned
 
 START = 1_700_000_000
 SOURCES = st.tuples(
@@ -226,3 +227,48 @@ def test_a_slice_that_is_final_takes_no_view_any_more() -> None:
     assert part.revision == before
     part.note_view(key.hash, START * SECOND + 1, "in time")
     assert part.revision != before
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 30), SOURCES, st.integers(0, 9 * SECOND), st.booleans()),
+        min_size=1,
+        max_size=60,
+    ),
+    st.integers(1, 4),
+    st.sets(st.integers(0, 30), max_size=3),
+)
+def test_what_is_thinned_is_as_if_it_had_been_traced_at_that_level(
+    events: list[tuple[int, tuple[int, str, int | str, int], int, bool]],
+    level: int,
+    hottest: set[int],
+) -> None:
+    hot = frozenset(hash_of(f"key:{number}") for number in hottest)
+    whole, wanted = slice_of(Plan(1, 0, hot)), slice_of(Plan(1, level, hot))
+    for number, source, at, is_sweep in events:
+        key = Key(hash_of(f"key:{number}"), f"group:{number % 3}", "key", f"key:{number}")
+        ended = START * SECOND + at
+        for part in (whole, wanted):
+            if part.takes(key.hash) and source[0] != HIT:  # whose runs may be longer
+                part.add(key, Form(*source), ended - 5, ended, value=Value(at % 7, at % 5, at % 3))
+                part.note_view(key.hash, ended, f"view {number % 4}")
+            if is_sweep:
+                part.add_sweep(ended, ended, None)
+    found, expected = thinned(whole.stored(), level, hot), wanted.stored()
+    assert found.traced() == expected.traced()
+    assert list(found.events(found.traced(), hot)) == list(expected.events(found.traced(), hot))
+    assert list(found.swept()) == list(expected.swept())
+    [read] = decode(encode([found]))
+    assert list(read.events(read.traced(), hot)) == list(found.events(found.traced(), hot))
+
+
+def test_hits_of_keys_that_are_always_in_make_longer_runs_where_others_are_sampled() -> None:
+    hot, hit = Key(hash_of("hot")), Form(HIT, "default", 1)
+    for level, runs in ((0, 4), (20, 1)):
+        part = slice_of(Plan(1, level, frozenset({hot.hash})))
+        for second in range(8):
+            at = (START + second) * SECOND
+            part.add(hot, hit, at, at + 5)
+        assert len(part) == runs
+        [read] = decode(encode([part.stored()]))
+        assert sum(each.times for each in read.events(read.traced(), frozenset())) == 8
