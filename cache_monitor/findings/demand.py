@@ -249,11 +249,14 @@ def _written(case: Case) -> Iterator[KeyGroup]:
 
 
 def _had_time(case: Case, group: KeyGroup) -> bool:
-    """Whether the entries were there for long enough that somebody could have read them."""
+    """Whether the entries were there for long enough that somebody could have read them: the first
+    one, and most others at least half as long."""
     if group.first_set_at is None or case.until is None:
         return False
-    since = (case.until - datetime.fromisoformat(group.first_set_at)).total_seconds()
-    return since >= min(_AN_HOUR, group.timeout / 2 if group.timeout else _AN_HOUR)
+    moments = group.first_set_at, group.mean_set_at or group.first_set_at
+    first, mean = ((case.until - datetime.fromisoformat(it)).total_seconds() for it in moments)
+    due = min(_AN_HOUR, group.timeout / 2 if group.timeout else _AN_HOUR)
+    return first >= due and mean >= due / 2
 
 
 def _without_hot_keys(case: Case, group: KeyGroup) -> KeyGroup:

@@ -4,7 +4,9 @@ A slug, a name or a search looks like any other word, so a key alone does not te
 variable. Many keys do: a place that has shown more than :data:`MOST_VALUES` different values after
 one and the same beginning becomes ``{text}``, and what has few values stays as it is. A place is a
 part between ``:``, ``/`` and ``|``; of a part whose values nearly all begin alike
-(``search_results_…``) what follows. A key's first word always stays.
+(``search_results_…``) what follows. Two places that have shown several hundred pairs of values are
+variable too, though none has shown as many beside one value of the other: events of organisers. A
+key's first word always stays.
 
 What is learned depends on nothing but the names that have passed, whatever their order, so that
 processes come to the same groups, and a report that merges what they counted folds the names that
@@ -22,6 +24,12 @@ from cache_monitor.forks import new_lock
 
 MOST_VALUES = 40
 """Different values of a place: more are hardly names that somebody has thought of."""
+MOST_PAIRS = 5 * MOST_VALUES
+"""Different pairs of values of two places of which neither has so many: nobody thinks of those
+either."""
+_SOME_VALUES = 5
+_MANY_HEADS = 12
+"""Values of the first of two places from which on it varies as the second one does."""
 MOST_NAMES = 2000
 """Names that are remembered, the latest ones; about 300 kB."""
 MOST_TEMPLATES = 200
@@ -56,6 +64,8 @@ def _found(before: str, names: list[Parts]) -> Iterator[str]:
     for place, values in _places(heads, is_first=not before):
         tails = [tail for value in values for tail in heads.pop(value)]
         yield from _found(before + place, tails)
+    if before:
+        yield from _crossed(before, heads)
     for head, tails in heads.items():
         yield from _found(before + head, tails)
 
@@ -65,7 +75,7 @@ def _places(heads: Iterable[str], *, is_first: bool) -> Iterator[tuple[str, list
     kinds: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
     for head in heads:
         if not _PLACEHOLDERS.fullmatch(head):
-            end = head[-1] if head[-1] in _SEPARATORS else ""
+            end = _end_of(head)
             word = _WORD.match(head) if is_first else None
             kinds[word[0] if word else "", end].append(head)
     for (first, end), values in sorted(kinds.items()):
@@ -74,6 +84,38 @@ def _places(heads: Iterable[str], *, is_first: bool) -> Iterator[tuple[str, list
             fixed = _beginning(values)
             those = [each for each in values if each.startswith(fixed)]
             yield fixed + TEXT + _ending(those) + end, those
+
+
+def _crossed(before: str, heads: dict[str, list[Parts]]) -> Iterator[str]:
+    """The templates of two places after ``before`` of which only the pairs are many. Their names
+    are taken out of ``heads``."""
+    for kind, values in sorted(_pairs(heads).items()):
+        several = {head: those for head, those in values.items() if len(those) >= _SOME_VALUES}
+        every = set().union(*several.values())
+        if len(every) <= MOST_VALUES or sum(map(len, several.values())) <= MOST_PAIRS:
+            continue
+        after: defaultdict[str, list[Parts]] = defaultdict(list)
+        for head, those in several.items():
+            first = TEXT + kind[0] if len(several) >= _MANY_HEADS else head
+            tails = heads[head]
+            after[before + first + TEXT + kind[1]] += [it[1:] for it in tails if those & {*it[:1]}]
+            heads[head] = [it for it in tails if not those & {*it[:1]}]
+        for place, tails in after.items():
+            yield from _found(place, tails)
+
+
+def _pairs(heads: dict[str, list[Parts]]) -> dict[tuple[str, str], dict[str, set[str]]]:
+    """By the separators behind them: the words that follow each of ``heads``."""
+    kinds: defaultdict[tuple[str, str], dict[str, set[str]]] = defaultdict(dict)
+    for head, tails in heads.items():
+        words = {tail[0] for tail in tails if tail and not _PLACEHOLDERS.fullmatch(tail[0])}
+        for word in words if not _PLACEHOLDERS.fullmatch(head) else ():
+            kinds[_end_of(head), _end_of(word)].setdefault(head, set()).add(word)
+    return kinds
+
+
+def _end_of(part: str) -> str:
+    return part[-1] if part[-1] in _SEPARATORS else ""
 
 
 def _beginning(values: list[str]) -> str:

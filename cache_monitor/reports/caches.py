@@ -180,6 +180,7 @@ def _key_group(
         rewrites=stats.rewrites if has_seen_requests else None,
         repeated_seconds=stats.repeated_seconds if has_seen_requests else None,
         first_set_at=moment(stats.first_set) if stats.first_set else None,
+        mean_set_at=moment(stats.mean_set or stats.first_set) if stats.first_set else None,
         timeout=stats.timeout or None,
         lives=lives_of(stats.lives),
         changes=_changes(stats),

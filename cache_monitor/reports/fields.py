@@ -187,6 +187,7 @@ FIELDS: Mapping[type[Struct], Mapping[str, str]] = {
         "repeated_gets_requests": "Requests that made them.",
         "repeated_seconds": "Seconds of the repeated gets; null without the middleware.",
         "first_set_at": "When a key was first written in the period: RFC 3339, UTC; null before.",
+        "mean_set_at": "When its keys were written on average; null as above.",
         "timeout": "Seconds of the longest timeout that a write gave; null where none gave one.",
         "lives": "How long its entries lasted, and what ended them.",
         "changes": "Whether its values had changed when they were written anew.",

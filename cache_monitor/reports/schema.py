@@ -195,9 +195,10 @@ class KeyGroup(Struct, frozen=True, kw_only=True):
     the fewer values were ``produced``. It is 0 where ``is_state``: the use of its keys shows that
     its values are no copies of anything, such as counters and locks. ``rewrites`` are hits whose
     value the same request wrote anew, which saved nothing; None where no request was seen.
-    ``first_set_at`` is when one of its keys was written first in the period, ``timeout`` the
-    longest that a call gave in seconds. ``age_p50`` and ``age_p90`` are the ages in seconds, since
-    their write, of the values that hits found, within 5 % of the true ones.
+    ``first_set_at`` is when one of its keys was written first in the period, ``mean_set_at`` when
+    they were on average, to the length of a row; ``timeout`` the longest that a call gave in
+    seconds. ``age_p50`` and ``age_p90`` are the ages in seconds, since their write, of the values
+    that hits found, within 5 % of the true ones.
 
     ``other_uses`` are calls that had the use of an entry without a lookup (``has_key``, ``add``,
     ``incr``). Of the ``produced`` values, those that were seen being produced, ``stampedes`` were
@@ -238,6 +239,7 @@ class KeyGroup(Struct, frozen=True, kw_only=True):
     rewrites: int | None = None
     repeated_seconds: float | None = None
     first_set_at: str | None = None
+    mean_set_at: str | None = None
     timeout: float | None = None
     lives: Lives = Lives()
     changes: Changes = Changes()

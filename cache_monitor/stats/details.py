@@ -95,6 +95,8 @@ class GroupStats(Struct, array_like=True, gc=False):
     """Of its entries that have ended and are in the trace."""
     changes: ChangeStats | None = None
     """Of its values that were written anew and are in the trace."""
+    mean_set: UnixTime = 0.0
+    """When its keys were written on average; 0 where that is when the first one was, or close."""
 
     def count(self, hit: bool | None, wrote: bool, times: int, sample: str | None = None) -> None:
         """Count ``times`` uses of a key; ``hit`` is None where nothing was looked up. ``sample``
@@ -219,7 +221,16 @@ class GroupStats(Struct, array_like=True, gc=False):
         self.stampedes += other.stampedes
         self.rewrites += other.rewrites
         if other.first_set:
+            self.mean_set = self._mean_set_with(other)
             self.note_set(other.first_set, other.timeout)
+
+    def _mean_set_with(self, other: "GroupStats") -> float:
+        """The mean of both, when the sets of ``other`` are counted already."""
+        theirs = other.mean_set or other.first_set
+        if not self.first_set:
+            return theirs
+        share = min(other.sets / self.sets, 1.0) if self.sets else 0.0
+        return (1 - share) * (self.mean_set or self.first_set) + share * theirs
 
     def _merge_habits(self, other: "GroupStats") -> None:
         self.repeated_gets += other.repeated_gets

@@ -106,6 +106,8 @@ def test_what_lookups_in_vain_cost_is_what_they_took() -> None:
 
 def test_entries_that_had_no_time_to_be_read_are_no_finding() -> None:
     unread = {**UNREAD, "first_set_at": "2026-11-22T12:50:00Z"}
+    # Some had been there for the hour, most were written a moment ago.
+    assert codes(wasted(**UNREAD, mean_set_at="2026-11-22T12:58:00Z")) == []
     assert codes(wasted(**unread)) == []
     assert codes(wasted(**unread, timeout=1260.0)) == []
     assert codes(wasted(**unread, timeout=1140.0)) == [("never-read", "report:{int}")]

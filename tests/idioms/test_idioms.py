@@ -16,6 +16,7 @@ from django.http import HttpRequest, HttpResponse
 from django.template import Context, Engine
 from django.views.decorators.cache import cache_page
 
+import cache_monitor
 from tests.idioms.hours import SimulatedHour, simulated_hour
 
 # A report asks who may see what, and a request gives connections back.
@@ -97,6 +98,14 @@ def namespace(number: int) -> None:
         _cache().incr("products:version")
 
 
+def absent_counters(number: int) -> None:
+    """Counters that are begun where there is none to count up, as most are."""
+    try:
+        _cache().incr(f"visits:{number}")
+    except ValueError:
+        _cache().set(f"visits:{number}", 1, 60)
+
+
 def deny_list(number: int) -> None:
     """Addresses that are hardly ever denied."""
     if number == 7:
@@ -147,6 +156,7 @@ _TEMPLATES = Engine(libraries={"cache": "django.templatetags.cache"})
         (ratelimit, {"rl:{int}"}, set()),
         (failed_logins, {"axes-{int}"}, set()),
         (beat_lock, {"lock:report:{int}"}, set()),
+        (absent_counters, {"visits:{int}"}, set()),
         (namespace, {"products:version"}, {"products:list:{int}"}),
         (deny_list, {"deny:{ip}"}, set()),
         (maintenance_flag, set(), {"maintenance-mode"}),
@@ -162,6 +172,7 @@ def test_a_healthy_idiom_has_no_finding(
         hour.visit(partial(_use, idiom, number))
     report = hour.report()
     assert report.findings == []
+    assert report.caches["default"].errors == 0
     groups = report.caches["default"].key_groups
     assert {each.group for each in groups if each.is_state} == states
     assert {each.group for each in groups} == states | copies
@@ -187,3 +198,20 @@ def test_a_cached_page_saves_once_what_it_takes(hour: SimulatedHour) -> None:
     assert view.seconds_saved == pytest.approx(saved)
     assert cache.seconds_saved == pytest.approx(saved)
     assert report.findings == []
+
+
+@pytest.mark.parametrize("earlier", [0, 3])
+def test_what_was_just_warmed_up_had_no_time_to_be_read(earlier: int, hour: SimulatedHour) -> None:
+    """Be there some entries of before, which nobody has read either."""
+    for number in range(earlier):
+        hour.cache.set(f"warm:{number}", "x" * 10_000, 3600)
+    assert cache_monitor.flush()
+    hour.clock.go_on(3500)
+    for number in range(2000):
+        hour.cache.set(f"warm:{number}", "x" * 10_000, 3600)
+    # In local memory a value's size is looked up when its call is counted.
+    assert cache_monitor.flush()
+    hour.clock.go_on(4)
+    assert hour.report().findings == []
+    hour.clock.go_on(1800)
+    assert [each.code for each in hour.report().findings] == ["never-read"]

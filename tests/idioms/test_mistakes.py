@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
+from string import ascii_lowercase
 from typing import Final, NamedTuple
 
 import pytest
@@ -30,6 +31,7 @@ SOME: Final = 60
 """Visits that tell enough of a mistake that costs each of them the same: one in each minute."""
 LARGE: Final = 100_000
 QUICK: Final = 0.000039
+NAMES: Final = [f"{one}{other}" for one in ("anna", "bert", "carl") for other in ascii_lowercase]
 
 urlpatterns = [path("", lambda request: HttpResponse(), name="front-page")]
 
@@ -60,6 +62,12 @@ class Visit(NamedTuple):
 def asked_for_and_never_stored(visit: Visit) -> None:
     for part in range(8):
         visit.hour.cache.get(f"urlrev_{part}")
+
+
+def asked_for_by_a_name_and_never_stored(visit: Visit) -> None:
+    """Fifteen times for each of many users."""
+    for _ in range(15):
+        visit.hour.cache.get(f"avatar-img-{NAMES[visit.number % len(NAMES)]}")
 
 
 def one_of_a_kind(visit: Visit) -> None:
@@ -172,6 +180,13 @@ MISTAKES: Final = [
         "never-stored",
         "urlrev_{int}",
         Worth(seconds=8 * VISITS * CALL, failed_calls=8 * VISITS),
+    ),
+    Mistake(
+        asked_for_by_a_name_and_never_stored,
+        "never-stored",
+        "avatar-img-{text}",
+        Worth(seconds=15 * 2 * SOME * CALL, failed_calls=15 * 2 * SOME),
+        2 * SOME,
     ),
     Mistake(one_of_a_kind, "key-explosion", "search:{int}", Worth(seconds=VISITS * WORK)),
     Mistake(

@@ -47,6 +47,28 @@ def test_two_places_may_vary() -> None:
     assert templates_of(names) == {"widget:{text}:{text}"}
 
 
+def test_two_places_vary_whose_pairs_are_many() -> None:
+    """Some organisers, each with some events of its own."""
+    pairs = [(WORDS[n % 20], WORDS[11 * n % 119]) for n in range(400)]
+    names = [f"widget:{org}:{event}:{{int}}" for org, event in pairs]
+    assert templates_of(names) == {"widget:{text}:{text}:{int}"}
+    few = [f"widget:{WORDS[n % 8]}:{WORDS[11 * n % 119]}" for n in range(240)]
+    assert templates_of(few) == {f"widget:{org}:{{text}}" for org in WORDS[:8]}
+    made = Learned()
+    for name in few:
+        made.learn([name])
+    assert {made.folding.fold(name) for name in few} == templates_of(few)
+
+
+def test_two_places_of_few_values_stay() -> None:
+    """Sections of a project in some languages, or hand-made keys of many sections."""
+    assert templates_of([f"site:{one}:{other}" for one in WORDS[:30] for other in WORDS[:30]]) == (
+        set()
+    )
+    few = [f"site:{WORDS[n % 40]}:{WORDS[11 * n % 119]}" for n in range(150)]
+    assert templates_of(few) == set()
+
+
 def test_a_place_of_few_values_stays() -> None:
     assert templates_of([f"menu:{word}" for word in WORDS[:MOST_VALUES]]) == set()
     assert templates_of([f"menu:{word}" for word in WORDS[: MOST_VALUES + 1]]) == {"menu:{text}"}

@@ -137,10 +137,16 @@ def test_a_view_tells_so_many_groups_apart() -> None:
 
 
 def test_writes_are_known_from_the_first_on_with_their_longest_timeout() -> None:
-    one, two = GroupStats("key"), GroupStats("key")
+    one, two = GroupStats("key", sets=1), GroupStats("key", sets=3)
     one.note_set(120.0, 60.0)
     two.note_set(100.0, 0.0)
     two.note_set(110.0, 300.0)
     one.merge(two)
     one.merge(GroupStats("key"))
     assert (one.first_set, one.timeout) == (100.0, 300.0)
+    # Of each part only the first one is known.
+    assert one.mean_set == 105.0
+    later = GroupStats("key", sets=4)
+    later.note_set(205.0, 0.0)
+    one.merge(later)
+    assert (one.first_set, one.mean_set) == (100.0, 155.0)
