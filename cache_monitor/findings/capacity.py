@@ -6,6 +6,7 @@ from cache_monitor.findings import predicted
 from cache_monitor.findings.case import Case, Cost, Evidence
 from cache_monitor.keys.naming import name_key
 from cache_monitor.reports.schema import Cache, Finding
+from cache_monitor.reports.whole_pages import whole_groups
 
 WORTH = 10
 """A cause of misses counts from one lookup in so many: what is rarer than that, the hits outweigh
@@ -28,7 +29,8 @@ def evicted_early(case: Case) -> Iterator[Finding]:
         and _has_evicted(cache)
         and case.is_costly(lost)
     ):
-        hit = max(cache.key_groups, key=lambda group: group.miss_reasons.evicted or 0, default=None)
+        groups = whole_groups(cache.key_groups)
+        hit = max(groups, key=lambda group: group.miss_reasons.evicted or 0, default=None)
         yield case.find(
             "evicted-early",
             "warning",
@@ -60,7 +62,8 @@ def lost_entries(case: Case) -> Iterator[Finding]:
         and WORTH * gone > cache.lookups
         and case.is_costly(lost)
     ):
-        hit = max(cache.key_groups, key=lambda group: group.miss_reasons.lost or 0, default=None)
+        groups = whole_groups(cache.key_groups)
+        hit = max(groups, key=lambda group: group.miss_reasons.lost or 0, default=None)
         yield case.find(
             "lost-entries",
             "warning",

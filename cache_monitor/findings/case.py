@@ -157,7 +157,7 @@ class Case(NamedTuple):
     @property
     def usual_produce_seconds(self) -> float:
         """The same for a value of any group."""
-        groups = [group for group in self.cache.key_groups if group.misses]
+        groups = [group for group in whole_groups(self.cache.key_groups) if group.misses]
         misses = sum(group.misses for group in groups)
         if not misses:
             return self.limits.assumed_produce_seconds

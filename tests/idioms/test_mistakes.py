@@ -283,6 +283,21 @@ def test_a_cache_that_is_too_small_is_found_by_what_it_evicts(hour: SimulatedHou
     _found(hour, Mistake(more_than_there_is_room_for, "evicted-early", "crowded:{int}", cost))
 
 
+@pytest.mark.parametrize("room", [20])
+def test_pages_that_a_cache_is_too_small_for_are_found_by_their_work(hour: SimulatedHour) -> None:
+    """Whose misses are on the lists of their headers."""
+
+    @cache_page(3600)
+    def page(request: HttpRequest) -> HttpResponse:
+        return HttpResponse(hour.work(WORK))
+
+    for number in hour.moments(VISITS):
+        hour.visit(page, f"/page/{number % 60}/")
+    [finding] = hour.report().findings
+    assert (finding.code, finding.group) == ("evicted-early", "page GET (no route)")
+    assert finding.worth.seconds == pytest.approx((VISITS - 60) * WORK, rel=0.2)
+
+
 def test_what_costs_more_is_told_first(hour: SimulatedHour) -> None:
     several = (asked_for_and_never_stored, quicker_to_make, gone_before_it_is_asked_for_again)
     for number in hour.moments(400):

@@ -97,6 +97,7 @@ settings.configure(
 )
 django.setup()
 from django.contrib.contenttypes.models import ContentType
+from django.core.checks import run_checks
 from django.core.management import call_command
 import cache_monitor
 
@@ -150,6 +151,7 @@ django.setup()
 from cacheops import cached, cached_as
 from cacheops.redis import redis_client
 from django.contrib.contenttypes.models import ContentType
+from django.core.checks import run_checks
 from django.core.management import call_command
 import cache_monitor
 from cache_monitor.keys.naming import name_key
@@ -166,6 +168,8 @@ print(json.dumps({
     "keys": len(values),
     "groups": sorted({name_key(key).group for key in values}),
     "lookups": cache_monitor.report().caches["default"].lookups,
+    "not_recorded": cache_monitor.report().quality.not_recorded,
+    "checks": [each.id for each in run_checks() if "cacheops" in each.msg],
 }))
 """
 
@@ -184,6 +188,9 @@ def test_the_real_cacheops_keys_fall_into_one_group_and_pass_django_by(
     assert said["keys"] > 4
     assert said["groups"] == ["cacheops {hash}"]
     assert said["lookups"] == 0
+    # Which the dashboard, the export and manage.py check say.
+    assert said["not_recorded"] == ["cacheops"]
+    assert len(said["checks"]) == 1
 
 
 @override_settings(CACHALOT_CACHE="queries")
