@@ -61,9 +61,7 @@ SERVERS: dict[str, tuple[tuple[str, ...], signal.Signals]] = {
 
 @pytest.fixture
 def site(tmp_path: Path) -> Site:
-    site = Site(tmp_path)
-    site.run("django", "migrate", "--verbosity", "0")
-    return site
+    return Site(tmp_path)
 
 
 @pytest.mark.slow

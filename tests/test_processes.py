@@ -154,7 +154,6 @@ def test_greenlets_that_share_a_cache_lose_nothing_and_count_nothing_twice(site:
 @pytest.mark.slow
 def test_a_killed_process_loses_no_more_than_its_last_flush_interval(tmp_path: Path) -> None:
     site = Site(tmp_path, settings="tests.programs.impatient")
-    site.run("django", "migrate", "--verbosity", "0")
     process = site.start("tests.programs.hammer", "forever", "100")
     assert process.stdout is not None
     made = 100 * len(process.stdout.read(10))
