@@ -30,6 +30,10 @@ _UNEVEN = 4
 """By how much uneven values widen an error, found by trying log-normal ones."""
 
 
+_NO_TIME = 1e-12
+"""Seconds that nothing is divided by: no clock tells so little."""
+
+
 class Produced(Protocol):
     """How many values were seen being produced, and the seconds that this took."""
 
@@ -129,7 +133,8 @@ class ProduceTimes:
         if freedom < _ENOUGH or len(seen) < 2 or not all(map(_tells_spread, seen)):
             return _Variances(None, 0.0, self._spread, self._spread)
         within = sum(map(_own_squares, seen)) / freedom
-        share = sum(_own_squares(each) / _mean(each) ** 2 for each in seen if _mean(each)) / freedom
+        timed = [each for each in seen if _mean(each) > _NO_TIME]
+        share = sum(_own_squares(each) / _mean(each) ** 2 for each in timed) / freedom
         mean = sum(each.produce_seconds for each in seen) / count
         apart = sum(each.produced * (_mean(each) - mean) ** 2 for each in seen)
         usual = count - sum(each.produced**2 for each in seen) / count
@@ -217,6 +222,8 @@ class ProduceTimes:
 
     def _unevenness(self) -> float:
         """How the times of one key vary, as far as that is known, as a share of their mean."""
+        if self._mean <= _NO_TIME:
+            return 0.0
         if self._variance.within is not None:
             return sqrt(min(self._variance.within_share, self._variance.within / self._mean**2))
-        return sqrt(self._spread) / self._mean if self._mean else 0.0
+        return sqrt(self._spread) / self._mean

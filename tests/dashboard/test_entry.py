@@ -278,7 +278,7 @@ def test_any_key_shows_what_happened_to_it(viewer: Client, show_report: ShowRepo
     told = page_of(viewer, alias="default", key="seldom:1")
     begin_anew()
     assert "not among the busiest" in told
-    line = r"<td>([^<]*)</td><td>([^<]*)</td><td><code>(\w{8})</code></td><td>([^<]*)</td>"
+    line = r"<td>([^<]*)</td><td>([^<]*)</td><td[^>]*><code>(\w{8})</code></td><td>([^<]*)</td>"
     lines = re.findall(line, told)
     assert [(what, note, view) for what, note, _, view in lines] == [
         ("miss", "deleted", ""),

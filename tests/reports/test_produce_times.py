@@ -37,6 +37,13 @@ def test_each_key_counts_with_its_own_time() -> None:
     assert _times(_key(100, [1.0]), _key(1, [3.0] * 5)).spared(101).seconds == 100 * 1 + 3
 
 
+@pytest.mark.parametrize("seconds", [0.0, 1e-200])
+def test_what_took_no_time_spares_none(seconds: float) -> None:
+    keys = [_key(10, [seconds] * 10) for _ in range(4)]
+    spared = _times(*keys).spared(100)
+    assert (spared.seconds, spared.error) == pytest.approx((0.0, 0.0))
+
+
 def test_hits_of_keys_that_are_not_known_one_by_one_count_with_the_time_of_all_others() -> None:
     times = _times(_key(10, [5.0]), others=[1.0, 2.0, 3.0])
     assert times.spared(30).seconds == 10 * 5 + 20 * 2
