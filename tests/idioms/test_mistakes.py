@@ -27,8 +27,9 @@ PAGE: Final = 0.03
 """Seconds that a page takes beside."""
 WORK: Final = 0.1
 GROWTH: Final = 200
-SOME: Final = 60
-"""Visits that tell enough of a mistake that costs each of them the same: one in each minute."""
+SOME: Final = 120
+"""Visits that tell enough of a mistake that costs each of them the same: two a minute, so that none
+is without, wherever it begins."""
 LARGE: Final = 100_000
 QUICK: Final = 0.000039
 NAMES: Final = [f"{one}{other}" for one in ("anna", "bert", "carl") for other in ascii_lowercase]
@@ -117,7 +118,7 @@ def the_same_ones_again(visit: Visit) -> None:
 
 
 def counted_row_by_row(visit: Visit) -> None:
-    for row in range(300):
+    for row in range(140):
         key = f"seen:{row % 3}"
         if not visit.hour.cache.add(key, 1, None):
             visit.hour.cache.incr(key)
@@ -126,8 +127,8 @@ def counted_row_by_row(visit: Visit) -> None:
 def others_each_time(visit: Visit) -> None:
     """What ``get_many`` asks for counts as well."""
     if visit.number == 0:
-        visit.hour.cache.set_many({f"figure:{part}": part for part in range(600)}, None)
-    for part in range(300):
+        visit.hour.cache.set_many({f"figure:{part}": part for part in range(520)}, 7200)
+    for part in range(260):
         visit.hour.cache.get_many([f"figure:{2 * part}", f"figure:{2 * part + 1}"])
 
 
@@ -221,7 +222,7 @@ MISTAKES: Final = [
         counted_row_by_row,
         "cache-bound-view",
         "seen:{int}",
-        Worth(seconds=600 * SOME * CALL),
+        Worth(seconds=280 * SOME * CALL),
         SOME,
     ),
     Mistake(
@@ -234,7 +235,7 @@ MISTAKES: Final = [
         others_each_time,
         "cache-bound-view",
         "figure:{int}",
-        Worth(seconds=300 * SOME * CALL),
+        Worth(seconds=260 * SOME * CALL),
         SOME,
     ),
     Mistake(
