@@ -39,8 +39,7 @@ def commands() -> list[list[str]]:
 def test_the_steps_are_those_that_are_taken_here() -> None:
     assert [command[:-1] for command in commands()] == [
         ["python", "-m", "pip", "install"],
-        ["python", "manage.py"],
-        ["python", "manage.py"],
+        *[["python", "manage.py"]] * 3,
     ]
 
 
@@ -60,11 +59,12 @@ def started(tmp_path_factory: pytest.TempPathFactory, wheel: Path) -> Iterator[S
     site = Site(project, python, free_port())
     run([str(python), "manage.py", "migrate"], project, site.environment)
 
-    install, serve, _ = commands()
+    install, migrate, serve, _ = commands()
     # What is not published yet is at hand.
     run([str(python), *[str(wheel) if word == NAME else word for word in install[1:]]], project)
     [lines] = marked("install", "python")
     _add(lines, project / "project" / "settings.py")
+    run([str(python), *migrate[1:]], project, site.environment)
     make_owner(site)
     assert serve[1:] == ["manage.py", "runserver"]
     with site.served():
