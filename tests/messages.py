@@ -106,14 +106,15 @@ def is_translated(message: BabelMessage) -> bool:
 def catalogue_of(directory: Path) -> Catalog:
     """Every text below ``directory`` that is marked for translation, and where it stands."""
     catalogue = Catalog(charset="utf-8")
-    for path, message in texts(directory):
+    for path, message, context in texts(directory):
         flags = [PERCENT_FORMAT] if "%(" in "".join(message) else []
-        catalogue.add(message, locations=[(path, 0)], flags=flags)
+        catalogue.add(message, locations=[(path, 0)], flags=flags, context=context)
     return catalogue
 
 
-def texts(directory: Path) -> Iterator[tuple[str, Message]]:
-    """Every marked text with the path of its file; a plural with both of its forms."""
+def texts(directory: Path) -> Iterator[tuple[str, Message, str | None]]:
+    """Every marked text with the path of its file, a plural with both of its forms; and what it is
+    said of, where the same text has other meanings."""
     # The templates are a link in a checkout, which a search from above does not follow.
     roots = (directory, directory / "templates")
     for path in sorted({path for root in roots for path in root.rglob("*")}):
@@ -123,8 +124,8 @@ def texts(directory: Path) -> Iterator[tuple[str, Message]]:
         if path.suffix == ".html":
             source = "\n".join(call[0] for call in CALL.finditer(templatize(source)))
         name = path.relative_to(ROOT).as_posix()
-        for _, message, _, _ in extract("python", io.BytesIO(source.encode()), FUNCTIONS):
-            yield name, message
+        for _, message, _, context in extract("python", io.BytesIO(source.encode()), FUNCTIONS):
+            yield name, message, context
 
 
 if __name__ == "__main__":

@@ -22,8 +22,8 @@ OURS = ("/dashboard/", "periods.py", "models.py")
 def test_every_text_of_the_dashboard_is_translated(language: str) -> None:
     catalogue = read(language)
     missing = []
-    for path, message in texts(PACKAGE):
-        found = catalogue.get(message if isinstance(message, str) else message[0])
+    for path, message, context in texts(PACKAGE):
+        found = catalogue.get(message if isinstance(message, str) else message[0], context)
         if any(part in path for part in OURS) and not (found and is_translated(found)):
             missing.append(message)
     assert missing == []
@@ -50,7 +50,9 @@ def test_the_compiled_catalogue_is_that_of_the_translator(language: str) -> None
         known = gettext.GNUTranslations(file)
     for message in read(language):
         if message.id and isinstance(message.id, str) and is_translated(message):
-            assert known.gettext(message.id) == message.string
+            context = message.context
+            told = known.pgettext(context, message.id) if context else known.gettext(message.id)
+            assert told == message.string
 
 
 @pytest.mark.usefixtures("full_report")
