@@ -116,7 +116,7 @@ class RecordedSource(CacheSource):
 
 def estimated(snapshot: Snapshot) -> Snapshot:
     """``snapshot`` of a :class:`RecordedSource` with the error of a sample, and without what is
-    true of many entries alone."""
+    true of many entries alone. None of them was looked at."""
     error, sample = 0, snapshot.looked_at
     if snapshot.entries is not None and sample:
         left_out = snapshot.entries - sample
@@ -124,6 +124,7 @@ def estimated(snapshot: Snapshot) -> Snapshot:
     idle, never_read = snapshot.idle_error, snapshot.never_read_error
     return replace(
         snapshot,
+        looked_at=0,
         largest=[],
         stale=[replace(each, bytes=None) for each in snapshot.stale],
         idle_error=None if idle is None else idle + error,

@@ -67,7 +67,7 @@ def test_the_recorded_calls_let_expect_what_is_inside(cache: Any) -> None:
     assert cache_monitor.flush()
     found = look()
     assert {each.group: each.entries for each in found.groups} == {"user:{int}": 30, "menu": 1}
-    assert (found.entries, found.exact, found.largest) == (31, False, [])
+    assert (found.entries, found.looked_at, found.exact, found.largest) == (31, 0, False, [])
     assert (found.idle, found.never_read, found.no_expiry, found.expired) == (0, 30, 1, None)
     assert found.problem is not None
     assert "recorded" in found.problem
