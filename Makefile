@@ -89,6 +89,8 @@ bench-scale: $(VENV)-bench/.installed-bench ## Measure many keys, many processes
 	$(VENV)-bench/bin/python -m tests.benchmarks.merging
 	$(VENV)-bench/bin/python -m tests.benchmarks.dashboard
 	$(VENV)-bench/bin/python -m tests.benchmarks.sizes
+	$(VENV)-bench/bin/python -m tests.benchmarks.traced
+	$(VENV)-bench/bin/python -m tests.benchmarks.sampling --samplings 20
 
 build: $(VENV)/.installed-dev ## Build the source distribution and the wheel
 	$(BIN)/python -m build

@@ -34,6 +34,7 @@ from cache_monitor.stores.traced import (
     state_of,
 )
 from cache_monitor.trace.coding import Unreadable, packed
+from cache_monitor.trace.events import HASH_BITS
 from cache_monitor.trace.plan import HOT_KEYS, Limits, Plan, Use, next_level
 from cache_monitor.trace.replay import Replay
 from cache_monitor.trace.slices import Stored
@@ -48,6 +49,8 @@ PATIENCE = 60
 """Seconds for which a slice that its process has not finished is waited for."""
 _HELD = 15.0
 """Seconds after which who was kept waiting leaves it to the next."""
+_MUCH = 1.0
+"""Seconds of CPU for which it was the work that took so long, not a process that was stopped."""
 _HOT_FOR = 600
 KEYS_TOLD = 1000
 
@@ -82,7 +85,12 @@ def roll(store: Store, now: int, conf: Settings) -> list[Verdict]:
         if due is not None:
             family = name.partition(".")[0]
             plan = known.get(family, Plan())
-            rolled = _roll(store, name, due, plan, conf, ends)
+            try:
+                rolled = _roll(store, name, due, plan, conf, ends)
+            except _TookTooLong as late:
+                less = Plan(plan.number + 1, min(late.level + 1, HASH_BITS), plan.hot)
+                store.put([Row("trace", SHARED, family, PLAN, 0, packed(less))], now)
+                continue
             if rolled is not None:
                 families.setdefault(family, _Family(plan.level)).add(*rolled)
     for family, what in families.items():
@@ -92,6 +100,14 @@ def roll(store: Store, now: int, conf: Settings) -> list[Verdict]:
     if now // MINUTE % 10 == 0:
         _prune(store, now, conf.limits.kept)
     return [each for family in families.values() for each in family.verdicts]
+
+
+class _TookTooLong(Exception):
+    """What was due took longer than it may, at this level: the next one shall have less to do."""
+
+    def __init__(self, level: int) -> None:
+        super().__init__(level)
+        self.level = level
 
 
 class _Family:
@@ -164,6 +180,7 @@ def _roll(
 ) -> tuple[Use, Replay, int] | None:
     """Replay ``due``, and bring what it tells to the store; what it took, and the level, or None
     where another process was quicker, or may be now."""
+    began = time.thread_time()
     state = state_of(store, name)
     if state.outbox:
         _deliver(store, name, state)
@@ -179,6 +196,8 @@ def _roll(
     bundles = list(_bundles(store, name, due.now))
     row = Row("trace", SHARED, name, STATE, 0, encode_state(state))
     if time.monotonic() > ends:
+        if time.thread_time() - began > _MUCH:
+            raise _TookTooLong(level)
         return None
     store.replace(due.rows, [*bundles, row], int(time.time()))
     if state_of(store, name).token != state.token:
@@ -192,12 +211,10 @@ def _roll(
 
 
 def _bounded(due: _Due, state: State, plan: Plan, limits: Limits) -> tuple[int, _Due]:
-    """As much of ``due`` as can be replayed in time, and the level that it has: who waits for too
-    long leaves it to the next, who would wait as long."""
+    """As much of ``due`` as can be replayed in time, and the level that it has: who takes too long
+    leaves it to the next, who would take as long."""
     most = 2 * MINUTE * limits.events
     level = level_for(due.now, most, state.plans, plan.level)
-    if level == plan.level:
-        return level, due
     now, ahead = (
         [thinned(part, level, state.plans.get(part.plan, frozenset())) for part in parts]
         for parts in (due.now, due.ahead)

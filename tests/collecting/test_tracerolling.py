@@ -14,7 +14,7 @@ from cache_monitor.stores.base import Kind, Row, StoreError
 from cache_monitor.stores.memory import MemoryStore
 from cache_monitor.stores.traced import plans, state_of
 from cache_monitor.trace.events import SECOND
-from cache_monitor.trace.plan import Limits
+from cache_monitor.trace.plan import Limits, Plan
 from cache_monitor.trace.slices import decode as decode_slices
 from cache_monitor.trace.slices import encode
 from tests.trace.world import START, World
@@ -262,3 +262,22 @@ def test_the_hottest_keys_leave_room_for_others() -> None:
     roll(store, LATER, CONF._replace(limits=Limits(keys=20, events=1)))
     # Half of what there may be: 60 events in the minutes from the first to the last.
     assert 0 < 3 * len(plans(store)["store"].hot) <= 0.5 * 60 * 11
+
+
+@pytest.mark.parametrize(("seconds_of_cpu", "level"), [(2.0, 1), (0.0, 0)])
+def test_what_takes_too_long_is_less_for_the_next_one(
+    seconds_of_cpu: float, level: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where it was the work that took long, not a process that was stopped meanwhile."""
+    store, spent = MemoryStore(), iter([0.0, seconds_of_cpu])
+    store.put(rows_of(busy_world()), START)
+    with monkeypatch.context() as patch:
+        patch.setattr(tracerolling, "_HELD", -1.0)
+        clock = "cache_monitor.collecting.tracerolling.time.thread_time"
+        patch.setattr(clock, lambda: next(spent))
+        roll(store, LATER, CONF)
+    assert not told(store)
+    assert plans(store).get("store", Plan()).level == level
+    roll(store, LATER, CONF)
+    assert told(store).total()
+    assert not store.read("trace", 2, 2**40, None, seconds=10)
