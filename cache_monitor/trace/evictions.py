@@ -21,8 +21,9 @@ def why_gone(since: int, until: int, readings: Sequence[Reading]) -> Reason | No
     if found is None:
         return None
     between, is_whole = found
-    if any(each.behind for each in between) and _rose(between):
-        return "unknown"  # either may have been the cause
+    is_either = any(each.behind for each in between) and _rose(between)
+    if is_either or not _is_one(readings):
+        return "unknown"
     is_full = any(each.full for each in between)
     if len({each.boot for each in between} - {""}) > 1:
         # It went down meanwhile, and what it held with it.
@@ -67,6 +68,13 @@ def _between(
     if first is not None:
         return readings[first : after + 1], True
     return [each for each in readings[: after + 1] if each.at >= since] or [readings[after]], False
+
+
+def _is_one(readings: Sequence[Reading]) -> bool:
+    """Whether all of ``readings`` are of one backend, as far as they tell: one that begins anew
+    does not go back. Each host may have a server, or a directory, of its own by the same name."""
+    boots = [each.boot for each in readings if each.boot]
+    return len(set(boots)) == sum(one != other for one, other in pairwise(["", *boots]))
 
 
 def _rose(readings: Sequence[Reading]) -> bool:

@@ -30,6 +30,12 @@ def counted(*readings: tuple[int, int], boot: str = "a") -> list[Reading]:
         ([Reading(25, None, "", False)], "unknown"),
         ([Reading(25, None, "", True)], "evicted"),
         ([Reading(0, None), Reading(25, None)], "unknown"),
+        # Each of two hosts has a server of its own by the same name.
+        (counted((0, 5)) + counted((2, 5), boot="b") + counted((25, 5)), "unknown"),
+        (
+            counted((-5, 5), boot="b") + counted((0, 5), (25, 5)) + counted((26, 5), boot="b"),
+            "unknown",
+        ),
         ([Reading(0, 5), Reading(25, 5, behind=True)], "lost"),
         ([Reading(0, None, "", False), Reading(25, None, "b", True)], "evicted"),
         # Either may have been the cause.
