@@ -24,7 +24,7 @@ from cache_monitor.stores.base import Row, Store, StoreError
 from cache_monitor.stores.traced import FIRST, plans
 from cache_monitor.trace.bounded import BoundedTrace
 from cache_monitor.trace.plan import Plan
-from cache_monitor.what_if import Backend, backend_of, known_of
+from cache_monitor.what_if import known_of
 
 MOST_EVENTS = 40_000
 """Events of a cache that are simulated: as many keys as have so many."""
@@ -50,17 +50,17 @@ def update(store: Store, is_over: Callable[[], bool]) -> None:
     known = predictions(store)
     now = time.time()
     spent = sum(each.cpu_seconds for each in known.values())
-    due = [aliases for aliases in _alike() if _is_due(known.get(aliases[0]), now, spent)]
+    due = [alias for alias in _traced() if _is_due(known.get(alias), now, spent)]
     if not due:
         return
     pace = Pace(CPU_SECONDS, CPU_SHARE, is_over)
-    due.sort(key=lambda each: _age(known.get(each[0])))
+    due.sort(key=lambda each: _age(known.get(each)))
     faults: list[Exception] = []
     with suppress(OutOfTime):
-        for aliases, rows, known_of_it in _with_traces(store, due, pace):
+        for alias, rows, known_of_it in _with_traces(store, due, pace):
             used = pace.used
             try:
-                found = _predicted(store, rows, known_of_it, pace)
+                found = _predicted(store, alias, rows, known_of_it, pace)
             except (OutOfTime, StoreError):
                 raise
             except Exception as error:
@@ -68,33 +68,28 @@ def update(store: Store, is_over: Callable[[], bool]) -> None:
                 faults.append(error)
             else:
                 if not is_over():
-                    _put(store, aliases, found, pace.used - used)
+                    _put(store, alias, found, pace.used - used)
     if faults:
         raise faults[0]
 
 
 def _with_traces(
-    store: Store, alike: Sequence[Sequence[str]], pace: Callable[[], None]
-) -> Iterator[tuple[Sequence[str], Sequence[Row], Known]]:
+    store: Store, aliases: Sequence[str], pace: Callable[[], None]
+) -> Iterator[tuple[str, Sequence[Row], Known]]:
     """Those of the caches that have a trace, with its rows, and what else is known of them."""
     rows = _rows(store, int(time.time()) - settled(get_conf().flush_interval), pace)
     caches = report().caches if rows else {}
-    for aliases in alike:
-        own = rows.get(store_of(aliases[0]) or "")
+    for alias in aliases:
+        own = rows.get(store_of(alias) or "")
         if own is not None:
             pace()
-            yield aliases, own, known_of(aliases[0], caches[aliases[0]])
+            yield alias, own, known_of(alias, caches[alias])
 
 
-def _put(store: Store, aliases: Sequence[str], found: CacheWhatIf, seconds: float) -> None:
+def _put(store: Store, alias: str, found: CacheWhatIf, seconds: float) -> None:
     now = time.time()
-    # What stands for several aliases took the time once.
-    shares = [seconds, *[0.0] * (len(aliases) - 1)]
-    rows = [
-        _row(alias, StoredPrediction(computed_at=now, cpu_seconds=each, predicted=found))
-        for alias, each in zip(aliases, shares, strict=True)
-    ]
-    store.put(rows, int(now))
+    prediction = StoredPrediction(computed_at=now, cpu_seconds=seconds, predicted=found)
+    store.put([_row(alias, prediction)], int(now))
 
 
 def predictions(store: Store) -> dict[str, StoredPrediction]:
@@ -112,15 +107,13 @@ def _row(alias: str, prediction: StoredPrediction) -> Row:
     return Row("what_if", "", alias, 0, 0, encode(prediction))
 
 
-def _alike() -> list[list[str]]:
-    """The aliases whose entries are traced, those together that have the same ones and treat them
-    alike."""
-    alike: dict[tuple[str, Backend], list[str]] = {}
-    for alias in settings.CACHES:
-        family = store_of(alias)
-        if family is not None and not isinstance(instance(alias), DummyCache):
-            alike.setdefault((family, backend_of(alias)), []).append(alias)
-    return list(alike.values())
+def _traced() -> list[str]:
+    """The aliases whose entries are traced."""
+    return [
+        alias
+        for alias in settings.CACHES
+        if store_of(alias) is not None and not isinstance(instance(alias), DummyCache)
+    ]
 
 
 def _age(known: StoredPrediction | None) -> float:
@@ -136,7 +129,7 @@ def _is_due(known: StoredPrediction | None, now: float, spent: float) -> bool:
 
 
 def _predicted(
-    store: Store, rows: Sequence[Row], known: Known, pace: Callable[[], None]
+    store: Store, alias: str, rows: Sequence[Row], known: Known, pace: Callable[[], None]
 ) -> CacheWhatIf:
     """What is predicted of a cache by its ``rows``, the newest first."""
     hot = plans(store).get(rows[0].alias.partition(".")[0], Plan()).hot
@@ -149,7 +142,8 @@ def _predicted(
         since = min(since, row.start)
         pace()
     period = Period(float(since), float(until))
-    return predicted(trace.taken(*period), period, known, pace)
+    parts = [each.of(alias) for each in trace.taken(*period)]
+    return predicted(parts, period, known, pace)
 
 
 def _rows(store: Store, until: int, pace: Callable[[], None]) -> dict[str, list[Row]]:

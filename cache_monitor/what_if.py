@@ -13,6 +13,7 @@ from django.core.cache.backends.memcached import BaseMemcachedCache
 from cache_monitor.api import refuse_unknown, report
 from cache_monitor.collecting.instances import instance
 from cache_monitor.collecting.joining import store_of
+from cache_monitor.reports.contents import Memory
 from cache_monitor.reports.schema import Cache
 from cache_monitor.reports.series import moment
 from cache_monitor.reports.tracerows import stretches
@@ -23,6 +24,7 @@ from cache_monitor.stores.traced import plans
 from cache_monitor.trace.models.recency import BY_THIRDS, Cull
 from cache_monitor.trace.plan import Plan
 from cache_monitor.trace.reading import Traced, traced
+from cache_monitor.trace.sizes import Held
 from cache_monitor.trace.slices import Stored
 from cache_monitor.trace.what_if import CULLING, POLICIES
 
@@ -67,8 +69,7 @@ def what_if(asked: Question, since: datetime, until: datetime, alias: str | None
 
 
 def _cache(store: Store, alias: str, asked: Question, period: tuple[float, float]) -> CacheWhatIf:
-    family = store_of(alias)
-    parts = [] if family is None else _parts(store, family, period)
+    parts = _parts(store, alias, period)
     if not parts:
         backend = backend_of(alias)
         return cache_what_if([], Known(backend.policy, backend.is_assumed, backend.room), asked)
@@ -100,6 +101,28 @@ def known_of(alias: str, cache: Cache) -> Known:
             if each.is_state or each.kind in {"session", "page_headers"}
         },
         cull=backend.cull,
+        memory=_held(memory, evicts=evicts),
+    )
+
+
+def _held(memory: Memory, *, evicts: bool) -> Held | None:
+    """What the entries of a cache took when somebody looked."""
+    if not memory.entries or not memory.bytes:
+        return None
+    used, limit = memory.used_bytes or memory.bytes, memory.limit_bytes
+    if evicts and memory.used_bytes and limit:
+        # It is full: of what it takes beside the entries some is in none of its figures.
+        used = limit
+    return Held(
+        entries=memory.entries,
+        bytes=memory.bytes,
+        groups={
+            each.group: each.bytes / each.entries
+            for each in memory.groups
+            if each.entries and each.bytes
+        },
+        used=used,
+        empty=memory.empty_bytes if used > memory.empty_bytes else 0,
     )
 
 
@@ -134,12 +157,16 @@ def _by_its_class(alias: str) -> Backend:
     return Backend(policy, False, cache._max_entries, cull)
 
 
-def _parts(store: Store, family: str, period: tuple[float, float]) -> list[Traced]:
+def _parts(store: Store, alias: str, period: tuple[float, float]) -> list[Traced]:
     """What is traced of a cache, or of each process's where each has its own."""
     since, until = period
+    family = store_of(alias)
+    if family is None:
+        return []
     hot = plans(store).get(family, Plan()).hot
     slices: dict[str, list[Stored]] = {}
     for found in stretches(store, family, since, until):
         for name, parts in found.items():
             slices.setdefault(name, []).extend(parts)
-    return [traced(each, hot, since, until) for each in slices.values()]
+    own = [traced(each, hot, since, until).of(alias) for each in slices.values()]
+    return [each for each in own if each.events]

@@ -105,32 +105,55 @@ class _Numbers:
 _ORACLE = struct.Struct("<IQIq")
 """Seconds, object, bytes, and which request asks for it next."""
 _NEVER_AGAIN = -1
-_SIZE = 1
-"""Of an entry: what is simulated is a cache that counts entries."""
+_LARGEST = 2**32 - 1
 
 
 def _oracle_general(asked: Iterable[Request], file: BinaryIO) -> None:
-    """libCacheSim's oracleGeneral: lookups only."""
+    """libCacheSim's oracleGeneral: lookups only. An entry whose size nobody saw is of the average
+    size, or of 1 where none was seen."""
     numbers, count, first = _Numbers(), 0, None
-    for at, operation, entry, *_ in asked:
-        if operation == LOOK_UP:
-            first = at if first is None else first
-            seconds = max(at - first, 0) // SECOND
-            file.write(_ORACLE.pack(seconds, numbers.of(entry), _SIZE, _NEVER_AGAIN))
+    sizes = _Sizes()
+    for each in asked:
+        size = sizes.of(each)
+        if each.operation == LOOK_UP:
+            first = each.at if first is None else first
+            seconds = max(each.at - first, 0) // SECOND
+            file.write(_ORACLE.pack(seconds, numbers.of(each.entry), size, _NEVER_AGAIN))
             count += 1
     file.flush()
     with closing(mmap(file.fileno(), 0)) as records:
-        _look_ahead(records, count)
+        _look_ahead(records, count, sizes.usual)
 
 
-def _look_ahead(records: mmap, count: int) -> None:
+def _look_ahead(records: mmap, count: int, usual: int) -> None:
     """Note of each request which one asks for the same next, from the last to the first."""
     following: dict[int, int] = {}
+    sizes: dict[int, int] = {}
     for place in range(count - 1, -1, -1):
         seconds, number, size, _ = _ORACLE.unpack_from(records, place * _ORACLE.size)
         again = following.get(number, _NEVER_AGAIN)
+        size = sizes[number] = size or sizes.get(number, usual)
         _ORACLE.pack_into(records, place * _ORACLE.size, seconds, number, size, again)
         following[number] = place
+
+
+class _Sizes:
+    """The bytes of the values in one file, as far as they were seen."""
+
+    def __init__(self) -> None:
+        self._known: dict[Entry, int] = {}
+
+    def of(self, request: Request) -> int:
+        """What the value takes that is asked for; 0 where nobody knows."""
+        if request.size:
+            self._known[request.entry] = min(request.size, _LARGEST)
+        return self._known.get(request.entry, 0)
+
+    @property
+    def usual(self) -> int:
+        """The average."""
+        sizes = self._known.values()
+        return max(1, round(sum(sizes) / len(sizes))) if sizes else 1
 
 
 _TWITTERS = {LOOK_UP: "get", PUT: "set", REMOVE: "delete"}
@@ -138,10 +161,12 @@ _TWITTERS = {LOOK_UP: "get", PUT: "set", REMOVE: "delete"}
 
 def _twitter(asked: Iterable[Request], file: BinaryIO) -> None:
     """The format of Twitter's traces: time, key, size of the key and of the value, client,
-    operation, timeout."""
-    numbers, first = _Numbers(), None
+    operation, timeout. A size that nobody knows is 0, as there."""
+    numbers, sizes, first = _Numbers(), _Sizes(), None
     clients: dict[int, int] = {}
-    for at, operation, entry, lasts, process in asked:
+    for each in asked:
+        at, operation, entry, lasts, process, _ = each
+        size = sizes.of(each)
         name = _TWITTERS.get(operation)
         if name is not None:
             first = at if first is None else first
@@ -149,7 +174,7 @@ def _twitter(asked: Iterable[Request], file: BinaryIO) -> None:
             timeout = max(lasts, 0) // SECOND if operation == PUT else 0
             seconds = max(at - first, 0) // SECOND
             key = f"{numbers.of(entry):016x}"
-            file.write(f"{seconds},{key},0,{_SIZE},{client},{name},{timeout}\n".encode())
+            file.write(f"{seconds},{key},0,{size},{client},{name},{timeout}\n".encode())
 
 
 def _caffeine(asked: Iterable[Request], file: BinaryIO) -> None:
@@ -165,12 +190,14 @@ _EXPIRING = frozenset({PUT, RENEW})
 
 def _csv(asked: Iterable[Request], file: BinaryIO) -> None:
     """A line for each request, with what it did; a timeout only where one begins."""
-    numbers = _Numbers()
-    file.write(b"time,operation,key,timeout\n")
-    for at, operation, entry, lasts, _ in asked:
+    numbers, sizes = _Numbers(), _Sizes()
+    file.write(b"time,operation,key,timeout,bytes\n")
+    for each in asked:
+        at, operation, entry, lasts, *_ = each
+        size = sizes.of(each) or ""
         key = "" if operation == EMPTY else f"{numbers.of(entry):016x}"
         timeout = f"{lasts / SECOND:g}" if operation in _EXPIRING and lasts >= 0 else ""
-        file.write(f"{at / SECOND:.6f},{operation},{key},{timeout}\n".encode())
+        file.write(f"{at / SECOND:.6f},{operation},{key},{timeout},{size}\n".encode())
 
 
 FORMATS: Mapping[str, Callable[[Iterable[Request], BinaryIO], None]] = {

@@ -189,6 +189,8 @@ def _with_limits(snapshot: Snapshot, source: Source) -> Snapshot:
         evictions=limits.evictions,
         boot=limits.boot,
         policy=limits.policy,
+        used_bytes=limits.used,
+        empty_bytes=limits.empty,
     )
 
 

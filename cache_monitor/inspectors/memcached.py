@@ -111,6 +111,7 @@ class MemcachedSource(CacheSource):
         evictions = sum(figure(each.get("evictions", 0)) for each in stats)
         return Limits(
             bytes=sum(figure(each.get("limit_maxbytes", 0)) for each in stats),
+            used=sum(figure(each.get("bytes", 0)) for each in stats) or None,
             evictions=evictions if len(stats) == len(self._own._servers) else None,
             boot=boot_of(*map(_started, stats)),
         )

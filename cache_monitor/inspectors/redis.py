@@ -137,6 +137,8 @@ class RedisSource(CacheSource):
             # Servers that differ have none together.
             policy=policies.pop()[:LONGEST_POLICY] or None if len(policies) == 1 else None,
             behind=any(map(_is_behind, self._servers.nodes, told)),
+            used=sum(map(_counted, told)) or None,
+            empty=sum(map(_empty, told)),
         )
 
     def close(self) -> None:
@@ -183,6 +185,17 @@ def _is_behind(node: Node, primary: Mapping[bytes, bytes]) -> bool:
         except Exception as error:
             let_pass(error)  # of what does not answer nobody can have read
     return False
+
+
+def _empty(told: dict[bytes, bytes]) -> int:
+    """The bytes that a server takes without any entry, with the clients that it has."""
+    return figure(told.get(b"used_memory_startup", 0)) + figure(told.get(b"mem_clients_normal", 0))
+
+
+def _counted(told: dict[bytes, bytes]) -> int:
+    """The bytes that a server counts when it asks itself whether it is full."""
+    used, apart = told.get(b"used_memory", 0), told.get(b"mem_not_counted_for_evict", 0)
+    return max(figure(used) - figure(apart), 0)
 
 
 def _first_reply(node: Node, begun_on: int | None, at: int, ask: _Ask) -> tuple[Server, Reply]:

@@ -81,7 +81,8 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     ``largest`` and ``stale`` name only what was seen. An entry may be stale for several reasons;
     ``stale_bytes`` weighs it once. ``limit_bytes`` and ``evictions`` are those of the server, which
     may hold more than this cache; ``boot`` names the start that these are counted from, ``policy``
-    what the server evicts. ``problem`` tells, in words free of secrets, what could not be asked, or
+    what the server evicts, ``used_bytes`` what it takes for everybody, of which ``empty_bytes``
+    without any entry. ``problem`` tells, in words free of secrets, what could not be asked, or
     where figures come from that were not read from the backend. ``idle_error`` and
     ``never_read_error`` say by how much these figures may be wrong where they rest on the record
     of the site's calls, which began at ``recorded_since``: for the keys that are not in it, and
@@ -105,6 +106,8 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     evictions: Count | None = None
     boot: Annotated[str, Meta(max_length=64)] = ""
     policy: Annotated[str, Meta(max_length=LONGEST_POLICY)] | None = None
+    used_bytes: Count | None = None
+    empty_bytes: Count = 0
     groups: list[GroupBytes] = []
     largest: list[LargeEntry] = []
     expired: Count | None = None

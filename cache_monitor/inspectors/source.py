@@ -72,7 +72,8 @@ class Limits(NamedTuple):
     """What the place allows for, and how often it had to make room since the start that ``boot``
     names: another one after a restart of a server, or where a directory was made anew. ``policy``
     is what goes where there is none left, by the name that the server has for it. ``behind`` says
-    that a replica which reads go to lacks what was written."""
+    that a replica which reads go to lacks what was written. ``used`` are the bytes that the servers
+    take for everybody's entries, ``empty`` those of them that they take without any."""
 
     bytes: int | None = None
     entries: int | None = None
@@ -80,6 +81,8 @@ class Limits(NamedTuple):
     boot: str = ""
     policy: str | None = None
     behind: bool = False
+    used: int | None = None
+    empty: int = 0
 
 
 def boot_of(*starts: object) -> str:

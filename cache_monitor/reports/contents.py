@@ -50,7 +50,8 @@ class Memory(Struct, frozen=True, kw_only=True):
     added up, where the cache lives in each process. ``aliases`` are those that share its store,
     ``counted_in`` the one of them that has the same entries and stands for them all.
     ``evictions`` are those since ``evictions_since`` where the monitor counts them itself.
-    ``policy`` is what its server evicts where its limit is reached, as the server names it.
+    ``policy`` is what its server evicts where its limit is reached, as the server names it;
+    ``used_bytes`` are what it takes for everybody, ``empty_bytes`` of them without any entry.
     """
 
     entries: int | None = None
@@ -59,6 +60,8 @@ class Memory(Struct, frozen=True, kw_only=True):
     limit_entries: int | None = None
     evictions: int | None = None
     policy: str | None = None
+    used_bytes: int | None = None
+    empty_bytes: int = 0
     measured_at: str | None = None
     scope: Scope | None = None
     exact: bool | None = None

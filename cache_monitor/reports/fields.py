@@ -304,6 +304,9 @@ FIELDS: Mapping[type[Struct], Mapping[str, str]] = {
         "largest": "The heaviest entries.",
         "looked_at": "Entries that were looked at.",
         "freed_within": "When its bytes come free.",
+        "used_bytes": "Bytes that its server takes for everybody's entries; null where it does not"
+        " tell.",
+        "empty_bytes": "Bytes of these that the server takes without any entry.",
         "policy": "What its server evicts, such as allkeys-lru; null where it does not tell.",
         "problem": "What could not be read, or where the figures come from instead.",
         "processes": "What each process holds, where each has its own cache.",

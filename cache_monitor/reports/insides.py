@@ -19,6 +19,8 @@ def memory(look: Snapshot | None, culled: int | None = None, since: float = 0.0)
         evictions=culled if counts else look.evictions,
         evictions_since=moment(since) if counts else None,
         policy=look.policy,
+        used_bytes=look.used_bytes,
+        empty_bytes=look.empty_bytes,
         measured_at=moment(look.measured_at),
         scope=look.scope,
         exact=look.exact,

@@ -24,6 +24,8 @@ PREDICTED: Mapping[type[Struct], Mapping[str, str]] = {
         "policy_is_assumed": "Whether nobody could ask the server for its policy.",
         "room": "The entries that the cache takes today; null without a limit.",
         "entries": "With room for other numbers of entries, the smallest first.",
+        "bytes": "Bytes in place of entries: of the server's memory, or of all entries where no"
+        " server has a limit.",
         "policies": "With other policies.",
         "timeouts": "With other timeouts, for the groups with the most lookups.",
         "problem": "Why nothing is predicted; null where something is, or too little was traced.",
@@ -38,6 +40,14 @@ PREDICTED: Mapping[type[Struct], Mapping[str, str]] = {
     },
     what_if.Entries: {
         "entries": "The room of the cache, in entries.",
+        "hit_ratio": _RATIO,
+        "error": _ERROR,
+        "seconds_saved_per_hour": _SAVED,
+    },
+    what_if.Bytes: {
+        "bytes": "Bytes that the cache may take, as its server counts them.",
+        "entries": "Entries of today's average size for which there is room; null where nobody has"
+        " looked at what they take.",
         "hit_ratio": _RATIO,
         "error": _ERROR,
         "seconds_saved_per_hour": _SAVED,

@@ -5,7 +5,7 @@ comes first, since the time that it may take can end before it is done.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from functools import partial
+from functools import cached_property, partial
 from math import inf, log
 from typing import NamedTuple, TypeVar
 
@@ -27,6 +27,7 @@ from cache_monitor.reports.what_if import (
 )
 from cache_monitor.stats.window import Duration, UnixTime
 from cache_monitor.trace.bounded import hit_ratio
+from cache_monitor.trace.ceiling import ceiling
 from cache_monitor.trace.demand import EMPTY, LOOK_UP, Demand, demands
 from cache_monitor.trace.freshness import Values, entries_by_group, stale_share
 from cache_monitor.trace.models.base import Model
@@ -76,13 +77,8 @@ def predicted(
     """What another size, policy or timeout of a cache would have hit; ``parts`` are empty then.
     ``pace`` is called now and then, and may raise :class:`OutOfTime`; what there is by then is
     told."""
-    demanded = [demands(each.events, each.groups) for each in parts]
-    lookups = sum(
-        each.times
-        for part in demanded
-        for each in part
-        if each.kind == LOOK_UP and each.access.at >= period.counted_from
-    )
+    demanded = known.sized([demands(each.events, each.groups, each.alias) for each in parts])
+    lookups = sum(each.times for part in parts for each in part.lookups(period.counted_from))
     found = CacheWhatIf(
         hit_ratio=None,
         error=None,
@@ -153,7 +149,8 @@ class _Simulations:
             # The nearest to today's first.
             sizes = sorted(self._sizes(size), key=lambda each: abs(log(each / size)))
             for entries in _longer(self._own(each) for each in sizes):
-                yield {"entries": _by_size(entries)}
+                curve = _by_size(entries)
+                yield {"entries": curve, "bytes": self._known.in_bytes(curve)}
             for timeouts in _longer(self._timeouts(room)):
                 yield {"timeouts": timeouts}
             for entries in _longer(self._best(each) for each in sizes):
@@ -184,13 +181,22 @@ class _Simulations:
 
     def _best(self, size: int) -> Entries:
         by_room = self._by_room.get(size, 0.0)
-        found = combined(
-            [
-                predict(each, _optimum_for(each), size, since=self._since, by_room=by_room)
-                for each in self._demanded
-            ]
-        )
+        if self._known.has_sizes:
+            most = [ceiling(each, size, self._since).predicted(by_room) for each in self._demanded]
+            found = min(combined(most), self._unlimited, key=lambda each: each.hit_ratio or 0.0)
+        else:
+            found = combined(
+                [
+                    predict(each, _optimum_for(each), size, since=self._since, by_room=by_room)
+                    for each in self._demanded
+                ]
+            )
         return self._entries(size, found)
+
+    @cached_property
+    def _unlimited(self) -> Prediction:
+        """What is hit where nothing ever goes."""
+        return self._predict(self._make, inf)
 
     def _policy(self, name: str, size: int, sizes: Sequence[int]) -> Policy:
         curve = [

@@ -13,7 +13,8 @@ from cache_monitor.trace.freshness import Values, entries_by_group, stale_share
 from cache_monitor.trace.models.base import Model
 from cache_monitor.trace.models.recency import BY_THIRDS, Cull
 from cache_monitor.trace.reading import Traced
-from cache_monitor.trace.what_if import POLICIES, Prediction, combined, model_of, predict
+from cache_monitor.trace.sizes import Held, sized
+from cache_monitor.trace.what_if import CULLING, POLICIES, Prediction, combined, model_of, predict
 
 LEAST_LOOKUPS = 1000
 """Lookups in the trace below which nothing is predicted."""
@@ -45,6 +46,17 @@ class Entries(Struct, frozen=True, kw_only=True):
 
 
 _Curve = Annotated[list[Entries], Meta(max_length=MOST_POINTS)]
+
+
+class Bytes(Struct, frozen=True, kw_only=True):
+    """The hit ratio of a cache whose server may take so many bytes, in which there is room for
+    ``entries`` of today's average size. None where nobody has told what the entries take."""
+
+    bytes: _Count
+    entries: _Count | None
+    hit_ratio: Ratio | None
+    error: Ratio | None
+    seconds_saved_per_hour: _Gain | None = None
 
 
 class Policy(Struct, frozen=True, kw_only=True):
@@ -106,6 +118,7 @@ class CacheWhatIf(Struct, frozen=True, kw_only=True):
     policy: _Name
     room: _Count | None
     entries: _Curve = []
+    bytes: Annotated[list[Bytes], Meta(max_length=MOST_POINTS)] = []
     policies: Annotated[list[Policy], Meta(max_length=MOST_POINTS)] = []
     timeouts: Annotated[list[Timeouts], Meta(max_length=GROUPS)] = []
     problem: Annotated[str, Meta(max_length=1000)] | None = None
@@ -129,9 +142,10 @@ class WhatIf(Struct, frozen=True, kw_only=True):
 
 
 class Question(NamedTuple):
-    """What is asked: sizes in entries, names of policies, and factors of timeouts."""
+    """What is asked: sizes in entries and in bytes, names of policies, and factors of timeouts."""
 
     entries: Sequence[int] = ()
+    bytes: Sequence[int] = ()
     policies: Sequence[str] = ()
     factors: Sequence[float] = ()
 
@@ -139,8 +153,8 @@ class Question(NamedTuple):
 class Known(NamedTuple):
     """What is known of a cache beside its trace: the policy of its backend, the entries that it
     takes, if they are limited, and holds; what the values of its groups take to compute, in
-    seconds; the groups whose timeouts are not for the project to choose; and how a backend that
-    counts its entries makes room."""
+    seconds; the groups whose timeouts are not for the project to choose; how a backend that counts
+    its entries makes room; and what the entries take, if somebody has looked."""
 
     policy: str
     policy_is_assumed: bool = False
@@ -149,6 +163,33 @@ class Known(NamedTuple):
     computed: Mapping[str, float] = MappingProxyType({})
     given: Collection[str] = ()
     cull: Cull = BY_THIRDS
+    memory: Held | None = None
+
+    def sized(self, demanded: list[list[Demand]]) -> list[list[Demand]]:
+        """``demanded``, with what each entry takes where the cache has room for bytes."""
+        if self.memory is None or not self.has_sizes:
+            return demanded
+        return sized(demanded, self.memory)
+
+    @property
+    def has_sizes(self) -> bool:
+        """Whether it matters how large each entry is."""
+        return self.memory is not None and self.policy not in CULLING
+
+    def in_bytes(self, curve: Iterable[Entries]) -> list[Bytes]:
+        """The same for the memory that those entries take; nothing where that is not known."""
+        if self.memory is None:
+            return []
+        return [
+            Bytes(
+                bytes=self.memory.bytes_for(each.entries),
+                entries=each.entries,
+                hit_ratio=each.hit_ratio,
+                error=each.error,
+                seconds_saved_per_hour=each.seconds_saved_per_hour,
+            )
+            for each in curve
+        ]
 
     @property
     def make(self) -> Callable[[float], Model]:
@@ -181,8 +222,8 @@ class _Part(NamedTuple):
 
 def cache_what_if(parts: Sequence[Traced], known: Known, asked: Question) -> CacheWhatIf:
     """What another size, policy or timeout would have hit, by the trace of one cache's parts."""
-    demanded = [demands(each.events, each.groups) for each in parts]
-    lookups = sum(each.times for part in demanded for each in part if each.kind == LOOK_UP)
+    demanded = [demands(each.events, each.groups, each.alias) for each in parts]
+    lookups = sum(each.times for part in parts for each in part.lookups())
     found = CacheWhatIf(
         hit_ratio=None,
         error=None,
@@ -202,7 +243,7 @@ def cache_what_if(parts: Sequence[Traced], known: Known, asked: Question) -> Cac
         )
     values = Values(event for each in parts for event in each.events)
     moments = [each.access.at for part in demanded for each in part]
-    part = _Part(demanded, known, max(moments) - min(moments), values)
+    part = _Part(known.sized(demanded), known, max(moments) - min(moments), values)
     today = inf if known.room is None else float(known.room)
     now = part.predict(today)
     return structs.replace(
@@ -211,6 +252,7 @@ def cache_what_if(parts: Sequence[Traced], known: Known, asked: Question) -> Cac
         error=now.error,
         trace_seconds=round(part.seconds, 3),
         entries=[_entries(part, now, size) for size in asked.entries],
+        bytes=[_bytes(part, now, size) for size in asked.bytes],
         policies=[_policy(part, now, today, name) for name in asked.policies],
         timeouts=list(_timeouts(part, today, asked.factors)) if asked.factors else [],
     )
@@ -240,6 +282,19 @@ def _entries(part: _Part, now: Prediction, size: int) -> Entries:
     found = part.predict(size)
     return Entries(
         entries=size,
+        hit_ratio=found.hit_ratio,
+        error=found.error,
+        seconds_saved_per_hour=part.saved(found, now),
+    )
+
+
+def _bytes(part: _Part, now: Prediction, size: int) -> Bytes:
+    memory = part.known.memory
+    room = None if memory is None else round(memory.room(size))
+    found = Prediction(None, None) if room is None else part.predict(room)
+    return Bytes(
+        bytes=size,
+        entries=room,
         hit_ratio=found.hit_ratio,
         error=found.error,
         seconds_saved_per_hour=part.saved(found, now),
@@ -297,7 +352,7 @@ def usual_timeouts(
     """The median timeout of the groups that have one, those with the most lookups."""
     lasts: dict[str, list[float]] = {}
     lookups: dict[str, float] = {}
-    for kind, access, _, group, times, _ in (each for part in demanded for each in part):
+    for kind, access, _, group, times, *_ in (each for part in demanded for each in part):
         if group in without:
             continue
         if kind == LOOK_UP:

@@ -6,7 +6,7 @@ The more there is of it, the fewer keys are taken, with all their events; the ho
 from collections import Counter
 from collections.abc import Iterable
 
-from cache_monitor.trace.events import CLEAR, HASH_BITS, HIT, MISS, Event, Form, level_of
+from cache_monitor.trace.events import CLEAR, HASH_BITS, HIT, Event, Form, level_of
 from cache_monitor.trace.plan import HOT_KEYS
 from cache_monitor.trace.reading import Traced
 from cache_monitor.trace.slices import Stored
@@ -94,9 +94,8 @@ def hit_ratio(parts: Iterable[Traced], since: float) -> float | None:
     """What share of the lookups from ``since`` (Unix time) on hit in truth; None without any."""
     hits = lookups = 0
     for part in parts:
-        for each in part.events:
-            if each.began / 1e6 >= since and each.form.kind in {HIT, MISS}:
-                lookups += each.times * each.weight
-                if each.form.kind == HIT:
-                    hits += each.times * each.weight
+        for each in part.lookups(since):
+            lookups += each.times * each.weight
+            if each.form.kind == HIT:
+                hits += each.times * each.weight
     return hits / lookups if lookups else None

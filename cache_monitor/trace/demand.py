@@ -42,7 +42,8 @@ class Demand(NamedTuple):
     """One thing that the site wanted. ``fills`` is whether it writes the key where a lookup misses;
     ``group`` is the group of the key. ``times`` are lookups within a moment. What is not
     ``counted`` found an entry of which nothing was seen before: whether another cache would have
-    had it, nobody knows."""
+    had it, nobody knows; or it was asked of another alias. ``bytes`` are the value's, 0 where
+    nobody knows."""
 
     kind: int
     access: Access
@@ -50,6 +51,7 @@ class Demand(NamedTuple):
     group: str = ""
     times: int = 1
     counted: bool = True
+    bytes: int = 0
 
 
 class _Asked(NamedTuple):
@@ -59,16 +61,18 @@ class _Asked(NamedTuple):
     at: int
 
 
-def demands(events: Iterable[Event], group_of: dict[int, str]) -> list[Demand]:
-    """What the site asked, in the order of time. ``group_of`` has the groups by keys' hashes."""
-    return _Reading(group_of).read(sorted(events, key=lambda each: each.began))
+def demands(events: Iterable[Event], group_of: dict[int, str], alias: str = "") -> list[Demand]:
+    """What the site asked, in the order of time. ``group_of`` has the groups by keys' hashes. Only
+    lookups through ``alias`` count, if one is given."""
+    return _Reading(group_of, alias).read(sorted(events, key=lambda each: each.began))
 
 
 class _Reading:
     """What is known so far while events are read."""
 
-    def __init__(self, group_of: dict[int, str]) -> None:
+    def __init__(self, group_of: dict[int, str], alias: str) -> None:
         self._group_of = group_of
+        self._alias = alias
         self._made: list[Demand] = []
         self._missed: dict[tuple[int, object], _Asked] = {}
         self._lasts: dict[tuple[int, object], float] = {}
@@ -125,7 +129,8 @@ class _Reading:
         if missed is not None and event.began - missed.at <= FILLED_WITHIN:
             asked = self._made[missed.place]
             filled = asked.access._replace(lasts=lasts)
-            self._made[missed.place] = asked._replace(access=filled, fills=True)
+            size = event.size or asked.bytes
+            self._made[missed.place] = asked._replace(access=filled, fills=True, bytes=size)
             self._filled[group][1] += 1
         else:
             self._note(PUT, event, entry, event.began, lasts)
@@ -145,11 +150,12 @@ class _Reading:
             self._filled[group][0] += 1
         known = self._lasts.get(entry, -1.0) if lasts is None else lasts
         access = Access(entry, at / SECOND, known, 1.0, float(event.weight))
-        is_known = not was_hit or entry in self._seen
+        is_meant = not self._alias or event.form.alias == self._alias
+        is_known = is_meant and (not was_hit or entry in self._seen)
         self._seen.add(entry)
         # Of a hit it is decided at the end whether a miss would be filled.
         times = event.times if was_hit else 1
-        self._made.append(Demand(kind, access, was_hit, group, times, is_known))
+        self._made.append(Demand(kind, access, was_hit, group, times, is_known, event.size))
 
     def _finished(self) -> Iterator[Demand]:
         fills = {

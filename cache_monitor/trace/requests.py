@@ -44,13 +44,15 @@ Entry = tuple[int, Version]
 
 class Request(NamedTuple):
     """One request. ``at`` is a time in microseconds; ``lasts`` as in
-    :class:`~cache_monitor.trace.events.Form`."""
+    :class:`~cache_monitor.trace.events.Form`; ``size`` are the bytes of the value about then, 0
+    where they are not known."""
 
     at: int
     operation: str
     entry: Entry
     lasts: int
     process: int
+    size: int = 0
 
 
 class Period(NamedTuple):
@@ -96,7 +98,7 @@ def _requests_of(part: Stored, period: Period) -> Iterator[Request]:
 def _made_of(event: Event, operation: str) -> Iterator[Request]:
     entry = event.key, event.form.version
     for at in moments(event):
-        yield Request(at, operation, entry, event.form.lasts, event.process)
+        yield Request(at, operation, entry, event.form.lasts, event.process, event.size)
 
 
 def _within(made: Iterable[Request], period: Period) -> Iterator[Request]:

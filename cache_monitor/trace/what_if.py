@@ -90,18 +90,10 @@ def predict(
     is told is of its lookups. Those before ``since`` (Unix time) fill the cache and do not count.
     ``by_room`` may be taken from a prediction that differs little, which saves two simulations."""
     outcomes = simulate(demands, make(size), factor, group, since)
-    ratio = outcomes.hit_ratio
-    if ratio is None:
-        return Prediction(None, None)
-    hits = outcomes.hits_by_group()
-    if all(count.weight == 1 for count in outcomes.keys.values()):
-        return Prediction(ratio, 0.0, outcomes.lookups, hits)
-    by_keys = outcomes.standard_error(ratio)
-    if by_room is None:
+    if by_room is None and outcomes.are_sampled:
         change = _Change(make, size, factor, group, since)
         by_room = _error_by_room(demands, change) if size < inf else 0.0
-    error = min(1.0, _Z * sqrt(by_keys**2 + by_room**2))
-    return Prediction(ratio, error, outcomes.lookups, hits, by_room)
+    return outcomes.predicted(by_room or 0.0)
 
 
 def combined(predictions: Sequence[Prediction]) -> Prediction:
@@ -156,6 +148,22 @@ class Outcomes(NamedTuple):
             hits[each.group] += each.hits * each.weight  # type: ignore[assignment]  # no whole number
         return hits
 
+    @property
+    def are_sampled(self) -> bool:
+        """Whether the keys stand for others."""
+        return any(count.weight != 1 for count in self.keys.values())
+
+    def predicted(self, by_room: float = 0.0) -> Prediction:
+        """The hit ratio with its error."""
+        ratio = self.hit_ratio
+        if ratio is None:
+            return Prediction(None, None)
+        hits = self.hits_by_group()
+        if not self.are_sampled:
+            return Prediction(ratio, 0.0, self.lookups, hits)
+        error = min(1.0, _Z * sqrt(self.standard_error(ratio) ** 2 + by_room**2))
+        return Prediction(ratio, error, self.lookups, hits, by_room)
+
     def standard_error(self, ratio: float) -> float:
         """Of ``ratio``, since only some keys are in. Each is in by itself with the chance of one
         over its weight (Horvitz and Thompson, 1952), those of weight 1 always."""
@@ -176,7 +184,7 @@ def simulate(
     """Ask all of it of ``model``; what is counted is from ``since`` on, and of ``group`` alone
     where one is given."""
     counts: dict[object, Count] = {}
-    for kind, asked, fills, own, times, is_known in demands:
+    for kind, asked, fills, own, times, is_known, _ in demands:
         access = asked
         is_meant = group in {None, own}
         if factor != 1.0 and is_meant:
@@ -228,13 +236,17 @@ class _Change(NamedTuple):
 def _error_by_room(demands: Collection[Demand], change: _Change) -> float:
     """Of the hit ratio, since a sample of the keys fills a cache a little more or less than all of
     them do: how steep the curve is there, times the standard error of the room they take."""
-    weights = {each.access.key: each.access.weight for each in demands}
-    sampled = [weight for weight in weights.values() if weight > 1]
-    weight = sum(sampled) / len(sampled)
-    share = sum(sampled) / (sum(sampled) + len(weights) - len(sampled))
+    weights = {each.access.key: (each.access.weight, each.access.size) for each in demands}
+    sampled = [each for each in weights.values() if each[0] > 1]
+    all_sampled = sum(weight for weight, _ in sampled)
+    weight = all_sampled / len(sampled)
+    share = all_sampled / (all_sampled + len(weights) - len(sampled))
     size = change.size
-    # As many keys of that weight fill the cache, each in or out by itself.
-    relative = share * sqrt((weight - 1) / max(share * size, weight))
+    # As many keys of that weight fill the cache, each in or out by itself; and the more their sizes
+    # differ, the more it matters which.
+    mean = sum(each for _, each in sampled) / len(sampled)
+    spread = sum(each * each for _, each in sampled) / len(sampled) / mean**2
+    relative = share * sqrt(spread * (weight - 1) / max(share * size, weight))
     more = change.hit_ratio(demands, size * _STEP)
     less = change.hit_ratio(demands, size / _STEP)
     return abs(more - less) / (_STEP - 1 / _STEP) * relative

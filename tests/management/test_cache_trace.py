@@ -21,7 +21,7 @@ from cache_monitor.exporters import tracefiles
 from cache_monitor.stores.base import Row
 from cache_monitor.stores.opening import get_store
 from cache_monitor.trace.demand import Demand, demands
-from cache_monitor.trace.events import HASH_BITS, MISS, SECOND, Form, Key
+from cache_monitor.trace.events import HASH_BITS, HIT, MISS, SECOND, Form, Key, Value
 from cache_monitor.trace.models.base import Access, Model
 from cache_monitor.trace.models.ceilings import Lfu
 from cache_monitor.trace.models.recency import Lru
@@ -80,9 +80,7 @@ def written(form: str, folder: Path, *options: str) -> tuple[Path, str]:
 
 
 def our_demands() -> Sequence[Demand]:
-    family = joining.store_of("default")
-    assert family is not None
-    (part,) = _parts(get_store(), family, (time.time() - 3600, time.time()))
+    (part,) = _parts(get_store(), "default", (time.time() - 3600, time.time()))
     return demands(part.events, part.groups)
 
 
@@ -98,7 +96,10 @@ def test_libcachesim_comes_to_our_hit_ratios_from_the_file(
     traced = our_demands()
     for name, model in (("LRU", Lru), ("LFU", Lfu), ("FIFO", Model)):
         for size in (20, 60, 150):
-            reader = libcachesim.TraceReader(str(path), libcachesim.TraceType.ORACLE_GENERAL_TRACE)
+            kind = libcachesim.TraceType.ORACLE_GENERAL_TRACE
+            reader = libcachesim.TraceReader(
+                str(path), kind, libcachesim.ReaderInitParam(ignore_obj_size=True)
+            )
             theirs, _ = getattr(libcachesim, name)(size).process_trace(reader)
             ours = model(size).run(Access(number, 0.0) for number in numbers)
             assert ours == pytest.approx(1 - theirs, abs=0.001), (name, size)
@@ -125,6 +126,7 @@ def test_the_records_of_libcachesim_name_the_next_request_for_the_same(
     assert f"{len(asked):,} lookups written" in said
     assert len(records) == len(asked)
     assert [each[0] for each in records] == sorted(each[0] for each in records)
+    # Nobody saw how large a value was.
     assert {each[2] for each in records} == {1}
     following: dict[int, int] = {}
     for place in range(len(records) - 1, -1, -1):
@@ -172,7 +174,7 @@ def test_the_plain_file_has_every_operation_under_the_same_name(
     joining.collector.flush()
     path, _ = written("csv", tmp_path)
     head, *lines = path.read_text().splitlines()
-    assert head == "time,operation,key,timeout"
+    assert head == "time,operation,key,timeout,bytes"
     last = [each.split(",")[1:] for each in lines[-4:]]
     assert [each[0] for each in last] == ["set", "touch", "delete", "clear"]
     assert [each[2] for each in last] == ["", "60", "", ""]
@@ -208,6 +210,38 @@ def test_of_a_sample_the_keys_of_every_minute_are_written(recording: None, tmp_p
     assert "They are of one key in 4: simulate a cache of 1/4 of the size." in said
     # Of the four the two that are in at both levels, each asked for twice.
     assert sorted(Counter(path.read_text().split()).values()) == [2, 2]
+
+
+@pytest.mark.django_db
+def test_the_bytes_of_the_values_are_written_where_they_were_seen(
+    recording: None, tmp_path: Path
+) -> None:
+    family, now = joining.store_of("default"), int(time.time())
+    assert family is not None
+    part = Slice(now - 120, 60, "one process", 1)
+    for number, size in enumerate((300, 500, 0)):
+        at = (now - 100 + number) * SECOND
+        part.add(Key(number + 1), Form(MISS, "default", "1"), at, at + 9, value=Value(size=size))
+    # What is seen later is what it was.
+    later = Slice(now - 60, 60, "one process", 1)
+    at = (now - 30) * SECOND
+    later.add(Key(1), Form(HIT, "default", "1"), at, at + 9)
+    row = Row("trace", "", f"{family}.p", now - 120, 60, encode([part.stored(), later.stored()]))
+    get_store().put([row], now)
+    path, _ = written("oracle-general", tmp_path)
+    records = list(struct.iter_unpack("<IQIq", path.read_bytes()))
+    # One of which it is not known is as large as the others on the average.
+    assert [each[2] for each in records] == [300, 500, 400, 300]
+    path, _ = written("twitter-csv", tmp_path)
+    assert [line.split(",")[3] for line in path.read_text().splitlines()] == [
+        "300",
+        "500",
+        "0",
+        "300",
+    ]
+    path, _ = written("csv", tmp_path)
+    _, *lines = [line.split(",") for line in path.read_text().splitlines()]
+    assert [line[4] for line in lines] == ["300", "500", "", "300"]
 
 
 @pytest.mark.django_db

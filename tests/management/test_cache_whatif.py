@@ -16,7 +16,12 @@ from django.core.cache.backends.locmem import LocMemCache
 from django.core.management import CommandError, call_command
 from django.test import override_settings
 
+from cache_monitor import what_if
 from cache_monitor.collecting import joining
+from cache_monitor.reports.schema import Cache
+from cache_monitor.reports.what_if import Known
+from cache_monitor.trace.sizes import Held
+from cache_monitor.what_if import known_of
 from tests.anew import begin_anew, count_now
 from tests.clocks import Clock, traffic_clock
 
@@ -113,6 +118,51 @@ def test_the_document_is_as_its_schema_says(observed: float) -> None:
 
 
 @pytest.mark.django_db
+def test_memory_has_no_figure_until_somebody_has_looked_at_what_entries_take(
+    observed: float,
+) -> None:
+    [found] = told("--bytes", "64kB")["caches"]["default"]["bytes"]
+    assert found["bytes"] == 65_536
+    assert (found["entries"], found["hit_ratio"]) == (None, None)
+    out = StringIO()
+    call_command("cache_whatif", "--bytes", "64kB", stdout=out)
+    assert "64.0 KB  nobody has looked at what entries take yet" in out.getvalue()
+
+
+@pytest.mark.django_db
+def test_memory_is_asked_for_in_bytes(observed: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    def known(alias: str, cache: Cache) -> Known:
+        held = Held(entries=100, bytes=10_000, groups={}, used=20_000, empty=5000)
+        return known_of(alias, cache)._replace(memory=held)
+
+    monkeypatch.setattr(what_if, "known_of", known)
+    cache = told("--bytes", "20000,0.033MB", "--entries", "100,197")["caches"]["default"]
+    assert [each["bytes"] for each in cache["bytes"]] == [20_000, 34_603]
+    for by_bytes, by_entries in zip(cache["bytes"], cache["entries"], strict=True):
+        assert by_bytes["entries"] == by_entries["entries"]
+        assert by_bytes["hit_ratio"] == by_entries["hit_ratio"]
+
+
+@pytest.mark.django_db
+def test_a_cache_beside_others_in_one_place_is_predicted_by_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = traffic_clock(monkeypatch, time.time() - 1000)
+    own = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION": "one place"}
+    other = {**own, "KEY_PREFIX": "other"}
+    with override_settings(CACHES={"default": own, "other": other}, CACHE_MONITOR=MEMORY):
+        begin_anew()
+        hit_ratio(caches["other"], range(1200), clock)
+        ratio = hit_ratio(caches["default"], asked_for(1200, 100), clock)
+        joining.collector.flush()
+        found = told()["caches"]
+        assert found["default"]["hit_ratio"] == pytest.approx(ratio, abs=0.001)
+        assert found["default"]["keys"] == len(set(asked_for(1200, 100)))
+        assert found["other"]["hit_ratio"] == 0.0
+        begin_anew()
+
+
+@pytest.mark.django_db
 def test_a_person_gets_a_table(observed: float) -> None:
     out = StringIO()
     call_command("cache_whatif", "--entries", "200", stdout=out)
@@ -143,6 +193,8 @@ def test_a_policy_that_no_server_was_asked_for_is_said_to_be_assumed() -> None:
     ("options", "says"),
     [
         (("--entries", "many"), "Write numbers above 0, such as 500,2000"),
+        (("--bytes", "64 parsecs"), "Write sizes above 0, such as 64MB,1.5GB"),
+        (("--bytes", "0"), "Write sizes above 0, such as 64MB,1.5GB"),
         (("--timeout-factor", "-1"), "Write numbers above 0, such as 0.5,2"),
         (("--policy", "best"), "Write some of locmem"),
         (("--since", "yesterday"), "--since is 'yesterday'"),

@@ -1,5 +1,6 @@
 """``manage.py cache_whatif``: what another size, policy or timeout of a cache would bring."""
 
+import re
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -13,6 +14,7 @@ from cache_monitor.exporters.json import encode_what_if_schema
 from cache_monitor.periods import parse_moment
 from cache_monitor.reports.what_if import (
     PERIODS,
+    Bytes,
     CacheWhatIf,
     Entries,
     Policy,
@@ -48,6 +50,9 @@ class Command(BaseCommand):
         parser.add_argument(
             "--entries", metavar="N,N", default="", help="with room for so many entries"
         )
+        parser.add_argument(
+            "--bytes", metavar="N,N", default="", help="with so much memory, such as 64MB,128MB"
+        )
         parser.add_argument("--policy", metavar="P,Q", default="", help=f"of {', '.join(POLICIES)}")
         parser.add_argument(
             "--timeout-factor",
@@ -70,6 +75,7 @@ class Command(BaseCommand):
             return
         asked = Question(
             entries=_numbers(options, "entries", int),
+            bytes=_sizes(options["bytes"]),
             policies=_policies(options["policy"]),
             factors=_numbers(options, "timeout_factor", float),
         )
@@ -103,6 +109,22 @@ def _numbers(options: dict[str, Any], name: str, kind: type[int] | type[float]) 
     return numbers
 
 
+_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) *([KMGT]?)i?B?", re.IGNORECASE)
+
+
+def _sizes(given: str) -> list[int]:
+    found = [_SIZE.fullmatch(each.strip()) for each in given.split(",") if each.strip()]
+    units = ["", *"KMGT"]
+    sizes = [
+        0 if it is None else round(float(it[1]) * 1024 ** units.index(it[2].upper()))
+        for it in found
+    ]
+    if any(not 0 < each < 2**53 for each in sizes):
+        message = f"--bytes is {given!r}. Write sizes above 0, such as 64MB,1.5GB."
+        raise CommandError(message, returncode=REFUSED)
+    return sizes
+
+
 def _policies(given: str) -> list[str]:
     names = [each.strip() for each in given.split(",") if each.strip()]
     if unknown := [each for each in names if each not in POLICIES]:
@@ -128,6 +150,13 @@ def _lines(cache: CacheWhatIf) -> Iterable[str]:
     for size in cache.entries:
         ratio = _ratio(size.hit_ratio, size.error)
         yield f"  {size.entries:>12,} entries  {ratio}{_saved(size)}"
+    for memory in cache.bytes:
+        if memory.entries is None:
+            yield f"  {cells.size(memory.bytes):>20}  nobody has looked at what entries take yet"
+            continue
+        ratio = _ratio(memory.hit_ratio, memory.error)
+        text = f"{ratio}{_saved(memory)}, about {memory.entries:,} entries"
+        yield f"  {cells.size(memory.bytes):>20}  {text}"
     for policy in cache.policies:
         ratio = _ratio(policy.hit_ratio, policy.error)
         yield f"  {policy.policy:>20}  {ratio}{_saved(policy)}"
@@ -143,7 +172,7 @@ def _lines(cache: CacheWhatIf) -> Iterable[str]:
             yield f"    {option.timeout:>14g} s  {ratio}{_saved(option)}"
 
 
-def _saved(option: Entries | Policy | TimeoutOption) -> str:
+def _saved(option: Bytes | Entries | Policy | TimeoutOption) -> str:
     seconds = option.seconds_saved_per_hour
     return "" if seconds is None else f"  {seconds:+,.1f} s saved an hour"
 

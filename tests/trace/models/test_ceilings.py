@@ -2,9 +2,12 @@
 
 from random import Random
 
+from cache_monitor.trace.ceiling import ceiling
+from cache_monitor.trace.demand import LOOK_UP, Demand
 from cache_monitor.trace.models.base import Access, Model
 from cache_monitor.trace.models.ceilings import Optimum
 from cache_monitor.trace.models.recency import Lru
+from cache_monitor.trace.what_if import CULLING, POLICIES, predict
 
 
 def requests(seed: int, lasts: float = float("inf")) -> list[Access]:
@@ -40,3 +43,22 @@ def test_what_is_written_and_never_asked_for_goes_first() -> None:
     assert not model.access(lookups[0])
     model.write(Access("never", 1.0))
     assert model.access(lookups[1])
+
+
+def test_with_entries_of_all_sizes_no_policy_hits_more_than_the_bound() -> None:
+    random = Random(1)
+    sizes = [random.choice([0.2, 1.0, 5.0]) for _ in range(200)]
+    keys = random.choices(range(200), [1 / rank for rank in range(1, 201)], k=3000)
+    for lasts in (float("inf"), 200.0):
+        demands = [
+            Demand(LOOK_UP, Access(key, float(at), lasts, sizes[key]), True)
+            for at, key in enumerate(keys)
+        ]
+        for size in (5, 20, 80):
+            most = ceiling(demands, size, 500.0).hit_ratio or 0.0
+            found = {
+                name: predict(demands, make, size, since=500.0).hit_ratio or 0.0
+                for name, make in POLICIES.items()
+                if name not in CULLING
+            }
+            assert max(found.values()) <= most < 1.0
