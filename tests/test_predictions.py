@@ -105,6 +105,26 @@ def test_no_policy_exceeds_the_optimum(store: Store) -> None:
 
 
 @pytest.mark.django_db
+def test_without_a_limit_the_size_of_today_is_what_it_takes_to_hit_as_much(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not what there happens to be when somebody looks."""
+
+    def unlimited(parts: Any, period: Period, known: Known, pace: Any) -> CacheWhatIf:
+        free = known._replace(policy="allkeys-lru", room=None, held=3)
+        return predict(parts, period, free, pace)
+
+    monkeypatch.setattr(predictions, "predicted", unlimited)
+    large = {"BACKEND": f"{LocMemCache.__module__}.LocMemCache", "OPTIONS": {"MAX_ENTRIES": 10**6}}
+    with override_settings(CACHES={"default": {**large, "LOCATION": "unlimited"}}):
+        found = predicted(visited(clock, 5000))
+    assert found.size is not None
+    assert found.size > 3
+    [today] = [each for each in found.entries if each.entries == found.size]
+    assert today.hit_ratio == pytest.approx(found.hit_ratio, abs=0.01)
+
+
+@pytest.mark.django_db
 def test_a_timeout_longer_than_half_of_the_trace_is_not_told(store: Store) -> None:
     found = predicted(store)
     (group,) = found.timeouts

@@ -6,6 +6,7 @@ comes first, since the time that it may take can end before it is done.
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import cached_property, partial
+from itertools import islice
 from math import inf, log
 from typing import NamedTuple, TypeVar
 
@@ -46,6 +47,7 @@ COMPARED = ("allkeys-lru", "allkeys-lfu", "s3-fifo")
 """Policies that are shown beside the cache's own."""
 WARM_UP = 0.25
 """The share of the trace that fills the simulated cache before anything counts."""
+_LOOKS = 50
 _DIGITS = 5
 MOST_OFF = 0.05
 """How far from the truth the simulation of the cache as it is may be, beside its error."""
@@ -166,7 +168,9 @@ class _Simulations:
         return self._known.room or self._held()
 
     def _held(self) -> int:
-        return max(1, self._known.held or round(_most_held(self._demanded, self._make)))
+        """At most: without a limit a cache needs that much room to hit what it hits."""
+        most = round(_most_held(self._demanded, self._make))
+        return max(1, self._known.held or 0, most)
 
     def _sizes(self, size: int) -> set[int]:
         sizes = {round(factor * size) for factor in SIZES}
@@ -298,14 +302,14 @@ class _Simulations:
 
 
 def _most_held(demanded: Sequence[Collection[Demand]], make: Callable[[float], Model]) -> float:
-    """How many entries there are at the end where nothing is evicted, by weight."""
+    """How many entries there are at most where nothing is evicted, by weight, as far as some looks
+    tell."""
     held = 0.0
     for part in demanded:
-        model, at = make(inf), -inf
-        simulate(part, model)
-        for each in part:
-            at = max(at, each.access.at)
-        held = max(held, model.held_at(at))
+        model, demands = make(inf), iter(part)
+        while some := [*islice(demands, len(part) // _LOOKS + 1)]:
+            simulate(some, model)
+            held = max(held, model.held_at(max(each.access.at for each in some)))
     return held
 
 
