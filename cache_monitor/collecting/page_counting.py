@@ -7,6 +7,9 @@ from cache_monitor.stats.pages import PageStats, add_hashes, count_word
 _MOST_TEXT = 300
 VARIANT = "variant"
 """What ``causes`` has the line under that makes a stored page vary."""
+OTHER_KEY = "other_key"
+UNVARIED = "unvaried"
+"""And the line that makes a page one visitor's own which is stored for all."""
 
 
 def count(page_pass: PagePass, stats: PageStats) -> None:
@@ -28,6 +31,8 @@ def count(page_pass: PagePass, stats: PageStats) -> None:
 def _count_made(page_pass: PagePass, stats: PageStats) -> None:
     if page_pass.missed is not None:
         count_word(stats.missed, page_pass.missed)
+        if page_pass.missed == OTHER_KEY:
+            stats.details.setdefault(OTHER_KEY, page_pass.detail[:_MOST_TEXT])
     stats.made += 1
     stats.made_seconds += page_pass.seconds
     if page_pass.stored:
@@ -43,10 +48,11 @@ def _count_made(page_pass: PagePass, stats: PageStats) -> None:
 
 
 def _note_cause(page_pass: PagePass, stats: PageStats) -> None:
-    word = VARIANT if page_pass.stored else page_pass.reason
+    unvaried = page_pass.unvaried()
+    word = UNVARIED if unvaried else VARIANT if page_pass.stored else page_pass.reason
     if word is None or word in stats.causes:
         return
-    cause = page_pass.cause()
+    cause = unvaried or page_pass.cause()
     place = None if cause is None else caller_of(cause[1])
     if cause is not None and place is not None:
         stats.causes[word] = f"{cause[0]} {place.where}"[:_MOST_TEXT]

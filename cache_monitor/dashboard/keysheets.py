@@ -262,7 +262,9 @@ def pages(caches: Caches) -> Sheet[Of[Page]]:
 def why_not_stored(page: Page) -> str:
     """The most frequent reason in a sentence, with the line of code where that is known."""
     if not page.not_stored:
-        return ""
+        if 2 * page.missed.get("other_key", 0) <= page.requests:
+            return ""
+        return sentences.missed("other_key", detail=page.details.get("other_key", ""))
     reason = min(page.not_stored, key=lambda each: (-page.not_stored[each], each))
     sentence = sentences.not_stored(reason, page.details.get(reason, ""))
     cause = page.causes.get(reason)
@@ -270,7 +272,10 @@ def why_not_stored(page: Page) -> str:
 
 
 def why_varied(page: Page) -> str:
-    """The headers that the page is kept apart by, with the line of code where that is known."""
+    """The headers that the page is kept apart by, with the line of code where that is known; or
+    the line that makes it personal though nothing keeps it apart."""
+    if unvaried := page.causes.get("unvaried"):
+        return sentences.unvaried(unvaried)
     if not page.varies_by:
         return ""
     headers, cause = ", ".join(map(str.title, page.varies_by)), page.causes.get("variant")

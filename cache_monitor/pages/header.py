@@ -22,4 +22,6 @@ def cache_status(page_pass: PagePass) -> str:
     if page_pass.reason is not None and page_pass.fetch != "bypass":
         detail = _DETAILS.get(page_pass.reason, page_pass.reason.replace("_", "-"))
         parts.append(f'detail="{detail}"')
+    elif page_pass.missed == "other_key":
+        parts.append('detail="other-key"')
     return "; ".join(parts)

@@ -14,9 +14,11 @@ Fetch = Literal["hit", "miss", "bypass", "none"]
 """What ``FetchFromCacheMiddleware`` did: found the page, did not find it, did not look for it (the
 method), or was not asked."""
 
-Missed = Literal["header_list", "page"]
+Missed = Literal["header_list", "page", "other_key"]
 """What was not there: the list of headers that the page varies by, which is stored with each page,
-or, with a list at hand, the page itself in this variant."""
+or, with a list at hand, the page itself in this variant. ``other_key``: the page was stored for
+another language or time zone than it was looked up for, where nobody who asks like this finds
+it."""
 
 NotStored = Literal[
     "method",
@@ -56,7 +58,9 @@ class PagePass(Struct, eq=False):
     ``route`` is the page's route, such as ``/item/<pk>/``. ``address``, ``path`` and ``variant``
     are hashes that tell pages apart: with the query string, without it, and with the headers that
     the page varies by. ``varies`` are the names of those headers, as the cache had them when it
-    was asked. ``age`` and ``ttl`` are seconds. ``detail`` says more of the reason: a cookie's
+    was asked or given the page. ``list_key`` is the key of the list of them as it
+    was last made, ``looked_up_list`` as it was when the request came in.
+    ``age`` and ``ttl`` are seconds. ``detail`` says more of the reason: a cookie's
     name, a status. ``blame`` has stacks: where the session was read (``session``), a CSRF token
     made (``csrf``), a header given a value (``vary:cookie``, ``cache-control:private``).
     ``seconds`` is what the response took to make. ``stored`` is None while that is open.
@@ -76,6 +80,8 @@ class PagePass(Struct, eq=False):
     path: int | None = None
     variant: int | None = None
     varies: tuple[str, ...] = ()
+    list_key: str | None = None
+    looked_up_list: str | None = None
     age: float | None = None
     ttl: float | None = None
     stored: bool | None = None
@@ -92,6 +98,15 @@ class PagePass(Struct, eq=False):
         for name in self._suspects():
             if name in self.blame:
                 return name, self.blame[name]
+        return None
+
+    def unvaried(self) -> tuple[str, RawStack] | None:
+        """What in the project's code made the page one visitor's own, and where, though it is
+        stored for all: whoever adds ``Vary: Cookie`` does so after it was stored."""
+        if self.stored and "cookie" not in self.varies:
+            for name in ("session", "csrf"):
+                if name in self.blame:
+                    return name, self.blame[name]
         return None
 
     def _suspects(self) -> tuple[str, ...]:

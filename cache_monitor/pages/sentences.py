@@ -50,8 +50,21 @@ def cause(text: str) -> str:
     }
 
 
-def missed(what: str, varies: tuple[str, ...] = ()) -> str:
+def unvaried(text: str) -> str:
+    """A page that is one visitor's own is stored for all; ``text`` is as for :func:`cause`."""
+    return _("%(cause)s Yet the page is stored without Vary: Cookie, so every visitor gets it.") % {
+        "cause": cause(text)
+    }
+
+
+def missed(what: str, varies: tuple[str, ...] = (), detail: str = "") -> str:
     """What the page cache did not find."""
+    if what == "other_key":
+        stored, _comma, looked_up = detail.partition(", ")
+        return _(
+            "It was looked up for %(looked_up)s, and stored for %(stored)s: language or time zone "
+            "changed in between. See the order of MIDDLEWARE (manage.py check)."
+        ) % {"looked_up": looked_up or "?", "stored": stored or "?"}
     if what == "header_list":
         return _("No page of this address was in the cache.")
     if varies:

@@ -142,6 +142,8 @@ def _note_key(key: str, arguments: tuple[object, ...]) -> None:
         page_pass.variant = hash_of(page.url + page.variant + page.suffix)
         lists = [each for each in arguments if isinstance(each, list)]
         page_pass.varies = tuple(map(_header, lists[0])) if lists else ()
+    else:
+        page_pass.list_key = key
     page_pass.route = routes.of(page.url)
 
 
@@ -184,6 +186,7 @@ def _begin_update(middleware: Any, request: Any, response: Any) -> PagePass | No
     if why is not None:
         page_pass.reason, page_pass.detail = why
     page_pass.looked_up, page_pass.key = page_pass.key, None
+    page_pass.looked_up_list, page_pass.list_key = page_pass.list_key, None
     return page_pass
 
 
@@ -205,11 +208,21 @@ def _end_update(page_pass: PagePass, response: Any) -> None:
     page_pass.stored = page_pass.key is not None and page_pass.reason != "dummy"
     if page_pass.stored:
         page_pass.reason, page_pass.detail = None, ""
+        _note_other_key(page_pass)
         lifetime = get_max_age(response)
         page_pass.ttl = None if lifetime is None else float(lifetime)
     elif page_pass.reason is None:
         page_pass.reason = "unknown"
     _finish(page_pass)
+
+
+def _note_other_key(page_pass: PagePass) -> None:
+    stored, looked_up = (
+        page_key(key or "") for key in (page_pass.list_key, page_pass.looked_up_list)
+    )
+    if stored is not None and looked_up is not None and stored.suffix != looked_up.suffix:
+        page_pass.missed = "other_key"
+        page_pass.detail = f"{stored.suffix}, {looked_up.suffix}"
 
 
 def _note_failure(page_pass: PagePass, error: Exception) -> None:

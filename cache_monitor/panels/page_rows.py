@@ -18,7 +18,9 @@ def page_row(page_pass: PagePass) -> Row:
     """``page_pass`` in plain values that JSON can hold."""
     cause = page_pass.cause()
     place = None if cause is None else caller_of(cause[1])
-    key = page_pass.looked_up or page_pass.key
+    unvaried = page_pass.unvaried()
+    unvaried_place = None if unvaried is None else caller_of(unvaried[1])
+    key = page_pass.looked_up or page_pass.looked_up_list or page_pass.key
     return {
         "alias": page_pass.alias,
         "fetch": page_pass.fetch,
@@ -32,6 +34,9 @@ def page_row(page_pass: PagePass) -> Row:
         "reason": page_pass.reason,
         "detail": page_pass.detail[:200],
         "cause": f"{cause[0]} {place.where}" if cause and place else None,
+        "unvaried": (
+            f"{unvaried[0]} {unvaried_place.where}" if unvaried and unvaried_place else None
+        ),
     }
 
 
@@ -50,8 +55,8 @@ def _sentences(
         return
     if page["fetch"] == "miss":
         yield _("This page was not served from the cache.")
-        yield sentences.missed(page["missed"], tuple(page["varies"]))
-        if reason := _reason(page, rows, reasons):
+        yield sentences.missed(page["missed"], tuple(page["varies"]), page["detail"])
+        if page["missed"] != "other_key" and (reason := _reason(page, rows, reasons)):
             yield _("Why: %(reason)s.") % {"reason": words[reason]}
     if page["stored"]:
         yield (
@@ -62,7 +67,9 @@ def _sentences(
     elif page["stored"] is False:
         yield _("It was not stored.")
         yield sentences.not_stored(page["reason"], page["detail"])
-    if page["cause"]:
+    if page["unvaried"]:
+        yield sentences.unvaried(page["unvaried"])
+    elif page["cause"]:
         yield sentences.cause(page["cause"])
 
 

@@ -209,10 +209,16 @@ FIELDS: Mapping[type[Struct], Mapping[str, str]] = {
         "stored": "Those whose answer was made and stored.",
         "bypassed": "Requests of other methods, which the page cache lets pass.",
         "served_ratio": "Served divided by requests, 0 to 1; null without requests.",
-        "missed": "Pages not found, by what was not there: header_list, or the page itself.",
+        "missed": (
+            "Pages not found, by what was not there: header_list, or the page itself; other_key is "
+            "a page stored for another language or time zone than it was looked up for."
+        ),
         "not_stored": "Answers that were made and not stored, by the reason.",
         "details": "By reason: an example, such as a cookie's name or a status.",
-        "causes": "By reason, or variant: what the project's code did, and the line of it.",
+        "causes": (
+            "By reason, variant or unvaried (personal, and stored for all): what the project's "
+            "code did, and the line of it."
+        ),
         "varies_by": "Headers that stored pages vary by, the most frequent first.",
         "distinct_addresses": "Different addresses; an estimate where there are many.",
         "distinct_paths": "The same without query strings.",

@@ -8,11 +8,14 @@ from typing import Any
 import pytest
 from django.core.cache import caches
 from django.test import AsyncClient, Client, RequestFactory, override_settings
+from django.utils import translation
 from django.views.decorators.cache import cache_page
 
 from cache_monitor import scope
 from cache_monitor.capture import Capture
+from cache_monitor.pages.header import cache_status
 from cache_monitor.pages.passes import PagePass
+from cache_monitor.panels.page_rows import page_row, page_sentences
 from cache_monitor.stacks.rendering import caller_of
 from tests.pages import site
 
@@ -187,6 +190,50 @@ def test_another_variant_of_a_page_is_told_from_a_page_that_was_never_there() ->
         other = last_of("/site/reads_session/", cookie="sessionid=other")
     assert (other.fetch, other.missed) == ("miss", "page")
     assert other.varies == ("cookie",)
+
+
+def test_a_page_that_is_stored_under_another_key_than_it_is_looked_up_by_says_so() -> None:
+    order = [FETCH, SESSIONS, "django.middleware.locale.LocaleMiddleware", UPDATE]
+    with override_settings(MIDDLEWARE=order, USE_I18N=True, LANGUAGE_CODE="en-us", USE_TZ=False):
+        # As in a new thread: a request leaves its language to the next.
+        with translation.override("en-us"):
+            passes_of("/site/plain/", accept_language="de")
+        with translation.override("en-us"):
+            made = last_of("/site/plain/", accept_language="de")
+    assert (made.fetch, made.stored, made.missed, made.detail) == (
+        "miss",
+        True,
+        "other_key",
+        "de, en-us",
+    )
+    assert cache_status(made).endswith('detail="other-key"')
+    sentences = page_sentences(page_row(made), [], {}, {})
+    assert sentences[1].startswith("It was looked up for en-us, and stored for de:")
+
+
+@pytest.mark.parametrize(
+    ("page", "middleware", "line"),
+    [
+        ("cached/reads_session/3", [SESSIONS], "# the line to be named"),
+        ("site/reads_session", [SESSIONS, UPDATE, FETCH], "# the line to be named"),
+        ("cached/reads_session/3", PER_SITE, "# the line to be named"),
+        ("site/reads_session", PER_SITE, None),
+        ("cached/plain/3", [SESSIONS], None),
+    ],
+)
+def test_a_page_of_one_visitor_that_is_stored_for_all_is_told_with_the_line(
+    page: str, middleware: list[str], line: str | None
+) -> None:
+    with override_settings(MIDDLEWARE=middleware):
+        made = passes_of(f"/{page}/")[0]
+    assert made.stored
+    unvaried = made.unvaried()
+    told = "Yet the page is stored without" in " ".join(page_sentences(page_row(made), [], {}, {}))
+    assert (unvaried is not None, told) == (line is not None, line is not None)
+    if unvaried is not None and line is not None:
+        place = caller_of(unvaried[1])
+        assert place is not None
+        assert line in place.source
 
 
 @pytest.mark.parametrize(
