@@ -191,6 +191,9 @@ class SQLiteStore:
 
     def _version(self, connection: sqlite3.Connection) -> int:
         """Which version the file is of, 0 where it is new."""
+        # Before the names: another process may make the tables and give the names at this moment,
+        # both at once.
+        has_tables = connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
         [(application, version)] = connection.execute(
             "SELECT application_id, user_version FROM pragma_application_id, pragma_user_version"
         )
@@ -201,7 +204,7 @@ class SQLiteStore:
             )
         if application == _APPLICATION:
             return int(version)
-        if connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
+        if has_tables:
             raise StoreError(
                 f"{self.path} is another program's database: name a file of the cache monitor's "
                 "own in CACHE_MONITOR['STORE']['OPTIONS']['PATH']."

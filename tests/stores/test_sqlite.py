@@ -230,6 +230,30 @@ def test_a_file_that_is_damaged_or_gone_is_made_anew(
     assert store.lock("roll-up", 60, now=1)
 
 
+def test_a_file_that_another_process_is_just_making_is_no_strangers(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other, store = SQLiteStore(path), SQLiteStore(path)
+    connect = store._connect
+    asked: list[str] = []
+
+    def interrupted() -> sqlite3.Connection:
+        connection = connect()
+        connection.set_trace_callback(interrupt)
+        return connection
+
+    def interrupt(statement: str) -> None:
+        if statement.startswith("SELECT"):
+            asked.append(statement)
+            if len(asked) == 2:
+                other._once(lambda _: None)  # past the gate, as another process is
+
+    monkeypatch.setattr(store, "_connect", interrupted)
+    store.put([ROW._replace(process="two")], now=1)
+    assert len(asked) >= 2
+    assert len(_rows(store)) == 1
+
+
 @pytest.mark.parametrize("befall", [_corrupt, _overwrite, _cut, _drop])
 def test_a_damaged_file_is_kept_beside_the_new_one(
     store: SQLiteStore,
