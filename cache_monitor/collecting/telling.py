@@ -24,6 +24,7 @@ from cache_monitor.trace.events import (
     WRITE,
     Value,
 )
+from cache_monitor.trace.version import SHOWN
 
 PART_SECONDS = 0.01
 """Seconds at the beginning of a ``get_or_set`` in which it looks, and at its end in which it
@@ -111,6 +112,12 @@ def name_of(facts: Facts, key: str, final: str = "") -> str:
         return f"{facts.prefix}\0{key}"
     before, found, after = final.rpartition(key) if key else (final, "", "")
     return f"\0{before}\1{after}\0{key}" if found else f"\0{final}\0{key}"
+
+
+def shown_name(shown: str, kind: str) -> str:
+    """What tells a key apart that is shown in other words: a cached page by its digest. What is
+    masked may be many keys in one."""
+    return f"{SHOWN}\0{shown}" if kind in {"page", "page_headers"} else ""
 
 
 def tells_entries(call: RawCall, facts: Facts) -> bool:

@@ -23,6 +23,7 @@ from cache_monitor.collecting.telling import (
     is_pattern,
     keys_of,
     name_of,
+    shown_name,
     tells_entries,
     values_of,
 )
@@ -335,7 +336,7 @@ class Tracer:
             self._keys.clear()
             self._named.clear()
         shown, group, kind = name_and_hash(text, alias)[0]
-        name = name_of(facts, text, final) if shown == text else ""
+        name = name_of(facts, text, final) if shown == text else shown_name(shown, kind)
         made = self._keys[alias][place] = Key(hashed, group, kind, name)
         return made
 

@@ -24,6 +24,7 @@ from cache_monitor.trace.plan import Plan
 from cache_monitor.trace.replay import Replay
 from cache_monitor.trace.slices import Stored
 from cache_monitor.trace.state import KeyState, State, VersionState
+from cache_monitor.trace.version import SHOWN
 
 _SAME = 2 * SECOND
 """By how much the time of a file and that of the call that wrote it may differ."""
@@ -115,6 +116,8 @@ class Uses:
         if state is None or found is None or found.gone is not None or key in self.doubtful:
             return None
         before, _, name = state.name.rpartition("\0")
+        if before == SHOWN:
+            name = ""
         if name and not self._names.makes and before != self._names.prefix:
             return None
         latest = found.changes

@@ -17,6 +17,7 @@ from cache_monitor.trace.events import SECOND, hash_of
 from cache_monitor.trace.onekey import Moment, one_key
 from cache_monitor.trace.plan import Plan
 from cache_monitor.trace.slices import Stored
+from cache_monitor.trace.version import SHOWN
 
 MOST_MOMENTS = 100
 """The latest that are shown."""
@@ -109,6 +110,6 @@ def _identity(store: Store, cache: Any, family: str, key: str) -> tuple[int, str
         (hashed, each.name)
         for state in states
         for hashed, each in state.keys.items()
-        if each.name.rpartition("\0")[2] == key
+        if each.name.rpartition("\0")[2] == key and not each.name.startswith(SHOWN)
     }
     return found.pop() if len(found) == 1 else None

@@ -41,10 +41,14 @@ def sharing(looks: Mapping[str, Snapshot | None]) -> dict[str, Sharing]:
 def told_together(
     caches: Mapping[str, Cache], looks: Mapping[str, Snapshot | None]
 ) -> dict[str, Cache]:
-    """``caches`` with the names of those that share a store."""
+    """``caches`` with the names of those that share a store. What one of them evicts may be
+    another's: where they count it themselves, it is the store's, as it is a server's."""
     found = dict(caches)
     for alias, (aliases, counted_in) in sharing(looks).items():
         memory = replace(found[alias].memory, aliases=aliases, counted_in=counted_in)
+        if memory.evictions_since is not None:
+            evicted = sum(caches[each].memory.evictions or 0 for each in aliases)
+            memory = replace(memory, evictions=evicted)
         found[alias] = replace(found[alias], memory=memory)
     return found
 

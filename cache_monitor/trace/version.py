@@ -284,6 +284,10 @@ def _own_sweep(event: Event) -> Sweep:
     )
 
 
+SHOWN = "\2"
+"""Before the name of a key that has only what is shown of it: no pattern is compared to that."""
+
+
 def takes(pattern: str, name: str) -> bool | None:
     """Whether ``pattern`` matches the key, both with their prefix; None where that is unknown."""
     if pattern == _THIS_KEY:
@@ -292,4 +296,6 @@ def takes(pattern: str, name: str) -> bool | None:
         return None
     own, _, text = pattern.rpartition("\0")
     prefix, _, key = name.rpartition("\0")
+    if prefix == SHOWN:
+        return None
     return prefix == own and matches(text, key)

@@ -10,17 +10,21 @@ from typing import Any
 
 import pytest
 from django.core.cache import caches
-from django.test import override_settings
+from django.http import HttpResponse
+from django.test import RequestFactory, override_settings
+from django.views.decorators.cache import cache_page
 
 import cache_monitor
 from cache_monitor.collecting import joining
 from cache_monitor.collecting.looks import read_evictions
+from cache_monitor.collecting.telling import shown_name
 from cache_monitor.reports.reasons import REASONS
 from cache_monitor.reports.schema import MissReasons
 from cache_monitor.stats.details import GroupStats
 from cache_monitor.stats.encoding import encode
 from cache_monitor.stats.window import Window
 from cache_monitor.stores.opening import get_store
+from cache_monitor.trace.version import takes
 from tests.anew import begin_anew
 from tests.conftest import find_or_leave
 from tests.services import LOOPBACK, MEMCACHED, Server, answers_line, free_port, run_process
@@ -101,6 +105,21 @@ def test_deleted_keys_were_deleted() -> None:
     cache.delete_many(["b", "c"])
     cache.get_many(["a", "b", "c"])
     assert _reasons() == {"deleted": 3}
+
+
+def test_a_cached_page_among_the_hot_keys_has_its_reasons_and_a_pattern_may_be_of_it() -> None:
+    view: Any = cache_page(60)(lambda request: HttpResponse("page"))
+    for _ in range(2):
+        view(RequestFactory().get("/somewhere/"))
+        caches["default"].clear()
+    view(RequestFactory().get("/somewhere/"))
+    [lists] = [
+        each
+        for each in cache_monitor.report().caches["default"].hot_keys
+        if each.key.startswith("page headers ")
+    ]
+    assert _known(lists.miss_reasons) == {"never_set": 1, "cleared": 2}
+    assert takes("\0views.*", shown_name(lists.key, "page_headers")) is None
 
 
 def test_after_a_clear_keys_are_cleared_and_others_are_still_never_set() -> None:

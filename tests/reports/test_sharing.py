@@ -76,6 +76,19 @@ def test_aliases_of_one_redis_are_one(redis_server: Server) -> None:
     assert named("redis", found) == "redis"
 
 
+def test_what_any_of_them_evicted_is_the_stores() -> None:
+    looks = {
+        alias: Snapshot(alias=alias, measured_at=1.0, scope="shared", store=store, keys=alias)
+        for alias, store in (("a", "one"), ("b", "one"), ("c", "other"))
+    }
+    found = {
+        alias: replace(quiet_cache(), memory=insides.memory(look, culled, 5.0))
+        for (alias, look), culled in zip(looks.items(), (3, 4, 5), strict=True)
+    }
+    told = told_together(found, looks)
+    assert [each.memory.evictions for each in told.values()] == [7, 7, 5]
+
+
 def test_an_alias_that_is_asked_for_alone_is_shown() -> None:
     memory = replace(insides.memory(None), aliases=["a", "b"], counted_in="a")
     alone = {"b": replace(quiet_cache(), memory=memory)}
