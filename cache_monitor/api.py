@@ -112,6 +112,10 @@ def unmute(name: str) -> sightings.Mute | None:
 def _report(period: Period, alias: str | None) -> tuple[Report, list[Row]]:
     """The report with all its findings, and what is stored of findings."""
     pending = joining.collector.pending()
+    if period.until == period.now:
+        # What was counted just now may belong to a stretch that has begun since it was asked for.
+        now = time.time()
+        period = Period(period.since, now, now)
     stored = _Stored(period, alias, pending.rows)
     with ExitStack() as stack:
         with suppress(StoreError):

@@ -15,9 +15,12 @@ from django.db import connection
 from django.test import override_settings
 
 import cache_monitor
+from cache_monitor.collecting import joining
+from cache_monitor.collecting.delivery import Pending
 from cache_monitor.inspectors.look import inspect_cache
 from cache_monitor.reports import insides
 from tests.anew import begin_anew
+from tests.clocks import unix_clock
 
 DJANGO = "django.core.cache.backends"
 MOST = 12
@@ -79,6 +82,23 @@ def test_what_went_to_make_room_was_evicted(site: None, alias: str) -> None:
     look = inspect_cache(alias, cache, limit=1000, seconds=30, stale_after=60)
     # Nothing else took anything away.
     assert evictions(alias) == 40 - 1 - (look.entries or 0) > 0
+
+
+def test_what_went_as_a_stretch_of_the_statistics_ended_is_in_the_report(
+    site: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = unix_clock(monkeypatch)
+    clock.now = clock.now // 10 * 10 + 9.99
+    counted = joining.collector.pending
+
+    def pending() -> Pending:
+        clock.go_on(0.02)
+        return counted()
+
+    monkeypatch.setattr(joining.collector, "pending", pending)
+    for number in range(40):
+        caches["default"].set(f"user:{number}", "x")
+    assert evictions("default")
 
 
 def test_what_had_expired_was_not_evicted(site: None) -> None:
