@@ -102,7 +102,7 @@ def _quality(quality: Quality, now: datetime | None) -> QualityRows:
         figures=[
             Figure(_("Dropped calls"), formats.count(dropped), dropped > 0),
             *(
-                [Figure(_("Ended without a word"), formats.count(quality.cut_off_processes), True)]
+                [Figure(_("Stopped reporting"), formats.count(quality.cut_off_processes), True)]
                 if quality.cut_off_processes
                 else []
             ),

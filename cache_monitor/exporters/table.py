@@ -22,7 +22,7 @@ def _lines(report: Report, hot_keys: int) -> Iterator[str]:
         yield f"{quality.dropped_calls} calls are missing: they could not be recorded or stored"
     if quality.cut_off_processes:
         cut_off = quality.cut_off_processes
-        yield f"{cut_off} of them ended without a word: what they called last is missing"
+        yield f"{cut_off} of them stopped reporting: killed, or unable to reach the store"
     for app in quality.not_recorded:
         yield f"{app} is not recorded: it talks to its server past CACHES"
     for alias, cache in report.caches.items():

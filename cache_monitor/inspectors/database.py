@@ -34,7 +34,7 @@ class _Row(NamedTuple):
             return Entry(key, self.size, known=known, stored=self.stored)
         if self.expires.year >= _YEAR_OF_NO_EXPIRY:
             return Entry(key, self.size, no_expiry=True, known=known, stored=self.stored)
-        now = timezone.now() if timezone.is_aware(self.expires) else datetime.now()  # noqa: DTZ005
+        now = timezone.now() if timezone.is_aware(self.expires) else datetime.now()  # noqa: DTZ005 - as the column is
         left = (self.expires - now).total_seconds()
         return Entry(key, self.size, expires_in=left, known=known, stored=self.stored)
 

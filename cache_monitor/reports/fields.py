@@ -51,7 +51,7 @@ FIELDS: Mapping[type[Struct], Mapping[str, str]] = {
     schema.Quality: {
         "processes": "Processes that recorded something in the period.",
         "cut_off_processes": "Of these, those that stopped in the midst of their work without a "
-        "word, killed or unable to reach the store: what they called last is in no figure.",
+        "word, killed or unable to reach the store.",
         "newest_record_at": "When the newest record was made: RFC 3339, UTC; null without one.",
         "dropped_calls": "Calls that were made and are in no other figure.",
         "corrupt_windows": "Rows of the store that could not be read.",

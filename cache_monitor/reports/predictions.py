@@ -23,6 +23,7 @@ from cache_monitor.reports.what_if import (
     TimeoutOption,
     Timeouts,
     is_seen,
+    not_yet_predicted,
     saved_per_hour,
     usual_timeouts,
 )
@@ -48,6 +49,7 @@ COMPARED = ("allkeys-lru", "allkeys-lfu", "s3-fifo")
 WARM_UP = 0.25
 """The share of the trace that fills the simulated cache before anything counts."""
 _LOOKS = 50
+"""How often it is looked how many entries a simulated cache has."""
 _DIGITS = 5
 MOST_OFF = 0.05
 """How far from the truth the simulation of the cache as it is may be, beside its error."""
@@ -81,14 +83,8 @@ def predicted(
     told."""
     demanded = known.sized([demands(each.events, each.groups, each.alias) for each in parts])
     lookups = sum(each.times for part in parts for each in part.lookups(period.counted_from))
-    found = CacheWhatIf(
-        hit_ratio=None,
-        error=None,
-        keys=len({key for each in parts for key in each.groups}),
-        rate=min((each.share for each in parts), default=1.0),
-        policy=known.policy,
-        policy_is_assumed=known.policy_is_assumed,
-        room=known.room,
+    found = structs.replace(
+        not_yet_predicted(parts, known),
         since=moment(period.counted_from),
         until=moment(period.until),
         trace_seconds=round(period.until - period.since, 3),

@@ -369,7 +369,7 @@ class Quality(Struct, frozen=True, kw_only=True):
     """How far the figures can be trusted.
 
     ``cut_off_processes`` stopped in the midst of their work without a word: killed, or without a
-    way to the store; what each called after it told last is missing.
+    way to the store; what each called after it told last is not in the figures.
     ``dropped_calls`` were made but not recorded (the buffer was full or the store refused);
     ``corrupt_windows`` were in the store and could not be read. ``store_problem`` says why the
     store's rows are missing, where it could not be read at all.

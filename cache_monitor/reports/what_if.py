@@ -220,11 +220,9 @@ class _Part(NamedTuple):
         return saved_per_hour(found, now, self.known.computed, self.seconds)
 
 
-def cache_what_if(parts: Sequence[Traced], known: Known, asked: Question) -> CacheWhatIf:
-    """What another size, policy or timeout would have hit, by the trace of one cache's parts."""
-    demanded = [demands(each.events, each.groups, each.alias) for each in parts]
-    lookups = sum(each.times for part in parts for each in part.lookups())
-    found = CacheWhatIf(
+def not_yet_predicted(parts: Sequence[Traced], known: Known) -> CacheWhatIf:
+    """What is told of a cache of which nothing is predicted."""
+    return CacheWhatIf(
         hit_ratio=None,
         error=None,
         keys=len({key for each in parts for key in each.groups}),
@@ -233,6 +231,13 @@ def cache_what_if(parts: Sequence[Traced], known: Known, asked: Question) -> Cac
         policy_is_assumed=known.policy_is_assumed,
         room=known.room,
     )
+
+
+def cache_what_if(parts: Sequence[Traced], known: Known, asked: Question) -> CacheWhatIf:
+    """What another size, policy or timeout would have hit, by the trace of one cache's parts."""
+    demanded = [demands(each.events, each.groups, each.alias) for each in parts]
+    lookups = sum(each.times for part in parts for each in part.lookups())
+    found = not_yet_predicted(parts, known)
     if lookups < LEAST_LOOKUPS:
         return structs.replace(
             found,

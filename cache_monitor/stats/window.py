@@ -98,7 +98,7 @@ class Window(Struct, array_like=True, gc=False):
     """Of the keys that stand for others, how many misses these may have had, squared and added up,
     by the hour: how far off the ``reasons`` may be."""
     unfinished: set[Hash] = set()
-    """Sketches the processes that may still change a part of it, or have ended without a word."""
+    """Sketches the processes that may still change a part of it, or have stopped reporting."""
 
     @property
     def calls(self) -> int:
