@@ -27,6 +27,7 @@ def build_caches(var: Path) -> dict[str, dict[str, Any]]:
         "site": local_memory("site"),
         "sessions": local_memory("sessions"),
         "scratch": local_memory("scratch"),
+        "crowded": local_memory("crowded", max_entries=20),
         "pitfalls": local_memory("pitfalls", max_entries=600),
         "dummy": {"BACKEND": "django.core.cache.backends.dummy.DummyCache"},
         "files": {

@@ -7,6 +7,14 @@ from shop.tour import Effect, Page, Section, findings_of, keys_of, overview, ove
 
 CACHED_PAGES = Effect("Cached pages, and why others are not", "views")
 
+
+def uncached(name: str, title: str, sentence: str, says: str, when: str = "") -> Page:
+    """A page that the page cache leaves out; ``says`` is what the panel says of it."""
+    way = f"Not cached: {title[0].lower()}{title[1:]}"
+    watch = f"{when} The panel says: “{says}”".lstrip()
+    return Page(f"uncached_{name}", title, way, sentence, watch, (CACHED_PAGES,))
+
+
 WAYS = Section(
     "Ways of caching",
     "Each page caches in one of the ways that Django teaches, and shows its own code.",
@@ -208,88 +216,129 @@ PITFALLS = Section(
 
 UNCACHED = Section(
     "Why is this page not cached?",
-    "cache_page stands above each of these views, and says nothing. The panel does.",
+    "Django's page cache says nothing when it leaves a page out. The panel does.",
     (
-        Page(
-            "uncached_form",
+        uncached(
+            "form",
             "A form in the page",
-            "Not cached: a form in the page",
             "{% csrf_token %} sets a cookie and makes the page vary by it.",
-            "It sets a cookie (csrftoken), and the line of the template that made the token.",
-            (CACHED_PAGES,),
+            "It sets a cookie (csrftoken) and varies by Cookie.",
         ),
-        Page(
-            "uncached_cookie",
+        uncached(
+            "cookie",
             "A cookie set",
-            "Not cached: a cookie set",
             "The view sets a cookie, and the page varies by cookies.",
-            "It sets a cookie (seen), and the line that made the page vary.",
-            (CACHED_PAGES,),
+            "It sets a cookie (seen) and varies by Cookie.",
         ),
-        Page(
-            "uncached_private",
+        uncached(
+            "private",
             "Private",
-            "Not cached: private",
             "cache_control(private=True) says that a page is one visitor's own.",
-            "Cache-Control says private, and the line that said so.",
-            (CACHED_PAGES,),
+            "Cache-Control says private",
         ),
-        Page(
-            "uncached_never",
+        uncached(
+            "no_cache",
+            "No-cache",
+            "cache_control(no_cache=True) tells every cache to ask again.",
+            "Cache-Control says no-cache",
+        ),
+        uncached(
+            "no_store",
+            "No-store",
+            "cache_control(no_store=True) forbids every cache to keep the page.",
+            "Cache-Control says no-store",
+        ),
+        uncached(
+            "never",
             "Never cached",
-            "Not cached: never cached",
             "never_cache stands below cache_page, and wins.",
-            "Cache-Control says private, set by never_cache.",
-            (CACHED_PAGES,),
+            "Cache-Control says private",
         ),
-        Page(
-            "uncached_vary_star",
+        uncached(
+            "max_age_0",
+            "An age of 0",
+            "The whole site is cached, but this view says max-age=0.",
+            "Cache-Control says max-age=0.",
+        ),
+        uncached(
+            "vary_star",
             "Varies by everything",
-            "Not cached: varies by everything",
             "Vary: * says that no two requests are alike.",
-            "It varies by everything.",
-            (CACHED_PAGES,),
+            "It varies by everything (Vary: *).",
         ),
-        Page(
-            "uncached_no_time",
+        uncached(
+            "no_time",
             "No time",
-            "Not cached: no time",
             "A timeout of 0 stores nothing.",
             "Its timeout is 0.",
-            (CACHED_PAGES,),
         ),
-        Page(
-            "uncached_dummy",
+        uncached(
+            "dummy",
             "A dummy behind it",
-            "Not cached: a dummy behind it",
             "The cache behind cache_page is a DummyCache.",
-            "The cache keeps nothing.",
-            (CACHED_PAGES,),
+            "The cache is a DummyCache, which keeps nothing.",
         ),
-        Page(
-            "uncached_switched_off",
+        uncached(
+            "switched_off",
             "Switched off",
-            "Not cached: switched off",
             "The view sets request._cache_update_cache to False.",
-            "Something switched it off.",
-            (CACHED_PAGES,),
+            "Something set request._cache_update_cache to False.",
         ),
-        Page(
-            "uncached_variants",
+        uncached(
+            "no_fetch",
+            "Half the middleware",
+            "UpdateCacheMiddleware is there, FetchFromCacheMiddleware is not.",
+            "FetchFromCacheMiddleware was not asked",
+        ),
+        uncached(
+            "nested",
+            "One in the other",
+            "Two cache_page: the outer one's second is over, the inner one serves the page, and "
+            "the outer one does not store it again.",
+            "A cache_page further in had served it.",
+            "Reload it after a second.",
+        ),
+        uncached(
+            "variants",
             "Many variants",
-            "Not cached: many variants",
             "The page varies by the browser: each kind fills an entry of its own.",
-            "Reload in another browser: the page is not there in this variant, and the panel names "
-            "the header.",
-            (CACHED_PAGES,),
+            "It was not there in this variant: it varies by User-Agent.",
+            "Reload it in another browser.",
         ),
-        Page(
-            "uncached_others",
+        uncached(
+            "other_language",
+            "Another language's key",
+            "The page is looked up in one language and stored in another: nobody finds it.",
+            "language or time zone changed in between.",
+        ),
+        uncached(
+            "for_all",
+            "One visitor's page for all",
+            "The view reads the session. cache_page stores the page before Vary: Cookie is added, "
+            "and serves it to everybody.",
+            "Yet the page is stored without Vary: Cookie, so every visitor gets it.",
+            "It is the first visit in a minute that tells.",
+        ),
+        uncached(
+            "expired",
+            "Expired",
+            "The page lives for a second.",
+            "Why: expired.",
+            "Reload it after a second.",
+        ),
+        uncached(
+            "evicted",
+            "Evicted",
+            "The cache has room for twenty entries, and others store forty between two visits.",
+            "Why: evicted.",
+            "Reload it.",
+        ),
+        uncached(
+            "others",
             "Other ways",
-            "Not cached: other ways",
-            "Posts, errors and streams are never cached.",
-            "One sentence for each of them.",
-            (CACHED_PAGES,),
+            "Posts, errors, streams, and what cannot be pickled.",
+            "Only GET and HEAD are cached; this was POST.",
+            "Each has its sentence, in the history panel.",
         ),
     ),
 )

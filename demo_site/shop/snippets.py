@@ -67,12 +67,27 @@ SNIPPETS = {
     ),
     "shop:uncached_cookie": source(uncached.cookie),
     "shop:uncached_private": 'cache_page(60, cache="pages")(cache_control(private=True)(page))',
+    "shop:uncached_no_cache": 'cache_page(60, cache="pages")(cache_control(no_cache=True)(page))',
+    "shop:uncached_no_store": 'cache_page(60, cache="pages")(cache_control(no_store=True)(page))',
+    "shop:uncached_max_age_0": "\n\n\n".join(
+        ("cache_control(max_age=0)(page)", source(middleware.PerSiteSectionMiddleware))
+    ),
+    "shop:uncached_no_fetch": "decorator_from_middleware(UpdateCacheMiddleware)(page)",
+    "shop:uncached_nested": (
+        'cache_page(1, cache="pages", key_prefix="outer")(cache_page(60, cache="pages")(page))'
+    ),
+    "shop:uncached_other_language": source(uncached.in_german, uncached.other_language),
+    "shop:uncached_for_all": source(uncached.for_all),
+    "shop:uncached_expired": 'cache_page(1, cache="pages")(page)',
+    "shop:uncached_evicted": source(uncached.in_a_crowd, uncached.evicted),
     "shop:uncached_never": 'cache_page(60, cache="pages")(never_cache(page))',
     "shop:uncached_vary_star": source(uncached.vary_star),
     "shop:uncached_no_time": 'cache_page(0, cache="pages")(page)',
     "shop:uncached_dummy": 'cache_page(60, cache="dummy")(page)',
     "shop:uncached_switched_off": source(uncached.switched_off),
-    "shop:uncached_variants": source(uncached.by_language),
-    "shop:uncached_others": source(uncached.not_found, uncached.streamed, uncached.posted),
+    "shop:uncached_variants": source(uncached.by_browser),
+    "shop:uncached_others": source(
+        uncached.not_found, uncached.streamed, uncached.unpicklable, uncached.posted
+    ),
     "shop:streaming": source(streams.lines, streams.async_lines),
 }

@@ -53,6 +53,7 @@ urlpatterns = [
     path("pitfalls/large-value/", loops.large_value, name="large_value"),
     path("pitfalls/page-per-visitor/", loops.page_per_visitor, name="page_per_visitor"),
     path("not-cached/", uncached.others, name="uncached_others"),
+    path("per-site/max-age-0/", uncached.max_age_0, name="uncached_max_age_0"),
     *(
         path(f"not-cached/{slug}/", view, name=f"uncached_{slug.replace('-', '_')}")
         for slug, view in uncached.VIEWS.items()

@@ -104,7 +104,12 @@ class Answer:
 
     @property
     def visible_text(self) -> str:
-        return " ".join(unescape(re.sub(r"<[^>]*>", " ", self.text)).split())
+        return visible(self.text)
+
+
+def visible(html: str) -> str:
+    """What is left of ``html`` without its tags."""
+    return " ".join(unescape(re.sub(r"<[^>]*>", " ", html)).split())
 
 
 class Visitor:

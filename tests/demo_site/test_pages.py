@@ -2,30 +2,43 @@
 
 from __future__ import annotations
 
+import json
 import re
+import time
 from html import unescape
 from pathlib import Path
-from typing import Final
+from typing import Final, get_args
 
 import pytest
 
-from tests.demo_site.site import Demo, Visitor
+from cache_monitor.pages.passes import NotStored
+from tests.demo_site.site import Answer, Demo, Visitor, visible
 from tests.services import Server
 
 CARD: Final = re.compile(r'<p class="way">([^<]+)</p>\s*<h3><a href="([^"]+)">')
 HEADING: Final = re.compile(r"<h2>([^<]+)</h2>")
-OWN_PAGES: Final = ("Ways of caching", "Classic mistakes", "Why is this page not cached?")
+UNCACHED: Final = "Why is this page not cached?"
+OWN_PAGES: Final = ("Ways of caching", "Classic mistakes", UNCACHED)
+SAID_OF_ITSELF: Final = re.compile(r"The panel says: “([^”]+)”")
+SAID_OF_OTHERS: Final = re.compile(r'href="(/not-cached/[^"]+)">[^<]+</a>[^“<]*“([^”]+)”')
+DETAIL: Final = re.compile(r'detail="([^"]+)"')
+IN_CACHE_STATUS: Final = {"cookie": "set-cookie", "vary_star": "vary-all"}
 CODE: Final = re.compile(r"<pre[^>]*><code>(.+?)</code></pre>", re.DOTALL)
 LOCAL_BACKENDS: Final = ("default", "files", "database")
 
 
-def cards(visitor: Visitor) -> list[tuple[str, str]]:
+def cards(visitor: Visitor, titles: tuple[str, ...] = OWN_PAGES) -> list[tuple[str, str]]:
     """The pages of the start page that say how they cache, and what they say."""
     _, *pieces = HEADING.split(visitor.get("/").text)
     sections = dict(zip(pieces[::2], pieces[1::2], strict=True))
-    return [
-        (url, unescape(way)) for title in OWN_PAGES for way, url in CARD.findall(sections[title])
-    ]
+    return [(url, unescape(way)) for title in titles for way, url in CARD.findall(sections[title])]
+
+
+def panel_of(visitor: Visitor, answer: Answer) -> str:
+    """What the toolbar's history has of the request."""
+    query = f"request_id={answer.headers['djdt-request-id']}&panel_id=CacheMonitorPanel"
+    content: str = json.loads(visitor.get(f"/__debug__/render_panel/?{query}").text)["content"]
+    return visible(content)
 
 
 def test_every_page_of_the_start_page_answers_and_names_its_way_of_caching(
@@ -147,3 +160,32 @@ def test_a_changed_price_stays_stale_until_its_key_is_deleted(visitor: Visitor) 
 
     assert "Stale." in raised.visible_text
     assert "The same." in dropped.visible_text
+
+
+def test_every_reason_that_a_page_is_not_cached_has_a_page_which_says_what_the_panel_says(
+    visitor: Visitor,
+) -> None:
+    pages = [url for url, _ in cards(visitor, (UNCACHED,))]
+    others = visitor.get("/not-cached/").text
+    expected = {url: unescape(said) for url, said in SAID_OF_OTHERS.findall(others)}
+    token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', others)
+    assert token is not None
+    posted = visitor.post("/not-cached/posted/", csrfmiddlewaretoken=token[1])
+    panels = {"/not-cached/": panel_of(visitor, posted)}
+    reasons = {"method"} if "fwd=method" in posted.headers["Cache-Status"] else set()
+    for browser in ("first", "second"):
+        visitor.opener.addheaders = [("User-Agent", browser)]
+        for url in [*pages, *expected]:
+            # An address of its own: no other test has left the page in the cache.
+            answer = visitor.get(f"{url}?reasons")
+            if said := SAID_OF_ITSELF.search(answer.text):
+                expected[url] = unescape(said[1])
+            if url != "/not-cached/":
+                panels[url] = panels.get(url, "") + panel_of(visitor, answer)
+                reasons.update(DETAIL.findall(answer.headers["Cache-Status"]))
+        time.sleep(1)  # What some of the pages live for.
+
+    assert {url: said for url, said in expected.items() if said not in panels[url]} == {}
+    assert expected.keys() == panels.keys() >= set(pages)
+    in_header = {IN_CACHE_STATUS.get(each, each.replace("_", "-")) for each in get_args(NotStored)}
+    assert in_header - {"unknown"} <= reasons
