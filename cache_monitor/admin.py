@@ -7,10 +7,6 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path
 
-from cache_monitor.dashboard import actions, muting, views
-from cache_monitor.dashboard.pages import PAGES
-from cache_monitor.dashboard.targets import ACTIONS, Action
-from cache_monitor.dashboard.visit import Page
 from cache_monitor.exporters import access
 from cache_monitor.models import Dashboard
 
@@ -21,28 +17,41 @@ if TYPE_CHECKING:
 else:
     ModelAdmin = admin.ModelAdmin
 
+PAGES = {
+    "dashboard": "",
+    "findings": "findings/",
+    "keys": "keys/",
+    "groups": "groups/",
+    "views": "views/",
+    "memory": "memory/",
+    "stale": "stale/",
+    "whatif": "what-if/",
+    "entry": "entry/",
+    # The admin index links to a model's list by this name.
+    "dashboard_changelist": "",
+}
+"""The addresses of the pages."""
+ACTIONS = {
+    "delete_entry": "delete-entry/",
+    "delete_group": "delete-group/",
+    "delete_stale": "delete-stale/",
+    "clear": "clear/",
+}
+MUTING = {"mute_finding": "mute-finding/", "unmute_finding": "unmute-finding/"}
+
 
 @admin.register(Dashboard)
 class DashboardAdmin(ModelAdmin):
     """Shows the report to staff with ``cache_monitor.view_dashboard``; there is nothing to edit."""
 
     def get_urls(self) -> list[URLPattern]:
-        urls = [
-            path(page.path, self._page(page), name=f"cache_monitor_{page.name}") for page in PAGES
+        views = [
+            *((name, place, self._page(name)) for name, place in PAGES.items()),
+            *((name, place, self._action(name)) for name, place in ACTIONS.items()),
+            *((name, place, self._muting(name)) for name, place in MUTING.items()),
+            ("stats_json", "stats.json", self._guarded(_stats)),
         ]
-        urls += [
-            path(each.path, self._action(each), name=f"cache_monitor_{each.name}")
-            for each in ACTIONS
-        ]
-        for name, view in (("mute_finding", muting.mute), ("unmute_finding", muting.unmute)):
-            place = f"{name.replace('_', '-')}/"
-            urls.append(path(place, self._on_this_site(view), name=f"cache_monitor_{name}"))
-        return [
-            *urls,
-            # The admin index links to a model's list by this name.
-            path("", self._page(PAGES[0]), name="cache_monitor_dashboard_changelist"),
-            path("stats.json", self._guarded(views.stats), name="cache_monitor_stats_json"),
-        ]
+        return [path(place, view, name=f"cache_monitor_{name}") for name, place, view in views]
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -53,16 +62,33 @@ class DashboardAdmin(ModelAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Dashboard | None = None) -> bool:
         return False
 
-    def _page(self, page: Page) -> "Callable[..., HttpResponse]":
-        return self._guarded(lambda request: views.page(request, self.admin_site, page))
+    # The dashboard is imported when it is opened: at each start it would take 0.1 s of CPU time,
+    # for workers and commands that never show it.
 
-    def _action(self, action: Action) -> "Callable[..., HttpResponse]":
-        return self._guarded(lambda request: actions.action(request, self.admin_site, action))
+    def _page(self, name: str) -> "Callable[..., HttpResponse]":
+        def page(request: HttpRequest) -> HttpResponse:
+            from cache_monitor.dashboard import views  # noqa: PLC0415 - see above
 
-    def _on_this_site(
-        self, view: "Callable[[HttpRequest, admin.AdminSite], HttpResponse]"
-    ) -> "Callable[..., HttpResponse]":
-        return self._guarded(lambda request: view(request, self.admin_site))
+            return views.page(request, self.admin_site, name.removesuffix("_changelist"))
+
+        return self._guarded(page)
+
+    def _action(self, name: str) -> "Callable[..., HttpResponse]":
+        def action(request: HttpRequest) -> HttpResponse:
+            from cache_monitor.dashboard import actions  # noqa: PLC0415 - see above
+
+            return actions.action(request, self.admin_site, name)
+
+        return self._guarded(action)
+
+    def _muting(self, name: str) -> "Callable[..., HttpResponse]":
+        def change(request: HttpRequest) -> HttpResponse:
+            from cache_monitor.dashboard import muting  # noqa: PLC0415 - see above
+
+            view = muting.mute if name == "mute_finding" else muting.unmute
+            return view(request, self.admin_site)
+
+        return self._guarded(change)
 
     def _guarded(
         self, view: "Callable[[HttpRequest], HttpResponse]"
@@ -77,3 +103,9 @@ class DashboardAdmin(ModelAdmin):
             return view(request)
 
         return cast("Callable[..., HttpResponse]", self.admin_site.admin_view(guarded))
+
+
+def _stats(request: HttpRequest) -> HttpResponse:
+    from cache_monitor.dashboard import views  # noqa: PLC0415 - see above
+
+    return views.stats(request)

@@ -1,18 +1,23 @@
 """The app: joins the recording side to the reading side when Django starts."""
 
+from collections.abc import Callable
+
 from django.apps import AppConfig
 from django.core.signals import request_started
 from django.utils.translation import gettext_lazy as _
 
-from cache_monitor import api, checks, predictions
+from cache_monitor import checks
 from cache_monitor.collecting.joining import collector
 from cache_monitor.conf import get_conf
 from cache_monitor.exporters.starting import start_exporters
+from cache_monitor.forks import importing
 from cache_monitor.instrument.install import install, uninstall
 from cache_monitor.keys.ownsessions import learn_sessions
 from cache_monitor.keys.routes import learn_routes
 from cache_monitor.pages import watch
 from cache_monitor.scope import forget_leftovers
+from cache_monitor.stores.base import Store
+from cache_monitor.stores.opening import import_store
 
 
 class CacheMonitorConfig(AppConfig):
@@ -27,8 +32,9 @@ class CacheMonitorConfig(AppConfig):
         checks.register_checks()
         if get_conf().enabled:
             collector.attach()
-            collector.watch_with(api.watch_findings)
-            collector.predict_with(predictions.update)
+            collector.watch_with(_watch_findings)
+            collector.predict_with(_predict)
+            import_store()
             install()
             learn_routes()
             learn_sessions()
@@ -37,6 +43,24 @@ class CacheMonitorConfig(AppConfig):
             start_exporters()
         else:
             uninstall()
+
+
+# What makes reports is imported where one is asked for: at each start it would take 0.1 s of CPU
+# time. In one of the site's processes that is once a minute, in a thread of the monitor's.
+
+
+def _watch_findings(store: Store) -> None:
+    with importing():
+        from cache_monitor.api import watch_findings  # noqa: PLC0415 - see above
+
+    watch_findings(store)
+
+
+def _predict(store: Store, is_over: Callable[[], bool]) -> None:
+    with importing():
+        from cache_monitor.predictions import update  # noqa: PLC0415 - see above
+
+    update(store, is_over)
 
 
 def _begin_request(**_: object) -> None:

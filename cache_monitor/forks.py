@@ -6,7 +6,9 @@ is made here, and whoever keeps something that is a process's own has it begun a
 """
 
 import os
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from threading import Lock, RLock, get_ident
 from typing import Any
 from weakref import ref
@@ -15,6 +17,11 @@ _locks: set["ref[Any]"] = set()
 _jobs: list[Callable[[], None]] = []
 _begun: dict[int, int] = {os.getpid(): get_ident()}
 """Which thread has begun anew in which process."""
+_forking: set[int] = set()
+_importing: set[int] = set()
+"""The threads that do so just now."""
+_PATIENCE = 1.0
+"""Seconds that either waits for the other at most: an import takes a tenth of one, a fork less."""
 
 
 def new_lock() -> Lock:
@@ -58,7 +65,38 @@ def is_forked() -> bool:
     return os.getpid() not in _begun
 
 
+@contextmanager
+def importing() -> Iterator[None]:
+    """Import in a thread of the monitor's what few processes need: other threads that fork wait
+    till that is done. In a child of theirs nobody would go on with half an import, nor give its
+    lock back."""
+    me, ends = get_ident(), time.monotonic() + _PATIENCE
+    _importing.add(me)
+    while _forking and time.monotonic() < ends:
+        # Not both wait: who forks comes first.
+        _importing.discard(me)
+        time.sleep(0.001)
+        _importing.add(me)
+    try:
+        yield
+    finally:
+        _importing.discard(me)
+
+
+def _before_fork() -> None:
+    me, ends = get_ident(), time.monotonic() + _PATIENCE
+    _forking.add(me)
+    while _importing - {me} and time.monotonic() < ends:
+        time.sleep(0.001)
+
+
+def _after_fork() -> None:
+    _forking.discard(get_ident())
+
+
 def _begin() -> None:
+    _forking.clear()
+    _importing.clear()
     _begun[os.getpid()] = get_ident()
     for process in [*_begun]:
         if process != os.getpid():
@@ -74,4 +112,4 @@ def _begin() -> None:
 
 # A system without forks, such as Windows, has nothing to begin anew.
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_begin)
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_begin)

@@ -8,7 +8,8 @@ import pkgutil
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from threading import Lock
+from queue import SimpleQueue
+from threading import Lock, Thread
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from cache_monitor.collecting.visits import Tally
 from cache_monitor.inspectors import known
 from cache_monitor.stores.memory import MemoryStore
 from tests.test_processes import Site
+from tests.waiting import until
 
 PACKAGE = Path(cache_monitor.__file__).parent
 LOCKS = {"Lock", "RLock", "Condition", "Event", "Semaphore", "BoundedSemaphore", "Barrier"} | {
@@ -128,6 +130,40 @@ def test_the_locks_of_all_modules_are_free_in_a_forked_child() -> None:
             os._exit(sum(not lock.acquire(blocking=False) for lock in each_once))
     _, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) == 0
+
+
+def test_who_forks_waits_for_an_import_and_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forks, "_PATIENCE", 60.0)
+    order: list[str] = []
+    importing, imported = SimpleQueue[None](), SimpleQueue[None]()
+
+    def load() -> None:
+        with forks.importing():
+            importing.put(None)
+            imported.get(timeout=60)
+            order.append("imported")
+
+    def fork() -> None:
+        forks._before_fork()
+        order.append("forked")
+        imported.get(timeout=60)
+        order.append("in the parent")
+        forks._after_fork()
+
+    threads = [Thread(target=load), Thread(target=fork), Thread(target=load)]
+    threads[0].start()
+    importing.get(timeout=60)
+    threads[1].start()
+    until(lambda: forks._forking)
+    assert order == []
+    imported.put(None)
+    until(lambda: len(order) == 2)
+    threads[2].start()
+    for _ in range(2):
+        imported.put(None)
+    for thread in threads:
+        thread.join(60)
+    assert order == ["imported", "forked", "in the parent", "imported"]
 
 
 def test_a_child_begins_anew_once_whoever_notices_first(monkeypatch: pytest.MonkeyPatch) -> None:

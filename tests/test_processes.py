@@ -133,8 +133,9 @@ def test_eight_forked_processes_of_four_threads_lose_no_operation(site: Site) ->
     assert report["quality"]["dropped_calls"] == 0
 
 
-def test_a_child_of_multiprocessing_loses_nothing(site: Site) -> None:
-    site.run("tests.programs.hammer", "child", "200")
+@pytest.mark.parametrize("forked_by", ["child", "forkserver"])
+def test_a_child_of_multiprocessing_loses_nothing(site: Site, forked_by: str) -> None:
+    site.run("tests.programs.hammer", forked_by, "200")
     assert site.calls() == {"get": 100, "set": 100}
 
 

@@ -17,7 +17,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from math import inf
-from multiprocessing.util import register_after_fork
 from queue import Empty, SimpleQueue
 from threading import get_ident
 from typing import NamedTuple
@@ -33,7 +32,7 @@ from cache_monitor.collecting.endings import (
     DEADLINE,
     EndOfServer,
     stop_with_celerys_worker,
-    stop_with_child,
+    stop_with_children_of_multiprocessing,
     wait_patiently,
 )
 from cache_monitor.collecting.followers import followers
@@ -101,6 +100,7 @@ class Collector:
         self._wiring = wiring
         self._attached = False
         self._in_tests = False
+        self._stops_with_children = False
         self._watch: Callable[[Store], None] | None = None
         self._predict: Callable[[Store, Callable[[], bool]], None] | None = None
         # A signal's handler that makes calls may come while its own thread holds it.
@@ -143,8 +143,7 @@ class Collector:
         self._recorder.attach(self.on_pressure)
         forks.call_in_forked_children(self.after_fork)
         atexit.register(self.stop)
-        # A child of multiprocessing ends without atexit, but runs finalizers of its own.
-        register_after_fork(self, Collector._stop_with_child)
+        self._stop_with_children()
 
     def watch_with(self, watch: Callable[[Store], None]) -> None:
         """Let ``watch`` look at the store once a minute, in one of the processes."""
@@ -163,6 +162,7 @@ class Collector:
         followers.forget()
         self._begin()
         stop_with_celerys_worker(self.stop)
+        self._stop_with_children()
 
     def notice_fork(self) -> None:
         """Begin anew if this is a child that Python was not told of: uWSGI forks in C. Called
@@ -172,8 +172,10 @@ class Collector:
         self._server.watch()
         self._intake.begin_request()
 
-    def _stop_with_child(self) -> None:
-        stop_with_child(self.stop)
+    def _stop_with_children(self) -> None:
+        self._stops_with_children = (
+            self._stops_with_children or stop_with_children_of_multiprocessing(self, self.stop)
+        )
 
     def on_pressure(self) -> None:
         """The buffer is longer than its limit: start the thread, wake it, or help it."""

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from math import inf
-from multiprocessing.util import Finalize
 from queue import Empty, SimpleQueue
 from types import MethodType
 from typing import Any
@@ -34,10 +33,23 @@ def wait_patiently(
         worked = time.process_time() - before
 
 
-def stop_with_child(stop: Callable[[], None]) -> None:
-    """Call ``stop`` at the end of this child of ``multiprocessing``, which runs finalizers of its
-    own."""
-    Finalize(None, stop, exitpriority=0)
+def stop_with_children_of_multiprocessing(owner: Any, stop: Callable[[], None]) -> bool:
+    """Call ``stop`` at the end of this process, if it is a child of ``multiprocessing``, and of
+    each that it forks: they end without ``atexit``, but run finalizers of their own. False where
+    nobody has imported it yet, which a child of it has: it is dear to import for nothing."""
+    util = sys.modules.get("multiprocessing.util")
+    if util is None:
+        return False
+
+    def stop_with_this_child(_: object) -> None:
+        util.Finalize(None, stop, exitpriority=0)
+
+    # A child throws the finalizers away that it begins with, and then calls this.
+    util.register_after_fork(owner, stop_with_this_child)
+    if sys.modules["multiprocessing.process"].parent_process() is not None:
+        # Django was perhaps set up after that, by what a child of the forkserver does.
+        stop_with_this_child(owner)
+    return True
 
 
 def stop_with_celerys_worker(stop: Callable[[], None]) -> None:

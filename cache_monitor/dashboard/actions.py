@@ -18,14 +18,15 @@ from cache_monitor.dashboard.pages import LISTED
 from cache_monitor.dashboard.query import BadParameterError, Query, parse_query
 from cache_monitor.dashboard.readings import readings
 from cache_monitor.dashboard.sheets import bar_of
-from cache_monitor.dashboard.targets import CLEAR, Action, Target, target_of
+from cache_monitor.dashboard.targets import ACTIONS, CLEAR, Target, target_of
 from cache_monitor.dashboard.views import TEMPLATES, refused
 from cache_monitor.inspectors import entries
 from cache_monitor.inspectors.entries import Deleted
 
 
-def action(request: HttpRequest, site: AdminSite, action: Action) -> HttpResponse:
-    """Ask before anything is deleted; delete on POST."""
+def action(request: HttpRequest, site: AdminSite, name: str) -> HttpResponse:
+    """The action ``name``: ask before anything is deleted; delete on POST."""
+    action = ACTIONS[name]
     if not request.user.has_perm(f"cache_monitor.{action.permission}"):
         raise PermissionDenied
     data = request.POST if request.method == "POST" else request.GET

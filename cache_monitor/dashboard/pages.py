@@ -185,20 +185,18 @@ def _begins_at(visit: Visit) -> datetime | None:
 
 # Every page of the navigation.
 LISTED = (
-    Page("dashboard", "", gettext_lazy("Overview"), _overview),
-    Page("findings", "findings/", gettext_lazy("Findings"), _findings),
+    Page("dashboard", gettext_lazy("Overview"), _overview),
+    Page("findings", gettext_lazy("Findings"), _findings),
     Page(
         "keys",
-        "keys/",
         gettext_lazy("Hot keys"),
         _keys,
         tables=("hot_keys", "samples"),
         own=("group",),
     ),
-    Page("groups", "groups/", gettext_lazy("Key groups"), _groups, tables=("key_groups",)),
+    Page("groups", gettext_lazy("Key groups"), _groups, tables=("key_groups",)),
     Page(
         "views",
-        "views/",
         gettext_lazy("Views"),
         _views,
         tables=("views", "samples", "pages"),
@@ -206,14 +204,12 @@ LISTED = (
     ),
     Page(
         "memory",
-        "memory/",
         gettext_lazy("Memory"),
         _memory,
         tables=("groups", "largest", "processes", "abilities"),
     ),
     Page(
         "stale",
-        "stale/",
         gettext_lazy("Stale entries"),
         _stale,
         tables=("entries", "caches"),
@@ -221,7 +217,6 @@ LISTED = (
     ),
     Page(
         "whatif",
-        "what-if/",
         gettext_lazy("What if"),
         _what_if,
         tables=("timeouts", "sizes"),
@@ -229,5 +224,5 @@ LISTED = (
     ),
 )
 # Reached by links alone. It looks into the cache, and so does not refresh itself.
-ENTRY = Page("entry", "entry/", gettext_lazy("Entry"), entry.build, own=("key", "value"))
-PAGES = (*LISTED, ENTRY)
+ENTRY = Page("entry", gettext_lazy("Entry"), entry.build, own=("key", "value"))
+PAGES = {page.name: page for page in (*LISTED, ENTRY)}

@@ -26,7 +26,6 @@ class Action:
     ``back`` the page that it comes back to."""
 
     name: str
-    path: str
     permission: str
     title: str | Promise
     question: str | Promise
@@ -99,7 +98,6 @@ def _stale(why: str) -> str:
 
 DELETE_ENTRY = Action(
     name="delete_entry",
-    path="delete-entry/",
     permission="delete_entry",
     title=gettext_lazy("Delete an entry"),
     question=gettext_lazy("Are you sure you want to delete this entry of the cache “%(alias)s”?"),
@@ -109,7 +107,6 @@ DELETE_ENTRY = Action(
 )
 CLEAR = Action(
     name="clear",
-    path="clear/",
     permission="clear_cache",
     title=gettext_lazy("Clear a cache"),
     question=gettext_lazy(
@@ -119,11 +116,10 @@ CLEAR = Action(
     back="memory",
     words=lambda _value: "",
 )
-ACTIONS = (
+_ALL = (
     DELETE_ENTRY,
     Action(
         name="delete_group",
-        path="delete-group/",
         permission="delete_group",
         title=gettext_lazy("Delete the entries of a group"),
         question=gettext_lazy(
@@ -137,7 +133,6 @@ ACTIONS = (
     ),
     Action(
         name="delete_stale",
-        path="delete-stale/",
         permission="delete_stale",
         title=gettext_lazy("Delete stale entries"),
         question=gettext_lazy(
@@ -149,3 +144,4 @@ ACTIONS = (
     ),
     CLEAR,
 )
+ACTIONS = {each.name: each for each in _ALL}

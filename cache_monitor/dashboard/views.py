@@ -17,7 +17,7 @@ from cache_monitor.conf import get_conf
 from cache_monitor.dashboard import frontend, grid
 from cache_monitor.dashboard.downloads import FORMATS, download
 from cache_monitor.dashboard.links import Links
-from cache_monitor.dashboard.pages import ENTRY, LISTED
+from cache_monitor.dashboard.pages import ENTRY, LISTED, PAGES
 from cache_monitor.dashboard.present import frame
 from cache_monitor.dashboard.query import RANGES, BadParameterError, Query, parse_query
 from cache_monitor.dashboard.readings import (
@@ -37,8 +37,10 @@ TEMPLATES = "cache_monitor/dashboard"
 DOWNLOAD = ("table", "format")
 
 
-def page(request: HttpRequest, site: AdminSite, page: Page) -> HttpResponse:
-    """A page; with ``partial=1`` the part of it that changes, with ``format`` a table's rows."""
+def page(request: HttpRequest, site: AdminSite, name: str) -> HttpResponse:
+    """The page ``name``; with ``partial=1`` the part of it that changes, with ``format`` a table's
+    rows."""
+    page = PAGES[name]
     try:
         asked_of_tables = grid.parameters(page.tables), grid.column_parameters(page.tables)
         own = (*page.own, *chain(*asked_of_tables), *DOWNLOAD)

@@ -45,7 +45,6 @@ class Page:
     arranges, ``own`` its other parameters."""
 
     name: str
-    path: str
     title: str | Promise
     build: Callable[[Visit], Content]
     tables: tuple[str, ...] = ()

@@ -13,6 +13,8 @@ from functools import wraps
 from importlib import import_module
 from typing import Any, Final
 
+from django.conf import settings
+
 from cache_monitor.interruptions import let_pass
 
 _DJANGOS = re.compile("[a-z0-9]{32}")
@@ -76,6 +78,9 @@ own_sessions = OwnSessions()
 
 def learn_sessions() -> None:
     """Learn from now on the keys of the sessions that this process has. Idempotent."""
+    if settings.SESSION_ENGINE in _DJANGOS_ENGINES:
+        # Which keys are sessions' is asked later, by a thread: none may import then.
+        import_module(settings.SESSION_ENGINE)
     # Its module asks for settings.
     base: Any = import_module("django.contrib.sessions.backends.base").SessionBase
     kept = base.__dict__.get("_session_key")

@@ -6,6 +6,7 @@ from django.utils.module_loading import import_string
 
 from cache_monitor.conf import SETTING, StoreConf, get_conf
 from cache_monitor.forks import call_in_forked_children, new_lock
+from cache_monitor.interruptions import let_pass
 from cache_monitor.stores.base import Store, StoreError
 from cache_monitor.stores.choice import chosen_store, in_memory
 from cache_monitor.stores.surroundings import is_testing
@@ -28,6 +29,16 @@ def make_store(conf: StoreConf) -> Store:
             f"CACHE_MONITOR['STORE']['OPTIONS'] do not fit {path!r}: {error}."
         ) from error
     return store
+
+
+def import_store() -> None:
+    """Import the store in force while the site starts, and no later: the thread that opens it may
+    do so at the process's end, or while another thread forks."""
+    try:
+        import_string(str(chosen_store(get_conf().store, in_tests=is_testing()).store.backend))
+    except Exception as error:
+        # Whoever opens it is told.
+        let_pass(error)
 
 
 class _Current:

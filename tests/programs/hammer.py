@@ -3,8 +3,9 @@
 ``threads``: from four threads; ``fork``: in two forked children and the parent; ``pool``: in the
 workers of a multiprocessing pool; ``main``: in the main thread, and end at once; ``mixed``: in
 eight forked processes of four threads each, twelve different operations in turn; ``child``: in a
-child of multiprocessing; ``forever``: until a signal comes, a dot for each ``CALLS`` calls;
-``gevent``: in 100 greenlets that share the cache; ``tasks``: in 1,000 concurrent tasks.
+child of multiprocessing; ``forkserver``: in one that its fork server forked; ``forever``: until a
+signal comes, a dot for each ``CALLS`` calls; ``gevent``: in 100 greenlets that share the cache;
+``tasks``: in 1,000 concurrent tasks.
 """
 
 import asyncio
@@ -82,6 +83,17 @@ def in_child(calls: int) -> None:
     child.join()
 
 
+def set_up_and_work(calls: int) -> None:
+    django.setup()
+    work(calls)
+
+
+def in_served_child(calls: int) -> None:
+    child = multiprocessing.get_context("forkserver").Process(target=set_up_and_work, args=(calls,))
+    child.start()
+    child.join()
+
+
 def forever(calls: int) -> None:
     while True:
         work(calls)
@@ -141,6 +153,7 @@ if __name__ == "__main__":
         "main": work,
         "mixed": in_processes,
         "child": in_child,
+        "forkserver": in_served_child,
         "forever": forever,
         "gevent": in_greenlets,
         "tasks": in_tasks,

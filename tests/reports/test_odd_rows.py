@@ -184,9 +184,9 @@ def test_the_report_is_made_whatever_one_row_says(name: str) -> None:
 def test_every_page_is_shown_whatever_all_rows_say(name: str, admin_client: Client) -> None:
     get_store().put([*_rows(name)], NOW)
     for page in PAGES:
-        asked = {"alias": "default", "key": "key"} if page.name == "entry" else {}
-        answer = admin_client.get(reverse(f"admin:cache_monitor_{page.name}"), asked)
-        assert answer.status_code == 200, page.name
+        asked = {"alias": "default", "key": "key"} if page == "entry" else {}
+        answer = admin_client.get(reverse(f"admin:cache_monitor_{page}"), asked)
+        assert answer.status_code == 200, page
     answer = admin_client.get(reverse("admin:cache_monitor_stats_json"))
     assert answer.status_code == 200
     if name in {"window", "details", "look"}:
@@ -201,7 +201,7 @@ def test_any_timeout_that_django_allows_is_shown(timeout: float, admin_client: C
     caches["default"].get("key")
     assert cache_monitor.flush()
     for page in PAGES:
-        asked = {"alias": "default", "key": "key"} if page.name == "entry" else {}
-        answer = admin_client.get(reverse(f"admin:cache_monitor_{page.name}"), asked)
-        assert answer.status_code == 200, page.name
+        asked = {"alias": "default", "key": "key"} if page == "entry" else {}
+        answer = admin_client.get(reverse(f"admin:cache_monitor_{page}"), asked)
+        assert answer.status_code == 200, page
     json.encode(cache_monitor.report())
