@@ -6,7 +6,6 @@ from contextlib import ExitStack, suppress
 from datetime import UTC, datetime, timedelta
 
 from django.conf import settings
-from django.core.signals import setting_changed
 from msgspec import structs
 
 from cache_monitor.collecting import joining, tracerolling
@@ -22,6 +21,7 @@ from cache_monitor.reports import keyseries
 from cache_monitor.reports.build import SILENT_AFTER, Material, Period, build
 from cache_monitor.reports.keyseries import KeyPoint
 from cache_monitor.reports.schema import Finding, Report
+from cache_monitor.setting_changes import forget_on_change
 from cache_monitor.stores import opening
 from cache_monitor.stores.base import Identity, Kind, Row, Store, StoreError, session
 from cache_monitor.stores.keygroups import known_groups
@@ -170,13 +170,7 @@ class _Recent:
 _recent = _Recent()
 call_in_forked_children(_recent.forget)
 
-
-def _forget(*, setting: str, **_: object) -> None:
-    if setting in {SETTING, "CACHES"}:
-        _recent.forget()
-
-
-setting_changed.connect(_forget, dispatch_uid="cache_monitor.api")
+forget_on_change((SETTING, "CACHES"), _recent.forget)
 
 
 @off_loop

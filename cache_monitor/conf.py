@@ -8,9 +8,9 @@ from functools import cache
 from typing import Any, Literal, NamedTuple
 
 from django.conf import settings
-from django.core.signals import setting_changed
 
 from cache_monitor.patterns.rules import rule_problems
+from cache_monitor.setting_changes import forget_on_change
 from cache_monitor.thresholds import threshold_problems
 
 SETTING = "CACHE_MONITOR"
@@ -308,9 +308,4 @@ def get_conf() -> Conf:
     return _current()
 
 
-def _forget(*, setting: str, **_: object) -> None:
-    if setting == SETTING:
-        _current.cache_clear()
-
-
-setting_changed.connect(_forget, dispatch_uid="cache_monitor.conf")
+forget_on_change((SETTING,), _current.cache_clear)

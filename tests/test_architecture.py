@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "cache_monitor"
 # line, and what stands on its own line.
 ROOMS = [
     {"calls", "conf", "faults", "forks", "interruptions", "keys", "models"}
-    | {"patterns", "periods", "stats", "threads", "thresholds"}
+    | {"patterns", "periods", "setting_changes", "stats", "threads", "thresholds"}
     | {"trace"},
     {"scope", "recorder", "stores", "inspectors"},
     {"instrument", "capture", "deployment", "pages", "stacks"},

@@ -12,7 +12,6 @@ from django.core.cache import InvalidCacheBackendError
 from django.core.cache.backends.base import BaseCache
 from django.core.cache.backends.dummy import DummyCache
 from django.core.cache.backends.locmem import LocMemCache
-from django.core.signals import setting_changed
 from django.db import connections
 
 from cache_monitor.collecting import tracerolling
@@ -34,6 +33,7 @@ from cache_monitor.instrument.aliases import forget_instances, instance_of
 from cache_monitor.instrument.finalkeys import makes_own_keys
 from cache_monitor.instrument.sizes import stored_size
 from cache_monitor.recorder import recorder
+from cache_monitor.setting_changes import forget_on_change
 from cache_monitor.stores.opening import get_store
 from cache_monitor.stores.surroundings import is_testing
 from cache_monitor.trace.events import Value
@@ -98,13 +98,7 @@ def _room(cache: Any) -> tuple[int, int]:
     return len(cache._cache), cache._max_entries
 
 
-def _forget_facts(*, setting: str, **_: object) -> None:
-    if setting == "CACHES":
-        facts_of.cache_clear()
-        forget_instances()
-
-
-setting_changed.connect(_forget_facts, dispatch_uid="cache_monitor.collecting.joining")
+forget_on_change(("CACHES",), facts_of.cache_clear, forget_instances)
 
 
 def _make_tracer(process: str) -> Tracer:

@@ -1,11 +1,10 @@
 """The names of the keys that are counted, remembered from one call to the next."""
 
-from django.core.signals import setting_changed
-
 from cache_monitor.conf import SETTING
 from cache_monitor.keys.learned import learned
 from cache_monitor.keys.naming import KeyName, may_be_remembered, other_name, plain_name
 from cache_monitor.keys.ownsessions import own_sessions
+from cache_monitor.setting_changes import forget_on_change
 from cache_monitor.stats.distinct import hash_of
 
 _MOST_REMEMBERED = 16_384
@@ -57,10 +56,5 @@ def name_and_hash(key: str, alias: str) -> _Named:
     return known
 
 
-def _forget(*, setting: str, **_: object) -> None:
-    if setting in {SETTING, "SESSION_ENGINE"}:
-        _remembered.forget()
-
-
-setting_changed.connect(_forget, dispatch_uid="cache_monitor.collecting.names")
+forget_on_change((SETTING, "SESSION_ENGINE"), _remembered.forget)
 learned.on_change(_remembered.forget)

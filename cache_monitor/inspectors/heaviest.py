@@ -7,22 +7,22 @@ from typing import Generic, TypeVar
 
 from cache_monitor.inspectors.snapshot import STALE, EntrySample
 
-T = TypeVar("T")
+Item = TypeVar("Item")
 
 
-class Heaviest(Generic[T]):
+class Heaviest(Generic[Item]):
     """The ``size`` heaviest of the items pushed."""
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._heap: list[tuple[int, int, T]] = []
+        self._heap: list[tuple[int, int, Item]] = []
         self._pushed = 0
 
     def takes(self, weight: int) -> bool:
         """Whether an item of ``weight`` would be kept."""
         return len(self._heap) < self._size or weight > self._heap[0][0]
 
-    def push(self, weight: int, item: T) -> None:
+    def push(self, weight: int, item: Item) -> None:
         if not self.takes(weight):
             return
         self._pushed += 1  # makes the tuples differ before two items are compared
@@ -31,7 +31,7 @@ class Heaviest(Generic[T]):
         else:
             heapq.heapreplace(self._heap, (weight, self._pushed, item))
 
-    def __iter__(self) -> Iterator[T]:
+    def __iter__(self) -> Iterator[Item]:
         """The items, heaviest first."""
         return (item for _, _, item in sorted(self._heap, key=lambda each: -each[0]))
 

@@ -13,13 +13,13 @@ from typing import NamedTuple
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
-from django.core.signals import setting_changed
 
 from cache_monitor.calls import KEY_LIMIT
 from cache_monitor.keys import pages
 from cache_monitor.keys.display import CUT, SHOWN_LENGTH
 from cache_monitor.keys.grouping import looks_random
 from cache_monitor.keys.ownsessions import own_sessions
+from cache_monitor.setting_changes import forget_on_change
 
 DOTS = "••••"
 """What every mask begins with; eight characters follow that tell one credential from another."""
@@ -174,9 +174,4 @@ def _secret() -> bytes:
         return b""
 
 
-def _forget(*, setting: str, **_: object) -> None:
-    if setting == "SECRET_KEY":
-        _secret.cache_clear()
-
-
-setting_changed.connect(_forget, dispatch_uid="cache_monitor.keys.credentials")
+forget_on_change(("SECRET_KEY",), _secret.cache_clear)

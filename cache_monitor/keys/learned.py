@@ -17,10 +17,9 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 
-from django.core.signals import setting_changed
-
 from cache_monitor.conf import SETTING
 from cache_monitor.forks import new_lock
+from cache_monitor.setting_changes import forget_on_change
 
 MOST_VALUES = 40
 """Different values of a place: more are hardly names that somebody has thought of."""
@@ -218,9 +217,4 @@ def with_more(folding: Folding, names: Iterable[str]) -> Folding:
     return Folding(folding.templates | more) if more else folding
 
 
-def _forget(*, setting: str, **_: object) -> None:
-    if setting == SETTING:
-        learned.forget()
-
-
-setting_changed.connect(_forget, dispatch_uid="cache_monitor.keys.learned")
+forget_on_change((SETTING,), learned.forget)

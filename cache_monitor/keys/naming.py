@@ -5,7 +5,6 @@ from functools import cache, lru_cache
 from typing import Literal, NamedTuple
 
 from django.conf import settings
-from django.core.signals import setting_changed
 
 from cache_monitor.conf import SETTING, get_conf
 from cache_monitor.keys import pages
@@ -25,6 +24,7 @@ from cache_monitor.keys.routes import routes
 from cache_monitor.keys.sanitizing import NOT_SANITIZED, is_sanitizing, sanitized
 from cache_monitor.keys.sessions import is_session
 from cache_monitor.keys.shapes import group_by_shape
+from cache_monitor.setting_changes import forget_on_change
 
 GroupedBy = Literal["chosen", "shape", "learned"]
 """``KEY_GROUPS``, the shapes of a key's parts, or the many values that a place has taken."""
@@ -276,12 +276,7 @@ def why_grouped(key: object, alias: str | None = None) -> GroupedBy:
     return "learned" if group in learned.folding.templates else "shape"
 
 
-def _forget(*, setting: str, **_: object) -> None:
-    if setting == SETTING:
-        _chosen_groups.cache_clear()
-        _chosen_names.cache_clear()
-        _remembered.cache_clear()
-
-
-setting_changed.connect(_forget, dispatch_uid="cache_monitor.keys.naming")
+forget_on_change(
+    (SETTING,), _chosen_groups.cache_clear, _chosen_names.cache_clear, _remembered.cache_clear
+)
 learned.on_change(_remembered.cache_clear)

@@ -15,8 +15,9 @@ from typing import NamedTuple
 
 from django.apps import apps
 from django.conf import settings
-from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
+
+from cache_monitor.setting_changes import forget_on_change
 
 CACHALOT_GROUP = "cachalot {hash}"
 CACHALOT_TABLES_GROUP = "cachalot table {hash}"
@@ -102,9 +103,4 @@ def _table_key(database: str, table: str) -> str:
     return hashlib.sha1(f"{database}:{table}".encode(), usedforsecurity=False).hexdigest()
 
 
-def _forget(*, setting: str, **_: object) -> None:
-    if setting in {"CACHALOT_CACHE", "DATABASES", "INSTALLED_APPS"}:
-        _installed.cache_clear()
-
-
-setting_changed.connect(_forget, dispatch_uid="cache_monitor.keys.querycaches")
+forget_on_change(("CACHALOT_CACHE", "DATABASES", "INSTALLED_APPS"), _installed.cache_clear)

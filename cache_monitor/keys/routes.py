@@ -13,12 +13,12 @@ from functools import lru_cache, wraps
 from typing import Any, NamedTuple
 
 import django.utils.cache as django_cache
-from django.core.signals import setting_changed
 from django.urls import Resolver404, resolve
 
 from cache_monitor.conf import get_conf
 from cache_monitor.keys.faults import described
 from cache_monitor.keys.pages import page_key
+from cache_monitor.setting_changes import forget_on_change
 
 logger = logging.getLogger("cache_monitor")
 
@@ -230,9 +230,4 @@ def _short(digest: str) -> int:
     return int(digest[:16], 16)
 
 
-def _forget(*, setting: str, **_: object) -> None:
-    if setting == "ROOT_URLCONF":
-        routes.forget()
-
-
-setting_changed.connect(_forget, dispatch_uid="cache_monitor.keys.routes")
+forget_on_change(("ROOT_URLCONF",), routes.forget)

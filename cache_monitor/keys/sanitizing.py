@@ -8,12 +8,12 @@ from typing import Any
 
 from django.apps import apps
 from django.conf import settings
-from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
 from cache_monitor.calls import bounded
 from cache_monitor.conf import SETTING, get_conf
 from cache_monitor.keys.faults import described
+from cache_monitor.setting_changes import forget_on_change
 
 logger = logging.getLogger("cache_monitor")
 
@@ -130,9 +130,4 @@ def _imported() -> Sanitizer | None:
         return _refusing
 
 
-def _forget(*, setting: str, **_: object) -> None:
-    if setting == SETTING:
-        _imported.cache_clear()
-
-
-setting_changed.connect(_forget, dispatch_uid="cache_monitor.keys.sanitizing")
+forget_on_change((SETTING,), _imported.cache_clear)

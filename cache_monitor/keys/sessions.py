@@ -7,7 +7,8 @@ from typing import Any
 
 from django.apps import apps
 from django.conf import settings
-from django.core.signals import setting_changed
+
+from cache_monitor.setting_changes import forget_on_change
 
 # However long: a key with a number that is longer than a shape's may be has none.
 _NUMBERS = re.compile("[0-9]+")
@@ -65,9 +66,4 @@ def _own_prefix() -> str | None:
     return prefix if isinstance(prefix, str) else None
 
 
-def _forget(*, setting: str, **_: object) -> None:
-    if setting == "SESSION_ENGINE":
-        _own_sessions.cache_clear()
-
-
-setting_changed.connect(_forget, dispatch_uid="cache_monitor.keys.sessions")
+forget_on_change(("SESSION_ENGINE",), _own_sessions.cache_clear)

@@ -8,7 +8,6 @@ import re
 from collections.abc import Callable
 
 from django.conf import settings
-from django.core.signals import setting_changed
 
 from cache_monitor.conf import SETTING, get_conf
 from cache_monitor.keys.credentials import is_masked, masked
@@ -18,6 +17,7 @@ from cache_monitor.keys.learned import learned
 from cache_monitor.keys.ownsessions import own_sessions
 from cache_monitor.keys.pages import PREFIX
 from cache_monitor.keys.sessions import may_be_sessions
+from cache_monitor.setting_changes import forget_on_change
 
 _MOST_FORMS = 8192
 _ZEROS = bytes.maketrans(b"123456789", b"000000000")
@@ -72,10 +72,5 @@ def _decides(shape: str) -> bool:
     )
 
 
-def _forget(*, setting: str, **_: object) -> None:
-    if setting in {SETTING, "SESSION_ENGINE"}:
-        _groups.clear()
-
-
-setting_changed.connect(_forget, dispatch_uid="cache_monitor.keys.shapes")
+forget_on_change((SETTING, "SESSION_ENGINE"), _groups.clear)
 learned.on_change(_groups.clear)

@@ -4,7 +4,8 @@ from collections.abc import Hashable, Iterable, Mapping
 from functools import cache
 
 from django.conf import settings
-from django.core.signals import setting_changed
+
+from cache_monitor.setting_changes import forget_on_change
 
 _SETTING = "DEBUG_TOOLBAR_CONFIG"
 
@@ -32,9 +33,4 @@ def _prefix() -> str:
     return chosen if isinstance(chosen, str) and chosen else "djdt:"
 
 
-def _forget(*, setting: str, **_: object) -> None:
-    if setting == _SETTING:
-        _prefix.cache_clear()
-
-
-setting_changed.connect(_forget, dispatch_uid="cache_monitor.keys.toolbar")
+forget_on_change((_SETTING,), _prefix.cache_clear)

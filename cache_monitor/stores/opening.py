@@ -1,12 +1,12 @@
 """Open the store that the settings name."""
 
-from django.core.signals import setting_changed
 from django.utils.functional import Promise
 from django.utils.module_loading import import_string
 
 from cache_monitor.conf import SETTING, StoreConf, get_conf
 from cache_monitor.forks import call_in_forked_children, new_lock
 from cache_monitor.interruptions import let_pass
+from cache_monitor.setting_changes import forget_on_change
 from cache_monitor.stores.base import Store, StoreError
 from cache_monitor.stores.choice import chosen_store, in_memory
 from cache_monitor.stores.surroundings import is_testing
@@ -80,9 +80,4 @@ def store_note() -> str | None:
     return None if _current.in_memory_because is None else in_memory(_current.in_memory_because)
 
 
-def _forget(*, setting: str, **_: object) -> None:
-    if setting == SETTING:
-        _current.forget()
-
-
-setting_changed.connect(_forget, dispatch_uid="cache_monitor.stores")
+forget_on_change((SETTING,), _current.forget)
