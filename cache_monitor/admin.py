@@ -83,9 +83,9 @@ class DashboardAdmin(ModelAdmin):
 
     def _muting(self, name: str) -> "Callable[..., HttpResponse]":
         def change(request: HttpRequest) -> HttpResponse:
-            from cache_monitor.dashboard import muting  # noqa: PLC0415 - see above
+            from cache_monitor.dashboard.actions import mute, unmute  # noqa: PLC0415 - see above
 
-            view = muting.mute if name == "mute_finding" else muting.unmute
+            view = mute if name == "mute_finding" else unmute
             return view(request, self.admin_site)
 
         return self._guarded(change)

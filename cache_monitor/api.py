@@ -8,25 +8,25 @@ from datetime import UTC, datetime, timedelta
 from django.conf import settings
 from msgspec import structs
 
-from cache_monitor.collecting import joining, tracerolling
-from cache_monitor.collecting.rollup import longest
+from cache_monitor.backends import PATH as EXPLICIT_PATH
+from cache_monitor.concurrency import call_in_forked_children, new_lock
 from cache_monitor.conf import SETTING, Conf, get_conf
-from cache_monitor.findings import sightings
-from cache_monitor.findings.detection import detected, watch
-from cache_monitor.forks import call_in_forked_children, new_lock
-from cache_monitor.instrument.explicit import PATH as EXPLICIT_PATH
+from cache_monitor.findings import history
+from cache_monitor.findings.engine import detected, watch
 from cache_monitor.keys.learned import learned
 from cache_monitor.periods import AHEAD
-from cache_monitor.reports import keyseries
-from cache_monitor.reports.build import SILENT_AFTER, Material, Period, build
-from cache_monitor.reports.keyseries import KeyPoint
+from cache_monitor.reports import key_history
+from cache_monitor.reports.build import SILENT_AFTER, Material, ReportPeriod, build
+from cache_monitor.reports.key_history import KeyPoint
 from cache_monitor.reports.schema import Finding, Report
 from cache_monitor.setting_changes import forget_on_change
 from cache_monitor.stores import opening
 from cache_monitor.stores.base import Identity, Kind, Row, Store, StoreError, session
-from cache_monitor.stores.keygroups import known_groups
 from cache_monitor.stores.offloop import off_loop
 from cache_monitor.stores.opening import get_store
+from cache_monitor.stores.shared import known_groups
+from cache_monitor.worker import trace_rollup, wiring
+from cache_monitor.worker.rollup import longest
 
 DEFAULT_PERIOD = 3600.0
 RECENT = 2.0
@@ -53,7 +53,7 @@ def report(
     refuse_unknown(alias)
     period = _period(since, until)
     whole, noted = _report(period, alias)
-    told = sightings.with_history(whole.findings, sightings.history(noted), period.now)
+    told = history.with_history(whole.findings, history.history(noted), period.now)
     return structs.replace(whole, findings=told)
 
 
@@ -69,8 +69,8 @@ def key_series(
     """
     refuse_unknown(alias)
     period = _period(since, until)
-    stored = _Stored(period, alias, joining.collector.pending().rows)
-    return keyseries.key_series(keys, stored.rows("details"), period)
+    stored = _Stored(period, alias, wiring.background_worker.pending().rows)
+    return key_history.key_series(keys, stored.rows("details"), period)
 
 
 def refuse_unknown(alias: str | None) -> None:
@@ -88,34 +88,34 @@ def watch_findings(store: Store) -> None:
 
 
 @off_loop
-def muted() -> Mapping[str, sightings.Mute]:
+def muted() -> Mapping[str, history.Mute]:
     """The findings that are not shown, by their id. Raises :class:`StoreError`."""
-    return sightings.read(get_store()).muted
+    return history.read(get_store()).muted
 
 
 @off_loop
 def mute(finding: Finding, by: str, reason: str) -> None:
     """Show ``finding`` no more, until :func:`unmute`; ``by`` is who says so. Raises
     :class:`StoreError`."""
-    sightings.mute(get_store(), finding, by, reason, time.time())
+    history.mute(get_store(), finding, by, reason, time.time())
     _recent.forget()
 
 
 @off_loop
-def unmute(name: str) -> sightings.Mute | None:
+def unmute(name: str) -> history.Mute | None:
     """Show the finding whose id is ``name`` again; what was muted. Raises :class:`StoreError`."""
-    was = sightings.unmute(get_store(), name, time.time())
+    was = history.unmute(get_store(), name, time.time())
     _recent.forget()
     return was
 
 
-def _report(period: Period, alias: str | None) -> tuple[Report, list[Row]]:
+def _report(period: ReportPeriod, alias: str | None) -> tuple[Report, list[Row]]:
     """The report with all its findings, and what is stored of findings."""
-    pending = joining.collector.pending()
+    pending = wiring.background_worker.pending()
     if period.until == period.now:
         # What was counted just now may belong to a stretch that has begun since it was asked for.
         now = time.time()
-        period = Period(period.since, now, now)
+        period = ReportPeriod(period.since, now, now)
     stored = _Stored(period, alias, pending.rows)
     with ExitStack() as stack:
         with suppress(StoreError):
@@ -142,7 +142,7 @@ def _report(period: Period, alias: str | None) -> tuple[Report, list[Row]]:
     return structs.replace(built, findings=found), noted
 
 
-class _Recent:
+class _RecentReports:
     """The reports that were just made."""
 
     def __init__(self) -> None:
@@ -167,7 +167,7 @@ class _Recent:
             return recent[name][1]
 
 
-_recent = _Recent()
+_recent = _RecentReports()
 call_in_forked_children(_recent.forget)
 
 forget_on_change((SETTING, "CACHES"), _recent.forget)
@@ -183,7 +183,7 @@ def recent_report(seconds: float = DEFAULT_PERIOD, alias: str | None = None) -> 
 def flush() -> bool:
     """Bring what this process has recorded to the store now; False where the store refuses it,
     for the reason that :func:`store_problem` gives."""
-    return joining.collector.flush()
+    return wiring.background_worker.flush()
 
 
 @off_loop
@@ -193,7 +193,7 @@ def store_problem() -> str | None:
         next(iter(get_store().read("look", 0, 1, None)), None)
     except StoreError as error:
         return str(error)
-    return joining.collector.problem
+    return wiring.background_worker.problem
 
 
 def problem_of(report: Report) -> str | None:
@@ -217,14 +217,14 @@ def backend_path(alias: str) -> str:
     return str(entry.get("WRAPS") if path == EXPLICIT_PATH else path)
 
 
-def _period(since: datetime | None, until: datetime | None) -> Period:
+def _period(since: datetime | None, until: datetime | None) -> ReportPeriod:
     now = time.time()
     # A period that ends in a thousand years would be as long in the report.
     end = now if until is None else min(until.timestamp(), now + AHEAD.total_seconds())
     begin = end - DEFAULT_PERIOD if since is None else since.timestamp()
     if begin >= end:
         raise ValueError("since must be before until.")
-    return Period(begin, end, now)
+    return ReportPeriod(begin, end, now)
 
 
 class _Stored:
@@ -233,7 +233,7 @@ class _Stored:
     Where the store cannot be read there are only this process's own; it is not asked again.
     """
 
-    def __init__(self, period: Period, alias: str | None, pending: Sequence[Row]) -> None:
+    def __init__(self, period: ReportPeriod, alias: str | None, pending: Sequence[Row]) -> None:
         self._period = period
         self._alias = alias
         self._pending = [row for row in pending if alias in (None, row.alias)]
@@ -260,8 +260,8 @@ class _Stored:
         if self.problem is not None:
             return []
         try:
-            found = tracerolling.newer_rows(
-                get_store(), pending, joining.trace_settings(), self._period.now
+            found = trace_rollup.newer_rows(
+                get_store(), pending, wiring.trace_settings(), self._period.now
             )
         except StoreError as error:
             self.problem = str(error)
@@ -293,7 +293,7 @@ class _Stored:
 
     def findings(self) -> list[Row]:
         """What was noted of findings, which are of no alias."""
-        return self._read("finding", 0, sightings.ALWAYS, None)
+        return self._read("finding", 0, history.ALWAYS, None)
 
     def _read(self, kind: Kind, since: int, until: int, alias: str | None) -> list[Row]:
         if self.problem is None:

@@ -7,17 +7,17 @@ from django.core.signals import request_started
 from django.utils.translation import gettext_lazy as _
 
 from cache_monitor import checks
-from cache_monitor.collecting.joining import collector
+from cache_monitor.concurrency import importing
 from cache_monitor.conf import get_conf
+from cache_monitor.context import forget_leftovers
 from cache_monitor.exporters.starting import start_exporters
-from cache_monitor.forks import importing
 from cache_monitor.instrument.install import install, uninstall
-from cache_monitor.keys.ownsessions import learn_sessions
+from cache_monitor.keys.masking import learn_sessions
 from cache_monitor.keys.routes import learn_routes
-from cache_monitor.pages import watch
-from cache_monitor.scope import forget_leftovers
+from cache_monitor.page_cache import watch
 from cache_monitor.stores.base import Store
 from cache_monitor.stores.opening import import_store
+from cache_monitor.worker.wiring import background_worker
 
 
 class CacheMonitorConfig(AppConfig):
@@ -31,9 +31,9 @@ class CacheMonitorConfig(AppConfig):
         """Instrument the caches. May run again whenever the installed apps are set again."""
         checks.register_checks()
         if get_conf().enabled:
-            collector.attach()
-            collector.watch_with(_watch_findings)
-            collector.predict_with(_predict)
+            background_worker.attach()
+            background_worker.watch_with(_watch_findings)
+            background_worker.predict_with(_predict)
             import_store()
             install()
             learn_routes()
@@ -58,13 +58,13 @@ def _watch_findings(store: Store) -> None:
 
 def _predict(store: Store, is_over: Callable[[], bool]) -> None:
     with importing():
-        from cache_monitor.predictions import update  # noqa: PLC0415 - see above
+        from cache_monitor.what_if import update  # noqa: PLC0415 - see above
 
     update(store, is_over)
 
 
 def _begin_request(**_: object) -> None:
     """What is put right at the beginning of each request, at the cost of a microsecond."""
-    collector.notice_fork()
+    background_worker.notice_fork()
     forget_leftovers()
     watch.forget_leftovers()

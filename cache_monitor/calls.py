@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from cache_monitor.interruptions import is_interruption, let_pass
+from cache_monitor.errors import is_interruption, let_pass
 
 KEY_LIMIT = 512
 """Characters of a key that are kept; longer keys are cut when they are recorded."""

@@ -9,13 +9,13 @@ from typing import Literal, NamedTuple
 from django.conf import settings
 from django.core.cache.backends.base import DEFAULT_TIMEOUT
 
+from cache_monitor.backends import PATH as EXPLICIT_PATH
 from cache_monitor.calls import RawCall, is_fault, is_interrupted
+from cache_monitor.concurrency import new_lock
 from cache_monitor.conf import get_conf
-from cache_monitor.forks import new_lock
-from cache_monitor.instrument.explicit import PATH as EXPLICIT_PATH
+from cache_monitor.keys.known_keys import is_toolbars_own
 from cache_monitor.keys.naming import unmasked_name
-from cache_monitor.keys.toolbar import is_toolbars_own
-from cache_monitor.pages.passes import PagePass
+from cache_monitor.page_cache.outcomes import PagePass
 
 Timeout = float | Literal["default", "n/a"] | None
 """Seconds; None for "no expiry"; ``"default"`` where the caller gave none; ``"n/a"`` where the

@@ -1,6 +1,9 @@
-"""``manage.py check``: what is wrong with the settings, and what to write instead."""
+"""``manage.py check``: what is wrong with the settings, and what to write instead.
 
-from collections.abc import Iterator
+They are the static half of the findings: what traffic shows, the report says.
+"""
+
+from collections.abc import Iterator, Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -12,26 +15,82 @@ from django.core.checks import Warning as Caution
 from django.db import DEFAULT_DB_ALIAS
 from django.utils.module_loading import import_string
 
+from cache_monitor.backends import PATH as EXPLICIT_PATH
+from cache_monitor.backends import WRAPS_HINT, wraps_problem
 from cache_monitor.conf import SETTING, Conf, get_conf, problems
-from cache_monitor.deployment import register_deployment_checks
-from cache_monitor.inspectors.choice import OTHERS, kind_of_class
-from cache_monitor.instrument.explicit import PATH as EXPLICIT_PATH
-from cache_monitor.instrument.explicit import WRAPS_HINT, wraps_problem
-from cache_monitor.instrument.finding import can_be_recorded
-from cache_monitor.keys.querycaches import unseen_caches
-from cache_monitor.keys.sanitizing import sanitizer_problem
+from cache_monitor.instrument.operations import can_be_recorded
+from cache_monitor.keys.custom import sanitizer_problem
+from cache_monitor.keys.known_keys import unseen_caches
+from cache_monitor.scan.scanner import OTHERS, kind_of_class
 from cache_monitor.stores.base import StoreError
-from cache_monitor.stores.choice import (
+from cache_monitor.stores.opening import (
     DATABASE,
     SQLITE,
     WHAT_TO_NAME,
-    Choice,
+    StoreChoice,
     can_be_written,
     chosen_store,
     in_memory,
+    make_store,
 )
-from cache_monitor.stores.files import is_on_a_network
-from cache_monitor.stores.opening import make_store
+from cache_monitor.stores.sqlite_file import is_on_a_network
+
+_DUMMY = "django.core.cache.backends.dummy.DummyCache"
+_LOCAL_MEMORY = "django.core.cache.backends.locmem.LocMemCache"
+
+
+TENANT_APPS = ("django_tenants", "tenant_schemas")
+"""Packages that serve several tenants from the same processes."""
+
+
+def has_tenants() -> bool:
+    """Whether the site tells tenants apart in each request, as the monitor does not."""
+    return any(map(apps.is_installed, TENANT_APPS))
+
+
+def register_deployment_checks() -> None:
+    """Let ``manage.py check --deploy`` run :func:`check_deployment`."""
+    register(check_deployment, "cache_monitor", deploy=True)
+
+
+def check_deployment(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """W005: a cache that stores nothing. W006: one that each process has for itself. W007: one
+    whose entries never expire."""
+    return [
+        each
+        for alias in settings.CACHES
+        for each in _deployment_warnings(alias, settings.CACHES[alias])
+    ]
+
+
+def _deployment_warnings(alias: str, entry: Mapping[str, Any]) -> Iterator[CheckMessage]:
+    backend = entry.get("BACKEND")
+    backend = entry.get("WRAPS") if backend == EXPLICIT_PATH else backend
+    if backend == _DUMMY and not settings.DEBUG:
+        yield Caution(
+            f"CACHES[{alias!r}] is a DummyCache: it stores nothing, so every lookup misses "
+            "(dummy-backend).",
+            hint="Write a real backend, such as django.core.cache.backends.redis.RedisCache.",
+            id="cache_monitor.W005",
+        )
+    if backend == _LOCAL_MEMORY and not settings.DEBUG:
+        yield Caution(
+            f"CACHES[{alias!r}] is a LocMemCache: each process has one of its own, and goes on "
+            "serving what another has deleted (local-memory-many-processes).",
+            hint="Write django.core.cache.backends.redis.RedisCache or a memcached backend, "
+            "unless a single process serves the site; then put this check into "
+            "SILENCED_SYSTEM_CHECKS.",
+            id="cache_monitor.W006",
+        )
+    if backend != _DUMMY and "TIMEOUT" in entry and entry["TIMEOUT"] is None:
+        yield Caution(
+            f"CACHES[{alias!r}]['TIMEOUT'] is None: entries stay until the cache is full "
+            "(no-expiry).",
+            hint="Write seconds, such as 3600, and timeout=None in the calls whose entries are "
+            "to stay.",
+            id="cache_monitor.W007",
+        )
+
 
 _ADMIN = "django.contrib.admin"
 _MIDDLEWARE = "cache_monitor.middleware.CacheMonitorMiddleware"
@@ -168,7 +227,7 @@ def _backend(alias: str) -> object:
     return settings.CACHES[alias].get("BACKEND")
 
 
-def _store_warnings(choice: Choice) -> Iterator[CheckMessage]:
+def _store_warnings(choice: StoreChoice) -> Iterator[CheckMessage]:
     """Where the statistics are kept otherwise than all of the site's processes need."""
     if choice.in_memory_because is not None:
         yield Caution(

@@ -8,8 +8,8 @@ from django.http.response import HttpResponseBase
 
 from cache_monitor import api
 from cache_monitor.dashboard.query import BadParameterError, Query, parse_query
+from cache_monitor.errors import MissingExtra
 from cache_monitor.exporters import json
-from cache_monitor.exporters.extras import MissingExtra
 from cache_monitor.exporters.http import (
     JSON,
     answer,
@@ -18,7 +18,7 @@ from cache_monitor.exporters.http import (
     report_answer,
     weak_etag,
 )
-from cache_monitor.exporters.trimming import parse_top, trim
+from cache_monitor.exporters.json import parse_top, trim
 from cache_monitor.reports.schema import Report
 
 _TOP = "top"

@@ -10,12 +10,12 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.urls import Resolver404, resolve
 
-from cache_monitor import scope
-from cache_monitor.collecting import visits
+from cache_monitor import context
 from cache_monitor.conf import get_conf
-from cache_monitor.interruptions import let_pass
-from cache_monitor.pages.header import cache_status
+from cache_monitor.errors import let_pass
+from cache_monitor.page_cache.sentences import cache_status
 from cache_monitor.recorder import recorder
+from cache_monitor.worker import requests
 
 UNKNOWN_VIEW = "(no view)"
 
@@ -46,31 +46,31 @@ class CacheMonitorMiddleware:
         """Answer the request."""
         if self._is_async:
             return self._answer_async(request)
-        tally = visits.Tally()
-        scope.start_listening(tally)
+        tally = requests.RequestStats()
+        context.start_listening(tally)
         try:
             response = cast(HttpResponseBase, self.get_response(request))
         finally:
-            scope.stop_listening(tally)
+            context.stop_listening(tally)
         return _finished(request, response, tally)
 
     async def _answer_async(self, request: HttpRequest) -> HttpResponseBase:
-        tally = visits.Tally()
-        scope.start_listening(tally)
+        tally = requests.RequestStats()
+        context.start_listening(tally)
         try:
             response = await cast(Awaitable[HttpResponseBase], self.get_response(request))
         finally:
-            scope.stop_listening(tally)
+            context.stop_listening(tally)
         return _finished(request, response, tally)
 
 
 def _finished(
-    request: HttpRequest, response: HttpResponseBase, tally: visits.Tally
+    request: HttpRequest, response: HttpResponseBase, tally: requests.RequestStats
 ) -> HttpResponseBase:
     try:
         has_called = tally.end()
         if has_called:
-            visits.note(visits.Visit(_view_of(request), tally))
+            requests.note(requests.RequestRecord(_view_of(request), tally))
         is_staff = _is_known_staff(request)
         if has_called and is_staff and tally.uses():
             _append(response, "Server-Timing", _server_timing(tally))
@@ -110,7 +110,7 @@ def _is_known_staff(request: HttpRequest) -> bool:
     return bool(getattr(user, "is_staff", False))
 
 
-def _server_timing(tally: visits.Tally) -> str:
+def _server_timing(tally: requests.RequestStats) -> str:
     """The tally as an entry of the header, in milliseconds (W3C Server Timing)."""
     uses = tally.uses().values()
     lookups = sum(use.lookups for use in uses)

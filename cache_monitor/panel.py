@@ -22,18 +22,16 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from cache_monitor.capture import Capture
-from cache_monitor.interruptions import let_pass
-from cache_monitor.panels.knowledge import Knowledge, of_the_last_hour
-from cache_monitor.panels.present import Story
-from cache_monitor.panels.reasons import misses_of_requests
-from cache_monitor.panels.requests import has_pages_by_cookie, route_of, view_of
-from cache_monitor.panels.rows import SHOWN_CALLS, Rows
-from cache_monitor.panels.savings import produced_in, productions
-from cache_monitor.panels.stats import Stats, request_stats
-from cache_monitor.panels.streams import hear_stream
+from cache_monitor.context import start_listening, stop_listening
+from cache_monitor.errors import let_pass
 from cache_monitor.recorder import recorder
-from cache_monitor.scope import start_listening, stop_listening
-from cache_monitor.stacks.capture import StackTaker
+from cache_monitor.stacks import StackTaker
+from cache_monitor.toolbar.present import RequestReport
+from cache_monitor.toolbar.reasons import misses_of_requests
+from cache_monitor.toolbar.request import has_pages_by_cookie, hear_stream, route_of, view_of
+from cache_monitor.toolbar.rows import SHOWN_CALLS, CallRows
+from cache_monitor.toolbar.savings import SiteStats, of_the_last_hour, produced_in, productions
+from cache_monitor.toolbar.stats import Stats, request_stats
 
 LARGEST_HTML = 1_000_000
 """Bytes. Where escaping makes more of the keys than that, fewer calls are listed."""
@@ -72,14 +70,16 @@ class CacheMonitorPanel(Panel):
         stats = self._stats()
         if not stats:
             return ""
-        story = Story(stats, get_config()["HIDE_IN_STACKTRACES"])
+        request_report = RequestReport(stats, get_config()["HIDE_IN_STACKTRACES"])
         # Within the request itself (RENDER_PANELS) there is no time to wait or to read a store.
         is_later = bool(getattr(self, "from_store", False))
         reasons = misses_of_requests.reasons(self.toolbar.request_id) if is_later else {}
-        knowledge = of_the_last_hour() if is_later and story.rows else Knowledge()
-        most = len(story.rows)
+        site_stats = of_the_last_hour() if is_later and request_report.rows else SiteStats()
+        most = len(request_report.rows)
         while True:
-            html = render_to_string(self.template, story.context(reasons, knowledge, most))
+            html = render_to_string(
+                self.template, request_report.context(reasons, site_stats, most)
+            )
             if len(html.encode("utf-8", "replace")) <= LARGEST_HTML or most <= 1:
                 return html
             most //= 2
@@ -154,7 +154,7 @@ class CacheMonitorPanel(Panel):
     def _told(self, request: HttpRequest, response: HttpResponse) -> Stats:
         """The account of the request until now; its misses are remembered."""
         kept = self._capture.kept()
-        rows = Rows(self._began, partial(route_of, request))
+        rows = CallRows(self._began, partial(route_of, request))
         stats = request_stats(self._capture, kept, rows, self._ended - self._began)
         stats["varies_by_cookie"] = has_pages_by_cookie(response, kept)
         stats["view"] = view_of(request) if stats["varies_by_cookie"] else None

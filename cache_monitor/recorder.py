@@ -10,9 +10,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from cache_monitor.calls import RawCall
-from cache_monitor.faults import Faults
-from cache_monitor.forks import new_rlock
-from cache_monitor.interruptions import let_pass
+from cache_monitor.concurrency import new_rlock
+from cache_monitor.errors import Faults, let_pass
 
 KEYS_LIMIT = 500_000
 """Keys that calls of several keys may hold in the buffer together; it counts calls, not keys."""

@@ -9,8 +9,8 @@ from django.core.cache import caches
 
 from cache_monitor.capture import Capture, CapturedCall, Timeout
 from cache_monitor.conf import get_conf
+from cache_monitor.context import start_listening, stop_listening
 from cache_monitor.instrument.aliases import alias_of
-from cache_monitor.scope import start_listening, stop_listening
 
 __all__ = [
     "CacheCallsMixin",

@@ -295,7 +295,7 @@ def browser(chromium: Browser) -> Iterator[Browser]:
 def _no_reading_of_another_test() -> None:
     """A dashboard's reading of the store serves whoever asks the same within two seconds: here that
     may be the next test, of another store."""
-    readings = sys.modules.get("cache_monitor.dashboard.readings")
+    readings = sys.modules.get("cache_monitor.dashboard.report_cache")
     if readings is not None:
         readings.readings.clear()
         readings.key_lines.clear()
@@ -304,7 +304,7 @@ def _no_reading_of_another_test() -> None:
 @pytest.fixture(autouse=True)
 def _no_session_of_another_test() -> None:
     """What a request of another test had for a session's key would be masked in the next one's."""
-    ownsessions = sys.modules.get("cache_monitor.keys.ownsessions")
+    ownsessions = sys.modules.get("cache_monitor.keys.masking")
     if ownsessions is not None:
         ownsessions.own_sessions.forget()
 

@@ -1,9 +1,9 @@
 """What the store has of a test's calls."""
 
 import cache_monitor
+from cache_monitor.stats.codec import decode
 from cache_monitor.stats.details import Details, StoredDetails
-from cache_monitor.stats.encoding import decode
-from cache_monitor.stats.merging import Merging
+from cache_monitor.stats.merge import DetailsMerge
 from cache_monitor.stores.opening import get_store
 
 
@@ -14,7 +14,7 @@ def stored_details() -> Details:
     rows = list(get_store().read("details", 0, 2**40, None))
     assert len({row.alias for row in rows}) == 1
     assert len({row.start for row in rows}) == len(rows) <= 2
-    merging = Merging(0, 60, group_limit=200)
+    merging = DetailsMerge(0, 60, group_limit=200)
     for row in rows:
         merging.add(decode(row.payload, StoredDetails))
     return merging.whole(1000)

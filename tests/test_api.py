@@ -12,16 +12,16 @@ from django.core.signals import request_started
 from django.test import override_settings
 
 import cache_monitor
-from cache_monitor import scope
+from cache_monitor import context
 from cache_monitor.api import UnknownAlias, key_series, problem_of, recent_report, store_problem
-from cache_monitor.collecting import joining, names
 from cache_monitor.keys.naming import SESSION_MASK
 from cache_monitor.reports.schema import Report
+from cache_monitor.stats.codec import decode, encode
 from cache_monitor.stats.distinct import hash_of
-from cache_monitor.stats.encoding import decode, encode
 from cache_monitor.stats.window import Window
 from cache_monitor.stores.base import Row, StoreError
 from cache_monitor.stores.opening import get_store
+from cache_monitor.worker import batch, wiring
 from tests.anew import begin_anew
 
 LOCMEM = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
@@ -272,7 +272,7 @@ def test_a_report_says_that_the_store_failed_while_it_was_made(
 def test_windows_that_no_store_takes_are_given_up_at_the_limit(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("cache_monitor.collecting.delivery.PARTS_KEPT", 1)
+    monkeypatch.setattr("cache_monitor.worker.flush.PARTS_KEPT", 1)
     with override_settings(CACHE_MONITOR={"STORE": {"BACKEND": f"{__name__}.Broken"}}):
         caches["default"].get("a")
         caches["other"].get("a")
@@ -295,12 +295,12 @@ def test_a_session_key_is_never_shown() -> None:
 def test_a_full_buffer_drops_what_nobody_can_drain() -> None:
     """With the draining thread stuck, calls are dropped and counted, and memory stays bounded."""
     with override_settings(CACHE_MONITOR={**MEMORY, "BUFFER_SIZE": 1000}):
-        collector = joining.collector
+        background_worker = wiring.background_worker
         caches["default"].get("first")
-        with collector._draining:
+        with background_worker._draining:
             for n in range(5000):
                 caches["default"].get(f"key:{n % 10}")
-            assert len(collector._recorder.buffer) <= 2100
+            assert len(background_worker._recorder.buffer) <= 2100
         report = _report()
     calls = report.caches["default"].operations["get"].calls
     assert calls + report.quality.dropped_calls == 5001
@@ -316,18 +316,18 @@ def test_the_real_backend_is_named_where_it_is_wrapped() -> None:
 @pytest.mark.django_db
 def test_a_child_that_python_was_not_told_of_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     """uWSGI forks in C, past Python's own hooks."""
-    before = joining.collector.process
+    before = wiring.background_worker.process
     request_started.send(None)
-    assert joining.collector.process == before
-    monkeypatch.setattr("cache_monitor.collecting.collector.os.getpid", lambda: -1)
+    assert wiring.background_worker.process == before
+    monkeypatch.setattr("cache_monitor.worker.worker.os.getpid", lambda: -1)
     request_started.send(None)
-    assert joining.collector.process != before
+    assert wiring.background_worker.process != before
 
 
 @pytest.mark.django_db
 def test_an_operation_that_never_ended_is_left_when_the_next_request_begins() -> None:
     """As after an exception that a signal raised at the wrong moment."""
-    scope.enter(scope.Scope(inside="default"))
+    context.enter(context.CallContext(inside="default"))
     caches["default"].get("hidden")
     request_started.send(None)
     caches["default"].get("seen")
@@ -351,4 +351,4 @@ def test_no_session_key_is_remembered() -> None:
     secret = "zyxwvutsrqponmlkjihgfedcba543210"
     caches["default"].get(f"django.contrib.sessions.cache{secret}")
     _report()
-    assert not [key for _, key in names._remembered.young if secret in key]
+    assert not [key for _, key in batch._remembered.young if secret in key]

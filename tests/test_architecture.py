@@ -150,7 +150,7 @@ django.setup()
 started = set(sys.modules)
 
 from django.core.cache import cache
-from cache_monitor.collecting.joining import collector
+from cache_monitor.worker.wiring import collector
 
 cache.set_many({"a": 1, "b": 2})
 cache.get_many(["a", "b", "c"])
@@ -170,5 +170,5 @@ def test_modules_are_imported_at_the_start_or_with_what_needs_them(tmp_path: Pat
     ).stdout
     started, later = (set(line.split()) for line in told.splitlines())
     assert (OPTIONAL | DEAR) & started == set()
-    assert "cache_monitor.collecting.joining" in started
+    assert "cache_monitor.worker.wiring" in started
     assert {name for name in later if name.startswith(("cache_monitor", "django"))} == set()

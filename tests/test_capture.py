@@ -15,7 +15,7 @@ from django.utils.functional import SimpleLazyObject
 
 from cache_monitor.calls import RawCall, Source
 from cache_monitor.capture import Capture, CapturedCall, Timeout, Totals, watched_aliases
-from cache_monitor.scope import start_listening, stop_listening
+from cache_monitor.context import start_listening, stop_listening
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from django.core.management import call_command
 from django.core.management.base import SystemCheckError
 from django.test import override_settings
 
-from cache_monitor.deployment import check_deployment
+from cache_monitor.checks import check_deployment
 
 DUMMY = "django.core.cache.backends.dummy.DummyCache"
 LOCMEM = "django.core.cache.backends.locmem.LocMemCache"

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cache_monitor.collecting.endings import EndOfServer
+from cache_monitor.worker.flush import ServerShutdown
 from tests.services import LOOPBACK, free_port, run_process, run_server
 from tests.test_processes import ROOT, Site, _ask, _need
 
@@ -121,7 +121,7 @@ def test_nothing_but_uvicorns_server_is_waited_for(monkeypatch: pytest.MonkeyPat
         async def shutdown(self) -> None: ...
 
     other = Other()
-    watch = EndOfServer(lambda: pytest.fail("called"))
+    watch = ServerShutdown(lambda: pytest.fail("called"))
     for handler in (signal.SIG_DFL, None, lambda *_: None, other.handle_exit):
         monkeypatch.setattr(signal, "getsignal", lambda _, handler=handler: handler)
         watch.watch()
@@ -140,7 +140,7 @@ def test_a_server_made_of_uvicorns_is_waited_for_once(monkeypatch: pytest.Monkey
     server = Own(uvicorn.Config("app"))
     handler = server.handle_exit
     monkeypatch.setattr(signal, "getsignal", lambda _: handler)
-    watch = EndOfServer(lambda: ended.append(1))
+    watch = ServerShutdown(lambda: ended.append(1))
     for _ in range(3):
         watch.watch()
     asyncio.run(server.shutdown(sockets=None))

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from cache_monitor.faults import INTERVAL, MOST_KINDS, Faults
+from cache_monitor.errors import INTERVAL, MOST_KINDS, Faults
 
 
 class Clock:

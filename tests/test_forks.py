@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 
 import cache_monitor
-from cache_monitor import forks
+from cache_monitor import concurrency
 from cache_monitor.capture import Capture
-from cache_monitor.collecting.visits import Tally
-from cache_monitor.inspectors import known
+from cache_monitor.scan import known
 from cache_monitor.stores.memory import MemoryStore
+from cache_monitor.worker.requests import RequestStats
 from tests.test_processes import Site
 from tests.waiting import until
 
@@ -67,7 +67,7 @@ def _made(tree: ast.Module) -> Iterator[str]:
 
 
 def test_every_lock_of_the_package_is_made_where_forked_children_find_it() -> None:
-    """By ``new_lock`` and ``new_rlock`` of cache_monitor.forks."""
+    """By ``new_lock`` and ``new_rlock`` of cache_monitor.concurrency."""
     found = {name: list(_made(tree)) for name, tree in _modules()}
     assert {name: made for name, made in found.items() if made} == {}
 
@@ -85,7 +85,7 @@ def test_no_lock_is_taken_in_a_way_that_a_signals_handler_can_leave_it_held_by()
 
 
 def _is_lock(value: object) -> bool:
-    return type(value) in {type(Lock()), type(forks.new_rlock())}
+    return type(value) in {type(Lock()), type(concurrency.new_rlock())}
 
 
 def _locks_of_modules() -> Iterator[tuple[str, Any]]:
@@ -114,11 +114,11 @@ def test_the_locks_of_all_modules_are_free_in_a_forked_child() -> None:
     assert len(locks) > 8
     locks |= {
         "capture": Capture()._lock,
-        "tally": Tally()._adding,
+        "tally": RequestStats()._adding,
         "memory": MemoryStore()._lock,
         "known": known._lock,
     }
-    registered = {id(each()) for each in forks._locks}
+    registered = {id(each()) for each in concurrency._locks}
     assert {name for name, lock in locks.items() if id(lock) not in registered} == set()
     each_once = {id(each): each for each in locks.values()}.values()
     with ExitStack() as held:
@@ -133,28 +133,28 @@ def test_the_locks_of_all_modules_are_free_in_a_forked_child() -> None:
 
 
 def test_who_forks_waits_for_an_import_and_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(forks, "_PATIENCE", 60.0)
+    monkeypatch.setattr(concurrency, "_PATIENCE", 60.0)
     order: list[str] = []
     importing, imported = SimpleQueue[None](), SimpleQueue[None]()
 
     def load() -> None:
-        with forks.importing():
+        with concurrency.importing():
             importing.put(None)
             imported.get(timeout=60)
             order.append("imported")
 
     def fork() -> None:
-        forks._before_fork()
+        concurrency._before_fork()
         order.append("forked")
         imported.get(timeout=60)
         order.append("in the parent")
-        forks._after_fork()
+        concurrency._after_fork()
 
     threads = [Thread(target=load), Thread(target=fork), Thread(target=load)]
     threads[0].start()
     importing.get(timeout=60)
     threads[1].start()
-    until(lambda: forks._forking)
+    until(lambda: concurrency._forking)
     assert order == []
     imported.put(None)
     until(lambda: len(order) == 2)
@@ -168,24 +168,24 @@ def test_who_forks_waits_for_an_import_and_is_waited_for(monkeypatch: pytest.Mon
 
 def test_a_child_begins_anew_once_whoever_notices_first(monkeypatch: pytest.MonkeyPatch) -> None:
     begun: list[int] = []
-    monkeypatch.setattr(forks, "_jobs", [lambda: begun.append(1)])
-    monkeypatch.setattr(forks, "_locks", set())
-    monkeypatch.setattr(forks, "_begun", {})
-    forks.begin_anew()
+    monkeypatch.setattr(concurrency, "_jobs", [lambda: begun.append(1)])
+    monkeypatch.setattr(concurrency, "_locks", set())
+    monkeypatch.setattr(concurrency, "_begun", {})
+    concurrency.begin_anew()
     assert begun == [1]
-    [(process, _)] = forks._begun.items()
+    [(process, _)] = concurrency._begun.items()
     assert process == os.getpid()
-    monkeypatch.setitem(forks._begun, os.getpid(), -1)
-    forks.begin_anew()
+    monkeypatch.setitem(concurrency._begun, os.getpid(), -1)
+    concurrency.begin_anew()
     assert begun == [1]
 
 
 def test_a_lock_that_is_gone_is_forgotten() -> None:
-    before = len(forks._locks)
-    lock = forks.new_lock()
-    assert len(forks._locks) == before + 1
+    before = len(concurrency._locks)
+    lock = concurrency.new_lock()
+    assert len(concurrency._locks) == before + 1
     del lock
-    assert len(forks._locks) == before
+    assert len(concurrency._locks) == before
 
 
 @pytest.mark.slow

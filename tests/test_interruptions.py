@@ -15,7 +15,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 
 from cache_monitor.calls import bounded
-from cache_monitor.interruptions import is_interruption, is_passing, let_pass
+from cache_monitor.errors import is_interruption, is_passing, let_pass
 from cache_monitor.stores.base import StoreError
 
 

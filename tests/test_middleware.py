@@ -14,9 +14,9 @@ from django.test import AsyncClient, Client, override_settings
 from django.urls import path, register_converter
 
 from cache_monitor.api import report
-from cache_monitor.collecting import visits
 from cache_monitor.middleware import UNKNOWN_VIEW, CacheMonitorMiddleware
 from cache_monitor.reports.schema import View
+from cache_monitor.worker import requests
 from tests.anew import begin_anew
 from tests.stored import stored_details
 
@@ -183,7 +183,7 @@ def test_switched_off_it_takes_itself_out() -> None:
 
 
 def test_visits_that_nobody_counts_make_room_for_newer_ones() -> None:
-    assert visits.waiting.maxlen == visits.MOST_WAITING
+    assert requests.waiting.maxlen == requests.MOST_WAITING
 
 
 def test_the_time_of_the_request_and_of_what_it_produced_is_told() -> None:

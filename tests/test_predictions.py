@@ -14,18 +14,18 @@ from django.core.cache.backends.locmem import LocMemCache
 from django.test import override_settings
 from msgspec import structs
 
-from cache_monitor import api, predictions
-from cache_monitor.collecting import joining
-from cache_monitor.collecting.pacing import OutOfTime, Pace
-from cache_monitor.reports.predictions import Period
+from cache_monitor import api, what_if
+from cache_monitor.reports.predictions import PredictionPeriod
 from cache_monitor.reports.predictions import predicted as predict
-from cache_monitor.reports.what_if import CacheWhatIf, Known
+from cache_monitor.reports.what_if import CacheFacts, CacheWhatIf
 from cache_monitor.stores.base import Row, Store
 from cache_monitor.stores.opening import get_store
 from cache_monitor.trace.models.base import Access
 from cache_monitor.trace.models.recency import Cull, LocMem
 from cache_monitor.trace.what_if import POLICIES
 from cache_monitor.what_if import backend_of
+from cache_monitor.worker import wiring
+from cache_monitor.worker.background import OutOfTime, Pace
 from tests.anew import begin_anew
 from tests.clocks import Clock, traffic_clock
 from tests.management.test_cache_whatif import MEMORY, ROOM, asked_for, hit_ratio
@@ -49,7 +49,7 @@ def not_over() -> bool:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
     clock = traffic_clock(monkeypatch, time.time() - 1000)
     # The process's own thread would predict beside the tests.
-    monkeypatch.setattr(joining.collector, "_predict", None)
+    monkeypatch.setattr(wiring.background_worker, "_predict", None)
     backend = {
         "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
         "LOCATION": "predicted",
@@ -71,14 +71,14 @@ def store(clock: Clock) -> Store:
 def visited(clock: Clock, lookups: int) -> Store:
     """After so many lookups, once they can be taken to be all there."""
     hit_ratio(caches["default"], asked_for()[:lookups], clock)
-    joining.collector.flush()
+    wiring.background_worker.flush()
     clock.go_on(60)
     return get_store()
 
 
 def predicted(store: Store) -> CacheWhatIf:
-    predictions.update(store, not_over)
-    return predictions.predictions(store)["default"].predicted
+    what_if.update(store, not_over)
+    return what_if.predictions(store)["default"].predicted
 
 
 @pytest.mark.django_db
@@ -110,11 +110,13 @@ def test_without_a_limit_the_size_of_today_is_what_it_takes_to_hit_as_much(
 ) -> None:
     """Not what there happens to be when somebody looks."""
 
-    def unlimited(parts: Any, period: Period, known: Known, pace: Any) -> CacheWhatIf:
+    def unlimited(
+        parts: Any, period: PredictionPeriod, known: CacheFacts, pace: Any
+    ) -> CacheWhatIf:
         free = known._replace(policy="allkeys-lru", room=None, held=3)
         return predict(parts, period, free, pace)
 
-    monkeypatch.setattr(predictions, "predicted", unlimited)
+    monkeypatch.setattr(what_if, "predicted", unlimited)
     large = {"BACKEND": f"{LocMemCache.__module__}.LocMemCache", "OPTIONS": {"MAX_ENTRIES": 10**6}}
     with override_settings(CACHES={"default": {**large, "LOCATION": "unlimited"}}):
         found = predicted(visited(clock, 5000))
@@ -144,13 +146,13 @@ def test_too_short_a_trace_predicts_nothing_and_says_how_much_there_is(clock: Cl
 @pytest.mark.django_db
 def test_it_is_computed_again_only_when_it_has_rested(store: Store) -> None:
     predicted(store)
-    first = predictions.predictions(store)["default"]
+    first = what_if.predictions(store)["default"]
     predicted(store)
-    assert predictions.predictions(store)["default"] == first
+    assert what_if.predictions(store)["default"] == first
     ago = first.computed_at - max(100 * first.cpu_seconds, 70.0) - 1.0
-    store.put([predictions._row("default", structs.replace(first, computed_at=ago))], int(ago))
+    store.put([what_if._row("default", structs.replace(first, computed_at=ago))], int(ago))
     predicted(store)
-    assert predictions.predictions(store)["default"].computed_at >= first.computed_at
+    assert what_if.predictions(store)["default"].computed_at >= first.computed_at
 
 
 @pytest.mark.django_db
@@ -162,21 +164,23 @@ def test_a_fault_with_one_cache_keeps_none_of_the_others_from_being_predicted(
         hit_ratio(caches["other"], asked_for()[:1500], clock)
         store = visited(clock, 1500)
 
-        def broken(parts: Any, period: Period, known: Known, pace: Any) -> CacheWhatIf:
+        def broken(
+            parts: Any, period: PredictionPeriod, known: CacheFacts, pace: Any
+        ) -> CacheWhatIf:
             if known.room == ROOM:
                 raise ZeroDivisionError
             return predict(parts, period, known, pace)
 
-        monkeypatch.setattr(predictions, "predicted", broken)
+        monkeypatch.setattr(what_if, "predicted", broken)
         with pytest.raises(ZeroDivisionError):
-            predictions.update(store, not_over)
-        assert set(predictions.predictions(store)) == {"other"}
+            what_if.update(store, not_over)
+        assert set(what_if.predictions(store)) == {"other"}
 
 
 @pytest.mark.django_db
 def test_a_process_that_ends_gives_up(store: Store) -> None:
-    predictions.update(store, lambda: True)
-    assert predictions.predictions(store) == {}
+    what_if.update(store, lambda: True)
+    assert what_if.predictions(store) == {}
 
 
 @pytest.mark.django_db
@@ -205,7 +209,7 @@ def test_what_the_time_is_not_enough_for_is_left_out(
 @pytest.mark.django_db
 def test_a_row_that_cannot_be_read_is_skipped_and_replaced(store: Store) -> None:
     store.put([Row("what_if", "", "default", 0, 0, b"\x01nonsense")], LATER)
-    assert predictions.predictions(store) == {}
+    assert what_if.predictions(store) == {}
     assert predicted(store).hit_ratio is not None
 
 

@@ -2,9 +2,9 @@
 
 import re
 
-from cache_monitor.findings.find import RULES
-from cache_monitor.findings.reference import ANCHOR
-from cache_monitor.findings.reference import README as READ_BY_ALL
+from cache_monitor.findings.engine import RULES
+from cache_monitor.findings.texts import ANCHOR
+from cache_monitor.findings.texts import README as READ_BY_ALL
 from tests.docs.pages import README, ROOT
 
 

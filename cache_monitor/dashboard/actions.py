@@ -1,27 +1,37 @@
-"""The pages that delete: a question first, then POST, in as many steps as it takes."""
+"""The pages that change something: delete, mute, unmute. A question first, then POST."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import cast
 from urllib.parse import urlencode
 
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.admin import AdminSite
+from django.contrib.admin.models import CHANGE, LogEntry
+from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.template.response import TemplateResponse
 from django.utils.translation import gettext as _
 
-from cache_monitor.dashboard import deleting, formats, frontend
-from cache_monitor.dashboard.links import Links
+from cache_monitor import api
+from cache_monitor.dashboard import deleting, formats, views
+from cache_monitor.dashboard.columns import bar_of
+from cache_monitor.dashboard.deleting import ACTIONS, CLEAR, Target, target_of
+from cache_monitor.dashboard.formats import visible
 from cache_monitor.dashboard.pages import LISTED
-from cache_monitor.dashboard.query import BadParameterError, Query, parse_query
-from cache_monitor.dashboard.readings import readings
-from cache_monitor.dashboard.sheets import bar_of
-from cache_monitor.dashboard.targets import ACTIONS, CLEAR, Target, target_of
+from cache_monitor.dashboard.query import BadParameterError, Links, Query, parse_query
+from cache_monitor.dashboard.report_cache import readings
 from cache_monitor.dashboard.views import TEMPLATES, refused
-from cache_monitor.inspectors import entries
-from cache_monitor.inspectors.entries import Deleted
+from cache_monitor.findings.engine import RULES
+from cache_monitor.findings.history import identity
+from cache_monitor.keys.display import SHOWN_LENGTH
+from cache_monitor.models import Dashboard
+from cache_monitor.reports.schema import Finding
+from cache_monitor.scan import entries
+from cache_monitor.scan.entries import Deleted
+from cache_monitor.stores.base import StoreError
 
 
 def action(request: HttpRequest, site: AdminSite, name: str) -> HttpResponse:
@@ -86,7 +96,7 @@ def _deleted(request: HttpRequest, site: AdminSite, target: Target, links: Links
 
 
 def _progress_context(
-    done: Deleted, progress: deleting.Progress, target: Target
+    done: Deleted, progress: deleting.DeleteProgress, target: Target
 ) -> Mapping[str, object]:
     share = min(1.0, progress["looked_at"] / done.total) if done.total else None
     return {
@@ -108,7 +118,7 @@ def _answer(
 ) -> HttpResponse:
     whole = {
         **site.each_context(request),
-        **frontend.context(),
+        **views.context(),
         "title": target.action.title,
         "page_name": target.action.name,
         "navigation": [(each.name, each.title, links.page(each.name)) for each in LISTED],
@@ -136,3 +146,130 @@ def asked_before(data: QueryDict) -> Query:
         return parse_query(QueryDict(data.get("back", "")), now)
     except BadParameterError:
         return parse_query(QueryDict(urlencode({"alias": data.get("alias", "")})), now)
+
+
+PERMISSION = "mute_finding"
+LONGEST_REASON = 500
+_OBJECT_LENGTH = 200
+"""Characters that the admin's history has for the object's name."""
+
+
+def mute(request: HttpRequest, site: AdminSite) -> HttpResponse:
+    """Ask for a reason; mute the finding on POST."""
+    data = _asked(request)
+    query = asked_before(data)
+    try:
+        finding = _finding(data, query)
+    except BadParameterError as error:
+        return refused(request, site, error)
+    links = Links(site, query)
+    # On one line, without characters that nobody sees or that a database refuses.
+    reason = visible(" ".join(data.get("reason", "").split()))[:LONGEST_REASON]
+    problem = ""
+    if request.method == "POST":
+        try:
+            if reason:
+                api.mute(finding, request.user.get_username(), reason)
+                return _done(request, links, finding, _("Muted: %(reason)s") % {"reason": reason})
+            problem = _("Write a reason.")
+        except StoreError as error:
+            problem = str(error)
+    place = {name: getattr(finding, name) for name in ("code", "alias", "group", "key")}
+    context = {"finding": finding, "hidden": place, "problem": problem}
+    return _mute_question(request, site, links, context)
+
+
+def unmute(request: HttpRequest, site: AdminSite) -> HttpResponse:
+    """Ask whether to show the finding again; do so on POST."""
+    data = _asked(request)
+    links = Links(site, asked_before(data))
+    name = data.get("id", "")
+    try:
+        muted = api.muted().get(name)
+        if muted is None:
+            message = _("No such finding is muted.")
+            return refused(request, site, BadParameterError("id", message))
+        finding = _made(muted.code, muted.alias, muted.group, muted.key)
+        if request.method == "POST":
+            api.unmute(name)
+            return _done(request, links, finding, _("Shown again."))
+    except StoreError as error:
+        messages.error(request, str(error))
+        return HttpResponseRedirect(links.page("findings"))
+    context = {"finding": finding, "hidden": {"id": name}, "muted": muted}
+    return _mute_question(request, site, links, context)
+
+
+def _asked(request: HttpRequest) -> QueryDict:
+    if not request.user.has_perm(f"cache_monitor.{PERMISSION}"):
+        raise PermissionDenied
+    return request.POST if request.method == "POST" else request.GET
+
+
+def _finding(data: QueryDict, query: Query) -> Finding:
+    """The finding of the period of ``query`` that a URL or a form names: with its own texts, and
+    none of those that were given."""
+    code, alias = data.get("code", ""), data.get("alias", "")
+    if code not in RULES:
+        names = ", ".join(RULES)
+        raise BadParameterError("code", _("Write one of: %(names)s.") % {"names": names})
+    if alias not in settings.CACHES:
+        message = _("There is no such cache. Write one of: %(names)s.")
+        raise BadParameterError("alias", message % {"names": ", ".join(settings.CACHES)})
+    group, key = (data.get(name, "")[:SHOWN_LENGTH] or None for name in ("group", "key"))
+    wanted = identity(_made(code, alias, group, key))
+    until = None if query.live else query.until
+    for finding in api.report(since=query.since, until=until, alias=alias).findings:
+        if finding.id == wanted:
+            return finding
+    raise BadParameterError("code", _("There is no such finding in this period, or it is muted."))
+
+
+def _made(code: str, alias: str, group: str | None, key: str | None) -> Finding:
+    """A finding as far as it is known by its place."""
+    return Finding(
+        code=code,
+        severity="info",
+        alias=alias,
+        group=group,
+        key=key,
+        evidence={},
+        advice="",
+        docs="",
+    )
+
+
+def _done(request: HttpRequest, links: Links, finding: Finding, said: str) -> HttpResponse:
+    readings.clear()
+    words = ", ".join(filter(None, [finding.code, finding.alias, finding.group, finding.key]))
+    LogEntry.objects.create(
+        # Anonymous users do not come here: the admin has sent them to its login.
+        user_id=cast("int", request.user.pk),
+        content_type=ContentType.objects.get_for_model(Dashboard, for_concrete_model=False),
+        object_id=finding.alias,
+        object_repr=words[:_OBJECT_LENGTH],
+        action_flag=CHANGE,
+        change_message=said,
+    )
+    messages.success(request, f"{words}. {said}")
+    return HttpResponseRedirect(links.page("findings"))
+
+
+def _mute_question(
+    request: HttpRequest, site: AdminSite, links: Links, context: Mapping[str, object]
+) -> HttpResponse:
+    name = "unmute_finding" if "muted" in context else "mute_finding"
+    whole = {
+        **site.each_context(request),
+        **views.context(),
+        "title": _("Show a finding again") if "muted" in context else _("Mute a finding"),
+        "page_name": name,
+        "navigation": [(each.name, each.title, links.page(each.name)) for each in LISTED],
+        "dashboard_url": links.page("dashboard"),
+        "action_url": links.path(name),
+        "back_url": links.page("findings"),
+        "back": links.page("dashboard").partition("?")[2],
+        "longest": LONGEST_REASON,
+        **context,
+    }
+    return TemplateResponse(request, f"{TEMPLATES}/mute.html", whole)

@@ -1,19 +1,158 @@
-"""Deletes step by step, and writes down in the admin's history who deleted what and how many."""
+"""Delete entries step by step, with a line in the admin's history of who deleted what."""
 
-from typing import TypedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal, TypedDict
 
+from django.conf import settings
 from django.contrib.admin.models import DELETION, LogEntry
 from django.contrib.contenttypes.models import ContentType
 from django.contrib.sessions.backends.base import SessionBase
 from django.core import signing
-from django.utils.translation import ngettext
+from django.http import QueryDict
+from django.utils.functional import Promise
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
 
 from cache_monitor.dashboard import formats
+from cache_monitor.dashboard.contents import STALE_REASONS, stale_words
 from cache_monitor.dashboard.entry import find
-from cache_monitor.dashboard.targets import CLEAR, DELETE_ENTRY, Target
-from cache_monitor.inspectors import entries
-from cache_monitor.inspectors.entries import Deleted, Measured
+from cache_monitor.dashboard.query import BadParameterError, as_shown
+from cache_monitor.keys.naming import name_key
 from cache_monitor.models import Dashboard
+from cache_monitor.scan import entries
+from cache_monitor.scan.entries import Deleted, Measured, Selection
+from cache_monitor.scan.snapshot import StaleReason
+
+WHY: tuple[StaleReason | Literal["any"], ...] = ("any", *STALE_REASONS)
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One action. ``name`` is that of its URL, ``parameter`` names its target besides the cache,
+    ``back`` the page that it comes back to."""
+
+    name: str
+    permission: str
+    title: str | Promise
+    question: str | Promise
+    """What is asked before; names the cache by ``alias``."""
+    parameter: str
+    back: str
+    words: Callable[[str], str]
+    """What is deleted, for a sentence, from the parameter's value; nothing for all of a cache."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What one use of an action deletes."""
+
+    action: Action
+    alias: str
+    value: str
+
+    @property
+    def selection(self) -> Selection:
+        """The entries that it takes."""
+        parameter, value = self.action.parameter, self.value
+        return Selection(
+            group=value if parameter == "group" else None,
+            key=value if parameter == "key" else None,
+            why=next((why for why in WHY if parameter == "why" and why == value), None),
+        )
+
+    @property
+    def words(self) -> str:
+        """What it deletes, for people."""
+        return self.action.words(self.value)
+
+    @property
+    def question(self) -> str:
+        """What is asked before it deletes."""
+        return str(self.action.question) % {"alias": self.alias}
+
+    @property
+    def parameters(self) -> Mapping[str, str]:
+        """It as parameters of a URL or a form."""
+        named = {"alias": self.alias, self.action.parameter: self.value}
+        return {name: text for name, text in named.items() if name}
+
+
+def target_of(action: Action, data: QueryDict) -> Target:
+    """The target that a URL or a form names, or BadParameterError."""
+    alias = data.get("alias", "")
+    if alias not in settings.CACHES:
+        message = _("There is no such cache. Write one of: %(names)s.")
+        raise BadParameterError("alias", message % {"names": ", ".join(settings.CACHES)})
+    value = data.get(action.parameter, "") if action.parameter else ""
+    if action.parameter and not value:
+        raise BadParameterError(action.parameter, _("It is missing."))
+    if action.parameter == "why" and value not in WHY:
+        names = ", ".join(WHY)
+        raise BadParameterError("why", _("Write one of: %(names)s.") % {"names": names})
+    if action.parameter == "key":
+        if name_key(value).kind == "session":
+            raise BadParameterError("key", _("A session's entry is not reached by its key."))
+        as_shown(value)
+    return Target(action, alias, value)
+
+
+def _stale(why: str) -> str:
+    kinds: dict[str, str] = dict(stale_words().items())
+    kind = kinds.get(why, _("for whatever reason"))
+    return _("the stale entries (%(kind)s)") % {"kind": kind}
+
+
+DELETE_ENTRY = Action(
+    name="delete_entry",
+    permission="delete_entry",
+    title=gettext_lazy("Delete an entry"),
+    question=gettext_lazy("Are you sure you want to delete this entry of the cache “%(alias)s”?"),
+    parameter="key",
+    back="keys",
+    words=lambda key: _("the entry %(key)s") % {"key": name_key(key).shown},
+)
+CLEAR = Action(
+    name="clear",
+    permission="clear_cache",
+    title=gettext_lazy("Clear a cache"),
+    question=gettext_lazy(
+        "Are you sure you want to clear the cache “%(alias)s”? It will lose all of its entries."
+    ),
+    parameter="",
+    back="memory",
+    words=lambda _value: "",
+)
+_ALL = (
+    DELETE_ENTRY,
+    Action(
+        name="delete_group",
+        permission="delete_group",
+        title=gettext_lazy("Delete the entries of a group"),
+        question=gettext_lazy(
+            "Are you sure you want to delete these entries of the cache “%(alias)s”?"
+        ),
+        parameter="group",
+        back="memory",
+        words=lambda group: (
+            _("the entries of the group %(group)s") % {"group": formats.visible(group)}
+        ),
+    ),
+    Action(
+        name="delete_stale",
+        permission="delete_stale",
+        title=gettext_lazy("Delete stale entries"),
+        question=gettext_lazy(
+            "Are you sure you want to delete these entries of the cache “%(alias)s”?"
+        ),
+        parameter="why",
+        back="stale",
+        words=_stale,
+    ),
+    CLEAR,
+)
+ACTIONS = {each.name: each for each in _ALL}
+
 
 STEP_LIMIT = 50_000
 """Entries that one request looks at."""
@@ -28,7 +167,7 @@ _MOST_CURSORS = 5
 _OBJECT_LENGTH = 200
 
 
-class Progress(TypedDict):
+class DeleteProgress(TypedDict):
     """How far a deletion has come; it travels signed, in the form that goes on with it, but for
     its ``cursor``."""
 
@@ -57,7 +196,7 @@ def expected(target: Target) -> Measured:
     return entries.measure(target.alias, target.selection, seconds=STEP_SECONDS)
 
 
-def begun(user_id: int | str, target: Target) -> Progress:
+def begun(user_id: int | str, target: Target) -> DeleteProgress:
     """Nothing deleted yet; the history has an entry from now on, should nobody go on."""
     log = LogEntry.objects.create(
         user_id=user_id,
@@ -66,7 +205,7 @@ def begun(user_id: int | str, target: Target) -> Progress:
         object_repr="",
         action_flag=DELETION,
     )
-    return Progress(
+    return DeleteProgress(
         user=str(user_id),
         target=_identity(target),
         log=log.pk,
@@ -77,7 +216,7 @@ def begun(user_id: int | str, target: Target) -> Progress:
     )
 
 
-def packed(progress: Progress, session: SessionBase) -> str:
+def packed(progress: DeleteProgress, session: SessionBase) -> str:
     """``progress`` as text that only this site can have written; its cursor goes to ``session``."""
     cursors = {**session.get(CURSORS, {}), str(progress["log"]): progress["cursor"]}
     session[CURSORS] = dict(list(cursors.items())[-_MOST_CURSORS:])
@@ -86,10 +225,10 @@ def packed(progress: Progress, session: SessionBase) -> str:
 
 def unpacked(
     text: str, user_id: int | str, target: Target, session: SessionBase
-) -> Progress | None:
+) -> DeleteProgress | None:
     """The progress of this user with this target; None where the text is not ours, or too old."""
     try:
-        progress: Progress = signing.loads(text, salt=SALT, max_age=MOST_AGE)
+        progress: DeleteProgress = signing.loads(text, salt=SALT, max_age=MOST_AGE)
     except signing.BadSignature:
         return None
     fits = progress["user"] == str(user_id) and progress["target"] == _identity(target)
@@ -100,14 +239,14 @@ def unpacked(
     return progress
 
 
-def forget(progress: Progress, session: SessionBase) -> None:
+def forget(progress: DeleteProgress, session: SessionBase) -> None:
     """Let ``session`` no longer know where this deletion was."""
     cursors, own = session.get(CURSORS, {}), str(progress["log"])
     if own in cursors:
         session[CURSORS] = {name: at for name, at in cursors.items() if name != own}
 
 
-def step(target: Target, progress: Progress) -> Deleted:
+def step(target: Target, progress: DeleteProgress) -> Deleted:
     """Delete on from where ``progress`` is, count it there and in the history."""
     done = _delete(target, progress["cursor"])
     progress["entries"] += done.entries
@@ -122,7 +261,7 @@ def step(target: Target, progress: Progress) -> Deleted:
     return done
 
 
-def said(target: Target, progress: Progress) -> str:
+def said(target: Target, progress: DeleteProgress) -> str:
     """What was deleted so far, in a sentence."""
     number = progress["entries"]
     if target.action is CLEAR:

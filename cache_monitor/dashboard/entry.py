@@ -1,24 +1,186 @@
-"""The page of one key: what was asked of it, what is stored under it now."""
+"""The page of one key: what was asked of it, its history, what is stored under it now."""
 
+import reprlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final, NamedTuple
 
+from django.core.cache import caches
 from django.utils.translation import gettext as _
 
-from cache_monitor.dashboard import formats, history
-from cache_monitor.dashboard.keysheets import why_missed
-from cache_monitor.dashboard.livesheets import expiry, stale_words
-from cache_monitor.dashboard.query import BadParameterError, as_shown
+from cache_monitor import context
+from cache_monitor.dashboard import formats
+from cache_monitor.dashboard.calls import reason_words, what_ended, why_missed
+from cache_monitor.dashboard.contents import expiry, stale_words
+from cache_monitor.dashboard.query import BadParameterError, Content, PageRequest, as_shown
 from cache_monitor.dashboard.rows import Figure
-from cache_monitor.dashboard.values import shown_value
-from cache_monitor.dashboard.visit import Content, Visit
-from cache_monitor.inspectors import entries
-from cache_monitor.inspectors.entries import Answer, LiveEntry, Selection
+from cache_monitor.keys.custom import is_sanitizing
 from cache_monitor.keys.naming import KeyName, name_key, why_grouped
-from cache_monitor.keys.sanitizing import is_sanitizing
-from cache_monitor.reports.keyhistory import key_history
+from cache_monitor.reports.key_history import KeyHistory, key_history
 from cache_monitor.reports.schema import Cache, HotKey, KeyGroup
+from cache_monitor.scan import entries
+from cache_monitor.scan.entries import Answer, LiveEntry, Selection
 from cache_monitor.stores.base import StoreError
 from cache_monitor.stores.opening import get_store
+from cache_monitor.trace.events import (
+    CLEAR,
+    COMPUTE,
+    DELETE,
+    FAILED,
+    HIT,
+    MISS,
+    MOVE,
+    NEVER,
+    REFUSED,
+    SECOND,
+    SWEEP,
+    TOUCH,
+    UNTOLD,
+    USE,
+    WRITE,
+)
+from cache_monitor.trace.reading import Moment
+
+
+class Line(NamedTuple):
+    """Something that happened to a key."""
+
+    at: datetime
+    what: str
+    note: str
+    process: str
+    view: str
+
+
+def figures(history: KeyHistory) -> Sequence[Figure]:
+    """How often what happened, and how long the values lasted."""
+    lives = history.lives
+    return [
+        Figure(_("Sets"), formats.count(history.times(WRITE))),
+        Figure(_("Hits"), formats.count(history.times(HIT))),
+        Figure(_("Misses"), formats.count(history.times(MISS))),
+        Figure(_("Deletes"), formats.count(history.times(DELETE, SWEEP))),
+        Figure(_("Lasted"), formats.duration(lives.lifetime_p50), note=what_ended(lives)),
+        Figure(_("First read"), formats.duration(lives.first_read_p50)),
+        Figure(_("Last written by"), _last_writer(history)),
+    ]
+
+
+def lines(history: KeyHistory) -> Sequence[Line]:
+    """What happened, the latest first."""
+    words = _words()
+    return [
+        Line(
+            datetime.fromtimestamp(each.at / SECOND, UTC),
+            words[each.kind],
+            _note(each),
+            _short(each.process),
+            each.view,
+        )
+        for each in history.moments
+    ]
+
+
+def _words() -> Mapping[int, str]:
+    return {
+        HIT: _("hit"),
+        MISS: _("miss"),
+        WRITE: _("written"),
+        TOUCH: _("touched"),
+        DELETE: _("deleted"),
+        MOVE: _("version changed"),
+        COMPUTE: _("produced, not stored"),
+        CLEAR: _("cache cleared"),
+        SWEEP: _("deleted"),
+        FAILED: _("call failed"),
+        REFUSED: _("refused by the server"),
+        USE: _("used"),
+    }
+
+
+def _note(each: Moment) -> str:
+    if each.reason is not None:
+        return reason_words()[each.reason]
+    if each.times > 1:
+        return _("%(count)s times") % {"count": formats.count(each.times)}
+    if each.kind in (WRITE, TOUCH) and each.lasts == NEVER:
+        return _("without a timeout")
+    if each.kind in (WRITE, TOUCH) and each.lasts != UNTOLD:
+        return _("for %(time)s") % {"time": formats.age(each.lasts / SECOND)}
+    return ""
+
+
+def _last_writer(history: KeyHistory) -> str:
+    last = next((each for each in history.moments if each.kind == WRITE), None)
+    if last is None:
+        return formats.UNKNOWN
+    return f"{last.view} · {_short(last.process)}" if last.view else _short(last.process)
+
+
+def _short(process: str) -> str:
+    """The processes of a site differ in the beginnings of their names."""
+    return process[:8]
+
+
+MOST: Final = 10_000
+"""Characters of a value that are shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShownValue:
+    """A value's type and text; ``problem`` where there is none to show."""
+
+    type_name: str = ""
+    text: str = ""
+    cut: bool = False
+    problem: str = ""
+
+
+_MISSING: Final = object()
+
+
+def shown_value(alias: str, key: str) -> ShownValue:
+    """What the cache ``alias`` holds under ``key``, read with its own ``get``, unrecorded.
+
+    Never raises: a value that cannot be unpickled, or has a broken repr, is a problem to show.
+    """
+    if name_key(key).kind == "session":
+        return ShownValue(problem=_("A session's value is not shown."))
+    try:
+        with context.muted():
+            value = caches[alias].get(key, _MISSING)
+            if value is _MISSING:
+                return ShownValue(problem=_("There is no such entry."))
+            return _shown(value)
+    except Exception as error:
+        problem = _("The value cannot be read: %(error)s")
+        return ShownValue(problem=problem % {"error": type(error).__name__})
+
+
+def _shown(value: object) -> ShownValue:
+    text = value[: MOST + 1] if isinstance(value, str) else _repr(value)
+    return ShownValue(
+        type_name=type(value).__qualname__,
+        text=_readable(text[:MOST]),
+        cut=len(text) > MOST,
+    )
+
+
+def _repr(value: object) -> str:
+    """A representation that a large value cannot make large."""
+    short = reprlib.Repr()
+    short.maxlevel = 5
+    short.maxlist = short.maxtuple = short.maxset = short.maxfrozenset = short.maxdict = 50
+    short.maxdeque = short.maxarray = 50
+    short.maxstring = short.maxother = short.maxlong = MOST + 1
+    return short.repr(value[: MOST + 1] if isinstance(value, bytes | bytearray) else value)
+
+
+def _readable(text: str) -> str:
+    """As :func:`formats.visible`, but with the lines that the text has."""
+    return "\n".join(formats.visible(line) for line in text.split("\n"))
+
 
 LOOK_SECONDS = 1.0
 LOOK_LIMIT = 100_000
@@ -27,18 +189,18 @@ LOOK_LIMIT = 100_000
 _CHANGED = ("… (", "\\", " ", "•")
 
 
-def build(visit: Visit) -> Content:
+def build(page_request: PageRequest) -> Content:
     """What is known of the key that the URL names; it needs the cache as well."""
-    own, alias = visit.query.own, visit.query.alias
+    own, alias = page_request.query.own, page_request.query.alias
     if alias is None:
         raise BadParameterError("alias", _("Name the cache that the key is in."))
     if not (key := as_shown(own.get("key", ""))):
         raise BadParameterError("key", _("Name a key."))
-    cache, answer = visit.report.caches[alias], find(alias, key)
+    cache, answer = page_request.report.caches[alias], find(alias, key)
     hot = _hot_key(cache, key, name_key(key, alias))
     name = _name(alias, key, answer.entry, hot)
     group = _of_group(cache, name)
-    may_see = visit.may("view_value") and name.kind != "session"
+    may_see = page_request.may("view_value") and name.kind != "session"
     return Content(
         context={
             "alias": alias,
@@ -47,26 +209,26 @@ def build(visit: Visit) -> Content:
             "asked": _asked_figures(hot) if hot else [],
             "group": _group_figures(group) if group else [],
             "grouped_by": _grouped_by(key, alias) if name.kind == "key" else "",
-            "group_url": visit.links.group(alias, name.group),
-            **_history(visit, alias, key, answer, name),
+            "group_url": page_request.links.group(alias, name.group),
+            **_history(page_request, alias, key, answer, name),
             "stored": _stored_figures(answer.entry) if answer.entry else [],
             "answer": answer,
             "may_see": may_see,
             "value": _value(alias, answer, key) if may_see and own.get("value") else None,
-            "value_url": f"{visit.links.path('entry')}?{visit.query.encode(value='1')}",
-            "delete_url": _delete_url(visit, alias, name),
+            "value_url": f"{page_request.links.path('entry')}?{page_request.query.encode(value='1')}",
+            "delete_url": _delete_url(page_request, alias, name),
         }
     )
 
 
 def _history(
-    visit: Visit, alias: str, key: str, answer: Answer, name: KeyName
+    page_request: PageRequest, alias: str, key: str, answer: Answer, name: KeyName
 ) -> Mapping[str, object]:
     """What happened to the key, by the trace; of a session nobody is told."""
     if name.kind == "session":
         return {}
     known = answer.entry.key if answer.entry else None
-    period = visit.query.since.timestamp(), visit.query.until.timestamp()
+    period = page_request.query.since.timestamp(), page_request.query.until.timestamp()
     try:
         told = key_history(get_store(), alias, key if known is None else known, *period)
     except StoreError:
@@ -74,8 +236,8 @@ def _history(
     if told is None or not told.moments:
         return {"is_left_out": told is not None and not told.is_traced}
     return {
-        "history": history.lines(told),
-        "history_figures": history.figures(told),
+        "history": lines(told),
+        "history_figures": figures(told),
         "history_total": formats.count(told.total) if told.total > len(told.moments) else "",
     }
 
@@ -111,10 +273,10 @@ def _value(alias: str, answer: Answer, key: str) -> object:
     return shown_value(alias, key if known is None else known)
 
 
-def _delete_url(visit: Visit, alias: str, name: KeyName) -> str:
-    if name.kind == "session" or not visit.may("delete_entry"):
+def _delete_url(page_request: PageRequest, alias: str, name: KeyName) -> str:
+    if name.kind == "session" or not page_request.may("delete_entry"):
         return ""
-    return visit.links.action("delete_entry", alias=alias, key=visit.query.own["key"])
+    return page_request.links.action("delete_entry", alias=alias, key=page_request.query.own["key"])
 
 
 def _hot_key(cache: Cache, key: str, name: KeyName) -> HotKey | None:

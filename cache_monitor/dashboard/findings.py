@@ -1,4 +1,4 @@
-"""The caching mistakes that the figures show, as rows."""
+"""The caching mistakes that the figures show, as rows, with their evidence in words."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,14 +11,93 @@ from django.utils.translation import gettext as _
 
 from cache_monitor import api
 from cache_monitor.dashboard import formats
-from cache_monitor.dashboard.evidence import label
-from cache_monitor.dashboard.links import Links
+from cache_monitor.dashboard.columns import TableSpec, code, coded, worded
+from cache_monitor.dashboard.query import Links
 from cache_monitor.dashboard.rows import Cell
-from cache_monitor.dashboard.sheets import Sheet, code, coded, worded
-from cache_monitor.findings.advice import in_words
-from cache_monitor.findings.reference import ANCHOR
+from cache_monitor.findings.texts import ANCHOR, in_words
 from cache_monitor.reports.schema import Finding, Report, Worth
 from cache_monitor.stores.base import StoreError
+
+
+def label(name: str) -> str:
+    """What a figure of the evidence is of; its unit stands with the figure."""
+    return _labels().get(name) or name.removesuffix("_seconds").removesuffix("_bytes").replace(
+        "_", " "
+    )
+
+
+def _labels() -> dict[str, str]:
+    return {
+        "again_each": _("again, each request"),
+        "bytes": _("bytes"),
+        "bytes_without_expiry": _("bytes without expiry"),
+        "cache_request_seconds": _("in the cache, each request"),
+        "calls": _("calls"),
+        "calls_each": _("calls each request"),
+        "cause": _("cause"),
+        "clears": _("clears"),
+        "deleted_unread": _("deleted unread"),
+        "deletes": _("deletes"),
+        "detail": _("detail"),
+        "distinct_keys": _("distinct keys"),
+        "entries": _("entries"),
+        "entries_without_expiry": _("entries without expiry"),
+        "errors": _("errors"),
+        "evicted": _("evicted"),
+        "expired": _("expired"),
+        "expired_bytes": _("bytes expired"),
+        "expired_rewrites": _("written anew when expired"),
+        "get_seconds": _("a get"),
+        "gets_each": _("gets each request"),
+        "groups": _("groups"),
+        "hit_ratio": _("hit ratio"),
+        "hits": _("hits"),
+        "limit_bytes": _("limit"),
+        "limit_entries": _("entries at most"),
+        "load_share": _("share of the load"),
+        "lookup_seconds": _("lookup"),
+        "lookups": _("lookups"),
+        "lookups_share": _("share of the lookups"),
+        "lost": _("lost"),
+        "lost_by_new_directory": _("lost with the directory"),
+        "lost_by_refusal": _("lost by refused writes"),
+        "lost_by_replica": _("lost on a lagging replica"),
+        "lost_by_restart": _("lost by a restart"),
+        "lost_request_seconds": _("time lost each request"),
+        "lost_seconds": _("time lost"),
+        "median_age": _("median age"),
+        "misses": _("misses"),
+        "misses_by_clear": _("misses by clear"),
+        "misses_by_deletion": _("misses by deletion"),
+        "new_directory_at": _("new directory seen at"),
+        "one_of_a_kind": _("one of a kind"),
+        "operation": _("operation"),
+        "overwritten_unread": _("overwritten unread"),
+        "p90_age": _("age, p90"),
+        "predicted_entries": _("entries, predicted"),
+        "predicted_error_points": _("points of error"),
+        "predicted_instead_entries": _("entries now"),
+        "predicted_instead_timeout": _("timeout now"),
+        "predicted_points": _("points gained"),
+        "predicted_saved_seconds": _("saved an hour"),
+        "predicted_stale_share": _("stale hits, predicted"),
+        "predicted_timeout": _("timeout, predicted"),
+        "processes": _("processes"),
+        "produce_seconds": _("to produce"),
+        "produced": _("produced"),
+        "produced_in_vain": _("produced in vain"),
+        "read_bytes": _("read"),
+        "reason": _("reason"),
+        "request_share": _("share of the request"),
+        "requests": _("requests"),
+        "restarted_at": _("restarted at"),
+        "sets": _("sets"),
+        "stale_share": _("share of the hits that had changed"),
+        "unchanged_share": _("rewrites unchanged"),
+        "view": _("view"),
+        "written_bytes": _("written"),
+    }
+
 
 Evidence = Mapping[str, int | float | str | None]
 
@@ -89,9 +168,9 @@ def muted_rows(links: Links, alias: str | None, *, may_mute: bool) -> Sequence[M
     ]
 
 
-def findings_sheet(report: Report) -> Sheet[Finding]:
+def findings_spec(report: Report) -> TableSpec[Finding]:
     """The findings for a download."""
-    return Sheet(
+    return TableSpec(
         "findings",
         _("Findings"),
         [

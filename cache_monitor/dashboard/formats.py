@@ -1,5 +1,6 @@
 """Figures as people read them: localised, with units, and a dash for what nobody knows."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 from math import floor, log10
@@ -8,6 +9,8 @@ from unicodedata import category
 from django.template.defaultfilters import filesizeformat
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _
+
+from cache_monitor.reports.schema import Point
 
 UNKNOWN = "–"
 MINUS = "\u2212"
@@ -173,3 +176,48 @@ def _with_unit(number: float, unit: str) -> str:
 def _number(number: float, places: int) -> str:
     """Rounded before Django writes it, for Django cuts the digits off."""
     return number_format(Decimal(f"{number:.{places}f}"), places)
+
+
+WIDTH, HEIGHT = 100.0, 20.0
+# Half of a line's width, which would be cut off at the edges.
+_INSET = 1.0
+
+
+def sparkline(series: Sequence[Point]) -> list[str]:
+    """The points of SVG lines, one for each stretch without a gap; a box of 100 by 20.
+
+    Steps without lookups have no ratio: the line is interrupted there, not drawn at zero.
+    """
+    first = next((place for place, point in enumerate(series) if point.lookups), None)
+    if first is None:
+        return []
+    # What was before the first lookup is left out, or a new site's line would be a dot.
+    drawn = series[first:]
+    step = WIDTH / max(1, len(drawn) - 1)
+    lines: list[list[str]] = [[]]
+    for place, point in enumerate(drawn):
+        if point.lookups:
+            lines[-1].append(f"{place * step:.1f},{_height(point.hits / point.lookups):.1f}")
+        elif lines[-1]:
+            lines.append([])
+    return [" ".join(_seen(line)) for line in lines if line]
+
+
+def counts(numbers: Sequence[int]) -> str:
+    """The points of an SVG line from nothing at the bottom to the most at the top; a box of 100
+    by 20."""
+    most = max(1, *numbers)
+    step = WIDTH / max(1, len(numbers) - 1)
+    points = [
+        f"{place * step:.1f},{_height(number / most):.1f}" for place, number in enumerate(numbers)
+    ]
+    return " ".join(_seen(points))
+
+
+def _height(ratio: float) -> float:
+    return _INSET + (1 - ratio) * (HEIGHT - 2 * _INSET)
+
+
+def _seen(line: Sequence[str]) -> Sequence[str]:
+    """A single point is drawn as a line to itself, which round ends make a dot."""
+    return line if len(line) > 1 else (*line, *line)

@@ -1,16 +1,22 @@
-"""What the URL asks for: the period, the cache, and the parameters of a single page."""
+"""What the URL asks for, and the links that ask for something else."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from urllib.parse import urlencode
 
+from django.contrib.admin import AdminSite
 from django.http import QueryDict
+from django.urls import reverse
+from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 
+from cache_monitor.dashboard.columns import AnySpec
 from cache_monitor.dashboard.formats import visible
-from cache_monitor.keys.naming import written_as_shown
+from cache_monitor.keys.display import SHOWN_LENGTH
+from cache_monitor.keys.naming import SESSION_MASK, written_as_shown
 from cache_monitor.periods import parse_duration, parse_moment
+from cache_monitor.reports.schema import Report
 
 RANGES = ("15m", "1h", "6h", "24h", "7d", "30d")
 DEFAULT_RANGE = "1h"
@@ -150,3 +156,86 @@ def _flag(name: str, text: str) -> bool:
     if text not in {"", "0", "1"}:
         raise BadParameterError(name, _("Write 1, or leave it out."))
     return text == "1"
+
+
+def _can_be_named(text: str) -> bool:
+    """Whether a URL can name ``text``: not what is empty, which stands there for nothing asked,
+    and not what is longer than any key or group that is shown."""
+    return 0 < len(text) <= SHOWN_LENGTH
+
+
+class Links:
+    """The addresses of the pages, with the period and the cache that ``query`` asks for."""
+
+    def __init__(self, site: AdminSite, query: Query) -> None:
+        self._site = site
+        self._query = query
+
+    def path(self, name: str) -> str:
+        """The address of a page by its name, without a query."""
+        return reverse(f"admin:cache_monitor_{name}", current_app=self._site.name)
+
+    def page(self, name: str, **changes: str) -> str:
+        """A page that asks the same; ``changes`` are added, an empty one leaves out."""
+        asked = self._query.carried(**changes)
+        return f"{self.path(name)}?{asked}" if asked else self.path(name)
+
+    def entry(self, alias: str, key: str, group: str = "") -> str:
+        """The page of one key; nothing for a session's, which is masked."""
+        if group == "session" or key == SESSION_MASK or not _can_be_named(key):
+            return ""
+        return self.page("entry", alias=alias, key=key)
+
+    def group(self, alias: str, group: str) -> str:
+        """The keys of a group."""
+        return self.page("keys", alias=alias, group=group) if _can_be_named(group) else ""
+
+    def view(self, name: str) -> str:
+        """One view of the site, with samples of what it asks."""
+        return self.page("views", view=name) if _can_be_named(name) else ""
+
+    def action(self, name: str, **target: str) -> str:
+        """The confirmation page of an action, which comes back to this period."""
+        if not all(map(_can_be_named, target.values())):
+            return ""
+        return f"{self.path(name)}?{urlencode({**target, 'back': self._query.carried()})}"
+
+
+@dataclass(frozen=True, slots=True)
+class PageRequest:
+    """Somebody who asks for a page: what is asked, the report that answers, and what the
+    user may do."""
+
+    query: Query
+    report: Report
+    links: Links
+    before: Report | None
+    """The report of the period before, where the page compares with it."""
+    has_perm: Callable[[str], bool]
+
+    def may(self, permission: str) -> bool:
+        """Whether the user has a permission of the dashboard."""
+        return self.has_perm(f"cache_monitor.{permission}")
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What a page shows: tables that the URL arranges, and whatever else its template needs.
+
+    ``stored`` are tables that can be downloaded besides."""
+
+    sheets: Sequence[AnySpec] = ()
+    stored: Sequence[AnySpec] = ()
+    context: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class DashboardPage:
+    """One page. ``name`` is that of its URL and of its template, ``tables`` are those that the URL
+    arranges, ``own`` its other parameters."""
+
+    name: str
+    title: str | Promise
+    build: Callable[[PageRequest], Content]
+    tables: tuple[str, ...] = ()
+    own: tuple[str, ...] = ()

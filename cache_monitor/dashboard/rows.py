@@ -23,14 +23,14 @@ class Cell:
     url: str = ""
     at: datetime | None = None
     bar: Bar | None = None
-    spark: Sequence[str] = ()
+    sparkline: Sequence[str] = ()
     """The points of SVG lines that are drawn in place of the text, which says what they show."""
 
     @property
     def plain(self) -> bool:
         """Whether there is nothing but the text, as in most cells: a template of its own for
         each would take most of the time."""
-        return not (self.code or self.url or self.at or self.bar or self.spark)
+        return not (self.code or self.url or self.at or self.bar or self.sparkline)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class Pager:
 
 
 @dataclass(frozen=True, slots=True)
-class Search:
+class SearchBox:
     """The search box of a table: its parameter, what it asks now, the columns that it looks
     into, what the form sends along."""
 
@@ -92,7 +92,7 @@ class Table:
     note: str = ""
     empty: str = ""
     pager: Pager | None = None
-    search: Search | None = None
+    search: SearchBox | None = None
     csv_url: str = ""
     json_url: str = ""
     all_url: str = ""
@@ -126,7 +126,7 @@ class Figure:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class ShareBar:
     """A part of a whole with its bar."""
 
     label: str
@@ -148,7 +148,7 @@ class CacheRows:
     hit_change: str
     hit_bar: Bar | None
     # Left out of the representation for the same reason as a table's rows.
-    spark: Sequence[str] = field(repr=False)
+    sparkline: Sequence[str] = field(repr=False)
     figures: Sequence[Figure] = field(repr=False)
     short: Sequence[Figure] = field(repr=False)
     """Those that one line has room for."""
@@ -179,7 +179,7 @@ class Frame:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class FilterChoice:
     """A link to the page with another filter."""
 
     label: str
@@ -207,6 +207,6 @@ class LiveRows:
     known: bool
     figures: Sequence[Figure]
     bar: Bar | None
-    parts: Sequence[Part]
+    parts: Sequence[ShareBar]
     drawn: bool
     action_url: str

@@ -7,9 +7,9 @@ from functools import partial
 from django.utils.translation import gettext as _
 
 from cache_monitor.dashboard import formats
-from cache_monitor.dashboard.keysheets import reason_words
+from cache_monitor.dashboard.calls import reason_words
+from cache_monitor.dashboard.columns import Caches, ColumnSpec, TableSpec, Value, dated
 from cache_monitor.dashboard.rows import Cell
-from cache_monitor.dashboard.sheets import Caches, Field, Sheet, Value, dated
 from cache_monitor.reports.schema import Point, Report
 
 MOST_POINTS = 30
@@ -29,7 +29,7 @@ _MEASURED: Mapping[str, Callable[[Point], bool]] = {
 }
 
 
-def series(report: Report) -> Sequence[Sheet[Item]]:
+def series(report: Report) -> Sequence[TableSpec[Item]]:
     """A table for each chart, the newest step first; none where no cache has anything to draw."""
     lines = {alias: it.series for alias, it in report.caches.items() if _drawn(it.series)}
     if not lines:
@@ -40,7 +40,7 @@ def series(report: Report) -> Sequence[Sheet[Item]]:
             steps.setdefault(point.at, {})[alias] = point
     items = sorted(steps.items(), reverse=True)
     return [
-        Sheet(name, title, [dated("at", _("Time"), lambda item: item[0]), *columns], items)
+        TableSpec(name, title, [dated("at", _("Time"), lambda item: item[0]), *columns], items)
         for name, title, columns in _columns(lines, _rate(items, report.until))
     ]
 
@@ -82,7 +82,7 @@ def begins_at(caches: Caches) -> str | None:
 
 def _columns(
     lines: Mapping[str, Sequence[Point]], rate: Callable[[Point], float | None]
-) -> Sequence[tuple[str, str, Sequence[Field[Item]]]]:
+) -> Sequence[tuple[str, str, Sequence[ColumnSpec[Item]]]]:
     aliases = list(lines)
     ratios = [_column(alias, alias, "hit_ratio", _ratio, formats.ratio) for alias in aliases]
     rates = [
@@ -116,7 +116,7 @@ def _rate(items: Sequence[Item], until: str) -> Callable[[Point], float | None]:
     return rate
 
 
-def _reasons() -> Sequence[Field[Item]]:
+def _reasons() -> Sequence[ColumnSpec[Item]]:
     """For each reason the misses of all caches together, as the chart stacks them."""
 
     def missed(name: str, item: Item) -> int | None:
@@ -127,7 +127,7 @@ def _reasons() -> Sequence[Field[Item]]:
         return Cell(formats.count(missed(name, item)))
 
     return [
-        Field(
+        ColumnSpec(
             f"misses.{name}",
             _("Misses: %(reason)s") % {"reason": word},
             partial(missed, name),
@@ -137,7 +137,7 @@ def _reasons() -> Sequence[Field[Item]]:
     ]
 
 
-def _hits_and_misses(alias: str) -> Sequence[Field[Item]]:
+def _hits_and_misses(alias: str) -> Sequence[ColumnSpec[Item]]:
     hits = _("%(alias)s hits") % {"alias": alias}
     misses = _("%(alias)s misses") % {"alias": alias}
     return [
@@ -146,7 +146,7 @@ def _hits_and_misses(alias: str) -> Sequence[Field[Item]]:
     ]
 
 
-def _percentiles(alias: str) -> Sequence[Field[Item]]:
+def _percentiles(alias: str) -> Sequence[ColumnSpec[Item]]:
     every: Mapping[str, Callable[[Point], Value]] = {
         "p50": lambda point: point.p50,
         "p90": lambda point: point.p90,
@@ -158,7 +158,7 @@ def _percentiles(alias: str) -> Sequence[Field[Item]]:
     ]
 
 
-def _memory(alias: str, line: Sequence[Point]) -> Sequence[Field[Item]]:
+def _memory(alias: str, line: Sequence[Point]) -> Sequence[ColumnSpec[Item]]:
     """The bytes; and the evictions of a cache where they are counted."""
     size = _column(alias, alias, "memory", lambda point: point.memory_bytes, formats.size)
     if not _knows_evictions(line):
@@ -181,9 +181,9 @@ def _column(
     name: str,
     value: Callable[[Point], Value],
     text: Callable[..., str],
-) -> Field[Item]:
+) -> ColumnSpec[Item]:
     read = partial(_read, alias, value)
-    return Field(f"{alias}.{name}", label, read, lambda item: Cell(text(read(item))))
+    return ColumnSpec(f"{alias}.{name}", label, read, lambda item: Cell(text(read(item))))
 
 
 def _read(alias: str, value: Callable[[Point], Value], item: Item) -> Value:

@@ -8,29 +8,89 @@ from itertools import chain
 import msgspec
 from django.conf import settings
 from django.contrib.admin import AdminSite
+from django.contrib.staticfiles import finders
 from django.http import HttpRequest, HttpResponse
+from django.template.defaultfilters import filesizeformat
 from django.template.response import TemplateResponse
+from django.templatetags.static import static
+from django.utils import timezone
+from django.utils.html import avoid_wrapping
+from django.utils.translation import get_language, get_language_bidi, gettext
 from django.utils.translation import gettext as _
 
 from cache_monitor import api
 from cache_monitor.conf import get_conf
-from cache_monitor.dashboard import frontend, grid
-from cache_monitor.dashboard.downloads import FORMATS, download
-from cache_monitor.dashboard.links import Links
+from cache_monitor.dashboard import layout
+from cache_monitor.dashboard.columns import AnySpec
+from cache_monitor.dashboard.layout import FORMATS, download
+from cache_monitor.dashboard.overview import frame
 from cache_monitor.dashboard.pages import ENTRY, LISTED, PAGES
-from cache_monitor.dashboard.present import frame
-from cache_monitor.dashboard.query import RANGES, BadParameterError, Query, parse_query
-from cache_monitor.dashboard.readings import (
+from cache_monitor.dashboard.query import (
+    RANGES,
+    BadParameterError,
+    Content,
+    DashboardPage,
+    Links,
+    PageRequest,
+    Query,
+    parse_query,
+)
+from cache_monitor.dashboard.report_cache import (
     FRESH_FOR,
     FRESH_FOR_LONG,
     FRESH_SHARE,
-    Reading,
+    CachedReport,
     readings,
 )
-from cache_monitor.dashboard.sheets import AnySheet
-from cache_monitor.dashboard.visit import Content, Page, Visit
 from cache_monitor.exporters import json
 from cache_monitor.reports.schema import Report
+
+CHART_JS = "cache_monitor/vendor/chart.umd.min.js"
+# They add themselves to the library, and so come after it.
+PLUGINS = (
+    "cache_monitor/vendor/chartjs-chart-matrix.min.js",
+    "cache_monitor/vendor/chartjs-chart-treemap.min.js",
+)
+# Django's own texts, as its filesizeformat has them.
+_LARGER_SIZES = ("%s KB", "%s MB", "%s GB", "%s TB", "%s PB")
+
+
+def context() -> dict[str, object]:
+    """What the templates hand to the scripts."""
+    urls = [_url(path) for path in (CHART_JS, *PLUGINS)]
+    return {
+        # Without the library the plugins would only fail.
+        "chart_urls": [url for url in urls if url] if urls[0] else [],
+        "time_zone": timezone.get_current_timezone_name(),
+        "language": get_language() or settings.LANGUAGE_CODE,
+        "sizes": "|".join(_sizes()),
+        "rtl": get_language_bidi(),
+    }
+
+
+def _sizes() -> list[str]:
+    """How sizes are written, with %s for the number: one byte, bytes, and by each unit."""
+    bytes_texts = [filesizeformat(number).replace(str(number), "%s") for number in (1, 2)]
+    return [*bytes_texts, *(avoid_wrapping(gettext(text)) for text in _LARGER_SIZES)]
+
+
+def _url(path: str) -> str | None:
+    """Where a file is served, or None where this installation lacks it.
+
+    Static files with hashed names raise for a file that was never collected.
+    """
+    try:
+        url = static(path)
+    except ValueError:
+        return None
+    return url if _found(path) else None
+
+
+def _found(path: str) -> bool:
+    if not settings.DEBUG or "django.contrib.staticfiles" not in settings.INSTALLED_APPS:
+        return True
+    return finders.find(path) is not None
+
 
 TEMPLATES = "cache_monitor/dashboard"
 # ``table`` and ``format`` ask for the rows of a table in place of the page.
@@ -42,22 +102,24 @@ def page(request: HttpRequest, site: AdminSite, name: str) -> HttpResponse:
     rows."""
     page = PAGES[name]
     try:
-        asked_of_tables = grid.parameters(page.tables), grid.column_parameters(page.tables)
+        asked_of_tables = layout.parameters(page.tables), layout.column_parameters(page.tables)
         own = (*page.own, *chain(*asked_of_tables), *DOWNLOAD)
         query, reading = _asked(request, own)
         before = _before(query) if query.compare else None
-        visit = Visit(query, reading.report, Links(site, query), before, request.user.has_perm)
-        content = page.build(visit)
+        page_request = PageRequest(
+            query, reading.report, Links(site, query), before, request.user.has_perm
+        )
+        content = page.build(page_request)
         asked = _asked_tables(page, content, query)
         if query.own.get("format"):
             return _download(query, content, asked)
     except BadParameterError as error:
         return refused(request, site, error)
-    here = visit.links.path(page.name)
+    here = page_request.links.path(page.name)
     tables = {
-        sheet.name: grid.laid_out(sheet, asked[sheet.name], here, query) for sheet in content.sheets
+        spec.name: layout.laid_out(spec, asked[spec.name], here, query) for spec in content.sheets
     }
-    context = {**_context(page, visit, reading), **content.context, "tables": tables}
+    context = {**_context(page, page_request, reading), **content.context, "tables": tables}
     if query.partial:
         return TemplateResponse(request, f"{TEMPLATES}/fragment.html", context)
     context = {**site.each_context(request), **context}
@@ -88,7 +150,7 @@ def refused(request: HttpRequest, site: AdminSite, error: BadParameterError) -> 
     )
 
 
-def _asked(request: HttpRequest, own: tuple[str, ...] = ()) -> tuple[Query, Reading]:
+def _asked(request: HttpRequest, own: tuple[str, ...] = ()) -> tuple[Query, CachedReport]:
     query = parse_query(request.GET, datetime.now(UTC), own)
     if query.alias is not None and query.alias not in settings.CACHES:
         message = _("There is no such cache. Write one of: %(names)s.")
@@ -97,11 +159,11 @@ def _asked(request: HttpRequest, own: tuple[str, ...] = ()) -> tuple[Query, Read
     return query, _kept(question, lambda: _read(query), query)
 
 
-def _read(query: Query) -> Reading:
+def _read(query: Query) -> CachedReport:
     # A period that ends now is left open: calls are recorded while the report is made.
     until = None if query.live else query.until
     report = api.report(since=query.since, until=until, alias=query.alias)
-    return Reading(report, api.problem_of(report))
+    return CachedReport(report, api.problem_of(report))
 
 
 def _before(query: Query) -> Report | None:
@@ -110,14 +172,14 @@ def _before(query: Query) -> Report | None:
         return None
     question = ("before", *query.period.values(), query.alias)
 
-    def read() -> Reading:
+    def read() -> CachedReport:
         report = api.report(since=query.before, until=query.since, alias=query.alias)
-        return Reading(report, report.quality.store_problem)
+        return CachedReport(report, report.quality.store_problem)
 
     return _kept(question, read, query).report
 
 
-def _kept(question: Hashable, read: Callable[[], Reading], query: Query) -> Reading:
+def _kept(question: Hashable, read: Callable[[], CachedReport], query: Query) -> CachedReport:
     """A long period has long steps: it is read more rarely than the page refreshes itself, unless
     the store failed."""
     length = (query.until - query.since).total_seconds()
@@ -126,19 +188,22 @@ def _kept(question: Hashable, read: Callable[[], Reading], query: Query) -> Read
     return kept if kept.store_problem is None else readings.get(question, read, briefly)
 
 
-def _asked_tables(page: Page, content: Content, query: Query) -> Mapping[str, grid.Asked]:
-    prefixes = grid.prefixes(page.tables)
+def _asked_tables(
+    page: DashboardPage, content: Content, query: Query
+) -> Mapping[str, layout.TableQuery]:
+    prefixes = layout.prefixes(page.tables)
     return {
-        sheet.name: grid.asked_of(query.own, prefixes[sheet.name], sheet)
-        for sheet in content.sheets
+        spec.name: layout.asked_of(query.own, prefixes[spec.name], spec) for spec in content.sheets
     }
 
 
-def _download(query: Query, content: Content, asked: Mapping[str, grid.Asked]) -> HttpResponse:
-    every: dict[str, AnySheet] = {
-        sheet.name: grid.arranged(sheet, asked[sheet.name]) for sheet in content.sheets
+def _download(
+    query: Query, content: Content, asked: Mapping[str, layout.TableQuery]
+) -> HttpResponse:
+    every: dict[str, AnySpec] = {
+        spec.name: layout.arranged(spec, asked[spec.name]) for spec in content.sheets
     }
-    every |= {sheet.name: sheet for sheet in content.stored}
+    every |= {spec.name: spec for spec in content.stored}
     name, wanted = query.own.get("table", ""), query.own["format"]
     if name not in every:
         names = ", ".join(every)
@@ -153,17 +218,19 @@ def _json(body: bytes, status: HTTPStatus = HTTPStatus.OK) -> HttpResponse:
     return HttpResponse(body, content_type="application/json", status=status)
 
 
-def _context(page: Page, visit: Visit, reading: Reading) -> dict[str, object]:
-    conf, query, links = get_conf(), visit.query, visit.links
+def _context(
+    page: DashboardPage, page_request: PageRequest, reading: CachedReport
+) -> dict[str, object]:
+    conf, query, links = get_conf(), page_request.query, page_request.links
     here = links.path(page.name)
     asked = query.encode(table="", format="")
     return {
-        **frontend.context(),
+        **context(),
         "title": _("Cache dashboard") if page is LISTED[0] else page.title,
         "page_name": page.name,
         "page_template": f"{TEMPLATES}/{page.name}.html",
         "navigation": [(each.name, each.title, links.page(each.name)) for each in LISTED],
-        "frame": frame(visit.report),
+        "frame": frame(page_request.report),
         "query": query,
         "ranges": _ranges(),
         "aliases": list(settings.CACHES),

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from cache_monitor import api
+from cache_monitor.reports.build import once, same_entries
 from cache_monitor.reports.schema import Cache, Finding, KeyGroup, Report
-from cache_monitor.reports.sharing import once, same_entries
 from cache_monitor.stats.details import OTHER_GROUPS
 
 MINUTES = 5

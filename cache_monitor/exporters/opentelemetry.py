@@ -15,13 +15,13 @@ from importlib.metadata import PackageNotFoundError, version
 
 from cache_monitor import api
 from cache_monitor.calls import RawCall, is_failure
-from cache_monitor.collecting.followers import followers
-from cache_monitor.exporters.extras import MissingExtra
-from cache_monitor.forks import new_lock
-from cache_monitor.keys.toolbar import is_toolbars_own
+from cache_monitor.concurrency import new_lock
+from cache_monitor.errors import MissingExtra
+from cache_monitor.keys.known_keys import is_toolbars_own
+from cache_monitor.reports.build import once, same_entries
 from cache_monitor.reports.schema import Cache, Report
-from cache_monitor.reports.sharing import once, same_entries
-from cache_monitor.trace.told import Verdict
+from cache_monitor.trace.outcome import Verdict
+from cache_monitor.worker.subscribers import subscribers
 
 try:
     from opentelemetry.metrics import CallbackOptions, Meter, Observation, get_meter
@@ -195,5 +195,5 @@ def start(meter: Meter | None = None) -> CallMetrics:
     meter = meter or get_meter("django-cache-monitor", distribution_version())
     CacheMetrics(meter)
     metrics = CallMetrics(meter)
-    followers.add(metrics)
+    subscribers.add(metrics)
     return metrics

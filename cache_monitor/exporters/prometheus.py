@@ -1,6 +1,6 @@
 """The caches for Prometheus: counters, histograms of latency, and gauges, read from the store.
 
-Any worker process can be asked, and tells of all of them. See :mod:`cache_monitor.exporters.totals`
+Any worker process can be asked, and tells of all of them. See :mod:`cache_monitor.exporters.counters`
 for what the counters count, and from when on.
 """
 
@@ -8,8 +8,8 @@ import logging
 import time
 from collections.abc import Iterable, Iterator, Sequence
 
-from cache_monitor.exporters.extras import MissingExtra
-from cache_monitor.forks import new_lock
+from cache_monitor.concurrency import new_lock
+from cache_monitor.errors import MissingExtra
 
 try:
     from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
@@ -22,7 +22,7 @@ except ImportError as error:
 from cache_monitor import api
 from cache_monitor.conf import get_conf
 from cache_monitor.exporters import counters, gauges
-from cache_monitor.exporters.totals import since_midnight
+from cache_monitor.exporters.counters import since_midnight
 from cache_monitor.reports.schema import Finding
 from cache_monitor.stores.base import StoreError
 

@@ -12,12 +12,12 @@ from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-from cache_monitor import scope
+from cache_monitor import context
 from cache_monitor.calls import RawCall, is_failure
-from cache_monitor.exporters.extras import MissingExtra
+from cache_monitor.errors import MissingExtra
 from cache_monitor.exporters.opentelemetry import ALIAS, OPERATION, distribution_version, ending
+from cache_monitor.keys.known_keys import is_toolbars_own
 from cache_monitor.keys.naming import name_key
-from cache_monitor.keys.toolbar import is_toolbars_own
 
 try:
     from opentelemetry.trace import Status, StatusCode, Tracer, get_current_span, get_tracer
@@ -32,7 +32,7 @@ MOST_GROUPS = 20
 GetResponse = Callable[[HttpRequest], HttpResponseBase | Awaitable[HttpResponseBase]]
 
 
-class Spans:
+class CallSpans:
     """Makes a span of each call that it hears of inside a span that is recorded.
 
     Keys may say who visits the site, so spans name their groups.
@@ -87,7 +87,7 @@ class CacheSpansMiddleware:
 
     def __init__(self, get_response: GetResponse) -> None:
         self._get_response = get_response
-        self._spans = Spans(get_tracer("django-cache-monitor", distribution_version()))
+        self._spans = CallSpans(get_tracer("django-cache-monitor", distribution_version()))
         self._is_async = iscoroutinefunction(get_response)
         if self._is_async:
             markcoroutinefunction(self)
@@ -96,15 +96,15 @@ class CacheSpansMiddleware:
         """Answer the request."""
         if self._is_async:
             return self._answer_async(request)
-        scope.start_listening(self._spans)
+        context.start_listening(self._spans)
         try:
             return self._get_response(request)
         finally:
-            scope.stop_listening(self._spans)
+            context.stop_listening(self._spans)
 
     async def _answer_async(self, request: HttpRequest) -> HttpResponseBase:
-        scope.start_listening(self._spans)
+        context.start_listening(self._spans)
         try:
             return await cast("Awaitable[HttpResponseBase]", self._get_response(request))
         finally:
-            scope.stop_listening(self._spans)
+            context.stop_listening(self._spans)

@@ -6,10 +6,10 @@ from typing import Any
 
 from django.core.checks import CheckMessage, Error, register
 
-from cache_monitor.collecting.followers import followers
 from cache_monitor.conf import SETTING, get_conf
-from cache_monitor.exporters.calllog import CallLog
-from cache_monitor.exporters.extras import MissingExtra
+from cache_monitor.errors import MissingExtra
+from cache_monitor.exporters.call_log import CallLog
+from cache_monitor.worker.subscribers import subscribers
 
 logger = logging.getLogger("cache_monitor")
 
@@ -23,7 +23,7 @@ def start_exporters() -> None:
     What cannot be started is logged: a package that is missing must not keep the site from
     starting. ``manage.py check`` calls it an error.
     """
-    followers.add(_call_log)
+    subscribers.add(_call_log)
     register(check_exporters, "cache_monitor")
     for name in get_conf().exporters:
         if name not in _started:

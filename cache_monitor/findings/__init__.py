@@ -7,6 +7,6 @@ finding, because a false alarm is a defect like a missed fault.
 :data:`finding_detected` is the signal that is sent for each new one.
 """
 
-from cache_monitor.findings.telling import finding_detected
+from cache_monitor.findings.notify import finding_detected
 
 __all__ = ["finding_detected"]

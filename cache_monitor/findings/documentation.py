@@ -6,8 +6,8 @@ from typing import NamedTuple
 from django.utils.translation import gettext as _
 from django.utils.translation import override
 
-from cache_monitor.findings.advice import ADVICE, TITLES
-from cache_monitor.findings.find import RULES, Rule
+from cache_monitor.findings.engine import RULES, Rule
+from cache_monitor.findings.texts import ADVICE, TITLES
 from cache_monitor.thresholds import NAMES
 
 _ANY_ALIAS = "CACHES['…']"

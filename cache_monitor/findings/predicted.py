@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Generic, NamedTuple, TypeVar
 
-from cache_monitor.findings.case import Case
+from cache_monitor.findings.context import RuleContext
 from cache_monitor.reports.what_if import CacheWhatIf, Entries, TimeoutOption, Timeouts
 
 Figures = list[tuple[str, int | float | str | None]]
@@ -18,7 +18,7 @@ _ENOUGH = 0.8
 Option = TypeVar("Option", Entries, TimeoutOption)
 
 
-def of_longer_timeout(case: Case, group: str) -> Figures:
+def of_longer_timeout(case: RuleContext, group: str) -> Figures:
     """What the shortest longer timeout brings that gains about as much as any."""
     found = _timeouts(case, group)
     if found is None or found.hit_ratio is None:
@@ -27,7 +27,7 @@ def of_longer_timeout(case: Case, group: str) -> Figures:
     return _of_timeout(found, _smallest(_gains(longer, found.hit_ratio)))
 
 
-def of_shorter_timeout(case: Case, group: str) -> Figures:
+def of_shorter_timeout(case: RuleContext, group: str) -> Figures:
     """What half of the timeout costs."""
     found = _timeouts(case, group)
     half = None if found is None else next((it for it in found.options if it.factor == 0.5), None)
@@ -36,7 +36,7 @@ def of_shorter_timeout(case: Case, group: str) -> Figures:
     return _of_timeout(found, _Gain(half, half.hit_ratio - found.hit_ratio))
 
 
-def of_room(case: Case) -> Figures:
+def of_room(case: RuleContext) -> Figures:
     """What the smallest larger size brings that gains about as much as any."""
     it = _predicted(case)
     if it is None or it.hit_ratio is None:
@@ -59,7 +59,7 @@ class _Gain(NamedTuple, Generic[Option]):
     ratio: float
 
 
-def _predicted(case: Case) -> CacheWhatIf | None:
+def _predicted(case: RuleContext) -> CacheWhatIf | None:
     """What was predicted of the cache, if it is of the time of the report."""
     it, points = case.cache.what_if, case.cache.series
     if it is None or it.since is None or it.until is None or not points or case.until is None:
@@ -69,7 +69,7 @@ def _predicted(case: Case) -> CacheWhatIf | None:
     return it if is_of_then else None
 
 
-def _timeouts(case: Case, group: str) -> Timeouts | None:
+def _timeouts(case: RuleContext, group: str) -> Timeouts | None:
     it = _predicted(case)
     found = [] if it is None else [each for each in it.timeouts if each.group == group]
     return found[0] if found else None

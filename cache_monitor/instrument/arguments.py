@@ -1,24 +1,30 @@
-"""What an operation's arguments and result say: the key, and whether it was there.
+"""What an operation's arguments and result say: which keys, and which of them were there.
 
 The arguments go on as they came. Two exceptions cannot be seen by anybody: a callable that
 ``BaseCache.get_or_set`` itself calls is timed, and an iterator notes the keys that it gives.
 
-Here are the operations on one key; :mod:`cache_monitor.instrument.finding` lists them all.
+Here are the operations on one key; :mod:`cache_monitor.instrument.operations` lists them all.
 """
 
-from collections.abc import Hashable, Mapping
-from typing import Any, ClassVar
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence, Sized
+from functools import lru_cache
+from inspect import Parameter, signature
+from itertools import islice
+from types import FunctionType
+from typing import Any, ClassVar, NamedTuple
 
 from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache
+from django.core.cache.backends.memcached import BaseMemcachedCache
 
-from cache_monitor.calls import bounded
-from cache_monitor.scope import Scope
+from cache_monitor.calls import KEY_LIMIT, bounded
+from cache_monitor.context import CallContext
+from cache_monitor.instrument.aliases import attribute_of
 
 Args = tuple[Any, ...]
 Kwargs = dict[str, Any]
 
 
-class Shape:
+class CallSignature:
     """An operation on one key."""
 
     __slots__ = ("args", "kwargs")
@@ -46,12 +52,12 @@ class Shape:
             return None
         return bounded(self.argument(0, "key"))
 
-    def outcome(self, result: Any, inner: Scope) -> bool | tuple[bool, ...] | None:
+    def outcome(self, result: Any, inner: CallContext) -> bool | tuple[bool, ...] | None:
         """Whether the key was there; for several keys, which; None where nothing was looked up,
         or where that is not known."""
         return None
 
-    def leave_word(self, result: Any, around: Scope) -> None:
+    def leave_word(self, result: Any, around: CallContext) -> None:
         """Tell the operation that this call is part of what it did."""
 
     def timeout(self) -> object:
@@ -69,7 +75,7 @@ class Shape:
         version = self.kwargs.get("version") if at is None else self.argument(at, "version")
         return version if version is None else bounded(version)
 
-    def produced(self, inner: Scope) -> float | None:
+    def produced(self, inner: CallContext) -> float | None:
         """The seconds that the caller's own function took to produce the value."""
         return None
 
@@ -100,21 +106,21 @@ class Shape:
             self.kwargs[self.names.get(name, name)] = value
 
 
-class Change(Shape):
+class Increment(CallSignature):
     """``incr`` and its like."""
 
     __slots__ = ()
     version_at = 2
 
 
-class VersionStep(Change):
+class VersionStep(Increment):
     """``incr_version`` and its like: they answer with the new version."""
 
     __slots__ = ()
     effects = int
 
 
-class Touch(Shape):
+class Touch(CallSignature):
     """``touch``."""
 
     __slots__ = ()
@@ -122,7 +128,7 @@ class Touch(Shape):
     timeout_at = 1
 
 
-class Write(Shape):
+class Write(CallSignature):
     """``set`` and ``add``."""
 
     __slots__ = ()
@@ -130,7 +136,7 @@ class Write(Shape):
     moves_values = True
     timeout_at = 2
 
-    def leave_word(self, result: Any, around: Scope) -> None:
+    def leave_word(self, result: Any, around: CallContext) -> None:
         around.wrote = around.wrote or result is not False
 
     def prints(self, noted: list[int], outcome: object) -> tuple[int, ...]:
@@ -141,7 +147,7 @@ class Write(Shape):
         return type(self.argument(1, "value")).__name__
 
 
-class Lookup(Shape):
+class Lookup(CallSignature):
     """``get``, where nothing but its result tells: a miss is what gives the caller's default, and
     so is a stored None where he gave none."""
 
@@ -150,14 +156,14 @@ class Lookup(Shape):
     moves_values = True
     looks_up = True
 
-    def outcome(self, result: Any, inner: Scope) -> bool | None:
+    def outcome(self, result: Any, inner: CallContext) -> bool | None:
         default = self.argument(1, "default")
         if result is default or self._is_with_more(result, default):
             return False
         # There are backends that call a default which can be called.
         return None if callable(default) else True
 
-    def leave_word(self, result: Any, around: Scope) -> None:
+    def leave_word(self, result: Any, around: CallContext) -> None:
         around.found = self.outcome(result, around)
 
     def kind(self, result: Any, outcome: object) -> str | None:
@@ -179,7 +185,168 @@ class HandedOnLookup(Lookup):
 
     __slots__ = ()
 
-    def outcome(self, result: Any, inner: Scope) -> bool | None:
+    def outcome(self, result: Any, inner: CallContext) -> bool | None:
         if result is not self.argument(1, "default"):
             return True
         return bool(inner.sizes) if inner.found is None else inner.found
+
+
+_POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
+_ANYTHING = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
+
+
+def parameters_of(method: object) -> tuple[Parameter, ...]:
+    """What ``method``, as it stands on a class, takes after ``self``."""
+    try:
+        found = signature(method)  # type: ignore[arg-type]  # what is no callable: TypeError
+        return tuple(found.parameters.values())[1:]
+    except (TypeError, ValueError):
+        return ()
+
+
+def takes_anything(parameters: Sequence[Parameter]) -> bool:
+    """Whether the method takes ``*args`` and ``**kwargs`` and nothing else."""
+    return tuple(each.kind for each in parameters) == _ANYTHING
+
+
+class Place(NamedTuple):
+    """Where an argument stands: its position, None for one that has only its name."""
+
+    position: int | None
+    name: str
+    default: Any = None
+
+
+Places = Mapping[str, Place]
+"""The places of the arguments that say something: ``key``, ``timeout`` and ``version``."""
+
+USUAL_PLACES: Places = {
+    "key": Place(0, "key"),
+    "timeout": Place(None, "timeout"),
+    "version": Place(None, "version"),
+}
+"""Where nothing is known of a method but that arguments have their names."""
+
+_MEANINGS = {"timeout": "timeout", "when": "timeout", "version": "version"}
+
+
+@lru_cache(maxsize=2048)
+def places_of(method: FunctionType) -> Places:
+    """The places of ``method``'s arguments; its first one may be a key."""
+    places: dict[str, Place] = {}
+    for position, each in enumerate(parameters_of(method)):
+        at = position if each.kind in _POSITIONAL else None
+        place = Place(at, each.name, None if each.default is Parameter.empty else each.default)
+        if position == 0 and at is not None:
+            places["key"] = place
+        elif each.name in _MEANINGS:
+            places.setdefault(_MEANINGS[each.name], place)
+    return {**USUAL_PLACES, **places}
+
+
+def handed_to(owner: object, name: str) -> Callable[..., Any] | None:
+    """The method of ``owner``'s client that a method called ``name`` hands everything on to."""
+    return getattr(type(attribute_of(owner, "_client")), name, None)
+
+
+class Many(CallSignature):
+    """``delete_many``: several keys, perhaps from an iterator that can be consumed only once."""
+
+    __slots__ = ("keys",)
+
+    def __init__(self, cache: BaseCache, args: Args, kwargs: Kwargs) -> None:
+        super().__init__(cache, args, kwargs)
+        keys = self.argument(0, "keys")
+        self.keys: Iterable[Any] = ()
+        # The built-in types first: to ask an abstract class takes many times as long.
+        if isinstance(keys, _COLLECTIONS) or (
+            isinstance(keys, Sized) and isinstance(keys, Iterable)
+        ):
+            self.keys = keys
+        elif isinstance(keys, Iterable):
+            # An iterator, or something else that may not give the same keys twice.
+            seen: list[Any] = []
+            self.keys = seen
+            self.replace(0, "keys", _noting(keys, seen))
+
+    def key(self) -> Hashable:
+        return all_bounded(self.keys)
+
+
+class LookupMany(Many):
+    """``get_many``."""
+
+    __slots__ = ()
+    moves_values = True
+    looks_up = True
+
+    def outcome(self, result: Any, inner: CallContext) -> tuple[bool, ...] | None:
+        return all_found(self.keys, result)
+
+    def leave_word(self, result: Any, around: CallContext) -> None:
+        around.found = bool(result)
+
+    def kind(self, result: Any, outcome: object) -> str | None:
+        return all_kinds(result)
+
+
+class Mapped(CallSignature):
+    """``set_many``."""
+
+    __slots__ = ("is_shuffled",)
+    version_at = 2
+    moves_values = True
+    timeout_at = 1
+
+    def __init__(self, cache: BaseCache, args: Args, kwargs: Kwargs) -> None:
+        super().__init__(cache, args, kwargs)
+        self.is_shuffled = isinstance(cache, BaseMemcachedCache)
+
+    def key(self) -> Hashable:
+        data = self.argument(0, "data")
+        return all_bounded(data) if isinstance(data, _MAPPINGS) else None
+
+    def prints(self, noted: list[int], outcome: object) -> tuple[int, ...]:
+        # Of several servers each gets its own keys, in an order of the client's.
+        data = self.argument(0, "data")
+        is_each = type(data) is dict and len(data) == len(noted)
+        return tuple(noted) if is_each and (len(noted) == 1 or not self.is_shuffled) else ()
+
+    def leave_word(self, result: Any, around: CallContext) -> None:
+        around.wrote = True
+
+    def kind(self, result: Any, outcome: object) -> str | None:
+        return all_kinds(self.argument(0, "data"))
+
+
+_COLLECTIONS = (list, tuple, set, frozenset, dict)
+_MAPPINGS = (dict, Mapping)
+_LOOKED_AT = 100
+
+
+def all_bounded(keys: Iterable[Any]) -> tuple[Hashable, ...]:
+    """The keys, bounded; without a call for each, because there may be hundreds."""
+    return tuple(
+        [key if type(key) is str and len(key) <= KEY_LIMIT else bounded(key) for key in keys]
+    )
+
+
+def all_found(keys: Iterable[Any], result: Any) -> tuple[bool, ...] | None:
+    """Which of ``keys`` are in ``result``, what a ``get_many`` returned."""
+    if not isinstance(result, _MAPPINGS):
+        return None
+    return tuple(map(result.__contains__, keys))
+
+
+def all_kinds(values: Any) -> str | None:
+    """The types of the values of a dict, each once; of many values, those of the first."""
+    if type(values) is not dict:
+        return None
+    kinds = dict.fromkeys(type(value).__name__ for value in islice(values.values(), _LOOKED_AT))
+    return ", ".join(kinds) or None
+
+
+def _noting(keys: Iterable[Any], seen: list[Any]) -> Iterator[Any]:
+    for key in keys:
+        seen.append(key)
+        yield key

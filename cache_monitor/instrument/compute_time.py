@@ -9,13 +9,13 @@ from typing import Any
 
 from django.core.cache.backends.base import BaseCache
 
-from cache_monitor import scope
-from cache_monitor.instrument.arguments import Args, Kwargs, Shape
-from cache_monitor.instrument.ownership import attribute_of
-from cache_monitor.scope import Scope
+from cache_monitor import context
+from cache_monitor.context import CallContext
+from cache_monitor.instrument.aliases import attribute_of
+from cache_monitor.instrument.arguments import Args, CallSignature, Kwargs
 
 
-class OwnProduction(Shape):
+class OwnProduction(CallSignature):
     """``get_or_set`` of a backend's own, which gets the caller's function as it came: what the
     backend calls inside tells whether the value was there, and nothing how long it took."""
 
@@ -24,11 +24,11 @@ class OwnProduction(Shape):
     moves_values = True
     timeout_at = 2
 
-    def outcome(self, result: Any, inner: Scope) -> bool | None:
+    def outcome(self, result: Any, inner: CallContext) -> bool | None:
         # One that stores has looked before, and one that finds does not store.
         return False if inner.wrote else inner.found
 
-    def produced(self, inner: Scope) -> float | None:
+    def produced(self, inner: CallContext) -> float | None:
         return inner.produced
 
     def kind(self, result: Any, outcome: object) -> str:
@@ -61,15 +61,15 @@ class Production(OwnProduction):
             way = producer.produce if callable(default) else producer.give
             self.replace(1, "default", partial(way, default))
 
-    def outcome(self, result: Any, inner: Scope) -> bool | None:
+    def outcome(self, result: Any, inner: CallContext) -> bool | None:
         if self.producer is None:
             return super().outcome(result, inner)
         return not self.producer.was_asked
 
-    def produced(self, inner: Scope) -> float | None:
+    def produced(self, inner: CallContext) -> float | None:
         return inner.produced if self.producer is None else self.producer.seconds
 
-    def leave_word(self, result: Any, around: Scope) -> None:
+    def leave_word(self, result: Any, around: CallContext) -> None:
         if self.producer is not None:
             around.found, around.wrote = not self.producer.was_asked, self.producer.was_asked
             around.produced = self.producer.seconds
@@ -112,13 +112,13 @@ class _Producer:
 
     def produce(self, producer: Callable[[], Any]) -> Any:
         self.was_asked = True
-        token = scope.enter_callback()
+        token = context.enter_callback()
         started = clock()
         try:
             return producer()
         finally:
             self.seconds = clock() - started
-            scope.leave(token)
+            context.leave(token)
 
 
 def code_of(function: Any) -> CodeType | None:

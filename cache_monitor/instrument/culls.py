@@ -14,8 +14,8 @@ from django.core.cache.backends.filebased import FileBasedCache
 from django.core.cache.backends.locmem import LocMemCache
 from django.db import connections
 
+from cache_monitor.errors import let_pass
 from cache_monitor.instrument.aliases import alias_of
-from cache_monitor.interruptions import let_pass
 from cache_monitor.recorder import recorder
 
 _files: ContextVar[list[str] | None] = ContextVar("cache_monitor_culled_files", default=None)

@@ -16,14 +16,20 @@ from django.core.cache.backends.dummy import DummyCache
 from django.core.cache.backends.locmem import LocMemCache
 
 from cache_monitor.calls import KEY_LIMIT, RawCall, Source, bounded, raised
-from cache_monitor.instrument.aliases import find
-from cache_monitor.instrument.many import all_bounded, all_found
-from cache_monitor.instrument.observe import About, Method, Operation, record, record_failed, tell
-from cache_monitor.instrument.ownership import MISSING, SIZED, belongs_to
-from cache_monitor.instrument.swallowed import is_swallowing
-from cache_monitor.interruptions import let_pass
+from cache_monitor.context import CallContext, current, enter
+from cache_monitor.errors import let_pass
+from cache_monitor.instrument.aliases import MISSING, SIZED, belongs_to, find
+from cache_monitor.instrument.arguments import all_bounded, all_found
+from cache_monitor.instrument.observe import (
+    About,
+    Method,
+    ObservedOperation,
+    record,
+    record_failed,
+    tell,
+)
+from cache_monitor.instrument.swallowed_errors import is_swallowing
 from cache_monitor.recorder import recorder
-from cache_monitor.scope import Scope, current, enter
 
 LEAVES = frozenset({LocMemCache, DummyCache})
 """Backends whose ``get`` and ``set`` are known to call no other operation. Of their subclasses it
@@ -32,7 +38,7 @@ is not known: what those methods call may be overridden."""
 append, buffer = recorder.append, recorder.buffer
 
 
-def leaf_get(operation: Operation, otherwise: Method) -> Method:
+def leaf_get(operation: ObservedOperation, otherwise: Method) -> Method:
     """``get`` of a leaf: nothing but the clock and an append. A default of ours tells a miss, and
     no other code sees it."""
     original = operation.original
@@ -77,7 +83,7 @@ def leaf_get(operation: Operation, otherwise: Method) -> Method:
     return get
 
 
-def leaf_set(operation: Operation, otherwise: Method) -> Method:
+def leaf_set(operation: ObservedOperation, otherwise: Method) -> Method:
     """``set`` of a leaf."""
     original = operation.original
 
@@ -125,7 +131,7 @@ def leaf_set(operation: Operation, otherwise: Method) -> Method:
     return set
 
 
-def sized_get(operation: Operation, otherwise: Method) -> Method:
+def sized_get(operation: ObservedOperation, otherwise: Method) -> Method:
     """``get`` of a backend that turns values into bytes: that it made one of bytes tells a hit."""
     original, call_it = operation.original, operation.call
 
@@ -141,7 +147,7 @@ def sized_get(operation: Operation, otherwise: Method) -> Method:
         default = args[1] if number > 1 else kwargs.get("default")
         version = args[2] if number > 2 else kwargs.get("version")
         source = noted.sources["get"]
-        inner = Scope(() if around is None else around.listeners, noted.alias)
+        inner = CallContext(() if around is None else around.listeners, noted.alias)
         started = clock()
         try:
             enter(inner)
@@ -169,7 +175,7 @@ def sized_get(operation: Operation, otherwise: Method) -> Method:
     return get
 
 
-def sized_set(operation: Operation, otherwise: Method) -> Method:
+def sized_set(operation: ObservedOperation, otherwise: Method) -> Method:
     """``set`` of a backend that turns values into bytes."""
     original = operation.original
 
@@ -185,7 +191,7 @@ def sized_set(operation: Operation, otherwise: Method) -> Method:
         timeout = args[2] if number > 2 else kwargs.get("timeout", DEFAULT_TIMEOUT)
         version = args[3] if number > 3 else kwargs.get("version")
         source = noted.sources["set"]
-        inner = Scope(() if around is None else around.listeners, noted.alias)
+        inner = CallContext(() if around is None else around.listeners, noted.alias)
         started = clock()
         try:
             enter(inner)
@@ -213,7 +219,7 @@ def sized_set(operation: Operation, otherwise: Method) -> Method:
     return set
 
 
-def sized_get_many(operation: Operation, otherwise: Method) -> Method:
+def sized_get_many(operation: ObservedOperation, otherwise: Method) -> Method:
     """``get_many`` of a backend that turns values into bytes."""
     original = operation.original
 
@@ -232,7 +238,7 @@ def sized_get_many(operation: Operation, otherwise: Method) -> Method:
         keys = args[0]
         version = args[1] if len(args) > 1 else kwargs.get("version")
         source = noted.sources["get_many"]
-        inner = Scope(() if around is None else around.listeners, noted.alias)
+        inner = CallContext(() if around is None else around.listeners, noted.alias)
         started = clock()
         try:
             enter(inner)
@@ -255,12 +261,12 @@ def sized_get_many(operation: Operation, otherwise: Method) -> Method:
 COLLECTIONS = frozenset({list, tuple, set, frozenset, dict})
 """What can be asked for its keys twice, and is asked without running anybody's code."""
 
-_Makers = Mapping[str, Callable[[Operation, Method], Method]]
+_Makers = Mapping[str, Callable[[ObservedOperation, Method], Method]]
 _LEAF: _Makers = {"get": leaf_get, "set": leaf_set}
 _SIZED: _Makers = {"get": sized_get, "set": sized_set, "get_many": sized_get_many}
 
 
-def fast_path(class_: type, operation: Operation, otherwise: Method) -> Method | None:
+def fast_path(class_: type, operation: ObservedOperation, otherwise: Method) -> Method | None:
     """The short way for ``operation``, as ``class_`` has it, where there is one."""
     makers: _Makers = {}
     if belongs_to(operation.original, class_, *SIZED):
@@ -296,7 +302,7 @@ def _found_call(
 
 
 def _failed(
-    source: Source, started: float, error: BaseException, around: Scope | None, about: About
+    source: Source, started: float, error: BaseException, around: CallContext | None, about: About
 ) -> None:
     span = started, clock() - started
     record_failed(source, span, raised(error), around, about)

@@ -18,19 +18,19 @@ from typing import Any, NamedTuple
 from django.core.cache.backends.base import BaseCache
 
 from cache_monitor.calls import Entries, RawCall, Source, raised
+from cache_monitor.context import CallContext, current, enter, leave
+from cache_monitor.errors import let_pass
 from cache_monitor.instrument.aliases import Noted, find
-from cache_monitor.instrument.arguments import Args, Kwargs, Shape
+from cache_monitor.instrument.arguments import Args, CallSignature, Kwargs
 from cache_monitor.instrument.compute_time import OwnProduction
 from cache_monitor.instrument.sizes import stored_size
-from cache_monitor.instrument.swallowed import is_swallowing
-from cache_monitor.interruptions import let_pass
+from cache_monitor.instrument.swallowed_errors import is_swallowing
 from cache_monitor.recorder import recorder
-from cache_monitor.scope import Scope, current, enter, leave
 
 Method = Callable[..., Any]
 
 
-class Operation(NamedTuple):
+class ObservedOperation(NamedTuple):
     """One operation of one class, as it was when its recording method was made."""
 
     name: str
@@ -38,7 +38,7 @@ class Operation(NamedTuple):
     """To be called with the instance."""
     call: Method
     """``original``, or what makes the same call and tells whether the key was there."""
-    shape: type[Shape]
+    shape: type[CallSignature]
 
 
 class About(NamedTuple):
@@ -60,9 +60,9 @@ class _Observation:
     def __init__(
         self,
         noted: Noted,
-        operation: Operation,
+        operation: ObservedOperation,
         cache: BaseCache,
-        around: Scope | None,
+        around: CallContext | None,
         args: Args,
         kwargs: Kwargs,
     ) -> None:
@@ -70,7 +70,7 @@ class _Observation:
         self.cache = cache
         self.shape = shape = _shaped(operation.shape, cache, args, kwargs)
         self.around = around
-        self.inner = Scope(around.listeners if around else (), noted.alias)
+        self.inner = CallContext(around.listeners if around else (), noted.alias)
         self.key_maker = noted.key_maker
         if self.key_maker is not None:
             self.inner.finals = {}
@@ -186,7 +186,7 @@ class _AsyncObservation(_Observation):
             return super().caller()
 
 
-def record(call: RawCall, surroundings: Scope | None, kind: str | None = None) -> None:
+def record(call: RawCall, call_context: CallContext | None, kind: str | None = None) -> None:
     """Hand ``call`` to the recorder, and to those who listen; these get to know as well of which
     ``kind`` the value was that it moved: the name of its type."""
     recorder.append(call)
@@ -194,26 +194,26 @@ def record(call: RawCall, surroundings: Scope | None, kind: str | None = None) -
         recorder.relieve()
     if isinstance(call[3], tuple):
         recorder.weigh(len(call[3]))
-    if surroundings is not None:
-        tell(surroundings, call, kind)
+    if call_context is not None:
+        tell(call_context, call, kind)
 
 
 def record_failed(
     source: Source,
     span: tuple[float, float],
     name: str,
-    surroundings: Scope | None,
+    call_context: CallContext | None,
     about: About,
 ) -> None:
     """Record a call that failed with an exception called ``name``: all that fail come here."""
     key, version, timeout, produced, caller, entries = about
     call = (source, *span, key, None, None, timeout, version, name, None, produced, caller)
-    record(call if entries is None else (*call, entries), surroundings)
+    record(call if entries is None else (*call, entries), call_context)
 
 
-def tell(surroundings: Scope, call: RawCall, kind: str | None = None) -> None:
+def tell(call_context: CallContext, call: RawCall, kind: str | None = None) -> None:
     """Tell those who listen of ``call``."""
-    for listener in surroundings.listeners:
+    for listener in call_context.listeners:
         try:
             listener.heard(call, kind)
         except Exception as fault:
@@ -221,7 +221,7 @@ def tell(surroundings: Scope, call: RawCall, kind: str | None = None) -> None:
             recorder.failed(fault)
 
 
-def observed(operation: Operation) -> Method:
+def observed(operation: ObservedOperation) -> Method:
     """A sync operation that may call others of the same cache inside."""
     original, call_it = operation.original, operation.call
 
@@ -248,7 +248,7 @@ def observed(operation: Operation) -> Method:
     return observing
 
 
-def observed_async(operation: Operation) -> Method:
+def observed_async(operation: ObservedOperation) -> Method:
     """An async operation."""
     original, call_it = operation.original, operation.call
 
@@ -265,7 +265,7 @@ def observed_async(operation: Operation) -> Method:
             return result
         call = _AsyncObservation(noted, operation, self, around, args, kwargs)
         shaped = call.shape
-        token: Token[Scope | None] | None = None
+        token: Token[CallContext | None] | None = None
         try:
             token = enter(call.inner)
             result = await call_it(self, *shaped.args, **shaped.kwargs)
@@ -286,7 +286,12 @@ def observed_async(operation: Operation) -> Method:
 
 
 def _hidden(
-    operation: Operation, cache: Any, noted: Noted, around: Scope, args: Args, kwargs: Kwargs
+    operation: ObservedOperation,
+    cache: Any,
+    noted: Noted,
+    around: CallContext,
+    args: Args,
+    kwargs: Kwargs,
 ) -> Any:
     """Make a call that is part of another."""
     if around.muted:
@@ -301,13 +306,13 @@ def _hidden(
     return result
 
 
-def _listen(shape: Shape, around: Scope) -> int:
+def _listen(shape: CallSignature, around: CallContext) -> int:
     if shape.looks_up:
         around.found = None
     return len(around.sizes)
 
 
-def _leave_word(shape: Shape, result: Any, around: Scope, before: int) -> None:
+def _leave_word(shape: CallSignature, result: Any, around: CallContext, before: int) -> None:
     """Tell the operation ``around`` what came of a call that is part of it."""
     try:
         if shape.looks_up and around.found is None:
@@ -318,16 +323,18 @@ def _leave_word(shape: Shape, result: Any, around: Scope, before: int) -> None:
         recorder.failed(error)
 
 
-def _shaped(shape: type[Shape], cache: BaseCache, args: Args, kwargs: Kwargs) -> Shape:
+def _shaped(
+    shape: type[CallSignature], cache: BaseCache, args: Args, kwargs: Kwargs
+) -> CallSignature:
     try:
         return shape(cache, args, kwargs)
     except Exception as error:
         let_pass(error)
         recorder.failed(error)
-        return Shape(cache, args, kwargs)
+        return CallSignature(cache, args, kwargs)
 
 
-def _is_callback(around: Scope) -> bool:
+def _is_callback(around: CallContext) -> bool:
     """Whether a call inside of a backend's own ``get_or_set`` is made by the caller's function."""
     return around.callback is not None and _is_called_from(around.callback)
 

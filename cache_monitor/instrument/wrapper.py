@@ -15,10 +15,10 @@ from weakref import ref
 
 from django.core.cache.backends.base import BaseCache
 
+from cache_monitor.instrument.aliases import telling_lookup
 from cache_monitor.instrument.fastpath import fast_path
-from cache_monitor.instrument.finding import SHAPES, shape_of
-from cache_monitor.instrument.observe import Method, Operation, observed, observed_async
-from cache_monitor.instrument.ownership import telling_lookup
+from cache_monitor.instrument.observe import Method, ObservedOperation, observed, observed_async
+from cache_monitor.instrument.operations import SHAPES, shape_of
 
 _NOT_OPERATIONS = frozenset(
     {"close", "get_backend_timeout", "make_and_validate_key", "make_key", "validate_key"}
@@ -118,7 +118,7 @@ def _recording(name: str, original: Any, class_: type, backend: type) -> Method:
     operation_name = name[1:] if is_async and hasattr(backend, name[1:]) else name
     method = original if isinstance(original, FunctionType) else _bound(original)
     call = telling_lookup(method, class_, name)
-    operation = Operation(
+    operation = ObservedOperation(
         operation_name, method, call, shape_of(name, operation_name, original, class_)
     )
     if is_async:

@@ -1,6 +1,7 @@
-"""A key as text that is safe on every screen: bounded, printable, encodable."""
+"""Text from elsewhere that is safe on every screen: bounded, printable, encodable."""
 
 import re
+from pathlib import Path
 
 SHOWN_LENGTH = 250
 # What cache_monitor.calls.bounded leaves of a key that was too long to be kept.
@@ -30,7 +31,7 @@ def printable(text: str) -> str:
     return "".join(each if each.isprintable() else _escaped(each) for each in text)
 
 
-def bounded(text: str, length: int, cut_mark: str = "…") -> str:
+def shortened(text: str, length: int, cut_mark: str = "…") -> str:
     """``text`` in at most ``length`` characters; ``cut_mark`` ends it where it was cut."""
     if len(text) <= length:
         return text
@@ -43,8 +44,22 @@ def shown(text: str) -> str:
     head = printable(text[: SHOWN_LENGTH + 1])
     cut_before = CUT.search(text)
     length = int(cut_before[1]) if cut_before else len(text)
-    return bounded(head, SHOWN_LENGTH, f"… ({length:,} characters)")
+    return shortened(head, SHOWN_LENGTH, f"… ({length:,} characters)")
 
 
 def _escaped(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
+
+
+def described(error: BaseException) -> str:
+    """The type of ``error`` and the place that raised it.
+
+    Not its message: a fault over a key nearly always quotes the key.
+    """
+    trace = error.__traceback__
+    if trace is None:
+        return type(error).__name__
+    while trace.tb_next is not None:
+        trace = trace.tb_next
+    file = Path(trace.tb_frame.f_code.co_filename).name
+    return f"{type(error).__name__} in {file}, line {trace.tb_lineno}"

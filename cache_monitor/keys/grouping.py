@@ -10,7 +10,7 @@ from functools import lru_cache
 from ipaddress import IPv6Address
 from string import ascii_letters, digits
 
-from cache_monitor.keys.display import bounded, printable
+from cache_monitor.keys.display import printable, shortened
 
 GROUP_LENGTH = 120
 # A group is told from this much of a key, however long it is: the patterns' work stays bounded.
@@ -108,7 +108,7 @@ def has_plain_numbers(text: str) -> bool:
 
 def _group(text: str) -> str:
     group = _replaced(text) if len(text) <= LOOKED_AT else _replaced(_whole_parts(text)) + "…"
-    return bounded(printable(group), GROUP_LENGTH)
+    return shortened(printable(group), GROUP_LENGTH)
 
 
 _group_of_shape = lru_cache(maxsize=1024)(_group)

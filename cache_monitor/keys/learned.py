@@ -10,15 +10,15 @@ key's first word always stays.
 
 What is learned depends on nothing but the names that have passed, whatever their order, so that
 processes come to the same groups, and a report that merges what they counted folds the names that
-one of them used before it had learned (:mod:`cache_monitor.reports.folding`).
+one of them used before it had learned (:mod:`cache_monitor.reports.build`).
 """
 
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 
+from cache_monitor.concurrency import new_lock
 from cache_monitor.conf import SETTING
-from cache_monitor.forks import new_lock
 from cache_monitor.setting_changes import forget_on_change
 
 MOST_VALUES = 40

@@ -1,30 +1,90 @@
-"""Name a key for people: mask what is secret, put it into the group of its like."""
+"""Name a key for people: mask what is secret, put it into the group of its like.
+
+Of a million users' keys each may come by once. What they have in common, their shape, is then all
+that can be remembered: ``user:0:profile`` for every ``user:{int}:profile``.
+"""
 
 import re
+from collections.abc import Callable
 from functools import cache, lru_cache
 from typing import Literal, NamedTuple
 
 from django.conf import settings
 
 from cache_monitor.conf import SETTING, get_conf
-from cache_monitor.keys import pages
-from cache_monitor.keys.chosen import ChosenGroups
-from cache_monitor.keys.credentials import (
+from cache_monitor.keys import known_keys
+from cache_monitor.keys.custom import NOT_SANITIZED, ChosenGroups, is_sanitizing, sanitized
+from cache_monitor.keys.display import CUT, SHOWN_LENGTH, printable, shortened, shown, text_of
+from cache_monitor.keys.grouping import GROUP_LENGTH, LOOKED_AT, group_of, has_plain_numbers
+from cache_monitor.keys.known_keys import PREFIX, is_session, may_be_sessions, query_cache_group
+from cache_monitor.keys.learned import learned
+from cache_monitor.keys.masking import (
     Masked,
     is_masked,
     masked,
+    own_sessions,
     without_look_alikes,
     without_masks,
 )
-from cache_monitor.keys.display import CUT, bounded, printable, shown, text_of
-from cache_monitor.keys.grouping import GROUP_LENGTH, LOOKED_AT, group_of
-from cache_monitor.keys.learned import learned
-from cache_monitor.keys.querycaches import query_cache_group
 from cache_monitor.keys.routes import routes
-from cache_monitor.keys.sanitizing import NOT_SANITIZED, is_sanitizing, sanitized
-from cache_monitor.keys.sessions import is_session
-from cache_monitor.keys.shapes import group_by_shape
 from cache_monitor.setting_changes import forget_on_change
+
+_MOST_FORMS = 8192
+_ZEROS = bytes.maketrans(b"123456789", b"000000000")
+# A longer number becomes two, and such keys are looked at one by one: it may be a hash.
+_NUMBERS = re.compile("[0-9]{1,19}")
+_LONG_NUMBER = "00"
+_groups: dict[bytes, str] = {}
+"""By a key's form: its bytes with zeros for digits. That is quicker told than the shape; of one
+shape there are as many forms as its numbers have lengths."""
+
+
+def known_group(text: str) -> str | None:
+    """The group of the key ``text``, where :func:`group_by_shape` has told that of another key
+    which differs in nothing but the digits of its numbers."""
+    if len(text) >= own_sessions.shortest:
+        return None
+    return _groups.get(text.encode("utf-8", "surrogatepass").translate(_ZEROS))
+
+
+def group_by_shape(text: str, group_of: Callable[[str], str]) -> str | None:
+    """The group of the key ``text``, which ``group_of`` tells for the first key of each shape;
+    None where its shape does not decide.
+
+    Where it does, ``text`` is printable, short enough to be shown, no session's, has nothing in it
+    that looks like a credential, and the project has nothing to say about its keys.
+    """
+    if len(text) > SHOWN_LENGTH or len(text) >= own_sessions.shortest:
+        return None
+    form = text.encode("utf-8", "surrogatepass").translate(_ZEROS)
+    group = _groups.get(form)
+    if group is None:
+        shape = _NUMBERS.sub("0", text)
+        if _decides(shape):
+            if len(_groups) >= _MOST_FORMS:
+                _groups.clear()
+            _groups[form] = group = group_of(shape)
+    return group
+
+
+def _decides(shape: str) -> bool:
+    if _LONG_NUMBER in shape or not has_plain_numbers(shape) or not settings.configured:
+        return False
+    conf = get_conf()
+    return (
+        conf.key_sanitizer is None
+        and not conf.key_groups
+        and shape.isprintable()
+        and not shape.startswith(PREFIX)
+        and not may_be_sessions(shape)
+        and masked(shape) is None
+        and not is_masked(shape)
+    )
+
+
+forget_on_change((SETTING, "SESSION_ENGINE"), _groups.clear)
+learned.on_change(_groups.clear)
+
 
 GroupedBy = Literal["chosen", "shape", "learned"]
 """``KEY_GROUPS``, the shapes of a key's parts, or the many values that a place has taken."""
@@ -124,9 +184,9 @@ def _as_kept(key: object) -> KeyName | Masked | str:
     text = sanitized(text)
     if text is NOT_SANITIZED:
         return _NOT_SANITIZED
-    if text.startswith(pages.PREFIX) and len(text) <= LOOKED_AT:
+    if text.startswith(known_keys.PREFIX) and len(text) <= LOOKED_AT:
         # The route may become known later.
-        page = pages.page_key(text)
+        page = known_keys.page_key(text)
         if page is not None:
             return _page_name(text, page)
     return text if hidden is None or is_sanitizing() else hidden
@@ -140,7 +200,7 @@ def may_be_remembered(name: KeyName) -> bool:
     """
     return not (
         name.kind == "session"
-        or name.shown.startswith(pages.PREFIX)
+        or name.shown.startswith(known_keys.PREFIX)
         or is_masked(name.shown)
         or is_sanitizing()
     )
@@ -176,7 +236,7 @@ def _group_and_kind_of_masked(found: Masked, key: object, alias: str | None) -> 
     return without_look_alikes(chosen) if chosen else group, kind
 
 
-def _page_name(text: str, page: pages.PageKey) -> KeyName:
+def _page_name(text: str, page: known_keys.PageKey) -> KeyName:
     """A cached page, or its list of headers, goes by its route where that is known."""
     what = _what(page)
     route = routes.of(page.url)
@@ -189,7 +249,7 @@ def _page_name(text: str, page: pages.PageKey) -> KeyName:
     return KeyName(shown(f"{own} {page.digest} {page.suffix}".rstrip()), group, page.kind)
 
 
-def _path_of(page: pages.PageKey) -> str | None:
+def _path_of(page: known_keys.PageKey) -> str | None:
     """The path of a page whose route serves many, as far as that may be shown."""
     path = routes.path_of(page.url)
     if path is None:
@@ -201,7 +261,7 @@ def _path_of(page: pages.PageKey) -> str | None:
 def is_page_known_as(name: str, key: str) -> bool:
     """Whether ``name`` is what a process that knows the route shows the cached page ``key`` as:
     this one may not know it."""
-    if "#" not in name or (page := pages.page_key(sanitized(written_as_shown(key)))) is None:
+    if "#" not in name or (page := known_keys.page_key(sanitized(written_as_shown(key)))) is None:
         return False
     return name.startswith(f"{_joined(_what(page), page.prefix, page.method)} ") and name.endswith(
         f" {page.digest} {page.suffix}".rstrip()
@@ -213,34 +273,34 @@ def headers_of_page(group: str) -> str | None:
     tells: of those got by GET, for both methods share their lists."""
     if not group.startswith("page ") or " GET " not in group:
         return None
-    return bounded(
+    return shortened(
         "page headers " + group.removeprefix("page ").replace("GET ", "", 1), GROUP_LENGTH
     )
 
 
-def _what(page: pages.PageKey) -> str:
+def _what(page: known_keys.PageKey) -> str:
     return "page" if page.kind == "page" else "page headers"
 
 
 def _joined(*words: str) -> str:
-    return bounded(printable(" ".join(word for word in words if word)), GROUP_LENGTH)
+    return shortened(printable(" ".join(word for word in words if word)), GROUP_LENGTH)
 
 
-class _NotYet(Exception):
+class _NamingNotReady(Exception):
     """The settings cannot be asked now; they may be later."""
 
 
 def _chosen_group(text: str) -> str | None:
     try:
         return _chosen_groups().group_of(text)
-    except _NotYet:
+    except _NamingNotReady:
         return None
 
 
 @cache
 def _chosen_groups() -> ChosenGroups:
     if not settings.configured:
-        raise _NotYet
+        raise _NamingNotReady
     return ChosenGroups(get_conf().key_groups)
 
 
@@ -255,14 +315,14 @@ def is_chosen(group: str) -> bool:
     """Whether ``KEY_GROUPS`` may have given a group this name."""
     try:
         return any(name.fullmatch(group) for name in _chosen_names())
-    except _NotYet:
+    except _NamingNotReady:
         return False
 
 
 @cache
 def _chosen_names() -> tuple[re.Pattern[str], ...]:
     if not settings.configured:
-        raise _NotYet
+        raise _NamingNotReady
     names = get_conf().key_groups.values()
     return tuple(re.compile(".*".join(map(re.escape, _REFERENCE.split(name)))) for name in names)
 

@@ -16,8 +16,8 @@ import django.utils.cache as django_cache
 from django.urls import Resolver404, resolve
 
 from cache_monitor.conf import get_conf
-from cache_monitor.keys.faults import described
-from cache_monitor.keys.pages import page_key
+from cache_monitor.keys.display import described
+from cache_monitor.keys.known_keys import page_key
 from cache_monitor.setting_changes import forget_on_change
 
 logger = logging.getLogger("cache_monitor")

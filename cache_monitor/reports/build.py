@@ -1,26 +1,102 @@
-"""Merge the store's rows into a report."""
+"""Merge the store's rows into a report.
+
+Processes learn at different times, and rows of before have the single names: the sums of these are
+added up when a report is made, and nothing is lost.
+"""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from msgspec import structs
+from msgspec.structs import replace
 
-from cache_monitor.collecting.rollup import MERGED, window_of
-from cache_monitor.inspectors.merging import merge
-from cache_monitor.inspectors.snapshot import Snapshot
-from cache_monitor.keys.querycaches import unseen_caches
-from cache_monitor.reports import caches, remembered, schema
-from cache_monitor.reports.folding import fold_learned
+from cache_monitor.keys.known_keys import unseen_caches
+from cache_monitor.keys.learned import learned, with_more
+from cache_monitor.keys.naming import is_chosen
+from cache_monitor.reports import caches, past_rows, schema
 from cache_monitor.reports.predictions import StoredPrediction
+from cache_monitor.reports.schema import Cache
 from cache_monitor.reports.series import Series, moment
-from cache_monitor.reports.sharing import told_together
+from cache_monitor.scan.snapshot import Snapshot, merge
 from cache_monitor.stats import distinct
-from cache_monitor.stats.details import StoredDetails
-from cache_monitor.stats.encoding import CorruptPayload, decode
-from cache_monitor.stats.merging import Merging
+from cache_monitor.stats.codec import CorruptPayload, decode
+from cache_monitor.stats.details import OTHER_GROUPS, Details, StoredDetails
+from cache_monitor.stats.merge import DetailsMerge, fold_groups
 from cache_monitor.stats.window import Window
 from cache_monitor.stores.base import Row
+from cache_monitor.worker.rollup import MERGED, window_of
+
+
+def fold_learned(details: Details) -> None:
+    """Fold the groups of ``details`` by what this process has learned and by what they show
+    themselves, which it learns with it."""
+    names = [
+        name
+        for name, group in details.groups.items()
+        if group.kind == "key" and name != OTHER_GROUPS and not is_chosen(name)
+    ]
+    folding = with_more(learned.folding, names)
+    if folding is not learned.folding:
+        learned.learn(folding.templates)
+    fold_groups(details, lambda name: name if is_chosen(name) else folding.fold(name))
+
+
+class Sharing(NamedTuple):
+    """The aliases that share a store, and the one of them in which entries count that are the same;
+    None for that one itself."""
+
+    aliases: list[str]
+    counted_in: str | None
+
+
+def sharing(looks: Mapping[str, Snapshot | None]) -> dict[str, Sharing]:
+    """What the aliases share that have a store in common, as the last ``looks`` found.
+
+    Of those whose keys have the same prefix, version and function too, the entries are the same:
+    they count in the first of them.
+    """
+    stores: defaultdict[str, list[str]] = defaultdict(list)
+    first: dict[tuple[str, str], str] = {}
+    known = {alias: look for alias, look in looks.items() if look is not None and look.store}
+    for alias, look in known.items():
+        stores[look.store].append(alias)
+        first.setdefault((look.store, look.keys), alias)
+    found = {}
+    for alias, look in known.items():
+        counted_in = first[look.store, look.keys]
+        if len(stores[look.store]) > 1:
+            found[alias] = Sharing(stores[look.store], counted_in if counted_in != alias else None)
+    return found
+
+
+def told_together(
+    caches: Mapping[str, Cache], looks: Mapping[str, Snapshot | None]
+) -> dict[str, Cache]:
+    """``caches`` with the names of those that share a store. What one of them evicts may be
+    another's: where they count it themselves, it is the store's, as it is a server's."""
+    found = dict(caches)
+    for alias, (aliases, counted_in) in sharing(looks).items():
+        memory = replace(found[alias].memory, aliases=aliases, counted_in=counted_in)
+        if memory.evictions_since is not None:
+            evicted = sum(caches[each].memory.evictions or 0 for each in aliases)
+            memory = replace(memory, evictions=evicted)
+        found[alias] = replace(found[alias], memory=memory)
+    return found
+
+
+def same_entries(alias: str, caches: Mapping[str, Cache]) -> list[str]:
+    """``alias`` and those whose entries count in it."""
+    return [alias, *(each for each, it in caches.items() if it.memory.counted_in == alias)]
+
+
+def once(caches: Mapping[str, Cache]) -> dict[str, Cache]:
+    """``caches`` without those whose entries are another's as well, which stands for them; all of
+    them where that one is not among them."""
+    return {
+        alias: cache for alias, cache in caches.items() if cache.memory.counted_in not in caches
+    }
+
 
 STANDS_FOR = 3600.0
 """Seconds for which the last look stands where nobody has called the cache since."""
@@ -31,7 +107,7 @@ SILENT_AFTER = 300.0
 reach the store."""
 
 
-class Period(NamedTuple):
+class ReportPeriod(NamedTuple):
     """The stretch that a report covers, in Unix time; ``now`` is when it was asked for."""
 
     since: float
@@ -55,8 +131,8 @@ class Material(NamedTuple):
 class _Alias:
     """One cache's windows and details merged, and the windows step by step."""
 
-    def __init__(self, period: Period, told_for: float, silent_after: float) -> None:
-        self.merging = Merging(0, 1, remembered.ANY_NUMBER)
+    def __init__(self, period: ReportPeriod, told_for: float, silent_after: float) -> None:
+        self.merging = DetailsMerge(0, 1, past_rows.ANY_NUMBER)
         self.series = Series(*period, told_for)
         self.looks: list[Snapshot] = []
         self.predicted: schema.CacheWhatIf | None = None
@@ -76,11 +152,11 @@ class _Alias:
             else:
                 young[row.start].append(row)
         for those in steps.values():
-            self.add_whole(*remembered.step_of_the_past(remembered.Rows(those)))
+            self.add_whole(*past_rows.step_of_the_past(past_rows.PastRows(those)))
         for those in young.values():
-            named = remembered.Rows(those)
-            if self.is_over(those) and remembered.was_there(named):
-                self.add_whole(*remembered.stretch_just_over(named))
+            named = past_rows.PastRows(those)
+            if self.is_over(those) and past_rows.was_there(named):
+                self.add_whole(*past_rows.bucket_just_over(named))
             else:
                 self.read(those, self.add_window)
 
@@ -104,12 +180,12 @@ class _Alias:
             else:
                 past[row.seconds, row.start].append(row)
         for (seconds, start), those in past.items():
-            named = remembered.Rows(those)
-            lasting = start is None and seconds > remembered.SHORT
-            if not (lasting or (self.is_over(those) and remembered.was_there(named))):
+            named = past_rows.PastRows(those)
+            lasting = start is None and seconds > past_rows.SHORT
+            if not (lasting or (self.is_over(those) and past_rows.was_there(named))):
                 young.extend(those)
                 continue
-            details, corrupt = remembered.details_of_the_past(named)
+            details, corrupt = past_rows.details_of_the_past(named)
             self.merging.add(details)
             self.corrupt += corrupt
         self.read(young, self.add_details)
@@ -163,7 +239,7 @@ class _Rows(NamedTuple):
     predictions: list[Row]
 
 
-class _Part(NamedTuple):
+class _CacheReport(NamedTuple):
     """What one cache adds to the report."""
 
     cache: schema.Cache
@@ -174,7 +250,11 @@ class _Part(NamedTuple):
 
 
 def build(
-    material: Material, period: Period, *, fresh_for: float, silent_after: float = SILENT_AFTER
+    material: Material,
+    period: ReportPeriod,
+    *,
+    fresh_for: float,
+    silent_after: float = SILENT_AFTER,
 ) -> schema.Report:
     """The report on ``material``. A look that is ``fresh_for`` seconds older than the latest says
     nothing of a cache in the memory of a process; one that has stopped in the midst of a stretch
@@ -216,8 +296,8 @@ def _by_alias(rows: Iterable[Row]) -> defaultdict[str, list[Row]]:
 
 
 def _part(
-    backend: str, period: Period, fresh_for: float, silent_after: float, rows: _Rows
-) -> _Part:
+    backend: str, period: ReportPeriod, fresh_for: float, silent_after: float, rows: _Rows
+) -> _CacheReport:
     alias = _Alias(period, fresh_for, silent_after)
     alias.read_windows(rows.windows)
     alias.read_details(rows.details)
@@ -229,10 +309,10 @@ def _part(
     look = alias.memory(period.now, fresh_for)
     cache = caches.cache(backend, total, whole, alias.series, look)
     cache = structs.replace(cache, what_if=alias.predicted)
-    return _Part(cache, total, alias.heard, alias.corrupt, look)
+    return _CacheReport(cache, total, alias.heard, alias.corrupt, look)
 
 
-def _quality(parts: Sequence[_Part], material: Material) -> schema.Quality:
+def _quality(parts: Sequence[_CacheReport], material: Material) -> schema.Quality:
     processes: set[int] = set().union(*(each.total.processes for each in parts))
     unfinished: set[int] = set().union(*(each.total.unfinished for each in parts))
     heard: set[int] = set().union(*(each.heard for each in parts))

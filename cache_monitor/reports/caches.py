@@ -3,16 +3,14 @@
 from math import inf
 from typing import TypedDict
 
-from cache_monitor.inspectors.snapshot import Snapshot
-from cache_monitor.reports import insides, pages, reasons, schema
-from cache_monitor.reports.produce_times import Estimate, mean_to_produce
-from cache_monitor.reports.savings import Savings
-from cache_monitor.reports.series import Series, moment
-from cache_monitor.reports.state import is_state
+from cache_monitor.reports import contents, pages, schema
+from cache_monitor.reports.savings import Estimate, Savings, is_state, mean_to_produce
+from cache_monitor.reports.series import Series, miss_reasons, moment
+from cache_monitor.scan.snapshot import Snapshot
 from cache_monitor.stats import distinct, histogram
 from cache_monitor.stats.details import Details, GroupStats, ViewStats
-from cache_monitor.stats.hotkeys import KeyStats
-from cache_monitor.stats.lives import LifeStats
+from cache_monitor.stats.lifetimes import LifeStats
+from cache_monitor.stats.top_keys import KeyStats
 from cache_monitor.stats.window import OperationStats, Window
 
 HOT_KEYS_SHOWN = 100
@@ -49,7 +47,7 @@ def cache(
         operations={name: _operation(name, each) for name, each in _by_calls(total)},
         bytes_read=total.bytes_read,
         bytes_written=total.bytes_written,
-        miss_reasons=reasons.of(
+        miss_reasons=miss_reasons(
             misses, total.reasons, total.traced, total.judged, total.squares, series.hours
         ),
         misses_per_request=_misses_per_request(details),
@@ -58,8 +56,8 @@ def cache(
         key_groups=_key_groups(details, savings, series.hours),
         views=_views(details, savings),
         pages=pages.pages(details),
-        memory=insides.memory(look, total.culled, series.since),
-        stale=insides.stale(look),
+        memory=contents.memory(look, total.culled, series.since),
+        stale=contents.stale(look),
         series=list(series.points()),
     )
 
@@ -135,7 +133,7 @@ def _reasons_of_key(stats: KeyStats) -> schema.MissReasons:
     # A key is in the trace with all its misses, or with none.
     known = stats.reasons or {}
     told = sum(known.values())
-    return reasons.of(stats.misses, known, told, told - known.get("unknown", 0))
+    return miss_reasons(stats.misses, known, told, told - known.get("unknown", 0))
 
 
 def _key_groups(details: Details, savings: Savings, hours: float) -> list[schema.KeyGroup]:
@@ -166,7 +164,7 @@ def _key_group(
         errors=stats.errors,
         bytes_read=stats.bytes_read,
         bytes_written=stats.bytes_written,
-        miss_reasons=reasons.of(
+        miss_reasons=miss_reasons(
             stats.misses, stats.reasons, stats.traced, stats.judged, stats.squares, hours
         ),
         produce_seconds=mean_to_produce(stats),

@@ -1,104 +1,77 @@
-"""What is inside a cache, as the report tells it: memory and stale entries."""
+"""What is inside a cache, as the last look found it, for the report."""
 
-from typing import Literal
-
-from msgspec import Struct
-
-Scope = Literal["shared", "per process"]
-StaleReason = Literal["expired", "idle", "never_read", "no_expiry"]
+from cache_monitor.reports import schema
+from cache_monitor.reports.series import moment
+from cache_monitor.scan.snapshot import EntrySample, Snapshot
 
 
-class MemoryGroup(Struct, frozen=True, kw_only=True):
-    """The entries of one key group and what they weigh."""
-
-    group: str
-    entries: int
-    bytes: int | None
-
-
-class LargestEntry(Struct, frozen=True, kw_only=True):
-    """One of the heaviest entries."""
-
-    key: str
-    bytes: int
-
-
-class FreedWithin(Struct, frozen=True, kw_only=True):
-    """Bytes of the entries that expire within the next minute, hour and day (each with those
-    before it), and ``never``. What has expired and is still there is in none of them."""
-
-    minute: int | None = None
-    hour: int | None = None
-    day: int | None = None
-    never: int | None = None
-
-
-class ProcessMemory(Struct, frozen=True, kw_only=True):
-    """What one process holds of a cache that lives in each process."""
-
-    measured_at: str
-    entries: int | None
-    bytes: int | None
-
-
-class Memory(Struct, frozen=True, kw_only=True):
-    """What is in a cache and how large it is, read from the live backend.
-
-    ``exact`` is False where the look stopped at its limit and the figures were extrapolated from
-    the ``looked_at`` entries that it examined. ``problem`` tells what the backend could not be
-    asked, or where the figures come from instead. ``processes`` are those whose own memories were
-    added up, where the cache lives in each process. ``aliases`` are those that share its store,
-    ``counted_in`` the one of them that has the same entries and stands for them all.
-    ``evictions`` are those since ``evictions_since`` where the monitor counts them itself.
-    ``policy`` is what its server evicts where its limit is reached, as the server names it;
-    ``used_bytes`` are what it takes for everybody, ``empty_bytes`` of them without any entry.
-    """
-
-    entries: int | None = None
-    bytes: int | None = None
-    limit_bytes: int | None = None
-    limit_entries: int | None = None
-    evictions: int | None = None
-    policy: str | None = None
-    used_bytes: int | None = None
-    empty_bytes: int = 0
-    measured_at: str | None = None
-    scope: Scope | None = None
-    exact: bool | None = None
-    groups: list[MemoryGroup] = []
-    largest: list[LargestEntry] = []
-    looked_at: int | None = None
-    freed_within: FreedWithin = FreedWithin()
-    problem: str | None = None
-    processes: list[ProcessMemory] = []
-    aliases: list[str] = []
-    counted_in: str | None = None
-    evictions_since: str | None = None
+def memory(look: Snapshot | None, culled: int | None = None, since: float = 0.0) -> schema.Memory:
+    """What ``look`` found in the cache; all unknown without one. Where the cache has no counter of
+    its own, ``culled`` entries were evicted ``since`` then."""
+    if look is None:
+        return schema.Memory()
+    counts = look.evictions is None and culled is not None
+    return schema.Memory(
+        entries=look.entries,
+        bytes=look.bytes,
+        limit_bytes=look.limit_bytes,
+        limit_entries=look.limit_entries,
+        evictions=culled if counts else look.evictions,
+        evictions_since=moment(since) if counts else None,
+        policy=look.policy,
+        used_bytes=look.used_bytes,
+        empty_bytes=look.empty_bytes,
+        measured_at=moment(look.measured_at),
+        scope=look.scope,
+        exact=look.exact,
+        groups=[
+            schema.MemoryGroup(group=each.group, entries=each.entries, bytes=each.bytes)
+            for each in look.groups
+        ],
+        largest=[schema.LargestEntry(key=each.key, bytes=each.bytes) for each in look.largest],
+        looked_at=look.looked_at,
+        freed_within=_freed(look),
+        problem=look.problem,
+        processes=[
+            schema.ProcessMemory(
+                measured_at=moment(each.measured_at), entries=each.entries, bytes=each.bytes
+            )
+            for each in look.parts
+        ],
+    )
 
 
-class StaleEntry(Struct, frozen=True, kw_only=True):
-    """An entry that no longer earns its place, and why. Ages in seconds."""
+def stale(look: Snapshot | None) -> schema.Stale:
+    """What of it is stale."""
+    if look is None:
+        return schema.Stale()
+    return schema.Stale(
+        expired=look.expired,
+        idle=look.idle,
+        never_read=look.never_read,
+        no_expiry=look.no_expiry,
+        bytes=look.stale_bytes,
+        entries=[_stale_entry(each) for each in look.stale],
+        idle_error=look.idle_error,
+        never_read_error=look.never_read_error,
+        recorded_since=moment(look.recorded_since) if look.recorded_since else None,
+    )
 
-    key: str
-    group: str = ""
-    why: list[StaleReason]
-    age: float | None
-    idle: float | None
-    expires_in: float | None
-    bytes: int | None
+
+def _freed(look: Snapshot) -> schema.FreedWithin:
+    freed = look.freed_within
+    return schema.FreedWithin(
+        minute=freed.minute, hour=freed.hour, day=freed.day, never=freed.never
+    )
 
 
-class Stale(Struct, frozen=True, kw_only=True):
-    """How many entries are stale, by reason; an entry can have several. What the backend does not
-    tell is known from the site's calls, ``recorded_since`` when it is; the errors say by how much a
-    figure may be wrong, 0 for not at all."""
-
-    expired: int | None = None
-    idle: int | None = None
-    never_read: int | None = None
-    no_expiry: int | None = None
-    bytes: int | None = None
-    entries: list[StaleEntry] = []
-    idle_error: int | None = None
-    never_read_error: int | None = None
-    recorded_since: str | None = None
+def _stale_entry(entry: EntrySample) -> schema.StaleEntry:
+    return schema.StaleEntry(
+        key=entry.key,
+        group=entry.group,
+        why=entry.why,
+        age=entry.age,
+        idle=entry.idle,
+        expires_in=entry.expires_in,
+        bytes=entry.bytes,
+    )

@@ -1,4 +1,4 @@
-"""What each field of the report says, with its unit: for the JSON Schema.
+"""What each field of the report and of a prediction says, with its unit: for the JSON Schemas.
 
 ``null`` stands for what is not known; where that has a reason of its own, the field tells it.
 """
@@ -7,8 +7,105 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
-from cache_monitor.reports import contents, schema
-from cache_monitor.reports.predicted_fields import PREDICTED
+from cache_monitor.reports import schema, what_if
+from cache_monitor.reports.schema import (
+    FreedWithin,
+    LargestEntry,
+    Memory,
+    MemoryGroup,
+    ProcessMemory,
+    Stale,
+    StaleEntry,
+)
+
+_RATIO = "The hit ratio that it would have, 0 to 1; null where the trace cannot tell."
+_ERROR = "In 95 of 100 cases the truth is within so much of the ratio; 0 where all keys are traced."
+_SAVED_PER_HOUR = (
+    "Seconds of computing that this saves in an hour beyond what the cache of today saves, negative"
+    " for less; null where nobody saw a value computed."
+)
+
+PREDICTED: Mapping[type[Struct], Mapping[str, str]] = {
+    what_if.CacheWhatIf: {
+        "hit_ratio": "What the simulation gives for the cache as it is, 0 to 1; null where nothing"
+        " is predicted.",
+        "error": _ERROR,
+        "keys": "Keys that are in the trace.",
+        "rate": "The share of all keys that is in the trace, but for the hottest, which all are.",
+        "policy": "The policy that is simulated, by the name that cache_whatif --policy takes.",
+        "policy_is_assumed": "Whether nobody could ask the server for its policy.",
+        "room": "The entries that the cache takes today; null without a limit.",
+        "entries": "With room for other numbers of entries, the smallest first.",
+        "bytes": "Bytes in place of entries: of the server's memory, or of all entries where no"
+        " server has a limit.",
+        "policies": "With other policies.",
+        "timeouts": "With other timeouts, for the groups with the most lookups.",
+        "problem": "Why nothing is predicted; null where something is, or too little was traced.",
+        "since": "From when on lookups count, RFC 3339, UTC: what was before fills the simulated"
+        " cache.",
+        "until": "Until when the trace was read: RFC 3339, UTC.",
+        "trace_seconds": "Seconds of the trace that this rests on.",
+        "lookups": "Lookups in the trace that count.",
+        "observed_hit_ratio": "What really hit of them, 0 to 1.",
+        "size": "Entries that stand for the size of today: its limit, else what it holds.",
+        "optimum": "What no policy can exceed, by the number of entries.",
+    },
+    what_if.Entries: {
+        "entries": "The room of the cache, in entries.",
+        "hit_ratio": _RATIO,
+        "error": _ERROR,
+        "seconds_saved_per_hour": _SAVED_PER_HOUR,
+    },
+    what_if.Bytes: {
+        "bytes": "Bytes that the cache may take, as its server counts them.",
+        "entries": "Entries of today's average size for which there is room; null where nobody has"
+        " looked at what they take.",
+        "hit_ratio": _RATIO,
+        "error": _ERROR,
+        "seconds_saved_per_hour": _SAVED_PER_HOUR,
+    },
+    what_if.Policy: {
+        "policy": "Its name.",
+        "hit_ratio": _RATIO,
+        "error": _ERROR,
+        "seconds_saved_per_hour": _SAVED_PER_HOUR,
+        "entries": "The same with room for other numbers of entries.",
+    },
+    what_if.Timeouts: {
+        "group": "The group of keys, such as user:{int}:profile.",
+        "timeout": "Seconds: the median of the timeouts that its entries were given.",
+        "hit_ratio": _RATIO,
+        "options": "With other timeouts, the shortest first.",
+        "lookups": "Lookups of the group.",
+        "rewrites": "Values that were written anew after they had expired; null where unknown.",
+        "unchanged": "The share of these that brought the value that had been there, 0 to 1.",
+        "seconds_to_change": "Seconds that a value lasts before it changes, on average; null where"
+        " unknown.",
+        "stale_share": "The share of hits that served a value that had changed, 0 to 1.",
+    },
+    what_if.TimeoutOption: {
+        "factor": "Times the timeout of today.",
+        "timeout": "The timeout in seconds.",
+        "hit_ratio": f"{_RATIO} It takes a trace of twice the timeout.",
+        "error": _ERROR,
+        "seconds_saved_per_hour": _SAVED_PER_HOUR,
+        "stale_share": "The share of hits that would serve a value that has changed, 0 to 1; null"
+        " where unknown.",
+    },
+}
+"""By type, then by field."""
+
+DOCUMENT: Mapping[type[Struct], Mapping[str, str]] = {
+    what_if.WhatIf: {
+        "since": "Where its period begins: RFC 3339, UTC.",
+        "until": "Where its period ends: RFC 3339, UTC.",
+        "caches": "By alias of CACHES.",
+        "schema_version": "1; fields may be added to it, and none is taken away or renamed.",
+    },
+    **PREDICTED,
+}
+"""The same for the document of ``cache_whatif``."""
+
 
 _LOOKUPS = "Keys that were asked for by get, get_many and get_or_set."
 _HITS = "Lookups that found a value, a stored None too."
@@ -290,7 +387,7 @@ FIELDS: Mapping[type[Struct], Mapping[str, str]] = {
         "bytes": "Bytes that are held, or written in an hour of use, for nothing.",
         "failed_calls": "Calls that bring nothing in an hour of use.",
     },
-    contents.Memory: {
+    Memory: {
         "entries": "Entries in the cache.",
         "bytes": "Bytes that they take.",
         "limit_bytes": "Bytes that the cache may take; null without a limit.",
@@ -319,24 +416,24 @@ FIELDS: Mapping[type[Struct], Mapping[str, str]] = {
         "aliases": "The caches that share its store, itself included; empty where it has its own.",
         "counted_in": "The cache of them that has the same entries and stands for both in sums.",
     },
-    contents.MemoryGroup: {
+    MemoryGroup: {
         "group": _GROUP,
         "entries": "Its entries.",
         "bytes": "Bytes that they take.",
     },
-    contents.LargestEntry: {"key": _KEY, "bytes": "Bytes that it takes."},
-    contents.FreedWithin: {
+    LargestEntry: {"key": _KEY, "bytes": "Bytes that it takes."},
+    FreedWithin: {
         "minute": "Bytes of entries that expire within a minute.",
         "hour": "Bytes of entries that expire within an hour, those of the minute too.",
         "day": "Bytes of entries that expire within a day, those of the hour too.",
         "never": "Bytes of entries that do not expire.",
     },
-    contents.ProcessMemory: {
+    ProcessMemory: {
         "measured_at": "When the process looked: RFC 3339, UTC.",
         "entries": "Entries that it holds.",
         "bytes": "Bytes that they take.",
     },
-    contents.Stale: {
+    Stale: {
         "expired": "Entries past their timeout that are still stored.",
         "idle": "Entries that nobody has used for STALE_AFTER.",
         "never_read": "Entries that nobody has read since they were written.",
@@ -352,7 +449,7 @@ FIELDS: Mapping[type[Struct], Mapping[str, str]] = {
             "3339, UTC; null without a record."
         ),
     },
-    contents.StaleEntry: {
+    StaleEntry: {
         "key": _KEY,
         "group": _GROUP,
         "why": "In which ways it is stale.",

@@ -12,13 +12,12 @@ from typing import NamedTuple, TypeVar
 
 from msgspec import Struct, structs
 
-from cache_monitor.collecting.pacing import OutOfTime, Paced
 from cache_monitor.reports.series import moment
 from cache_monitor.reports.what_if import (
     LEAST_LOOKUPS,
+    CacheFacts,
     CacheWhatIf,
     Entries,
-    Known,
     Policy,
     TimeoutOption,
     Timeouts,
@@ -28,14 +27,15 @@ from cache_monitor.reports.what_if import (
     usual_timeouts,
 )
 from cache_monitor.stats.window import Duration, UnixTime
-from cache_monitor.trace.bounded import hit_ratio
-from cache_monitor.trace.ceiling import ceiling
 from cache_monitor.trace.demand import EMPTY, LOOK_UP, Demand, demands
 from cache_monitor.trace.freshness import Values, entries_by_group, stale_share
 from cache_monitor.trace.models.base import Model
 from cache_monitor.trace.models.ceilings import Optimum
 from cache_monitor.trace.reading import Traced
+from cache_monitor.trace.sampling import hit_ratio
+from cache_monitor.trace.sizes import ceiling
 from cache_monitor.trace.what_if import POLICIES, Prediction, combined, predict, simulate
+from cache_monitor.worker.background import OutOfTime, Paced
 
 SIZES = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 4.0, 8.0)
 """Times the size of today."""
@@ -63,7 +63,7 @@ class StoredPrediction(Struct, frozen=True, kw_only=True):
     predicted: CacheWhatIf
 
 
-class Period(NamedTuple):
+class PredictionPeriod(NamedTuple):
     """The trace that there is, in Unix time."""
 
     since: float
@@ -76,7 +76,7 @@ class Period(NamedTuple):
 
 
 def predicted(
-    parts: list[Traced], period: Period, known: Known, pace: Callable[[], None]
+    parts: list[Traced], period: PredictionPeriod, known: CacheFacts, pace: Callable[[], None]
 ) -> CacheWhatIf:
     """What another size, policy or timeout of a cache would have hit; ``parts`` are empty then.
     ``pace`` is called now and then, and may raise :class:`OutOfTime`; what there is by then is
@@ -119,8 +119,8 @@ class _Simulations:
         self,
         demanded: Sequence[Sequence[Demand]],
         values: Values,
-        period: Period,
-        known: Known,
+        period: PredictionPeriod,
+        known: CacheFacts,
         pace: Callable[[], None],
     ) -> None:
         self._demanded = [Paced(each, pace) for each in demanded]

@@ -1,13 +1,75 @@
-"""Figures over time, in steps that a chart can show."""
+"""Figures over time, in steps that a chart can show; why lookups missed in each."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from math import sqrt
 
-from cache_monitor.collecting.rollup import longest
-from cache_monitor.reports import reasons
 from cache_monitor.reports.schema import MissReasons, Point
-from cache_monitor.stats.held import MINUTE, Held
-from cache_monitor.stats.window import OperationStats, Window, greater
+from cache_monitor.stats.per_process import MINUTE, MemoryByProcess
+from cache_monitor.stats.window import OperationStats, Reasons, Window, greater
+from cache_monitor.worker.rollup import longest
+
+REASONS = (
+    "never_set",
+    "expired",
+    "evicted",
+    "lost",
+    "deleted",
+    "cleared",
+    "version_changed",
+)
+
+
+def miss_reasons(
+    misses: int,
+    known: Reasons,
+    traced: int,
+    judged: int,
+    squares: float = 0.0,
+    hours: float = 0.0,
+) -> MissReasons:
+    """The reasons of ``misses``, made of those of the ``traced`` ones, of which ``judged`` have a
+    reason that is known.
+
+    Where all keys are traced each miss counts for itself, and those of which nothing is told, or
+    not yet, are unknown. Where each stands for several, the reasons have its shares of the misses,
+    known to about one by the square root of those that were judged.
+
+    It is more where some keys are missed again and again: a key is in the trace with all its
+    misses. ``squares`` says how much, for each of the ``hours`` of the period; how much these have
+    in common is not known, so that more of them make it no less.
+    """
+    told = sum(known.values())
+    if told > traced:
+        # An hour of the period need not begin with one of the clock.
+        error = sqrt((1 + hours) * squares) / told
+        return _shared(misses, known, told, judged, error)
+    left = misses
+    counts = {}
+    for reason in REASONS:
+        # A reason that was found late may be counted in a later stretch than its miss.
+        counts[reason] = min(known.get(reason, 0), left)
+        left -= counts[reason]
+    return MissReasons(**counts, unknown=left, judged=misses - left, error=_error(misses - left, 0))
+
+
+def _shared(misses: int, known: Reasons, told: int, judged: int, error: float) -> MissReasons:
+    """``misses`` parted as ``known`` is, to the last one."""
+    counts = {reason: misses * known.get(reason, 0) // told for reason in (*REASONS, "unknown")}
+    # Those that are left over go to the reasons that lost most by the rounding down.
+    rests = sorted(counts, key=lambda reason: -(misses * known.get(reason, 0) % told))
+    for reason in rests[: misses - sum(counts.values())]:
+        counts[reason] += 1
+    judged = min(judged, misses)
+    return MissReasons(**counts, judged=judged, error=_error(judged, 1, error))
+
+
+def _error(judged: int, sampled: int, least: float = 0.0) -> float | None:
+    """How far off a share of the reasons may be; None where none is known."""
+    if not judged:
+        return None
+    return round(min(1.0, max(1 / sqrt(judged), least)), 4) if sampled else 0.0
+
 
 STEPS = (10, 30, 60, 300, 900, 3600, 6 * 3600, 86400, 7 * 86400)
 MOST_POINTS = 200
@@ -35,7 +97,7 @@ class Series:
         self._first = int(since // self.step)
         self._last = int(-(-until // self.step))
         self._windows: dict[int, Window] = {}
-        self._held = Held(told_for)
+        self._held = MemoryByProcess(told_for)
 
     @property
     def hours(self) -> float:
@@ -121,4 +183,4 @@ class Series:
 
 def _reasons_of(misses: int, window: Window) -> MissReasons:
     hours = window.seconds / HOUR
-    return reasons.of(misses, window.reasons, window.traced, window.judged, window.squares, hours)
+    return miss_reasons(misses, window.reasons, window.traced, window.judged, window.squares, hours)

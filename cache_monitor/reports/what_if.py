@@ -13,7 +13,7 @@ from cache_monitor.trace.freshness import Values, entries_by_group, stale_share
 from cache_monitor.trace.models.base import Model
 from cache_monitor.trace.models.recency import BY_THIRDS, Cull
 from cache_monitor.trace.reading import Traced
-from cache_monitor.trace.sizes import Held, sized
+from cache_monitor.trace.sizes import MeasuredContents, sized
 from cache_monitor.trace.what_if import CULLING, POLICIES, Prediction, combined, model_of, predict
 
 LEAST_LOOKUPS = 1000
@@ -150,7 +150,7 @@ class Question(NamedTuple):
     factors: Sequence[float] = ()
 
 
-class Known(NamedTuple):
+class CacheFacts(NamedTuple):
     """What is known of a cache beside its trace: the policy of its backend, the entries that it
     takes, if they are limited, and holds; what the values of its groups take to compute, in
     seconds; the groups whose timeouts are not for the project to choose; how a backend that counts
@@ -163,7 +163,7 @@ class Known(NamedTuple):
     computed: Mapping[str, float] = MappingProxyType({})
     given: Collection[str] = ()
     cull: Cull = BY_THIRDS
-    memory: Held | None = None
+    memory: MeasuredContents | None = None
 
     def sized(self, demanded: list[list[Demand]]) -> list[list[Demand]]:
         """``demanded``, with what each entry takes where the cache has room for bytes."""
@@ -197,12 +197,12 @@ class Known(NamedTuple):
         return model_of(self.policy, self.cull)
 
 
-class _Part(NamedTuple):
+class _TracedPart(NamedTuple):
     """What a cache was asked for, in one part, or one for each process that has one for itself, in
     so many ``seconds``; and what the values of its groups take to compute."""
 
     demanded: list[list[Demand]]
-    known: Known
+    known: CacheFacts
     seconds: float
     values: Values
 
@@ -220,7 +220,7 @@ class _Part(NamedTuple):
         return saved_per_hour(found, now, self.known.computed, self.seconds)
 
 
-def not_yet_predicted(parts: Sequence[Traced], known: Known) -> CacheWhatIf:
+def not_yet_predicted(parts: Sequence[Traced], known: CacheFacts) -> CacheWhatIf:
     """What is told of a cache of which nothing is predicted."""
     return CacheWhatIf(
         hit_ratio=None,
@@ -233,7 +233,7 @@ def not_yet_predicted(parts: Sequence[Traced], known: Known) -> CacheWhatIf:
     )
 
 
-def cache_what_if(parts: Sequence[Traced], known: Known, asked: Question) -> CacheWhatIf:
+def cache_what_if(parts: Sequence[Traced], known: CacheFacts, asked: Question) -> CacheWhatIf:
     """What another size, policy or timeout would have hit, by the trace of one cache's parts."""
     demanded = [demands(each.events, each.groups, each.alias) for each in parts]
     lookups = sum(each.times for part in parts for each in part.lookups())
@@ -248,7 +248,7 @@ def cache_what_if(parts: Sequence[Traced], known: Known, asked: Question) -> Cac
         )
     values = Values(event for each in parts for event in each.events)
     moments = [each.access.at for part in demanded for each in part]
-    part = _Part(known.sized(demanded), known, max(moments) - min(moments), values)
+    part = _TracedPart(known.sized(demanded), known, max(moments) - min(moments), values)
     today = inf if known.room is None else float(known.room)
     now = part.predict(today)
     return structs.replace(
@@ -283,7 +283,7 @@ def is_seen(timeout: float, seconds: float) -> bool:
     return seconds >= PERIODS * timeout
 
 
-def _entries(part: _Part, now: Prediction, size: int) -> Entries:
+def _entries(part: _TracedPart, now: Prediction, size: int) -> Entries:
     found = part.predict(size)
     return Entries(
         entries=size,
@@ -293,7 +293,7 @@ def _entries(part: _Part, now: Prediction, size: int) -> Entries:
     )
 
 
-def _bytes(part: _Part, now: Prediction, size: int) -> Bytes:
+def _bytes(part: _TracedPart, now: Prediction, size: int) -> Bytes:
     memory = part.known.memory
     room = None if memory is None else round(memory.room(size))
     found = Prediction(None, None) if room is None else part.predict(room)
@@ -306,7 +306,7 @@ def _bytes(part: _Part, now: Prediction, size: int) -> Bytes:
     )
 
 
-def _policy(part: _Part, now: Prediction, room: float, name: str) -> Policy:
+def _policy(part: _TracedPart, now: Prediction, room: float, name: str) -> Policy:
     found = part.predict(room, name)
     return Policy(
         policy=name,
@@ -316,7 +316,7 @@ def _policy(part: _Part, now: Prediction, room: float, name: str) -> Policy:
     )
 
 
-def _timeouts(part: _Part, room: float, factors: Sequence[float]) -> Iterable[Timeouts]:
+def _timeouts(part: _TracedPart, room: float, factors: Sequence[float]) -> Iterable[Timeouts]:
     entries = entries_by_group(part.demanded)
     for group, timeout in usual_timeouts(part.demanded).items():
         now = part.predict(room, group=group)
@@ -335,7 +335,7 @@ def _timeouts(part: _Part, room: float, factors: Sequence[float]) -> Iterable[Ti
 
 
 def _option(
-    part: _Part, now: Prediction, room: float, group: str, changed: tuple[float, float]
+    part: _TracedPart, now: Prediction, room: float, group: str, changed: tuple[float, float]
 ) -> TimeoutOption:
     timeout, factor = changed
     found = Prediction(None, None)

@@ -1,27 +1,84 @@
-"""Tables of hot keys as a store keeps them: column by column.
+"""Tables of hot keys as a store keeps them, column by column, and the top keys of many tables.
 
 What a column has in common is said once, and a reader goes over the columns that it needs in a
 fraction of the time that an object for each key would take. Columns of numbers stay bytes until
-then (see :mod:`cache_monitor.stats.numbers`): a report holds hundreds of tables at a time, which
+then (see :mod:`cache_monitor.stats.packed_ints`): a report holds hundreds of tables at a time, which
 would be thousands of lists and dicts for the garbage collector to go over.
+
+A key that a table does not hold may have been used up to the table's floor. So over all tables a
+key was used at most ``sum of all floors + sum of its excesses`` times, where the excess is its
+weight less the floor of the table that holds it: the first part is the same for every key, and the
+second needs only the tables that hold the key, in whatever order. Only the keys that come out on
+top are then looked up in full.
+
+The bound is that of mergeable Space-Saving (Agarwal, Cormode, Huang, Phillips, Wei, Yi,
+"Mergeable summaries", ACM Transactions on Database Systems, 2013).
 """
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import Annotated
 
 from msgspec import Meta, Struct, field
 
-from cache_monitor.stats import numbers
-from cache_monitor.stats.formerly import ListedKeys
-from cache_monitor.stats.hotkeys import HotKeys, KeyStats
-from cache_monitor.stats.numbers import NONE
-from cache_monitor.stats.window import Count, Duration, greater
+from cache_monitor.stats import packed_ints
+from cache_monitor.stats.packed_ints import NONE
+from cache_monitor.stats.top_keys import HotKeys, KeyStats, edge
+from cache_monitor.stats.window import Count, Duration, Reasons, greater
 
 
-class Few(Struct, array_like=True, gc=False):
+class ListedKeys(Struct, array_like=True, gc=False):
+    """The figures of :class:`~cache_monitor.stats.top_keys.KeyStats`, one list for each, in the
+    order of ``keys``. What few keys have is in a dict by the key's place."""
+
+    keys: list[str] = []
+    excess: list[Count] = []
+    """Their weights less the table's floor."""
+    lookups: list[Count] = []
+    misses: list[Count] = []
+    sets: list[Count] = []
+    groups: list[str] = []
+    group: list[Count] = []
+    """For each key the place of its group in ``groups``."""
+    bytes: list[Count | None] = []
+    produced: dict[Count, tuple[Count, Duration]] = {}
+    reasons: dict[Count, Reasons] = {}
+
+    def table(self, floor: int) -> dict[str, KeyStats]:
+        """The keys and their figures. Raises :class:`ValueError` where the lists do not fit."""
+        if self.group and max(self.group) >= len(self.groups):
+            raise ValueError("a group without a name")
+        found: dict[str, KeyStats] = {}
+        rows = zip(
+            self.keys,
+            self.excess,
+            self.lookups,
+            self.misses,
+            self.sets,
+            self.group,
+            self.bytes,
+            strict=True,
+        )
+        for place, (key, excess, lookups, misses, sets, group, size) in enumerate(rows):
+            produced, seconds = self.produced.get(place, (0, 0.0))
+            found[key] = KeyStats(
+                group=self.groups[group],
+                lookups=lookups,
+                hits=max(0, lookups - misses),
+                misses=misses,
+                sets=sets,
+                bytes=size,
+                missing=max(0, floor + excess - lookups - sets),
+                produced=produced,
+                produce_seconds=seconds,
+                reasons=self.reasons.get(place),
+            )
+        return found
+
+
+class SparseCounts(Struct, array_like=True, gc=False):
     """Counts of those few keys that have any, by their places."""
 
     places: bytes = NONE
@@ -29,18 +86,18 @@ class Few(Struct, array_like=True, gc=False):
 
     def fits(self, keys: int) -> bool:
         """Whether each count is one of ``keys`` keys."""
-        places = numbers.length(self.places)
-        return places == numbers.length(self.counts) and (
-            not places or max(numbers.unpack(self.places)) < keys
+        places = packed_ints.length(self.places)
+        return places == packed_ints.length(self.counts) and (
+            not places or max(packed_ints.unpack(self.places)) < keys
         )
 
     def items(self) -> Iterator[tuple[int, int]]:
         """The places, and the count at each."""
-        return zip(numbers.unpack(self.places), numbers.unpack(self.counts), strict=True)
+        return zip(packed_ints.unpack(self.places), packed_ints.unpack(self.counts), strict=True)
 
 
 class Columns(Struct, array_like=True, gc=False):
-    """The figures of :class:`~cache_monitor.stats.hotkeys.KeyStats`, in the order of ``keys``."""
+    """The figures of :class:`~cache_monitor.stats.top_keys.KeyStats`, in the order of ``keys``."""
 
     keys: list[str] = []
     groups: dict[str, Count] = {}
@@ -52,8 +109,8 @@ class Columns(Struct, array_like=True, gc=False):
     sets: bytes = NONE
     sizes: bytes = NONE
     """The bytes of their values and one more, 0 where they are not known."""
-    reasons: dict[Annotated[str, Meta(max_length=32)], Few] = {}
-    produced: Few = field(default_factory=Few)
+    reasons: dict[Annotated[str, Meta(max_length=32)], SparseCounts] = {}
+    produced: SparseCounts = field(default_factory=SparseCounts)
     produce_seconds: list[Duration] = []
     """For each of ``produced``."""
     produce_squares: list[Duration] = []
@@ -65,17 +122,17 @@ class Columns(Struct, array_like=True, gc=False):
         lengths = {
             keys,
             sum(self.groups.values()),
-            numbers.length(self.excess),
-            numbers.length(self.lookups),
-            numbers.length(self.misses),
-            numbers.length(self.sets),
-            numbers.length(self.sizes),
+            packed_ints.length(self.excess),
+            packed_ints.length(self.lookups),
+            packed_ints.length(self.misses),
+            packed_ints.length(self.sets),
+            packed_ints.length(self.sizes),
         }
         few = self.produced, *self.reasons.values()
         if (
             len(lengths) > 1
             or not all(each.fits(keys) for each in few)
-            or numbers.length(self.produced.places) != len(self.produce_seconds)
+            or packed_ints.length(self.produced.places) != len(self.produce_seconds)
             or len(self.produce_squares) not in {0, len(self.produce_seconds)}
         ):
             raise ValueError("columns that do not fit together")
@@ -85,9 +142,9 @@ class Columns(Struct, array_like=True, gc=False):
         tables have for these keys, and none of this table's other keys. They are as with a floor of
         0: ``missing`` can be less than nothing."""
         keys, groups, ends = self.keys, list(self.groups), list(accumulate(self.groups.values()))
-        excess, lookups = numbers.unpack(self.excess), numbers.unpack(self.lookups)
-        misses, sets = numbers.unpack(self.misses), numbers.unpack(self.sets)
-        sizes = numbers.unpack(self.sizes)
+        excess, lookups = packed_ints.unpack(self.excess), packed_ints.unpack(self.lookups)
+        misses, sets = packed_ints.unpack(self.misses), packed_ints.unpack(self.sets)
+        sizes = packed_ints.unpack(self.sizes)
         for place in places:
             key = keys[place]
             stats = found.get(key)
@@ -166,11 +223,11 @@ def _columns(table: Mapping[str, KeyStats], floor: int) -> Columns:
         keys=[key for key, _ in ordered],
         groups=Counter(each.group for each in stats),
         # No weight is below the floor but in a table that somebody has tampered with.
-        excess=numbers.pack([max(0, each.weight() - floor) for each in stats]),
-        lookups=numbers.pack([each.lookups for each in stats]),
-        misses=numbers.pack([each.misses for each in stats]),
-        sets=numbers.pack([each.sets for each in stats]),
-        sizes=numbers.pack([0 if each.bytes is None else each.bytes + 1 for each in stats]),
+        excess=packed_ints.pack([max(0, each.weight() - floor) for each in stats]),
+        lookups=packed_ints.pack([each.lookups for each in stats]),
+        misses=packed_ints.pack([each.misses for each in stats]),
+        sets=packed_ints.pack([each.sets for each in stats]),
+        sizes=packed_ints.pack([0 if each.bytes is None else each.bytes + 1 for each in stats]),
         reasons=_reasons(stats),
         produced=_few({at: each.produced for at, each in enumerate(stats) if each.produced}),
         produce_seconds=[each.produce_seconds for each in stats if each.produced],
@@ -178,7 +235,7 @@ def _columns(table: Mapping[str, KeyStats], floor: int) -> Columns:
     )
 
 
-def _reasons(stats: Sequence[KeyStats]) -> dict[str, Few]:
+def _reasons(stats: Sequence[KeyStats]) -> dict[str, SparseCounts]:
     found: dict[str, dict[int, int]] = {}
     for at, each in enumerate(stats):
         for reason, misses in (each.reasons or {}).items():
@@ -186,5 +243,62 @@ def _reasons(stats: Sequence[KeyStats]) -> dict[str, Few]:
     return {reason: _few(misses) for reason, misses in found.items()}
 
 
-def _few(counts: Mapping[int, int]) -> Few:
-    return Few(numbers.pack(counts.keys()), numbers.pack(counts.values()))
+def _few(counts: Mapping[int, int]) -> SparseCounts:
+    return SparseCounts(packed_ints.pack(counts.keys()), packed_ints.pack(counts.values()))
+
+
+MOST_RANKED = 100_000
+"""Keys that are ranked at a time; beyond, the lighter half is forgotten."""
+
+
+class Ranking:
+    """Ranks the keys of all tables that it was shown by the most uses that they can have had."""
+
+    def __init__(self) -> None:
+        self.floor = 0
+        """The most uses of a key that none of the tables holds."""
+        self._excess: dict[str, int] = {}
+        self._forgotten = 0
+        """The greatest excess of the keys that are not ranked any more."""
+
+    def add(self, stored: StoredKeys) -> None:
+        """Take in the keys of another table."""
+        self.floor += stored.floor
+        excess, forgotten = self._excess, self._forgotten
+        columns = stored.columns
+        for key, more in zip(columns.keys, packed_ints.unpack(columns.excess), strict=True):
+            excess[key] = excess.get(key, forgotten) + more
+        if len(excess) > MOST_RANKED:
+            self._forget()
+
+    def _forget(self) -> None:
+        ordered = sorted(self._excess.items(), key=lambda each: each[1], reverse=True)
+        kept, gone = ordered[: MOST_RANKED // 2], ordered[MOST_RANKED // 2 :]
+        self._excess = dict(kept)
+        self._forgotten = max(self._forgotten, gone[0][1])
+
+    def top(self, most: int) -> tuple[list[str], int]:
+        """At most ``most`` of the keys, the most used ones, and the most uses that a key which is
+        not among them can have had."""
+        excess = self._excess
+        if len(excess) <= most:
+            return list(excess), self.floor + self._forgotten
+        least, gone = edge(excess.values(), most)
+        above = [key for key, each in excess.items() if each > least]
+        # Of equal ones always the same, whatever the order of the tables.
+        equal = sorted([key for key, each in excess.items() if each == least])
+        kept = above + equal[: most - len(above)]
+        return kept, self.floor + max(gone, self._forgotten)
+
+    def gather(self, tables: Iterable[StoredKeys], keys: Collection[str]) -> dict[str, KeyStats]:
+        """The figures of ``keys`` over ``tables``, which are those that were added."""
+        wanted = frozenset(keys)
+        found: dict[str, KeyStats] = {}
+        for stored in tables:
+            columns = stored.columns
+            places = [at for at, key in enumerate(columns.keys) if key in wanted]
+            if places:
+                columns.add_to(found, places)
+        for stats in found.values():
+            stats.missing = max(0, stats.missing + self.floor)
+        return found

@@ -6,12 +6,11 @@ from typing import Annotated, Literal
 from msgspec import Meta, Raw, Struct, structs
 
 from cache_monitor.stats import columns, distinct, histogram
-from cache_monitor.stats.changes import ChangeStats
 from cache_monitor.stats.columns import StoredKeys
-from cache_monitor.stats.hotkeys import HotKeys
-from cache_monitor.stats.lives import LifeStats
+from cache_monitor.stats.lifetimes import ChangeStats, LifeStats
 from cache_monitor.stats.pages import OTHER_PAGES, PAGE_LIMIT, PageStats
 from cache_monitor.stats.samples import KEPT, Samples, noted
+from cache_monitor.stats.top_keys import HotKeys
 from cache_monitor.stats.window import (
     Bucket,
     Count,
@@ -195,7 +194,7 @@ class GroupStats(Struct, array_like=True, gc=False):
         if other.first_set or other.produced or other.rewrites or other.stampedes:
             self._merge_writes(other)
         if other.repeated_gets or other.single_gets:
-            self._merge_habits(other)
+            self._merge_access_patterns(other)
         if other.reasons:
             add_reasons(self.reasons, other.reasons)
             self.traced += other.traced
@@ -232,7 +231,7 @@ class GroupStats(Struct, array_like=True, gc=False):
         share = min(other.sets / self.sets, 1.0) if self.sets else 0.0
         return (1 - share) * (self.mean_set or self.first_set) + share * theirs
 
-    def _merge_habits(self, other: "GroupStats") -> None:
+    def _merge_access_patterns(self, other: "GroupStats") -> None:
         self.repeated_gets += other.repeated_gets
         self.repeated_gets_requests += other.repeated_gets_requests
         self.repeated_seconds += other.repeated_seconds

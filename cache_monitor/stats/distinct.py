@@ -11,7 +11,7 @@ from bisect import bisect_left
 from collections.abc import Iterable
 from zlib import crc32
 
-from cache_monitor.stats import numbers
+from cache_monitor.stats import packed_ints
 
 SIZE = 128
 _SPACE = 2**32
@@ -52,7 +52,7 @@ def pack(sketch: Iterable[int]) -> bytes:
 
 def unpack(packed: bytes) -> "array[int]":
     """What :func:`pack` made ``packed`` of; of anything else some hashes."""
-    return numbers.read("I", packed[: len(packed) // _WIDTH * _WIDTH])
+    return packed_ints.read("I", packed[: len(packed) // _WIDTH * _WIDTH])
 
 
 class Union:

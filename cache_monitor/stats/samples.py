@@ -32,7 +32,7 @@ def noted(samples: Samples, name: str) -> Samples:
     return smallest((*samples, name))
 
 
-class Gathering:
+class MergedSample:
     """The merge of many samples. One with a larger checksum than all that are kept ends the look
     at its sample: those behind it have larger ones still."""
 

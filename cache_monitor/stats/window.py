@@ -6,7 +6,7 @@ from msgspec import Meta, Struct, field
 
 from cache_monitor.stats import distinct
 from cache_monitor.stats.histogram import Histogram
-from cache_monitor.stats.numbers import MAX_COUNT
+from cache_monitor.stats.packed_ints import MAX_COUNT
 
 # What is read back from a store is held to these.
 Count = Annotated[int, Meta(ge=0, le=MAX_COUNT)]
@@ -85,7 +85,7 @@ class Window(Struct, array_like=True, gc=False):
     """What the server's counter of evictions stood at, where processes share the cache."""
     own_memory: Annotated[dict[Hash, Count], Meta(max_length=1000)] = {}
     """The bytes that each process holds of a cache of its own, by the process's hash, 0 where it
-    has ended; in windows of up to a minute (see :mod:`cache_monitor.stats.held`)."""
+    has ended; in windows of up to a minute (see :mod:`cache_monitor.stats.per_process`)."""
 
     traced: Count = 0
     """How many misses of the trace ``reasons`` tell of. Where not all keys are in the trace, each
@@ -129,7 +129,7 @@ class Window(Struct, array_like=True, gc=False):
         """Add what ``other`` counted; the stretch stays this window's own.
 
         Neither memory nor a counter adds up over time: the greater figure stays. What processes
-        hold of their own is gathered apart, by :class:`cache_monitor.stats.held.Held`.
+        hold of their own is gathered apart, by :class:`cache_monitor.stats.per_process.MemoryByProcess`.
         """
         self.newest = max(self.newest, other.newest)
         self.dropped += other.dropped

@@ -1,4 +1,8 @@
-"""What a store is: bytes under a name and a time, nothing more."""
+"""What a store is: bytes under a name and a time, nothing more; and its errors.
+
+Drivers and server versions agree on words more than on exception types. Only words are looked
+for: a driver's message can quote hosts, users, passwords and statements, so none is passed on.
+"""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -80,3 +84,18 @@ def session(store: Store) -> Iterator[None]:
     own = getattr(store, "session", None)
     with nullcontext() if own is None else own():
         yield
+
+
+class Fault(NamedTuple):
+    """Words of a refusal, any one of which tells it, and what it means."""
+
+    words: tuple[str, ...]
+    advice: str
+
+
+def advice(error: Exception, known: Iterable[Fault], otherwise: str) -> str:
+    """The advice of the first of ``known`` that the error has a word of."""
+    text = f"{type(error).__name__} {error}".lower()
+    return next(
+        (fault.advice for fault in known if any(word in text for word in fault.words)), otherwise
+    )

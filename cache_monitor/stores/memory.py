@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from cache_monitor.forks import new_lock
+from cache_monitor.concurrency import new_lock
 from cache_monitor.stores.base import Identity, Kind, Row
 
 MAX_ROWS = 50_000

@@ -9,7 +9,7 @@ from typing import ParamSpec, TypeVar
 from django.db import connections
 from django.utils import translation
 
-from cache_monitor import threads
+from cache_monitor import concurrency
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -46,7 +46,7 @@ def _apart(job: Callable[[], R]) -> R:
             connections.close_all()
         results.put(result)
 
-    threads.start(run, f"{threads.THREAD_NAME}-report", results.put)
+    concurrency.start(run, f"{concurrency.THREAD_NAME}-report", results.put)
     result = results.get()
     if isinstance(result, BaseException):
         raise result

@@ -8,9 +8,8 @@ from typing import Any, get_args
 import msgspec
 
 from cache_monitor.conf import get_conf
-from cache_monitor.stores.base import Kind, Row, StoreError
-from cache_monitor.stores.faults import Fault, advice
-from cache_monitor.stores.redisurl import UNUSABLE, make_client
+from cache_monitor.stores.base import Fault, Kind, Row, StoreError, advice
+from cache_monitor.stores.redis_url import UNUSABLE, make_client
 
 _READ_CHUNK = 500
 _READS = 2

@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from cache_monitor.stores.base import Kind, Row, StoreBusyError, StoreError
-from cache_monitor.stores.files import OwnFile, is_on_a_network
-from cache_monitor.stores.forkgate import gate
+from cache_monitor.stores.sqlite_file import OwnFile, gate, is_on_a_network
 
 PATIENCE = 2.0
 """Seconds that it waits for another connection to let go of the file."""
@@ -116,12 +115,12 @@ class SQLiteStore:
         def swap(connection: sqlite3.Connection) -> None:
             removed = connection.executemany(_DELETE, [row.identity for row in remove])
             if remove and removed.rowcount < len(remove):
-                raise _TooLate
+                raise _RowGone
             _upsert(connection, add, now)
 
         try:
             self._write(swap)
-        except _TooLate:
+        except _RowGone:
             return
 
     def prune(self, before: int) -> int:
@@ -240,7 +239,7 @@ class SQLiteStore:
         )
 
 
-class _TooLate(Exception):
+class _RowGone(Exception):
     """What was to be replaced is gone."""
 
 

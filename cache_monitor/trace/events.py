@@ -131,7 +131,7 @@ class Sweep(NamedTuple):
     version: Version = 1
 
 
-class Reading(NamedTuple):
+class EvictionReading(NamedTuple):
     """What a backend said of its evictions: what its counter stood at since its start, which
     ``boot`` names, or whether it was ``full`` where it has no counter. ``behind`` says that
     a replica that is read from had not yet what had been written."""
@@ -142,15 +142,15 @@ class Reading(NamedTuple):
     full: bool | None = None
     behind: bool = False
 
-    def same(self, other: "Reading") -> bool:
+    def same(self, other: "EvictionReading") -> bool:
         """Whether ``other`` says the same, whenever."""
         return self[1:] == other[1:]
 
 
-def thinned(readings: Iterable[Reading], most: int) -> list[Reading]:
+def thinned(readings: Iterable[EvictionReading], most: int) -> list[EvictionReading]:
     """``readings`` in their order, those of the latest ``most`` that say something new: of several
     that say the same the first and the last are enough."""
-    kept: list[Reading] = []
+    kept: list[EvictionReading] = []
     for each in sorted(readings):
         if len(kept) > 1 and kept[-1].same(each) and kept[-2].same(each):
             kept[-1] = each

@@ -14,8 +14,8 @@ from itertools import pairwise
 from math import log2
 from typing import NamedTuple
 
-from cache_monitor.stats.changes import LEAST as LEAST_REWRITES
-from cache_monitor.stats.changes import lasting
+from cache_monitor.stats.lifetimes import LEAST as LEAST_REWRITES
+from cache_monitor.stats.lifetimes import lasting
 from cache_monitor.trace.demand import EMPTY, FILLED_WITHIN, LOOK_UP, PUT, REMOVE, RENEW, Demand
 from cache_monitor.trace.events import MISS, NEVER, SECOND, UNTOLD, WRITE, Event
 
@@ -130,7 +130,7 @@ def _written(event: Event, began: int) -> _Written:
     return _Written(began / SECOND, ends, event.print, float(event.weight))
 
 
-class _Held(NamedTuple):
+class _Cached(NamedTuple):
     """What a cache has of an entry: since when, and until when."""
 
     since: float
@@ -167,7 +167,7 @@ def stale_share(
 def _count_stale(
     part: Iterable[Demand], values: Values, group: str, factor: float, count: _Count
 ) -> None:
-    held: dict[Hashable, _Held] = {}
+    held: dict[Hashable, _Cached] = {}
     for each in part:
         kind, access = each.kind, each.access
         if kind == EMPTY:
@@ -176,7 +176,7 @@ def _count_stale(
             continue
         known = held.get(access.key)
         is_there = known is not None and known.ends > access.at
-        fresh = _Held(access.at, access.at + access.lasts * factor)
+        fresh = _Cached(access.at, access.at + access.lasts * factor)
         if kind == LOOK_UP and known is not None and is_there:
             changed = values.changed(access.key, known.since, access.at)  # type: ignore[arg-type]  # demands are made of entries
             count.add(access.weight * each.times, changed)

@@ -9,8 +9,10 @@ it is unknown.
 
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
+from cache_monitor.stats.lifetimes import Cause
 from cache_monitor.trace.events import (
     CLEAR,
     COMPUTE,
@@ -25,6 +27,7 @@ from cache_monitor.trace.events import (
     TOUCH,
     UNTOLD,
     WRITE,
+    EvictionReading,
     Reason,
 )
 
@@ -53,7 +56,7 @@ THERE = frozenset({WRITE, TOUCH, HIT})
 _SWEEPS = frozenset({CLEAR, SWEEP})
 
 
-class Change(NamedTuple):
+class EntryChange(NamedTuple):
     """Something that changed an entry. A ``HIT`` stands for a write that is not on record, but
     must have been: the entry was found. ``written`` is when the value came to be, ``UNTOLD`` where
     that is not known. ``expires`` is a time, ``NEVER`` or ``UNTOLD``."""
@@ -68,7 +71,7 @@ class Change(NamedTuple):
     order: int = 0
 
 
-class Asked(NamedTuple):
+class TracedLookup(NamedTuple):
     """A lookup: of several hits, from the beginning of the first to the end of the last."""
 
     began: int
@@ -81,7 +84,7 @@ class Asked(NamedTuple):
 BEFORE, UNSURE, AFTER = -1, 0, 1
 
 
-def relation(one: Change, other: Change | Asked, tolerance: int) -> int:
+def relation(one: EntryChange, other: EntryChange | TracedLookup, tolerance: int) -> int:
     """Whether ``one`` took effect before ``other``, after it, or perhaps either."""
     if one.process == other.process and one.process:
         if one.ended <= other.began and one.order <= other.order:
@@ -98,7 +101,7 @@ class Positions(NamedTuple):
     """Which changes may have been the last before a lookup. The first ``before`` of them surely
     were before it: where there are none, it may be that none had taken effect."""
 
-    last: Sequence[Change]
+    last: Sequence[EntryChange]
     before: int
     known: bool = True
     """Whether these are all."""
@@ -112,11 +115,11 @@ class Positions(NamedTuple):
         return change.written if is_there else None
 
 
-class History:
+class VersionHistory:
     """The changes of one version, in the order of their ends. ``complete`` says that there were no
     others before; otherwise nothing is known of what was before the first."""
 
-    def __init__(self, changes: Iterable[Change], complete: bool, tolerance: int) -> None:
+    def __init__(self, changes: Iterable[EntryChange], complete: bool, tolerance: int) -> None:
         self.changes = sorted(changes)
         self.complete = complete
         self._tolerance = tolerance
@@ -125,7 +128,7 @@ class History:
         spans = [each.ended - each.began for each in self.changes]
         self._longest = min(max(spans, default=0), LONGEST)
 
-    def latest(self, before: int) -> list[Change]:
+    def latest(self, before: int) -> list[EntryChange]:
         """Of the first ``before`` changes the last one, and those that may have come after it."""
         if not before:
             return []
@@ -137,22 +140,22 @@ class History:
         ]
         return [self._settled(each) for each in (*rivals[-_MOST_RIVALS:], last)]
 
-    def _settled(self, change: Change) -> Change:
+    def _settled(self, change: EntryChange) -> EntryChange:
         """``change`` in a form that can do without those before it."""
         if change.kind in _SWEEPS and self._reasons_before(change) - {_REASONS[change.kind]}:
             return change._replace(kind=COMPUTE)
         return change
 
-    def insert(self, change: Change) -> None:
+    def insert(self, change: EntryChange) -> None:
         """Put in one more."""
         self.__init__([*self.changes, change], self.complete, self._tolerance)  # type: ignore[misc]
 
-    def positions(self, asked: Asked) -> Positions:
+    def positions(self, asked: TracedLookup) -> Positions:
         """Which changes may have been the last before ``asked``."""
         changes, ends = self.changes, self._ends
         first = bisect_left(ends, asked.began - self._widest)
         last = changes[first - 1] if first else None
-        unsure: list[Change] = []
+        unsure: list[EntryChange] = []
         latest = asked.ended + self._widest + self._longest
         for place in range(first, min(first + _MOST_NEAR, len(changes))):
             change = changes[place]
@@ -171,7 +174,7 @@ class History:
         before = [last, *self._rivals(last, asked)]
         return Positions([*before, *unsure], len(before))
 
-    def _rivals(self, last: Change, asked: Asked) -> list[Change]:
+    def _rivals(self, last: EntryChange, asked: TracedLookup) -> list[EntryChange]:
         """The changes that may in fact have come after ``last``, all of them before ``asked``."""
         found = []
         place = bisect_left(self._ends, last.began - self._widest)
@@ -186,7 +189,7 @@ class History:
                 found.append(change)
         return found
 
-    def reasons(self, asked: Asked) -> set[str]:
+    def reasons(self, asked: TracedLookup) -> set[str]:
         """The reasons that ``asked`` may have missed for: ``GONE`` where the entry should be
         there, "never_set" where there is nothing on record."""
         last, before, known = self.positions(asked)
@@ -204,11 +207,11 @@ class History:
                 found |= self._reasons_before(change)
         return found
 
-    def _reasons_before(self, sweep: Change) -> set[str]:
+    def _reasons_before(self, sweep: EntryChange) -> set[str]:
         """The reasons for which an entry may have been missing already when ``sweep`` came."""
         if not sweep.process:
             return set()  # settled before it was carried on
-        asked = Asked(sweep.began, sweep.ended, sweep.process, sweep.host, sweep.order)
+        asked = TracedLookup(sweep.began, sweep.ended, sweep.process, sweep.host, sweep.order)
         last, before, _ = self.positions(asked)
         found = {
             reason_of(change, asked)
@@ -222,7 +225,7 @@ class History:
             found.add("never_set" if self.complete else "unknown")
         return found
 
-    def there(self, asked: Asked) -> bool | None:
+    def there(self, asked: TracedLookup) -> bool | None:
         """Whether the entry was there at the time of ``asked``; None: perhaps."""
         last, sure, known = self.positions(asked)
         found = {_is_there(change, asked.ended) for change in last}
@@ -231,7 +234,7 @@ class History:
         return found.pop() if known and len(found) == 1 else None
 
 
-def reason_of(change: Change, asked: Asked) -> str:
+def reason_of(change: EntryChange, asked: TracedLookup) -> str:
     """Why ``asked`` missed, if ``change`` was the last before it."""
     if change.kind not in THERE and change.kind != REFUSED:
         return _REASONS.get(change.kind, "unknown")
@@ -251,9 +254,86 @@ def agreed(reasons: set[str]) -> str:
     return explained.pop() if len(explained) == 1 else "unknown"
 
 
-def _is_there(change: Change, at: int) -> bool | None:
+def _is_there(change: EntryChange, at: int) -> bool | None:
     if change.kind not in THERE:
         return None if change.kind in {FAILED, COMPUTE, REFUSED} else False
     if change.expires == UNTOLD:
         return None
     return change.expires == NEVER or change.expires > at
+
+
+def why_gone(since: int, until: int, readings: Sequence[EvictionReading]) -> Reason | None:
+    """Why an entry that was there at ``since`` was not at ``until``, without a cause on record;
+    None where a later reading is to tell. ``readings`` are ascending.
+
+    Evicted takes evidence: a counter that rose meanwhile, or a backend that was full. That it was
+    not is evidence too. Without either it is unknown.
+    """
+    if any(each.full and since <= each.at <= until for each in readings):
+        return "evicted"
+    found = _between(since, until, readings)
+    if found is None:
+        return None
+    between, is_whole = found
+    is_either = any(each.behind for each in between) and _rose(between)
+    if is_either or not _is_one(readings):
+        return "unknown"
+    is_full = any(each.full for each in between)
+    if len({each.boot for each in between} - {""}) > 1:
+        # It went down meanwhile, and what it held with it.
+        return "unknown" if is_full or _rose(between) else "lost"
+    is_counted = all(each.evictions is not None for each in between)
+    if (is_counted and _rose(between)) or is_full:
+        return "evicted"
+    is_told = is_counted or all(each.full is False for each in between)
+    return "lost" if is_told and (is_whole or between[-1].evictions == 0) else "unknown"
+
+
+class LossCause(NamedTuple):
+    """What took an entry away that was lost, and when that was first seen."""
+
+    what: Cause
+    at: int
+
+
+def cause_of(since: int, until: int, readings: Sequence[EvictionReading]) -> LossCause | None:
+    """What took an entry away that was lost between two moments: the backend began anew, or reads
+    went to a replica that lagged. None where neither is known, or either may have been it."""
+    between, _ = _between(since, until, readings) or ((), False)
+    anew = (
+        each.at for one, each in pairwise(between) if one.boot and each.boot not in {"", one.boot}
+    )
+    lagged = (each.at for each in between if each.behind)
+    restarted_at, lagged_at = next(anew, None), next(lagged, None)
+    if lagged_at is None:
+        return None if restarted_at is None else LossCause("restart", restarted_at)
+    return LossCause("replica", lagged_at) if restarted_at is None else None
+
+
+def _between(
+    since: int, until: int, readings: Sequence[EvictionReading]
+) -> tuple[Sequence[EvictionReading], bool] | None:
+    """The readings from one moment to the other, and whether there is one from before; None where
+    there is none yet from after."""
+    after = next((place for place, each in enumerate(readings) if each.at >= until), None)
+    if after is None:
+        return None
+    first = next((place for place in range(after, -1, -1) if readings[place].at <= since), None)
+    if first is not None:
+        return readings[first : after + 1], True
+    return [each for each in readings[: after + 1] if each.at >= since] or [readings[after]], False
+
+
+def _is_one(readings: Sequence[EvictionReading]) -> bool:
+    """Whether all of ``readings`` are of one backend, as far as they tell: one that begins anew
+    does not go back. Each host may have a server, or a directory, of its own by the same name."""
+    boots = [each.boot for each in readings if each.boot]
+    return len(set(boots)) == sum(one != other for one, other in pairwise(["", *boots]))
+
+
+def _rose(readings: Sequence[EvictionReading]) -> bool:
+    """Whether a counter rose from one reading to the next, or from its start."""
+    return any(
+        (one.evictions or 0 if one.boot == other.boot else 0) < (other.evictions or 0)
+        for one, other in pairwise(readings)
+    )

@@ -8,20 +8,31 @@ from typing import Annotated, NamedTuple
 
 from msgspec import Meta, Struct
 
-from cache_monitor.stats.lives import End, LifeStats
+from cache_monitor.stats.lifetimes import ChangeStats, End, LifeStats
 from cache_monitor.trace.events import (
     CLEAR,
     DELETE,
+    FAILED,
     HIT,
     MISS,
     MOVE,
+    NEVER,
+    REFUSED,
     SECOND,
     SWEEP,
     TOUCH,
+    UNTOLD,
     WRITE,
     Event,
 )
-from cache_monitor.trace.history import BEFORE, EXPIRY_TOLERANCE, UNSURE, Asked, Change, relation
+from cache_monitor.trace.history import (
+    BEFORE,
+    EXPIRY_TOLERANCE,
+    UNSURE,
+    EntryChange,
+    TracedLookup,
+    relation,
+)
 
 UNREAD, READ, PERHAPS = range(3)
 _ENDS: dict[int, End] = {
@@ -68,13 +79,15 @@ class Living:
         self.missing: dict[tuple[int, int], Gone] = {}
         self._figures = figures
         self._tolerance = tolerance
-        self._last: Change | None = None
+        self._last: EntryChange | None = None
         self._read_until = 0
 
-    def follow(self, changes: Iterable[tuple[Change, str, int]], asked: Iterable[Event]) -> None:
+    def follow(
+        self, changes: Iterable[tuple[EntryChange, str, int]], asked: Iterable[Event]
+    ) -> None:
         """Go on with what happened: the changes, each with its alias and weight, and the
         lookups and other uses."""
-        steps: list[tuple[int, int, tuple[Change, str, int] | Event]] = []
+        steps: list[tuple[int, int, tuple[EntryChange, str, int] | Event]] = []
         steps += [(each[0].ended, 0, each) for each in changes]
         steps += [(each.began if each.form.kind == HIT else each.ended, 1, each) for each in asked]
         steps.sort(key=lambda each: each[:2])
@@ -96,7 +109,7 @@ class Living:
         self.expire(since)
         return self.life
 
-    def _change(self, change: Change, alias: str, weight: int) -> None:
+    def _change(self, change: EntryChange, alias: str, weight: int) -> None:
         life, last = self.life, self._last
         is_sure = last is None or relation(last, change, self._tolerance) == BEFORE
         if last is None and life is not None and change.began < life.written:
@@ -118,7 +131,7 @@ class Living:
             self._read_until = max(self._read_until, event.ended)
         if life is None:
             return
-        asked = Asked(event.began, event.ended, event.process, event.host, event.order)
+        asked = TracedLookup(event.began, event.ended, event.process, event.host, event.order)
         order = BEFORE if self._last is None else relation(self._last, asked, self._tolerance)
         if event.form.kind == MISS and life.is_over(event.ended + EXPIRY_TOLERANCE):
             self._end(life, "expired", min(event.ended, life.expires))
@@ -140,3 +153,43 @@ class Living:
         if figures is not None:
             lasted = (at - life.written) / SECOND
             figures.end(how, lasted, life.weight, life.read == UNREAD)
+
+
+Rewritten = Callable[[str, int], ChangeStats | None]
+"""Where the values of an alias that were written at a time are counted."""
+
+_FORGETTING = frozenset({DELETE, SWEEP, MOVE, FAILED, REFUSED})
+"""What is written after these was not written because the entry had expired."""
+
+
+class LastWrite(Struct, array_like=True, gc=False, frozen=True):
+    """The last write: when it was, when it expires, and the fingerprint of its value."""
+
+    at: Annotated[int, Meta(ge=0, le=253_000_000_000 * SECOND)]
+    expires: Annotated[int, Meta(ge=-2, le=253_000_000_000 * SECOND)]
+    print: Annotated[int, Meta(ge=0, le=2**53)]
+
+
+def follow(before: LastWrite | None, made: Iterable[Event], figures: Rewritten) -> LastWrite | None:
+    """Count the writes among ``made`` that came when the entry had expired; the last write."""
+    last = before
+    for event in sorted(made, key=lambda each: each.ended):
+        kind, lasts = event.form.kind, event.form.lasts
+        expires = lasts if lasts in {NEVER, UNTOLD} else event.ended + lasts
+        if kind in _FORGETTING:
+            last = None
+        elif kind == TOUCH and last is not None:
+            last = LastWrite(last.at, expires, last.print)
+        elif kind == WRITE:
+            if last is not None and 0 <= last.expires <= event.began + EXPIRY_TOLERANCE:
+                _count(last, event, figures)
+            last = LastWrite(event.ended, expires, event.print)
+    return last
+
+
+def _count(last: LastWrite, event: Event, figures: Rewritten) -> None:
+    counted = figures(event.form.alias, event.ended)
+    if counted is not None and event.began > last.at:
+        is_known = bool(last.print and event.print)
+        is_same = last.print == event.print if is_known else None
+        counted.add((event.began - last.at) / SECOND, event.weight, is_same)

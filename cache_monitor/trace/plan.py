@@ -12,8 +12,8 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
-from cache_monitor.trace.coding import read
 from cache_monitor.trace.events import HASH_BITS, level_of
+from cache_monitor.trace.packing import read
 
 HOT_KEYS = 256
 
@@ -34,14 +34,14 @@ class Plan(Struct, array_like=True, gc=False, frozen=True):
 
 
 def decode_plan(payload: bytes) -> Plan:
-    """The plan that a store kept. Raises :class:`~cache_monitor.trace.coding.Unreadable`."""
+    """The plan that a store kept. Raises :class:`~cache_monitor.trace.packing.Unreadable`."""
     return read(payload, _decoder)
 
 
 _decoder = msgspec.msgpack.Decoder(Plan)
 
 
-class Limits(Struct, frozen=True):
+class TraceLimits(Struct, frozen=True):
     """What a trace may take."""
 
     keys: int = 8192
@@ -53,7 +53,7 @@ class Limits(Struct, frozen=True):
     """Seconds for which it is kept."""
 
 
-class Use(Struct, frozen=True):
+class TraceUsage(Struct, frozen=True):
     """What a trace took in some ``seconds``."""
 
     keys: int
@@ -62,7 +62,7 @@ class Use(Struct, frozen=True):
     seconds: float
 
 
-def next_level(level: int, use: Use, limits: Limits) -> int:
+def next_level(level: int, use: TraceUsage, limits: TraceLimits) -> int:
     """The level that keeps the trace within ``limits``: raised at once, lowered one by one."""
     share = max(
         use.keys / limits.keys,

@@ -1,18 +1,21 @@
 """Why lookups missed, how old what they found was, and what was computed in vain: told from the
 events of all processes, merged by time, and from what is known of the time before.
+
+The events of several slices by key, and what concerns all keys.
 """
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from functools import partial
 
 from msgspec import structs
 
-from cache_monitor.stats.lives import End
-from cache_monitor.trace.batch import Batch, name_of
-from cache_monitor.trace.events import SECOND, UNTOLD, thinned
-from cache_monitor.trace.evictions import cause_of, why_gone
-from cache_monitor.trace.key import Around, KeyReplay
+from cache_monitor.stats.lifetimes import End
+from cache_monitor.trace.events import SECOND, UNTOLD, Event, Key, Sweep, thinned
+from cache_monitor.trace.history import cause_of, why_gone
+from cache_monitor.trace.key_replay import Around, KeyReplay
 from cache_monitor.trace.lives import Living
+from cache_monitor.trace.outcome import WINDOW, ReplayResult, Verdict
 from cache_monitor.trace.slices import Stored
 from cache_monitor.trace.state import (
     EVERYTHING,
@@ -24,7 +27,45 @@ from cache_monitor.trace.state import (
     State,
     Waiting,
 )
-from cache_monitor.trace.told import WINDOW, Told, Verdict
+
+
+class EventBatch:
+    """What is in ``slices``, but for what ``state`` has of them already; of the key ``only``, where
+    one is named."""
+
+    def __init__(self, slices: Iterable[Stored], state: State, only: int | None = None) -> None:
+        self._only = only
+        self.events: defaultdict[int, list[Event]] = defaultdict(list)
+        self.keys: dict[int, Key] = {}
+        self.sweeps: list[Sweep] = []
+        self.count = 0
+        for each in slices:
+            self._add(each, state)
+        self.sweeps.sort(key=lambda sweep: sweep.ended)
+
+    def _add(self, part: Stored, state: State) -> None:
+        keys = part.traced()
+        level, events, sweeps = state.taken.get(name_of(part), (part.level, 0, 0))
+        if level != part.level:
+            return  # It has let events go since: which of them were taken cannot be told.
+        for key in keys:
+            known = self.keys.get(key.hash)
+            if known is None or (key.name and not known.name):
+                self.keys[key.hash] = key
+        self.sweeps += list(part.swept())[sweeps:]
+        if self._only is not None and all(key.hash != self._only for key in keys):
+            return
+        hot = state.plans.get(part.plan, frozenset())
+        for place, event in enumerate(part.events(keys, hot)):
+            if place >= events and self._only in {None, event.key}:
+                self.events[event.key].append(event)
+                self.count += 1
+
+
+def name_of(part: Stored) -> str:
+    """What tells a slice from all others of its store."""
+    return f"{part.process}:{part.start}"
+
 
 PATIENCE = 600 * SECOND
 """How long a miss waits for what a backend says of its evictions."""
@@ -40,7 +81,7 @@ class Replay:
 
     def __init__(self, state: State, tolerance: int, only: int | None = None) -> None:
         self.state = state
-        self.told = Told()
+        self.told = ReplayResult()
         self.counts: dict[int, int] = {}
         """How many events each key had."""
         self._tolerance = tolerance
@@ -48,7 +89,7 @@ class Replay:
         self._readings = state.told()
         self._waiting: list[Waiting] = []
 
-    def run(self, slices: Sequence[Stored], ahead: Sequence[Stored], until: int) -> Told:
+    def run(self, slices: Sequence[Stored], ahead: Sequence[Stored], until: int) -> ReplayResult:
         """Replay ``slices``; the state is then that of ``until`` (seconds)."""
         state = self.state
         state.since = state.since or min((part.start for part in slices), default=until)
@@ -58,7 +99,7 @@ class Replay:
         )
         for waiting in state.waiting:
             self._settle(waiting, until * SECOND)
-        now, later = (Batch(each, state, self._only) for each in (slices, ahead))
+        now, later = (EventBatch(each, state, self._only) for each in (slices, ahead))
         state.until = max(state.until, until)
         since = state.until * SECOND - NEAR
         touched = now.events.keys()

@@ -55,7 +55,7 @@ class Request(NamedTuple):
     size: int = 0
 
 
-class Period(NamedTuple):
+class TracePeriod(NamedTuple):
     """From when until when, in microseconds, and the level at which keys are in."""
 
     since: int
@@ -63,12 +63,12 @@ class Period(NamedTuple):
     level: int = 0
 
 
-def lookups_of(part: Stored, period: Period) -> int:
+def lookups_of(part: Stored, period: TracePeriod) -> int:
     """How many lookups there were."""
     return sum(each.operation == LOOK_UP for each in _requests_of(part, period))
 
 
-def requests(stretches: Iterable[Sequence[Stored]], period: Period) -> Iterator[Request]:
+def requests(stretches: Iterable[Sequence[Stored]], period: TracePeriod) -> Iterator[Request]:
     """The requests of slices that follow on each other in time, a stretch of it after the other."""
     waiting: list[Request] = []
     for parts in stretches:
@@ -84,7 +84,7 @@ def requests(stretches: Iterable[Sequence[Stored]], period: Period) -> Iterator[
 _at = attrgetter("at")
 
 
-def _requests_of(part: Stored, period: Period) -> Iterator[Request]:
+def _requests_of(part: Stored, period: TracePeriod) -> Iterator[Request]:
     for event in part.events(part.traced(), frozenset()):
         operation = _OPERATIONS.get(event.form.kind)
         if operation is not None and level_of(event.key) >= period.level:
@@ -101,5 +101,5 @@ def _made_of(event: Event, operation: str) -> Iterator[Request]:
         yield Request(at, operation, entry, event.form.lasts, event.process, event.size)
 
 
-def _within(made: Iterable[Request], period: Period) -> Iterator[Request]:
+def _within(made: Iterable[Request], period: TracePeriod) -> Iterator[Request]:
     return (each for each in made if period.since <= each.at < period.until)

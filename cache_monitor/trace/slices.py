@@ -13,8 +13,7 @@ from typing import Annotated, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
-from cache_monitor.stats import numbers
-from cache_monitor.trace.coding import packed, read
+from cache_monitor.stats import packed_ints
 from cache_monitor.trace.events import (
     CLEAR,
     HASH_BITS,
@@ -26,14 +25,15 @@ from cache_monitor.trace.events import (
     UNTOLD,
     USE,
     Event,
+    EvictionReading,
     Form,
     Key,
-    Reading,
     Sweep,
     Value,
     level_of,
     thinned,
 )
+from cache_monitor.trace.packing import packed, read
 from cache_monitor.trace.plan import Plan
 
 RUN = SECOND
@@ -81,7 +81,7 @@ class Slice:
         self.final = False
         self.ended = False
         self.sweeps: list[tuple[int, int, int, str | None, int | str]] = []
-        self.readings: list[Reading] = []
+        self.readings: list[EvictionReading] = []
         self._keys: dict[int, int] = {}
         self._named: list[Key] = []
         self._forms: dict[Form, int] = {}
@@ -189,7 +189,7 @@ class Slice:
         if at is not None and (view in self._views or len(self._views) < MOST_VIEWS):
             self._viewed[at] = self._views.setdefault(view, len(self._views) + 1)
 
-    def add_reading(self, reading: Reading) -> None:
+    def add_reading(self, reading: EvictionReading) -> None:
         """Note what a backend says of its evictions."""
         self.readings = thinned([*self.readings, reading], MOST_READINGS)
 
@@ -266,32 +266,32 @@ class Slice:
             ],
             highs=highs,
             lows=lows,
-            key_groups=numbers.pack([groups[key.group, key.kind] for key in keys]),
+            key_groups=packed_ints.pack([groups[key.group, key.kind] for key in keys]),
             names={
                 place: key.name[:MOST_NAMED]
                 for place, key in enumerate(keys)
                 if key.name and len(key.name) <= MOST_NAMED
             },
-            keys=numbers.pack([place_of[number] for number in self._key]),
-            event_forms=numbers.pack(self._form),
-            at=numbers.pack(zigzag(self._ended, base)),
-            spans=numbers.pack(self._span),
-            times=numbers.pack(self._times),
+            keys=packed_ints.pack([place_of[number] for number in self._key]),
+            event_forms=packed_ints.pack(self._form),
+            at=packed_ints.pack(zigzag(self._ended, base)),
+            spans=packed_ints.pack(self._span),
+            times=packed_ints.pack(self._times),
             computed={place: each for place, each in enumerate(self._computed) if each},
             sweeps=self.sweeps,
             readings=self.readings,
             prints=self._prints,
-            sizes=numbers.pack([self._sizes.get(number, 0) for number in kept]),
+            sizes=packed_ints.pack([self._sizes.get(number, 0) for number in kept]),
             views=list(self._views),
             viewed=self._packed_views(),
         )
 
     def _packed_views(self) -> bytes:
         if not self._viewed:
-            return numbers.NONE
+            return packed_ints.NONE
         kinds = [form.kind for form in self._forms]
         changes = (at for at, form in enumerate(self._form) if kinds[form] not in _READS)
-        return numbers.pack([self._viewed.get(at, 0) for at in changes])
+        return packed_ints.pack([self._viewed.get(at, 0) for at in changes])
 
 
 _Text = Annotated[str, Meta(max_length=512)]
@@ -336,34 +336,34 @@ class Stored(Struct, array_like=True, gc=False):
     sweeps: Annotated[
         list[tuple[_Time, _Time, _Count, _Text | None, _Version]], Meta(max_length=MOST_SWEEPS)
     ]
-    readings: Annotated[list[Reading], Meta(max_length=MOST_READINGS)]
+    readings: Annotated[list[EvictionReading], Meta(max_length=MOST_READINGS)]
     prints: dict[_Count, _Count] = {}
     """Fingerprints of written values, by the places of their events."""
-    sizes: bytes = numbers.NONE
+    sizes: bytes = packed_ints.NONE
     """The bytes of the values, key by key; 0 where they are not known."""
     views: Annotated[list[_Text], Meta(max_length=MOST_VIEWS)] = []
-    viewed: bytes = numbers.NONE
+    viewed: bytes = packed_ints.NONE
     """Whose calls the changes are, one by one: the places of ``views`` counted from 1; 0 where that
     is not known."""
 
     def __post_init__(self) -> None:
         """Refuse columns that do not fit together."""
-        keys, events = numbers.length(self.lows), numbers.length(self.keys)
+        keys, events = packed_ints.length(self.lows), packed_ints.length(self.keys)
         columns = (self.event_forms, self.at, self.spans, self.times)
         if (
-            numbers.length(self.highs) != keys
-            or numbers.length(self.key_groups) != keys
-            or numbers.length(self.sizes) not in (0, keys)
-            or any(numbers.length(each) != events for each in columns)
+            packed_ints.length(self.highs) != keys
+            or packed_ints.length(self.key_groups) != keys
+            or packed_ints.length(self.sizes) not in (0, keys)
+            or any(packed_ints.length(each) != events for each in columns)
             or _beyond(self.keys, keys)
             or _beyond(self.event_forms, len(self.forms))
             or _beyond(self.key_groups, len(self.groups))
             or any(form[1] >= len(self.aliases) for form in self.forms)
             or any(form[0] == CLEAR for form in self.forms)
-            or max(numbers.unpack(self.lows), default=0) >> _LOW_BITS
-            or sum(numbers.unpack(self.highs)) >> (HASH_BITS - _LOW_BITS)
+            or max(packed_ints.unpack(self.lows), default=0) >> _LOW_BITS
+            or sum(packed_ints.unpack(self.highs)) >> (HASH_BITS - _LOW_BITS)
             or any(place >= events for place in (*self.computed, *self.prints))
-            or numbers.length(self.viewed) > events
+            or packed_ints.length(self.viewed) > events
             or _beyond(self.viewed, len(self.views) + 1)
         ):
             raise ValueError("columns that do not fit together")
@@ -381,16 +381,16 @@ class Stored(Struct, array_like=True, gc=False):
     @property
     def count(self) -> int:
         """How many events there are."""
-        return numbers.length(self.keys)
+        return packed_ints.length(self.keys)
 
     def traced(self) -> list[Key]:
         """The keys, ascending by their hashes."""
-        highs = accumulate(numbers.unpack(self.highs))
-        groups = [self.groups[each] for each in numbers.unpack(self.key_groups)]
+        highs = accumulate(packed_ints.unpack(self.highs))
+        groups = [self.groups[each] for each in packed_ints.unpack(self.key_groups)]
         return [
             Key(high << _LOW_BITS | low, *group, self.names.get(place, ""))
             for place, (high, low, group) in enumerate(
-                zip(highs, numbers.unpack(self.lows), groups, strict=True)
+                zip(highs, packed_ints.unpack(self.lows), groups, strict=True)
             )
         ]
 
@@ -405,13 +405,13 @@ class Stored(Struct, array_like=True, gc=False):
         ]
         who, host, first = self.who, self.host, (self.start << 21) + 1
         weights = [1 if key.hash in hot else 1 << self.level for key in keys]
-        sizes = numbers.unpack(self.sizes) or [0] * len(keys)
+        sizes = packed_ints.unpack(self.sizes) or [0] * len(keys)
         columns = (self.keys, self.event_forms, self.spans, self.times)
-        ended = unzigzag(numbers.unpack(self.at), self.base)
+        ended = unzigzag(packed_ints.unpack(self.at), self.base)
         views = ["", *self.views]
-        viewed = iter(numbers.unpack(self.viewed))
+        viewed = iter(packed_ints.unpack(self.viewed))
         for order, (at, key, form, span, times) in enumerate(
-            zip(ended, *map(numbers.unpack, columns), strict=True)
+            zip(ended, *map(packed_ints.unpack, columns), strict=True)
         ):
             view = 0 if forms[form].kind in _READS else next(viewed, 0)
             if places is not None and key not in places:
@@ -439,7 +439,7 @@ class Stored(Struct, array_like=True, gc=False):
             place = (self.start << 21) + 2 * order
             yield Sweep(began, ended, self.who, self.host, place, pattern, version)
 
-    def read(self) -> Iterator[Reading]:
+    def read(self) -> Iterator[EvictionReading]:
         """What the backend said."""
         return iter(self.readings)
 
@@ -459,7 +459,9 @@ def packed_keys(hashes: Sequence[int]) -> tuple[bytes, bytes]:
     rest."""
     highs = [each >> _LOW_BITS for each in hashes]
     steps = [high - low for low, high in zip([0, *highs], highs, strict=False)]
-    return numbers.pack(steps), numbers.pack([each & (1 << _LOW_BITS) - 1 for each in hashes])
+    return packed_ints.pack(steps), packed_ints.pack(
+        [each & (1 << _LOW_BITS) - 1 for each in hashes]
+    )
 
 
 H = TypeVar("H", bound=Hashable)
@@ -474,7 +476,7 @@ def _numbered(values: Iterable[H]) -> dict[H, int]:
 
 
 def _beyond(packed: bytes, most: int) -> bool:
-    return numbers.length(packed) > 0 and max(numbers.unpack(packed)) >= most
+    return packed_ints.length(packed) > 0 and max(packed_ints.unpack(packed)) >= most
 
 
 def zigzag(times: Sequence[int], base: int) -> list[int]:

@@ -8,12 +8,11 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct, structs
 
-from cache_monitor.trace.coding import packed, read
-from cache_monitor.trace.events import HASH_BITS, SECOND, UNTOLD, Reading, level_of
-from cache_monitor.trace.history import Change, History
-from cache_monitor.trace.lives import Life
+from cache_monitor.trace.events import HASH_BITS, SECOND, UNTOLD, EvictionReading, level_of
+from cache_monitor.trace.history import EntryChange, VersionHistory
+from cache_monitor.trace.lives import LastWrite, Life
+from cache_monitor.trace.packing import packed, read
 from cache_monitor.trace.plan import Plan
-from cache_monitor.trace.rewrites import Written
 
 _Text = Annotated[str, Meta(max_length=512)]
 _Time = Annotated[int, Meta(ge=-2, le=253_000_000_000 * SECOND)]
@@ -39,18 +38,18 @@ class VersionState(Struct, array_like=True, gc=False):
     the entry which is there, ``written`` the last write."""
 
     version: _Number | _Text
-    changes: list[Change]
+    changes: list[EntryChange]
     complete: bool = True
     gone: tuple[_Time, _Time] | None = None
     read: _Time = 0
     found: _Time = 0
     perhaps: _Time = 0
     life: Life | None = None
-    written: Written | None = None
+    written: LastWrite | None = None
 
-    def history(self, tolerance: int) -> History:
+    def history(self, tolerance: int) -> VersionHistory:
         """The changes to be asked about."""
-        return History(self.changes, self.complete, tolerance)
+        return VersionHistory(self.changes, self.complete, tolerance)
 
 
 class KeyState(Struct, array_like=True, gc=False):
@@ -101,7 +100,7 @@ class State(Struct, array_like=True):
     keys: dict[Annotated[int, Meta(ge=0, lt=2**HASH_BITS)], KeyState] = {}
     uncovered: dict[Annotated[int, Meta(ge=0, le=EVERYTHING)], _Time] = {}
     uncovered_hot: dict[int, _Time] = {}
-    readings: list[Reading] = []
+    readings: list[EvictionReading] = []
     waiting: list[Waiting] = []
     processes: dict[_Text, Annotated[int, Meta(ge=0, le=253_000_000_000)]] = {}
     taken: dict[_Text, tuple[_Number, _Number, _Number]] = {}
@@ -152,12 +151,12 @@ class State(Struct, array_like=True):
         if level:
             self.uncovered[level] = max(self.uncovered.get(level, 0), at)
 
-    def told(self) -> list[Reading]:
+    def told(self) -> list[EvictionReading]:
         """What the backend said."""
         return list(self.readings)
 
 
-def kept(history: History, since: int) -> tuple[list[Change], bool]:
+def kept(history: VersionHistory, since: int) -> tuple[list[EntryChange], bool]:
     """What of ``history`` is carried on: what is younger than ``since``, the last change before
     that, and those that may have come after it; and whether this is all there ever was."""
     changes = history.changes
@@ -176,7 +175,7 @@ def encode_state(state: State) -> bytes:
 
 def decode_state(payload: bytes) -> State:
     """The state that :func:`encode_state` made ``payload`` of. Raises
-    :class:`~cache_monitor.trace.coding.Unreadable`."""
+    :class:`~cache_monitor.trace.packing.Unreadable`."""
     return read(payload, _decoder)
 
 

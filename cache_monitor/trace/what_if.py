@@ -18,13 +18,7 @@ from cache_monitor.trace.models.recency import (
     LocMem,
     Memcached,
 )
-from cache_monitor.trace.models.redis import (
-    NoEviction,
-    RedisLfu,
-    RedisLru,
-    RedisRandom,
-    RedisTtl,
-)
+from cache_monitor.trace.models.redis import NoEviction, RedisLfu, RedisLru, RedisRandom, RedisTtl
 
 POLICIES: Mapping[str, Callable[[float], Model]] = {
     "locmem": LocMem,
@@ -91,7 +85,7 @@ def predict(
     ``by_room`` may be taken from a prediction that differs little, which saves two simulations."""
     outcomes = simulate(demands, make(size), factor, group, since)
     if by_room is None and outcomes.are_sampled:
-        change = _Change(make, size, factor, group, since)
+        change = _Counterfactual(make, size, factor, group, since)
         by_room = _error_by_room(demands, change) if size < inf else 0.0
     return outcomes.predicted(by_room or 0.0)
 
@@ -217,7 +211,7 @@ def _change(model: Model, kind: int, access: Access) -> None:
         model.clear()
 
 
-class _Change(NamedTuple):
+class _Counterfactual(NamedTuple):
     """What is other than it was."""
 
     make: Callable[[float], Model]
@@ -233,7 +227,7 @@ class _Change(NamedTuple):
         return outcomes.hit_ratio or 0.0
 
 
-def _error_by_room(demands: Collection[Demand], change: _Change) -> float:
+def _error_by_room(demands: Collection[Demand], change: _Counterfactual) -> float:
     """Of the hit ratio, since a sample of the keys fills a cache a little more or less than all of
     them do: how steep the curve is there, times the standard error of the room they take."""
     weights = {each.access.key: (each.access.weight, each.access.size) for each in demands}

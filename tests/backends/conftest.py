@@ -2,7 +2,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from cache_monitor import scope
+from cache_monitor import context
 from cache_monitor.calls import Call, RawCall
 from tests.backends.sentinel import run_sentinel
 from tests.conftest import find_or_leave
@@ -23,9 +23,9 @@ class Heard(list[Call]):
 @pytest.fixture
 def heard() -> Iterator[Heard]:
     listener = Heard()
-    scope.start_listening(listener)
+    context.start_listening(listener)
     yield listener
-    scope.stop_listening(listener)
+    context.stop_listening(listener)
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from cache_monitor import scope
+from cache_monitor import context
 from cache_monitor.instrument.aliases import alias_of
 from cache_monitor.instrument.install import instrument
 
@@ -19,5 +19,5 @@ def is_recorded(cache: object) -> bool:
 
 
 def clear_unrecorded(cache: Any) -> None:
-    with scope.muted():
+    with context.muted():
         cache.clear()

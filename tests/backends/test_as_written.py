@@ -20,11 +20,11 @@ from django.core.cache.backends.redis import RedisCache
 from django.test import override_settings
 from django.utils.module_loading import import_string
 
-from cache_monitor import scope
-from cache_monitor.collecting import joining, looks
+from cache_monitor import context
 from cache_monitor.instrument.aliases import instance_of
 from cache_monitor.instrument.install import install, uninstall
 from cache_monitor.instrument.wrapper import is_ours
+from cache_monitor.worker import scans, wiring
 from tests.backends import written
 from tests.backends.conftest import Heard
 from tests.backends.contract import BACKENDS, parameters
@@ -38,8 +38,8 @@ DEFAULT = SimpleNamespace()
 def _no_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     """The monitor's thread makes a cache to look into it, and to know of calls on one that is gone,
     as those of the test before; and some here count what is made."""
-    monkeypatch.setattr(looks, "_made", lambda aliases, failed: {})
-    monkeypatch.setattr(joining, "_cache_of", instance_of)
+    monkeypatch.setattr(scans, "_made", lambda aliases, failed: {})
+    monkeypatch.setattr(wiring, "_cache_of", instance_of)
 
 
 @contextmanager
@@ -68,13 +68,13 @@ def opened(name: str, class_: Any, request: Any, tmp_path: Path) -> Iterator[Any
     written.seen.clear()
     with override_settings(CACHES=_entries(name, request, tmp_path)):
         cache = caches["default"]
-        with scope.muted():
+        with context.muted():
             cache.clear()
             caches["other"].clear()
         try:
             yield cache
         finally:
-            with scope.muted():
+            with context.muted():
                 cache.clear()
 
 

@@ -17,8 +17,8 @@ from django.template import Context, Engine
 from django.test import override_settings
 from django.utils.safestring import SafeString
 
-from cache_monitor.collecting.joining import facts_of
 from cache_monitor.instrument.install import install, instrument
+from cache_monitor.worker.wiring import facts_of
 from tests.backends.conftest import Heard
 from tests.backends.making import is_recorded, make_recorded
 

@@ -15,10 +15,10 @@ from django.db import connection
 from django.test import override_settings
 
 import cache_monitor
-from cache_monitor.collecting import joining
-from cache_monitor.collecting.delivery import Pending
-from cache_monitor.inspectors.look import inspect_cache
-from cache_monitor.reports import insides
+from cache_monitor.reports import contents
+from cache_monitor.scan.scanner import inspect_cache
+from cache_monitor.worker import wiring
+from cache_monitor.worker.flush import Pending
 from tests.anew import begin_anew
 from tests.clocks import unix_clock
 
@@ -67,7 +67,7 @@ def evictions(alias: str) -> int | None:
     known = [point.evictions for point in cache.series if point.evictions is not None]
     look = inspect_cache(alias, caches[alias], limit=1000, seconds=30, stale_after=60)
     told = sum(known) if known else None
-    memory = insides.memory(look, told, time.time())
+    memory = contents.memory(look, told, time.time())
     assert memory.evictions == told
     assert (memory.evictions_since is None) is (told is None)
     return told
@@ -89,13 +89,13 @@ def test_what_went_as_a_stretch_of_the_statistics_ended_is_in_the_report(
 ) -> None:
     clock = unix_clock(monkeypatch)
     clock.now = clock.now // 10 * 10 + 9.99
-    counted = joining.collector.pending
+    counted = wiring.background_worker.pending
 
     def pending() -> Pending:
         clock.go_on(0.02)
         return counted()
 
-    monkeypatch.setattr(joining.collector, "pending", pending)
+    monkeypatch.setattr(wiring.background_worker, "pending", pending)
     for number in range(40):
         caches["default"].set(f"user:{number}", "x")
     assert evictions("default")

@@ -15,9 +15,9 @@ from django.core.cache.backends.filebased import FileBasedCache
 from django.core.cache.backends.locmem import LocMemCache
 from django.test import override_settings
 
-from cache_monitor import scope
-from cache_monitor.instrument import finalkeys
-from cache_monitor.instrument.finalkeys import makes_own_keys
+from cache_monitor import context
+from cache_monitor.instrument import aliases
+from cache_monitor.instrument.aliases import makes_own_keys
 from tests.backends.conftest import Heard
 
 LOCMEM = "django.core.cache.backends.locmem.LocMemCache"
@@ -131,7 +131,7 @@ def test_a_key_function_that_takes_long_is_not_waited_for_on_and_on(
         asked.append(key)
         return key
 
-    monkeypatch.setattr(finalkeys, "SLOW", -1.0)
+    monkeypatch.setattr(aliases, "SLOW", -1.0)
     with cache_with(function) as cache:
         for _ in range(10):
             cache.get("a")
@@ -149,10 +149,10 @@ def test_a_key_function_that_refuses_a_key_is_the_callers_to_hear_of(heard: Hear
 
 
 def test_what_surrounds_a_call_is_as_before_after_its_key_was_asked_for(heard: Heard) -> None:
-    before = scope.current()
+    before = context.current()
     with cache_with(tenants_key) as cache:
         cache.get("a")
-    assert scope.current() is before
+    assert context.current() is before
 
 
 class _Own(FileBasedCache):

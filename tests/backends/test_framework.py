@@ -92,9 +92,9 @@ def test_a_session_is_recorded_and_its_key_shown_to_nobody(backend: Any, heard: 
     assert operations[-1] == "get"
     assert heard[-1].outcome is True
     assert {"add", "set"} & set(operations)
-    from cache_monitor import scope
+    from cache_monitor import context
 
-    scope.stop_listening(heard)
+    context.stop_listening(heard)
     shown = encode(report()).decode()
     assert session.session_key not in shown
     assert "session" in {

@@ -10,22 +10,22 @@ from typing import Any
 import pytest
 from django.core.cache import caches
 
-from cache_monitor import scope
+from cache_monitor import context
 from cache_monitor.calls import Call, RawCall
-from cache_monitor.collecting.visits import Tally
 from cache_monitor.recorder import recorder
+from cache_monitor.worker.requests import RequestStats
 from tests.backends.contract import open_pair
 
 
 @contextmanager
-def listening(tally: Tally | None) -> Iterator[None]:
+def listening(tally: RequestStats | None) -> Iterator[None]:
     if tally is not None:
-        scope.start_listening(tally)
+        context.start_listening(tally)
     try:
         yield
     finally:
         if tally is not None:
-            scope.stop_listening(tally)
+            context.stop_listening(tally)
 
 
 @pytest.mark.parametrize("is_counted", [False, True], ids=["alone", "in a request"])
@@ -38,7 +38,7 @@ def test_without_a_listener_a_call_tells_as_much(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Then the short ways serve, which make no shape and enter no scope."""
-    tally = Tally()
+    tally = RequestStats()
     with open_pair(name, request, tmp_path) as pair, listening(tally if is_counted else None):
         cache: Any = pair.monitored
         # Nobody takes the calls away meanwhile.
@@ -79,7 +79,7 @@ def test_without_a_listener_a_call_tells_as_much(
 
 
 def test_a_request_hears_of_a_call_that_fails_and_of_none_after_its_end() -> None:
-    tally = Tally()
+    tally = RequestStats()
     cache: Any = caches["default"]
     with listening(tally):
         with pytest.raises(TypeError):
@@ -101,15 +101,15 @@ def test_beside_a_request_somebody_else_still_hears_what_the_values_are() -> Non
         def heard(self, call: RawCall, kind: str | None = None) -> None:
             kinds.append((kind, call[5] is not None))
 
-    tally, curious = Tally(), Curious()
+    tally, curious = RequestStats(), Curious()
     cache = caches["default"]
     cache.set("key", [1])
     with listening(tally):
-        scope.start_listening(curious)
+        context.start_listening(curious)
         try:
             cache.get("key")
         finally:
-            scope.stop_listening(curious)
+            context.stop_listening(curious)
         cache.get("key")
     assert kinds == [("list", True)]
     assert [call[0].operation for call in tally._heard] == ["get", "get"]

@@ -226,9 +226,9 @@ def test_a_coroutine_that_is_closed_elsewhere_closes(heard: Heard) -> None:
 
 def test_calls_that_all_fail_are_drained_too(heard: Heard) -> None:
     """Their buffer is bounded like that of others."""
-    from cache_monitor import scope
+    from cache_monitor import context
 
-    scope.stop_listening(heard)
+    context.stop_listening(heard)
     limit = recorder.limit
     relieved: list[int] = []
     original = recorder.relieve

@@ -152,10 +152,10 @@ def test_calls_at_the_same_time_on_one_instance_are_all_heard(cache: Any) -> Non
     outcomes: list[object] = []
 
     def work(n: int) -> None:
-        from cache_monitor import scope
+        from cache_monitor import context
 
         own = Heard()
-        scope.start_listening(own)
+        context.start_listening(own)
         cache.get_or_set(f"key:{n}", barrier.wait)
         outcomes.extend(own.summary())
 

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from cache_monitor import scope
+from cache_monitor import context
 from tests.backends.conftest import Heard
 from tests.backends.contract import Pair, open_pair, parameters
 
@@ -38,10 +38,10 @@ class Calls(RuleBasedStateMachine):
         self.made = 0
         self.pair.bare.clear()
         type(self.pair.bare).clear(self.pair.monitored)
-        scope.start_listening(self.heard)
+        context.start_listening(self.heard)
 
     def teardown(self) -> None:
-        scope.stop_listening(self.heard)
+        context.stop_listening(self.heard)
 
     def both(self, call: Callable[[Any], object]) -> object:
         monitored = _outcome(call, self.pair.monitored)

@@ -13,10 +13,10 @@ import pytest
 from django.core.cache.backends.base import BaseCache
 from django.core.cache.backends.locmem import LocMemCache
 
-from cache_monitor import scope
+from cache_monitor import context
 from cache_monitor.instrument.fastpath import sized_get, sized_get_many, sized_set
-from cache_monitor.instrument.finding import shape_of
-from cache_monitor.instrument.observe import Operation, observed
+from cache_monitor.instrument.observe import ObservedOperation, observed
+from cache_monitor.instrument.operations import shape_of
 from cache_monitor.instrument.wrapper import is_ours, original_of
 from cache_monitor.recorder import recorder
 from tests.backends.making import make_recorded
@@ -84,7 +84,7 @@ def _sized_class() -> type[BaseCache]:
         method: Any = getattr(LocMemCache, name)
         original = original_of(method) if is_ours(method) else method
         shape = shape_of(name, name, original, LocMemCache)
-        operation = Operation(name, original, original, shape)
+        operation = ObservedOperation(name, original, original, shape)
         ways[name] = make(operation, observed(operation))
     return type("LocMemCache", (LocMemCache,), ways)
 
@@ -137,7 +137,7 @@ def _attempts(alarm: Alarm, call: Callable[[], Any]) -> Iterator[Any]:
         except TimeLimitError:
             caught += 1
         assert caught == alarm.rung
-        assert scope.current() is None
+        assert context.current() is None
         yield from results
 
 

@@ -17,8 +17,8 @@ from time import process_time
 from typing import NamedTuple
 
 from cache_monitor.calls import RawCall, Source
-from cache_monitor.collecting.aggregator import Aggregator
 from cache_monitor.conf import Conf
+from cache_monitor.worker.aggregator import Aggregator
 
 BATCH = 10_000
 NUMBERS = (10_000, 100_000, 1_000_000)

@@ -1,7 +1,7 @@
 """What it costs to merge the rows of many processes: ``python -m tests.benchmarks.merging``.
 
 For some minutes 32 processes write what they did with 5 caches, and one of them merges and rolls up
-as often as :mod:`cache_monitor.collecting.tidying` does. Printed: CPU time for a process and a
+as often as :mod:`cache_monitor.worker.rollup` does. Printed: CPU time for a process and a
 cache each minute. Name a store to measure another than SQLite.
 """
 
@@ -26,9 +26,8 @@ def main() -> None:
 
 def minute(start: int) -> float:
     """Seconds of CPU time that it takes to merge what was done from ``start`` on."""
-    from cache_monitor.collecting.rollup import SETTLED, merge_processes, roll_up
-    from cache_monitor.collecting.tidying import MERGE_INTERVAL
     from cache_monitor.stores.opening import get_store
+    from cache_monitor.worker.rollup import MERGE_INTERVAL, SETTLED, merge_processes, roll_up
 
     busy = 0.0
     for now in range(start, start + 60, MERGE_INTERVAL):

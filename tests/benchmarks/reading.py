@@ -102,10 +102,9 @@ def measure(what: str, seconds: int) -> None:
 
 def day_of_rows(now: int) -> Iterator[object]:
     """Processes apart until a stretch is over, its rows have had time to come, and one of them
-    merges, half of its interval later on average; then as cache_monitor.collecting.rollup has it.
+    merges, half of its interval later on average; then as cache_monitor.worker.rollup has it.
     """
-    from cache_monitor.collecting.rollup import HOUR, LIVE, MERGED, MINUTE, SETTLED
-    from cache_monitor.collecting.tidying import MERGE_INTERVAL
+    from cache_monitor.worker.rollup import HOUR, LIVE, MERGE_INTERVAL, MERGED, MINUTE, SETTLED
 
     minute = now // MINUTE * MINUTE
     merged_to = now - SETTLED - MERGE_INTERVAL // 2
@@ -131,7 +130,7 @@ def day_of_rows(now: int) -> Iterator[object]:
 
 
 def year_of_rows(now: int) -> Iterator[object]:
-    from cache_monitor.collecting.rollup import DAY, HOUR, MERGED, WEEK
+    from cache_monitor.worker.rollup import DAY, HOUR, MERGED, WEEK
 
     hour = now // HOUR * HOUR
     year, month, day = hour - 365 * DAY, hour - 35 * DAY, hour - 26 * HOUR
@@ -152,8 +151,8 @@ def details(process: str, alias: str, starts: range, calls: int) -> Iterator[obj
 
 
 def window_row(process: str, alias: str, start: int, seconds: int, calls: int) -> object:
+    from cache_monitor.stats.codec import encode
     from cache_monitor.stats.distinct import hash_of
-    from cache_monitor.stats.encoding import encode
     from cache_monitor.stats.histogram import Histogram
     from cache_monitor.stats.window import Window
     from cache_monitor.stores.base import Row
@@ -174,13 +173,13 @@ def window_row(process: str, alias: str, start: int, seconds: int, calls: int) -
 def details_row(process: str, alias: str, start: int, seconds: int, calls: int) -> object:
     """30 groups, of which five have many keys, 20 views, and as many hot keys as that many calls
     leave. One lookup of ten misses."""
-    from cache_monitor.collecting.rollup import KEYS_KEPT
+    from cache_monitor.stats.codec import encode
     from cache_monitor.stats.details import Details
     from cache_monitor.stats.distinct import hash_of
-    from cache_monitor.stats.encoding import encode
-    from cache_monitor.stats.hotkeys import HotKeys
+    from cache_monitor.stats.top_keys import HotKeys
     from cache_monitor.stats.window import add_reasons
     from cache_monitor.stores.base import Row
+    from cache_monitor.worker.rollup import KEYS_KEPT
 
     source = Random(start)
     details = Details(start, seconds, HotKeys(1000), 200, uses=calls, final=True)

@@ -15,7 +15,7 @@ from itertools import accumulate
 from random import Random
 from typing import NamedTuple
 
-from cache_monitor.reports import reasons
+from cache_monitor.reports import series
 from cache_monitor.reports.schema import MissReasons
 from cache_monitor.trace.events import DELETE, HIT, MISS, SECOND, WRITE, Form, Key, hash_of
 from cache_monitor.trace.plan import HOT_KEYS, Plan
@@ -100,7 +100,7 @@ def told(
         figures.update(each.reasons)
         seen, judged, squares = seen + each.seen, judged + each.judged, squares + each.squares
     misses = sum(each.kind == MISS for each in events)
-    return reasons.of(misses, figures, seen, judged, float(squares), 0.0)
+    return series.miss_reasons(misses, figures, seen, judged, float(squares), 0.0)
 
 
 class Result(NamedTuple):

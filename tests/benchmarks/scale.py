@@ -19,12 +19,12 @@ import django
 from django.conf import settings
 
 from cache_monitor.calls import RawCall, Source
-from cache_monitor.collecting.aggregator import Aggregator
 from cache_monitor.conf import Conf
+from cache_monitor.stats.codec import decode, encode
 from cache_monitor.stats.details import Details, StoredDetails
-from cache_monitor.stats.encoding import decode, encode
-from cache_monitor.stats.merging import Merging
+from cache_monitor.stats.merge import DetailsMerge
 from cache_monitor.stats.window import Window
+from cache_monitor.worker.aggregator import Aggregator
 from tests.benchmarks.growth import BATCH, print_growth
 
 RATE = 100_000
@@ -102,7 +102,7 @@ def close(aggregator: Aggregator, now: float) -> list[bytes]:
 
 
 def print_recall(closed: list[bytes], truth: Counter[str], capacity: int) -> None:
-    merging = Merging(0, 60, 200)
+    merging = DetailsMerge(0, 60, 200)
     for payload in closed:
         merging.add(decode(payload, StoredDetails))
     table = merging.whole(capacity).hot_keys.table

@@ -17,11 +17,11 @@ from random import Random
 from django.conf import settings
 
 from cache_monitor.calls import RawCall, Source
-from cache_monitor.collecting.aggregator import Aggregator
 from cache_monitor.conf import Conf
 from cache_monitor.keys.naming import name_key
-from cache_monitor.stats.encoding import encode
+from cache_monitor.stats.codec import encode
 from cache_monitor.stats.window import Window
+from cache_monitor.worker.aggregator import Aggregator
 
 RATES = (1, 10, 100, 1000)
 MINUTES = 5
@@ -66,7 +66,7 @@ class Measured:
             self._flush(at + interval)
 
     def _flush(self, now: float) -> None:
-        """Write what has changed, as cache_monitor.collecting.delivery does."""
+        """Write what has changed, as cache_monitor.worker.flush does."""
         for alias, part in list(self._aggregator.parts()):
             if part.start + part.seconds < now:
                 self._aggregator.seal(part)

@@ -23,18 +23,18 @@ import django
 from django.conf import settings
 
 from cache_monitor.calls import RawCall, Source
-from cache_monitor.collecting.condensing import condense
-from cache_monitor.collecting.rollup import settled
-from cache_monitor.collecting.telling import Facts
-from cache_monitor.collecting.tracerolling import Settings, roll
-from cache_monitor.collecting.tracing import SLICE_SECONDS, Tracer
 from cache_monitor.conf import Conf
 from cache_monitor.stores.base import Row
 from cache_monitor.stores.memory import MemoryStore
-from cache_monitor.stores.traced import FIRST, plans, state_of
-from cache_monitor.trace.events import SECOND, Reading
-from cache_monitor.trace.plan import Limits
+from cache_monitor.stores.shared import FIRST, plans, state_of
+from cache_monitor.trace.events import SECOND, EvictionReading
+from cache_monitor.trace.plan import TraceLimits
 from cache_monitor.trace.slices import encode
+from cache_monitor.worker.batch import condense
+from cache_monitor.worker.rollup import settled
+from cache_monitor.worker.trace_events import CacheIdentity
+from cache_monitor.worker.trace_rollup import Settings, roll
+from cache_monitor.worker.trace_writer import SLICE_SECONDS, Tracer
 
 GET, SET = Source("default", "get"), Source("default", "set")
 START = 1_800_000_000 // 3600 * 3600
@@ -96,10 +96,10 @@ def calls(rate: int, keys: int) -> Iterator[RawCall]:
 def measured(processes: int, rate: int, keys: int, minutes: int, conf: Conf) -> Iterator[Measured]:
     store, made = CountingStore(), calls(rate, keys)
     tracers = [
-        Tracer(f"process-{number}", 1, lambda alias: Facts(STORE, LASTS, "1"))
+        Tracer(f"process-{number}", 1, lambda alias: CacheIdentity(STORE, LASTS, "1"))
         for number in range(processes)
     ]
-    limits = Limits(conf.trace_keys, conf.trace_events, conf.trace_bytes, int(conf.trace_kept))
+    limits = TraceLimits(conf.trace_keys, conf.trace_events, conf.trace_bytes, int(conf.trace_kept))
     rolled = Settings(limits, 0.05, settled(conf.flush_interval), conf.max_key_groups)
     stored: dict[tuple[int, int], object] = {}
     before = 0
@@ -111,7 +111,7 @@ def measured(processes: int, rate: int, keys: int, minutes: int, conf: Conf) -> 
                 tracer.hear(condense(batch[number::processes]), START, {})
         for number, tracer in enumerate(tracers):
             if second % int(conf.flush_interval) == number % int(conf.flush_interval):
-                tracer.note_reading("default", Reading(now * SECOND, 0, "boot"))
+                tracer.note_reading("default", EvictionReading(now * SECOND, 0, "boot"))
                 flush(store, tracer, (number, now), stored)
                 tracer.follow(plans(store))
         if second % 20 == 19:
@@ -136,7 +136,7 @@ def flush(
     of: tuple[int, int],
     stored: dict[tuple[int, int], object],
 ) -> None:
-    """Bring what has changed to the store, as cache_monitor.collecting.delivery does."""
+    """Bring what has changed to the store, as cache_monitor.worker.flush does."""
     number, now = of
     for name, part in list(tracer.parts()):
         if part.start + part.seconds + CLOSED < now:

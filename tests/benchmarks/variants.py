@@ -88,9 +88,9 @@ def left_out() -> Iterator[str]:
 
 def make_variants() -> list[Variant]:
     """Open and fill the caches of all variants; sentry's last, for what it patches."""
-    surroundings = {"toolbar": _in_toolbar_thread, "panel": _with_our_panel, "sentry": _in_trace}
+    call_context = {"toolbar": _in_toolbar_thread, "panel": _with_our_panel, "sentry": _in_trace}
     made = [
-        Variant(name, alias.removeprefix(f"{name}-"), surroundings.get(name, _plainly))
+        Variant(name, alias.removeprefix(f"{name}-"), call_context.get(name, _plainly))
         for name in TITLES
         for alias in settings.CACHES
         if alias.startswith(f"{name}-") and find_spec(_NEEDS.get(name, "django"))

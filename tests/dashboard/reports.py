@@ -7,7 +7,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from cache_monitor.reports.keyseries import KeyPoint
+from cache_monitor.reports.key_history import KeyPoint
 from cache_monitor.reports.schema import (
     Cache,
     FreedWithin,

@@ -16,9 +16,9 @@ from django.http import HttpResponse
 from django.test import Client, override_settings
 from django.urls import reverse
 
-from cache_monitor import scope
+from cache_monitor.context import muted
 from cache_monitor.dashboard import deleting
-from cache_monitor.inspectors import entries
+from cache_monitor.scan import entries
 
 ACTIONS = {
     "delete_entry": ("delete_entry", {"key": "user:1:profile"}),
@@ -252,7 +252,7 @@ def test_a_file_whose_key_nobody_recorded_is_found_and_deleted(
     """A file's name is a digest: no list of the cache could name it."""
     files = caches["files"]
     files.clear()
-    with scope.muted():
+    with muted():
         files.set("unheard:of", "x")
     client = client_with("delete_entry")
     target = {"alias": "files", "key": "unheard:of"}

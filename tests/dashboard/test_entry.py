@@ -14,11 +14,11 @@ from django.test import Client, override_settings
 from django.urls import reverse
 
 import cache_monitor
-from cache_monitor.collecting.joining import collector
 from cache_monitor.dashboard import entry
 from cache_monitor.dashboard.entry import find
 from cache_monitor.keys.naming import name_key
 from cache_monitor.recorder import recorder
+from cache_monitor.worker.wiring import background_worker
 from tests.anew import begin_anew
 from tests.dashboard.conftest import ShowReport
 from tests.dashboard.reports import busy_cache, quiet_cache, report_of
@@ -161,7 +161,7 @@ def without_numbers(key: str) -> str:
 def test_looking_is_not_recorded_and_does_not_refresh_itself(
     reader: Client, cache: BaseCache
 ) -> None:
-    collector.drain()
+    background_worker.drain()
     recorder.buffer.clear()
     page = page_of(reader, alias="default", key=KEY, value="1")
     assert 'data-refresh-seconds="0"' in page

@@ -12,14 +12,7 @@ from msgspec.structs import replace
 from cache_monitor import api
 from cache_monitor.reports.schema import Report
 from tests.dashboard.conftest import ShowReport
-from tests.dashboard.reports import (
-    HOSTILE,
-    busy_cache,
-    hot_key,
-    operation,
-    quiet_cache,
-    report_of,
-)
+from tests.dashboard.reports import HOSTILE, busy_cache, hot_key, operation, quiet_cache, report_of
 
 
 @pytest.mark.usefixtures("full_report")
@@ -129,7 +122,7 @@ def test_a_site_without_collected_files_still_shows_its_tables(
     def missing(path: str) -> str:
         raise ValueError(path)
 
-    monkeypatch.setattr("cache_monitor.dashboard.frontend.static", missing)
+    monkeypatch.setattr("cache_monitor.dashboard.views.static", missing)
     page = viewer.get(page_url).content.decode()
     assert "make frontend" in page
     assert '<script src="/static/cache_monitor/vendor' not in page

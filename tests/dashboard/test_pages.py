@@ -12,16 +12,9 @@ from django.urls import reverse
 from msgspec.structs import replace
 
 from cache_monitor import api
-from cache_monitor.reports.contents import Memory
-from cache_monitor.reports.schema import Finding, Report
+from cache_monitor.reports.schema import Finding, Memory, Report
 from tests.dashboard.conftest import ShowReport
-from tests.dashboard.reports import (
-    HOSTILE,
-    busy_cache,
-    hot_key,
-    quiet_cache,
-    report_of,
-)
+from tests.dashboard.reports import HOSTILE, busy_cache, hot_key, quiet_cache, report_of
 
 PAGES = ["dashboard", "findings", "keys", "groups", "views", "memory", "stale"]
 

@@ -5,7 +5,7 @@ from pprint import pformat
 import pytest
 from django.apps import apps
 
-from cache_monitor.dashboard import present
+from cache_monitor.dashboard import overview
 from cache_monitor.dashboard.rows import Cell, Column, Table
 from tests.dashboard.reports import report_of
 
@@ -33,5 +33,5 @@ def test_where_tenants_share_the_processes_the_dashboard_says_whose_keys_it_show
     installed: list[str], shown: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(apps, "is_installed", lambda name: name in installed)
-    figures = [figure.text for figure in present._quality(report_of().quality, None).figures]
+    figures = [figure.text for figure in overview._quality(report_of().quality, None).figures]
     assert ("those of all tenants" in figures) is shown

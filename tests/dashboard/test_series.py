@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from cache_monitor.dashboard.columns import AnySpec, Caches
 from cache_monitor.dashboard.series import begins_at, is_empty, labels, series, units
-from cache_monitor.dashboard.sheets import AnySheet, Caches
 from cache_monitor.reports.schema import MissReasons, Point
 from tests.dashboard.reports import busy_cache, point, quiet_cache, report_of
 
 
-def sheet(name: str, caches: Caches) -> AnySheet:
+def spec(name: str, caches: Caches) -> AnySpec:
     return next(each for each in series(report_of(**caches)) if each.name == name)
 
 
@@ -25,7 +25,7 @@ def test_the_misses_of_all_caches_are_added_up_by_reason() -> None:
         "one": replace(busy_cache(), series=[one]),
         "other": replace(busy_cache(), series=[other]),
     }
-    (record,) = sheet("hit_ratio", caches).records()
+    (record,) = spec("hit_ratio", caches).records()
     assert (record["misses.expired"], record["misses.evicted"]) == (6, 1)
     assert record["one.hit_ratio"] == 0.9
     assert {name for name in record if name.startswith("misses.")} == {
@@ -35,24 +35,24 @@ def test_the_misses_of_all_caches_are_added_up_by_reason() -> None:
 
 def test_a_step_without_lookups_has_no_reasons() -> None:
     nothing = replace(point(1), lookups=0, hits=0, misses=0, miss_reasons=None)
-    newest, _ = sheet("hit_ratio", with_points(point(0), nothing)).records()
+    newest, _ = spec("hit_ratio", with_points(point(0), nothing)).records()
     assert newest["misses.expired"] is None
     assert newest["default.hit_ratio"] is None
 
 
 def test_the_latency_has_a_column_for_each_percentile() -> None:
-    (record,) = sheet("latency", with_points(point(0))).records()
+    (record,) = spec("latency", with_points(point(0))).records()
     assert [record[f"default.{name}"] for name in ("p50", "p90", "p99")] == [0.0002, 0.001, 0.002]
 
 
 def test_a_rate_is_of_whole_steps() -> None:
     """Half a step would look as if the traffic had ended."""
-    records = sheet("rate", with_points(*(point(place) for place in range(121)))).records()
+    records = spec("rate", with_points(*(point(place) for place in range(121)))).records()
     # 30 seconds each; the one that has just begun is not over.
     assert records[0]["default.operations_per_second"] is None
     assert records[1]["default.operations_per_second"] == 0.4
     assert (records[1]["default.hits"], records[1]["default.misses"]) == (9, 1)
-    (alone,) = sheet("rate", with_points(point(0))).records()
+    (alone,) = spec("rate", with_points(point(0))).records()
     assert alone["default.operations_per_second"] is None
 
 
@@ -62,7 +62,7 @@ def test_the_memory_has_a_column_for_the_evictions_of_a_cache_whose_server_count
         "default": replace(busy_cache(), series=[*counted, replace(point(2), evictions=1234)]),
         "files": busy_cache(),
     }
-    memory = sheet("memory", caches)
+    memory = spec("memory", caches)
     assert [record["default.evictions"] for record in memory.records()[-3:]] == [1234, 0, None]
     assert {*memory.records()[0]} == {
         *("at", "default.memory", "default.evictions", "files.memory"),
@@ -73,7 +73,7 @@ def test_the_memory_has_a_column_for_the_evictions_of_a_cache_whose_server_count
 
 def test_where_no_server_counts_evictions_the_memory_is_alone() -> None:
     caches = with_points(point(0))
-    (record,) = sheet("memory", caches).records()
+    (record,) = spec("memory", caches).records()
     assert {*record} == {"at", "default.memory"}
     assert units(caches)["memory"] == "bytes in the cache"
 
@@ -99,4 +99,4 @@ def test_every_chart_is_empty_where_nothing_was_measured() -> None:
 
 def test_a_cache_that_did_nothing_has_no_column() -> None:
     caches = {"default": busy_cache(), "files": quiet_cache()}
-    assert not [name for name in sheet("latency", caches).records()[0] if "files" in name]
+    assert not [name for name in spec("latency", caches).records()[0] if "files" in name]

@@ -11,14 +11,8 @@ from typing import Any, Final
 
 import pytest
 
-from cache_monitor.findings.find import RULES
-from tests.demo_site.shoppers import (
-    SESSIONS,
-    Shopper,
-    categories_of,
-    report_of,
-    running_site,
-)
+from cache_monitor.findings.engine import RULES
+from tests.demo_site.shoppers import SESSIONS, Shopper, categories_of, report_of, running_site
 from tests.demo_site.site import Demo, RunningDemo, Visitor
 from tests.services import Server
 

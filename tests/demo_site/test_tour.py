@@ -70,7 +70,7 @@ def test_the_start_page_has_every_finding(running_demo: RunningDemo) -> None:
         "--verbosity",
         "0",
         "--command",
-        "from cache_monitor.findings.find import RULES; print(*RULES)",
+        "from cache_monitor.findings.engine import RULES; print(*RULES)",
     )
     start = running_demo.visitor().get("/").text
 

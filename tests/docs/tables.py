@@ -24,7 +24,7 @@ def _settings() -> str:
 
 
 def _abilities() -> str:
-    from cache_monitor.inspectors.abilities import documentation
+    from cache_monitor.scan.capabilities import documentation
 
     return documentation()
 
@@ -43,7 +43,7 @@ def _thresholds() -> str:
 
 def _codes() -> str:
     """Every finding's code, at the place that the links of findings lead to."""
-    from cache_monitor.findings.find import RULES
+    from cache_monitor.findings.engine import RULES
 
     return " ·\n".join(
         f'<a id="finding-{code}"></a>[{code}](docs/findings.md#finding-{code})'

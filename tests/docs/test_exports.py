@@ -21,10 +21,10 @@ from django.utils.module_loading import import_string
 
 import cache_monitor
 from cache_monitor.checks import check_settings
-from cache_monitor.collecting import joining
 from cache_monitor.exporters import prometheus
 from cache_monitor.exporters.access import digest, make_token
 from cache_monitor.exporters.starting import check_exporters, start_exporters
+from cache_monitor.worker import wiring
 from tests.docs.conftest import MEMORY
 from tests.docs.pages import DOCS, ROOT, executed, marked
 
@@ -163,7 +163,7 @@ def test_the_log_reads_as_the_readme_shows_it(capsys: pytest.CaptureFixture[str]
         cache.get("user:1")
         cache.get("user:2")
         assert cache_monitor.flush()
-        joining.collector.stop()
+        wiring.background_worker.stop()
     finally:
         calls.handlers.clear()
         calls.setLevel(logging.NOTSET)

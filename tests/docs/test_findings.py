@@ -13,9 +13,9 @@ from django.core import mail
 from django.test import override_settings
 
 from cache_monitor.findings import finding_detected
-from cache_monitor.findings.telling import tell
+from cache_monitor.findings.notify import tell
 from tests.docs.pages import executed, marked
-from tests.findings.test_sightings import finding
+from tests.findings.test_history import finding
 
 MAILS = "django.core.mail.backends.locmem.EmailBackend"
 IN_MEMORY: dict[str, Any] = (

@@ -15,12 +15,12 @@ from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 
 import cache_monitor
 from cache_monitor import api
-from cache_monitor.collecting import joining
-from cache_monitor.collecting.followers import followers
 from cache_monitor.exporters import opentelemetry
 from cache_monitor.exporters.starting import start_exporters
 from cache_monitor.stores.base import Store
 from cache_monitor.stores.opening import get_store
+from cache_monitor.worker import wiring
+from cache_monitor.worker.subscribers import subscribers
 from tests.dashboard.reports import busy_cache, quiet_cache, report_of
 from tests.exporters.receiver import Received, run_receiver
 
@@ -41,7 +41,7 @@ def telemetry(store: Store) -> Iterator[Telemetry]:
         provider = MeterProvider([PeriodicExportingMetricReader(exporter, 3_600_000)])
         metrics = opentelemetry.start(provider.get_meter("test"))
         yield Telemetry(metrics, received, provider.force_flush)
-        followers.remove(metrics)
+        subscribers.remove(metrics)
         provider.shutdown()
 
 
@@ -87,10 +87,10 @@ def test_units_and_names_are_as_the_conventions_ask(telemetry: Telemetry) -> Non
 def test_reasons_of_misses_arrive(telemetry: Telemetry) -> None:
     caches["default"].get("absent")
     assert cache_monitor.flush()
-    joining.collector.stop()
-    joining.collector._deliver(get_store(), last=True)
-    joining.collector._roll_trace(get_store(), int(time.time()) + 3600)
-    followers.work(time.time())
+    wiring.background_worker.stop()
+    wiring.background_worker._deliver(get_store(), last=True)
+    wiring.background_worker._roll_trace(get_store(), int(time.time()) + 3600)
+    subscribers.work(time.time())
     assert telemetry.send()
     points = telemetry.received.points("django.cache.explained_misses")
     assert {label: point.as_int for label, point in points.items()} == {("default", "never_set"): 1}

@@ -15,9 +15,9 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.trace import Tracer, get_tracer
 
-from cache_monitor import scope
-from cache_monitor.collecting.visits import Tally
+from cache_monitor import context
 from cache_monitor.exporters import spans
+from cache_monitor.worker.requests import RequestStats
 from tests.exporters.receiver import Received, run_receiver
 
 TRACERS: list[Tracer] = []
@@ -121,15 +121,15 @@ def test_calls_after_the_request_are_not_its_own(received: Received) -> None:
 
 def test_calls_that_become_spans_go_the_quick_way() -> None:
     """Beside the calls of a view, too: the way of a call must not be a longer one for it."""
-    before = scope.current()
+    before = context.current()
     tracer = get_tracer("quick")
-    listeners: list[scope.Listener] = [spans.Spans(tracer), Tally()]
+    listeners: list[context.Listener] = [spans.CallSpans(tracer), RequestStats()]
     for number, listener in enumerate(listeners):
-        scope.start_listening(listener)
-        around = scope.current()
+        context.start_listening(listener)
+        around = context.current()
         assert around is not None
         assert around.only is not None
         assert len(around.listeners) == number + 1
     for listener in listeners:
-        scope.stop_listening(listener)
-    assert scope.current() == before
+        context.stop_listening(listener)
+    assert context.current() == before

@@ -6,8 +6,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from cache_monitor.findings.case import Circumstances
-from cache_monitor.findings.find import find
+from cache_monitor.findings.context import Environment
+from cache_monitor.findings.engine import find
 from cache_monitor.reports.schema import (
     Cache,
     Finding,
@@ -25,7 +25,7 @@ from cache_monitor.thresholds import Thresholds
 
 REDIS = "django.core.cache.backends.redis.RedisCache"
 LOCMEM = "django.core.cache.backends.locmem.LocMemCache"
-PRODUCTION = Circumstances(is_debug=False, processes={"default": 4})
+PRODUCTION = Environment(is_debug=False, processes={"default": 4})
 
 
 def group(name: str = "user:{int}", **figures: Any) -> KeyGroup:
@@ -142,12 +142,12 @@ def point(minute: int) -> Point:
     )
 
 
-def findings(ill: Cache, circumstances: Circumstances = PRODUCTION, **limits: Any) -> list[Finding]:
+def findings(ill: Cache, circumstances: Environment = PRODUCTION, **limits: Any) -> list[Finding]:
     return find({"default": ill}, circumstances, Thresholds(**limits))
 
 
 def codes(
-    ill: Cache, circumstances: Circumstances = PRODUCTION, **limits: Any
+    ill: Cache, circumstances: Environment = PRODUCTION, **limits: Any
 ) -> list[tuple[str, str | None]]:
     """Code and group of each finding."""
     return [(each.code, each.group) for each in findings(ill, circumstances, **limits)]

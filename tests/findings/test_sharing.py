@@ -2,7 +2,7 @@
 
 from msgspec.structs import replace
 
-from cache_monitor.findings.find import find
+from cache_monitor.findings.engine import find
 from cache_monitor.reports.schema import LargestEntry, Memory
 from cache_monitor.thresholds import Thresholds
 from tests.findings.healthy import PRODUCTION, cache

@@ -26,8 +26,8 @@ from django.views.decorators.vary import vary_on_headers
 import cache_monitor
 from cache_monitor.capture import CapturedCall
 from cache_monitor.keys import routes as module
+from cache_monitor.keys.known_keys import page_key
 from cache_monitor.keys.naming import may_be_remembered, name_key
-from cache_monitor.keys.pages import page_key
 from cache_monitor.keys.routes import NO_ROUTE, Routes, is_catch_all, learn_routes, readable, routes
 from cache_monitor.testing import capture_cache_calls
 from tests.anew import begin_anew

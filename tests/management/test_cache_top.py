@@ -142,7 +142,7 @@ def test_without_rich_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setitem(sys.modules, "rich", None)
     for name in ("screen", "watching"):
         monkeypatch.delitem(sys.modules, f"cache_monitor.exporters.{name}", raising=False)
-    monkeypatch.delattr("cache_monitor.exporters.watching", raising=False)
+    monkeypatch.delattr("cache_monitor.exporters.terminal", raising=False)
     with pytest.raises(CommandError, match=r"pip install 'django-cache-monitor\[cli\]'"):
         _once()
 

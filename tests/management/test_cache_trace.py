@@ -16,8 +16,7 @@ from django.core.cache import caches
 from django.core.management import CommandError, call_command
 from django.test import override_settings
 
-from cache_monitor.collecting import joining
-from cache_monitor.exporters import tracefiles
+from cache_monitor.exporters import trace_files
 from cache_monitor.stores.base import Row
 from cache_monitor.stores.opening import get_store
 from cache_monitor.trace.demand import Demand, demands
@@ -29,6 +28,7 @@ from cache_monitor.trace.plan import Plan
 from cache_monitor.trace.slices import Slice, encode
 from cache_monitor.trace.what_if import predict
 from cache_monitor.what_if import _parts
+from cache_monitor.worker import wiring
 from tests.anew import begin_anew, count_now
 from tests.clocks import traffic_clock
 from tests.docs.pages import marked
@@ -53,7 +53,7 @@ def look_up(asked: Sequence[int], monkeypatch: pytest.MonkeyPatch) -> None:
         count_now()
         if cache.get(f"product:{key}") is None:
             cache.set(f"product:{key}", 1, 7200)
-    joining.collector.flush()
+    wiring.background_worker.flush()
 
 
 @pytest.fixture
@@ -171,7 +171,7 @@ def test_the_plain_file_has_every_operation_under_the_same_name(
     cache.touch("product:1", 60)
     cache.delete("product:1")
     cache.clear()
-    joining.collector.flush()
+    wiring.background_worker.flush()
     path, _ = written("csv", tmp_path)
     head, *lines = path.read_text().splitlines()
     assert head == "time,operation,key,timeout,bytes"
@@ -195,7 +195,7 @@ def test_two_files_name_the_same_key_by_different_hashes(
 
 @pytest.mark.django_db
 def test_of_a_sample_the_keys_of_every_minute_are_written(recording: None, tmp_path: Path) -> None:
-    family, now = joining.store_of("default"), int(time.time())
+    family, now = wiring.store_of("default"), int(time.time())
     assert family is not None
     for level, before in ((0, 300), (2, 180)):
         start = now - before
@@ -216,7 +216,7 @@ def test_of_a_sample_the_keys_of_every_minute_are_written(recording: None, tmp_p
 def test_the_bytes_of_the_values_are_written_where_they_were_seen(
     recording: None, tmp_path: Path
 ) -> None:
-    family, now = joining.store_of("default"), int(time.time())
+    family, now = wiring.store_of("default"), int(time.time())
     assert family is not None
     part = Slice(now - 120, 60, "one process", 1)
     for number, size in enumerate((300, 500, 0)):
@@ -246,7 +246,7 @@ def test_the_bytes_of_the_values_are_written_where_they_were_seen(
 
 @pytest.mark.django_db
 def test_of_caches_in_each_process_the_busiest_is_written(recording: None, tmp_path: Path) -> None:
-    family, now = joining.store_of("default"), int(time.time())
+    family, now = wiring.store_of("default"), int(time.time())
     for process, lookups in (("one", 3), ("two", 5)):
         part = Slice(now - 120, 60, process, 1)
         for number in range(lookups):
@@ -269,7 +269,7 @@ def test_a_file_that_was_not_finished_leaves_the_one_before_it(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setitem(tracefiles.FORMATS, "csv", interrupted)
+    monkeypatch.setitem(trace_files.FORMATS, "csv", interrupted)
     with pytest.raises(SystemExit) as ended:
         written("csv", tmp_path)
     assert ended.value.code == 130

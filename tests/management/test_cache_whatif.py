@@ -17,11 +17,11 @@ from django.core.management import CommandError, call_command
 from django.test import override_settings
 
 from cache_monitor import what_if
-from cache_monitor.collecting import joining
 from cache_monitor.reports.schema import Cache
-from cache_monitor.reports.what_if import Known
-from cache_monitor.trace.sizes import Held
+from cache_monitor.reports.what_if import CacheFacts
+from cache_monitor.trace.sizes import MeasuredContents
 from cache_monitor.what_if import known_of
+from cache_monitor.worker import wiring
 from tests.anew import begin_anew, count_now
 from tests.clocks import Clock, traffic_clock
 
@@ -62,7 +62,7 @@ def observed(monkeypatch: pytest.MonkeyPatch) -> Iterator[float]:
         begin_anew()
         caches["default"].clear()
         ratio = hit_ratio(caches["default"], asked_for(), clock)
-        joining.collector.flush()
+        wiring.background_worker.flush()
         yield ratio
         begin_anew()
 
@@ -131,8 +131,8 @@ def test_memory_has_no_figure_until_somebody_has_looked_at_what_entries_take(
 
 @pytest.mark.django_db
 def test_memory_is_asked_for_in_bytes(observed: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    def known(alias: str, cache: Cache) -> Known:
-        held = Held(entries=100, bytes=10_000, groups={}, used=20_000, empty=5000)
+    def known(alias: str, cache: Cache) -> CacheFacts:
+        held = MeasuredContents(entries=100, bytes=10_000, groups={}, used=20_000, empty=5000)
         return known_of(alias, cache)._replace(memory=held)
 
     monkeypatch.setattr(what_if, "known_of", known)
@@ -154,7 +154,7 @@ def test_a_cache_beside_others_in_one_place_is_predicted_by_itself(
         begin_anew()
         hit_ratio(caches["other"], range(1200), clock)
         ratio = hit_ratio(caches["default"], asked_for(1200, 100), clock)
-        joining.collector.flush()
+        wiring.background_worker.flush()
         found = told()["caches"]
         assert found["default"]["hit_ratio"] == pytest.approx(ratio, abs=0.001)
         assert found["default"]["keys"] == len(set(asked_for(1200, 100)))

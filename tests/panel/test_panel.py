@@ -15,7 +15,7 @@ from django.core.cache import cache, caches
 from django.test import Client, override_settings
 from django.utils import translation
 
-from cache_monitor.panels.reasons import MissesOfRequests
+from cache_monitor.toolbar.reasons import MissesOfRequests
 from tests.anew import begin_anew
 from tests.clocks import timing_clock
 from tests.panel.visits import PANEL, VisitDoing, visit
@@ -276,7 +276,7 @@ def test_a_stream_that_the_store_has_forgotten_is_not_stored_again() -> None:
 
 
 def test_nobody_listens_after_the_request(visit_doing: VisitDoing) -> None:
-    from cache_monitor.scope import current
+    from cache_monitor.context import current
 
     visit_doing(lambda: cache.get("a"))
     assert current() is None
@@ -592,7 +592,7 @@ def test_panels_that_are_rendered_with_the_page_wait_for_nothing(
         raise AssertionError("waited, or read the report")
 
     monkeypatch.setattr("cache_monitor.panel.of_the_last_hour", refuse)
-    monkeypatch.setattr("cache_monitor.panels.reasons.time.sleep", refuse)
+    monkeypatch.setattr("cache_monitor.toolbar.reasons.time.sleep", refuse)
     with override_settings(DEBUG_TOOLBAR_CONFIG={"RENDER_PANELS": True}):
         told = visit_doing(lambda: caches["files"].get("a"), without_toolbars_own=True)
     page = told.response.content.decode()

@@ -61,11 +61,11 @@ def main() -> None:
     from django.core.management import call_command
 
     import cache_monitor
-    from cache_monitor.collecting.looks import Looker
-    from cache_monitor.inspectors import entries
-    from cache_monitor.inspectors.uses import Teller
     from cache_monitor.recorder import recorder
+    from cache_monitor.scan import entries
+    from cache_monitor.scan.recorded import Teller
     from cache_monitor.stores.opening import get_store
+    from cache_monitor.worker.scans import ScanScheduler
 
     call_command("createcachetable", verbosity=0)
     planted = {alias: plant(caches[alias]) for alias in caches}
@@ -77,7 +77,7 @@ def main() -> None:
         at["late"] = [time.monotonic()] * 2
     cache_monitor.flush()
     teller = Teller(recorder.process, recorder.told_at)
-    looks = Looker().look(recorder.process, get_store(), teller=teller)
+    looks = ScanScheduler().look(recorder.process, get_store(), teller=teller)
     told = {}
     for alias, at in planted.items():
         now = time.monotonic()

@@ -20,14 +20,14 @@ async def serve(port: int) -> bool:
     import uvicorn
     from django.core.cache import cache
 
-    from cache_monitor.collecting.joining import collector
+    from cache_monitor.worker.wiring import background_worker
     from tests.programs.served import asgi
 
     class Server(uvicorn.Server):
         async def main_loop(self) -> None:
             cache.set("during", 1)
             # As the beginning of a request does.
-            collector.notice_fork()
+            background_worker.notice_fork()
             self.should_exit = True
 
         def handle_exit(self, sig: int, frame: Any) -> None:
@@ -39,22 +39,22 @@ async def serve(port: int) -> bool:
 
 
 def main() -> None:
-    from cache_monitor.collecting import joining
+    from cache_monitor.worker import wiring
 
     ends: list[int] = []
-    stop = joining.collector.stop
+    stop = wiring.background_worker.stop
 
     def count() -> None:
         ends.append(1)
         stop()
 
-    joining.collector.stop = count  # type: ignore[method-assign]  # to count
+    wiring.background_worker.stop = count  # type: ignore[method-assign]  # to count
     has_shut_down = asyncio.run(serve(int(sys.argv[1])))
     from django.core.cache import cache
 
     cache.set("after", 1)
     cache.get("after")
-    joining.collector.stop()
+    wiring.background_worker.stop()
     sys.stdout.write(json.dumps({"shut down": has_shut_down, "ends": len(ends)}))
 
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from cache_monitor.collecting.rollup import MERGED
-from cache_monitor.reports.build import Material, Period, build
+from cache_monitor.reports.build import Material, ReportPeriod, build
 from cache_monitor.reports.schema import Cache, Report
+from cache_monitor.stats.codec import encode
 from cache_monitor.stats.details import Details
 from cache_monitor.stats.distinct import hash_of
-from cache_monitor.stats.encoding import encode
-from cache_monitor.stats.hotkeys import HotKeys
+from cache_monitor.stats.top_keys import HotKeys
 from cache_monitor.stats.window import OperationStats, Window
 from cache_monitor.stores.base import Kind, Row
+from cache_monitor.worker.rollup import MERGED
 
 BEGIN = 1_900_000_000 // 3600 * 3600
 END = BEGIN + 3600
@@ -56,7 +56,7 @@ def report_on(
         looks=[each for each in rows if each.kind == "look"],
         dropped=dropped,
     )
-    return build(material, Period(since, until, until), fresh_for=60)
+    return build(material, ReportPeriod(since, until, until), fresh_for=60)
 
 
 def cache_of(*parts: Window | Details) -> Cache:

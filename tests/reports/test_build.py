@@ -1,11 +1,11 @@
-from cache_monitor.collecting import rollup
-from cache_monitor.collecting.rollup import MERGED
-from cache_monitor.inspectors.snapshot import Scope, Snapshot
-from cache_monitor.reports import remembered
+from cache_monitor.reports import past_rows
 from cache_monitor.reports.series import moment
-from cache_monitor.stats.encoding import encode
-from cache_monitor.stats.hotkeys import HotKeys
+from cache_monitor.scan.snapshot import Scope, Snapshot
+from cache_monitor.stats.codec import encode
+from cache_monitor.stats.top_keys import HotKeys
 from cache_monitor.stores.base import Row
+from cache_monitor.worker import rollup
+from cache_monitor.worker.rollup import MERGED
 from tests.reports.synthetic import (
     BACKEND,
     BEGIN,
@@ -97,9 +97,9 @@ def test_a_rolled_up_row_that_was_written_again_is_read_again() -> None:
 
 
 def test_the_past_that_is_remembered_is_bounded() -> None:
-    for n in range(2 * remembered.STEPS_REMEMBERED):
+    for n in range(2 * past_rows.STEPS_REMEMBERED):
         report_on(merged(window(BEGIN + n, get=calls(n, 0, 0.5))))
-    assert remembered.step_of_the_past.cache_info().currsize <= remembered.STEPS_REMEMBERED
+    assert past_rows.step_of_the_past.cache_info().currsize <= past_rows.STEPS_REMEMBERED
 
 
 def _hour(begin: int, *keys: str) -> Row:
@@ -147,17 +147,17 @@ def test_a_minute_that_is_over_is_reported_the_same_however_often_it_is_asked_fo
         "b": 1,
         "c": 1,
     }
-    before = remembered.details_of_the_past.cache_info().hits
+    before = past_rows.details_of_the_past.cache_info().hits
     assert [report_on(*over, *now) for _ in range(3)] == [first] * 3
     # The hour each time, and the minute once it was seen to be asked for again.
-    assert remembered.details_of_the_past.cache_info().hits == before + 3 + 2
+    assert past_rows.details_of_the_past.cache_info().hits == before + 3 + 2
 
 
 def test_rolled_up_details_of_minutes_are_merged_apart_once_they_are_asked_for_again() -> None:
     def taken(row: Row) -> int:
-        before = remembered.details_of_the_past.cache_info().misses
+        before = past_rows.details_of_the_past.cache_info().misses
         report_on(row)
-        return remembered.details_of_the_past.cache_info().misses - before
+        return past_rows.details_of_the_past.cache_info().misses - before
 
     hour, minute = _hour(BEGIN, "of an hour"), _minute(MERGED, BEGIN, "of a minute")
     assert [taken(hour) for _ in range(3)] == [1, 0, 0]
@@ -165,7 +165,7 @@ def test_rolled_up_details_of_minutes_are_merged_apart_once_they_are_asked_for_a
 
 
 def test_as_many_keys_are_remembered_as_a_row_has() -> None:
-    keys = [f"key:{n}" for n in range(remembered.KEYS_REMEMBERED + 100)]
+    keys = [f"key:{n}" for n in range(past_rows.KEYS_REMEMBERED + 100)]
     minute = _minute(MERGED, BEGIN, *keys)
     first = report_on(minute)
     assert not first.quality.estimated
@@ -233,12 +233,12 @@ def test_of_a_shared_cache_the_latest_look_counts_however_old_it_is() -> None:
 
 def test_what_is_remembered_does_not_keep_the_rows_that_it_was_made_of() -> None:
     for make, part in (
-        (remembered.details_of_the_past, _hour(BEGIN, "a")),
-        (remembered.step_of_the_past, merged(window(get=calls(1, 0, 0.5)))),
+        (past_rows.details_of_the_past, _hour(BEGIN, "a")),
+        (past_rows.step_of_the_past, merged(window(get=calls(1, 0, 0.5)))),
     ):
         make.cache_clear()
-        named = remembered.Rows([part])
+        named = past_rows.PastRows([part])
         made = make(named)
         assert named.take() == ()
-        assert make(remembered.Rows([part])) is made
-        assert make(remembered.Rows([part._replace(payload=b"")])) is not made
+        assert make(past_rows.PastRows([part])) is made
+        assert make(past_rows.PastRows([part._replace(payload=b"")])) is not made

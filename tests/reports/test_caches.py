@@ -1,7 +1,7 @@
 import pytest
 
-from cache_monitor.reports.reasons import REASONS
 from cache_monitor.reports.schema import MissReasons
+from cache_monitor.reports.series import REASONS
 from cache_monitor.stats import histogram
 from cache_monitor.stats.details import Details, ViewUse
 from cache_monitor.stats.distinct import hash_of

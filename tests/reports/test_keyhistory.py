@@ -11,13 +11,13 @@ from django.test import RequestFactory, override_settings
 from django.urls import ResolverMatch
 
 import cache_monitor
-from cache_monitor.collecting import joining, tracerolling
-from cache_monitor.collecting.joining import collector
 from cache_monitor.middleware import CacheMonitorMiddleware
-from cache_monitor.reports.keyhistory import KeyHistory, key_history
+from cache_monitor.reports.key_history import KeyHistory, key_history
 from cache_monitor.stores.opening import get_store
 from cache_monitor.trace.events import CLEAR, DELETE, HIT, MISS, WRITE
 from cache_monitor.trace.plan import Plan
+from cache_monitor.worker import trace_rollup, wiring
+from cache_monitor.worker.wiring import background_worker
 from tests.anew import begin_anew
 
 LOCMEM = "django.core.cache.backends.locmem.LocMemCache"
@@ -80,7 +80,7 @@ def test_a_key_that_is_used_once_in_a_while_has_its_history() -> None:
         (CLEAR, None),
         (MISS, "cleared"),
     ]
-    assert [each.process for each in found.moments] == [joining.collector.process] * 7
+    assert [each.process for each in found.moments] == [wiring.background_worker.process] * 7
     assert (found.lives.deleted, found.lives.cleared, found.lives.unread) == (1, 1, 1)
 
 
@@ -100,7 +100,7 @@ def test_the_view_that_wrote_or_deleted_is_told() -> None:
     visit("product", lambda: cache.get_or_set("rare", lambda: 1))
     visit("edit", lambda: cache.set_many({"rare": 2, "other": 3}))
     cache.set("rare", 4)
-    collector.drain()
+    background_worker.drain()
     visit("remove", lambda: (cache.get("rare"), cache.delete("rare")))
     found = told("rare")
     assert [(each.kind, each.view) for each in reversed(found.moments)] == [
@@ -111,14 +111,14 @@ def test_the_view_that_wrote_or_deleted_is_told() -> None:
         (HIT, ""),
         (DELETE, "remove"),
     ]
-    tracerolling.roll(get_store(), int(time.time()) + 200, joining.trace_settings())
+    trace_rollup.roll(get_store(), int(time.time()) + 200, wiring.trace_settings())
     assert [each.view for each in told("other").moments] == ["edit"]
 
 
 def test_the_view_is_told_where_a_tenants_function_makes_the_keys() -> None:
     visit("product", lambda: caches["tenants"].set("a", 1))
     cache_monitor.flush()
-    tracerolling.roll(get_store(), int(time.time()) + 200, joining.trace_settings())
+    trace_rollup.roll(get_store(), int(time.time()) + 200, wiring.trace_settings())
     assert [each.view for each in told("a", "tenants").moments] == ["product"]
 
 
@@ -137,7 +137,7 @@ def test_what_was_rolled_up_is_part_of_it() -> None:
     caches["default"].set("rare", 1)
     cache_monitor.flush()
     begin_anew()
-    tracerolling.roll(get_store(), int(time.time()) + 200, joining.trace_settings())
+    trace_rollup.roll(get_store(), int(time.time()) + 200, wiring.trace_settings())
     caches["default"].delete("other")
     assert kinds(told("rare")) == [(WRITE, None)]
 
@@ -149,10 +149,10 @@ def test_of_what_was_before_the_period_nothing_is_made_up() -> None:
 
 def test_a_key_that_is_not_in_the_trace_is_known_as_such() -> None:
     from cache_monitor.stores.base import Row
-    from cache_monitor.trace.coding import packed
+    from cache_monitor.trace.packing import packed
 
     caches["default"].set("rare", 1)
-    family = joining.store_of("default")
+    family = wiring.store_of("default")
     assert family is not None
     get_store().put([Row("trace", "", family, 0, 0, packed(Plan(1, 48)))], 1)
     assert not told("rare").is_traced
@@ -161,11 +161,11 @@ def test_a_key_that_is_not_in_the_trace_is_known_as_such() -> None:
 def test_where_two_tenants_have_the_key_neither_is_told_for_the_other() -> None:
     caches["tenants"].set("a", 1)
     cache_monitor.flush()
-    tracerolling.roll(get_store(), int(time.time()) + 200, joining.trace_settings())
+    trace_rollup.roll(get_store(), int(time.time()) + 200, wiring.trace_settings())
     assert kinds(told("a", "tenants")) == [(WRITE, None)]
     tenant[0] = "two"
     caches["tenants"].set("a", 1)
     cache_monitor.flush()
-    tracerolling.roll(get_store(), int(time.time()) + 400, joining.trace_settings())
+    trace_rollup.roll(get_store(), int(time.time()) + 400, wiring.trace_settings())
     now = time.time()
     assert key_history(get_store(), "tenants", "a", now - 3600, now + 60) is None

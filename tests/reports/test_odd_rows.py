@@ -14,29 +14,29 @@ from django.test import Client, override_settings
 from django.urls import reverse
 
 import cache_monitor
-from cache_monitor.collecting.looks import stored_progress
-from cache_monitor.collecting.rollup import roll_up
 from cache_monitor.dashboard.pages import PAGES
 from cache_monitor.exporters import json
-from cache_monitor.findings import sightings
-from cache_monitor.findings.sightings import Mute, Sighting
-from cache_monitor.inspectors.look import Progress
-from cache_monitor.inspectors.snapshot import (
+from cache_monitor.findings import history
+from cache_monitor.findings.history import Mute, Sighting
+from cache_monitor.scan.scanner import ScanState
+from cache_monitor.scan.snapshot import (
     EntrySample,
-    FreedWithin,
+    FreedBytes,
     GroupBytes,
     LargeEntry,
     ProcessPart,
     Snapshot,
 )
-from cache_monitor.inspectors.tally import Sums
+from cache_monitor.scan.totals import Sums
+from cache_monitor.stats.codec import encode
 from cache_monitor.stats.details import Details
-from cache_monitor.stats.encoding import encode
 from cache_monitor.stats.histogram import Histogram
-from cache_monitor.stats.hotkeys import HotKeys
+from cache_monitor.stats.top_keys import HotKeys
 from cache_monitor.stats.window import Window
 from cache_monitor.stores.base import Kind, Row
 from cache_monitor.stores.opening import get_store
+from cache_monitor.worker.rollup import roll_up
+from cache_monitor.worker.scans import stored_progress
 from tests.anew import begin_anew
 
 ODD: list[object] = [1e300, math.inf, -math.inf, math.nan, -1, -1e12, 2**63, 2**64 - 1, "x", None]
@@ -90,14 +90,16 @@ def _look(scope: Any = "shared") -> Snapshot:
         no_expiry=1,
         stale_bytes=1,
         stale=[sample],
-        freed_within=FreedWithin(minute=1, hour=1, day=1, never=1),
+        freed_within=FreedBytes(minute=1, hour=1, day=1, never=1),
         parts=[ProcessPart(measured_at=NOW - 1.0, entries=1, bytes=1)],
     )
 
 
-def _progress() -> Progress:
-    sums = Sums(looked_at=1, walked=1, sized=1, bytes=1, groups={"key": [1, 1]}, counts={"idle": 1})
-    return Progress(looked_at=NOW - 1.0, sums=sums, whole=_look())
+def _progress() -> ScanState:
+    sums = Sums(
+        looked_at=1, scanned=1, sized=1, bytes=1, groups={"key": [1, 1]}, counts={"idle": 1}
+    )
+    return ScanState(looked_at=NOW - 1.0, sums=sums, whole=_look())
 
 
 def _seen() -> Sighting:
@@ -175,7 +177,7 @@ def test_the_report_is_made_whatever_one_row_says(name: str) -> None:
         store.put([row], NOW)
         json.encode(cache_monitor.report())
         stored_progress(store)
-        sightings.read(store)
+        history.read(store)
         store.replace([row], [], NOW)
 
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from cache_monitor.reports.produce_times import Estimate, ProduceTimes, added
+from cache_monitor.reports.savings import Estimate, ProduceTimes, added
 from cache_monitor.stats.details import GroupStats
-from cache_monitor.stats.hotkeys import KeyStats
+from cache_monitor.stats.top_keys import KeyStats
 
 
 def _key(hits: int, times: Sequence[float]) -> KeyStats:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from cache_monitor.reports.reasons import REASONS, of
 from cache_monitor.reports.schema import MissReasons
+from cache_monitor.reports.series import REASONS, miss_reasons
 
 
 def total(reasons: MissReasons) -> int:
@@ -11,13 +11,13 @@ def total(reasons: MissReasons) -> int:
 
 
 def test_where_every_miss_is_traced_each_reason_is_exact() -> None:
-    reasons = of(10, {"expired": 6, "lost": 2, "unknown": 1}, 9, 8)
+    reasons = miss_reasons(10, {"expired": 6, "lost": 2, "unknown": 1}, 9, 8)
     assert (reasons.expired, reasons.lost, reasons.unknown) == (6, 2, 2)
     assert (reasons.judged, reasons.error, reasons.exact) == (8, 0.0, True)
 
 
 def test_of_a_sample_the_reasons_have_its_shares_of_all_misses() -> None:
-    reasons = of(1003, {"expired": 300, "lost": 100, "unknown": 100}, 125, 100)
+    reasons = miss_reasons(1003, {"expired": 300, "lost": 100, "unknown": 100}, 125, 100)
     assert (reasons.expired, reasons.lost, reasons.unknown) == (602, 201, 200)
     assert total(reasons) == 1003
     assert (reasons.judged, reasons.error, reasons.exact) == (100, 0.1, False)
@@ -26,10 +26,10 @@ def test_of_a_sample_the_reasons_have_its_shares_of_all_misses() -> None:
 @pytest.mark.parametrize("misses", [0, 1, 2, 7, 99])
 def test_they_add_up_to_the_last_miss(misses: int) -> None:
     known = {"expired": 5, "deleted": 5, "cleared": 5, "never_set": 1}
-    assert total(of(misses, known, 4, 4)) == misses
-    assert total(of(misses, known, 16, 16)) == misses
+    assert total(miss_reasons(misses, known, 4, 4)) == misses
+    assert total(miss_reasons(misses, known, 16, 16)) == misses
 
 
 def test_where_no_miss_was_judged_nothing_is_said_of_the_error() -> None:
-    reasons = of(5, {}, 0, 0)
+    reasons = miss_reasons(5, {}, 0, 0)
     assert (reasons.unknown, reasons.judged, reasons.error) == (5, 0, None)

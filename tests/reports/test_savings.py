@@ -6,11 +6,10 @@ from typing import Any
 
 import pytest
 
-from cache_monitor.keys.querycaches import CACHALOT_GROUP, CACHALOT_TABLES_GROUP
-from cache_monitor.reports.produce_times import Estimate, mean_to_produce
-from cache_monitor.reports.savings import Savings
+from cache_monitor.keys.known_keys import CACHALOT_GROUP, CACHALOT_TABLES_GROUP
+from cache_monitor.reports.savings import Estimate, Savings, mean_to_produce
 from cache_monitor.stats.details import Details, GroupStats, ViewUse
-from cache_monitor.stats.hotkeys import KeyStats
+from cache_monitor.stats.top_keys import KeyStats
 from tests.reports.synthetic import details
 
 PAGE = "page GET shop:product"

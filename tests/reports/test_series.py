@@ -3,12 +3,11 @@ from typing import Any
 import pytest
 from django.core.cache import caches
 
-from cache_monitor.collecting.aggregator import Aggregator
-from cache_monitor.inspectors.look import inspect_cache
-from cache_monitor.reports.reasons import of
-from cache_monitor.reports.series import MOST_POINTS, STEPS, Series, moment
-from cache_monitor.stats.encoding import encode
+from cache_monitor.reports.series import MOST_POINTS, STEPS, Series, miss_reasons, moment
+from cache_monitor.scan.scanner import inspect_cache
+from cache_monitor.stats.codec import encode
 from cache_monitor.stats.window import Window
+from cache_monitor.worker.aggregator import Aggregator
 from tests.reports.synthetic import BEGIN, END, calls, window
 from tests.services import Server
 
@@ -68,7 +67,7 @@ def test_a_step_tells_its_calls_how_long_they_took_and_why_lookups_missed() -> N
     assert (first.calls, first.lookups, second.calls, second.lookups) == (101, 100, 1, 0)
     assert first.p50 == pytest.approx(0.050, rel=0.05)
     assert first.p90 == pytest.approx(0.090, rel=0.05)
-    assert first.miss_reasons == of(4, {"expired": 3}, 3, 3)
+    assert first.miss_reasons == miss_reasons(4, {"expired": 3}, 3, 3)
     assert second.miss_reasons is None
 
 

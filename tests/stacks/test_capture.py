@@ -14,10 +14,10 @@ from django.core.cache import cache, caches
 from django.template import Context, Engine, Template
 from django.template.base import Node
 
+from cache_monitor import stacks as capture
 from cache_monitor.capture import Capture
-from cache_monitor.scope import start_listening, stop_listening
-from cache_monitor.stacks import capture
-from cache_monitor.stacks.capture import DEPTH, TEMPLATE, RawStack, StackPacker, StackTaker
+from cache_monitor.context import start_listening, stop_listening
+from cache_monitor.stacks import DEPTH, TEMPLATE, RawStack, StackPacker, StackTaker
 
 
 def stacks_of(work: Callable[[], object]) -> list[RawStack]:

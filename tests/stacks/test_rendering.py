@@ -12,8 +12,7 @@ import django
 import pytest
 from django.core.cache import cache as cache_module
 
-from cache_monitor.stacks.capture import TEMPLATE, PackedStacks
-from cache_monitor.stacks.rendering import Traces, place_of
+from cache_monitor.stacks import TEMPLATE, PackedStacks, StackRenderer, place_of
 from tests.stacks.test_capture import packed_rows, stacks_of
 
 DJANGO = str(Path(django.__file__).parent)
@@ -35,8 +34,8 @@ def packed(*rows: list[Any]) -> PackedStacks:
     return {"frames": list(rows), "nodes": nodes}
 
 
-def traces(*rows: list[Any], hidden: tuple[str, ...] = ()) -> tuple[Traces, int]:
-    return Traces(packed(*rows), hidden), len(rows) - 1
+def traces(*rows: list[Any], hidden: tuple[str, ...] = ()) -> tuple[StackRenderer, int]:
+    return StackRenderer(packed(*rows), hidden), len(rows) - 1
 
 
 def caller(*rows: list[Any], hidden: tuple[str, ...] = ()) -> str | None:

@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cache_monitor.stats.codec import decode, encode
 from cache_monitor.stats.details import (
     GROUPS_OF_A_VIEW,
     OTHER_GROUPS,
@@ -17,8 +18,7 @@ from cache_monitor.stats.details import (
     ViewUse,
 )
 from cache_monitor.stats.distinct import pack
-from cache_monitor.stats.encoding import decode, encode
-from cache_monitor.stats.hotkeys import HotKeys
+from cache_monitor.stats.top_keys import HotKeys
 
 names = st.text(max_size=5)
 

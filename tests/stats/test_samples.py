@@ -1,13 +1,13 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cache_monitor.stats.samples import KEPT, Gathering, Samples, noted, smallest
+from cache_monitor.stats.samples import KEPT, MergedSample, Samples, noted, smallest
 
 names = st.lists(st.text(max_size=5), max_size=30)
 
 
 def _gathered(*samples: Samples) -> Samples:
-    gathering = Gathering()
+    gathering = MergedSample()
     for each in samples:
         gathering.add(each)
     return gathering.samples()
@@ -35,7 +35,7 @@ def test_a_sample_is_bounded_and_of_different_names(all_of_them: list[str]) -> N
 
 
 def test_many_names_are_not_all_held() -> None:
-    gathering = Gathering()
+    gathering = MergedSample()
     every = [f"key:{n}" for n in range(10_000)]
     for name in every:
         gathering.add((name,))

@@ -1,8 +1,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cache_monitor.stats.codec import decode, encode
 from cache_monitor.stats.distinct import hash_of
-from cache_monitor.stats.encoding import decode, encode
 from cache_monitor.stats.window import Window, total
 
 calls = st.lists(

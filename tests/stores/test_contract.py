@@ -8,16 +8,16 @@ from typing import Any
 import pytest
 from django.db import connections
 
-from cache_monitor.collecting.rollup import DAY, HOUR, WEEK, roll_up
+from cache_monitor.stats.codec import encode
 from cache_monitor.stats.details import Details
-from cache_monitor.stats.encoding import encode
-from cache_monitor.stats.hotkeys import HotKeys
+from cache_monitor.stats.top_keys import HotKeys
 from cache_monitor.stats.window import Window
 from cache_monitor.stores.base import Row, Store
 from cache_monitor.stores.database import DatabaseStore
 from cache_monitor.stores.memory import MemoryStore
 from cache_monitor.stores.redis import RedisStore
 from cache_monitor.stores.sqlite import SQLiteStore
+from cache_monitor.worker.rollup import DAY, HOUR, WEEK, roll_up
 from tests.stores.conftest import wait_until
 from tests.workers import on_server
 

@@ -7,10 +7,10 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from cache_monitor.trace.events import NEVER, SECOND
+from cache_monitor.trace.outcome import ReplayResult
 from cache_monitor.trace.replay import Replay
 from cache_monitor.trace.slices import Stored
 from cache_monitor.trace.state import State, decode_state, encode_state
-from cache_monitor.trace.told import Told
 from tests.trace.world import START, TOLERANCE, World
 
 KEYS = ["page:1", "page:2", "user:1"]
@@ -30,7 +30,7 @@ actions = st.tuples(
 )
 
 
-def replayed(parts: Sequence[Stored], batches: int, now: int) -> list[Told]:
+def replayed(parts: Sequence[Stored], batches: int, now: int) -> list[ReplayResult]:
     """What is told where the rows are rolled up in ``batches``, the state being stored between."""
     state = State()
     told = []

@@ -6,11 +6,11 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from cache_monitor.stats import histogram
-from cache_monitor.stats.lives import LifeStats
+from cache_monitor.stats.lifetimes import LifeStats
 from cache_monitor.trace.events import HIT, NEVER, SECOND, WRITE, Event, Form
-from cache_monitor.trace.history import Change
+from cache_monitor.trace.history import EntryChange
 from cache_monitor.trace.lives import Living
-from cache_monitor.trace.told import Told
+from cache_monitor.trace.outcome import ReplayResult
 from tests.trace.test_against_world import replayed
 from tests.trace.world import TOLERANCE, World
 
@@ -64,7 +64,7 @@ class Truth:
             self._lives[name] = expires, is_read, gone or reason
 
 
-def of_all(told: list[Told]) -> LifeStats:
+def of_all(told: list[ReplayResult]) -> LifeStats:
     total = LifeStats()
     for each in told:
         for figures in each.groups.values():
@@ -144,15 +144,15 @@ def test_a_life_lasts_from_its_write_to_its_end() -> None:
     assert round(read / 8, 1) == 1
 
 
-def _followed(changes: list[Change], asked: list[Event]) -> LifeStats:
+def _followed(changes: list[EntryChange], asked: list[Event]) -> LifeStats:
     told = LifeStats()
     living = Living(None, lambda alias, at: told, TOLERANCE)
     living.follow([(each, "default", 1) for each in changes], asked)
     return told
 
 
-def _write(at: int, process: int, host: int) -> Change:
-    return Change(at, at - 10, WRITE, NEVER, at, process, host)
+def _write(at: int, process: int, host: int) -> EntryChange:
+    return EntryChange(at, at - 10, WRITE, NEVER, at, process, host)
 
 
 def test_of_two_writes_at_once_on_two_hosts_no_life_is_told() -> None:

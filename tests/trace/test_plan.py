@@ -3,13 +3,13 @@
 import itertools
 
 from cache_monitor.trace.events import hash_of, level_of
-from cache_monitor.trace.plan import Limits, Plan, Use, next_level
+from cache_monitor.trace.plan import Plan, TraceLimits, TraceUsage, next_level
 
-LIMITS = Limits(keys=8000, events=1000, bytes=86_400_000)
+LIMITS = TraceLimits(keys=8000, events=1000, bytes=86_400_000)
 
 
 def level(now: int, keys: int = 5000, events: int = 30_000, size: int = 30_000) -> int:
-    return next_level(now, Use(keys, events, size, 60.0), LIMITS)
+    return next_level(now, TraceUsage(keys, events, size, 60.0), LIMITS)
 
 
 def test_what_fits_stays() -> None:

@@ -1,22 +1,22 @@
 """What a replay makes of what the record does not cover: unknown, and nothing twice."""
 
 from cache_monitor.trace.events import NEVER, SECOND
+from cache_monitor.trace.outcome import ReplayResult
 from cache_monitor.trace.plan import Plan
 from cache_monitor.trace.replay import Replay
 from cache_monitor.trace.slices import Stored
 from cache_monitor.trace.state import State, decode_state, encode_state
-from cache_monitor.trace.told import Told
 from tests.trace.world import TOLERANCE, World, key_of
 
 
 def run(
     state: State, parts: list[Stored], until: int, ahead: list[Stored] | None = None
-) -> tuple[Told, State]:
+) -> tuple[ReplayResult, State]:
     told = Replay(state, TOLERANCE).run(parts, ahead or [], until)
     return told, decode_state(encode_state(state))
 
 
-def reasons(told: Told) -> list[str]:
+def reasons(told: ReplayResult) -> list[str]:
     return [each.reason for each in sorted(told.verdicts, key=lambda each: each.at)]
 
 

@@ -8,7 +8,7 @@ import pytest
 from cache_monitor.trace.demand import LOOK_UP, Demand
 from cache_monitor.trace.models.base import Access, Model
 from cache_monitor.trace.models.redis import RedisLru
-from cache_monitor.trace.sizes import Held, sized
+from cache_monitor.trace.sizes import MeasuredContents, sized
 from cache_monitor.trace.what_if import predict
 
 BESIDE = 60
@@ -32,7 +32,7 @@ def demands(keys: Sequence[int]) -> list[Demand]:
     ]
 
 
-def filled(keys: Sequence[int], most: int) -> tuple[Model, Held]:
+def filled(keys: Sequence[int], most: int) -> tuple[Model, MeasuredContents]:
     """A server of so many bytes after those lookups, and what it holds."""
     server = RedisLru(most)
     for at, key in enumerate(keys):
@@ -43,7 +43,7 @@ def filled(keys: Sequence[int], most: int) -> tuple[Model, Held]:
     groups = {"large": 2000.0 + BESIDE, "small": 100.0 + BESIDE}
     assert large
     assert small
-    return server, Held(len(held), sum(held), groups, most + 5000, 5000)
+    return server, MeasuredContents(len(held), sum(held), groups, most + 5000, 5000)
 
 
 @pytest.mark.parametrize("factor", [0.5, 1, 2])
@@ -68,7 +68,7 @@ def test_that_the_most_wanted_are_the_largest_is_minded() -> None:
 
 
 def test_an_entry_whose_bytes_nobody_saw_takes_what_its_group_takes() -> None:
-    held = Held(10, 1000, {"large": 300.0}, 1000)
+    held = MeasuredContents(10, 1000, {"large": 300.0}, 1000)
     unknown = Demand(LOOK_UP, Access("a", 0.0), True, "large")
     other = Demand(LOOK_UP, Access("b", 0.0), True, "other")
     known = Demand(LOOK_UP, Access("c", 0.0), True, "large", 1, True, 250)
@@ -79,7 +79,7 @@ def test_an_entry_whose_bytes_nobody_saw_takes_what_its_group_takes() -> None:
 
 
 def test_memory_and_entries_are_two_ways_to_say_the_same() -> None:
-    held = Held(entries=100, bytes=20_000, groups={}, used=40_000, empty=10_000)
+    held = MeasuredContents(entries=100, bytes=20_000, groups={}, used=40_000, empty=10_000)
     assert held.room(40_000) == 100
     assert held.room(70_000) == 200
     assert held.bytes_for(200) == 70_000

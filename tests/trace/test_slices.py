@@ -8,23 +8,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cache_monitor.trace import coding, slices
-from cache_monitor.trace.coding import Unreadable
+from cache_monitor.trace import packing, slices
 from cache_monitor.trace.events import (
     HIT,
     MISS,
     NEVER,
     SECOND,
     WRITE,
+    EvictionReading,
     Form,
     Key,
-    Reading,
     Value,
     hash_of,
 )
+from cache_monitor.trace.packing import Unreadable
 from cache_monitor.trace.plan import Plan
+from cache_monitor.trace.sampling import thinned
 from cache_monitor.trace.slices import RUN, Slice, decode, encode
-from cache_monitor.trace.thinning import thinned
 
 START = 1_700_000_000
 SOURCES = st.tuples(
@@ -65,7 +65,7 @@ def test_events_come_back_as_they_were(
             part.add(key, form, ended - span, ended, value=Value(computed, printed, number + 1))
             expected.append((key.hash, form, ended - span, ended, computed, printed, number + 1))
     part.add_sweep(START * SECOND, START * SECOND + 5, "a*", 2)
-    part.add_reading(Reading(START * SECOND, 3, "boot"))
+    part.add_reading(EvictionReading(START * SECOND, 3, "boot"))
     [read] = decode(encode([part.stored()]))
     keys = read.traced()
     found = [
@@ -74,7 +74,7 @@ def test_events_come_back_as_they_were(
     assert found == expected
     assert {key.hash for key in keys} == {each[0] for each in expected}
     assert [each.pattern for each in read.swept()] == ["a*"]
-    assert list(read.read()) == [Reading(START * SECOND, 3, "boot")]
+    assert list(read.read()) == [EvictionReading(START * SECOND, 3, "boot")]
 
 
 def test_hits_in_a_row_are_one_event_until_something_else_happens_to_the_key() -> None:
@@ -182,7 +182,7 @@ def test_what_is_cut_or_too_large_is_unreadable(monkeypatch: pytest.MonkeyPatch)
     payload = _payload()
     with pytest.raises(Unreadable):
         decode(payload[:-3])
-    monkeypatch.setattr(coding, "MAX_BYTES", 100)
+    monkeypatch.setattr(packing, "MAX_BYTES", 100)
     with pytest.raises(Unreadable):
         decode(payload)
 

@@ -18,9 +18,9 @@ from cache_monitor.trace.events import (
     SECOND,
     TOUCH,
     WRITE,
+    EvictionReading,
     Form,
     Key,
-    Reading,
     Value,
     hash_of,
 )
@@ -166,7 +166,7 @@ class World:
         """Let a process ask the server for its evictions."""
         self.pass_by(0.001)
         at = self.now + self.off[self.processes[process][1]]
-        self._slice(process).add_reading(Reading(at, self.evictions, self.boot))
+        self._slice(process).add_reading(EvictionReading(at, self.evictions, self.boot))
         self.pass_by(0.001)
 
     def stored(self) -> list[Stored]:

@@ -13,14 +13,13 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from cache_monitor.api import backend_path
-from cache_monitor.collecting.wholescan import NO_LIMIT, WholeScan
-from cache_monitor.exporters import cells
-from cache_monitor.inspectors.snapshot import Snapshot
-from cache_monitor.management.progressbar import ProgressBar
-from cache_monitor.management.scanresult import as_json, as_table
-from cache_monitor.scope import muted
+from cache_monitor.context import muted
+from cache_monitor.exporters import table
+from cache_monitor.management.output import ProgressBar, as_json, as_table
+from cache_monitor.scan.snapshot import Snapshot
 from cache_monitor.stores.base import StoreError
 from cache_monitor.stores.opening import get_store
+from cache_monitor.worker.scans import NO_LIMIT, WholeScan
 
 ALL_SEEN, NOT_ALL, INTERRUPTED = 0, 3, 130
 
@@ -89,7 +88,7 @@ class Command(BaseCommand):
     def _write(self, text: str, path: str | None) -> None:
         if path is None:
             is_json = text.startswith(("{", "["))
-            self.stdout.write(cells.harmless_json(text) if is_json else cells.harmless(text))
+            self.stdout.write(table.harmless_json(text) if is_json else table.harmless(text))
             return
         try:
             Path(path).write_text(f"{text}\n", encoding="utf-8")

@@ -8,10 +8,11 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from cache_monitor import api
-from cache_monitor.exporters import cells, json, table
-from cache_monitor.exporters.extras import MissingExtra
-from cache_monitor.exporters.files import write_whole
-from cache_monitor.exporters.trimming import parse_top, trim
+from cache_monitor.errors import MissingExtra
+from cache_monitor.exporters import json, table
+from cache_monitor.exporters.json import parse_top, trim
+from cache_monitor.exporters.table import harmless, harmless_json
+from cache_monitor.exporters.trace_files import write_whole
 from cache_monitor.periods import parse_moment
 from cache_monitor.reports.schema import Finding, Report
 
@@ -83,7 +84,7 @@ class Command(BaseCommand):
         if output is None:
             # A row of the store may have been tampered with.
             is_json = text.startswith("{")
-            self.stdout.write(cells.harmless_json(text) if is_json else cells.harmless(text))
+            self.stdout.write(harmless_json(text) if is_json else harmless(text))
             return
         try:
             write_whole(Path(output), text.rstrip("\n").encode() + b"\n")
@@ -139,4 +140,4 @@ def _fail_on(findings: Sequence[Finding], severity: str | None) -> None:
 
 def _in_words(finding: Finding) -> str:
     where = finding.key or finding.group
-    return cells.harmless(f"{finding.code} on {finding.alias}" + (f" ({where})" if where else ""))
+    return harmless(f"{finding.code} on {finding.alias}" + (f" ({where})" if where else ""))

@@ -7,8 +7,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from cache_monitor import api
-from cache_monitor.exporters.extras import MissingExtra
-from cache_monitor.exporters.view import ORDERS, View
+from cache_monitor.errors import MissingExtra
+from cache_monitor.exporters.terminal import ORDERS, ScreenView
 from cache_monitor.periods import parse_duration
 from cache_monitor.reports.schema import Report
 
@@ -39,21 +39,21 @@ class Command(BaseCommand):
         """Show the caches."""
         try:
             # Imported here: it needs the package of an extra.
-            from cache_monitor.exporters import watching  # noqa: PLC0415 - an optional dependency
+            from cache_monitor.exporters import terminal  # noqa: PLC0415 - an optional dependency
 
             seconds = _seconds("since", options["since"])
             interval = _seconds("interval", options["interval"])
             report = _report(seconds, options["alias"])
         except (MissingExtra, ValueError) as error:
             raise CommandError(str(error), returncode=REFUSED) from error
-        view = View(options["sort"], options["alias"])
+        view = ScreenView(options["sort"], options["alias"])
         if not options["once"]:
             read = partial(_report, seconds)
-            watching.watch(read, api.store_problem, seconds, interval, view)
+            terminal.watch(read, api.store_problem, seconds, interval, view)
         elif problem := api.problem_of(report):
             raise CommandError(problem, returncode=REFUSED)
         else:
-            self.stdout.write(watching.as_text(report, seconds, view))
+            self.stdout.write(terminal.as_text(report, seconds, view))
 
 
 def _report(seconds: float, alias: str | None) -> Report:

@@ -8,11 +8,11 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from cache_monitor.api import UnknownAlias, refuse_unknown
-from cache_monitor.collecting.joining import store_of
-from cache_monitor.exporters.tracefiles import FORMATS, NothingTraced, Written, write_trace
+from cache_monitor.exporters.trace_files import FORMATS, NothingTraced, WrittenTrace, write_trace
 from cache_monitor.periods import parse_moment
 from cache_monitor.stores.base import StoreError
 from cache_monitor.stores.opening import get_store
+from cache_monitor.worker.wiring import store_of
 
 REFUSED, INTERRUPTED = 2, 130
 
@@ -84,7 +84,7 @@ def _period(options: dict[str, Any]) -> tuple[float, float]:
     return since.timestamp(), until.timestamp()
 
 
-def _told(written: Written, output: str) -> str:
+def _told(written: WrittenTrace, output: str) -> str:
     text = f"{written.lookups:,} lookups written to {output}."
     if written.one_in > 1:
         text += (

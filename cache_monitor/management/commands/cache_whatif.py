@@ -9,7 +9,7 @@ import msgspec
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from cache_monitor.api import UnknownAlias
-from cache_monitor.exporters import cells
+from cache_monitor.exporters import table
 from cache_monitor.exporters.json import encode_what_if_schema
 from cache_monitor.periods import parse_moment
 from cache_monitor.reports.what_if import (
@@ -92,7 +92,7 @@ class Command(BaseCommand):
         if options["format"] == "json":
             self.stdout.write(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
         else:
-            self.stdout.write(cells.harmless("\n".join(_table(found))))
+            self.stdout.write(table.harmless("\n".join(_table(found))))
 
 
 def _numbers(options: dict[str, Any], name: str, kind: type[int] | type[float]) -> list[Any]:
@@ -152,11 +152,11 @@ def _lines(cache: CacheWhatIf) -> Iterable[str]:
         yield f"  {size.entries:>12,} entries  {ratio}{_saved(size)}"
     for memory in cache.bytes:
         if memory.entries is None:
-            yield f"  {cells.size(memory.bytes):>20}  nobody has looked at what entries take yet"
+            yield f"  {table.size(memory.bytes):>20}  nobody has looked at what entries take yet"
             continue
         ratio = _ratio(memory.hit_ratio, memory.error)
         text = f"{ratio}{_saved(memory)}, about {memory.entries:,} entries"
-        yield f"  {cells.size(memory.bytes):>20}  {text}"
+        yield f"  {table.size(memory.bytes):>20}  {text}"
     for policy in cache.policies:
         ratio = _ratio(policy.hit_ratio, policy.error)
         yield f"  {policy.policy:>20}  {ratio}{_saved(policy)}"

@@ -2,11 +2,11 @@
 
 from random import Random
 
-from cache_monitor.trace.ceiling import ceiling
 from cache_monitor.trace.demand import LOOK_UP, Demand
 from cache_monitor.trace.models.base import Access, Model
 from cache_monitor.trace.models.ceilings import Optimum
 from cache_monitor.trace.models.recency import Lru
+from cache_monitor.trace.sizes import ceiling
 from cache_monitor.trace.what_if import CULLING, POLICIES, predict
 
 

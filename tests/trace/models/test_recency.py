@@ -19,13 +19,7 @@ from hypothesis import strategies as st
 from cache_monitor.trace.models.base import Access, Model
 from cache_monitor.trace.models.ceilings import Arc, Optimum, S3Fifo
 from cache_monitor.trace.models.recency import Cull, Database, FileBased, LocMem, Lru, Memcached
-from cache_monitor.trace.models.redis import (
-    NoEviction,
-    RedisLfu,
-    RedisLru,
-    RedisRandom,
-    RedisTtl,
-)
+from cache_monitor.trace.models.redis import NoEviction, RedisLfu, RedisLru, RedisRandom, RedisTtl
 from cache_monitor.trace.what_if import POLICIES
 
 EVERY: list[Callable[[float], Model]] = [

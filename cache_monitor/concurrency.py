@@ -1,0 +1,148 @@
+"""Locks, threads and what a forked child has to begin anew: the one list of it.
+
+A child has one thread of its parent's, and a copy of all else: locks that the others held, which
+nobody will release, and calls and connections that are the parent's. So every lock of the package
+is made here, and whoever keeps something that is a process's own has it begun anew from here.
+"""
+
+import _thread
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Lock, RLock, Thread, get_ident
+from typing import Any
+from weakref import ref
+
+_locks: set["ref[Any]"] = set()
+_jobs: list[Callable[[], None]] = []
+_begun: dict[int, int] = {os.getpid(): get_ident()}
+"""Which thread has begun anew in which process."""
+_forking: set[int] = set()
+_importing: set[int] = set()
+"""The threads that do so just now."""
+_PATIENCE = 1.0
+"""Seconds that either waits for the other at most: an import takes a tenth of one, a fork less."""
+
+
+def new_lock() -> Lock:
+    """A lock that is free in every forked child.
+
+    To be held by ``with`` alone, which a signal's handler that raises cannot leave it held by: that
+    may come between any call of ``acquire`` and the ``try`` behind it.
+    """
+    lock = Lock()
+    _note(lock)
+    return lock
+
+
+def new_rlock() -> RLock:
+    """Likewise, for one that a signal's handler may want while its own thread holds it."""
+    lock = RLock()
+    _note(lock)
+    return lock
+
+
+def _note(lock: Any) -> None:
+    # Taken out again by the set's own method, in one step, when nobody has the lock any more.
+    _locks.add(ref(lock, _locks.discard))
+
+
+def call_in_forked_children(begin_anew: Callable[[], None]) -> None:
+    """Let every child of this process call ``begin_anew`` when it begins, with free locks and in
+    the order in which this was asked for."""
+    _jobs.append(begin_anew)
+
+
+def begin_anew() -> None:
+    """Begin anew in a forked child. Whoever finds that Python was not told of the fork (uWSGI forks
+    in C) calls it, and of several threads that do the first one."""
+    if _begun.setdefault(os.getpid(), get_ident()) == get_ident():
+        _begin()
+
+
+def is_forked() -> bool:
+    """Whether this is a child that Python was not told of and that has not begun anew."""
+    return os.getpid() not in _begun
+
+
+@contextmanager
+def importing() -> Iterator[None]:
+    """Import in a thread of the monitor's what few processes need: other threads that fork wait
+    till that is done. In a child of theirs nobody would go on with half an import, nor give its
+    lock back."""
+    me, ends = get_ident(), time.monotonic() + _PATIENCE
+    _importing.add(me)
+    while _forking and time.monotonic() < ends:
+        # Not both wait: who forks comes first.
+        _importing.discard(me)
+        time.sleep(0.001)
+        _importing.add(me)
+    try:
+        yield
+    finally:
+        _importing.discard(me)
+
+
+def _before_fork() -> None:
+    me, ends = get_ident(), time.monotonic() + _PATIENCE
+    _forking.add(me)
+    while _importing - {me} and time.monotonic() < ends:
+        time.sleep(0.001)
+
+
+def _after_fork() -> None:
+    _forking.discard(get_ident())
+
+
+def _begin() -> None:
+    _forking.clear()
+    _importing.clear()
+    _begun[os.getpid()] = get_ident()
+    for process in [*_begun]:
+        if process != os.getpid():
+            # Its number may be given to another one.
+            del _begun[process]
+    for each in [*_locks]:
+        lock = each()
+        if lock is not None:
+            lock._at_fork_reinit()
+    for job in _jobs:
+        job()
+
+
+# A system without forks, such as Windows, has nothing to begin anew.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_begin)
+
+
+THREAD_NAME = "cache-monitor"
+"""The name of the thread that counts and delivers; those of the others begin with it."""
+
+
+def start(run: Callable[[], None], name: str, failed: Callable[[Exception], None]) -> None:
+    """Let ``run`` run in a daemon thread. ``failed`` is told where there is none to be had by then.
+
+    What a signal's handler raises in the midst of ``Thread.start`` leaves locks held that every
+    thread needs to begin. Such handlers run in the main thread alone; so that one begins a bare
+    thread, which is one step, and that one begins the other.
+
+    Raises ``RuntimeError`` where there are no more threads, as in a program that ends.
+    """
+    _thread.start_new_thread(_start, (run, name, failed))
+
+
+def is_too_late(error: Exception) -> bool:
+    """Whether none could begin since the program ends, which is nobody's fault."""
+    return isinstance(error, RuntimeError) and "shutdown" in str(error)
+
+
+def _start(run: Callable[[], None], name: str, failed: Callable[[Exception], None]) -> None:
+    try:
+        Thread(target=run, name=name, daemon=True).start()
+    except RuntimeError:
+        # There was one more thread to be had and no second one: from Python 3.12 on none begins in
+        # a program that ends, which may be what this one was begun for.
+        run()
+    except Exception as error:
+        failed(error)

@@ -1,0 +1,381 @@
+"""What was predicted of other sizes, policies and timeouts, laid out for its page."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple, TypeVar
+
+from django.utils.translation import gettext as _
+from django.utils.translation import pgettext
+
+from cache_monitor.dashboard import formats
+from cache_monitor.dashboard.columns import (
+    ROWS_OF_SEVERAL,
+    Caches,
+    ColumnSpec,
+    Of,
+    TableSpec,
+    cache_column,
+    coded,
+    counted,
+    shared,
+)
+from cache_monitor.dashboard.query import Links
+from cache_monitor.dashboard.rows import Cell
+from cache_monitor.reports.predictions import FACTORS
+from cache_monitor.reports.schema import Cache
+from cache_monitor.reports.what_if import (
+    LEAST_LOOKUPS,
+    PERIODS,
+    CacheWhatIf,
+    Entries,
+    TimeoutOption,
+    Timeouts,
+)
+
+Item = TypeVar("Item")
+
+MOST_STALE = 10.0
+"""Per cent of stale hits up to which the reader may choose."""
+
+
+@dataclass(frozen=True, slots=True)
+class WhatIfRows:
+    """One cache: what is predicted of it, or in ``problem`` why nothing is."""
+
+    alias: str
+    backend_name: str
+    since: datetime | None
+    until: datetime | None
+    problem: str
+    said: Sequence[str]
+    labels: str
+
+
+class Size(NamedTuple):
+    """A size of one cache; and the ratios of other policies there, by name."""
+
+    factor: float
+    entries: Entries
+    best: float | None
+    policies: Mapping[str, float | None]
+
+
+def whatif_rows(caches: Caches) -> Sequence[WhatIfRows]:
+    """The caches that were called, or of which something is predicted."""
+    return [
+        _rows(alias, cache)
+        for alias, cache in caches.items()
+        if cache.lookups or (cache.what_if is not None and cache.what_if.lookups)
+    ]
+
+
+def sizes(caches: Caches) -> TableSpec[Of[Size]]:
+    """The figures of the charts."""
+    items = [Of(alias, size) for alias, it in _predicted(caches) for size in _sizes(it)]
+    names = list(dict.fromkeys(name for item in items for name in item.it.policies))
+    return TableSpec(
+        "sizes",
+        _("Hit ratio by size"),
+        [
+            ColumnSpec(
+                "factor", _("Size"), lambda each: each.it.factor, _factor_cell, numeric=False
+            ),
+            *cache_column(caches),
+            counted("entries", _("Entries"), lambda each: each.it.entries.entries),
+            shared("hit_ratio", _("Hit ratio"), lambda each: each.it.entries.hit_ratio),
+            ColumnSpec("error", _("Error"), lambda each: each.it.entries.error, _error_cell),
+            ColumnSpec(
+                "seconds_saved_per_hour",
+                _("Saved an hour"),
+                lambda each: each.it.entries.seconds_saved_per_hour,
+                lambda each: Cell(_saved(each.it.entries.seconds_saved_per_hour)),
+            ),
+            *(_policy_column(name) for name in names),
+            _ratio_column("optimum", _("Optimum"), lambda each: each.it.best),
+        ],
+        items,
+        note=_(
+            "Saved an hour: the time of computing that this size saves beyond that of today. The"
+            " optimum knows what comes; no real policy exceeds it."
+        ),
+        empty=_("Nothing is predicted yet."),
+        rows=2 * ROWS_OF_SEVERAL,
+        searched=False,
+    )
+
+
+def timeouts(caches: Caches, links: Links, most_stale: float | None) -> TableSpec[Of[Timeouts]]:
+    """The groups with their timeouts, and what others would hit; ``most_stale`` is the share of
+    stale hits that the reader would take."""
+    every = dict(_predicted(caches))
+    return TableSpec(
+        "timeouts",
+        _("Hit ratio by timeout"),
+        [
+            coded(
+                "group",
+                _("Group"),
+                lambda each: each.it.group,
+                lambda each: links.group(each.alias, each.it.group),
+            ),
+            *cache_column(caches),
+            ColumnSpec(
+                "timeout",
+                _("Timeout"),
+                lambda each: each.it.timeout,
+                lambda each: Cell(formats.age(each.it.timeout)),
+            ),
+            _ratio_column("hit_ratio", _("Hit ratio"), lambda each: each.it.hit_ratio),
+            *(_timeout_column(factor, every) for factor in FACTORS),
+            ColumnSpec(
+                "gains_most",
+                _("Gains most"),
+                lambda each: _value_of(best_timeout(each.it, most_stale)),
+                lambda each: _best_cell(each.it, most_stale),
+                numeric=False,
+            ),
+            _ratio_column("unchanged", _("Rewrites unchanged"), lambda each: each.it.unchanged),
+            ColumnSpec(
+                "seconds_to_change",
+                _("A value lasts"),
+                lambda each: each.it.seconds_to_change,
+                lambda each: Cell(formats.age(each.it.seconds_to_change)),
+            ),
+            _ratio_column("stale_share", _("Stale hits"), lambda each: each.it.stale_share),
+        ],
+        [Of(alias, each) for alias, it in every.items() for each in it.timeouts],
+        note=_(
+            "A longer timeout finds more, and may serve older values. A dash under a timeout: the"
+            " trace is not yet as long as twice that timeout."
+        ),
+        empty=_("No group with a timeout has been looked up often enough yet."),
+        rows=ROWS_OF_SEVERAL,
+        searched=False,
+    )
+
+
+def knows_stale_shares(caches: Caches) -> bool:
+    """Whether it is known of any timeout how many hits would be stale."""
+    return any(
+        option.stale_share is not None
+        for _alias, it in _predicted(caches)
+        for each in it.timeouts
+        for option in each.options
+    )
+
+
+def best_timeout(group: Timeouts, most_stale: float | None) -> TimeoutOption | None:
+    """The timeout that gains most and is known to gain anything; with ``most_stale`` of those
+    that are known to serve no greater share of stale hits."""
+    fresh = [
+        each
+        for each in _gaining(group)
+        if most_stale is None or (each.stale_share is not None and each.stale_share <= most_stale)
+    ]
+    return max(fresh, key=lambda each: each.hit_ratio or 0.0, default=None)
+
+
+def _gaining(group: Timeouts) -> list[TimeoutOption]:
+    now = group.hit_ratio
+    return [
+        each
+        for each in group.options
+        if now is not None
+        and each.hit_ratio is not None
+        and each.hit_ratio - now > (each.error or 0.0)
+    ]
+
+
+def _predicted(caches: Caches) -> list[tuple[str, CacheWhatIf]]:
+    return [
+        (alias, cache.what_if)
+        for alias, cache in caches.items()
+        if cache.what_if is not None and cache.what_if.entries
+    ]
+
+
+def _rows(alias: str, cache: Cache) -> WhatIfRows:
+    it = cache.what_if
+    return WhatIfRows(
+        alias=alias,
+        backend_name=cache.backend.rpartition(".")[2],
+        since=formats.moment(it.since) if it else None,
+        until=formats.moment(it.until) if it else None,
+        problem=_problem(cache),
+        said=_said(it) if it and it.entries else [],
+        labels=json.dumps(_labels(it), ensure_ascii=False) if it else "",
+    )
+
+
+def _problem(cache: Cache) -> str:
+    """Why nothing is predicted; empty where something is."""
+    it = cache.what_if
+    if it is None:
+        if cache.backend.endswith(".DummyCache"):
+            return _("This backend stores nothing, whatever its size.")
+        return _("Nothing was predicted yet. The first prediction comes within minutes of traffic.")
+    if it.entries:
+        return ""
+    if (it.lookups or 0) < LEAST_LOOKUPS:
+        return _("The trace has %(lookups)s lookups so far; a prediction takes %(least)s.") % {
+            "lookups": formats.count(it.lookups),
+            "least": formats.count(LEAST_LOOKUPS),
+        }
+    if it.hit_ratio is None:
+        return _("There was no time yet to simulate this cache.")
+    return _(
+        "The simulation of this cache as it is gives a hit ratio of %(simulated)s; in truth it was"
+        " %(observed)s. So nothing is predicted."
+    ) % {
+        "simulated": formats.ratio(it.hit_ratio),
+        "observed": formats.ratio(it.observed_hit_ratio),
+    }
+
+
+def _said(it: CacheWhatIf) -> Sequence[str]:
+    """What the prediction rests on."""
+    policy = _("assumed: %(policy)s") if it.policy_is_assumed else _("policy: %(policy)s")
+    size = (
+        _("today no limit, about %(entries)s entries held")
+        if it.room is None
+        else _("today room for %(entries)s entries")
+    )
+    rate = (
+        _("every key traced (%(keys)s)")
+        if it.rate == 1.0
+        else _("%(keys)s keys traced, %(rate)s of all")
+    )
+    return [
+        policy % {"policy": it.policy},
+        size % {"entries": formats.count(it.size)},
+        _("observed %(observed)s, simulated %(simulated)s")
+        % {
+            "observed": formats.ratio(it.observed_hit_ratio),
+            "simulated": formats.ratio(it.hit_ratio),
+        },
+        rate % {"keys": formats.count(it.keys), "rate": formats.ratio(it.rate)},
+    ]
+
+
+def _labels(it: CacheWhatIf) -> Mapping[str, str]:
+    return {
+        "own": it.policy,
+        "optimum": _("optimum"),
+        "today": _("today"),
+        "error": pgettext("of an estimate", "error"),
+        "saved": _("saved an hour"),
+        "entries": _("entries"),
+        "hit_ratio": _("Hit ratio"),
+    }
+
+
+def _sizes(it: CacheWhatIf) -> list[Size]:
+    best = {each.entries: each.hit_ratio for each in it.optimum}
+    others = {
+        policy.policy: {each.entries: each.hit_ratio for each in policy.entries}
+        for policy in it.policies
+    }
+    return [
+        Size(
+            each.entries / (it.size or each.entries),
+            each,
+            best.get(each.entries),
+            {name: curve.get(each.entries) for name, curve in others.items()},
+        )
+        for each in it.entries
+    ]
+
+
+def _factor_cell(each: Of[Size]) -> Cell:
+    text = _times(each.it.factor)
+    is_today = each.it.factor == 1
+    return Cell(_("%(size)s, today") % {"size": text} if is_today else text, numeric=False)
+
+
+def _times(factor: float) -> str:
+    number = formats.significant(factor)
+    return f"\u00d7\N{NARROW NO-BREAK SPACE}{number}"
+
+
+def _error_cell(each: Of[Size]) -> Cell:
+    return Cell(_error(each.it.entries.error))
+
+
+def _error(error: float | None) -> str:
+    if error is None:
+        return formats.UNKNOWN
+    return (
+        _("± %(points)s points") % {"points": formats.decimal(100 * error)} if error else _("none")
+    )
+
+
+def _saved(seconds: float | None) -> str:
+    if seconds is None:
+        return formats.UNKNOWN
+    return ("+" if seconds > 0 else "") + formats.duration(seconds)
+
+
+def _policy_column(name: str) -> ColumnSpec[Of[Size]]:
+    return _ratio_column(name, name, lambda each: each.it.policies.get(name))
+
+
+def _ratio_column(name: str, label: str, value: Callable[[Item], float | None]) -> ColumnSpec[Item]:
+    """A column of ratios without bars, of which there are many beside each other."""
+    return ColumnSpec(name, label, value, lambda each: Cell(formats.ratio(value(each))))
+
+
+def _timeout_column(factor: float, every: Mapping[str, CacheWhatIf]) -> ColumnSpec[Of[Timeouts]]:
+    def option(each: Of[Timeouts]) -> TimeoutOption | None:
+        return next((one for one in each.it.options if one.factor == factor), None)
+
+    def value(each: Of[Timeouts]) -> float | None:
+        found = option(each)
+        return found.hit_ratio if found else None
+
+    def cell(each: Of[Timeouts]) -> Cell:
+        found = option(each)
+        if found is None:
+            return Cell(formats.UNKNOWN)
+        if found.hit_ratio is None:
+            return Cell(formats.UNKNOWN, title=_too_short(found, every[each.alias]))
+        return Cell(formats.ratio(found.hit_ratio), title=_gain(each.it, found))
+
+    return ColumnSpec(f"times_{factor:g}", _times(factor), value, cell)
+
+
+def _too_short(option: TimeoutOption, it: CacheWhatIf) -> str:
+    return _("%(timeout)s takes a trace of %(needed)s; there are %(seen)s.") % {
+        "timeout": formats.age(option.timeout),
+        "needed": formats.age(PERIODS * option.timeout),
+        "seen": formats.age(it.trace_seconds),
+    }
+
+
+def _gain(group: Timeouts, option: TimeoutOption) -> str:
+    """Such as "10 min: +9 points ±0.4, 41 s an hour, 0.4% stale"."""
+    gained = formats.points(option.hit_ratio, group.hit_ratio)
+    error = f" ±{formats.decimal(100 * option.error)}" if option.error else ""
+    text = f"{formats.age(option.timeout)}: {gained}{error}"
+    parts = [text]
+    if option.seconds_saved_per_hour is not None:
+        saved = _saved(option.seconds_saved_per_hour)
+        parts.append(_("%(seconds)s an hour") % {"seconds": saved})
+    if option.stale_share is not None:
+        parts.append(_("%(share)s stale") % {"share": formats.ratio(option.stale_share)})
+    return ", ".join(parts)
+
+
+def _best_cell(group: Timeouts, most_stale: float | None) -> Cell:
+    best = best_timeout(group, most_stale)
+    if best is not None:
+        return Cell(_gain(group, best), numeric=False)
+    is_unknown = any(each.stale_share is None for each in _gaining(group))
+    return Cell(
+        _("unknown: how stale it would be") if is_unknown else _("none of them"), numeric=False
+    )
+
+
+def _value_of(best: TimeoutOption | None) -> float | None:
+    return best.timeout if best else None

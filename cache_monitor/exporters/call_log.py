@@ -1,0 +1,113 @@
+"""The logger ``cache_monitor.calls``: one DEBUG record a call, where it is enabled for DEBUG.
+
+Records are written some time after the call, by the draining thread, yet with the call's own time.
+"""
+
+import logging
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from cache_monitor.calls import RawCall, is_failure
+from cache_monitor.keys.known_keys import is_toolbars_own
+from cache_monitor.keys.naming import name_key
+from cache_monitor.page_cache.outcomes import PagePass
+from cache_monitor.page_cache.sentences import cache_status
+from cache_monitor.trace.outcome import Verdict
+
+logger = logging.getLogger("cache_monitor.calls")
+
+KEYS_NAMED = 20
+"""Keys that the message of one call names; ``extra`` has them all."""
+
+
+class CallLog:
+    """Follows the calls and logs them."""
+
+    def wants(self) -> bool:
+        """Whether somebody has enabled the logger."""
+        return logger.isEnabledFor(logging.DEBUG)
+
+    def follow(self, calls: Sequence[RawCall], clock_offset: float) -> None:
+        """Log ``calls``."""
+        for call in calls:
+            if not is_toolbars_own(call[3]):
+                _log(call, call[1] + call[2] + clock_offset)
+
+    def log_pages(self, passes: Sequence[PagePass]) -> None:
+        """Log what came of passes through Django's page cache."""
+        for each in passes:
+            _log_page(each)
+
+    def learn(self, judged: Sequence[Verdict]) -> None:
+        """Why lookups missed is known too late for the log."""
+
+    def settle(self, now: float, missed: int) -> None:
+        """Log that calls were passed over."""
+        if missed:
+            logger.warning("%d cache calls are not in the log: they came too fast for it.", missed)
+
+
+def _log_page(page_pass: PagePass) -> None:
+    status = cache_status(page_pass)
+    extra = {
+        "cache_alias": page_pass.alias,
+        "cache_operation": "page",
+        "cache_page": page_pass.route,
+        "cache_outcome": page_pass.fetch,
+        "cache_stored": page_pass.stored,
+        "cache_not_stored_because": page_pass.reason,
+        "cache_status": status,
+    }
+    message = f"page {page_pass.route} of {page_pass.alias}: {status}"
+    logger.handle(
+        logger.makeRecord(logger.name, logging.DEBUG, "", 0, message, (), None, extra=extra)
+    )
+
+
+def _looked_up(call: RawCall) -> Iterator[tuple[str, bool | None]]:
+    """The keys of ``call``, each with whether it was there; None where nothing was looked up."""
+    key, outcome = call[3], call[4]
+    keys = key if isinstance(key, tuple) else () if key is None else (key,)
+    found = outcome if isinstance(outcome, tuple) else (outcome,) * len(keys)
+    # An operation that failed half-way knows of fewer keys than it was given.
+    return zip(map(str, keys), (*found, *[None] * (len(keys) - len(found))), strict=False)
+
+
+def _log(call: RawCall, ended: float) -> None:
+    source, _, seconds, _, _, size, _, _, error, *_ = call
+    looked_up = list(_looked_up(call))
+    shown = {key: name_key(key, source.alias).shown for key, _ in looked_up}
+    extra = {
+        "cache_alias": source.alias,
+        "cache_operation": source.operation,
+        "cache_keys": [shown[key] for key, _ in looked_up],
+        "cache_outcome": _outcome([hit for _, hit in looked_up], error),
+        "cache_ms": round(seconds * 1e3, 4),
+        "cache_bytes": size,
+        "cache_error": None if error is None else str(error),
+    }
+    record = logger.makeRecord(
+        logger.name, logging.DEBUG, "", 0, _message(extra), (), None, extra=extra
+    )
+    record.created, record.msecs = ended, ended % 1 * 1000
+    logger.handle(record)
+
+
+def _outcome(found: list[bool | None], error: str | None) -> str:
+    if error is not None:
+        return "error" if is_failure(error) else "interrupted"
+    if True in found and False in found:
+        return "partial"
+    return "hit" if True in found else "miss" if False in found else "done"
+
+
+def _message(extra: dict[str, Any]) -> str:
+    keys: list[str] = extra["cache_keys"]
+    named = ", ".join(map(repr, keys[:KEYS_NAMED])) + (", …" if len(keys) > KEYS_NAMED else "")
+    outcome, error = extra["cache_outcome"], extra["cache_error"]
+    if error is not None:
+        outcome = error if outcome == "error" else f"interrupted by {error}"
+    return (
+        f"{extra['cache_alias']}.{extra['cache_operation']}({named}) "
+        f"{outcome} {extra['cache_ms']:.3f} ms"
+    )

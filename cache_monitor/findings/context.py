@@ -1,0 +1,245 @@
+"""One cache as the rules see it, and the processes that run the site."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from typing import NamedTuple
+
+from cache_monitor.findings.texts import advice, docs_url
+from cache_monitor.reports.pages import whole_groups
+from cache_monitor.reports.schema import Cache, Finding, KeyGroup, Severity, View, Worth
+from cache_monitor.stats.codec import CorruptPayload, decode
+from cache_monitor.stats.details import OTHER_GROUPS
+from cache_monitor.stats.window import CountedWindow
+from cache_monitor.stores.base import Row
+from cache_monitor.thresholds import Thresholds
+
+Evidence = Iterable[tuple[str, int | float | str | None]]
+
+_READS = ("get", "get_many", "get_or_set")
+_PLACEHOLDER = re.compile(r"\{(?:hash|token|uuid)\}")
+_QUERY_CACHES = re.compile("^(?:cachalot|cacheops)(?: table)? ")
+_OWN_KINDS = frozenset({"key", "page", "fragment"})
+"""Kinds of groups that the project decides on: Django reads and writes sessions and the pages'
+header lists as it must."""
+
+IN_PROCESS = frozenset({"LocMemCache", "FileBasedCache"})
+"""Backends that ask no server, and whose ``get_many`` is a loop of ``get``."""
+
+
+class Environment(NamedTuple):
+    """What the rules must know beside the report: whether ``DEBUG`` is on, and how many processes
+    run the site by now and use an alias."""
+
+    is_debug: bool
+    processes: Mapping[str, int]
+
+
+class Cost(NamedTuple):
+    """What a mistake has cost; bytes are held, or were written, for nothing."""
+
+    seconds: float | None = None
+    bytes: int | None = None
+    failed_calls: int | None = None
+
+    def an_hour(self, hours: float) -> Worth:
+        """The same in an hour, which is so many times as long."""
+        seconds, calls = self.seconds, self.failed_calls
+        return Worth(
+            seconds=None if seconds is None else round(seconds * hours, 3),
+            bytes=self.bytes,
+            failed_calls=None if calls is None else round(calls * hours),
+        )
+
+
+NOTHING = Cost()
+
+
+class Waste(NamedTuple):
+    """What was done in vain, and whether it is worth a word."""
+
+    cost: Cost
+    is_costly: bool
+
+
+class RuleContext(NamedTuple):
+    """A cache, its circumstances, and what is worth a word."""
+
+    alias: str
+    cache: Cache
+    circumstances: Environment
+    limits: Thresholds
+
+    @property
+    def backend(self) -> str:
+        """The name of the backend's class."""
+        return self.cache.backend.rpartition(".")[2]
+
+    @property
+    def active_seconds(self) -> float:
+        """The time in which the cache was used: quiet hours must not hide a busy minute."""
+        moments = [datetime.fromisoformat(point.at) for point in self.cache.series[:2]]
+        step = (moments[1] - moments[0]).total_seconds() if len(moments) > 1 else 60.0
+        busy = sum(1 for point in self.cache.series if point.lookups or point.seconds)
+        return step * max(busy, 1)
+
+    @property
+    def lookup_seconds(self) -> float:
+        """What one lookup takes on average."""
+        reads = [self.cache.operations[name] for name in _READS if name in self.cache.operations]
+        keys = sum((each.hits or 0) + (each.misses or 0) for each in reads)
+        return sum(each.seconds.total for each in reads) / keys if keys else 0.0
+
+    @property
+    def usual_lookup_seconds(self) -> float:
+        """What a lookup of one key mostly takes: not what a few slow ones make of it."""
+        reads = [self.cache.operations[name] for name in _READS if name in self.cache.operations]
+        calls = sum(each.calls for each in reads)
+        keys = sum((each.hits or 0) + (each.misses or 0) for each in reads)
+        if not keys:
+            return 0.0
+        seconds = sum(each.calls * (each.seconds.p50 or 0.0) for each in reads)
+        return seconds / max(calls, keys)
+
+    @property
+    def an_hour(self) -> float:
+        """What makes figures of an hour of use of those of the report."""
+        return 3600.0 / self.active_seconds
+
+    @property
+    def until(self) -> datetime | None:
+        """When the report's period ends."""
+        points = self.cache.series
+        if not points:
+            return None
+        moments = [datetime.fromisoformat(point.at) for point in (points[0], *points[-2:])]
+        return moments[-1] + (moments[-1] - moments[-2])
+
+    def groups(self) -> Iterator[KeyGroup]:
+        """The groups of keys that the project itself chose; a page and its list of headers are
+        one."""
+        for group in whole_groups(self.cache.key_groups):
+            if group.kind in _OWN_KINDS and group.group != OTHER_GROUPS:
+                yield group
+
+    def copies(self) -> Iterator[KeyGroup]:
+        """Those of them whose values are copies of something: what is state cannot be had by
+        other means."""
+        return (group for group in self.groups() if not group.is_state)
+
+    def view_of(self, group: str) -> View | None:
+        """The view that spends most time on ``group``, as far as it is known."""
+        users = [
+            (use.seconds, view.view, view)
+            for view in self.cache.views
+            for use in view.groups
+            if use.group == group
+        ]
+        return max(users, key=lambda each: each[:2])[2] if users else None
+
+    def lost_by(self, group: KeyGroup, misses: int) -> float:
+        """The seconds that ``misses`` of ``group`` cost: those that were filled what their values
+        take to produce, the others their own time."""
+        filled = min(misses, group.sets)
+        own = group.lookup_seconds / group.lookups if group.lookups else 0.0
+        return filled * self.produce_seconds(group) + (misses - filled) * own
+
+    def produce_seconds(self, group: KeyGroup) -> float:
+        """What producing a value of ``group`` takes, or is assumed to."""
+        known = group.produce_seconds
+        return self.limits.assumed_produce_seconds if known is None else known
+
+    @property
+    def usual_produce_seconds(self) -> float:
+        """The same for a value of any group."""
+        groups = [group for group in whole_groups(self.cache.key_groups) if group.misses]
+        misses = sum(group.misses for group in groups)
+        if not misses:
+            return self.limits.assumed_produce_seconds
+        return sum(self.lost_by(group, group.misses) for group in groups) / misses
+
+    def is_costly(self, seconds: float) -> bool:
+        """Whether ``seconds``, lost over the whole report, are worth a word."""
+        return seconds >= self.limits.lost_share * self.active_seconds
+
+    def waste(self, group: KeyGroup, writes: int) -> Waste:
+        """What ``writes`` of ``group`` in vain cost: the time that it took to produce the values,
+        and the room that they take."""
+        size = round((group.bytes_written or 0) * writes / max(group.sets, 1))
+        lost = writes * self.produce_seconds(group)
+        is_costly = self.is_costly(lost) or size >= self.limits.idle_memory_bytes
+        return Waste(Cost(lost, size), is_costly)
+
+    def find(
+        self,
+        code: str,
+        severity: Severity,
+        evidence: Evidence,
+        *,
+        group: str | None = None,
+        key: str | None = None,
+        cost: Cost = NOTHING,
+    ) -> Finding:
+        """The finding ``code`` of this cache, which had this ``cost`` in the report's time."""
+        figures = dict(evidence)
+        if group is not None and _is_nameless(group) and (view := self.view_of(group)):
+            figures.setdefault("view", view.view)
+        return Finding(
+            code=code,
+            severity=severity,
+            alias=self.alias,
+            group=group,
+            key=key,
+            evidence=figures,
+            worth=cost.an_hour(self.an_hour),
+            advice=advice(code, self.alias, self.cache.backend, key or group),
+            docs=docs_url(code),
+        )
+
+
+def _is_nameless(group: str) -> bool:
+    """Whether nobody can tell from the name of a group what its keys are for."""
+    left = _PLACEHOLDER.sub("", _QUERY_CACHES.sub("", group))
+    return left != group and re.search(r"\w{2}", left) is None
+
+
+_LATELY = 300
+"""Seconds that the windows are looked at for."""
+_STEADY = 3
+"""Windows with calls of a process that runs the site: a command makes some in a row and ends."""
+_TOGETHER = 30
+"""Seconds that processes must be at work beside each other: one that takes another's place, after
+a deployment, is not."""
+
+_Span = tuple[int, int]
+"""When a process was seen first and last."""
+
+
+def running(windows: Iterable[Row], until: float) -> dict[str, int]:
+    """The number of processes that use each alias at the same time, in the minutes before
+    ``until`` (Unix time)."""
+    seen: defaultdict[tuple[str, int], set[int]] = defaultdict(set)
+    for row in windows:
+        if until - _LATELY <= row.start <= until:
+            try:
+                window = decode(row.payload, CountedWindow)
+            except CorruptPayload:
+                continue
+            if window.calls:
+                for process in window.processes:
+                    seen[row.alias, process].add(row.start)
+    spans: defaultdict[str, list[_Span]] = defaultdict(list)
+    for (alias, _), starts in seen.items():
+        if len(starts) >= _STEADY:
+            spans[alias].append((min(starts), max(starts)))
+    return {alias: _at_once(those) for alias, those in spans.items()}
+
+
+def _at_once(spans: list[_Span]) -> int:
+    """The most of ``spans`` that overlap by more than a moment."""
+    # One that has just begun overlaps itself alone.
+    return max(
+        max(1, sum(first <= at and at + _TOGETHER <= last for first, last in spans))
+        for at, _ in spans
+    )

@@ -1,0 +1,175 @@
+"""All rules over a report: the findings of the site by now."""
+
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+from django.conf import settings
+
+from cache_monitor.conf import get_conf
+from cache_monitor.findings import (
+    history,
+    rules_memory,
+    rules_requests,
+    rules_setup,
+    rules_timeouts,
+    rules_usage,
+)
+from cache_monitor.findings.context import Environment, RuleContext, running
+from cache_monitor.findings.notify import tell
+from cache_monitor.reports.schema import Cache, Finding, Report
+from cache_monitor.stores.base import Row, Store
+from cache_monitor.thresholds import Thresholds
+
+logger = logging.getLogger("cache_monitor")
+
+Rule = Callable[[RuleContext], Iterator[Finding]]
+
+RULES: Mapping[str, Rule] = {
+    "backend-errors": rules_setup.backend_errors,
+    "dummy-backend": rules_setup.dummy_backend,
+    "local-memory-many-processes": rules_setup.local_memory_many_processes,
+    "evicted-early": rules_memory.evicted_early,
+    "lost-entries": rules_memory.lost_entries,
+    "large-values": rules_memory.large_values,
+    "clear-under-traffic": rules_memory.clear_under_traffic,
+    "stampede": rules_requests.stampede,
+    "short-timeout": rules_timeouts.short_timeout,
+    "unchanged-rewrites": rules_timeouts.unchanged_rewrites,
+    "no-expiry": rules_timeouts.no_expiry,
+    "aged-content": rules_timeouts.aged_content,
+    "expired-stored": rules_timeouts.expired_stored,
+    "page-not-stored": rules_requests.page_not_stored,
+    "never-read": rules_usage.never_read,
+    "overwritten": rules_usage.overwritten,
+    "key-explosion": rules_usage.key_explosion,
+    "deleted-early": rules_usage.deleted_early,
+    "single-gets": rules_requests.single_gets,
+    "repeated-gets": rules_requests.repeated_gets,
+    "cheap-to-recompute": rules_usage.cheap_to_recompute,
+    "hot-key": rules_memory.hot_key,
+    "never-stored": rules_usage.never_stored,
+    "cache-bound-view": rules_requests.cache_bound_view,
+    # Last: it is silent on groups that another rule has explained.
+    "low-hit-ratio": rules_usage.low_hit_ratio,
+}
+"""By code."""
+
+_OF_THE_SETUP = frozenset({"backend-errors", "dummy-backend"})
+_EXPLAIN_ALL_MISSES = _OF_THE_SETUP | {
+    "local-memory-many-processes",
+    "evicted-early",
+    "lost-entries",
+    "clear-under-traffic",
+}
+"""Findings that make every group of their cache miss."""
+_OVERRULED: Mapping[str, frozenset[str]] = {
+    "single-gets": frozenset({"never-stored", "cheap-to-recompute"}),
+    "repeated-gets": frozenset({"never-stored", "cheap-to-recompute"}),
+    "cache-bound-view": frozenset(
+        {"never-stored", "cheap-to-recompute", "single-gets", "repeated-gets"}
+    ),
+    "short-timeout": frozenset({"cheap-to-recompute"}),
+    "unchanged-rewrites": frozenset({"short-timeout", "cheap-to-recompute"}),
+}
+"""What is not said of a group of which one of these is true: it would advise the contrary, or the
+same once more."""
+_OF_ENTRIES = frozenset({"large-values", "no-expiry", "expired-stored"})
+"""Findings of what is stored, whoever stores and asks for it."""
+_broken: set[str] = set()
+"""Codes of rules that have failed, which is logged once."""
+
+
+def find(
+    caches: Mapping[str, Cache], circumstances: Environment, limits: Thresholds
+) -> list[Finding]:
+    """What is wrong with ``caches``: errors first, and then what costs most. A rule that fails
+    finds nothing."""
+    found: list[Finding] = []
+    for alias, cache in caches.items():
+        if cache.lookups or cache.operations or cache.memory.entries:
+            found += _find(RuleContext(alias, cache, circumstances, limits))
+    found = list(_once_a_store(found, caches))
+    return sorted(
+        found,
+        key=lambda each: (each.severity != "error", -_weight(each, limits), each.alias, each.code),
+    )
+
+
+def _once_a_store(found: Iterable[Finding], caches: Mapping[str, Cache]) -> Iterator[Finding]:
+    """``found`` without what is said of the same entries under another alias of their store."""
+    said: set[tuple[str, str, str | None]] = set()
+    for each in found:
+        if each.code in _OF_ENTRIES:
+            place = caches[each.alias].memory.counted_in or each.alias
+            if (place, each.code, each.group) in said:
+                continue
+            said.add((place, each.code, each.group))
+        yield each
+
+
+def _weight(finding: Finding, limits: Thresholds) -> float:
+    """How many times as much a finding costs an hour as is worth a word."""
+    worth = finding.worth
+    return max(
+        (worth.seconds or 0.0) / max(3600 * limits.lost_share, 1e-9),
+        (worth.bytes or 0) / max(limits.idle_memory_bytes, 1),
+        (worth.failed_calls or 0) / max(limits.min_errors, 1) if worth.seconds is None else 0.0,
+    )
+
+
+def _find(case: RuleContext) -> list[Finding]:
+    """What is wrong with one cache, without what contradicts another finding on the same group."""
+    found = list(_found(case))
+    codes: defaultdict[str | None, set[str]] = defaultdict(set)
+    for finding in found:
+        codes[finding.group].add(finding.code)
+    return [
+        each
+        for each in found
+        if each.group is None
+        or codes[each.group].isdisjoint(_OVERRULED.get(each.code, frozenset()))
+    ]
+
+
+def _found(case: RuleContext) -> Iterator[Finding]:
+    explained: set[str | None] = set()
+    codes: set[str] = set()
+    for code, rule in RULES.items():
+        # A DummyCache keeps nothing, whatever is done with it.
+        if case.backend == "DummyCache" and code not in _OF_THE_SETUP:
+            continue
+        for finding in _found_by(code, rule, case):
+            is_explained = finding.group in explained or not codes.isdisjoint(_EXPLAIN_ALL_MISSES)
+            if code == "low-hit-ratio" and is_explained:
+                continue
+            explained.add(finding.group)
+            codes.add(code)
+            yield finding
+
+
+def _found_by(code: str, rule: Rule, case: RuleContext) -> list[Finding]:
+    try:
+        return list(rule(case))
+    except Exception as error:
+        # A fault of ours must not take the report with it.
+        if code not in _broken:
+            _broken.add(code)
+            logger.error(
+                "The rule for %s failed; further faults of it are not logged.",
+                code,
+                exc_info=error,
+            )
+        return []
+
+
+def detected(report: Report, windows: Iterable[Row], until: float) -> list[Finding]:
+    """All findings of ``report``, muted ones too, which was made of ``windows`` and ends at
+    ``until`` (Unix time)."""
+    circumstances = Environment(is_debug=settings.DEBUG, processes=running(windows, until))
+    return find(report.caches, circumstances, Thresholds.of(get_conf().findings))
+
+
+def watch(store: Store, look: Callable[[], Sequence[Finding]], now: float) -> None:
+    """Note what ``look`` finds at ``now``, and tell of what is new. Raises :class:`StoreError`."""
+    tell(history.note(store, look(), now))

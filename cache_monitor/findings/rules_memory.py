@@ -1,0 +1,179 @@
+"""Mistakes with the room that a cache has: too little of it, or too much asked of it."""
+
+from collections.abc import Iterator
+
+from cache_monitor.findings import predicted
+from cache_monitor.findings.context import Cost, Evidence, RuleContext
+from cache_monitor.keys.naming import name_key
+from cache_monitor.reports.pages import whole_groups
+from cache_monitor.reports.schema import Cache, Finding
+
+WORTH = 10
+"""A cause of misses counts from one lookup in so many: what is rarer than that, the hits outweigh
+by far."""
+_MUCH_OF_THE_LOAD = 1 / 3
+_CULLED = 2
+"""A cache that was full still has one entry in so many that it has room for."""
+
+
+def evicted_early(case: RuleContext) -> Iterator[Finding]:
+    """The cache evicted, most misses come of it, at least one lookup in ten, and to produce the
+    values anew costs more than ``lost_share`` of a worker's time."""
+    cache = case.cache
+    evicted = cache.miss_reasons.evicted or 0
+    lost = evicted * case.usual_produce_seconds
+    if (
+        cache.lookups >= case.limits.min_calls
+        and 2 * evicted > cache.misses
+        and WORTH * evicted > cache.lookups
+        and _has_evicted(cache)
+        and case.is_costly(lost)
+    ):
+        groups = whole_groups(cache.key_groups)
+        hit = max(groups, key=lambda group: group.miss_reasons.evicted or 0, default=None)
+        yield case.find(
+            "evicted-early",
+            "warning",
+            [
+                ("evicted", evicted),
+                ("misses", cache.misses),
+                ("lookups", cache.lookups),
+                ("entries", cache.memory.entries),
+                ("limit_entries", cache.memory.limit_entries),
+                ("limit_bytes", cache.memory.limit_bytes),
+                ("lost_seconds", round(lost, 3)),
+                *predicted.of_room(case),
+            ],
+            group=hit.group if hit is not None else None,
+            cost=Cost(lost),
+        )
+
+
+def lost_entries(case: RuleContext) -> Iterator[Finding]:
+    """Most misses, at least one lookup in ten, are of entries that were gone before their time
+    though the cache evicted nothing, and to produce the values anew costs more than ``lost_share``
+    of a worker's time."""
+    cache = case.cache
+    gone = cache.miss_reasons.lost or 0
+    lost = gone * case.usual_produce_seconds
+    if (
+        cache.lookups >= case.limits.min_calls
+        and 2 * gone > cache.misses
+        and WORTH * gone > cache.lookups
+        and case.is_costly(lost)
+    ):
+        groups = whole_groups(cache.key_groups)
+        hit = max(groups, key=lambda group: group.miss_reasons.lost or 0, default=None)
+        yield case.find(
+            "lost-entries",
+            "warning",
+            [
+                ("lost", gone),
+                ("evicted", cache.miss_reasons.evicted),
+                ("misses", cache.misses),
+                ("lookups", cache.lookups),
+                *_causes(cache),
+                ("lost_seconds", round(lost, 3)),
+            ],
+            group=hit.group if hit is not None else None,
+            cost=Cost(lost),
+        )
+
+
+def _causes(cache: Cache) -> Evidence:
+    """What is known of what took entries away."""
+    lives = [each.lives for each in cache.key_groups]
+    restarted = sum(each.lost_by_restart for each in lives)
+    refused = sum(each.lost_by_refusal for each in lives)
+    lagged = sum(each.lost_by_replica for each in lives)
+    at = max((each.restarted_at for each in lives if each.restarted_at), default=None)
+    # What begins anew is a server, or the directory of a cache of so many files.
+    is_server = cache.memory.limit_entries is None
+    counts = [
+        ("lost_by_restart" if is_server else "lost_by_new_directory", restarted),
+        ("lost_by_refusal", refused),
+        ("lost_by_replica", lagged),
+    ]
+    when = [("restarted_at" if is_server else "new_directory_at", at)] if restarted else []
+    return [*(each for each in counts if each[1]), *when]
+
+
+def _has_evicted(cache: Cache) -> bool:
+    """Whether the cache evicted, as far as its server's counter or its room tell."""
+    counted = [point.evictions for point in cache.series if point.evictions is not None]
+    if counted:
+        return any(counted)
+    entries, limit = cache.memory.entries, cache.memory.limit_entries
+    # Where it was full it has thrown out a third, or more where CULL_FREQUENCY says so.
+    return entries is None or limit is None or _CULLED * entries >= limit
+
+
+def large_values(case: RuleContext) -> Iterator[Finding]:
+    """A value is larger than ``large_value_bytes``. One finding for each group that has such."""
+    groups = {entry.key: entry.group for entry in case.cache.hot_keys}
+    sizes = {entry.key: entry.bytes for entry in case.cache.memory.largest}
+    # What a call has carried; several calls on one key may have carried different values.
+    for key in case.cache.hot_keys:
+        sizes[key.key] = max(sizes.get(key.key, 0), key.bytes or 0)
+    bytes_read = {each.group: each.bytes_read for each in case.cache.key_groups}
+    worst: dict[str, tuple[int, str]] = {}
+    for name, size in sizes.items():
+        group = groups.get(name) or name_key(name, case.alias).group
+        if size > case.limits.large_value_bytes and (size, name) > worst.get(group, (0, "")):
+            worst[group] = size, name
+    for group, (size, name) in sorted(worst.items()):
+        read = bytes_read.get(group) or 0
+        yield case.find(
+            "large-values",
+            "warning",
+            [("bytes", size), ("read_bytes", read)],
+            group=group,
+            key=name,
+            cost=Cost(bytes=max(size, read)),
+        )
+
+
+def clear_under_traffic(case: RuleContext) -> Iterator[Finding]:
+    """``clear()`` made at least ``min_calls`` lookups miss, and to produce the values anew costs
+    more than ``lost_share`` of a worker's time."""
+    clears = case.cache.operations.get("clear")
+    cleared = case.cache.miss_reasons.cleared or 0
+    lost = cleared * case.usual_produce_seconds
+    if (
+        clears is not None
+        and clears.calls
+        and cleared >= case.limits.min_calls
+        and case.is_costly(lost)
+    ):
+        yield case.find(
+            "clear-under-traffic",
+            "warning",
+            [
+                ("clears", clears.calls),
+                ("misses_by_clear", cleared),
+                ("misses", case.cache.misses),
+                ("lost_seconds", round(lost, 3)),
+            ],
+            cost=Cost(lost),
+        )
+
+
+def hot_key(case: RuleContext) -> Iterator[Finding]:
+    """One key takes a third of the lookups, and more than ``hot_key_load`` of one core's time."""
+    own = {group.group for group in case.groups() if group.kind != "page"}
+    for key in case.cache.hot_keys[:1]:
+        seconds = (key.lookups - key.max_overcount) * case.lookup_seconds
+        load = seconds / case.active_seconds
+        if (
+            key.group in own
+            and (key.share or 0) > _MUCH_OF_THE_LOAD
+            and load > case.limits.hot_key_load
+        ):
+            yield case.find(
+                "hot-key",
+                "warning",
+                [("lookups", key.lookups), ("lookups_share", key.share), ("load_share", load)],
+                group=key.group,
+                key=key.key,
+                cost=Cost(seconds),
+            )

@@ -1,0 +1,181 @@
+"""Mistakes that make requests wait, and pages that are not cached."""
+
+from collections.abc import Iterator
+
+from cache_monitor.findings.context import IN_PROCESS, Cost, RuleContext
+from cache_monitor.reports.schema import Finding, Page, View
+
+_AT_ONCE = 10
+"""Values produced in vain: fewer are chance where a popular key expires."""
+_OFTEN = 3
+"""One value in so many is produced in vain: where two always do so at once it is one in two."""
+
+_MANY_CALLS = 10
+"""Calls of a request that are many: a cached page, a session and some values are fewer."""
+_MUCH_OF_A_REQUEST = 1 / 3
+_NOTICED = 10
+"""So many times what a single mistake may cost a request: half of the tenth of a second that a
+visitor notices."""
+_GROUPS_TOLD = 3
+
+
+def stampede(case: RuleContext) -> Iterator[Finding]:
+    """A third of the values of a group, ten and more, were produced while somebody else, on
+    whichever host, produced the same one, and that costs more than ``lost_share`` of a worker's
+    time. Of several at once all but one count."""
+    for group in case.copies():
+        lost = group.stampedes * case.produce_seconds(group)
+        if (
+            group.stampedes >= _AT_ONCE
+            and _OFTEN * group.stampedes >= group.produced
+            and case.is_costly(lost)
+        ):
+            yield case.find(
+                "stampede",
+                "warning",
+                [
+                    ("produced", group.produced),
+                    ("produced_in_vain", group.stampedes),
+                    ("produce_seconds", group.produce_seconds),
+                    ("lost_seconds", round(lost, 3)),
+                ],
+                group=group.group,
+                cost=Cost(lost),
+            )
+
+
+def single_gets(case: RuleContext) -> Iterator[Finding]:
+    """Requests get five and more keys of a group one by one, and that costs
+    ``lost_request_seconds`` of each of them, or more than ``lost_share`` of a worker's time."""
+    if case.backend in IN_PROCESS:
+        return
+    trip = _trip(case)
+    for group in case.groups():
+        requests, gets = group.single_gets_requests or 0, group.single_gets or 0
+        lost = max(gets - requests, 0) * trip
+        # What is produced as quickly as it is got needs no cache, thus no get_many.
+        is_dear = group.produce_seconds is None or group.produce_seconds > trip
+        if requests and is_dear and _is_slow(case, lost, requests):
+            yield case.find(
+                "single-gets",
+                "warning",
+                [
+                    ("requests", requests),
+                    ("gets_each", round(gets / requests, 1)),
+                    ("get_seconds", round(trip, 9)),
+                    ("lost_request_seconds", round(lost / requests, 6)),
+                    ("lost_seconds", round(lost, 3)),
+                ],
+                group=group.group,
+                cost=Cost(lost),
+            )
+
+
+def repeated_gets(case: RuleContext) -> Iterator[Finding]:
+    """Requests get one unchanged entry, or the same ones by ``get_many``, three times and more, and
+    that costs ``lost_request_seconds`` of each of them, or more than ``lost_share`` of a worker's
+    time."""
+    for group in case.groups():
+        requests, again = group.repeated_gets_requests or 0, group.repeated_gets or 0
+        lost = group.repeated_seconds or 0.0
+        trip = lost / again if again else 0.0
+        if requests and _is_slow(case, lost, requests):
+            yield case.find(
+                "repeated-gets",
+                "warning",
+                [
+                    ("requests", requests),
+                    ("again_each", round(again / requests, 1)),
+                    ("get_seconds", round(trip, 9)),
+                    ("lost_request_seconds", round(lost / requests, 6)),
+                    ("lost_seconds", round(lost, 3)),
+                ],
+                group=group.group,
+                cost=Cost(lost),
+            )
+
+
+def cache_bound_view(case: RuleContext) -> Iterator[Finding]:
+    """A view makes ten and more calls of one cache in each request, ``min_calls`` and more in all,
+    waits for them for a third of its time and for ten times ``lost_request_seconds``. One finding
+    for each group that most of the time of such a view went to."""
+    worst: dict[str, View] = {}
+    for view in case.cache.views:
+        if _is_cache_bound(case, view) and view.groups:
+            group = view.groups[0].group
+            if group not in worst or worst[group].seconds < view.seconds:
+                worst[group] = view
+    for group, view in sorted(worst.items()):
+        yield case.find(
+            "cache-bound-view",
+            "warning",
+            [
+                ("view", view.view),
+                ("requests", view.requests),
+                ("calls_each", round(view.calls / view.requests, 1)),
+                ("cache_request_seconds", round(view.seconds / view.requests, 6)),
+                ("request_share", view.share_of_request),
+                ("groups", ", ".join(use.group for use in view.groups[:_GROUPS_TOLD])),
+                ("lost_seconds", round(view.seconds, 3)),
+            ],
+            group=group,
+            cost=Cost(view.seconds),
+        )
+
+
+def _is_cache_bound(case: RuleContext, view: View) -> bool:
+    return (
+        view.calls >= case.limits.min_calls
+        and view.calls >= _MANY_CALLS * view.requests
+        and (view.share_of_request or 0.0) >= _MUCH_OF_A_REQUEST
+        and view.seconds >= _NOTICED * case.limits.lost_request_seconds * view.requests
+    )
+
+
+def _trip(case: RuleContext) -> float:
+    """What a ``get`` mostly takes."""
+    gets = case.cache.operations.get("get")
+    return (gets.seconds.p50 or 0.0) if gets is not None else 0.0
+
+
+def _is_slow(case: RuleContext, lost: float, requests: int) -> bool:
+    return lost / requests >= case.limits.lost_request_seconds or case.is_costly(lost)
+
+
+_ON_PURPOSE = frozenset({"method", "inner", "status", "streaming", "error", "unknown", "dummy"})
+"""Reasons that a project means, or that another finding tells of."""
+
+
+def page_not_stored(case: RuleContext) -> Iterator[Finding]:
+    """A page behind ``cache_page`` was asked for ``min_calls`` times and never stored, and to make
+    it anew each time costs more than ``lost_share`` of a worker's time."""
+    for page in case.cache.pages:
+        reason = _reason(page)
+        if (
+            page.is_decorated
+            and page.requests >= case.limits.min_calls
+            and not page.served
+            and not page.stored
+            and reason is not None
+            and case.is_costly(page.not_stored_seconds)
+        ):
+            yield case.find(
+                "page-not-stored",
+                "warning",
+                [
+                    ("requests", page.requests),
+                    ("reason", reason),
+                    ("detail", page.details.get(reason)),
+                    ("cause", page.causes.get(reason)),
+                    ("lost_seconds", round(page.not_stored_seconds, 3)),
+                ],
+                group=page.page,
+                cost=Cost(page.not_stored_seconds),
+            )
+
+
+def _reason(page: Page) -> str | None:
+    """What kept most of its answers out; None where that may be meant."""
+    kept_out = {why: count for why, count in page.not_stored.items() if why not in _ON_PURPOSE}
+    most = max(kept_out, key=lambda why: (kept_out[why], why), default=None)
+    return most if most is not None and 2 * kept_out[most] > page.requests else None

@@ -1,0 +1,177 @@
+"""Mistakes with timeouts: entries that go too early, too late, or never."""
+
+from collections.abc import Iterator
+
+from cache_monitor.findings import predicted
+from cache_monitor.findings.context import Cost, Evidence, RuleContext
+from cache_monitor.reports.schema import Finding, KeyGroup
+
+_ASKED_AGAIN = 10
+"""Lookups for each key: fewer could be chance, and a longer timeout would not help them."""
+_SOON = 4
+"""One lookup in so many finds its entry expired: each value is found three times at most. One that
+is found more often is worth what it takes to produce it again."""
+_UNCHANGED = 0.9
+"""The share of rewrites that bring what had been there from which on a longer timeout would hardly
+serve old values."""
+_CHANGED = 0.5
+"""Where fewer are the same, a longer timeout mostly would."""
+_STALE = 0.1
+"""One hit in so many that serves a value which has changed."""
+_FULL = 0.5
+"""The share of the room for entries from which on expired ones fill it."""
+
+
+def short_timeout(case: RuleContext) -> Iterator[Finding]:
+    """Most misses of a group are expiries of keys that are asked for ten times and more, at least
+    one lookup in four, and to produce their values anew costs more than ``lost_share`` of a
+    worker's time."""
+    for group in case.copies():
+        expired = group.miss_reasons.expired or 0
+        lost = case.lost_by(group, expired)
+        if (
+            group.lookups >= case.limits.min_calls
+            and group.lookups >= _ASKED_AGAIN * max(group.distinct_keys or 1, 1)
+            and 2 * expired > group.misses
+            and _SOON * expired > group.lookups
+            and not _mostly_changes(group)
+            and case.is_costly(lost)
+        ):
+            yield case.find(
+                "short-timeout",
+                "warning",
+                [
+                    ("lookups", group.lookups),
+                    ("misses", group.misses),
+                    ("distinct_keys", group.distinct_keys),
+                    ("expired", expired),
+                    *_unchanged(group),
+                    ("lost_seconds", round(lost, 3)),
+                    *predicted.of_longer_timeout(case, group.group),
+                ],
+                group=group.group,
+                cost=Cost(lost),
+            )
+
+
+def unchanged_rewrites(case: RuleContext) -> Iterator[Finding]:
+    """Nine in ten values of a group that were written anew when they had expired were what had been
+    there, and to produce these costs more than ``lost_share`` of a worker's time."""
+    for group in case.copies():
+        share = group.changes.unchanged
+        if share is None or share < _UNCHANGED:
+            continue
+        same = round(share * group.changes.rewrites)
+        lost = case.lost_by(group, same)
+        if case.is_costly(lost):
+            yield case.find(
+                "unchanged-rewrites",
+                "warning",
+                [
+                    ("expired_rewrites", group.changes.rewrites),
+                    *_unchanged(group),
+                    ("lost_seconds", round(lost, 3)),
+                    *predicted.of_longer_timeout(case, group.group),
+                ],
+                group=group.group,
+                cost=Cost(lost),
+            )
+
+
+def _mostly_changes(group: KeyGroup) -> bool:
+    share = group.changes.unchanged
+    return share is not None and share < _CHANGED
+
+
+def _unchanged(group: KeyGroup) -> Evidence:
+    share = group.changes.unchanged
+    return [] if share is None else [("unchanged_share", round(share, 4))]
+
+
+def no_expiry(case: RuleContext) -> Iterator[Finding]:
+    """More than ``idle_memory_share`` of the entries have no timeout, and these are more than
+    ``idle_memory_entries`` or ``idle_memory_bytes``: nothing but eviction ever removes them."""
+    memory, endless = case.cache.memory, case.cache.stale.no_expiry
+    if not memory.entries or not endless:
+        return
+    size = memory.freed_within.never
+    is_many = (
+        endless > case.limits.idle_memory_entries
+        and endless > case.limits.idle_memory_share * memory.entries
+    )
+    is_much = (
+        size is not None
+        and size > case.limits.idle_memory_bytes
+        and size > case.limits.idle_memory_share * (memory.bytes or 0)
+    )
+    if is_many or is_much:
+        yield case.find(
+            "no-expiry",
+            "warning",
+            [
+                ("entries_without_expiry", endless),
+                ("entries", memory.entries),
+                ("bytes_without_expiry", size),
+                ("bytes", memory.bytes),
+            ],
+            group=_most_frequent_group(case, "no_expiry"),
+            cost=Cost(bytes=size),
+        )
+
+
+def aged_content(case: RuleContext) -> Iterator[Finding]:
+    """A group was found ``min_calls`` times, and one hit in ten serves a value older than
+    ``aged_after``, unless it is known that fewer than one in ten have changed by then."""
+    for group in case.groups():
+        age, stale = group.age_p90, group.changes.stale_share
+        is_old = age is not None and age > case.limits.aged_after
+        if group.hits >= case.limits.min_calls and is_old and (stale is None or stale >= _STALE):
+            known = [] if stale is None else [("stale_share", round(stale, 4))]
+            yield case.find(
+                "aged-content",
+                "warning",
+                [
+                    ("median_age", group.age_p50),
+                    ("p90_age", age),
+                    *known,
+                    ("hits", group.hits),
+                    *predicted.of_shorter_timeout(case, group.group),
+                ],
+                group=group.group,
+            )
+
+
+def expired_stored(case: RuleContext) -> Iterator[Finding]:
+    """Entries that have expired take half of the room for entries and are more than
+    ``idle_memory_entries``, or take more than ``idle_memory_bytes``."""
+    memory, expired = case.cache.memory, case.cache.stale.expired
+    if not memory.entries or not expired:
+        return
+    size = round((memory.bytes or 0) * expired / memory.entries)
+    is_many = (
+        expired > case.limits.idle_memory_entries
+        and memory.limit_entries is not None
+        and expired > _FULL * memory.limit_entries
+    )
+    is_much = (
+        size > case.limits.idle_memory_bytes
+        and expired > case.limits.idle_memory_share * memory.entries
+    )
+    if is_many or is_much:
+        yield case.find(
+            "expired-stored",
+            "warning",
+            [
+                ("expired", expired),
+                ("entries", memory.entries),
+                ("limit_entries", memory.limit_entries),
+                ("expired_bytes", size),
+            ],
+            cost=Cost(bytes=size),
+        )
+
+
+def _most_frequent_group(case: RuleContext, why: str) -> str | None:
+    """The group that most of the stale entries shown for this reason belong to."""
+    groups = [entry.group for entry in case.cache.stale.entries if why in entry.why]
+    return max(set(groups), key=lambda group: (groups.count(group), group), default=None)

@@ -1,0 +1,263 @@
+"""Watch Django's cache middleware at work, and tell what came of each pass.
+
+The methods of ``FetchFromCacheMiddleware`` and ``UpdateCacheMiddleware`` are wrapped where they
+are, so that ``cache_page``, ``CacheMiddleware`` and a project's subclasses are watched as well.
+They get their arguments and give their results as they would without us.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from contextvars import ContextVar
+from functools import wraps
+from time import perf_counter
+from typing import Any, Protocol, runtime_checkable
+
+from django.middleware.cache import FetchFromCacheMiddleware, UpdateCacheMiddleware
+from django.utils.cache import get_max_age
+
+from cache_monitor import context
+from cache_monitor.conf import get_conf
+from cache_monitor.errors import let_pass
+from cache_monitor.keys.known_keys import page_key
+from cache_monitor.keys.routes import route_of, routes, watchers
+from cache_monitor.page_cache.outcomes import PagePass, watch_causes, why_not_stored
+from cache_monitor.recorder import recorder
+from cache_monitor.stacks import take_stack
+from cache_monitor.stats.distinct import hash_of
+
+MOST_WAITING = 10_000
+"""Passes that may wait to be counted; older ones make room."""
+
+finished: deque[PagePass] = deque(maxlen=MOST_WAITING)
+"""Passes that nobody has counted yet; appending is atomic."""
+
+_current: ContextVar[PagePass | None] = ContextVar("cache_monitor_page_pass", default=None)
+_MARK = "_cache_monitor_watches"
+_OUR_FRAMES = 3
+"""``take_stack``, :func:`_blame` and the hook."""
+
+Method = Callable[..., Any]
+
+
+@runtime_checkable
+class PageListener(Protocol):
+    """A listener of calls that wants to hear of the request's page passes too."""
+
+    def heard_page(self, page_pass: PagePass) -> None:
+        """Take note of ``page_pass``, which is over."""
+
+
+def watch_pages() -> None:
+    """Watch from now on. Idempotent."""
+    if not hasattr(FetchFromCacheMiddleware, _MARK):
+        setattr(FetchFromCacheMiddleware, _MARK, True)
+        for middleware, name, watched in (
+            (FetchFromCacheMiddleware, "process_request", _fetching),
+            (UpdateCacheMiddleware, "process_response", _updating),
+        ):
+            setattr(middleware, name, watched(getattr(middleware, name)))
+        watchers.append(_note_key)
+
+
+def forget_leftovers() -> None:
+    """Leave passes that never ended: a view behind ``cache_page`` that raised has none."""
+    if _current.get() is not None:
+        _current.set(None)
+
+
+def take() -> list[PagePass]:
+    """Remove and return the passes that wait to be counted."""
+    return [finished.popleft() for _ in range(len(finished))]
+
+
+def _fetching(original: Method) -> Method:
+    @wraps(original)
+    def process_request(self: Any, request: Any) -> Any:
+        page_pass = _guarded(_begin, self, request)
+        response = original(self, request)
+        if page_pass is not None:
+            _guarded(_note_fetch, page_pass, request, response)
+        return response
+
+    return process_request
+
+
+def _updating(original: Method) -> Method:
+    @wraps(original)
+    def process_response(self: Any, request: Any, response: Any) -> Any:
+        page_pass = _guarded(_begin_update, self, request, response)
+        if page_pass is None:
+            return original(self, request, response)
+        try:
+            result = original(self, request, response)
+        except Exception as error:
+            _guarded(_note_failure, page_pass, error)
+            raise
+        _guarded(_end_update, page_pass, result)
+        return result
+
+    return process_response
+
+
+def _guarded(step: Callable[..., PagePass | None], *args: Any) -> PagePass | None:
+    """``step``, whose faults must not become the site's."""
+    try:
+        return step(*args) if get_conf().enabled else None
+    except Exception as error:
+        let_pass(error)
+        recorder.failed(error)
+        return None
+
+
+def _begin(middleware: Any, request: Any) -> PagePass:
+    watch_causes(_blame)
+    outer = _current.get()
+    while outer is not None and (outer.is_over or outer.request != id(request)):
+        outer = outer.outer
+    stores = isinstance(middleware, UpdateCacheMiddleware)
+    page_pass = PagePass(
+        middleware.cache_alias,
+        id(request),
+        id(middleware) if stores else None,
+        outer,
+        path=hash_of(request.path_info),
+        # Only the decorator gives a page a time of its own.
+        is_decorated=getattr(middleware, "page_timeout", None) is not None,
+    )
+    _current.set(page_pass)
+    return page_pass
+
+
+def _note_key(key: str, arguments: tuple[object, ...]) -> None:
+    """A key was made; those of a page come with the names of the headers that it varies by."""
+    page_pass = _current.get()
+    page = page_key(key)
+    if page_pass is None or page_pass.is_over or page is None:
+        return
+    page_pass.address = hash_of(page.url)
+    if page.kind == "page":
+        page_pass.key = key
+        page_pass.variant = hash_of(page.url + page.variant + page.suffix)
+        lists = [each for each in arguments if isinstance(each, list)]
+        page_pass.varies = tuple(map(_header, lists[0])) if lists else ()
+    else:
+        page_pass.list_key = key
+    page_pass.route = routes.of(page.url)
+
+
+def _note_fetch(page_pass: PagePass, request: Any, response: Any) -> None:
+    if response is not None:
+        page_pass.fetch = "hit"
+        _note_age(page_pass, response)
+        if page_pass.outer is not None:
+            page_pass.outer.inner_hit = True
+        _finish(page_pass)
+    elif not getattr(request, "_cache_update_cache", False):
+        page_pass.fetch = "bypass"
+    else:
+        page_pass.fetch = "miss"
+        # Only with the list of headers at hand does Django make the page's own key.
+        page_pass.missed = "header_list" if page_pass.key is None else "page"
+    page_pass.began = perf_counter()
+
+
+def _note_age(page_pass: PagePass, response: Any) -> None:
+    age, lifetime = response.get("Age"), get_max_age(response)
+    page_pass.age = float(age) if age is not None and str(age).isdigit() else None
+    if page_pass.age is not None and lifetime is not None:
+        page_pass.ttl = max(lifetime - page_pass.age, 0.0)
+
+
+def _begin_update(middleware: Any, request: Any, response: Any) -> PagePass | None:
+    """The pass that ends with this response; None where the page was served."""
+    page_pass = _pass_of(middleware, request)
+    if page_pass is None:
+        page_pass = PagePass(middleware.cache_alias, id(request), path=hash_of(request.path_info))
+        _current.set(page_pass)
+    elif page_pass.is_over:
+        return None
+    if page_pass.route is None:
+        page_pass.route = route_of(request)
+    if page_pass.began:
+        page_pass.seconds = perf_counter() - page_pass.began
+    why = why_not_stored(middleware, request, response, page_pass)
+    if why is not None:
+        page_pass.reason, page_pass.detail = why
+    page_pass.looked_up, page_pass.key = page_pass.key, None
+    page_pass.looked_up_list, page_pass.list_key = page_pass.list_key, None
+    return page_pass
+
+
+def _pass_of(middleware: Any, request: Any) -> PagePass | None:
+    """The innermost pass that ``middleware`` may end: its own, or, where it does not fetch by
+    itself, one that a middleware has begun which only fetches."""
+    fetches = isinstance(middleware, FetchFromCacheMiddleware)
+    owner = id(middleware) if fetches else None
+    page_pass = _current.get()
+    while page_pass is not None:
+        if page_pass.request == id(request) and page_pass.owner == owner:
+            return page_pass
+        page_pass = page_pass.outer
+    return None
+
+
+def _end_update(page_pass: PagePass, response: Any) -> None:
+    # Django makes the key of a page that it stores, and of no other.
+    page_pass.stored = page_pass.key is not None and page_pass.reason != "dummy"
+    if page_pass.stored:
+        page_pass.reason, page_pass.detail = None, ""
+        _note_other_key(page_pass)
+        lifetime = get_max_age(response)
+        page_pass.ttl = None if lifetime is None else float(lifetime)
+    elif page_pass.reason is None:
+        page_pass.reason = "unknown"
+    _finish(page_pass)
+
+
+def _note_other_key(page_pass: PagePass) -> None:
+    stored, looked_up = (
+        page_key(key or "") for key in (page_pass.list_key, page_pass.looked_up_list)
+    )
+    if stored is not None and looked_up is not None and stored.suffix != looked_up.suffix:
+        page_pass.missed = "other_key"
+        page_pass.detail = f"{stored.suffix}, {looked_up.suffix}"
+
+
+def _note_failure(page_pass: PagePass, error: Exception) -> None:
+    page_pass.stored, page_pass.reason = False, "error"
+    page_pass.detail = type(error).__name__
+    _finish(page_pass)
+
+
+def _finish(page_pass: PagePass) -> None:
+    page_pass.is_over = True
+    if page_pass.outer is not None:
+        for name, stack in page_pass.blame.items():
+            page_pass.outer.blame.setdefault(name, stack)
+    if page_pass.stored is not None:
+        # Of a page that was served the middleware may still be asked to store the response.
+        _current.set(page_pass.outer)
+    finished.append(page_pass)
+    around = context.current()
+    for listener in around.listeners if around is not None else ():
+        if isinstance(listener, PageListener):
+            listener.heard_page(page_pass)
+
+
+def _blame(name: str) -> None:
+    """Note the stack of whoever calls the hook that calls this, the first time in a pass. It runs
+    where the site reads its session or sets a header: no fault of ours may come out there."""
+    try:
+        page_pass = _current.get()
+        while page_pass is not None and page_pass.is_over:
+            page_pass = page_pass.outer
+        if page_pass is not None and name not in page_pass.blame:
+            page_pass.blame[name] = take_stack(_OUR_FRAMES)
+    except Exception as error:
+        let_pass(error)
+        recorder.failed(error)
+
+
+def _header(name: str) -> str:
+    """``HTTP_ACCEPT_LANGUAGE`` as ``accept-language``."""
+    return name.removeprefix("HTTP_").replace("_", "-").lower()

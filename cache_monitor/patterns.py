@@ -1,0 +1,189 @@
+"""The patterns of ``KEY_GROUPS``: what is wrong with them, and a search with a time limit.
+
+Python's ``re`` cannot be stopped: it tries every way to divide a text among the repetitions of a
+pattern, and no other thread of the process runs meanwhile. The package ``regex``, which reads the
+same patterns, can. Patterns with one repetition at most have little to divide and need no package.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib import import_module
+from types import ModuleType
+from typing import Any, NamedTuple, Protocol
+
+LONGEST = 1000
+"""Characters of a pattern."""
+MOST_REPEATS = 1000
+"""What the counts of a pattern, ``{20}`` and the like, may come to when multiplied: ``regex``
+writes them out."""
+EXTRA = "django-cache-monitor[key-groups]"
+
+_GROUP_SIGN = re.compile(r"\(\?")
+_REPETITION = re.compile(r"[*+?{]")
+_COUNT = re.compile(r"\{(\d*)(?:,(\d*))?\}")
+_MOST_ALTERNATIVES = 6
+_FLAGS = ("ASCII", "DOTALL", "IGNORECASE", "MULTILINE", "VERBOSE")
+
+
+class NoEngine(Exception):
+    """The pattern needs the package ``regex``, which is not installed."""
+
+
+class Match(Protocol):
+    """What was found."""
+
+    def expand(self, template: str, /) -> str:
+        """``template`` with what its references stand for."""
+
+
+class Search(Protocol):
+    """Looks for a pattern in a text, for so many seconds; TimeoutError then."""
+
+    def __call__(self, text: str, /, *, seconds: float) -> Match | None:
+        """The first place where it is."""
+
+
+def search_for(pattern: str | re.Pattern[str]) -> Search:
+    """What looks for ``pattern``; NoEngine where that takes a package which is not there."""
+    compiled = re.compile(pattern)
+    if is_simple(compiled.pattern):
+
+        def unlimited(text: str, /, *, seconds: float) -> Match | None:
+            return compiled.search(text)
+
+        return unlimited
+    engine = _engine()
+    if engine is None:
+        raise NoEngine
+    # Each module numbers its flags its own way.
+    named: Mapping[str, int] = {name: getattr(engine, name) for name in _FLAGS}
+    flags = sum(named[name] for name in _FLAGS if compiled.flags & getattr(re, name))
+    limited: Any = engine.compile(compiled.pattern, flags)
+
+    def search(text: str, /, *, seconds: float) -> Match | None:
+        match: Match | None = limited.search(text, timeout=seconds)
+        return match
+
+    return search
+
+
+def is_simple(text: str) -> bool:
+    """Whether the pattern ``text`` can be found in few ways only, told from its signs alone."""
+    signs = _GROUP_SIGN.sub("(", text)
+    repetitions, alternatives = len(_REPETITION.findall(signs)), signs.count("|")
+    if repetitions:
+        return repetitions == 1 and not alternatives
+    return alternatives <= _MOST_ALTERNATIVES
+
+
+def repeats(text: str) -> int:
+    """What the counts of the pattern ``text`` come to when multiplied."""
+    product = 1
+    for least, most in _COUNT.findall(text):
+        product *= max(int(least or 0), int(most or 0), 1)
+    return product
+
+
+def has_engine() -> bool:
+    """Whether patterns that are not simple can be searched for."""
+    return _engine() is not None
+
+
+@cache
+def _engine() -> ModuleType | None:
+    try:
+        return import_module("regex")
+    except ImportError:
+        return None
+
+
+MOST_RULES = 100
+"""Every one of them may be tried for every new key."""
+
+_EXAMPLE = r'Write a dict such as {r"^tenant:(\w+):": r"tenant \1"}.'
+_ENGINE_HINT = (
+    f"Install it: python -m pip install '{EXTRA}'. Or write the pattern with one repetition "
+    r"at most (one of * + ? {}) and no | beside it, such as ^tenant:(\w+):"
+)
+
+
+class RuleProblem(NamedTuple):
+    """What is wrong with the rules, and what to write instead."""
+
+    message: str
+    hint: str
+
+
+def rule_problems(value: object) -> Iterator[RuleProblem]:
+    """What is wrong with ``value`` as ``KEY_GROUPS``."""
+    if not isinstance(value, Mapping):
+        hint = f"{_EXAMPLE} The number of groups kept is MAX_KEY_GROUPS."
+        yield RuleProblem(f"is {value!r}, not a dict of patterns and names.", hint)
+        return
+    if len(value) > MOST_RULES:
+        yield RuleProblem(
+            f"has {len(value)} patterns; {MOST_RULES} are tried at most.",
+            f"Write no more than {MOST_RULES}: several names can share a pattern, with "
+            r"back-references such as \1.",
+        )
+    for pattern, name in value.items():
+        problem = _pattern_problem(pattern) or _name_problem(pattern, name)
+        if problem is not None:
+            yield problem
+
+
+def _pattern_problem(pattern: object) -> RuleProblem | None:
+    text = pattern.pattern if isinstance(pattern, re.Pattern) else pattern
+    if not isinstance(text, str) or not text:
+        return RuleProblem(f"has {text!r} for a pattern.", _EXAMPLE)
+    try:
+        re.compile(text)
+    except (re.error, RecursionError, OverflowError) as error:
+        return RuleProblem(
+            f"has a pattern that is no regular expression: {text!r} ({error}).",
+            "Write it as Python's re module takes it, in a raw string; re.escape() quotes a text.",
+        )
+    if len(text) > LONGEST or repeats(text) > MOST_REPEATS:
+        return RuleProblem(
+            f"has a pattern that is too large: {text[:100]!r}.",
+            f"Write at most {LONGEST} characters, and counts such as {{20}} that come to at most "
+            f"{MOST_REPEATS} when multiplied.",
+        )
+    return None if is_simple(text) else _engine_problem(pattern, text)
+
+
+def _engine_problem(pattern: Any, text: str) -> RuleProblem | None:
+    """What keeps a pattern, which ``re`` takes, from being searched for with a limit."""
+    if not has_engine():
+        return RuleProblem(
+            f"has a pattern that takes the package regex, which is not installed: {text!r}.",
+            _ENGINE_HINT,
+        )
+    try:
+        search_for(pattern)
+    except Exception as error:
+        return RuleProblem(
+            f"has a pattern that the package regex does not take: {text!r} ({error}).",
+            "It reads what Python's re module reads, with signs of its own: quote { and [ where "
+            "they stand for themselves.",
+        )
+    return None
+
+
+def _name_problem(pattern: str | re.Pattern[str], name: object) -> RuleProblem | None:
+    shown = pattern.pattern if isinstance(pattern, re.Pattern) else pattern
+    if not isinstance(name, str) or not name.strip():
+        return RuleProblem(
+            f"names the group of {shown!r} {name!r}.", f"Write a text that is not empty. {_EXAMPLE}"
+        )
+    try:
+        # A template is looked at whether or not there is something to replace.
+        re.sub(pattern, name, "")
+    except (re.error, IndexError) as error:
+        return RuleProblem(
+            f"names the group of {shown!r} {name!r}: {error}.",
+            r"Write back-references as \1 or \g<name>, to groups that the pattern has, and a "
+            r"backslash of your own as \\.",
+        )
+    return None

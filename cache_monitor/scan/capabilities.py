@@ -1,0 +1,249 @@
+"""What each backend can tell of what is inside it, and why not: one table for every reader.
+
+The README's table and the dashboard's are this one; the inspectors' tests hold it to what the
+inspectors find.
+"""
+
+from django.core.cache.backends.base import BaseCache
+from msgspec import Struct
+
+from cache_monitor.scan.scanner import kind_of
+
+COLUMNS = (
+    "entries",
+    "bytes",
+    "limit",
+    "evictions",
+    "expired",
+    "idle",
+    "never_read",
+    "no_expiry",
+    "age",
+    "keys",
+    "value_sizes",
+)
+YES, RECORDED, ESTIMATED, NO = "yes", "recorded", "estimated", "–"
+"""``RECORDED``: the backend does not tell it, and the record of the site's calls does.
+``ESTIMATED``: that record alone tells what should be there."""
+
+_HEADINGS = {
+    "entries": "entries",
+    "bytes": "bytes",
+    "limit": "limit",
+    "evictions": "evictions",
+    "expired": "expired",
+    "idle": "idle",
+    "never_read": "never read",
+    "no_expiry": "no expiry",
+    "age": "age",
+    "keys": "keys",
+    "value_sizes": "size of each value",
+}
+
+
+class Capability(Struct, frozen=True, kw_only=True):
+    """What one kind of backend can tell: for each of ``COLUMNS`` "yes", a few words or "–", and a
+    sentence in ``notes`` on how far, or why not."""
+
+    backend: str
+    cells: dict[str, str]
+    notes: dict[str, str]
+
+
+_PLAIN = dict.fromkeys(COLUMNS, YES)
+
+_RECORD = (
+    "Known from the recorded calls of all processes: exact since the monitor saw the entry; above"
+    " TRACE_KEYS keys an estimate, with its error."
+)
+_NO_READS = f"It keeps no time of the last read. {_RECORD}"
+_NO_WRITES = f"It keeps no time of the write. {_RECORD}"
+_CULLS = (
+    "The processes count what they remove to keep to MAX_ENTRIES. Not of a subclass with a _cull of"
+    " its own."
+)
+_HIDES = "The server hides what has expired."
+_OWN_KEYS = "Only the alias's own keys, by its prefix, version and key function."
+
+_REDIS_CELLS = {
+    **_PLAIN,
+    "entries": "its own",
+    "bytes": "its own",
+    "expired": NO,
+    "never_read": RECORDED,
+    "age": RECORDED,
+}
+_REDIS_NOTES = {
+    "entries": _OWN_KEYS,
+    "bytes": "The MEMORY USAGE of its own keys.",
+    "limit": "The server's maxmemory; other programs may use it too.",
+    "evictions": "The server's, whoever's keys they were.",
+    "expired": _HIDES,
+    "idle": "From the recorded calls under an LFU policy, where the server counts uses instead, and"
+    " while a replica that is read from does not answer.",
+    "never_read": f"A write counts as a use like a read. {_RECORD}",
+    "age": _NO_WRITES,
+}
+
+_MATRIX = (
+    Capability(
+        backend="LocMemCache",
+        cells={
+            **_PLAIN,
+            "entries": "per process",
+            "bytes": "per process",
+            "limit": "entries",
+            "evictions": RECORDED,
+            "idle": RECORDED,
+            "never_read": RECORDED,
+            "age": RECORDED,
+        },
+        notes={
+            "entries": "Each process has its own; the figures are added up and shown apart.",
+            "bytes": "The lengths of the pickled values.",
+            "limit": "MAX_ENTRIES, in each process.",
+            "evictions": _CULLS,
+            "idle": _NO_READS,
+            "never_read": _NO_READS,
+            "age": _NO_WRITES,
+        },
+    ),
+    Capability(
+        backend="FileBasedCache",
+        cells={
+            **_PLAIN,
+            "limit": "entries, disk",
+            "evictions": RECORDED,
+            "idle": RECORDED,
+            "keys": "recorded ones",
+        },
+        notes={
+            "limit": "MAX_ENTRIES, and what the disk has room for.",
+            "evictions": _CULLS,
+            "idle": f"{_RECORD} Of other files roughly, from access times, of which Linux writes"
+            " one a day (relatime), and none with noatime.",
+            "never_read": "From the recorded calls; of other files from access times, if the file"
+            " system is not mounted with noatime.",
+            "keys": "A file's name is a digest: its key is known if its use was recorded.",
+        },
+    ),
+    Capability(
+        backend="DatabaseCache",
+        cells={
+            **_PLAIN,
+            "limit": "entries",
+            "evictions": RECORDED,
+            "idle": RECORDED,
+            "never_read": RECORDED,
+            "age": RECORDED,
+            "value_sizes": NO,
+        },
+        notes={
+            "bytes": "The lengths of the values as the table stores them.",
+            "limit": "MAX_ENTRIES.",
+            "evictions": _CULLS,
+            "idle": _NO_READS,
+            "never_read": _NO_READS,
+            "age": _NO_WRITES,
+            "value_sizes": "The SQL is Django's; a look tells the stored size.",
+        },
+    ),
+    Capability(backend="RedisCache (Django's)", cells=_REDIS_CELLS, notes=_REDIS_NOTES),
+    Capability(backend="RedisCache (django-redis)", cells=_REDIS_CELLS, notes=_REDIS_NOTES),
+    Capability(
+        backend="django-valkey",
+        cells=_REDIS_CELLS,
+        notes={
+            **_REDIS_NOTES,
+            "entries": f"{_OWN_KEYS} Its AsyncValkeyCache is one of the others.",
+        },
+    ),
+    Capability(
+        backend="django-cachex",
+        cells=_REDIS_CELLS,
+        notes={
+            **_REDIS_NOTES,
+            "entries": f"{_OWN_KEYS} Its ValkeyGlideCache is one of the others, and its"
+            " LocMemCache and DatabaseCache are like Django's.",
+        },
+    ),
+    Capability(
+        backend="memcached",
+        cells={
+            **_PLAIN,
+            "entries": "its own",
+            "bytes": "its own",
+            "expired": NO,
+            "idle": RECORDED,
+            "age": RECORDED,
+            "value_sizes": "PyMemcacheCache",
+        },
+        notes={
+            "entries": f"{_OWN_KEYS} Needs the server's LRU crawler. Of a server with more"
+            " entries than it can list in the time, a part stands for the rest.",
+            "bytes": "What the server uses for its own keys.",
+            "limit": "The servers' limit_maxbytes, added up.",
+            "evictions": "The servers', whoever's keys they were.",
+            "expired": _HIDES,
+            "idle": f"The server notes the time of a read only now and then. {_RECORD}",
+            "never_read": "From the recorded calls; of other entries the server tells. For it a"
+            " get_or_set reads what it writes.",
+            "age": _NO_WRITES,
+            "value_sizes": "pylibmc does not show the pickled value.",
+        },
+    ),
+    Capability(
+        backend="DummyCache",
+        cells={**dict.fromkeys(COLUMNS, NO), "entries": "none", "bytes": "none"},
+        notes={"entries": "It keeps nothing."},
+    ),
+    Capability(
+        backend="others",
+        cells={
+            **dict.fromkeys(COLUMNS, NO),
+            **dict.fromkeys(
+                ("entries", "bytes", "idle", "never_read", "no_expiry", "age"), ESTIMATED
+            ),
+            "keys": "recorded ones",
+        },
+        notes={
+            "entries": "Such as diskcache's, or a class of your own. What should be in it by the"
+            " recorded calls of all processes: written, and neither deleted nor expired since."
+            " Nobody tells what it drops by itself.",
+            "bytes": "Where the sizes of written values are known.",
+        },
+    ),
+)
+
+
+def matrix() -> list[Capability]:
+    """One row for each kind of backend."""
+    return list(_MATRIX)
+
+
+def capability_of(cache: BaseCache) -> Capability:
+    """The row of ``cache``'s backend."""
+    kind = kind_of(cache)
+    return next(each for each in _MATRIX if each.backend == kind)
+
+
+def _alike() -> dict[tuple[str, ...], list[str]]:
+    """The backends whose rows read the same."""
+    rows: dict[tuple[str, ...], list[str]] = {}
+    for each in _MATRIX:
+        rows.setdefault(tuple(each.cells[column] for column in COLUMNS), []).append(each.backend)
+    return rows
+
+
+def documentation() -> str:
+    """The table for the README, in Markdown, with its notes."""
+    lines = [
+        f"| backend | {' | '.join(_HEADINGS[column] for column in COLUMNS)} |",
+        "| --- " * (len(COLUMNS) + 1) + "|",
+        *(f"| {', '.join(names)} | {' | '.join(cells)} |" for cells, names in _alike().items()),
+        "",
+    ]
+    for each in _MATRIX:
+        notes = [f"*{_HEADINGS[column]}*: {note}" for column, note in each.notes.items()]
+        lines.append(f"- **{each.backend}**: {' '.join(notes)}")
+    return "\n".join(lines)

@@ -1,0 +1,196 @@
+"""Look into a DatabaseCache: its table, read in pieces in the order of its keys."""
+
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager, nullcontext
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from django.core.cache.backends.db import BaseDatabaseCache
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, models, router, transaction
+from django.utils import timezone
+
+from cache_monitor.scan.base import BackendLimits, BadCursor, CacheScanner, Entry, EntryPage
+from cache_monitor.scan.key_forms import key_form
+from cache_monitor.scan.limits import Bounds, ScanError, described
+from cache_monitor.stores.own_connection import is_own, own_connection
+
+_ROWS_AT_ONCE, _ROWS_AT_ONCE_OF_SQLITE = 1000, 100
+AFTER_KEY = "after:"
+"""How a cursor begins that holds a key, which may be a credential."""
+# "Never" is stored as the last moment that a datetime knows.
+_YEAR_OF_NO_EXPIRY = 9999
+
+
+class _Row(NamedTuple):
+    """A row of a cache table; None for an expiry that cannot be read."""
+
+    stored: str
+    size: int | None
+    expires: datetime | None
+
+    def entry(self, key: str, known: bool) -> Entry:
+        if self.expires is None:
+            return Entry(key, self.size, known=known, stored=self.stored)
+        if self.expires.year >= _YEAR_OF_NO_EXPIRY:
+            return Entry(key, self.size, no_expiry=True, known=known, stored=self.stored)
+        now = timezone.now() if timezone.is_aware(self.expires) else datetime.now()  # noqa: DTZ005 - as the column is
+        left = (self.expires - now).total_seconds()
+        return Entry(key, self.size, expires_in=left, known=known, stored=self.stored)
+
+
+class _Table:
+    """The table of a DatabaseCache, in the database that the router gives for reading it.
+
+    It is read over a connection of its own, which is in no transaction between two statements, and
+    in as short statements as can be: on SQLite whoever reads keeps the writers waiting.
+    """
+
+    def __init__(self, cache: Any, bounds: Bounds) -> None:
+        self._bounds = bounds
+        using = router.db_for_read(cache.cache_model_class) or DEFAULT_DB_ALIAS
+        self._connection: Any = own_connection(using)
+        quoted = self._connection.ops.quote_name
+        self._name, self._key = quoted(cache._table), quoted("cache_key")
+        is_sqlite = self._connection.vendor == "sqlite"
+        # PostgreSQL knows the octets of a large value without fetching it. SQLite reads the value.
+        length = "OCTET_LENGTH" if self._connection.vendor == "postgresql" else "LENGTH"
+        self.rows_at_once = _ROWS_AT_ONCE_OF_SQLITE if is_sqlite else _ROWS_AT_ONCE
+        self._columns = f"{self._key}, {length}({quoted('value')}), {quoted('expires')}"
+        expression: Any = models.Expression(output_field=models.DateTimeField())
+        self._expression = expression
+        self._converters = [
+            *self._connection.ops.get_db_converters(expression),
+            *expression.get_db_converters(self._connection),
+        ]
+
+    def close(self) -> None:
+        """Give up the connection, where it is the table's own."""
+        if is_own(self._connection):
+            self._connection.close()
+
+    def count(self) -> int:
+        """How many rows there are, of whatever alias."""
+        (row,) = self._fetch(f"SELECT COUNT(*) FROM {self._name}")  # noqa: S608 (quoted)
+        return int(row[0])
+
+    def after(self, last: str, limit: int) -> list[_Row]:
+        """At most ``limit`` rows behind the key ``last``; from the first on where it is empty."""
+        where = f"WHERE {self._key} > %s" if last else ""
+        ops = self._connection.ops
+        sql = (
+            f"SELECT {self._columns} FROM {self._name} {where}"  # noqa: S608 (quoted)
+            f" ORDER BY {self._key} {ops.limit_offset_sql(0, limit)}"
+        )
+        return self._rows(sql, [last] if last else [])
+
+    def row(self, stored: str) -> _Row | None:
+        """The row of one key."""
+        sql = f"SELECT {self._columns} FROM {self._name} WHERE {self._key} = %s"  # noqa: S608 (quoted)
+        return next(iter(self._rows(sql, [stored])), None)
+
+    def _rows(self, sql: str, params: list[str]) -> list[_Row]:
+        rows = self._fetch(sql, params)
+        return [_Row(str(key), size, self._moment(expires)) for key, size, expires in rows]
+
+    def _fetch(self, sql: str, params: list[str] | None = None) -> list[Any]:
+        self._bounds.begin()
+        try:
+            with self._statement() as cursor:
+                cursor.execute(sql, params or [])
+                return list(cursor.fetchall())
+        except DatabaseError as error:
+            raise ScanError(
+                f"{described(error)}: the cache table cannot be read"
+                " (manage.py createcachetable makes it)"
+            ) from error
+
+    @contextmanager
+    def _statement(self) -> Iterator[Any]:
+        connection = self._connection
+        if not is_own(connection):
+            # A failure in somebody's transaction must not spoil what they do after it.
+            inside = transaction.atomic(connection.alias) if connection.in_atomic_block else None
+            with inside or nullcontext(), connection.cursor() as cursor:
+                yield cursor
+        elif connection.vendor == "postgresql":
+            # For this transaction only: the next one on the same connection of a pooler such as
+            # PgBouncer may be the site's.
+            connection.set_autocommit(False)
+            try:
+                with connection.cursor() as cursor:
+                    cursor.execute(f"SET LOCAL statement_timeout = {_milliseconds(self._bounds)}")
+                    yield cursor
+            finally:
+                connection.rollback()
+                connection.set_autocommit(True)
+        else:
+            with connection.cursor() as cursor:
+                yield cursor
+
+    def _moment(self, expires: Any) -> datetime | None:
+        try:
+            for convert in self._converters:
+                expires = convert(expires, self._expression, self._connection)
+        except (ValueError, TypeError, OverflowError, AttributeError):
+            # On SQLite a column holds whatever somebody puts there.
+            return None
+        return expires if isinstance(expires, datetime) else None
+
+
+def _milliseconds(bounds: Bounds) -> int:
+    return max(1, round(bounds.seconds() * 1000))
+
+
+class DatabaseScanner(CacheScanner):
+    """What a DatabaseCache's table holds of an alias; an entry weighs what its stored text does."""
+
+    def __init__(self, cache: BaseDatabaseCache, bounds: Bounds) -> None:
+        super().__init__(cache, ("expired", "no_expiry"), bounds)
+        self._rows: Any = cache
+        self._form = key_form(cache)
+        self._table = _Table(cache, bounds)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._table.close()
+
+    def total(self) -> int:
+        """The rows of all aliases in the table."""
+        return self._table.count()
+
+    def pages(self, cursor: str, most: int) -> Generator[EntryPage, None, None]:
+        """The entries in the order of their keys; a cursor is the last key before the page."""
+        if cursor and not cursor.startswith(AFTER_KEY):
+            raise BadCursor("This is no place to go on from.")
+        last = cursor.removeprefix(AFTER_KEY)
+        self.page = at_once = min(most, self._table.rows_at_once)
+        while True:
+            # One row more than is given tells whether there are more.
+            rows = self._table.after(last, at_once + 1)
+            is_last = len(rows) <= at_once
+            rows = rows[:at_once]
+            if not is_last:
+                last = rows[-1].stored
+            yield EntryPage(
+                [*self._own(rows)], len(rows), None if is_last else f"{AFTER_KEY}{last}"
+            )
+            if is_last:
+                return
+
+    def _own(self, rows: list[_Row]) -> Iterator[Entry]:
+        for row in rows:
+            key = self._form.user_key(row.stored)
+            if key is None:
+                continue
+            if row.expires is None:
+                self.problems["Some rows have an expiry that cannot be read."] = None
+            yield row.entry(key, not self._form.opaque)
+
+    def entry(self, key: str, version: int | None) -> Entry | None:
+        """One entry."""
+        row = self._table.row(str(self._rows.make_key(key, version=version)))
+        return None if row is None else row.entry(key, known=True)
+
+    def limits(self) -> BackendLimits:
+        """Its MAX_ENTRIES."""
+        return BackendLimits(entries=self._rows._max_entries)

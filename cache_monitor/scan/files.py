@@ -1,0 +1,256 @@
+"""Scan a FileBasedCache: its files, whose names are digests of the keys.
+
+The file begins with a pickle of its expiry: a float, or None for never. A pickle is a program, so
+only the few bytes that Django's own contain are understood, and nothing is executed.
+"""
+
+import errno
+import os
+import re
+import stat
+import struct
+import time
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import suppress
+from hashlib import md5
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from django.core.cache.backends.filebased import FileBasedCache
+
+from cache_monitor.scan.base import (
+    BackendLimits,
+    CacheScanner,
+    Entry,
+    EntryPage,
+    boot_of,
+    in_buckets,
+)
+
+HEADER = 64
+"""Bytes that hold any header: the longest, of protocol 0, is a float as text."""
+
+_PROTOCOL, _FRAME, _FLOAT, _TEXT_FLOAT, _NONE, _STOP = b"\x80", b"\x95", b"G", b"F", b"N", b"."
+_NO_WAITING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
+_NO_TRACE = getattr(os, "O_NOATIME", 0)
+"""Only the owner and root may open so. Whoever is neither could not put the time back either."""
+
+
+class Expiry(NamedTuple):
+    """When a file's entry expires, in Unix time; None for never."""
+
+    at: float | None
+
+
+def expiry_of(head: bytes) -> Expiry | None:
+    """The expiry at the beginning of a file; None where ``head`` is cut or something else.
+
+    Django takes an empty file for one that has expired long ago.
+    """
+    if not head:
+        return Expiry(0.0)
+    if head[:1] == _PROTOCOL:
+        head = head[2:]
+    if head[:1] == _FRAME:
+        head = head[9:]
+    if head[:2] == _NONE + _STOP:
+        return Expiry(None)
+    if head[:1] == _FLOAT and head[9:10] == _STOP:
+        (at,) = struct.unpack(">d", head[1:9])
+        return Expiry(at)
+    text, newline, rest = head[1:].partition(b"\n")
+    if head[:1] == _TEXT_FLOAT and newline and rest[:1] == _STOP:
+        with suppress(ValueError):
+            return Expiry(float(text))
+    return None
+
+
+def read_head(path: str) -> bytes:
+    """The beginning of the file, without leaving a trace in its access time.
+
+    Raises ``OSError``, also where it is not a plain file or this would leave a trace.
+    """
+    # Whatever has come to its place since it was looked at must not be waited for.
+    descriptor = os.open(path, os.O_RDONLY | _NO_WAITING | _NO_TRACE)
+    try:
+        before = os.fstat(descriptor)
+        if not stat.S_ISREG(before.st_mode):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        head = os.read(descriptor, HEADER)
+        if not _NO_TRACE:
+            os.utime(descriptor, ns=(before.st_atime_ns, before.st_mtime_ns))
+        return head
+    finally:
+        os.close(descriptor)
+
+
+UNKNOWN_KEY = "(unknown key)"
+_DIGITS = 16
+"""So many of a digest tell its file from all others; a whole one looks like a session's key."""
+
+AccessTimes = Literal["each", "daily", "none"]
+"""What a file system notes of reads: every one; those of an unread file and otherwise one a day
+(``relatime``, what Linux does unless told otherwise); none."""
+
+_DAY = 86400.0
+_DIGEST = "[0-9a-f]{32}"
+# Linux's flags of a mounted file system.
+_NOATIME, _RELATIME = getattr(os, "ST_NOATIME", 0), getattr(os, "ST_RELATIME", 0)
+
+
+class FileScanner(CacheScanner):
+    """The files of a FileBasedCache; an entry's size is its file's.
+
+    ``keys`` are user's keys that may be there, from the recorded calls: a file's name tells only
+    whether it is one of them. Nothing is unpickled, and no access time is changed.
+    """
+
+    def __init__(self, cache: FileBasedCache, keys: Mapping[str, str]) -> None:
+        files: Any = cache
+        self._files = files
+        self._keys = keys
+        self._times = _access_times(files._dir)
+        tells = ("expired", "no_expiry", *(() if self._times == "none" else _BY_ACCESS))
+        super().__init__(cache, tells)
+        self._bytes = 0
+        self._name = re.compile(_DIGEST + re.escape(cache.cache_suffix))
+
+    def total(self) -> int:
+        """The files of all aliases in the directory."""
+        return len(self._names())
+
+    def pages(self, cursor: str, most: int) -> Generator[EntryPage, None, None]:
+        """The entries in the order of their names, which are digests."""
+        names = self._names()
+        for bucket, following in in_buckets(names, lambda name: int(name[:3], 16), cursor):
+            found = (self._entry(name) for name in bucket)
+            yield EntryPage([each for each in found if each], len(bucket), following)
+
+    def _names(self) -> list[str]:
+        try:
+            with os.scandir(self._files._dir) as listing:
+                return [each.name for each in listing if self._name.fullmatch(each.name)]
+        except FileNotFoundError:
+            self.problems["Its directory is gone: Django makes it anew with the next write."] = None
+            return []
+
+    def entry(self, key: str, version: int | None) -> Entry | None:
+        """One entry."""
+        found = self._entry(Path(self._files._key_to_file(key, version)).name)
+        return None if found is None else found._replace(key=key, known=True)
+
+    def _entry(self, name: str) -> Entry | None:
+        path = f"{self._files._dir}/{name}"
+        try:
+            status = os.stat(path)  # noqa: PTH116 - a Path for each of a million files takes long
+            if not stat.S_ISREG(status.st_mode):
+                self.problems["Something in its directory is called like a file of its own."] = None
+                return None
+            expiry = self._expiry(path)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            # Such as a link that leads to itself.
+            self._note(error)
+            return None
+        self._bytes += status.st_size
+        now, key = time.time(), self._keys.get(name)
+        expires_at = None if expiry is None else expiry.at
+        return Entry(
+            f"{UNKNOWN_KEY} {name[:_DIGITS]}" if key is None else key,
+            status.st_size,
+            expires_in=None if expires_at is None else expires_at - now,
+            no_expiry=expiry is not None and expires_at is None,
+            idle=idle_for(now, status.st_atime, status.st_mtime, self._times),
+            age=max(0.0, now - status.st_mtime),
+            never_read=None if self._times == "none" else status.st_atime <= status.st_mtime,
+            known=key is not None,
+            stored=name,
+        )
+
+    def _expiry(self, path: str) -> Expiry | None:
+        try:
+            expiry = expiry_of(read_head(path))
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            self._note(error)
+            return None
+        if expiry is None:
+            self.problems["Some files are damaged, or were cut while they were written."] = None
+        return expiry
+
+    def _note(self, error: OSError) -> None:
+        self.problems[f"Some files cannot be read ({os.strerror(error.errno or 0)})."] = None
+
+    def limits(self) -> BackendLimits:
+        """Its MAX_ENTRIES, and what there is room for on the disk, its own files included."""
+        try:
+            disk = os.statvfs(self._files._dir)
+        except (OSError, AttributeError):
+            return BackendLimits(entries=self._files._max_entries)
+        room = disk.f_frsize * disk.f_bavail + self._bytes
+        return BackendLimits(room, self._files._max_entries, boot=_made(self._files._dir))
+
+    def can_remove(self, entry: Entry) -> bool:
+        """Always: a file has a name, whatever its key is."""
+        return entry.known or self._name.fullmatch(entry.stored) is not None
+
+    def remove(self, entries: Sequence[Entry]) -> None:
+        """Remove ``entries``: those of unknown keys as the cache itself removes a file."""
+        super().remove([each for each in entries if each.known])
+        for each in entries:
+            if not each.known:
+                self._files._delete(f"{self._files._dir}/{each.stored}")
+
+
+_BY_ACCESS = ("idle", "never_read")
+
+_GETVERSION = 0x80087601
+"""FS_IOC_GETVERSION of Linux: what tells an inode from one before that had its number."""
+
+
+def _made(directory: str) -> str:
+    """What tells this directory from another that is made later in its place; empty where there is
+    none."""
+    generation = bytearray(8)
+    try:
+        opened = os.open(directory, os.O_RDONLY)
+    except OSError:
+        return ""
+    try:
+        # Not every file system has generations, and some never give a number twice.
+        with suppress(OSError, ImportError):
+            from fcntl import ioctl  # noqa: PLC0415 - not on every system
+
+            ioctl(opened, _GETVERSION, generation)
+        return boot_of(os.fstat(opened).st_ino, bytes(generation))
+    finally:
+        os.close(opened)
+
+
+def file_name(cache: Any, key: str) -> str:
+    """The name of the file that ``cache`` keeps ``key`` in."""
+    made = cache.make_key(key)
+    return md5(made.encode(), usedforsecurity=False).hexdigest() + str(cache.cache_suffix)
+
+
+def idle_for(now: float, read_at: float, written_at: float, times: AccessTimes) -> float | None:
+    """Seconds since the entry was last used, as far as that is certain; Unix times."""
+    if times == "none":
+        return None
+    if times == "each" or read_at <= written_at:
+        return max(0.0, now - max(read_at, written_at))
+    # Reads of the day after the noted one leave no trace.
+    unseen = now - read_at - _DAY
+    return unseen if unseen > 0 else None
+
+
+def _access_times(directory: str) -> AccessTimes:
+    try:
+        flags = os.statvfs(directory).f_flag
+    except (OSError, AttributeError):
+        return "none"
+    if flags & _NOATIME:
+        return "none"
+    return "daily" if flags & _RELATIME else "each"

@@ -1,0 +1,194 @@
+"""Tell which aliases keep their entries in one store.
+
+Several aliases of ``CACHES`` often lead to the same database of one server, table, directory or
+dict, with a key prefix or a version each. What they hold is there once, and what one of them
+deletes the others miss.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from django.core.cache.backends import locmem
+from django.core.cache.backends.dummy import DummyCache
+from django.core.cache.backends.locmem import LocMemCache
+from django.db import connections, router
+
+from cache_monitor.keys.display import text_of
+from cache_monitor.scan.key_forms import key_form
+from cache_monitor.scan.memcached_client import address_of
+
+_LOCAL = {"", "localhost", "127.0.0.1", "::1", "0.0.0.0"}  # noqa: S104 - nothing is bound to it
+_REDIS_PORT = 6379
+
+
+def identity_of(alias: str, cache: Any) -> str:
+    """The name of the store that ``cache``, known as ``alias``, keeps its entries in.
+
+    The same for two aliases whose settings lead to one store, however they spell it, and the same
+    in all processes of a site; without user and password, but not meant to be shown. Where it
+    cannot be told, each alias has a store of its own. Asks no server, opens no connection, and
+    uses no operation of the cache.
+    """
+    try:
+        found = _store_of(cache)
+    except Exception:
+        # A backend of the project's own whose attributes are called alike and are something else.
+        found = None
+    return f"alias:{alias}" if found is None else found
+
+
+class Shared(NamedTuple):
+    """Digests of the store that an alias keeps its entries in, and of the form of its keys."""
+
+    store: str
+    keys: str
+
+
+def shared_by(alias: str, cache: Any) -> Shared:
+    """What aliases have in common that hold the same entries, in a form that tells nothing else."""
+    try:
+        form = "" if hasattr(cache, "cache_suffix") else repr(_form(cache))
+    except Exception:
+        form = f"alias:{alias}"
+    # Of a directory every alias sees all files: their names do not tell whose they are.
+    return Shared(_digest(identity_of(alias, cache)), _digest(form))
+
+
+def traced_as(alias: str, cache: Any, process: str) -> str:
+    """The name under which the trace has the entries of ``cache``, those of ``process`` alone where
+    each has its own."""
+    place = _digest(identity_of(alias, cache))
+    return f"{place}.{process[:12]}" if is_of_one_process(cache) else place
+
+
+def is_of_one_process(cache: Any) -> bool:
+    """Whether no other process has the same entries."""
+    return isinstance(cache, (LocMemCache, DummyCache))
+
+
+def prefix_of(cache: Any) -> str:
+    """Its ``KEY_PREFIX``; empty where it derives from nothing of Django's and has none."""
+    return str(getattr(cache, "key_prefix", ""))
+
+
+def version_of(cache: Any) -> str:
+    """Its ``VERSION`` as text."""
+    return text_of(getattr(cache, "version", 1))
+
+
+def _form(cache: Any) -> tuple[object, ...]:
+    form = key_form(cache)
+    made_by = getattr(cache.key_func, "__qualname__", repr(cache.key_func))
+    return (*form, made_by if form.opaque else "", prefix_of(cache) if form.opaque else "")
+
+
+def _digest(text: str) -> str:
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+
+
+def _store_of(cache: Any) -> str | None:
+    bases = {each.__name__ for each in type(cache).__mro__}
+    return next((tell(cache) for name, tell in _TELL.items() if name in bases), None)
+
+
+def _of_locmem(cache: Any) -> str | None:
+    # Its name is known to the module alone.
+    names = (name for name, each in locmem._caches.items() if each is cache._cache)  # type: ignore[attr-defined] # not in the stubs
+    return next((f"memory:{name}" for name in names), None)
+
+
+def _of_files(cache: Any) -> str:
+    return f"directory:{Path(cache._dir).resolve()}"
+
+
+def _of_table(cache: Any) -> str:
+    using = router.db_for_write(cache.cache_model_class)
+    database: Mapping[str, Any] = connections.settings[using]
+    name = str(database.get("NAME", ""))
+    if str(database.get("ENGINE", "")).endswith("sqlite3") and ":memory:" not in name:
+        name = str(Path(name).resolve())
+    host = f"{_host(str(database.get('HOST') or ''))}:{database.get('PORT') or ''}"
+    return f"table:{database.get('ENGINE')}/{host}/{name}/{cache._table}"
+
+
+def _of_memcached(cache: Any) -> str:
+    return f"memcached:{_listed(map(_memcached_server, cache._servers))}"
+
+
+def _memcached_server(server: object) -> str:
+    if isinstance(server, str) and server.startswith(("unix:", "/")):
+        return _socket(server.removeprefix("unix:"))
+    host, port = address_of(server)
+    return f"{_host(host)}:{port}"
+
+
+def _of_redis(cache: Any) -> str:
+    """Of Django's backend, and those that are built like it, as django-cachex is."""
+    if hasattr(cache, "_params"):
+        return _of_redis_package(cache)
+    return _of_urls(cache._servers, cache._options or {})
+
+
+def _of_redis_package(cache: Any) -> str:
+    """Of django-redis, and of django-valkey, which is built like it."""
+    options = cache._params.get("OPTIONS") or {}
+    # Where the settings name the pool's own options, a database may be among them.
+    return _of_urls(cache._server, {**options, **(options.get("CONNECTION_POOL_KWARGS") or {})})
+
+
+def _of_urls(servers: Any, options: Mapping[str, Any]) -> str:
+    urls = re.split("[;,]", servers) if isinstance(servers, str) else servers
+    places = [_redis_server(str(each).strip(), options) for each in urls]
+    sentinels = options.get("SENTINELS") or options.get("sentinels")
+    if sentinels:
+        # The URL names a service, which they know the servers of.
+        known = _listed(f"{_host(str(host))}:{int(port)}" for host, port in sentinels)
+        return f"redis:{places[0]}@{known}"
+    if "Shard" in str(options.get("CLIENT_CLASS", "")):
+        return f"redis:{_listed(places)}"
+    # The first is written to; the others are its replicas.
+    return f"redis:{places[0]}"
+
+
+def _redis_server(url: str, options: Mapping[str, Any]) -> str:
+    parts = urlsplit(url)
+    query = parse_qs(parts.query)
+    if parts.scheme.endswith("unix"):
+        place, path = _socket(unquote(parts.path)), ""
+    else:
+        host = unquote(parts.hostname or "")
+        place, path = f"{_host(host)}:{parts.port or _REDIS_PORT}", unquote(parts.path)
+    # As the libraries read it: the query, the path, the options.
+    database = query.get("db", [path.replace("/", "")])[0] or options.get("db") or 0
+    return f"{place}/{int(database)}"
+
+
+def _host(name: str) -> str:
+    lower = name.strip().lower()
+    return "localhost" if lower in _LOCAL else lower
+
+
+def _socket(path: str) -> str:
+    return f"unix:{Path(path).resolve()}"
+
+
+def _listed(places: Iterable[str]) -> str:
+    """The same in whichever order."""
+    return ",".join(sorted(set(places)))
+
+
+_TELL = {
+    "LocMemCache": _of_locmem,
+    "FileBasedCache": _of_files,
+    "BaseDatabaseCache": _of_table,
+    "BaseMemcachedCache": _of_memcached,
+    "BaseValkeyCache": _of_redis_package,
+    "KeyValueCache": _of_redis,
+    "RespCache": _of_redis,
+    "RedisCache": _of_redis,
+}
+"""By the name of a class that the cache's own derives from."""

@@ -1,0 +1,157 @@
+"""What the toolbar's store keeps of a request: plain values that survive JSON."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+from django.conf import settings
+from django.utils.formats import number_format
+from django.utils.functional import Promise
+from django.utils.translation import gettext as _
+
+from cache_monitor.api import backend_path
+from cache_monitor.capture import Capture, Totals, watched_aliases
+from cache_monitor.keys.naming import name_key
+from cache_monitor.page_cache import sentences
+from cache_monitor.page_cache.outcomes import PagePass
+from cache_monitor.stacks import caller_of
+from cache_monitor.toolbar.reasons import Places
+from cache_monitor.toolbar.rows import CallRow, CallRows, Kept, milliseconds
+
+
+def page_row(page_pass: PagePass) -> CallRow:
+    """``page_pass`` in plain values that JSON can hold."""
+    cause = page_pass.cause()
+    place = None if cause is None else caller_of(cause[1])
+    unvaried = page_pass.unvaried()
+    unvaried_place = None if unvaried is None else caller_of(unvaried[1])
+    key = page_pass.looked_up or page_pass.looked_up_list or page_pass.key
+    return {
+        "alias": page_pass.alias,
+        "fetch": page_pass.fetch,
+        "missed": page_pass.missed,
+        # As the rows of the calls name it.
+        "key": None if key is None else name_key(key, page_pass.alias)[0],
+        "varies": list(page_pass.varies),
+        "age": page_pass.age,
+        "ttl": page_pass.ttl,
+        "stored": page_pass.stored,
+        "reason": page_pass.reason,
+        "detail": page_pass.detail[:200],
+        "cause": f"{cause[0]} {place.where}" if cause and place else None,
+        "unvaried": (
+            f"{unvaried[0]} {unvaried_place.where}" if unvaried and unvaried_place else None
+        ),
+    }
+
+
+def page_sentences(
+    page: CallRow, rows: Sequence[CallRow], reasons: Places, words: Mapping[str, Promise]
+) -> list[str]:
+    """What became of the request, for the panel; ``words`` are those for the reasons of misses."""
+    return list(_sentences(page, rows, reasons, words))
+
+
+def _sentences(
+    page: CallRow, rows: Sequence[CallRow], reasons: Places, words: Mapping[str, Promise]
+) -> Iterator[str]:
+    if page["fetch"] == "hit":
+        yield _served(page)
+        return
+    if page["fetch"] == "miss":
+        yield _("This page was not served from the cache.")
+        yield sentences.missed(page["missed"], tuple(page["varies"]), page["detail"])
+        if page["missed"] != "other_key" and (reason := _reason(page, rows, reasons)):
+            yield _("Why: %(reason)s.") % {"reason": words[reason]}
+    if page["stored"]:
+        yield (
+            _("It is stored now.")
+            if page["ttl"] is None
+            else _("It is stored now, for %(seconds)s s.") % {"seconds": _number(page["ttl"])}
+        )
+    elif page["stored"] is False:
+        yield _("It was not stored.")
+        yield sentences.not_stored(page["reason"], page["detail"])
+    if page["unvaried"]:
+        yield sentences.unvaried(page["unvaried"])
+    elif page["cause"]:
+        yield sentences.cause(page["cause"])
+
+
+def _served(page: CallRow) -> str:
+    if page["age"] is None:
+        return _("This page was served from the cache.")
+    return _("This page was served from the cache, %(age)s s after it was stored.") % {
+        "age": _number(page["age"])
+    }
+
+
+def _reason(page: CallRow, rows: Sequence[CallRow], reasons: Places) -> str | None:
+    """Why the last call for the page missed, where that is known."""
+    for number in range(len(rows) - 1, -1, -1):
+        for place, each in enumerate(rows[number]["keys"]):
+            if each["hit"] is False and each["key"] == page["key"]:
+                return reasons.get((number, place))
+    return None
+
+
+def _number(value: float) -> str:
+    return number_format(round(value), force_grouping=True)
+
+
+Stats = dict[str, Any]
+
+
+def request_stats(capture: Capture, kept: Kept, rows: CallRows, seconds: float) -> Stats:
+    """What ``capture`` heard in a request of so many ``seconds``, and of which caches nothing."""
+    totals = capture.totals()
+    watched = watched_aliases()
+    total = _counts(_sum(totals.values()))
+    total["request_milliseconds"] = milliseconds(seconds)
+    return {
+        "total": total,
+        "caches": [
+            {"alias": alias, "backend": backend_path(alias), **_counts(totals[alias])}
+            for alias in settings.CACHES
+            if alias in totals
+        ],
+        "not_called": [alias for alias in watched if alias not in totals],
+        "not_watched": [alias for alias in settings.CACHES if alias not in (*watched, *totals)],
+        "calls": rows.make(kept),
+        "stacks": rows.stacks,
+        "pages": [page_row(each) for each in capture.page_passes],
+    }
+
+
+def percent(part: int, whole: int) -> int | None:
+    """A whole per cent; only a true none or all gives 0 or 100."""
+    if whole == 0:
+        return None
+    if part in {0, whole}:
+        return 100 if part else 0
+    return min(max(round(100 * part / whole), 1), 99)
+
+
+def _sum(parts: Iterable[Totals]) -> Totals:
+    total = Totals()
+    for part in parts:
+        for each in fields(Totals):
+            setattr(total, each.name, getattr(total, each.name) + getattr(part, each.name))
+    return total
+
+
+def _counts(totals: Totals) -> Stats:
+    return {
+        "calls": totals.calls,
+        "reads": totals.reads,
+        "writes": totals.writes,
+        "deletes": totals.deletes,
+        "others": totals.others,
+        "lookups": totals.lookups,
+        "hits": totals.hits,
+        "misses": totals.misses,
+        "hit_percent": percent(totals.hits, totals.lookups),
+        "errors": totals.errors,
+        "interrupted": totals.interrupted,
+        "milliseconds": milliseconds(totals.seconds),
+    }

@@ -1,0 +1,154 @@
+"""How long values took to produce, told by the calls that were made for them.
+
+What ``get_or_set`` calls is timed by itself. Else a value is taken to be produced between the end
+of the lookup that missed and the beginning of the next write of the same key (same alias, same
+version, as the caller gave it) in the same context, which is a thread or a task:
+
+* an ``add`` counts like a ``set``, even where another value was faster: the work was done;
+* of keys that are missed before the first of them is written, be it by one ``get_many`` or by a
+  ``get`` each, the second takes the time since the first was written, and so on: that the first
+  was made meanwhile is no work for the second. What is missed and written while another value is
+  made is a part of that, whose time counts whole;
+* ``set_many`` parts the time evenly among the keys it writes;
+* ``cache_page`` asks for a page only where it knows by which headers the page varies. Where that
+  list was missing the page's key was never looked up: its write then belongs to the miss of the
+  list for the same address. The list itself takes no work, so its own writes count nothing.
+
+What cannot be told: a value that is written by another thread or task than the one that missed;
+a failed call; what is written more than ``MOST_SECONDS`` after the miss. A thread's misses end
+with the request that it serves. Tasks are told apart by an identity that a later task may get
+again: should it write, without looking, a key that the first one missed, it is taken for that.
+"""
+
+import re
+from collections import OrderedDict
+from collections.abc import Hashable, Sequence
+from typing import NamedTuple
+
+from cache_monitor.calls import RawCall
+from cache_monitor.keys.known_keys import is_bookkeeping
+from cache_monitor.stats.spans import Spans
+
+MOST_PENDING = 10_000
+"""Misses that wait for their write; about 1 MB. Older ones make room."""
+MOST_SECONDS = 600.0
+"""What takes longer from the miss to the write was hardly work for it."""
+
+_WRITES = frozenset({"set", "add", "set_many"})
+
+# The forms of django.utils.cache; both hold the MD5 of the same address.
+_LIST = "views.decorators.cache.cache_header."
+_PAGE = re.compile(
+    r"views\.decorators\.cache\.cache_page\.(?P<prefix>.*)\.[A-Z]+"
+    r"\.(?P<address>[0-9a-f]{32})\.[0-9a-f]{32}(?P<rest>.*)",
+    re.DOTALL,
+)
+
+_Where = tuple[int | None, str, Hashable]
+"""Context, alias and version."""
+
+
+class ComputedValue(NamedTuple):
+    """A value that was produced, and the seconds that this took."""
+
+    key: str
+    seconds: float
+
+
+class ComputedKey(NamedTuple):
+    """The same with where and when: ``at`` is the Unix time at which it was written."""
+
+    alias: str
+    key: str
+    at: float
+    seconds: float
+
+
+class MissSetMatcher:
+    """Pairs misses with the writes that follow them. Not safe for several threads at once."""
+
+    def __init__(self, most: int = MOST_PENDING) -> None:
+        self._most = most
+        self._pending: OrderedDict[int, float] = OrderedDict()
+        """When misses ended, by a hash of context, alias, version and key: a key that is never
+        written would be remembered for long, and may be secret."""
+        self._begun: OrderedDict[int | None, float] = OrderedDict()
+        self._spans: OrderedDict[int | None, Spans] = OrderedDict()
+
+    def begin(self, context: int, at: float) -> None:
+        """Let no write pair with what ``context`` missed before ``at``."""
+        self._begun[context] = at
+        self._begun.move_to_end(context)
+        if len(self._begun) > self._most:
+            self._begun.popitem(last=False)
+
+    def made(self, call: RawCall, context: int | None) -> Sequence[ComputedValue]:
+        """The values whose production ``call``, made in ``context``, ended."""
+        operation = call[0].operation
+        if operation == "get":
+            # Told before all else: there may be a miss for each call.
+            if call[4] is False and call[8] is None:
+                self._note(context, call[0].alias, call[7], call[3], call[1] + call[2])
+            return ()
+        source, started, seconds, key, outcome, _, _, version, error, *_ = call
+        if error is not None:
+            return ()
+        ended = started + seconds
+        if operation in _WRITES:
+            if not self._pending:
+                return ()
+            return self._written((context, source.alias, version), key, started, ended)
+        if operation == "get_many":
+            self._note_each((context, source.alias, version), key, outcome, ended)
+        elif operation == "get_or_set" and outcome is False and call[10] is not None:
+            return [ComputedValue(str(key), call[10])]
+        return ()
+
+    def _note_each(self, where: _Where, keys: Hashable, outcome: object, miss: float) -> None:
+        if isinstance(keys, tuple) and isinstance(outcome, tuple):
+            for each, hit in zip(keys, outcome, strict=False):
+                if hit is False:
+                    self._note(*where, each, miss)
+
+    def _note(
+        self,
+        context: int | None,
+        alias: str,
+        version: Hashable,
+        key: Hashable,
+        miss: float,
+    ) -> None:
+        self._pending[hash((context, alias, version, key))] = miss
+        if len(self._pending) > self._most:
+            self._pending.popitem(last=False)
+
+    def _written(
+        self, where: _Where, key: Hashable, started: float, ended: float
+    ) -> Sequence[ComputedValue]:
+        begun = self._begun.get(where[0], 0.0)
+        missed, keys = started, []
+        for each in key if isinstance(key, tuple) else (key,):
+            missed_at = self._miss_of(where, str(each))
+            if missed_at is not None and begun <= missed_at <= started:
+                keys.append(str(each))
+                missed = min(missed, missed_at)
+        if not keys or started - missed > MOST_SECONDS:
+            return ()
+        seconds = started - self._spans_of(where[0]).since(missed, started, ended)
+        return [ComputedValue(each, seconds / len(keys)) for each in keys]
+
+    def _spans_of(self, context: int | None) -> Spans:
+        spans = self._spans.pop(context, None) or Spans()
+        self._spans[context] = spans
+        if len(self._spans) > self._most:
+            self._spans.popitem(last=False)
+        return spans
+
+    def _miss_of(self, where: _Where, key: str) -> float | None:
+        if key.startswith(_LIST) or is_bookkeeping(key):
+            return None
+        miss = self._pending.pop(hash((*where, key)), None)
+        if miss is None and (page := _PAGE.fullmatch(key)):
+            headers = f"{_LIST}{page['prefix']}.{page['address']}{page['rest']}"
+            miss = self._pending.pop(hash((*where, headers)), None)
+        return miss

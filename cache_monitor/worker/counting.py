@@ -1,0 +1,342 @@
+"""From the calls of one operation to the statistics of the stretch of time that they fall into.
+
+What is counted has been condensed (see :mod:`cache_monitor.worker.batch`) to one item for
+each different key and outcome. What is found most often, plain hits, waits for later batches to add
+to it, and is counted once for all of them; where the shape of a key tells its group, for a whole
+group at once.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Hashable, Mapping, Sequence, Set
+
+from cache_monitor.calls import RawCall, Source, is_failure, is_fault, is_interrupted
+from cache_monitor.keys.naming import known_group
+from cache_monitor.stats.details import Details, GroupStats
+from cache_monitor.stats.distinct import hash_of
+from cache_monitor.stats.window import OperationStats, Window, greater
+from cache_monitor.worker.batch import Alike, Hit, Hits, alike, name_and_hash
+
+Measure = Callable[[str, Hashable, Hashable], int | None]
+"""The bytes stored under a key of an alias in a version, where that costs next to nothing."""
+
+Seconds = defaultdict[Hashable, float]
+"""What the calls on each key took; those on several keys at once by the tuple of these."""
+
+_READS = frozenset({"get", "get_many", "get_or_set"})
+_WRITES = frozenset({"set", "add", "set_many"})
+_TAKE_TIMEOUT = _WRITES | {"get_or_set"}
+_LONGEST = 100 * 365 * 86400.0
+"""Seconds; what is stored for longer has no end to wait for."""
+_DELETES = frozenset({"delete", "delete_many"})
+_OTHER_USES = frozenset({"add", "has_key", "incr", "decr", "touch"})
+"""Operations that have the use of an entry without looking it up: locks, counters, flags."""
+_COUNTERS = frozenset({"incr", "decr"})
+"""Operations that change a value where it is: it is no copy of anything."""
+
+
+class Counting:
+    """Counts the calls of one ``source`` into one window and its details.
+
+    Plain hits, of one key with nothing else to say, wait until :meth:`settle`; all other calls
+    are counted when they are added.
+    """
+
+    __slots__ = ("_details", "_hits", "_measure", "_seconds", "_sizes", "_source", "_window")
+
+    def __init__(self, source: Source, window: Window, details: Details, measure: Measure) -> None:
+        self._source = source
+        self._window = window
+        self._details = details
+        self._measure = measure
+        self._hits: Counter[Hit] = Counter()
+        self._sizes: dict[str, int | None] = {}
+        self._seconds: Seconds = defaultdict(float)
+
+    @property
+    def waiting(self) -> Set[Hit]:
+        """The hits that wait to be settled."""
+        return self._hits.keys()
+
+    def add(self, hits: Hits | None, others: Sequence[RawCall], newest: float) -> None:
+        """Count plain hits and other calls, the last of which ended at ``newest``."""
+        self._window.newest = max(self._window.newest, newest)
+        uses = _Uses(self._source, self._details, self._seconds)
+        times: list[float] = []
+        if hits:
+            times += self._note_times(hits.calls)
+        if others:
+            times += self._note_times(others)
+            if self._source.operation in _TAKE_TIMEOUT:
+                uses.note_writes(others, newest)
+            if self._source.operation == "get":
+                others = self._count_misses(uses, others)
+            self._count_alike(uses, Counter(map(alike, others)))
+        if times:
+            _count_times(self._window.operation(self._source.operation), times)
+        if hits:
+            self._add_hits(uses, hits)
+        self._add_totals(uses)
+
+    def _note_times(self, calls: Sequence[RawCall]) -> Sequence[float]:
+        """What each of ``calls`` took, which is charged to its key."""
+        times, seconds = _own_times(self._source, calls), self._seconds
+        for call, time in zip(calls, times, strict=True):
+            seconds[call[3]] += time
+        return times
+
+    def _add_hits(self, uses: "_Uses", hits: Hits) -> None:
+        # A value's size is looked up while the value is sure to be there.
+        sizes = {
+            hit: self._measure(self._source.alias, hit, None)
+            for hit in hits.counts.keys() - self.waiting
+            if not isinstance(hit, tuple)
+        }
+        if 2 * len(hits.counts) <= len(hits.calls):
+            self._hits.update(hits.counts)
+            self._sizes.update(sizes)
+        else:
+            # Hardly alike: there is little to gain by waiting.
+            sizes = {**self._sizes, **sizes} if self._sizes else sizes
+            self._count_hits(uses, hits.counts, sizes)
+
+    def _count_misses(self, uses: "_Uses", calls: Sequence[RawCall]) -> Sequence[RawCall]:
+        """Count plain misses of keys whose group their shape tells; the other ``calls``."""
+        plain: defaultdict[str, int] = defaultdict(int)
+        others = []
+        for call in calls:
+            key = call[3]
+            if call[4] is False and call[8] is None and isinstance(key, str):
+                plain[key] += 1
+            else:
+                others.append(call)
+        groups: defaultdict[str | None, list[tuple[str, int]]] = defaultdict(list)
+        for key, times in plain.items():
+            groups[known_group(key)].append((key, times))
+        unknown = {key for key, _ in groups.pop(None, ())}
+        for name, keys in groups.items():
+            if name is not None:
+                uses.count_misses(name, keys)
+        if unknown:
+            others += [
+                call
+                for call in calls
+                if call[4] is False and call[8] is None and call[3] in unknown
+            ]
+        return others
+
+    def settle(self) -> None:
+        """Count the hits that wait."""
+        if self._hits:
+            hits, self._hits = self._hits, Counter()
+            sizes, self._sizes = self._sizes, {}
+            uses = _Uses(self._source, self._details, self._seconds)
+            self._count_hits(uses, hits, sizes)
+            self._add_totals(uses)
+            self._seconds.clear()
+
+    def _count_hits(
+        self, uses: "_Uses", hits: Mapping[Hit, int], sizes: Mapping[str, int | None]
+    ) -> None:
+        groups: defaultdict[str | None, list[tuple[str, int | None, int]]] = defaultdict(list)
+        for hit, times in hits.items():
+            key, size = hit if isinstance(hit, tuple) else (hit, sizes.get(hit))
+            groups[known_group(key)].append((key, size, times))
+        for key, size, times in groups.pop(None, ()):
+            if size is not None:
+                self._window.add_bytes(size * times, False)
+            uses.count(key, True, size, False, times)
+        for name, keys in groups.items():
+            if name is not None:
+                uses.count_hits(name, keys)
+                if sized := [size * times for _, size, times in keys if size is not None]:
+                    self._window.add_bytes(sum(sized), False)
+
+    def _count_alike(self, uses: "_Uses", alike: Counter[Alike]) -> None:
+        operation = self._window.operation(self._source.operation)
+        for call, times in alike.items():
+            key, outcome, _, _, error = call
+            failed = is_fault(self._source.operation, error)
+            operation.errors += times * is_failure(error)
+            operation.absent += times * (is_failure(error) - failed)
+            operation.interrupted += times * is_interrupted(error)
+            size = self._size(call)
+            if size is not None:
+                self._window.add_bytes(size * times, _wrote(self._source, outcome))
+            if isinstance(key, tuple):
+                found = outcome if isinstance(outcome, tuple) else (None,) * len(key)
+                uses.part(key)
+                for each, hit in zip(key, found, strict=False):
+                    # The size of several values tells nothing of each.
+                    uses.count(str(each), hit, None, failed, times)
+            elif key is not None:
+                hit = outcome if isinstance(outcome, bool) else None
+                uses.count(str(key), hit, size, failed, times)
+            elif isinstance(outcome, bool):
+                uses.count_nameless(outcome, times)
+
+    def _add_totals(self, uses: "_Uses") -> None:
+        operation = self._window.operation(self._source.operation)
+        operation.keys += uses.keys
+        operation.hits += uses.hits
+        operation.misses += uses.misses
+        self._details.uses += uses.keys
+
+    def _size(self, call: Alike) -> int | None:
+        """The bytes of the value; where the call could not tell, what is stored now."""
+        key, outcome, size, version, error = call
+        if size is not None or error is not None or key is None:
+            return size
+        source = self._source
+        asked = _wrote(source, outcome) or (source.operation in _READS and outcome)
+        return self._measure(source.alias, key, version) if asked else None
+
+
+class _Uses:
+    """Counts what one operation did with single keys. Runs once for each different key, which
+    with a million of them is nearly once a call: hence no call more than needed."""
+
+    __slots__ = (
+        "_adds",
+        "_alias",
+        "_counts",
+        "_deletes",
+        "_details",
+        "_looks_up",
+        "_produces",
+        "_seconds",
+        "_uses_otherwise",
+        "_writes",
+        "hits",
+        "keys",
+        "misses",
+    )
+
+    def __init__(self, source: Source, details: Details, seconds: Seconds) -> None:
+        self._alias = source.alias
+        self._details = details
+        self._seconds = seconds
+        self._looks_up = source.operation in _READS
+        self._adds = source.operation == "add"
+        self._counts = source.operation in _COUNTERS
+        self._writes = source.operation in _WRITES
+        self._produces = source.operation == "get_or_set"
+        self._deletes = source.operation in _DELETES
+        self._uses_otherwise = source.operation in _OTHER_USES
+        self.keys = self.hits = self.misses = 0
+
+    def note_writes(self, calls: Sequence[RawCall], at: float) -> None:
+        """Note when ``calls`` wrote, the last of which ended at ``at``, and their timeouts."""
+        longest: defaultdict[str, float] = defaultdict(float)
+        for call in calls:
+            if call[4] is not True and call[8] is None:
+                key = call[3][0] if isinstance(call[3], tuple) and call[3] else call[3]
+                longest[str(key)] = max(longest[str(key)], _seconds_of(call[6]))
+        details = self._details
+        for text, timeout in longest.items():
+            name = name_and_hash(text, self._alias)[0]
+            details.group(name.group, name.kind).note_set(at, timeout)
+
+    def part(self, keys: tuple[Hashable, ...]) -> None:
+        """Charge each of ``keys`` its share of the calls on all of them, which may be none."""
+        seconds = self._seconds.pop(keys, 0.0)
+        if seconds and keys:
+            share = seconds / len(keys)
+            for key in keys:
+                self._seconds[key] += share
+
+    def count(self, key: str, hit: bool | None, size: int | None, failed: bool, times: int) -> None:
+        """Count ``times`` uses; ``hit`` is None where nothing was looked up."""
+        details = self._details
+        (shown, group_name, kind), key_hash = name_and_hash(key, self._alias)
+        group = details.groups.get(group_name) or details.group(group_name, kind)
+        group.add_key(key_hash)
+        self.keys += times
+        if hit is not None:
+            if hit:
+                self.hits += times
+            else:
+                self.misses += times
+        elif self._deletes:
+            group.deletes += times
+        elif self._uses_otherwise:
+            self._count_other_use(group, times)
+        if failed:
+            group.errors += times
+        # All that was spent on a key is charged once, with whichever of its calls comes first.
+        group.add_seconds(self._seconds.pop(key, 0.0), self._looks_up)
+        wrote = self._writes or (self._produces and hit is False)
+        if hit is not None or wrote:
+            stats = details.hot_keys.entry(shown, group_name)
+            group.count(hit, wrote, times, shown)
+            stats.count(hit, wrote, times)
+            if size is not None:
+                group.add_bytes(size * times, wrote)
+                stats.bytes = greater(stats.bytes, size)
+
+    def _count_other_use(self, group: GroupStats, times: int) -> None:
+        group.other_uses += times
+        if self._counts:
+            group.counts += times
+        elif self._adds:
+            group.adds += times
+
+    def count_nameless(self, hit: bool, times: int) -> None:
+        """Count lookups of a key that the call gave under a name which nobody knows."""
+        self.keys += times
+        if hit:
+            self.hits += times
+        else:
+            self.misses += times
+
+    def count_hits(self, group_name: str, keys: Sequence[tuple[str, int | None, int]]) -> None:
+        """Count keys of a group that were found, which may be shown as they are: for each the key,
+        the bytes of its value, and how many times."""
+        hits = sum([times for _, _, times in keys])
+        self.keys += hits
+        self.hits += hits
+        group = self._details.group(group_name, "key")
+        group.add_keys([hash_of(key) for key, _, _ in keys])
+        group.count_hits(keys)
+        pop = self._seconds.pop
+        group.add_seconds(sum([pop(key, 0.0) for key, _, _ in keys]), True)
+        self._details.hot_keys.count_hits(group_name, keys)
+
+    def count_misses(self, group_name: str, keys: Sequence[tuple[str, int]]) -> None:
+        """Count keys of a group that were missed, likewise."""
+        misses = sum([times for _, times in keys])
+        self.keys += misses
+        self.misses += misses
+        group = self._details.group(group_name, "key")
+        group.add_keys([hash_of(key) for key, _ in keys])
+        group.count_misses(keys)
+        pop = self._seconds.pop
+        group.add_seconds(sum([pop(key, 0.0) for key, _ in keys]), True)
+        self._details.hot_keys.count_misses(group_name, keys)
+
+
+def _wrote(source: Source, outcome: object) -> bool:
+    """Whether the call stored a value: ``get_or_set`` does so where it missed."""
+    return source.operation in _WRITES or (source.operation == "get_or_set" and outcome is False)
+
+
+def _seconds_of(timeout: object) -> float:
+    """A timeout that a call gave; 0 where it gave none, or what is no number."""
+    is_number = isinstance(timeout, (int, float)) and not isinstance(timeout, bool)
+    # Not a number is between nothing.
+    return float(timeout) if is_number and 0 < timeout < _LONGEST else 0.0  # type: ignore[operator, arg-type]  # a number by then
+
+
+def _own_times(source: Source, calls: Sequence[RawCall]) -> list[float]:
+    """What each of ``calls`` took of the cache's own time."""
+    if source.operation == "get_or_set":
+        # What the site's own function took is not the cache's time.
+        return [max(call[2] - (call[10] or 0.0), 0.0) for call in calls]
+    return [call[2] for call in calls]
+
+
+def _count_times(operation: OperationStats, seconds: Sequence[float]) -> None:
+    operation.calls += len(seconds)
+    operation.seconds += sum(seconds)
+    slowest = max(seconds)
+    operation.slowest = max(operation.slowest, slowest)
+    operation.times.count(seconds)

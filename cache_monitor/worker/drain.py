@@ -1,0 +1,141 @@
+"""From the recorder's buffer to the statistics of one process: counting, and what takes longer.
+
+Counting is done with a batch at once. Why a lookup missed, and how old a hit was, is told later,
+when the other processes had time to say what they did; how long a value took to produce, when it
+is written.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from threading import get_ident
+
+from cache_monitor.calls import RawCall
+from cache_monitor.errors import let_pass
+from cache_monitor.page_cache import watch
+from cache_monitor.recorder import Recorder
+from cache_monitor.worker.batch import Batch
+from cache_monitor.worker.compute_time import ComputedKey, ComputedValue, MissSetMatcher
+from cache_monitor.worker.flush import Flusher
+from cache_monitor.worker.requests import take
+from cache_monitor.worker.subscribers import subscribers
+
+_MOST_REQUESTS = 10_000
+"""Beginnings of requests that wait for the calls that were made meanwhile."""
+
+
+class Drainer:
+    """Takes calls from the recorder and makes statistics of them.
+
+    Whoever calls holds the lock of the draining, but for :meth:`begin_request`.
+    """
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        make_flusher: Callable[[], Flusher],
+    ) -> None:
+        self._recorder = recorder
+        self._make_flusher = make_flusher
+        self._matcher = MissSetMatcher()
+        self._requests: deque[tuple[float, int]] = deque(maxlen=_MOST_REQUESTS)
+        self._changed: deque[tuple[str, list[RawCall]]] = deque(maxlen=_MOST_REQUESTS)
+        self.active_at = 0.0
+        """When calls were last taken in, Unix time."""
+
+    @cached_property
+    def flusher(self) -> Flusher:
+        """Made when first asked for: the settings may not be there before."""
+        return self._make_flusher()
+
+    def begin_request(self) -> None:
+        """Note that this thread begins with a new request, on whose path this runs."""
+        self._requests.append((time.perf_counter(), get_ident()))
+
+    def take_in(self, most: int) -> None:
+        """Count the oldest calls in the buffer, at most ``most``, and all visits."""
+        now = time.time()
+        aggregator = self.flusher.aggregator
+        clock_offset = _clock_offset()
+        calls = self._recorder.take(most)
+        if calls:
+            self.active_at = now
+            batch = aggregator.add(calls, clock_offset)
+            subscribers.hear(calls, clock_offset)
+            with self._going_on():
+                self._look_closer(batch, clock_offset)
+        dropped = self._recorder.take_dropped()
+        aggregator.add_dropped(dropped, now)
+        for alias in dropped:
+            self.flusher.tracer.note_gap(alias, now)
+        self._count_culled(calls, clock_offset)
+        for request_record in take():
+            aggregator.add_request(request_record, now)
+            if changes := request_record.tally.changes():
+                self._changed.append((request_record.view, changes))
+        passes = watch.take()
+        for page_pass in passes:
+            aggregator.add_page(page_pass, now)
+        subscribers.hear_pages(passes)
+
+    def note_views(self) -> None:
+        """Let the trace know whose writes those are that it has by now: a request's calls are in
+        the buffer before it has ended."""
+        while self._changed:
+            view, changes = self._changed.popleft()
+            with self._going_on():
+                self.flusher.tracer.note_view(view, changes)
+
+    def _count_culled(self, calls: Sequence[RawCall], clock_offset: float) -> None:
+        culled = self._recorder.take_culled()
+        # Where it is counted, none is a figure too.
+        called = {call[0].alias for call in calls} if self._recorder.culling else set()
+        evicted = dict.fromkeys(called & self._recorder.culling, 0)
+        evicted.update({alias: each.entries for alias, each in culled.items()})
+        self.flusher.aggregator.add_culled(evicted, time.time())
+        for alias, each in culled.items():
+            # It was full then, whatever it was when somebody looked.
+            for at in {each.first, each.last}:
+                self.flusher.tracer.note_full(alias, at + clock_offset)
+
+    def _look_closer(self, batch: Batch, clock_offset: float) -> None:
+        made = self._made(batch.others)
+        for call, those in made.values():
+            produced = [
+                ComputedKey(call[0].alias, key, call[1] + call[2] + clock_offset, seconds)
+                for key, seconds in those
+            ]
+            self.flusher.aggregator.add_produced(produced)
+        computed = {place: dict(those) for place, (_, those) in made.items()}
+        self.flusher.tracer.hear(batch, clock_offset, computed)
+
+    def _made(self, calls: Sequence[RawCall]) -> dict[int, tuple[RawCall, Sequence[ComputedValue]]]:
+        """The values whose production the calls ended, by the place of the call."""
+        requests, found = self._requests, {}
+        for place, call in enumerate(calls):
+            while requests and requests[0][0] <= call[1]:
+                began, thread = requests.popleft()
+                self._matcher.begin(thread, began)
+            if made := self._matcher.made(call, call[11]):
+                found[place] = call, made
+        return found
+
+    @contextmanager
+    def _going_on(self) -> Iterator[None]:
+        """A fault of ours in here must not stop the counting."""
+        try:
+            yield
+        except Exception as error:
+            let_pass(error)
+            self._recorder.failed(error)
+
+
+def _clock_offset() -> float:
+    """What makes Unix time of the readings of ``time.perf_counter``.
+
+    A thread that is interrupted between the two clocks gets too little. Of events some
+    microseconds apart the order tells why a get missed, so it is tried more than once.
+    """
+    return max(time.time() - time.perf_counter() for _ in range(3))

@@ -1,0 +1,349 @@
+"""What this process has counted, on its way to the store; and the ends of processes."""
+
+import signal
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from copy import deepcopy
+from dataclasses import dataclass, field
+from math import inf
+from queue import Empty, SimpleQueue
+from types import MethodType
+from typing import Any
+from uuid import uuid4
+
+from cache_monitor.stats.codec import encode
+from cache_monitor.stats.window import Window
+from cache_monitor.stores.base import Kind, Row, Store
+from cache_monitor.trace import slices
+from cache_monitor.trace.slices import Slice
+from cache_monitor.worker.aggregator import Aggregator
+from cache_monitor.worker.aggregator import Part as CountedPart
+from cache_monitor.worker.rollup import ABANDONED_AFTER
+from cache_monitor.worker.trace_writer import Tracer
+
+Part = CountedPart | Slice
+
+PARTS_KEPT = 1000
+"""Parts kept for a store that refuses them; the oldest are given up, and their calls counted."""
+STEP = 10.0
+"""Seconds that the clock may go back by without anything being done about it: as many at most
+are calls late in a report then."""
+HANGS_AFTER = 10.0
+"""Seconds after which a store that has not answered counts as one that refuses."""
+_CLOSED_AFTER = 5.0
+"""Seconds after the end of a stretch in which late calls still find their part."""
+
+
+@dataclass(slots=True)
+class Pending:
+    """What this process has not brought to the store: its rows, and how many calls are lost so
+    far because the store refused them or they were given up."""
+
+    rows: list[Row] = field(default_factory=list)
+    dropped: int = 0
+
+
+@dataclass(slots=True)
+class _ClockEra:
+    """What is counted until the clock is set back, and what the store has of it."""
+
+    process: str
+    aggregator: Aggregator
+    tracer: Tracer
+    stored: dict[tuple[Kind, str, int], tuple[object, int]] = field(default_factory=dict)
+    is_over: bool = False
+
+    def stored_revision(self, alias: str, part: Part) -> object:
+        return self.stored.get(_name(alias, part), (None, 0))[0]
+
+    def undelivered(self, alias: str, part: Part) -> int:
+        return _calls(part) - self.stored.get(_name(alias, part), (None, 0))[1]
+
+    def parts(self) -> Iterator[tuple[str, Part]]:
+        yield from self.aggregator.parts()
+        yield from self.tracer.parts()
+
+    def seal(self, part: Part) -> None:
+        if isinstance(part, Slice):
+            self.tracer.seal(part)
+        else:
+            self.aggregator.seal(part)
+
+    def forget(self, alias: str, part: Part) -> None:
+        if isinstance(part, Slice):
+            self.tracer.forget(alias, part)
+        else:
+            self.aggregator.forget(alias, part)
+        self.stored.pop(_name(alias, part), None)
+
+    def row(self, alias: str, part: Part) -> Row:
+        return Row(_kind(part), self.process, alias, part.start, part.seconds, _encoded(part))
+
+
+@dataclass(slots=True)
+class _Written:
+    life: _ClockEra
+    alias: str
+    part: Part
+    revision: object
+    calls: int
+    row: Row
+
+
+class Flusher:
+    """The parts of one process and what of them the store has.
+
+    A part that is written again takes its own place in the store, so a process must not count
+    the same stretch of time into two parts. Where the clock is set back, time comes again: what
+    is counted from then on goes by another name, as if another process had begun.
+
+    Whoever calls holds the lock of the draining, but for :meth:`put`, which waits for the store.
+    """
+
+    def __init__(self, process: str, aggregator: Aggregator, tracer: Tracer) -> None:
+        # As empty as this one still is: who begins anew begins with a copy of it.
+        self._empty = deepcopy(aggregator)
+        self._lives = [_ClockEra(process, aggregator, tracer)]
+        self._clock_offset = -inf
+        self._given_up = 0
+        self._under_way: list[_Written] = []
+        self._hangs_at = inf
+        self.faults: deque[Exception] = deque(maxlen=10)
+        """Faults of ours that kept a part from being written, for whoever notes them."""
+
+    @property
+    def aggregator(self) -> Aggregator:
+        """What counts the calls that are made by the clock as it is now."""
+        self._follow_clock()
+        if self._under_way and time.monotonic() > self._hangs_at:
+            self._hangs_at += HANGS_AFTER
+            self.refused()
+        return self._lives[-1].aggregator
+
+    @property
+    def tracer(self) -> Tracer:
+        """What traces the calls, likewise."""
+        return self._lives[-1].tracer
+
+    def _follow_clock(self) -> None:
+        offset = time.time() - time.perf_counter()
+        if offset < self._clock_offset - STEP:
+            self._lives[-1].is_over = True
+            process = uuid4().hex
+            tracer = self._lives[-1].tracer.renewed(process)
+            self._lives.append(_ClockEra(process, deepcopy(self._empty), tracer))
+            self._clock_offset = offset
+        # The latest of all: steps back that are too short to matter come to one that does.
+        self._clock_offset = max(self._clock_offset, offset)
+
+    def changes(self, last: bool) -> list[_Written]:
+        """The parts that changed since the store took them, sealed where their time is over or
+        this is the ``last`` look."""
+        now = time.time()
+        self._give_up_abandoned(now)
+        if last:
+            self.aggregator.note_end(now)
+            self.tracer.end(now)
+        for life, _, part in self._parts():
+            if last or life.is_over or part.start + part.seconds + _CLOSED_AFTER < now:
+                life.seal(part)
+        changed = [each for each in self._parts() if _is_changed(*each)]
+        return [
+            _Written(life, alias, part, part.revision, _calls(part), row)
+            for life, alias, part in changed
+            if (row := self._row(life, alias, part)) is not None
+        ]
+
+    def _row(self, life: _ClockEra, alias: str, part: Part) -> Row | None:
+        """The row of a part; None where it cannot be written, which must keep no other from the
+        store."""
+        try:
+            return life.row(alias, part)
+        except Exception as error:
+            self.faults.append(error)
+            self._given_up += life.undelivered(alias, part)
+            life.forget(alias, part)
+            return None
+
+    def put(self, store: Store, changes: list[_Written]) -> None:
+        """Bring ``changes`` to the store. Raises its :class:`StoreError`."""
+        if not changes:
+            return
+        self._under_way, self._hangs_at = changes, time.monotonic() + HANGS_AFTER
+        try:
+            store.put([change.row for change in changes], int(time.time()))
+        finally:
+            self._under_way, self._hangs_at = [], inf
+
+    def delivered(self, changes: list[_Written]) -> None:
+        """Note that the store has ``changes``, and forget what will not change any more."""
+        for change in changes:
+            name = _name(change.alias, change.part)
+            change.life.stored[name] = (change.revision, change.calls)
+        for life, alias, part in list(self._parts()):
+            if part.final and life.stored_revision(alias, part) == part.revision:
+                life.forget(alias, part)
+        self._bury()
+
+    def refused(self) -> None:
+        """Give up the oldest parts where too many wait for the store, but for those that may
+        just be reaching it."""
+        under_way = {id(change.part) for change in self._under_way}
+        # Life by life: what came first may be of a later hour.
+        parts = [
+            (life, alias, part)
+            for life in self._lives
+            for alias, part in sorted(life.parts(), key=lambda each: each[1].start)
+            if id(part) not in under_way
+        ]
+        for life, alias, part in parts[: max(0, len(parts) - PARTS_KEPT)]:
+            self._given_up += life.undelivered(alias, part)
+            life.forget(alias, part)
+        self._bury()
+
+    def _give_up_abandoned(self, now: float) -> None:
+        """Give up the rest of a part whose beginning the store has had for so long that it may
+        have been rolled up without it: the whole, written now, would count the beginning twice."""
+        for life, alias, part in list(self._parts()):
+            is_begun = _name(alias, part) in life.stored
+            if is_begun and part.start + part.seconds < now - ABANDONED_AFTER / 2:
+                self._given_up += life.undelivered(alias, part)
+                life.forget(alias, part)
+
+    def pending(self, store_works: bool) -> Pending:
+        """What a report must add to what the store says."""
+        parts = list(self._parts())
+        if store_works:
+            rows = [self._row(*each) for each in parts]
+            return Pending([row for row in rows if row is not None], self._given_up)
+        undelivered = sum(life.undelivered(alias, part) for life, alias, part in parts)
+        return Pending([], self._given_up + undelivered)
+
+    def _bury(self) -> None:
+        """Forget the lives of which the store has all that there was, or will have."""
+        self._lives = [life for life in self._lives if not life.is_over or any(life.parts())]
+
+    def _parts(self) -> Iterator[tuple[_ClockEra, str, Part]]:
+        for life in self._lives:
+            for alias, part in life.parts():
+                yield life, alias, part
+
+
+def _is_changed(life: _ClockEra, alias: str, part: Part) -> bool:
+    return life.stored_revision(alias, part) != part.revision
+
+
+def _kind(part: Part) -> Kind:
+    if isinstance(part, Slice):
+        return "trace"
+    return "window" if isinstance(part, Window) else "details"
+
+
+def _encoded(part: Part) -> bytes:
+    if isinstance(part, Slice):
+        return slices.encode([part.stored()])
+    return encode(part)
+
+
+def _name(alias: str, part: Part) -> tuple[Kind, str, int]:
+    return _kind(part), alias, part.start
+
+
+def _calls(part: Part) -> int:
+    """Every call is in a window; details repeat them."""
+    return part.calls if isinstance(part, Window) else 0
+
+
+PATIENCE = 5.0
+"""Seconds that a process may wait at its end for a store that does not answer."""
+DEADLINE = 20.0
+"""Seconds that it may wait at its end as long as it counts, or as others write to the store; most
+give a process 30 to end."""
+_IDLE = 0.05
+"""Seconds of CPU time in ``PATIENCE`` that are no work, but a look whether a lock is free."""
+
+
+def wait_patiently(
+    over: "SimpleQueue[None]", is_running: Callable[[], bool], store_is_busy: Callable[[], bool]
+) -> None:
+    """Wait until the draining thread, which is in its last turn, says that it is ``over``, as long
+    as it works, for on a busy machine the counting of a full buffer takes its time, or as the store
+    is busy with what others write: many processes may end at once."""
+    ends, worked = time.monotonic() + DEADLINE, inf
+    while is_running() and (worked > _IDLE or store_is_busy()) and time.monotonic() < ends:
+        before = time.process_time()
+        with suppress(Empty):
+            over.get(timeout=PATIENCE)
+        worked = time.process_time() - before
+
+
+def stop_with_children_of_multiprocessing(owner: Any, stop: Callable[[], None]) -> bool:
+    """Call ``stop`` at the end of this process, if it is a child of ``multiprocessing``, and of
+    each that it forks: they end without ``atexit``, but run finalizers of their own. False where
+    nobody has imported it yet, which a child of it has: it is dear to import for nothing."""
+    util = sys.modules.get("multiprocessing.util")
+    if util is None:
+        return False
+
+    def stop_with_this_child(_: object) -> None:
+        util.Finalize(None, stop, exitpriority=0)
+
+    # A child throws the finalizers away that it begins with, and then calls this.
+    util.register_after_fork(owner, stop_with_this_child)
+    if sys.modules["multiprocessing.process"].parent_process() is not None:
+        # Django was perhaps set up after that, by what a child of the forkserver does.
+        stop_with_this_child(owner)
+    return True
+
+
+def stop_with_celerys_worker(stop: Callable[[], None]) -> None:
+    """Call ``stop`` at the end of this child of Celery's prefork pool: it ends by ``os._exit`` and
+    runs no finalizer, but sends a signal. Asked for after the fork, when whoever uses Celery has
+    imported it."""
+    signals = sys.modules.get("celery.signals")
+    if signals is not None:
+        signals.worker_process_shutdown.connect(
+            lambda **_: stop(), weak=False, dispatch_uid="cache_monitor"
+        )
+
+
+class ServerShutdown:
+    """Calls ``end`` when uvicorn's server in this process has shut down.
+
+    After its graceful shutdown uvicorn gives SIGTERM its default action back and raises it again,
+    so that no ``atexit`` runs; and Django does not speak the protocol by which such servers tell
+    applications of the end. The server itself is found by the handler that it has set for the
+    signal, by itself as well as in a worker of gunicorn's.
+    """
+
+    def __init__(self, end: Callable[[], None]) -> None:
+        self._end = end
+        self._handler: object = None
+
+    def watch(self) -> None:
+        """See whether there is a server by now. Quick: for the beginning of each request."""
+        handler = signal.getsignal(signal.SIGTERM)
+        if handler is not self._handler:
+            self._handler = handler
+            if isinstance(handler, MethodType) and _is_uvicorns(type(handler.__self__)):
+                self._wait_for(handler.__self__)
+
+    def _wait_for(self, server: Any) -> None:
+        shutdown, end = server.shutdown, self._end
+
+        async def shut_down(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return await shutdown(*args, **kwargs)
+            finally:
+                # Nothing is served any more, and nobody waits for this loop.
+                end()
+
+        server.shutdown = shut_down
+
+
+def _is_uvicorns(kind: type) -> bool:
+    """Whether it is uvicorn's server, or one made of it."""
+    return any(base.__module__ == "uvicorn.server" for base in kind.__mro__)

@@ -1,0 +1,107 @@
+"""What caches hold right now, read through instances of the monitor's own.
+
+It keeps pickles, which are not unpickled here: that would run the site's code. Where an entry does
+not expire when the write had it expire, another write has taken its place, and nothing is told.
+
+Django gives out its instances under a lock of ``caches``. What a signal's handler raises in the
+midst of that leaves the lock held by the thread that it interrupts, which goes on all the same,
+while every other thread waits for good. So the monitor's threads never ask ``caches``.
+"""
+
+import pickletools
+from threading import local
+from typing import Any
+
+from django.core.cache import InvalidCacheBackendError, caches
+from django.core.cache.backends.base import BaseCache
+from msgspec.structs import replace
+
+from cache_monitor.instrument.sizes import of_bytes
+from cache_monitor.trace.events import NEVER, SECOND, Value
+from cache_monitor.worker.trace_events import EntryAccess
+
+MOST_BYTES = 1_000_000
+"""Of a value whose fingerprint is taken."""
+_TOLERANCE = SECOND // 100
+"""By how much the clock of a call and the one that expiries go by may differ."""
+_CLASS = b"HttpResponse"
+_MOST_STEPS = 2_000
+"""Of a pickle that are looked at."""
+
+
+def stored_value(cache: Any, deed: EntryAccess, value: Value) -> Value:
+    """``value`` with the fingerprint and the bytes of what ``deed`` has written to ``cache``."""
+    try:
+        name = cache.make_key(deed.key, deed.version)
+        # The expiry on both sides: what is written meanwhile changes it.
+        before, data = cache._expire_info.get(name), cache._cache.get(name)
+        if cache._expire_info.get(name) != before or not _is_of(deed, before):
+            return value
+    except AttributeError:
+        return value  # a subclass that keeps its entries elsewhere
+    if not isinstance(data, bytes):
+        return value
+    return replace(value, print=_print_of(data), size=len(data))
+
+
+def _is_of(deed: EntryAccess, expires: float | None) -> bool:
+    if deed.lasts < 0 or expires is None:
+        return deed.lasts == NEVER and expires is None
+    written = int(expires * SECOND) - deed.lasts
+    return deed.began - _TOLERANCE <= written <= deed.ended + _TOLERANCE
+
+
+def _print_of(data: bytes) -> int:
+    if len(data) > MOST_BYTES:
+        return 0
+    if _CLASS in data[:200]:
+        content = _content_of(data)
+        return 0 if content is None else of_bytes(content, MOST_BYTES)
+    return of_bytes(data, MOST_BYTES)
+
+
+def _content_of(pickled: bytes) -> bytes | None:
+    """The content of the response that was ``pickled``, without making one of it: what is in the
+    list that follows on the name ``_container``."""
+    found: list[bytes] = []
+    is_inside = is_there = False
+    for step, (code, argument, _) in enumerate(pickletools.genops(pickled)):
+        if step > _MOST_STEPS:
+            return None
+        if argument == "_container":
+            is_inside = is_there = True
+        elif is_inside and isinstance(argument, bytes):
+            found.append(argument)
+        elif is_inside and code.name not in _OF_LISTS:
+            is_inside = False
+    return b"".join(found) if is_there and found else None
+
+
+_OF_LISTS = frozenset({"MEMOIZE", "EMPTY_LIST", "MARK", "APPEND", "APPENDS", "FRAME"})
+
+
+class _Instances(local):
+    """What the thread has made, of the settings that were in force then."""
+
+    def __init__(self) -> None:
+        self.settings: object = None
+        self.made: dict[str, BaseCache] = {}
+
+
+_instances = _Instances()
+
+
+def instance(alias: str) -> BaseCache:
+    """The cache ``alias``.
+
+    Raises ``InvalidCacheBackendError`` where there is none, as in tests that change the settings,
+    and whatever its backend raises.
+    """
+    if _instances.settings is not caches.settings:
+        _instances.settings, _instances.made = caches.settings, {}
+    cache = _instances.made.get(alias)
+    if cache is None:
+        if alias not in caches.settings:
+            raise InvalidCacheBackendError(f"There is no cache {alias!r} by now.")
+        cache = _instances.made[alias] = caches.create_connection(alias)
+    return cache

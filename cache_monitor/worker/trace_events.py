@@ -1,0 +1,311 @@
+"""What finished calls tell the trace: what they did to entries, what they found and missed."""
+
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple, cast
+
+from django.core.cache.backends.base import DEFAULT_TIMEOUT, default_key_func
+
+from cache_monitor.calls import RawCall, entries_of, prints_of
+from cache_monitor.trace.events import (
+    CLEAR,
+    DELETE,
+    FAILED,
+    HIT,
+    MISS,
+    MOVE,
+    NEVER,
+    REFUSED,
+    SECOND,
+    SWEEP,
+    TOUCH,
+    UNTOLD,
+    USE,
+    WRITE,
+    Value,
+)
+from cache_monitor.trace.version_replay import SHOWN
+
+PART_SECONDS = 0.01
+"""Seconds at the beginning of a ``get_or_set`` in which it looks, and at its end in which it
+writes; the rest produces the value."""
+
+_KINDS: Mapping[str, int] = {
+    "set": WRITE,
+    "add": WRITE,
+    "set_many": WRITE,
+    "get_or_set": WRITE,
+    "touch": TOUCH,
+    "delete": DELETE,
+    "delete_many": DELETE,
+    "delete_pattern": SWEEP,
+    "expire": TOUCH,
+    "pexpire": TOUCH,
+    "expire_at": TOUCH,
+    "pexpire_at": TOUCH,
+    "persist": TOUCH,
+}
+_UNITS = {"pexpire": 0.001, "pexpire_at": 0.001}
+"""The measure, in seconds, of timeouts and times that are given in another."""
+_POINTS_IN_TIME = frozenset({"expire_at", "pexpire_at"})
+_VERSION_STEPS = {"incr_version": 1, "decr_version": -1}
+_LOOKUPS = frozenset({"get", "get_many", "get_or_set"})
+_ASKED_FIRST = frozenset({"add", "touch", "delete", "expire", "pexpire", "persist"})
+"""Operations that do nothing where they answer no."""
+
+
+_REFUSALS = frozenset({"MemcacheServerError", "TooBig", "OutOfMemoryError", "ReadOnlyError"})
+"""The errors by which memcached (pymemcache, pylibmc) and Redis say that they do not store a value:
+it is too large, there is no room and nothing may be evicted, or the server is a replica."""
+
+_ASIDE = frozenset({"ttl", "pttl", "keys", "iter_keys", "scan", "lock", "get_lock", "close"})
+"""Operations that do not need the value of the key that they are given."""
+
+
+class CacheIdentity(NamedTuple):
+    """What must be known of a cache to trace it.
+
+    ``store`` names whose entries these are, the same for all aliases and processes that share
+    them; ``is_own`` tells that no other process does. Caches of one store that differ in their
+    ``prefix`` are cleared together. ``incr_renews`` tells that ``incr`` writes the entry anew, with
+    the default timeout. ``room`` gives the entries of a cache in this process and how many it
+    takes; ``evicts`` is False for one that never does. ``own_keys`` tells that a function of the
+    project's makes its keys: calls bring along what it made of theirs. ``stored`` looks into a
+    cache of this process for what else is to be known of a value that was just written.
+    """
+
+    store: str
+    default_timeout: float | None
+    version: str
+    prefix: str = ""
+    is_own: bool = False
+    incr_renews: bool = False
+    room: Callable[[], tuple[int, int]] | None = None
+    evicts: bool = True
+    own_keys: bool = False
+    stored: "Callable[[EntryAccess, Value], Value] | None" = None
+
+
+class EntryAccess(NamedTuple):
+    """What a call did to one entry, or found. Times are microseconds of Unix time. ``final`` is
+    the key that the cache made of ``key``, where that takes a function of the project's own."""
+
+    kind: int
+    key: str
+    version: str
+    began: int
+    ended: int
+    lasts: int = NEVER
+    final: str = ""
+
+
+def identity_of(facts: CacheIdentity, key: str, final: str = "") -> str:
+    """What tells an entry from all others of its store."""
+    if not final or final == default_key_func(key, facts.prefix, facts.version):
+        return f"{facts.prefix}\0{key}"
+    return f"\0{final}"
+
+
+def name_of(facts: CacheIdentity, key: str, final: str = "") -> str:
+    """The key of an entry behind what it shares with the patterns that may match it."""
+    if not final or final == default_key_func(key, facts.prefix, facts.version):
+        return f"{facts.prefix}\0{key}"
+    before, found, after = final.rpartition(key) if key else (final, "", "")
+    return f"\0{before}\1{after}\0{key}" if found else f"\0{final}\0{key}"
+
+
+def shown_name(shown: str, kind: str) -> str:
+    """What tells a key apart that is shown in other words: a cached page by its digest. What is
+    masked may be many keys in one."""
+    return f"{SHOWN}\0{shown}" if kind in {"page", "page_headers"} else ""
+
+
+def tells_entries(call: RawCall, facts: CacheIdentity) -> bool:
+    """Whether it is known to which entries ``call`` did something."""
+    if not facts.own_keys or call[3] is None:
+        return True
+    made = entries_of(call)
+    if made is None:
+        return False
+    if len(made[0]) < len(keys_of(call)):
+        # The cache does not take such a key: nothing was done, where the call failed as well.
+        return call[8] is not None
+    # Of a key that was made beyond recognition no pattern tells anything.
+    return not is_pattern(call) or str(call[3]) in made[0][0]
+
+
+def finals_of(call: RawCall) -> Mapping[str, str]:
+    """What a function of the project's made of the keys of ``call``."""
+    names, _ = entries_of(call) or ((), True)
+    return dict(zip(keys_of(call), names, strict=False))
+
+
+def deeds_of(call: RawCall, facts: CacheIdentity, offset: int) -> Iterator[EntryAccess]:
+    """What ``call`` did to entries, and found: one for each key, the lookup before the write. A
+    ``CLEAR`` has no key, a ``SWEEP`` of ``delete_pattern`` the pattern instead. ``offset``, in
+    microseconds, makes Unix time of the clock's readings."""
+    deeds = _deeds(call, facts, offset)
+    return _with_finals(call, facts, deeds) if facts.own_keys else deeds
+
+
+def _with_finals(
+    call: RawCall, facts: CacheIdentity, deeds: Iterator[EntryAccess]
+) -> Iterator[EntryAccess]:
+    _, varies = entries_of(call) or ((), True)
+    finals = finals_of(call)
+    for deed in deeds:
+        if deed.kind == CLEAR:
+            yield deed
+        elif deed.key in finals:
+            final = finals[deed.key]
+            if varies:
+                yield deed._replace(final=final)
+            else:
+                # One entry whatever its version: where that changes, who knows what it did.
+                kind = FAILED if call[0].operation in _VERSION_STEPS else deed.kind
+                yield deed._replace(final=final, kind=kind, version=facts.version)
+
+
+def _deeds(call: RawCall, facts: CacheIdentity, offset: int) -> Iterator[EntryAccess]:
+    operation = call[0].operation
+    began = int(call[1] * SECOND) + offset
+    ended = int((call[1] + call[2]) * SECOND) + offset
+    if operation == "clear":
+        yield EntryAccess(CLEAR, "", facts.version, began, ended)
+    elif operation in _VERSION_STEPS:
+        yield from _moved(call, facts, began, ended)
+    elif operation in _LOOKUPS:
+        yield from _looked_up(call, facts, began, ended)
+    else:
+        yield from _changed(call, facts, began, ended)
+
+
+def _looked_up(
+    call: RawCall, facts: CacheIdentity, began: int, ended: int
+) -> Iterator[EntryAccess]:
+    version, found = _version(call, facts), call[4]
+    if call[8] is not None:
+        if call[0].operation == "get_or_set" and call[8] in _REFUSALS:
+            for key in keys_of(call):
+                yield EntryAccess(REFUSED, key, version, began, ended, _lasts(call, facts, ended))
+        return
+    until, since = ended, began
+    if call[0].operation == "get_or_set":
+        until = min(ended, began + int(PART_SECONDS * SECOND))
+        since = max(until, ended - int(PART_SECONDS * SECOND))
+    outcomes = found if isinstance(found, tuple) else (found,)
+    for key, hit in zip(keys_of(call), outcomes, strict=False):
+        if hit is not None:
+            yield EntryAccess(HIT if hit else MISS, key, version, began, until)
+        if hit is False and call[0].operation == "get_or_set":
+            yield EntryAccess(WRITE, key, version, since, ended, _lasts(call, facts, ended))
+
+
+def _changed(call: RawCall, facts: CacheIdentity, began: int, ended: int) -> Iterator[EntryAccess]:
+    operation, effect = call[0].operation, call[9]
+    kind = _KINDS.get(operation)
+    if kind is None:
+        if operation in _ASIDE or call[8] is not None or effect is False:
+            return
+        kind = USE
+        if operation in {"incr", "decr"} and facts.incr_renews:
+            yield from _counted(call, facts, began, ended)
+            return
+    elif call[8] is not None or (effect is False and operation not in _ASKED_FIRST):
+        # It may have taken place all the same, unless the server says that it did not. An ``add``
+        # might have found an entry that is there.
+        kind = REFUSED if operation == "set" and call[8] in _REFUSALS else FAILED
+    elif effect is False:
+        return
+    elif kind == DELETE and effect is not True:
+        # Nobody knows whether it was there.
+        kind = SWEEP
+    lasts = _lasts(call, facts, ended) if kind in (WRITE, TOUCH, REFUSED) else NEVER
+    for key in keys_of(call):
+        yield EntryAccess(kind, key, _version(call, facts), began, ended, lasts)
+
+
+def _counted(call: RawCall, facts: CacheIdentity, began: int, ended: int) -> Iterator[EntryAccess]:
+    """A counter that is written anew, and whose value the caller is given."""
+    version, lasts = _version(call, facts), _lasts(call, facts, ended)
+    for key in keys_of(call):
+        yield EntryAccess(WRITE, key, version, began, ended, lasts)
+        yield EntryAccess(USE, key, version, ended, ended)
+
+
+def _moved(call: RawCall, facts: CacheIdentity, began: int, ended: int) -> Iterator[EntryAccess]:
+    """Both ends of a change of version."""
+    if call[8] is not None:
+        return
+    before, after = _version(call, facts), call[9]
+    # Django writes the entry anew, without the timeout that it had. The value is as old as before.
+    lasts = _microseconds(facts.default_timeout)
+    for key in keys_of(call):
+        yield EntryAccess(MOVE, key, before, began, ended)
+        if after is None or isinstance(after, bool):
+            try:
+                after = int(before) + _VERSION_STEPS[call[0].operation]
+            except ValueError:
+                continue
+        yield EntryAccess(TOUCH, key, str(after), began, ended, lasts)
+
+
+def values_of(call: RawCall) -> Mapping[str, Value]:
+    """What ``call`` tells of the values that it wrote, by their keys."""
+    keys, size, prints = keys_of(call), call[5] or 0, prints_of(call)
+    if len(keys) == 1:
+        return {keys[0]: Value(0, prints[0] if prints else 0, size)}
+    # The size of several values tells nothing of each.
+    return {key: Value(0, each) for key, each in zip(keys, prints, strict=False)}
+
+
+def is_pattern(call: RawCall) -> bool:
+    """Whether ``call`` deletes by a pattern, which is its key."""
+    return call[0].operation == "delete_pattern"
+
+
+def keys_of(call: RawCall) -> tuple[str, ...]:
+    """The keys that ``call`` named."""
+    key = call[3]
+    if type(key) is str:
+        return (key,)
+    if isinstance(key, tuple):
+        return cast("tuple[str, ...]", key)
+    return () if key is None else (str(key),)
+
+
+def _version(call: RawCall, facts: CacheIdentity) -> str:
+    """As text: 2 and "2" make the same key."""
+    given = call[7]
+    return facts.version if given is None else str(given)
+
+
+def _lasts(call: RawCall, facts: CacheIdentity, ended: int) -> int:
+    """The time to the expiry; ``UNTOLD`` where it cannot be read."""
+    operation, timeout = call[0].operation, call[6]
+    if operation in {"incr", "decr"}:
+        timeout = DEFAULT_TIMEOUT
+    given: Any = facts.default_timeout if timeout is DEFAULT_TIMEOUT else timeout
+    if operation in _POINTS_IN_TIME:
+        return UNTOLD if given is None else _until(given, _UNITS.get(operation, 1.0), ended)
+    if isinstance(given, timedelta):
+        return _microseconds(given.total_seconds())
+    return _microseconds(given, _UNITS.get(operation, 1.0))
+
+
+def _until(given: Any, unit: float, ended: int) -> int:
+    """How long it is from ``ended`` to a point in time."""
+    try:
+        at = given.timestamp() if isinstance(given, datetime) else float(given) * unit
+        return max(int(at * SECOND) - ended, 0)
+    except (TypeError, ValueError, OverflowError, OSError):
+        return UNTOLD
+
+
+def _microseconds(seconds: Any, unit: float = 1.0) -> int:
+    if seconds is None:
+        return NEVER
+    try:
+        return max(min(int(float(seconds) * unit * SECOND), 2**52), 0)
+    except (TypeError, ValueError, OverflowError):
+        return UNTOLD

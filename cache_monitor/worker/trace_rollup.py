@@ -1,0 +1,394 @@
+"""Replay the trace: each minute as it closes, in one of the processes, and for a report what is
+newer than that.
+
+What is told becomes rows of windows and details like those of a process, so that they are read,
+merged and rolled up as those are. It counts once, wherever who does this is killed: the rows of the
+minute go as the new state comes, in one step of the store, and what was told waits in that state
+until the rows of it are there. These are first written as not final, which nobody rolls up.
+"""
+
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from hashlib import blake2b
+from typing import NamedTuple
+from uuid import uuid4
+
+from cache_monitor.stats.codec import decode as decode_stats
+from cache_monitor.stats.codec import encode
+from cache_monitor.stats.details import Details, GroupStats
+from cache_monitor.stats.top_keys import HotKeys, KeyStats
+from cache_monitor.stats.window import Window
+from cache_monitor.stores.base import Identity, Kind, Row, Store
+from cache_monitor.stores.shared import (
+    FIRST,
+    HOUR,
+    MOST_REPLAYED,
+    PLAN,
+    SLICE,
+    STATE,
+    at_work,
+    plans,
+    remembered_state,
+    slices_of,
+    state_of,
+)
+from cache_monitor.trace.events import HASH_BITS
+from cache_monitor.trace.outcome import Figures, ReplayResult, Verdict
+from cache_monitor.trace.packing import Unreadable, packed
+from cache_monitor.trace.plan import HOT_KEYS, Plan, TraceLimits, TraceUsage, next_level
+from cache_monitor.trace.replay import Replay
+from cache_monitor.trace.sampling import level_for, thinned
+from cache_monitor.trace.slices import Stored
+from cache_monitor.trace.slices import encode as encode_slices
+from cache_monitor.trace.state import State, decode_state, encode_state
+
+SHARED = ""
+MINUTE = 60
+PATIENCE = 60
+"""Seconds for which a slice that its process has not finished is waited for."""
+_HELD = 15.0
+"""Seconds after which who was kept waiting leaves it to the next."""
+_MUCH = 1.0
+"""Seconds of CPU for which it was the work that took so long, not a process that was stopped."""
+_HOT_FOR = 600
+KEYS_TOLD = 1000
+
+
+class Settings(NamedTuple):
+    """How the trace is rolled up. Times are seconds."""
+
+    limits: TraceLimits
+    tolerance: float
+    settled: int
+    key_groups: int
+
+
+class _Due(NamedTuple):
+    """The slices of one store: their rows, those to be replayed now, and those after them."""
+
+    rows: list[Row]
+    now: list[Stored]
+    ahead: list[Stored]
+    until: int
+
+
+def roll(store: Store, now: int, conf: Settings) -> list[Verdict]:
+    """Replay the minutes that have closed by ``now``; why lookups missed in them. Raises
+    :class:`StoreError`."""
+    ends = time.monotonic() + _HELD
+    rows = store.read("trace", FIRST, now + HOUR, None, seconds=SLICE, of_processes=True)
+    known = plans(store)
+    families: dict[str, _Family] = {}
+    for name, own in _by_store(rows).items():
+        due = _due(own, now, conf.settled)
+        if due is not None:
+            family = name.partition(".")[0]
+            plan = known.get(family, Plan())
+            try:
+                rolled = _roll(store, name, due, plan, conf, ends)
+            except _TookTooLong as late:
+                less = Plan(plan.number + 1, min(late.level + 1, HASH_BITS), plan.hot)
+                store.put([Row("trace", SHARED, family, PLAN, 0, packed(less))], now)
+                continue
+            if rolled is not None:
+                families.setdefault(family, _Family(plan.level)).add(*rolled)
+    for family, what in families.items():
+        made = what.plan(known.get(family, Plan()), now, conf.limits)
+        if made is not None:
+            store.put([Row("trace", SHARED, family, PLAN, 0, packed(made))], now)
+    if now // MINUTE % 10 == 0:
+        _prune(store, now, conf.limits.kept)
+    return [each for family in families.values() for each in family.verdicts]
+
+
+class _TookTooLong(Exception):
+    """What was due took longer than it may, at this level: the next one shall have less to do."""
+
+    def __init__(self, level: int) -> None:
+        super().__init__(level)
+        self.level = level
+
+
+class _Family:
+    """What the stores of one plan took and told."""
+
+    def __init__(self, level: int) -> None:
+        self._level = level
+        self._uses: list[TraceUsage] = []
+        self._counts: Counter[int] = Counter()
+        self.verdicts: list[Verdict] = []
+
+    def add(self, use: TraceUsage, replay: Replay, level: int) -> None:
+        """Add one that was replayed at ``level``."""
+        self._level = max(self._level, level)
+        self._uses.append(use)
+        self._counts.update(replay.counts)
+        self.verdicts += replay.told.verdicts
+
+    def plan(self, plan: Plan, now: int, limits: TraceLimits) -> Plan | None:
+        """The plan that follows ``plan``, if another does."""
+        use = TraceUsage(
+            sum(each.keys for each in self._uses),
+            sum(each.events for each in self._uses),
+            sum(each.bytes for each in self._uses),
+            max(each.seconds for each in self._uses),
+        )
+        level = next_level(self._level, use, limits)
+        is_stale = level > 0 and (not plan.hot or now % _HOT_FOR < MINUTE)
+        if level == plan.level and not is_stale:
+            return None
+        hot = self._hottest(use.seconds * limits.events / 2) if level else ()
+        return Plan(plan.number + 1, level, frozenset(hot))
+
+    def _hottest(self, most: float) -> Iterator[int]:
+        """The hottest keys, with at most so many events: they are in at every level, and must
+        leave room for others."""
+        for key, count in self._counts.most_common(HOT_KEYS):
+            most -= count
+            if most < 0:
+                return
+            yield key
+
+
+def _by_store(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    found: defaultdict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        found[row.alias].append(row)
+    return found
+
+
+def _due(rows: Sequence[Row], now: int, settled: int) -> _Due | None:
+    """What is to be replayed; None where nothing is. Rows that cannot be read go with the rest."""
+    until = (now - settled) // MINUTE * MINUTE
+    parts = [(row, part) for row in rows for part in slices_of(row.payload)]
+    for _, part in parts:
+        is_awaited = not part.final and now < part.end + settled + PATIENCE
+        if is_awaited and part.end <= until:
+            until = min(until, part.start // MINUTE * MINUTE)
+    due = [row for row in rows if row.start + row.seconds <= until]
+    if not due:
+        return None
+    starts = {row.identity for row in due}
+    now_parts = [part for row, part in parts if row.identity in starts]
+    ahead = [part for row, part in parts if row.identity not in starts]
+    return _Due(due, now_parts, ahead, until)
+
+
+def _roll(
+    store: Store, name: str, due: _Due, plan: Plan, conf: Settings, ends: float
+) -> tuple[TraceUsage, Replay, int] | None:
+    """Replay ``due``, and bring what it tells to the store; what it took, and the level, or None
+    where another process was quicker, or may be now."""
+    began = time.thread_time()
+    state = state_of(store, name)
+    if state.outbox:
+        _deliver(store, name, state)
+    before = state.until or due.until - MINUTE
+    level, due = _bounded(due, state, plan, conf.limits)
+    replay = Replay(state, int(conf.tolerance * 1e6))
+    told = replay.run(due.now, due.ahead, due.until)
+    state.trim(plan, due.until - conf.limits.kept)
+    state.serial += 1
+    state.token = uuid4().hex
+    process = _process(name, state.serial)
+    state.outbox = list(rows_of(told, process, conf.key_groups, final=True))
+    bundles = list(_bundles(store, name, due.now))
+    row = Row("trace", SHARED, name, STATE, 0, encode_state(state))
+    if time.monotonic() > ends:
+        if time.thread_time() - began > _MUCH:
+            raise _TookTooLong(level)
+        return None
+    store.replace(due.rows, [*bundles, row], int(time.time()))
+    if state_of(store, name).token != state.token:
+        return None
+    _deliver(store, name, state)
+    # Of what was thinned the rows tell what was too much, not what will be.
+    wrote = due.rows if level == plan.level else bundles
+    size = sum(len(each.payload) for each in wrote) + len(row.payload)
+    events = sum(replay.counts.values())
+    return TraceUsage(len(state.keys), events, size, max(due.until - before, MINUTE)), replay, level
+
+
+def _bounded(due: _Due, state: State, plan: Plan, limits: TraceLimits) -> tuple[int, _Due]:
+    """As much of ``due`` as can be replayed in time, and the level that it has: who takes too long
+    leaves it to the next, who would take as long."""
+    most = 2 * MINUTE * limits.events
+    level = level_for(due.now, most, state.plans, plan.level)
+    now, ahead = (
+        [thinned(part, level, state.plans.get(part.plan, frozenset())) for part in parts]
+        for parts in (due.now, due.ahead)
+    )
+    return level, due._replace(now=now, ahead=ahead)
+
+
+def _process(name: str, serial: int) -> str:
+    """Whom the rows of a replay are of: the same for the same replay."""
+    return "t" + blake2b(f"{name} {serial}".encode(), digest_size=15).hexdigest()
+
+
+def _deliver(store: Store, name: str, state: State) -> None:
+    """Bring what was told to the store. Until the state says that it is there nobody rolls it up:
+    who does this once more writes the same rows."""
+    now = int(time.time())
+    rows = [_row(each) for each in state.outbox]
+    store.put([_open(row) for row in rows], now)
+    state.outbox = []
+    store.put([Row("trace", SHARED, name, STATE, 0, encode_state(state))], now)
+    store.put(rows, now)
+
+
+def _row(each: tuple[str, str, str, int, int, bytes]) -> Row:
+    kind: Kind = "window" if each[0] == "window" else "details"
+    return Row(kind, *each[1:])
+
+
+def _open(row: Row) -> Row:
+    """``row`` as one that its process may still change."""
+    if row.kind == "window":
+        window = decode_stats(row.payload, Window)
+        window.final = False
+        return row._replace(payload=encode(window))
+    details = decode_stats(row.payload, Details)
+    details.final = False
+    return row._replace(payload=encode(details))
+
+
+def _bundles(store: Store, name: str, parts: Sequence[Stored]) -> Iterator[Row]:
+    """The slices of each minute in one row, with those that were there before."""
+    minutes: defaultdict[int, list[Stored]] = defaultdict(list)
+    for part in parts:
+        minutes[part.start // MINUTE * MINUTE].append(part)
+    for start, those in minutes.items():
+        before = [
+            part
+            for row in store.read("trace", start, start + 1, name, seconds=MINUTE)
+            for part in slices_of(row.payload)
+        ]
+        yield Row("trace", SHARED, name, start, MINUTE, encode_slices([*before, *those]))
+
+
+def _prune(store: Store, now: int, kept: int) -> None:
+    """Remove what is older than ``kept`` seconds, and the states of stores that went with their
+    processes."""
+    old = list(store.read("trace", FIRST, now - kept, None))
+    states = store.read("trace", STATE, STATE + 1, None)
+    old += [row for row in states if "." in row.alias and _until(row.payload) < now - kept]
+    if old:
+        store.replace(old, [], now)
+
+
+def _until(payload: bytes) -> int:
+    try:
+        return decode_state(payload).until
+    except Unreadable:
+        return 0
+
+
+# What was told, as rows
+
+
+def rows_of(told: ReplayResult, process: str, key_groups: int, final: bool) -> Iterator[Row]:
+    """Windows and details that say no more than what was ``told``."""
+    for (alias, start), figures in told.windows.items():
+        window = Window(start, SLICE, reasons=figures.reasons, final=final)
+        window.traced, window.judged = figures.seen, figures.judged
+        window.squares = float(figures.squares)
+        yield Row("window", process, alias, start, SLICE, encode(window))
+    for (alias, start), details in _details(told, key_groups).items():
+        details.final = final
+        yield Row("details", process, alias, start, MINUTE, encode(details))
+
+
+def _details(told: ReplayResult, key_groups: int) -> Mapping[tuple[str, int], Details]:
+    found: dict[tuple[str, int], Details] = {}
+
+    def of(alias: str, start: int) -> Details:
+        made = found.get((alias, start))
+        if made is None:
+            made = Details(start, MINUTE, HotKeys(KEYS_TOLD), key_groups, uses=1)
+            found[alias, start] = made
+        return made
+
+    for (alias, start, name, kind), figures in told.groups.items():
+        group = of(alias, start).group(name, kind)  # type: ignore[arg-type]  # a kind of ours
+        _add(group, figures)
+    for (alias, start, name, group_name), reasons in told.keys.items():
+        table = of(alias, start).hot_keys.table
+        if len(table) < KEYS_TOLD:
+            shown = name.rpartition("\0")[2]
+            table[shown] = KeyStats(group_name, reasons=dict(reasons))
+    return found
+
+
+def _add(group: GroupStats, figures: Figures) -> None:
+    group.merge(
+        GroupStats(
+            group.kind,
+            reasons=figures.reasons,
+            traced=figures.seen,
+            judged=figures.judged,
+            squares=float(figures.squares),
+            ages=figures.ages,
+            stampedes=figures.stampedes,
+            lives=figures.lives,
+            changes=figures.changes,
+        )
+    )
+
+
+# For a report
+
+
+class Newer(NamedTuple):
+    """What is told of one store that nobody has rolled up yet. ``is_all`` says that no other
+    process may still have to tell of the time before now; ``outbox`` are rows that were told
+    before and may not have come to the store."""
+
+    name: str
+    told: ReplayResult
+    is_all: bool
+    outbox: list[Row]
+
+
+def newer(store: Store, pending: Iterable[Row], conf: Settings, now: float) -> Iterator[Newer]:
+    """What is told of the trace that nobody has rolled up yet; ``pending`` are rows of this
+    process, in the place of those of the store. Raises :class:`StoreError`.
+
+    Where several processes use a store, what they did last is not there yet: misses of that time
+    are told of later.
+    """
+    stored = store.read("trace", FIRST, int(now) + HOUR, None, seconds=SLICE, of_processes=True)
+    rows = {row.identity: row for row in stored}
+    rows.update({row.identity: row for row in pending if row.kind == "trace"})
+    for name, own in _by_store(rows.values()).items():
+        states = [row.payload for row in store.read("trace", STATE, STATE + 1, name)]
+        yield _replayed(name, states[0] if states else b"", own, conf, now)
+
+
+def _replayed(name: str, payload: bytes, rows: Sequence[Row], conf: Settings, now: float) -> Newer:
+    state = remembered_state(payload).copy()
+    outbox = [_row(each) for each in state.outbox]
+    parts = [part for row in rows for part in slices_of(row.payload)]
+    if sum(part.count for part in parts) > MOST_REPLAYED:
+        return Newer(name, ReplayResult(), False, outbox)
+    is_all = len(at_work(state, parts, now)) < 2
+    until = int(now) + HOUR if is_all else int(now) - conf.settled
+    due = [part for part in parts if part.end <= until]
+    ahead = [part for part in parts if part.end > until]
+    for part in due:
+        # That it is not final yet says nothing of its process.
+        part.final = True
+    replay = Replay(state, int(conf.tolerance * 1e6))
+    told = replay.run(due, ahead, max((part.end for part in due), default=state.until))
+    return Newer(name, told, is_all, outbox)
+
+
+def newer_rows(store: Store, pending: Iterable[Row], conf: Settings, now: float) -> list[Row]:
+    """The same as rows of windows and details. Raises :class:`StoreError`."""
+    found: dict[Identity, Row] = {}
+    for each in newer(store, pending, conf, now):
+        process = _process(each.name, -1)
+        told = rows_of(each.told, process, conf.key_groups, final=False)
+        found.update({row.identity: row for row in (*each.outbox, *told)})
+    return list(found.values())

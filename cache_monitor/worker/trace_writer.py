@@ -1,0 +1,381 @@
+"""From the calls of this process to its slices of the trace, off the hot path.
+
+Of hits, which are the bulk of all calls, each batch has one event a key: from the first to the
+last, unless the key changed meanwhile. All else is an event of its own.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from functools import lru_cache
+from operator import itemgetter
+
+from msgspec.structs import replace
+
+from cache_monitor.calls import RawCall
+from cache_monitor.keys.known_keys import is_toolbars_own
+from cache_monitor.trace.events import (
+    CLEAR,
+    COMPUTE,
+    HIT,
+    MISS,
+    SECOND,
+    SWEEP,
+    UNKNOWN,
+    USE,
+    WRITE,
+    EvictionReading,
+    Form,
+    Key,
+    Value,
+    hash_of,
+)
+from cache_monitor.trace.plan import Plan
+from cache_monitor.trace.slices import MOST_NAMED, Slice
+from cache_monitor.worker.batch import Batch, Hit, Hits, key_of, name_and_hash
+from cache_monitor.worker.trace_events import (
+    CacheIdentity,
+    EntryAccess,
+    deeds_of,
+    finals_of,
+    identity_of,
+    is_pattern,
+    keys_of,
+    name_of,
+    shown_name,
+    tells_entries,
+    values_of,
+)
+
+SLICE_SECONDS = 10
+MOST_REMEMBERED = 16_384
+"""Keys whose hash and group are remembered; 5 MB."""
+_STEP = SECOND // 50_000
+"""Less than so much the clocks' difference is taken to have been misread."""
+
+_Event = tuple[int, str, Key, Form, int, int, Value]
+"""An event that waits for its place among those of its batch: when it ended, its store, key, and
+form, when it began, how many times, and what is known of its value. A sweep has a key
+without a hash, whose name is the pattern. A bare tuple: there may be one for each call."""
+
+_ended = itemgetter(0)
+
+_READS = frozenset({HIT, MISS, USE})
+_WRITERS = frozenset({"set", "add", "set_many", "get_or_set"})
+
+
+class Tracer:
+    """Traces the calls of one process. Not safe for several threads at once.
+
+    ``facts`` gives what is known of an alias, or None where it cannot be traced.
+    """
+
+    def __init__(
+        self, process: str, host: int, facts: Callable[[str], CacheIdentity | None]
+    ) -> None:
+        self.process = process
+        self._host = host
+        self._facts = facts
+        self._plans: Mapping[str, Plan] = {}
+        self._slices: dict[tuple[str, int], Slice] = {}
+        self._sealed_to = 0
+        self._offset: int | None = None
+        self._doubted: int | None = None
+        self._keys: defaultdict[str, dict[str | tuple[str, str], Key]] = defaultdict(dict)
+        self._named: set[tuple[str, int]] = set()
+        self._entries: dict[str, int] = {}
+        self._heard: list[_Event] = []
+        self._stores: set[str] = set()
+        self._missed: set[str] = set()
+
+    def renewed(self, process: str) -> "Tracer":
+        """One that begins anew, under another name."""
+        return Tracer(process, self._host, self._facts)
+
+    def follow(self, plans: Mapping[str, Plan]) -> None:
+        """Let what is traced from now on be that of ``plans``, by store."""
+        self._plans = plans
+
+    def parts(self) -> Iterator[tuple[str, Slice]]:
+        """Store and slice, for all slices at hand."""
+        for (store, _), part in self._slices.items():
+            yield store, part
+
+    def take_missed(self) -> set[str]:
+        """The caches that processes share of which lookups missed since the last time."""
+        missed, self._missed = self._missed, set()
+        return missed
+
+    def end(self, now: float) -> None:
+        """Note that this process ends: nobody need wait for what else it may have to tell."""
+        for store in self._stores:
+            self._slice(store, int(now * SECOND)).ended = True
+
+    def seal(self, part: Slice) -> None:
+        """Let ``part`` not change any more: what is still to come goes to the next."""
+        part.final = True
+        self._sealed_to = max(self._sealed_to, part.start + part.seconds)
+
+    def forget(self, store: str, part: Slice) -> None:
+        """Drop a slice, and seal its stretch."""
+        self.seal(part)
+        self._slices.pop((store, part.start), None)
+
+    def hear(
+        self, batch: Batch, clock_offset: float, computed: Mapping[int, Mapping[str, float]]
+    ) -> None:
+        """Take in a batch; ``computed`` has the seconds that keys took to compute, by the place of
+        their call among its others."""
+        offset = self._follow_clock(int(clock_offset * SECOND))
+        self._heard = []
+        writes: Counter[str] = Counter()
+        changed: defaultdict[str, set[str]] = defaultdict(set)
+        for place, call in self._hear_misses(batch.others, offset):
+            alias = call[0].alias
+            facts = self._facts(alias)
+            if facts is None:
+                continue
+            changed[alias].update(self._hear(call, facts, offset, computed.get(place, {})))
+            if call[0].operation in _WRITERS:
+                writes[alias] += len(call[3]) if isinstance(call[3], tuple) else 1
+        for source, hits in batch.hits.items():
+            facts = self._facts(source.alias)
+            if facts is not None:
+                self._hear_hits(source.alias, facts, hits, offset, changed[source.alias])
+        self._write_down()
+        self._read(batch, writes)
+
+    def note_view(self, view: str, changes: Iterable[RawCall]) -> None:
+        """Note which view made calls that were heard and that wrote or deleted."""
+        for call in changes:
+            alias = call[0].alias
+            facts = self._facts(alias)
+            if facts is None:
+                continue
+            ended = int((call[1] + call[2]) * SECOND) + (self._offset or 0)
+            finals = finals_of(call) if facts.own_keys else {}
+            for text in keys_of(call):
+                final = finals.get(text, "")
+                key = self._keys[alias].get((text, final) if final else text)
+                part = self._slices.get((facts.store, self._start(ended)))
+                if key is not None and part is not None:
+                    part.note_view(key.hash, ended, view[:MOST_NAMED])
+
+    def note_gap(self, alias: str, at: float) -> None:
+        """Note that calls of ``alias`` are missing."""
+        facts = self._facts(alias)
+        if facts is not None:
+            self._slice(facts.store, int(at * SECOND)).gap = True
+
+    def note_reading(self, alias: str, reading: EvictionReading) -> None:
+        """Note what the backend of ``alias`` says of its evictions."""
+        facts = self._facts(alias)
+        if facts is not None:
+            self._slice(facts.store, reading.at).add_reading(reading)
+
+    def note_full(self, alias: str, at: float) -> None:
+        """Note that ``alias`` threw entries out ``at`` that time (Unix) to make room."""
+        self.note_reading(alias, EvictionReading(int(at * SECOND), None, full=True))
+
+    def _follow_clock(self, offset: int) -> int:
+        # Of calls a moment apart the order matters more than the time. Who is interrupted while he
+        # reads the clocks gets too little, never too much: less is believed the second time.
+        if self._offset is None or offset > self._offset + _STEP:
+            self._offset = offset
+        elif offset < self._offset - _STEP:
+            if self._doubted is not None and abs(offset - self._doubted) <= _STEP:
+                self._offset = offset
+            self._doubted = offset
+        else:
+            self._doubted = None
+        return self._offset
+
+    def _hear_hits(
+        self, alias: str, facts: CacheIdentity, hits: Hits, offset: int, changed: Set[str]
+    ) -> None:
+        """Take in plain hits: of each key one event, from the first to the last. Those of keys
+        that ``changed`` in the same batch are told one by one: which of the values each of them
+        found is in their order."""
+        apart: Set[Hit] = set()
+        if facts.own_keys:
+            # Each call has its own word of which entry that was.
+            apart = hits.counts.keys()
+        elif changed:
+            apart = {hit for hit in hits.counts if key_of(hit) in changed}
+        if apart:
+            for call, hit in zip(hits.calls, hits.places, strict=True):
+                if hit in apart:
+                    self._hear(call, facts, offset, {})
+        if len(apart) < len(hits.counts):
+            self._hear_runs(alias, facts, hits, offset, apart)
+
+    def _hear_runs(
+        self, alias: str, facts: CacheIdentity, hits: Hits, offset: int, apart: Set[Hit]
+    ) -> None:
+        form = Form(HIT, alias, facts.version)
+        for hit, (first, last) in hits.ends().items():
+            if hit in apart:
+                continue
+            ended = int((last[1] + last[2]) * SECOND) + offset
+            key = self._key(alias, facts, key_of(hit), ended)
+            if key is not None:
+                began = int(first[1] * SECOND) + offset
+                value = Value(size=last[5]) if last[5] else UNKNOWN
+                self._heard.append((ended, facts.store, key, form, began, hits.counts[hit], value))
+
+    def _hear_misses(self, calls: Sequence[RawCall], offset: int) -> Sequence[tuple[int, RawCall]]:
+        """Take in what most misses are, a ``get`` of one key; the other calls, each with its place.
+        There may be a miss for each call, so what they have in common is asked for once."""
+        heard, others = self._heard.append, []
+        alias, facts, keys, form = None, None, self._keys[""], _form(MISS, "", "")
+        for place, call in enumerate(calls):
+            source, text = call[0], call[3]
+            if (
+                call[4] is not False
+                or source.operation != "get"
+                or call[7] is not None
+                or call[8] is not None
+                or type(text) is not str
+            ):
+                others.append((place, call))
+                continue
+            if source.alias != alias:
+                alias = source.alias
+                facts = self._facts(alias)
+                if facts is not None:
+                    keys, form = self._keys[alias], _form(MISS, alias, facts.version)
+                    if not (facts.is_own or facts.own_keys):
+                        self._missed.add(alias)
+            if facts is None or facts.own_keys:
+                others.append((place, call))
+                continue
+            began = call[1]
+            ended = int((began + call[2]) * SECOND) + offset
+            key = keys.get(text) or self._key(alias, facts, text, ended)
+            if key is not None:
+                began = int(began * SECOND) + offset
+                heard((ended, facts.store, key, form, began, 1, UNKNOWN))
+        return others
+
+    def _hear(
+        self, call: RawCall, facts: CacheIdentity, offset: int, computed: Mapping[str, float]
+    ) -> Set[str]:
+        """Take in a call of any kind; the keys that it changed."""
+        if facts.own_keys and not tells_entries(call, facts):
+            ended = int((call[1] + call[2]) * SECOND) + offset
+            self._slice(facts.store, ended).gap = True
+            return frozenset()
+        changed: set[str] = set()
+        alias, left = call[0].alias, dict(computed)
+        values = values_of(call)
+        for deed in deeds_of(call, facts, offset):
+            if deed.kind == CLEAR or (deed.kind == SWEEP and is_pattern(call)):
+                pattern = Key(0, name=name_of(facts, deed.key, deed.final))
+                form = Form(deed.kind, alias, deed.version)
+                self._heard.append((deed.ended, facts.store, pattern, form, deed.began, 1, UNKNOWN))
+            else:
+                if deed.kind not in _READS:
+                    changed.add(deed.key)
+                value = UNKNOWN
+                if deed.kind == WRITE:
+                    took = int(left.pop(deed.key, 0.0) * SECOND)
+                    value = replace(values.get(deed.key, UNKNOWN), computed=took)
+                self._note(facts, alias, deed, value)
+        finals = finals_of(call)
+        for key, seconds in left.items():
+            # What was computed for an entry that was there by then.
+            ended = int((call[1] + call[2]) * SECOND) + offset
+            final = finals.get(key, "")
+            deed = EntryAccess(COMPUTE, key, facts.version, ended, ended, final=final)
+            self._note(facts, alias, deed, Value(int(seconds * SECOND)))
+        return changed
+
+    def _note(self, facts: CacheIdentity, alias: str, deed: EntryAccess, value: Value) -> None:
+        key = self._key(alias, facts, deed.key, deed.ended, deed.final)
+        if key is not None:
+            if deed.kind == WRITE and facts.stored is not None:
+                value = facts.stored(deed, value)
+            if deed.kind == MISS and not facts.is_own:
+                self._missed.add(alias)
+            form = _form(deed.kind, alias, deed.version, deed.lasts)
+            self._heard.append((deed.ended, facts.store, key, form, deed.began, 1, value))
+
+    def _write_down(self) -> None:
+        """Put what was heard into the slices, in the order that it ended in."""
+        heard, self._heard = self._heard, []
+        heard.sort(key=_ended)
+        part, place, until = None, "", 0
+        for ended, store, key, form, began, times, value in heard:
+            if part is None or store != place or ended >= until:
+                part, place = self._slice(store, ended), store
+                until = (part.start + SLICE_SECONDS) * SECOND
+            if not key.hash:
+                pattern = None if form.kind == CLEAR else key.name
+                part.add_sweep(began, ended, pattern, form.version)
+            elif not part.level or part.takes(key.hash):
+                is_new = key.name and not part.has(key.hash)
+                named = self._named_once(store, key) if is_new else key
+                part.add(named, form, began, ended, times, value)
+
+    def _named_once(self, store: str, key: Key) -> Key:
+        """``key`` without its name, which whoever rolls up remembers, but for the first time."""
+        if (store, key.hash) in self._named:
+            return replace(key, name="")
+        self._named.add((store, key.hash))
+        return key
+
+    def _key(
+        self, alias: str, facts: CacheIdentity, text: str, at: int, final: str = ""
+    ) -> Key | None:
+        """The key ``text`` in the trace; None where it is not in at that time."""
+        place = (text, final) if final else text
+        known = self._keys[alias].get(place)
+        if known is not None:
+            return known
+        hashed = hash_of(identity_of(facts, text, final))
+        # Of very many keys most are not in: nothing more is made of them, and nothing remembered.
+        if not self._slice(facts.store, at).takes(hashed) or is_toolbars_own(text):
+            return None
+        if sum(map(len, self._keys.values())) >= MOST_REMEMBERED:
+            self._keys.clear()
+            self._named.clear()
+        shown, group, kind = name_and_hash(text, alias)[0]
+        name = name_of(facts, text, final) if shown == text else shown_name(shown, kind)
+        made = self._keys[alias][place] = Key(hashed, group, kind, name)
+        return made
+
+    def _start(self, at: int) -> int:
+        return max(at // SECOND // SLICE_SECONDS * SLICE_SECONDS, self._sealed_to)
+
+    def _slice(self, store: str, at: int) -> Slice:
+        start = self._start(at)
+        part = self._slices.get((store, start))
+        if part is None:
+            plan = self._plans.get(store.partition(".")[0])
+            part = Slice(start, SLICE_SECONDS, self.process, self._host, plan)
+            before = self._slices.get((store, start - SLICE_SECONDS))
+            if before is not None:
+                # What was too much for it will be for this one, which comes back step by step.
+                part.level = max(part.level, before.level - 1)
+            self._slices[store, start] = part
+            self._stores.add(store)
+        return part
+
+    def _read(self, batch: Batch, writes: Mapping[str, int]) -> None:
+        """Note what caches of this process say of their evictions, by now."""
+        at = int(batch.ended * SECOND) + (self._offset or 0)
+        for alias in batch.aliases():
+            facts = self._facts(alias)
+            if facts is None:
+                continue
+            if not facts.evicts:
+                self.note_reading(alias, EvictionReading(at, 0))
+            elif facts.room is not None:
+                entries, most = facts.room()
+                before = self._entries.get(facts.store, 0)
+                self._entries[facts.store] = entries
+                # It may have been full between two looks, and have thrown some out.
+                full = max(before, entries) + writes.get(alias, 0) >= most
+                self.note_reading(alias, EvictionReading(at, None, "", full))
+
+
+_form = lru_cache(maxsize=1024)(Form)

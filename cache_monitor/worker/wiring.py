@@ -1,0 +1,132 @@
+"""The one collector of this process, joined to the recorder, the store and the inspectors."""
+
+from collections.abc import Callable, Hashable
+from functools import cache, partial
+from math import nan
+from pathlib import Path
+from typing import Any
+from uuid import getnode
+from zlib import crc32
+
+from django.core.cache import InvalidCacheBackendError
+from django.core.cache.backends.base import BaseCache
+from django.core.cache.backends.dummy import DummyCache
+from django.core.cache.backends.locmem import LocMemCache
+from django.db import connections
+
+from cache_monitor.conf import get_conf
+from cache_monitor.instrument.aliases import forget_instances, instance_of, makes_own_keys
+from cache_monitor.instrument.sizes import stored_size
+from cache_monitor.recorder import recorder
+from cache_monitor.scan.identity import is_of_one_process, prefix_of, traced_as, version_of
+from cache_monitor.setting_changes import forget_on_change
+from cache_monitor.stores.opening import get_store, is_testing
+from cache_monitor.trace.events import Value
+from cache_monitor.trace.plan import TraceLimits
+from cache_monitor.worker import trace_rollup
+from cache_monitor.worker.live_values import instance, stored_value
+from cache_monitor.worker.rollup import settled
+from cache_monitor.worker.scans import ScanScheduler, read_evictions
+from cache_monitor.worker.trace_events import CacheIdentity, EntryAccess
+from cache_monitor.worker.trace_writer import Tracer
+from cache_monitor.worker.worker import BackgroundWorker, Wiring
+
+
+def _cache_of(alias: str) -> Any:
+    """The cache of ``alias``: one that the site made, if there is one, and not another."""
+    found = instance_of(alias)
+    if found is not None:
+        return found
+    try:
+        return instance(alias)
+    except InvalidCacheBackendError:
+        # Other settings than when the call was made, as in tests.
+        return None
+
+
+def _measure(alias: str, key: Hashable, version: Hashable) -> int | None:
+    cache = _cache_of(alias)
+    return None if cache is None else stored_size(cache, key, version)
+
+
+@cache
+def facts_of(process: str, alias: str) -> CacheIdentity | None:
+    """What must be known of a cache to trace it; None where there is none."""
+    found = _cache_of(alias)
+    if found is None:
+        return None
+    real = type(found)
+    own: Any = found
+    renewing: Any = BaseCache.incr
+    room: Callable[[], tuple[int, int]] | None = None
+    stored: Callable[[EntryAccess, Value], Value] | None = None
+    if issubclass(real, LocMemCache):
+        room, stored = partial(_room, own), partial(stored_value, own)
+    return CacheIdentity(
+        store=traced_as(alias, found, process),
+        # One that derives from nothing of Django's may have none, and one of its own.
+        default_timeout=getattr(found, "default_timeout", nan),
+        version=version_of(found),
+        prefix=prefix_of(found),
+        is_own=is_of_one_process(found),
+        incr_renews=getattr(real, "incr", None) is renewing,
+        room=room,
+        evicts=not issubclass(real, DummyCache),
+        own_keys=makes_own_keys(found),
+        # To ask for an entry takes its key, which the project's function is not asked for here.
+        stored=None if makes_own_keys(found) else stored,
+    )
+
+
+def store_of(alias: str) -> str | None:
+    """The name under which the trace has the entries of ``alias``, without the process where each
+    has its own; None where they cannot be traced."""
+    facts = facts_of("", alias)
+    return None if facts is None else facts.store.partition(".")[0]
+
+
+def _room(cache: Any) -> tuple[int, int]:
+    """How many entries a cache in this process has, and how many it takes."""
+    return len(cache._cache), cache._max_entries
+
+
+forget_on_change(("CACHES",), facts_of.cache_clear, forget_instances)
+
+
+def _make_tracer(process: str) -> Tracer:
+    return Tracer(process, _host(), partial(facts_of, process))
+
+
+@cache
+def _host() -> int:
+    """What tells this host's clock from another's: containers of one host share it."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        boot = f"{getnode()}"
+    return crc32(boot.encode()) or 1
+
+
+def trace_settings() -> trace_rollup.Settings:
+    """How the trace is rolled up by the settings in force."""
+    conf = get_conf()
+    limits = TraceLimits(conf.trace_keys, conf.trace_events, conf.trace_bytes, int(conf.trace_kept))
+    return trace_rollup.Settings(
+        limits, conf.clock_tolerance, settled(conf.flush_interval), conf.max_key_groups
+    )
+
+
+background_worker = BackgroundWorker(
+    recorder,
+    Wiring(
+        get_conf=get_conf,
+        open_store=get_store,
+        measure=_measure,
+        look=ScanScheduler().look,
+        is_testing=is_testing,
+        make_tracer=_make_tracer,
+        trace_settings=trace_settings,
+        read_evictions=read_evictions,
+        at_end=connections.close_all,
+    ),
+)

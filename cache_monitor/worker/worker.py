@@ -1,0 +1,495 @@
+"""The draining thread: takes calls from the recorder, counts them, brings them to the store.
+
+It starts with the first recorded call, in every process by itself: a thread does not survive a
+fork, and a process that makes no cache calls needs none. Nothing here runs on the site's path,
+but for the relief that a full buffer asks of the thread that filled it.
+
+Looking into the caches, and tidying the store up, are done beside it in threads of their own: what
+hangs there keeps nothing from being counted and delivered.
+"""
+
+import atexit
+import logging
+import os
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from math import inf
+from queue import Empty, SimpleQueue
+from threading import get_ident
+from typing import NamedTuple
+from uuid import uuid4
+
+from cache_monitor import concurrency, context
+from cache_monitor.conf import Conf
+from cache_monitor.keys.learned import learned
+from cache_monitor.page_cache import watch
+from cache_monitor.recorder import Recorder
+from cache_monitor.scan.recorded import Teller
+from cache_monitor.scan.snapshot import Snapshot
+from cache_monitor.stores import shared
+from cache_monitor.stores.base import Store, StoreBusyError, StoreError
+from cache_monitor.trace.events import EvictionReading
+from cache_monitor.worker import requests, trace_rollup
+from cache_monitor.worker.aggregator import Aggregator
+from cache_monitor.worker.background import BackgroundJob
+from cache_monitor.worker.counting import Measure
+from cache_monitor.worker.drain import Drainer
+from cache_monitor.worker.flush import (
+    DEADLINE,
+    Flusher,
+    Pending,
+    ServerShutdown,
+    stop_with_celerys_worker,
+    stop_with_children_of_multiprocessing,
+    wait_patiently,
+)
+from cache_monitor.worker.rollup import Maintenance
+from cache_monitor.worker.scans import reading_of
+from cache_monitor.worker.subscribers import subscribers
+from cache_monitor.worker.trace_writer import Tracer
+
+logger = logging.getLogger("cache_monitor")
+
+DRAIN_INTERVAL = 0.5
+BATCH = 10_000
+"""Calls that are counted in one go: the more, the more of them are alike."""
+HELP = 100
+"""Calls that a site's thread counts, or drops, where the draining thread falls behind."""
+PATIENCE = 10.0
+"""Seconds that a report waits for what this process has counted; then it goes without."""
+
+
+class Wiring(NamedTuple):
+    """What the collector is joined to.
+
+    ``look`` looks into the caches that are due, for a process and a store; the process made calls
+    until a Unix time, and is known to the trace as a teller. ``is_testing`` tells whether
+    Django's test runner is at work. ``make_tracer`` makes what traces a process's calls;
+    ``trace_settings`` say how that is rolled up, ``read_evictions`` asks a cache's servers.
+    ``at_end`` gives back what a thread of the monitor's holds.
+    """
+
+    get_conf: Callable[[], Conf]
+    open_store: Callable[[], Store]
+    measure: Measure
+    look: Callable[[str, Store, float, Teller], dict[str, Snapshot]]
+    is_testing: Callable[[], bool]
+    make_tracer: Callable[[str], Tracer]
+    trace_settings: Callable[[], trace_rollup.Settings]
+    read_evictions: Callable[[str], EvictionReading | None]
+    at_end: Callable[[], None]
+
+
+class _FlushRequest(NamedTuple):
+    """A question to the draining thread, and where its answer is waited for.
+
+    Not an Event: what a signal's handler raises in the midst of waiting for one leaves it locked.
+    """
+
+    wants_flush: bool
+    answers: "SimpleQueue[bool | Pending]"
+
+
+class BackgroundWorker:
+    """One process's draining thread and what it has counted."""
+
+    def __init__(self, recorder: Recorder, wiring: Wiring) -> None:
+        self._recorder = recorder
+        self._wiring = wiring
+        self._attached = False
+        self._in_tests = False
+        self._stops_with_children = False
+        self._watch: Callable[[Store], None] | None = None
+        self._predict: Callable[[Store, Callable[[], bool]], None] | None = None
+        # A signal's handler that makes calls may come while its own thread holds it.
+        self._starting = concurrency.new_rlock()
+        self._draining = concurrency.new_lock()
+        self._server = ServerShutdown(self.end)
+        self._begin()
+
+    def _begin(self) -> None:
+        self.process = uuid4().hex
+        self._recorder.told_at = 0.0
+        self._pid = os.getpid()
+        self._drainer = Drainer(self._recorder, self._make_flusher)
+        self.problem: str | None = None
+        self._store_is_busy = False
+        self._is_running = False
+        self._thread: int | None = None
+        self._over: SimpleQueue[None] = SimpleQueue()
+        self._wake: SimpleQueue[None] = SimpleQueue()
+        self._asked: deque[_FlushRequest] = deque()
+        self._seen: deque[dict[str, Snapshot]] = deque()
+        self._read: deque[tuple[str, EvictionReading]] = deque()
+        self._stopping = False
+        self._next_flush = 0.0
+        failed, at_end = self._recorder.failed, self._wiring.at_end
+        self._scans = BackgroundJob("scan", failed, at_end)
+        self._tidies = BackgroundJob("tidy", failed, at_end)
+        self._predictions = BackgroundJob("what-if", failed, at_end)
+        self._tidying = Maintenance(
+            self._wiring.get_conf, failed, self._roll_trace, self._predict_beside
+        )
+
+    # Lifecycle
+
+    def attach(self) -> None:
+        """Take over the recorder's calls, now and in forked children. Idempotent."""
+        if self._attached:
+            return
+        self._attached = True
+        self._recorder.attach(self.on_pressure)
+        concurrency.call_in_forked_children(self.after_fork)
+        atexit.register(self.stop)
+        self._stop_with_children()
+
+    def watch_with(self, watch: Callable[[Store], None]) -> None:
+        """Let ``watch`` look at the store once a minute, in one of the processes."""
+        self._watch = watch
+
+    def predict_with(self, predict: Callable[[Store, Callable[[], bool]], None]) -> None:
+        """Let ``predict`` compute now and then, in one of the processes, what is long to compute;
+        it is given the store, and what tells whether this process ends."""
+        self._predict = predict
+
+    def after_fork(self) -> None:
+        """Begin anew in a forked child: what was counted so far is the parent's."""
+        self._recorder.after_fork()
+        requests.waiting.clear()
+        watch.finished.clear()
+        subscribers.forget()
+        self._begin()
+        stop_with_celerys_worker(self.stop)
+        self._stop_with_children()
+
+    def notice_fork(self) -> None:
+        """Begin anew if this is a child that Python was not told of: uWSGI forks in C. Called
+        where a request begins, with which what the thread missed in the one before is over."""
+        if os.getpid() != self._pid:
+            concurrency.begin_anew()
+        self._server.watch()
+        self._drainer.begin_request()
+
+    def _stop_with_children(self) -> None:
+        self._stops_with_children = (
+            self._stops_with_children or stop_with_children_of_multiprocessing(self, self.stop)
+        )
+
+    def on_pressure(self) -> None:
+        """The buffer is longer than its limit: start the thread, wake it, or help it."""
+        if self._stopping:
+            # Nobody will count what is called this late.
+            self._recorder.drop(HELP)
+            return
+        if not self._is_running:
+            if os.getpid() != self._pid:
+                self._begin_with_first_calls()
+            self._start()
+            return
+        self._wake_up()
+        size = self._wiring.get_conf().buffer_size
+        # Once woken the thread needs no further calls, until it falls behind.
+        self._recorder.limit = size
+        if len(self._recorder.buffer) > size:
+            self._help()
+            if len(self._recorder.buffer) > 2 * size:
+                self._recorder.drop(HELP)
+
+    def _begin_with_first_calls(self) -> None:
+        """Begin anew in a child forked in C before any call: those in the buffer are its own."""
+        calls = [*self._recorder.buffer]
+        concurrency.begin_anew()
+        self._recorder.buffer.extend(calls)
+
+    def _help(self) -> None:
+        # To ask before is not to be sure, and whoever is late waits for a batch to be counted. But
+        # who asks by ``acquire`` may be left with the lock by a signal's handler; and a destructor
+        # that calls in the midst of this finds the lock taken, and leaves.
+        if not self._draining.locked():
+            with self._draining:
+                self._drainer.take_in(HELP)
+
+    def _wake_up(self) -> None:
+        if self._wake.empty():
+            self._wake.put(None)
+
+    def _start(self) -> None:
+        with self._starting:
+            if self._stopping or self._is_running:
+                return
+            self._in_tests = self._in_tests or self._wiring.is_testing()
+            self._recorder.limit = self._wiring.get_conf().buffer_size // 2
+            self._next_flush = time.monotonic() + self._wiring.get_conf().flush_interval
+            self._is_running = True
+            try:
+                concurrency.start(self._run, concurrency.THREAD_NAME, self._has_not_started)
+            except RuntimeError as error:
+                self._has_not_started(error)
+
+    def _has_not_started(self, error: Exception) -> None:
+        """There are no more threads to be had: the next call tries again."""
+        self._is_running = False
+        self._recorder.limit = 0
+        if not concurrency.is_too_late(error):
+            self._recorder.failed(error)
+            self._recorder.faults.tell()
+
+    def stop(self) -> None:
+        """Flush and end the thread; waits for a slow store only so long."""
+        self._stopping = True
+        self._scans.end()
+        self._tidies.end()
+        self._predictions.end()
+        if self._is_running:
+            self._wake_up()
+            wait_patiently(self._over, lambda: self._is_running, lambda: self._store_is_busy)
+        self._recorder.faults.tell()
+
+    def end(self) -> None:
+        """As :meth:`stop`, where the process may yet live on: what is called later is counted as
+        another process's would be."""
+        self.stop()
+        if not self._is_running:
+            self._begin()
+            self._recorder.limit = 0
+
+    def flush(self, patience: float = 30.0) -> bool:
+        """Bring everything recorded so far to the store; False where that did not succeed."""
+        if self._stopping:
+            return False
+        if not self._recorder.buffer and not self._is_running:
+            return True
+        self._start()
+        return self._ask(wants_flush=True, patience=patience) is True
+
+    def pending(self) -> Pending:
+        """What a report must add to what the store says, as of now; nothing where the thread does
+        not come to tell within ``PATIENCE``."""
+        if self._is_elsewhere():
+            answer = self._ask(wants_flush=False, patience=PATIENCE)
+            return answer if isinstance(answer, Pending) else Pending()
+        self.drain()
+        return self._pending()
+
+    def _is_elsewhere(self) -> bool:
+        """Whether there is a thread that drains, and this is another one."""
+        return self._is_running and self._thread != get_ident()
+
+    def _ask(self, *, wants_flush: bool, patience: float) -> bool | Pending | None:
+        asked = _FlushRequest(wants_flush, SimpleQueue())
+        self._asked.append(asked)
+        self._wake_up()
+        try:
+            return asked.answers.get(timeout=patience)
+        except Empty:
+            return None
+
+    # The thread
+
+    def _run(self) -> None:
+        self._thread = get_ident()
+        # Made anew where a process begins anew. gevent's threads survive a fork: the parent's has
+        # nothing to do with what the child counts.
+        over = self._over
+        try:
+            with context.muted():
+                while not self._stopping and self._over is over:
+                    with suppress(Empty):
+                        self._wake.get(timeout=DRAIN_INTERVAL)
+                    if self._over is over:
+                        self._turn()
+                if self._over is over:
+                    self._last_turn()
+                    self._wiring.at_end()
+        finally:
+            if self._over is over:
+                self._is_running = False
+            over.put(None)
+
+    def _last_turn(self) -> None:
+        """Bring everything to the store, and try again while others keep it: there is no next
+        time."""
+        ends = time.monotonic() + DEADLINE
+        self._turn(last=True)
+        while self._store_is_busy and time.monotonic() < ends:
+            self._turn(last=True)
+
+    def _turn(self, last: bool = False) -> None:
+        asked = [self._asked.popleft() for _ in range(len(self._asked))]
+        is_flushed, pending = False, Pending()
+        begun = time.time()
+        try:
+            self._server.watch()
+            self.drain(last=last)
+            subscribers.work(inf if last else time.time())
+            if any(not each.wants_flush for each in asked):
+                pending = self._pending()
+            due = time.monotonic() >= self._next_flush
+            # Once a test, always a test: the databases come back to their names before the end.
+            self._in_tests = self._in_tests or self._wiring.is_testing()
+            is_wanted = any(each.wants_flush for each in asked)
+            if is_wanted or ((due or last) and not self._in_tests):
+                is_flushed = self._flush_now(begun, due, last)
+                self._next_flush = time.monotonic() + self._wiring.get_conf().flush_interval
+        except Exception as error:
+            # A fault of ours must not end the thread: the buffer would fill for good.
+            self._recorder.failed(error)
+        for each in asked:
+            each.answers.put(is_flushed if each.wants_flush else pending)
+        # Here, where no lock is held: whoever logs waits for locks of the site's.
+        self._recorder.faults.tell()
+
+    def drain(self, last: bool = False) -> None:
+        """Count everything in the buffer, for the ``last`` time perhaps."""
+        if not last and self._is_elsewhere():
+            self._ask(wants_flush=False, patience=PATIENCE)
+            return
+        # Only what is there now: under load the buffer may never be seen empty.
+        for _ in range(len(self._recorder.buffer) // BATCH + 1):
+            with self._draining:
+                self._drainer.take_in(BATCH)
+        with self._draining:
+            self._drainer.note_views()
+            while self._seen:
+                self._note_memory(self._seen.popleft())
+            while self._read:
+                self._drainer.flusher.tracer.note_reading(*self._read.popleft())
+        # Raised by whoever woke the thread; 0 where a fork has just made it that.
+        self._recorder.limit = min(self._recorder.limit, self._wiring.get_conf().buffer_size // 2)
+
+    def _pending(self) -> Pending:
+        with self._draining:
+            return self._drainer.flusher.pending(store_works=self.problem is None)
+
+    def _make_flusher(self) -> Flusher:
+        conf = self._wiring.get_conf()
+        aggregator = Aggregator(
+            self.process,
+            hot_keys=conf.hot_keys,
+            key_groups=conf.max_key_groups,
+            measure=self._wiring.measure,
+        )
+        return Flusher(self.process, aggregator, self._wiring.make_tracer(self.process))
+
+    # Bringing it to the store
+
+    def _flush_now(self, begun: float, due: bool, last: bool) -> bool:
+        self._store_is_busy = False
+        try:
+            store = self._wiring.open_store()
+            if last:
+                self._read_evictions()
+                self.drain(last=True)
+            self._deliver(store, last)
+            self._recorder.process = self._drainer.flusher.tracer.process
+            self._recorder.told_at = begun
+            if last:
+                self._beside(partial(_share_groups, store))
+                self._beside(partial(self._tidy_at_end, store))
+            elif due:
+                self._scans.do(partial(self._beside, partial(self._look, store)))
+                self._tidies.do(partial(self._beside, partial(self._tidy, store, self._watch)))
+        except StoreError as error:
+            self._store_is_busy = isinstance(error, StoreBusyError)
+            self._store_failed(str(error))
+        except Exception as error:
+            self._recorder.failed(error)
+            self._store_failed(f"The store failed ({type(error).__name__}): see the log.")
+        else:
+            self._store_works()
+            return True
+        return False
+
+    def _deliver(self, store: Store, last: bool) -> None:
+        with self._draining:
+            self._drainer.flusher.aggregator.learn_groups()
+            changes = self._drainer.flusher.changes(last)
+            while self._drainer.flusher.faults:
+                self._recorder.failed(self._drainer.flusher.faults.popleft())
+        self._drainer.flusher.put(store, changes)
+        with self._draining:
+            self._drainer.flusher.delivered(changes)
+
+    # Beside it
+
+    def _beside(self, job: Callable[[], None]) -> None:
+        try:
+            job()
+        except StoreError as error:
+            # Where the process ends its store may be gone with it: another process does the job.
+            if not self._stopping:
+                self._store_failed(str(error))
+
+    def _look(self, store: Store) -> None:
+        seen = self._seen
+        self._read_evictions()
+        self._follow_plans(store)
+        _share_groups(store)
+        teller = Teller(self._recorder.process, self._recorder.told_at)
+        seen.append(self._wiring.look(self.process, store, self._drainer.active_at, teller))
+
+    def _read_evictions(self) -> None:
+        """Ask servers that may have evicted what was missed."""
+        with self._draining:
+            missed = self._drainer.flusher.tracer.take_missed()
+        for alias in missed:
+            reading = self._wiring.read_evictions(alias)
+            if reading is not None:
+                self._read.append((alias, reading))
+
+    def _follow_plans(self, store: Store) -> None:
+        plans = shared.plans(store)
+        with self._draining:
+            self._drainer.flusher.tracer.follow(plans)
+
+    def _roll_trace(self, store: Store, now: int) -> None:
+        subscribers.learn(trace_rollup.roll(store, now, self._wiring.trace_settings()))
+
+    def _predict_beside(self, store: Store) -> None:
+        if self._predict is not None and not self._stopping:
+            job = partial(self._predict, store, partial(self._has_ended, self.process))
+            self._predictions.do(partial(self._beside, job))
+
+    def _has_ended(self, process: str) -> bool:
+        return self._stopping or self.process != process
+
+    def _tidy(self, store: Store, watch: Callable[[Store], None] | None) -> None:
+        self._tidying.work(store, watch, time.time() - self._drainer.active_at)
+
+    def _tidy_at_end(self, store: Store) -> None:
+        # A process that ends has no time to look around.
+        if not self._tidies.is_busy:
+            self._tidy(store, None)
+
+    def _note_memory(self, seen: dict[str, Snapshot]) -> None:
+        now = time.time()
+        aggregator, tracer = self._drainer.flusher.aggregator, self._drainer.flusher.tracer
+        for alias, look in seen.items():
+            is_shared = look.scope == "shared"
+            if is_shared and (reading := reading_of(look)) is not None:
+                tracer.note_reading(alias, reading)
+            if look.bytes is not None:
+                aggregator.note_memory(alias, look.bytes, is_shared, now)
+            # The counters of several processes could not be told from one that began anew.
+            if look.evictions is not None and is_shared:
+                aggregator.note_evictions(alias, look.evictions, now)
+
+    def _store_works(self) -> None:
+        if self.problem is not None:
+            logger.info("The cache monitor's store works again.")
+            self.problem = None
+
+    def _store_failed(self, problem: str) -> None:
+        if problem != self.problem:
+            logger.error("%s Until then the statistics wait in memory.", problem)
+            self.problem = problem
+        with self._draining:
+            self._drainer.flusher.refused()
+
+
+def _share_groups(store: Store) -> None:
+    """Learn of groups of keys what other processes have learned, and let them learn of ours."""
+    learned.learn(shared.share_groups(store, learned.folding.templates, int(time.time())))

@@ -1,0 +1,68 @@
+"""Telling an alias's own keys from others, and undoing what made them."""
+
+from hashlib import md5
+from typing import Any
+
+import pytest
+from django.core.cache.backends.base import BaseCache
+
+from cache_monitor.scan.key_forms import key_form
+
+
+def form(**params: Any) -> Any:
+    return key_form(BaseCache(params))
+
+
+@pytest.mark.parametrize("prefix", ["", "shop", "shop:eu", "%", "a*b[c]?\\d", "x" * 100])
+@pytest.mark.parametrize("version", [1, 7, -2, "2026a"])
+def test_what_django_makes_of_a_key_is_undone(prefix: str, version: Any) -> None:
+    cache = BaseCache({"KEY_PREFIX": prefix, "VERSION": version})
+    own = key_form(cache)
+    for key in ("user:17", "", "cachemonitorkey", "a\nb", ":1:x", "ключ"):
+        assert own.user_key(cache.make_key(key)) == key
+    assert not own.opaque
+
+
+@pytest.mark.parametrize("stored", ["shop:2:x", "shop", ":1:x", "shop:eu:1:x", "SHOP:1:x", ""])
+def test_others_keys_are_none_of_ours(stored: str) -> None:
+    assert form(KEY_PREFIX="shop").user_key(stored) is None
+
+
+def test_a_pattern_takes_the_characters_of_a_prefix_as_they_are() -> None:
+    assert form(KEY_PREFIX="a*b[c]?\\d").glob == "a\\*b\\[c\\]\\?\\\\d:1:*"
+
+
+def test_a_key_function_of_ones_own_is_undone() -> None:
+    own = form(KEY_FUNCTION=lambda key, prefix, version: f"<{version}|{key}|end>")
+    assert own.user_key("<1|user:17|end>") == "user:17"
+    assert own.user_key("<2|user:17|end>") is None
+    assert own.user_key("<1|end>") is None
+
+
+def test_of_a_digest_the_rest_still_tells_whose_a_key_is() -> None:
+    def digest(key: str, prefix: str, version: int) -> str:
+        return f"{prefix}:{version}:{md5(key.encode(), usedforsecurity=False).hexdigest()}"
+
+    own = form(KEY_FUNCTION=digest, KEY_PREFIX="shop")
+    assert (own.before, own.opaque, own.tells_own) == ("shop:1:", True, True)
+    assert own.user_key("shop:1:abc") == "shop:1:abc"
+    assert own.user_key("other:1:abc") is None
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda *_: "all-one",
+        lambda *_: 1 / 0,
+        lambda key, *_: md5(key.encode(), usedforsecurity=False).hexdigest(),
+    ],
+)
+def test_where_nothing_tells_whose_a_key_is_that_is_known(function: Any) -> None:
+    own = form(KEY_FUNCTION=function)
+    assert (own.tells_own, own.opaque) == (False, True)
+
+
+def test_a_key_function_that_changes_the_key_is_not_undone() -> None:
+    own = form(KEY_FUNCTION=lambda key, *_: f"app:{key.upper()}")
+    assert own.opaque
+    assert own.user_key("app:MENU") == "app:MENU"

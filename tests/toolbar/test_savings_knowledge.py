@@ -1,0 +1,43 @@
+"""What the site's report adds."""
+
+from __future__ import annotations
+
+import pytest
+from django.core.cache import cache
+from django.test import override_settings
+
+from cache_monitor import api
+from cache_monitor.context import current
+from cache_monitor.toolbar.hints import Usage
+from cache_monitor.toolbar.savings import SiteStats, of_the_last_hour
+
+MEMORY = {"STORE": {"BACKEND": "cache_monitor.stores.memory.MemoryStore"}}
+
+
+@override_settings(CACHE_MONITOR=MEMORY)
+def test_the_report_tells_how_groups_are_used() -> None:
+    for number in range(3):
+        cache.set(f"knowledge:{number}", number)
+    cache.get("knowledge:1")
+    assert of_the_last_hour().usage["default", "knowledge:{int}"] == Usage(sets=3, lookups=1)
+
+
+def test_a_report_that_cannot_be_made_adds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise RuntimeError("no report")
+
+    monkeypatch.setattr(api, "report", fail)
+    assert of_the_last_hour() == SiteStats()
+
+
+def test_reading_the_report_is_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    muted = []
+
+    def note() -> None:
+        scope = current()
+        muted.append(scope is not None and scope.muted)
+        raise RuntimeError("that is all")
+
+    monkeypatch.setattr(api, "report", note)
+    of_the_last_hour()
+    assert muted == [True]

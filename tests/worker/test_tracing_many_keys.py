@@ -1,0 +1,95 @@
+"""What of very many keys a process writes down for the trace: most it need not even look at."""
+
+import tracemalloc
+from typing import Any
+from unittest.mock import Mock
+
+import pytest
+
+from cache_monitor.calls import Call, Source
+from cache_monitor.trace.events import hash_of, level_of
+from cache_monitor.trace.plan import Plan
+from cache_monitor.worker.batch import condense, name_and_hash
+from cache_monitor.worker.trace_events import CacheIdentity
+from cache_monitor.worker.trace_writer import Tracer
+
+GET = Source("default", "get")
+FACTS = CacheIdentity("store", 300, "1")
+
+
+def _tracer(plan: Plan | None = None) -> Tracer:
+    tracer = Tracer("process", 1, lambda alias: FACTS)
+    tracer.follow({"store": plan or Plan()})
+    return tracer
+
+
+def _hear(tracer: Tracer, *calls: Any) -> None:
+    tracer.hear(condense(calls), 1_800_000_000.0, {})
+
+
+def _told(tracer: Tracer) -> list[str]:
+    """The key of each event."""
+    return [
+        key.name.partition("\0")[2]
+        for _, part in tracer.parts()
+        for stored in [part.stored()]
+        for keys in [stored.traced()]
+        for event in stored.events(keys, frozenset())
+        for key in keys
+        if key.hash == event.key
+    ]
+
+
+@pytest.mark.parametrize("outcome", [True, False])
+def test_of_keys_that_are_not_in_nothing_is_remembered(
+    outcome: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_at = Mock(wraps=name_and_hash)
+    monkeypatch.setattr("cache_monitor.worker.trace_writer.name_and_hash", looked_at)
+    keys = [f"user:{number}" for number in range(1000)]
+    hot = hash_of("\0user:7")
+    within = {key for key in keys if level_of(hash_of(f"\0{key}")) >= 4} | {"user:7"}
+    tracer = _tracer(Plan(1, 4, frozenset({hot})))
+    for turn in range(3):
+        _hear(tracer, *(Call(GET, turn + 1.0, 0.1, key, outcome=outcome) for key in keys))
+    assert len(within) < 200
+    assert {*_told(tracer)} == within
+    assert sorted(call.args[0] for call in looked_at.mock_calls) == sorted(within)
+
+
+def test_a_slice_that_had_to_let_keys_go_has_forgotten_their_names() -> None:
+    tracer = _tracer()
+    for first in range(0, 100_000, 10_000):
+        keys = [f"user:{number}" for number in range(first, first + 10_000)]
+        _hear(tracer, *(Call(GET, 1.0, 0.1, key, outcome=False) for key in keys))
+    [(_, part)] = tracer.parts()
+    assert part.level > 0
+    assert len(part._named) == len(part._keys) == len({*part._key}) <= 20_000
+    told = _told(tracer)
+    assert len(told) == len(part)
+    assert all(level_of(hash_of(f"\0{key}")) >= part.level for key in told)
+
+
+def test_a_slice_goes_on_at_the_level_of_the_one_before_and_comes_back_step_by_step() -> None:
+    tracer = _tracer()
+    for number in range(40_000):
+        _hear(tracer, Call(GET, 1.0, 0.1, f"user:{number}", outcome=False))
+    for turn in range(1, 5):
+        _hear(tracer, Call(GET, 10.0 * turn + 1, 0.1, "user:1", outcome=False))
+    levels = [part.level for _, part in tracer.parts()]
+    assert levels == [3, 2, 1, 0, 0]
+
+
+def test_what_a_minute_of_very_many_keys_leaves_in_memory_is_bounded() -> None:
+    tracer = _tracer()
+    _hear(tracer, Call(GET, 0.5, 0.1, "first", outcome=False))
+    tracemalloc.start()
+    try:
+        for turn in range(20):
+            keys = (f"user:{turn * 5000 + number}:profile" for number in range(5000))
+            _hear(tracer, *(Call(GET, 1 + turn, 0.001, key, outcome=False) for key in keys))
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    # Two slices and the keys that are remembered: 100,000 keys would take 45 MB.
+    assert held < 20_000_000

@@ -1,0 +1,512 @@
+"""The draining thread: it counts what is recorded, and never stands in the site's way."""
+
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.core.cache import CacheHandler, caches
+from django.test import override_settings
+
+from cache_monitor.calls import Call, Source
+from cache_monitor.conf import Conf
+from cache_monitor.recorder import Recorder
+from cache_monitor.scan.snapshot import Scope, Snapshot
+from cache_monitor.stats.codec import decode
+from cache_monitor.stats.details import Details
+from cache_monitor.stats.window import Window
+from cache_monitor.stores.base import Row, StoreBusyError, StoreError
+from cache_monitor.stores.memory import MemoryStore
+from cache_monitor.trace import slices
+from cache_monitor.trace.events import HIT, MISS, WRITE
+from cache_monitor.trace.plan import TraceLimits
+from cache_monitor.worker import trace_rollup, wiring
+from cache_monitor.worker.rollup import Maintenance
+from cache_monitor.worker.subscribers import subscribers
+from cache_monitor.worker.trace_events import CacheIdentity
+from cache_monitor.worker.trace_writer import Tracer
+from cache_monitor.worker.worker import HELP, BackgroundWorker, Wiring
+from tests.anew import begin_anew
+from tests.waiting import until
+
+GET, SET = Source("default", "get"), Source("default", "set")
+FACTS = CacheIdentity("shared", default_timeout=300.0, version="1")
+TRACING = trace_rollup.Settings(TraceLimits(), 0.05, 30, 100)
+BUFFER = 1000
+
+
+class _Site:
+    """A collector with a store and a recorder of its own."""
+
+    def __init__(self) -> None:
+        self.recorder = Recorder()
+        self.store = MemoryStore()
+        self.refuses: str | None = None
+        self.is_busy_for = 0
+        self.is_testing = False
+        self.ends = 0
+        self.seen: dict[str, Snapshot] = {}
+        self.conf = Conf(buffer_size=BUFFER, flush_interval=3600.0)
+        self.background_worker = BackgroundWorker(
+            self.recorder,
+            Wiring(
+                get_conf=lambda: self.conf,
+                open_store=self._open_store,
+                measure=lambda *_: None,
+                look=lambda *_: self.seen,
+                is_testing=lambda: self.is_testing,
+                make_tracer=lambda process: Tracer(process, 1, lambda _: FACTS),
+                trace_settings=lambda: TRACING,
+                read_evictions=lambda _: None,
+                at_end=self._end,
+            ),
+        )
+        self.recorder.attach(self.background_worker.on_pressure)
+
+    def _open_store(self) -> MemoryStore:
+        if self.refuses is not None:
+            raise StoreError(self.refuses)
+        if self.is_busy_for:
+            self.is_busy_for -= 1
+            raise StoreBusyError("Another process writes.")
+        return self.store
+
+    def _end(self) -> None:
+        self.ends += 1
+
+    def call(self, source: Source = GET, key: str = "a", **extra: Any) -> None:
+        """Make a call as the hot path does."""
+        self.recorder.append(Call(source, time.perf_counter(), 0.0, key, **extra))
+        if len(self.recorder.buffer) > self.recorder.limit:
+            self.recorder.relieve()
+
+    def rows(self, kind: Any = "window") -> list[Row]:
+        return list(self.store.read(kind, 0, 2**40, None))
+
+    def calls(self) -> int:
+        return sum(decode(row.payload, Window).calls for row in self.rows())
+
+
+@pytest.fixture
+def site() -> Iterator[_Site]:
+    made = _Site()
+    yield made
+    made.background_worker.stop()
+
+
+def test_the_first_call_starts_the_thread_and_a_flush_brings_it_to_the_store(site: _Site) -> None:
+    assert not site.background_worker._is_running
+    site.call(outcome=True)
+    assert site.background_worker.flush()
+    assert site.calls() == 1
+
+
+def test_a_flush_of_nothing_starts_nothing(site: _Site) -> None:
+    assert site.background_worker.flush()
+    assert not site.background_worker._is_running
+
+
+def test_the_end_flushes_and_gives_back_what_the_thread_holds(site: _Site) -> None:
+    site.call(outcome=True)
+    site.background_worker.stop()
+    assert (site.calls(), site.ends) == (1, 1)
+    assert not site.background_worker.flush()
+
+
+def test_at_its_end_a_process_waits_for_others_that_write(site: _Site) -> None:
+    site.call(outcome=True)
+    site.is_busy_for = 3
+    site.background_worker.stop()
+    assert (site.calls(), site.is_busy_for) == (1, 0)
+
+
+def test_what_a_look_has_seen_of_memory_and_evictions_reaches_the_store(site: _Site) -> None:
+    """Of a cache that could not be gone through too, whose server still told its counter."""
+
+    def seen(scope: Scope, size: int | None, evictions: int | None) -> Snapshot:
+        return Snapshot(alias="", measured_at=0.0, scope=scope, bytes=size, evictions=evictions)
+
+    site.conf = Conf(buffer_size=BUFFER, flush_interval=0.0)
+    site.seen = {
+        "default": seen("shared", 500, 7),
+        "closed": seen("shared", None, 0),
+        "own": seen("per process", 300, 7),
+        "silent": seen("shared", 200, None),
+    }
+    site.call()
+    assert site.background_worker.flush()
+    # What is seen beside the counting is in the next turns.
+    until(lambda: site.background_worker.flush() and len(site.rows()) == len(site.seen))
+    windows = {row.alias: decode(row.payload, Window) for row in site.rows()}
+    assert {
+        alias: (window.memory_bytes, window.evictions) for alias, window in windows.items()
+    } == {"default": (500, 7), "closed": (None, 0), "own": (None, None), "silent": (200, None)}
+    assert {alias: [*window.own_memory.values()] for alias, window in windows.items()} == {
+        "default": [],
+        "closed": [],
+        "own": [300],
+        "silent": [],
+    }
+
+
+def test_what_a_store_refuses_waits_for_it(site: _Site, caplog: pytest.LogCaptureFixture) -> None:
+    site.refuses = "It is down."
+    site.call(outcome=True)
+    assert not site.background_worker.flush()
+    assert not site.background_worker.flush()
+    problem = site.background_worker.problem
+    assert problem == "It is down."
+    assert site.background_worker.pending().dropped == 1
+    site.refuses = None
+    assert site.background_worker.flush()
+    assert site.background_worker.problem is None
+    assert site.calls() == 1
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+
+
+def test_a_forked_child_begins_anew(site: _Site) -> None:
+    site.call(outcome=True)
+    process = site.background_worker.process
+    site.background_worker.stop()
+    site.background_worker.after_fork()
+    assert site.background_worker.process != process
+    site.call(outcome=True)
+    assert site.background_worker.flush()
+    assert sorted({row.process for row in site.rows()}) == sorted(
+        {process, site.background_worker.process}
+    )
+
+
+def test_a_thread_that_survives_a_fork_ends_and_counts_nothing(site: _Site) -> None:
+    """As gevent's do, whose threads are greenlets."""
+    site.call(outcome=True)
+    assert site.background_worker.flush()
+    over = site.background_worker._over
+    site.background_worker.after_fork()
+    over.get()
+    assert not site.background_worker._is_running
+    site.call(outcome=True)
+    assert site.background_worker._is_running
+    assert site.background_worker.flush()
+    assert site.calls() == 2
+
+
+def test_a_full_buffer_wakes_the_thread_once_and_not_with_every_call(
+    site: _Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.call(outcome=True)
+    site.background_worker.flush()
+    asked = []
+    with site.background_worker._draining:
+        monkeypatch.setattr(
+            site.background_worker, "_wake_up", lambda: asked.append(len(site.recorder.buffer))
+        )
+        for _ in range(BUFFER // 2 + 100):
+            site.call(outcome=True)
+        assert asked == [BUFFER // 2 + 1]
+        assert site.recorder.limit == BUFFER
+    monkeypatch.undo()
+    assert site.background_worker.flush()
+    assert site.recorder.limit == BUFFER // 2
+
+
+def test_where_the_thread_falls_behind_the_site_helps(
+    site: _Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.call(outcome=True)
+    site.background_worker.flush()
+    monkeypatch.setattr(site.background_worker, "_turn", lambda last=False: None)
+    for _ in range(BUFFER * 3):
+        site.call(outcome=True)
+    assert len(site.recorder.buffer) <= BUFFER
+    monkeypatch.undo()
+    assert site.background_worker.flush()
+    assert site.calls() == BUFFER * 3 + 1
+
+
+def test_what_nobody_can_count_is_dropped_and_counted(site: _Site) -> None:
+    site.call(outcome=True)
+    site.background_worker.flush()
+    with site.background_worker._draining:
+        for _ in range(BUFFER * 4):
+            site.call(outcome=True)
+            assert len(site.recorder.buffer) <= 2 * BUFFER + 1
+    assert site.background_worker.flush()
+    windows = [decode(row.payload, Window) for row in site.rows()]
+    dropped = sum(window.dropped for window in windows)
+    assert dropped >= 2 * BUFFER - HELP
+    assert sum(window.calls for window in windows) == BUFFER * 4 + 1
+
+
+def test_under_djangos_test_runner_nothing_is_flushed_unasked(site: _Site) -> None:
+    site.is_testing = True
+    site.conf = Conf(buffer_size=BUFFER, flush_interval=0.1)
+    site.call(outcome=True)
+    site.background_worker.stop()
+    assert site.calls() == 0
+
+
+def test_a_fault_in_the_thread_does_not_end_it(
+    site: _Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with monkeypatch.context() as context:
+        context.setattr(site.background_worker, "drain", _fail)
+        site.call(outcome=True)
+        until(lambda: bool(caplog.records))
+    assert site.background_worker.flush()
+    assert site.calls() == 1
+
+
+def _fail(*_: object, **__: object) -> None:
+    raise ZeroDivisionError
+
+
+# What it makes of the calls beside counting them
+
+
+def _group(site: _Site, name: str = "a") -> Any:
+    assert site.background_worker.flush()
+    [row] = site.rows("details")
+    return decode(row.payload, Details).groups[name]
+
+
+def test_a_value_is_seen_being_produced_over_several_batches(site: _Site) -> None:
+    site.call(outcome=False, context=7)
+    assert site.background_worker.flush()
+    site.call(SET, context=7)
+    site.call(SET, context=7)
+    group = _group(site)
+    assert group.produced == 1
+    assert group.produce_seconds > 0
+
+
+def test_a_request_does_not_produce_what_the_one_before_missed(site: _Site) -> None:
+    from threading import get_ident
+
+    site.call(outcome=False, context=get_ident())
+    site.background_worker.notice_fork()
+    site.call(SET, context=get_ident())
+    site.call(outcome=False, key="b", context=get_ident())
+    site.call(SET, key="b", context=get_ident())
+    assert _group(site, "a").produced == 0
+    assert _group(site, "b").produced == 1
+
+
+def test_calls_are_traced_beside_the_counting(site: _Site) -> None:
+    site.call(SET, timeout=300)
+    site.call(outcome=True)
+    site.call(key="b", outcome=False)
+    assert site.background_worker.flush()
+    [row] = site.rows("trace")
+    [part] = slices.decode(row.payload)
+    kinds = [event.form.kind for event in part.events(part.traced(), frozenset())]
+    assert sorted(kinds) == sorted([WRITE, HIT, MISS])
+    assert (row.alias, part.ended) == ("shared", False)
+    site.background_worker.stop()
+    [row] = site.rows("trace")
+    [part] = slices.decode(row.payload)
+    assert (part.final, part.ended) == (True, True)
+
+
+def test_a_child_that_python_was_not_told_of_passes_on_no_calls_of_its_parents(
+    site: _Site,
+) -> None:
+    subscriber = _Follower()
+    subscribers.add(subscriber)
+    try:
+        subscribers.hear([Call(GET, 1.0, 0.1, "a", True)], 0.0)
+        site.background_worker.after_fork()
+        subscribers.work(time.time())
+    finally:
+        subscribers.remove(subscriber)
+    assert subscriber.heard == []
+
+
+class _Follower:
+    """Notes what it hears."""
+
+    def __init__(self) -> None:
+        self.heard: list[Any] = []
+
+    def wants(self) -> bool:
+        return True
+
+    def follow(self, calls: Any, clock_offset: float) -> None:
+        self.heard += calls
+
+    def learn(self, judged: Any) -> None:
+        pass
+
+    def settle(self, now: float, missed: int) -> None:
+        pass
+
+
+# What may go wrong around it
+
+
+def test_a_look_that_never_returns_keeps_nothing_from_the_store(site: _Site) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def hang(*_: object) -> dict[str, Snapshot]:
+        begun.set()
+        go_on.wait(60)
+        return {}
+
+    site.background_worker._wiring = site.background_worker._wiring._replace(look=hang)
+    site.conf = Conf(buffer_size=BUFFER, flush_interval=0.0)
+    site.call()
+    assert site.background_worker.flush()
+    assert begun.wait(60)
+    for made in range(2, 5):
+        site.call()
+        assert site.background_worker.flush()
+        assert site.calls() == made
+    assert site.background_worker.pending().dropped == 0
+    go_on.set()
+
+
+def test_what_is_done_beside_says_nothing_of_a_store_that_is_gone_with_the_process(
+    site: _Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def lose(*_: object) -> dict[str, Snapshot]:
+        begun.set()
+        go_on.wait(60)
+        raise StoreError("There is no such file.")
+
+    site.background_worker._wiring = site.background_worker._wiring._replace(look=lose)
+    site.conf = Conf(buffer_size=BUFFER, flush_interval=0.0)
+    site.call()
+    assert site.background_worker.flush()
+    assert begun.wait(60)
+    site.background_worker.stop()
+    go_on.set()
+    until(lambda: not site.background_worker._scans.is_busy)
+    assert caplog.messages == []
+
+
+def test_a_flush_that_fails_comes_back_at_once(
+    site: _Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.call()
+    assert site.background_worker.flush()
+    asked: list[float] = []
+    monkeypatch.setattr(site.background_worker, "drain", _fail)
+    # Longer than any test may take: it does not wait that long.
+    asked.append(site.background_worker.flush(patience=3600))
+    assert asked == [False]
+
+
+def test_a_report_does_not_wait_for_a_thread_that_hangs(
+    site: _Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.call()
+    assert site.background_worker.flush()
+    monkeypatch.setattr("cache_monitor.worker.worker.PATIENCE", 0.01)
+    with site.background_worker._draining:
+        assert site.background_worker.pending().rows == []
+        assert not site.background_worker.flush(patience=0.01)
+
+
+def test_a_thread_that_cannot_begin_is_tried_again(
+    site: _Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as context:
+        context.setattr("cache_monitor.concurrency._thread.start_new_thread", refuse)
+        site.call()
+        assert site.recorder.limit == 0
+    assert "can't start new thread" in caplog.text
+    site.call()
+    assert site.background_worker.flush()
+    assert site.calls() == 2
+
+
+def test_a_program_that_ends_has_a_thread_if_it_has_begun_to_begin(
+    site: _Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """From Python 3.12 on no thread begins where the interpreter shuts down."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    monkeypatch.setattr("cache_monitor.concurrency.Thread", refuse)
+    site.call()
+    site.background_worker.stop()
+    assert site.calls() == 1
+    site.background_worker.after_fork()
+    monkeypatch.setattr("cache_monitor.concurrency._thread.start_new_thread", refuse)
+    site.call()
+    site.background_worker.stop()
+    assert not site.background_worker._is_running
+    assert not caplog.records
+
+
+def test_who_made_no_calls_since_writes_nothing(
+    site: _Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.conf = Conf(buffer_size=BUFFER, flush_interval=0.0)
+    site.call()
+    assert site.background_worker.flush()
+    until(
+        lambda: (
+            not site.background_worker._tidies.is_busy and not site.background_worker._scans.is_busy
+        )
+    )
+    site.background_worker._drainer.active_at -= 3600
+    site.background_worker._tidying = Maintenance(
+        lambda: site.conf,
+        site.recorder.failed,
+        site.background_worker._roll_trace,
+        site.background_worker._predict_beside,
+    )
+    asked: list[str] = []
+
+    def refuse(*_: object) -> bool:
+        asked.append("lock")
+        return False
+
+    monkeypatch.setattr(site.store, "lock", refuse)
+    monkeypatch.setattr(site.store, "put", lambda rows, now: asked.append("put"))
+    for _ in range(3):
+        assert site.background_worker.flush()
+        until(
+            lambda: (
+                not site.background_worker._tidies.is_busy
+                and not site.background_worker._scans.is_busy
+            )
+        )
+    assert asked == []
+
+
+def test_the_monitors_threads_never_ask_for_caches_under_djangos_lock(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A signal's handler may have left it held by the thread that it interrupted."""
+    asked: list[str] = []
+    original = CacheHandler.__getitem__
+
+    def getitem(self: CacheHandler, alias: str) -> Any:
+        asked.append(threading.current_thread().name)
+        return original(self, alias)
+
+    monkeypatch.setattr(CacheHandler, "__getitem__", getitem)
+    with override_settings(
+        CACHES={"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}},
+        CACHE_MONITOR={"STORE": {"BACKEND": "cache_monitor.stores.memory.MemoryStore"}},
+    ):
+        begin_anew()
+        cache = caches["default"]
+        cache.set("a", 1)
+        cache.get("a")
+        cache.get("b")
+        assert wiring.background_worker.flush()
+        monkeypatch.setattr(wiring.background_worker, "_next_flush", 0.0)
+        assert wiring.background_worker.flush()
+        until(lambda: wiring.background_worker._seen or not wiring.background_worker._scans.is_busy)
+        begin_anew()
+    assert set(asked) == {threading.current_thread().name}
