@@ -13,30 +13,29 @@ PACKAGE = Path(__file__).resolve().parent.parent / "cache_monitor"
 # The way a call takes, from the first room to the last. A room may import those above its own
 # line, and what stands on its own line.
 ROOMS = [
-    {"calls", "conf", "faults", "forks", "interruptions", "keys", "models"}
-    | {"patterns", "periods", "setting_changes", "stats", "threads", "thresholds"}
+    {"calls", "concurrency", "conf", "errors", "keys", "models"}
+    | {"patterns", "periods", "setting_changes", "stats", "thresholds"}
     | {"trace"},
-    {"scope", "recorder", "stores", "inspectors"},
-    {"instrument", "capture", "deployment", "pages", "stacks"},
-    {"backends", "collecting"},
+    {"context", "recorder", "stores", "scan"},
+    {"instrument", "page_cache", "stacks"},
+    {"backends", "capture", "worker"},
     {"reports"},
     {"findings"},
-    {"api", "checks", "predictions", "testing", "what_if"},
-    {"exporters", "panels", "pytest_plugin"},
+    {"api", "checks", "testing", "what_if"},
+    {"exporters", "toolbar", "pytest_plugin"},
     {"dashboard", "panel", "management", "middleware"},
     {"endpoints"},
     {"admin", "apps", "urls"},
 ]
 PURE = {
     "calls",
-    "faults",
-    "forks",
-    "interruptions",
+    "concurrency",
+    "context",
+    "errors",
     "patterns",
     "recorder",
-    "scope",
     "stats",
-} | {"collecting.production"}
+} | {"worker.compute_time"}
 """Rooms and modules that work without Django."""
 
 

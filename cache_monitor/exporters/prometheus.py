@@ -1,7 +1,7 @@
 """The caches for Prometheus: counters, histograms of latency, and gauges, read from the store.
 
-Any worker process can be asked, and tells of all of them. See :mod:`cache_monitor.exporters.counters`
-for what the counters count, and from when on.
+Any worker process can be asked, and tells of all of them. See
+:mod:`cache_monitor.exporters.counters` for what the counters count, and from when on.
 """
 
 import logging

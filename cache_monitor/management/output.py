@@ -153,9 +153,11 @@ def _lists(memory: Memory, stale: Stale, top: int) -> Iterator[str]:
     if memory.largest:
         yield f"  {'largest':<{_TABLE_WIDTH}}{'':>12}{'bytes':>12}"
     for large in memory.largest[:top]:
-        yield f"  {plain(large.key, _TABLE_WIDTH - 1):<{_TABLE_WIDTH}}{'':>12}{size(large.bytes):>12}"
+        name = plain(large.key, _TABLE_WIDTH - 1)
+        yield f"  {name:<{_TABLE_WIDTH}}{'':>12}{size(large.bytes):>12}"
     if stale.entries:
         yield f"  {'stale':<{_TABLE_WIDTH}}{'bytes':>12}  why"
     for entry in stale.entries[:top]:
         why = ", ".join(entry.why).replace("_", " ")
-        yield f"  {plain(entry.key, _TABLE_WIDTH - 1):<{_TABLE_WIDTH}}{size(entry.bytes):>12}  {why}"
+        name = plain(entry.key, _TABLE_WIDTH - 1)
+        yield f"  {name:<{_TABLE_WIDTH}}{size(entry.bytes):>12}  {why}"

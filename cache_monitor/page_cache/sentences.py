@@ -8,7 +8,8 @@ _DECORATORS = ("django/views/decorators/", "django/utils/decorators")
 
 
 def not_stored(reason: str, detail: str = "") -> str:
-    """Why an answer was not stored; ``detail`` is what :mod:`cache_monitor.page_cache.outcomes` adds."""
+    """Why an answer was not stored; ``detail`` is what
+    :mod:`cache_monitor.page_cache.outcomes` adds."""
     sentences = {
         "method": _("Only GET and HEAD are cached; this was %(detail)s."),
         "no_fetch": _(

@@ -1,1 +1,1 @@
-"""A look into the live backends: what is in a cache, how heavy it is, what of it is stale."""
+"""What is in the live caches: how much, how heavy it is, what of it is stale."""

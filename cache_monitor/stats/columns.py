@@ -2,8 +2,8 @@
 
 What a column has in common is said once, and a reader goes over the columns that it needs in a
 fraction of the time that an object for each key would take. Columns of numbers stay bytes until
-then (see :mod:`cache_monitor.stats.packed_ints`): a report holds hundreds of tables at a time, which
-would be thousands of lists and dicts for the garbage collector to go over.
+then (see :mod:`cache_monitor.stats.packed_ints`): a report holds hundreds of tables at a time,
+which would be thousands of lists and dicts for the garbage collector to go over.
 
 A key that a table does not hold may have been used up to the table's floor. So over all tables a
 key was used at most ``sum of all floors + sum of its excesses`` times, where the excess is its

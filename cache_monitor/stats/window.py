@@ -129,7 +129,7 @@ class Window(Struct, array_like=True, gc=False):
         """Add what ``other`` counted; the stretch stays this window's own.
 
         Neither memory nor a counter adds up over time: the greater figure stays. What processes
-        hold of their own is gathered apart, by :class:`cache_monitor.stats.per_process.MemoryByProcess`.
+        hold of their own is gathered apart (:mod:`cache_monitor.stats.per_process`).
         """
         self.newest = max(self.newest, other.newest)
         self.dropped += other.dropped

@@ -1,6 +1,7 @@
 """What a request could do better with its caches: rules over the rows of its calls.
 
-The codes are those of the site's findings. Each rule is a function of a :class:`HintContext`; each hint
+The codes are those of the site's findings. Each rule is a function of a
+:class:`HintContext`; each hint
 names the calls by their place in the list, so that the line of code can be told, and the figures
 that it rests on. What a sensible request does gives no hint: one that is wrong costs the trust in
 all others.

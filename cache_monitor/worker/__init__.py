@@ -1,7 +1,7 @@
-"""From the recorder's buffer to the store: counting calls, and bringing the counts away.
+"""The background thread of each process: from the recorder's buffer to the store.
 
-One collector a process. It drains the recorder in a thread of its own (:mod:`.collector`,
-:mod:`.intake`), makes statistics of what it took (:mod:`.aggregator`, :mod:`.counting`,
-:mod:`.misses`, :mod:`.visits`), brings them to the store (:mod:`.delivery`), and looks into the
-live caches now and then (:mod:`.looks`).
+It drains the recorder (:mod:`.worker`, :mod:`.drain`), counts what it took (:mod:`.aggregator`,
+:mod:`.counting`, :mod:`.requests`), traces it (:mod:`.trace_events`, :mod:`.trace_writer`), flushes
+both to the store (:mod:`.flush`), rolls up what is older in one process for all (:mod:`.rollup`,
+:mod:`.trace_rollup`), and scans the live caches now and then (:mod:`.scans`).
 """
