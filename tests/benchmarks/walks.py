@@ -1,0 +1,143 @@
+"""Through how many modules a call's figures go: ``python -m tests.benchmarks.walks``.
+
+Counts the modules of the package whose functions run, in any thread, while something real is done:
+what a reader has to open who follows it. Needs ``redis-server`` for the two walks of a scan.
+"""
+
+import os
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any, Final
+
+from tests.services import REDIS, run_redis
+
+PACKAGE: Final = str(Path(__file__).resolve().parents[2] / "cache_monitor") + os.sep
+
+
+class Walk:
+    """Notes the modules entered while it is :meth:`watched`."""
+
+    def __init__(self) -> None:
+        self._entered: set[str] | None = None
+
+    def __call__(self, frame: FrameType, event: str, _: object) -> None:
+        if self._entered is not None and event == "call":
+            self._entered.add(frame.f_code.co_filename)
+
+    @contextmanager
+    def watched(self, name: str) -> Iterator[None]:
+        self._entered = set()
+        yield
+        ours = sorted(each for each in self._entered if each.startswith(PACKAGE))
+        self._entered = None
+        print(f"{name:34}{len(ours):3}")
+        if "-v" in sys.argv:
+            print("   ", " ".join(each.removeprefix(PACKAGE)[:-3] for each in ours))
+
+
+def main() -> None:
+    """Walk and print."""
+    walk = Walk()
+    threading.setprofile(walk)
+    sys.setprofile(walk)
+    command = REDIS.find() or sys.exit(f"There is no Redis: {REDIS.how_to_get_it}")
+    with tempfile.TemporaryDirectory(prefix="walks-") as var, run_redis(command) as redis:
+        os.environ["CACHE_MONITOR_TEST_VAR"] = var
+        _configure(redis.url)
+        _follow(walk)
+
+
+def _configure(redis_url: str) -> None:
+    import django
+    from django.conf import settings
+
+    from tests import settings as tests_settings
+
+    chosen = {name: getattr(tests_settings, name) for name in dir(tests_settings) if name.isupper()}
+    chosen["CACHES"] = {
+        "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
+        "redis": {
+            "BACKEND": "django.core.cache.backends.redis.RedisCache",
+            "LOCATION": redis_url,
+        },
+    }
+    chosen["CACHE_MONITOR"] = {"STORE": {"BACKEND": "cache_monitor.stores.memory.MemoryStore"}}
+    chosen["DEBUG_TOOLBAR_PANELS"] = ["cache_monitor.panel.CacheMonitorPanel"]
+    chosen["INSTALLED_APPS"] = [*chosen["INSTALLED_APPS"], "debug_toolbar"]
+    settings.configure(**chosen)
+    django.setup()
+
+
+def _follow(walk: Walk) -> None:
+    from django.core.cache import caches
+    from django.core.management import call_command
+    from django.test import Client
+
+    import cache_monitor
+    from cache_monitor.scan.recorded import NOBODY
+    from cache_monitor.stores.opening import get_store
+    from cache_monitor.worker.scans import ScanScheduler
+    from cache_monitor.worker.wiring import collector
+
+    call_command("migrate", verbosity=0)
+    client = _logged_in(Client())
+    cache = caches["default"]
+    cache.set("product:1", "a product")
+    cache.get("product:1")
+    cache_monitor.flush()
+    with walk.watched("a hit get to its row"):
+        cache.get("product:1")
+        cache_monitor.flush()
+    with walk.watched("a miss to its reason"):
+        cache.get("product:2")
+        cache_monitor.flush()
+    with walk.watched("rows to the overview"):
+        assert client.get("/admin/cache_monitor/dashboard/").status_code == 200
+    with walk.watched("a panel"):
+        _open_panel()
+    caches["redis"].set("product:1", "a product")
+    cache_monitor.flush()
+    with walk.watched("a Redis scan to its row"):
+        seen = ScanScheduler().look(collector.process, get_store(), teller=NOBODY)
+    assert seen["redis"].entries == 1
+    with walk.watched("from there to the Memory page"):
+        assert client.get("/admin/cache_monitor/dashboard/memory/").status_code == 200
+
+
+def _logged_in(client: Any) -> Any:
+    from django.contrib.auth.models import User
+
+    client.force_login(User.objects.create(username="admin", is_staff=True, is_superuser=True))
+    return client
+
+
+def _open_panel() -> None:
+    from debug_toolbar.toolbar import DebugToolbar
+    from django.core.cache import caches
+    from django.http import HttpResponse
+    from django.test import RequestFactory
+
+    request = RequestFactory().get("/")
+
+    def view(_: object) -> HttpResponse:
+        caches["default"].get("product:1")
+        return HttpResponse()
+
+    toolbar: Any = DebugToolbar(request, view)
+    toolbar.init_store()
+    panel = toolbar.get_panel_by_id("CacheMonitorPanel")
+    panel.enable_instrumentation()
+    response = panel.process_request(request)
+    panel.generate_stats(request, response)
+    panel.disable_instrumentation()
+    stored: Any = DebugToolbar.fetch(toolbar.request_id, "CacheMonitorPanel")
+    assert stored.get_panel_by_id("CacheMonitorPanel").content
+
+
+if __name__ == "__main__":
+    main()
