@@ -215,7 +215,7 @@ def build(page_request: PageRequest) -> Content:
             "answer": answer,
             "may_see": may_see,
             "value": _value(alias, answer, key) if may_see and own.get("value") else None,
-            "value_url": f"{page_request.links.path('entry')}?{page_request.query.encode(value='1')}",
+            "value_url": _value_url(page_request),
             "delete_url": _delete_url(page_request, alias, name),
         }
     )
@@ -271,6 +271,10 @@ def _name(alias: str, key: str, entry: LiveEntry | None, hot: HotKey | None) -> 
 def _value(alias: str, answer: Answer, key: str) -> object:
     known = answer.entry.key if answer.entry else None
     return shown_value(alias, key if known is None else known)
+
+
+def _value_url(page_request: PageRequest) -> str:
+    return f"{page_request.links.path('entry')}?{page_request.query.encode(value='1')}"
 
 
 def _delete_url(page_request: PageRequest, alias: str, name: KeyName) -> str:

@@ -82,7 +82,7 @@ def _follow(walk: Walk) -> None:
     from cache_monitor.scan.recorded import NOBODY
     from cache_monitor.stores.opening import get_store
     from cache_monitor.worker.scans import ScanScheduler
-    from cache_monitor.worker.wiring import collector
+    from cache_monitor.worker.wiring import background_worker
 
     call_command("migrate", verbosity=0)
     client = _logged_in(Client())
@@ -103,7 +103,7 @@ def _follow(walk: Walk) -> None:
     caches["redis"].set("product:1", "a product")
     cache_monitor.flush()
     with walk.watched("a Redis scan to its row"):
-        seen = ScanScheduler().look(collector.process, get_store(), teller=NOBODY)
+        seen = ScanScheduler().look(background_worker.process, get_store(), teller=NOBODY)
     assert seen["redis"].entries == 1
     with walk.watched("from there to the Memory page"):
         assert client.get("/admin/cache_monitor/dashboard/memory/").status_code == 200
@@ -119,12 +119,12 @@ def _logged_in(client: Any) -> Any:
 def _open_panel() -> None:
     from debug_toolbar.toolbar import DebugToolbar
     from django.core.cache import caches
-    from django.http import HttpResponse
+    from django.http import HttpRequest, HttpResponse
     from django.test import RequestFactory
 
     request = RequestFactory().get("/")
 
-    def view(_: object) -> HttpResponse:
+    def view(request: HttpRequest) -> HttpResponse:
         caches["default"].get("product:1")
         return HttpResponse()
 
