@@ -170,7 +170,7 @@ def _line(code: Any, instruction: int) -> int:
     return int(code.co_firstlineno)
 
 
-_PACKAGE = str(Path(__file__).resolve().parent.parent)
+_PACKAGE = str(Path(__file__).resolve().parent)
 _LAYERS = ("django/core/handlers/", "asgiref/")
 """Where one middleware hands the request on to the next, perhaps from async to sync: what is
 further out did not call."""
