@@ -26,56 +26,7 @@ from msgspec import Meta, Struct, field
 from cache_monitor.stats import packed_ints
 from cache_monitor.stats.packed_ints import NONE
 from cache_monitor.stats.top_keys import HotKeys, KeyStats, edge
-from cache_monitor.stats.window import Count, Duration, Reasons, greater
-
-
-class ListedKeys(Struct, array_like=True, gc=False):
-    """The figures of :class:`~cache_monitor.stats.top_keys.KeyStats`, one list for each, in the
-    order of ``keys``. What few keys have is in a dict by the key's place."""
-
-    keys: list[str] = []
-    excess: list[Count] = []
-    """Their weights less the table's floor."""
-    lookups: list[Count] = []
-    misses: list[Count] = []
-    sets: list[Count] = []
-    groups: list[str] = []
-    group: list[Count] = []
-    """For each key the place of its group in ``groups``."""
-    bytes: list[Count | None] = []
-    produced: dict[Count, tuple[Count, Duration]] = {}
-    reasons: dict[Count, Reasons] = {}
-
-    def table(self, floor: int) -> dict[str, KeyStats]:
-        """The keys and their figures. Raises :class:`ValueError` where the lists do not fit."""
-        if self.group and max(self.group) >= len(self.groups):
-            raise ValueError("a group without a name")
-        found: dict[str, KeyStats] = {}
-        rows = zip(
-            self.keys,
-            self.excess,
-            self.lookups,
-            self.misses,
-            self.sets,
-            self.group,
-            self.bytes,
-            strict=True,
-        )
-        for place, (key, excess, lookups, misses, sets, group, size) in enumerate(rows):
-            produced, seconds = self.produced.get(place, (0, 0.0))
-            found[key] = KeyStats(
-                group=self.groups[group],
-                lookups=lookups,
-                hits=max(0, lookups - misses),
-                misses=misses,
-                sets=sets,
-                bytes=size,
-                missing=max(0, floor + excess - lookups - sets),
-                produced=produced,
-                produce_seconds=seconds,
-                reasons=self.reasons.get(place),
-            )
-        return found
+from cache_monitor.stats.window import Count, Duration, greater
 
 
 class SparseCounts(Struct, array_like=True, gc=False):
@@ -179,25 +130,12 @@ class Columns(Struct, array_like=True, gc=False):
                 stats.produce_squares += square
 
 
-_NOTHING = ListedKeys()
-
-
 class StoredKeys(Struct, array_like=True, gc=False):
-    """A table of hot keys as bytes have it: ``columns``, or what earlier versions wrote."""
+    """A table of hot keys as bytes have it."""
 
     capacity: Annotated[int, Meta(ge=1, le=1_000_000)]
     floor: Count = 0
-    table: dict[str, KeyStats] = {}
-    listed: ListedKeys = field(default_factory=lambda: _NOTHING)
     columns: Columns = field(default_factory=Columns)
-
-    def __post_init__(self) -> None:
-        """Make columns of what is in another form."""
-        if self.table or self.listed.keys:
-            table = self.table or self.listed.table(self.floor)
-            self.columns = _columns(table, self.floor)
-        # Ten empty lists and dicts less for each row that is held.
-        self.table, self.listed = {}, _NOTHING
 
 
 def pack(keys: HotKeys) -> StoredKeys:

@@ -61,7 +61,7 @@ def test_what_a_store_keeps_is_what_was_counted(used: dict[str, tuple[str, bool,
 def test_details_without_what_is_optional_can_be_read() -> None:
     group = ["key", 3, 2, 1]
     view = [1, 3, 1, 0.5, 4, 0.25]
-    written = [60, 60, [10, 0, {}], 200, {"a": group}, 3, {"shop:home": view}, True]
+    written = [60, 60, [10, 0, []], 200, {"a": group}, 3, {"shop:home": view}, True]
     found = decode(b"\x01" + msgspec.msgpack.encode(written), Details)
     assert (found.groups["a"].lookups, found.views["shop:home"].request_seconds) == (3, 0.25)
     assert found.groups["a"].sample_hits == found.views["shop:home"].sample_misses == ()
