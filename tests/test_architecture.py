@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from graphlib import TopologicalSorter
@@ -133,7 +134,7 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
 
 OPTIONAL = {"debug_toolbar", "redis", "django_redis", "prometheus_client", "opentelemetry", "rich"}
 DEAR = {"multiprocessing.util", "pytest"} | {
-    f"cache_monitor.{name}" for name in ("api", "dashboard.views", "predictions", "reports.build")
+    f"cache_monitor.{name}" for name in ("api", "dashboard.views", "what_if", "reports.build")
 }
 LIFE_OF_A_PROCESS = """
 import sys
@@ -149,12 +150,12 @@ django.setup()
 started = set(sys.modules)
 
 from django.core.cache import cache
-from cache_monitor.worker.wiring import collector
+from cache_monitor.worker.wiring import background_worker
 
 cache.set_many({"a": 1, "b": 2})
 cache.get_many(["a", "b", "c"])
 cache.get_or_set("d", lambda: cache.get("e"))
-collector.stop()
+background_worker.stop()
 print(*started)
 print(*set(sys.modules) - started)
 """
@@ -171,3 +172,17 @@ def test_modules_are_imported_at_the_start_or_with_what_needs_them(tmp_path: Pat
     assert (OPTIONAL | DEAR) & started == set()
     assert "cache_monitor.worker.wiring" in started
     assert {name for name in later if name.startswith(("cache_monitor", "django"))} == set()
+
+
+ONE_NAME_TWICE = {"Command", "Meta", "Window"}
+"""What Django calls so in every module, and a model beside the statistics that its rows hold."""
+
+
+def test_no_name_of_a_class_has_two_meanings() -> None:
+    names = Counter(
+        node.name
+        for _, module in _modules()
+        for node in ast.walk(module)
+        if isinstance(node, ast.ClassDef)
+    )
+    assert {name for name, times in names.items() if times > 1} == ONE_NAME_TWICE

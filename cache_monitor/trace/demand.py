@@ -54,7 +54,7 @@ class Demand(NamedTuple):
     bytes: int = 0
 
 
-class _Lookup(NamedTuple):
+class _AnsweredLookup(NamedTuple):
     """A lookup as it was: whether it hit, and, once it is known, how long its filling lasted."""
 
     place: int
@@ -74,7 +74,7 @@ class _Reading:
         self._group_of = group_of
         self._alias = alias
         self._made: list[Demand] = []
-        self._missed: dict[tuple[int, object], _Lookup] = {}
+        self._missed: dict[tuple[int, object], _AnsweredLookup] = {}
         self._lasts: dict[tuple[int, object], float] = {}
         self._usual: dict[str, float] = {}
         self._moved: tuple[int, int] | None = None
@@ -93,7 +93,7 @@ class _Reading:
         if kind == HIT:
             self._hit(event, entry)
         elif kind == MISS:
-            self._missed[entry] = _Lookup(len(self._made), event.began)
+            self._missed[entry] = _AnsweredLookup(len(self._made), event.began)
             self._note(LOOK_UP, event, entry, event.began)
         elif kind == WRITE:
             self._write(event, entry)

@@ -84,7 +84,7 @@ class _ClockEra:
 
 
 @dataclass(slots=True)
-class _Written:
+class _Flushed:
     life: _ClockEra
     alias: str
     part: Part
@@ -109,7 +109,7 @@ class Flusher:
         self._lives = [_ClockEra(process, aggregator, tracer)]
         self._clock_offset = -inf
         self._given_up = 0
-        self._under_way: list[_Written] = []
+        self._under_way: list[_Flushed] = []
         self._hangs_at = inf
         self.faults: deque[Exception] = deque(maxlen=10)
         """Faults of ours that kept a part from being written, for whoever notes them."""
@@ -139,7 +139,7 @@ class Flusher:
         # The latest of all: steps back that are too short to matter come to one that does.
         self._clock_offset = max(self._clock_offset, offset)
 
-    def changes(self, last: bool) -> list[_Written]:
+    def changes(self, last: bool) -> list[_Flushed]:
         """The parts that changed since the store took them, sealed where their time is over or
         this is the ``last`` look."""
         now = time.time()
@@ -152,7 +152,7 @@ class Flusher:
                 life.seal(part)
         changed = [each for each in self._parts() if _is_changed(*each)]
         return [
-            _Written(life, alias, part, part.revision, _calls(part), row)
+            _Flushed(life, alias, part, part.revision, _calls(part), row)
             for life, alias, part in changed
             if (row := self._row(life, alias, part)) is not None
         ]
@@ -168,7 +168,7 @@ class Flusher:
             life.forget(alias, part)
             return None
 
-    def put(self, store: Store, changes: list[_Written]) -> None:
+    def put(self, store: Store, changes: list[_Flushed]) -> None:
         """Bring ``changes`` to the store. Raises its :class:`StoreError`."""
         if not changes:
             return
@@ -178,7 +178,7 @@ class Flusher:
         finally:
             self._under_way, self._hangs_at = [], inf
 
-    def delivered(self, changes: list[_Written]) -> None:
+    def delivered(self, changes: list[_Flushed]) -> None:
         """Note that the store has ``changes``, and forget what will not change any more."""
         for change in changes:
             name = _name(change.alias, change.part)
