@@ -106,7 +106,16 @@ def test_rows_of_before_there_were_as_many_fields_can_be_read() -> None:
     """Written field by field as the first version laid them out."""
     group = ("key", 4, 3, 1, 1, 0, 0, None, 10, [1, 2])
     view = (2, 4, 1, 0.5)
-    written = (60, 60, (1000, 0, []), 200, {"user:{int}": group}, 5, {"shop:product": view}, True)
+    written: tuple[object, ...] = (
+        60,
+        60,
+        (1000, 0, []),
+        200,
+        {"user:{int}": group},
+        5,
+        {"shop:product": view},
+        True,
+    )
     details = decode(b"\x01" + msgspec.msgpack.encode(written), Details)
     stats = details.groups["user:{int}"]
     assert (stats.lookups, stats.keys, stats.produced, stats.ages) == (4, {1, 2}, 0, {})
