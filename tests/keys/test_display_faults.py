@@ -9,7 +9,7 @@ def test_a_fault_is_described_by_its_type_and_place_and_not_by_its_message() -> 
     with pytest.raises(ValueError, match="ann") as caught:
         int("ann@example.com")
     said = described(caught.value)
-    assert said.startswith("ValueError in test_faults.py, line ")
+    assert said.startswith("ValueError in test_display_faults.py, line ")
     assert "ann" not in said
 
 

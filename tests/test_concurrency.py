@@ -33,7 +33,7 @@ LOCKS = {"Lock", "RLock", "Condition", "Event", "Semaphore", "BoundedSemaphore",
 """What holds a lock; a SimpleQueue holds none that a fork could leave taken."""
 APART = {
     # Is held through a fork on purpose, and makes its lock anew in the child.
-    "stores.forkgate",
+    "stores.sqlite_file",
     # A command of its own process, which forks nothing.
     "management.commands.cache_scan",
 }
@@ -42,7 +42,7 @@ APART = {
 def _modules() -> Iterator[tuple[str, ast.Module]]:
     for path in sorted(PACKAGE.rglob("*.py")):
         name = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
-        if name != "forks" and name not in APART:
+        if name != "concurrency" and name not in APART:
             yield name, ast.parse(path.read_text())
 
 

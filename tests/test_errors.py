@@ -54,7 +54,7 @@ def test_a_fault_is_logged_with_its_place_type_and_traceback(
     faults.tell()
     [record] = caplog.records
     assert record.levelno == logging.ERROR
-    assert "KeyError at tests.test_faults:" in record.getMessage()
+    assert "KeyError at tests.test_errors:" in record.getMessage()
     assert 'raise kind("of ours")' in record.getMessage()
     assert record.exc_info is None
 
