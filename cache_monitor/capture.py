@@ -10,7 +10,16 @@ from django.conf import settings
 from django.core.cache.backends.base import DEFAULT_TIMEOUT
 
 from cache_monitor.backends import PATH as EXPLICIT_PATH
-from cache_monitor.calls import RawCall, is_fault, is_interrupted
+from cache_monitor.calls import (
+    KEY,
+    OUTCOME,
+    SOURCE,
+    STARTED,
+    TIMEOUT,
+    RawCall,
+    is_fault,
+    is_interrupted,
+)
 from cache_monitor.concurrency import new_lock
 from cache_monitor.conf import get_conf
 from cache_monitor.keys.known_keys import is_toolbars_own
@@ -178,7 +187,7 @@ class Capture:
         """The calls kept, in the order in which they began, each with its mark."""
         with self._lock:
             self._count()
-            return sorted(self._kept, key=lambda each: each.call[1])
+            return sorted(self._kept, key=lambda each: each.call[STARTED])
 
     def totals(self) -> Mapping[str, Totals]:
         """The counts of all calls heard, by alias."""
@@ -189,7 +198,7 @@ class Capture:
     def _marked(self, call: RawCall, mark: Callable[[], object]) -> object:
         # Threads may take a few marks too many from each other: a mark more does no harm.
         if self._to_mark is not None:
-            if self._to_mark <= 0 or is_toolbars_own(call[3]):
+            if self._to_mark <= 0 or is_toolbars_own(call[KEY]):
                 return None
             self._to_mark -= 1
         return mark()
@@ -197,9 +206,9 @@ class Capture:
     def _count(self) -> None:
         for _ in range(len(self._pending)):
             call, kind, mark = self._pending.popleft()
-            if is_toolbars_own(call[3]):
+            if is_toolbars_own(call[KEY]):
                 continue
-            alias = call[0].alias
+            alias = call[SOURCE].alias
             if alias not in self._totals:
                 self._totals[alias] = Totals()
             self._totals[alias].add(call)
@@ -221,7 +230,7 @@ def watched_aliases() -> tuple[str, ...]:
 
 def keys_of(call: RawCall) -> tuple[Hashable, ...]:
     """The keys that ``call`` named."""
-    key = call[3]
+    key = call[KEY]
     if isinstance(key, tuple):
         return key
     return () if key is None else (key,)
@@ -229,7 +238,7 @@ def keys_of(call: RawCall) -> tuple[Hashable, ...]:
 
 def outcomes_of(call: RawCall) -> tuple[bool | None, ...]:
     """For each of :func:`keys_of` whether it was found; None where nothing was looked up."""
-    outcome, keys = call[4], len(keys_of(call))
+    outcome, keys = call[OUTCOME], len(keys_of(call))
     if isinstance(outcome, tuple):
         return (*outcome[:keys], *[None] * (keys - len(outcome)))
     return (outcome,) * keys
@@ -237,8 +246,8 @@ def outcomes_of(call: RawCall) -> tuple[bool | None, ...]:
 
 def timeout_of(call: RawCall) -> Timeout:
     """What the caller gave."""
-    given = call[6]
-    if call[0].operation not in _TAKE_TIMEOUT:
+    given = call[TIMEOUT]
+    if call[SOURCE].operation not in _TAKE_TIMEOUT:
         return "n/a"
     if given is DEFAULT_TIMEOUT:
         return "default"

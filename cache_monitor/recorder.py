@@ -9,7 +9,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from typing import NamedTuple
 
-from cache_monitor.calls import RawCall
+from cache_monitor.calls import SOURCE, RawCall
 from cache_monitor.concurrency import new_rlock
 from cache_monitor.errors import Faults, let_pass
 
@@ -83,7 +83,7 @@ class Recorder:
         """Remove the oldest calls, at most ``most``, and count them as dropped."""
         gone = self.take(most)
         with self._lock:
-            self._dropped.update(call[0].alias for call in gone)
+            self._dropped.update(call[SOURCE].alias for call in gone)
 
     def take(self, most: int) -> list[RawCall]:
         """Remove and return the oldest calls, at most ``most``."""

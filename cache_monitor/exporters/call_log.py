@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from cache_monitor.calls import RawCall, is_failure
+from cache_monitor.calls import KEY, OUTCOME, SECONDS, STARTED, RawCall, is_failure
 from cache_monitor.keys.known_keys import is_toolbars_own
 from cache_monitor.keys.naming import name_key
 from cache_monitor.page_cache.outcomes import PagePass
@@ -30,8 +30,8 @@ class CallLog:
     def follow(self, calls: Sequence[RawCall], clock_offset: float) -> None:
         """Log ``calls``."""
         for call in calls:
-            if not is_toolbars_own(call[3]):
-                _log(call, call[1] + call[2] + clock_offset)
+            if not is_toolbars_own(call[KEY]):
+                _log(call, call[STARTED] + call[SECONDS] + clock_offset)
 
     def log_pages(self, passes: Sequence[PagePass]) -> None:
         """Log what came of passes through Django's page cache."""
@@ -66,7 +66,7 @@ def _log_page(page_pass: PagePass) -> None:
 
 def _looked_up(call: RawCall) -> Iterator[tuple[str, bool | None]]:
     """The keys of ``call``, each with whether it was there; None where nothing was looked up."""
-    key, outcome = call[3], call[4]
+    key, outcome = call[KEY], call[OUTCOME]
     keys = key if isinstance(key, tuple) else () if key is None else (key,)
     found = outcome if isinstance(outcome, tuple) else (outcome,) * len(keys)
     # An operation that failed half-way knows of fewer keys than it was given.

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from django.core.cache.backends.base import BaseCache
 
-from cache_monitor.calls import Entries, RawCall, Source, raised
+from cache_monitor.calls import KEY, OUTCOME, Entries, RawCall, Source, raised
 from cache_monitor.context import CallContext, current, enter, leave
 from cache_monitor.errors import let_pass
 from cache_monitor.instrument.aliases import Noted, find
@@ -131,7 +131,7 @@ class _Observation:
         if self.around is None or self.around.only is not None:
             return None
         try:
-            return self.shape.kind(result, call[4])
+            return self.shape.kind(result, call[OUTCOME])
         except Exception as error:
             let_pass(error)
             return None
@@ -192,8 +192,8 @@ def record(call: RawCall, call_context: CallContext | None, kind: str | None = N
     recorder.append(call)
     if len(recorder.buffer) > recorder.limit:
         recorder.relieve()
-    if isinstance(call[3], tuple):
-        recorder.weigh(len(call[3]))
+    if isinstance(call[KEY], tuple):
+        recorder.weigh(len(call[KEY]))
     if call_context is not None:
         tell(call_context, call, kind)
 

@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 
 from cache_monitor import context
-from cache_monitor.calls import RawCall
+from cache_monitor.calls import SOURCE, RawCall
 from cache_monitor.capture import outcomes_of
 from cache_monitor.concurrency import new_lock
 from cache_monitor.keys.custom import is_sanitizing
@@ -95,7 +95,7 @@ def _missed(asked: _RequestMisses) -> Iterator[tuple[tuple[int, int], str, int, 
     """The misses that are shown: place, alias, key and time."""
     offset = int(asked.clock_offset * SECOND)
     for number, shown, call in asked.calls:
-        alias = call[0].alias
+        alias = call[SOURCE].alias
         facts = wiring.facts_of(wiring.background_worker.process, alias)
         places = [place for place, hit in enumerate(outcomes_of(call)) if hit is False]
         if facts is None:

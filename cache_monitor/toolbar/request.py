@@ -14,6 +14,7 @@ from django.urls import Resolver404, ResolverMatch, resolve
 from django.utils.cache import has_vary_header
 
 from cache_monitor import context
+from cache_monitor.calls import SOURCE, VERSION
 from cache_monitor.capture import keys_of
 from cache_monitor.context import Listener, start_listening, stop_listening
 from cache_monitor.errors import let_pass
@@ -52,7 +53,7 @@ def has_pages_by_cookie(response: HttpResponseBase, kept: Kept) -> bool:
     if not has_vary_header(response, "Cookie"):
         return False
     lists = {
-        (call[0].alias, key, call[7])
+        (call[SOURCE].alias, key, call[VERSION])
         for call, *_ in kept
         for key in keys_of(call)
         if name_key(key).kind == "page_headers"

@@ -8,7 +8,7 @@ from collections.abc import Callable, Hashable, Sequence
 from functools import cached_property
 from typing import Any
 
-from cache_monitor.calls import RawCall, is_interrupted
+from cache_monitor.calls import SOURCE, VERSION, RawCall, is_interrupted
 from cache_monitor.capture import Heard, outcomes_of, timeout_of
 from cache_monitor.keys.naming import name_key, written_as_shown
 from cache_monitor.stacks import RawStack, StackPacker
@@ -100,7 +100,7 @@ class CallRows:
         self._room -= shown
         return {
             "keys": [
-                self._key(call[0].alias, key, call[7], hit)
+                self._key(call[SOURCE].alias, key, call[VERSION], hit)
                 for key, hit in zip(keys[:shown], outcomes, strict=False)
             ],
             "more_keys": len(keys) - shown,

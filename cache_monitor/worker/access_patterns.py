@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
-from cache_monitor.calls import RawCall
+from cache_monitor.calls import ERROR, KEY, OUTCOME, SECONDS, SOURCE, VERSION, RawCall
 
 MANY_REPEATS = 3
 """Lookups of one unchanged entry; two happen where a page asks in its head and in its body."""
@@ -161,8 +161,8 @@ class AccessPatterns:
 
     def note(self, call: RawCall) -> None:
         """Take in the next call."""
-        operation, alias, key = call[0].operation, call[0].alias, call[3]
-        if call[8] is not None:
+        operation, alias, key = call[SOURCE].operation, call[SOURCE].alias, call[KEY]
+        if call[ERROR] is not None:
             return
         # A key may be asked for twice by one call.
         keys = tuple(dict.fromkeys(key)) if isinstance(key, tuple) else (key,)
@@ -175,7 +175,7 @@ class AccessPatterns:
                     self._write(where, operation)
         else:
             for each in keys:
-                self._write((alias, call[7], each), operation)
+                self._write((alias, call[VERSION], each), operation)
 
     def got(self) -> Iterator[RepeatedGet]:
         """The keys that were got."""
@@ -184,17 +184,17 @@ class AccessPatterns:
             yield RepeatedGet(alias, str(first), gets.again, gets.seconds, not is_single, version)
 
     def _look_up(self, call: RawCall, keys: Sequence[Hashable]) -> None:
-        operation, alias, outcome = call[0].operation, call[0].alias, call[4]
-        place = alias, call[7], call[3], operation == "get"
+        operation, alias, outcome = call[SOURCE].operation, call[SOURCE].alias, call[OUTCOME]
+        place = alias, call[VERSION], call[KEY], operation == "get"
         gets = self._gets.get(place)
         if gets is None:
             if len(self._gets) >= MOST_KEYS:
                 return
             gets = self._gets[place] = _Gets()
-        lookup = _Lookup(gets, len(keys), call[2])
-        hits = _hits(call[3], outcome)
+        lookup = _Lookup(gets, len(keys), call[SECONDS])
+        hits = _hits(call[KEY], outcome)
         for each in keys:
-            where = alias, call[7], each
+            where = alias, call[VERSION], each
             if where not in self._runs and len(self._runs) >= MOST_KEYS:
                 continue
             length = self._runs.look_up(where, operation, hits.get(each))

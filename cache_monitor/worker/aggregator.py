@@ -3,7 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 
-from cache_monitor.calls import RawCall, Source
+from cache_monitor.calls import SECONDS, SOURCE, STARTED, RawCall, Source
 from cache_monitor.keys.learned import learned
 from cache_monitor.keys.naming import is_chosen, learned_group
 from cache_monitor.keys.routes import NO_ROUTE
@@ -239,7 +239,7 @@ class Aggregator:
         """Count calls of one stretch of time, the last of which ended at ``newest``."""
         others: defaultdict[Source, list[RawCall]] = defaultdict(list)
         for call in batch.others:
-            others[call[0]].append(call)
+            others[call[SOURCE]].append(call)
         starts = self._start(newest, WINDOW_SECONDS), self._start(newest, DETAILS_SECONDS)
         if starts != self._counted:
             self._settle()
@@ -278,4 +278,4 @@ def _begin(at: float, length: int) -> int:
 
 
 def _end(call: RawCall) -> float:
-    return call[1] + call[2]
+    return call[STARTED] + call[SECONDS]

@@ -10,7 +10,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from operator import itemgetter
 from typing import NamedTuple
 
-from cache_monitor.calls import RawCall, Source
+from cache_monitor.calls import KEY, OUTCOME, SIZE, SOURCE, VERSION, RawCall, Source
 from cache_monitor.conf import SETTING
 from cache_monitor.keys.known_keys import is_one_toolbars_own, is_toolbars_own
 from cache_monitor.keys.learned import learned
@@ -56,7 +56,7 @@ class Batch(NamedTuple):
 
     def aliases(self) -> set[str]:
         """Of which caches the calls are."""
-        return {source.alias for source in (*self.hits, *{call[0] for call in self.others})}
+        return {source.alias for source in (*self.hits, *{call[SOURCE] for call in self.others})}
 
 
 def condense(calls: Sequence[RawCall]) -> Batch:
@@ -64,22 +64,22 @@ def condense(calls: Sequence[RawCall]) -> Batch:
     hits: defaultdict[Source, list[RawCall]] = defaultdict(list)
     others = []
     for call in calls:
-        if call[4] is True and call[7] is None and type(call[3]) is str:
-            hits[call[0]].append(call)
+        if call[OUTCOME] is True and call[VERSION] is None and type(call[KEY]) is str:
+            hits[call[SOURCE]].append(call)
         else:
             others.append(call)
     condensed = {source: _hits(own) for source, own in hits.items()}
     # Looked for among what is different, which is little; rarely is one there.
     if any(is_one_toolbars_own(own.counts) for own in condensed.values()) or is_one_toolbars_own(
-        [call[3] for call in others]
+        [call[KEY] for call in others]
     ):
-        return condense([call for call in calls if not is_toolbars_own(call[3])])
+        return condense([call for call in calls if not is_toolbars_own(call[KEY])])
     return Batch(condensed, others, calls[-1][1] + calls[-1][2] if calls else 0.0)
 
 
 def _hits(calls: Sequence[RawCall]) -> Hits:
     places: list[Hit] = [
-        call[3] if call[5] is None else (call[3], call[5])  # type: ignore[misc]  # a text by then
+        call[KEY] if call[SIZE] is None else (call[KEY], call[SIZE])  # type: ignore[misc]  # a text by then
         for call in calls
     ]
     return Hits(calls, places, Counter(places))

@@ -25,7 +25,17 @@ from collections import OrderedDict
 from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 
-from cache_monitor.calls import RawCall
+from cache_monitor.calls import (
+    ERROR,
+    KEY,
+    OUTCOME,
+    PRODUCED,
+    SECONDS,
+    SOURCE,
+    STARTED,
+    VERSION,
+    RawCall,
+)
 from cache_monitor.keys.known_keys import is_bookkeeping
 from cache_monitor.stats.spans import Spans
 
@@ -84,11 +94,17 @@ class MissSetMatcher:
 
     def made(self, call: RawCall, context: int | None) -> Sequence[ComputedValue]:
         """The values whose production ``call``, made in ``context``, ended."""
-        operation = call[0].operation
+        operation = call[SOURCE].operation
         if operation == "get":
             # Told before all else: there may be a miss for each call.
-            if call[4] is False and call[8] is None:
-                self._note(context, call[0].alias, call[7], call[3], call[1] + call[2])
+            if call[OUTCOME] is False and call[ERROR] is None:
+                self._note(
+                    context,
+                    call[SOURCE].alias,
+                    call[VERSION],
+                    call[KEY],
+                    call[STARTED] + call[SECONDS],
+                )
             return ()
         source, started, seconds, key, outcome, _, _, version, error, *_ = call
         if error is not None:
@@ -100,8 +116,8 @@ class MissSetMatcher:
             return self._written((context, source.alias, version), key, started, ended)
         if operation == "get_many":
             self._note_each((context, source.alias, version), key, outcome, ended)
-        elif operation == "get_or_set" and outcome is False and call[10] is not None:
-            return [ComputedValue(str(key), call[10])]
+        elif operation == "get_or_set" and outcome is False and call[PRODUCED] is not None:
+            return [ComputedValue(str(key), call[PRODUCED])]
         return ()
 
     def _note_each(self, where: _Where, keys: Hashable, outcome: object, miss: float) -> None:

@@ -9,7 +9,19 @@ group at once.
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Mapping, Sequence, Set
 
-from cache_monitor.calls import RawCall, Source, is_failure, is_fault, is_interrupted
+from cache_monitor.calls import (
+    ERROR,
+    KEY,
+    OUTCOME,
+    PRODUCED,
+    SECONDS,
+    TIMEOUT,
+    RawCall,
+    Source,
+    is_failure,
+    is_fault,
+    is_interrupted,
+)
 from cache_monitor.keys.naming import known_group
 from cache_monitor.stats.details import Details, GroupStats
 from cache_monitor.stats.distinct import hash_of
@@ -81,7 +93,7 @@ class Counting:
         """What each of ``calls`` took, which is charged to its key."""
         times, seconds = _own_times(self._source, calls), self._seconds
         for call, time in zip(calls, times, strict=True):
-            seconds[call[3]] += time
+            seconds[call[KEY]] += time
         return times
 
     def _add_hits(self, uses: "_Uses", hits: Hits) -> None:
@@ -104,8 +116,8 @@ class Counting:
         plain: defaultdict[str, int] = defaultdict(int)
         others = []
         for call in calls:
-            key = call[3]
-            if call[4] is False and call[8] is None and isinstance(key, str):
+            key = call[KEY]
+            if call[OUTCOME] is False and call[ERROR] is None and isinstance(key, str):
                 plain[key] += 1
             else:
                 others.append(call)
@@ -120,7 +132,7 @@ class Counting:
             others += [
                 call
                 for call in calls
-                if call[4] is False and call[8] is None and call[3] in unknown
+                if call[OUTCOME] is False and call[ERROR] is None and call[KEY] in unknown
             ]
         return others
 
@@ -228,9 +240,9 @@ class _Uses:
         """Note when ``calls`` wrote, the last of which ended at ``at``, and their timeouts."""
         longest: defaultdict[str, float] = defaultdict(float)
         for call in calls:
-            if call[4] is not True and call[8] is None:
-                key = call[3][0] if isinstance(call[3], tuple) and call[3] else call[3]
-                longest[str(key)] = max(longest[str(key)], _seconds_of(call[6]))
+            if call[OUTCOME] is not True and call[ERROR] is None:
+                key = call[KEY][0] if isinstance(call[KEY], tuple) and call[KEY] else call[KEY]
+                longest[str(key)] = max(longest[str(key)], _seconds_of(call[TIMEOUT]))
         details = self._details
         for text, timeout in longest.items():
             name = name_and_hash(text, self._alias)[0]
@@ -330,8 +342,8 @@ def _own_times(source: Source, calls: Sequence[RawCall]) -> list[float]:
     """What each of ``calls`` took of the cache's own time."""
     if source.operation == "get_or_set":
         # What the site's own function took is not the cache's time.
-        return [max(call[2] - (call[10] or 0.0), 0.0) for call in calls]
-    return [call[2] for call in calls]
+        return [max(call[SECONDS] - (call[PRODUCED] or 0.0), 0.0) for call in calls]
+    return [call[SECONDS] for call in calls]
 
 
 def _count_times(operation: OperationStats, seconds: Sequence[float]) -> None:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from threading import get_ident
 
-from cache_monitor.calls import RawCall
+from cache_monitor.calls import CONTEXT, SECONDS, SOURCE, STARTED, RawCall
 from cache_monitor.errors import let_pass
 from cache_monitor.page_cache import watch
 from cache_monitor.recorder import Recorder
@@ -91,7 +91,7 @@ class Drainer:
     def _count_culled(self, calls: Sequence[RawCall], clock_offset: float) -> None:
         culled = self._recorder.take_culled()
         # Where it is counted, none is a figure too.
-        called = {call[0].alias for call in calls} if self._recorder.culling else set()
+        called = {call[SOURCE].alias for call in calls} if self._recorder.culling else set()
         evicted = dict.fromkeys(called & self._recorder.culling, 0)
         evicted.update({alias: each.entries for alias, each in culled.items()})
         self.flusher.aggregator.add_culled(evicted, time.time())
@@ -104,7 +104,9 @@ class Drainer:
         made = self._made(batch.others)
         for call, those in made.values():
             produced = [
-                ComputedKey(call[0].alias, key, call[1] + call[2] + clock_offset, seconds)
+                ComputedKey(
+                    call[SOURCE].alias, key, call[STARTED] + call[SECONDS] + clock_offset, seconds
+                )
                 for key, seconds in those
             ]
             self.flusher.aggregator.add_produced(produced)
@@ -115,10 +117,10 @@ class Drainer:
         """The values whose production the calls ended, by the place of the call."""
         requests, found = self._requests, {}
         for place, call in enumerate(calls):
-            while requests and requests[0][0] <= call[1]:
+            while requests and requests[0][0] <= call[STARTED]:
                 began, thread = requests.popleft()
                 self._matcher.begin(thread, began)
-            if made := self._matcher.made(call, call[11]):
+            if made := self._matcher.made(call, call[CONTEXT]):
                 found[place] = call, made
         return found
 

@@ -5,7 +5,7 @@ from collections.abc import Hashable, Mapping
 from time import perf_counter
 from typing import NamedTuple
 
-from cache_monitor.calls import RawCall
+from cache_monitor.calls import KEY, OUTCOME, PRODUCED, SOURCE, RawCall
 from cache_monitor.concurrency import new_lock
 from cache_monitor.keys.known_keys import is_toolbars_own
 from cache_monitor.page_cache.outcomes import PagePass
@@ -31,7 +31,7 @@ class Sampled:
 
     def note(self, call: RawCall) -> None:
         """Take in a lookup; quick where there are enough."""
-        key, outcome = call[3], call[4]
+        key, outcome = call[KEY], call[OUTCOME]
         if outcome is True:
             if len(self.hits) < KEPT:
                 _note(self.hits, key)
@@ -186,8 +186,8 @@ class RequestStats:
         if self._access_patterns is None:
             self._access_patterns = AccessPatterns()
         for call in calls:
-            if not is_toolbars_own(call[3]):
-                alias = call[0].alias
+            if not is_toolbars_own(call[KEY]):
+                alias = call[SOURCE].alias
                 sum_ = self._sums.get(alias)
                 if sum_ is None:
                     sum_ = self._sums[alias] = _Sum()
@@ -195,8 +195,8 @@ class RequestStats:
                 self._access_patterns.note(call)
                 self.calls += 1
                 if (
-                    call[0].operation in _CHANGES
-                    and call[4] is not True
+                    call[SOURCE].operation in _CHANGES
+                    and call[OUTCOME] is not True
                     and len(self._changes) < MOST_CHANGES
                 ):
                     self._changes.append(call)
@@ -214,7 +214,7 @@ class RequestStats:
             if source.alias not in self._sampled:
                 self._sampled[source.alias] = Sampled()
             self._sampled[source.alias].note(call)
-        own = seconds if call[10] is None else max(seconds - call[10], 0.0)
+        own = seconds if call[PRODUCED] is None else max(seconds - call[PRODUCED], 0.0)
         to.seconds += own
         to.calls += 1
         if isinstance(key, tuple):

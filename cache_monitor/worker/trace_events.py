@@ -6,7 +6,21 @@ from typing import Any, NamedTuple, cast
 
 from django.core.cache.backends.base import DEFAULT_TIMEOUT, default_key_func
 
-from cache_monitor.calls import RawCall, entries_of, prints_of
+from cache_monitor.calls import (
+    EFFECT,
+    ERROR,
+    KEY,
+    OUTCOME,
+    SECONDS,
+    SIZE,
+    SOURCE,
+    STARTED,
+    TIMEOUT,
+    VERSION,
+    RawCall,
+    entries_of,
+    prints_of,
+)
 from cache_monitor.trace.events import (
     CLEAR,
     DELETE,
@@ -122,16 +136,16 @@ def shown_name(shown: str, kind: str) -> str:
 
 def tells_entries(call: RawCall, facts: CacheIdentity) -> bool:
     """Whether it is known to which entries ``call`` did something."""
-    if not facts.own_keys or call[3] is None:
+    if not facts.own_keys or call[KEY] is None:
         return True
     made = entries_of(call)
     if made is None:
         return False
     if len(made[0]) < len(keys_of(call)):
         # The cache does not take such a key: nothing was done, where the call failed as well.
-        return call[8] is not None
+        return call[ERROR] is not None
     # Of a key that was made beyond recognition no pattern tells anything.
-    return not is_pattern(call) or str(call[3]) in made[0][0]
+    return not is_pattern(call) or str(call[KEY]) in made[0][0]
 
 
 def finals_of(call: RawCall) -> Mapping[str, str]:
@@ -162,14 +176,14 @@ def _with_finals(
                 yield deed._replace(final=final)
             else:
                 # One entry whatever its version: where that changes, who knows what it did.
-                kind = FAILED if call[0].operation in _VERSION_STEPS else deed.kind
+                kind = FAILED if call[SOURCE].operation in _VERSION_STEPS else deed.kind
                 yield deed._replace(final=final, kind=kind, version=facts.version)
 
 
 def _deeds(call: RawCall, facts: CacheIdentity, offset: int) -> Iterator[EntryAccess]:
-    operation = call[0].operation
-    began = int(call[1] * SECOND) + offset
-    ended = int((call[1] + call[2]) * SECOND) + offset
+    operation = call[SOURCE].operation
+    began = int(call[STARTED] * SECOND) + offset
+    ended = int((call[STARTED] + call[SECONDS]) * SECOND) + offset
     if operation == "clear":
         yield EntryAccess(CLEAR, "", facts.version, began, ended)
     elif operation in _VERSION_STEPS:
@@ -183,38 +197,38 @@ def _deeds(call: RawCall, facts: CacheIdentity, offset: int) -> Iterator[EntryAc
 def _looked_up(
     call: RawCall, facts: CacheIdentity, began: int, ended: int
 ) -> Iterator[EntryAccess]:
-    version, found = _version(call, facts), call[4]
-    if call[8] is not None:
-        if call[0].operation == "get_or_set" and call[8] in _REFUSALS:
+    version, found = _version(call, facts), call[OUTCOME]
+    if call[ERROR] is not None:
+        if call[SOURCE].operation == "get_or_set" and call[ERROR] in _REFUSALS:
             for key in keys_of(call):
                 yield EntryAccess(REFUSED, key, version, began, ended, _lasts(call, facts, ended))
         return
     until, since = ended, began
-    if call[0].operation == "get_or_set":
+    if call[SOURCE].operation == "get_or_set":
         until = min(ended, began + int(PART_SECONDS * SECOND))
         since = max(until, ended - int(PART_SECONDS * SECOND))
     outcomes = found if isinstance(found, tuple) else (found,)
     for key, hit in zip(keys_of(call), outcomes, strict=False):
         if hit is not None:
             yield EntryAccess(HIT if hit else MISS, key, version, began, until)
-        if hit is False and call[0].operation == "get_or_set":
+        if hit is False and call[SOURCE].operation == "get_or_set":
             yield EntryAccess(WRITE, key, version, since, ended, _lasts(call, facts, ended))
 
 
 def _changed(call: RawCall, facts: CacheIdentity, began: int, ended: int) -> Iterator[EntryAccess]:
-    operation, effect = call[0].operation, call[9]
+    operation, effect = call[SOURCE].operation, call[EFFECT]
     kind = _KINDS.get(operation)
     if kind is None:
-        if operation in _ASIDE or call[8] is not None or effect is False:
+        if operation in _ASIDE or call[ERROR] is not None or effect is False:
             return
         kind = USE
         if operation in {"incr", "decr"} and facts.incr_renews:
             yield from _counted(call, facts, began, ended)
             return
-    elif call[8] is not None or (effect is False and operation not in _ASKED_FIRST):
+    elif call[ERROR] is not None or (effect is False and operation not in _ASKED_FIRST):
         # It may have taken place all the same, unless the server says that it did not. An ``add``
         # might have found an entry that is there.
-        kind = REFUSED if operation == "set" and call[8] in _REFUSALS else FAILED
+        kind = REFUSED if operation == "set" and call[ERROR] in _REFUSALS else FAILED
     elif effect is False:
         return
     elif kind == DELETE and effect is not True:
@@ -235,16 +249,16 @@ def _counted(call: RawCall, facts: CacheIdentity, began: int, ended: int) -> Ite
 
 def _moved(call: RawCall, facts: CacheIdentity, began: int, ended: int) -> Iterator[EntryAccess]:
     """Both ends of a change of version."""
-    if call[8] is not None:
+    if call[ERROR] is not None:
         return
-    before, after = _version(call, facts), call[9]
+    before, after = _version(call, facts), call[EFFECT]
     # Django writes the entry anew, without the timeout that it had. The value is as old as before.
     lasts = _microseconds(facts.default_timeout)
     for key in keys_of(call):
         yield EntryAccess(MOVE, key, before, began, ended)
         if after is None or isinstance(after, bool):
             try:
-                after = int(before) + _VERSION_STEPS[call[0].operation]
+                after = int(before) + _VERSION_STEPS[call[SOURCE].operation]
             except ValueError:
                 continue
         yield EntryAccess(TOUCH, key, str(after), began, ended, lasts)
@@ -252,7 +266,7 @@ def _moved(call: RawCall, facts: CacheIdentity, began: int, ended: int) -> Itera
 
 def values_of(call: RawCall) -> Mapping[str, Value]:
     """What ``call`` tells of the values that it wrote, by their keys."""
-    keys, size, prints = keys_of(call), call[5] or 0, prints_of(call)
+    keys, size, prints = keys_of(call), call[SIZE] or 0, prints_of(call)
     if len(keys) == 1:
         return {keys[0]: Value(0, prints[0] if prints else 0, size)}
     # The size of several values tells nothing of each.
@@ -261,12 +275,12 @@ def values_of(call: RawCall) -> Mapping[str, Value]:
 
 def is_pattern(call: RawCall) -> bool:
     """Whether ``call`` deletes by a pattern, which is its key."""
-    return call[0].operation == "delete_pattern"
+    return call[SOURCE].operation == "delete_pattern"
 
 
 def keys_of(call: RawCall) -> tuple[str, ...]:
     """The keys that ``call`` named."""
-    key = call[3]
+    key = call[KEY]
     if type(key) is str:
         return (key,)
     if isinstance(key, tuple):
@@ -276,13 +290,13 @@ def keys_of(call: RawCall) -> tuple[str, ...]:
 
 def _version(call: RawCall, facts: CacheIdentity) -> str:
     """As text: 2 and "2" make the same key."""
-    given = call[7]
+    given = call[VERSION]
     return facts.version if given is None else str(given)
 
 
 def _lasts(call: RawCall, facts: CacheIdentity, ended: int) -> int:
     """The time to the expiry; ``UNTOLD`` where it cannot be read."""
-    operation, timeout = call[0].operation, call[6]
+    operation, timeout = call[SOURCE].operation, call[TIMEOUT]
     if operation in {"incr", "decr"}:
         timeout = DEFAULT_TIMEOUT
     given: Any = facts.default_timeout if timeout is DEFAULT_TIMEOUT else timeout

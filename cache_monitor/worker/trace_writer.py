@@ -11,7 +11,7 @@ from operator import itemgetter
 
 from msgspec.structs import replace
 
-from cache_monitor.calls import RawCall
+from cache_monitor.calls import ERROR, KEY, OUTCOME, SECONDS, SOURCE, STARTED, VERSION, RawCall
 from cache_monitor.keys.known_keys import is_toolbars_own
 from cache_monitor.trace.events import (
     CLEAR,
@@ -130,13 +130,13 @@ class Tracer:
         writes: Counter[str] = Counter()
         changed: defaultdict[str, set[str]] = defaultdict(set)
         for place, call in self._hear_misses(batch.others, offset):
-            alias = call[0].alias
+            alias = call[SOURCE].alias
             facts = self._facts(alias)
             if facts is None:
                 continue
             changed[alias].update(self._hear(call, facts, offset, computed.get(place, {})))
-            if call[0].operation in _WRITERS:
-                writes[alias] += len(call[3]) if isinstance(call[3], tuple) else 1
+            if call[SOURCE].operation in _WRITERS:
+                writes[alias] += len(call[KEY]) if isinstance(call[KEY], tuple) else 1
         for source, hits in batch.hits.items():
             facts = self._facts(source.alias)
             if facts is not None:
@@ -147,11 +147,11 @@ class Tracer:
     def note_view(self, view: str, changes: Iterable[RawCall]) -> None:
         """Note which view made calls that were heard and that wrote or deleted."""
         for call in changes:
-            alias = call[0].alias
+            alias = call[SOURCE].alias
             facts = self._facts(alias)
             if facts is None:
                 continue
-            ended = int((call[1] + call[2]) * SECOND) + (self._offset or 0)
+            ended = int((call[STARTED] + call[SECONDS]) * SECOND) + (self._offset or 0)
             finals = finals_of(call) if facts.own_keys else {}
             for text in keys_of(call):
                 final = finals.get(text, "")
@@ -228,12 +228,12 @@ class Tracer:
         heard, others = self._heard.append, []
         alias, facts, keys, form = None, None, self._keys[""], _form(MISS, "", "")
         for place, call in enumerate(calls):
-            source, text = call[0], call[3]
+            source, text = call[SOURCE], call[KEY]
             if (
-                call[4] is not False
+                call[OUTCOME] is not False
                 or source.operation != "get"
-                or call[7] is not None
-                or call[8] is not None
+                or call[VERSION] is not None
+                or call[ERROR] is not None
                 or type(text) is not str
             ):
                 others.append((place, call))
@@ -248,8 +248,8 @@ class Tracer:
             if facts is None or facts.own_keys:
                 others.append((place, call))
                 continue
-            began = call[1]
-            ended = int((began + call[2]) * SECOND) + offset
+            began = call[STARTED]
+            ended = int((began + call[SECONDS]) * SECOND) + offset
             key = keys.get(text) or self._key(alias, facts, text, ended)
             if key is not None:
                 began = int(began * SECOND) + offset
@@ -261,11 +261,11 @@ class Tracer:
     ) -> Set[str]:
         """Take in a call of any kind; the keys that it changed."""
         if facts.own_keys and not tells_entries(call, facts):
-            ended = int((call[1] + call[2]) * SECOND) + offset
+            ended = int((call[STARTED] + call[SECONDS]) * SECOND) + offset
             self._slice(facts.store, ended).gap = True
             return frozenset()
         changed: set[str] = set()
-        alias, left = call[0].alias, dict(computed)
+        alias, left = call[SOURCE].alias, dict(computed)
         values = values_of(call)
         for deed in deeds_of(call, facts, offset):
             if deed.kind == CLEAR or (deed.kind == SWEEP and is_pattern(call)):
@@ -283,7 +283,7 @@ class Tracer:
         finals = finals_of(call)
         for key, seconds in left.items():
             # What was computed for an entry that was there by then.
-            ended = int((call[1] + call[2]) * SECOND) + offset
+            ended = int((call[STARTED] + call[SECONDS]) * SECOND) + offset
             final = finals.get(key, "")
             deed = EntryAccess(COMPUTE, key, facts.version, ended, ended, final=final)
             self._note(facts, alias, deed, Value(int(seconds * SECOND)))
