@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 from django.conf import settings
 
-from cache_monitor.patterns import rule_problems
+from cache_monitor.key_patterns import rule_problems
 from cache_monitor.setting_changes import forget_on_change
 from cache_monitor.thresholds import threshold_problems
 

@@ -14,8 +14,8 @@ PACKAGE = Path(__file__).resolve().parent.parent / "cache_monitor"
 # The way a call takes, from the first room to the last. A room may import those above its own
 # line, and what stands on its own line.
 ROOMS = [
-    {"calls", "concurrency", "conf", "errors", "keys", "models"}
-    | {"patterns", "periods", "setting_changes", "stats", "thresholds"}
+    {"calls", "concurrency", "conf", "errors", "key_patterns", "keys", "models"}
+    | {"periods", "setting_changes", "stats", "thresholds"}
     | {"trace"},
     {"context", "recorder", "stores", "scan"},
     {"instrument", "page_cache", "stacks"},
@@ -33,7 +33,7 @@ PURE = {
     "concurrency",
     "context",
     "errors",
-    "patterns",
+    "key_patterns",
     "recorder",
     "stats",
 } | {"worker.compute_time"}

@@ -17,12 +17,12 @@ from django.utils.translation import gettext as _
 
 from cache_monitor import api
 from cache_monitor.dashboard import deleting, formats, views
-from cache_monitor.dashboard.columns import bar_of
 from cache_monitor.dashboard.deleting import ACTIONS, CLEAR, Target, target_of
 from cache_monitor.dashboard.formats import visible
 from cache_monitor.dashboard.pages import LISTED
 from cache_monitor.dashboard.query import BadParameterError, Links, Query, parse_query
 from cache_monitor.dashboard.report_cache import readings
+from cache_monitor.dashboard.table_specs import bar_of
 from cache_monitor.dashboard.views import TEMPLATES, refused
 from cache_monitor.findings.engine import RULES
 from cache_monitor.findings.history import identity

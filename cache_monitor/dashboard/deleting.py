@@ -15,8 +15,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from cache_monitor.dashboard import formats
-from cache_monitor.dashboard.contents import STALE_REASONS, stale_words
 from cache_monitor.dashboard.entry import find
+from cache_monitor.dashboard.memory_tables import STALE_REASONS, stale_words
 from cache_monitor.dashboard.query import BadParameterError, as_shown
 from cache_monitor.keys.naming import name_key
 from cache_monitor.models import Dashboard

@@ -11,8 +11,8 @@ from django.utils.translation import gettext as _
 
 from cache_monitor import context
 from cache_monitor.dashboard import formats
-from cache_monitor.dashboard.calls import reason_words, what_ended, why_missed
-from cache_monitor.dashboard.contents import expiry, stale_words
+from cache_monitor.dashboard.key_tables import reason_words, what_ended, why_missed
+from cache_monitor.dashboard.memory_tables import expiry, stale_words
 from cache_monitor.dashboard.query import BadParameterError, Content, PageRequest, as_shown
 from cache_monitor.dashboard.rows import Figure
 from cache_monitor.keys.custom import is_sanitizing

@@ -11,9 +11,9 @@ from django.utils.translation import gettext as _
 
 from cache_monitor import api
 from cache_monitor.dashboard import formats
-from cache_monitor.dashboard.columns import TableSpec, code, coded, worded
 from cache_monitor.dashboard.query import Links
 from cache_monitor.dashboard.rows import Cell
+from cache_monitor.dashboard.table_specs import TableSpec, code, coded, worded
 from cache_monitor.findings.texts import ANCHOR, in_words
 from cache_monitor.reports.schema import Finding, Report, Worth
 from cache_monitor.stores.base import StoreError

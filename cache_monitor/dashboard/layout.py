@@ -12,9 +12,9 @@ from django.http import HttpResponse
 from django.utils.translation import gettext as _
 
 from cache_monitor.dashboard import formats
-from cache_monitor.dashboard.columns import AnySpec, ColumnSpec, TableSpec, Value
 from cache_monitor.dashboard.query import BadParameterError, Query
 from cache_monitor.dashboard.rows import Column, ColumnChoice, Pager, SearchBox, Table
+from cache_monitor.dashboard.table_specs import AnySpec, ColumnSpec, TableSpec, Value
 
 Item = TypeVar("Item")
 

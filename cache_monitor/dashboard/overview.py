@@ -8,13 +8,13 @@ from datetime import datetime
 from django.utils.translation import gettext as _
 
 from cache_monitor.checks import has_tenants
-from cache_monitor.dashboard import calls, formats
-from cache_monitor.dashboard.columns import AnySpec, Caches, bar_of
+from cache_monitor.dashboard import formats, key_tables
 from cache_monitor.dashboard.formats import sparkline
 from cache_monitor.dashboard.layout import plain
 from cache_monitor.dashboard.query import Links
 from cache_monitor.dashboard.rows import CacheRows, ChartRows, Figure, Frame, QualityRows, Table
 from cache_monitor.dashboard.series import MOST_POINTS, is_empty, labels, series, units
+from cache_monitor.dashboard.table_specs import AnySpec, Caches, bar_of
 from cache_monitor.reports.schema import Cache, Memory, Quality, Report
 
 MOST_ROWS = 5
@@ -211,11 +211,11 @@ def _tables(alias: str, cache: Cache, links: Links) -> Sequence[Table]:
     alone = {alias: cache}
     here = links.page("dashboard", alias=alias)
     every: Sequence[tuple[AnySpec, int, str]] = [
-        (calls.operations(alone), MOST_OPERATIONS, ""),
-        (calls.miss_reasons(alone), MOST_OPERATIONS, ""),
-        (calls.key_groups(alone, links), MOST_ROWS, links.page("groups", alias=alias)),
-        (calls.hot_keys(alone, links), MOST_ROWS, links.page("keys", alias=alias)),
-        (calls.views(alone, links), MOST_ROWS, links.page("views", alias=alias)),
+        (key_tables.operations(alone), MOST_OPERATIONS, ""),
+        (key_tables.miss_reasons(alone), MOST_OPERATIONS, ""),
+        (key_tables.key_groups(alone, links), MOST_ROWS, links.page("groups", alias=alias)),
+        (key_tables.hot_keys(alone, links), MOST_ROWS, links.page("keys", alias=alias)),
+        (key_tables.views(alone, links), MOST_ROWS, links.page("views", alias=alias)),
     ]
     return [
         plain(spec, most, all_url, "" if all_url else f"{here}&table={spec.name}")

@@ -6,10 +6,10 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from cache_monitor.conf import get_conf
-from cache_monitor.dashboard import calls, contents, entry, formats, what_if
-from cache_monitor.dashboard.calls import lines_of
-from cache_monitor.dashboard.contents import capabilities, capability_notes
+from cache_monitor.dashboard import entry, formats, key_tables, memory_tables, what_if
 from cache_monitor.dashboard.findings import finding_rows, findings_spec, muted_rows
+from cache_monitor.dashboard.key_tables import lines_of
+from cache_monitor.dashboard.memory_tables import capabilities, capability_notes
 from cache_monitor.dashboard.overview import cache_rows, charts, worst_first
 from cache_monitor.dashboard.query import BadParameterError, Content, DashboardPage, PageRequest
 from cache_monitor.dashboard.series import begins_at, series
@@ -31,8 +31,8 @@ def _overview(page_request: PageRequest) -> Content:
     many = len(called) > MOST_STRIPS
     return Content(
         stored=[
-            calls.operations(caches),
-            calls.miss_reasons(caches),
+            key_tables.operations(caches),
+            key_tables.miss_reasons(caches),
             *series(page_request.report),
         ],
         context={
@@ -70,15 +70,15 @@ def _keys(page_request: PageRequest) -> Content:
         page_request.report.caches,
         page_request.links,
     )
-    hot_keys = calls.hot_keys(caches, links, group, lines_of(page_request))
+    hot_keys = key_tables.hot_keys(caches, links, group, lines_of(page_request))
     return Content(
-        sheets=[hot_keys, *([calls.of_group(caches, links, group)] if group else [])],
+        sheets=[hot_keys, *([key_tables.of_group(caches, links, group)] if group else [])],
         context={"group": group, "every_url": links.page("keys")},
     )
 
 
 def _groups(page_request: PageRequest) -> Content:
-    return Content(sheets=[calls.key_groups(page_request.report.caches, page_request.links)])
+    return Content(sheets=[key_tables.key_groups(page_request.report.caches, page_request.links)])
 
 
 def _views(page_request: PageRequest) -> Content:
@@ -87,11 +87,11 @@ def _views(page_request: PageRequest) -> Content:
         page_request.report.caches,
         page_request.links,
     )
-    views, pages = calls.views(caches, links, view), calls.pages(caches)
+    views, pages = key_tables.views(caches, links, view), key_tables.pages(caches)
     return Content(
         sheets=[
             views,
-            *([calls.of_view(caches, links, view)] if view else []),
+            *([key_tables.of_view(caches, links, view)] if view else []),
             *([pages] if pages.items and not view else []),
         ],
         context={"view": view, "every_url": links.page("views")},
@@ -104,19 +104,19 @@ def _memory(page_request: PageRequest) -> Content:
     def clear_url(alias: str) -> str:
         return links.action("clear", alias=alias) if page_request.may("clear_cache") else ""
 
-    processes = contents.processes(caches)
+    processes = memory_tables.processes(caches)
     return Content(
         sheets=[
-            contents.memory_groups(caches, links, may_delete=page_request.may("delete_group")),
-            contents.largest(caches, links),
+            memory_tables.memory_groups(caches, links, may_delete=page_request.may("delete_group")),
+            memory_tables.largest(caches, links),
             *([processes] if processes.items else []),
             capabilities(),
         ],
         stored=[spec for spec in series(page_request.report) if spec.name == "memory"],
         context={
-            "caches": contents.memory_rows(caches, clear_url),
-            "empty_caches": contents.empty_caches(caches),
-            "unseen_caches": contents.unseen_caches(caches),
+            "caches": memory_tables.memory_rows(caches, clear_url),
+            "empty_caches": memory_tables.empty_caches(caches),
+            "unseen_caches": memory_tables.unseen_caches(caches),
             "ability_notes": capability_notes(),
             "charts": charts(page_request.report, links.page("memory"), ("memory",)),
             "begins_at": _begins_at(page_request),
@@ -127,8 +127,8 @@ def _memory(page_request: PageRequest) -> Content:
 def _stale(page_request: PageRequest) -> Content:
     caches, links = page_request.report.caches, page_request.links
     why = page_request.query.own.get("why", "")
-    if why not in {"", *contents.STALE_REASONS}:
-        names = ", ".join(contents.STALE_REASONS)
+    if why not in {"", *memory_tables.STALE_REASONS}:
+        names = ", ".join(memory_tables.STALE_REASONS)
         raise BadParameterError("why", _("Write one of: %(names)s.") % {"names": names})
 
     def delete_url(alias: str) -> str:
@@ -137,13 +137,13 @@ def _stale(page_request: PageRequest) -> Content:
 
     return Content(
         sheets=[
-            contents.stale_entries(caches, links, why),
-            contents.stale_caches(caches, delete_url),
+            memory_tables.stale_entries(caches, links, why),
+            memory_tables.stale_caches(caches, delete_url),
         ],
         context={
             "stale_after": formats.age(get_conf().stale_after),
-            "empty_caches": contents.empty_caches(caches),
-            "choices": contents.stale_choices(caches, links, page_request.query, why),
+            "empty_caches": memory_tables.empty_caches(caches),
+            "choices": memory_tables.stale_choices(caches, links, page_request.query, why),
         },
     )
 

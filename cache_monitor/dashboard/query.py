@@ -11,8 +11,8 @@ from django.urls import reverse
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 
-from cache_monitor.dashboard.columns import AnySpec
 from cache_monitor.dashboard.formats import visible
+from cache_monitor.dashboard.table_specs import AnySpec
 from cache_monitor.keys.display import SHOWN_LENGTH
 from cache_monitor.keys.naming import SESSION_MASK, written_as_shown
 from cache_monitor.periods import parse_duration, parse_moment

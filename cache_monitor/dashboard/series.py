@@ -7,9 +7,9 @@ from functools import partial
 from django.utils.translation import gettext as _
 
 from cache_monitor.dashboard import formats
-from cache_monitor.dashboard.calls import reason_words
-from cache_monitor.dashboard.columns import Caches, ColumnSpec, TableSpec, Value, dated
+from cache_monitor.dashboard.key_tables import reason_words
 from cache_monitor.dashboard.rows import Cell
+from cache_monitor.dashboard.table_specs import Caches, ColumnSpec, TableSpec, Value, dated
 from cache_monitor.reports.schema import Point, Report
 
 MOST_POINTS = 30

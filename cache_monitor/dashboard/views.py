@@ -21,7 +21,6 @@ from django.utils.translation import gettext as _
 from cache_monitor import api
 from cache_monitor.conf import get_conf
 from cache_monitor.dashboard import layout
-from cache_monitor.dashboard.columns import AnySpec
 from cache_monitor.dashboard.layout import FORMATS, download
 from cache_monitor.dashboard.overview import frame
 from cache_monitor.dashboard.pages import ENTRY, LISTED, PAGES
@@ -42,6 +41,7 @@ from cache_monitor.dashboard.report_cache import (
     CachedReport,
     readings,
 )
+from cache_monitor.dashboard.table_specs import AnySpec
 from cache_monitor.exporters import json
 from cache_monitor.reports.schema import Report
 

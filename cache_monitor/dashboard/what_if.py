@@ -10,7 +10,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
 
 from cache_monitor.dashboard import formats
-from cache_monitor.dashboard.columns import (
+from cache_monitor.dashboard.query import Links
+from cache_monitor.dashboard.rows import Cell
+from cache_monitor.dashboard.table_specs import (
     ROWS_OF_SEVERAL,
     Caches,
     ColumnSpec,
@@ -21,8 +23,6 @@ from cache_monitor.dashboard.columns import (
     counted,
     shared,
 )
-from cache_monitor.dashboard.query import Links
-from cache_monitor.dashboard.rows import Cell
 from cache_monitor.reports.predictions import FACTORS
 from cache_monitor.reports.schema import Cache
 from cache_monitor.reports.what_if import (

@@ -1,17 +1,11 @@
-"""What this process has counted, on its way to the store; and the ends of processes."""
+"""What this process has counted, on its way to the store."""
 
-import signal
-import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass, field
 from math import inf
-from queue import Empty, SimpleQueue
-from types import MethodType
-from typing import Any
 from uuid import uuid4
 
 from cache_monitor.stats.codec import encode
@@ -255,95 +249,3 @@ def _name(alias: str, part: Part) -> tuple[Kind, str, int]:
 def _calls(part: Part) -> int:
     """Every call is in a window; details repeat them."""
     return part.calls if isinstance(part, Window) else 0
-
-
-PATIENCE = 5.0
-"""Seconds that a process may wait at its end for a store that does not answer."""
-DEADLINE = 20.0
-"""Seconds that it may wait at its end as long as it counts, or as others write to the store; most
-give a process 30 to end."""
-_IDLE = 0.05
-"""Seconds of CPU time in ``PATIENCE`` that are no work, but a look whether a lock is free."""
-
-
-def wait_patiently(
-    over: "SimpleQueue[None]", is_running: Callable[[], bool], store_is_busy: Callable[[], bool]
-) -> None:
-    """Wait until the draining thread, which is in its last turn, says that it is ``over``, as long
-    as it works, for on a busy machine the counting of a full buffer takes its time, or as the store
-    is busy with what others write: many processes may end at once."""
-    ends, worked = time.monotonic() + DEADLINE, inf
-    while is_running() and (worked > _IDLE or store_is_busy()) and time.monotonic() < ends:
-        before = time.process_time()
-        with suppress(Empty):
-            over.get(timeout=PATIENCE)
-        worked = time.process_time() - before
-
-
-def stop_with_children_of_multiprocessing(owner: Any, stop: Callable[[], None]) -> bool:
-    """Call ``stop`` at the end of this process, if it is a child of ``multiprocessing``, and of
-    each that it forks: they end without ``atexit``, but run finalizers of their own. False where
-    nobody has imported it yet, which a child of it has: it is dear to import for nothing."""
-    util = sys.modules.get("multiprocessing.util")
-    if util is None:
-        return False
-
-    def stop_with_this_child(_: object) -> None:
-        util.Finalize(None, stop, exitpriority=0)
-
-    # A child throws the finalizers away that it begins with, and then calls this.
-    util.register_after_fork(owner, stop_with_this_child)
-    if sys.modules["multiprocessing.process"].parent_process() is not None:
-        # Django was perhaps set up after that, by what a child of the forkserver does.
-        stop_with_this_child(owner)
-    return True
-
-
-def stop_with_celerys_worker(stop: Callable[[], None]) -> None:
-    """Call ``stop`` at the end of this child of Celery's prefork pool: it ends by ``os._exit`` and
-    runs no finalizer, but sends a signal. Asked for after the fork, when whoever uses Celery has
-    imported it."""
-    signals = sys.modules.get("celery.signals")
-    if signals is not None:
-        signals.worker_process_shutdown.connect(
-            lambda **_: stop(), weak=False, dispatch_uid="cache_monitor"
-        )
-
-
-class ServerShutdown:
-    """Calls ``end`` when uvicorn's server in this process has shut down.
-
-    After its graceful shutdown uvicorn gives SIGTERM its default action back and raises it again,
-    so that no ``atexit`` runs; and Django does not speak the protocol by which such servers tell
-    applications of the end. The server itself is found by the handler that it has set for the
-    signal, by itself as well as in a worker of gunicorn's.
-    """
-
-    def __init__(self, end: Callable[[], None]) -> None:
-        self._end = end
-        self._handler: object = None
-
-    def watch(self) -> None:
-        """See whether there is a server by now. Quick: for the beginning of each request."""
-        handler = signal.getsignal(signal.SIGTERM)
-        if handler is not self._handler:
-            self._handler = handler
-            if isinstance(handler, MethodType) and _is_uvicorns(type(handler.__self__)):
-                self._wait_for(handler.__self__)
-
-    def _wait_for(self, server: Any) -> None:
-        shutdown, end = server.shutdown, self._end
-
-        async def shut_down(*args: Any, **kwargs: Any) -> Any:
-            try:
-                return await shutdown(*args, **kwargs)
-            finally:
-                # Nothing is served any more, and nobody waits for this loop.
-                end()
-
-        server.shutdown = shut_down
-
-
-def _is_uvicorns(kind: type) -> bool:
-    """Whether it is uvicorn's server, or one made of it."""
-    return any(base.__module__ == "uvicorn.server" for base in kind.__mro__)

@@ -37,17 +37,16 @@ from cache_monitor.worker.aggregator import Aggregator
 from cache_monitor.worker.background import BackgroundJob
 from cache_monitor.worker.counting import Measure
 from cache_monitor.worker.drain import Drainer
-from cache_monitor.worker.flush import (
+from cache_monitor.worker.flush import Flusher, Pending
+from cache_monitor.worker.rollup import Maintenance
+from cache_monitor.worker.scans import reading_of
+from cache_monitor.worker.shutdown import (
     DEADLINE,
-    Flusher,
-    Pending,
     ServerShutdown,
     stop_with_celerys_worker,
     stop_with_children_of_multiprocessing,
     wait_patiently,
 )
-from cache_monitor.worker.rollup import Maintenance
-from cache_monitor.worker.scans import reading_of
 from cache_monitor.worker.subscribers import subscribers
 from cache_monitor.worker.trace_writer import Tracer
 

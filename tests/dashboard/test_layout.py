@@ -7,7 +7,6 @@ from dataclasses import replace
 import pytest
 from django.http import QueryDict
 
-from cache_monitor.dashboard.columns import ROWS, TableSpec, button, coded, counted
 from cache_monitor.dashboard.layout import (
     arranged,
     asked_of,
@@ -18,6 +17,7 @@ from cache_monitor.dashboard.layout import (
 )
 from cache_monitor.dashboard.query import BadParameterError, Query, parse_query
 from cache_monitor.dashboard.rows import Table
+from cache_monitor.dashboard.table_specs import ROWS, TableSpec, button, coded, counted
 from tests.dashboard.reports import NOW
 
 Row = tuple[str, int | None]

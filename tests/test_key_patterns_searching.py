@@ -2,7 +2,7 @@
 
 import pytest
 
-from cache_monitor.patterns import is_simple, repeats, search_for
+from cache_monitor.key_patterns import is_simple, repeats, search_for
 
 
 @pytest.mark.parametrize(

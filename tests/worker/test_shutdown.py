@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cache_monitor.worker.flush import ServerShutdown
+from cache_monitor.worker.shutdown import ServerShutdown
 from tests.services import LOOPBACK, free_port, run_process, run_server
 from tests.test_processes import ROOT, Site, _ask, _need
 

@@ -8,7 +8,9 @@ from django.utils.translation import gettext as _
 
 from cache_monitor import api
 from cache_monitor.dashboard import formats
-from cache_monitor.dashboard.columns import (
+from cache_monitor.dashboard.query import Links, PageRequest
+from cache_monitor.dashboard.report_cache import FRESH_FOR_LONG, KeyLines, key_lines
+from cache_monitor.dashboard.table_specs import (
     Caches,
     ColumnSpec,
     Of,
@@ -24,8 +26,6 @@ from cache_monitor.dashboard.columns import (
     traced,
     worded,
 )
-from cache_monitor.dashboard.query import Links, PageRequest
-from cache_monitor.dashboard.report_cache import FRESH_FOR_LONG, KeyLines, key_lines
 from cache_monitor.page_cache import sentences
 from cache_monitor.reports.pages import whole_groups, whole_keys
 from cache_monitor.reports.schema import HotKey, KeyGroup, Lives, MissReasons, Operation, Page, View

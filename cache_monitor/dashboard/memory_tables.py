@@ -6,7 +6,10 @@ from typing import NamedTuple
 from django.utils.translation import gettext as _
 
 from cache_monitor.dashboard import formats
-from cache_monitor.dashboard.columns import (
+from cache_monitor.dashboard.overview import memory_figures, share
+from cache_monitor.dashboard.query import Links, Query
+from cache_monitor.dashboard.rows import Cell, Figure, FilterChoice, LiveRows, ShareBar
+from cache_monitor.dashboard.table_specs import (
     ROWS_OF_SEVERAL,
     Caches,
     ColumnSpec,
@@ -23,9 +26,6 @@ from cache_monitor.dashboard.columns import (
     sized,
     worded,
 )
-from cache_monitor.dashboard.overview import memory_figures, share
-from cache_monitor.dashboard.query import Links, Query
-from cache_monitor.dashboard.rows import Cell, Figure, FilterChoice, LiveRows, ShareBar
 from cache_monitor.reports.build import once, same_entries
 from cache_monitor.reports.schema import (
     Cache,
