@@ -1,7 +1,8 @@
 """Through how many modules a call's figures go: ``python -m tests.benchmarks.walks``.
 
-Counts the modules of the package whose functions run, in any thread, while something real is done:
-what a reader has to open who follows it. Needs ``redis-server`` for the two walks of a scan.
+Counts the modules of the package whose functions run while something real is done, in the thread
+that does it and in the one that counts calls: what a reader has to open who follows it. What the
+monitor does beside that, in other threads, is not counted. Needs ``redis-server`` for the two walks of a scan.
 """
 
 import os
@@ -14,6 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
+from cache_monitor.concurrency import THREAD_NAME
 from tests.services import REDIS, run_redis
 
 PACKAGE: Final = str(Path(__file__).resolve().parents[2] / "cache_monitor") + os.sep
@@ -26,14 +28,20 @@ class Walk:
         self._entered: set[str] | None = None
 
     def __call__(self, frame: FrameType, event: str, _: object) -> None:
-        if self._entered is not None and event == "call":
+        if (
+            self._entered is None
+            or event != "call"
+            or not frame.f_code.co_filename.startswith(PACKAGE)
+        ):
+            return
+        if threading.current_thread().name in {"MainThread", THREAD_NAME}:
             self._entered.add(frame.f_code.co_filename)
 
     @contextmanager
     def watched(self, name: str) -> Iterator[None]:
         self._entered = set()
         yield
-        ours = sorted(each for each in self._entered if each.startswith(PACKAGE))
+        ours = sorted(self._entered)
         self._entered = None
         print(f"{name:34}{len(ours):3}")
         if "-v" in sys.argv:
