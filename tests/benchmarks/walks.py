@@ -2,7 +2,8 @@
 
 Counts the modules of the package whose functions run while something real is done, in the thread
 that does it and in the one that counts calls: what a reader has to open who follows it. What the
-monitor does beside that, in other threads, is not counted. Needs ``redis-server`` for the two walks of a scan.
+monitor does beside that, in other threads, is not counted. Needs ``redis-server`` for the two walks
+of a scan.
 """
 
 import os
