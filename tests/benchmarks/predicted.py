@@ -1,4 +1,4 @@
-"""Predict, then do it: ``python -m tests.benchmarks.predicted [timeouts|locmem|redis|memcached]``.
+"""Predict, then do it: ``python -m tests.benchmarks.predicted [TRIAL ...]``.
 
 Four gunicorn workers serve a site with the monitor in it. Its visitors come by chance (Poisson) and
 ask for products, some far more often than others (Zipf). The site has the same cache several times:
@@ -8,7 +8,9 @@ first alone; beside that stands what they did hit.
 
 - ``timeouts``: a Redis without a limit; timeouts of two and four times.
 - ``locmem``: ``MAX_ENTRIES`` of a half, two and four times, in each worker.
+- ``files``: the same of a ``FileBasedCache``, which all workers share.
 - ``redis``: ``maxmemory`` of a half and twice, under ``allkeys-lru`` and ``allkeys-lfu``.
+- ``volatile``: the same under ``volatile-lru``, and the other ``volatile-`` policies in its place.
 - ``memcached``: 64 MB in place of 32.
 
 Redis' clocks tick once a second, and its counters fall once a minute: ``--seconds`` are minutes.
@@ -26,15 +28,17 @@ import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from itertools import accumulate
 from pathlib import Path
 from random import Random
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import redis
 
+from cache_monitor.scan.memcached_client import Connection
 from tests.services import LOOPBACK, free_port, run_memcached, run_redis, run_server
 
 MEGABYTE = 1024 * 1024
@@ -43,6 +47,7 @@ AT_A_TIME = 10
 """Lookups of a page in each cache."""
 _REDIS = "django.core.cache.backends.redis.RedisCache"
 _LOCMEM = "django.core.cache.backends.locmem.LocMemCache"
+_FILES = "django.core.cache.backends.filebased.FileBasedCache"
 _MEMCACHED = "django.core.cache.backends.memcached.PyMemcacheCache"
 
 Caches = dict[str, dict[str, Any]]
@@ -60,12 +65,15 @@ class Change(NamedTuple):
 
 
 class Trial(NamedTuple):
-    """The caches of a site, and what is tried in them; keys, bytes of the values."""
+    """The caches of a site, and what is tried in them; how many keys, from how many bytes to how
+    many their values have, and for how long they are stored; Redis' URLs."""
 
     caches: Caches
     changes: Sequence[Change]
     different: int
     sizes: str
+    timeouts: tuple[float, float] | None = None
+    servers: Mapping[str, str] = MappingProxyType({})
 
 
 def timeouts(stack: ExitStack, seconds: float) -> Trial:
@@ -100,12 +108,21 @@ def timeouts(stack: ExitStack, seconds: float) -> Trial:
 
 
 def locmem(stack: ExitStack, seconds: float) -> Trial:
+    return _by_entries(_LOCMEM, "")
+
+
+def files(stack: ExitStack, seconds: float) -> Trial:
+    folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-files-"))
+    return _by_entries(_FILES, f"{folder}/")
+
+
+def _by_entries(backend: str, location: str) -> Trial:
     sizes = {"as it is": 300, "half": 150, "twice": 600, "four times": 1200}
     return Trial(
         {
             _alias(name): {
-                "BACKEND": _LOCMEM,
-                "LOCATION": name,
+                "BACKEND": backend,
+                "LOCATION": f"{location}{_alias(name)}",
                 "TIMEOUT": None,
                 "OPTIONS": {"MAX_ENTRIES": size},
             }
@@ -127,24 +144,49 @@ def locmem(stack: ExitStack, seconds: float) -> Trial:
 
 
 def redis_memory(stack: ExitStack, seconds: float) -> Trial:
-    today = 5 * MEGABYTE
     caches: Caches = {}
-    changes = []
+    changes, servers = [], {}
     for policy in ("allkeys-lru", "allkeys-lfu"):
         own = "default" if policy == "allkeys-lru" else policy
         for name, factor in (("", 1.0), ("half", 0.5), ("twice", 2.0)):
-            server = stack.enter_context(run_redis(_program("redis-server")))
-            with redis.Redis.from_url(server.url) as client:
-                empty = int(client.info("memory")["used_memory_startup"])
-                limit = empty + int(factor * today)
-                client.config_set("maxmemory", limit)
-                client.config_set("maxmemory-policy", policy)
+            limit, url = _limited(stack, policy, factor)
             alias = f"{policy}-{name}" if name else own
-            caches[alias] = {"BACKEND": _REDIS, "LOCATION": server.url, "TIMEOUT": None}
-            text = f"{policy}: maxmemory {limit:,} instead of {empty + today:,}"
+            caches[alias] = {"BACKEND": _REDIS, "LOCATION": url, "TIMEOUT": None}
+            servers[alias] = url
+            text = f"{policy}: maxmemory {limit:,}, {name or 'as it is'}"
             asked = ("--bytes", str(limit))
             changes.append(Change(text, own, alias, asked, lambda cache: cache["bytes"][0]))
-    return Trial(caches, changes, 8000, "500,4500")
+    return Trial(caches, changes, 8000, "500,4500", servers=servers)
+
+
+def volatile(stack: ExitStack, seconds: float) -> Trial:
+    servers: dict[str, str] = {}
+    changes = []
+    for name, factor in (("as it is", 1.0), ("half", 0.5), ("twice", 2.0)):
+        alias = _alias(name)
+        limit, servers[alias] = _limited(stack, "volatile-lru", factor)
+        text = f"volatile-lru: maxmemory {limit:,}, {name}"
+        asked = ("--bytes", str(limit))
+        changes.append(Change(text, "default", alias, asked, lambda cache: cache["bytes"][0]))
+    for policy in ("volatile-ttl", "volatile-lfu", "volatile-random"):
+        _, servers[policy] = _limited(stack, policy, 1.0)
+        text = f"{policy} instead of volatile-lru"
+        asked = ("--policy", policy)
+        changes.append(Change(text, "default", policy, asked, lambda cache: cache["policies"][0]))
+    caches = {alias: {"BACKEND": _REDIS, "LOCATION": url} for alias, url in servers.items()}
+    return Trial(caches, changes, 8000, "500,4500", (seconds / 4, seconds), servers)
+
+
+def _limited(stack: ExitStack, policy: str, factor: float) -> tuple[int, str]:
+    """A Redis that evicts, with room for so many times as much as the one that is the site's now:
+    its ``maxmemory``, and its URL."""
+    server = stack.enter_context(run_redis(_program("redis-server")))
+    with redis.Redis.from_url(server.url) as client:
+        empty = int(client.info("memory")["used_memory_startup"])
+        limit = empty + int(factor * 5 * MEGABYTE)
+        client.config_set("maxmemory", limit)
+        client.config_set("maxmemory-policy", policy)
+    return limit, server.url
 
 
 def memcached(stack: ExitStack, seconds: float) -> Trial:
@@ -164,7 +206,9 @@ def memcached(stack: ExitStack, seconds: float) -> Trial:
 TRIALS: Mapping[str, Callable[[ExitStack, float], Trial]] = {
     "timeouts": timeouts,
     "locmem": locmem,
+    "files": files,
     "redis": redis_memory,
+    "volatile": volatile,
     "memcached": memcached,
 }
 
@@ -177,11 +221,19 @@ def _program(name: str) -> str:
     return shutil.which(name) or name
 
 
-def visit(url: str, different: int, pages: float, seconds: float) -> tuple[int, Counter[str]]:
-    """Ask for ``pages`` a second, at times of chance; the lookups, and the hits by cache."""
+class Visited(NamedTuple):
+    """The lookups in each cache, the hits by cache, and what went wrong, how often."""
+
+    lookups: int
+    hits: Counter[str]
+    errors: Counter[str]
+
+
+def visit(url: str, different: int, pages: float, seconds: float) -> Visited:
+    """Ask for ``pages`` a second, at times of chance."""
     random = Random(5)
     weights = list(accumulate(rank**-0.9 for rank in range(1, different + 1)))
-    hits: Counter[str] = Counter()
+    hits, errors = Counter[str](), Counter[str]()
     began = at = time.monotonic()
     asked = []
     with ThreadPoolExecutor(2 * WORKERS) as visitors:
@@ -192,13 +244,15 @@ def visit(url: str, different: int, pages: float, seconds: float) -> tuple[int, 
             query = "&".join(f"key={key}" for key in keys)
             asked.append(visitors.submit(_page, f"{url}?{query}"))
     for each in asked:
-        hits.update(each.result())
-    return AT_A_TIME * len(asked), hits
+        found = each.result()
+        hits.update(found["hits"])
+        errors.update(found["errors"])
+    return Visited(AT_A_TIME * len(asked), hits, errors)
 
 
-def _page(url: str) -> Mapping[str, int]:
-    with urllib.request.urlopen(url, timeout=60) as response:  # noqa: S310 - of our own server
-        found: Mapping[str, int] = json.load(response)
+def _page(url: str) -> Mapping[str, Any]:
+    with urllib.request.urlopen(url, timeout=600) as response:  # noqa: S310 - of our own server
+        found: Mapping[str, Any] = json.load(response)
     return found
 
 
@@ -220,11 +274,19 @@ def told(trial: Trial, environment: dict[str, str], pages: float, seconds: float
     port = free_port()
     argv = [sys.executable, "-m", "gunicorn", "tests.benchmarks.predicted_site:served()"]
     argv += ["--workers", str(WORKERS), "--bind", f"{LOOPBACK}:{port}", "--no-control-socket"]
+    # On a busy machine a page may take longer than a worker is given, which is then an error 500.
+    argv += ["--timeout", "600"]
     url = f"http://{LOOPBACK}:{port}/"
     since = datetime.now(UTC).isoformat()
-    with run_server(argv, environment, url):
-        lookups, hits = visit(url, trial.different, pages, seconds)
+    with run_server(argv, environment, url) as site:
+        try:
+            lookups, hits, errors = visit(url, trial.different, pages, seconds)
+        except OSError as error:
+            # The site's own words say why.
+            sys.exit(f"{error!r}\n{site.output}")
     yield f"{lookups:,} lookups in {seconds:.0f} s"
+    for text, number in errors.items():
+        yield f"{number:,} times {text}"
     for change in trial.changes:
         found = predicted(change, environment, since)
         before, after = hits[change.of] / lookups, hits[change.done_in] / lookups
@@ -233,7 +295,21 @@ def told(trial: Trial, environment: dict[str, str], pages: float, seconds: float
             f" {100 * found['now']:.2f} % ({found['policy']});"
             f" predicted {100 * found['hit_ratio']:.2f} % ±{100 * found['error']:.2f},"
             f" then observed {100 * after:.2f} %: {100 * (found['hit_ratio'] - after):+.2f} points"
+            f"{_evicted(trial, change)}"
         )
+
+
+def _evicted(trial: Trial, change: Change) -> str:
+    """How much went for want of room, where the server tells."""
+    location = trial.caches[change.done_in]["LOCATION"]
+    if change.done_in in trial.servers:
+        with redis.Redis.from_url(location) as client:
+            return f"; {client.info('stats')['evicted_keys']} evicted"
+    if trial.caches[change.done_in]["BACKEND"] != _MEMCACHED:
+        return ""
+    with closing(Connection(location)) as server:
+        stats = server.stats()
+    return f"; {stats['evictions']} evicted, {stats['slabs_moved']} pages moved"
 
 
 def main() -> None:
@@ -250,6 +326,7 @@ def main() -> None:
                 "PREDICTED_CACHES": json.dumps(trial.caches),
                 "PREDICTED_STORE": str(Path(var) / "monitor.sqlite3"),
                 "PREDICTED_SIZES": trial.sizes,
+                "PREDICTED_TIMEOUTS": json.dumps(trial.timeouts),
             }
             for line in told(trial, environment, options.pages, options.seconds):
                 print(f"{name}: {line}", flush=True)

@@ -1,7 +1,8 @@
 """The site of :mod:`tests.benchmarks.predicted`: settings, and a WSGI application for gunicorn.
 
 Each page looks up the keys that it is asked for in every cache, one after the other, and stores
-them where they are missing. It answers with the hits, cache by cache.
+them where they are missing. It answers with the hits, cache by cache; what a cache raises counts
+as a miss, and is told.
 """
 
 import json
@@ -10,6 +11,8 @@ from collections.abc import Callable, Iterable
 from random import Random
 from typing import Any
 from urllib.parse import parse_qs
+
+from django.core.cache.backends.base import DEFAULT_TIMEOUT
 
 SECRET_KEY = "only for the benchmarks"
 DEBUG = False
@@ -26,6 +29,8 @@ CACHE_MONITOR = {
     "INSPECT_INTERVAL": 5,
 }
 SIZES = [int(each) for each in os.environ["PREDICTED_SIZES"].split(",")]
+TIMEOUTS = json.loads(os.environ["PREDICTED_TIMEOUTS"])
+"""Seconds from and to which entries last; null where the caches say. Every tenth has no end."""
 
 
 def value_of(key: str) -> str:
@@ -34,18 +39,29 @@ def value_of(key: str) -> str:
     return "x" * int(random.uniform(*SIZES))
 
 
+def timeout_of(key: str) -> Any:
+    """How long the value of a key is stored: always the same, and what chance has it."""
+    if TIMEOUTS is None:
+        return DEFAULT_TIMEOUT
+    return None if int(key) % 10 == 0 else Random(key).uniform(*TIMEOUTS)
+
+
 def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
     from django.core.cache import caches
 
     hits = dict.fromkeys(CACHES, 0)
+    errors = []
     for key in parse_qs(environ["QUERY_STRING"]).get("key", []):
         for alias in CACHES:
-            if caches[alias].get(f"product:{key}") is None:
-                caches[alias].set(f"product:{key}", value_of(key))
-            else:
-                hits[alias] += 1
+            try:
+                if caches[alias].get(f"product:{key}") is None:
+                    caches[alias].set(f"product:{key}", value_of(key), timeout_of(key))
+                else:
+                    hits[alias] += 1
+            except Exception as error:
+                errors.append(f"{alias}: {error!r}")
     start_response("200 OK", [("Content-Type", "application/json")])
-    return [json.dumps(hits).encode()]
+    return [json.dumps({"hits": hits, "errors": errors}).encode()]
 
 
 def served() -> Callable[..., Iterable[bytes]]:
