@@ -127,6 +127,7 @@ def _held(memory: Memory, *, evicts: bool) -> MeasuredContents | None:
     if evicts and memory.used_bytes and limit:
         # It is full: of what it takes beside the entries some is in none of its figures.
         used = limit
+    everybody = max(memory.used_bytes or 0, memory.bytes)
     return MeasuredContents(
         entries=memory.entries,
         bytes=memory.bytes,
@@ -137,6 +138,7 @@ def _held(memory: Memory, *, evicts: bool) -> MeasuredContents | None:
         },
         used=used,
         empty=memory.empty_bytes if used > memory.empty_bytes else 0,
+        share=memory.bytes / everybody,
     )
 
 

@@ -194,7 +194,7 @@ class CacheFacts(NamedTuple):
     @property
     def make(self) -> Callable[[float], Model]:
         """What makes the model of the cache as it is."""
-        return model_of(self.policy, self.cull)
+        return model_of(self.policy, self.cull, self.memory.slabs if self.memory else None)
 
 
 class _TracedPart(NamedTuple):

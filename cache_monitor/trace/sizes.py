@@ -15,19 +15,21 @@ from math import inf
 from typing import NamedTuple
 
 from cache_monitor.trace.demand import EMPTY, LOOK_UP, REMOVE, RENEW, Demand
+from cache_monitor.trace.models.recency import Slabs
 from cache_monitor.trace.what_if import Count, Outcomes
 
 
 class MeasuredContents(NamedTuple):
     """What a cache held when somebody looked: its entries, the ``bytes`` that these took, and the
     bytes of an entry of each group, on the average. ``used`` is what its server took for everybody,
-    of which ``empty`` even without entries."""
+    of which ``empty`` even without entries; ``share`` of what entries took was this cache's."""
 
     entries: int
     bytes: int
     groups: Mapping[str, float]
     used: int
     empty: int = 0
+    share: float = 1.0
 
     @property
     def mean(self) -> float:
@@ -38,6 +40,11 @@ class MeasuredContents(NamedTuple):
     def _each(self) -> float:
         """What the server takes for an entry of this cache, with all that comes with it."""
         return (self.used - self.empty) / self.entries
+
+    @property
+    def slabs(self) -> Slabs:
+        """The same for memcached."""
+        return Slabs(self.mean, self.share * self._each)
 
     def room(self, limit: float) -> float:
         """The entries for which a server has room that may take ``limit`` bytes."""

@@ -17,14 +17,16 @@ from cache_monitor.trace.models.recency import (
     FileBased,
     LocMem,
     Memcached,
+    Slabs,
 )
 from cache_monitor.trace.models.redis import NoEviction, RedisLfu, RedisLru, RedisRandom, RedisTtl
 
+_MEMCACHED = "memcached"
 POLICIES: Mapping[str, Callable[[float], Model]] = {
     "locmem": LocMem,
     "database": Database,
     "files": FileBased,
-    "memcached": Memcached,
+    _MEMCACHED: Memcached,
     "allkeys-lru": RedisLru,
     "allkeys-lfu": RedisLfu,
     "allkeys-random": RedisRandom,
@@ -44,9 +46,14 @@ CULLING = frozenset({"locmem", "database", "files"})
 """Policies of Django's own backends, which count their entries (``MAX_ENTRIES``)."""
 
 
-def model_of(policy: str, cull: Cull = BY_THIRDS) -> Callable[[float], Model]:
-    """What makes the models of ``policy``; ``cull`` is how those of ``CULLING`` make room."""
+def model_of(
+    policy: str, cull: Cull = BY_THIRDS, slabs: Slabs | None = None
+) -> Callable[[float], Model]:
+    """What makes the models of ``policy``; ``cull`` is how those of ``CULLING`` make room, and
+    ``slabs`` how memcached's memory goes to entries, as far as it is known."""
     make: Callable[..., Model] = POLICIES[policy]
+    if policy == _MEMCACHED:
+        return partial(make, slabs=slabs)
     return partial(make, cull=cull) if policy in CULLING else make
 
 

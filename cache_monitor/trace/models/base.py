@@ -10,7 +10,8 @@ Modeling and Optimization using Miniature Simulations", 2017, with the hottest k
 Times are seconds. ``lasts`` is the time from a write to the entry's expiry, infinite for none.
 """
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from heapq import heappop, heappush
 from math import inf
 from random import Random
 from typing import NamedTuple
@@ -187,3 +188,24 @@ class Drawn:
     def chance(self) -> float:
         """A number from 0 to 1."""
         return self._random.random()
+
+
+class Expiring:
+    """Keys by when they expire."""
+
+    def __init__(self) -> None:
+        self._waiting: list[tuple[float, int, Key]] = []
+        self._number = 0
+
+    def watch(self, key: Key, end: float) -> None:
+        """Note when ``key`` expires."""
+        if end < inf:
+            self._number += 1
+            heappush(self._waiting, (end, self._number, key))
+
+    def over(self, now: float, ends: Mapping[Key, float]) -> Iterator[Key]:
+        """Those that have expired, one by one, as far as ``ends`` still says so."""
+        while self._waiting and self._waiting[0][0] <= now:
+            end, _, key = heappop(self._waiting)
+            if ends.get(key) == end:
+                yield key

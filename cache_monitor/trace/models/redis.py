@@ -8,7 +8,7 @@ import heapq
 from collections import OrderedDict
 from math import inf
 
-from cache_monitor.trace.models.base import Access, Drawn, Key, Model
+from cache_monitor.trace.models.base import Access, Drawn, Expiring, Key, Model
 
 
 class NoEviction(Model):
@@ -21,12 +21,12 @@ class NoEviction(Model):
     def __init__(self, size: float, *, volatile: bool = False) -> None:
         super().__init__(size)
         self._is_volatile = volatile
-        self._expiring: list[tuple[float, int, Key]] = []
-        self._number = 0
+        self._expiring = Expiring()
 
     def write(self, access: Access) -> None:
         """Write the key, if there is room or can be made."""
-        self._expire(access.at)
+        for key in self._expiring.over(access.at, self._ends):
+            self._drop(key)
         room = access.size * access.weight
         while self._used - self._room.get(access.key, 0.0) + room > self.size:
             goes = self._next(access.at)
@@ -34,25 +34,13 @@ class NoEviction(Model):
                 return
             self._drop(goes)
         super().write(access)
-        self._watch(access.key)
+        self._expiring.watch(access.key, self._ends[access.key])
 
     def renew(self, access: Access) -> None:
         """Give the entry another expiry, if it is there."""
         super().renew(access)
         if access.key in self._ends:
-            self._watch(access.key)
-
-    def _watch(self, key: Key) -> None:
-        ends = self._ends[key]
-        if ends < inf:
-            self._number += 1
-            heapq.heappush(self._expiring, (ends, self._number, key))
-
-    def _expire(self, now: float) -> None:
-        while self._expiring and self._expiring[0][0] <= now:
-            ends, _, key = heapq.heappop(self._expiring)
-            if self._ends.get(key) == ends:
-                self._drop(key)
+            self._expiring.watch(access.key, self._ends[access.key])
 
     def _next(self, now: float) -> Key | None:
         """The entry that goes; None where none may."""

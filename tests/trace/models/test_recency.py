@@ -18,9 +18,19 @@ from hypothesis import strategies as st
 
 from cache_monitor.trace.models.base import Access, Model
 from cache_monitor.trace.models.ceilings import Arc, Optimum, S3Fifo
-from cache_monitor.trace.models.recency import Cull, Database, FileBased, LocMem, Lru, Memcached
+from cache_monitor.trace.models.recency import (
+    Cull,
+    Database,
+    FileBased,
+    LocMem,
+    Lru,
+    Memcached,
+    Slabs,
+)
 from cache_monitor.trace.models.redis import NoEviction, RedisLfu, RedisLru, RedisRandom, RedisTtl
 from cache_monitor.trace.what_if import POLICIES
+from tests.conftest import find_or_leave
+from tests.services import MEMCACHED, run_memcached
 
 EVERY: list[Callable[[float], Model]] = [
     Model,
@@ -122,6 +132,86 @@ def test_the_database_is_predicted_lookup_by_lookup() -> None:
     with override_settings(CACHES={"default": backend}):
         call_command("createcachetable")
         assert predicted(Database(40), asked) == list(hits_of(caches["default"], asked))
+
+
+MEGABYTE = 1 << 20
+BESIDE = 48 + 8 + 4 + len(":1:key:00000") + 1 + 2
+"""Bytes of an entry in memcached beside its value: its header, flags, key and ends of lines."""
+
+
+def large_or_small(key: int) -> int:
+    """The bytes of a value: every eighth takes twenty kilobytes, the others a hundred bytes."""
+    return 20_000 if key % 8 == 0 else 100
+
+
+@pytest.mark.memcached
+def test_memcached_gives_its_pages_away_by_size_as_its_model_does(
+    pytestconfig: pytest.Config,
+) -> None:
+    keys, megabytes = zipf(20_000, 12_000, 4), 4
+    # Many at once: each answer of the server waits for its turn of a busy machine.
+    asked = [list(dict.fromkeys(keys[begin : begin + 50])) for begin in range(0, len(keys), 50)]
+    model = Memcached(megabytes * MEGABYTE, Slabs(1.0, 1.0))
+    in_one = Memcached(megabytes * MEGABYTE)
+    for each in (model, in_one):
+        for some in asked:
+            sized = [Access(key, 0.0, size=large_or_small(key) + BESIDE) for key in some]
+            for access in [access for access in sized if not each.look_up(access)]:
+                each.write(access)
+    hits = 0
+    backend = "django.core.cache.backends.memcached.PyMemcacheCache"
+    program = find_or_leave(MEMCACHED, pytestconfig)
+    with run_memcached(program, "-m", str(megabytes)) as server:
+        where = {"BACKEND": backend, "LOCATION": server.address}
+        with override_settings(CACHES={"default": where}):
+            for some in asked:
+                values = {f"key:{key:05}": "x" * large_or_small(key) for key in some}
+                found = caches["default"].get_many(values)
+                hits += len(found)
+                missing = {key: value for key, value in values.items() if key not in found}
+                assert caches["default"].set_many(missing, None) == []
+            caches["default"].close()
+    lookups = sum(map(len, asked))
+    assert model.hit_ratio == pytest.approx(hits / lookups, abs=0.02)
+    # All entries in one list would be something else.
+    assert abs((in_one.hit_ratio or 0.0) - hits / lookups) > 0.05
+
+
+def writes(model: Model, name: str, size: float, seconds: range, number: int) -> None:
+    """Each second so many new entries."""
+    for second in seconds:
+        for each in range(number):
+            model.write(Access((name, second, each), float(second), size=size))
+
+
+def kept(model: Model, name: str) -> int:
+    """How many of them are there."""
+    return sum(isinstance(key, tuple) and key[0] == name for key in model._ends)
+
+
+def test_a_page_of_memcached_goes_once_a_second_to_where_the_youngest_go() -> None:
+    model = Memcached(10 * MEGABYTE, Slabs(1.0, 1.0))
+    writes(model, "old", 50_000, range(10), 20)
+    # A class that comes late gets one page, of twenty, until it has evicted for half a window.
+    writes(model, "new", 40_000, range(100, 115), 22)
+    assert (kept(model, "old"), kept(model, "new")) == (190, 24)
+    writes(model, "new", 40_000, range(115, 150), 22)
+    assert kept(model, "old") < 60 < kept(model, "new")
+
+
+def test_what_expires_in_memcached_leaves_its_pages_to_others() -> None:
+    model = Memcached(10 * MEGABYTE, Slabs(1.0, 1.0))
+    for number in range(190):
+        model.write(Access(number, 0.0, 50.0, 50_000))
+    writes(model, "new", 40_000, range(100, 120), 24)
+    assert kept(model, "new") > 100
+
+
+@pytest.mark.parametrize("size", [600_000, 1_200_000])
+def test_what_is_larger_than_a_chunk_of_memcached_takes_several(size: int) -> None:
+    model = Memcached(12 * MEGABYTE, Slabs(1.0, 1.0))
+    writes(model, "large", size, range(1), 30)
+    assert len(model) == 24 // -(-size // (MEGABYTE // 2))
 
 
 @given(keys, st.integers(1, 8))
