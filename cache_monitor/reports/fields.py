@@ -123,8 +123,8 @@ _SAVED = (
 )
 _SAVED_ERROR = (
     "Seconds that seconds_saved may be off by, nineteen times in twenty: the fewer values were "
-    "seen being produced, and the more these differ, the more. Of one value not more is known than "
-    "of which order the figure is."
+    "seen being produced, and the more these differ, the more. Of one value little more is "
+    "known than that there was one."
 )
 _PER_REQUEST = "Misses for each request that called the cache; null without the middleware."
 _SAMPLE_HITS = "Up to five keys that were found, masked where they are secret."

@@ -18,11 +18,12 @@ are produced most. So the hits of each key count with the time of that key, as f
   Robinson, "That BLUP is a good thing", Statistical Science, 1991);
 * all other hits count with the mean of all other values.
 
-The error is stated so that it covers the truth about nineteen times in twenty where one value in a
-hundred takes ten times as long as usual (log-normal times with a deviation of 1), and nine times in
-ten where it takes thirty times as long: two standard errors, and more where few values were seen,
-the more so the less even they are. Few values have hardly one of the long ones among them, so that
-their mean and what they spread by are both too small. What nobody has ever seen no figure tells: of
+The error is stated so that it covers the truth nineteen times in twenty, also where one value in a
+hundred takes thirty times as long as usual (log-normal times with a deviation of 1.46): two
+standard errors, and more where few values were seen, the more so the less even they are. Few values
+have hardly one of the long ones among them, so that their mean and what they spread by are both too
+small; two that happen to be alike tell nothing of that, and one tells little more than that there
+was one. What nobody has ever seen no figure tells: of
 values one in ten of which takes forty times as long, dozens must have been seen.
 
 A counter, a throttle, a lock, a flag, a namespace's version or a deny list saves no work: there is
@@ -49,11 +50,13 @@ from cache_monitor.stats.top_keys import KeyStats
 
 _ENOUGH = 10
 """Values beyond each key's first from which on they tell how the time of a key varies."""
-_AT_MOST = 9
-"""How many times as much as the figure an error may be because there are few values: of one alone
-not more is known than of which order the figure is."""
-_UNEVEN = 4
+_AT_MOST = 33
+"""How many times as much as the figure an error may be because there are few values: one alone may
+be one of the short ones, where the long ones make the mean."""
+_UNEVEN = 7
 """By how much uneven values widen an error, found by trying log-normal ones."""
+_HARDLY_ANY = 12
+"""Likewise how much of the figure nobody can tell from one, two or three values."""
 
 
 _NO_TIME = 1e-12
@@ -243,7 +246,8 @@ class ProduceTimes:
         few = 1 / self._count
         size = abs(estimate.seconds)
         seen = estimate.error * (1 + _UNEVEN * self._unevenness() * sqrt(few))
-        error = sqrt(seen**2 + (2 * few * size) ** 2) * (1 + 4 * few)
+        unseen = (2 * few + _HARDLY_ANY * few**2) * size
+        error = sqrt(seen**2 + unseen**2) * (1 + 4 * few)
         return estimate._replace(error=min(error, max(estimate.error, _AT_MOST * size)))
 
     def _unevenness(self) -> float:
