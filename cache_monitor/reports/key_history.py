@@ -25,6 +25,7 @@ from cache_monitor.trace.plan import Plan
 from cache_monitor.trace.reading import Moment, one_key
 from cache_monitor.trace.slices import Stored
 from cache_monitor.trace.version_replay import SHOWN
+from cache_monitor.worker import trace_rollup
 from cache_monitor.worker.live_values import instance
 from cache_monitor.worker.rollup import longest
 from cache_monitor.worker.wiring import store_of
@@ -62,21 +63,30 @@ def key_history(
     if found is None:
         return None
     hashed, name = found
-    if not shared.plans(store).get(family, Plan()).takes(hashed):
+    plans = shared.plans(store)
+    if not plans.get(family, Plan()).takes(hashed):
         return KeyHistory(False, since)
     begins, parts = _parts(store, family, since, until)
+    doubtful = trace_rollup.doubtful_of(store, parts, plans, until).names
     tolerance = int(get_conf().clock_tolerance * SECOND)
     moments: list[Moment] = []
     lives = LifeStats()
-    for slices in parts.values():
+    for place, slices in parts.items():
         # Of a cache that each process has for itself most do not have the key.
         if any(_has(each, hashed) for each in slices):
             told = one_key(slices, hashed, name, tolerance)
-            moments += told.moments
-            lives.merge(told.lives)
+            if place in doubtful:
+                moments += map(_without_reason, told.moments)
+            else:
+                moments += told.moments
+                lives.merge(told.lives)
     kept = [each for each in moments if begins * SECOND <= each.at < until * SECOND]
     kept.sort(reverse=True)
     return KeyHistory(True, begins, len(kept), kept[:MOST_MOMENTS], lives_of(lives))
+
+
+def _without_reason(moment: Moment) -> Moment:
+    return moment if moment.reason is None else moment._replace(reason="unknown")
 
 
 def _parts(

@@ -6,20 +6,27 @@ deletes the others miss.
 """
 
 import re
+import socket
 from collections.abc import Iterable, Mapping
+from functools import cache as remembered
 from hashlib import blake2b
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
+from uuid import getnode
 
+from django.apps import apps
 from django.core.cache.backends import locmem
 from django.core.cache.backends.dummy import DummyCache
 from django.core.cache.backends.locmem import LocMemCache
 from django.db import connections, router
 
+from cache_monitor.conf import get_conf
 from cache_monitor.keys.display import text_of
 from cache_monitor.scan.key_forms import key_form
 from cache_monitor.scan.memcached_client import address_of
+from cache_monitor.stores.opening import DATABASE, chosen_store
+from cache_monitor.trace.history import Proof
 
 _LOCAL = {"", "localhost", "127.0.0.1", "::1", "0.0.0.0"}  # noqa: S104 - nothing is bound to it
 _REDIS_PORT = 6379
@@ -29,7 +36,8 @@ def identity_of(alias: str, cache: Any) -> str:
     """The name of the store that ``cache``, known as ``alias``, keeps its entries in.
 
     The same for two aliases whose settings lead to one store, however they spell it, and the same
-    in all processes of a site; without user and password, but not meant to be shown. Where it
+    in all processes of a site, though one address may mean a store of its own on each host; without
+    user and password, but not meant to be shown. Where it
     cannot be told, each alias has a store of its own. Asks no server, opens no connection, and
     uses no operation of the cache.
     """
@@ -59,10 +67,16 @@ def shared_by(alias: str, cache: Any) -> Shared:
 
 
 def traced_as(alias: str, cache: Any, process: str) -> str:
-    """The name under which the trace has the entries of ``cache``, those of ``process`` alone where
-    each has its own."""
+    """The name under which the trace has the entries of ``cache``: behind a dot the process where
+    each has its own, or the host where each may have its own."""
     place = _digest(identity_of(alias, cache))
-    return f"{place}.{process[:12]}" if is_of_one_process(cache) else place
+    if is_of_one_process(cache):
+        return f"{place}.{process[:12]}"
+    try:
+        host = _host_of(cache)
+    except Exception:
+        host = None  # as in identity_of: nothing is known of it
+    return place if host is None else f"{place}.{host.proof}{_digest(host.name)}"
 
 
 def is_of_one_process(cache: Any) -> bool:
@@ -78,6 +92,134 @@ def prefix_of(cache: Any) -> str:
 def version_of(cache: Any) -> str:
     """Its ``VERSION`` as text."""
     return text_of(getattr(cache, "version", 1))
+
+
+# Which host's it is
+
+
+class Host(NamedTuple):
+    """Whose store an address means that may mean another on each host."""
+
+    proof: Proof
+    name: str
+
+
+def _host_of(cache: Any) -> Host | None:
+    bases = {each.__name__ for each in type(cache).__mro__}
+    if "FileBasedCache" in bases:
+        return _place_of(Path(cache._dir))
+    if "BaseDatabaseCache" in bases:
+        return _host_of_table(cache)
+    # Of the servers, as they were put into words above.
+    store = _store_of(cache) or ""
+    kind, _, places = store.partition(":")
+    if kind not in {"redis", "memcached"}:
+        return None
+    own = [each for each in re.split("[,@]", places) if each.startswith(("localhost:", "unix:"))]
+    if not own:
+        return None
+    sockets = [each.removeprefix("unix:") for each in own if each.startswith("unix:")]
+    # What answers there may be a proxy to one server of all hosts.
+    names = [_place_of(Path(each)).name for each in sockets]
+    return Host("s", "\0".join([*names, *([_network()] if len(sockets) < len(own) else [])]))
+
+
+def _host_of_table(cache: Any) -> Host | None:
+    using = router.db_for_write(cache.cache_model_class)
+    database: Mapping[str, Any] = connections.settings[using]
+    name, host = str(database.get("NAME", "")), str(database.get("HOST") or "")
+    if str(database.get("ENGINE", "")).endswith("sqlite3"):
+        return None if ":memory:" in name or "mode=memory" in name else _place_of(Path(name))
+    if host.startswith("/") or _host(host) == "localhost":
+        return None if _is_the_monitors(database) else Host("u", _network())
+    return None
+
+
+def _is_the_monitors(database: Mapping[str, Any]) -> bool:
+    """Whether the statistics are on the same server: then all hosts that tell of it have it."""
+    chosen = chosen_store(get_conf().store, in_tests=False).store
+    if chosen.backend != DATABASE:
+        return False
+    window = apps.get_model("cache_monitor", "Window")
+    own = connections.settings[chosen.options.get("DATABASE") or router.db_for_write(window)]
+    return all(own.get(name) == database.get(name) for name in ("ENGINE", "HOST", "PORT"))
+
+
+@remembered
+def _machine() -> str:
+    """What tells this machine from others: its containers share it."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return f"{socket.gethostname()}/{getnode()}"
+
+
+def _network() -> str:
+    """What tells the loopback address from those of other hosts, and of containers, of which each
+    may have its own."""
+    try:
+        return f"{_machine()}/{Path('/proc/self/ns/net').stat().st_ino}"
+    except OSError:
+        return f"{_machine()}/{socket.gethostname()}"
+
+
+class _Mount(NamedTuple):
+    """A mounted file system: where, which part of it, and from where it comes."""
+
+    at: str
+    root: str
+    device: str
+    kind: str
+    source: str
+
+
+_OF_A_NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "ceph"})
+_OF_A_DISK = frozenset({"btrfs", "ext2", "ext3", "ext4", "f2fs", "overlay", "tmpfs", "xfs", "zfs"})
+
+
+def _place_of(path: Path) -> Host:
+    """Whose directory or file that is. Containers may have one in common, by whatever paths, and
+    hosts one in the network."""
+    found = path.resolve()
+    mount = _mount_of(found)
+    if mount is None:
+        return Host("u", f"{_machine()}/{socket.gethostname()}{found}")
+    own = found.relative_to(mount.at).as_posix()
+    place = f"{PurePosixPath(mount.root) / own}"
+    if mount.kind in _OF_A_NETWORK and _host(mount.source.partition(":")[0]) != "localhost":
+        return Host("p", f"{mount.source}\0{place}")
+    # Of others nobody knows whether what looks local here is.
+    proof: Proof = "p" if mount.kind in _OF_A_DISK else "u"
+    return Host(proof, f"{_machine()}\0{mount.device}\0{place}")
+
+
+def _mount_of(path: Path) -> _Mount | None:
+    """The file system that ``path`` is on; None where the system does not tell."""
+    over = [each for each in _mounts() if path.is_relative_to(each.at)]
+    # Of those at one place the last is on top.
+    return max(reversed(over), key=lambda each: len(Path(each.at).parts), default=None)
+
+
+def _mounts() -> list[_Mount]:
+    try:
+        text = Path("/proc/self/mountinfo").read_text("utf-8", "surrogateescape")
+    except OSError:
+        return []
+    return [_mount(line) for line in text.splitlines()]
+
+
+def _mount(line: str) -> _Mount:
+    before, _, after = line.partition(" - ")
+    _, _, device, root, at, *_ = before.split(" ")
+    kind, source, *_ = after.split(" ")
+    return _Mount(_unescaped(at), _unescaped(root), device, kind, _unescaped(source))
+
+
+def _unescaped(text: str) -> str:
+    return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), text)
+
+
+# What it is by its settings
 
 
 def _form(cache: Any) -> tuple[object, ...]:

@@ -7,7 +7,7 @@ nothing for the other keys, and each range is a fair sample.
 
 import re
 import time
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import Any, NamedTuple
 from zlib import crc32
@@ -25,6 +25,7 @@ from cache_monitor.scan.base import (
 from cache_monitor.scan.key_forms import is_text, key_form, shown_text
 from cache_monitor.scan.limits import LONGEST, Bounds, ScanError, described, figure
 from cache_monitor.scan.memcached_client import Connection, fields, key_in, quoted_key_in
+from cache_monitor.trace.events import NOT_ONLY
 
 _RANGE = 100_000
 """Entries that are held at once, about, as the server wrote them: some 15 MB."""
@@ -119,8 +120,15 @@ class MemcachedScanner(CacheScanner):
             bytes=sum(figure(each.get("limit_maxbytes", 0)) for each in stats),
             used=sum(figure(each.get("bytes", 0)) for each in stats) or None,
             evictions=evictions if len(stats) == len(self._own._servers) else None,
-            boot=boot_of(*map(_started, stats)),
+            boot=self._boot(stats),
         )
+
+    def _boot(self, stats: Sequence[Mapping[str, str]]) -> str:
+        """What tells one start of all servers from the next. In containers they have the same PID,
+        and many begin at once."""
+        if len(stats) < len(self._own._servers):
+            return ""
+        return f"{NOT_ONLY}{boot_of(*sorted(map(_started, stats)))}"
 
     def _stats(self) -> Iterator[dict[str, str]]:
         for number in range(len(self._own._servers)):

@@ -19,7 +19,7 @@ from cache_monitor.scan.identity import prefix_of, traced_as, version_of
 from cache_monitor.stores import shared as traced
 from cache_monitor.stores.base import Store, StoreError
 from cache_monitor.trace.events import HIT, NEVER, SECOND, TOUCH, UNTOLD, hash_of, level_of
-from cache_monitor.trace.history import THERE, EntryChange
+from cache_monitor.trace.history import THERE, EntryChange, family_of
 from cache_monitor.trace.plan import Plan
 from cache_monitor.trace.replay import Replay
 from cache_monitor.trace.slices import Stored
@@ -269,7 +269,8 @@ def uses_of(alias: str, cache: Any, store: Store, own: Teller) -> RecordedUses |
 def _uses_of(alias: str, cache: Any, store: Store, own: Teller) -> RecordedUses:
     name = traced_as(alias, cache, own.process)
     conf, now = get_conf(), time.time()
-    plan = traced.plans(store).get(name.partition(".")[0], Plan())
+    plan = traced.plans(store).get(family_of(name), Plan())
+    name = plan.name_of(name)
     state = traced.state_of(store, name)
     rows = store.read(
         "trace", traced.FIRST, int(now) + traced.HOUR, name, seconds=traced.SLICE, of_processes=True

@@ -287,7 +287,7 @@ class RedisScanner(CacheScanner):
         return BackendLimits(
             bytes=sum(most) if all(most) else None,
             evictions=None if None in evicted else sum(map(figure, evicted)),
-            boot=boot_of(*(each.get(b"run_id") for each in told)),
+            boot=_boot(self._servers.nodes, told),
             # Servers that differ have none together.
             policy=policies.pop()[:LONGEST_POLICY] or None if len(policies) == 1 else None,
             behind=any(map(_is_behind, self._servers.nodes, told)),
@@ -308,6 +308,16 @@ class RedisScanner(CacheScanner):
         """What could not be told so far."""
         refused = f"The server refuses {', '.join(sorted(self._refused))}."
         return " ".join([*self.problems, *([refused] if self._refused else [])]) or None
+
+
+def _boot(nodes: Sequence[Node], told: Sequence[Mapping[bytes, bytes]]) -> str:
+    """What tells these databases from all others; empty where a server does not tell."""
+    starts = [
+        f"{each[b'run_id'].decode('latin-1')}/{node.primary.database}"
+        for node, each in zip(nodes, told, strict=True)
+        if b"run_id" in each
+    ]
+    return boot_of(*sorted(starts)) if len(starts) == len(told) else ""
 
 
 def _info(server: Server) -> dict[bytes, bytes]:

@@ -62,6 +62,7 @@ class Server:
         place = given.get("path") or f"{given.get('host')}:{given.get('port')}"
         self.number = crc32(str(place).encode())
         """What to know the server by in another process, where it may stand elsewhere in a list."""
+        self.database = int(given.get("db") or 0)
         bounded = _bounded(cast("Hashable", connection_class))
         own = {"decode_responses": False, "protocol": 2, "look_bounds": bounds}
         self._connection = bounded(**{**given, **own})

@@ -131,6 +131,10 @@ class Sweep(NamedTuple):
     version: Version = 1
 
 
+NOT_ONLY = "~"
+"""Before the name of a start that another backend's start may have as well."""
+
+
 class EvictionReading(NamedTuple):
     """What a backend said of its evictions: what its counter stood at since its start, which
     ``boot`` names, or whether it was ``full`` where it has no counter. ``behind`` says that

@@ -8,9 +8,10 @@ it is unknown.
 """
 
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Literal, NamedTuple, cast
 
 from cache_monitor.stats.lifetimes import Cause
 from cache_monitor.trace.events import (
@@ -21,6 +22,7 @@ from cache_monitor.trace.events import (
     HIT,
     MOVE,
     NEVER,
+    NOT_ONLY,
     REFUSED,
     SECOND,
     SWEEP,
@@ -262,6 +264,13 @@ def _is_there(change: EntryChange, at: int) -> bool | None:
     return change.expires == NEVER or change.expires > at
 
 
+Proof = Literal["p", "s", "u"]
+"""How the stores of two hosts by one address are told apart, behind the dot in their names: the
+place proves that they are two; the servers tell when they are asked; nobody can tell. No process's
+name begins with these."""
+_LATELY = 600 * SECOND
+
+
 def why_gone(since: int, until: int, readings: Sequence[EvictionReading]) -> Reason | None:
     """Why an entry that was there at ``since`` was not at ``until``, without a cause on record;
     None where a later reading is to tell. ``readings`` are ascending.
@@ -329,6 +338,94 @@ def _is_one(readings: Sequence[EvictionReading]) -> bool:
     does not go back. Each host may have a server, or a directory, of its own by the same name."""
     boots = [each.boot for each in readings if each.boot]
     return len(set(boots)) == sum(one != other for one, other in pairwise(["", *boots]))
+
+
+class Doubt(NamedTuple):
+    """The stores of which it is not known whether what is told of them is all: ``names``. Of some
+    it is known that several names are one: ``merged`` are the addresses that lead to one server
+    from all hosts, ``split`` those that do not, ``shared`` those that lead to that of another."""
+
+    names: set[str]
+    merged: set[str]
+    split: set[str]
+    shared: set[str]
+
+
+def doubt_of(
+    told: Mapping[str, Sequence[EvictionReading]],
+    merged: Collection[str],
+    readings_before: Callable[[str], Sequence[EvictionReading]],
+) -> Doubt:
+    """What is doubtful of the stores that processes tell of, by what these say themselves;
+    ``merged`` are the addresses that were found to lead to one server. ``readings_before`` gives
+    what was said before."""
+    doubt = Doubt(set(), set(), set(), set())
+    families: defaultdict[str, list[str]] = defaultdict(list)
+    users: defaultdict[str, set[str]] = defaultdict(set)
+    for name, readings in told.items():
+        families[family_of(name)].append(name)
+        for boot in _boots(name, readings):
+            if not boot.startswith(NOT_ONLY):
+                users[boot].add(family_of(name))
+        if not _is_one(_latest(readings)):
+            doubt.names.add(name)
+            doubt.split.update({name}.intersection(merged))
+    doubt.shared.update(*(each for each in users.values() if len(each) > 1))
+    for family, names in families.items():
+        by_server = {name: told[name] for name in names if proof_of(name) == "s"}
+        if len(names) > 1:
+            doubt.names.update(name for name in names if proof_of(name) == "u")
+            _compare(by_server, family, doubt, readings_before)
+        if by_server and (family in names or family in merged):
+            doubt.names.update((family, *by_server))
+    return doubt
+
+
+def _compare(
+    told: Mapping[str, Sequence[EvictionReading]],
+    family: str,
+    doubt: Doubt,
+    readings_before: Callable[[str], Sequence[EvictionReading]],
+) -> None:
+    """Note in ``doubt`` which of the hosts' servers by one address may be the same."""
+    boots = {
+        name: _boots(name, readings) or _boots(name, readings_before(name))
+        for name, readings in told.items()
+    }
+    counts = Counter(boot for each in boots.values() for boot in each)
+    if any(n > 1 and not boot.startswith(NOT_ONLY) for boot, n in counts.items()):
+        doubt.merged.add(family)
+    # One that is silent may be the same as any.
+    is_any_silent = len(told) > 1 and not all(boots.values())
+    doubt.names.update(
+        name
+        for name, each in boots.items()
+        if is_any_silent or any(counts[boot] > 1 for boot in each)
+    )
+
+
+def family_of(name: str) -> str:
+    """What the names have in common of the stores that processes, or hosts, call alike."""
+    return name.partition(".")[0]
+
+
+def proof_of(name: str) -> Proof | None:
+    """How the store is told from those of other hosts that have one by the same address; None
+    where they have none, or each process has one."""
+    proof = name.partition(".")[2][:1]
+    return cast("Proof", proof) if proof in {"p", "s", "u"} else None
+
+
+def _latest(readings: Sequence[EvictionReading]) -> Sequence[EvictionReading]:
+    return [each for each in readings if each.at > readings[-1].at - _LATELY]
+
+
+def _boots(name: str, readings: Sequence[EvictionReading]) -> set[str]:
+    """What only the same place, or server, has."""
+    proof = proof_of(name)
+    if proof == "p":
+        return {name.partition(".")[2]}
+    return set() if proof == "u" else {each.boot for each in readings if each.boot}
 
 
 def _rose(readings: Sequence[EvictionReading]) -> bool:

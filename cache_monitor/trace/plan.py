@@ -11,8 +11,10 @@ from typing import Annotated
 
 import msgspec
 from msgspec import Meta, Struct
+from msgspec.structs import replace
 
 from cache_monitor.trace.events import HASH_BITS, level_of
+from cache_monitor.trace.history import family_of, proof_of
 from cache_monitor.trace.packing import read
 
 HOT_KEYS = 256
@@ -22,11 +24,24 @@ _LOWER_BELOW = 0.2
 
 
 class Plan(Struct, array_like=True, gc=False, frozen=True):
-    """What is in the trace of one store. ``number`` grows with each plan."""
+    """What is in the trace of one store. ``number`` grows with each plan. ``merged`` says that
+    hosts which may have a server each by its address have one in fact; ``shared_at`` when another
+    address led to the same (seconds)."""
 
     number: Annotated[int, Meta(ge=0)] = 0
     level: Annotated[int, Meta(ge=0, le=HASH_BITS)] = 0
     hot: Annotated[frozenset[int], Meta(max_length=4 * HOT_KEYS)] = frozenset()
+    merged: bool = False
+    shared_at: Annotated[int, Meta(ge=0, le=253_000_000_000)] = 0
+
+    def following(self, level: int, hot: frozenset[int] | None = None) -> "Plan":
+        """The plan that follows, at another ``level``, with other ``hot`` keys perhaps."""
+        hot = self.hot if hot is None else hot
+        return replace(self, number=self.number + 1, level=min(level, HASH_BITS), hot=hot)
+
+    def name_of(self, store: str) -> str:
+        """The name that ``store`` goes by."""
+        return family_of(store) if self.merged and proof_of(store) == "s" else store
 
     def takes(self, key: int) -> bool:
         """Whether the key with this hash is in."""

@@ -11,7 +11,7 @@ from functools import partial
 from msgspec import structs
 
 from cache_monitor.stats.lifetimes import End
-from cache_monitor.trace.events import SECOND, UNTOLD, Event, Key, Sweep, thinned
+from cache_monitor.trace.events import MISS, SECOND, UNTOLD, Event, Key, Reason, Sweep, thinned
 from cache_monitor.trace.history import cause_of, why_gone
 from cache_monitor.trace.key_replay import Around, KeyReplay
 from cache_monitor.trace.lives import Living
@@ -119,6 +119,41 @@ class Replay:
         self._note_taken(slices, until)
         return self.told
 
+    def pass_over(self, slices: Sequence[Stored], until: int) -> ReplayResult:
+        """Take note of ``slices`` of which it is not known what they tell of: other processes may
+        have done to their entries what is told elsewhere. Why lookups missed is unknown."""
+        state = self.state
+        batch = EventBatch(slices, state, self._only)
+        state.since = state.since or min((part.start for part in slices), default=until)
+        for event in (each for events in batch.events.values() for each in events):
+            if event.form.kind == MISS:
+                key = batch.keys[event.key]
+                form, weight = event.form, event.weight
+                self.told.add(
+                    Verdict(
+                        form.alias,
+                        key.group,
+                        key.kind,
+                        key.name,
+                        event.ended,
+                        "unknown",
+                        weight,
+                        event.key,
+                    )
+                )
+        for each in state.waiting:
+            self._tell(each, "unknown")
+        self.counts = {key: len(events) for key, events in batch.events.items()}
+        state.until = max(state.until, until)
+        told_to = max((part.end for part in slices), default=until)
+        state.note_uncovered(EVERYTHING, told_to * SECOND + self._tolerance)
+        state.keys, state.waiting = {}, []
+        state.readings = thinned(
+            {*state.readings, *(each for part in slices for each in part.read())}, MOST_READINGS
+        )
+        self._note_taken(slices, until)
+        return self.told
+
     def _expired(self, state: KeyState, since: int) -> KeyState:
         """``state`` of a key that nobody used, without what has expired by ``since``."""
         if not any(each.life is not None and each.life.is_over(since) for each in state.versions):
@@ -136,6 +171,11 @@ class Replay:
         if reason is None and waiting.at > until - PATIENCE:
             self._waiting.append(waiting)
             return
+        self._tell(waiting, reason or "unknown")
+        if reason in {"evicted", "lost"}:
+            self._note_gone(waiting, reason)
+
+    def _tell(self, waiting: Waiting, reason: Reason) -> None:
         self.told.add(
             Verdict(
                 waiting.alias,
@@ -143,14 +183,12 @@ class Replay:
                 waiting.kind,
                 waiting.name,
                 waiting.at,
-                reason or "unknown",
+                reason,
                 waiting.weight,
                 waiting.key,
                 waiting.spread,
             )
         )
-        if reason in {"evicted", "lost"}:
-            self._note_gone(waiting, reason)
 
     def _note_gone(self, waiting: Waiting, reason: End) -> None:
         """Note what else is known of an entry that was gone."""

@@ -14,6 +14,8 @@ from hashlib import blake2b
 from typing import NamedTuple
 from uuid import uuid4
 
+from msgspec import structs
+
 from cache_monitor.stats.codec import decode as decode_stats
 from cache_monitor.stats.codec import encode
 from cache_monitor.stats.details import Details, GroupStats
@@ -33,7 +35,7 @@ from cache_monitor.stores.shared import (
     slices_of,
     state_of,
 )
-from cache_monitor.trace.events import HASH_BITS
+from cache_monitor.trace.history import Doubt, doubt_of, family_of
 from cache_monitor.trace.outcome import Figures, ReplayResult, Verdict
 from cache_monitor.trace.packing import Unreadable, packed
 from cache_monitor.trace.plan import HOT_KEYS, Plan, TraceLimits, TraceUsage, next_level
@@ -65,12 +67,14 @@ class Settings(NamedTuple):
 
 
 class _Due(NamedTuple):
-    """The slices of one store: their rows, those to be replayed now, and those after them."""
+    """The slices of one store: their rows, those to be replayed now, and those after them.
+    ``is_doubtful`` says that these may not be all."""
 
     rows: list[Row]
     now: list[Stored]
     ahead: list[Stored]
     until: int
+    is_doubtful: bool = False
 
 
 def roll(store: Store, now: int, conf: Settings) -> list[Verdict]:
@@ -79,24 +83,27 @@ def roll(store: Store, now: int, conf: Settings) -> list[Verdict]:
     ends = time.monotonic() + _HELD
     rows = store.read("trace", FIRST, now + HOUR, None, seconds=SLICE, of_processes=True)
     known = plans(store)
+    read = _by_store(rows)
+    doubtful = _settled_doubt(store, _slices_in(read), known, now)
     families: dict[str, _Family] = {}
-    for name, own in _by_store(rows).items():
+    for name, own in read.items():
         due = _due(own, now, conf.settled)
         if due is not None:
-            family = name.partition(".")[0]
+            family = family_of(name)
             plan = known.get(family, Plan())
             try:
-                rolled = _roll(store, name, due, plan, conf, ends)
+                rolled = _roll(
+                    store, name, due._replace(is_doubtful=name in doubtful), plan, conf, ends
+                )
             except _TookTooLong as late:
-                less = Plan(plan.number + 1, min(late.level + 1, HASH_BITS), plan.hot)
-                store.put([Row("trace", SHARED, family, PLAN, 0, packed(less))], now)
+                _put_plan(store, family, plan.following(late.level + 1), now)
                 continue
             if rolled is not None:
                 families.setdefault(family, _Family(plan.level)).add(*rolled)
     for family, what in families.items():
         made = what.plan(known.get(family, Plan()), now, conf.limits)
         if made is not None:
-            store.put([Row("trace", SHARED, family, PLAN, 0, packed(made))], now)
+            _put_plan(store, family, made, now)
     if now // MINUTE % 10 == 0:
         _prune(store, now, conf.limits.kept)
     return [each for family in families.values() for each in family.verdicts]
@@ -139,7 +146,7 @@ class _Family:
         if level == plan.level and not is_stale:
             return None
         hot = self._hottest(use.seconds * limits.events / 2) if level else ()
-        return Plan(plan.number + 1, level, frozenset(hot))
+        return plan.following(level, frozenset(hot))
 
     def _hottest(self, most: float) -> Iterator[int]:
         """The hottest keys, with at most so many events: they are in at every level, and must
@@ -151,27 +158,69 @@ class _Family:
             yield key
 
 
-def _by_store(rows: Iterable[Row]) -> dict[str, list[Row]]:
-    found: defaultdict[str, list[Row]] = defaultdict(list)
+_Read = Sequence[tuple[Row, list[Stored]]]
+"""Rows with the slices in them; one that cannot be read has none."""
+
+
+def _by_store(rows: Iterable[Row]) -> dict[str, _Read]:
+    found: defaultdict[str, list[tuple[Row, list[Stored]]]] = defaultdict(list)
     for row in rows:
-        found[row.alias].append(row)
-    return found
+        found[row.alias].append((row, slices_of(row.payload)))
+    return dict(found)
 
 
-def _due(rows: Sequence[Row], now: int, settled: int) -> _Due | None:
+def _slices_in(rows: Mapping[str, _Read]) -> dict[str, list[Stored]]:
+    return {name: [part for _, parts in own for part in parts] for name, own in rows.items()}
+
+
+def _put_plan(store: Store, family: str, plan: Plan, now: int) -> None:
+    store.put([Row("trace", SHARED, family, PLAN, 0, packed(plan))], now)
+
+
+def doubtful_of(
+    store: Store, told: Mapping[str, Iterable[Stored]], known: Mapping[str, Plan], now: float
+) -> Doubt:
+    """What is doubtful of the stores that ``told`` has slices of. Raises :class:`StoreError`."""
+    merged = {family for family, plan in known.items() if plan.merged}
+    readings = {
+        name: sorted(each for part in parts for each in part.read()) for name, parts in told.items()
+    }
+    doubt = doubt_of(readings, merged, lambda name: state_of(store, name).readings)
+    shared = {*doubt.shared, *(f for f, plan in known.items() if plan.shared_at > now - HOUR)}
+    doubt.names.update(name for name in told if family_of(name) in shared)
+    return doubt
+
+
+def _settled_doubt(
+    store: Store, told: Mapping[str, Iterable[Stored]], known: dict[str, Plan], now: int
+) -> set[str]:
+    """The stores that are doubtful; what was found out about their servers is in the plans then."""
+    doubt = doubtful_of(store, told, known, now)
+    for family in doubt.merged | doubt.split | doubt.shared:
+        before = known.get(family, Plan())
+        is_merged = (before.merged or family in doubt.merged) and family not in doubt.split
+        shared_at = before.shared_at
+        if family in doubt.shared and shared_at < now - HOUR // 2:
+            shared_at = now
+        known[family] = structs.replace(before, merged=is_merged, shared_at=shared_at)
+        if known[family] != before:
+            _put_plan(store, family, known[family], now)
+    return doubt.names
+
+
+def _due(rows: _Read, now: int, settled: int) -> _Due | None:
     """What is to be replayed; None where nothing is. Rows that cannot be read go with the rest."""
     until = (now - settled) // MINUTE * MINUTE
-    parts = [(row, part) for row in rows for part in slices_of(row.payload)]
-    for _, part in parts:
+    for part in (each for _, parts in rows for each in parts):
         is_awaited = not part.final and now < part.end + settled + PATIENCE
         if is_awaited and part.end <= until:
             until = min(until, part.start // MINUTE * MINUTE)
-    due = [row for row in rows if row.start + row.seconds <= until]
+    due = [row for row, _ in rows if row.start + row.seconds <= until]
     if not due:
         return None
     starts = {row.identity for row in due}
-    now_parts = [part for row, part in parts if row.identity in starts]
-    ahead = [part for row, part in parts if row.identity not in starts]
+    now_parts = [part for row, parts in rows if row.identity in starts for part in parts]
+    ahead = [part for row, parts in rows if row.identity not in starts for part in parts]
     return _Due(due, now_parts, ahead, until)
 
 
@@ -187,7 +236,10 @@ def _roll(
     before = state.until or due.until - MINUTE
     level, due = _bounded(due, state, plan, conf.limits)
     replay = Replay(state, int(conf.tolerance * 1e6))
-    told = replay.run(due.now, due.ahead, due.until)
+    if due.is_doubtful or (plan.merged and not state.until):
+        told = replay.pass_over(due.now, due.until)
+    else:
+        told = replay.run(due.now, due.ahead, due.until)
     state.trim(plan, due.until - conf.limits.kept)
     state.serial += 1
     state.token = uuid4().hex
@@ -207,7 +259,8 @@ def _roll(
     wrote = due.rows if level == plan.level else bundles
     size = sum(len(each.payload) for each in wrote) + len(row.payload)
     events = sum(replay.counts.values())
-    return TraceUsage(len(state.keys), events, size, max(due.until - before, MINUTE)), replay, level
+    keys = len(state.keys) or len(replay.counts)
+    return TraceUsage(keys, events, size, max(due.until - before, MINUTE)), replay, level
 
 
 def _bounded(due: _Due, state: State, plan: Plan, limits: TraceLimits) -> tuple[int, _Due]:
@@ -361,15 +414,24 @@ def newer(store: Store, pending: Iterable[Row], conf: Settings, now: float) -> I
     stored = store.read("trace", FIRST, int(now) + HOUR, None, seconds=SLICE, of_processes=True)
     rows = {row.identity: row for row in stored}
     rows.update({row.identity: row for row in pending if row.kind == "trace"})
-    for name, own in _by_store(rows.values()).items():
+    told = _slices_in(_by_store(rows.values()))
+    doubtful = doubtful_of(store, told, plans(store), now).names
+    for name, own in told.items():
         states = [row.payload for row in store.read("trace", STATE, STATE + 1, name)]
-        yield _replayed(name, states[0] if states else b"", own, conf, now)
+        state = remembered_state(states[0] if states else b"").copy()
+        yield _replayed(name, state, own, conf, now, is_doubtful=name in doubtful)
 
 
-def _replayed(name: str, payload: bytes, rows: Sequence[Row], conf: Settings, now: float) -> Newer:
-    state = remembered_state(payload).copy()
+def _replayed(
+    name: str,
+    state: State,
+    parts: Sequence[Stored],
+    conf: Settings,
+    now: float,
+    *,
+    is_doubtful: bool,
+) -> Newer:
     outbox = [_row(each) for each in state.outbox]
-    parts = [part for row in rows for part in slices_of(row.payload)]
     if sum(part.count for part in parts) > MOST_REPLAYED:
         return Newer(name, ReplayResult(), False, outbox)
     is_all = len(at_work(state, parts, now)) < 2
@@ -380,7 +442,8 @@ def _replayed(name: str, payload: bytes, rows: Sequence[Row], conf: Settings, no
         # That it is not final yet says nothing of its process.
         part.final = True
     replay = Replay(state, int(conf.tolerance * 1e6))
-    told = replay.run(due, ahead, max((part.end for part in due), default=state.until))
+    last = max((part.end for part in due), default=state.until)
+    told = replay.pass_over(due, last) if is_doubtful else replay.run(due, ahead, last)
     return Newer(name, told, is_all, outbox)
 
 

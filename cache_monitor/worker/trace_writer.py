@@ -29,6 +29,7 @@ from cache_monitor.trace.events import (
     Value,
     hash_of,
 )
+from cache_monitor.trace.history import family_of, proof_of
 from cache_monitor.trace.plan import Plan
 from cache_monitor.trace.slices import MOST_NAMED, Slice
 from cache_monitor.worker.batch import Batch, Hit, Hits, key_of, name_and_hash
@@ -74,7 +75,8 @@ class Tracer:
     ) -> None:
         self.process = process
         self._host = host
-        self._facts = facts
+        self._facts_of = facts
+        self._names: dict[str, str] = {}
         self._plans: Mapping[str, Plan] = {}
         self._slices: dict[tuple[str, int], Slice] = {}
         self._sealed_to = 0
@@ -89,11 +91,12 @@ class Tracer:
 
     def renewed(self, process: str) -> "Tracer":
         """One that begins anew, under another name."""
-        return Tracer(process, self._host, self._facts)
+        return Tracer(process, self._host, self._facts_of)
 
     def follow(self, plans: Mapping[str, Plan]) -> None:
         """Let what is traced from now on be that of ``plans``, by store."""
-        self._plans = plans
+        if plans != self._plans:
+            self._plans, self._names = plans, {}
 
     def parts(self) -> Iterator[tuple[str, Slice]]:
         """Store and slice, for all slices at hand."""
@@ -175,6 +178,20 @@ class Tracer:
     def note_full(self, alias: str, at: float) -> None:
         """Note that ``alias`` threw entries out ``at`` that time (Unix) to make room."""
         self.note_reading(alias, EvictionReading(int(at * SECOND), None, full=True))
+
+    def _facts(self, alias: str) -> CacheIdentity | None:
+        """What is known of a cache, its entries under the name that they go by now."""
+        facts = self._facts_of(alias)
+        if facts is None:
+            return None
+        name = self._names.get(facts.store)
+        if name is None:
+            name = self._plans.get(family_of(facts.store), Plan()).name_of(facts.store)
+            self._names[facts.store] = name
+            if proof_of(facts.store) == "s":
+                # Whether it is other hosts' as well its server has to tell.
+                self._missed.add(alias)
+        return facts if name == facts.store else facts._replace(store=name)
 
     def _follow_clock(self, offset: int) -> int:
         # Of calls a moment apart the order matters more than the time. Who is interrupted while he
@@ -350,7 +367,7 @@ class Tracer:
         start = self._start(at)
         part = self._slices.get((store, start))
         if part is None:
-            plan = self._plans.get(store.partition(".")[0])
+            plan = self._plans.get(family_of(store))
             part = Slice(start, SLICE_SECONDS, self.process, self._host, plan)
             before = self._slices.get((store, start - SLICE_SECONDS))
             if before is not None:

@@ -3,7 +3,7 @@
 ``SITE`` has the settings ``CACHES``, ``CACHE_MONITOR`` and ``DATABASES`` as JSON. Each line that
 comes in is JSON too: an operation of the default cache, its arguments, and the keys that it is
 done for, one after the other; where there are none the arguments are all. Says when it has done so.
-What comes as "pause" lets time pass.
+What comes as "pause" lets time pass; "forget" lets entries go behind the site's back.
 """
 
 import json
@@ -31,10 +31,15 @@ def main() -> None:
     configure()
     from django.core.cache import cache
 
+    from cache_monitor import context
+
     for line in sys.stdin:
         operation, keys, named = json.loads(line)
         if operation == "pause":
             time.sleep(keys)
+        elif operation == "forget":
+            with context.muted():
+                cache.delete_many(keys)
         elif keys is None:
             getattr(cache, operation)(**named)
         else:

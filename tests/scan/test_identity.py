@@ -8,7 +8,9 @@ import pytest
 from django.core.cache import caches
 from django.test import override_settings
 
-from cache_monitor.scan.identity import identity_of
+from cache_monitor.scan import identity
+from cache_monitor.scan.identity import identity_of, traced_as
+from cache_monitor.trace.history import Proof, family_of, proof_of
 
 LOCMEM = "django.core.cache.backends.locmem.LocMemCache"
 FILES = "django.core.cache.backends.filebased.FileBasedCache"
@@ -145,6 +147,76 @@ def test_what_is_not_one_store_has_different_identities(identities: Identities) 
         _entry("django.core.cache.backends.dummy.DummyCache", "one"),
     )
     assert len(set(found)) == len(found), found
+
+
+@pytest.fixture
+def traced_names() -> Callable[..., list[str]]:
+    def of(*entries: dict[str, Any]) -> list[str]:
+        names = ["default", *(f"alias{number}" for number in range(1, len(entries)))]
+        with override_settings(CACHES=dict(zip(names, entries, strict=True))):
+            return [traced_as(each, caches[each], "0123456789abcdef") for each in names]
+
+    return of
+
+
+@pytest.mark.parametrize(
+    ("entry", "proof"),
+    [
+        (_entry(REDIS, "redis://cache"), None),
+        (_entry(REDIS, "redis://localhost/1"), "s"),
+        (_entry(REDIS, "unix:///run/redis.sock"), "s"),
+        (_entry(DJANGO_REDIS, "redis://127.0.0.1"), "s"),
+        (_entry(DJANGO_REDIS, "redis://service/0", OPTIONS=SENTINEL), None),
+        (_entry(MEMCACHED, "cache:11211"), None),
+        (_entry(MEMCACHED, ["cache:11211", "localhost:11211"]), "s"),
+        (_entry(MEMCACHED, "unix:/run/memcached.sock"), "s"),
+        (_entry(LOCMEM, "one"), None),
+    ],
+)
+def test_a_store_that_each_host_may_have_for_itself_is_named_for_the_host(
+    entry: dict[str, Any], proof: Proof | None, traced_names: Callable[..., list[str]]
+) -> None:
+    [name] = traced_names(entry)
+    assert proof_of(name) == proof
+    assert ("." in name) == (proof is not None or entry["BACKEND"] == LOCMEM)
+
+
+def test_a_directory_is_named_for_where_it_is_by_whatever_way_it_is_reached(
+    tmp_path: Path, traced_names: Callable[..., list[str]]
+) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    found = traced_names(
+        _entry(FILES, tmp_path / "real"),
+        _entry(FILES, tmp_path / "link"),
+        # Made with the first write.
+        _entry(FILES, tmp_path / "not yet"),
+    )
+    assert found[0] == found[1] != found[2]
+    assert {proof_of(name) for name in found} <= {"p", "u"}
+
+
+def test_hosts_that_have_a_file_system_of_the_network_have_its_directories_in_common(
+    monkeypatch: pytest.MonkeyPatch, traced_names: Callable[..., list[str]]
+) -> None:
+    found = []
+    for machine, at, source in (
+        ("one", "/mnt/site\\040files", "nas:/export"),
+        ("two", "/srv", "nas:/export"),
+        ("two", "/srv", "other:/export"),
+        ("one", "/srv", "127.0.0.1:/"),
+        ("two", "/srv", "127.0.0.1:/"),
+    ):
+        lines = ["22 1 8:1 / / rw - ext4 /dev/sda1 rw", f"40 22 0:9 / {at} rw - nfs4 {source} rw"]
+        monkeypatch.setattr(identity, "_machine", lambda machine=machine: machine)
+        monkeypatch.setattr(identity, "_mounts", lambda lines=lines: [*map(identity._mount, lines)])
+        path = f"{at}/cache".replace("\\040", " ")
+        found += traced_names(_entry(FILES, path))
+    places = [name.partition(".")[2] for name in found]
+    assert places[0] == places[1]
+    assert len({*places}) == 4
+    assert [proof_of(name) for name in found] == ["p", "p", "p", "u", "u"]
+    assert family_of(found[1]) == family_of(found[2])
 
 
 class NotDjangos:

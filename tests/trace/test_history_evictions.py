@@ -2,8 +2,8 @@
 
 import pytest
 
-from cache_monitor.trace.events import EvictionReading, thinned
-from cache_monitor.trace.history import LossCause, cause_of, why_gone
+from cache_monitor.trace.events import NOT_ONLY, EvictionReading, thinned
+from cache_monitor.trace.history import LossCause, cause_of, doubt_of, why_gone
 
 
 def counted(*readings: tuple[int, int], boot: str = "a") -> list[EvictionReading]:
@@ -47,6 +47,52 @@ def test_an_entry_that_went_between_10_and_20(
     readings: list[EvictionReading], expected: str | None
 ) -> None:
     assert why_gone(10, 20, readings) == expected
+
+
+FIRST, OTHER, NONE = counted((0, 5)), counted((0, 5), boot="b"), list[EvictionReading]()
+WEAK = counted((0, 5), boot=f"{NOT_ONLY}a")
+SWITCHING = counted((0, 5)) + counted((1, 5), boot="b") + counted((2, 5))
+
+
+@pytest.mark.parametrize(
+    ("told", "names", "more"),
+    [
+        # Each host has a server, and each is another.
+        ({"x.s1": FIRST, "x.s2": OTHER}, "", {}),
+        # Both lead to one.
+        ({"x.s1": FIRST, "x.s2": FIRST, "x.s3": OTHER}, "x.s1 x.s2", {"merged": {"x"}}),
+        # They began in the same second.
+        ({"x.s1": WEAK, "x.s2": WEAK}, "x.s1 x.s2", {}),
+        # One does not tell, and did not before.
+        ({"x.s1": FIRST, "x.s2": NONE}, "x.s1 x.s2", {}),
+        ({"x.s1": NONE}, "", {}),
+        ({"x.s1": FIRST, "x.silent": NONE}, "x.s1 x.silent", {}),
+        ({"x.s1": FIRST, "x.soft": NONE}, "", {}),
+        # Places that prove that they are two, and such of which nobody can tell.
+        ({"x.p1": FIRST, "x.p2": FIRST}, "", {}),
+        ({"x.u1": FIRST, "x.u2": OTHER}, "x.u1 x.u2", {}),
+        ({"x.u1": FIRST}, "", {}),
+        ({"x.01": FIRST, "x.02": FIRST}, "", {}),
+        # Two addresses of one server, or place.
+        ({"x": FIRST, "y.s1": FIRST, "z": OTHER}, "", {"shared": {"x", "y"}}),
+        ({"x.p1": NONE, "y.p1": NONE, "z.p2": NONE}, "", {"shared": {"x", "y"}}),
+        ({"x": WEAK, "y": WEAK}, "", {}),
+        # A name that leads to one server here, to another there.
+        ({"x": SWITCHING, "y": FIRST + counted((1, 5), boot="c")}, "x", {"shared": {"x", "y"}}),
+        ({"m": SWITCHING}, "m", {"split": {"m"}}),
+        # Processes that have not heard yet that their servers are one.
+        ({"m": FIRST, "m.s1": FIRST}, "m m.s1", {}),
+        ({"m.s1": FIRST}, "m m.s1", {}),
+        ({"m": FIRST}, "", {}),
+    ],
+)
+def test_whose_stores_hosts_have(
+    told: dict[str, list[EvictionReading]], names: str, more: dict[str, set[str]]
+) -> None:
+    before = {"x.soft": OTHER}
+    doubt = doubt_of(told, {"m"}, lambda name: before.get(name, []))
+    expected = {"merged": set(), "split": set(), "shared": set(), **more}
+    assert doubt._asdict() == {"names": {*names.split()}, **expected}
 
 
 def test_of_readings_that_say_the_same_the_first_and_the_last_are_kept() -> None:

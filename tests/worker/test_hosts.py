@@ -2,6 +2,8 @@
 
 import json
 import os
+import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -14,7 +16,8 @@ from uuid import uuid4
 import pytest
 import redis
 
-from tests.services import Server
+from tests.conftest import find_or_leave
+from tests.services import LOOPBACK, MEMCACHED, REDIS, Server
 from tests.stores.servers import PostgresDaemon
 
 ROOT = Path(__file__).parents[2]
@@ -89,16 +92,26 @@ def _pipes(worker: "subprocess.Popen[str]") -> tuple[IO[str], IO[str]]:
 
 @contextmanager
 def running(
-    tmp_path: Path, site: str, processes: int = 6, before: Sequence[str] = ()
+    tmp_path: Path,
+    site: str,
+    processes: int = 6,
+    before: Sequence[Sequence[str]] = ((),),
+    each: int = 2,
 ) -> Iterator[Hosts]:
-    """Three hosts of two processes each, or fewer; ``before`` is what starts them."""
+    """Three hosts of two processes each, or fewer; ``before`` is what starts those of each host, or
+    of all."""
     with ExitStack() as stack:
         workers = []
         for number in range(processes):
-            own = tmp_path / f"host{number // 2}"
+            own = tmp_path / f"host{number // each}"
             own.mkdir(exist_ok=True)
             worker = subprocess.Popen(
-                [*before, sys.executable, "-m", "tests.programs.hosts"],
+                [
+                    *before[number // each % len(before)],
+                    sys.executable,
+                    "-m",
+                    "tests.programs.hosts",
+                ],
                 cwd=ROOT,
                 env={**os.environ, "SITE": site, "TMPDIR": str(own)},
                 stdin=subprocess.PIPE,
@@ -219,3 +232,93 @@ def test_what_one_host_did_explains_the_misses_of_another(
             )
             assert told[name][reason] >= 0.97 * misses, (name, told[name])
             assert wrong <= 0.01 * misses, (name, told[name])
+
+
+APART = {"never": "never_set", "expired": "expired", "theirs": "never_set", "lost": "lost"}
+"""What one host misses; on another one of the same names was deleted, or all were cleared."""
+PORT = 7357
+BACKENDS = {
+    "redis": ("redis.RedisCache", f"redis://{LOOPBACK}:{PORT}"),
+    "memcached": ("memcached.PyMemcacheCache", f"{LOOPBACK}:{PORT}"),
+    "files": ("filebased.FileBasedCache", "{own}/cache"),
+}
+
+
+@pytest.fixture
+def namespaces(
+    request: pytest.FixtureRequest, tmp_path: Path, pytestconfig: pytest.Config
+) -> Iterator[list[list[str]]]:
+    """Three hosts with a loopback address, a directory, and a server on both each, by the same
+    names: what starts a program on each of them."""
+    kind = request.getfixturevalue("kind")
+    program = {"redis": REDIS, "memcached": MEMCACHED}.get(kind)
+    arguments = {
+        "redis": ["--bind", LOOPBACK, "--port", str(PORT), "--save", ""],
+        "memcached": ["-u", "nobody", "-l", LOOPBACK, "-p", str(PORT)],
+        "files": ["1h"],
+    }[kind]
+    command = "sleep" if program is None else find_or_leave(program, pytestconfig)
+    server = [command, *arguments]
+    (tmp_path / "own").mkdir()
+    unshare = shutil.which("unshare") or "unshare"
+    with ExitStack() as stack:
+        found = []
+        for number in range(3):
+            own = tmp_path / f"own{number}"
+            own.mkdir()
+            script = (
+                f"ip link set lo up && mount --bind {own} {tmp_path}/own && cd {own} && echo up"
+                f" && exec {shlex.join(server)} >/dev/null"
+            )
+            holder = subprocess.Popen(
+                [unshare, "--net", "--mount", "sh", "-c", script], stdout=subprocess.PIPE, text=True
+            )
+            stack.callback(holder.wait)
+            stack.callback(holder.terminate)
+            assert holder.stdout is not None
+            stack.callback(holder.stdout.close)
+            if holder.stdout.readline() != "up\n":
+                pytest.skip("this user may not make namespaces")
+            enter = ["nsenter", f"--target={holder.pid}", "--net", "--mount"]
+            found.append([*enter, f"--wdns={ROOT}"])
+        yield found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", BACKENDS)
+def test_what_hosts_did_to_stores_of_their_own_explains_nothing_on_another(
+    tmp_path: Path, namespaces: list[list[str]], kind: str
+) -> None:
+    backend, location = BACKENDS[kind]
+    cache = {
+        "BACKEND": f"django.core.cache.backends.{backend}",
+        "LOCATION": location.format(own=tmp_path / "own"),
+    }
+    options = {"PATH": str(tmp_path / "monitor.sqlite3")}
+    store = {"BACKEND": "cache_monitor.stores.sqlite.SQLiteStore", "OPTIONS": options}
+    monitor = {"STORE": store, "FLUSH_INTERVAL": 1, "INSPECT_INTERVAL": 1}
+    site = json.dumps({"CACHES": {"default": cache}, "CACHE_MONITOR": monitor, "DATABASES": {}})
+    a, b, c = range(3)
+    with running(tmp_path, site, 3, namespaces, each=1) as hosts:
+        hosts.do(a, "get", "never")
+        # Until the servers were asked for their evictions.
+        time.sleep(3)
+        for process in (a, b):
+            hosts.do(process, "set", "lost")
+        hosts.do(a, "set", "expired", timeout=1)
+        hosts.do(c, "set", "expired")
+        hosts.do(c, "set", "theirs")
+        time.sleep(EXPIRY)
+        for process in (b, c):
+            hosts.do(process, "delete", "lost")
+            hosts.do(process, "delete", "expired")
+        hosts.do(a, "forget", "lost")
+        hosts.do(c, "clear")
+        for name in ("expired", "theirs", "lost"):
+            hosts.do(a, "get", name)
+        time.sleep(2)
+    for told in told_by(site):
+        for name, reason in APART.items():
+            known = {each for each, count in told[name].items() if count} - {"unknown"}
+            assert known <= {reason}, (name, told[name])
+            assert told[name][reason] >= 0.97 * KEYS, (name, told[name])

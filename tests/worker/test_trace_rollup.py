@@ -281,3 +281,62 @@ def test_what_takes_too_long_is_less_for_the_next_one(
     roll(store, LATER, CONF)
     assert told(store).total()
     assert not store.read("trace", 2, 2**40, None, seconds=10)
+
+
+def told_on(store: MemoryStore, worlds: dict[str, World], now: int) -> Counter[str]:
+    """The reasons that are told of what happened in ``worlds``, by the names of the stores: the
+    same to who asks before it is rolled up as after."""
+    before = told(store)
+    store.put([row for name, world in worlds.items() for row in rows_of(world, name)], START)
+    asked = reasons(newer(store, [], CONF, now))
+    roll(store, now, CONF)
+    found = told(store) - before
+    assert asked == found
+    return found
+
+
+def test_hosts_whose_servers_are_one_are_told_so_and_what_they_tell_is_unknown_until_then() -> None:
+    store, first, second = MemoryStore(), busy_world(), busy_world()
+    unknown = Counter({"unknown": 2 * 6})
+    assert told_on(store, {"f.s1": first, "f.s2": second}, LATER) == unknown
+    assert plans(store)["f"].merged
+    assert plans(store)["f"].name_of("f.s1") == "f"
+    for world in (first, second):
+        world.slices.clear()
+        world.pass_by(600)
+        world.read()
+        world.set("deleted:2")
+        world.pass_by(1)
+        world.delete("deleted:2")
+        world.pass_by(1)
+        world.get("deleted:2")
+        world.read()
+    # One of them has not heard of it yet.
+    assert told_on(store, {"f": first, "f.s2": second}, LATER + 700) == {"unknown": 2}
+    first.slices.clear()
+    first.pass_by(120)
+    first.set("deleted:3", 0)
+    first.pass_by(1)
+    first.delete("deleted:3", 2)
+    first.pass_by(1)
+    first.get("deleted:3", 4)
+    first.get("never:3", 4)
+    assert told_on(store, {"f": first}, LATER + 900) == {"deleted": 1, "unknown": 1}
+
+
+def test_two_addresses_of_one_server_make_what_is_told_of_both_unknown_for_an_hour() -> None:
+    store, world = MemoryStore(), busy_world()
+    assert told_on(store, {"f": world, "g": world}, LATER) == {"unknown": 12}
+    world.slices.clear()
+    world.pass_by(600)
+    world.get("never:3")
+    assert told_on(store, {"f": world}, LATER + 700) == {"unknown": 1}
+
+
+def test_hosts_with_a_server_each_have_their_own_reasons() -> None:
+    first, second = busy_world(), busy_world()
+    second.boot = "another"
+    for part in second.slices.values():
+        part.readings = [each._replace(boot="another") for each in part.readings]
+    found = told_on(MemoryStore(), {"f.s1": first, "f.s2": second}, LATER)
+    assert found == {name: 2 * count for name, count in EXPECTED.items()}

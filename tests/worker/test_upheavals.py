@@ -139,7 +139,7 @@ def test_what_the_processes_before_a_deployment_did_explains_the_misses_after_it
     site = site_of({"BACKEND": REDIS_CACHE, "LOCATION": address}, file_of(tmp_path))
     server = redis.Redis.from_url(address)
     server.flushdb()
-    with running(tmp_path, site, 2, before) as hosts:
+    with running(tmp_path, site, 2, [before]) as hosts:
         hosts.do(A, "get", "never")
         time.sleep(ASKED)
         hosts.do(A, "set", "expired", timeout=1)
@@ -147,7 +147,7 @@ def test_what_the_processes_before_a_deployment_did_explains_the_misses_after_it
         hosts.do(A, "set", "there")
         time.sleep(PAUSE)
         hosts.do(B, "delete", "deleted")
-    with running(tmp_path, site, 2, before) as hosts:
+    with running(tmp_path, site, 2, [before]) as hosts:
         time.sleep(EXPIRY)
         for name in ("expired", "deleted", "there", "unknown"):
             hosts.do(B, "get", name)
