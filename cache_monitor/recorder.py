@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from cache_monitor.calls import SOURCE, RawCall
 from cache_monitor.concurrency import new_rlock
+from cache_monitor.context import current
 from cache_monitor.errors import Faults, let_pass
 
 KEYS_LIMIT = 500_000
@@ -51,14 +52,27 @@ class Recorder:
         self._lock = new_rlock()
         self.faults = Faults()
         self._keys = 0
+        self._wanted = 0
+        self._usual_limit = 0
+        self._take_stack: Callable[[int], object] | None = None
+        self._stacks: list[tuple[RawCall, object]] = []
 
-    def attach(self, on_pressure: Callable[[], None]) -> None:
-        """Call ``on_pressure`` when the buffer is longer than ``limit``."""
-        self._on_pressure = on_pressure
+    def attach(
+        self,
+        on_pressure: Callable[[], None],
+        take_stack: Callable[[int], object] | None = None,
+    ) -> None:
+        """Call ``on_pressure`` when the buffer is longer than ``limit``. ``take_stack`` takes the
+        stack from the frame on that is so many calls outside of it."""
+        self._on_pressure, self._take_stack = on_pressure, take_stack
 
-    def relieve(self) -> None:
-        """Make room. Runs on the caller's path and raises nothing of ours."""
+    def relieve(self, call: RawCall | None = None) -> None:
+        """Make room, after ``call``. Runs on the caller's path and raises nothing of ours."""
         try:
+            if self.limit < 0 and call is not None:
+                self._note_stack(call)
+                if len(self.buffer) <= self._usual_limit:
+                    return
             if self._on_pressure is None:
                 self.drop(len(self.buffer))
             else:
@@ -69,6 +83,29 @@ class Recorder:
             self.failed(error)
             # Without relief there may be no thread.
             self.faults.tell()
+
+    def want_stacks(self, calls: int, limit: int) -> None:
+        """Have the stacks taken of the next ``calls`` that are made outside of requests: what finds
+        the buffer longer than its limit goes a longer way, and a negative one is never kept. The
+        limit that is in force is ``limit`` at most."""
+        before = self._usual_limit if self.limit < 0 else self.limit
+        self._usual_limit, self._wanted = min(before, limit), calls
+        is_asking = calls > 0 and self._usual_limit > 0 and self._take_stack is not None
+        self.limit = -1 if is_asking else self._usual_limit
+
+    def take_stacks(self) -> list[tuple[RawCall, object]]:
+        """Remove and return the stacks that were taken, each with its call."""
+        taken, self._stacks = self._stacks, []
+        return taken
+
+    def _note_stack(self, call: RawCall) -> None:
+        self._wanted -= 1
+        if self._wanted <= 0:
+            self.limit = self._usual_limit
+        around = current()
+        if self._take_stack is not None and (around is None or not around.listeners):
+            # Of a request it will be known which view it was for.
+            self._stacks.append((call, self._take_stack(3)))
 
     def weigh(self, keys: int) -> None:
         """Note that a call just appended holds ``keys`` keys; make room where it gets too much."""
@@ -130,7 +167,8 @@ class Recorder:
         self.buffer.clear()
         self.limit = 0
         self._dropped, self._culled = Counter(), {}
-        self._keys = 0
+        self._keys = self._wanted = 0
+        self._stacks = []
 
 
 recorder = Recorder()

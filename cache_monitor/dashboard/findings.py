@@ -32,6 +32,7 @@ def _labels() -> dict[str, str]:
         "bytes": _("bytes"),
         "bytes_without_expiry": _("bytes without expiry"),
         "cache_request_seconds": _("in the cache, each request"),
+        "called_from": _("called from"),
         "calls": _("calls"),
         "calls_each": _("calls each request"),
         "cause": _("cause"),

@@ -1,12 +1,12 @@
 """One cache as the rules see it, and the processes that run the site."""
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import NamedTuple
 
 from cache_monitor.findings.texts import advice, docs_url
+from cache_monitor.keys.display import is_nameless
 from cache_monitor.reports.pages import whole_groups
 from cache_monitor.reports.schema import Cache, Finding, KeyGroup, Severity, View, Worth
 from cache_monitor.stats.codec import CorruptPayload, decode
@@ -18,8 +18,6 @@ from cache_monitor.thresholds import Thresholds
 Evidence = Iterable[tuple[str, int | float | str | None]]
 
 _READS = ("get", "get_many", "get_or_set")
-_PLACEHOLDER = re.compile(r"\{(?:hash|token|uuid)\}")
-_QUERY_CACHES = re.compile("^(?:cachalot|cacheops)(?: table)? ")
 _OWN_KINDS = frozenset({"key", "page", "fragment"})
 """Kinds of groups that the project decides on: Django reads and writes sessions and the pages'
 header lists as it must."""
@@ -138,6 +136,11 @@ class RuleContext(NamedTuple):
         ]
         return max(users, key=lambda each: each[:2])[2] if users else None
 
+    def _line_of(self, group: str) -> str | None:
+        return next(
+            (each.called_from for each in self.cache.key_groups if each.group == group), None
+        )
+
     def lost_by(self, group: KeyGroup, misses: int) -> float:
         """The seconds that ``misses`` of ``group`` cost: those that were filled what their values
         take to produce, the others their own time."""
@@ -183,8 +186,11 @@ class RuleContext(NamedTuple):
     ) -> Finding:
         """The finding ``code`` of this cache, which had this ``cost`` in the report's time."""
         figures = dict(evidence)
-        if group is not None and _is_nameless(group) and (view := self.view_of(group)):
-            figures.setdefault("view", view.view)
+        if group is not None and is_nameless(group):
+            if (view := self.view_of(group)) is not None:
+                figures.setdefault("view", view.view)
+            elif (line := self._line_of(group)) is not None:
+                figures.setdefault("called_from", line)
         return Finding(
             code=code,
             severity=severity,
@@ -196,12 +202,6 @@ class RuleContext(NamedTuple):
             advice=advice(code, self.alias, self.cache.backend, key or group),
             docs=docs_url(code),
         )
-
-
-def _is_nameless(group: str) -> bool:
-    """Whether nobody can tell from the name of a group what its keys are for."""
-    left = _PLACEHOLDER.sub("", _QUERY_CACHES.sub("", group))
-    return left != group and re.search(r"\w{2}", left) is None
 
 
 _LATELY = 300

@@ -75,7 +75,7 @@ def leaf_get(operation: ObservedOperation, otherwise: Method) -> Method:
         call = (source, started, seconds, kept, hit, None, None, ver, None, None, None, who)
         append(call)
         if len(buffer) > recorder.limit:
-            recorder.relieve()
+            recorder.relieve(call)
         if around is not None:
             tell(around, call)
         return value if hit else default
@@ -123,7 +123,7 @@ def leaf_set(operation: ObservedOperation, otherwise: Method) -> Method:
         call = (source, started, seconds, kept, None, None, timeout, ver, None, None, None, who)
         append(call)
         if len(buffer) > recorder.limit:
-            recorder.relieve()
+            recorder.relieve(call)
         if around is not None:
             tell(around, call)
         return result

@@ -191,7 +191,7 @@ def record(call: RawCall, call_context: CallContext | None, kind: str | None = N
     ``kind`` the value was that it moved: the name of its type."""
     recorder.append(call)
     if len(recorder.buffer) > recorder.limit:
-        recorder.relieve()
+        recorder.relieve(call)
     if isinstance(call[KEY], tuple):
         recorder.weigh(len(call[KEY]))
     if call_context is not None:

@@ -51,6 +51,16 @@ def _escaped(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
 
 
+_PLACEHOLDER = re.compile(r"\{(?:hash|token|uuid)\}")
+_QUERY_CACHES = re.compile("^(?:cachalot|cacheops)(?: table)? ")
+
+
+def is_nameless(group: str) -> bool:
+    """Whether nobody can tell from the name of a group what its keys are for."""
+    left = _PLACEHOLDER.sub("", _QUERY_CACHES.sub("", group))
+    return left != group and re.search(r"\w{2}", left) is None
+
+
 def described(error: BaseException) -> str:
     """The type of ``error`` and the place that raised it.
 

@@ -173,6 +173,7 @@ def _key_group(
         age_p90=age_p90,
         other_uses=stats.other_uses,
         is_state=is_state(name, stats),
+        called_from=stats.called_from or None,
         lookup_seconds=stats.lookup_seconds,
         seconds=stats.lookup_seconds + stats.other_seconds,
         rewrites=stats.rewrites if has_seen_requests else None,

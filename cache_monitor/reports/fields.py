@@ -293,6 +293,8 @@ FIELDS: Mapping[type[Struct], Mapping[str, str]] = {
         ),
         "single_gets_requests": "Requests that did so.",
         "is_state": "Whether its values are no copies, as those of counters, locks and flags.",
+        "called_from": "A line of code that asks for its keys, such as shop/tasks.py:12, where "
+        "their names do not tell what they are for and it was seen outside of requests.",
         "lookup_seconds": "Seconds of its lookups; of a get_many each key has its share.",
         "seconds": "Seconds of all calls on its keys.",
         "rewrites": ("Hits whose value the same request wrote anew; null without the middleware."),

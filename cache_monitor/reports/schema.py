@@ -323,6 +323,7 @@ class KeyGroup(Struct, frozen=True, kw_only=True):
     single_gets: int | None = None
     single_gets_requests: int | None = None
     is_state: bool = False
+    called_from: str | None = None
     lookup_seconds: float = 0.0
     seconds: float = 0.0
     rewrites: int | None = None

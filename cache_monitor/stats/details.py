@@ -96,6 +96,9 @@ class GroupStats(Struct, array_like=True, gc=False):
     """Of its values that were written anew and are in the trace."""
     mean_set: UnixTime = 0.0
     """When its keys were written on average; 0 where that is when the first one was, or close."""
+    called_from: Annotated[str, Meta(max_length=200)] = ""
+    """A line of code that asks for its keys, where their names do not tell what they are for and it
+    was seen outside of requests."""
 
     def count(self, hit: bool | None, wrote: bool, times: int, sample: str | None = None) -> None:
         """Count ``times`` uses of a key; ``hit`` is None where nothing was looked up. ``sample``
@@ -202,10 +205,13 @@ class GroupStats(Struct, array_like=True, gc=False):
             self.squares += other.squares
         if other.ages:
             histogram.add(self.ages, other.ages)
-        if other.lives is not None or other.changes is not None:
-            self._merge_traced(other)
+        if other.lives is not None or other.changes is not None or other.called_from:
+            self._merge_seldom(other)
 
-    def _merge_traced(self, other: "GroupStats") -> None:
+    def _merge_seldom(self, other: "GroupStats") -> None:
+        if other.called_from:
+            # The same one in whatever order they come.
+            self.called_from = min(self.called_from or other.called_from, other.called_from)
         if other.lives is not None:
             self.lives = self.lives or LifeStats()
             self.lives.merge(other.lives)

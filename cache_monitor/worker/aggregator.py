@@ -19,7 +19,7 @@ from cache_monitor.worker.access_patterns import RepeatedGet, loops
 from cache_monitor.worker.batch import Batch, condense, name_and_hash
 from cache_monitor.worker.compute_time import ComputedKey
 from cache_monitor.worker.counting import Counting, Measure
-from cache_monitor.worker.requests import CacheUse, RequestRecord
+from cache_monitor.worker.requests import CacheUse, Callers, RequestRecord
 
 WINDOW_SECONDS = 10
 DETAILS_SECONDS = 60
@@ -47,6 +47,7 @@ class Aggregator:
         self._counted: tuple[int, int] = (0, 0)
         """Where the stretches begin that ``_countings`` count into."""
         self._sealed_to: dict[int, int] = {WINDOW_SECONDS: 0, DETAILS_SECONDS: 0}
+        self.callers = Callers()
 
     def add(self, calls: Sequence[RawCall], clock_offset: float) -> Batch:
         """Count ``calls``, the first of which ended first; ``clock_offset`` makes Unix time of
@@ -186,6 +187,7 @@ class Aggregator:
     def parts(self) -> Iterator[tuple[str, Part]]:
         """Alias and part, for all parts at hand."""
         self._settle()
+        self._note_callers()
         for (alias, _), window in self._windows.items():
             yield alias, window
         for (alias, _), details in self._details.items():
@@ -255,6 +257,15 @@ class Aggregator:
         counting = Counting(source, window, details, self._measure)
         self._countings[source] = counting
         return counting
+
+    def _note_callers(self) -> None:
+        """Note which lines of code ask for the keys of groups whose names do not tell."""
+        if self.callers.known:
+            for (alias, _), details in self._details.items():
+                for group, line in self.callers.of(alias).items():
+                    stats = details.groups.get(group)
+                    if stats is not None and not details.final:
+                        stats.called_from = line
 
     def _settle(self) -> None:
         """Count what waits, before anybody looks."""

@@ -66,6 +66,8 @@ class Drainer:
             subscribers.hear(calls, clock_offset)
             with self._going_on():
                 self._look_closer(batch, clock_offset)
+        with self._going_on():
+            aggregator.callers.hear(self._recorder.take_stacks())
         dropped = self._recorder.take_dropped()
         aggregator.add_dropped(dropped, now)
         for alias in dropped:

@@ -1,15 +1,16 @@
 """What single requests did with the caches, for the statistics of their views and pages."""
 
 from collections import deque
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from time import perf_counter
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from cache_monitor.calls import KEY, OUTCOME, PRODUCED, SOURCE, RawCall
 from cache_monitor.concurrency import new_lock
+from cache_monitor.keys.display import is_nameless
 from cache_monitor.keys.known_keys import is_toolbars_own
 from cache_monitor.page_cache.outcomes import PagePass
-from cache_monitor.stacks import caller_of
+from cache_monitor.stacks import RawStack, caller_of
 from cache_monitor.stats.pages import PageStats, add_hashes, count_word
 from cache_monitor.stats.samples import KEPT
 from cache_monitor.worker.access_patterns import (
@@ -18,6 +19,50 @@ from cache_monitor.worker.access_patterns import (
     AccessPatterns,
     RepeatedGet,
 )
+from cache_monitor.worker.batch import name_and_hash
+
+MOST_STACKS = 20
+"""Calls whose stacks are taken between two drains, where there is something to learn from them."""
+MOST_CALLERS = 500
+"""Groups of keys whose callers are known."""
+_MOST_TEXT = 200
+
+
+class Callers:
+    """Which line of code asks for the keys of a group, for groups whose names tell nothing: outside
+    of requests there is no view that says what they are for."""
+
+    def __init__(self) -> None:
+        self.known: dict[tuple[str, str], str] = {}
+        self.wanted = MOST_STACKS
+        """Of how many calls the stacks are worth taking: a few, where those before had nothing
+        new."""
+
+    def hear(self, taken: Iterable[tuple[RawCall, object]]) -> None:
+        """Take in the stacks of some calls."""
+        before, calls = len(self.known), 0
+        for call, stack in taken:
+            calls += 1
+            self._hear(call, cast("RawStack", stack))
+        if len(self.known) > before:
+            self.wanted = MOST_STACKS
+        elif calls:
+            self.wanted = max(self.wanted // 2, 1)
+
+    def _hear(self, call: RawCall, stack: RawStack) -> None:
+        alias, key = call[SOURCE].alias, call[KEY]
+        text = key[0] if isinstance(key, tuple) and key else key
+        if type(text) is not str or len(self.known) >= MOST_CALLERS:
+            return
+        group = name_and_hash(text, alias)[0].group
+        if (alias, group) not in self.known and is_nameless(group):
+            place = caller_of(stack)
+            if place is not None:
+                self.known[alias, group] = place.where[:_MOST_TEXT]
+
+    def of(self, alias: str) -> Mapping[str, str]:
+        """The lines by the groups of a cache."""
+        return {group: line for (each, group), line in self.known.items() if each == alias}
 
 
 class Sampled:

@@ -29,6 +29,7 @@ from cache_monitor.page_cache import watch
 from cache_monitor.recorder import Recorder
 from cache_monitor.scan.recorded import Teller
 from cache_monitor.scan.snapshot import Snapshot
+from cache_monitor.stacks import take_stack
 from cache_monitor.stores import shared
 from cache_monitor.stores.base import Store, StoreBusyError, StoreError
 from cache_monitor.trace.events import EvictionReading
@@ -140,7 +141,7 @@ class BackgroundWorker:
         if self._attached:
             return
         self._attached = True
-        self._recorder.attach(self.on_pressure)
+        self._recorder.attach(self.on_pressure, take_stack)
         concurrency.call_in_forked_children(self.after_fork)
         atexit.register(self.stop)
         self._stop_with_children()
@@ -356,8 +357,10 @@ class BackgroundWorker:
                 self._note_memory(self._seen.popleft())
             while self._read:
                 self._drainer.flusher.tracer.note_reading(*self._read.popleft())
-        # Raised by whoever woke the thread; 0 where a fork has just made it that.
-        self._recorder.limit = min(self._recorder.limit, self._wiring.get_conf().buffer_size // 2)
+            wanted = self._drainer.flusher.aggregator.callers.wanted
+        # The limit was raised by whoever woke the thread; 0 where a fork has just made it that.
+        most = self._wiring.get_conf().buffer_size // 2
+        self._recorder.want_stacks(wanted, most)
 
     def _pending(self) -> Pending:
         with self._draining:

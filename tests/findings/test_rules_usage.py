@@ -194,6 +194,15 @@ def test_a_finding_on_a_hash_names_the_view_that_uses_it() -> None:
     assert finding.evidence["view"] == "shop:home"
 
 
+def test_a_finding_on_a_hash_that_no_view_uses_names_a_line_of_code() -> None:
+    exploded = group("cachalot {hash}", **EXPLODED, called_from="shop/tasks.py:12")
+    [finding] = findings(cache(key_groups=[exploded]))
+    assert finding.evidence["called_from"] == "shop/tasks.py:12"
+    named = group("user:{int}", **EXPLODED, called_from="shop/tasks.py:12")
+    [finding] = findings(cache(key_groups=[named]))
+    assert "called_from" not in finding.evidence
+
+
 def test_keys_that_are_filled_after_each_miss_are_not_overwritten() -> None:
     filled = {"sets": 4000, "lookups": 6000, "hits": 2000, "misses": 4000, "distinct_keys": 10}
     assert codes(wasted(**filled)) == []

@@ -1,10 +1,29 @@
+from hashlib import md5
+from inspect import currentframe
 from typing import Any
+from unittest.mock import Mock
 
+from django.core.cache import caches
+from django.test import override_settings
+
+import cache_monitor
 from cache_monitor.calls import Call, Source
 from cache_monitor.keys.naming import SESSION_MASK
+from cache_monitor.recorder import Recorder
+from cache_monitor.stacks import take_stack
 from cache_monitor.stats.details import Details
+from cache_monitor.testing import capture_cache_calls
 from cache_monitor.worker.aggregator import Aggregator
-from cache_monitor.worker.requests import RequestRecord, RequestStats, Sampled
+from cache_monitor.worker.requests import (
+    MOST_CALLERS,
+    MOST_STACKS,
+    Callers,
+    RequestRecord,
+    RequestStats,
+    Sampled,
+)
+from cache_monitor.worker.wiring import background_worker
+from tests.anew import begin_anew
 
 NOW = 1_800_000_000.0
 
@@ -68,3 +87,101 @@ def test_a_views_sample_has_no_session_key() -> None:
     session = "django.contrib.sessions.cache" + "x" * 32
     found = _details(_visit(_call(session, True)))
     assert found["default"].views["shop:product"].sample_hits == (SESSION_MASK,)
+
+
+SITE = {
+    "CACHES": {
+        name: {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION": name}
+        for name in ("default", "other")
+    },
+    "CACHE_MONITOR": {"STORE": {"BACKEND": "cache_monitor.stores.memory.MemoryStore"}},
+}
+
+
+def _digest(number: int) -> str:
+    return md5(b"%d" % number, usedforsecurity=False).hexdigest()
+
+
+def _line() -> int:
+    frame = currentframe()
+    assert frame is not None
+    assert frame.f_back is not None
+    return frame.f_back.f_lineno
+
+
+def test_of_keys_that_nobody_can_read_a_line_of_code_is_known_where_no_view_asks_for_them() -> None:
+    with override_settings(**SITE):
+        begin_anew()
+        default, other = caches["default"], caches["other"]
+        default.get("first")  # starts the thread
+        background_worker.drain()
+        with capture_cache_calls():
+            # As in a request, of which the view is known.
+            other.get(_digest(1))
+        default.get("article:7")
+        default.get(_digest(1)), (line := _line())
+        groups = {
+            (alias, each.group): each.called_from
+            for alias, cache in cache_monitor.report().caches.items()
+            for each in cache.key_groups
+        }
+        begin_anew()
+    assert groups.pop(("default", "{hash}")) == f"tests/worker/test_requests_sampling.py:{line}"
+    assert {*groups.values()} == {None}
+    assert ("other", "{hash}") in groups
+
+
+def test_a_stack_is_taken_of_few_calls_and_of_fewer_where_there_is_nothing_to_learn() -> None:
+    callers = Callers()
+    heard = [(_call("article:7", True), take_stack(1))]
+    wanted = []
+    for _ in range(6):
+        callers.hear(heard)
+        wanted.append(callers.wanted)
+    callers.hear([(_call(_digest(1), True), take_stack(1))])
+    assert wanted == [10, 5, 2, 1, 1, 1]
+    assert callers.wanted == MOST_STACKS
+    callers.hear([])
+    assert callers.wanted == MOST_STACKS
+
+
+def test_no_more_groups_than_so_many_have_a_line() -> None:
+    callers = Callers()
+    stack = take_stack(1)
+    for number in range(MOST_CALLERS + 10):
+        call = Call(Source(f"cache{number}", "get"), 0.0, 0.001, _digest(number), True)
+        callers.hear([(call, stack)])
+    assert len(callers.known) == MOST_CALLERS
+
+
+def test_a_call_is_only_looked_at_while_stacks_are_wanted() -> None:
+    recorder, relieved, taken = Recorder(), Mock(), Mock(return_value="stack")
+    recorder.attach(relieved, taken)
+    recorder.limit = 100
+
+    def call() -> None:
+        made = _call("a", True)
+        recorder.append(made)
+        if len(recorder.buffer) > recorder.limit:
+            recorder.relieve(made)
+
+    call()
+    assert recorder.limit == 100
+    recorder.want_stacks(2, 50)
+    for _ in range(10):
+        call()
+    assert recorder.limit == 50
+    assert len(recorder.take_stacks()) == taken.call_count == 2
+    recorder.want_stacks(2, 50)
+    recorder.want_stacks(0, 60)
+    assert recorder.limit == 50
+    for _ in range(39):
+        call()
+    assert not relieved.called
+    recorder.want_stacks(100, 50)
+    call()
+    assert relieved.called
+    recorder.after_fork()
+    recorder.want_stacks(5, 50)
+    # Nobody drains yet: the first call starts that.
+    assert recorder.limit == 0
