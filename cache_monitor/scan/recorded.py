@@ -7,6 +7,7 @@ not known when it was written, nor whether it was read since.
 
 import time
 from collections.abc import Iterator, Mapping
+from math import inf
 from typing import Any, NamedTuple
 
 from django.core.cache.backends.base import BaseCache, default_key_func
@@ -22,6 +23,7 @@ from cache_monitor.trace.events import HIT, NEVER, SECOND, TOUCH, UNTOLD, hash_o
 from cache_monitor.trace.history import THERE, EntryChange, family_of
 from cache_monitor.trace.plan import Plan
 from cache_monitor.trace.replay import Replay
+from cache_monitor.trace.sampling import level_for, thinned
 from cache_monitor.trace.slices import Stored
 from cache_monitor.trace.state import KeyState, State, VersionState
 from cache_monitor.trace.version_replay import SHOWN
@@ -283,7 +285,7 @@ def _uses_of(alias: str, cache: Any, store: Store, own: Teller) -> RecordedUses:
     if at_work:
         told_at = own.told_at if at_work == {own.process} else 0.0
         uses.told_until = int(max(told_at, now - _settled(conf)) * SECOND)
-    uses.doubtful = _catch_up(state, parts, uses.tolerance)
+    uses.doubtful = _catch_up(state, parts, 2 * conf.trace_keys, uses.tolerance)
     return uses
 
 
@@ -301,15 +303,24 @@ def _names_of(cache: Any) -> Names:
     return Names(prefix_of(cache), version_of(cache), makes, before)
 
 
-def _catch_up(state: State, parts: list[Stored], tolerance: int) -> set[int]:
+def _catch_up(state: State, parts: list[Stored], most_keys: int, tolerance: int) -> set[int]:
     """Bring ``state`` to what is known by now; the keys for which that is too much."""
     if sum(part.count for part in parts) > traced.MOST_REPLAYED:
         return {key.hash for part in parts for key in part.traced()}
+    few = most_keys if any(part.level for part in parts) else inf
+    level = level_for(parts, (few, traced.MOST_REPLAYED), state.plans, 0)
+    replayed, left_out = [], set[int]()
     for part in parts:
         # That it is not final yet says nothing of its process.
         part.final = True
-    Replay(state, tolerance).run(parts, [], max((part.end for part in parts), default=state.until))
-    return set()
+        kept = thinned(part, level, state.plans.get(part.plan, frozenset()))
+        if kept is not part:
+            left_out |= {key.hash for key in part.traced()} - {key.hash for key in kept.traced()}
+        replayed.append(kept)
+    Replay(state, tolerance).run(
+        replayed, [], max((part.end for part in replayed), default=state.until)
+    )
+    return left_out
 
 
 def _settled(conf: Conf) -> float:

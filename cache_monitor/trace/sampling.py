@@ -22,19 +22,36 @@ _READS = frozenset({HIT, MISS, USE})
 
 
 def level_for(
-    parts: Sequence[Stored], most: float, hot: Mapping[int, frozenset[int]], level: int
+    parts: Sequence[Stored],
+    limits: tuple[float, float],
+    hot: Mapping[int, frozenset[int]],
+    level: int,
 ) -> int:
-    """The lowest level, from ``level`` on, at which ``parts`` have at most ``most`` events. ``hot``
-    are the keys that stay at each, by the numbers of their plans."""
-    if sum(part.count for part in parts) <= most:
+    """The lowest level, from ``level`` on, at which ``parts`` have no more keys and events than
+    ``limits`` say. ``hot`` are the keys that stay at each, by the numbers of their plans."""
+    most_keys, most_events = limits
+    if (
+        sum(packed_ints.length(part.lows) for part in parts) <= most_keys
+        and sum(part.count for part in parts) <= most_events
+    ):
         return level
     counts: Counter[int] = Counter()
+    seen: dict[int, int] = {}
     for part in parts:
         stay, keys = hot.get(part.plan, frozenset()), part.traced()
         for place, count in Counter(packed_ints.unpack(part.keys)).items():
             key = keys[place].hash
-            counts[HASH_BITS if key in stay else level_of(key)] += count
-    while level < HASH_BITS and sum(n for at, n in counts.items() if at >= level) > most:
+            at = seen[key] = HASH_BITS if key in stay else level_of(key)
+            counts[at] += count
+    keys_at = Counter(seen.values())
+
+    def is_too_much(level: int) -> bool:
+        return any(
+            sum(n for at, n in found.items() if at >= level) > most
+            for found, most in ((keys_at, most_keys), (counts, most_events))
+        )
+
+    while level < HASH_BITS and is_too_much(level):
         level += 1
     return level
 

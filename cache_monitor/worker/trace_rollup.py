@@ -11,6 +11,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b
+from math import inf
 from typing import NamedTuple
 from uuid import uuid4
 
@@ -264,15 +265,19 @@ def _roll(
 
 
 def _bounded(due: _Due, state: State, plan: Plan, limits: TraceLimits) -> tuple[int, _Due]:
-    """As much of ``due`` as can be replayed in time, and the level that it has: who takes too long
-    leaves it to the next, who would take as long."""
-    most = 2 * MINUTE * limits.events
+    """As much of ``due`` as can be replayed in time and in a few megabytes, and the level that it
+    has: who takes too long leaves it to the next, who would take as long."""
+    # The plan that comes of it leaves keys out, but for the hottest, which show in all that there
+    # is; a process that had to let keys go by itself has lost sight of those.
+    has_let_go = any(part.level > plan.level for part in due.now)
+    most = limits.keys if has_let_go else inf, 2 * MINUTE * limits.events
     level = level_for(due.now, most, state.plans, plan.level)
-    now, ahead = (
-        [thinned(part, level, state.plans.get(part.plan, frozenset())) for part in parts]
-        for parts in (due.now, due.ahead)
-    )
+    now, ahead = _thinned(due.now, level, state), _thinned(due.ahead, level, state)
     return level, due._replace(now=now, ahead=ahead)
+
+
+def _thinned(parts: Iterable[Stored], level: int, state: State) -> list[Stored]:
+    return [thinned(part, level, state.plans.get(part.plan, frozenset())) for part in parts]
 
 
 def _process(name: str, serial: int) -> str:
@@ -434,6 +439,9 @@ def _replayed(
     outbox = [_row(each) for each in state.outbox]
     if sum(part.count for part in parts) > MOST_REPLAYED:
         return Newer(name, ReplayResult(), False, outbox)
+    has_let_go = any(part.level for part in parts)
+    few = 2 * conf.limits.keys if has_let_go else inf, MOST_REPLAYED
+    parts = _thinned(parts, level_for(parts, few, state.plans, 0), state)
     is_all = len(at_work(state, parts, now)) < 2
     until = int(now) + HOUR if is_all else int(now) - conf.settled
     due = [part for part in parts if part.end <= until]

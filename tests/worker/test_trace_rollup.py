@@ -10,6 +10,7 @@ from cache_monitor.stats.window import Window, add_reasons
 from cache_monitor.stores.base import Kind, Row, StoreError
 from cache_monitor.stores.memory import MemoryStore
 from cache_monitor.stores.shared import plans, state_of
+from cache_monitor.trace import slices
 from cache_monitor.trace.events import SECOND
 from cache_monitor.trace.plan import Plan, TraceLimits
 from cache_monitor.trace.slices import decode as decode_slices
@@ -175,6 +176,23 @@ def test_more_keys_than_are_wanted_are_sampled() -> None:
     plan = plans(store)["store"]
     assert plan.level > 0
     assert 0 < len(plan.hot) <= 256
+
+
+def test_of_a_burst_of_keys_no_more_are_replayed_than_are_wanted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each takes 1.7 KB meanwhile, in a worker of the site."""
+    monkeypatch.setattr(slices, "MOST_KEYS", 40)
+    world = World(1)
+    for n in range(300):
+        world.get(f"key:{n}", n % 6)
+    store = MemoryStore()
+    store.put(rows_of(world), START)
+    few = CONF._replace(limits=TraceLimits(keys=20))
+    assert 0 < reasons(newer(store, [], few, LATER))["never_set"] <= 40
+    roll(store, LATER, few)
+    assert 0 < len(state_of(store, "store").keys) <= 20
+    assert 100 < told(store)["never_set"] < 900
 
 
 def test_what_is_old_goes() -> None:
