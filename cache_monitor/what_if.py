@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, NamedTuple
 
 from django.conf import settings
@@ -60,8 +61,15 @@ class Backend(NamedTuple):
     cull: Cull = BY_THIRDS
 
 
-def what_if(asked: Question, since: datetime, until: datetime, alias: str | None = None) -> WhatIf:
+def what_if(
+    asked: Question,
+    since: datetime,
+    until: datetime,
+    alias: str | None = None,
+    on_progress: Callable[[str, int, int], None] = lambda alias, done, total: None,
+) -> WhatIf:
     """What the caches, or ``alias`` alone, would have hit between ``since`` and ``until``.
+    ``on_progress`` is told of each cache how many simulations are done, and of how many.
 
     Simulates all that the trace has of that time, which takes seconds; never in a request. Raises
     :class:`cache_monitor.api.UnknownAlias`, and :class:`StoreError` where the store cannot be read.
@@ -73,14 +81,20 @@ def what_if(asked: Question, since: datetime, until: datetime, alias: str | None
         since=moment(period[0]),
         until=moment(period[1]),
         caches={
-            name: _cache(store, name, asked, period)
+            name: _cache(store, name, asked, period, partial(on_progress, name))
             for name in settings.CACHES
             if alias in (None, name)
         },
     )
 
 
-def _cache(store: Store, alias: str, asked: Question, period: tuple[float, float]) -> CacheWhatIf:
+def _cache(
+    store: Store,
+    alias: str,
+    asked: Question,
+    period: tuple[float, float],
+    on_progress: Callable[[int, int], None],
+) -> CacheWhatIf:
     parts = _parts(store, alias, period)
     if not parts:
         backend = backend_of(alias)
@@ -88,7 +102,7 @@ def _cache(store: Store, alias: str, asked: Question, period: tuple[float, float
             [], CacheFacts(backend.policy, backend.is_assumed, backend.room), asked
         )
     cache = report(_moment(period[0]), _moment(period[1]), alias).caches[alias]
-    return cache_what_if(parts, known_of(alias, cache), asked)
+    return cache_what_if(parts, known_of(alias, cache), asked, on_progress)
 
 
 def _moment(at: float) -> datetime:

@@ -75,8 +75,10 @@ def _labels() -> dict[str, str]:
         "operation": _("operation"),
         "overwritten_unread": _("overwritten unread"),
         "p90_age": _("age, p90"),
+        "predicted_bytes": _("memory, predicted"),
         "predicted_entries": _("entries, predicted"),
         "predicted_error_points": _("points of error"),
+        "predicted_instead_bytes": _("memory now"),
         "predicted_instead_entries": _("entries now"),
         "predicted_instead_timeout": _("timeout now"),
         "predicted_points": _("points gained"),
@@ -221,17 +223,14 @@ def _prediction(evidence: Evidence) -> str:
     points = evidence.get("predicted_points")
     if not isinstance(points, float | int):
         return ""
-    change = _("%(new)s instead of %(old)s") % (
-        {
-            "new": _changed(evidence, "predicted_timeout", formats.age),
-            "old": _changed(evidence, "predicted_instead_timeout", formats.age),
-        }
-        if "predicted_timeout" in evidence
-        else {
-            "new": _changed(evidence, "predicted_entries", _entries),
-            "old": _changed(evidence, "predicted_instead_entries", _entries),
-        }
+    # What can be set: a server's memory where it has a limit of bytes.
+    name, text_of = next(
+        (each for each in _CHANGES if f"predicted_{each[0]}" in evidence), _CHANGES[-1]
     )
+    change = _("%(new)s instead of %(old)s") % {
+        "new": _changed(evidence, f"predicted_{name}", text_of),
+        "old": _changed(evidence, f"predicted_instead_{name}", text_of),
+    }
     gained = formats.points(points / 100, 0.0)
     error = evidence.get("predicted_error_points")
     text = f"{change}: {gained}" + (f" ±{formats.decimal(error)}" if _is_number(error) else "")
@@ -255,6 +254,13 @@ def _changed(evidence: Evidence, name: str, text: Callable[[float], str]) -> str
 
 def _entries(number: float) -> str:
     return _("%(count)s entries") % {"count": formats.count(round(number))}
+
+
+_CHANGES: tuple[tuple[str, Callable[[float], str]], ...] = (
+    ("timeout", formats.age),
+    ("bytes", lambda number: formats.size(round(number))),
+    ("entries", _entries),
+)
 
 
 def _prediction_url(finding: Finding, links: Links) -> str:

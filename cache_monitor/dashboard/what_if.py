@@ -22,6 +22,7 @@ from cache_monitor.dashboard.table_specs import (
     coded,
     counted,
     shared,
+    sized,
 )
 from cache_monitor.reports.predictions import FACTORS
 from cache_monitor.reports.schema import Cache
@@ -60,6 +61,7 @@ class Size(NamedTuple):
     entries: Entries
     best: float | None
     policies: Mapping[str, float | None]
+    bytes: int | None = None
 
 
 def whatif_rows(caches: Caches) -> Sequence[WhatIfRows]:
@@ -84,6 +86,7 @@ def sizes(caches: Caches) -> TableSpec[Of[Size]]:
             ),
             *cache_column(caches),
             counted("entries", _("Entries"), lambda each: each.it.entries.entries),
+            *_memory_column(items),
             shared("hit_ratio", _("Hit ratio"), lambda each: each.it.entries.hit_ratio),
             ColumnSpec("error", _("Error"), lambda each: each.it.entries.error, _error_cell),
             ColumnSpec(
@@ -273,6 +276,7 @@ def _labels(it: CacheWhatIf) -> Mapping[str, str]:
 
 def _sizes(it: CacheWhatIf) -> list[Size]:
     best = {each.entries: each.hit_ratio for each in it.optimum}
+    bytes_of = {each.entries: each.bytes for each in it.bytes}
     others = {
         policy.policy: {each.entries: each.hit_ratio for each in policy.entries}
         for policy in it.policies
@@ -283,9 +287,17 @@ def _sizes(it: CacheWhatIf) -> list[Size]:
             each,
             best.get(each.entries),
             {name: curve.get(each.entries) for name, curve in others.items()},
+            bytes_of.get(each.entries),
         )
         for each in it.entries
     ]
+
+
+def _memory_column(items: Sequence[Of[Size]]) -> Sequence[ColumnSpec[Of[Size]]]:
+    """The memory that a size takes; none where nobody has looked at what entries take."""
+    if all(each.it.bytes is None for each in items):
+        return []
+    return [sized("bytes", _("Memory"), lambda each: each.it.bytes)]
 
 
 def _factor_cell(each: Of[Size]) -> Cell:

@@ -45,9 +45,12 @@ def of_room(case: RuleContext) -> Figures:
     best = _smallest(_gains(larger, it.hit_ratio))
     if best is None:
         return []
+    bytes_of = {each.entries: each.bytes for each in it.bytes}
     return [
         ("predicted_instead_entries", it.size),
         ("predicted_entries", best.option.entries),
+        *_known("predicted_instead_bytes", bytes_of.get(it.size)),
+        *_known("predicted_bytes", bytes_of.get(best.option.entries)),
         *_of_gain(best),
     ]
 

@@ -20,11 +20,12 @@ _INTERVAL = 0.1
 class ProgressBar:
     """A line that is written over again and again; nothing at all where ``stream`` is no terminal.
 
-    ``stream`` is a text stream, usually the standard error.
+    ``stream`` is a text stream, usually a command's standard error.
     """
 
     def __init__(self, stream: Any) -> None:
-        self._stream = stream
+        # Django's wrapper ends each text with a new line.
+        self._stream = getattr(stream, "_out", stream)
         self._is_shown = bool(getattr(stream, "isatty", lambda: False)())
         self._next = 0.0
         self._length = 0

@@ -1,6 +1,7 @@
 """The document of ``manage.py cache_whatif``: what other sizes, policies and timeouts would hit."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from itertools import count
 from math import inf
 from statistics import median
 from types import MappingProxyType
@@ -205,15 +206,18 @@ class _TracedPart(NamedTuple):
     known: CacheFacts
     seconds: float
     values: Values
+    on_step: Callable[[], None]
 
     def predict(
         self, room: float, policy: str = "", factor: float = 1.0, group: str | None = None
     ) -> Prediction:
         """What is hit with ``room``; of ``group``'s lookups alone where its timeouts change."""
         make = POLICIES[policy] if policy else self.known.make
-        return combined(
+        found = combined(
             [predict(each, make, room, factor=factor, group=group) for each in self.demanded]
         )
+        self.on_step()
+        return found
 
     def saved(self, found: Prediction, now: Prediction) -> float | None:
         """What is saved an hour more than ``now``."""
@@ -233,8 +237,14 @@ def not_yet_predicted(parts: Sequence[Traced], known: CacheFacts) -> CacheWhatIf
     )
 
 
-def cache_what_if(parts: Sequence[Traced], known: CacheFacts, asked: Question) -> CacheWhatIf:
-    """What another size, policy or timeout would have hit, by the trace of one cache's parts."""
+def cache_what_if(
+    parts: Sequence[Traced],
+    known: CacheFacts,
+    asked: Question,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> CacheWhatIf:
+    """What another size, policy or timeout would have hit, by the trace of one cache's parts.
+    ``on_progress`` is told after each simulation how many are done, and of how many at most."""
     demanded = [demands(each.events, each.groups, each.alias) for each in parts]
     lookups = sum(each.times for part in parts for each in part.lookups())
     found = not_yet_predicted(parts, known)
@@ -248,7 +258,15 @@ def cache_what_if(parts: Sequence[Traced], known: CacheFacts, asked: Question) -
         )
     values = Values(event for each in parts for event in each.events)
     moments = [each.access.at for part in demanded for each in part]
-    part = _TracedPart(known.sized(demanded), known, max(moments) - min(moments), values)
+    seconds = max(moments) - min(moments)
+    groups = usual_timeouts(demanded) if asked.factors else {}
+    total = 1 + len(asked.entries) + len(asked.bytes) + len(asked.policies)
+    total += len(groups) * (1 + len(asked.factors))
+    steps = count(1)
+    part = _TracedPart(
+        known.sized(demanded), known, seconds, values, lambda: on_progress(next(steps), total)
+    )
+    on_progress(0, total)
     today = inf if known.room is None else float(known.room)
     now = part.predict(today)
     return structs.replace(
@@ -259,7 +277,7 @@ def cache_what_if(parts: Sequence[Traced], known: CacheFacts, asked: Question) -
         entries=[_entries(part, now, size) for size in asked.entries],
         bytes=[_bytes(part, now, size) for size in asked.bytes],
         policies=[_policy(part, now, today, name) for name in asked.policies],
-        timeouts=list(_timeouts(part, today, asked.factors)) if asked.factors else [],
+        timeouts=list(_timeouts(part, today, asked.factors, groups)),
     )
 
 
@@ -316,9 +334,11 @@ def _policy(part: _TracedPart, now: Prediction, room: float, name: str) -> Polic
     )
 
 
-def _timeouts(part: _TracedPart, room: float, factors: Sequence[float]) -> Iterable[Timeouts]:
+def _timeouts(
+    part: _TracedPart, room: float, factors: Sequence[float], groups: Mapping[str, float]
+) -> Iterable[Timeouts]:
     entries = entries_by_group(part.demanded)
-    for group, timeout in usual_timeouts(part.demanded).items():
+    for group, timeout in groups.items():
         now = part.predict(room, group=group)
         rewrites = part.values.rewrites(entries[group])
         yield Timeouts(
@@ -341,6 +361,8 @@ def _option(
     found = Prediction(None, None)
     if is_seen(timeout * factor, part.seconds):
         found = part.predict(room, factor=factor, group=group)
+    else:
+        part.on_step()
     return TimeoutOption(
         factor=factor,
         timeout=timeout * factor,

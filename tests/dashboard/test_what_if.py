@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from cache_monitor.dashboard import what_if
 from cache_monitor.dashboard.query import Links, parse_query
 from cache_monitor.reports.schema import Cache
-from cache_monitor.reports.what_if import TimeoutOption, Timeouts
+from cache_monitor.reports.what_if import Bytes, TimeoutOption, Timeouts
 from tests.dashboard.reports import NOW, busy_cache, predicted_cache, prediction, quiet_cache
 
 
@@ -101,6 +101,19 @@ def test_the_table_of_sizes_has_the_figures_of_the_chart() -> None:
             "allkeys-lfu": None,
             "optimum": None,
         },
+    ]
+
+
+def test_the_memory_that_a_size_takes_is_told_where_it_is_known() -> None:
+    memory = [
+        Bytes(bytes=1000 * each.entries, entries=each.entries, hit_ratio=None, error=None)
+        for each in prediction().entries
+    ]
+    known = replace(busy_cache(), what_if=replace(prediction(), bytes=memory))
+    spec = what_if.sizes({"default": known, "other": predicted_cache()})
+    assert [record["bytes"] for record in spec.records()] == [
+        *(500_000, 1_000_000, 2_000_000),
+        *(None, None, None),
     ]
 
 

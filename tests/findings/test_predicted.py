@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from cache_monitor.reports.schema import Cache, Finding, MissReasons
-from cache_monitor.reports.what_if import CacheWhatIf, Entries, TimeoutOption, Timeouts
+from cache_monitor.reports.what_if import Bytes, CacheWhatIf, Entries, TimeoutOption, Timeouts
 from tests.findings.healthy import cache, findings, group
 
 
@@ -131,6 +131,19 @@ def test_early_evictions_have_the_smallest_room_that_gains_about_as_much_as_any(
         "predicted_error_points": 1.0,
         "predicted_saved_seconds": 20.0,
     }
+
+
+def test_more_room_is_told_in_bytes_too_where_it_is_known_what_entries_take() -> None:
+    reasons = MissReasons(evicted=4000, never_set=100)
+    menu = group("menu", misses=4000, sets=4000, hits=6000, miss_reasons=reasons)
+    crowded = cache(key_groups=[menu], hits=5900, misses=4100, miss_reasons=reasons)
+    it = prediction()
+    memory = [
+        Bytes(bytes=32 * each.entries, entries=each.entries, hit_ratio=None, error=None)
+        for each in it.entries
+    ]
+    found = predicted_in(replace(crowded, what_if=replace(it, bytes=memory)), "evicted-early")
+    assert (found["predicted_instead_bytes"], found["predicted_bytes"]) == (32_000, 64_000)
 
 
 def test_the_share_of_stale_hits_is_told_where_it_is_known() -> None:

@@ -17,6 +17,8 @@ from django.core.management import CommandError, call_command
 from django.test import override_settings
 
 from cache_monitor import what_if
+from cache_monitor.management import output
+from cache_monitor.reports import what_if as reports_what_if
 from cache_monitor.reports.schema import Cache
 from cache_monitor.reports.what_if import CacheFacts
 from cache_monitor.trace.sizes import MeasuredContents
@@ -168,6 +170,50 @@ def test_a_person_gets_a_table(observed: float) -> None:
     call_command("cache_whatif", "--entries", "200", stdout=out)
     assert "default: " in out.getvalue()
     assert "200 entries" in out.getvalue()
+
+
+class Terminal(StringIO):
+    """A standard error that somebody looks at."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.django_db
+def test_progress_is_shown_on_a_terminal_and_taken_away(
+    observed: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Each step, however short.
+    monkeypatch.setattr(output, "_INTERVAL", 0.0)
+    terminal, nobody = Terminal(), StringIO()
+    for stderr in (terminal, nobody):
+        options = ("--entries", "50,200", "--policy", "fifo", "--timeout-factor", "0.25,9")
+        call_command("cache_whatif", *options, stdout=StringIO(), stderr=stderr)
+    assert nobody.getvalue() == ""
+    *lines, last, end = terminal.getvalue().removeprefix("\r").split("\r")
+    # As it is, two sizes, a policy, and of one group its timeout of today and two others.
+    shares = [line.partition("]")[2].split() for line in lines]
+    assert [done for _, done in shares] == ["0", "1", "2", "3", "4", "5", "6", "7"]
+    assert [share for share, _ in shares][::7] == ["0%", "100%"]
+    assert all(line.startswith("default [") for line in lines)
+    assert last.strip() == end == ""
+
+
+@pytest.mark.django_db
+def test_ctrl_c_ends_it_with_a_word_and_the_status_of_the_other_commands(
+    observed: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(reports_what_if, "predict", interrupted)
+    out, terminal = StringIO(), Terminal()
+    with pytest.raises(SystemExit) as ended:
+        call_command("cache_whatif", stdout=out, stderr=terminal)
+    assert ended.value.code == 130
+    assert out.getvalue() == ""
+    # Behind the bar, which is gone by then.
+    assert terminal.getvalue().rpartition("\r")[2] == "Interrupted: nothing was predicted.\n"
 
 
 @pytest.mark.django_db

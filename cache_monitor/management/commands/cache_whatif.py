@@ -1,6 +1,7 @@
 """``manage.py cache_whatif``: what another size, policy or timeout of a cache would bring."""
 
 import re
+import sys
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -11,6 +12,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from cache_monitor.api import UnknownAlias
 from cache_monitor.exporters import table
 from cache_monitor.exporters.json import encode_what_if_schema
+from cache_monitor.management.output import ProgressBar
 from cache_monitor.periods import parse_moment
 from cache_monitor.reports.what_if import (
     PERIODS,
@@ -27,8 +29,8 @@ from cache_monitor.stores.base import StoreError
 from cache_monitor.trace.what_if import POLICIES
 from cache_monitor.what_if import what_if
 
-REFUSED = 2
-"""The exit status of a question that has no answer."""
+REFUSED, INTERRUPTED = 2, 130
+"""The exit statuses of a question that has no answer, and of one that Ctrl-C ended."""
 
 
 class Command(BaseCommand):
@@ -37,7 +39,7 @@ class Command(BaseCommand):
     help = (
         "Predict hit ratios from the trace: with room for other numbers of entries, other eviction "
         "policies, longer or shorter timeouts. Exit status: 0; 2 for bad arguments or a store that "
-        "cannot be read."
+        "cannot be read; 130 where Ctrl-C ended it. On a terminal it shows how far it is."
     )
     requires_system_checks: list[str] = []
 
@@ -85,10 +87,17 @@ class Command(BaseCommand):
         except ValueError as error:
             message = f"--since is {options['since']!r}. {error}"
             raise CommandError(message, returncode=REFUSED) from error
+        bar = ProgressBar(self.stderr)
         try:
-            found = what_if(asked, since, now, options["alias"])
+            found = what_if(asked, since, now, options["alias"], bar.show)
         except (UnknownAlias, StoreError) as error:
             raise CommandError(str(error), returncode=REFUSED) from error
+        except KeyboardInterrupt:
+            bar.clear()
+            self.stderr.write("Interrupted: nothing was predicted.")
+            sys.exit(INTERRUPTED)
+        finally:
+            bar.clear()
         if options["format"] == "json":
             self.stdout.write(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
         else:
