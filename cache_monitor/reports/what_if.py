@@ -143,12 +143,14 @@ class WhatIf(Struct, frozen=True, kw_only=True):
 
 
 class Question(NamedTuple):
-    """What is asked: sizes in entries and in bytes, names of policies, and factors of timeouts."""
+    """What is asked: sizes in entries and in bytes, names of policies, factors of timeouts, and
+    timeouts in seconds."""
 
     entries: Sequence[int] = ()
     bytes: Sequence[int] = ()
     policies: Sequence[str] = ()
     factors: Sequence[float] = ()
+    timeouts: Sequence[float] = ()
 
 
 class CacheFacts(NamedTuple):
@@ -219,6 +221,20 @@ class _TracedPart(NamedTuple):
         self.on_step()
         return found
 
+    def lasting(self, group: str, timeout: float) -> "_TracedPart":
+        """The same, had all entries of ``group`` been stored for so many seconds."""
+        return self._replace(
+            demanded=[
+                [
+                    each._replace(access=each.access._replace(lasts=timeout))
+                    if each.group == group
+                    else each
+                    for each in some
+                ]
+                for some in self.demanded
+            ]
+        )
+
     def saved(self, found: Prediction, now: Prediction) -> float | None:
         """What is saved an hour more than ``now``."""
         return saved_per_hour(found, now, self.known.computed, self.seconds)
@@ -259,9 +275,9 @@ def cache_what_if(
     values = Values(event for each in parts for event in each.events)
     moments = [each.access.at for part in demanded for each in part]
     seconds = max(moments) - min(moments)
-    groups = usual_timeouts(demanded) if asked.factors else {}
+    groups = usual_timeouts(demanded) if asked.factors or asked.timeouts else {}
     total = 1 + len(asked.entries) + len(asked.bytes) + len(asked.policies)
-    total += len(groups) * (1 + len(asked.factors))
+    total += len(groups) * (1 + len(asked.factors) + len(asked.timeouts))
     steps = count(1)
     part = _TracedPart(
         known.sized(demanded), known, seconds, values, lambda: on_progress(next(steps), total)
@@ -277,7 +293,7 @@ def cache_what_if(
         entries=[_entries(part, now, size) for size in asked.entries],
         bytes=[_bytes(part, now, size) for size in asked.bytes],
         policies=[_policy(part, now, today, name) for name in asked.policies],
-        timeouts=list(_timeouts(part, today, asked.factors, groups)),
+        timeouts=list(_timeouts(part, today, asked, groups)),
     )
 
 
@@ -335,7 +351,7 @@ def _policy(part: _TracedPart, now: Prediction, room: float, name: str) -> Polic
 
 
 def _timeouts(
-    part: _TracedPart, room: float, factors: Sequence[float], groups: Mapping[str, float]
+    part: _TracedPart, room: float, asked: Question, groups: Mapping[str, float]
 ) -> Iterable[Timeouts]:
     entries = entries_by_group(part.demanded)
     for group, timeout in groups.items():
@@ -346,7 +362,9 @@ def _timeouts(
             timeout=timeout,
             hit_ratio=now.hit_ratio,
             lookups=round(now.lookups),
-            options=[_option(part, now, room, group, (timeout, factor)) for factor in factors],
+            options=[
+                _option(part, now, room, group, change) for change in _changes(timeout, asked)
+            ],
             rewrites=round(rewrites.rewrites),
             unchanged=rewrites.unchanged,
             seconds_to_change=rewrites.seconds_to_change,
@@ -354,18 +372,36 @@ def _timeouts(
         )
 
 
+class _TimeoutChange(NamedTuple):
+    """A timeout in seconds, how many times as long as the usual one it is, and whether all entries
+    are given it, or each so many times its own."""
+
+    timeout: float
+    factor: float
+    is_fixed: bool
+
+
+def _changes(usual: float, asked: Question) -> Iterable[_TimeoutChange]:
+    for factor in asked.factors:
+        yield _TimeoutChange(usual * factor, factor, is_fixed=False)
+    for timeout in asked.timeouts:
+        yield _TimeoutChange(timeout, round(timeout / usual, 6), is_fixed=True)
+
+
 def _option(
-    part: _TracedPart, now: Prediction, room: float, group: str, changed: tuple[float, float]
+    part: _TracedPart, now: Prediction, room: float, group: str, change: _TimeoutChange
 ) -> TimeoutOption:
-    timeout, factor = changed
+    factor = change.factor
+    if change.is_fixed:
+        part, factor = part.lasting(group, change.timeout), 1.0
     found = Prediction(None, None)
-    if is_seen(timeout * factor, part.seconds):
+    if is_seen(change.timeout, part.seconds):
         found = part.predict(room, factor=factor, group=group)
     else:
         part.on_step()
     return TimeoutOption(
-        factor=factor,
-        timeout=timeout * factor,
+        factor=change.factor,
+        timeout=change.timeout,
         hit_ratio=found.hit_ratio,
         error=found.error,
         seconds_saved_per_hour=part.saved(found, now),

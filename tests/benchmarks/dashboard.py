@@ -9,12 +9,18 @@ import os
 import statistics
 import tempfile
 import time
+from collections.abc import Iterator
 
 import django
+from msgspec.structs import replace
 
+from cache_monitor.stores.base import Row
 from tests.benchmarks.reading import ALIASES, day_of_rows, fill
 
-PAGES = ("", "findings/", "keys/", "groups/", "views/", "memory/", "stale/", "stats.json")
+PAGES = (
+    *("", "findings/", "keys/", "groups/", "views/", "memory/", "stale/", "what-if/"),
+    "stats.json",
+)
 ROUNDS = 7
 
 
@@ -25,12 +31,42 @@ def main() -> None:
     from django.test import Client
 
     call_command("migrate", verbosity=0)
-    rows = fill(day_of_rows(int(time.time())))
+    rows = fill([*day_of_rows(int(time.time())), *predicted_rows()])
     print(f"24 h of 32 processes and 5 caches ({rows:,} rows); medians of CPU time")
     client = Client()
     client.force_login(User.objects.create(username="admin", is_staff=True, is_superuser=True))
     for page in PAGES:
         measure(client, page)
+
+
+def predicted_rows() -> Iterator[Row]:
+    """What is predicted of each cache: eight sizes under four policies and the optimum, and five
+    timeouts of each of ten groups."""
+    from cache_monitor.reports.predictions import SIZES, StoredPrediction
+    from cache_monitor.reports.what_if import GROUPS, Bytes, Policy
+    from cache_monitor.stats.codec import encode
+    from tests.dashboard.reports import predicted_size, prediction
+
+    few = prediction()
+    curve = [predicted_size(round(1000 * each), 0.5 + each / 20, 10 * each) for each in SIZES]
+    [group] = few.timeouts
+    full = replace(
+        few,
+        entries=curve,
+        bytes=[
+            Bytes(bytes=each.entries << 10, entries=each.entries, hit_ratio=None, error=None)
+            for each in curve
+        ],
+        optimum=curve,
+        policies=[
+            Policy(policy=name, hit_ratio=0.7, error=0.01, entries=curve)
+            for name in ("allkeys-lru", "allkeys-lfu", "s3-fifo")
+        ],
+        timeouts=[replace(group, group=f"group{each}:{{int}}") for each in range(GROUPS)],
+    )
+    row = StoredPrediction(computed_at=time.time(), cpu_seconds=1.0, predicted=full)
+    for alias in ALIASES:
+        yield Row("what_if", "", alias, 0, 0, encode(row))
 
 
 def configure() -> None:

@@ -112,6 +112,18 @@ def test_a_timeout_that_the_trace_is_too_short_for_has_no_figure(observed: float
 
 
 @pytest.mark.django_db
+def test_a_timeout_in_seconds_is_that_of_all_entries_of_the_group(observed: float) -> None:
+    # They all have 300 seconds: the same by a factor and by itself.
+    options = "--timeout-factor", "0.1,0.25", "--timeout", "30,75,600"
+    (group,) = told(*options)["caches"]["default"]["timeouts"]
+    tenth, quarter, *by_seconds = group["options"]
+    assert [each["timeout"] for each in by_seconds] == [30.0, 75.0, 600.0]
+    assert by_seconds[:2] == [tenth, quarter]
+    assert tenth["hit_ratio"] < quarter["hit_ratio"]
+    assert by_seconds[2]["hit_ratio"] is None
+
+
+@pytest.mark.django_db
 def test_the_document_is_as_its_schema_says(observed: float) -> None:
     out = StringIO()
     call_command("cache_whatif", "--schema", stdout=out)
@@ -242,6 +254,7 @@ def test_a_policy_that_no_server_was_asked_for_is_said_to_be_assumed() -> None:
         (("--bytes", "64 parsecs"), "Write sizes above 0, such as 64MB,1.5GB"),
         (("--bytes", "0"), "Write sizes above 0, such as 64MB,1.5GB"),
         (("--timeout-factor", "-1"), "Write numbers above 0, such as 0.5,2"),
+        (("--timeout", "long"), "Write numbers above 0, such as 60,600"),
         (("--policy", "best"), "Write some of locmem"),
         (("--since", "yesterday"), "--since is 'yesterday'"),
         (("--alias", "other"), "There is no cache 'other'"),

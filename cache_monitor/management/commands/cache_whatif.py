@@ -63,6 +63,12 @@ class Command(BaseCommand):
             help="timeouts so many times as long, group by group; default: 0.5,2,4",
         )
         parser.add_argument(
+            "--timeout",
+            metavar="S,S",
+            default="",
+            help="timeouts of so many seconds for all entries of a group, group by group",
+        )
+        parser.add_argument(
             "--format", choices=("table", "json"), default="table", help="default: table"
         )
 
@@ -76,10 +82,11 @@ class Command(BaseCommand):
             self.stdout.write(encode_what_if_schema(indent=2).decode())
             return
         asked = Question(
-            entries=_numbers(options, "entries", int),
+            entries=_numbers(options, "entries", int, "500,2000"),
             bytes=_sizes(options["bytes"]),
             policies=_policies(options["policy"]),
             factors=_numbers(options, "timeout_factor", float),
+            timeouts=_numbers(options, "timeout", float, "60,600"),
         )
         now = datetime.now(UTC)
         try:
@@ -104,7 +111,9 @@ class Command(BaseCommand):
             self.stdout.write(table.harmless("\n".join(_table(found))))
 
 
-def _numbers(options: dict[str, Any], name: str, kind: type[int] | type[float]) -> list[Any]:
+def _numbers(
+    options: dict[str, Any], name: str, kind: type[int] | type[float], example: str = "0.5,2"
+) -> list[Any]:
     given = options[name]
     try:
         numbers = [kind(each) for each in given.split(",") if each.strip()]
@@ -112,7 +121,6 @@ def _numbers(options: dict[str, Any], name: str, kind: type[int] | type[float]) 
         numbers = [-1]
     if any(not 0 < each < 1e9 for each in numbers):
         option = f"--{name.replace('_', '-')}"
-        example = "500,2000" if kind is int else "0.5,2"
         message = f"{option} is {given!r}. Write numbers above 0, such as {example}."
         raise CommandError(message, returncode=REFUSED)
     return numbers
