@@ -9,7 +9,7 @@ from tests.docs.pages import README, ROOT
 
 
 def test_it_is_of_reading_length() -> None:
-    assert len(README.read_text().splitlines()) <= 300
+    assert len(README.read_text().splitlines()) <= 250
 
 
 def test_it_begins_with_two_sentences_and_a_picture() -> None:

@@ -41,14 +41,27 @@ def _thresholds() -> str:
     return threshold_documentation()
 
 
+_SUBJECTS: Final = {
+    "rules_setup": "the set-up, errors",
+    "rules_memory": "the cache and its server",
+    "rules_timeouts": "timeouts",
+    "rules_usage": "the use of keys",
+    "rules_requests": "requests and pages",
+}
+"""What the rules of a module are about."""
+
+
 def _codes() -> str:
-    """Every finding's code, at the place that the links of findings lead to."""
+    """Every finding's code, at the place that the links of findings lead to, by subject."""
     from cache_monitor.findings.engine import RULES
 
-    return " ·\n".join(
-        f'<a id="finding-{code}"></a>[{code}](docs/findings.md#finding-{code})'
-        for code in sorted(RULES)
-    )
+    links = dict.fromkeys(_SUBJECTS, "")
+    for code, rule in sorted(RULES.items()):
+        module = rule.__module__.rpartition(".")[2]
+        link = f'<a id="finding-{code}"></a>[{code}](docs/findings.md#finding-{code})'
+        links[module] += f", {link}" if links[module] else link
+    rows = [f"| {_SUBJECTS[module]} | {found} |" for module, found in links.items()]
+    return "\n".join(["| about | findings |", "| --- | --- |", *rows])
 
 
 TABLES: Final[Mapping[Place, Callable[[], str]]] = {
