@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 else:
     ModelAdmin = admin.ModelAdmin
 
+__all__ = ["DashboardAdmin"]
+
 PAGES = {
     "dashboard": "",
     "findings": "findings/",

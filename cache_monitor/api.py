@@ -181,8 +181,8 @@ def recent_report(seconds: float = DEFAULT_PERIOD, alias: str | None = None) -> 
 
 
 def flush() -> bool:
-    """Bring what this process has recorded to the store now; False where the store refuses it,
-    for the reason that :func:`store_problem` gives."""
+    """Write what this process has recorded to the store now; False where the store refuses it,
+    and the log says why."""
     return wiring.background_worker.flush()
 
 

@@ -11,6 +11,8 @@ from cache_monitor.conf import get_conf
 from cache_monitor.instrument.install import alias_being_created, instrument
 from cache_monitor.instrument.operations import can_be_recorded
 
+__all__ = ["MonitoredCache"]
+
 PATH = "cache_monitor.backends.MonitoredCache"
 WRAPS_HINT = (
     'Write "WRAPS": "django.core.cache.backends.redis.RedisCache", or the backend that you use.'
@@ -69,6 +71,3 @@ def _alias_of(location: Any, params: Mapping[str, Any]) -> str:
         ):
             return str(alias)
     return "default"
-
-
-__all__ = ["MonitoredCache"]

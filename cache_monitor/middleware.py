@@ -17,6 +17,8 @@ from cache_monitor.page_cache.sentences import cache_status
 from cache_monitor.recorder import recorder
 from cache_monitor.worker import requests
 
+__all__ = ["CacheMonitorMiddleware"]
+
 UNKNOWN_VIEW = "(no view)"
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase | Awaitable[HttpResponseBase]]

@@ -6,6 +6,8 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import gettext_noop
 
+__all__ = ["Dashboard"]
+
 
 class Window(models.Model):
     """One stored payload: the statistics of one process, one cache and one stretch of time,

@@ -1,7 +1,7 @@
 """The debug toolbar's panel: what one request did with the caches.
 
 The only module that needs django-debug-toolbar, which alone imports it. What the panel tells is
-worked out in ``panels``, in two steps: at the end of the request its calls become plain rows for
+worked out in ``toolbar``, in two steps: at the end of the request its calls become plain rows for
 the toolbar's store, and all that takes thought is done when somebody opens the panel, in whichever
 process that is.
 """
@@ -32,6 +32,8 @@ from cache_monitor.toolbar.request import has_pages_by_cookie, hear_stream, rout
 from cache_monitor.toolbar.rows import SHOWN_CALLS, CallRows
 from cache_monitor.toolbar.savings import SiteStats, of_the_last_hour, produced_in, productions
 from cache_monitor.toolbar.stats import Stats, request_stats
+
+__all__ = ["CacheMonitorPanel"]
 
 LARGEST_HTML = 1_000_000
 """Bytes. Where escaping makes more of the keys than that, fewer calls are listed."""

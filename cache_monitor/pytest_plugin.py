@@ -12,6 +12,8 @@ import pytest
 if TYPE_CHECKING:
     from cache_monitor.testing import CapturedCalls
 
+__all__ = ["assert_cache_calls", "cache_calls"]
+
 
 @pytest.fixture
 def cache_calls() -> "Iterator[CapturedCalls]":

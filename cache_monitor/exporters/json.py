@@ -14,6 +14,8 @@ from cache_monitor.reports.fields import DOCUMENT, FIELDS
 from cache_monitor.reports.schema import SCHEMA_VERSION, Cache, Report
 from cache_monitor.reports.what_if import WhatIf
 
+__all__ = ["encode", "schema"]
+
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 SCHEMA_ID = f"urn:django-cache-monitor:report:{SCHEMA_VERSION}"
 

@@ -26,6 +26,8 @@ from cache_monitor.exporters.counters import since_midnight
 from cache_monitor.reports.schema import Finding
 from cache_monitor.stores.base import StoreError
 
+__all__ = ["CacheMonitorCollector", "register"]
+
 logger = logging.getLogger("cache_monitor")
 
 FRESH_FOR = 3.0

@@ -24,6 +24,8 @@ try:
 except ImportError as error:
     raise MissingExtra("opentelemetry") from error
 
+__all__ = ["CacheSpansMiddleware"]
+
 HITS = "django.cache.hits"
 MISSES = "django.cache.misses"
 KEY_GROUPS = "django.cache.key_groups"

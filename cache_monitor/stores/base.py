@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Literal, NamedTuple, Protocol
 
+__all__ = ["Kind", "Row", "Store", "StoreBusyError", "StoreError"]
+
 Kind = Literal["window", "details", "look", "finding", "trace", "what_if", "groups"]
 Identity = tuple[Kind, str, str, int, int]
 

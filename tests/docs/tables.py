@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
+from tests.docs import reference
 from tests.docs.pages import DOCS, README
 
 Place = tuple[Path, str]
@@ -65,6 +66,8 @@ def _codes() -> str:
 
 
 TABLES: Final[Mapping[Place, Callable[[], str]]] = {
+    (DOCS / "api.md", "purposes"): reference.purposes,
+    (DOCS / "api.md", "names"): reference.documentation,
     (DOCS / "settings.md", "settings"): lambda: _settings().replace("(#findings)", "(findings.md)"),
     # Its notes are left to the reference.
     (README, "abilities"): lambda: _abilities().partition("\n\n")[0],
