@@ -174,7 +174,8 @@ _MEANINGS: Mapping[str, str] = {
     "STALE_AFTER": "Seconds without a read after which an entry is idle.",
     "INSPECT_INTERVAL": "Seconds between two scans of the live caches.",
     "SCAN_LIMIT": "Entries that one scan examines at most.",
-    "SCAN_SECONDS": "Seconds after which a scan begins nothing more; it waits 2 s for answers still due.",
+    "SCAN_SECONDS": "Seconds after which a scan begins nothing more; it waits 2 s for answers still"
+    " due.",
     "TRACE_KEYS": "Keys of a cache that are traced: of more, a sample.",
     "TRACE_EVENTS": "Events that are traced a second, of all processes together.",
     "TRACE_BYTES": "Bytes that the trace takes in the store a day.",

@@ -139,7 +139,7 @@ def _found(module: str, name: str) -> Definition:
         elif node is _assigned(module, name):
             assert isinstance(node, ast.Assign | ast.AnnAssign)
             is_text = isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant)
-            text = ast.literal_eval(below.value) if is_text else ""
+            text = ast.literal_eval(ast.unparse(below)) if below is not None and is_text else ""
             return Definition(module, node, text, 0)
     raise LookupError(f"{module} has no {name}")
 
