@@ -116,7 +116,9 @@ def public_names(module: str) -> list[str]:
 def _body(module: str) -> list[ast.stmt]:
     path = ROOT.joinpath(*module.split("."))
     source = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-    return ast.parse(source.read_text()).body
+    parsed = ast.parse(source.read_text()).body
+    # What is only imported for types is in the body of an ``if``.
+    return [each for node in parsed for each in (node.body if isinstance(node, ast.If) else [node])]
 
 
 def _assigned(module: str, name: str) -> ast.Assign | ast.AnnAssign | None:
