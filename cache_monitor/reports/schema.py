@@ -53,7 +53,7 @@ class ProcessMemory(Struct, frozen=True, kw_only=True):
 class Memory(Struct, frozen=True, kw_only=True):
     """What is in a cache and how large it is, read from the live backend.
 
-    ``exact`` is False where the look stopped at its limit and the figures were extrapolated from
+    ``exact`` is False where the scan stopped at its limit and the figures were extrapolated from
     the ``looked_at`` entries that it examined. ``problem`` tells what the backend could not be
     asked, or where the figures come from instead. ``processes`` are those whose own memories were
     added up, where the cache lives in each process. ``aliases`` are those that share its store,
