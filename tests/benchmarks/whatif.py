@@ -2,15 +2,16 @@
 
 ``--traces FOLDER`` takes recorded requests as well: files ``*.trace.xz`` of big-endian 32-bit keys,
 one a request, such as those of the cache2k benchmarks. Against an exact simulation of all keys it
-prints the mean absolute error over ten sizes, in points, and in how many of the samplings the
-truth was within the stated error.
+prints the mean absolute error over ten sizes, and over five timeouts and none, in points, and in
+how many of the samplings the truth was within the stated error.
 """
 
 import argparse
 import lzma
 from array import array
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from hashlib import blake2b
 from math import inf
 from pathlib import Path
@@ -20,10 +21,15 @@ from cache_monitor.trace.demand import LOOK_UP, Demand
 from cache_monitor.trace.models.base import Access
 from cache_monitor.trace.models.recency import Lru
 from cache_monitor.trace.plan import HOT_KEYS
-from cache_monitor.trace.what_if import predict
+from cache_monitor.trace.what_if import Prediction, predict
+
+Predicted = Callable[[Sequence[Demand]], Sequence[Prediction]]
 
 SIZES = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8)
 """Of the different keys."""
+TIMEOUT = 300.0
+"""Seconds, where there is one; fifty requests come in each."""
+FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0, inf)
 SAMPLES = (8192, 2048)
 MOST = 500_000
 """Requests of a trace that are taken."""
@@ -43,15 +49,15 @@ def made() -> Iterator[tuple[str, Sequence[int]]]:
         yield f"Zipf({exponent})", Random(1).choices(range(50_000), weights, k=300_000)
 
 
-def demands(keys: Sequence[int], sampled: int, salt: int) -> list[Demand]:
-    """The requests of the hottest keys and of about ``sampled`` others."""
+def demands(keys: Sequence[int], sampled: int, salt: int, lasts: float = inf) -> list[Demand]:
+    """The requests of the hottest keys and of about ``sampled`` others; entries last so long."""
     counts = Counter(keys)
     hot = {key for key, _ in counts.most_common(HOT_KEYS)}
     share = min(1.0, sampled / len(counts))
     kept = {key for key in counts if key in hot or _chance(key, salt) < share}
     return [
-        Demand(LOOK_UP, Access(key, 0.0, inf, 1.0, 1.0 if key in hot else 1 / share), True)
-        for key in keys
+        Demand(LOOK_UP, Access(key, at / 50, lasts, 1.0, 1.0 if key in hot else 1 / share), True)
+        for at, key in enumerate(keys)
         if key in kept
     ]
 
@@ -61,6 +67,36 @@ def _chance(key: int, salt: int) -> float:
     return int.from_bytes(digest) / 2**48
 
 
+def by_timeout(asked: Sequence[Demand]) -> Sequence[Prediction]:
+    return [predict(asked, Lru, inf, factor=each) for each in FACTORS]
+
+
+def by_size(asked: Sequence[Demand], sizes: Sequence[int]) -> Sequence[Prediction]:
+    return [predict(asked, Lru, each) for each in sizes]
+
+
+def told(
+    keys: Sequence[int],
+    samplings: int,
+    predicted: Predicted,
+    lasts: float,
+) -> Iterator[str]:
+    """How far what is ``predicted`` of samples of the keys is off, for each size of a sample."""
+    exact = predicted(demands(keys, len(keys), 0, lasts))
+    for sampled in SAMPLES:
+        errors, within = [], 0
+        for salt in range(samplings):
+            some = predicted(demands(keys, sampled, salt, lasts))
+            for found, truth in zip(some, exact, strict=True):
+                errors.append(abs((found.hit_ratio or 0.0) - (truth.hit_ratio or 0.0)))
+                within += errors[-1] <= (found.error or 0.0) + 1e-9
+        mean = 100 * sum(errors) / len(errors)
+        yield (
+            f"{sampled:6,} keys: {mean:.2f} points, {100 * max(errors):.2f} at most,"
+            f" within the stated error {within} of {len(errors)}"
+        )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--traces", type=Path)
@@ -68,22 +104,14 @@ def main() -> None:
     options = parser.parse_args()
     for name, keys in [*made(), *(recorded(options.traces) if options.traces else ())]:
         sizes = [max(1, round(len(set(keys)) * share)) for share in SIZES]
-        whole = demands(keys, len(keys), 0)
-        exact = [predict(whole, Lru, size).hit_ratio or 0.0 for size in sizes]
-        for sampled in SAMPLES:
-            errors, within = [], 0
-            for salt in range(options.samplings):
-                some = demands(keys, sampled, salt)
-                for size, truth in zip(sizes, exact, strict=True):
-                    found = predict(some, Lru, size)
-                    errors.append(abs((found.hit_ratio or 0.0) - truth))
-                    within += errors[-1] <= (found.error or 0.0) + 1e-9
-            mean = 100 * sum(errors) / len(errors)
-            print(
-                f"{name:22} {sampled:6,} keys: {mean:.2f} points,"
-                f" within the stated error {within} of {len(errors)}",
-                flush=True,
-            )
+        kinds: Mapping[str, Predicted] = {
+            "timeouts": by_timeout,
+            "sizes": partial(by_size, sizes=sizes),
+        }
+        for kind, predicted in kinds.items():
+            lasts = TIMEOUT if kind == "timeouts" else inf
+            for line in told(keys, options.samplings, predicted, lasts):
+                print(f"{name:10} {kind:8} {line}", flush=True)
 
 
 if __name__ == "__main__":

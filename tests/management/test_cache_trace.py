@@ -6,7 +6,7 @@ import shlex
 import struct
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from io import StringIO
 from pathlib import Path
 from random import Random
@@ -22,7 +22,7 @@ from cache_monitor.stores.opening import get_store
 from cache_monitor.trace.demand import Demand, demands
 from cache_monitor.trace.events import HASH_BITS, HIT, MISS, SECOND, Form, Key, Value
 from cache_monitor.trace.models.base import Access, Model
-from cache_monitor.trace.models.ceilings import Lfu
+from cache_monitor.trace.models.ceilings import Arc, Lfu, S3Fifo
 from cache_monitor.trace.models.recency import Lru
 from cache_monitor.trace.plan import Plan
 from cache_monitor.trace.slices import Slice, encode
@@ -94,7 +94,16 @@ def test_libcachesim_comes_to_our_hit_ratios_from_the_file(
     path, _ = written("oracle-general", tmp_path)
     numbers = [each[1] for each in struct.iter_unpack("<IQIq", path.read_bytes())]
     traced = our_demands()
-    for name, model in (("LRU", Lru), ("LFU", Lfu), ("FIFO", Model)):
+    # Of the latter two each has its own way to fill an empty cache.
+    same, alike = 0.001, 0.01
+    kinds: Sequence[tuple[str, Callable[[float], Model], float]] = [
+        ("LRU", Lru, same),
+        ("LFU", Lfu, same),
+        ("FIFO", Model, same),
+        ("ARC", Arc, alike),
+        ("S3FIFO", S3Fifo, alike),
+    ]
+    for name, model, off in kinds:
         for size in (20, 60, 150):
             kind = libcachesim.TraceType.ORACLE_GENERAL_TRACE
             reader = libcachesim.TraceReader(
@@ -102,9 +111,9 @@ def test_libcachesim_comes_to_our_hit_ratios_from_the_file(
             )
             theirs, _ = getattr(libcachesim, name)(size).process_trace(reader)
             ours = model(size).run(Access(number, 0.0) for number in numbers)
-            assert ours == pytest.approx(1 - theirs, abs=0.001), (name, size)
+            assert ours == pytest.approx(1 - theirs, abs=off), (name, size)
             predicted = predict(traced, model, size).hit_ratio
-            assert predicted == pytest.approx(1 - theirs, abs=0.001), (name, size)
+            assert predicted == pytest.approx(1 - theirs, abs=off), (name, size)
 
 
 @pytest.mark.django_db

@@ -3,14 +3,17 @@
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from math import inf
+from pathlib import Path
 from random import Random
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import redis
 from django.core.cache import caches
 from django.core.cache.backends import base, locmem
 from django.core.cache.backends.base import BaseCache
+from django.core.cache.backends.filebased import FileBasedCache
 from django.core.management import call_command
 from django.test import override_settings
 from hypothesis import given
@@ -30,7 +33,7 @@ from cache_monitor.trace.models.recency import (
 from cache_monitor.trace.models.redis import NoEviction, RedisLfu, RedisLru, RedisRandom, RedisTtl
 from cache_monitor.trace.what_if import POLICIES
 from tests.conftest import find_or_leave
-from tests.services import MEMCACHED, run_memcached
+from tests.services import MEMCACHED, REDIS, run_memcached, run_redis
 
 EVERY: list[Callable[[float], Model]] = [
     Model,
@@ -132,6 +135,54 @@ def test_the_database_is_predicted_lookup_by_lookup() -> None:
     with override_settings(CACHES={"default": backend}):
         call_command("createcachetable")
         assert predicted(Database(40), asked) == list(hits_of(caches["default"], asked))
+
+
+def test_files_that_go_by_lot_leave_what_the_model_says(tmp_path: Path) -> None:
+    asked = zipf(2500, 400, 1)
+    cache = FileBasedCache(str(tmp_path), {"OPTIONS": {"MAX_ENTRIES": 100}})
+    hits = sum(hits_of(cache, asked))
+    assert sum(predicted(FileBased(100), asked)) == pytest.approx(hits, abs=0.03 * len(asked))
+    assert sum(predicted(FileBased(200), asked)) - hits > 0.05 * len(asked)
+
+
+def lasting_for(key: int) -> int | None:
+    """Seconds: every tenth is for ever."""
+    return None if key % 10 == 0 else 1000 + 7919 * key % 1000
+
+
+@pytest.mark.redis
+def test_of_those_with_a_timeout_redis_lets_go_those_that_the_model_does(
+    pytestconfig: pytest.Config,
+) -> None:
+    keys = zipf(8000, 3000, 6)
+    asked = [list(dict.fromkeys(keys[begin : begin + 50])) for begin in range(0, len(keys), 50)]
+    with (
+        run_redis(find_or_leave(REDIS, pytestconfig)) as server,
+        redis.Redis.from_url(server.url) as client,
+    ):
+        limit = client.info("memory")["used_memory"] + 1_000_000
+        client.config_set("maxmemory", limit)
+        # Recency takes minutes to try: Redis' clock for it ticks once a second.
+        for policy in ("volatile-ttl", "volatile-random"):
+            client.flushall()
+            client.config_set("maxmemory-policy", policy)
+            hits = 0
+            for some in asked:
+                found = client.mget(some)
+                hits += sum(value is not None for value in found)
+                pipeline = client.pipeline(transaction=False)
+                for key, value in zip(some, found, strict=True):
+                    if value is None:
+                        pipeline.set(str(key), "x" * 800, ex=lasting_for(key))
+                pipeline.execute()
+            model = POLICIES[policy](client.dbsize())
+            for some in asked:
+                wanted = [Access(key, 0.0, float(lasting_for(key) or inf)) for key in some]
+                for access in [access for access in wanted if not model.look_up(access)]:
+                    model.write(access)
+            observed = hits / sum(map(len, asked))
+            assert model.hit_ratio == pytest.approx(observed, abs=0.02), policy
+            assert client.info("stats")["evicted_keys"] > 500
 
 
 MEGABYTE = 1 << 20
