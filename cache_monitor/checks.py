@@ -4,6 +4,7 @@ They are the static half of the findings: what traffic shows, the report says.
 """
 
 from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -49,8 +50,9 @@ def has_tenants() -> bool:
 
 
 def register_deployment_checks() -> None:
-    """Let ``manage.py check --deploy`` run :func:`check_deployment`."""
+    """Let ``manage.py check --deploy`` run :func:`check_deployment` and :func:`check_servers`."""
     register(check_deployment, "cache_monitor", deploy=True)
+    register(check_servers, "cache_monitor", deploy=True)
 
 
 def check_deployment(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
@@ -60,6 +62,21 @@ def check_deployment(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
         each
         for alias in settings.CACHES
         for each in _deployment_warnings(alias, settings.CACHES[alias])
+    ]
+
+
+def check_servers(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """I004: a server that may end before what it has recorded is in the store."""
+    if find_spec("waitress") is None or not get_conf().enabled:
+        return []
+    return [
+        Info(
+            "waitress is installed. If it serves the site, what was called since the last flush "
+            "is lost where it is ended by SIGTERM, which it does not handle.",
+            hint="End it by SIGINT (systemd: KillSignal=SIGINT), and silence this by "
+            "SILENCED_SYSTEM_CHECKS = ['cache_monitor.I004'].",
+            id="cache_monitor.I004",
+        )
     ]
 
 

@@ -5,7 +5,8 @@ from django.core.management import call_command
 from django.core.management.base import SystemCheckError
 from django.test import override_settings
 
-from cache_monitor.checks import check_deployment
+from cache_monitor import checks
+from cache_monitor.checks import check_deployment, check_servers
 
 DUMMY = "django.core.cache.backends.dummy.DummyCache"
 LOCMEM = "django.core.cache.backends.locmem.LocMemCache"
@@ -47,3 +48,15 @@ def test_only_the_checks_for_a_deployment_say_so() -> None:
     call_command("check", "--fail-level", "WARNING", tags=["cache_monitor"])
     with pytest.raises(SystemCheckError, match=r"cache_monitor\.W006"):
         call_command("check", "--deploy", "--fail-level", "WARNING", tags=["cache_monitor"])
+
+
+def test_a_server_that_may_lose_the_last_calls_is_named_where_it_is_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    [message] = check_servers(None)  # the tests have it
+    assert message.id == "cache_monitor.I004"
+    assert "KillSignal=SIGINT" in str(message.hint)
+    with override_settings(CACHE_MONITOR={"ENABLED": False}):
+        assert check_servers(None) == []
+    monkeypatch.setattr(checks, "find_spec", lambda _: None)
+    assert check_servers(None) == []
