@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib import import_module
 from io import StringIO
 from pathlib import Path
 
@@ -137,12 +138,14 @@ def test_a_store_that_cannot_be_read_is_a_failure() -> None:
 
 
 def test_without_rich_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("exporters.terminal", "management.commands.cache_top"):
+        # There before, to come back after this.
+        import_module(f"cache_monitor.{name}")
+        monkeypatch.delitem(sys.modules, f"cache_monitor.{name}")
+    monkeypatch.delattr("cache_monitor.exporters.terminal")
     for name in [each for each in sys.modules if each.split(".")[0] == "rich"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "rich", None)
-    for name in ("screen", "watching"):
-        monkeypatch.delitem(sys.modules, f"cache_monitor.exporters.{name}", raising=False)
-    monkeypatch.delattr("cache_monitor.exporters.terminal", raising=False)
     with pytest.raises(CommandError, match=r"pip install 'django-cache-monitor\[cli\]'"):
         _once()
 

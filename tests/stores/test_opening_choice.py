@@ -1,12 +1,15 @@
 """Which store a site has that names none, and what it is told where that is not a good one."""
 
 import os
+from contextlib import suppress
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.conf import settings
 from django.core.checks import run_checks
+from django.core.management import CommandError, call_command
 from django.test import override_settings
 
 from cache_monitor import api
@@ -195,3 +198,20 @@ def test_a_store_in_memory_that_nobody_asked_for_is_noted() -> None:
 def test_a_store_that_cannot_be_opened_has_no_note() -> None:
     with override_settings(CACHE_MONITOR={"STORE": {"BACKEND": "no.such.Store"}}):
         assert api.store_note() is None
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("cache_stats",),
+        ("cache_top", "--once"),
+        ("cache_whatif",),
+        ("cache_trace", "--format", "csv", "--output", "never-written"),
+    ],
+)
+@override_settings(CACHE_MONITOR={})
+def test_commands_say_once_that_nobody_else_has_the_statistics(command: tuple[str, ...]) -> None:
+    told = StringIO()
+    with suppress(CommandError):  # there is no trace to write
+        call_command(*command, stdout=StringIO(), stderr=told)
+    assert told.getvalue().count("in each process's memory, because tests are run") == 1

@@ -8,9 +8,14 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from cache_monitor import api
 from cache_monitor.errors import MissingExtra
-from cache_monitor.exporters.terminal import ORDERS, ScreenView
 from cache_monitor.periods import parse_duration
 from cache_monitor.reports.schema import Report
+
+_missing: MissingExtra | None = None
+try:
+    from cache_monitor.exporters import terminal
+except MissingExtra as error:
+    _missing = error
 
 REFUSED = 2
 MOST = 3650 * 86400
@@ -31,22 +36,26 @@ class Command(BaseCommand):
         parser.add_argument("--interval", default="2s", help="how often to look again; default: 2s")
         parser.add_argument("--alias", help="only this cache of CACHES")
         parser.add_argument(
-            "--sort", choices=tuple(ORDERS), default="lookups", help="the order of the hot keys"
+            "--sort",
+            choices=None if _missing else tuple(terminal.ORDERS),
+            default="lookups",
+            help="the order of the hot keys",
         )
         parser.add_argument("--once", action="store_true", help="print once, for scripts")
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Show the caches."""
+        if _missing is not None:
+            raise CommandError(str(_missing), returncode=REFUSED)
         try:
-            # Imported here: it needs the package of an extra.
-            from cache_monitor.exporters import terminal  # noqa: PLC0415 - an optional dependency
-
             seconds = _seconds("since", options["since"])
             interval = _seconds("interval", options["interval"])
             report = _report(seconds, options["alias"])
-        except (MissingExtra, ValueError) as error:
+        except ValueError as error:
             raise CommandError(str(error), returncode=REFUSED) from error
-        view = ScreenView(options["sort"], options["alias"])
+        if note := api.store_note():
+            self.stderr.write(note)
+        view = terminal.ScreenView(options["sort"], options["alias"])
         if not options["once"]:
             read = partial(_report, seconds)
             terminal.watch(read, api.store_problem, seconds, interval, view)

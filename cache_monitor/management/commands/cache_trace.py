@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from cache_monitor.api import UnknownAlias, refuse_unknown
+from cache_monitor.api import UnknownAlias, refuse_unknown, store_note
 from cache_monitor.exporters.trace_files import FORMATS, NothingTraced, WrittenTrace, write_trace
 from cache_monitor.periods import parse_moment
 from cache_monitor.stores.base import StoreError
@@ -49,6 +49,8 @@ class Command(BaseCommand):
         alias, output = options["alias"], options["output"]
         try:
             refuse_unknown(alias)
+            if note := store_note():
+                self.stderr.write(note)
             family = store_of(alias)
             if family is None:
                 raise NothingTraced

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from cache_monitor.api import UnknownAlias
+from cache_monitor.api import UnknownAlias, store_note
 from cache_monitor.exporters import table
 from cache_monitor.exporters.json import encode_what_if_schema
 from cache_monitor.management.output import ProgressBar
@@ -105,6 +105,8 @@ class Command(BaseCommand):
             sys.exit(INTERRUPTED)
         finally:
             bar.clear()
+        if note := store_note():
+            self.stderr.write(note)
         if options["format"] == "json":
             self.stdout.write(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
         else:
