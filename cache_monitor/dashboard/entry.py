@@ -18,6 +18,7 @@ from cache_monitor.dashboard.rows import Figure
 from cache_monitor.keys.custom import is_sanitizing
 from cache_monitor.keys.naming import KeyName, name_key, why_grouped
 from cache_monitor.reports.key_history import KeyHistory, key_history
+from cache_monitor.reports.pages import whole_groups, whole_keys
 from cache_monitor.reports.schema import Cache, HotKey, KeyGroup
 from cache_monitor.scan import entries
 from cache_monitor.scan.entries import Answer, LiveEntry, Selection
@@ -287,7 +288,9 @@ def _hot_key(cache: Cache, key: str, name: KeyName) -> HotKey | None:
     """What was asked of the key in the period; None where it is not among the busiest."""
     if name.kind == "session":
         return None
-    return next((each for each in cache.hot_keys if each.key in {key, name.shown}), None)
+    # A list of headers is in the figures of its page, and yet has a page of its own here.
+    every = [*whole_keys(cache.hot_keys), *cache.hot_keys]
+    return next((each for each in every if each.key in {key, name.shown}), None)
 
 
 def _asked_figures(key: HotKey) -> Sequence[Figure]:
@@ -300,7 +303,8 @@ def _asked_figures(key: HotKey) -> Sequence[Figure]:
 
 
 def _of_group(cache: Cache, name: KeyName) -> KeyGroup | None:
-    return next((each for each in cache.key_groups if each.group == name.group), None)
+    every = [*whole_groups(cache.key_groups), *cache.key_groups]
+    return next((each for each in every if each.group == name.group), None)
 
 
 def _grouped_by(key: str, alias: str) -> str:

@@ -62,6 +62,16 @@ class PageKey(NamedTuple):
         return f"#{self.url[:8]}" + (f"-{self.variant[:8]}" if self.variant else "")
 
 
+def header_list_of(text: str) -> str | None:
+    """The key of the list of headers that is asked for before the page ``text``; None where that is
+    no page's."""
+    found = _PAGE.fullmatch(text)
+    if found is None:
+        return None
+    prefix, _method, url, _variant, suffix = found.groups()
+    return f"{PREFIX}header.{prefix}.{url}" + ("" if suffix is None else f".{suffix}")
+
+
 def page_key(text: str) -> PageKey | None:
     """The parts of the key ``text``; None if it is no page's."""
     if not text.startswith(PREFIX):

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from cache_monitor.conf import get_conf
 from cache_monitor.instrument.aliases import makes_own_keys
+from cache_monitor.keys.known_keys import header_list_of
 from cache_monitor.reports.build import ReportPeriod
 from cache_monitor.reports.caches import lives_of
 from cache_monitor.reports.schema import Lives
@@ -20,7 +21,7 @@ from cache_monitor.stats.details import DetailedKeys
 from cache_monitor.stats.lifetimes import LifeStats
 from cache_monitor.stores import shared
 from cache_monitor.stores.base import Row, Store
-from cache_monitor.trace.events import SECOND, hash_of
+from cache_monitor.trace.events import MISS, SECOND, hash_of
 from cache_monitor.trace.plan import Plan
 from cache_monitor.trace.reading import Moment, one_key
 from cache_monitor.trace.slices import Stored
@@ -55,7 +56,22 @@ def key_history(
     store: Store, alias: str, key: str, since: float, until: float
 ) -> KeyHistory | None:
     """What happened to ``key``, as the user writes it, in the cache ``alias``; None where the trace
-    cannot tell which entry that is. Raises :class:`StoreError`."""
+    cannot tell which entry that is. A cached page is missed as well where the list of its headers
+    is, which Django asks for first. Raises :class:`StoreError`."""
+    told = _history_of(store, alias, key, since, until)
+    headers = header_list_of(key)
+    lists = headers and told and _history_of(store, alias, headers, since, until)
+    if not told or not lists:
+        return told
+    missed = [each for each in lists.moments if each.kind == MISS]
+    moments = sorted([*told.moments, *missed], reverse=True)
+    total = told.total + len(missed)
+    return told._replace(total=total, moments=moments[:MOST_MOMENTS])
+
+
+def _history_of(
+    store: Store, alias: str, key: str, since: float, until: float
+) -> KeyHistory | None:
     family = store_of(alias)
     if family is None:
         return None

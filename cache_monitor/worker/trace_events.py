@@ -83,9 +83,10 @@ class CacheIdentity(NamedTuple):
     them; ``is_own`` tells that no other process does. Caches of one store that differ in their
     ``prefix`` are cleared together. ``incr_renews`` tells that ``incr`` writes the entry anew, with
     the default timeout. ``room`` gives the entries of a cache in this process and how many it
-    takes; ``evicts`` is False for one that never does. ``own_keys`` tells that a function of the
-    project's makes its keys: calls bring along what it made of theirs. ``stored`` looks into a
-    cache of this process for what else is to be known of a value that was just written.
+    takes; ``evicts`` is False for one that keeps nothing: there is nothing to expire either.
+    ``own_keys`` tells that a function of the project's makes its keys: calls bring along what it
+    made of theirs. ``stored`` looks into a cache of this process for what else is to be known of a
+    value that was just written.
     """
 
     store: str
@@ -296,6 +297,8 @@ def _version(call: RawCall, facts: CacheIdentity) -> str:
 
 def _lasts(call: RawCall, facts: CacheIdentity, ended: int) -> int:
     """The time to the expiry; ``UNTOLD`` where it cannot be read."""
+    if not facts.evicts:
+        return NEVER
     operation, timeout = call[SOURCE].operation, call[TIMEOUT]
     if operation in {"incr", "decr"}:
         timeout = DEFAULT_TIMEOUT

@@ -12,6 +12,7 @@ from django.core.cache import caches
 from django.core.cache.backends.base import BaseCache
 from django.test import Client, override_settings
 from django.urls import reverse
+from msgspec.structs import replace
 
 import cache_monitor
 from cache_monitor.dashboard import entry
@@ -293,3 +294,19 @@ def test_any_key_shows_what_happened_to_it(viewer: Client, show_report: ShowRepo
 def test_a_key_of_which_nothing_is_known_says_so(viewer: Client, cache: BaseCache) -> None:
     told = page_of(viewer, alias="default", key="nothing:at:all")
     assert "Nothing is known to have happened to it" in told
+
+
+def test_a_cached_page_has_the_misses_of_the_list_of_its_headers(
+    viewer: Client, show_report: ShowReport
+) -> None:
+    page, headers = "page GET /a/ #0a0a0a0a en.UTC", "page headers /a/ #0a0a0a0a en.UTC"
+    cache = busy_cache(page)
+    hot = cache.hot_keys[0]
+    keys = [
+        replace(hot, key=page, lookups=8, hits=8, misses=0),
+        replace(hot, key=headers, lookups=11, hits=8, misses=3),
+    ]
+    show_report(report_of(default=replace(cache, hot_keys=keys)))
+    asked = page_of(viewer, alias="default", key=page).partition("Asked in this period")[2]
+    figures = re.findall(r"<dd[^>]*>\s*([^<\s]+)", asked)
+    assert figures[:3] == ["11", "8", "3"]

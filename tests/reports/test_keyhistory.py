@@ -9,6 +9,7 @@ from django.core.cache import caches
 from django.http import HttpRequest, HttpResponse
 from django.test import RequestFactory, override_settings
 from django.urls import ResolverMatch
+from django.views.decorators.cache import cache_page
 
 import cache_monitor
 from cache_monitor.middleware import CacheMonitorMiddleware
@@ -169,3 +170,15 @@ def test_where_two_tenants_have_the_key_neither_is_told_for_the_other() -> None:
     trace_rollup.roll(get_store(), int(time.time()) + 400, wiring.trace_settings())
     now = time.time()
     assert key_history(get_store(), "tenants", "a", now - 3600, now + 60) is None
+
+
+def test_a_cached_page_was_missed_where_the_list_of_its_headers_was() -> None:
+    page = cache_page(60)(lambda request: HttpResponse("page"))
+    page(RequestFactory().get("/page/"))
+    page(RequestFactory().get("/page/"))
+    names = [key.partition(":1:")[2] for key in caches["default"]._cache]  # type: ignore[attr-defined]  # LocMemCache
+    [key] = [name for name in names if "cache_page" in name]
+    found = told(key)
+    # What was before the trace is not known.
+    assert kinds(found) == [(MISS, "unknown"), (WRITE, None), (HIT, None)]
+    assert (found.total, found.times(MISS)) == (3, 1)

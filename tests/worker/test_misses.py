@@ -217,7 +217,10 @@ def test_a_cache_that_keeps_nothing_loses_what_is_written() -> None:
     caches["dummy"].set("a", 1)
     caches["dummy"].get("a")
     caches["dummy"].get("b")
-    assert _reasons("dummy") == {"lost": 1, "never_set": 1}
+    # What was never there has not expired.
+    caches["dummy"].set("c", 1, timeout=0)
+    caches["dummy"].get("c")
+    assert _reasons("dummy") == {"lost": 2, "never_set": 1}
 
 
 def test_a_false_value_that_get_or_set_produced_was_written() -> None:
