@@ -173,7 +173,7 @@ def test_where_two_tenants_have_the_key_neither_is_told_for_the_other() -> None:
 
 
 def test_a_cached_page_was_missed_where_the_list_of_its_headers_was() -> None:
-    page = cache_page(60)(lambda request: HttpResponse("page"))
+    page: Any = cache_page(60)(lambda request: HttpResponse("page"))
     page(RequestFactory().get("/page/"))
     page(RequestFactory().get("/page/"))
     names = [key.partition(":1:")[2] for key in caches["default"]._cache]  # type: ignore[attr-defined]  # LocMemCache
