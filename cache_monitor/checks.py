@@ -22,6 +22,7 @@ from cache_monitor.conf import SETTING, Conf, get_conf, problems
 from cache_monitor.instrument.operations import can_be_recorded
 from cache_monitor.keys.custom import sanitizer_problem
 from cache_monitor.keys.known_keys import unseen_caches
+from cache_monitor.scan.key_forms import OF_TENANTS
 from cache_monitor.scan.scanner import OTHERS, kind_of_class
 from cache_monitor.stores.base import StoreError
 from cache_monitor.stores.opening import (
@@ -40,13 +41,9 @@ _DUMMY = "django.core.cache.backends.dummy.DummyCache"
 _LOCAL_MEMORY = "django.core.cache.backends.locmem.LocMemCache"
 
 
-TENANT_APPS = ("django_tenants", "tenant_schemas")
-"""Packages that serve several tenants from the same processes."""
-
-
 def has_tenants() -> bool:
     """Whether the site tells tenants apart in each request, as the monitor does not."""
-    return any(map(apps.is_installed, TENANT_APPS))
+    return any(map(apps.is_installed, OF_TENANTS))
 
 
 def register_deployment_checks() -> None:

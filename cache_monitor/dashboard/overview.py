@@ -109,6 +109,7 @@ def _quality(quality: Quality, now: datetime | None) -> QualityRows:
             *([Figure(_("Keys shown"), _("those of all tenants"), True)] if has_tenants() else []),
         ],
         estimated=quality.estimated,
+        of_all_tenants=has_tenants(),
     )
 
 

@@ -166,6 +166,8 @@ class QualityRows:
     newest_age: str
     figures: Sequence[Figure]
     estimated: bool
+    of_all_tenants: bool
+    """Whether the site tells tenants apart, whose figures are here together."""
 
 
 @dataclass(frozen=True, slots=True)

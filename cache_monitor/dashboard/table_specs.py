@@ -206,6 +206,9 @@ def button(label: str, url: Callable[[Item], str]) -> ColumnSpec[Item]:
 
 def code(text: str, url: str = "") -> Cell:
     """A cell with text that the site's users wrote: cut, with its invisible characters shown."""
+    if not text:
+        # An empty key, which a cache takes like any other.
+        return Cell(_("(empty)"), numeric=False)
     shown = formats.visible(formats.cut(text))
     title = "" if shown == text else formats.visible(text[:MOST_TITLE])
     return Cell(shown, numeric=False, code=True, title=title, url=url)

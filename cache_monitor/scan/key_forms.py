@@ -14,6 +14,10 @@ from django.core.cache.backends.base import BaseCache
 # hides the key, such as a digest, so many results share no more than what is the same in all of
 # them: one accidental hexadecimal digit is a matter of 1 to 16 ** 11.
 _PROBES = tuple(f"{letter}-probe-{letter}" for letter in "bcdfghjklmnp")
+OF_TENANTS = ("django_tenants", "tenant_schemas")
+"""Packages whose key functions make another key of the same for each tenant: which, the thread's
+connection tells, and that of the monitor's is no tenant's."""
+
 _GLOB_SPECIAL = re.compile(r"([*?\[\]\\])")
 
 
@@ -52,6 +56,8 @@ class KeyForm(NamedTuple):
 
 def key_form(cache: BaseCache) -> KeyForm:
     """The form of ``cache``'s stored keys, with its prefix and its version."""
+    if getattr(cache.key_func, "__module__", "").partition(".")[0] in OF_TENANTS:
+        return KeyForm("", "", opaque=True)
     made = [_stored_probe(cache, probe) for probe in _PROBES]
     if len(set(made)) < len(made):
         # It makes the same of different keys, or nothing at all.

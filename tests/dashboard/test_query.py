@@ -117,4 +117,5 @@ def test_every_link_of_a_page_with_an_empty_key_leads_somewhere(
     html = admin_client.get(reverse(f"admin:cache_monitor_{page}")).content.decode()
     links = [unescape(each) for each in re.findall(r'href="(/admin/cache_monitor/[^"#]*)"', html)]
     assert links
+    assert "(empty)" in html
     assert {admin_client.get(each).status_code for each in set(links)} == {200}

@@ -4,6 +4,7 @@ from pprint import pformat
 
 import pytest
 from django.apps import apps
+from django.template.loader import render_to_string
 
 from cache_monitor.dashboard import overview
 from cache_monitor.dashboard.rows import Cell, Column, Table
@@ -33,5 +34,9 @@ def test_where_tenants_share_the_processes_the_dashboard_says_whose_keys_it_show
     installed: list[str], shown: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(apps, "is_installed", lambda name: name in installed)
-    figures = [figure.text for figure in overview._quality(report_of().quality, None).figures]
-    assert ("those of all tenants" in figures) is shown
+    quality = overview._quality(report_of().quality, None)
+    assert ("those of all tenants" in [figure.text for figure in quality.figures]) is shown
+    page = render_to_string(
+        "cache_monitor/dashboard/quality.html", {"frame": {"quality": quality}, "query": {}}
+    )
+    assert ("to operators alone" in page) is shown

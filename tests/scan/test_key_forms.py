@@ -66,3 +66,15 @@ def test_a_key_function_that_changes_the_key_is_not_undone() -> None:
     own = form(KEY_FUNCTION=lambda key, *_: f"app:{key.upper()}")
     assert own.opaque
     assert own.user_key("app:MENU") == "app:MENU"
+
+
+def _of_a_tenant(key: str, prefix: str, version: int) -> str:
+    return f"public:{prefix}:{version}:{key}"
+
+
+def test_a_key_function_of_tenants_tells_no_own_entries_in_a_thread_of_no_tenant() -> None:
+    assert key_form(BaseCache({"KEY_FUNCTION": _of_a_tenant})).user_key("acme::1:a") is None
+    _of_a_tenant.__module__ = "django_tenants.cache"
+    form = key_form(BaseCache({"KEY_FUNCTION": _of_a_tenant}))
+    assert not form.tells_own
+    assert form.user_key("acme::1:a") == "acme::1:a"
