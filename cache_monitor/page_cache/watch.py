@@ -16,6 +16,7 @@ from django.middleware.cache import FetchFromCacheMiddleware, UpdateCacheMiddlew
 from django.utils.cache import get_max_age
 
 from cache_monitor import context
+from cache_monitor.calls import ERROR, SOURCE, RawCall
 from cache_monitor.conf import get_conf
 from cache_monitor.errors import let_pass
 from cache_monitor.keys.known_keys import page_key
@@ -88,15 +89,34 @@ def _updating(original: Method) -> Method:
         page_pass = _guarded(_begin_update, self, request, response)
         if page_pass is None:
             return original(self, request, response)
+        writes = _Writes(page_pass.alias)
+        context.start_listening(writes)
         try:
             result = original(self, request, response)
         except Exception as error:
             _guarded(_note_failure, page_pass, error)
             raise
-        _guarded(_end_update, page_pass, result)
+        finally:
+            context.stop_listening(writes)
+        _guarded(_end_update, page_pass, result, writes.error)
         return result
 
     return process_response
+
+
+class _Writes:
+    """Hears whether the cache took what it was given: a client may keep its errors to itself."""
+
+    wants_values = False
+
+    def __init__(self, alias: str) -> None:
+        self._alias = alias
+        self.error: str | None = None
+
+    def heard(self, call: RawCall, kind: str | None = None) -> None:
+        source = call[SOURCE]
+        if source.alias == self._alias and source.operation == "set":
+            self.error = self.error or call[ERROR]
 
 
 def _guarded(step: Callable[..., PagePass | None], *args: Any) -> PagePass | None:
@@ -201,9 +221,11 @@ def _pass_of(middleware: Any, request: Any) -> PagePass | None:
     return None
 
 
-def _end_update(page_pass: PagePass, response: Any) -> None:
+def _end_update(page_pass: PagePass, response: Any, error: str | None) -> None:
     # Django makes the key of a page that it stores, and of no other.
-    page_pass.stored = page_pass.key is not None and page_pass.reason != "dummy"
+    page_pass.stored = page_pass.key is not None and page_pass.reason != "dummy" and not error
+    if error is not None and page_pass.reason is None:
+        page_pass.reason, page_pass.detail = "error", error
     if page_pass.stored:
         page_pass.reason, page_pass.detail = None, ""
         _note_other_key(page_pass)

@@ -281,6 +281,21 @@ def test_a_cache_that_raises_fails_the_page_as_it_would_and_is_told() -> None:
     assert (made.stored, made.reason, made.detail) == (False, "error", "LookupError")
 
 
+def test_a_page_is_not_stored_where_the_cache_s_client_keeps_its_errors_to_itself() -> None:
+    page: Any = cache_page(60, cache="away")(site.plain)
+    away = {
+        "BACKEND": "django_redis.cache.RedisCache",
+        "LOCATION": "redis://127.0.0.1:1",
+        "OPTIONS": {"IGNORE_EXCEPTIONS": True},
+    }
+    with override_settings(CACHES={"default": away, "away": away}):
+        with heard() as passes:
+            assert page(RequestFactory().get("/")).content == b"page"
+        made = passes[-1]
+    assert (made.stored, made.reason, made.detail) == (False, "error", "ConnectionError")
+    assert cache_status(made) == 'django; fwd=bypass; detail="error"'
+
+
 def test_a_view_that_raises_leaves_nothing_behind_for_the_next_request() -> None:
     assert passes_of("/cached/failing/3/") == []
     made = last_of("/cached/plain/4/")
