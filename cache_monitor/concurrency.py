@@ -11,8 +11,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Lock, RLock, Thread, get_ident
-from typing import Any
+from typing import Any, Generic, TypeVar
 from weakref import ref
+
+Value = TypeVar("Value")
 
 _locks: set["ref[Any]"] = set()
 _jobs: list[Callable[[], None]] = []
@@ -46,6 +48,24 @@ def new_rlock() -> RLock:
 def _note(lock: Any) -> None:
     # Taken out again by the set's own method, in one step, when nobody has the lock any more.
     _locks.add(ref(lock, _locks.discard))
+
+
+class TimedValue(Generic[Value]):
+    """A value that ``read`` makes anew at its first use after ``seconds``, in one thread."""
+
+    def __init__(self, read: Callable[[], Value], seconds: float) -> None:
+        self._read = read
+        self._seconds = seconds
+        self._lock = new_lock()
+        self._kept: tuple[float, Value] | None = None
+
+    def get(self) -> Value:
+        """The value. Raises what ``read`` raises; then the next use reads again."""
+        with self._lock:
+            if self._kept is None or time.monotonic() >= self._kept[0] + self._seconds:
+                value = self._read()
+                self._kept = time.monotonic(), value
+            return self._kept[1]
 
 
 def call_in_forked_children(begin_anew: Callable[[], None]) -> None:

@@ -17,7 +17,6 @@ import pytest
 import cache_monitor
 from cache_monitor import concurrency
 from cache_monitor.capture import Capture
-from cache_monitor.scan import known
 from cache_monitor.stores.memory import MemoryStore
 from cache_monitor.worker.requests import RequestStats
 from tests.test_processes import Site
@@ -116,7 +115,7 @@ def test_the_locks_of_all_modules_are_free_in_a_forked_child() -> None:
         "capture": Capture()._lock,
         "tally": RequestStats()._adding,
         "memory": MemoryStore()._lock,
-        "known": known._lock,
+        "known": concurrency.TimedValue(lambda: 0, 1)._lock,
     }
     registered = {id(each()) for each in concurrency._locks}
     assert {name for name, lock in locks.items() if id(lock) not in registered} == set()

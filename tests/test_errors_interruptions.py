@@ -133,11 +133,11 @@ def test_a_fault_of_ours_does_not_pass_where_it_was_raised() -> None:
 
 
 def test_who_looks_at_its_callers_frame_is_no_signals_handler() -> None:
-    def look_at(frame: object, depth: int) -> None:
+    def find_entry(frame: object, depth: int) -> None:
         raise LimitError
 
     with pytest.raises(LimitError) as raised:
-        look_at(sys._getframe(), 200)
+        find_entry(sys._getframe(), 200)
     assert not is_interruption(raised.value)
 
 

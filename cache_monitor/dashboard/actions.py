@@ -30,7 +30,7 @@ from cache_monitor.keys.display import SHOWN_LENGTH
 from cache_monitor.models import Dashboard
 from cache_monitor.reports.schema import Finding
 from cache_monitor.scan import entries
-from cache_monitor.scan.entries import Deleted
+from cache_monitor.scan.entries import EntryTotals
 from cache_monitor.stores.base import StoreError
 
 
@@ -96,7 +96,7 @@ def _deleted(request: HttpRequest, site: AdminSite, target: Target, links: Links
 
 
 def _progress_context(
-    done: Deleted, progress: deleting.DeleteProgress, target: Target
+    done: EntryTotals, progress: deleting.DeleteProgress, target: Target
 ) -> Mapping[str, object]:
     share = min(1.0, progress["looked_at"] / done.total) if done.total else None
     return {

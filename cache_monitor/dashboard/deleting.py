@@ -21,7 +21,7 @@ from cache_monitor.dashboard.query import BadParameterError, as_shown
 from cache_monitor.keys.naming import name_key
 from cache_monitor.models import Dashboard
 from cache_monitor.scan import entries
-from cache_monitor.scan.entries import Deleted, Measured, Selection
+from cache_monitor.scan.entries import EntryTotals, Selection
 from cache_monitor.scan.snapshot import StaleReason
 
 WHY: tuple[StaleReason | Literal["any"], ...] = ("any", *STALE_REASONS)
@@ -180,12 +180,12 @@ class DeleteProgress(TypedDict):
     looked_at: int
 
 
-def expected(target: Target) -> Measured:
+def expected(target: Target) -> EntryTotals:
     """How much will go, as far as that can be told within a second."""
     if target.action is DELETE_ENTRY:
         # A single key is asked for by itself, which also finds what a list cannot name.
         found = find(target.alias, target.value)
-        return Measured(
+        return EntryTotals(
             entries=int(found.entry is not None),
             bytes=found.entry.bytes if found.entry else 0,
             looked_at=1,
@@ -246,7 +246,7 @@ def forget(progress: DeleteProgress, session: SessionBase) -> None:
         session[CURSORS] = {name: at for name, at in cursors.items() if name != own}
 
 
-def step(target: Target, progress: DeleteProgress) -> Deleted:
+def step(target: Target, progress: DeleteProgress) -> EntryTotals:
     """Delete on from where ``progress`` is, count it there and in the history."""
     done = _delete(target, progress["cursor"])
     progress["entries"] += done.entries
@@ -284,13 +284,13 @@ def said(target: Target, progress: DeleteProgress) -> str:
     }
 
 
-def _delete(target: Target, cursor: str) -> Deleted:
+def _delete(target: Target, cursor: str) -> EntryTotals:
     if target.action is CLEAR:
         return _clear(target.alias)
     if target.action is DELETE_ENTRY:
         found = find(target.alias, target.value)
         if found.entry is None:
-            return Deleted(entries=0, bytes=0, problem=found.problem)
+            return EntryTotals(entries=0, bytes=0, problem=found.problem)
         if found.entry.key is not None:
             return entries.delete_key(target.alias, found.entry.key)
     return entries.delete_step(
@@ -298,14 +298,14 @@ def _delete(target: Target, cursor: str) -> Deleted:
     )
 
 
-def _clear(alias: str) -> Deleted:
+def _clear(alias: str) -> EntryTotals:
     """Everything at once, counted before: afterwards there is nothing to count."""
     there = entries.measure(alias, entries.Selection(), seconds=STEP_SECONDS)
     done = entries.clear(alias)
     if done.problem:
         return done
     whole = there.total if there.cursor and there.total is not None else there.entries
-    return Deleted(
+    return EntryTotals(
         entries=whole,
         bytes=None if there.cursor else there.bytes,
         looked_at=there.looked_at,

@@ -245,7 +245,7 @@ def _history(
 
 def find(alias: str, key: str) -> Answer:
     """The entry of a key as the user wrote it, or as it is shown where the two differ."""
-    answer = entries.look_at(alias, key)
+    answer = entries.find_entry(alias, key)
     if answer.there or not (is_sanitizing() or any(mark in key for mark in _CHANGED)):
         return answer
     step = entries.list_entries(alias, Selection(key=key), limit=LOOK_LIMIT, seconds=LOOK_SECONDS)

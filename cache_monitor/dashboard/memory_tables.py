@@ -36,7 +36,7 @@ from cache_monitor.reports.schema import (
     StaleEntry,
     StaleReason,
 )
-from cache_monitor.scan.capabilities import COLUMNS, ESTIMATED, RECORDED, YES, Capability, matrix
+from cache_monitor.scan.capabilities import COLUMNS, ESTIMATED, MATRIX, RECORDED, YES, Capability
 
 STALE_REASONS: tuple[StaleReason, ...] = ("expired", "idle", "never_read", "no_expiry")
 
@@ -394,7 +394,7 @@ def capabilities() -> TableSpec[Capability]:
     """A row for each kind of backend."""
     columns = [_column(column, label) for column, label in _labels().items()]
     backend: ColumnSpec[Capability] = worded("backend", _("Backend"), lambda each: each.backend)
-    return TableSpec("abilities", _("What each backend can tell"), [backend, *columns], matrix())
+    return TableSpec("abilities", _("What each backend can tell"), [backend, *columns], MATRIX)
 
 
 def capability_notes() -> Sequence[tuple[str, Sequence[tuple[str, str]]]]:
@@ -402,7 +402,7 @@ def capability_notes() -> Sequence[tuple[str, Sequence[tuple[str, str]]]]:
     labels = _labels()
     return [
         (each.backend, [(labels[column], note) for column, note in each.notes.items()])
-        for each in matrix()
+        for each in MATRIX
     ]
 
 

@@ -2,7 +2,7 @@
 
 from cache_monitor.reports import schema
 from cache_monitor.reports.series import moment
-from cache_monitor.scan.snapshot import EntrySample, Snapshot
+from cache_monitor.scan.snapshot import Snapshot
 
 
 def memory(look: Snapshot | None, culled: int | None = None, since: float = 0.0) -> schema.Memory:
@@ -24,13 +24,10 @@ def memory(look: Snapshot | None, culled: int | None = None, since: float = 0.0)
         measured_at=moment(look.measured_at),
         scope=look.scope,
         exact=look.exact,
-        groups=[
-            schema.MemoryGroup(group=each.group, entries=each.entries, bytes=each.bytes)
-            for each in look.groups
-        ],
-        largest=[schema.LargestEntry(key=each.key, bytes=each.bytes) for each in look.largest],
+        groups=look.groups,
+        largest=look.largest,
         looked_at=look.looked_at,
-        freed_within=_freed(look),
+        freed_within=look.freed_within,
         problem=look.problem,
         processes=[
             schema.ProcessMemory(
@@ -51,27 +48,8 @@ def stale(look: Snapshot | None) -> schema.Stale:
         never_read=look.never_read,
         no_expiry=look.no_expiry,
         bytes=look.stale_bytes,
-        entries=[_stale_entry(each) for each in look.stale],
+        entries=look.stale,
         idle_error=look.idle_error,
         never_read_error=look.never_read_error,
         recorded_since=moment(look.recorded_since) if look.recorded_since else None,
-    )
-
-
-def _freed(look: Snapshot) -> schema.FreedWithin:
-    freed = look.freed_within
-    return schema.FreedWithin(
-        minute=freed.minute, hour=freed.hour, day=freed.day, never=freed.never
-    )
-
-
-def _stale_entry(entry: EntrySample) -> schema.StaleEntry:
-    return schema.StaleEntry(
-        key=entry.key,
-        group=entry.group,
-        why=entry.why,
-        age=entry.age,
-        idle=entry.idle,
-        expires_in=entry.expires_in,
-        bytes=entry.bytes,
     )

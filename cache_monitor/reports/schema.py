@@ -12,34 +12,14 @@ from msgspec import Struct
 
 from cache_monitor.keys.naming import KeyKind
 from cache_monitor.reports.what_if import CacheWhatIf
-
-Scope = Literal["shared", "per process"]
-StaleReason = Literal["expired", "idle", "never_read", "no_expiry"]
-
-
-class MemoryGroup(Struct, frozen=True, kw_only=True):
-    """The entries of one key group and what they weigh."""
-
-    group: str
-    entries: int
-    bytes: int | None
-
-
-class LargestEntry(Struct, frozen=True, kw_only=True):
-    """One of the heaviest entries."""
-
-    key: str
-    bytes: int
-
-
-class FreedWithin(Struct, frozen=True, kw_only=True):
-    """Bytes of the entries that expire within the next minute, hour and day (each with those
-    before it), and ``never``. What has expired and is still there is in none of them."""
-
-    minute: int | None = None
-    hour: int | None = None
-    day: int | None = None
-    never: int | None = None
+from cache_monitor.scan.snapshot import (
+    FreedWithin,
+    LargestEntry,
+    MemoryGroup,
+    Scope,
+    StaleEntry,
+    StaleReason,
+)
 
 
 class ProcessMemory(Struct, frozen=True, kw_only=True):
@@ -83,18 +63,6 @@ class Memory(Struct, frozen=True, kw_only=True):
     aliases: list[str] = []
     counted_in: str | None = None
     evictions_since: str | None = None
-
-
-class StaleEntry(Struct, frozen=True, kw_only=True):
-    """An entry that no longer earns its place, and why. Ages in seconds."""
-
-    key: str
-    group: str = ""
-    why: list[StaleReason]
-    age: float | None
-    idle: float | None
-    expires_in: float | None
-    bytes: int | None
 
 
 class Stale(Struct, frozen=True, kw_only=True):

@@ -1,15 +1,13 @@
-"""What every backend's scanner offers, and how it goes through its entries.
+"""The base class of the backends' scanners.
 
-One protocol serves the background looks, the full scan and the dashboard's lists, so that all of
-them see the same entries and can go on where they, or another process, stopped.
-
-Dicts and directories have no place to go on from: what is added or removed moves all the others.
-So names are put into buckets by a digest of theirs, which stays; every bucket is a fair sample.
+Background scans, the full scan and the dashboard's lists all use it. They see the same entries and
+can continue where they, or another process, stopped.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from hashlib import blake2b
-from typing import Literal, NamedTuple, Protocol, TypeVar
+from typing import Literal, NamedTuple, TypeVar
 
 from django.core.cache.backends.base import BaseCache
 
@@ -20,12 +18,11 @@ Traced = Literal["", "whole", "sample", "out"]
 
 
 class Entry(NamedTuple):
-    """An entry as a backend tells of it; ages in seconds, None where it does not tell.
+    """An entry of a live cache; ages in seconds, None where unknown.
 
-    ``expires_in`` is negative once the entry has expired. ``key`` is the user's; where it cannot
-    be told (``known`` is False), it is what people may call the entry by. ``stored`` is the
-    backend's own name for it. ``never_read`` is None where it is not known; ``traced`` says whether
-    the trace has it, as one of a sample perhaps that stands for those ``out`` of it.
+    ``expires_in`` is negative once the entry has expired. ``key`` is the user's, or a label where
+    it is not ``known``. ``stored`` is the backend's own name. ``traced`` says whether the trace has
+    the entry: "sample" stands for others, which are "out".
     """
 
     key: str
@@ -41,10 +38,9 @@ class Entry(NamedTuple):
 
 
 def credible(entry: Entry) -> Entry:
-    """``entry`` with times that a clock can show.
+    """``entry`` with plausible times.
 
-    What expires in thousands of years never does, as with ``timeout=float("inf")``, which Django
-    allows for; it takes NaN for it as well.
+    An expiry in thousands of years is none: Django takes ``timeout=float("inf")``, and NaN.
     """
     left, idle, age = entry.expires_in, entry.idle, entry.age
     if left is not None and not -LONGEST < left < LONGEST:
@@ -60,23 +56,24 @@ def credible(entry: Entry) -> Entry:
 
 
 class EntryPage(NamedTuple):
-    """Some entries, of ``walked`` that were passed to find them; what ``cursor`` to go on with.
+    """Some entries, of ``scanned`` that were passed to find them. ``cursor`` continues after them.
 
-    A sign of life comes while a page is under way, and is no page: it leads back to its beginning.
+    A heartbeat comes while a page is under way. Its cursor leads to the page's beginning.
     """
 
     entries: Sequence[Entry]
     scanned: int
     cursor: str | None
-    is_sign_of_life: bool = False
+    is_heartbeat: bool = False
 
 
 class BackendLimits(NamedTuple):
-    """What the place allows for, and how often it had to make room since the start that ``boot``
-    names: another one after a restart of a server, or where a directory was made anew. ``policy``
-    is what goes where there is none left, by the name that the server has for it. ``behind`` says
-    that a replica which reads go to lacks what was written. ``used`` are the bytes that the servers
-    take for everybody's entries, ``empty`` those of them that they take without any."""
+    """The limits and counters of a backend's servers.
+
+    ``evictions`` count from the start that ``boot`` names. ``policy`` is the server's name of its
+    eviction policy. ``behind``: a replica that reads go to lacks recent writes. ``used`` are the
+    bytes that the servers use for all clients, ``empty`` those of them without any entry.
+    """
 
     bytes: int | None = None
     entries: int | None = None
@@ -95,93 +92,68 @@ def boot_of(*starts: object) -> str:
 
 
 class BadCursor(ValueError):
-    """A cursor that this source has not given, or that leads nowhere any more."""
+    """A cursor that this scanner has not given, or that is no longer valid."""
+
+    def __init__(self, message: str = "This is no place to go on from.") -> None:
+        super().__init__(message)
 
 
-class BackendScanner(Protocol):
-    """A live backend of one alias.
+class BackendScanner(ABC):
+    """The live backend of one alias.
 
-    Every method may raise what the backend's driver raises, or ``CannotLook``. Nothing here counts
-    as a use of an entry or changes it, but for ``remove``.
+    Every method may raise what the backend's driver raises, or :class:`ScanError`. None of them
+    counts as a use of an entry; only ``remove`` changes one. ``bounds`` is what the scan may still
+    spend, ``page`` the most entries of a page, 0 where that varies. ``incomplete``: a part of the
+    cache could not be scanned. ``sampled``: what was scanned stands for the rest.
     """
-
-    scope: Scope
-    untold: set[StaleReason]
-    """The reasons that the backend cannot know of, as far as is known by now."""
-    missed: bool
-    """Whether a part of the place could not be gone through."""
-    sampled: bool
-    """Whether there was no time for all that a page is chosen from: what was gone through stands
-    for the rest."""
-    bounds: Bounds
-    """What may still be spent on looking."""
-    page: int
-    """The most entries that a page is known to hold; 0 where that depends."""
-
-    def total(self) -> int | None:
-        """About how many entries there are in the place, whoever's they are."""
-
-    def pages(self, cursor: str, most: int) -> Generator[EntryPage, None, None]:
-        """The alias's own entries from ``cursor`` on; empty text is the beginning.
-
-        A page holds about ``most`` entries at most. Raises :class:`BadCursor`.
-        """
-
-    def entry(self, key: str, version: int | None) -> Entry | None:
-        """One entry by the user's key; None where it is not there."""
-
-    def limits(self) -> BackendLimits:
-        """What the place allows for."""
-
-    def can_remove(self, entry: Entry) -> bool:
-        """Whether the cache has a way to remove ``entry``."""
-
-    def remove(self, entries: Sequence[Entry]) -> None:
-        """Remove ``entries``, all of which can be, through the cache."""
-
-    @property
-    def problem(self) -> str | None:
-        """What could not be told so far, in words for people."""
-
-    def close(self) -> None:
-        """Give back what this source has opened for itself."""
-
-
-class CacheScanner:
-    """What the sources have in common."""
 
     scope: Scope = "shared"
 
     def __init__(
-        self, cache: BaseCache, tells: Sequence[StaleReason], bounds: Bounds | None = None
+        self, cache: BaseCache, supported: Sequence[StaleReason], bounds: Bounds | None = None
     ) -> None:
-        self.untold: set[StaleReason] = set(STALE_REASONS) - set(tells)
-        self.missed = self.sampled = False
+        self.unsupported: set[StaleReason] = set(STALE_REASONS) - set(supported)
+        self.incomplete = self.sampled = False
         self.bounds = bounds or Bounds()
         self.page = 0
         self.problems: dict[str, None] = {}
         self._cache = cache
 
+    @abstractmethod
+    def total(self) -> int | None:
+        """About how many entries the cache's store holds, those of other aliases too."""
+
+    @abstractmethod
+    def pages(self, cursor: str, most: int) -> Generator[EntryPage, None, None]:
+        """The alias's entries from ``cursor`` on, "" being the beginning; about ``most`` a page.
+
+        Raises :class:`BadCursor`.
+        """
+
+    @abstractmethod
+    def entry(self, key: str, version: int | None) -> Entry | None:
+        """The entry of the user's ``key``; None where it is not there."""
+
     @property
     def problem(self) -> str | None:
-        """What could not be told so far, each thing once."""
+        """What is not known, in words for people."""
         return " ".join(self.problems) or None
 
     def limits(self) -> BackendLimits:
-        """None, unless the backend has some."""
+        """What limits the backend has."""
         return BackendLimits()
 
     def can_remove(self, entry: Entry) -> bool:
-        """Where its key is known."""
+        """Whether the cache has a way to remove ``entry``."""
         return entry.known
 
     def remove(self, entries: Sequence[Entry]) -> None:
-        """Remove ``entries`` with the cache's own ``delete_many``."""
+        """Remove ``entries`` with the cache's own operations."""
         if keys := [each.key for each in entries]:
             self._cache.delete_many(keys)
 
-    def close(self) -> None:
-        """Nothing is open, unless the backend needs it."""
+    def close(self) -> None:  # noqa: B027 - most have nothing to close
+        """Close what this scanner has opened."""
 
 
 BUCKETS = 4096
@@ -192,8 +164,14 @@ T = TypeVar("T")
 def in_buckets(
     names: Iterable[T], bucket_of: Callable[[T], int], cursor: str
 ) -> Iterator[tuple[list[T], str | None]]:
-    """The names, a bucket at a time from the bucket ``cursor`` on, and the next one's cursor."""
-    first = _first(cursor)
+    """The names, a bucket at a time from the bucket ``cursor`` on, and the next one's cursor.
+
+    A dict or a directory has no position that stays: additions move the others. Buckets by a digest
+    of the name stay, and each is a fair sample.
+    """
+    if cursor and not (cursor.isascii() and cursor.isdigit() and len(cursor) < 5):
+        raise BadCursor
+    first = int(cursor or 0)
     buckets: dict[int, list[T]] = {}
     for name in names:
         bucket = bucket_of(name)
@@ -205,9 +183,3 @@ def in_buckets(
         yield buckets.pop(bucket), None if is_last else str(order[place + 1])
     if not order:
         yield [], None
-
-
-def _first(cursor: str) -> int:
-    if cursor and not (cursor.isascii() and cursor.isdigit() and len(cursor) < 5):
-        raise BadCursor("This is no place to go on from.")
-    return int(cursor or 0)

@@ -1,7 +1,6 @@
-"""What each backend can tell of what is inside it, and why not: one table for every reader.
+"""What a scan of each backend can show, and why not: the table of the README and the dashboard.
 
-The README's table and the dashboard's are this one; the inspectors' tests hold it to what the
-inspectors find.
+The scanners' tests check it.
 """
 
 from django.core.cache.backends.base import BaseCache
@@ -23,8 +22,7 @@ COLUMNS = (
     "value_sizes",
 )
 YES, RECORDED, ESTIMATED, NO = "yes", "recorded", "estimated", "–"
-"""``RECORDED``: the backend does not tell it, and the record of the site's calls does.
-``ESTIMATED``: that record alone tells what should be there."""
+"""``RECORDED``: known from the recorded calls. ``ESTIMATED``: from these alone."""
 
 _HEADINGS = {
     "entries": "entries",
@@ -42,8 +40,7 @@ _HEADINGS = {
 
 
 class Capability(Struct, frozen=True, kw_only=True):
-    """What one kind of backend can tell: for each of ``COLUMNS`` "yes", a few words or "–", and a
-    sentence in ``notes`` on how far, or why not."""
+    """A row: for each of ``COLUMNS`` "yes", a few words or "–", with sentences in ``notes``."""
 
     backend: str
     cells: dict[str, str]
@@ -51,6 +48,7 @@ class Capability(Struct, frozen=True, kw_only=True):
 
 
 _PLAIN = dict.fromkeys(COLUMNS, YES)
+_RECORDED_USES = dict.fromkeys(("idle", "never_read", "age"), RECORDED)
 
 _RECORD = (
     "Known from the recorded calls of all processes: exact since the monitor saw the entry; above"
@@ -65,14 +63,8 @@ _CULLS = (
 _HIDES = "The server hides what has expired."
 _OWN_KEYS = "Only the alias's own keys, by its prefix, version and key function."
 
-_REDIS_CELLS = {
-    **_PLAIN,
-    "entries": "its own",
-    "bytes": "its own",
-    "expired": NO,
-    "never_read": RECORDED,
-    "age": RECORDED,
-}
+_OWN_ONLY = {**_PLAIN, "entries": "its own", "bytes": "its own", "expired": NO, "age": RECORDED}
+_REDIS_CELLS = {**_OWN_ONLY, "never_read": RECORDED}
 _REDIS_NOTES = {
     "entries": _OWN_KEYS,
     "bytes": "The MEMORY USAGE of its own keys.",
@@ -85,7 +77,7 @@ _REDIS_NOTES = {
     "age": _NO_WRITES,
 }
 
-_MATRIX = (
+MATRIX = (
     Capability(
         backend="LocMemCache",
         cells={
@@ -94,9 +86,7 @@ _MATRIX = (
             "bytes": "per process",
             "limit": "entries",
             "evictions": RECORDED,
-            "idle": RECORDED,
-            "never_read": RECORDED,
-            "age": RECORDED,
+            **_RECORDED_USES,
         },
         notes={
             "entries": "Each process has its own; the figures are added up and shown apart.",
@@ -133,9 +123,7 @@ _MATRIX = (
             **_PLAIN,
             "limit": "entries",
             "evictions": RECORDED,
-            "idle": RECORDED,
-            "never_read": RECORDED,
-            "age": RECORDED,
+            **_RECORDED_USES,
             "value_sizes": NO,
         },
         notes={
@@ -169,15 +157,7 @@ _MATRIX = (
     ),
     Capability(
         backend="memcached",
-        cells={
-            **_PLAIN,
-            "entries": "its own",
-            "bytes": "its own",
-            "expired": NO,
-            "idle": RECORDED,
-            "age": RECORDED,
-            "value_sizes": "PyMemcacheCache",
-        },
+        cells={**_OWN_ONLY, "idle": RECORDED, "value_sizes": "PyMemcacheCache"},
         notes={
             "entries": f"{_OWN_KEYS} Needs the server's LRU crawler. Of a server with more"
             " entries than it can list in the time, a part stands for the rest.",
@@ -216,34 +196,24 @@ _MATRIX = (
 )
 
 
-def matrix() -> list[Capability]:
-    """One row for each kind of backend."""
-    return list(_MATRIX)
-
-
 def capability_of(cache: BaseCache) -> Capability:
     """The row of ``cache``'s backend."""
     kind = kind_of(cache)
-    return next(each for each in _MATRIX if each.backend == kind)
-
-
-def _alike() -> dict[tuple[str, ...], list[str]]:
-    """The backends whose rows read the same."""
-    rows: dict[tuple[str, ...], list[str]] = {}
-    for each in _MATRIX:
-        rows.setdefault(tuple(each.cells[column] for column in COLUMNS), []).append(each.backend)
-    return rows
+    return next(each for each in MATRIX if each.backend == kind)
 
 
 def documentation() -> str:
-    """The table for the README, in Markdown, with its notes."""
+    """The table for the README in Markdown, with its notes; equal rows are one."""
+    rows: dict[tuple[str, ...], list[str]] = {}
+    for each in MATRIX:
+        rows.setdefault(tuple(each.cells[column] for column in COLUMNS), []).append(each.backend)
     lines = [
         f"| backend | {' | '.join(_HEADINGS[column] for column in COLUMNS)} |",
         "| --- " * (len(COLUMNS) + 1) + "|",
-        *(f"| {', '.join(names)} | {' | '.join(cells)} |" for cells, names in _alike().items()),
+        *(f"| {', '.join(names)} | {' | '.join(cells)} |" for cells, names in rows.items()),
         "",
     ]
-    for each in _MATRIX:
+    for each in MATRIX:
         notes = [f"*{_HEADINGS[column]}*: {note}" for column, note in each.notes.items()]
         lines.append(f"- **{each.backend}**: {' '.join(notes)}")
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""Look into a DatabaseCache: its table, read in pieces in the order of its keys."""
+"""Scan a DatabaseCache: its table, read in pieces in the order of its keys."""
 
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, nullcontext
@@ -9,7 +9,7 @@ from django.core.cache.backends.db import BaseDatabaseCache
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, models, router, transaction
 from django.utils import timezone
 
-from cache_monitor.scan.base import BackendLimits, BadCursor, CacheScanner, Entry, EntryPage
+from cache_monitor.scan.base import BackendLimits, BackendScanner, BadCursor, Entry, EntryPage
 from cache_monitor.scan.key_forms import key_form
 from cache_monitor.scan.limits import Bounds, ScanError, described
 from cache_monitor.stores.own_connection import is_own, own_connection
@@ -29,20 +29,20 @@ class _Row(NamedTuple):
     expires: datetime | None
 
     def entry(self, key: str, known: bool) -> Entry:
+        entry = Entry(key, self.size, known=known, stored=self.stored)
         if self.expires is None:
-            return Entry(key, self.size, known=known, stored=self.stored)
+            return entry
         if self.expires.year >= _YEAR_OF_NO_EXPIRY:
-            return Entry(key, self.size, no_expiry=True, known=known, stored=self.stored)
+            return entry._replace(no_expiry=True)
         now = timezone.now() if timezone.is_aware(self.expires) else datetime.now()  # noqa: DTZ005 - as the column is
-        left = (self.expires - now).total_seconds()
-        return Entry(key, self.size, expires_in=left, known=known, stored=self.stored)
+        return entry._replace(expires_in=(self.expires - now).total_seconds())
 
 
 class _Table:
     """The table of a DatabaseCache, in the database that the router gives for reading it.
 
-    It is read over a connection of its own, which is in no transaction between two statements, and
-    in as short statements as can be: on SQLite whoever reads keeps the writers waiting.
+    It has a connection of its own, without a transaction between two statements. Statements are
+    short: on SQLite a reader keeps the writers waiting.
     """
 
     def __init__(self, cache: Any, bounds: Bounds) -> None:
@@ -64,12 +64,11 @@ class _Table:
         ]
 
     def close(self) -> None:
-        """Give up the connection, where it is the table's own."""
         if is_own(self._connection):
             self._connection.close()
 
     def count(self) -> int:
-        """How many rows there are, of whatever alias."""
+        """The rows of all aliases."""
         (row,) = self._fetch(f"SELECT COUNT(*) FROM {self._name}")  # noqa: S608 (quoted)
         return int(row[0])
 
@@ -84,7 +83,6 @@ class _Table:
         return self._rows(sql, [last] if last else [])
 
     def row(self, stored: str) -> _Row | None:
-        """The row of one key."""
         sql = f"SELECT {self._columns} FROM {self._name} WHERE {self._key} = %s"  # noqa: S608 (quoted)
         return next(iter(self._rows(sql, [stored])), None)
 
@@ -108,7 +106,7 @@ class _Table:
     def _statement(self) -> Iterator[Any]:
         connection = self._connection
         if not is_own(connection):
-            # A failure in somebody's transaction must not spoil what they do after it.
+            # A failure must not spoil the transaction that is open.
             inside = transaction.atomic(connection.alias) if connection.in_atomic_block else None
             with inside or nullcontext(), connection.cursor() as cursor:
                 yield cursor
@@ -118,7 +116,8 @@ class _Table:
             connection.set_autocommit(False)
             try:
                 with connection.cursor() as cursor:
-                    cursor.execute(f"SET LOCAL statement_timeout = {_milliseconds(self._bounds)}")
+                    milliseconds = max(1, round(self._bounds.seconds() * 1000))
+                    cursor.execute(f"SET LOCAL statement_timeout = {milliseconds}")
                     yield cursor
             finally:
                 connection.rollback()
@@ -132,17 +131,13 @@ class _Table:
             for convert in self._converters:
                 expires = convert(expires, self._expression, self._connection)
         except (ValueError, TypeError, OverflowError, AttributeError):
-            # On SQLite a column holds whatever somebody puts there.
+            # A column of SQLite holds anything.
             return None
         return expires if isinstance(expires, datetime) else None
 
 
-def _milliseconds(bounds: Bounds) -> int:
-    return max(1, round(bounds.seconds() * 1000))
-
-
-class DatabaseScanner(CacheScanner):
-    """What a DatabaseCache's table holds of an alias; an entry weighs what its stored text does."""
+class DatabaseScanner(BackendScanner):
+    """The entries of a DatabaseCache; an entry's size is that of its stored text."""
 
     def __init__(self, cache: BaseDatabaseCache, bounds: Bounds) -> None:
         super().__init__(cache, ("expired", "no_expiry"), bounds)
@@ -151,17 +146,15 @@ class DatabaseScanner(CacheScanner):
         self._table = _Table(cache, bounds)
 
     def close(self) -> None:
-        """Close the connection."""
         self._table.close()
 
     def total(self) -> int:
-        """The rows of all aliases in the table."""
         return self._table.count()
 
     def pages(self, cursor: str, most: int) -> Generator[EntryPage, None, None]:
         """The entries in the order of their keys; a cursor is the last key before the page."""
         if cursor and not cursor.startswith(AFTER_KEY):
-            raise BadCursor("This is no place to go on from.")
+            raise BadCursor
         last = cursor.removeprefix(AFTER_KEY)
         self.page = at_once = min(most, self._table.rows_at_once)
         while True:
@@ -187,10 +180,8 @@ class DatabaseScanner(CacheScanner):
             yield row.entry(key, not self._form.opaque)
 
     def entry(self, key: str, version: int | None) -> Entry | None:
-        """One entry."""
         row = self._table.row(str(self._rows.make_key(key, version=version)))
         return None if row is None else row.entry(key, known=True)
 
     def limits(self) -> BackendLimits:
-        """Its MAX_ENTRIES."""
         return BackendLimits(entries=self._rows._max_entries)

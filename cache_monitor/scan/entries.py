@@ -1,91 +1,140 @@
-"""The entries of a live cache, one by one: to look at, to list, to measure and to delete.
+"""The entries of a live cache one by one, for the dashboard: find, list, measure, delete.
 
-For the dashboard. Each call is bounded in entries and seconds and gives a cursor to go on with.
-Nothing here raises for the state of a backend: answers have a ``problem``, in words for people and
-free of secrets. Looking changes no entry. What is deleted goes through the cache's own operations,
-so that it is recorded, and a later miss is known to be no eviction.
+Each call is bounded in entries and seconds and returns a cursor to continue from. None raises for
+the state of a backend: the answer has a ``problem``, in words for people and without secrets.
+Deleting uses the cache's own operations, so that it is recorded and a later miss has its reason.
 """
 
 import time
 from collections.abc import Iterator
+from contextlib import closing
+from typing import Any, Literal
 
 from django.core.cache import caches
 from django.core.cache.backends.base import BaseCache
+from msgspec import Struct
 
 from cache_monitor.conf import get_conf
+from cache_monitor.keys.naming import KeyKind, is_page_known_as, name_key
 from cache_monitor.recorder import recorder
 from cache_monitor.scan.base import BackendScanner, Entry, credible
-from cache_monitor.scan.capabilities import Capability, capability_of
 from cache_monitor.scan.known import RecordedScanner
 from cache_monitor.scan.limits import Bounds, ScanError, ScanLimits, described
-from cache_monitor.scan.live_entries import (
-    Answer,
-    Deleted,
-    LiveEntry,
-    Measured,
-    Selection,
-    SelectionPage,
-    live_entry,
-)
-from cache_monitor.scan.recorded import RecordedUses, Teller, uses_of
-from cache_monitor.scan.scanner import Part, Scan, kind_of, scope_of, source_of
+from cache_monitor.scan.recorded import RecordedUses, Reporter, uses_of
+from cache_monitor.scan.scanner import Part, Scan, kind_of, scanner_for, scope_of
+from cache_monitor.scan.snapshot import StaleReason
+from cache_monitor.scan.totals import stale_reasons
 from cache_monitor.stores.base import StoreError
 from cache_monitor.stores.opening import get_store
 
-__all__ = [
-    "Answer",
-    "Deleted",
-    "LiveEntry",
-    "Measured",
-    "Selection",
-    "SelectionPage",
-    "can",
-    "clear",
-    "clear_reach",
-    "delete_key",
-    "delete_step",
-    "is_per_process",
-    "list_entries",
-    "look_at",
-    "measure",
-]
+
+class LiveEntry(Struct, frozen=True, kw_only=True):
+    """An entry as it is now; ages in seconds, None where unknown.
+
+    ``key`` is for the cache's own operations. It may be a session's, a credential, so it is never
+    shown and not in the ``repr``; None where only its digest is known. ``shown`` may be shown,
+    escaped. ``expires_in`` is negative once the entry has expired.
+    """
+
+    key: str | None
+    shown: str
+    group: str
+    kind: KeyKind
+    bytes: int | None
+    expires_in: float | None
+    no_expiry: bool | None
+    idle: float | None
+    age: float | None
+    never_read: bool | None
+    why: list[StaleReason]
+
+    def __repr__(self) -> str:
+        return f"LiveEntry({self.shown!r})"
 
 
-def look_at(alias: str, key: str, version: int | None = None) -> Answer:
+class Answer(Struct, frozen=True, kw_only=True):
+    """Whether an entry is ``there``, None where unknown, and the entry."""
+
+    there: bool | None
+    entry: LiveEntry | None = None
+    problem: str | None = None
+
+
+class Selection(Struct, frozen=True, kw_only=True):
+    """The entries for which all given conditions hold; without any, all.
+
+    ``why`` is why they are stale, "any" for any reason. ``key`` is the key as shown.
+    """
+
+    group: str | None = None
+    why: StaleReason | Literal["any"] | None = None
+    key: str | None = None
+
+    def takes(self, entry: LiveEntry) -> bool:
+        is_stale = self.why in (None, *entry.why) or (self.why == "any" and bool(entry.why))
+        return is_stale and self.group in (None, entry.group) and self._names(entry)
+
+    def _names(self, entry: LiveEntry) -> bool:
+        if self.key is None:
+            return True
+        # All sessions are shown alike, so that text names none of them.
+        if entry.kind == "session":
+            return False
+        # A page may have its name from a process that knows its route.
+        known_as = entry.kind in {"page", "page_headers"} and entry.key is not None
+        return self.key == entry.shown or (known_as and is_page_known_as(self.key, entry.key or ""))
+
+
+class _Step(Struct, frozen=True, kw_only=True):
+    """The end of a bounded step: ``cursor`` continues, None where all is done.
+
+    ``total`` is about how many entries the whole store holds, ``looked_at`` how many of the alias's
+    own this step passed.
+    """
+
+    looked_at: int = 0
+    cursor: str | None = None
+    total: int | None = None
+    problem: str | None = None
+
+
+class SelectionPage(_Step, frozen=True, kw_only=True):
+    """Some of the entries of a selection."""
+
+    entries: list[LiveEntry]
+
+
+class EntryTotals(_Step, frozen=True, kw_only=True):
+    """The entries that a step measured or deleted, and their bytes, None if unknown."""
+
+    entries: int
+    bytes: int | None
+
+
+def find_entry(alias: str, key: str, version: int | None = None) -> Answer:
     """The entry of ``key`` as it is now, without reading its value."""
     try:
         uses = _uses(alias)
-        source = _source(alias, Bounds(time.monotonic()), uses)
+        with closing(_scanner(alias, Bounds(time.monotonic()), uses)) as scanner:
+            entry = scanner.entry(key, version)
     except Exception as error:
         return Answer(there=None, problem=described(error))
-    try:
-        entry = source.entry(key, version)
-    except Exception as error:
-        return Answer(there=None, problem=described(error))
-    finally:
-        source.close()
     if entry is None:
-        return Answer(there=False, problem=source.problem)
+        return Answer(there=False, problem=scanner.problem)
     entry = credible(entry)
     if uses is not None:
-        entry = uses.told(entry, None if version is None else str(version))
-    live = live_entry(alias, entry, source, get_conf().stale_after)
-    return Answer(there=True, entry=live, problem=source.problem)
+        entry = uses.with_uses(entry, None if version is None else str(version))
+    live = live_entry(alias, entry, scanner, get_conf().stale_after)
+    return Answer(there=True, entry=live, problem=scanner.problem)
 
 
 def list_entries(
     alias: str, selection: Selection, *, cursor: str = "", limit: int = 1000, seconds: float = 1.0
 ) -> SelectionPage:
-    """The entries that ``selection`` takes, from ``cursor`` on."""
-    way = _EntryContext(alias, cursor, limit, seconds)
-    found = [live for _, live in way.entries() if selection.takes(live)]
-    return SelectionPage(
-        entries=found,
-        cursor=way.cursor,
-        looked_at=way.looked_at,
-        total=way.total,
-        problem=way.problem,
-    )
+    """The entries of ``selection`` from ``cursor`` on."""
+    step = _EntryContext(alias, cursor, limit, seconds)
+    found = [live for _, live in step.entries() if selection.takes(live)]
+    return SelectionPage(entries=found, **step.outcome())
 
 
 def measure(
@@ -95,68 +144,54 @@ def measure(
     cursor: str = "",
     limit: int = 100_000,
     seconds: float = 1.0,
-) -> Measured:
-    """How many entries ``selection`` takes from ``cursor`` on, and what they weigh."""
-    way, sums = _EntryContext(alias, cursor, limit, seconds), _Weight()
-    for _, live in way.entries():
+) -> EntryTotals:
+    """The number and the bytes of the entries of ``selection`` from ``cursor`` on."""
+    step, weight = _EntryContext(alias, cursor, limit, seconds), _Weight()
+    for _, live in step.entries():
         if selection.takes(live):
-            sums.add(live)
-    return Measured(
-        entries=sums.entries,
-        bytes=sums.bytes,
-        looked_at=way.looked_at,
-        cursor=way.cursor,
-        total=way.total,
-        problem=way.problem,
-    )
+            weight.add(live)
+    return EntryTotals(entries=weight.entries, bytes=weight.bytes, **step.outcome())
 
 
 def delete_step(
     alias: str, selection: Selection, *, cursor: str = "", limit: int = 1000, seconds: float = 1.0
-) -> Deleted:
-    """Delete the entries that ``selection`` takes among the next ones from ``cursor`` on."""
-    way, sums = _EntryContext(alias, cursor, limit, seconds, _LISTING_SECONDS), _Weight()
+) -> EntryTotals:
+    """Delete the entries of ``selection`` among the next ones from ``cursor`` on."""
+    step, weight = _EntryContext(alias, cursor, limit, seconds, _LISTING_SECONDS), _Weight()
     try:
-        for source, part in way.parts():
-            _delete(way, selection, source, part.entries, sums)
+        for scanner, part in step.parts():
+            _delete(step, selection, scanner, part.entries, weight)
     except Exception as error:
-        way.failed(error)
-    return Deleted(
-        entries=sums.entries,
-        bytes=sums.bytes,
-        looked_at=way.looked_at,
-        cursor=way.cursor,
-        total=way.total,
-        problem=way.problem,
-    )
+        step.failed(error)
+    return EntryTotals(entries=weight.entries, bytes=weight.bytes, **step.outcome())
 
 
-def delete_key(alias: str, key: str, version: int | None = None) -> Deleted:
+def delete_key(alias: str, key: str, version: int | None = None) -> EntryTotals:
     """Delete one entry, by the user's key."""
-    before = look_at(alias, key, version)
+    before = find_entry(alias, key, version)
     try:
         gone = caches[alias].delete(key, version=version)
     except Exception as error:
-        return Deleted(entries=0, bytes=None, problem=described(error))
+        return EntryTotals(entries=0, bytes=None, problem=described(error))
     size = before.entry.bytes if before.entry is not None else None
-    # A backend that does not answer whether it was there has done what was asked.
+    # A backend that returns nothing has deleted it, if it was there.
     entries = 0 if gone is False or (gone is None and before.there is False) else 1
-    return Deleted(entries=entries, bytes=size if entries else 0)
+    return EntryTotals(entries=entries, bytes=size if entries else 0)
 
 
-def clear(alias: str) -> Deleted:
-    """Delete everything with the cache's own ``clear``. Counts nothing: see :func:`measure`."""
+def clear(alias: str) -> EntryTotals:
+    """Delete everything with the cache's own ``clear``, without counting."""
     try:
         caches[alias].clear()
     except Exception as error:
-        return Deleted(entries=0, bytes=None, problem=described(error))
-    return Deleted(entries=0, bytes=None)
+        return EntryTotals(entries=0, bytes=None, problem=described(error))
+    return EntryTotals(entries=0, bytes=None)
 
 
 def clear_reach(alias: str) -> str | None:
-    """What else than the alias's own entries its ``clear`` takes away; None for nothing."""
+    """What ``clear`` deletes beside the alias's own entries; None for nothing."""
     cache = caches[alias]
-    # django-cachex has that under a name of its own since 0.4.
+    # In django-cachex 0.4 and later only ``flush_db`` deletes others' entries.
     return None if hasattr(cache, "flush_db") else _REACH.get(kind_of(cache))
 
 
@@ -165,14 +200,8 @@ def is_per_process(alias: str) -> bool:
     return scope_of(caches[alias]) == "per process"
 
 
-def can(alias: str) -> Capability:
-    """What the alias's backend can tell, and why not."""
-    return capability_of(caches[alias])
-
-
 _LISTING_SECONDS = 10.0
-"""How long a step of a deletion may take to find what to delete, where a backend has to list
-everything for it: what is not found stays."""
+"""How long a step of a deletion may list, where a backend has to list everything."""
 _CANNOT_REMOVE = "KEY_FUNCTION cannot be undone, so the keys that the cache would take are unknown."
 _REACH = {
     "LocMemCache": "It clears this process alone, with every alias of the same LOCATION.",
@@ -187,7 +216,7 @@ _REACH = {
 
 
 class _Weight:
-    """Entries and their bytes, as far as these are known."""
+    """The number of entries, and their bytes while all are known."""
 
     def __init__(self) -> None:
         self.entries = 0
@@ -202,32 +231,32 @@ class _Weight:
 
 
 def _delete(
-    way: "_EntryContext",
+    step: "_EntryContext",
     selection: Selection,
-    source: BackendScanner,
+    scanner: BackendScanner,
     entries: list[Entry],
-    sums: _Weight,
+    weight: _Weight,
 ) -> None:
-    found = [(entry, way.live(entry, source)) for entry in entries]
+    found = [(entry, step.live(entry, scanner)) for entry in entries]
     chosen = [(entry, live) for entry, live in found if selection.takes(live)]
-    removable = [(entry, live) for entry, live in chosen if source.can_remove(entry)]
+    removable = [(entry, live) for entry, live in chosen if scanner.can_remove(entry)]
     if len(removable) < len(chosen):
-        way.problem = _CANNOT_REMOVE
+        step.problem = _CANNOT_REMOVE
     if removable:
-        source.remove([entry for entry, _ in removable])
+        scanner.remove([entry for entry, _ in removable])
     for _, live in removable:
-        sums.add(live)
+        weight.add(live)
 
 
 class _EntryContext:
-    """One bounded step through the entries of an alias, that ends in a problem at worst."""
+    """One bounded step through the entries of an alias; errors become its ``problem``."""
 
     def __init__(
         self, alias: str, cursor: str, limit: int, seconds: float, listing: float = 0.0
     ) -> None:
         now = time.monotonic()
         self._alias = alias
-        self._terms = ScanLimits(alias, limit, now + seconds, get_conf().stale_after)
+        self._limits = ScanLimits(alias, limit, now + seconds, get_conf().stale_after)
         self._listing_ends = now + max(seconds, listing)
         self._uses: RecordedUses | None = None
         self.cursor: str | None = cursor
@@ -236,58 +265,73 @@ class _EntryContext:
         self.problem: str | None = None
 
     def parts(self) -> Iterator[tuple[BackendScanner, Part]]:
-        """The entries, page by page, with what they come from."""
+        """The entries, page by page, with their scanner."""
         try:
             self._uses = _uses(self._alias)
-            source = _source(self._alias, Bounds(self._listing_ends), self._uses)
+            with closing(_scanner(self._alias, Bounds(self._listing_ends), self._uses)) as scanner:
+                scan = Scan(scanner, self._limits, self.cursor or "")
+                self.total = scanner.total()
+                for part in scan:
+                    self.looked_at += len(part.entries)
+                    yield scanner, part
+                self.cursor = scan.cursor
+                self.problem = self.problem or scanner.problem
         except Exception as error:
             self.failed(error)
-            return
-        scan = Scan(source, self._terms, self.cursor or "")
-        try:
-            self.total = source.total()
-            for part in scan:
-                self.looked_at += len(part.entries)
-                yield source, part
-        except Exception as error:
-            self.failed(error)
-        else:
-            self.cursor = scan.cursor
-            self.problem = self.problem or source.problem
-        finally:
-            source.close()
 
     def entries(self) -> Iterator[tuple[Entry, LiveEntry]]:
-        """The entries one by one."""
-        for source, part in self.parts():
+        for scanner, part in self.parts():
             for entry in part.entries:
-                yield entry, self.live(entry, source)
+                yield entry, self.live(entry, scanner)
 
-    def live(self, entry: Entry, source: BackendScanner) -> LiveEntry:
-        """``entry`` for people."""
-        told = entry if self._uses is None else self._uses.told(entry)
-        return live_entry(self._alias, told, source, self._terms.stale_after)
+    def live(self, entry: Entry, scanner: BackendScanner) -> LiveEntry:
+        """``entry`` for people, with its recorded uses."""
+        if self._uses is not None:
+            entry = self._uses.with_uses(entry)
+        return live_entry(self._alias, entry, scanner, self._limits.stale_after)
 
     def failed(self, error: Exception) -> None:
-        """End here: what was not reached is not gone on with by itself."""
+        """End here, without a cursor."""
         self.cursor = None
         self.problem = described(error)
 
+    def outcome(self) -> dict[str, Any]:
+        """The fields of a :class:`_Step`."""
+        return {name: getattr(self, name) for name in _Step.__struct_fields__}
+
 
 def _uses(alias: str) -> RecordedUses | None:
-    """What the trace knows by what the processes have told, this one too."""
+    """The recorded uses of all processes; None without a store."""
     try:
         store = get_store()
     except StoreError:
         return None
-    return uses_of(alias, caches[alias], store, Teller(recorder.process, recorder.told_at))
+    return uses_of(alias, caches[alias], store, Reporter(recorder.process, recorder.told_at))
 
 
-def _source(alias: str, bounds: Bounds, uses: RecordedUses | None) -> BackendScanner:
+def _scanner(alias: str, bounds: Bounds, uses: RecordedUses | None) -> BackendScanner:
     cache: BaseCache = caches[alias]
-    source = source_of(alias, cache, bounds)
-    if source is not None:
-        return source
+    scanner = scanner_for(alias, cache, bounds)
+    if scanner is not None:
+        return scanner
     if uses is None:
         raise ScanError("The entries of this backend cannot be listed.")
     return RecordedScanner(cache, uses)
+
+
+def live_entry(alias: str, entry: Entry, scanner: BackendScanner, stale_after: float) -> LiveEntry:
+    """``entry`` of the cache ``alias`` for people; stale after ``stale_after`` seconds unused."""
+    name = name_key(entry.key, alias)
+    return LiveEntry(
+        key=entry.key if entry.known else None,
+        shown=name.shown,
+        group=name.group,
+        kind=name.kind,
+        bytes=entry.bytes,
+        expires_in=entry.expires_in,
+        no_expiry=None if "no_expiry" in scanner.unsupported else entry.no_expiry,
+        idle=entry.idle,
+        age=entry.age,
+        never_read=entry.never_read,
+        why=stale_reasons(entry, stale_after),
+    )

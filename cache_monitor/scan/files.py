@@ -1,7 +1,7 @@
 """Scan a FileBasedCache: its files, whose names are digests of the keys.
 
-The file begins with a pickle of its expiry: a float, or None for never. A pickle is a program, so
-only the few bytes that Django's own contain are understood, and nothing is executed.
+A file begins with a pickle of its expiry: a float, or None for never. It is parsed and never
+unpickled, because unpickling executes code.
 """
 
 import errno
@@ -20,12 +20,13 @@ from django.core.cache.backends.filebased import FileBasedCache
 
 from cache_monitor.scan.base import (
     BackendLimits,
-    CacheScanner,
+    BackendScanner,
     Entry,
     EntryPage,
     boot_of,
     in_buckets,
 )
+from cache_monitor.scan.snapshot import StaleReason
 
 HEADER = 64
 """Bytes that hold any header: the longest, of protocol 0, is a float as text."""
@@ -33,7 +34,7 @@ HEADER = 64
 _PROTOCOL, _FRAME, _FLOAT, _TEXT_FLOAT, _NONE, _STOP = b"\x80", b"\x95", b"G", b"F", b"N", b"."
 _NO_WAITING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
 _NO_TRACE = getattr(os, "O_NOATIME", 0)
-"""Only the owner and root may open so. Whoever is neither could not put the time back either."""
+"""Only the owner and root may open so. Others could not restore the time either."""
 
 
 class Expiry(NamedTuple):
@@ -43,11 +44,8 @@ class Expiry(NamedTuple):
 
 
 def expiry_of(head: bytes) -> Expiry | None:
-    """The expiry at the beginning of a file; None where ``head`` is cut or something else.
-
-    Django takes an empty file for one that has expired long ago.
-    """
-    if not head:
+    """The expiry at the beginning of a file; None where ``head`` is cut or something else."""
+    if not head:  # as Django has it
         return Expiry(0.0)
     if head[:1] == _PROTOCOL:
         head = head[2:]
@@ -66,11 +64,11 @@ def expiry_of(head: bytes) -> Expiry | None:
 
 
 def read_head(path: str) -> bytes:
-    """The beginning of the file, without leaving a trace in its access time.
+    """The beginning of the file, read without a change of its access time.
 
-    Raises ``OSError``, also where it is not a plain file or this would leave a trace.
+    Raises ``OSError``, also where it is no plain file or the time would change.
     """
-    # Whatever has come to its place since it was looked at must not be waited for.
+    # A pipe may have replaced the file: opening it must not wait.
     descriptor = os.open(path, os.O_RDONLY | _NO_WAITING | _NO_TRACE)
     try:
         before = os.fstat(descriptor)
@@ -86,11 +84,11 @@ def read_head(path: str) -> bytes:
 
 UNKNOWN_KEY = "(unknown key)"
 _DIGITS = 16
-"""So many of a digest tell its file from all others; a whole one looks like a session's key."""
+"""Digits of a digest that are shown; a whole one looks like a session's key."""
 
 AccessTimes = Literal["each", "daily", "none"]
-"""What a file system notes of reads: every one; those of an unread file and otherwise one a day
-(``relatime``, what Linux does unless told otherwise); none."""
+"""Which reads a file system records: each; the first and then one a day (``relatime``, Linux's
+default); none."""
 
 _DAY = 86400.0
 _DIGEST = "[0-9a-f]{32}"
@@ -98,11 +96,10 @@ _DIGEST = "[0-9a-f]{32}"
 _NOATIME, _RELATIME = getattr(os, "ST_NOATIME", 0), getattr(os, "ST_RELATIME", 0)
 
 
-class FileScanner(CacheScanner):
+class FileScanner(BackendScanner):
     """The files of a FileBasedCache; an entry's size is its file's.
 
-    ``keys`` are user's keys that may be there, from the recorded calls: a file's name tells only
-    whether it is one of them. Nothing is unpickled, and no access time is changed.
+    ``keys`` maps file names to the users' keys that the recorded calls show.
     """
 
     def __init__(self, cache: FileBasedCache, keys: Mapping[str, str]) -> None:
@@ -110,13 +107,12 @@ class FileScanner(CacheScanner):
         self._files = files
         self._keys = keys
         self._times = _access_times(files._dir)
-        tells = ("expired", "no_expiry", *(() if self._times == "none" else _BY_ACCESS))
-        super().__init__(cache, tells)
+        by_access: tuple[StaleReason, ...] = () if self._times == "none" else ("idle", "never_read")
+        super().__init__(cache, ("expired", "no_expiry", *by_access))
         self._bytes = 0
         self._name = re.compile(_DIGEST + re.escape(cache.cache_suffix))
 
     def total(self) -> int:
-        """The files of all aliases in the directory."""
         return len(self._names())
 
     def pages(self, cursor: str, most: int) -> Generator[EntryPage, None, None]:
@@ -135,7 +131,6 @@ class FileScanner(CacheScanner):
             return []
 
     def entry(self, key: str, version: int | None) -> Entry | None:
-        """One entry."""
         found = self._entry(Path(self._files._key_to_file(key, version)).name)
         return None if found is None else found._replace(key=key, known=True)
 
@@ -150,8 +145,7 @@ class FileScanner(CacheScanner):
         except FileNotFoundError:
             return None
         except OSError as error:
-            # Such as a link that leads to itself.
-            self._note(error)
+            self._add_problem(error)
             return None
         self._bytes += status.st_size
         now, key = time.time(), self._keys.get(name)
@@ -174,17 +168,17 @@ class FileScanner(CacheScanner):
         except FileNotFoundError:
             raise
         except OSError as error:
-            self._note(error)
+            self._add_problem(error)
             return None
         if expiry is None:
             self.problems["Some files are damaged, or were cut while they were written."] = None
         return expiry
 
-    def _note(self, error: OSError) -> None:
+    def _add_problem(self, error: OSError) -> None:
         self.problems[f"Some files cannot be read ({os.strerror(error.errno or 0)})."] = None
 
     def limits(self) -> BackendLimits:
-        """Its MAX_ENTRIES, and what there is room for on the disk, its own files included."""
+        """Its MAX_ENTRIES, and the free bytes of the disk with those of its own files."""
         try:
             disk = os.statvfs(self._files._dir)
         except (OSError, AttributeError):
@@ -193,33 +187,28 @@ class FileScanner(CacheScanner):
         return BackendLimits(room, self._files._max_entries, boot=_made(self._files._dir))
 
     def can_remove(self, entry: Entry) -> bool:
-        """Always: a file has a name, whatever its key is."""
         return entry.known or self._name.fullmatch(entry.stored) is not None
 
     def remove(self, entries: Sequence[Entry]) -> None:
-        """Remove ``entries``: those of unknown keys as the cache itself removes a file."""
         super().remove([each for each in entries if each.known])
         for each in entries:
             if not each.known:
                 self._files._delete(f"{self._files._dir}/{each.stored}")
 
 
-_BY_ACCESS = ("idle", "never_read")
-
 _GETVERSION = 0x80087601
-"""FS_IOC_GETVERSION of Linux: what tells an inode from one before that had its number."""
+"""FS_IOC_GETVERSION of Linux: the generation of an inode number."""
 
 
 def _made(directory: str) -> str:
-    """What tells this directory from another that is made later in its place; empty where there is
-    none."""
+    """The identity of this very directory, changed where it is made anew; empty without one."""
     generation = bytearray(8)
     try:
         opened = os.open(directory, os.O_RDONLY)
     except OSError:
         return ""
     try:
-        # Not every file system has generations, and some never give a number twice.
+        # Not every file system has generations.
         with suppress(OSError, ImportError):
             from fcntl import ioctl  # noqa: PLC0415 - not on every system
 
@@ -236,12 +225,12 @@ def file_name(cache: Any, key: str) -> str:
 
 
 def idle_for(now: float, read_at: float, written_at: float, times: AccessTimes) -> float | None:
-    """Seconds since the entry was last used, as far as that is certain; Unix times."""
+    """Seconds since the last use, as far as that is certain; Unix times."""
     if times == "none":
         return None
     if times == "each" or read_at <= written_at:
         return max(0.0, now - max(read_at, written_at))
-    # Reads of the day after the noted one leave no trace.
+    # Reads within a day of the recorded one are not recorded.
     unseen = now - read_at - _DAY
     return unseen if unseen > 0 else None
 

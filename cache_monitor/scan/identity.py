@@ -1,8 +1,7 @@
 """Tell which aliases keep their entries in one store.
 
-Several aliases of ``CACHES`` often lead to the same database of one server, table, directory or
-dict, with a key prefix or a version each. What they hold is there once, and what one of them
-deletes the others miss.
+Several aliases of ``CACHES`` often share a database, table, directory or dict, with a key prefix or
+a version each.
 """
 
 import re
@@ -33,18 +32,16 @@ _REDIS_PORT = 6379
 
 
 def identity_of(alias: str, cache: Any) -> str:
-    """The name of the store that ``cache``, known as ``alias``, keeps its entries in.
+    """The name of the store that holds the entries of ``cache``, known as ``alias``.
 
-    The same for two aliases whose settings lead to one store, however they spell it, and the same
-    in all processes of a site, though one address may mean a store of its own on each host; without
-    user and password, but not meant to be shown. Where it
-    cannot be told, each alias has a store of its own. Asks no server, opens no connection, and
-    uses no operation of the cache.
+    Aliases whose settings lead to one store have the same name, in all processes, though an address
+    may mean another store on each host. It contains no user or password. Where the store is
+    unknown, each alias has its own. Opens no connection.
     """
     try:
         found = _store_of(cache)
     except Exception:
-        # A backend of the project's own whose attributes are called alike and are something else.
+        # A backend of the project may have attributes of these names with other contents.
         found = None
     return f"alias:{alias}" if found is None else found
 
@@ -57,18 +54,18 @@ class Shared(NamedTuple):
 
 
 def shared_by(alias: str, cache: Any) -> Shared:
-    """What aliases have in common that hold the same entries, in a form that tells nothing else."""
+    """Digests that are equal for aliases with the same entries."""
     try:
         form = "" if hasattr(cache, "cache_suffix") else repr(_form(cache))
     except Exception:
         form = f"alias:{alias}"
-    # Of a directory every alias sees all files: their names do not tell whose they are.
+    # In a directory every alias sees all files, because their names are digests.
     return Shared(_digest(identity_of(alias, cache)), _digest(form))
 
 
 def traced_as(alias: str, cache: Any, process: str) -> str:
-    """The name under which the trace has the entries of ``cache``: behind a dot the process where
-    each has its own, or the host where each may have its own."""
+    """The trace's name of the store of ``cache``: after a dot the process where each has its own,
+    or the host where each may have its own."""
     place = _digest(identity_of(alias, cache))
     if is_of_one_process(cache):
         return f"{place}.{process[:12]}"
@@ -85,7 +82,7 @@ def is_of_one_process(cache: Any) -> bool:
 
 
 def prefix_of(cache: Any) -> str:
-    """Its ``KEY_PREFIX``; empty where it derives from nothing of Django's and has none."""
+    """Its ``KEY_PREFIX``; a class that derives from nothing of Django's may have none."""
     return str(getattr(cache, "key_prefix", ""))
 
 
@@ -234,11 +231,10 @@ def _digest(text: str) -> str:
 
 def _store_of(cache: Any) -> str | None:
     bases = {each.__name__ for each in type(cache).__mro__}
-    return next((tell(cache) for name, tell in _TELL.items() if name in bases), None)
+    return next((name_of(cache) for name, name_of in _NAMES.items() if name in bases), None)
 
 
 def _of_locmem(cache: Any) -> str | None:
-    # Its name is known to the module alone.
     names = (name for name, each in locmem._caches.items() if each is cache._cache)  # type: ignore[attr-defined] # not in the stubs
     return next((f"memory:{name}" for name in names), None)
 
@@ -269,16 +265,16 @@ def _memcached_server(server: object) -> str:
 
 
 def _of_redis(cache: Any) -> str:
-    """Of Django's backend, and those that are built like it, as django-cachex is."""
+    """Of Django's backend and django-cachex."""
     if hasattr(cache, "_params"):
         return _of_redis_package(cache)
     return _of_urls(cache._servers, cache._options or {})
 
 
 def _of_redis_package(cache: Any) -> str:
-    """Of django-redis, and of django-valkey, which is built like it."""
+    """Of django-redis and django-valkey."""
     options = cache._params.get("OPTIONS") or {}
-    # Where the settings name the pool's own options, a database may be among them.
+    # The pool's options may name a database.
     return _of_urls(cache._server, {**options, **(options.get("CONNECTION_POOL_KWARGS") or {})})
 
 
@@ -287,7 +283,6 @@ def _of_urls(servers: Any, options: Mapping[str, Any]) -> str:
     places = [_redis_server(str(each).strip(), options) for each in urls]
     sentinels = options.get("SENTINELS") or options.get("sentinels")
     if sentinels:
-        # The URL names a service, which they know the servers of.
         known = _listed(f"{_host(str(host))}:{int(port)}" for host, port in sentinels)
         return f"redis:{places[0]}@{known}"
     if "Shard" in str(options.get("CLIENT_CLASS", "")):
@@ -319,11 +314,10 @@ def _socket(path: str) -> str:
 
 
 def _listed(places: Iterable[str]) -> str:
-    """The same in whichever order."""
     return ",".join(sorted(set(places)))
 
 
-_TELL = {
+_NAMES = {
     "LocMemCache": _of_locmem,
     "FileBasedCache": _of_files,
     "BaseDatabaseCache": _of_table,
@@ -333,4 +327,4 @@ _TELL = {
     "RespCache": _of_redis,
     "RedisCache": _of_redis,
 }
-"""By the name of a class that the cache's own derives from."""
+"""By the name of a base class."""

@@ -1,7 +1,7 @@
-"""Tell an alias's own entries from others in the same place, and undo what made their keys.
+"""Recognize an alias's own stored keys among others, and recover the users' keys.
 
-Several aliases, projects and programs may share one server, table or dict. What an alias's key
-function makes of probes, with its own prefix and version, shows the form of the alias's own keys.
+Several aliases and programs may share one server, table or dict. The form of an alias's stored keys
+is found by calling its key function with probes.
 """
 
 import re
@@ -10,9 +10,8 @@ from typing import NamedTuple
 
 from django.core.cache.backends.base import BaseCache
 
-# They begin and end differently, whatever the case of their letters. And of a key function that
-# hides the key, such as a digest, so many results share no more than what is the same in all of
-# them: one accidental hexadecimal digit is a matter of 1 to 16 ** 11.
+# They differ at both ends, in either case of letters. So many digests share only what is the same
+# in all: the chance of a common hexadecimal digit is 1 in 16 ** 11.
 _PROBES = tuple(f"{letter}-probe-{letter}" for letter in "bcdfghjklmnp")
 OF_TENANTS = ("django_tenants", "tenant_schemas")
 """Packages whose key functions make another key of the same for each tenant: which, the thread's
@@ -22,9 +21,9 @@ _GLOB_SPECIAL = re.compile(r"([*?\[\]\\])")
 
 
 class KeyForm(NamedTuple):
-    """The form of an alias's stored keys: what stands ``before`` and ``after`` the user's key.
+    """What stands ``before`` and ``after`` the user's key in a stored key.
 
-    ``opaque`` says that what stands between is not the user's key but something made of it.
+    ``opaque``: between them is something made of the user's key, such as a digest.
     """
 
     before: str
@@ -33,7 +32,7 @@ class KeyForm(NamedTuple):
 
     @property
     def tells_own(self) -> bool:
-        """Whether there is anything to tell the alias's keys from others by."""
+        """Whether the alias's keys can be told from others."""
         return bool(self.before or self.after)
 
     @property
@@ -42,10 +41,7 @@ class KeyForm(NamedTuple):
         return f"{_escaped(self.before)}*{_escaped(self.after)}"
 
     def user_key(self, stored: str) -> str | None:
-        """The key that the user wrote; None for somebody else's entry.
-
-        A key function that cannot be undone leaves the stored key.
-        """
+        """The user's key, or the stored one where that is opaque; None for another's entry."""
         before, after = self.before, self.after
         if not (stored.startswith(before) and stored.endswith(after)):
             return None
@@ -60,7 +56,7 @@ def key_form(cache: BaseCache) -> KeyForm:
         return KeyForm("", "", opaque=True)
     made = [_stored_probe(cache, probe) for probe in _PROBES]
     if len(set(made)) < len(made):
-        # It makes the same of different keys, or nothing at all.
+        # Different keys become the same one, or it fails.
         return KeyForm("", "", opaque=True)
     before, after = _common(made)
     is_undone = all(
@@ -75,7 +71,7 @@ def shown_text(stored: bytes) -> str:
 
 
 def is_text(stored: bytes) -> bool:
-    """Whether a stored key is text: others no cache of Django's has written, and could ask for."""
+    """Whether a stored key is text. No cache of Django's writes others."""
     try:
         stored.decode()
     except UnicodeDecodeError:
@@ -99,7 +95,6 @@ def _stored_probe(cache: BaseCache, probe: str) -> str:
     try:
         return str(cache.key_func(probe, cache.key_prefix, cache.version))
     except Exception:
-        # A key function of the user's that wants something else of keys.
         return ""
 
 

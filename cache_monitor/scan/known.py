@@ -1,7 +1,7 @@
-"""What the recorded calls tell of a cache: the keys behind digests, and what should be in it.
+"""What the recorded calls show of a cache: the keys behind digests, and the expected entries.
 
-For what a backend does not tell by itself. The statistics in the store are those of all processes;
-they hold the most used keys, and no session's.
+The statistics in the store are those of all processes. They hold the most used keys, but no
+session's.
 """
 
 import time
@@ -11,9 +11,9 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from cache_monitor.concurrency import new_lock
+from cache_monitor.concurrency import TimedValue
 from cache_monitor.keys.naming import group_key
-from cache_monitor.scan.base import BadCursor, CacheScanner, Entry, EntryPage
+from cache_monitor.scan.base import BackendScanner, BadCursor, Entry, EntryPage
 from cache_monitor.scan.files import file_name
 from cache_monitor.scan.limits import ScanError
 from cache_monitor.scan.recorded import RecordedUses
@@ -23,49 +23,45 @@ from cache_monitor.stats.details import Details
 from cache_monitor.stores.opening import get_store
 
 PERIOD = 86400.0
-"""Seconds that are looked back."""
+"""Seconds of recorded calls that are read."""
 _ROWS = 200
 _KEYS = 20_000
 _GOOD_FOR = 60.0
 _ROLLED_UP = 86400
-"""Seconds of the longest stretch that the store rolls statistics up into."""
+"""Seconds of the longest bucket of rolled-up statistics."""
 
 _MOST_REMEMBERED = 100
 _PAGE = 1000
 CANNOT = "This backend cannot be looked into: the figures are what the recorded calls let expect."
 NOTHING = "This backend cannot be looked into, and no call of it is on record."
 
-_known: dict[tuple[str, str, str], tuple[float, Mapping[str, str]]] = {}
-_lock = new_lock()
+_file_names: dict[tuple[str, str, str], TimedValue[Mapping[str, str]]] = {}
 
 
 def keys_of_files(alias: str, cache: Any) -> Mapping[str, str]:
-    """File names of the FileBasedCache ``alias`` with the keys that they stand for, of the keys
-    that the recorded calls tell. Remembered for a minute."""
-    # Aliases and settings with the same names for all keys are the same.
+    """The recorded keys of the FileBasedCache ``alias`` by file name, kept for a minute."""
+    # The file name of "" tells apart settings that name files differently.
     place = alias, str(cache._dir), file_name(cache, "")
-    with _lock:
-        read_at, names = _known.get(place, (0.0, {}))
-        if place not in _known or not 0 <= time.monotonic() - read_at < _GOOD_FOR:
-            names = {file_name(cache, key): key for key in _recorded_keys(alias)}
-            if len(_known) >= _MOST_REMEMBERED:
-                _known.clear()
-            _known[place] = time.monotonic(), names
-        return names
+    kept = _file_names.get(place)
+    if kept is None:
+        if len(_file_names) >= _MOST_REMEMBERED:
+            forget()
+        kept = _file_names[place] = TimedValue(
+            lambda: {file_name(cache, key): key for key in _recorded_keys(alias)}, _GOOD_FOR
+        )
+    return kept.get()
 
 
 def forget() -> None:
-    """Read the keys anew when they are next asked for."""
-    with _lock:
-        _known.clear()
+    """Read the keys again at the next use."""
+    _file_names.clear()
 
 
-class RecordedScanner(CacheScanner):
-    """What the record of the site's calls lets expect in a cache that cannot be looked into: more
-    may be in it, and less, for nobody tells what it drops by itself.
+class RecordedScanner(BackendScanner):
+    """The entries that recorded calls show should be in a cache that cannot be scanned.
 
-    ``sizes`` are what the values of a group commonly weigh: true of many together, and of none
-    alone.
+    The cache may evict entries on its own, and may have others. ``sizes`` are average value sizes
+    by key group, meaningful only for many entries together.
     """
 
     def __init__(
@@ -78,47 +74,43 @@ class RecordedScanner(CacheScanner):
             self.problems["Only a sample of the entries can be listed."] = None
         self._uses = uses
         self._sizes = sizes or {}
-        self._own: Any = cache
         self._expected = sorted(uses.expected(), key=lambda each: each[0])
 
     def total(self) -> int:
-        """As many as the sample stands for."""
         return len(self._expected) * self._uses.share
 
     def pages(self, cursor: str, most: int) -> Generator[EntryPage, None, None]:
-        """The entries in the order of the hashes of their keys; a cursor is the last of these."""
+        """The entries in the order of the hashes of their keys; a cursor is the last hash."""
         if cursor and not (cursor.isascii() and cursor.isdigit()):
-            raise BadCursor("This is no place to go on from.")
+            raise BadCursor
         left = [each for each in self._expected if each[0] > int(cursor or 0)]
         for first in range(0, len(left), _PAGE) or (0,):
             page = left[first : first + _PAGE]
             following = str(page[-1][0]) if first + _PAGE < len(left) else None
-            yield EntryPage([self._weighed(entry) for _, entry in page], len(page), following)
+            yield EntryPage([self._with_size(entry) for _, entry in page], len(page), following)
 
-    def _weighed(self, entry: Entry) -> Entry:
+    def _with_size(self, entry: Entry) -> Entry:
         group = group_key(entry.key) if self._sizes else ""
         return entry._replace(bytes=self._sizes.get(group))
 
     def entry(self, key: str, version: int | None) -> Entry | None:
-        """One entry, if it is expected to be there."""
-        found = self._uses.expected_of(key, self._stored(key, version), version)
+        """The expected entry. Raises :class:`ScanError` where none is expected."""
+        make_key = getattr(self._cache, "make_key", None)
+        stored = key if make_key is None else str(make_key(key, version=version))
+        found = self._uses.expected_of(key, stored, version)
         if found is None:
             raise ScanError(CANNOT)
         return found._replace(key=key, known=True)
 
-    def _stored(self, key: str, version: int | None) -> str:
-        make_key = getattr(self._own, "make_key", None)
-        return key if make_key is None else str(make_key(key, version=version))
-
     def remove(self, entries: Sequence[Entry]) -> None:
-        """Remove ``entries`` one by one: not every such backend can do more."""
+        """Remove ``entries`` one by one: such a backend may have no ``delete_many``."""
         for each in entries:
-            self._own.delete(each.key)
+            self._cache.delete(each.key)
 
 
 def estimated(snapshot: Snapshot) -> Snapshot:
-    """``snapshot`` of a :class:`RecordedScanner` with the error of a sample, and without what is
-    true of many entries alone. None of them was looked at."""
+    """``snapshot`` of a :class:`RecordedScanner` with the error of a sample, without figures that
+    hold for many entries only. No live entry was examined."""
     error, sample = 0, snapshot.looked_at
     if snapshot.entries is not None and sample:
         left_out = snapshot.entries - sample
@@ -135,8 +127,7 @@ def estimated(snapshot: Snapshot) -> Snapshot:
 
 
 def sizes_of(alias: str) -> dict[str, int]:
-    """What the values that were written to each group of ``alias`` in the last day weigh, on
-    average."""
+    """The average size of the values written in the last day, by key group."""
     sums: dict[str, tuple[int, int]] = {}
     for details in _recorded(alias):
         for name, group in details.groups.items():
@@ -157,13 +148,13 @@ def _recorded_keys(alias: str) -> list[str]:
 
 
 def _recorded(alias: str) -> Iterator[Details]:
-    """The statistics of the keys of ``alias``, the newest first; none without a store."""
+    """The recorded details of ``alias``, the newest first; none without a store."""
     now = int(time.time())
     try:
         since = now - int(PERIOD) - _ROLLED_UP
         rows = list(get_store().read("details", since, now + 1, alias))
     except Exception:
-        # Whatever is wrong with the store, it says so elsewhere; here it is only asked for names.
+        # The store reports its faults elsewhere.
         return
     rows.sort(key=lambda row: -(row.start + row.seconds))
     for row in rows[:_ROWS]:

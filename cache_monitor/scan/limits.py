@@ -1,7 +1,7 @@
 """How much a scan may take: time, bytes, keys, whatever the server does.
 
-A server may be slow, broken, or somebody else's than was thought: answers may come a byte at a
-time, never end, or hold figures that cannot be true. Such a look ends in the cache's ``problem``.
+A server may be slow or broken, or none of the expected kind: its answers may be slow, endless or
+implausible. Such a scan ends in the cache's ``problem``.
 """
 
 import os
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 
 class ScanLimits(NamedTuple):
-    """How far a look may go. ``deadline`` is on the monotonic clock; ``stale_after`` in seconds."""
+    """How far a scan may go. ``deadline`` is on the monotonic clock; ``stale_after`` in seconds."""
 
     alias: str
     limit: int
@@ -24,14 +24,13 @@ class ScanLimits(NamedTuple):
 
 
 class ScanError(Exception):
-    """The cache cannot be looked into; the message may be shown to people."""
+    """The cache cannot be scanned; the message may be shown to people."""
 
 
 def described(error: BaseException) -> str:
-    """What to show of ``error``.
+    """What to show of ``error``: its type and what the operating system says.
 
-    Only its type and what the operating system says: the message of a driver may quote the
-    address it was given, with the password in it.
+    The message of a driver may quote its address, with the password.
     """
     if isinstance(error, ScanError):
         return str(error)
@@ -51,16 +50,16 @@ def _system_error(error: BaseException | None) -> int | None:
     return None
 
 
-PATIENCE = 5.0
+ANSWER_SECONDS = 5.0
 """Seconds that a server may take for the whole of an answer."""
-GRACE = 2.0
-"""Seconds beyond the end of a look in which what was begun may end, and the limits be asked for."""
-ANSWER = 16 << 20
-"""Bytes of one answer: those to a page of keys have a thousandth of it."""
-MOST = 1 << 53
-"""The greatest figure that is believed: bytes, entries, evictions. JSON has no greater ones."""
+GRACE_SECONDS = 2.0
+"""Seconds after the deadline of a scan for its last answer and the backend's limits."""
+ANSWER_BYTES = 16 << 20
+"""Bytes of one answer; a page of keys takes a thousandth of it."""
+GREATEST = 1 << 53
+"""The greatest plausible figure; JSON has no greater integers."""
 LONGEST = 1e11
-"""Seconds, some three thousand years: what expires later never does."""
+"""Seconds, some 3000 years: what expires later never does."""
 
 INCREDIBLE = "The server gives figures that cannot be true."
 _TOO_SLOW = "The server does not answer in the time that a look has."
@@ -68,32 +67,32 @@ _TOO_MUCH = "The server's answer does not end."
 
 
 class Bounds:
-    """What one look may still spend.
+    """What one scan may still spend.
 
-    ``deadline``, on the monotonic clock, is when to begin nothing more. What waits for a server
-    ends soon after it, and no answer takes longer than ``PATIENCE``.
+    Nothing begins after ``deadline``, on the monotonic clock. Waiting for a server ends
+    ``GRACE_SECONDS`` later; no answer takes longer than ``ANSWER_SECONDS``.
     """
 
     def __init__(self, deadline: float = inf) -> None:
         now = time.monotonic()
         self.deadline = deadline
-        self._ends = max(deadline, now) + GRACE
+        self._ends = max(deadline, now) + GRACE_SECONDS
         self._answer_ends = inf
-        self._bytes_left = ANSWER
+        self._bytes_left = ANSWER_BYTES
 
     def begin(self) -> None:
-        """Begin to wait for an answer. Raises :class:`ScanError` where the look is over."""
+        """Begin to wait for an answer. Raises :class:`ScanError` where the scan is over."""
         now = time.monotonic()
         if now >= self._ends:
             raise ScanError(_TOO_SLOW)
-        self._answer_ends = min(now + PATIENCE, self._ends)
-        self._bytes_left = ANSWER
+        self._answer_ends = min(now + ANSWER_SECONDS, self._ends)
+        self._bytes_left = ANSWER_BYTES
 
     def seconds(self, at_most: float | None = None) -> float:
-        """How long the next bytes may take; ``at_most`` is what somebody else allows for.
+        """How long the next bytes may take, at most ``at_most``.
 
         Raises ``TimeoutError`` where the answer has taken too long, and :class:`ScanError` where
-        the whole look has.
+        the whole scan has.
         """
         now = time.monotonic()
         if now >= self._ends:
@@ -111,8 +110,8 @@ class Bounds:
 
 
 class BoundedSocket:
-    """A connected socket as the client libraries use it, that keeps to ``bounds``: each time that
-    something is sent, an answer begins."""
+    """A connected socket for a client library, within ``bounds``. An answer begins when something
+    is sent."""
 
     def __init__(self, sock: Any, bounds: Bounds) -> None:
         self._socket = sock
@@ -146,7 +145,7 @@ class BoundedSocket:
         return getattr(self._socket, name)
 
 
-def figure(value: object, most: int = MOST) -> int:
+def figure(value: object, most: int = GREATEST) -> int:
     """``value`` as a count or a size; raises :class:`ScanError` where it cannot be one."""
     if isinstance(value, (str, bytes)) and len(value) <= len(str(most)):
         try:

@@ -1,4 +1,4 @@
-"""Look into a LocMemCache: the dicts of this very process."""
+"""Scan a LocMemCache: the dicts of this very process."""
 
 import time
 from collections.abc import Generator, Iterable, Iterator
@@ -11,7 +11,7 @@ from django.core.cache.backends.locmem import LocMemCache
 from cache_monitor.scan.base import (
     BUCKETS,
     BackendLimits,
-    CacheScanner,
+    BackendScanner,
     Entry,
     EntryPage,
     in_buckets,
@@ -23,12 +23,12 @@ from cache_monitor.scan.snapshot import Scope
 _TRIES = 10
 
 
-class LocMemScanner(CacheScanner):
-    """What a LocMemCache holds in this process; an entry's size is the length of its pickle.
+class LocMemScanner(BackendScanner):
+    """The entries of a LocMemCache in this process; an entry's size is the length of its pickle.
 
-    The cache's lock is never taken, for the site waits on it. Copying the keys of a plain dict and
-    reading one item are each one step to other threads, and an entry that goes in between is left
-    out. The cache's own ``get`` would move the entry to the front of the order of eviction.
+    It never takes the cache's lock, which the site waits on. Copying a plain dict's keys and
+    reading an item are atomic; an entry that goes in between is left out. The cache's own ``get``
+    would change the order of eviction.
     """
 
     scope: Scope = "per process"
@@ -39,7 +39,6 @@ class LocMemScanner(CacheScanner):
         self._form = key_form(cache)
 
     def total(self) -> int:
-        """The entries of all aliases in these dicts."""
         return len(self._stored._expire_info)
 
     def pages(self, cursor: str, most: int) -> Generator[EntryPage, None, None]:
@@ -55,7 +54,6 @@ class LocMemScanner(CacheScanner):
                 yield entry
 
     def entry(self, key: str, version: int | None) -> Entry | None:
-        """One entry."""
         raw = self._stored.make_key(key, version=version)
         return self._entry(raw, key) if raw in self._stored._expire_info else None
 
@@ -64,7 +62,7 @@ class LocMemScanner(CacheScanner):
         if pickled is None:
             return None
         size = len(pickled) if isinstance(pickled, (bytes, bytearray, str)) else None
-        # What has no record of its expiry counts as expired there.
+        # The cache takes an entry without an expiry on record for expired.
         expires_at = self._stored._expire_info.get(raw, 0.0)
         return Entry(
             key,
@@ -76,14 +74,13 @@ class LocMemScanner(CacheScanner):
         )
 
     def limits(self) -> BackendLimits:
-        """Its MAX_ENTRIES."""
         return BackendLimits(entries=self._stored._max_entries)
 
 
 def _copied(keys: Iterable[object]) -> list[object]:
-    """The keys at one moment, of a dict that the site goes on writing to."""
+    """A copy of the keys of a dict that the site goes on writing to."""
     for _ in range(_TRIES):
-        # Of a dict of the project's own class it may take more than one step.
+        # A dict of the project's own class may not copy atomically.
         with suppress(RuntimeError):
             return list(keys)
     raise ScanError("It is written to all the time: its keys cannot be listed.")

@@ -1,8 +1,7 @@
-"""Look into memcached: the alias's own keys on servers that may hold many others.
+"""Scan memcached: the alias's own keys on servers that may hold many others.
 
-The server lists its keys in an order that has no place to go on from. So each listing is read
-whole and a range of it kept, by a digest of the keys: what comes and goes between two looks changes
-nothing for the other keys, and each range is a fair sample.
+A server's listing cannot be continued later. So each one is read whole, and a range of the keys'
+digests is own: changes between two scans do not move other keys, and a range is a fair sample.
 """
 
 import re
@@ -16,8 +15,8 @@ from django.core.cache.backends.memcached import BaseMemcachedCache
 
 from cache_monitor.scan.base import (
     BackendLimits,
+    BackendScanner,
     BadCursor,
-    CacheScanner,
     Entry,
     EntryPage,
     boot_of,
@@ -28,20 +27,20 @@ from cache_monitor.scan.memcached_client import Connection, fields, key_in, quot
 from cache_monitor.trace.events import NOT_ONLY
 
 _RANGE = 100_000
-"""Entries that are held at once, about, as the server wrote them: some 15 MB."""
+"""Entries in memory at once, about: some 15 MB of lines."""
 _KEYS_A_PAGE = 1000
 _DIGESTS = 1 << 32
 _LINES_AT_LEAST = 4096
-"""Lines of a listing that are read even where there is hardly time."""
+"""Lines of a listing that are read whatever the time."""
 _MUCH_MORE = 4
-"""How many times as many entries as it said before a server may list: it goes on serving."""
-_BEAT = 0.5
-"""Seconds between two signs of life of a listing that takes long."""
+"""A server may list this many times the entries that it counted before."""
+_HEARTBEAT = 0.5
+"""Seconds between two heartbeats of a listing that takes long."""
 _TOO_MANY = "There was no time to list all entries of a server: those that were stand for the rest."
 _NUMBER = re.compile("[0-9]{1,10}")
 _NEVER = "-1"
 _LATEST = int(LONGEST)
-"""The latest moment, and the longest time, that is believed; in seconds."""
+"""The greatest plausible time in seconds."""
 
 
 class _PageStart(NamedTuple):
@@ -55,44 +54,43 @@ class _PageStart(NamedTuple):
 
 
 class _ListedRange(NamedTuple):
-    """The alias's own lines of a listing with their digests, by which they are sorted, of
-    ``walked`` lines of whoever's."""
+    """The alias's own lines with their digests, in the order of these, of ``scanned`` lines."""
 
-    kept: list[tuple[int, bytes]]
+    own: list[tuple[int, bytes]]
     scanned: int
 
 
-class _Pulse:
-    """Tells, of the many lines of a listing, when to look up from them."""
+class _Heartbeat:
+    """Says, of the many lines of a listing, after which to report that the listing goes on."""
 
     def __init__(self, deadline: float) -> None:
         now = time.monotonic()
-        # The other half of the time is for what was listed.
+        # The other half of the time is for the listed entries.
         self._ends = now + (deadline - now) / 2
-        self._ends_at_least = max(deadline, now + _BEAT)
-        self._next = now + _BEAT
+        self._ends_at_least = max(deadline, now + _HEARTBEAT)
+        self._next = now + _HEARTBEAT
         self._lines = 0
         self._now = now
 
     def is_due(self) -> bool:
-        """Whether some time has passed since the last time, or all that the listing may take."""
+        """Whether a heartbeat is due after one more line, or the listing is over."""
         self._lines += 1
         self._now = time.monotonic()
         if self._now < self._next and not self.is_over():
             return False
-        self._next = self._now + _BEAT
+        self._next = self._now + _HEARTBEAT
         return True
 
     def is_over(self) -> bool:
-        """Whether the listing has taken all the time that it may, for as much as it brought."""
+        """Whether the listing has used its time."""
         return self._now >= (self._ends if self._lines >= _LINES_AT_LEAST else self._ends_at_least)
 
 
-class MemcachedScanner(CacheScanner):
-    """What the servers hold of the alias's keys; an entry's size is what the server uses for it.
+class MemcachedScanner(BackendScanner):
+    """The alias's keys on the servers; an entry's size is what the server uses for it.
 
-    The server hides what has expired. It notes a use of an entry only now and then, so an entry
-    can be less idle than it seems, by what happened since its last noted use.
+    The server hides expired entries. It records a use only now and then, so an entry may be less
+    idle than it seems.
     """
 
     def __init__(self, cache: BaseMemcachedCache, bounds: Bounds) -> None:
@@ -100,18 +98,17 @@ class MemcachedScanner(CacheScanner):
         own: Any = cache
         self._own = own
         self._form = key_form(cache)
-        # An option of pymemcache, put before what Django makes of a key.
+        # An option of pymemcache: it comes before Django's own.
         prefix = own._options.get("key_prefix", b"")
         self._prefix = prefix.encode() if isinstance(prefix, str) else bytes(prefix)
         self._open: dict[int, Connection] = {}
 
     def total(self) -> int:
-        """The entries of everybody on the servers."""
         return sum(figure(each.get("curr_items", 0)) for each in self._stats())
 
     def limits(self) -> BackendLimits:
-        """The limits of all servers that answer, and the evictions where all do: a sum that falls
-        would look as if its servers had been restarted."""
+        """The limits of all servers that answer. Evictions only where all do: a sum that falls
+        would look like a restart."""
         stats = list(self._stats())
         if not stats:
             return BackendLimits()
@@ -135,13 +132,13 @@ class MemcachedScanner(CacheScanner):
             try:
                 yield self._server(number).stats()
             except (OSError, ScanError) as error:
-                self._miss(number, error)
+                self._skip_server(number, error)
 
     def pages(self, cursor: str, most: int) -> Generator[EntryPage, None, None]:
         """The entries server by server, in the order of the digests of their keys."""
         if not (self._form.tells_own or self._prefix):
             raise ScanError("KEY_FUNCTION leaves nothing to tell this cache's keys from others by.")
-        # Small beside what may be looked at: a page that ends with its server may be nearly empty.
+        # Pages are small, because one that ends with its server may be nearly empty.
         self.page = min(max(1, most // 4), _KEYS_A_PAGE)
         place, servers = _parsed(cursor), len(self._own._servers)
         for number in range(place.server, servers):
@@ -152,13 +149,12 @@ class MemcachedScanner(CacheScanner):
             except (OSError, ScanError) as error:
                 if servers == 1:
                     raise
-                self._miss(number, error)
+                self._skip_server(number, error)
                 yield EntryPage((), 0, after)
 
-    def _miss(self, number: int, error: Exception) -> None:
-        """Go on without a server, and say so."""
-        self.missed = True
-        self._hang_up(number)
+    def _skip_server(self, number: int, error: Exception) -> None:
+        self.incomplete = True
+        self._disconnect(number)
         if len(self._own._servers) == 1:
             text = described(error)
         else:
@@ -166,7 +162,7 @@ class MemcachedScanner(CacheScanner):
         self.problems[text if text.endswith(".") else f"{text}."] = None
 
     def _pages_of(self, place: _PageStart, after: str | None, keys: int) -> Iterator[EntryPage]:
-        """The entries of one server from ``place`` on; ``after`` is the cursor behind them."""
+        """The entries of one server from ``place`` on; ``after`` is the cursor after them."""
         stats = self._server(place.server).stats()
         now = figure(stats.get("time", int(time.time())), _LATEST)
         entries = figure(stats.get("curr_items", 0))
@@ -175,14 +171,14 @@ class MemcachedScanner(CacheScanner):
             end = min(begin + width, _DIGESTS)
             following = after if end == _DIGESTS else str(_PageStart(place.server, end))
             most = _MUCH_MORE * max(entries, _RANGE)
-            kept, scanned = yield from self._range(_PageStart(place.server, begin), end, most)
-            if not kept:
+            own, scanned = yield from self._range(_PageStart(place.server, begin), end, most)
+            if not own:
                 yield EntryPage((), scanned, following)
-            for first in range(0, len(kept), keys):
-                some = kept[first : first + keys]
-                is_last = first + keys >= len(kept)
+            for first in range(0, len(own), keys):
+                some = own[first : first + keys]
+                is_last = first + keys >= len(own)
                 behind = str(_PageStart(place.server, some[-1][0] + 1))
-                share = round(scanned * len(some) / len(kept))
+                share = round(scanned * len(some) / len(own))
                 found = [self._listed(line, now) for _, line in some]
                 yield EntryPage(found, share, following if is_last else behind)
 
@@ -191,55 +187,54 @@ class MemcachedScanner(CacheScanner):
     ) -> Generator[EntryPage, None, _ListedRange]:
         """What one listing has from the place's digest to ``end``, of at most ``most`` lines.
 
-        Gives signs of life meanwhile: a listing of many millions takes long, and whoever asks may
-        have had enough. Where the time is over, what was listed until then stands for the rest.
+        It yields heartbeats meanwhile, because the caller may stop a listing of millions. Where the
+        time is over, the listed part stands for the rest.
         """
-        kept: dict[bytes, tuple[int, bytes]] = {}
+        own: dict[bytes, tuple[int, bytes]] = {}
         scanned = listed = 0
-        pulse = _Pulse(self.bounds.deadline)
+        heartbeat = _Heartbeat(self.bounds.deadline)
         with closing(self._server(place.server).dump()) as lines:
             for line in lines:
                 listed += 1
-                if listed > most or len(kept) > _MUCH_MORE * _RANGE:
+                if listed > most or len(own) > _MUCH_MORE * _RANGE:
                     raise ScanError("The server lists many more entries than it says it has.")
-                # An empty line only says that the server is there.
+                # An empty line only shows that the server is alive.
                 digest = crc32(quoted_key_in(line)) if line else -1
                 if place.digest <= digest < end:
                     scanned += 1
                     stored = key_in(line)
                     if self._user_key(stored) is not None:
-                        kept[stored] = digest, line
-                if not pulse.is_due():
+                        own[stored] = digest, line
+                if not heartbeat.is_due():
                     continue
-                if pulse.is_over():
+                if heartbeat.is_over():
                     self._cut_short(place.server)
                     break
-                yield EntryPage((), 0, str(place), is_sign_of_life=True)
-        return _ListedRange(sorted(kept.values()), scanned)
+                yield EntryPage((), 0, str(place), is_heartbeat=True)
+        return _ListedRange(sorted(own.values()), scanned)
 
     def _cut_short(self, number: int) -> None:
-        # What the server has still to send is of no use.
-        self._hang_up(number)
+        self._disconnect(number)
         self.sampled = True
         self.problems[_TOO_MANY] = None
 
     def _listed(self, line: bytes, now: int) -> Entry:
-        stored, told = key_in(line), fields(line)
-        expires_at = told.get("exp", _NEVER)
+        stored, values = key_in(line), fields(line)
+        expires_at = values.get("exp", _NEVER)
         left = None if expires_at == _NEVER else float(figure(expires_at, _LATEST) - now)
-        used_at = figure(told.get("la", now), _LATEST)
-        return self._entry(stored, told, left, max(0.0, float(now - used_at)))
+        used_at = figure(values.get("la", now), _LATEST)
+        return self._entry(stored, values, left, max(0.0, float(now - used_at)))
 
     def _entry(
-        self, stored: bytes, told: dict[str, str], expires_in: float | None, idle: float
+        self, stored: bytes, values: dict[str, str], expires_in: float | None, idle: float
     ) -> Entry:
         return Entry(
             self._user_key(stored) or shown_text(stored),
-            figure(told["size"]) if "size" in told else None,
+            figure(values["size"]) if "size" in values else None,
             expires_in=expires_in,
             no_expiry=expires_in is None,
             idle=idle,
-            never_read=told.get("fetch") == "no",
+            never_read=values.get("fetch") == "no",
             known=not self._form.opaque and is_text(stored),
             stored=shown_text(stored),
         )
@@ -250,17 +245,16 @@ class MemcachedScanner(CacheScanner):
         return self._form.user_key(shown_text(stored[len(self._prefix) :]))
 
     def entry(self, key: str, version: int | None) -> Entry | None:
-        """One entry, from whichever server has it."""
         made = self._prefix + str(self._own.make_and_validate_key(key, version=version)).encode()
         for number in range(len(self._own._servers)):
-            told = self._server(number).entry(made)
-            if told is not None:
-                # Some versions of the server, such as 1.6.18, count the seconds backwards.
-                expires = told.get("exp", _NEVER)
+            values = self._server(number).entry(made)
+            if values is not None:
+                # Some versions, such as 1.6.18, give the seconds with a minus.
+                expires = values.get("exp", _NEVER)
                 is_endless = expires == _NEVER
                 left = None if is_endless else float(figure(expires.removeprefix("-"), _LATEST))
-                idle = float(figure(told.get("la", 0), _LATEST))
-                found = self._entry(made, told, left, idle)
+                idle = float(figure(values.get("la", 0), _LATEST))
+                found = self._entry(made, values, left, idle)
                 return found._replace(key=key, known=True)
         return None
 
@@ -271,14 +265,13 @@ class MemcachedScanner(CacheScanner):
             self._open[number] = Connection(server, tls, self.bounds)
         return self._open[number]
 
-    def _hang_up(self, number: int) -> None:
+    def _disconnect(self, number: int) -> None:
         if number in self._open:
             self._open.pop(number).close()
 
     def close(self) -> None:
-        """Hang up on all servers."""
         for number in list(self._open):
-            self._hang_up(number)
+            self._disconnect(number)
 
 
 def _parsed(cursor: str) -> _PageStart:
@@ -286,11 +279,11 @@ def _parsed(cursor: str) -> _PageStart:
         return _PageStart()
     parts = cursor.split(":")
     if len(parts) != 2 or not all(map(_NUMBER.fullmatch, parts)):
-        raise BadCursor("This is no place to go on from.")
+        raise BadCursor
     return _PageStart(*(int(each) for each in parts))
 
 
 def _started(stats: Mapping[str, str]) -> str:
-    """What tells one start of a server from the next: its process, and when it began."""
+    """The identity of one start of a server: its process, and when it began."""
     began = figure(stats.get("time", 0), _LATEST) - figure(stats.get("uptime", 0), _LATEST)
     return f"{stats.get('pid', '')} {began}"

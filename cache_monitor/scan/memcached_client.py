@@ -1,6 +1,6 @@
-"""As much of memcached's text protocol as looking takes, over a connection of our own.
+"""The part of memcached's text protocol that a scan needs, over its own connection.
 
-The client libraries have no call for listing keys, and their connections are the site's.
+The client libraries cannot list keys, and their connections are the site's.
 """
 
 import re
@@ -20,7 +20,7 @@ _ADDRESS = re.compile(
 )
 _TRIES, _BUSY_PAUSE = 5, 0.2
 _ENOUGH = 1024
-"""Bytes that a server has to send of a long answer in the time that a short one may take."""
+"""Bytes of a long answer that a server must send in the time of a short one."""
 _LONGEST_LINE = 8192
 _NO_ANSWER = "The server's answer is none of memcached's."
 _FAILURES = (b"ERROR", b"CLIENT_ERROR", b"SERVER_ERROR")
@@ -31,10 +31,10 @@ class _Refused(ScanError):
 
 
 class Connection:
-    """A connection to one server; ``server`` as Django's ``LOCATION`` names it.
+    """A connection to one server; ``server`` as in ``LOCATION``, ``tls`` an ``ssl.SSLContext``.
 
-    ``tls`` is an ``ssl.SSLContext`` or None. Raises ``OSError`` where nobody answers, and
-    :class:`ScanError` where what comes is no answer, or too late, or too much.
+    Raises ``OSError`` where nothing answers, and :class:`ScanError` where the answer is too late,
+    too long or implausible.
     """
 
     def __init__(self, server: object, tls: Any = None, bounds: Bounds | None = None) -> None:
@@ -46,12 +46,11 @@ class Connection:
         self._socket = BoundedSocket(plain, self._bounds)
 
     def close(self) -> None:
-        """Hang up; the server then stops what it was sending."""
         with suppress(OSError):
             self._socket.close()
 
     def stats(self) -> dict[str, str]:
-        """What the server says of itself."""
+        """The server's own statistics."""
         found = {}
         for line in self._answer(b"stats"):
             parts = line.decode("utf-8", "replace").split(" ", 2)
@@ -66,13 +65,13 @@ class Connection:
         Raises :class:`ScanError` where the server's crawler may not be used, or is in use.
         """
         try:
-            # By its table: the other lists, by age, move while they are walked.
+            # By its table: the other lists, by age, move while they are scanned.
             yield from self._answer(b"lru_crawler metadump hash", is_long=True)
         except _Refused:
             yield from self._answer(b"lru_crawler metadump all", is_long=True)
 
     def entry(self, key: bytes) -> dict[str, str] | None:
-        """What the server notes of an entry, which does not count as a use; None without one."""
+        """The metadata of an entry; None without one. Does not count as a use."""
         self._socket.sendall(b"me " + key + b"\r\n")
         line = next(self._lines())
         if line.startswith(b"EN"):
@@ -82,9 +81,9 @@ class Connection:
         return fields(line[len(key) + 4 :])
 
     def _answer(self, question: bytes, is_long: bool = False) -> Generator[bytes, None, None]:
-        """The lines of an answer, without the END behind them.
+        """The lines of an answer, without its END.
 
-        A long one may go on as long as the look does, if enough of it comes all the time.
+        A long one may take as long as the scan, if enough of it comes all the time.
         """
         for tries_left in reversed(range(_TRIES)):
             self._socket.sendall(question + b"\r\n")
@@ -127,7 +126,7 @@ def fields(line: bytes) -> dict[str, str]:
 
 
 def quoted_key_in(line: bytes) -> bytes:
-    """The stored key that a line of a dump is about, with its odd characters as ``%3A``."""
+    """The stored key of a line of a dump, percent-encoded."""
     name, is_there, _ = line.partition(b" ")
     if not (is_there and name.startswith(b"key=")):
         raise ScanError(_NO_ANSWER)
@@ -135,25 +134,25 @@ def quoted_key_in(line: bytes) -> bytes:
 
 
 def key_in(line: bytes) -> bytes:
-    """The stored key that a line of a dump is about."""
+    """The stored key of a line of a dump."""
     return unquote_to_bytes(quoted_key_in(line))
 
 
-def _connected(server: object, patience: float) -> socket.socket:
+def _connected(server: object, timeout: float) -> socket.socket:
     if isinstance(server, str) and server.startswith(("unix:", "/")):
         found = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            found.settimeout(patience)
+            found.settimeout(timeout)
             found.connect(server.removeprefix("unix:"))
         except OSError:
             found.close()
             raise
         return found
-    return socket.create_connection(address_of(server), patience)
+    return socket.create_connection(address_of(server), timeout)
 
 
 def address_of(server: object) -> tuple[str, int]:
-    """The host and the port of a server that ``LOCATION`` names; raises :class:`ScanError`."""
+    """The host and port of a server in ``LOCATION``. Raises :class:`ScanError`."""
     if isinstance(server, (tuple, list)):
         return str(server[0]), int(server[1])
     match = _ADDRESS.fullmatch(str(server).strip())

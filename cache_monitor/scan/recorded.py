@@ -1,8 +1,7 @@
-"""When entries were written and read, as the trace knows it, for what a backend does not tell.
+"""When entries were written and read by the trace, for what a backend does not record.
 
-The trace knows what all processes of the site did, from when it began. It may hold a part of the
-keys only, and there may be gaps in it: of an entry that was used in one, or before it began, it is
-not known when it was written, nor whether it was read since.
+The trace has the calls of all processes since it began, perhaps of a part of the keys, perhaps with
+gaps. For an entry that was used in a gap or before, the write and the last read are unknown.
 """
 
 import time
@@ -14,7 +13,7 @@ from django.core.cache.backends.base import BaseCache, default_key_func
 from django.core.cache.backends.filebased import FileBasedCache
 from django.core.cache.backends.memcached import BaseMemcachedCache
 
-from cache_monitor.conf import Conf, get_conf
+from cache_monitor.conf import get_conf
 from cache_monitor.scan.base import Entry, Traced
 from cache_monitor.scan.identity import prefix_of, traced_as, version_of
 from cache_monitor.stores import shared as traced
@@ -29,17 +28,17 @@ from cache_monitor.trace.state import KeyState, State, VersionState
 from cache_monitor.trace.version_replay import SHOWN
 
 _SAME = 2 * SECOND
-"""By how much the time of a file and that of the call that wrote it may differ."""
-
-
+"""The greatest difference between a file's time and that of the call that wrote it."""
 MOST_UNSEEN = 50_000
-"""Keys that are not in the record which are remembered."""
+"""The most keys without a record that are kept."""
 
 
 class RecordedUse(NamedTuple):
-    """What is known of the uses of one entry. ``idle_since`` is when it was last used, at the
-    latest; ``changed`` when it was last written or touched, ``written`` when its value came to be;
-    ``unread`` whether nobody has read it since. Microseconds of Unix time; None: not known."""
+    """The known uses of one entry; microseconds of Unix time, None where unknown.
+
+    ``idle_since``: the last use, at the latest. ``changed``: the last write or touch. ``written``:
+    when its value was made. ``unread``: it was not read since.
+    """
 
     idle_since: int | None = None
     changed: int | None = None
@@ -51,8 +50,8 @@ _UNKNOWN = RecordedUse()
 
 
 class Names(NamedTuple):
-    """How the entries of a cache are told apart in the trace. Where a function of the project's
-    ``makes`` the keys, it is by what it made, which the backend may have behind ``before``."""
+    """How the trace names the entries of a cache. Where a key function of the project ``makes`` the
+    keys, it is by the made key, which the backend may prefix with ``before``."""
 
     prefix: str
     version: str
@@ -60,7 +59,7 @@ class Names(NamedTuple):
     before: str | None = ""
 
     def hash_of(self, entry: Entry) -> int | None:
-        """What the trace knows ``entry`` by; None where that cannot be told."""
+        """The trace's hash of ``entry``; None where that is unknown."""
         if not self.makes:
             return hash_of(f"{self.prefix}\0{entry.key}") if entry.known else None
         if self.before is None or not entry.stored.startswith(self.before):
@@ -72,7 +71,7 @@ class Names(NamedTuple):
 
 
 class RecordedUses:
-    """What the trace has of one cache, by ``now`` (Unix time)."""
+    """The trace of one cache until ``now`` (Unix time)."""
 
     def __init__(self, names: Names, plan: Plan, state: State, now: float) -> None:
         self._names = names
@@ -81,14 +80,14 @@ class RecordedUses:
         self._now = int(now * SECOND)
         self.stale_after = self.kept = 0.0
         self.tolerance = 0
-        self.told_until = self._now
-        """Until when all processes have told what they did."""
+        self.reported_until = self._now
+        """Until when all processes have reported their calls."""
         self.seen_before: Mapping[int, int] = {}
-        """Keys that are not in the record, and when that was first found."""
+        """Keys without a record, and when they were first scanned."""
         self.unseen: dict[int, int] = {}
-        """The same for those found so now."""
-        self.doubtful: set[int] = set()
-        """The keys of which what they did last was not gone through."""
+        """The same of this scan."""
+        self.not_replayed: set[int] = set()
+        """The keys whose newest events were not replayed."""
 
     @property
     def since(self) -> float:
@@ -97,13 +96,13 @@ class RecordedUses:
 
     @property
     def share(self) -> int:
-        """For how many keys each of those stands that :meth:`expected` goes by."""
+        """The number of keys that each key of :meth:`expected` stands for."""
         return 1 << self.plan.level
 
     def expected(self) -> Iterator[tuple[int, Entry]]:
-        """The entries of the cache's own version that should be there by the record, each with its
-        key's hash: those written, or found, and neither deleted nor expired since. Of a sample,
-        without the keys that are in it for being hot: they stand for themselves alone."""
+        """The entries of the cache's version that should be there, each with its key's hash: those
+        written or found, and neither deleted nor expired since. A sample is without the hot keys,
+        which stand for themselves alone."""
         for key in self._state.keys:
             if level_of(key) >= self.plan.level and self.plan.takes(key):
                 entry = self.expected_entry(key)
@@ -111,20 +110,18 @@ class RecordedUses:
                     yield key, entry
 
     def expected_entry(self, key: int, version: str | None = None) -> Entry | None:
-        """The entry of the key with this hash, of the cache's own version or another, if it should
-        be there by the record."""
+        """The entry of the key with this hash, if it should be there; the cache's version unless
+        given."""
         state = self._state.keys.get(key)
         found = _version_of(state, version or self._names.version)
-        if state is None or found is None or found.gone is not None or key in self.doubtful:
+        if state is None or found is None or found.gone is not None or key in self.not_replayed:
             return None
         before, _, name = state.name.rpartition("\0")
         if before == SHOWN:
             name = ""
         if name and not self._names.makes and before != self._names.prefix:
             return None
-        latest = found.changes
-        if len(latest) > 1:
-            latest = found.history(self.tolerance).latest(len(latest))
+        latest = self._latest(found)
         if not latest or any(not self._lasts(each) for each in latest):
             return None
         ends = {each.expires for each in latest}
@@ -140,17 +137,24 @@ class RecordedUses:
         return self._with(entry, use, "sample" if self.plan.level else "whole")
 
     def expected_of(self, key: str, stored: str, version: int | None) -> Entry | None:
-        """The entry of ``key``, which the cache makes ``stored`` of, if it should be there."""
+        """The entry of ``key``, stored under ``stored``, if it should be there."""
         hashed = self._names.hash_of(Entry(key, None, stored=stored))
         if hashed is None:
             return None
         return self.expected_entry(hashed, None if version is None else str(version))
 
+    def _latest(self, entry: VersionState) -> list[EntryChange]:
+        """The changes that may be the newest, by the tolerance of the clocks."""
+        changes = entry.changes
+        if len(changes) > 1:
+            changes = entry.history(self.tolerance).latest(len(changes))
+        return changes
+
     def _lasts(self, change: EntryChange) -> bool:
         return change.kind in THERE and (change.expires < 0 or change.expires > self._now)
 
-    def told(self, entry: Entry, version: str | None = None) -> Entry:
-        """``entry``, of the cache's own version or another, with what is known of its uses."""
+    def with_uses(self, entry: Entry, version: str | None = None) -> Entry:
+        """``entry`` with its recorded uses; the cache's version unless given."""
         if entry.traced:
             return entry
         key = self._names.hash_of(entry)
@@ -165,7 +169,7 @@ class RecordedUses:
     def _with(self, entry: Entry, use: RecordedUse, traced: Traced) -> Entry:
         written_at = None if entry.age is None else self._now - int(entry.age * SECOND)
         if written_at is not None and (use.changed is None or written_at > use.changed + _SAME):
-            # Somebody else wrote it since, or all that is known was before.
+            # It was written later than any recorded call.
             return entry._replace(traced=traced)
         idle = [entry.idle, self._ago(use.idle_since)]
         age = self._ago(use.written)
@@ -180,8 +184,8 @@ class RecordedUses:
         return None if at is None else max(0.0, (self._now - at) / SECOND)
 
     def use_of(self, key: int, version: str) -> RecordedUse:
-        """What is known of the entry of the key with this hash, which is there."""
-        if key in self.doubtful or not self._state.since:
+        """The recorded uses of the entry that is stored under the key with this hash."""
+        if key in self.not_replayed or not self._state.since:
             return _UNKNOWN
         covered = max(self._state.since * SECOND, self._state.uncovered_until(key))
         found = self._state.keys.get(key)
@@ -189,10 +193,7 @@ class RecordedUses:
         if entry is None:
             is_known = found is None or found.whole
             return self._not_on_record(key, covered) if is_known else _UNKNOWN
-        latest = entry.changes
-        if len(latest) > 1:
-            latest = entry.history(self.tolerance).latest(len(latest))
-        there = [change for change in latest if change.kind in THERE]
+        there = [change for change in self._latest(entry) if change.kind in THERE]
         if not there and not entry.read:
             return _UNKNOWN
         used = max(entry.read, *(change.ended for change in there), 0)
@@ -206,15 +207,15 @@ class RecordedUses:
         at = self.seen_before.get(key, self._now)
         if len(self.unseen) < MOST_UNSEEN:
             self.unseen[key] = at
-        if at > self.told_until:
-            # Written a moment ago perhaps, by who has not told of it yet.
+        if at > self.reported_until:
+            # A process that has not reported yet may have written it a moment ago.
             return _UNKNOWN
-        # Of keys that are long unused the trace forgets all.
+        # The trace forgets keys that are long unused.
         forgotten = self._state.until * SECOND - int(self.kept * SECOND)
         return self._unused_since(max(covered, forgotten))
 
     def _unused_since(self, at: int) -> RecordedUse:
-        """It may have been used until then, which matters only if that is not long ago."""
+        """It may have been used until then: known to be idle only if that is long ago."""
         is_long = self._now - at > self.stale_after * SECOND
         return RecordedUse(idle_since=at) if is_long else _UNKNOWN
 
@@ -226,12 +227,12 @@ class RecordedUses:
             return None
         if entry.found >= max(each.written for each in there):
             return False
-        is_settled = there[-1].ended <= self.told_until
+        is_settled = there[-1].ended <= self.reported_until
         return True if is_settled and entry.perhaps < min(e.written for e in there) else None
 
 
 def _was_found(change: EntryChange, read: int) -> bool:
-    """Whether what is there since ``change`` was found then, or was touched and ``read`` since."""
+    """Whether ``change`` found the entry, or touched what was ``read`` later."""
     return change.kind == HIT or (change.kind == TOUCH and read > change.ended)
 
 
@@ -242,50 +243,45 @@ def _version_of(found: KeyState | None, version: str) -> VersionState | None:
 
 
 def _written(there: list[EntryChange]) -> int | None:
-    """When the value came to be, to the second."""
+    """When the value was made, to the second."""
     written = [change.written for change in there]
     is_known = UNTOLD not in written and max(written) - min(written) < SECOND
     return max(written) if is_known else None
 
 
-class Teller(NamedTuple):
-    """A process, by the name under which its calls are traced, and until when it has told the store
-    of them."""
+class Reporter(NamedTuple):
+    """A process, as the trace names it, and until when the store has its calls."""
 
     process: str = ""
-    told_at: float = 0.0
+    reported_at: float = 0.0
 
 
-NOBODY = Teller()
+NO_REPORTER = Reporter()
 
 
-def uses_of(alias: str, cache: Any, store: Store, own: Teller) -> RecordedUses | None:
-    """What the trace in ``store`` has of ``cache``, known as ``alias``; ``own`` is this process.
-    None where the store cannot be used, which it says elsewhere."""
-    try:
-        return _uses_of(alias, cache, store, own)
-    except StoreError:
-        return None
-
-
-def _uses_of(alias: str, cache: Any, store: Store, own: Teller) -> RecordedUses:
+def uses_of(alias: str, cache: Any, store: Store, own: Reporter) -> RecordedUses | None:
+    """The trace of ``cache``, known as ``alias``, in ``store``; ``own`` is this process. None where
+    the store cannot be used, which it reports elsewhere."""
     name = traced_as(alias, cache, own.process)
     conf, now = get_conf(), time.time()
-    plan = traced.plans(store).get(family_of(name), Plan())
-    name = plan.name_of(name)
-    state = traced.state_of(store, name)
-    rows = store.read(
-        "trace", traced.FIRST, int(now) + traced.HOUR, name, seconds=traced.SLICE, of_processes=True
-    )
-    parts = [part for row in rows for part in traced.slices_of(row.payload)]
+    until, length = int(now) + traced.HOUR, traced.SLICE
+    try:
+        plan = traced.plans(store).get(family_of(name), Plan())
+        name = plan.name_of(name)
+        state = traced.state_of(store, name)
+        rows = store.read("trace", traced.FIRST, until, name, seconds=length, of_processes=True)
+        parts = [part for row in rows for part in traced.slices_of(row.payload)]
+    except StoreError:
+        return None
     uses = RecordedUses(_names_of(cache), plan, state, now)
     uses.stale_after, uses.kept = conf.stale_after, conf.trace_kept
     uses.tolerance = int(conf.clock_tolerance * SECOND)
     at_work = traced.at_work(state, parts, now)
     if at_work:
-        told_at = own.told_at if at_work == {own.process} else 0.0
-        uses.told_until = int(max(told_at, now - _settled(conf)) * SECOND)
-    uses.doubtful = _catch_up(state, parts, 2 * conf.trace_keys, uses.tolerance)
+        all_reported = 2 * conf.flush_interval + traced.SLICE
+        reported_at = own.reported_at if at_work == {own.process} else 0.0
+        uses.reported_until = int(max(reported_at, now - all_reported) * SECOND)
+    uses.not_replayed = _catch_up(state, parts, 2 * conf.trace_keys, uses.tolerance)
     return uses
 
 
@@ -304,14 +300,14 @@ def _names_of(cache: Any) -> Names:
 
 
 def _catch_up(state: State, parts: list[Stored], most_keys: int, tolerance: int) -> set[int]:
-    """Bring ``state`` to what is known by now; the keys for which that is too much."""
+    """Replay ``parts`` on ``state``; returns the keys that are too many to be replayed."""
     if sum(part.count for part in parts) > traced.MOST_REPLAYED:
         return {key.hash for part in parts for key in part.traced()}
     few = most_keys if any(part.level for part in parts) else inf
     level = level_for(parts, (few, traced.MOST_REPLAYED), state.plans, 0)
     replayed, left_out = [], set[int]()
     for part in parts:
-        # That it is not final yet says nothing of its process.
+        # It is the latest known, final or not.
         part.final = True
         kept = thinned(part, level, state.plans.get(part.plan, frozenset()))
         if kept is not part:
@@ -321,8 +317,3 @@ def _catch_up(state: State, parts: list[Stored], most_keys: int, tolerance: int)
         replayed, [], max((part.end for part in replayed), default=state.until)
     )
     return left_out
-
-
-def _settled(conf: Conf) -> float:
-    """Seconds after which every process has told what it did."""
-    return 2 * conf.flush_interval + traced.SLICE

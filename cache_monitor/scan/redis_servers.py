@@ -1,9 +1,8 @@
 """The Redis servers behind a cache, each asked over a connection of the scan's own.
 
-The connection is the client library's, which knows how to reach the server, to log in, and to read
-what it replies. It is used without the library's clients and pipelines: those are what tracing
-tools instrument, so a look would stand in the site's traces; and they take more than three times
-as long for each of maybe a million keys.
+The connection is of the client library's class, which can connect, log in and parse replies. The
+library's clients and pipelines are not used: tracing tools instrument them, and they take three
+times as long for a million keys.
 """
 
 import sys
@@ -16,7 +15,7 @@ from zlib import crc32
 from cache_monitor.scan.limits import BoundedSocket, Bounds, ScanError, figure
 
 _NOT_OURS = ("maint_", "himport_", "orig_", "event_", "cache_", "retry", "health_check")
-"""Beginnings of what a pool tells its connections for uses that a look has not."""
+"""Beginnings of the names of connection options that a scan does not use."""
 
 
 class Refusal(str):
@@ -29,12 +28,12 @@ class Refusal(str):
         """Such as NOPERM."""
         kind, _, text = self.partition(" ")
         first = text.partition(" ")[0][:20]
-        # The library takes the codes away that it knows.
+        # The library removes the codes that it knows.
         return first if first.isupper() else _CODES.get(kind, kind)
 
     @property
     def is_final(self) -> bool:
-        """Whether to ask again is of no use: it is not allowed, not known, or not to be told."""
+        """Whether asking again is useless: the command is not allowed or unknown."""
         return self.code in {"NOPERM", "ERR", "NOAUTH"}
 
 
@@ -46,9 +45,9 @@ Reply = Any
 
 
 class Server:
-    """The server that ``connection_class`` reaches with ``settings``, as the site's pool has them.
+    """A server, by the ``connection_class`` and ``settings`` of the site's pool.
 
-    Its methods raise ``OSError``, what the library makes of it, and :class:`ScanError`.
+    Its methods raise ``OSError``, the library's errors and :class:`ScanError`.
     """
 
     def __init__(
@@ -61,13 +60,13 @@ class Server:
         }
         place = given.get("path") or f"{given.get('host')}:{given.get('port')}"
         self.number = crc32(str(place).encode())
-        """What to know the server by in another process, where it may stand elsewhere in a list."""
+        """Identifies the server in all processes, whatever its place in a list."""
         self.database = int(given.get("db") or 0)
         bounded = _bounded(cast("Hashable", connection_class))
-        own = {"decode_responses": False, "protocol": 2, "look_bounds": bounds}
+        own = {"decode_responses": False, "protocol": 2, "scan_bounds": bounds}
         self._connection = bounded(**{**given, **own})
 
-    def told(self, command: str, *arguments: str | bytes | int) -> Reply:
+    def ask(self, command: str, *arguments: str | bytes | int) -> Reply:
         """The reply to ``command``; raises :class:`ScanError` where the server refuses."""
         (reply,) = self.exchange(self._connection.pack_command(command, *arguments), 1)
         if isinstance(reply, Refusal):
@@ -75,12 +74,12 @@ class Server:
         return reply
 
     def exchange(self, packed: Sequence[bytes], count: int) -> list[Reply]:
-        """The ``count`` replies to commands that are in the server's protocol already."""
+        """The ``count`` replies to commands in the server's protocol."""
         try:
             self._connection.send_packed_command(packed)
             return [self._reply() for _ in range(count)]
         except BaseException:
-            # An answer that was not read to its end would be taken for the next one.
+            # The rest of this answer would be taken for the next one.
             self.close()
             raise
 
@@ -94,7 +93,6 @@ class Server:
             raise
 
     def close(self) -> None:
-        """Hang up."""
         self._connection.disconnect()
 
 
@@ -106,38 +104,34 @@ def server_of(client: Any, bounds: Bounds) -> Server:
 
 @cache
 def _bounded(connection_class: Any) -> Any:
-    """A connection of that class that keeps to the bounds of a look, from the first byte on."""
+    """A connection of that class that keeps to the bounds of a scan, from the first byte on."""
 
     class Bounded(connection_class):  # type: ignore[misc] # a class of whichever library
         socket_connect_timeout: float | None
 
-        def __init__(self, *args: Any, look_bounds: Bounds, **kwargs: Any) -> None:
-            self._look_bounds = look_bounds
+        def __init__(self, *args: Any, scan_bounds: Bounds, **kwargs: Any) -> None:
+            self._scan_bounds = scan_bounds
             super().__init__(*args, **kwargs)
 
         def _connect(self) -> Any:
-            self._look_bounds.begin()
+            self._scan_bounds.begin()
             # Beside the site's own settings: these are for people who wait.
-            self.socket_connect_timeout = self._look_bounds.seconds(self.socket_connect_timeout)
-            return BoundedSocket(super()._connect(), self._look_bounds)
+            self.socket_connect_timeout = self._scan_bounds.seconds(self.socket_connect_timeout)
+            return BoundedSocket(super()._connect(), self._scan_bounds)
 
     return Bounded
 
 
 class Node(NamedTuple):
-    """Servers that hold the same keys.
-
-    ``readers`` are all that reads can go to, so that among them they know when a key was last
-    used.
-    """
+    """Servers with the same keys. ``readers`` are all that reads go to: among them they know when a
+    key was last used."""
 
     primary: Server
     readers: list[Server]
 
     @property
-    def walkers(self) -> list[Server]:
-        """The servers that the keys can be listed on, the one to be asked first in front: a
-        replica, where there is one, because the primary has more to do."""
+    def scan_order(self) -> list[Server]:
+        """The servers that can list the keys, replicas first: the primary has more to do."""
         replicas = [each for each in self.readers if each is not self.primary]
         return [*replicas, self.primary]
 
@@ -149,9 +143,8 @@ class Servers(NamedTuple):
     node_of: Callable[[str], Node]
 
     def close(self) -> None:
-        """Hang up."""
         for node in self.nodes:
-            for server in node.walkers:
+            for server in node.scan_order:
                 server.close()
 
 
@@ -161,7 +154,7 @@ def of_django(cache: Any, bounds: Bounds) -> Servers:
 
 
 def _of_pools(client: Any, bounds: Bounds) -> Servers:
-    # From the pool that the backend has or would make: nothing connects.
+    # The pools that the backend has or would make; nothing connects.
     pools = [
         client._pools[index]
         if index in client._pools
@@ -225,9 +218,9 @@ def _sharded(client: Any, bounds: Bounds) -> Servers:
 
 
 def _watched(reader: Any, bounds: Bounds) -> Servers:
-    """Behind Sentinels, which tell where the primary is, and the replicas that reads go to.
+    """Behind Sentinels, which know the primary and the replicas that reads go to.
 
-    One that does not answer is among the replicas too: it knows of reads that no other has seen.
+    A replica that does not answer is included: it may have seen reads that no other has.
     """
     pool = reader.connection_pool
     sentinels = [server_of(each, bounds) for each in pool.sentinel_manager.sentinels]
@@ -254,11 +247,11 @@ _Address = tuple[str, int]
 
 
 def _primary(sentinels: list[Server], service: str) -> _Address:
-    """Where the primary is, or was before it went down: its replicas may be there all the same."""
+    """The address of the primary, up or down: its replicas may answer."""
     failure: Exception | None = None
     for sentinel in sentinels:
         try:
-            reply = sentinel.told("SENTINEL", "GET-MASTER-ADDR-BY-NAME", service)
+            reply = sentinel.ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", service)
             if reply is not None:
                 return _address(*reply)
         except Exception as error:
@@ -267,16 +260,16 @@ def _primary(sentinels: list[Server], service: str) -> _Address:
 
 
 def _replicas(sentinels: list[Server], service: str) -> list[_Address]:
-    """Where the replicas are, those that answer in front; in an order that stays."""
+    """The addresses of the replicas, those that are up first, in a stable order."""
     living: set[_Address] = set()
     known: set[_Address] = set()
     for sentinel in sentinels:
         with suppress(Exception):
-            for reply in sentinel.told("SENTINEL", "SLAVES", service):
-                told = dict(zip(reply[::2], reply[1::2], strict=True))
-                address = _address(told[b"ip"], told[b"port"])
+            for reply in sentinel.ask("SENTINEL", "SLAVES", service):
+                fields = dict(zip(reply[::2], reply[1::2], strict=True))
+                address = _address(fields[b"ip"], fields[b"port"])
                 known.add(address)
-                if not _DOWN & set(told[b"flags"].split(b",")):
+                if not _DOWN & set(fields[b"flags"].split(b",")):
                     living.add(address)
     return [*sorted(living), *sorted(known - living)]
 
@@ -303,7 +296,7 @@ def _cluster(library: Any, url: str, options: dict[str, Any], bounds: Bounds) ->
     plain, settings = pool.connection_class, pool.connection_kwargs
     asked = Server(plain, settings, bounds)
     try:
-        ranges = [_range(reply) for reply in asked.told("CLUSTER", "SLOTS")]
+        ranges = [_range(reply) for reply in asked.ask("CLUSTER", "SLOTS")]
     finally:
         asked.close()
     if not ranges:

@@ -1,4 +1,4 @@
-"""Scan a cache: which backend's scanner, where it goes on, what came of it."""
+"""Scan a cache: choose the backend's scanner, continue a pass, make the snapshot."""
 
 import sys
 import time
@@ -21,7 +21,6 @@ from cache_monitor.scan.base import (
     BackendLimits,
     BackendScanner,
     BadCursor,
-    CacheScanner,
     Entry,
     EntryPage,
     credible,
@@ -44,69 +43,64 @@ CURSOR_LENGTH = 512
 
 
 class Part(NamedTuple):
-    """Entries gone through, and how many of whoever's were passed to find them."""
+    """The entries of a page, of ``scanned`` that were passed to find them."""
 
     entries: list[Entry]
     scanned: int
 
 
 class Scan:
-    """One stretch of the way through ``source``, from ``cursor`` on.
+    """One part of a pass through ``scanner``, from ``cursor`` on.
 
-    ``cursor`` is at any moment where to go on: None at the end. Pages are given whole, for what a
-    server lists from the same place may be another page the next time. None is begun that may go
-    beyond ``terms.limit`` entries, or after its deadline; the first one always is.
+    ``cursor`` is always where to continue; None at the end. Pages are given whole, because a server
+    may divide them otherwise the next time. The first page always begins. Others begin only before
+    the deadline, and if they stay within ``limits.limit`` entries.
     """
 
-    def __init__(self, source: BackendScanner, terms: ScanLimits, cursor: str = "") -> None:
+    def __init__(self, scanner: BackendScanner, limits: ScanLimits, cursor: str = "") -> None:
         self.cursor: str | None = cursor
         self._is_stopped = False
-        self._source = source
-        self._terms = terms
+        self._scanner = scanner
+        self._limits = limits
 
     def stop(self) -> None:
-        """Begin no other page."""
+        """Begin no further page."""
         self._is_stopped = True
 
     def __iter__(self) -> Iterator[Part]:
         """The entries, page by page. Raises :class:`BadCursor`."""
         if len(self.cursor or "") > CURSOR_LENGTH:
-            raise BadCursor("This is no place to go on from.")
+            raise BadCursor
         looked_at = largest = 0
-        with closing(self._source.pages(self.cursor or "", self._terms.limit)) as pages:
+        with closing(self._scanner.pages(self.cursor or "", self._limits.limit)) as pages:
             for page in pages:
                 entries = [credible(each) for each in page.entries]
                 looked_at += len(entries)
-                largest = max(largest, len(entries), self._source.page)
+                largest = max(largest, len(entries), self._scanner.page)
                 yield Part(entries, page.scanned)
                 self.cursor = page.cursor
-                if page.is_sign_of_life and not self._is_stopped:
+                if page.is_heartbeat and not self._is_stopped:
                     continue
-                is_full = looked_at + largest > self._terms.limit
-                if self.cursor is None or is_full or self._is_over():
+                is_full = looked_at + largest > self._limits.limit
+                is_over = self._is_stopped or time.monotonic() >= self._limits.deadline
+                if self.cursor is None or is_full or is_over:
                     return
         self.cursor = None
 
-    def _is_over(self) -> bool:
-        return self._is_stopped or time.monotonic() >= self._terms.deadline
 
-
-class EmptyScanner(CacheScanner):
-    """No entries, for certain."""
+class EmptyScanner(BackendScanner):
+    """A cache without entries."""
 
     def __init__(self, cache: DummyCache) -> None:
         super().__init__(cache, STALE_REASONS)
 
     def total(self) -> int:
-        """None at all."""
         return 0
 
     def pages(self, cursor: str, most: int) -> Generator[EntryPage, None, None]:
-        """One empty page."""
         yield EntryPage((), 0, None)
 
     def entry(self, key: str, version: int | None) -> Entry | None:
-        """It is never there."""
         return None
 
 
@@ -128,10 +122,10 @@ def kind_of_class(class_: type) -> Kind:
     return OTHERS
 
 
-def source_of(alias: str, cache: BaseCache, bounds: Bounds) -> BackendScanner | None:
-    """What tells of the entries of ``cache``, known as ``alias``; None where nothing does.
+def scanner_for(alias: str, cache: BaseCache, bounds: Bounds) -> BackendScanner | None:
+    """The scanner of ``cache``, known as ``alias``; None where its kind of backend has none.
 
-    Raises what the backend's driver raises where it cannot even be set up.
+    Raises what the backend's driver raises.
     """
     if isinstance(cache, FileBasedCache):
         return FileScanner(cache, keys_of_files(alias, cache))
@@ -152,8 +146,7 @@ def _is(*classes: type[BaseCache]) -> _IsOf:
 
 
 def _is_from(module: str, name: str) -> _IsOf:
-    """Whether it is a class of an optional package, which can exist only where the package's module
-    has been imported."""
+    """Of a class of an optional package, which exists only where its module is imported."""
 
     def is_of(class_: type) -> bool:
         found = getattr(sys.modules.get(module), name, None)
@@ -163,7 +156,7 @@ def _is_from(module: str, name: str) -> _IsOf:
 
 
 def _is_of_django_valkey(class_: type) -> bool:
-    # The clients of its asynchronous cache can be asked in the event loop alone.
+    # The clients of its asynchronous cache work in an event loop only.
     is_async = getattr(class_, "is_async", False)
     return _is_from("django_valkey.base", "BaseValkeyCache")(class_) and not is_async
 
@@ -171,7 +164,7 @@ def _is_of_django_valkey(class_: type) -> bool:
 def _is_of_cachex(class_: type) -> bool:
     if _is_from("django_cachex.client.cache", "KeyValueCache")(class_):  # until 0.3
         return True
-    # Its clients that are not like redis-py's cannot be asked.
+    # Its other clients have no connections of redis-py's kind.
     has_pools = hasattr(getattr(class_, "_adapter_class", None), "_pool_class")
     return _is_from("django_cachex.cache.resp", "RespCache")(class_) and has_pools
 
@@ -182,7 +175,7 @@ def _on(servers: Callable[[Any, Bounds], Servers]) -> Callable[[Any, Bounds], Ba
 
 _KINDS: dict[Kind, tuple[_IsOf, Callable[[Any, Bounds], BackendScanner]]] = {
     "LocMemCache": (_is(LocMemCache), lambda cache, _: LocMemScanner(cache)),
-    # Made in source_of, because its keys are known by the alias.
+    # Made in scanner_for, which knows the alias.
     "FileBasedCache": (_is(FileBasedCache), lambda cache, _: FileScanner(cache, {})),
     "DatabaseCache": (_is(BaseDatabaseCache), DatabaseScanner),
     "RedisCache (Django's)": (_is(RedisCache), _on(redis_servers.of_django)),
@@ -198,123 +191,100 @@ _KINDS: dict[Kind, tuple[_IsOf, Callable[[Any, Bounds], BackendScanner]]] = {
 
 
 class ScanState(Struct, kw_only=True):
-    """How far a pass through a cache has come: plain data for whichever process goes on.
+    """How far a pass through a cache has come, for the process that continues it.
 
-    ``whole`` is what the last complete pass found. ``looked_at`` is the Unix time of the last look.
+    ``whole`` is the snapshot of the last complete pass, ``looked_at`` the Unix time of the last
+    scan.
     """
 
     looked_at: UnixTime
     cursor: str = ""
     sums: Sums = field(default_factory=Sums)
-    untold: list[StaleReason] = []
-    missed: bool = False
+    unsupported: list[StaleReason] = []
+    incomplete: bool = False
     sampled: bool = False
     whole: Snapshot | None = None
 
 
-def inspect_cache(
-    alias: str,
-    cache: BaseCache,
-    *,
-    limit: int,
-    seconds: float,
-    stale_after: float,
-    uses: RecordedUses | None = None,
-) -> Snapshot:
-    """What ``cache``, known as ``alias``, holds now.
-
-    ``uses`` is what the trace knows. Looks at no more than ``limit`` entries and begins nothing new
-    after ``seconds``; entries not used for ``stale_after`` seconds are idle. Never raises: a
-    backend that cannot be asked, or does not answer, gives a snapshot of None figures with a
-    ``problem``, and one that fails midway what was seen until then.
-
-    Uses no operation of the cache, thus nothing that is recorded and nothing that changes what is
-    evicted next. May open a database connection in this thread, which the caller closes.
-    """
-    terms = ScanLimits(alias, limit, time.monotonic() + seconds, stale_after)
-    return advance(cache, terms, ScanState(looked_at=time.time()), uses=uses)[0]
-
-
 OnPart = Callable[[int, BackendScanner], bool]
-"""Told, after each part of a pass, how many entries were passed since the pass began, of which
-source; answers whether to go on."""
+"""Called after each part with the entries passed since the pass began, and the scanner; returns
+whether to continue."""
 
 
 class _ScanContext(NamedTuple):
-    """What a look goes by."""
-
-    terms: ScanLimits
+    limits: ScanLimits
     on_part: OnPart | None
     uses: RecordedUses | None
 
 
 def advance(
     cache: BaseCache,
-    terms: ScanLimits,
-    progress: ScanState,
+    limits: ScanLimits,
+    state: ScanState,
     on_part: OnPart | None = None,
     uses: RecordedUses | None = None,
 ) -> tuple[Snapshot, ScanState]:
-    """Go on with a pass through ``cache``: what is known of it by now, and the progress. ``uses``
-    is what the trace knows of its entries.
+    """Continue a pass through ``cache``: the snapshot by now, and the new state.
 
-    The figures of a pass that is not at its end are brought from its part to the whole, and not
-    ``exact``; at its end the next one begins anew. As :func:`inspect_cache`, never raises.
+    The figures of an unfinished pass are estimated for the whole, and not ``exact``. At the end of
+    a pass the next one begins. Never raises: a backend that fails gives a snapshot with a
+    ``problem``, and with what was scanned until then. Uses no operation of the cache. May open a
+    database connection in this thread, which the caller closes.
     """
-    snapshot, after = _go_on(cache, _ScanContext(terms, on_part, uses), progress)
-    store, keys = shared_by(terms.alias, cache)
+    snapshot, after = _go_on(cache, _ScanContext(limits, on_part, uses), state)
+    store, keys = shared_by(limits.alias, cache)
     if after.whole is not None:
         after = replace(after, whole=replace(after.whole, store=store, keys=keys))
     return replace(snapshot, store=store, keys=keys), after
 
 
-def _go_on(cache: BaseCache, way: _ScanContext, progress: ScanState) -> tuple[Snapshot, ScanState]:
-    terms = way.terms
+def _go_on(cache: BaseCache, context: _ScanContext, state: ScanState) -> tuple[Snapshot, ScanState]:
+    limits = context.limits
     try:
-        source = source_of(terms.alias, cache, Bounds(terms.deadline))
-        if source is None and way.uses is not None and way.uses.since:
-            source = RecordedScanner(cache, way.uses, sizes_of(terms.alias))
+        scanner = scanner_for(limits.alias, cache, Bounds(limits.deadline))
+        if scanner is None and context.uses is not None and context.uses.since:
+            scanner = RecordedScanner(cache, context.uses, sizes_of(limits.alias))
     except Exception as error:
-        return unknown(terms.alias, cache, described(error)), _noted(progress)
-    if source is None:
-        return unknown(terms.alias, cache, NOTHING), _noted(progress)
+        return unknown(limits.alias, cache, described(error)), _scanned_now(state)
+    if scanner is None:
+        return unknown(limits.alias, cache, NOTHING), _scanned_now(state)
     try:
-        snapshot, after = _advance(cache, source, way, progress)
-        return (estimated(snapshot) if isinstance(source, RecordedScanner) else snapshot), after
+        snapshot, after = _advance(cache, scanner, context, state)
+        return (estimated(snapshot) if isinstance(scanner, RecordedScanner) else snapshot), after
     except BadCursor:
-        # Once: at the beginning there is no cursor that could be bad.
-        anew = ScanState(looked_at=time.time(), whole=progress.whole)
-        return _go_on(cache, way, anew)
+        # Once: the beginning has no cursor.
+        anew = ScanState(looked_at=time.time(), whole=state.whole)
+        return _go_on(cache, context, anew)
     finally:
-        source.close()
+        scanner.close()
 
 
 def _advance(
-    cache: BaseCache, source: BackendScanner, way: _ScanContext, progress: ScanState
+    cache: BaseCache, scanner: BackendScanner, context: _ScanContext, state: ScanState
 ) -> tuple[Snapshot, ScanState]:
-    terms = way.terms
-    source.untold.update(progress.untold)
-    source.missed = source.missed or progress.missed
-    source.sampled = source.sampled or progress.sampled
-    if way.uses is not None:
-        source.untold -= OF_RECORD
-    tally = ScanTotals(terms, source.untold, progress.sums)
-    scan = Scan(source, terms, progress.cursor)
+    limits = context.limits
+    scanner.unsupported.update(state.unsupported)
+    scanner.incomplete = scanner.incomplete or state.incomplete
+    scanner.sampled = scanner.sampled or state.sampled
+    if context.uses is not None:
+        scanner.unsupported -= OF_RECORD
+    totals = ScanTotals(limits, scanner.unsupported, state.sums)
+    scan = Scan(scanner, limits, state.cursor)
     failure = None
     try:
-        _go_through(scan, tally, source, way)
+        _go_through(scan, totals, scanner, context)
     except BadCursor:
         raise
     except Exception as error:
         failure = described(error)
-    if failure is not None and not tally.looked_at:
-        nothing = unknown(terms.alias, cache, failure)
-        return _with_limits(nothing, source), _noted(progress)
-    snapshot = _snapshot(source, tally, scan.cursor)
-    if way.uses is not None:
-        snapshot = replace(snapshot, recorded_since=way.uses.since)
+    if failure is not None and not totals.looked_at:
+        nothing = unknown(limits.alias, cache, failure)
+        return _with_limits(nothing, scanner), _scanned_now(state)
+    snapshot = _snapshot(scanner, totals, scan.cursor)
+    if context.uses is not None:
+        snapshot = replace(snapshot, recorded_since=context.uses.since)
     if failure is not None:
-        snapshot = replace(snapshot, problem=_joined(failure, source.problem))
+        snapshot = replace(snapshot, problem=_joined(failure, scanner.problem))
     if scan.cursor is None:
         return snapshot, ScanState(
             looked_at=time.time(), whole=snapshot if snapshot.exact else None
@@ -322,42 +292,44 @@ def _advance(
     return snapshot, ScanState(
         looked_at=time.time(),
         cursor=scan.cursor,
-        sums=tally.kept(),
-        untold=sorted(source.untold),
-        missed=source.missed,
-        sampled=source.sampled,
-        whole=progress.whole,
+        sums=totals.to_resume(),
+        unsupported=sorted(scanner.unsupported),
+        incomplete=scanner.incomplete,
+        sampled=scanner.sampled,
+        whole=state.whole,
     )
 
 
-def _go_through(scan: Scan, tally: ScanTotals, source: BackendScanner, way: _ScanContext) -> None:
+def _go_through(
+    scan: Scan, totals: ScanTotals, scanner: BackendScanner, context: _ScanContext
+) -> None:
     for part in scan:
-        tally.sums.scanned += part.scanned
+        totals.sums.scanned += part.scanned
         for entry in part.entries:
-            tally.add(entry if way.uses is None else way.uses.told(entry))
-        if way.on_part is not None and not way.on_part(tally.sums.scanned, source):
+            totals.add(entry if context.uses is None else context.uses.with_uses(entry))
+        if context.on_part is not None and not context.on_part(totals.sums.scanned, scanner):
             scan.stop()
 
 
-def _noted(progress: ScanState) -> ScanState:
-    """No further than before, and looked at now."""
-    return replace(progress, looked_at=time.time())
+def _scanned_now(state: ScanState) -> ScanState:
+    """``state`` with the time of now."""
+    return replace(state, looked_at=time.time())
 
 
-def _snapshot(source: BackendScanner, tally: ScanTotals, cursor: str | None) -> Snapshot:
-    if cursor is None and not source.sampled:
-        # Where nothing was found and not everything asked, nothing is known.
-        is_known = not source.missed or tally.looked_at > 0
-        found = Found(tally.looked_at if is_known else None, not source.missed)
+def _snapshot(scanner: BackendScanner, totals: ScanTotals, cursor: str | None) -> Snapshot:
+    if cursor is None and not scanner.sampled:
+        # A part that could not be scanned may have had the entries.
+        is_known = not scanner.incomplete or totals.looked_at > 0
+        found = Found(totals.looked_at if is_known else None, not scanner.incomplete)
     else:
-        found = share(tally.looked_at, tally.sums.scanned, total_of(source))
-    snapshot = replace(tally.snapshot(source.scope, found), problem=source.problem)
-    return _with_limits(snapshot, source)
+        found = share(totals.looked_at, totals.sums.scanned, total_of(scanner))
+    snapshot = replace(totals.snapshot(scanner.scope, found), problem=scanner.problem)
+    return _with_limits(snapshot, scanner)
 
 
-def _with_limits(snapshot: Snapshot, source: BackendScanner) -> Snapshot:
+def _with_limits(snapshot: Snapshot, scanner: BackendScanner) -> Snapshot:
     try:
-        limits = source.limits()
+        limits = scanner.limits()
     except Exception:
         limits = BackendLimits()
     return replace(
@@ -372,12 +344,11 @@ def _with_limits(snapshot: Snapshot, source: BackendScanner) -> Snapshot:
     )
 
 
-def total_of(source: BackendScanner) -> int | None:
-    """About how many entries the whole place holds; None where it does not tell."""
+def total_of(scanner: BackendScanner) -> int | None:
+    """About how many entries the whole store holds; None where that fails."""
     try:
-        return source.total()
+        return scanner.total()
     except Exception:
-        # What is refused here must not spoil what was told.
         return None
 
 
@@ -386,5 +357,5 @@ def _joined(*texts: str | None) -> str:
 
 
 def unknown(alias: str, cache: BaseCache, problem: str | None) -> Snapshot:
-    """Nothing is known of the cache, because of ``problem``."""
+    """A snapshot without figures, because of ``problem``."""
     return Snapshot(alias=alias, measured_at=time.time(), scope=scope_of(cache), problem=problem)

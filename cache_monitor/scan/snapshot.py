@@ -1,14 +1,14 @@
-"""What a scan of a live cache found: plain data that MessagePack carries between processes.
+"""The result of a scan, as MessagePack carries it between processes.
 
-Ages are seconds, sizes bytes. ``None`` stands for what the backend cannot answer, never for zero.
-What is read back from a store is held to the ranges that stand here.
+Ages are seconds, sizes bytes; ``None`` is unknown, never zero. Reading from a store checks the
+ranges.
 """
 
 import heapq
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, zip_longest
 from operator import attrgetter
-from typing import Annotated, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from msgspec import Meta, Struct
 from msgspec.structs import replace
@@ -32,11 +32,11 @@ LONGEST_POLICY = 32
 """Characters of the name of a policy."""
 
 
-class EntrySample(Struct, frozen=True, kw_only=True):
-    """An entry that no longer earns its place. ``expires_in`` is negative once it has expired."""
+class StaleEntry(Struct, frozen=True, kw_only=True):
+    """An entry that no longer earns its place, and why. Ages in seconds."""
 
     key: str
-    group: str
+    group: str = ""
     why: list[StaleReason]
     age: Age | None
     idle: Age | None
@@ -44,23 +44,22 @@ class EntrySample(Struct, frozen=True, kw_only=True):
     bytes: Count | None
 
 
-class GroupBytes(Struct, frozen=True, kw_only=True):
-    """The entries of one key group and what they weigh together."""
+class MemoryGroup(Struct, frozen=True, kw_only=True):
+    """The entries of one key group and what they weigh."""
 
     group: str
     entries: Count
     bytes: Count | None
 
 
-class LargeEntry(Struct, frozen=True, kw_only=True):
+class LargestEntry(Struct, frozen=True, kw_only=True):
     """One of the heaviest entries."""
 
     key: str
-    group: str
     bytes: Count
 
 
-class FreedBytes(Struct, frozen=True, kw_only=True):
+class FreedWithin(Struct, frozen=True, kw_only=True):
     """Bytes of the entries that expire within the next minute, hour and day (each with those
     before it), and ``never``. What has expired and is still there is in none of them."""
 
@@ -71,7 +70,7 @@ class FreedBytes(Struct, frozen=True, kw_only=True):
 
 
 class ProcessPart(Struct, frozen=True, kw_only=True):
-    """What one process holds of a cache that lives in each process; measured in Unix time."""
+    """The part of one process in a cache that lives in each; measured in Unix time."""
 
     measured_at: UnixTime
     entries: Count | None
@@ -79,24 +78,20 @@ class ProcessPart(Struct, frozen=True, kw_only=True):
 
 
 class Snapshot(Struct, frozen=True, kw_only=True):
-    """One alias as it was found at ``measured_at`` (Unix time).
+    """One alias at ``measured_at`` (Unix time), by the ``looked_at`` entries examined.
 
-    ``looked_at`` entries were examined. ``exact`` says that these were all; otherwise the counts
-    and sizes, those of ``groups`` too, are what the examined part lets expect of the whole, while
-    ``largest`` and ``stale`` name only what was seen. An entry may be stale for several reasons;
-    ``stale_bytes`` weighs it once. ``limit_bytes`` and ``evictions`` are those of the server, which
-    may hold more than this cache; ``boot`` names the start that these are counted from, ``policy``
-    what the server evicts, ``used_bytes`` what it takes for everybody, of which ``empty_bytes``
-    without any entry. ``problem`` tells, in words free of secrets, what could not be asked, or
-    where figures come from that were not read from the backend. ``idle_error`` and
-    ``never_read_error`` say by how much these figures may be wrong where they rest on the record
-    of the site's calls, which began at ``recorded_since``: for the keys that are not in it, and
-    those used before it. ``parts`` are the processes that a cache in their memory was put together
-    from, the heaviest 50. ``store`` and ``keys`` are digests: equal ``store``s are one place, and
-    with equal ``keys`` too the aliases' entries are the same ones; empty where that is not known.
+    ``exact``: these were all. Otherwise counts and sizes, with those of ``groups``, are estimates,
+    while ``largest`` and ``stale`` name examined entries only. ``stale_bytes`` has an entry of
+    several reasons once. ``limit_bytes``, ``evictions``, ``used_bytes`` and ``empty_bytes`` (the
+    bytes without any entry) are the server's; ``boot`` names the start that evictions count from,
+    ``policy`` the eviction policy. ``problem`` says, without secrets, what is unknown and why.
+    ``idle_error`` and ``never_read_error`` are the errors of figures that rest on the recorded
+    calls, which began at ``recorded_since``. ``parts`` are the processes of a cache in their
+    memory, the 50 heaviest. ``store`` and ``keys`` are digests: of the store, and with it of the
+    entries, equal for aliases that share them; empty where unknown.
 
     ``groups`` are the 50 heaviest, ``largest`` the 20 heaviest entries, ``stale`` at most 200
-    entries with some of every reason found; heaviest first, each.
+    entries with some of each reason; each heaviest first.
     """
 
     alias: str
@@ -113,8 +108,8 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     policy: Annotated[str, Meta(max_length=LONGEST_POLICY)] | None = None
     used_bytes: Count | None = None
     empty_bytes: Count = 0
-    groups: list[GroupBytes] = []
-    largest: list[LargeEntry] = []
+    groups: list[MemoryGroup] = []
+    largest: list[LargestEntry] = []
     expired: Count | None = None
     idle: Count | None = None
     never_read: Count | None = None
@@ -123,9 +118,9 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     never_read_error: Count | None = None
     recorded_since: UnixTime | None = None
     stale_bytes: Count | None = None
-    stale: list[EntrySample] = []
+    stale: list[StaleEntry] = []
     problem: str | None = None
-    freed_within: FreedBytes = FreedBytes()
+    freed_within: FreedWithin = FreedWithin()
     parts: list[ProcessPart] = []
     store: str = ""
     keys: str = ""
@@ -160,27 +155,36 @@ class TopN(Generic[Item]):
         return (item for _, _, item in sorted(self._heap, key=lambda each: -each[0]))
 
 
-def some_of_each(samples: list[list[EntrySample]]) -> list[EntrySample]:
-    """At most 200 of ``samples``, in turns from each list, heaviest first."""
+def some_of_each(samples: list[list[StaleEntry]]) -> list[StaleEntry]:
+    """At most 200 of ``samples``, in turns from each list; heaviest first."""
     in_turns = chain.from_iterable(zip_longest(*samples))
-    # One entry is in the lists of all its reasons, as the same object.
+    # An entry of several reasons is the same object in their lists.
     chosen = {id(each): each for each in in_turns if each is not None}
     return sorted(list(chosen.values())[:STALE], key=lambda each: -(each.bytes or 0))
 
 
 def merge(snapshots: Sequence[Snapshot]) -> Snapshot:
-    """One snapshot for those, at least one, that processes took of the same alias.
+    """One snapshot of those, at least one, that processes took of the same alias.
 
-    Of a shared cache all of them show the same entries: the newest that answered stands. What each
-    process holds for itself is added up, as old as its oldest part; a key that several processes
-    hold is named once, with its heaviest copy. A figure is None where no process knows it, and the
-    sum of those that do otherwise; it is exact only if every process told it exactly.
+    Of a shared cache the newest that answered stands. Those of caches in each process are added up,
+    as old as the oldest; a key of several processes is named once, by its heaviest copy. A figure
+    is None where no process knows it; it is exact only if each process's is.
     """
     if any(each.scope == "shared" for each in snapshots):
         return max(snapshots, key=lambda each: (each.entries is not None, each.measured_at))
     if len(snapshots) == 1:
         return replace(snapshots[0], parts=_parts(snapshots))
     return _added_up(snapshots)
+
+
+_ADDED = (
+    *("entries", "bytes", "limit_bytes", "limit_entries", "evictions", "stale_bytes"),
+    *("expired", "idle", "never_read", "no_expiry", "idle_error", "never_read_error"),
+)
+
+
+def _sums(parts: Sequence[Struct], fields: Iterable[str]) -> dict[str, Any]:
+    return {name: _sum(getattr(each, name) for each in parts) for name in fields}
 
 
 def _added_up(parts: Sequence[Snapshot]) -> Snapshot:
@@ -190,40 +194,21 @@ def _added_up(parts: Sequence[Snapshot]) -> Snapshot:
         scope="per process",
         looked_at=sum(each.looked_at for each in parts),
         exact=all(each.exact for each in parts),
-        entries=_sum(each.entries for each in parts),
-        bytes=_sum(each.bytes for each in parts),
-        limit_bytes=_sum(each.limit_bytes for each in parts),
-        limit_entries=_sum(each.limit_entries for each in parts),
-        evictions=_sum(each.evictions for each in parts),
+        **_sums(parts, _ADDED),
         groups=_groups(parts),
         largest=_largest(parts),
-        expired=_sum(each.expired for each in parts),
-        idle=_sum(each.idle for each in parts),
-        never_read=_sum(each.never_read for each in parts),
-        no_expiry=_sum(each.no_expiry for each in parts),
-        idle_error=_sum(each.idle_error for each in parts),
-        never_read_error=_sum(each.never_read_error for each in parts),
         recorded_since=max(
             (each.recorded_since for each in parts if each.recorded_since is not None),
             default=None,
         ),
-        stale_bytes=_sum(each.stale_bytes for each in parts),
         stale=_stale(parts),
         problem=next((each.problem for each in parts if each.problem), None),
-        freed_within=_freed(parts),
+        freed_within=FreedWithin(
+            **_sums([each.freed_within for each in parts], FreedWithin.__struct_fields__)
+        ),
         parts=_parts(parts),
         store=parts[0].store,
         keys=parts[0].keys,
-    )
-
-
-def _freed(parts: Sequence[Snapshot]) -> FreedBytes:
-    each = [part.freed_within for part in parts]
-    return FreedBytes(
-        minute=_sum(one.minute for one in each),
-        hour=_sum(one.hour for one in each),
-        day=_sum(one.day for one in each),
-        never=_sum(one.never for one in each),
     )
 
 
@@ -240,13 +225,13 @@ def _sum(figures: Iterable[int | None]) -> int | None:
     return sum(known) if known else None
 
 
-def _groups(parts: Sequence[Snapshot]) -> list[GroupBytes]:
-    alike: dict[str, list[GroupBytes]] = {}
+def _groups(parts: Sequence[Snapshot]) -> list[MemoryGroup]:
+    alike: dict[str, list[MemoryGroup]] = {}
     for part in parts:
         for each in part.groups:
             alike.setdefault(each.group, []).append(each)
     groups = [
-        GroupBytes(
+        MemoryGroup(
             group=name,
             entries=sum(each.entries for each in same),
             bytes=_sum(each.bytes for each in same),
@@ -256,13 +241,13 @@ def _groups(parts: Sequence[Snapshot]) -> list[GroupBytes]:
     return sorted(groups, key=lambda each: (-(each.bytes or 0), -each.entries))[:GROUPS]
 
 
-def _largest(parts: Sequence[Snapshot]) -> list[LargeEntry]:
+def _largest(parts: Sequence[Snapshot]) -> list[LargestEntry]:
     ascending = sorted((each for part in parts for each in part.largest), key=attrgetter("bytes"))
     heaviest = {each.key: each for each in ascending}
     return sorted(heaviest.values(), key=lambda each: -each.bytes)[:LARGEST]
 
 
-def _stale(parts: Sequence[Snapshot]) -> list[EntrySample]:
+def _stale(parts: Sequence[Snapshot]) -> list[StaleEntry]:
     ascending = sorted(
         (each for part in parts for each in part.stale), key=lambda each: each.bytes or 0
     )

@@ -1,4 +1,4 @@
-"""Add up the entries of a look: totals, groups, the heaviest and the stale ones."""
+"""Add up the entries of a scan: totals, groups, the heaviest and the stale ones."""
 
 import time
 from collections.abc import Collection
@@ -9,53 +9,52 @@ from msgspec import Meta, Struct, field
 
 from cache_monitor.keys.naming import group_key, name_key
 from cache_monitor.scan.base import Entry
-from cache_monitor.scan.limits import MOST, ScanLimits
+from cache_monitor.scan.limits import GREATEST, ScanLimits
 from cache_monitor.scan.snapshot import (
     GROUPS,
     LARGEST,
     STALE,
     STALE_REASONS,
-    EntrySample,
-    FreedBytes,
-    GroupBytes,
-    LargeEntry,
+    FreedWithin,
+    LargestEntry,
+    MemoryGroup,
     Scope,
     Snapshot,
+    StaleEntry,
     StaleReason,
     TopN,
     some_of_each,
 )
 from cache_monitor.stats.window import Count
 
-GROUPS_HELD = 2000
-"""Groups that a look tells apart; further ones share one."""
+MAX_GROUPS = 2000
+"""The most groups of a scan; further ones share one."""
 OTHER_GROUPS = "(other groups)"
 
 OF_RECORD: frozenset[StaleReason] = frozenset({"idle", "never_read"})
-"""The reasons that the record of the site's calls tells where the backend does not."""
+"""The reasons that the recorded calls show where the backend does not."""
 _OF_BACKEND: tuple[StaleReason, StaleReason] = ("expired", "no_expiry")
 
 _MINUTE, _HOUR, _DAY = 60.0, 3600.0, 86400.0
 
 
 class Found(NamedTuple):
-    """How much there is. ``entries`` may be an estimate unless ``exact``; None: nobody knows."""
+    """The number of ``entries``, an estimate unless ``exact``; None where unknown."""
 
     entries: int | None
     exact: bool
 
 
 def share(own: int, seen: int, total: int | None) -> Found:
-    """The entries of an alias that had ``own`` of the ``seen`` among the ``total`` in a place."""
+    """The estimated entries of an alias with ``own`` of the ``seen`` ones, of ``total`` in all."""
     if total is None or not own:
         return Found(None, False)
     return Found(round(own * max(1.0, total / max(seen, 1))), False)
 
 
 class StaleKnowledge(Struct, kw_only=True):
-    """Of how many entries it is known whether they are stale for a reason that the backend may not
-    tell: ``known`` each by itself; a ``sample``, of which ``positive`` are, that stands for those
-    ``left_out`` of it; and those ``unsure``."""
+    """The entries by what is known of a reason that the backend may not know: ``known`` ones; a
+    ``sample``, with ``positive`` stale ones, for those ``left_out`` of it; ``unsure`` ones."""
 
     known: Count = 0
     sample: Count = 0
@@ -64,7 +63,6 @@ class StaleKnowledge(Struct, kw_only=True):
     unsure: Count = 0
 
     def add(self, entry: Entry, *, is_known: bool, is_stale: bool) -> None:
-        """Count ``entry``."""
         if not is_known:
             self.left_out += entry.traced == "out"
             self.unsure += entry.traced != "out"
@@ -75,8 +73,7 @@ class StaleKnowledge(Struct, kw_only=True):
             self.known += 1
 
     def of_left_out(self) -> tuple[int, int] | None:
-        """How many of those left out are stale, and by how many that may be wrong; None where there
-        is nothing to tell it from."""
+        """The estimated stale ones of those left out, and the error; None where unknown."""
         if not self.known and not self.sample and (self.left_out or self.unsure):
             return None
         if not self.left_out:
@@ -92,7 +89,7 @@ _Freed = Annotated[list[Count], Meta(min_length=4, max_length=4)]
 
 
 class Sums(Struct, kw_only=True):
-    """What a look has added up so far: plain data, so that another process can go on with it."""
+    """The sums of a scan so far: plain data, so that another process can continue it."""
 
     looked_at: Count = 0
     scanned: Count = 0
@@ -105,29 +102,29 @@ class Sums(Struct, kw_only=True):
     idle: StaleKnowledge = field(default_factory=StaleKnowledge)
     never_read: StaleKnowledge = field(default_factory=StaleKnowledge)
     sampled_bytes: Count = 0
-    """Of the stale entries that stand for others, those that the backend itself does not tell."""
+    """Bytes of the sample's stale entries that the backend does not know to be stale."""
     freed: _Freed = field(default_factory=lambda: [0, 0, 0, 0])
     """Bytes that expire within a minute, after it within an hour, after that within a day; and
     those that never do."""
-    largest: list[LargeEntry] = []
-    stale: dict[str, list[EntrySample]] = {}
+    largest: list[LargestEntry] = []
+    stale: dict[str, list[StaleEntry]] = {}
 
 
 class ScanTotals:
-    """The sums of a look, begun or gone on with. ``untold`` names the reasons that the backend
-    cannot know of; it may grow while the entries come in."""
+    """Adds up a scan, begun or continued. ``unsupported`` are the reasons that the backend cannot
+    know; it may grow meanwhile."""
 
     def __init__(
-        self, terms: ScanLimits, untold: Collection[StaleReason], sums: Sums | None = None
+        self, limits: ScanLimits, unsupported: Collection[StaleReason], sums: Sums | None = None
     ) -> None:
         self.sums = Sums() if sums is None else sums
-        self._terms = terms
-        self._untold = untold
+        self._limits = limits
+        self._unsupported = unsupported
         self._counts = {reason: self.sums.counts.get(reason, 0) for reason in STALE_REASONS}
-        self._largest: TopN[LargeEntry] = TopN(LARGEST)
+        self._largest: TopN[LargestEntry] = TopN(LARGEST)
         for large in self.sums.largest:
             self._largest.push(large.bytes, large)
-        self._stale: dict[StaleReason, TopN[EntrySample]] = {}
+        self._stale: dict[StaleReason, TopN[StaleEntry]] = {}
         for reason in STALE_REASONS:
             self._stale[reason] = TopN(STALE)
             for sample in self.sums.stale.get(reason, ()):
@@ -135,13 +132,12 @@ class ScanTotals:
 
     @property
     def looked_at(self) -> int:
-        """How many entries were added, those of earlier looks too."""
+        """The entries added, with those of earlier scans."""
         return self.sums.looked_at
 
     def add(self, entry: Entry) -> None:
-        """Count ``entry``."""
         sums, weight = self.sums, entry.bytes or 0
-        name = group_key(entry.key, self._terms.alias)
+        name = group_key(entry.key, self._limits.alias)
         sums.looked_at += 1
         sums.bytes += weight
         group = sums.groups.get(name) or self._new_group(name)
@@ -150,9 +146,10 @@ class ScanTotals:
         if entry.bytes is not None:
             sums.sized += 1
             if self._largest.takes(weight):
-                self._add_large(entry.key, weight)
+                shown = name_key(entry.key, self._limits.alias).shown
+                self._largest.push(weight, LargestEntry(key=shown, bytes=weight))
         self._add_freed(entry, weight)
-        why = stale_reasons(entry, self._terms.stale_after)
+        why = stale_reasons(entry, self._limits.stale_after)
         sums.idle.add(entry, is_known=entry.idle is not None, is_stale="idle" in why)
         is_known = entry.never_read is not None
         sums.never_read.add(entry, is_known=is_known, is_stale="never_read" in why)
@@ -161,7 +158,7 @@ class ScanTotals:
 
     def _new_group(self, name: str) -> list[int]:
         groups = self.sums.groups
-        return groups.setdefault(name if len(groups) < GROUPS_HELD else OTHER_GROUPS, [0, 0])
+        return groups.setdefault(name if len(groups) < MAX_GROUPS else OTHER_GROUPS, [0, 0])
 
     def _add_freed(self, entry: Entry, weight: int) -> None:
         freed, expires_in = self.sums.freed, entry.expires_in
@@ -169,10 +166,6 @@ class ScanTotals:
             freed[3] += weight
         elif expires_in is not None and 0 < expires_in <= _DAY:
             freed[(expires_in > _MINUTE) + (expires_in > _HOUR)] += weight
-
-    def _add_large(self, key: str, weight: int) -> None:
-        name = name_key(key, self._terms.alias)
-        self._largest.push(weight, LargeEntry(key=name.shown, group=name.group, bytes=weight))
 
     def _add_stale(self, entry: Entry, weight: int, why: list[StaleReason]) -> None:
         self.sums.stale_bytes += weight
@@ -185,9 +178,9 @@ class ScanTotals:
                 taking.append(self._stale[reason])
         if not taking:
             return
-        name = name_key(entry.key, self._terms.alias)
-        # One for all: an entry that is stale for several reasons is told once.
-        sample = EntrySample(
+        name = name_key(entry.key, self._limits.alias)
+        # One object for all its reasons: see some_of_each.
+        sample = StaleEntry(
             key=name.shown,
             group=name.group,
             why=why,
@@ -199,33 +192,33 @@ class ScanTotals:
         for each in taking:
             each.push(weight, sample)
 
-    def kept(self) -> Sums:
-        """The sums, as another look may go on with them."""
+    def to_resume(self) -> Sums:
+        """The sums, for the scan that continues this one."""
         self.sums.counts = {str(reason): count for reason, count in self._counts.items()}
         self.sums.largest = list(self._largest)
         self.sums.stale = {reason: list(each) for reason, each in self._stale.items()}
         return self.sums
 
     def snapshot(self, scope: Scope, found: Found) -> Snapshot:
-        """The sums, brought from what was looked at to all that was found."""
+        """The sums, scaled from what was examined to ``found``."""
         scale = self._scale(found)
         sums = self.sums
         expired, no_expiry = (
-            None if reason in self._untold else _scaled(self._counts[reason], scale)
+            None if reason in self._unsupported else _scaled(self._counts[reason], scale)
             for reason in _OF_BACKEND
         )
         idle, idle_error = self._of_record("idle", sums.idle, scale)
         never_read, never_read_error = self._of_record("never_read", sums.never_read, scale)
-        weighs = sums.sized > 0 or sums.looked_at == 0
+        has_sizes = sums.sized > 0 or sums.looked_at == 0
         return Snapshot(
-            alias=self._terms.alias,
+            alias=self._limits.alias,
             measured_at=time.time(),
             scope=scope,
             looked_at=sums.looked_at,
             exact=found.exact,
             entries=found.entries,
-            bytes=_scaled(sums.bytes, scale) if weighs else None,
-            groups=self._heaviest_groups(scale or 1.0, weighs),
+            bytes=_scaled(sums.bytes, scale) if has_sizes else None,
+            groups=self._heaviest_groups(scale or 1.0, has_sizes),
             largest=list(self._largest),
             expired=expired,
             idle=idle,
@@ -233,23 +226,25 @@ class ScanTotals:
             no_expiry=no_expiry,
             idle_error=idle_error,
             never_read_error=never_read_error,
-            stale_bytes=_scaled(self._stale_bytes(), scale) if weighs else None,
+            stale_bytes=_scaled(self._stale_bytes(), scale) if has_sizes else None,
             stale=some_of_each([list(each) for each in self._stale.values()]),
-            freed_within=self._freed(scale if weighs and "no_expiry" not in self._untold else None),
+            freed_within=self._freed(
+                scale if has_sizes and "no_expiry" not in self._unsupported else None
+            ),
         )
 
     def _of_record(
-        self, reason: StaleReason, judged: StaleKnowledge, scale: float | None
+        self, reason: StaleReason, knowledge: StaleKnowledge, scale: float | None
     ) -> tuple[int | None, int | None]:
-        """How many entries are stale for ``reason``, and by how many that may be wrong."""
-        others = judged.of_left_out()
-        if others is None or (reason in self._untold and not self.looked_at):
+        """The entries that are stale for ``reason``, and the error."""
+        others = knowledge.of_left_out()
+        if others is None or (reason in self._unsupported and not self.looked_at):
             return None, None
         expected, error = others
         return _scaled(self._counts[reason] + expected, scale), _scaled(error, scale)
 
     def _stale_bytes(self) -> int:
-        """With what those stand for that are the sample."""
+        """With the estimated ones that the sample stands for."""
         most = max(
             each.left_out / each.sample if each.sample else 0.0
             for each in (self.sums.idle, self.sums.never_read)
@@ -257,31 +252,31 @@ class ScanTotals:
         return self.sums.stale_bytes + round(self.sums.sampled_bytes * most)
 
     def _scale(self, found: Found) -> float | None:
-        """By what to multiply the sums; None where nothing can be said of the whole."""
+        """The factor of the sums; None where the whole is unknown."""
         if found.exact:
             return 1.0
         if found.entries is None or self.looked_at == 0:
             return None
         return found.entries / self.looked_at
 
-    def _freed(self, scale: float | None) -> FreedBytes:
+    def _freed(self, scale: float | None) -> FreedWithin:
         minute, hour, day, never = self.sums.freed
-        return FreedBytes(
+        return FreedWithin(
             minute=_scaled(minute, scale),
             hour=_scaled(minute + hour, scale),
             day=_scaled(minute + hour + day, scale),
             never=_scaled(never, scale),
         )
 
-    def _heaviest_groups(self, scale: float, weighs: bool) -> list[GroupBytes]:
-        heaviest: TopN[GroupBytes] = TopN(GROUPS)
+    def _heaviest_groups(self, scale: float, has_sizes: bool) -> list[MemoryGroup]:
+        heaviest: TopN[MemoryGroup] = TopN(GROUPS)
         for group, (entries, size) in self.sums.groups.items():
             heaviest.push(
-                size if weighs else entries,
-                GroupBytes(
+                size if has_sizes else entries,
+                MemoryGroup(
                     group=group,
                     entries=round(entries * scale),
-                    bytes=_scaled(size, scale) if weighs else None,
+                    bytes=_scaled(size, scale) if has_sizes else None,
                 ),
             )
         return list(heaviest)
@@ -302,6 +297,6 @@ def stale_reasons(entry: Entry, stale_after: float) -> list[StaleReason]:
 
 
 def _scaled(number: int, scale: float | None) -> int | None:
-    """None also for what is brought up to more than can be."""
+    """``number`` times ``scale``; None where that is implausible."""
     scaled = None if scale is None else round(number * scale)
-    return None if scaled is None or scaled > MOST else scaled
+    return None if scaled is None or scaled > GREATEST else scaled

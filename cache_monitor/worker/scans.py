@@ -21,8 +21,8 @@ from cache_monitor.scan.base import BackendLimits, BackendScanner
 from cache_monitor.scan.database import AFTER_KEY
 from cache_monitor.scan.identity import Shared, shared_by
 from cache_monitor.scan.limits import Bounds, ScanLimits, described
-from cache_monitor.scan.recorded import MOST_UNSEEN, NOBODY, RecordedUses, Teller, uses_of
-from cache_monitor.scan.scanner import ScanState, advance, scope_of, source_of, total_of
+from cache_monitor.scan.recorded import MOST_UNSEEN, NO_REPORTER, RecordedUses, Reporter, uses_of
+from cache_monitor.scan.scanner import ScanState, advance, scanner_for, scope_of, total_of
 from cache_monitor.scan.snapshot import Snapshot
 from cache_monitor.stats.codec import CorruptPayload, decode, encode
 from cache_monitor.stores.base import Row, Store, StoreError
@@ -89,12 +89,12 @@ class ScanScheduler:
         self._looked_at: dict[str, float] = {}
         self._own: dict[str, ScanState] = {}
         self._unseen: dict[str, Mapping[int, int]] = {}
-        self._teller = NOBODY
+        self._teller = NO_REPORTER
         self._asked_at = 0.0
         self._others_work = False
 
     def look(
-        self, process: str, store: Store, active_at: float = inf, teller: Teller = NOBODY
+        self, process: str, store: Store, active_at: float = inf, teller: Reporter = NO_REPORTER
     ) -> dict[str, Snapshot]:
         """Look at the caches that are due; what is known of each of them. Where ``process`` has
         made no calls since it looked, until ``active_at``, none is, unless a pass is under way or
@@ -283,7 +283,7 @@ def read_evictions(alias: str) -> EvictionReading | None:
     """What a cache says of its evictions now: one question. Where it has no counter, whether it is
     as full as one that evicts. None where it tells neither."""
     try:
-        source = source_of(alias, instance(alias), Bounds(time.monotonic() + ASK_SECONDS))
+        source = scanner_for(alias, instance(alias), Bounds(time.monotonic() + ASK_SECONDS))
         if source is None:
             return None
         try:
@@ -391,7 +391,7 @@ class WholeScan:
             return self._wanted() and self._has_turn()
 
         # This process makes no calls of the site's.
-        uses = uses_of(alias, cache, self._store, NOBODY)
+        uses = uses_of(alias, cache, self._store, NO_REPORTER)
         snapshot, progress = advance(cache, terms, ScanState(looked_at=time.time()), on_part, uses)
         # What a process other than the site's own holds in its memory is no news.
         if snapshot.exact and scope_of(cache) == "shared":

@@ -27,7 +27,7 @@ from cache_monitor.conf import Conf
 from cache_monitor.keys.learned import learned
 from cache_monitor.page_cache import watch
 from cache_monitor.recorder import Recorder
-from cache_monitor.scan.recorded import Teller
+from cache_monitor.scan.recorded import Reporter
 from cache_monitor.scan.snapshot import Snapshot
 from cache_monitor.stacks import take_stack
 from cache_monitor.stores import shared
@@ -75,7 +75,7 @@ class Wiring(NamedTuple):
     get_conf: Callable[[], Conf]
     open_store: Callable[[], Store]
     measure: Measure
-    look: Callable[[str, Store, float, Teller], dict[str, Snapshot]]
+    look: Callable[[str, Store, float, Reporter], dict[str, Snapshot]]
     is_testing: Callable[[], bool]
     make_tracer: Callable[[str], Tracer]
     trace_settings: Callable[[], trace_rollup.Settings]
@@ -430,7 +430,7 @@ class BackgroundWorker:
         self._read_evictions()
         self._follow_plans(store)
         _share_groups(store)
-        teller = Teller(self._recorder.process, self._recorder.told_at)
+        teller = Reporter(self._recorder.process, self._recorder.told_at)
         seen.append(self._wiring.look(self.process, store, self._drainer.active_at, teller))
 
     def _read_evictions(self) -> None:

@@ -16,11 +16,11 @@ from django.test import override_settings
 
 import cache_monitor
 from cache_monitor.reports import contents
-from cache_monitor.scan.scanner import inspect_cache
 from cache_monitor.worker import wiring
 from cache_monitor.worker.flush import Pending
 from tests.anew import begin_anew
 from tests.clocks import unix_clock
+from tests.scan.inspection import inspect_cache
 
 DJANGO = "django.core.cache.backends"
 MOST = 12

@@ -88,7 +88,7 @@ def _follow(walk: Walk) -> None:
     from django.test import Client
 
     import cache_monitor
-    from cache_monitor.scan.recorded import NOBODY
+    from cache_monitor.scan.recorded import NO_REPORTER
     from cache_monitor.stores.opening import get_store
     from cache_monitor.worker.scans import ScanScheduler
     from cache_monitor.worker.wiring import background_worker
@@ -112,7 +112,7 @@ def _follow(walk: Walk) -> None:
     caches["redis"].set("product:1", "a product")
     cache_monitor.flush()
     with walk.watched("a Redis scan to its row"):
-        seen = ScanScheduler().look(background_worker.process, get_store(), teller=NOBODY)
+        seen = ScanScheduler().look(background_worker.process, get_store(), teller=NO_REPORTER)
     assert seen["redis"].entries == 1
     with walk.watched("from there to the Memory page"):
         assert client.get("/admin/cache_monitor/dashboard/memory/").status_code == 200

@@ -235,9 +235,11 @@ def test_a_problem_of_the_backend_is_shown(
     """A server that goes away in the middle: what went before is in the history."""
     real = entries.delete_step
 
-    def failing(*args: object, **options: object) -> entries.Deleted:
+    def failing(*args: object, **options: object) -> entries.EntryTotals:
         done = real(*args, **options)  # type: ignore[arg-type]  # passed on as they came
-        return entries.Deleted(entries=done.entries, bytes=None, problem="The server went away.")
+        return entries.EntryTotals(
+            entries=done.entries, bytes=None, problem="The server went away."
+        )
 
     monkeypatch.setattr(entries, "delete_step", failing)
     client = client_with("delete_group")

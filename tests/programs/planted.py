@@ -63,7 +63,7 @@ def main() -> None:
     import cache_monitor
     from cache_monitor.recorder import recorder
     from cache_monitor.scan import entries
-    from cache_monitor.scan.recorded import Teller
+    from cache_monitor.scan.recorded import Reporter
     from cache_monitor.stores.opening import get_store
     from cache_monitor.worker.scans import ScanScheduler
 
@@ -76,7 +76,7 @@ def main() -> None:
         caches[alias].set("late", "y" * 50, 300)
         at["late"] = [time.monotonic()] * 2
     cache_monitor.flush()
-    teller = Teller(recorder.process, recorder.told_at)
+    teller = Reporter(recorder.process, recorder.told_at)
     looks = ScanScheduler().look(recorder.process, get_store(), teller=teller)
     told = {}
     for alias, at in planted.items():

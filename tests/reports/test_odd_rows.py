@@ -20,12 +20,12 @@ from cache_monitor.findings import history
 from cache_monitor.findings.history import Mute, Sighting
 from cache_monitor.scan.scanner import ScanState
 from cache_monitor.scan.snapshot import (
-    EntrySample,
-    FreedBytes,
-    GroupBytes,
-    LargeEntry,
+    FreedWithin,
+    LargestEntry,
+    MemoryGroup,
     ProcessPart,
     Snapshot,
+    StaleEntry,
 )
 from cache_monitor.scan.totals import Sums
 from cache_monitor.stats.codec import encode
@@ -69,7 +69,7 @@ def _details() -> Details:
 
 
 def _look(scope: Any = "shared") -> Snapshot:
-    sample = EntrySample(
+    sample = StaleEntry(
         key="key", group="key", why=["idle"], age=1.0, idle=1.0, expires_in=1.0, bytes=1
     )
     return Snapshot(
@@ -82,15 +82,15 @@ def _look(scope: Any = "shared") -> Snapshot:
         limit_bytes=1,
         limit_entries=1,
         evictions=1,
-        groups=[GroupBytes(group="key", entries=1, bytes=1)],
-        largest=[LargeEntry(key="key", group="key", bytes=1)],
+        groups=[MemoryGroup(group="key", entries=1, bytes=1)],
+        largest=[LargestEntry(key="key", bytes=1)],
         expired=1,
         idle=1,
         never_read=1,
         no_expiry=1,
         stale_bytes=1,
         stale=[sample],
-        freed_within=FreedBytes(minute=1, hour=1, day=1, never=1),
+        freed_within=FreedWithin(minute=1, hour=1, day=1, never=1),
         parts=[ProcessPart(measured_at=NOW - 1.0, entries=1, bytes=1)],
     )
 

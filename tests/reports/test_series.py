@@ -4,11 +4,11 @@ import pytest
 from django.core.cache import caches
 
 from cache_monitor.reports.series import MOST_POINTS, STEPS, Series, miss_reasons, moment
-from cache_monitor.scan.scanner import inspect_cache
 from cache_monitor.stats.codec import encode
 from cache_monitor.stats.window import Window
 from cache_monitor.worker.aggregator import Aggregator
 from tests.reports.synthetic import BEGIN, END, calls, window
+from tests.scan.inspection import inspect_cache
 from tests.services import Server
 
 DAY = 86400

@@ -13,9 +13,9 @@ from cache_monitor.dashboard.memory_tables import memory_rows, named
 from cache_monitor.reports import contents
 from cache_monitor.reports.build import once, told_together
 from cache_monitor.reports.schema import Cache
-from cache_monitor.scan.scanner import inspect_cache
 from cache_monitor.scan.snapshot import Snapshot
 from tests.dashboard.reports import quiet_cache
+from tests.scan.inspection import inspect_cache
 from tests.services import Server
 
 DJANGO = "django.core.cache.backends.redis.RedisCache"

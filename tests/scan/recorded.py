@@ -6,7 +6,7 @@ from typing import Any
 from cache_monitor.calls import Call, Source
 from cache_monitor.scan import known
 from cache_monitor.scan.identity import is_of_one_process, traced_as
-from cache_monitor.scan.recorded import RecordedUses, Teller, uses_of
+from cache_monitor.scan.recorded import RecordedUses, Reporter, uses_of
 from cache_monitor.stores.base import Store
 from cache_monitor.worker.aggregator import Aggregator
 from cache_monitor.worker.flush import Flusher
@@ -51,7 +51,7 @@ class Recorded:
         flusher.tracer.hear(flusher.aggregator.add(self._calls, 0.0), 0.0, {})
         flusher.put(self._store, flusher.changes(last=True))
         known.forget()
-        uses = uses_of(ALIAS, self._cache, self._store, Teller(PROCESS, time.time()))
+        uses = uses_of(ALIAS, self._cache, self._store, Reporter(PROCESS, time.time()))
         assert uses is not None
         return uses
 

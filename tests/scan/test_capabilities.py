@@ -5,17 +5,17 @@ from django.core.cache.backends.base import BaseCache
 from django.core.cache.backends.dummy import DummyCache
 from django.core.cache.backends.locmem import LocMemCache
 
-from cache_monitor.scan.capabilities import COLUMNS, NO, capability_of, documentation, matrix
+from cache_monitor.scan.capabilities import COLUMNS, MATRIX, NO, capability_of, documentation
 
 
 def test_every_row_answers_every_column() -> None:
-    for row in matrix():
+    for row in MATRIX:
         assert tuple(row.cells) == COLUMNS, row.backend
         assert set(row.notes) <= set(COLUMNS)
 
 
 def test_what_cannot_be_told_is_explained() -> None:
-    for row in matrix():
+    for row in MATRIX:
         if row.backend not in {"DummyCache", "others"}:
             unexplained = [
                 name for name in COLUMNS if row.cells[name] == NO and name not in row.notes
@@ -39,6 +39,6 @@ def test_a_caches_row_is_found_by_its_class(cache: BaseCache, row: str) -> None:
 def test_the_documentation_has_a_line_for_each_backend() -> None:
     text = documentation()
     named = [line.split(" | ")[0] for line in text.splitlines() if line.startswith("| ")]
-    for row in matrix():
+    for row in MATRIX:
         assert any(row.backend in each for each in named)
         assert f"\n- **{row.backend}**: " in text

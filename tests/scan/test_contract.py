@@ -21,10 +21,11 @@ from cache_monitor.scan.base import BackendScanner, BadCursor
 from cache_monitor.scan.capabilities import NO, RECORDED, capability_of
 from cache_monitor.scan.limits import Bounds, ScanLimits
 from cache_monitor.scan.recorded import RecordedUses
-from cache_monitor.scan.scanner import Scan, ScanState, advance, inspect_cache, source_of
+from cache_monitor.scan.scanner import Scan, ScanState, advance, scanner_for
 from cache_monitor.scan.snapshot import Snapshot
 from cache_monitor.stats.codec import decode, encode
 from cache_monitor.stores.memory import MemoryStore
+from tests.scan.inspection import inspect_cache
 from tests.scan.places import FilePlace, MemcachedPlace, Place
 from tests.scan.recorded import Recorded
 
@@ -45,7 +46,7 @@ def look(
 
 
 def source(cache: Any) -> BackendScanner:
-    made = source_of("default", cache, Bounds())
+    made = scanner_for("default", cache, Bounds())
     assert made is not None
     return made
 

@@ -11,8 +11,8 @@ from django.core.management import call_command
 from django.db import connection, connections, transaction
 from django.test import override_settings
 
-from cache_monitor.scan.scanner import inspect_cache
 from cache_monitor.scan.snapshot import Snapshot
+from tests.scan.inspection import inspect_cache
 from tests.scan.places import Router
 from tests.stores.conftest import database
 from tests.stores.servers import PostgresDaemon

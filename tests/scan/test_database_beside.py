@@ -13,9 +13,10 @@ from django.db import OperationalError, connections, transaction
 
 from cache_monitor.scan import limits
 from cache_monitor.scan.limits import Bounds
-from cache_monitor.scan.scanner import inspect_cache, source_of
+from cache_monitor.scan.scanner import scanner_for
 from cache_monitor.scan.snapshot import Snapshot
 from cache_monitor.stores import own_connection
+from tests.scan.inspection import inspect_cache
 from tests.scan.places import TABLE, DatabasePlace, table
 from tests.stores.conftest import database
 from tests.stores.servers import PostgresDaemon
@@ -54,7 +55,7 @@ def look(cache: Any, seconds: float = 30) -> Snapshot:
 
 
 def test_between_two_pages_the_table_is_free(sqlite: DatabaseCache) -> None:
-    source = source_of("default", sqlite, Bounds())
+    source = scanner_for("default", sqlite, Bounds())
     assert source is not None
     pages = 0
     for page in source.pages("", 10_000):
@@ -191,7 +192,7 @@ def test_a_table_that_is_locked_is_given_up(
     postgresql_server: PostgresDaemon,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(limits, "PATIENCE", 0.3)
+    monkeypatch.setattr(limits, "ANSWER_SECONDS", 0.3)
     quoted = connections["postgresql"].ops.quote_name(TABLE)
     with postgresql_server.connect() as admin, admin.transaction():
         admin.execute(f"LOCK TABLE {quoted} IN ACCESS EXCLUSIVE MODE")
@@ -203,7 +204,7 @@ def test_a_table_that_is_locked_is_given_up(
 
 def test_the_time_limit_is_left_behind_in_no_session(postgresql_table: dict[str, Any]) -> None:
     """Behind a pooler the next transaction of the session may be the site's."""
-    source: Any = source_of("default", DatabasePlace().cache(), Bounds())
+    source: Any = scanner_for("default", DatabasePlace().cache(), Bounds())
     assert source.total() == 2
     with source._table._connection.cursor() as cursor:
         cursor.execute("SHOW statement_timeout")

@@ -12,6 +12,7 @@ from django.core.management import call_command
 from django.db import connection
 
 from cache_monitor.scan import entries
+from cache_monitor.scan.capabilities import capability_of
 from cache_monitor.scan.entries import LiveEntry, Selection
 from cache_monitor.testing import capture_cache_calls
 from tests.workers import on_server
@@ -93,12 +94,12 @@ def walk(selection: Selection, limit: int) -> list[LiveEntry]:
 
 def knows_keys(cache: Any) -> bool:
     """A file's key is known only where its use was recorded."""
-    return entries.can("it").cells["keys"] == "yes"
+    return capability_of(caches["it"]).cells["keys"] == "yes"
 
 
 def test_an_entry_is_looked_at_and_not_changed(cache: Any) -> None:
     cache.set("menu", "x" * 500, 300)
-    first, again = entries.look_at("it", "menu"), entries.look_at("it", "menu")
+    first, again = entries.find_entry("it", "menu"), entries.find_entry("it", "menu")
     for answer in (first, again):
         assert (answer.there, answer.problem) == (True, None)
         assert answer.entry is not None
@@ -109,7 +110,7 @@ def test_an_entry_is_looked_at_and_not_changed(cache: Any) -> None:
 
 
 def test_a_missing_entry_is_told_from_one_that_cannot_be_asked_for(cache: Any) -> None:
-    answer = entries.look_at("it", "missing")
+    answer = entries.find_entry("it", "missing")
     assert (answer.there, answer.entry, answer.problem) == (False, None, None)
 
 
@@ -173,7 +174,7 @@ def test_a_deletion_is_recorded_so_that_a_later_miss_is_no_eviction(cache: Any) 
 def test_looking_and_listing_are_not_recorded(cache: Any) -> None:
     cache.set("user:1", "x", None)
     with capture_cache_calls() as calls:
-        entries.look_at("it", "user:1")
+        entries.find_entry("it", "user:1")
         entries.list_entries("it", Selection())
         entries.measure("it", Selection())
     assert list(calls) == []
@@ -205,7 +206,7 @@ def test_a_cursor_that_nobody_gave_is_a_problem_and_no_exception(cache: Any) -> 
 
 def test_a_session_key_is_not_in_what_may_be_shown(cache: Any) -> None:
     cache.set(SESSION, {}, 300)
-    answer = entries.look_at("it", SESSION)
+    answer = entries.find_entry("it", SESSION)
     assert answer.entry is not None
     assert answer.entry.kind == "session"
     # What is shown of every session must not stand for all of them.
@@ -223,15 +224,15 @@ class TestABackendThatCannotBeListed:
         settings.CACHES = {"it": {"BACKEND": "tests.backends.odd.OddCache"}}
 
     def test_every_question_is_answered_with_a_problem(self) -> None:
-        assert entries.look_at("it", "a").there is None
+        assert entries.find_entry("it", "a").there is None
         for answer in (
-            entries.look_at("it", "a"),
+            entries.find_entry("it", "a"),
             entries.list_entries("it", Selection()),
             entries.measure("it", Selection()),
             entries.delete_step("it", Selection()),
         ):
             assert answer.problem
-        assert entries.can("it").backend == "others"
+        assert capability_of(caches["it"]).backend == "others"
 
 
 class TestAServerThatIsDown:
@@ -247,7 +248,7 @@ class TestAServerThatIsDown:
 
     def test_every_question_is_answered_with_a_problem(self) -> None:
         answers: tuple[Any, ...] = (
-            entries.look_at("it", "a"),
+            entries.find_entry("it", "a"),
             entries.list_entries("it", Selection()),
             entries.measure("it", Selection()),
             entries.delete_step("it", Selection()),

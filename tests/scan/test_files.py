@@ -19,10 +19,11 @@ from django.core.cache.backends.filebased import FileBasedCache
 import cache_monitor
 from cache_monitor.scan.files import UNKNOWN_KEY, file_name, idle_for, read_head
 from cache_monitor.scan.limits import LONGEST, Bounds
-from cache_monitor.scan.scanner import inspect_cache, source_of
+from cache_monitor.scan.scanner import scanner_for
 from cache_monitor.scan.snapshot import Snapshot
 from cache_monitor.stats.codec import decode, encode
 from tests.anew import begin_anew
+from tests.scan.inspection import inspect_cache
 
 DAY = 86400.0
 
@@ -266,7 +267,7 @@ def test_a_link_to_a_file_is_one_as_for_django(crowded: FileBasedCache, tmp_path
 def test_a_directory_that_is_emptied_meanwhile_has_only_what_is_left(
     crowded: FileBasedCache,
 ) -> None:
-    source = source_of("default", crowded, Bounds())
+    source = scanner_for("default", crowded, Bounds())
     assert source is not None
     pages = source.pages("", 100)
     found = list(next(pages).entries)

@@ -13,18 +13,18 @@ from django.core.cache.backends.redis import RedisCache
 from django_redis.cache import RedisCache as DjangoRedisCache
 
 from cache_monitor.scan import limits
-from cache_monitor.scan.scanner import inspect_cache
 from cache_monitor.scan.snapshot import Snapshot
 from cache_monitor.stats.codec import decode, encode
 from tests.scan.hostile import Answers, hostile_server, memcached_commands, redis_commands
+from tests.scan.inspection import inspect_cache
 
 PIECE = b"x" * 65536
 
 
 @pytest.fixture
 def _short_of_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "PATIENCE", 0.5)
-    monkeypatch.setattr(limits, "GRACE", 0.5)
+    monkeypatch.setattr(limits, "ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr(limits, "GRACE_SECONDS", 0.5)
 
 
 def look(cache: Any) -> Snapshot:

@@ -12,17 +12,16 @@ from django.core.cache import caches
 
 import cache_monitor
 from cache_monitor.recorder import recorder
-from cache_monitor.scan.entries import delete_step, list_entries, look_at
+from cache_monitor.scan.entries import Selection, delete_step, find_entry, list_entries
 from cache_monitor.scan.known import RecordedScanner
-from cache_monitor.scan.live_entries import Selection
-from cache_monitor.scan.recorded import RecordedUses, Teller, uses_of
-from cache_monitor.scan.scanner import inspect_cache
+from cache_monitor.scan.recorded import RecordedUses, Reporter, uses_of
 from cache_monitor.scan.snapshot import Snapshot
 from cache_monitor.stores.memory import MemoryStore
 from cache_monitor.stores.opening import get_store
 from cache_monitor.trace.events import hash_of
 from cache_monitor.trace.plan import Plan
 from tests.anew import begin_anew
+from tests.scan.inspection import inspect_cache
 from tests.scan.recorded import Recorded
 
 pytestmark = pytest.mark.django_db
@@ -41,7 +40,7 @@ def cache(settings: Any) -> Iterator[Any]:
 
 def uses() -> RecordedUses:
     """What the record of this process tells."""
-    own = Teller(recorder.process, recorder.told_at)
+    own = Reporter(recorder.process, recorder.told_at)
     found = uses_of("default", caches["default"], get_store(), own)
     assert found is not None
     return found
@@ -77,11 +76,11 @@ def test_an_entry_is_told_of_by_what_was_recorded(cache: Any) -> None:
     cache.set("user:1", 1, 300)
     cache.set("user:2", 2)
     assert cache_monitor.flush()
-    there = look_at("default", "user:1")
+    there = find_entry("default", "user:1")
     assert there.entry is not None
     assert (there.there, there.entry.never_read, there.entry.bytes) == (True, True, None)
     assert there.entry.expires_in == pytest.approx(300, abs=60)
-    assert look_at("default", "user:3").there is None
+    assert find_entry("default", "user:3").there is None
     listed = list_entries("default", Selection(why="never_read"))
     assert {each.key for each in listed.entries} == {"user:1", "user:2"}
     deleted = delete_step("default", Selection(key="user:1"))

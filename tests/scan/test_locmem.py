@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from django.core.cache.backends.locmem import LocMemCache
 
-from cache_monitor.scan.scanner import inspect_cache
 from cache_monitor.scan.snapshot import Snapshot
+from tests.scan.inspection import inspect_cache
 
 
 @pytest.fixture

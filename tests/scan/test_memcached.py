@@ -17,10 +17,11 @@ from django.core.cache.backends.memcached import PyLibMCCache, PyMemcacheCache
 from cache_monitor.scan import entries
 from cache_monitor.scan.limits import Bounds, ScanLimits
 from cache_monitor.scan.memcached_client import Connection
-from cache_monitor.scan.scanner import ScanState, advance, inspect_cache, source_of
+from cache_monitor.scan.scanner import ScanState, advance, scanner_for
 from cache_monitor.scan.snapshot import Snapshot
 from cache_monitor.stats.codec import decode, encode
 from tests.conftest import find_or_leave
+from tests.scan.inspection import inspect_cache
 from tests.services import LOOPBACK, MEMCACHED, Server, answers_line, free_port, run_process
 
 
@@ -217,7 +218,7 @@ def test_keys_of_any_bytes_are_listed(made: list[Any], memcached_server: Server)
     found = look(cache)
     assert (found.entries, found.problem) == (1, None)
     assert [each.key for each in found.largest] == [r"\xff\xfe<b>"]
-    opened = source_of("default", cache, Bounds())
+    opened = scanner_for("default", cache, Bounds())
     assert opened is not None
     assert [each.known for page in opened.pages("", 100) for each in page.entries] == [False]
     opened.close()
@@ -226,7 +227,7 @@ def test_keys_of_any_bytes_are_listed(made: list[Any], memcached_server: Server)
 def test_a_server_that_does_not_answer_is_given_up(
     made: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cache_monitor.scan.limits.PATIENCE", 0.2)
+    monkeypatch.setattr("cache_monitor.scan.limits.ANSWER_SECONDS", 0.2)
     with socket.create_server((LOOPBACK, 0)) as silent:
         found = look(cache_on(made, f"{LOOPBACK}:{silent.getsockname()[1]}"))
     assert found.entries is None

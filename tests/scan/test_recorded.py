@@ -201,12 +201,12 @@ def test_what_is_not_on_record_may_have_been_written_a_moment_ago_until_it_is_se
     world.pass_by(300)
     new = key_of("page:new").hash
     uses = uses_of(state, world)
-    uses.told_until = world.now - 20 * SECOND
+    uses.reported_until = world.now - 20 * SECOND
     assert uses.use_of(new, "1").idle_since is None
     seen = uses.unseen
     world.pass_by(60)
     uses = uses_of(state, world)
-    uses.told_until, uses.seen_before = world.now - 20 * SECOND, seen
+    uses.reported_until, uses.seen_before = world.now - 20 * SECOND, seen
     assert uses.use_of(new, "1").idle_since == state.since * SECOND
 
 
@@ -214,7 +214,7 @@ def test_what_another_process_may_still_have_to_tell_of_is_not_said_to_be_unread
     world = World(1)
     uses = uses_of(_written(world), world)
     assert uses.use_of(key_of("page:1").hash, "1").unread is True
-    uses.told_until = world.now - 20 * SECOND
+    uses.reported_until = world.now - 20 * SECOND
     assert uses.use_of(key_of("page:1").hash, "1").unread is None
     assert uses.use_of(key_of("page:2").hash, "1").unread is False
 
@@ -224,10 +224,10 @@ def test_of_keys_left_out_of_the_trace_others_stand_for_them() -> None:
     plan = Plan(1, 1, frozenset({hash_of("\0hot")}))
     uses = uses_of(_written(world), world, plan)
     names = [f"key:{number}" for number in range(200)]
-    told = [uses.told(Entry(name, 10)).traced for name in names]
+    told = [uses.with_uses(Entry(name, 10)).traced for name in names]
     taken = [plan.takes(hash_of(f"\0{name}")) for name in names]
     assert told == ["sample" if each else "out" for each in taken]
-    assert uses.told(Entry("hot", 10)).traced == "whole"
+    assert uses.with_uses(Entry("hot", 10)).traced == "whole"
 
 
 SAMPLED = """
@@ -237,7 +237,7 @@ configure()
 from django.core.cache import cache
 from cache_monitor.worker import wiring, trace_rollup
 from cache_monitor.worker.scans import ScanScheduler
-from cache_monitor.scan.recorded import Teller
+from cache_monitor.scan.recorded import Reporter
 from cache_monitor.recorder import recorder
 from cache_monitor.stores.opening import get_store
 
@@ -247,7 +247,7 @@ for number in range(2000):
         cache.get(f"user:{number}")
 wiring.background_worker.stop()  # what it has traced is final then
 trace_rollup.roll(get_store(), int(time.time()) + 200, wiring.trace_settings())
-teller = Teller(recorder.process, time.time())
+teller = Reporter(recorder.process, time.time())
 look = ScanScheduler().look(recorder.process, get_store(), teller=teller)["default"]
 print(json.dumps([look.entries, look.never_read, look.never_read_error]))
 """

@@ -12,9 +12,10 @@ from django_redis.cache import RedisCache as DjangoRedisCache
 from redis import Redis
 
 from cache_monitor.scan.limits import Bounds
-from cache_monitor.scan.scanner import inspect_cache, source_of
+from cache_monitor.scan.scanner import scanner_for
 from cache_monitor.scan.snapshot import Snapshot
 from tests.conftest import find_or_leave
+from tests.scan.inspection import inspect_cache
 from tests.services import REDIS, Server, run_redis
 
 BACKENDS = [RedisCache, DjangoRedisCache]
@@ -198,7 +199,7 @@ def test_a_key_that_is_no_text_is_counted_and_cannot_be_deleted(site: Site) -> N
     found = look(cache)
     assert (found.entries, found.problem) == (2, None)
     assert {each.key for each in found.largest} == {r"\xff\xfe\n<b>", "menu"}
-    opened = source_of("main", cache, Bounds())
+    opened = scanner_for("main", cache, Bounds())
     assert opened is not None
     (page,) = opened.pages("", 100)
     assert {each.key: opened.can_remove(each) for each in page.entries} == {

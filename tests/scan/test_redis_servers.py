@@ -15,9 +15,10 @@ from redis import Redis
 
 from cache_monitor.scan.limits import Bounds, ScanLimits
 from cache_monitor.scan.redis import _RECENT, _RecentKeys
-from cache_monitor.scan.scanner import Scan, inspect_cache, source_of
+from cache_monitor.scan.scanner import Scan, scanner_for
 from cache_monitor.scan.snapshot import Snapshot
 from tests.conftest import find_or_leave
+from tests.scan.inspection import inspect_cache
 from tests.services import LOOPBACK, REDIS, Server, free_port
 from tests.stores.servers import RedisDaemon
 
@@ -110,7 +111,7 @@ def test_one_of_several_shards_that_is_down_leaves_the_others_part(redis_server:
 
 @BACKENDS
 def test_a_server_that_hangs_is_given_up(backend: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cache_monitor.scan.limits.PATIENCE", 0.2)
+    monkeypatch.setattr("cache_monitor.scan.limits.ANSWER_SECONDS", 0.2)
     with socket.create_server((LOOPBACK, 0)) as silent:
         found = look(backend, f"redis://{LOOPBACK}:{silent.getsockname()[1]}/0")
     assert found.entries is None
@@ -147,7 +148,7 @@ def test_a_table_that_shrinks_meanwhile_repeats_no_entry(
         for begin in range(0, 60_000, 10_000):
             client.mset({f"other:{begin + number}": "x" for number in range(10_000)})
         cache = RedisCache(f"{redis_server.url}/0", {"KEY_PREFIX": "mine"})
-        source = source_of("default", cache, Bounds())
+        source = scanner_for("default", cache, Bounds())
         assert source is not None
         names: list[str] = []
         scan = Scan(source, ScanLimits("default", 100_000, time.monotonic() + 60, 60))

@@ -11,9 +11,9 @@ from django.core.cache.backends.locmem import LocMemCache
 
 from cache_monitor.scan.base import Entry
 from cache_monitor.scan.limits import ScanLimits
-from cache_monitor.scan.scanner import inspect_cache
 from cache_monitor.scan.snapshot import GROUPS, LARGEST, STALE, Snapshot
 from cache_monitor.scan.totals import Found, ScanTotals
+from tests.scan.inspection import inspect_cache
 
 
 def look(cache: BaseCache) -> Snapshot:

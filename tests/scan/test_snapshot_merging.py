@@ -8,11 +8,11 @@ import msgspec
 
 from cache_monitor.scan.snapshot import (
     STALE_REASONS,
-    EntrySample,
-    FreedBytes,
-    GroupBytes,
-    LargeEntry,
+    FreedWithin,
+    LargestEntry,
+    MemoryGroup,
     Snapshot,
+    StaleEntry,
     StaleReason,
     merge,
 )
@@ -23,8 +23,8 @@ def snapshot(**figures: Any) -> Snapshot:
     return Snapshot(**{**defaults, "exact": True, **figures})
 
 
-def sample(key: str, size: int, *why: StaleReason) -> EntrySample:
-    return EntrySample(
+def sample(key: str, size: int, *why: StaleReason) -> StaleEntry:
+    return StaleEntry(
         key=key, group="g", why=list(why), age=None, idle=None, expires_in=None, bytes=size
     )
 
@@ -50,18 +50,21 @@ def test_a_process_that_knows_nothing_makes_the_sum_inexact() -> None:
 
 
 def test_groups_of_the_same_name_are_one() -> None:
-    groups = [GroupBytes(group="a", entries=1, bytes=5), GroupBytes(group="b", entries=1, bytes=9)]
+    groups = [
+        MemoryGroup(group="a", entries=1, bytes=5),
+        MemoryGroup(group="b", entries=1, bytes=9),
+    ]
     merged = merge([snapshot(groups=groups), snapshot(groups=groups[:1])])
     assert merged.groups == [
-        GroupBytes(group="a", entries=2, bytes=10),
-        GroupBytes(group="b", entries=1, bytes=9),
+        MemoryGroup(group="a", entries=2, bytes=10),
+        MemoryGroup(group="b", entries=1, bytes=9),
     ]
 
 
 def test_a_key_that_several_processes_hold_is_named_once_with_its_heaviest_copy() -> None:
     parts = [
         snapshot(
-            largest=[LargeEntry(key="a", group="a", bytes=size)],
+            largest=[LargestEntry(key="a", bytes=size)],
             stale=[sample("a", size, "no_expiry")],
         )
         for size in (3, 9, 5)
@@ -103,16 +106,16 @@ def test_each_process_is_told_apart_beside_the_sum() -> None:
 
 
 def test_bytes_that_expiry_frees_are_added_up() -> None:
-    freed = FreedBytes(minute=1, hour=2, day=3, never=4)
+    freed = FreedWithin(minute=1, hour=2, day=3, never=4)
     merged = merge([snapshot(freed_within=freed), snapshot(freed_within=freed), snapshot()])
-    assert merged.freed_within == FreedBytes(minute=2, hour=4, day=6, never=8)
+    assert merged.freed_within == FreedWithin(minute=2, hour=4, day=6, never=8)
 
 
 def test_a_snapshot_travels_as_messagepack() -> None:
     sent = snapshot(
         entries=1,
-        groups=[GroupBytes(group="a", entries=1, bytes=5)],
-        largest=[LargeEntry(key="a", group="a", bytes=3)],
+        groups=[MemoryGroup(group="a", entries=1, bytes=5)],
+        largest=[LargestEntry(key="a", bytes=3)],
         stale=[sample("a", 1, "idle")],
     )
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(sent), type=Snapshot) == sent

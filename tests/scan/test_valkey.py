@@ -11,8 +11,9 @@ from redis import Redis
 
 from cache_monitor.scan.capabilities import capability_of
 from cache_monitor.scan.limits import Bounds
-from cache_monitor.scan.scanner import inspect_cache, source_of
+from cache_monitor.scan.scanner import scanner_for
 from tests.backends.sentinel import SERVICE
+from tests.scan.inspection import inspect_cache
 from tests.services import Server
 from tests.stores.conftest import cluster
 from tests.stores.servers import ClusterNode
@@ -75,7 +76,7 @@ def test_all_entries_are_found(cache: Any) -> None:
 
 def test_one_entry_is_found_by_its_key(cache: Any) -> None:
     cache.set("a", "x", 300)
-    source = source_of("default", cache, Bounds())
+    source = scanner_for("default", cache, Bounds())
     assert source is not None
     found = source.entry("a", None)
     assert found is not None
@@ -97,7 +98,7 @@ def test_the_keys_of_a_cluster_are_found_on_all_its_servers(cluster: list[Cluste
         made.set(key, "x", 300)
     found = inspect_cache("default", made, limit=10_000, seconds=30, stale_after=60)
     assert (found.entries, found.exact, found.problem) == (250, True, None)
-    source = source_of("default", made, Bounds())
+    source = scanner_for("default", made, Bounds())
     assert source is not None
     assert all(source.entry(key, None) is not None for key in KEYS[:20])
     source.close()
