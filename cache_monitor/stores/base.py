@@ -1,8 +1,4 @@
-"""What a store is: bytes under a name and a time, nothing more; and its errors.
-
-Drivers and server versions agree on words more than on exception types. Only words are looked
-for: a driver's message can quote hosts, users, passwords and statements, so none is passed on.
-"""
+"""The interface of a store, which keeps bytes under a name and a time, and its errors."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -15,10 +11,10 @@ Identity = tuple[Kind, str, str, int, int]
 
 
 class Row(NamedTuple):
-    """A payload and what it is found by.
+    """A payload and its identity: kind, process, alias, start and length.
 
-    A row replaces the one of the same kind, process, alias, start and length. ``start`` is Unix
-    time; ``process`` is empty for what processes share.
+    A row replaces the one of the same identity. ``start`` is Unix time; ``process`` is empty for
+    what processes share.
     """
 
     kind: Kind
@@ -30,7 +26,7 @@ class Row(NamedTuple):
 
     @property
     def identity(self) -> Identity:
-        """What it is found by."""
+        """The key that a later row replaces it by."""
         return self[:5]
 
 
@@ -42,12 +38,16 @@ class StoreBusyError(StoreError):
     """Another process is writing: the same may succeed at once."""
 
 
+class RowGone(Exception):
+    """A row to be replaced is gone."""
+
+
 class Store(Protocol):
     """Keeps rows. Every method raises :class:`StoreError` where the store cannot be used."""
 
     def put(self, rows: Sequence[Row], now: int) -> None:
-        """Write ``rows``, replacing those of the same name. ``now`` is the time by which they are
-        pruned."""
+        """Write ``rows``, replacing those of the same identity. ``now`` is the time that
+        :meth:`prune` goes by."""
 
     def read(
         self,
@@ -65,39 +65,42 @@ class Store(Protocol):
     def replace(self, remove: Sequence[Row], add: Sequence[Row], now: int) -> None:
         """Write ``add`` and remove ``remove``, both or neither; a row in both is written.
 
-        The rows are all of one kind. Where one of ``remove`` is gone, nothing happens: another
-        process was quicker, and what ``add`` sums up is no longer what is there.
+        The rows are all of one kind. Nothing happens where one of ``remove`` is gone: another
+        process has merged it already.
         """
 
     def prune(self, before: int) -> int:
-        """Remove what was last written before ``before``; how many rows went."""
+        """Remove rows last written before ``before``; returns their number."""
 
     def lock(self, name: str, seconds: int, now: int) -> bool:
-        """Whether this process may do the job ``name`` (at most 32 characters) now.
+        """Take the lock ``name`` (at most 32 characters) for ``seconds``; False where it is taken.
 
-        The lock holds for ``seconds`` and ends by itself: a process that dies stops nobody.
+        It ends by itself, whatever becomes of the process.
         """
 
 
 @contextmanager
 def session(store: Store) -> Iterator[None]:
-    """Around many uses of ``store`` by this thread: a store that has a ``session`` of its own
-    need not connect anew for each."""
-    own = getattr(store, "session", None)
-    with nullcontext() if own is None else own():
+    """Keep one connection for many uses of ``store`` by this thread, if it has a ``session``."""
+    own = getattr(store, "session", nullcontext)
+    with own():
         yield
 
 
 class Fault(NamedTuple):
-    """Words of a refusal, any one of which tells it, and what it means."""
+    """Words of which an error has one, and the advice for it."""
 
     words: tuple[str, ...]
     advice: str
 
 
-def advice(error: Exception, known: Iterable[Fault], otherwise: str) -> str:
-    """The advice of the first of ``known`` that the error has a word of."""
+def advice(error: Exception, known: Iterable[Fault], fallback: str) -> str:
+    """The advice of the first of ``known`` that the error has a word of.
+
+    Drivers and versions agree on words more than on types. Messages are not passed on, because they
+    may quote hosts, users, passwords and statements.
+    """
     text = f"{type(error).__name__} {error}".lower()
     return next(
-        (fault.advice for fault in known if any(word in text for word in fault.words)), otherwise
+        (fault.advice for fault in known if any(word in text for word in fault.words)), fallback
     )

@@ -20,7 +20,7 @@ from django.db.transaction import atomic
 from django.utils.connection import ConnectionDoesNotExist
 
 from cache_monitor.models import Window
-from cache_monitor.stores.base import Fault, Kind, Row, StoreBusyError, StoreError, advice
+from cache_monitor.stores.base import Fault, Kind, Row, RowGone, StoreBusyError, StoreError, advice
 from cache_monitor.stores.own_connection import is_own, own_connection
 
 _LOCKED = Fault(
@@ -46,60 +46,57 @@ _FAULTS = (
 _UNKNOWN_FAULT = "see whether it is up and can be written to"
 
 
-class _Held(local):
-    """The connections of this thread's sessions, by alias; None where there is none yet."""
+class _Sessions(local):
+    """The connections of this thread's sessions, by alias; None where not yet connected."""
 
     def __init__(self) -> None:
         self.connections: dict[str, Any] = {}
 
 
-_held = _Held()
+_sessions = _Sessions()
 
 
 @contextmanager
 def session(using: str) -> Iterator[None]:
-    """Let all uses in this thread, as long as it lasts, share one connection: a roll-up takes
-    dozens of statements."""
-    if using in _held.connections:
+    """Share one connection among all uses in this thread: a roll-up takes dozens of statements."""
+    if using in _sessions.connections:
         yield
         return
-    _held.connections[using] = None
+    _sessions.connections[using] = None
     try:
         yield
     finally:
-        connection = _held.connections.pop(using)
+        connection = _sessions.connections.pop(using)
         if connection is not None:
             _close(connection)
 
 
 @contextmanager
 def using_database(using: str) -> Iterator[None]:
-    """Around a read or a write: the database is asked through a connection of the monitor's own,
-    which nobody else waits for and no transaction of the site's is in."""
+    """Read or write through the monitor's own connection, outside of the site's transactions."""
     with _store_errors(using):
         shared = connections[using]
-        connection = _held.connections.get(using) or own_connection(using)
+        connection = _sessions.connections.get(using) or own_connection(using)
         if connection is shared:
-            # A failed statement spoils the transaction around it, which is a test's.
+            # A failed statement must not spoil the transaction of a test.
             with atomic(using) if connection.in_atomic_block else nullcontext():
                 yield
             return
-        # For this thread alone, in which nothing of the site's goes on meanwhile.
+        # For this thread alone.
         connections[using] = connection
         is_kept = False
         try:
             yield
-            is_kept = using in _held.connections and not connection.errors_occurred
+            is_kept = using in _sessions.connections and not connection.errors_occurred
         finally:
             connections[using] = shared
-            if using in _held.connections:
-                _held.connections[using] = connection if is_kept else None
+            if using in _sessions.connections:
+                _sessions.connections[using] = connection if is_kept else None
             if not is_kept:
                 _close(connection)
 
 
 def _close(connection: Any) -> None:
-    # What a broken connection says when it is closed is of no interest.
     with suppress(Exception):
         connection.close()
 
@@ -111,17 +108,17 @@ def _store_errors(using: str) -> Iterator[None]:
     except (StoreError, SynchronousOnlyOperation):
         raise
     except (ImproperlyConfigured, ConnectionDoesNotExist, NotSupportedError) as error:
-        # Without DATABASES Django has a database that supports nothing.
         raise StoreError(
             "The project has no database for the cache monitor: add one to DATABASES, or set "
             "CACHE_MONITOR['STORE'] to another store."
         ) from error
     except Exception as error:
-        # Drivers, poolers and their libraries raise errors that Django does not know.
+        # Drivers and poolers raise errors that Django does not know.
         if isinstance(error, Error) and _table_is_missing(using, error):
+            option = "" if using == DEFAULT_DB_ALIAS else f" --database={using}"
             raise StoreError(
                 f"The cache monitor's table is missing in the database {using!r}: "
-                f"run manage.py migrate{_option(using)}."
+                f"run manage.py migrate{option}."
             ) from error
         what_to_do = advice(error, _FAULTS, _UNKNOWN_FAULT)
         kind = StoreBusyError if what_to_do == _LOCKED.advice else StoreError
@@ -131,12 +128,8 @@ def _store_errors(using: str) -> Iterator[None]:
         ) from error
 
 
-def _option(using: str) -> str:
-    return "" if using == DEFAULT_DB_ALIAS else f" --database={using}"
-
-
 def _table_is_missing(using: str, error: Error) -> bool:
-    # Not after every error: a server that does not answer would be waited for once more.
+    # After other errors the server may not answer.
     if not isinstance(error, ProgrammingError) and "no such table" not in str(error):
         return False
     connection = own_connection(using)
@@ -153,7 +146,7 @@ def _table_is_missing(using: str, error: Error) -> bool:
 _WRITE_CHUNK = 100
 # Below what MySQL takes as a packet by default, though each byte may be written as two.
 _WRITE_BYTES = 4 * 1024 * 1024
-_IDENTITY = ["kind", "process", "cache", "start", "seconds"]
+_COLUMNS = ["kind", "process", "cache", "start", "seconds", "payload"]
 _LOCK = "lock"
 """The kind of the rows that are locks: ``process`` names the job, ``written_at`` is their end."""
 
@@ -163,16 +156,14 @@ class DatabaseStore:
 
     ``DATABASE`` names another alias of ``DATABASES`` than the one that the routers choose.
 
-    Each use has a connection of its own, which comes from no pool and is closed after it, or
-    after the :meth:`session` around it. How long it waits for a server that does not answer is the
-    business of that alias's ``OPTIONS``; the site goes on meanwhile.
+    Each use, or :meth:`session`, has a connection of its own, which comes from no pool. The
+    ``OPTIONS`` of that alias set the timeouts; the site does not wait.
     """
 
     def __init__(self, DATABASE: str | None = None) -> None:
         self._database = DATABASE
 
     def put(self, rows: Sequence[Row], now: int) -> None:
-        """Write ``rows``, replacing those of the same name."""
         using = self._writable
         with using_database(using):
             _upsert(using, rows, now)
@@ -187,8 +178,6 @@ class DatabaseStore:
         seconds: int | None = None,
         of_processes: bool = False,
     ) -> Iterable[Row]:
-        """The rows that begin at or after ``since`` and before ``until``, of one alias or all,
-        of one length or all, of single processes only or all."""
         using = self._database or router.db_for_read(Window)
         found = Window.objects.using(using).filter(kind=kind, start__gte=since, start__lt=until)
         if alias is not None:
@@ -197,7 +186,7 @@ class DatabaseStore:
             found = found.filter(seconds=seconds)
         if of_processes:
             found = found.exclude(process="")
-        columns = found.values_list("process", "cache", "start", "seconds", "payload")
+        columns = found.values_list(*_COLUMNS[1:])
         with using_database(using):
             return [
                 Row(kind, process, cache, start, length, bytes(payload))
@@ -205,41 +194,38 @@ class DatabaseStore:
             ]
 
     def replace(self, remove: Sequence[Row], add: Sequence[Row], now: int) -> None:
-        """Write ``add`` and remove ``remove``, but nothing where one of those is gone."""
         using = self._writable
-        with using_database(using), suppress(_TooLate), atomic(using):
+        with using_database(using), suppress(RowGone), atomic(using):
             if _delete(using, remove) < len(remove):
-                raise _TooLate
+                raise RowGone
             _upsert(using, add, now)
 
     def prune(self, before: int) -> int:
-        """Remove what was last written before ``before``; how many rows went."""
         using = self._writable
         with using_database(using):
-            # One statement: a queryset's delete() would load the rows to find what hangs on them.
+            # A queryset's delete() would load the rows.
             found = Window.objects.using(using).filter(written_at__lt=before)
             return found._raw_delete(using)
 
     def lock(self, name: str, seconds: int, now: int) -> bool:
-        """Whether the job ``name`` may be done now; holds for ``seconds``."""
         identity = {"kind": _LOCK, "process": name, "cache": "", "start": 0, "seconds": 0}
         using = self._writable
         with using_database(using):
             windows = Window.objects.using(using)
-            # A lock that reaches further than that is from before the clock was set back.
+            # A later end is from before the clock was set back.
             free = windows.filter(**identity).filter(
                 Q(written_at__lte=now) | Q(written_at__gt=now + seconds)
             )
             if free.update(written_at=now + seconds):
                 return True
-            # There may be none yet. One update alone finds it free, whoever has made it.
+            # There may be none yet. Of several processes one update succeeds.
             fresh = Window(**identity, written_at=now, payload=b"")
             windows.bulk_create([fresh], ignore_conflicts=True)
             return bool(free.update(written_at=now + seconds))
 
     @contextmanager
     def session(self) -> Iterator[None]:
-        """Let the uses in this thread share a connection as long as it lasts."""
+        """Share one connection among the uses in this thread."""
         with session(self._writable):
             yield
 
@@ -248,19 +234,15 @@ class DatabaseStore:
         return self._database or router.db_for_write(Window)
 
 
-class _TooLate(Exception):
-    """What was to be replaced is gone."""
-
-
 def _upsert(using: str, rows: Sequence[Row], now: int) -> None:
     has_target = connections[using].features.supports_update_conflicts_with_target
     for chunk in _chunks(rows):
         Window.objects.using(using).bulk_create(
-            [_record(row, now) for row in chunk],
+            [Window(**dict(zip(_COLUMNS, row, strict=True)), written_at=now) for row in chunk],
             update_conflicts=True,
             update_fields=["payload", "written_at"],
-            # MySQL finds the conflict by itself and refuses to be told.
-            unique_fields=_IDENTITY if has_target else None,
+            # MySQL takes no target.
+            unique_fields=_COLUMNS[:-1] if has_target else None,
         )
 
 
@@ -278,30 +260,18 @@ def _chunks(rows: Sequence[Row]) -> Iterator[list[Row]]:
         yield chunk
 
 
-def _record(row: Row, now: int) -> Window:
-    return Window(
-        kind=row.kind,
-        process=row.process,
-        cache=row.alias,
-        start=row.start,
-        seconds=row.seconds,
-        written_at=now,
-        payload=row.payload,
-    )
-
-
 def _delete(using: str, rows: Sequence[Row]) -> int:
-    """Remove the rows of these names; how many there were."""
-    # Mostly those of many processes in one stretch, or of many stretches of one: few statements.
-    stretches, processes = defaultdict(list), defaultdict(list)
+    """Remove ``rows``; returns how many there were."""
+    # Mostly many processes of one bucket, or many buckets of one process: few statements.
+    buckets, processes = defaultdict(list), defaultdict(list)
     for row in rows:
-        stretches[row.kind, row.alias, row.seconds, row.start].append(row.process)
+        buckets[row.kind, row.alias, row.seconds, row.start].append(row.process)
         processes[row.kind, row.alias, row.seconds, row.process].append(row.start)
     found: list[tuple[Q, Sequence[object], str]]
-    if len(stretches) < len(processes):
+    if len(buckets) < len(processes):
         found = [
             (Q(kind=kind, cache=alias, seconds=seconds, start=start), those, "process__in")
-            for (kind, alias, seconds, start), those in stretches.items()
+            for (kind, alias, seconds, start), those in buckets.items()
         ]
     else:
         found = [

@@ -1,4 +1,4 @@
-"""A store in this process's memory: for one process, gone with it."""
+"""A store in this process's memory."""
 
 from collections.abc import Iterable, Sequence
 
@@ -18,7 +18,6 @@ class MemoryStore:
         self._lock = new_lock()
 
     def put(self, rows: Sequence[Row], now: int) -> None:
-        """Write ``rows``, replacing those of the same name."""
         self.replace((), rows, now)
 
     def read(
@@ -31,8 +30,6 @@ class MemoryStore:
         seconds: int | None = None,
         of_processes: bool = False,
     ) -> Iterable[Row]:
-        """The rows that begin at or after ``since`` and before ``until``, of one alias or all,
-        of one length or all, of single processes only or all."""
         with self._lock:
             rows = [row for row, _ in self._rows.values()]
         return [
@@ -46,7 +43,6 @@ class MemoryStore:
         ]
 
     def replace(self, remove: Sequence[Row], add: Sequence[Row], now: int) -> None:
-        """Write ``add`` and remove ``remove``, but nothing where one of those is gone."""
         with self._lock:
             if not all(row.identity in self._rows for row in remove):
                 return
@@ -58,7 +54,6 @@ class MemoryStore:
                 del self._rows[name]
 
     def prune(self, before: int) -> int:
-        """Remove what was last written before ``before``; how many rows went."""
         with self._lock:
             old = [name for name, (_, written) in self._rows.items() if written < before]
             for name in old:
@@ -66,9 +61,8 @@ class MemoryStore:
         return len(old)
 
     def lock(self, name: str, seconds: int, now: int) -> bool:
-        """Whether the job ``name`` may be done now; holds for ``seconds``."""
         with self._lock:
-            # A lock that reaches further than that is from before the clock was set back.
+            # A later end is from before the clock was set back.
             if now < self._locked_until.get(name, 0) <= now + seconds:
                 return False
             self._locked_until[name] = now + seconds

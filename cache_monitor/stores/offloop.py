@@ -1,4 +1,4 @@
-"""Reading the store for who asks from async code, where Django lets no database be used."""
+"""Read the store from async code, where Django forbids the use of databases."""
 
 import asyncio
 from collections.abc import Callable
@@ -16,8 +16,7 @@ R = TypeVar("R")
 
 
 def off_loop(function: Callable[P, R]) -> Callable[P, R]:
-    """Have ``function`` run in a thread of its own where it is called in an event loop, which waits
-    for it, as it does for whatever is called without ``await``."""
+    """Run ``function`` in a thread of its own where it is called in an event loop, which waits."""
 
     @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -42,7 +41,6 @@ def _apart(job: Callable[[], R]) -> R:
         except BaseException as error:
             result = error
         finally:
-            # No request ends here that would give them back.
             connections.close_all()
         results.put(result)
 

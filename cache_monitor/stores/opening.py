@@ -1,4 +1,4 @@
-"""Which store it is, and opening it."""
+"""Choose the store and open it."""
 
 import os
 import sys
@@ -26,7 +26,7 @@ DATABASE = "cache_monitor.stores.database.DatabaseStore"
 MEMORY = "cache_monitor.stores.memory.MemoryStore"
 SQLITE = "cache_monitor.stores.sqlite.SQLiteStore"
 _INFIX = ".cache-monitor"
-"""What tells the monitor's file from the site's database beside it."""
+"""The monitor's file beside the site's database has this in its name."""
 WHAT_TO_NAME = (
     "Write 'STORE': {'BACKEND': 'cache_monitor.stores.sqlite.SQLiteStore', 'OPTIONS': {'PATH': "
     "'/…/statistics.sqlite3'}} with a file that all processes of the site may write to, or "
@@ -36,15 +36,14 @@ WHAT_TO_NAME = (
 
 
 class StoreChoice(NamedTuple):
-    """A store, and why it is only memory where a better one would have been the default."""
+    """A store, and why the default is only memory."""
 
     store: StoreConf
     in_memory_because: str | Promise | None = None
 
 
 def chosen_store(conf: StoreConf, *, in_tests: bool) -> StoreChoice:
-    """The store that ``conf`` means, under a test runner or not. Neither opens it nor asks a
-    database."""
+    """The store of ``conf``, under a test runner or not; opens nothing."""
     if conf.backend is not None:
         return StoreChoice(conf)
     if "DATABASE" in conf.options:
@@ -84,7 +83,7 @@ def _in_memory(reason: str | Promise) -> StoreChoice:
 
 
 def _vendor() -> str | None:
-    """What the default database is; None where there is none."""
+    """The vendor of the default database; None without one."""
     engine = settings.DATABASES.get(DEFAULT_DB_ALIAS, {}).get("ENGINE")
     if not isinstance(engine, str) or not engine:
         return None
@@ -92,12 +91,12 @@ def _vendor() -> str | None:
         vendor = load_backend(engine).DatabaseWrapper.vendor
     except (ImproperlyConfigured, AttributeError):
         return None
-    # That of the backend that Django puts in where DATABASES is empty.
+    # Django's backend for an empty DATABASES is of an unknown vendor.
     return None if vendor == "unknown" else str(vendor)
 
 
 def _file(name: object) -> Path | None:
-    """The file of a SQLite database, whichever way to it; None where it is in memory."""
+    """The resolved file of a SQLite database; None where it is in memory."""
     text = os.fspath(name) if isinstance(name, os.PathLike) else str(name or "")
     if text.startswith("file:"):
         parts = urlsplit(text)
@@ -106,30 +105,27 @@ def _file(name: object) -> Path | None:
         text = url2pathname(parts.path) if os.name == "nt" else unquote(parts.path)
     if not text or text == ":memory:":
         return None
-    # A link to it may be in a folder that the next release replaces.
+    # A link may be in a folder that the next release replaces.
     return Path(text).resolve()
 
 
 def can_be_written(path: Path) -> bool:
-    """Whether SQLite could write to ``path``, beside which it needs further files."""
+    """Whether SQLite could write to ``path`` and create files beside it."""
     return os.access(path.parent, os.W_OK | os.X_OK) and (
         not path.exists() or os.access(path, os.R_OK | os.W_OK)
     )
 
 
 def is_testing() -> bool:
-    """Whether Django's test runner is at work. Its database is not ours to write to on our own:
-    a second connection would meet the tests' locks, and keep the database from being dropped."""
-    # Not ``mail.outbox``, which a site with the locmem mail backend has too.
+    """Whether Django's test runner runs: a second connection would meet the tests' locks, and keep
+    the database from being dropped."""
+    # A site with the locmem mail backend has ``mail.outbox`` too.
     utils = sys.modules.get("django.test.utils")
     return hasattr(getattr(utils, "_TestState", None), "saved_data")
 
 
 def make_store(conf: StoreConf) -> Store:
-    """The store that ``conf`` describes.
-
-    Raises :class:`StoreError` where it cannot be imported or refuses its options.
-    """
+    """The store of ``conf``. Raises :class:`StoreError` for a bad path or bad options."""
     path = str(conf.backend)
     try:
         store: Store = import_string(path)(**conf.options)
@@ -167,7 +163,7 @@ class _Current:
         self.in_memory_because: str | Promise | None = None
 
     def get(self) -> Store:
-        """The one store, whichever thread is first to ask: two would share no memory."""
+        """The one store of all threads."""
         with self._lock:
             if self._store is None:
                 choice = chosen_store(get_conf().store, in_tests=is_testing())
@@ -177,7 +173,7 @@ class _Current:
 
 
 _current = _Current()
-# A forked child has its parent's connections.
+# A forked child must not use its parent's connections.
 call_in_forked_children(_current.forget)
 
 
@@ -187,8 +183,8 @@ def get_store() -> Store:
 
 
 def store_note() -> str | None:
-    """Why the statistics are only kept in memory though nobody has asked for that, and what to
-    write instead, in sentences; None where they are not. Raises :class:`StoreError`."""
+    """Why the default store is only memory, in sentences; None where it is not. Raises
+    :class:`StoreError`."""
     _current.get()
     return None if _current.in_memory_because is None else in_memory(_current.in_memory_because)
 

@@ -7,19 +7,18 @@ from django.db import connections
 from cache_monitor.stores.opening import is_testing
 
 _SECONDS = 5
-"""How long a server of MySQL may take for an answer; of others it is said with the statement."""
+"""How long MySQL may take for an answer; other servers have statement timeouts."""
 
 
 def own_connection(using: str) -> Any:
-    """A new connection to the database ``using``, for whoever asks to use and to close.
+    """A new connection to the database ``using``, not yet connected; the caller closes it.
 
-    It is in no transaction of the site's and comes from no pool of the site's, which may have a
-    single connection. Where the database is in the memory of the process, and in a transaction
-    that a test is run in, there is nothing to be seen from outside: then it is Django's own, see
-    :func:`is_own`. Nothing connects before it is used.
+    It is in no transaction of the site's and comes from no pool. Where no second connection sees
+    the data, in a database in memory or a test's transaction, it is Django's: see :func:`is_own`.
     """
-    shared = connections[using]
-    if not _can_be_another(shared):
+    shared: Any = connections[using]
+    in_memory = shared.vendor == "sqlite" and shared.is_in_memory_db()
+    if in_memory or (shared.in_atomic_block and is_testing()):
         return shared
     options = dict(shared.settings_dict.get("OPTIONS") or {})
     options.pop("pool", None)
@@ -30,11 +29,5 @@ def own_connection(using: str) -> Any:
 
 
 def is_own(connection: Any) -> bool:
-    """Whether ``connection`` is none that the site uses."""
+    """Whether ``connection`` is the monitor's own."""
     return connection is not connections[connection.alias]
-
-
-def _can_be_another(shared: Any) -> bool:
-    if shared.vendor == "sqlite" and shared.is_in_memory_db():
-        return False
-    return not (shared.in_atomic_block and is_testing())

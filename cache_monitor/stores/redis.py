@@ -1,4 +1,4 @@
-"""A store in Redis: for sites that have one, and would rather not write to their database."""
+"""A store in Redis."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,19 +13,18 @@ from cache_monitor.stores.redis_url import UNUSABLE, make_client
 
 _READ_CHUNK = 500
 _READS = 2
-"""How often rows are read that change while they are."""
+"""Reads of rows that change meanwhile, at most."""
 _WRITE_CHUNK = 100
 _PRUNE_INTERVAL = 3600
-"""Seconds that a row may outlive its retention by."""
+"""Seconds that a row may outlive its retention."""
 _KINDS: tuple[Kind, ...] = get_args(Kind)
 
 _Member = tuple[int, int, str, str]
 """Start, seconds, process and alias: a row's name in the indexes of its kind."""
 
-# KEYS: the two indexes, then the keys of the rows to remove, then of those to add.
+# KEYS: the two indexes, the keys of the rows to remove, those to add.
 # ARGV: the time, seconds to keep, how many to remove; their members; member, start and payload of
-# each to add. A script, because it runs as one on every kind of server, and can look before it
-# writes.
+# each to add. A script is atomic on every kind of server and can check before it writes.
 _REPLACE = """
 local gone = tonumber(ARGV[3])
 for i = 1, gone do
@@ -49,7 +48,7 @@ return 1
 
 _FAULTS = (
     Fault(
-        # "Unauthenticated bulk length" is what it says where more than 16 KiB came first.
+        # "Unauthenticated bulk length" follows on more than 16 KiB.
         ("authenticat", "wrongpass", "noauth", "invalid password", "without any password"),
         "it refuses the user or the password, so correct them in the URL",
     ),
@@ -76,8 +75,8 @@ _UNKNOWN_FAULT = "see whether it is up and the URL is right"
 
 
 class RedisStore:
-    """Keeps rows in Redis: each a string of its own that expires with its retention, and for each
-    kind two sorted sets that find the rows by their start and by their last write.
+    """Keeps each row as a string that expires with its retention, and for each kind two sorted sets
+    of the rows by their start and by their last write.
 
     ``URL`` is one of:
 
@@ -88,8 +87,8 @@ class RedisStore:
     - ``redis+cluster://[[user]:password@]host[:6379],host…``;
     - ``rediss+sentinel://…`` and ``rediss+cluster://…`` for both with TLS.
 
-    ``PREFIX`` begins every key, so that several sites can share a server. Unless the URL says
-    otherwise, a server that does not answer is given up after two seconds.
+    ``PREFIX`` begins every key, so that sites can share a server. The timeout is two seconds unless
+    the URL sets another.
     """
 
     def __init__(self, URL: str, PREFIX: str = "cache_monitor") -> None:
@@ -98,7 +97,6 @@ class RedisStore:
         self._client: Any = None
 
     def put(self, rows: Sequence[Row], now: int) -> None:
-        """Write ``rows``, replacing those of the same name."""
         kinds: defaultdict[Kind, list[Row]] = defaultdict(list)
         for row in rows:
             kinds[row.kind].append(row)
@@ -116,8 +114,6 @@ class RedisStore:
         seconds: int | None = None,
         of_processes: bool = False,
     ) -> Iterable[Row]:
-        """The rows that begin at or after ``since`` and before ``until``, of one alias or all,
-        of one length or all, of single processes only or all."""
         with self._server() as client:
             rows: list[Row] = []
             for _ in range(_READS):
@@ -132,7 +128,7 @@ class RedisStore:
                 rows = list(self._rows(client, kind, wanted))
                 if len(rows) == len(wanted):
                     break
-                # What is gone was merged meanwhile into a row that was not there yet, or expired.
+                # Missing ones were merged meanwhile into a new row, or have expired.
             return rows
 
     def _rows(
@@ -146,7 +142,6 @@ class RedisStore:
                     yield Row(kind, process, alias, start, length, payload)
 
     def replace(self, remove: Sequence[Row], add: Sequence[Row], now: int) -> None:
-        """Write ``add`` and remove ``remove``, but nothing where one of those is gone."""
         if not remove and not add:
             return
         kind = (*remove, *add)[0].kind
@@ -160,7 +155,6 @@ class RedisStore:
             client.eval(_REPLACE, len(keys) + 2, *indexes, *keys, *arguments)
 
     def prune(self, before: int) -> int:
-        """Remove what was last written before ``before``; how many rows went."""
         with self._server() as client:
             return sum(self._prune(client, kind, before) for kind in _KINDS)
 
@@ -169,14 +163,13 @@ class RedisStore:
         old = client.zrangebyscore(by_write, "-inf", f"({before}")
         for at in range(0, len(old), _READ_CHUNK):
             chunk = old[at : at + _READ_CHUNK]
-            # What is written just now comes back with the next write of its process.
+            # A row written just now comes back with the next write of its process.
             client.delete(*(self._key(kind, member) for member in chunk))
             client.zrem(by_start, *chunk)
             client.zrem(by_write, *chunk)
         return len(old)
 
     def lock(self, name: str, seconds: int, now: int) -> bool:
-        """Whether the job ``name`` may be done now; holds for ``seconds``."""
         with self._server() as client:
             return bool(client.set(f"{self._prefix}:lock:{name}", now, nx=True, px=1000 * seconds))
 
@@ -187,7 +180,7 @@ class RedisStore:
         return f"{self._slot(kind)}:{by}"
 
     def _slot(self, kind: Kind) -> str:
-        # The braces keep the keys of a kind on one node of a cluster, where one script can do all.
+        # The braces keep the keys of a kind on one node of a cluster, for the script.
         return f"{{{self._prefix}:{kind}}}"
 
     @contextmanager

@@ -18,14 +18,14 @@ except ImportError as error:
     ) from error
 
 UNUSABLE = (redis.RedisError, RedisClusterException, OSError)
-"""What a client raises where a server cannot be used."""
+"""The errors of a server that cannot be used."""
 
 # redis-py has no types for these.
 _parse_url: Callable[[str], dict[str, Any]] = connection.parse_url
 _sentinel_of: Callable[..., Any] = sentinel.Sentinel
 _node: Callable[..., Any] = cluster.ClusterNode
 
-_PATIENCE = 2.0
+_TIMEOUT = 2.0
 _SENTINEL = "sentinel_"
 _SHARED = ("socket_", "ssl", "retry")
 """Beginnings of the options that hold for Sentinels as for the servers that they watch."""
@@ -33,33 +33,24 @@ _CLUSTER_PORT, _SENTINEL_PORT = 6379, 26379
 
 
 def make_client(url: str) -> Callable[[], Any]:
-    """What makes a client of the server, or servers, at ``url``. Nothing connects yet.
+    """A factory of clients of the servers at ``url``; nothing connects yet.
 
-    Raises :class:`StoreError` where ``url`` is none.
+    Raises :class:`StoreError` for a bad ``url``.
     """
     try:
-        return _maker(url)
+        parts = urlsplit(url)
+        scheme, _, layout = parts.scheme.partition("+")
+        if layout:
+            return _LAYOUTS[layout](parts, {"redis": False, "rediss": True}[scheme])
+        options = _options(url)
+        # A pool that is the client's own is closed with it.
+        return lambda: redis.Redis.from_pool(redis.ConnectionPool(**options))
     except (KeyError, ValueError, TypeError, AttributeError):
-        # Not from the error: it may quote a part of the URL, which may be the password.
+        # The error may quote the password.
         raise StoreError(
             "CACHE_MONITOR['STORE']['OPTIONS']['URL'] is none that Redis has: write one such as "
             "redis://host:6379/0, with special characters of the password in percent-encoding."
         ) from None
-
-
-def _maker(url: str) -> Callable[[], Any]:
-    parts = urlsplit(url)
-    scheme, _, layout = parts.scheme.partition("+")
-    if not layout:
-        return _single(url)
-    make = _LAYOUTS[layout]
-    return make(parts, {"redis": False, "rediss": True}[scheme])
-
-
-def _single(url: str) -> Callable[[], Any]:
-    options = _options(url)
-    # A pool that is the client's own is closed with it.
-    return lambda: redis.Redis.from_pool(redis.ConnectionPool(**options))
 
 
 def _sentinel(parts: SplitResult, tls: bool) -> Callable[[], Any]:
@@ -91,7 +82,7 @@ _LAYOUTS = {"sentinel": _sentinel, "cluster": _cluster}
 
 
 def _common(parts: SplitResult, db: str) -> dict[str, Any]:
-    """What holds for each of several servers: all of the URL but the hosts."""
+    """The options for each of several servers: all of the URL but the hosts."""
     credentials, at, _ = parts.netloc.rpartition("@")
     options = _options(f"redis://{credentials}{at}host/{db}?{parts.query}")
     del options["host"]
@@ -105,9 +96,9 @@ def _hosts(parts: SplitResult, port: int) -> list[tuple[str, int]]:
 
 def _options(url: str) -> dict[str, Any]:
     return {
-        "socket_timeout": _PATIENCE,
-        "socket_connect_timeout": _PATIENCE,
-        # Once, for a connection that was closed meanwhile; never where waiting was in vain.
+        "socket_timeout": _TIMEOUT,
+        "socket_connect_timeout": _TIMEOUT,
+        # Once, for a connection that was closed meanwhile; never after a timeout.
         "retry": Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
         **_parse_url(url),
         "decode_responses": False,

@@ -1,9 +1,8 @@
-"""What processes share through a store beside the statistics: the trace and the key groups.
+"""Rows that processes share: the trace's plans and states, and the learned key groups.
 
-A process that begins has seen no keys, and a report of the last minutes only few: without what was
-learned before, the groups of a site would be others after each deployment, and others for each
-period. So there is one row that all processes add to and take from. Two that add at once may
-overwrite each other; each looks again with its next flush, so that nothing stays out.
+A new process has seen no keys, so all processes read and extend one row of key groups: a site's
+groups stay the same after a deployment and in each period. Two that write at once may overwrite
+each other; the next flush of either adds what is missing.
 """
 
 from collections.abc import Iterable
@@ -21,16 +20,16 @@ from cache_monitor.trace.slices import Stored, decode
 from cache_monitor.trace.state import State, decode_state
 
 PLAN, STATE, FIRST = 0, 1, 2
-"""The ``start`` under which the plan and the state of a store are kept; and the first of others."""
+"""The ``start`` of the rows of plans and states, and the least of others."""
 SLICE, HOUR = 10, 3600
 MOST_REPLAYED = 50_000
-"""Events that are replayed at most for who only reads."""
+"""The most events that a reader replays."""
 _LATELY = 120
-"""Seconds after which a process that was not heard of is taken to have ended."""
+"""Seconds without a report after which a process is taken to have ended."""
 
 
 def plans(store: Store) -> dict[str, Plan]:
-    """The plans by the names of the stores that they are for."""
+    """The plans by the names of their stores."""
     found = {}
     for row in store.read("trace", PLAN, PLAN + 1, None):
         try:
@@ -41,7 +40,7 @@ def plans(store: Store) -> dict[str, Plan]:
 
 
 def state_of(store: Store, name: str) -> State:
-    """The state of the store ``name``; a new one where there is none that can be read."""
+    """The state of the store ``name``; a new one where none can be read."""
     for row in store.read("trace", STATE, STATE + 1, name):
         try:
             return decode_state(row.payload)
@@ -52,7 +51,7 @@ def state_of(store: Store, name: str) -> State:
 
 @lru_cache(maxsize=8)
 def remembered_state(payload: bytes) -> State:
-    """The state of a row, for who asks again and again, and does not change it."""
+    """The state of a row, cached: callers must not change it."""
     try:
         return decode_state(payload) if payload else State()
     except Unreadable:
@@ -60,7 +59,7 @@ def remembered_state(payload: bytes) -> State:
 
 
 def slices_of(payload: bytes) -> list[Stored]:
-    """The slices of a row; none where it cannot be read."""
+    """The slices of a row; none where it is unreadable."""
     try:
         return decode(payload)
     except Unreadable:
@@ -68,7 +67,7 @@ def slices_of(payload: bytes) -> list[Stored]:
 
 
 def at_work(state: State, parts: Iterable[Stored], now: float) -> set[str]:
-    """The processes that may still have to tell of the time before ``now``."""
+    """The processes that may still report calls before ``now``."""
     those = list(parts)
     lately = {who for who, at in state.processes.items() if at > now - _LATELY}
     ended = {part.process for part in those if part.ended}
@@ -80,37 +79,37 @@ _DAY = 86400
 Name = Annotated[str, Meta(max_length=200, pattern=r"\{text\}")]
 
 
-class _Kept(Struct, array_like=True, gc=False, frozen=True):
-    """``day`` is when it was last written, in days of Unix time: rows that grow old are pruned."""
+class _GroupRow(Struct, array_like=True, gc=False, frozen=True):
+    """``day`` of its last write, in Unix days: an old row is pruned, so it is written daily."""
 
     day: Annotated[int, Meta(ge=0)] = 0
     templates: Annotated[frozenset[Name], Meta(max_length=MOST_TEMPLATES)] = frozenset()
 
 
-_decoder = msgspec.msgpack.Decoder(_Kept)
+_decoder = msgspec.msgpack.Decoder(_GroupRow)
 
 
 def known_groups(store: Store) -> frozenset[str]:
-    """What all processes have learned. Raises :class:`StoreError`."""
-    return _kept(store).templates
+    """The groups of all processes. Raises :class:`StoreError`."""
+    return _group_row(store).templates
 
 
 def share_groups(store: Store, learned: frozenset[str], now: int) -> frozenset[str]:
-    """Add what this process has ``learned``; what all have. Raises :class:`StoreError`."""
-    kept = _kept(store)
-    # The same ones in every process, where there are too many.
-    whole = frozenset(sorted(kept.templates | learned)[:MOST_TEMPLATES])
+    """Add this process's ``learned`` groups; returns all. Raises :class:`StoreError`."""
+    stored = _group_row(store)
+    # Sorted, so that every process keeps the same ones.
+    whole = frozenset(sorted(stored.templates | learned)[:MOST_TEMPLATES])
     day = now // _DAY
-    if whole and (whole != kept.templates or day > kept.day):
-        row = Row("groups", SHARED, SHARED, 0, 0, packed(_Kept(day, whole)))
+    if whole and (whole != stored.templates or day > stored.day):
+        row = Row("groups", SHARED, SHARED, 0, 0, packed(_GroupRow(day, whole)))
         store.put([row], now)
     return whole
 
 
-def _kept(store: Store) -> _Kept:
+def _group_row(store: Store) -> _GroupRow:
     for row in store.read("groups", 0, 1, None):
         try:
             return read(row.payload, _decoder)
         except Unreadable:
             break
-    return _Kept()
+    return _GroupRow()

@@ -1,7 +1,7 @@
 """A store in a SQLite file of its own: the default where the site's database is SQLite.
 
-In the site's own file a second writer makes the site's transactions fail: one that has read and
-then writes cannot wait for another, whatever its ``timeout``.
+In the site's file a second writer would make the site's transactions fail: one that has read cannot
+wait for another writer, whatever its ``timeout``.
 """
 
 import errno
@@ -12,12 +12,12 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import TypeVar
 
-from cache_monitor.stores.base import Kind, Row, StoreBusyError, StoreError
+from cache_monitor.stores.base import Kind, Row, RowGone, StoreBusyError, StoreError
 from cache_monitor.stores.sqlite_file import OwnFile, gate, is_on_a_network
 
 PATIENCE = 2.0
-"""Seconds that it waits for another connection to let go of the file."""
-_APPLICATION = 0x43_4D_6F_6E  # "CMon": what tells a file of this store from others' databases
+"""Seconds that it waits for another connection's lock."""
+_APPLICATION = 0x43_4D_6F_6E  # "CMon"
 _VERSIONS = (
     (
         "CREATE TABLE rows (kind TEXT NOT NULL, process TEXT NOT NULL, alias TEXT NOT NULL,"
@@ -27,7 +27,7 @@ _VERSIONS = (
         "CREATE TABLE locks (name TEXT PRIMARY KEY, until INTEGER NOT NULL) WITHOUT ROWID",
     ),
 )
-"""What brings the file from each version to the next one, the first from nothing."""
+"""The statements that upgrade the file to each version, the first from nothing."""
 _UPSERT = (
     "INSERT INTO rows (kind, process, alias, start, seconds, payload, written_at)"
     " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (kind, start, alias, seconds, process)"
@@ -36,12 +36,12 @@ _UPSERT = (
 _DELETE = (
     "DELETE FROM rows WHERE kind = ? AND process = ? AND alias = ? AND start = ? AND seconds = ?"
 )
-# A lock that reaches further than that is from before the clock was set back.
+# A later end is from before the clock was set back.
 _LOCK = (
     "INSERT INTO locks (name, until) VALUES (:name, :until) ON CONFLICT (name)"
     " DO UPDATE SET until = :until WHERE until <= :now OR until > :until"
 )
-# The last: too many open and close its write-ahead log at once.
+# PROTOCOL: too many open and close its write-ahead log at once.
 _BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL})
 _ADVICE = {
     **dict.fromkeys(_BUSY, "another connection has locked it, so let that one end"),
@@ -58,14 +58,14 @@ Result = TypeVar("Result")
 
 
 class SQLiteStore:
-    """Keeps rows in the SQLite file at ``PATH``, which it makes by itself.
+    """Keeps rows in the SQLite file at ``PATH``, which it creates.
 
-    Each use opens the file anew and closes it again. So a file that is replaced or gone is noticed,
-    and no connection outlives a fork or is used by two threads.
+    Each use opens and closes the file: so a replaced file is noticed, and no connection outlives a
+    fork or is used by two threads.
     """
 
     def __init__(self, PATH: str | PathLike[str], *, like: Path | None = None) -> None:
-        """``like`` is the file whose permissions are the widest that this one may have."""
+        """``PATH`` gets no wider permissions than the file ``like``."""
         path = Path(fspath(PATH))
         if not path.is_absolute():
             raise StoreError(
@@ -77,7 +77,6 @@ class SQLiteStore:
         self._has_mode = False
 
     def put(self, rows: Sequence[Row], now: int) -> None:
-        """Write ``rows``, replacing those of the same name."""
         if rows:
             self._write(lambda connection: _upsert(connection, rows, now))
 
@@ -91,8 +90,6 @@ class SQLiteStore:
         seconds: int | None = None,
         of_processes: bool = False,
     ) -> Iterable[Row]:
-        """The rows that begin at or after ``since`` and before ``until``, of one alias or all,
-        of one length or all, of single processes only or all."""
         wanted = "kind = ? AND start >= ? AND start < ?"
         values: list[object] = [kind, since, until]
         for condition, value in (("alias = ?", alias), ("seconds = ?", seconds)):
@@ -101,7 +98,6 @@ class SQLiteStore:
                 values.append(value)
         if of_processes:
             wanted += " AND process <> ''"
-        # Only what stands above goes into it.
         query = f"SELECT process, alias, start, seconds, payload FROM rows WHERE {wanted}"  # noqa: S608 - no value
 
         def select(connection: sqlite3.Connection) -> list[Row]:
@@ -110,21 +106,19 @@ class SQLiteStore:
         return self._use(select)
 
     def replace(self, remove: Sequence[Row], add: Sequence[Row], now: int) -> None:
-        """Write ``add`` and remove ``remove``, but nothing where one of those is gone."""
 
         def swap(connection: sqlite3.Connection) -> None:
             removed = connection.executemany(_DELETE, [row.identity for row in remove])
             if remove and removed.rowcount < len(remove):
-                raise _RowGone
+                raise RowGone
             _upsert(connection, add, now)
 
         try:
             self._write(swap)
-        except _RowGone:
+        except RowGone:
             return
 
     def prune(self, before: int) -> int:
-        """Remove what was last written before ``before``; how many rows went."""
 
         def delete(connection: sqlite3.Connection) -> int:
             return connection.execute("DELETE FROM rows WHERE written_at < ?", [before]).rowcount
@@ -136,7 +130,6 @@ class SQLiteStore:
         return removed
 
     def lock(self, name: str, seconds: int, now: int) -> bool:
-        """Whether the job ``name`` may be done now; holds for ``seconds``."""
         values = {"name": name, "until": now + seconds, "now": now}
         return self._write(lambda connection: connection.execute(_LOCK, values).rowcount > 0)
 
@@ -148,17 +141,14 @@ class SQLiteStore:
         return self._use(whole)
 
     def _use(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
-        """What ``work`` returns; a damaged file is put aside once, and ``work`` done on a new
-        one."""
+        """Returns what ``work`` does; a damaged file is put aside once, and a new one used."""
         with gate.entered():
             try:
-                return self._once(work)
-            except sqlite3.Error as error:
-                if not (_is_damage(error) and self._file.put_aside()):
-                    raise self._refusal(error) from error
-            except OSError as error:
-                raise self._refusal(error) from error
-            try:
+                try:
+                    return self._once(work)
+                except sqlite3.Error as error:
+                    if not (_is_damage(error) and self._file.put_aside()):
+                        raise
                 return self._once(work)
             except (sqlite3.Error, OSError) as error:
                 raise self._refusal(error) from error
@@ -172,13 +162,13 @@ class SQLiteStore:
         return result
 
     def _connect(self) -> sqlite3.Connection:
-        # As a URI, so that SQLite does not make it anew, with its own permissions.
+        # As a URI, because SQLite would create it with its own permissions.
         return sqlite3.connect(
             f"{self.path.as_uri()}?mode=rw", uri=True, timeout=PATIENCE, isolation_level=None
         )
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
-        # No file in the temporary directory, which there may be none of.
+        # There may be no temporary directory.
         connection.execute("PRAGMA temp_store = MEMORY")
         connection.execute("PRAGMA synchronous = NORMAL")
         version = self._version(connection)
@@ -189,9 +179,8 @@ class SQLiteStore:
         self._has_mode = True
 
     def _version(self, connection: sqlite3.Connection) -> int:
-        """Which version the file is of, 0 where it is new."""
-        # Before the names: another process may make the tables and give the names at this moment,
-        # both at once.
+        """The version of the file, 0 where it is new."""
+        # Before the identity: another process sets both in one transaction.
         has_tables = connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
         [(application, version)] = connection.execute(
             "SELECT application_id, user_version FROM pragma_application_id, pragma_user_version"
@@ -211,11 +200,11 @@ class SQLiteStore:
         return 0
 
     def _upgrade(self, connection: sqlite3.Connection) -> None:
-        # Before anything is in it: later it would take a copy of the whole file.
+        # While it is empty: later this would copy the whole file.
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         self._set_mode(connection)
         with _transaction(connection):
-            # Another process may have been quicker.
+            # Another process may have upgraded it.
             for statements in _VERSIONS[self._version(connection) :]:
                 for statement in statements:
                     connection.execute(statement)
@@ -223,8 +212,7 @@ class SQLiteStore:
             connection.execute(f"PRAGMA user_version = {len(_VERSIONS)}")
 
     def _set_mode(self, connection: sqlite3.Connection) -> None:
-        # Hosts share no memory, which a write-ahead log needs. SQLite itself stays with what it
-        # had where there is none at all.
+        # A write-ahead log needs memory that hosts do not share.
         mode = "DELETE" if is_on_a_network(self.path) else "WAL"
         connection.execute(f"PRAGMA journal_mode = {mode}").fetchall()
 
@@ -239,17 +227,13 @@ class SQLiteStore:
         )
 
 
-class _RowGone(Exception):
-    """What was to be replaced is gone."""
-
-
 def _upsert(connection: sqlite3.Connection, rows: Sequence[Row], now: int) -> None:
     connection.executemany(_UPSERT, [(*row, now) for row in rows])
 
 
 @contextmanager
 def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    # It waits for other writers here, which it could not once it had read.
+    # IMMEDIATE waits for other writers, which is impossible after a read.
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield
@@ -261,7 +245,7 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 def _code(error: sqlite3.Error | OSError) -> int:
-    """SQLite's primary code; 0 for an error of another kind."""
+    """SQLite's primary code, or 0."""
     if isinstance(error, OSError):
         return sqlite3.SQLITE_FULL if error.errno in {errno.ENOSPC, errno.EDQUOT} else 0
     return getattr(error, "sqlite_errorcode", 0) & 0xFF

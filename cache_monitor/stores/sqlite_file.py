@@ -1,7 +1,7 @@
-"""The SQLite file of the monitor's own: who may read it, and how a fork leaves it whole.
+"""The monitor's own SQLite file: its permissions, and its safety in forks.
 
-SQLite keeps for the whole process which locks it has on a file. A child that was forked meanwhile
-takes its parent's locks for its own, and would write where nobody keeps others from writing.
+SQLite keeps its locks per process. A child forked during a use takes its parent's locks for its
+own, and would write without any.
 """
 
 import logging
@@ -19,11 +19,11 @@ from cache_monitor.stores.base import StoreError
 logger = logging.getLogger("cache_monitor")
 
 ASIDE_INTERVAL = 60.0
-"""Seconds between two times that a damaged file is put aside: before, it is the disk that fails."""
+"""Seconds between two damaged files: a second one earlier shows that the disk fails."""
 _WIDEST = 0o660
-"""The permissions of a file that is like no other."""
+"""The permissions of a file without a ``like``."""
 _NEIGHBOURS = ("-wal", "-shm", "-journal")
-"""What SQLite keeps beside a file."""
+"""The files of SQLite beside a database."""
 _NETWORKS = frozenset(
     {"9p", "afs", "beegfs", "ceph", "cifs", "glusterfs", "gfs2", "lustre", "ncpfs"}
     | {"nfs", "nfs4", "ocfs2", "smb2", "smb3", "smbfs", "virtiofs"}
@@ -32,18 +32,18 @@ _MOUNTS = Path("/proc/self/mountinfo")
 
 
 class OwnFile:
-    """The file at ``path``, with permissions no wider than those of ``like``, if that is there."""
+    """The file at ``path``, with permissions no wider than those of ``like``, if that exists."""
 
     def __init__(self, path: Path, like: Path | None) -> None:
         self._path = path
         self._like = like
         self.is_known = like is not None
-        """Whether it is certainly the monitor's, whatever is in it by now."""
+        """Whether it is certainly the monitor's, even if damaged."""
         self._put_aside_at = -ASIDE_INTERVAL
         self._found: tuple[int, int] | None = None
 
     def make(self) -> None:
-        """Have it there. Raises ``OSError`` where that cannot be, or where it is no file."""
+        """Create it unless it exists. Raises ``OSError``, also where it is no regular file."""
         try:
             found = self._path.stat()
         except FileNotFoundError:
@@ -55,7 +55,7 @@ class OwnFile:
         self._found = found.st_dev, found.st_ino
 
     def put_aside(self) -> bool:
-        """Make room for a new one, keeping this one beside it; whether that could be done."""
+        """Rename it to make room for a new one; False where that is impossible."""
         now = time.monotonic()
         if not self.is_known or now < self._put_aside_at + ASIDE_INTERVAL:
             return False
@@ -112,7 +112,7 @@ class OwnFile:
 
 
 def is_on_a_network(path: Path) -> bool:
-    """Whether other hosts may have the same file, as far as this system tells."""
+    """Whether other hosts may use the same file, as far as known."""
     if sys.platform == "win32":
         return str(path).startswith("\\\\")
     kind = _file_system(path)
@@ -120,7 +120,7 @@ def is_on_a_network(path: Path) -> bool:
 
 
 def _file_system(path: Path) -> str:
-    """The type of the file system that ``path`` is on; empty where that is not known."""
+    """The type of the file system of ``path``; empty where unknown."""
     try:
         lines = _MOUNTS.read_text(errors="surrogateescape").splitlines()
     except OSError:
@@ -133,14 +133,14 @@ def _file_system(path: Path) -> str:
         if len(fields) < 5 or not rest:
             continue
         point = fields[4].encode("latin-1", "replace").decode("unicode_escape")
-        # The later one covers the earlier.
+        # A later mount covers an earlier one.
         if len(point) >= best and Path(folder).is_relative_to(point):
             best, kind = len(point), rest.split(" ")[0]
     return kind
 
 
 _FORK_WAITS = 0.2
-"""Seconds that a fork waits for a use to end: far longer than one takes."""
+"""Seconds that a fork waits for a use to end: far longer than a use takes."""
 _USE_WAITS = 10.0
 """Seconds that a use waits for others of this process."""
 
@@ -158,7 +158,7 @@ class ForkGate:
         self._is_tainted = is_tainted
 
     def watch_forks(self) -> None:
-        """Have Python's forks wait, on systems that have them."""
+        """Make Python's forks wait for a use."""
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(
                 before=self._before, after_in_parent=self._in_parent, after_in_child=self._in_child
@@ -166,9 +166,9 @@ class ForkGate:
 
     @contextmanager
     def entered(self) -> Iterator[None]:
-        """Around a use. Raises :class:`StoreError` where there can be none."""
+        """Hold the gate for a use. Raises :class:`StoreError` where that is impossible."""
         if self._pid != os.getpid():
-            # Forked in C, as uWSGI does, of which Python was not told.
+            # uWSGI forks in C, without Python's hooks.
             self._begin(is_tainted=self._is_tainted or self._lock.locked())
         if self._is_tainted:
             raise StoreError(
