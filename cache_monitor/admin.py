@@ -98,7 +98,7 @@ class DashboardAdmin(ModelAdmin):
         def guarded(request: HttpRequest) -> HttpResponse:
             if not self.has_view_permission(request):
                 raise PermissionDenied
-            if access.is_only_asked(request):
+            if access.is_permission_probe(request):
                 return HttpResponse(status=access.YES)
             # Links in the page lead to the admin site that shows it, also where there are several.
             request.current_app = self.admin_site.name

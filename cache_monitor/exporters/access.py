@@ -27,54 +27,54 @@ if TYPE_CHECKING:
 PERMISSION = "cache_monitor.view_dashboard"
 _SCHEME = "bearer"
 YES = HTTPStatus.NO_CONTENT
-"""What the admin's view answers when it :func:`is_only_asked`."""
-_ASKED = "_cache_monitor_asks_only"
+"""The status of the admin's view for a request that :func:`is_permission_probe`."""
+_PROBE = "_cache_monitor_asks_only"
 
 
 def make_token() -> str:
-    """A new token: 256 random bits, so that a digest without salt is enough to keep it secret."""
+    """A new token of 256 random bits, for which a digest without salt is safe."""
     return secrets.token_urlsafe(32)
 
 
 def digest(token: str) -> str:
-    """What ``CACHE_MONITOR["EXPORT_TOKENS"]`` holds of ``token``."""
+    """The entry of ``token`` in ``CACHE_MONITOR["EXPORT_TOKENS"]``."""
     return sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def bearer_token(request: HttpRequest) -> str | None:
-    """The token that the request brings; None where it brings none."""
+    """The request's bearer token, or None."""
     scheme, _, token = request.headers.get("Authorization", "").strip().partition(" ")
     return token.strip() if scheme.lower() == _SCHEME else None
 
 
 def is_known(token: str) -> bool:
-    """Whether ``token`` is one of the settings'. The time that this takes tells nothing of it."""
+    """Whether the settings have ``token``, in constant time."""
     given = digest(token)
-    # All of them, always: stopping at the first that fits would tell its place.
+    # All of them: stopping at the first match would show its place.
     found = [compare_digest(given, known) for known in get_conf().export_tokens]
     return any(found)
 
 
 def is_allowed_staff(request: HttpRequest) -> bool:
-    """Whether the request's session belongs to staff whom the admin would show the dashboard.
+    """Whether the admin would show the dashboard to the request's user.
 
-    The admin may ask for more than a login, such as a second factor. So it is asked itself, with
-    all that the project has put in front of it.
+    The admin may require more than a login, such as a second factor. So its own view is called,
+    with all of the project's decorators.
     """
     user = getattr(request, "user", None)
     if user is None or not (user.is_active and user.is_staff and user.has_perm(PERMISSION)):
         return False
     sites = _admin_sites()
-    doors = [door for site in sites if (door := _door(site.name, request)) is not None]
-    if doors:
-        return any(_lets_in(door, request) for door in doors)
-    # There is an admin perhaps, and none that can be visited: each has a say.
+    views = [view for site in sites if (view := _admin_view(site.name, request)) is not None]
+    if views:
+        return any(_permits(view, request) for view in views)
+    # No admin site has a URL: each must permit it.
     return all(site.has_permission(request) for site in sites)
 
 
-def is_only_asked(request: HttpRequest) -> bool:
-    """Whether the admin's view is asked if it would answer, and for no answer."""
-    return hasattr(request, _ASKED)
+def is_permission_probe(request: HttpRequest) -> bool:
+    """Whether the admin's view is called only to see whether it permits the request."""
+    return hasattr(request, _PROBE)
 
 
 def _admin_sites() -> "list[AdminSite]":
@@ -83,8 +83,8 @@ def _admin_sites() -> "list[AdminSite]":
     return list(import_module("django.contrib.admin.sites").all_sites)
 
 
-def _door(site: str, request: HttpRequest) -> ResolverMatch | None:
-    """The admin's own view of the figures on the site of this name, where it has an address."""
+def _admin_view(site: str, request: HttpRequest) -> ResolverMatch | None:
+    """The admin's own view of the report on the site of this name, where it has a URL."""
     urlconf = getattr(request, "urlconf", None)
     try:
         url = reverse(f"{site}:cache_monitor_stats_json", urlconf)
@@ -93,12 +93,12 @@ def _door(site: str, request: HttpRequest) -> ResolverMatch | None:
         return None
 
 
-def _lets_in(door: ResolverMatch, request: HttpRequest) -> bool:
-    setattr(request, _ASKED, True)
+def _permits(view: ResolverMatch, request: HttpRequest) -> bool:
+    setattr(request, _PROBE, True)
     try:
-        answer = door.func(request, *door.args, **door.kwargs)
+        answer = view.func(request, *view.args, **view.kwargs)
     except (PermissionDenied, Http404):
         return False
     finally:
-        delattr(request, _ASKED)
+        delattr(request, _PROBE)
     return bool(answer.status_code == YES)

@@ -1,6 +1,6 @@
 """The logger ``cache_monitor.calls``: one DEBUG record a call, where it is enabled for DEBUG.
 
-Records are written some time after the call, by the draining thread, yet with the call's own time.
+The background thread writes the records later, with the call's own time.
 """
 
 import logging
@@ -21,28 +21,25 @@ KEYS_NAMED = 20
 
 
 class CallLog:
-    """Follows the calls and logs them."""
+    """Logs calls and passes through the page cache."""
 
     def wants(self) -> bool:
         """Whether somebody has enabled the logger."""
         return logger.isEnabledFor(logging.DEBUG)
 
     def follow(self, calls: Sequence[RawCall], clock_offset: float) -> None:
-        """Log ``calls``."""
         for call in calls:
             if not is_toolbars_own(call[KEY]):
                 _log(call, call[STARTED] + call[SECONDS] + clock_offset)
 
     def log_pages(self, passes: Sequence[PagePass]) -> None:
-        """Log what came of passes through Django's page cache."""
         for each in passes:
             _log_page(each)
 
     def learn(self, judged: Sequence[Verdict]) -> None:
-        """Why lookups missed is known too late for the log."""
+        """Reasons are known too late for the log."""
 
     def settle(self, now: float, missed: int) -> None:
-        """Log that calls were passed over."""
         if missed:
             logger.warning("%d cache calls are not in the log: they came too fast for it.", missed)
 
@@ -59,17 +56,19 @@ def _log_page(page_pass: PagePass) -> None:
         "cache_status": status,
     }
     message = f"page {page_pass.route} of {page_pass.alias}: {status}"
-    logger.handle(
-        logger.makeRecord(logger.name, logging.DEBUG, "", 0, message, (), None, extra=extra)
-    )
+    logger.handle(_record(message, extra))
+
+
+def _record(message: str, extra: dict[str, Any]) -> logging.LogRecord:
+    return logger.makeRecord(logger.name, logging.DEBUG, "", 0, message, (), None, extra=extra)
 
 
 def _looked_up(call: RawCall) -> Iterator[tuple[str, bool | None]]:
-    """The keys of ``call``, each with whether it was there; None where nothing was looked up."""
+    """The keys of ``call``, each with whether it was found; None where it was not looked up."""
     key, outcome = call[KEY], call[OUTCOME]
     keys = key if isinstance(key, tuple) else () if key is None else (key,)
     found = outcome if isinstance(outcome, tuple) else (outcome,) * len(keys)
-    # An operation that failed half-way knows of fewer keys than it was given.
+    # A failed operation may have outcomes of some keys only.
     return zip(map(str, keys), (*found, *[None] * (len(keys) - len(found))), strict=False)
 
 
@@ -86,9 +85,7 @@ def _log(call: RawCall, ended: float) -> None:
         "cache_bytes": size,
         "cache_error": None if error is None else str(error),
     }
-    record = logger.makeRecord(
-        logger.name, logging.DEBUG, "", 0, _message(extra), (), None, extra=extra
-    )
+    record = _record(_message(extra), extra)
     record.created, record.msecs = ended, ended % 1 * 1000
     logger.handle(record)
 

@@ -1,13 +1,9 @@
 """The metrics that only grow: sums of the store's windows as Prometheus counts them.
 
-A report covers a period that moves with the clock, so its figures go up and down. A counter must
-not: whoever reads it takes each step down for a restart, and all that follows for new. So these
-are the sums of everything in the store since the last midnight (UTC). They start again from zero
-at the next one, which is what a counter may do, and which costs the readers what was called
-between their last look and midnight.
-
-Every process that is asked gives the same sums, whichever it is: they are the store's alone. What
-a process has counted and not yet brought there is left out.
+A report's period moves with the clock, so its figures fall. A counter must not fall: readers take
+that for a restart. So these are the sums of the store since the last midnight (UTC), where they
+start at zero: readers miss the calls between their last scrape and midnight. All processes give the
+same sums, without the calls that are not flushed yet.
 """
 
 from itertools import accumulate
@@ -26,8 +22,7 @@ HOUR, DAY = 3600, 86400
 
 
 class CounterTotals(NamedTuple):
-    """What each alias of ``CACHES`` did from ``since`` (Unix time) on, and how many windows of
-    the store could not be read."""
+    """The window of each alias since ``since`` (Unix time), and the number of unreadable rows."""
 
     since: int
     windows: dict[str, Window]
@@ -37,14 +32,12 @@ class CounterTotals(NamedTuple):
 def since_midnight(now: float, retention: float, alias: str | None = None) -> CounterTotals:
     """The sums of all caches, or of ``alias``. Raises :class:`StoreError`.
 
-    A store that keeps less than a day (``retention``, seconds) would let the sums shrink before
-    the day is over; there they start again with every hour.
+    With a ``retention`` (seconds) under a day the sums would shrink; then they start every hour.
     """
     since = beginning(now, retention)
     windows = {name: Window(since, DAY) for name in settings.CACHES if alias in (None, name)}
     corrupt = 0
-    # In one read: between two, a roll-up could move a row from one to the other. Stretches of
-    # all lengths begin with the hour and, but for the shorter ones, with the day.
+    # One read: a roll-up could move a row between two. Buckets of all lengths begin with the hour.
     for row in get_store().read("window", since, int(now) + HOUR, alias):
         if row.alias in windows:
             try:
@@ -55,7 +48,7 @@ def since_midnight(now: float, retention: float, alias: str | None = None) -> Co
 
 
 def beginning(now: float, retention: float) -> int:
-    """The moment (Unix time) at which the sums of ``now`` began at zero."""
+    """When the sums of ``now`` began at zero (Unix time)."""
     length = DAY if retention >= DAY else HOUR
     return int(now // length) * length
 
@@ -63,13 +56,13 @@ def beginning(now: float, retention: float) -> int:
 LOOKUPS = frozenset({"get", "get_many", "get_or_set"})
 
 BOUNDS = tuple(2.0**power for power in range(-19, 2))
-"""The upper bounds of the histogram's buckets in seconds, 1.9 µs to 2 s. Powers of two: there our
-own buckets end too, so that no call is put into a neighbour."""
+"""The upper bounds of the histogram's buckets in seconds, 1.9 µs to 2 s; powers of two, where the
+recorded buckets end too."""
 _FIRST_ABOVE = buckets_of(BOUNDS)
 
 _PLACES = 4
-"""Digits of a sum of seconds. A sum of floats depends on the order of its parts, which a roll-up
-changes; the last digits must not make a counter go down."""
+"""Digits of a sum of seconds: a roll-up changes the order of the addition, and with it the last
+digits, which must not make a counter fall."""
 
 
 class Counters(NamedTuple):
@@ -88,40 +81,36 @@ class Counters(NamedTuple):
 def families() -> Counters:
     """The metrics, without values."""
     return Counters(
-        lookups=CounterMetricFamily(
-            "cache_monitor_lookups",
+        lookups=_counter(
+            "lookups",
             "Keys looked up in the cache, by whether they were there.",
-            labels=("alias", "operation", "outcome"),
+            *("alias", "operation", "outcome"),
         ),
-        errors=CounterMetricFamily(
-            "cache_monitor_errors",
-            "Calls of the cache that raised an exception.",
-            labels=("alias", "operation"),
+        errors=_counter(
+            "errors", "Calls of the cache that raised an exception.", "alias", "operation"
         ),
-        interrupted=CounterMetricFamily(
-            "cache_monitor_interrupted_calls",
+        interrupted=_counter(
+            "interrupted_calls",
             "Calls of the cache that something from outside ended; none of the errors.",
-            labels=("alias", "operation"),
+            *("alias", "operation"),
         ),
-        misses=CounterMetricFamily(
-            "cache_monitor_explained_misses",
+        misses=_counter(
+            "explained_misses",
             "Lookups that missed, by why. Those of unknown reason are in no series.",
-            labels=("alias", "reason"),
+            *("alias", "reason"),
         ),
-        bytes=CounterMetricFamily(
-            "cache_monitor_value_bytes",
+        bytes=_counter(
+            "value_bytes",
             "Bytes of the values read and written, of those whose size is known.",
-            labels=("alias", "direction"),
+            *("alias", "direction"),
         ),
-        dropped=CounterMetricFamily(
-            "cache_monitor_dropped_calls",
-            "Calls of the cache that were made and could not be recorded.",
-            labels=("alias",),
+        dropped=_counter(
+            "dropped_calls", "Calls of the cache that were made and could not be recorded.", "alias"
         ),
-        culled=CounterMetricFamily(
-            "cache_monitor_culled_entries",
+        culled=_counter(
+            "culled_entries",
             "Entries that caches without a counter threw out to keep to MAX_ENTRIES.",
-            labels=("alias",),
+            "alias",
         ),
         seconds=HistogramMetricFamily(
             "cache_monitor_call_duration_seconds",
@@ -129,6 +118,10 @@ def families() -> Counters:
             labels=("alias", "operation"),
         ),
     )
+
+
+def _counter(name: str, text: str, *labels: str) -> CounterMetricFamily:
+    return CounterMetricFamily(f"cache_monitor_{name}", text, labels=labels)
 
 
 def metrics(totals: CounterTotals) -> Counters:
@@ -142,7 +135,7 @@ def metrics(totals: CounterTotals) -> Counters:
 
 
 def _add_window(made: Counters, alias: str, window: Window) -> None:
-    # Zeros too: of a series that begins above zero nobody can tell how much is new.
+    # Zeros too: the first value of a series counts as no increase.
     for reason in REASONS:
         made.misses.add_metric((alias, reason), window.reasons.get(reason, 0))
     made.dropped.add_metric((alias,), window.dropped)
@@ -164,13 +157,9 @@ def _add_operation(made: Counters, alias: str, operation: str, stats: OperationS
 
 
 def cumulative(times: Histogram) -> list[tuple[str, int]]:
-    """Our histogram as Prometheus wants them: upper bound, and how many calls were below it."""
+    """``times`` as Prometheus has histograms: each upper bound with the calls up to it."""
     within = [0] * (len(BOUNDS) + 1)
     for bucket, calls in times.items():
-        within[_place(bucket)] += calls
+        within[next((at for at, above in enumerate(_FIRST_ABOVE) if bucket < above), -1)] += calls
     bounds = [*map(repr, BOUNDS), "+Inf"]
     return list(zip(bounds, accumulate(within), strict=True))
-
-
-def _place(bucket: int) -> int:
-    return next((at for at, above in enumerate(_FIRST_ABOVE) if bucket < above), len(BOUNDS))

@@ -1,4 +1,4 @@
-"""The metrics that go up and down: what the report of the last minutes says."""
+"""The gauges, from the report of the last minutes."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -9,18 +9,17 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from cache_monitor import api
 from cache_monitor.reports.build import once, same_entries
 from cache_monitor.reports.schema import Cache, Finding, KeyGroup, Report
+from cache_monitor.scan.snapshot import STALE_REASONS
 from cache_monitor.stats.details import OTHER_GROUPS
 
 MINUTES = 5
 GROUPS = 50
 """Key groups of a cache that have series of their own; the others share one."""
 
-STALE_REASONS = ("expired", "idle", "never_read", "no_expiry")
-
 Families = dict[str, GaugeMetricFamily | CounterMetricFamily]
 
 _INSIDE = ("alias", "aliases")
-"""The labels of what is in a cache: told once for all aliases that have these entries."""
+"""The labels of a cache's contents, once for all aliases with these entries."""
 _WITH_ALIAS = {
     "entries": "Entries in the cache when it was last looked into.",
     "entries_limit": "Entries that the cache may hold.",
@@ -44,16 +43,10 @@ def families() -> Families:
     made["key_group_lookups"] = _gauge(
         "key_group_lookups",
         f"Lookups of the last {MINUTES} minutes in the busiest key groups.",
-        "alias",
-        "key_group",
-        "outcome",
+        *("alias", "key_group", "outcome"),
     )
     made["findings"] = _gauge(
-        "findings",
-        "Caching mistakes that the last hour shows.",
-        "alias",
-        "code",
-        "severity",
+        "findings", "Caching mistakes that the last hour shows.", "alias", "code", "severity"
     )
     made["processes"] = _gauge("processes", f"Processes heard of in the last {MINUTES} minutes.")
     made["newest_record"] = _gauge(
@@ -78,7 +71,7 @@ def metrics(
     """The metrics of all caches, or of ``alias``; the counters began at ``counted_since``."""
     report = api.report(since=datetime.now(UTC) - timedelta(minutes=MINUTES), alias=alias)
     if report.quality.store_problem is not None:
-        return  # No figure is better than a zero that is none.
+        return  # rather than false zeros
     made = families()
     made["counters_start"].add_metric((), counted_since)
     _add_findings(made, findings)
@@ -113,7 +106,7 @@ def _add_memory(made: Families, alias: str, cache: Cache, aliases: str) -> None:
         "entries_limit": memory.limit_entries,
         "memory_bytes": memory.bytes,
         "memory_limit_bytes": memory.limit_bytes,
-        # Of caches in the processes themselves the sum shrinks when one of them ends.
+        # The sum over processes shrinks when one ends.
         "evictions": memory.evictions if counted_by_server else None,
         "stale_bytes": stale.bytes,
     }

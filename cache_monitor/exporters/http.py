@@ -1,4 +1,4 @@
-"""Answers for programs: who may ask, in which form, and whether anything is new since last time."""
+"""HTTP for programs: permission, media types, ETags."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
@@ -27,13 +27,12 @@ View = Callable[[HttpRequest], HttpResponseBase]
 
 
 def for_programs(view: View) -> Callable[..., HttpResponseBase]:
-    """``view`` for staff and for who brings a token; compressed where the client takes gzip.
+    """``view`` for staff and token holders; compressed where the client takes gzip.
 
-    Others get 401, or 403 where they are known and may not. Answers are never kept by a shared
-    cache, the site's own included.
+    Others get 401, or 403 where they are logged in. No shared cache keeps an answer.
     """
 
-    # The project may demand a login for every page, and redirect a program to a form.
+    # The project may require a login for every page, with a redirect to a form.
     @login_not_required
     @require_safe
     @gzip_page
@@ -74,11 +73,10 @@ def problem(status: HTTPStatus, message: str, parameter: str | None = None) -> H
 def answer(
     request: HttpRequest, body: bytes, media_types: Sequence[str], etag: str
 ) -> HttpResponseBase:
-    """``body`` as the first of ``media_types`` that the client takes: 304 where it has this
-    ``etag`` already, 406 where it takes none."""
+    """``body`` in a media type that the client takes; 304 for the same ``etag``, or 406."""
     media_type = media_types[0]
     if request.headers.get("Accept"):
-        # Django's choice is by the client's own order, as it should be.
+        # In the client's order of preference.
         media_type = request.get_preferred_type(list(media_types)) or ""
     if not media_type:
         return problem(HTTPStatus.NOT_ACCEPTABLE, f"There is {', '.join(media_types)} only.")
@@ -87,16 +85,12 @@ def answer(
 
 
 def report_answer(request: HttpRequest, report: Report, *, is_live: bool) -> HttpResponseBase:
-    """``report`` as JSON. ``is_live`` tells that its period ends when it is asked for."""
-    return answer(request, json.encode(report), (JSON,), _report_etag(report, is_live))
+    """``report`` as JSON. ``is_live``: its period ends now, so the ETag leaves the times out."""
+    moments: Mapping[str, str] = {"since": "", "until": ""} if is_live else {}
+    etag = weak_etag(json.encode(replace(report, generated_at="", **moments)))
+    return answer(request, json.encode(report), (JSON,), etag)
 
 
 def weak_etag(content: bytes) -> str:
-    """A tag that is the same for the same content, compressed or not."""
+    """The same for the same content, compressed or not."""
     return f'W/"{blake2b(content, digest_size=12).hexdigest()}"'
-
-
-def _report_etag(report: Report, is_live: bool) -> str:
-    """A tag for what the report says, whenever it says so: else nobody would see it twice."""
-    moments: Mapping[str, str] = {"since": "", "until": ""} if is_live else {}
-    return weak_etag(json.encode(replace(report, generated_at="", **moments)))

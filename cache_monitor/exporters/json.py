@@ -1,6 +1,6 @@
 """The report as JSON, schema version 1, and the JSON Schema of that document.
 
-The schema is made from the same types that the document is encoded from, so the two cannot part.
+The schema is made from the types that the document is encoded from.
 """
 
 from collections.abc import Mapping
@@ -31,10 +31,9 @@ def encode(report: Report, *, indent: int | None = None) -> bytes:
 
 @cache
 def schema() -> dict[str, Any]:
-    """The JSON Schema of the document that :func:`encode` makes.
+    """The JSON Schema of the document of :func:`encode`.
 
-    Every field is required, those of value null too: nothing is ever left out. Further fields are
-    allowed, so that a program that validates survives the next release.
+    Every field is required, null or not. Further fields are allowed, for later releases.
     """
     return _schema_of(Report, SCHEMA_ID, FIELDS)
 
@@ -55,7 +54,7 @@ def _schema_of(
     for name, definition in made["$defs"].items():
         if "properties" in definition:
             definition["required"] = list(definition["properties"])
-            # A default is what our own code may leave to the type; a document has all values.
+            # Defaults are for the package's code; a document has all values.
             for field, each in definition["properties"].items():
                 each.pop("default", None)
                 if text := described.get(name, {}).get(field):
@@ -89,7 +88,7 @@ MOST = 100_000
 
 def parse_top(text: str) -> int:
     """The number of elements that ``text`` asks for. Raises ``ValueError``."""
-    # A look at the length first: Python refuses to read numbers of many thousand digits.
+    # Python refuses to read numbers of many thousand digits.
     number = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
     if not 1 <= number <= MOST:
         raise ValueError(f"Write a whole number from 1 to {MOST}, such as 10.")
@@ -99,7 +98,7 @@ def parse_top(text: str) -> int:
 def trim(report: Report, top: int) -> Report:
     """``report`` with at most ``top`` elements in each list that is ordered by weight.
 
-    Findings and the series stay whole: what is wrong has no rank, and a gap would be no point.
+    Findings and the series stay whole.
     """
     return replace(
         report, caches={alias: _trimmed(each, top) for alias, each in report.caches.items()}

@@ -1,12 +1,10 @@
 """The caches for OpenTelemetry: metrics, through its API.
 
-Each process tells of its own calls, as is the way there: whoever gathers them adds them up. What
-is in the caches is the same for all processes that share them, and comes from the monitor's store.
-The names follow the semantic conventions' rules; of the attributes only ``error.type`` has a
-convention, for there is none for caches.
+Each process reports its own calls, and the collector adds them up. The contents of the caches come
+from the monitor's store and are the same in all processes. There are no semantic conventions for
+caches; the names follow their rules, and ``error.type`` is theirs.
 """
 
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -15,11 +13,12 @@ from importlib.metadata import PackageNotFoundError, version
 
 from cache_monitor import api
 from cache_monitor.calls import RawCall, is_failure
-from cache_monitor.concurrency import new_lock
+from cache_monitor.concurrency import TimedValue
 from cache_monitor.errors import MissingExtra
 from cache_monitor.keys.known_keys import is_toolbars_own
 from cache_monitor.reports.build import once, same_entries
 from cache_monitor.reports.schema import Cache, Report
+from cache_monitor.scan.snapshot import STALE_REASONS
 from cache_monitor.trace.outcome import Verdict
 from cache_monitor.worker.subscribers import subscribers
 
@@ -30,7 +29,7 @@ except ImportError as error:
 
 ALIAS = "django.cache.alias"
 SAME = "django.cache.same_entries"
-"""The aliases that have these very entries, separated by commas, where there are several."""
+"""The aliases with the same entries, separated by commas, where there are several."""
 OPERATION = "django.cache.operation"
 OUTCOME = "django.cache.outcome"
 REASON = "django.cache.miss.reason"
@@ -39,19 +38,18 @@ INTERRUPTED = "django.cache.interrupted"
 
 BOUNDARIES = [
     *(step * 10**power for power in range(-6, 0) for step in (1.0, 2.5, 5.0)),
-    1.0,
-    2.5,
-    5.0,
+    *(1.0, 2.5, 5.0),
 ]
-"""Seconds. OpenTelemetry's own begin at 5 ms, above nearly every call of a cache."""
+"""Seconds. OpenTelemetry's defaults begin at 5 ms, above nearly every call of a cache."""
 _FRESH_FOR = 5.0
+"""Seconds in which one report serves all gauges of a collection."""
 
 Attributes = dict[str, str]
 Label = tuple[tuple[str, str], ...]
 
 
 def distribution_version() -> str:
-    """Our version; empty where the package was not installed but put on the path."""
+    """The package's version; empty where it is not installed."""
     try:
         return version("django-cache-monitor")
     except PackageNotFoundError:
@@ -59,7 +57,7 @@ def distribution_version() -> str:
 
 
 class CallMetrics:
-    """Follows the calls and counts them through instruments of ``meter``."""
+    """Counts calls with instruments of ``meter``."""
 
     def __init__(self, meter: Meter) -> None:
         self._duration = meter.create_histogram(
@@ -83,11 +81,9 @@ class CallMetrics:
         )
 
     def wants(self) -> bool:
-        """Always."""
         return True
 
     def follow(self, calls: Sequence[RawCall], clock_offset: float) -> None:
-        """Count ``calls``."""
         lookups: Counter[Label] = Counter()
         for source, _, seconds, key, outcome, _, _, _, error, *_ in calls:
             if is_toolbars_own(key):
@@ -101,7 +97,7 @@ class CallMetrics:
             self._lookups.add(number, dict(label))
 
     def learn(self, judged: Sequence[Verdict]) -> None:
-        """Count why lookups missed, in all processes: each is told in one of them."""
+        """Count the reasons of misses; each miss is reported in one process."""
         reasons: Counter[tuple[str, str]] = Counter()
         for each in judged:
             if each.reason != "unknown":
@@ -110,25 +106,22 @@ class CallMetrics:
             self._reasons.add(number, {ALIAS: alias, REASON: reason})
 
     def settle(self, now: float, missed: int) -> None:
-        """Count the calls that were passed over."""
         if missed:
             self._missed.add(missed)
 
 
 def ending(error: str | None) -> dict[str, str]:
-    """The attribute that says what ended a call before its end."""
+    """The attribute of an error or an interruption."""
     if error is None:
         return {}
     return {ERROR_TYPE if is_failure(error) else INTERRUPTED: str(error)}
 
 
 class CacheMetrics:
-    """What is in the caches, read from the report whenever the metrics are collected."""
+    """Gauges of the caches' contents, from the report at each collection."""
 
     def __init__(self, meter: Meter) -> None:
-        self._lock = new_lock()
-        self._report: Report | None = None
-        self._read_at = float("-inf")
+        self._report = TimedValue(_read_report, _FRESH_FOR)
         for name, unit, text, read in _OBSERVED:
             meter.create_observable_gauge(
                 name, [partial(self._observe, read)], unit=unit, description=text
@@ -137,7 +130,7 @@ class CacheMetrics:
     def _observe(
         self, read: "Callable[[Cache], Iterable[_Found]]", options: CallbackOptions
     ) -> Iterator[Observation]:
-        caches = self._current().caches
+        caches = self._report.get().caches
         for alias, cache in once(caches).items():
             same = same_entries(alias, caches)
             about: Attributes = {SAME: ", ".join(same)} if len(same) > 1 else {}
@@ -145,20 +138,16 @@ class CacheMetrics:
                 if figure is not None:
                     yield Observation(figure, {ALIAS: alias, **about, **more})
 
-    def _current(self) -> Report:
-        """One report for all the gauges of a collection."""
-        with self._lock:
-            if self._report is None or time.monotonic() > self._read_at + _FRESH_FOR:
-                self._report = api.report(since=datetime.now(UTC) - timedelta(minutes=1))
-                self._read_at = time.monotonic()
-            return self._report
+
+def _read_report() -> Report:
+    return api.report(since=datetime.now(UTC) - timedelta(minutes=1))
 
 
 _Found = tuple[int | None, Attributes]
 
 
 def _stale(cache: Cache) -> Iterator[_Found]:
-    for why in ("expired", "idle", "never_read", "no_expiry"):
+    for why in STALE_REASONS:
         yield getattr(cache.stale, why), {"django.cache.stale.reason": why}
 
 

@@ -1,14 +1,15 @@
 """The caches for Prometheus: counters, histograms of latency, and gauges, read from the store.
 
-Any worker process can be asked, and tells of all of them. See
-:mod:`cache_monitor.exporters.counters` for what the counters count, and from when on.
+Any worker process can be scraped, and has the figures of all. For when the counters begin see
+:mod:`cache_monitor.exporters.counters`.
 """
 
 import logging
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 
-from cache_monitor.concurrency import new_lock
+from cache_monitor.concurrency import TimedValue
 from cache_monitor.errors import MissingExtra
 
 try:
@@ -31,27 +32,24 @@ __all__ = ["CacheMonitorCollector", "register"]
 logger = logging.getLogger("cache_monitor")
 
 FRESH_FOR = 3.0
-"""Seconds for which one reading of the store serves every scrape. Below the interval of any
-scraper: of two workers asked within it the second could tell less than the first."""
+"""Seconds for which one reading of the store serves every scrape. Below any scrape interval: the
+readings of two workers differ."""
 FINDINGS_FRESH_FOR = 60.0
 """Seconds, likewise for the findings."""
 
 
 class CacheMonitorCollector(Collector):
-    """Tells a registry of ``prometheus_client`` about every cache, or about ``alias``.
+    """Collects every cache, or ``alias``, for a registry of ``prometheus_client``.
 
-    Never raises: a store that cannot be read leaves only ``cache_monitor_store_up`` at 0, and all
-    that other collectors have to tell.
+    Never raises: where the store cannot be read, only ``cache_monitor_store_up`` is left, at 0.
     """
 
     def __init__(self, alias: str | None = None, fresh_for: float = FRESH_FOR) -> None:
         self._alias = alias
-        self._fresh_for = fresh_for
-        self._lock = new_lock()
-        self._read_at = float("-inf")
-        self._metrics: list[Metric] = []
+        self._metrics = TimedValue(self._read_safely, fresh_for)
+        # It takes a report of an hour, and hardly changes within a minute.
+        self._findings = TimedValue(self._read_findings, FINDINGS_FRESH_FOR)
         self._found: Sequence[Finding] = ()
-        self._searched_at = float("-inf")
         self._has_failed = False
 
     def describe(self) -> Iterable[Metric]:
@@ -60,11 +58,7 @@ class CacheMonitorCollector(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """The metrics as they are now, or were a few seconds ago."""
-        with self._lock:
-            if time.monotonic() >= self._read_at + self._fresh_for:
-                self._metrics = self._read_safely()
-                self._read_at = time.monotonic()
-            return self._metrics
+        return self._metrics.get()
 
     def _read_safely(self) -> list[Metric]:
         try:
@@ -83,23 +77,19 @@ class CacheMonitorCollector(Collector):
             return
         yield gauges.store_up(True)
         yield from counters.metrics(totals)
-        yield from gauges.metrics(totals.since, self._findings(), self._alias)
+        with suppress(StoreError):
+            self._found = self._findings.get()
+        yield from gauges.metrics(totals.since, self._found, self._alias)
 
-    def _findings(self) -> Sequence[Finding]:
-        """What is wrong: that takes a report of an hour, and hardly changes within a minute."""
-        if time.monotonic() >= self._searched_at + FINDINGS_FRESH_FOR:
-            report = api.report(alias=self._alias)
-            if report.quality.store_problem is not None:
-                return self._found
-            self._found, self._searched_at = report.findings, time.monotonic()
-        return self._found
+    def _read_findings(self) -> Sequence[Finding]:
+        report = api.report(alias=self._alias)
+        if report.quality.store_problem is not None:
+            raise StoreError(report.quality.store_problem)
+        return report.findings
 
 
 def register(registry: CollectorRegistry = REGISTRY) -> CacheMonitorCollector:
-    """Let ``registry``, the process's default one unless given, show the caches.
-
-    Raises ``ValueError`` where it shows them already.
-    """
+    """Add the caches to ``registry``; raises ``ValueError`` where it has them."""
     collector = CacheMonitorCollector()
     registry.register(collector)
     return collector

@@ -1,7 +1,6 @@
-"""A span of OpenTelemetry for each cache call of a request that is traced. Off by default.
+"""A span of OpenTelemetry for each cache call of a traced request. Off by default.
 
-Unlike the metrics this works on the caller's path: only there is it known which trace a call
-belongs to.
+It runs in the caller's path, where the call's trace is known.
 """
 
 import time
@@ -35,10 +34,7 @@ GetResponse = Callable[[HttpRequest], HttpResponseBase | Awaitable[HttpResponseB
 
 
 class CallSpans:
-    """Makes a span of each call that it hears of inside a span that is recorded.
-
-    Keys may say who visits the site, so spans name their groups.
-    """
+    """Makes a span of each call inside a recorded span. It has no keys: these may be personal."""
 
     wants_values = False
 
@@ -46,7 +42,6 @@ class CallSpans:
         self._tracer = tracer
 
     def heard(self, call: RawCall, kind: str | None = None) -> None:
-        """Make a span of ``call``, which has just ended."""
         if get_current_span().is_recording() and not is_toolbars_own(call[3]):
             end = time.time_ns()
             source, _, seconds, key, outcome, _, _, _, error, *_ = call
@@ -81,7 +76,7 @@ def _found(outcome: bool | tuple[bool, ...] | None) -> dict[str, int]:
 class CacheSpansMiddleware:
     """Makes spans of the cache calls of each request, with the process's tracer provider.
 
-    Put it first in ``MIDDLEWARE``, so that the calls of other middleware are in.
+    Put it first in ``MIDDLEWARE``, to include the calls of other middleware.
     """
 
     sync_capable = True
@@ -95,7 +90,6 @@ class CacheSpansMiddleware:
             markcoroutinefunction(self)
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
-        """Answer the request."""
         if self._is_async:
             return self._answer_async(request)
         context.start_listening(self._spans)

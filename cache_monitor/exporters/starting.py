@@ -1,4 +1,4 @@
-"""Start the exports that need no asking: the log of calls, and those that the settings name."""
+"""Start the log of calls, and the exporters of the settings."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -18,10 +18,10 @@ _started: set[str] = set()
 
 
 def start_exporters() -> None:
-    """Start what is not running yet. May run again whenever the apps are set again.
+    """Start what is not running yet; may be called again.
 
-    What cannot be started is logged: a package that is missing must not keep the site from
-    starting. ``manage.py check`` calls it an error.
+    Failures are logged: a missing package must not keep the site from starting. ``manage.py check``
+    reports it.
     """
     subscribers.add(_call_log)
     register(check_exporters, "cache_monitor")
@@ -32,7 +32,7 @@ def start_exporters() -> None:
             except MissingExtra as error:
                 logger.error("%s", error)
             except Exception:
-                # Such as a registry that has metrics of these names: the site comes first.
+                # A registry may have metrics of these names.
                 logger.exception("The export to %s could not be started.", name)
             else:
                 _started.add(name)
@@ -57,9 +57,6 @@ def _missing(name: str) -> str | None:
     except MissingExtra as error:
         return str(error)
     return None
-
-
-# Imported when they are wanted: they need packages that few projects have.
 
 
 def _prometheus() -> Callable[[], object]:

@@ -8,11 +8,10 @@ from cache_monitor.reports.series import REASONS
 
 NOTHING = "–"
 _SIGN = "\ufffd"
-"""Stands for a character that nobody sees."""
+"""Replaces an unprintable character."""
 
 
 def count(number: int | None) -> str:
-    """A number with its thousands apart."""
     return NOTHING if number is None else f"{number:,}"
 
 
@@ -27,7 +26,6 @@ def brief(number: int | None) -> str:
 
 
 def share(ratio: float | None) -> str:
-    """A ratio of 0..1 as a percentage."""
     return NOTHING if ratio is None else f"{ratio:.1%}"
 
 
@@ -52,29 +50,23 @@ def size(number: float | None) -> str:
 
 
 def processes(number: int) -> str:
-    """How many processes."""
     return f"{number:,} process" if number == 1 else f"{number:,} processes"
 
 
 def harmless(text: str) -> str:
-    """Lines of text as they are, but for characters that a terminal would obey."""
+    """``text`` without characters that control a terminal."""
     return "".join(each if each.isprintable() or each == "\n" else _SIGN for each in text)
 
 
 def harmless_json(text: str) -> str:
-    """The JSON document ``text``, with what a terminal would obey escaped: it means the same."""
+    """The JSON document ``text``, with characters that control a terminal escaped."""
     return "".join(
-        # Such characters are nowhere but in its texts.
-        each if each.isprintable() or each == "\n" else json.dumps(each)[1:-1]
-        for each in text
+        each if each.isprintable() or each == "\n" else json.dumps(each)[1:-1] for each in text
     )
 
 
 def plain(text: str, width: int) -> str:
-    """``text`` in at most ``width`` characters, none of which a terminal would obey.
-
-    A key is written by whoever visits the site.
-    """
+    """``text`` in at most ``width`` characters: visitors may have written it."""
     shown = "".join(each if each.isprintable() else _SIGN for each in text)
     return shown if len(shown) <= width else f"{shown[: width - 1]}…"
 

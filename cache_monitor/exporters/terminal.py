@@ -1,4 +1,4 @@
-"""The report as a screen that follows the site, for ``cache_top``."""
+"""The report as a live screen, for ``cache_top``."""
 
 import os
 import select
@@ -24,18 +24,18 @@ ORDERS: Mapping[str, Order] = {
     "bytes": lambda key: -(key.bytes or 0),
     "name": lambda key: key.key,
 }
-"""The hot keys can be sorted by these; the first letter is the key to press."""
+"""The orders of the hot keys; the first letter is the key to press."""
 
 
 class ScreenView(NamedTuple):
-    """What to show: the order of the hot keys, and for which cache, or all of them."""
+    """The order of the hot keys, and the cache to show, or all."""
 
     order: str = "lookups"
     alias: str | None = None
 
 
 def pressed(key: str | None, view: ScreenView) -> ScreenView:
-    """The view after ``key`` was pressed; the same where it means nothing."""
+    """The view after ``key`` was pressed."""
     if key == "a":
         every = [None, *settings.CACHES]
         at = every.index(view.alias) if view.alias in every else 0
@@ -45,7 +45,8 @@ def pressed(key: str | None, view: ScreenView) -> ScreenView:
 
 try:
     from rich.box import SIMPLE_HEAD
-    from rich.console import Group, RenderableType
+    from rich.console import Console, Group, RenderableType
+    from rich.live import Live
     from rich.table import Table
     from rich.text import Text
 except ImportError as error:
@@ -68,12 +69,9 @@ _REASONS = {
 def screen(
     report: Report, seconds: float, view: ScreenView, rows: int | None = None
 ) -> RenderableType:
-    """``report``, of a period of ``seconds``, in ``rows`` lines; all hot keys where that is None.
-
-    The keys are those of all caches; a cache that nobody called has a line and no more.
-    """
+    """``report``, of a period of ``seconds``, in ``rows`` lines, or with all hot keys."""
     caches = {alias: cache for alias, cache in report.caches.items() if view.alias in (None, alias)}
-    # A table takes two lines more than it has rows, and the header and the help one each.
+    # A table takes two lines beside its rows, the header and the help one each.
     left = None if rows is None else max(1, rows - 2 - 2 * 3 - 2 * len(caches))
     return Group(
         _header(report, seconds),
@@ -84,22 +82,17 @@ def screen(
 
 
 def help_line(view: ScreenView) -> Text:
-    """Which keys can be pressed."""
     line = Text(" sort: ", style="dim", no_wrap=True)
     for order in ORDERS:
         style = "reverse" if order == view.order else "bold"
         line.append(order[0], style=style).append(f"{order[1:]}  ")
     shown = plain(view.alias, 20) if view.alias else "all"
-    return (
-        line.append("a", style="bold")
-        .append(f" cache: {shown}  ")
-        .append("q", "bold")
-        .append("uit")
-    )
+    line.append("a", style="bold").append(f" cache: {shown}  ")
+    return line.append("q", "bold").append("uit")
 
 
 def problem_line(problem: str) -> Text:
-    """What is wrong with the store, where something is."""
+    """The store's ``problem``."""
     return Text(plain(problem, 10 * WIDTH), style="bold red")
 
 
@@ -158,7 +151,7 @@ def _caches(caches: Mapping[str, Cache], seconds: float) -> Table:
 
 
 def _slowest(cache: Cache) -> float | None:
-    """The slowest hundredth of the operation that waits longest for it."""
+    """The p99 of the operation with the greatest."""
     known = [each.seconds.p99 for each in cache.operations.values() if each.seconds.p99 is not None]
     return max(known, default=None)
 
@@ -190,7 +183,7 @@ def _hot_keys(caches: Mapping[str, Cache], order: str, most: int | None) -> Tabl
 
 
 def _some(number: int | None) -> str:
-    """A number; zero shows as nothing, so that the others stand out."""
+    """A number; nothing for zero."""
     return "" if number == 0 else brief(number)
 
 
@@ -215,26 +208,26 @@ else:
 
 
 class Keyboard:
-    """Where keys are read from; nowhere if there is no terminal to read."""
+    """Reads keys from the terminal ``descriptor``; None without one."""
 
     def __init__(self, descriptor: int | None) -> None:
         self._descriptor = descriptor
 
     def wait(self, seconds: float) -> str | None:
-        """The key that is pressed within ``seconds``; None where none is."""
+        """The key that is pressed within ``seconds``, or None."""
         if self._descriptor is None:
             time.sleep(seconds)
             return None
         ready, _, _ = select.select([self._descriptor], [], [], seconds)
         if not ready:
             return None
-        # What is not ASCII is no key of ours; an end of input is like the key that ends.
+        # The end of the input quits.
         return os.read(self._descriptor, 1).decode("ascii", "replace") or "q"
 
 
 @contextmanager
 def keyboard() -> Iterator[Keyboard]:
-    """The keyboard without echo and line editing, put back as it was at the end."""
+    """The keyboard without echo and line editing, which are restored at the end."""
     if not (_HAS_TERMINALS and sys.stdin.isatty()):
         yield Keyboard(None)
         return
@@ -245,13 +238,6 @@ def keyboard() -> Iterator[Keyboard]:
         yield Keyboard(descriptor)
     finally:
         termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
-
-
-try:
-    from rich.console import Console, Group
-    from rich.live import Live
-except ImportError as error:
-    raise MissingExtra("rich") from error
 
 
 def as_text(report: Report, seconds: float, view: ScreenView) -> str:
@@ -268,8 +254,8 @@ def watch(
     interval: float,
     view: ScreenView,
 ) -> None:
-    """Show what ``read`` gives for an alias, every ``interval`` seconds and after each key, and
-    what ``problem`` says is wrong; until ``q`` or Ctrl-C."""
+    """Show ``read(alias)`` or the ``problem``, every ``interval`` seconds and after each key, until
+    ``q`` or Ctrl-C."""
     console = Console()
     with keyboard() as keys, Live(console=console, screen=True, auto_refresh=False) as live:
         key: str | None = None

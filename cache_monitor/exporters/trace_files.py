@@ -1,7 +1,6 @@
 """The trace as files that other simulators of caches read.
 
-Keys are hashes that differ from file to file: who has a file cannot try which key one is of, as
-the keys of the trace itself would let him.
+Keys are hashes with a salt for each file, so that a reader cannot test guesses of keys.
 """
 
 import os
@@ -34,16 +33,14 @@ from cache_monitor.trace.slices import Stored
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """A file to write to and to read from, which becomes the file ``path`` at the end: whoever
-    reads that finds the old content or the new.
+    """A file to write and read, which replaces ``path`` atomically at the end.
 
-    A symbolic link is followed. Raises ``OSError``. Whatever is raised, inside or here, the file is
-    then as it was.
+    It follows a symbolic link. Raises ``OSError``; after an exception ``path`` is as before.
     """
     target = path.resolve()
     if target.exists() and not target.is_file():
         raise OSError(f"{path} is not a file.")
-    # Beside the target, for a rename does not cross file systems.
+    # Beside the target: a rename must not cross file systems.
     draft = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
     try:
         with draft.open("x+b") as file:
@@ -56,7 +53,7 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Put ``content`` into the file ``path`` as :func:`whole_file` does."""
+    """Write ``content`` to ``path`` by :func:`whole_file`."""
     with whole_file(path) as file:
         file.write(content)
 
@@ -66,8 +63,8 @@ class NothingTraced(ValueError):
 
 
 class WrittenTrace(NamedTuple):
-    """What a file has: so many lookups, of one key in ``one_in``, by one of ``processes`` where
-    each has a cache of its own."""
+    """The contents of a file: ``lookups`` of one key in ``one_in``, by one of ``processes`` that
+    have a cache each."""
 
     lookups: int
     one_in: int
@@ -77,10 +74,10 @@ class WrittenTrace(NamedTuple):
 def write_trace(
     store: Store, family: str, since: float, until: float, form: str, path: Path
 ) -> WrittenTrace:
-    """Write what is traced of the cache ``family`` to ``path``, whole or not at all.
+    """Write the trace of the cache ``family`` to ``path``, whole or not at all.
 
-    Of caches that each process has for itself the one with the most lookups is written. Raises
-    :class:`NothingTraced`, :class:`StoreError` and ``OSError``.
+    Of caches in each process it is the one with the most lookups. Raises :class:`NothingTraced`,
+    :class:`StoreError` and ``OSError``.
     """
     period, counts = _survey(store, family, since, until)
     if not counts:
@@ -99,7 +96,7 @@ def write_trace(
 def _survey(
     store: Store, family: str, since: float, until: float
 ) -> tuple[TracePeriod, Mapping[str, int]]:
-    """At what level all slices have their keys, and how many lookups each cache has then."""
+    """The level of sampling of all slices, and the lookups of each cache at it."""
     span = int(since * SECOND), int(until * SECOND)
     level = 0
     for found in stretches(store, family, since, until):
@@ -115,14 +112,14 @@ def _survey(
 
 
 class _Numbers:
-    """The names of entries in one file."""
+    """The numbers of entries in one file."""
 
     def __init__(self) -> None:
         self._salt = secrets.token_bytes(16)
         self._known: dict[Entry, int] = {}
 
     def of(self, entry: Entry) -> int:
-        """A number of 63 bits above 0, which every simulator takes."""
+        """A number of 63 bits above 0, as every simulator reads."""
         found = self._known.get(entry)
         if found is None:
             text = f"{entry[0]} {entry[1]}".encode()
@@ -132,14 +129,13 @@ class _Numbers:
 
 
 _ORACLE = struct.Struct("<IQIq")
-"""Seconds, object, bytes, and which request asks for it next."""
+"""Seconds, object, bytes, and the request that asks for it next."""
 _NEVER_AGAIN = -1
 _LARGEST = 2**32 - 1
 
 
 def _oracle_general(asked: Iterable[Request], file: BinaryIO) -> None:
-    """libCacheSim's oracleGeneral: lookups only. An entry whose size nobody saw is of the average
-    size, or of 1 where none was seen."""
+    """libCacheSim's oracleGeneral: lookups only. An unknown size is the average, or 1."""
     numbers, count, first = _Numbers(), 0, None
     sizes = _Sizes()
     for each in asked:
@@ -155,7 +151,7 @@ def _oracle_general(asked: Iterable[Request], file: BinaryIO) -> None:
 
 
 def _look_ahead(records: mmap, count: int, usual: int) -> None:
-    """Note of each request which one asks for the same next, from the last to the first."""
+    """Fill in the next request for the same object, from the last record to the first."""
     following: dict[int, int] = {}
     sizes: dict[int, int] = {}
     for place in range(count - 1, -1, -1):
@@ -167,13 +163,13 @@ def _look_ahead(records: mmap, count: int, usual: int) -> None:
 
 
 class _Sizes:
-    """The bytes of the values in one file, as far as they were seen."""
+    """The known bytes of the values in one file."""
 
     def __init__(self) -> None:
         self._known: dict[Entry, int] = {}
 
     def of(self, request: Request) -> int:
-        """What the value takes that is asked for; 0 where nobody knows."""
+        """The bytes of the requested value; 0 where unknown."""
         if request.size:
             self._known[request.entry] = min(request.size, _LARGEST)
         return self._known.get(request.entry, 0)
@@ -189,8 +185,8 @@ _TWITTERS = {LOOK_UP: "get", PUT: "set", REMOVE: "delete"}
 
 
 def _twitter(asked: Iterable[Request], file: BinaryIO) -> None:
-    """The format of Twitter's traces: time, key, size of the key and of the value, client,
-    operation, timeout. A size that nobody knows is 0, as there."""
+    """Twitter's format: time, key, sizes of key and value, client, operation, timeout. An unknown
+    size is 0."""
     numbers, sizes, first = _Numbers(), _Sizes(), None
     clients: dict[int, int] = {}
     for each in asked:
@@ -207,7 +203,7 @@ def _twitter(asked: Iterable[Request], file: BinaryIO) -> None:
 
 
 def _caffeine(asked: Iterable[Request], file: BinaryIO) -> None:
-    """A number a line, as Caffeine's simulator reads under the name ``lirs``: lookups only."""
+    """Caffeine's ``lirs`` format, a number a line: lookups only."""
     numbers = _Numbers()
     for request in asked:
         if request.operation == LOOK_UP:
@@ -218,7 +214,7 @@ _EXPIRING = frozenset({PUT, RENEW})
 
 
 def _csv(asked: Iterable[Request], file: BinaryIO) -> None:
-    """A line for each request, with what it did; a timeout only where one begins."""
+    """A line for each request; a timeout only where one begins."""
     numbers, sizes = _Numbers(), _Sizes()
     file.write(b"time,operation,key,timeout,bytes\n")
     for each in asked:
