@@ -1,4 +1,4 @@
-"""From what the store kept of a request to what the panel's templates show."""
+"""The panel's template context, from a request in the toolbar's store."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -56,8 +56,7 @@ class KeyView:
 
 @dataclass(frozen=True, slots=True)
 class CallView:
-    """One call. ``row`` has what needs no thought; ``same_as`` is the number of an earlier call
-    with the same stack, whose ``trace`` it is."""
+    """One call; ``same_as`` is the number of an earlier call with the same ``trace``."""
 
     number: int
     row: CallRow
@@ -80,16 +79,16 @@ class HintView:
 
 
 class RequestReport:
-    """All that can be told of one request, as of now."""
+    """What is known of one request by now."""
 
     def __init__(self, stats: Stats, hidden: Sequence[str]) -> None:
         self.stats = stats
         self.rows: list[CallRow] = stats["calls"]
         self._traces = StackRenderer(stats["stacks"], hidden)
-        self._callers = [self._caller(row["stack"]) for row in self.rows]
+        self._callers = [self._traces.caller(row["stack"]) for row in self.rows]
 
     def context(self, reasons: Places, site_stats: SiteStats, most: int) -> Stats:
-        """What the templates show; ``most`` calls of those kept."""
+        """The templates' context, with ``most`` calls."""
         rows = self.rows[:most]
         calls = list(self._calls(rows, reasons))
         total = self.stats["total"]
@@ -107,7 +106,8 @@ class RequestReport:
             ],
             "hints": list(self._hints(site_stats)),
             "pages": [
-                page_sentences(row, rows, reasons, REASONS) for row in self.stats.get("pages", ())
+                list(page_sentences(row, rows, reasons, REASONS))
+                for row in self.stats.get("pages", ())
             ],
             "timelines": timelines(
                 rows, [_title(call) for call in calls], total["request_milliseconds"]
@@ -121,13 +121,10 @@ class RequestReport:
         }
 
     def _means(self, site_stats: SiteStats) -> dict[savings.Group, float]:
-        """What is nearest counts: this process, this request, the site."""
+        """The nearest known: of this process, this request, the site."""
         here = savings.produced_in(self.rows)
         means = {group: total / count for group, (count, total) in here.items()}
         return {**site_stats.means, **means, **savings.productions.means()}
-
-    def _caller(self, stack: int | None) -> CodeLine | None:
-        return self._traces.caller(stack)
 
     def _hints(self, site_stats: SiteStats) -> Iterator[HintView]:
         lines = [place and (place.path, place.line) for place in self._callers]
@@ -142,10 +139,10 @@ class RequestReport:
             )
 
     def _place_of(self, hint: Hint) -> CodeLine | None:
-        """The line that made the most of its calls."""
+        """The line of most of its calls."""
         place = Counter(self._callers[call] for call in hint.calls).most_common(1)[0][0]
         if hint.code == "key-explosion" and self.stats["view"] and not (place and place.is_project):
-            # The decorator called; what can be changed is the view that it stands above.
+            # A decorator called: the view below it can be changed.
             return place_of(self.stats["view"])
         return place
 
@@ -183,7 +180,7 @@ def _keys(number: int, row: CallRow, reasons: Places) -> Iterator[KeyView]:
 
 
 def _title(call: CallView) -> str:
-    """What a bar of the timeline says of its call, in a line."""
+    """The title of a call's bar in the timeline."""
     row = call.row
     first = shortened(row["keys"][0]["key"], TITLE_KEY_LENGTH) if row["keys"] else ""
     parts = [f"#{call.number} {row['operation']} {first}".rstrip()]
@@ -207,12 +204,11 @@ def _share(part: float, whole: float) -> float | None:
 
 
 def _number(value: float, places: int) -> str:
-    # number_format() cuts digits off, it does not round.
+    # number_format() does not round.
     return number_format(round(value, places), places)
 
 
 def _signed(value: float | None) -> str | None:
-    """With a minus sign, which a hyphen is not."""
     if value is None:
         return None
     rounded = round(value, 2)
@@ -221,16 +217,16 @@ def _signed(value: float | None) -> str | None:
 
 
 def _label(each: CallRow) -> str:
-    """What the key is called below it; empty where that says no more than the key."""
+    """The label below a key; empty where it repeats the key."""
     if each["route"] is not None and "{hash}" in each["group"]:
-        # The key tells its page only as a digest, but this request knows which it asked for.
+        # The key has a digest of its page, whose route this request knows.
         text = _("page %(route)s") if each["kind"] == "page" else _("page headers %(route)s")
         return str(text) % {"route": each["route"]}
     return "" if each["group"] == each["key"] else str(each["group"])
 
 
 def _outcomes(row: CallRow) -> Iterator[str]:
-    """The words that a call is found by: a ``get_many`` may have hit and missed."""
+    """The words that a call is filtered by: a ``get_many`` may have both hits and misses."""
     failed = row["error"] is not None and not row["interrupted"]
     if failed:
         yield "error"

@@ -1,4 +1,4 @@
-"""What the panel knows of a request and its response, beside the calls."""
+"""The panel's data of a request and its response, beside the calls."""
 
 import contextlib
 import inspect
@@ -23,18 +23,17 @@ from cache_monitor.stacks import FrameRow
 from cache_monitor.toolbar.rows import Kept
 
 MOST_LISTS = 5
-"""Lists of headers that are looked at; a request has one, as a rule."""
+"""Lists of headers that are read; a request mostly has one."""
 
 
 def route_of(request: HttpRequest) -> str | None:
-    """The route of the view, as ``urlpatterns`` have it; also of a page that a middleware
-    answered. None where nothing matches."""
+    """The route of the view in ``urlpatterns``, or None; also where a middleware answered."""
     match = _match_of(request)
     return None if match is None else f"/{match.route}"
 
 
 def view_of(request: HttpRequest) -> FrameRow | None:
-    """Where the view begins, with its decorators; None where that cannot be told."""
+    """The first line of the view, with its decorators; None where unknown."""
     match = _match_of(request)
     if match is None:
         return None
@@ -45,10 +44,10 @@ def view_of(request: HttpRequest) -> FrameRow | None:
 
 
 def has_pages_by_cookie(response: HttpResponseBase, kept: Kept) -> bool:
-    """Whether one of the pages among the calls is cached for each cookie apart.
+    """Whether a page among the calls is cached for each cookie.
 
-    That is in the list of headers which Django keeps beside a page. The response's own header may
-    say more: what middleware adds to it later is none of the page's.
+    Django's list of headers beside a page shows it. The response's own header may have names that
+    middleware added later.
     """
     if not has_vary_header(response, "Cookie"):
         return False
@@ -67,7 +66,6 @@ def _names_cookies(alias: str, key: Any, version: Any) -> bool:
             headers = caches[alias].get(key, version=version)
         return "HTTP_COOKIE" in (headers or ())
     except Exception as error:
-        # The cache is away by now, or may not be asked by async code.
         let_pass(error)
         return False
 
@@ -82,7 +80,7 @@ def _match_of(request: HttpRequest) -> ResolverMatch | None:
 
 
 def _beginning(view: Any) -> FrameRow | None:
-    # What as_view() makes looks like a wrapper of Django's own dispatch().
+    # unwrap() would lead from as_view() to Django's dispatch().
     view = inspect.unwrap(view, stop=lambda each: hasattr(each, "view_class"))
     class_ = getattr(view, "view_class", None)
     if class_ is not None:
@@ -97,24 +95,23 @@ logger = logging.getLogger("cache_monitor")
 Finished = Callable[[], None]
 
 
-def hear_stream(response: Any, listener: Listener, finished: Finished) -> None:
-    """Let ``listener`` hear the calls made while ``response``, a stream, is sent; at its end, or
-    when nobody reads on, call ``finished``.
+def capture_stream(response: Any, listener: Listener, finished: Finished) -> None:
+    """Let ``listener`` hear the calls of ``response``, a stream; call ``finished`` at its end.
 
-    A file is left alone: the server may send it by itself, and it makes no calls.
+    A file is left alone: the server may send it itself, and it makes no calls.
     """
     if getattr(response, "file_to_stream", None) is not None:
         return
     content = response.streaming_content
-    heard = _heard_async if response.is_async else _heard
-    response.streaming_content = heard(content, listener, finished)
+    captured = _captured_async if response.is_async else _captured
+    response.streaming_content = captured(content, listener, finished)
 
 
-def _heard(content: Iterator[bytes], listener: Listener, finished: Finished) -> Iterator[bytes]:
+def _captured(content: Iterator[bytes], listener: Listener, finished: Finished) -> Iterator[bytes]:
     steps = iter(content)
     try:
         while True:
-            # Step by step: between two of them whoever sends the response is at work.
+            # Between two steps the server is at work.
             start_listening(listener)
             try:
                 chunk = next(steps)
@@ -127,7 +124,7 @@ def _heard(content: Iterator[bytes], listener: Listener, finished: Finished) -> 
         _finish(finished)
 
 
-async def _heard_async(
+async def _captured_async(
     content: AsyncIterator[bytes], listener: Listener, finished: Finished
 ) -> AsyncIterator[bytes]:
     steps = aiter(content)
@@ -143,7 +140,7 @@ async def _heard_async(
             yield chunk
     finally:
         with contextlib.suppress(RuntimeError):
-            # Without a loop at the interpreter's end.
+            # At the interpreter's end there is no loop.
             await sync_to_async(_finish)(finished)
 
 
@@ -152,5 +149,4 @@ def _finish(finished: Finished) -> None:
         finished()
     except Exception as error:
         let_pass(error)
-        # The response is the site's; only our account of it is incomplete.
         logger.error("The panel could not store the calls of a stream.", exc_info=error)

@@ -1,7 +1,6 @@
-"""The calls of a request as plain rows that any of the toolbar's stores can keep.
+"""The calls of a request as plain rows for the toolbar's stores, without secrets.
 
-Made at the end of the request, so it does little: what takes thought waits until somebody opens
-the panel. Nothing secret goes in: sessions are masked, values were never there.
+Made at the end of each request, so it does little; the rest is done when the panel is opened.
 """
 
 from collections.abc import Callable, Hashable, Sequence
@@ -18,27 +17,26 @@ SHOWN_KEYS_OF_CALL = 20
 SHOWN_TYPE = 80
 """Characters of a type's name."""
 SHOWN_KEYS = 1000
-"""All calls of a request together, so that the page stays small; each call shows one at least."""
+"""Of all calls of a request; each call shows one at least."""
 
 CallRow = dict[str, Any]
 """One call. ``at``, ``milliseconds`` and ``produced`` are milliseconds: from the request's start,
-the cache's own time, and what a ``get_or_set`` took to produce its value. ``keys`` have the key as
-shown, its group and kind, of cached pages the ``route``, whether it was found, and an ``id`` that
-tells whether two are the same entry.
+of the cache itself, and of the callable of a ``get_or_set``. ``keys`` have the key as shown, group,
+kind, of cached pages the ``route``, whether it was found, and an ``id``, equal for the same entry.
 ``stack`` is a number for ``traces``; ``context`` names the thread or task of misses and writes."""
 
 Kept = Sequence[Heard]
-"""Calls with the stacks that were taken beside them."""
+"""Calls with their stacks."""
 
 PAGES = frozenset({"page", "page_headers"})
-"""Kinds of the keys of a cached page: the page, and which headers it varies by."""
+"""Kinds of the keys of a cached page: the page, and its list of headers."""
 
 
 class CallRows:
     """Makes the rows of one request.
 
-    ``began`` is the reading of ``time.perf_counter`` at its start; ``route_of`` finds what its
-    cached pages are called by, since their keys tell it only as a digest.
+    ``began`` is ``time.perf_counter()`` at its start; ``route_of`` returns the route of its cached
+    pages, whose keys have a digest of it.
     """
 
     def __init__(self, began: float, route_of: Callable[[], str | None]) -> None:
@@ -49,7 +47,6 @@ class CallRows:
         self._room = SHOWN_KEYS
 
     def make(self, kept: Kept) -> list[CallRow]:
-        """The rows of ``kept``, in its order."""
         return [self._row(each) for each in kept]
 
     @property
@@ -59,7 +56,6 @@ class CallRows:
 
     @cached_property
     def _route(self) -> str | None:
-        # Asked for only where there are pages: not every request has a route.
         return self._route_of()
 
     def _row(self, heard: Heard) -> CallRow:

@@ -1,12 +1,10 @@
 """What the hits of a request saved: for each, the time to produce its value less the lookup's.
 
-How long a value takes to produce is known from a ``get_or_set`` that ran its callable, and from a
-miss to the set of the same key in the same thread or task. Where nobody has seen that, nothing is
-said.
+The time to produce a value is known from a ``get_or_set``, or from a miss to the set of the same
+key in the same thread or task. Where it is unknown, a hit counts for nothing.
 
-A cached page takes two entries, one that tells which headers it varies by and the page itself:
-what producing it takes is told by the page alone, though often only the other one is missed. A hit
-whose value the request then writes anew saved nothing.
+A cached page has two entries, its list of headers and itself. The time is the page's, though often
+only the list is missed. A hit whose value the request then renews saved nothing.
 """
 
 from collections import OrderedDict, defaultdict
@@ -34,10 +32,8 @@ _GETS = frozenset({"get", "get_many"})
 
 @dataclass(slots=True)
 class Fill:
-    """A miss and the write that filled it, by their rows; between them the values were produced.
-
-    ``names`` are what the keys are known by.
-    """
+    """The rows of a miss and of the write that filled it; between them the values of ``names`` were
+    produced."""
 
     miss: int
     write: int
@@ -48,7 +44,7 @@ class Fill:
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """``milliseconds`` is None where it is known of no hit; ``known`` of ``hits`` tell it."""
+    """The ``milliseconds`` of the ``known`` ones of ``hits``; None where none is known."""
 
     milliseconds: float | None
     known: int
@@ -56,14 +52,14 @@ class Saved:
 
 
 class Productions:
-    """The mean milliseconds that values took to produce, as this process has seen lately."""
+    """The mean milliseconds to produce values, in this process lately."""
 
     def __init__(self) -> None:
         self._lock = new_lock()
         self._seen: OrderedDict[Group, tuple[int, float]] = OrderedDict()
 
     def learn(self, seen: Mapping[Group, tuple[int, float]]) -> None:
-        """Add how many values were produced, and in how many milliseconds together."""
+        """Add produced values: their number and the sum of their milliseconds, by group."""
         with self._lock:
             for group, (count, total) in seen.items():
                 before, took = self._seen.pop(group, (0, 0.0))
@@ -72,7 +68,6 @@ class Productions:
                 self._seen.popitem(last=False)
 
     def means(self) -> dict[Group, float]:
-        """What is known by now."""
         with self._lock:
             return {group: total / count for group, (count, total) in self._seen.items()}
 
@@ -81,7 +76,7 @@ productions = Productions()
 
 
 def fills(rows: Sequence[CallRow]) -> list[Fill]:
-    """The misses that a later write of the same key filled."""
+    """The misses with a later write of the same key."""
     missed: dict[tuple[object, ...], tuple[int, float]] = {}
     found: dict[tuple[int, int], Fill] = {}
     spans: defaultdict[object, Spans] = defaultdict(Spans)
@@ -102,7 +97,7 @@ def fills(rows: Sequence[CallRow]) -> list[Fill]:
 
 
 def produced_in(rows: Sequence[CallRow]) -> dict[Group, tuple[int, float]]:
-    """How many values of each group were produced, in how many milliseconds together."""
+    """The number of produced values, and the sum of their milliseconds, by group."""
     seen: dict[Group, tuple[int, float]] = {}
     for row in rows:
         if row["produced"] is not None and row["misses"] and row["keys"]:
@@ -117,8 +112,8 @@ def produced_in(rows: Sequence[CallRow]) -> dict[Group, tuple[int, float]]:
 def saved(
     rows: Sequence[CallRow], means: Mapping[Group, float], key_means: Mapping[Group, float] = _NONE
 ) -> Saved:
-    """What the hits of ``rows`` saved, given the mean milliseconds to produce a value of a group,
-    and of some keys."""
+    """What the hits of ``rows`` saved, by the mean milliseconds to produce values of groups and
+    keys."""
     total, known, hits = 0.0, 0, 0
     renewed = _renewed(rows)
     for number, row in enumerate(rows):
@@ -137,7 +132,7 @@ def saved(
 
 
 def _renewed(rows: Sequence[CallRow]) -> set[tuple[int, int]]:
-    """The hits, by row and key, whose value is written anew later."""
+    """The hits, by row and key, whose value is written again later."""
     found: dict[int, int] = {}
     renewed: set[tuple[int, int]] = set()
     for number, row in enumerate(rows):
@@ -158,14 +153,14 @@ def _holds_a_value(each: CallRow) -> bool:
 
 
 def _entry(row: CallRow, each: CallRow) -> tuple[object, ...]:
-    """What tells that a write fills a miss."""
+    """The same for a miss and the write that fills it."""
     if each["route"] is not None:
         return row["alias"], each["route"]
     return each["id"], row["context"]
 
 
 def _name(each: CallRow) -> str:
-    """What the key is known by: all pages may share one group."""
+    """The group, or the page by its route: all pages may share one group."""
     return each["group"] if each["route"] is None else f"page {each['route']}"
 
 
@@ -176,8 +171,7 @@ def _add(seen: dict[Group, tuple[int, float]], group: Group, milliseconds: float
 
 @dataclass(frozen=True, slots=True)
 class SiteStats:
-    """By alias and key group: the mean milliseconds to produce a value, and how it is used. The
-    busiest keys have means of their own."""
+    """The mean milliseconds to produce a value by alias and key group, or key; the use by group."""
 
     means: Mapping[Group, float] = field(default_factory=dict)
     key_means: Mapping[Group, float] = field(default_factory=dict)
@@ -185,32 +179,24 @@ class SiteStats:
 
 
 def of_the_last_hour() -> SiteStats:
-    """What the report says; nothing where it cannot be made."""
+    """The report's figures; none where it cannot be made."""
     try:
         with context.muted():
             report = api.report()
     except Exception as error:
         let_pass(error)
-        # A fault of ours, or of the store's that is none of those it may have: the panel has
-        # the request to tell of all the same.
+        # The panel shows the request without them.
         recorder.failed(error)
         return SiteStats()
-    groups = [
-        ((alias, group.group), group)
-        for alias, cache in report.caches.items()
-        for group in cache.key_groups
-    ]
-    return SiteStats(
-        means={
-            name: group.produce_seconds * 1000
-            for name, group in groups
-            if group.produce_seconds is not None
-        },
-        key_means={
-            (alias, key.key): key.produce_seconds * 1000
-            for alias, cache in report.caches.items()
-            for key in cache.hot_keys
-            if key.produce_seconds is not None
-        },
-        usage={name: Usage(group.sets, group.lookups) for name, group in groups},
-    )
+    means: dict[Group, float] = {}
+    key_means: dict[Group, float] = {}
+    usage: dict[Group, Usage] = {}
+    for alias, cache in report.caches.items():
+        for group in cache.key_groups:
+            usage[alias, group.group] = Usage(group.sets, group.lookups)
+            if group.produce_seconds is not None:
+                means[alias, group.group] = group.produce_seconds * 1000
+        for key in cache.hot_keys:
+            if key.produce_seconds is not None:
+                key_means[alias, key.key] = key.produce_seconds * 1000
+    return SiteStats(means, key_means, usage)

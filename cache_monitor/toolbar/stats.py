@@ -1,4 +1,4 @@
-"""What the toolbar's store keeps of a request: plain values that survive JSON."""
+"""What the toolbar's store keeps of a request: values for JSON."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
@@ -20,11 +20,7 @@ from cache_monitor.toolbar.rows import CallRow, CallRows, Kept, milliseconds
 
 
 def page_row(page_pass: PagePass) -> CallRow:
-    """``page_pass`` in plain values that JSON can hold."""
-    cause = page_pass.cause()
-    place = None if cause is None else caller_of(cause[1])
-    unvaried = page_pass.unvaried()
-    unvaried_place = None if unvaried is None else caller_of(unvaried[1])
+    """``page_pass`` as values for JSON."""
     key = page_pass.looked_up or page_pass.looked_up_list or page_pass.key
     return {
         "alias": page_pass.alias,
@@ -38,23 +34,20 @@ def page_row(page_pass: PagePass) -> CallRow:
         "stored": page_pass.stored,
         "reason": page_pass.reason,
         "detail": page_pass.detail[:200],
-        "cause": f"{cause[0]} {place.where}" if cause and place else None,
-        "unvaried": (
-            f"{unvaried[0]} {unvaried_place.where}" if unvaried and unvaried_place else None
-        ),
+        "cause": _with_place(page_pass.cause()),
+        "unvaried": _with_place(page_pass.unvaried()),
     }
+
+
+def _with_place(found: tuple[str, Any] | None) -> str | None:
+    place = None if found is None else caller_of(found[1])
+    return f"{found[0]} {place.where}" if found and place else None
 
 
 def page_sentences(
     page: CallRow, rows: Sequence[CallRow], reasons: Places, words: Mapping[str, Promise]
-) -> list[str]:
-    """What became of the request, for the panel; ``words`` are those for the reasons of misses."""
-    return list(_sentences(page, rows, reasons, words))
-
-
-def _sentences(
-    page: CallRow, rows: Sequence[CallRow], reasons: Places, words: Mapping[str, Promise]
 ) -> Iterator[str]:
+    """The outcome of a page for the panel; ``words`` are those for the reasons of misses."""
     if page["fetch"] == "hit":
         yield _served(page)
         return
@@ -87,7 +80,7 @@ def _served(page: CallRow) -> str:
 
 
 def _reason(page: CallRow, rows: Sequence[CallRow], reasons: Places) -> str | None:
-    """Why the last call for the page missed, where that is known."""
+    """The reason of the page's last miss, where known."""
     for number in range(len(rows) - 1, -1, -1):
         for place, each in enumerate(rows[number]["keys"]):
             if each["hit"] is False and each["key"] == page["key"]:
@@ -103,7 +96,7 @@ Stats = dict[str, Any]
 
 
 def request_stats(capture: Capture, kept: Kept, rows: CallRows, seconds: float) -> Stats:
-    """What ``capture`` heard in a request of so many ``seconds``, and of which caches nothing."""
+    """The panel's data of a request that took ``seconds``."""
     totals = capture.totals()
     watched = watched_aliases()
     total = _counts(_sum(totals.values()))
@@ -124,7 +117,7 @@ def request_stats(capture: Capture, kept: Kept, rows: CallRows, seconds: float) 
 
 
 def percent(part: int, whole: int) -> int | None:
-    """A whole per cent; only a true none or all gives 0 or 100."""
+    """A whole per cent; 0 and 100 are exact."""
     if whole == 0:
         return None
     if part in {0, whole}:
@@ -141,17 +134,9 @@ def _sum(parts: Iterable[Totals]) -> Totals:
 
 
 def _counts(totals: Totals) -> Stats:
+    names = ("calls", "reads", "writes", "deletes", "others", "lookups", "hits", "misses")
     return {
-        "calls": totals.calls,
-        "reads": totals.reads,
-        "writes": totals.writes,
-        "deletes": totals.deletes,
-        "others": totals.others,
-        "lookups": totals.lookups,
-        "hits": totals.hits,
-        "misses": totals.misses,
+        **{name: getattr(totals, name) for name in (*names, "errors", "interrupted")},
         "hit_percent": percent(totals.hits, totals.lookups),
-        "errors": totals.errors,
-        "interrupted": totals.interrupted,
         "milliseconds": milliseconds(totals.seconds),
     }

@@ -11,19 +11,18 @@ from cache_monitor.toolbar.savings import fills
 Colour = Literal["hit", "miss", "write", "error", "other"]
 
 NARROWEST = 0.15
-"""Per cent of the axis: a bar must be seen and be met by a mouse."""
+"""Per cent of the axis: a bar must be visible and clickable."""
 CROWDED = 0.25
-"""Where all calls lie within this share of the request, that stretch is shown enlarged."""
+"""Where all calls are within this share of the request, that part is enlarged."""
 TICKS = 5
 _SHORTEST = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
 class CallBar:
-    """A call, or the work that a miss called for; ``x`` and ``width`` are per cent of the axis.
+    """A call, or the work after a miss; ``x`` and ``width`` are per cent of the axis.
 
-    ``number`` is the call's in the list, from 1; ``milliseconds`` what the bar stands for;
-    ``title`` what is said of it.
+    ``number`` is the call's in the list, from 1.
     """
 
     number: int
@@ -36,7 +35,7 @@ class CallBar:
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """One cache's calls. ``work`` is what was done to produce the values that were missed."""
+    """One cache's calls, and the ``work`` to produce missed values."""
 
     alias: str
     bars: Sequence[CallBar]
@@ -45,7 +44,7 @@ class Lane:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """A moment on the axis; ``anchor`` is SVG's word for the side on which its text stands."""
+    """A time on the axis; ``anchor`` is SVG's ``text-anchor``."""
 
     x: float
     milliseconds: float
@@ -54,10 +53,8 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """A stretch of a request, in milliseconds from its start.
-
-    ``enlarged`` is the part of it that another one shows enlarged, as a bar.
-    """
+    """A part of a request, in milliseconds from its start; ``enlarged`` is the part that another
+    timeline enlarges."""
 
     begins: float
     ends: float
@@ -66,13 +63,12 @@ class Timeline:
 
     @property
     def places(self) -> str:
-        """How many decimal places tell the ticks apart, as ``floatformat`` takes it."""
+        """The decimal places of the ticks, for ``floatformat``."""
         length = self.ends - self.begins
         return "0g" if length >= 100 else "1g" if length >= 10 else "2g"
 
     @property
     def ticks(self) -> list[Tick]:
-        """Moments at equal distances, from the beginning to the end."""
         last = TICKS - 1
         length = self.ends - self.begins
         anchors: dict[int, Literal["start", "end"]] = {0: "start", last: "end"}
@@ -83,7 +79,7 @@ class Timeline:
 
 
 def colour_of(row: CallRow) -> Colour:
-    """What a call did, in one word; a ``get_many`` that missed some keys is a miss."""
+    """The outcome of a call; a ``get_many`` that missed some keys is a miss."""
     if row["interrupted"]:
         return "other"
     if row["error"] is not None:
@@ -96,8 +92,8 @@ def colour_of(row: CallRow) -> Colour:
 
 
 def timelines(rows: Sequence[CallRow], titles: Sequence[str], ends: float) -> list[Timeline]:
-    """The whole request, which took ``ends`` milliseconds, and its calls enlarged where they lie
-    so close together that the whole shows little of them. ``titles`` are what is said of each."""
+    """The whole request of ``ends`` milliseconds, and its calls enlarged where they are close
+    together."""
     if not rows:
         return []
     first = min(row["at"] for row in rows)
@@ -130,8 +126,6 @@ def _timeline(
 
 @dataclass(frozen=True, slots=True)
 class _Axis:
-    """A stretch of time, in milliseconds."""
-
     begins: float
     length: float
 

@@ -14,7 +14,7 @@ from django.http import FileResponse, StreamingHttpResponse
 
 from cache_monitor.capture import Capture
 from cache_monitor.context import current
-from cache_monitor.toolbar.request import hear_stream
+from cache_monitor.toolbar.request import capture_stream
 
 # Closing a response ends the request: Django looks after its database connections then, of which
 # an earlier test may have left one open.
@@ -47,7 +47,7 @@ def keys(capture: Capture) -> list[str]:
 
 def test_the_calls_of_a_stream_are_heard_and_it_is_sent_whole() -> None:
     response, capture, ending = StreamingHttpResponse(lines()), Capture(), Ending()
-    hear_stream(response, capture, ending)
+    capture_stream(response, capture, ending)
     assert b"".join(response) == b"None\nNone\nNone\n"
     assert keys(capture) == ["stream:0", "stream:1", "stream:2"]
     assert ending.times == 1
@@ -55,7 +55,7 @@ def test_the_calls_of_a_stream_are_heard_and_it_is_sent_whole() -> None:
 
 def test_whoever_sends_the_stream_is_not_heard() -> None:
     response, capture = StreamingHttpResponse(lines()), Capture()
-    hear_stream(response, capture, Ending())
+    capture_stream(response, capture, Ending())
     for _ in response:
         assert current() is None
         cache.get("the-server's-own")
@@ -65,7 +65,7 @@ def test_whoever_sends_the_stream_is_not_heard() -> None:
 @closing_a_response
 def test_a_stream_that_nobody_reads_on_ends_when_it_is_closed() -> None:
     response, capture, ending = StreamingHttpResponse(lines()), Capture(), Ending()
-    hear_stream(response, capture, ending)
+    capture_stream(response, capture, ending)
     next(iter(response))
     response.close()
     assert keys(capture) == ["stream:0"]
@@ -79,7 +79,7 @@ def test_a_stream_that_raises_raises_still_and_ends() -> None:
         raise ValueError("the stream fails")
 
     response, capture, ending = StreamingHttpResponse(failing()), Capture(), Ending()
-    hear_stream(response, capture, ending)
+    capture_stream(response, capture, ending)
     with pytest.raises(ValueError, match="the stream fails"):
         b"".join(response)
     assert keys(capture) == ["before"]
@@ -89,7 +89,7 @@ def test_a_stream_that_raises_raises_still_and_ends() -> None:
 
 def test_the_calls_of_an_async_stream_are_heard() -> None:
     response, capture, ending = StreamingHttpResponse(async_lines()), Capture(), Ending()
-    hear_stream(response, capture, ending)
+    capture_stream(response, capture, ending)
 
     async def read() -> bytes:
         return b"".join([part async for part in response])
@@ -108,7 +108,7 @@ def test_two_async_streams_at_once_do_not_mix() -> None:
 
     async def read(name: str) -> list[str]:
         response, capture = StreamingHttpResponse(named(name)), Capture()
-        hear_stream(response, capture, Ending())
+        capture_stream(response, capture, Ending())
         async for _ in response:
             await asyncio.sleep(0)
         return keys(capture)
@@ -125,7 +125,7 @@ def test_two_async_streams_at_once_do_not_mix() -> None:
 def test_a_file_is_left_to_the_server(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("text")
     with closing(FileResponse((tmp_path / "a.txt").open("rb"))) as response:
-        hear_stream(response, Capture(), Ending())
+        capture_stream(response, Capture(), Ending())
         assert response.file_to_stream is not None
 
 
@@ -136,7 +136,7 @@ def test_a_fault_of_ours_at_the_end_is_logged_and_does_not_reach_the_stream(
         raise RuntimeError("the store is away")
 
     response = StreamingHttpResponse(lines())
-    hear_stream(response, Capture(), fail)
+    capture_stream(response, Capture(), fail)
     with caplog.at_level(logging.ERROR, "cache_monitor"):
         assert b"".join(response) == b"None\nNone\nNone\n"
     assert "could not store the calls of a stream" in caplog.text
