@@ -1,4 +1,4 @@
-"""What a project says of its keys itself: ``KEY_GROUPS`` and ``KEY_SANITIZER``."""
+"""The project's ``KEY_GROUPS`` and ``KEY_SANITIZER``."""
 
 import inspect
 import logging
@@ -14,6 +14,7 @@ from django.utils.module_loading import import_string
 
 from cache_monitor.calls import bounded
 from cache_monitor.conf import SETTING, get_conf
+from cache_monitor.errors import NotReady
 from cache_monitor.key_patterns import Match, Search, search_for
 from cache_monitor.keys.display import described, printable, shortened
 from cache_monitor.keys.grouping import GROUP_LENGTH
@@ -22,16 +23,16 @@ from cache_monitor.setting_changes import forget_on_change
 logger = logging.getLogger("cache_monitor")
 
 LOOKED_AT = 250
-"""Characters of a key that a pattern sees: memcached's limit, hence most keys as a whole."""
+"""Characters of a key that a pattern gets: memcached's limit, hence most whole keys."""
 SLOW = 0.001
 """Seconds of CPU after which a search is slow: most take a thousandth of it."""
 ALLOWANCE = 0.02
-"""Seconds of CPU that all slow searches for one pattern may take. Each is made twice, to tell them
-from what else may fall into one, so that a pattern costs 50 ms in all at most."""
+"""Seconds of CPU for all slow searches of one pattern. Each is made twice, to exclude other causes,
+so that a pattern costs 50 ms at most."""
 
 
 class Rule:
-    """A pattern, and the name of the group of the keys that it is found in."""
+    """A pattern, and the name of the group of matching keys."""
 
     def __init__(self, pattern: str | re.Pattern[str], name: str) -> None:
         self.name = name
@@ -41,14 +42,14 @@ class Rule:
 
     @property
     def has_retired(self) -> bool:
-        """Whether its searches have taken all of their time."""
+        """Whether its searches have used their time."""
         return self._left <= 0
 
     def find(self, text: str) -> Match | None:
-        """Where the pattern is in ``text``; None as well where that takes longer than it may."""
+        """The match in ``text``; None as well after a timeout."""
         match, spent = self._timed(text)
         if spent > SLOW:
-            # A collection of the process's garbage may fall into any search; hardly into two.
+            # A garbage collection may slow one search, hardly two.
             match, spent = self._timed(text)
             if spent > SLOW:
                 self._take(spent)
@@ -75,16 +76,13 @@ class Rule:
 
 
 class ChosenGroups:
-    """The rules in their order. Any number of threads may ask at once."""
+    """The rules in their order. Thread-safe."""
 
     def __init__(self, rules: Mapping[str | re.Pattern[str], str]) -> None:
         self._rules = tuple(Rule(*each) for each in rules.items())
 
     def group_of(self, text: str) -> str | None:
-        """The name that goes with the first pattern found in ``text``; None where none is.
-
-        At most 120 printable characters. Never raises.
-        """
+        """The name of the first matching pattern, at most 120 printable characters, or None."""
         text = text[:LOOKED_AT]
         for rule in self._rules:
             match = rule.find(text)
@@ -96,23 +94,23 @@ class ChosenGroups:
 
 
 NOT_SANITIZED = "(KEY_SANITIZER failed)"
-"""Stands for every key that the sanitizer could not deal with."""
+"""Replaces every key that the sanitizer failed on."""
 
 Sanitizer = Callable[[str], str]
 
 
 def sanitized(text: str) -> str:
-    """What may be kept and shown of the key ``text``: the text itself without a sanitizer.
+    """The key ``text`` after the sanitizer, if there is one.
 
-    The sanitizer is given at most 512 characters, whoever asks. Where it raises, or returns
-    something else than a text, the answer is :data:`NOT_SANITIZED`. Never raises.
+    The sanitizer gets at most 512 characters. Where it raises, or returns no text, the result is
+    :data:`NOT_SANITIZED`. Never raises.
     """
     sanitizer = _sanitizer()
     return text if sanitizer is None else sanitizer(text)
 
 
 def is_sanitizing() -> bool:
-    """Whether keys as they are must not be kept, not even in memory."""
+    """Whether unsanitized keys must not be kept, not even in memory."""
     return _sanitizer() is not None
 
 
@@ -135,13 +133,13 @@ def _takes_one_text(function: Callable[..., Any]) -> bool:
     except TypeError:
         return False
     except ValueError:
-        # Some functions of C do not tell.
+        # Some functions of C have no signature.
         return True
     return True
 
 
 class _Guarded:
-    """A sanitizer whose faults stay here and are logged once."""
+    """A sanitizer whose faults are caught, and logged once."""
 
     def __init__(self, path: str, function: Callable[[str], object]) -> None:
         self._path = path
@@ -171,14 +169,10 @@ class _Guarded:
             )
 
 
-class _SanitizerNotReady(Exception):
-    """The settings cannot be asked now, or the function not be imported; they may be later."""
-
-
 def _sanitizer() -> Sanitizer | None:
     try:
         return _imported()
-    except _SanitizerNotReady:
+    except NotReady:
         return _refusing if settings.configured else None
 
 
@@ -189,7 +183,7 @@ def _refusing(text: str) -> str:
 @cache
 def _imported() -> Sanitizer | None:
     if not settings.configured:
-        raise _SanitizerNotReady
+        raise NotReady
     path = get_conf().key_sanitizer
     if path is None:
         return None
@@ -197,7 +191,7 @@ def _imported() -> Sanitizer | None:
         return _Guarded(path, import_string(path))
     except Exception as error:
         if not apps.ready:
-            raise _SanitizerNotReady from error
+            raise NotReady from error
         logger.error(
             "CACHE_MONITOR['KEY_SANITIZER'] %s cannot be imported (%s), so every key is shown as"
             " %r. Run manage.py check.",

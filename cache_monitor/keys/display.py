@@ -1,4 +1,4 @@
-"""Text from elsewhere that is safe on every screen: bounded, printable, encodable."""
+"""Make text safe to show: bounded, printable, encodable."""
 
 import re
 from pathlib import Path
@@ -9,15 +9,12 @@ CUT = re.compile(r"… \(([0-9]{1,18}) characters\)\Z")
 
 
 def text_of(key: object) -> str:
-    """The text that Django writes for ``key`` into the cache; ``<TypeName>`` where it has none.
-
-    A key's own ``__str__`` may raise or return a subclass with methods of its own; the answer is
-    always a plain ``str``.
-    """
+    """The text that Django makes of ``key``, always a plain ``str``; ``<TypeName>`` where its
+    ``__str__`` raises."""
     if type(key) is str:
         return key
     try:
-        # Under ``python -bb`` str(b"…") is an error; repr() gives the same text without it.
+        # Under ``python -bb`` str(b"…") raises; repr() gives the same text.
         text = repr(key) if isinstance(key, bytes) else str(key)
         return str.__str__(text)
     except Exception:
@@ -40,7 +37,7 @@ def shortened(text: str, length: int, cut_mark: str = "…") -> str:
 
 def shown(text: str) -> str:
     """``text`` in at most 250 printable characters; one that was cut tells its true length."""
-    # Each character is at least one when escaped, so what follows the cut cannot come back in.
+    # Escaping makes no character shorter, so one more than shown is enough.
     head = printable(text[: SHOWN_LENGTH + 1])
     cut_before = CUT.search(text)
     length = int(cut_before[1]) if cut_before else len(text)
@@ -62,10 +59,7 @@ def is_nameless(group: str) -> bool:
 
 
 def described(error: BaseException) -> str:
-    """The type of ``error`` and the place that raised it.
-
-    Not its message: a fault over a key nearly always quotes the key.
-    """
+    """The type of ``error`` and the place that raised it; its message may quote a key."""
     trace = error.__traceback__
     if trace is None:
         return type(error).__name__

@@ -1,8 +1,8 @@
 """The group of a key: its text with the variable parts replaced.
 
 Parts end at anything that is neither a letter nor a digit, the underscore included: ``page_12``
-becomes ``page_{int}`` while ``page12`` and ``v2`` are names and stay. What is variable without
-looking it, a slug or a name, stays as well: that is learned (:mod:`cache_monitor.keys.learned`).
+becomes ``page_{int}``, while ``page12`` and ``v2`` stay. Variable parts without such a form, slugs
+and names, are learned (:mod:`cache_monitor.keys.learned`).
 """
 
 import re
@@ -13,12 +13,12 @@ from string import ascii_letters, digits
 from cache_monitor.keys.display import printable, shortened
 
 GROUP_LENGTH = 120
-# A group is told from this much of a key, however long it is: the patterns' work stays bounded.
+# The patterns get this much of a key, which bounds their work.
 LOOKED_AT = 512
 
 _START, _END = r"(?<![^\W_])", r"(?![^\W_])"
 _HEX = "[0-9a-fA-F]"
-# What has digits in it and is a name all the same: v1.2, and the locales of regions by number.
+# Names with digits: v1.2, and the locales of numbered regions.
 _NAME = rf"(?P<name>[vV][0-9]+(?:\.[0-9]+)+|es[-_]419|en[-_](?:001|150)|ar[-_]001){_END}"
 _UUID = rf"(?P<uuid>{_HEX}{{8}}(?:-{_HEX}{{4}}){{3}}-{_HEX}{{12}}){_END}"
 _TIME = r"[T _][0-9]{2}:?[0-9]{2}(?::?[0-9]{2}(?:[.,][0-9]+)?)?(?:Z|[+-][0-9]{2}:?[0-9]{2})?"
@@ -30,7 +30,7 @@ _COMPACT = r"[0-9]{8}T[0-9]{4,6}(?:\.[0-9]+)?Z?"
 _DATE = rf"(?P<date>(?:{_YMD}(?:{_TIME})?|{_DMY}|{_WEEK}|{_COMPACT})){_END}"
 _OCTET = "(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
 _IP4 = rf"(?P<ip>{_OCTET}(?:\.{_OCTET}){{3}}){_END}(?!\.[0-9])"
-# What may be an address of version 6 of the ranges in use: other keys have colons too.
+# Possible addresses of version 6 in the ranges in use: other keys have colons too.
 _IP6 = (
     rf"(?P<ip6>(?:[23]{_HEX}{{3}}|[fF][cdCD]{_HEX}{{2}}|[fF][eE][89abAB]{_HEX})"
     rf"(?::{_HEX}{{0,4}}){{2,7}}){_END}"
@@ -55,7 +55,7 @@ _RUN = (
     r"(?P<run>(?<![\w-])(?=[a-z0-9_-]*[A-Z])(?=[A-Z0-9_-]*[a-z])(?=[A-Za-z_-]*[0-9])"
     r"(?=[A-Za-z0-9]*[_-])[A-Za-z0-9_-]{20,})(?![\w-])={0,2}"
 )
-# Most words are short: one look spares them those that look ahead.
+# One lookahead spares short words the others.
 _LONG = r"(?=[\w+-]{10})"
 
 _PARTS = re.compile(f"{_START}(?:{_NAME}|{_UUID}|{_DATE}|{_NUMBER}|{_HASH}|{_LONG}{_TOKEN})")
@@ -83,7 +83,7 @@ _WORDS = {
     "run": "{token}",
     "size": "{int}x{int}",
 }
-"""The placeholders of what goes by another name than its pattern."""
+"""Placeholders that differ from the name of their pattern."""
 
 
 def group_of(text: str) -> str:
@@ -94,10 +94,10 @@ def group_of(text: str) -> str:
 
 
 def has_plain_numbers(text: str) -> bool:
-    """Whether all digits in ``text`` are numbers by themselves, whatever they are.
+    """Whether all digits in ``text`` are plain numbers, whatever their values.
 
-    Between colons no number is part of a date, a hash or whatever else, but for addresses of
-    version 6, which have two colons in a row or seven of them.
+    A number between colons is no part of a date or a hash. Addresses of version 6 have two colons
+    in a row, or seven.
     """
     return (
         _DIGITS.search(text) is not None
@@ -112,7 +112,7 @@ def _group(text: str) -> str:
 
 
 _group_of_shape = lru_cache(maxsize=1024)(_group)
-"""Of keys that differ in nothing but their numbers, the first one's group does for all."""
+"""Keys that differ only in their numbers have one group."""
 
 
 def _replaced(text: str) -> str:
@@ -144,7 +144,7 @@ def _is_ip6(text: str) -> bool:
 
 
 def looks_random(text: str) -> bool:
-    """Whether letters and digits change places as they do in a token and not in CamelCase2."""
+    """Whether letters and digits alternate as in a token, and not as in CamelCase2."""
     words = _WORD.findall(text)
     return sum(map(len, words)) <= _RANDOM_LETTERS_A_WORD * len(words)
 
@@ -155,6 +155,6 @@ def _is_token_with_separators(run: str) -> bool:
 
 
 def _whole_parts(text: str) -> str:
-    """The beginning of a long key, without the part that the cut went through."""
+    """The beginning of a long key up to its last whole part."""
     head = text[:LOOKED_AT]
     return head.rstrip(ascii_letters + digits) or head

@@ -1,12 +1,11 @@
 """Keys whose form is known: Django's pages and sessions, query caches', the debug toolbar's.
 
-Their forms are those of ``django.utils.cache``. A page's address is in them as a digest alone.
+Their forms are those of ``django.utils.cache``; a page's key has a digest of its address.
 
-cachalot's are 40 hexadecimal digits with nothing around them. That is also what a SHA-1 of the
-project's own looks like, hence the cache's alias is asked for too. Beside its queries it keeps an
-entry for each table, which says when that was written last: told from the names of the tables.
-cacheops' have a letter or two before their 32 digits; it writes them into Redis itself, past
-Django's caches.
+cachalot's keys are 40 hexadecimal digits. A project's own SHA-1 looks the same, hence the cache's
+alias is checked too. cachalot has an entry for each table with the time of its last write, known by
+the tables' names. cacheops' keys have a letter or two before 32 digits; it writes them into Redis
+itself, past Django's caches.
 """
 
 import hashlib
@@ -20,6 +19,7 @@ from django.apps import apps
 from django.conf import settings
 from django.utils.module_loading import import_string
 
+from cache_monitor.errors import NotReady
 from cache_monitor.setting_changes import forget_on_change
 
 PageKind = Literal["page", "page_headers"]
@@ -42,11 +42,10 @@ _NO_VARIANT = "d41d8cd98f00b204e9800998ecf8427e"
 
 
 class PageKey(NamedTuple):
-    """The parts of such a key.
+    """The parts of a page's key.
 
-    ``url`` is the MD5 of the page's address, in hex; ``variant`` that of the request's headers
-    that the page varies by, empty where there are none. ``suffix`` names language and time zone.
-    A list of headers has no method and no variant.
+    ``url`` is the MD5 of the address in hex, ``variant`` that of the headers that the page varies
+    by, or empty. ``suffix`` has language and time zone. A list of headers has no method or variant.
     """
 
     kind: PageKind
@@ -58,7 +57,7 @@ class PageKey(NamedTuple):
 
     @property
     def digest(self) -> str:
-        """A short name for the address and the variant."""
+        """A short name of address and variant."""
         return f"#{self.url[:8]}" + (f"-{self.variant[:8]}" if self.variant else "")
 
 
@@ -73,7 +72,7 @@ def header_list_of(text: str) -> str | None:
 
 
 def page_key(text: str) -> PageKey | None:
-    """The parts of the key ``text``; None if it is no page's."""
+    """The parts of the key ``text``, or None."""
     if not text.startswith(PREFIX):
         return None
     if found := _PAGE.fullmatch(text):
@@ -96,8 +95,8 @@ _ALL_LENGTHS = frozenset({34, 35, 40})
 
 
 class _Installed(NamedTuple):
-    """What is there. ``cachalot`` is the alias of the cache that it keeps its entries in,
-    ``tables`` the keys of those that tell when a table was written."""
+    """The installed query caches: the alias of ``cachalot``'s cache, and the keys of its
+    ``tables``."""
 
     cachalot: str | None
     cacheops: bool
@@ -105,12 +104,12 @@ class _Installed(NamedTuple):
 
 
 def query_cache_group(text: str, alias: str | None) -> str | None:
-    """The group of the key ``text`` of the cache ``alias`` (None: of some cache), if it is one."""
+    """The query cache's group of the key ``text`` of the cache ``alias`` (None: any), or None."""
     if len(text) not in _ALL_LENGTHS:
         return None
     try:
         installed = _installed()
-    except _NotYet:
+    except NotReady:
         return None
     in_cachalot = installed.cachalot is not None and alias in {None, installed.cachalot}
     if in_cachalot and _CACHALOT.fullmatch(text):
@@ -121,31 +120,25 @@ def query_cache_group(text: str, alias: str | None) -> str | None:
 
 
 def is_bookkeeping(text: str) -> bool:
-    """Whether ``text`` is the key of an entry that holds no value of anybody's, but what a query
-    cache must know of its entries: nothing is produced for it."""
+    """Whether ``text`` is a key of a query cache's own records, which have no produced value."""
     try:
         return len(text) in _ALL_LENGTHS and text in _installed().tables
-    except _NotYet:
+    except NotReady:
         return False
 
 
 def unseen_caches() -> list[str]:
-    """The apps that keep cached values somewhere that Django's caches, and thus the monitor, do
-    not see."""
+    """The apps that cache values past Django's caches, and so past the monitor."""
     try:
         return ["cacheops"] if _installed().cacheops else []
-    except _NotYet:
+    except NotReady:
         return []
-
-
-class _NotYet(Exception):
-    """The settings cannot be asked now; they may be later."""
 
 
 @cache
 def _installed() -> _Installed:
     if not (settings.configured and apps.ready):
-        raise _NotYet
+        raise NotReady
     cacheops = apps.is_installed("cacheops")
     if not apps.is_installed("cachalot"):
         return _Installed(None, cacheops, frozenset())
@@ -166,53 +159,51 @@ def _table_keys() -> Iterator[str]:
 
 
 def _table_key(database: str, table: str) -> str:
-    """As cachalot makes it where nothing else is set."""
+    """cachalot's default."""
     return hashlib.sha1(f"{database}:{table}".encode(), usedforsecurity=False).hexdigest()
 
 
 forget_on_change(("CACHALOT_CACHE", "DATABASES", "INSTALLED_APPS"), _installed.cache_clear)
 
 
-# However long: a key with a number that is longer than a shape's may be has none.
 _NUMBERS = re.compile("[0-9]+")
 # Of ``sessions.backends.cache``, and with one letter more of ``cached_db``.
 _DJANGO_PREFIX = "django.contrib.sessions.cache"
 
 
 def is_session(text: str) -> bool:
-    """Whether the key ``text`` holds a session key, wherever in it."""
+    """Whether the key ``text`` contains a session key."""
     if _DJANGO_PREFIX in text:
         return True
     try:
         own = _own_sessions()
-    except _NotYet:
+    except NotReady:
         return False
     return own is not None and own.search(text) is not None
 
 
 def may_be_sessions(shape: str) -> bool:
-    """Whether among the keys that are ``shape`` but for their numbers, which are zeros there, may
-    be one that holds a session key."""
+    """Whether a key of this ``shape``, which has zeros for numbers, may contain a session key."""
     if _DJANGO_PREFIX in shape:
         return True
     if not (settings.configured and apps.ready):
         return True
     prefix = _own_prefix()
-    # Without a prefix it is 32 letters and digits in a row: that has no shape.
+    # Without a prefix it is 32 letters and digits, which have no shape.
     return bool(prefix) and _NUMBERS.sub("0", prefix or "") in shape
 
 
 @cache
 def _own_sessions() -> re.Pattern[str] | None:
-    """What finds the keys of a ``SESSION_ENGINE`` with a ``cache_key_prefix`` of its own."""
+    """Matches the keys of a ``SESSION_ENGINE`` with its own ``cache_key_prefix``."""
     if not (settings.configured and apps.ready):
-        raise _NotYet
+        raise NotReady
     prefix = _own_prefix()
     if prefix is None or prefix.startswith(_DJANGO_PREFIX):
         return None
     if not prefix:
         return re.compile(r"\A[a-z0-9]{32}\Z")
-    # At the start of a word only: the prefix "s:" must not take "users:17" for a session.
+    # At the start of a word only: the prefix "s:" must not match "users:17".
     return re.compile(r"(?<![^\W_])" + re.escape(prefix))
 
 
@@ -237,7 +228,7 @@ def is_toolbars_own(key: Hashable) -> bool:
 
 
 def is_one_toolbars_own(keys: Iterable[Hashable]) -> bool:
-    """The same for any of ``keys``, in less time than it takes to ask for each."""
+    """The same for any of ``keys``, faster than one by one."""
     prefix = _prefix()
     for key in keys:
         first = key[0] if isinstance(key, tuple) and key else key
@@ -250,7 +241,7 @@ def is_one_toolbars_own(keys: Iterable[Hashable]) -> bool:
 def _prefix() -> str:
     config = getattr(settings, _SETTING, None)
     chosen = config.get("CACHE_KEY_PREFIX") if isinstance(config, Mapping) else None
-    # An empty prefix would take every key for the toolbar's.
+    # An empty prefix would match every key.
     return chosen if isinstance(chosen, str) and chosen else "djdt:"
 
 

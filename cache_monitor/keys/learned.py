@@ -1,16 +1,14 @@
-"""Groups of keys that are learned from what passes: a place that takes many different values.
+"""Learn groups of keys: parts of keys with many different values.
 
-A slug, a name or a search looks like any other word, so a key alone does not tell that it is
-variable. Many keys do: a place that has shown more than :data:`MOST_VALUES` different values after
-one and the same beginning becomes ``{text}``, and what has few values stays as it is. A place is a
-part between ``:``, ``/`` and ``|``; of a part whose values nearly all begin alike
-(``search_results_…``) what follows. Two places that have shown several hundred pairs of values are
-variable too, though none has shown as many beside one value of the other: events of organisers. A
-key's first word always stays.
+A slug or a name looks like any other word, so one key does not show that it is variable. Many keys
+do: a part with more than :data:`MOST_VALUES` different values after one beginning becomes
+``{text}``. Parts are between ``:``, ``/`` and ``|``; where nearly all values begin alike
+(``search_results_…``) only the rest becomes ``{text}``. Two parts with several hundred pairs of
+values are variable too, though neither alone has as many. A key's first word stays.
 
-What is learned depends on nothing but the names that have passed, whatever their order, so that
-processes come to the same groups, and a report that merges what they counted folds the names that
-one of them used before it had learned (:mod:`cache_monitor.reports.build`).
+The result depends on the set of names only, not on their order. So all processes come to the same
+groups, and a merged report folds names from before they were learned
+(:mod:`cache_monitor.reports.build`).
 """
 
 import re
@@ -22,15 +20,14 @@ from cache_monitor.conf import SETTING
 from cache_monitor.setting_changes import forget_on_change
 
 MOST_VALUES = 40
-"""Different values of a place: more are hardly names that somebody has thought of."""
+"""Different values of a part: programs hardly have more fixed names."""
 MOST_PAIRS = 5 * MOST_VALUES
-"""Different pairs of values of two places of which neither has so many: nobody thinks of those
-either."""
+"""Different pairs of values of two parts."""
 _SOME_VALUES = 5
 _MANY_HEADS = 12
-"""Values of the first of two places from which on it varies as the second one does."""
+"""Values of the first of two parts that make it variable too."""
 MOST_NAMES = 2000
-"""Names that are remembered, the latest ones; about 300 kB."""
+"""The latest names in memory; about 300 kB."""
 MOST_TEMPLATES = 200
 TEXT = "{text}"
 
@@ -39,7 +36,7 @@ _WORD = re.compile(r"[^_.\-]*[_.\-]+")
 _ENDING = re.compile(r"(?:[_.\-]\{\w+\})+(?=[:/|]?$)")
 _FIRST = re.compile(r"[^:/|_.\-]*")
 _PLACEHOLDERS = re.compile(r"(?:\{\w+\}[x…]?)+[:/|]?|[:/|]?")
-# What is nothing but a number or another shape has a group of its own.
+# Numbers and other shapes have groups of their own.
 _VALUE = r"(?!(?:\{\w+\}[x…]?)+(?:[:/|]|$))[^:/|]+"
 _SEPARATORS = frozenset(":/|")
 _NEARLY_ALL = 0.9
@@ -48,7 +45,7 @@ Parts = tuple[str, ...]
 
 
 def templates_of(names: Iterable[str]) -> set[str]:
-    """The groups that ``names``, which are groups by themselves, show to be one."""
+    """The templates of ``names``, which are groups so far."""
     return set(_found("", [tuple(_PART.findall(each)) for each in names]))
 
 
@@ -70,7 +67,7 @@ def _found(before: str, names: list[Parts]) -> Iterator[str]:
 
 
 def _places(heads: Iterable[str], *, is_first: bool) -> Iterator[tuple[str, list[str]]]:
-    """What parts of a key become, and which ones: those that many keys differ in."""
+    """The templates of variable parts, with the values that they replace."""
     kinds: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
     for head in heads:
         if not _PLACEHOLDERS.fullmatch(head):
@@ -78,7 +75,7 @@ def _places(heads: Iterable[str], *, is_first: bool) -> Iterator[tuple[str, list
             word = _WORD.match(head) if is_first else None
             kinds[word[0] if word else "", end].append(head)
     for (first, end), values in sorted(kinds.items()):
-        # Without a word before it the place would be the whole key.
+        # A first part needs a fixed word.
         if len(values) > MOST_VALUES and (first or not is_first):
             fixed = _beginning(values)
             those = [each for each in values if each.startswith(fixed)]
@@ -86,8 +83,8 @@ def _places(heads: Iterable[str], *, is_first: bool) -> Iterator[tuple[str, list
 
 
 def _crossed(before: str, heads: dict[str, list[Parts]]) -> Iterator[str]:
-    """The templates of two places after ``before`` of which only the pairs are many. Their names
-    are taken out of ``heads``."""
+    """The templates of two parts after ``before`` with many pairs. Removes their names from
+    ``heads``."""
     for kind, values in sorted(_pairs(heads).items()):
         several = {head: those for head, those in values.items() if len(those) >= _SOME_VALUES}
         every = set().union(*several.values())
@@ -104,7 +101,7 @@ def _crossed(before: str, heads: dict[str, list[Parts]]) -> Iterator[str]:
 
 
 def _pairs(heads: dict[str, list[Parts]]) -> dict[tuple[str, str], dict[str, set[str]]]:
-    """By the separators behind them: the words that follow each of ``heads``."""
+    """The words that follow each of ``heads``, by the separators after both."""
     kinds: defaultdict[tuple[str, str], dict[str, set[str]]] = defaultdict(dict)
     for head, tails in heads.items():
         words = {tail[0] for tail in tails if tail and not _PLACEHOLDERS.fullmatch(tail[0])}
@@ -132,7 +129,7 @@ def _beginning(values: list[str]) -> str:
 
 
 def _ending(values: list[str]) -> str:
-    """The variable parts, told before, that all of ``values`` end with."""
+    """The variable parts that all of ``values`` end with."""
     endings = {found[0] if (found := _ENDING.search(each)) else "" for each in values}
     return endings.pop() if len(endings) == 1 else ""
 
@@ -144,13 +141,13 @@ class Folding:
         self.templates = frozenset(templates)
         by_first: defaultdict[str, list[tuple[int, str, re.Pattern[str]]]] = defaultdict(list)
         for template in self.templates:
-            # The one that says most comes first.
+            # The most specific comes first.
             rank = len(TEXT) * template.count(TEXT) - len(template)
             by_first[_first(template)].append((rank, template, _pattern(template)))
         self._by_first = {first: sorted(found) for first, found in by_first.items()}
 
     def fold(self, name: str) -> str:
-        """The group that ``name`` belongs to: itself, where none was learned."""
+        """The learned group of ``name``, or ``name``."""
         for _, template, pattern in self._by_first.get(_first(name), ()):
             if pattern.fullmatch(name):
                 return template
@@ -167,7 +164,7 @@ def _pattern(template: str) -> re.Pattern[str]:
 
 
 class Learned:
-    """What this process has learned. Any thread may ask, one at a time learns."""
+    """The learned groups of this process. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = new_lock()
@@ -175,28 +172,27 @@ class Learned:
         self.forget()
 
     def forget(self) -> None:
-        """Begin anew."""
         self.folding = Folding(())
         self._names: dict[str, None] = {}
 
     def on_change(self, listener: Callable[[], None]) -> None:
-        """Let ``listener`` know when keys have other groups than before."""
+        """Call ``listener`` when groups change."""
         self._listeners.append(listener)
 
     def learn(self, names: Iterable[str]) -> None:
-        """Take note of groups that keys have fallen into, templates of others among them."""
+        """Learn from ``names``: groups of keys, or templates of other processes."""
         with self._lock:
             known, folding = self._names, self.folding
             new = [each for each in names if each not in known and folding.fold(each) == each]
             new = [each for each in new if each not in folding.templates]
             if not new:
                 return
-            told = {each for each in new if TEXT in each}
+            templates = {each for each in new if TEXT in each}
             for name in new:
                 known[name] = None
             while len(known) > MOST_NAMES:
                 del known[next(iter(known))]
-            found = told | templates_of(known.keys() - told)
+            found = templates | templates_of(known.keys() - templates)
             if not found or len(folding.templates) >= MOST_TEMPLATES:
                 return
             self.folding = Folding(sorted(folding.templates | found)[:MOST_TEMPLATES])
@@ -210,10 +206,10 @@ learned = Learned()
 
 
 def with_more(folding: Folding, names: Iterable[str]) -> Folding:
-    """``folding`` and what ``names``, templates of others among them, add to it."""
+    """``folding`` extended by ``names``: groups, or templates of other processes."""
     left = {each for each in names if folding.fold(each) == each} - folding.templates
-    told = {each for each in left if TEXT in each}
-    more = told | templates_of(left - told)
+    templates = {each for each in left if TEXT in each}
+    more = templates | templates_of(left - templates)
     return Folding(folding.templates | more) if more else folding
 
 

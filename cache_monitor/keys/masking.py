@@ -1,13 +1,12 @@
-"""What in a key looks like a credential, and the mask that it is shown with.
+"""Mask what looks like a credential in a key.
 
-Whoever reads a session key is logged in as its owner, and a key such as ``cart:<session key>`` has
-one in it. Django's are 32 letters and digits, which is also what a digest looks like: that is
-masked as well, since nobody can tell the two apart, and keeps a name of its own by its mask.
+A session key logs its reader in, and a key such as ``cart:<session key>`` contains one. Django's
+are 32 letters and digits. A digest looks the same, so it is masked too; by its mask it keeps a name
+of its own.
 
-A ``SESSION_ENGINE`` of the project's own may make keys of any form, and ``signed_cookies`` has the
-whole cookie for a key. No look at a cache's key finds those, so they are learned where Django's
-base class takes them: when a session is made for a request, before its view runs. Of Django's other
-engines nothing is learned: what a visitor sends them that has not their form is no session's key.
+A project's ``SESSION_ENGINE`` may make keys of any form; those of ``signed_cookies`` are whole
+cookies. So such keys are learned where Django's base class sets them, before the view runs. Of
+Django's other engines nothing is learned: their keys are known by their form.
 """
 
 import hashlib
@@ -34,31 +33,30 @@ _DJANGOS_ENGINES = frozenset(
     f"django.contrib.sessions.backends.{name}" for name in ("cache", "cached_db", "db", "file")
 )
 _MOST = 10_000
-"""Session keys that are remembered at least; twice as many at most."""
+"""Session keys in memory at least; twice as many at most."""
 _MOST_LENGTHS = 64
-"""Different lengths that are looked for in each key."""
+"""Different lengths that are searched for in each key."""
 NONE_KNOWN: Final = 1 << 62
 
 
 class OwnSessions:
-    """The session keys of the last requests, as hashes: nothing is logged in with those.
+    """The session keys of the last requests, as hashes, which log nobody in.
 
-    Two tables take turns, which takes no lock: when the young one is full it becomes the old one,
-    whose content goes. ``shortest`` is the length of the shortest key learned so far.
+    Two tables, without a lock: a full young one replaces the old one. ``shortest`` is the length of
+    the shortest key learned so far.
     """
 
     def __init__(self) -> None:
         self.forget()
 
     def forget(self) -> None:
-        """Forget all of them."""
         self.shortest = NONE_KNOWN
         self._young: dict[int, int] = {}
         self._old: dict[int, int] = {}
         self._lengths: Counter[int] = Counter()
 
     def learn(self, session_key: object) -> None:
-        """Remember a session's key, unless its form is Django's, which tells it."""
+        """Keep a session's key, unless it is known by Django's form."""
         if type(session_key) is not str or _DJANGOS.fullmatch(session_key):
             return
         digest, length = hash(session_key), len(session_key)
@@ -73,7 +71,7 @@ class OwnSessions:
             self._lengths = Counter(young.values())
 
     def within(self, text: str) -> Iterator[tuple[int, int]]:
-        """Where in ``text`` one of them is."""
+        """The spans of the known keys in ``text``."""
         if len(text) < self.shortest:
             return
         young, old = self._young, self._old
@@ -88,9 +86,9 @@ own_sessions = OwnSessions()
 
 
 def learn_sessions() -> None:
-    """Learn from now on the keys of the sessions that this process has. Idempotent."""
+    """Begin to learn the session keys of this process. Idempotent."""
     if settings.SESSION_ENGINE in _DJANGOS_ENGINES:
-        # Which keys are sessions' is asked later, by a thread: none may import then.
+        # Imported now, because threads that name keys later must not import.
         import_module(settings.SESSION_ENGINE)
     # Its module asks for settings.
     base: Any = import_module("django.contrib.sessions.backends.base").SessionBase
@@ -113,7 +111,7 @@ def learn_sessions() -> None:
 
 
 DOTS = "••••"
-"""What every mask begins with; eight characters follow that tell one credential from another."""
+"""The beginning of every mask; eight characters of a digest follow."""
 
 LEAST = 32
 """Characters of a Django session key, a CSRF secret, and the shortest tokens that are masked."""
@@ -121,22 +119,22 @@ LEAST = 32
 _JWT = r"(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{7,}\.[A-Za-z0-9_.-]+"
 _RUN = rf"[A-Za-z0-9_-]{{{LEAST},}}"
 _CANDIDATE = re.compile(f"(?P<jwt>{_JWT})|{_RUN}")
-# However it is glued to other words: "cart" + session key, or either in capitals.
+# Without separators too: "cart" + session key, or either in capitals.
 _INNER = re.compile(
     rf"[a-z0-9]{{{LEAST},}}|[A-Z0-9]{{{LEAST},}}|(?P<mixed>[A-Za-z0-9]{{{LEAST},}})"
 )
 _MIXED = re.compile(r"(?=.*[a-z])(?=.*[A-Z])(?=.*[0-9])", re.DOTALL)
 _HEX = re.compile("[0-9a-f]+|[0-9A-F]+")
-# The beginning of a credential may stand at the end of a key that was cut.
+# A cut key may end with the beginning of a credential.
 _LAST_RUN = re.compile(r"[A-Za-z0-9_-]+\Z")
 _VARIETY = 6
-"""Different characters that a credential has at least: of all session keys that Django makes, one
-in 10^21 has fewer. What has fewer is filled up: ``xxxx…``, ``0000…``. Numbers are none either."""
+"""Different characters that a credential has at least: of Django's session keys one in 10^21 has
+fewer. Padding has fewer: ``xxxx…``, ``0000…``."""
 
 _FRAGMENT = re.compile(r"template\.cache\..*(?=\.[0-9a-f]{32}\Z)", re.DOTALL)
 
 _MASK = re.compile(f"{DOTS}(?:(?P<hash>[0-9a-f]{{8}})|[g-v]{{8}})")
-# The digest of what may be a token has other letters than a digest's: its group is another.
+# The mask of a token has other letters than that of a hash, for its group.
 _TOKEN_LETTERS = str.maketrans("0123456789abcdef", "ghijklmnopqrstuv")
 _ALIKE = re.compile("[aA0]{8,}")
 _LOOK_ALIKE = str.maketrans(
@@ -151,8 +149,8 @@ _LOOK_ALIKE = str.maketrans(
 class Masked(NamedTuple):
     """A key without its credentials.
 
-    ``text`` has a mask for each, the same in all processes. ``look_alike`` has letters and digits
-    that tell nothing, as many and of the same kinds, for the patterns of ``KEY_GROUPS``.
+    ``text`` has a mask for each, the same in all processes. ``look_alike`` has as many dummies of
+    the same kinds of characters, for the patterns of ``KEY_GROUPS``.
     """
 
     text: str
@@ -178,14 +176,13 @@ def masked(text: str) -> Masked | None:
     text = "".join([*shown, rest])
     length = int(cut[1]) if cut else len(whole)
     if length > KEY_LIMIT or len(text) > SHOWN_LENGTH:
-        # What shows it tells the length of the key, not that of this text.
+        # The shown length must be the key's.
         text += f"… ({length} characters)"
     return Masked(text, "".join([*alike, rest]))
 
 
 def without_look_alikes(text: str) -> str:
-    """What a pattern has made of a ``look_alike``, with placeholders for what stands there for a
-    credential."""
+    """``text``, made of a ``look_alike``, with placeholders for the dummies."""
     return _ALIKE.sub("{token}", text)
 
 
@@ -202,12 +199,12 @@ def without_masks(text: str) -> str:
 
 
 def _spans(text: str, *, is_cut: bool) -> Iterator[tuple[int, int]]:
-    """Where the credentials are, from the first to the last, none over another."""
+    """The spans of the credentials, in order, without overlaps."""
     done = 0
     spans = [*own_sessions.within(text)]
     for start, end in _open_parts(text):
         spans += _looking_like_one(text, start, end)
-    # What is shown ends long before a cut, unless masks have made it short.
+    # The shown part reaches a cut only where masks have shortened it.
     if spans and is_cut and (last := _LAST_RUN.search(text)):
         spans.append(last.span())
     for start, end in sorted(spans):
@@ -217,7 +214,7 @@ def _spans(text: str, *, is_cut: bool) -> Iterator[tuple[int, int]]:
 
 
 def _open_parts(text: str) -> Iterator[tuple[int, int]]:
-    """The parts of a key that are not digests which Django made, of addresses and the like."""
+    """The parts of a key without Django's own digests, such as of addresses."""
     page = known_keys.page_key(text)
     if page is not None:
         start = text.index(".", len(known_keys.PREFIX)) + 1
@@ -240,8 +237,7 @@ def _looking_like_one(text: str, start: int, end: int) -> Iterator[tuple[int, in
 
 
 def _is_token(run: str) -> bool:
-    """Whether a run with small and capital letters in it is one, and no words: those of Python's
-    names are long."""
+    """Whether a run of mixed case is a token, and no long name."""
     return _MIXED.match(run) is not None and looks_random(run.replace("_", "").replace("-", ""))
 
 
@@ -258,7 +254,7 @@ def _mask(credential: str) -> str:
 
 @cache
 def _secret() -> bytes:
-    """What nobody can guess a short session key by its mask without."""
+    """The key of the masks: without it a short session key could be guessed."""
     try:
         return hashlib.sha256(f"cache_monitor:{settings.SECRET_KEY}".encode()).digest()
     except ImproperlyConfigured:

@@ -1,7 +1,7 @@
-"""Name a key for people: mask what is secret, put it into the group of its like.
+"""Name a key for people: mask secrets, find its group.
 
-Of a million users' keys each may come by once. What they have in common, their shape, is then all
-that can be remembered: ``user:0:profile`` for every ``user:{int}:profile``.
+Of a million users' keys each may be used once. So the memo is by shape: ``user:0:profile`` for
+every ``user:{int}:profile``.
 """
 
 import re
@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 from django.conf import settings
 
 from cache_monitor.conf import SETTING, get_conf
+from cache_monitor.errors import NotReady
 from cache_monitor.keys import known_keys
 from cache_monitor.keys.custom import NOT_SANITIZED, ChosenGroups, is_sanitizing, sanitized
 from cache_monitor.keys.display import CUT, SHOWN_LENGTH, printable, shortened, shown, text_of
@@ -31,28 +32,27 @@ from cache_monitor.setting_changes import forget_on_change
 
 _MOST_FORMS = 8192
 _ZEROS = bytes.maketrans(b"123456789", b"000000000")
-# A longer number becomes two, and such keys are looked at one by one: it may be a hash.
+# A longer number may be a hash: it becomes two zeros, and has no memo.
 _NUMBERS = re.compile("[0-9]{1,19}")
 _LONG_NUMBER = "00"
 _groups: dict[bytes, str] = {}
-"""By a key's form: its bytes with zeros for digits. That is quicker told than the shape; of one
-shape there are as many forms as its numbers have lengths."""
+"""By a key's form: its bytes with zeros for digits, which is faster than the shape. A shape has a
+form for each length of its numbers."""
 
 
 def known_group(text: str) -> str | None:
-    """The group of the key ``text``, where :func:`group_by_shape` has told that of another key
-    which differs in nothing but the digits of its numbers."""
+    """The group of ``text``, if :func:`group_by_shape` had another key of the same form."""
     if len(text) >= own_sessions.shortest:
         return None
     return _groups.get(text.encode("utf-8", "surrogatepass").translate(_ZEROS))
 
 
 def group_by_shape(text: str, group_of: Callable[[str], str]) -> str | None:
-    """The group of the key ``text``, which ``group_of`` tells for the first key of each shape;
-    None where its shape does not decide.
+    """The group of the key ``text``, by ``group_of`` for the first key of each shape; None where
+    the shape does not decide.
 
-    Where it does, ``text`` is printable, short enough to be shown, no session's, has nothing in it
-    that looks like a credential, and the project has nothing to say about its keys.
+    Where it does, ``text`` is printable, at most 250 characters, no session's, without a possible
+    credential, and no setting of the project is about keys.
     """
     if len(text) > SHOWN_LENGTH or len(text) >= own_sessions.shortest:
         return None
@@ -87,7 +87,7 @@ learned.on_change(_groups.clear)
 
 
 GroupedBy = Literal["chosen", "shape", "learned"]
-"""``KEY_GROUPS``, the shapes of a key's parts, or the many values that a place has taken."""
+"""By ``KEY_GROUPS``, the shapes of a key's parts, or the many values of a part."""
 
 KeyKind = Literal["key", "page", "page_headers", "fragment", "session"]
 
@@ -96,8 +96,7 @@ class KeyName(NamedTuple):
     """A key as it may be shown.
 
     ``shown`` has at most 250 characters, ``group`` at most 120; both are printable and encode to
-    UTF-8. A session's key is masked in both, as is what looks like a credential in any other, and
-    of those the project's ``KEY_SANITIZER`` decides what is left.
+    UTF-8. Sessions' keys and possible credentials are masked; ``KEY_SANITIZER`` was applied.
     """
 
     shown: str
@@ -106,7 +105,7 @@ class KeyName(NamedTuple):
 
 
 SESSION_MASK = "session:••••"
-"""What every session's key is shown as."""
+"""The text of every session's key."""
 _SESSION = KeyName(SESSION_MASK, "session", "session")
 _NOT_SANITIZED = KeyName(NOT_SANITIZED, NOT_SANITIZED, "key")
 
@@ -116,18 +115,15 @@ _FRAGMENT = re.compile(r"template\.cache\.(?P<name>.*)\.[0-9a-f]{32}", re.DOTALL
 
 
 def name_key(key: object, alias: str | None = None) -> KeyName:
-    """The name of ``key`` as the user wrote it. Never raises, whatever ``key`` is.
-
-    ``alias`` is the cache that it is a key of, where that is known.
-    """
+    """The name of the user's ``key`` in the cache ``alias``, if known. Never raises."""
     if type(key) is str and (plain := plain_name(key)) is not None:
         return plain
     return other_name(key, alias)
 
 
 def plain_name(key: str) -> KeyName | None:
-    """The name of a key of plain words and numbers, in a fraction of the time: it may be
-    remembered, and shows the key as it is. None for any other key."""
+    """The name of a key of plain words and numbers, much faster: it may be kept, and shows the key
+    as it is. None for any other key."""
     group = group_by_shape(key, _learned_group_of)
     return None if group is None else KeyName(key, group, "key")
 
@@ -144,11 +140,7 @@ def other_name(key: object, alias: str | None = None) -> KeyName:
 
 
 def group_key(key: object, alias: str | None = None) -> str:
-    """The ``group`` of the key's name, in less time than the whole name takes.
-
-    For the keys of a whole cache, each of which comes by once: names that are used again and again
-    stay remembered.
-    """
+    """The ``group`` of the key's name, faster and without the memo: for each key of a cache."""
     found = _as_kept(key)
     if isinstance(found, KeyName):
         return found.group
@@ -158,8 +150,7 @@ def group_key(key: object, alias: str | None = None) -> str:
 
 
 def unmasked_name(key: object, alias: str | None = None) -> KeyName:
-    """The name of ``key`` for those who wrote it, in their own tests: of what looks like a
-    credential in it nothing is masked, but for the keys of sessions."""
+    """The name of ``key`` for a project's own tests: only sessions' keys are masked."""
     text = text_of(key)
     if masked(text) is None or is_sanitizing() or is_session(text[:LOOKED_AT]):
         return name_key(key, alias)
@@ -167,15 +158,15 @@ def unmasked_name(key: object, alias: str | None = None) -> KeyName:
 
 
 def written_as_shown(key: str) -> str:
-    """``key`` without what looks like a credential in it; itself where there is nothing."""
+    """``key`` with possible credentials masked."""
     found = masked(key)
     return key if found is None else found.text
 
 
 def _as_kept(key: object) -> KeyName | Masked | str:
-    """What may be kept of ``key`` as text; its name, where that is not to be remembered."""
+    """The text of ``key`` that may be kept; its name, where that may not."""
     text = text_of(key)
-    # First of all, and before the memo: neither it nor a sanitizer is to have a session key.
+    # First: neither the memo nor a sanitizer may get a session key.
     if is_session(text[:LOOKED_AT]):
         return _SESSION
     hidden = masked(text)
@@ -185,7 +176,7 @@ def _as_kept(key: object) -> KeyName | Masked | str:
     if text is NOT_SANITIZED:
         return _NOT_SANITIZED
     if text.startswith(known_keys.PREFIX) and len(text) <= LOOKED_AT:
-        # The route may become known later.
+        # Not kept, because the route may become known later.
         page = known_keys.page_key(text)
         if page is not None:
             return _page_name(text, page)
@@ -193,10 +184,10 @@ def _as_kept(key: object) -> KeyName | Masked | str:
 
 
 def may_be_remembered(name: KeyName) -> bool:
-    """Whether this name may be remembered with its key, in memory alone.
+    """Whether this name may be kept with its key, in memory.
 
-    Not a session's, whose key is a credential, nor one that is masked; none where a project
-    sanitizes its keys; and not a cached page's as long as its route is not known.
+    Not with a session's or a masked key, not where the project sanitizes keys, and not a cached
+    page's before its route is known.
     """
     return not (
         name.kind == "session"
@@ -224,7 +215,7 @@ def _group_and_kind(text: str, hashed: str | None) -> tuple[str, KeyKind]:
 
 
 def _learned_group_of(text: str) -> str:
-    """The group of ``text``, by its shape and by what has passed."""
+    """The group of ``text``, by its shape and the learned templates."""
     return learned.folding.fold(group_of(text))
 
 
@@ -232,25 +223,25 @@ def _group_and_kind_of_masked(found: Masked, key: object, alias: str | None) -> 
     text = CUT.sub("…", found.text)
     group, kind = _group_and_kind(text, query_cache_group(text_of(key), alias))
     chosen = _chosen_group(found.look_alike)
-    # A name may repeat what its pattern found.
+    # A name may contain what its pattern matched.
     return without_look_alikes(chosen) if chosen else group, kind
 
 
 def _page_name(text: str, page: known_keys.PageKey) -> KeyName:
-    """A cached page, or its list of headers, goes by its route where that is known."""
+    """The name of a cached page, or its list of headers, by the route where known."""
     what = _what(page)
     route = routes.of(page.url)
     words = what, group_of(without_masks(page.prefix)), page.method, route or "{hash}"
     group = _chosen_group(text) or _joined(*words)
     if route is None:
         return KeyName(shown(text), group, page.kind)
-    # A prefix may be a tenant's: their pages must not be taken for one.
+    # A prefix may be a tenant's, whose pages are others.
     own = _joined(what, page.prefix, page.method, _path_of(page) or route)
     return KeyName(shown(f"{own} {page.digest} {page.suffix}".rstrip()), group, page.kind)
 
 
 def _path_of(page: known_keys.PageKey) -> str | None:
-    """The path of a page whose route serves many, as far as that may be shown."""
+    """The path of a page whose route serves many, if it may be shown."""
     path = routes.path_of(page.url)
     if path is None:
         return None
@@ -259,8 +250,7 @@ def _path_of(page: known_keys.PageKey) -> str | None:
 
 
 def is_page_known_as(name: str, key: str) -> bool:
-    """Whether ``name`` is what a process that knows the route shows the cached page ``key`` as:
-    this one may not know it."""
+    """Whether a process that knows the route shows the cached page ``key`` as ``name``."""
     if "#" not in name or (page := known_keys.page_key(sanitized(written_as_shown(key)))) is None:
         return False
     return name.startswith(f"{_joined(_what(page), page.prefix, page.method)} ") and name.endswith(
@@ -269,8 +259,8 @@ def is_page_known_as(name: str, key: str) -> bool:
 
 
 def headers_of_page(group: str) -> str | None:
-    """The group of the header lists that belong to the pages of ``group``, as far as its name
-    tells: of those got by GET, for both methods share their lists."""
+    """The group of the header lists of the pages of ``group``, if these are of GET: both methods
+    share their lists."""
     if not group.startswith("page ") or " GET " not in group:
         return None
     return shortened(
@@ -286,27 +276,22 @@ def _joined(*words: str) -> str:
     return shortened(printable(" ".join(word for word in words if word)), GROUP_LENGTH)
 
 
-class _NamingNotReady(Exception):
-    """The settings cannot be asked now; they may be later."""
-
-
 def _chosen_group(text: str) -> str | None:
     try:
         return _chosen_groups().group_of(text)
-    except _NamingNotReady:
+    except NotReady:
         return None
 
 
 @cache
 def _chosen_groups() -> ChosenGroups:
     if not settings.configured:
-        raise _NamingNotReady
+        raise NotReady
     return ChosenGroups(get_conf().key_groups)
 
 
 def learned_group(group: str) -> str:
-    """The group that ``group`` belongs to by what has passed; itself where ``KEY_GROUPS`` may
-    have named it."""
+    """The learned group of ``group``; itself where ``KEY_GROUPS`` may have named it."""
     folded = learned.folding.fold(group)
     return group if folded == group or is_chosen(group) else folded
 
@@ -315,20 +300,20 @@ def is_chosen(group: str) -> bool:
     """Whether ``KEY_GROUPS`` may have given a group this name."""
     try:
         return any(name.fullmatch(group) for name in _chosen_names())
-    except _NamingNotReady:
+    except NotReady:
         return False
 
 
 @cache
 def _chosen_names() -> tuple[re.Pattern[str], ...]:
     if not settings.configured:
-        raise _NamingNotReady
+        raise NotReady
     names = get_conf().key_groups.values()
     return tuple(re.compile(".*".join(map(re.escape, _REFERENCE.split(name)))) for name in names)
 
 
 def why_grouped(key: object, alias: str | None = None) -> GroupedBy:
-    """What has put ``key`` into its group."""
+    """By what ``key`` is in its group."""
     text = _as_kept(key)
     if isinstance(text, str) and _chosen_group(text) is not None:
         return "chosen"

@@ -1,9 +1,8 @@
 """Learn which route the address of a cached page belongs to.
 
-Django's key of a cached page tells the address only as a digest. The request is at hand where
-Django makes the key, so that is where digest and route are brought together: by a wrapper around
-the two functions of ``django.utils.cache`` that make such keys. The address itself is not kept,
-but for the path where one route serves whole trees of pages: there it tells the pages apart.
+Django's key of a cached page has a digest of the address. So the two functions of
+``django.utils.cache`` that make such keys are wrapped, where the request is known. Addresses are
+not kept, except for the path where one route serves whole trees of pages.
 """
 
 import logging
@@ -23,17 +22,17 @@ from cache_monitor.setting_changes import forget_on_change
 logger = logging.getLogger("cache_monitor")
 
 KeyWatcher = Callable[[str, tuple[object, ...]], None]
-"""Told of each key of a page or a header list that Django makes, with what it is made of."""
+"""Called with each key of a page or header list that Django makes, and the arguments."""
 watchers: list[KeyWatcher] = []
 
 NO_ROUTE = "(no route)"
-"""The route of an address that leads nowhere."""
+"""The route of an address that matches none."""
 
 _KEY_MAKERS = ("_generate_cache_key", "_generate_cache_header_key")
 _MARK = "_cache_monitor_learns"
 
 _MOST = 10_000
-"""Addresses that are remembered at least; twice as many at most, in 2 MB."""
+"""Addresses in memory at least; twice as many at most, in 2 MB."""
 _MOST_NAMES = 2_000
 
 # Of the routes that re_path() takes: anchors, and groups without groups in them.
@@ -52,15 +51,14 @@ class _OfTree(NamedTuple):
 
 
 _Known = str | _OfTree
-"""What is known of an address: its route, mostly, which is one text for all of them."""
+"""The route of an address, mostly a text that all its addresses share."""
 
 
 class Routes:
-    """Routes by the digest of the address, those of the last addresses asked for.
+    """The routes of the latest addresses, by their digests.
 
-    Two tables take turns: when the young one is full it becomes the old one, whose content goes.
-    That takes no lock, which a fork could leave locked: all that threads can lose of each other
-    is what is learned anew with the next request.
+    Two tables, without a lock: a full young one replaces the old one. What threads lose of each
+    other is learned again with the next request.
     """
 
     def __init__(self) -> None:
@@ -70,13 +68,12 @@ class Routes:
         self._has_failed = False
 
     def of(self, digest: str) -> str | None:
-        """The route of the address with this MD5, in hex; None if it was not seen lately."""
+        """The route of the address with this MD5, in hex, or None."""
         known = self._known(digest)
         return known.route if isinstance(known, _OfTree) else known
 
     def path_of(self, digest: str) -> str | None:
-        """The path of the address with this MD5, if it was seen lately and its route serves pages
-        of many paths."""
+        """The path of the address with this MD5, if its route serves pages of many paths."""
         known = self._known(digest)
         return known.path if isinstance(known, _OfTree) else None
 
@@ -85,7 +82,7 @@ class Routes:
         return self._young.get(short) or self._old.get(short)
 
     def learn(self, digest: str, request: Any) -> None:
-        """Remember the route of ``request``, whose address has this MD5. May raise anything."""
+        """Keep the route of ``request``, whose address has this MD5. May raise anything."""
         short = _short(digest)
         if short in self._young:
             return
@@ -103,7 +100,6 @@ class Routes:
         return _OfTree(name, request.path_info[:_MOST_PATH])
 
     def forget(self) -> None:
-        """Forget all of them."""
         self._young, self._old, self._names = {}, {}, {}
 
     def failed(self, error: Exception) -> None:
@@ -113,10 +109,7 @@ class Routes:
             logger.error("The route of a cached page could not be told (%s).", described(error))
 
     def named(self, route: str | None) -> str:
-        """``route`` as a path.
-
-        The same text for the same route: Django puts it together for every request anew.
-        """
+        """``route`` as a path, the same object for the same route."""
         if route is None:
             return NO_ROUTE
         if len(self._names) >= _MOST_NAMES:
@@ -148,8 +141,7 @@ def is_catch_all(route: str) -> bool:
 
 
 def _groups(route: str) -> Iterator[tuple[int, int, str, str]]:
-    """The capturing groups of a route that ``re_path()`` takes, those within others left out:
-    where each begins and ends, its name, and what is inside."""
+    """The outermost capturing groups of a route of ``re_path()``: start, end, name and contents."""
     depth, start, name, at = 0, 0, "", 0
     while at < len(route):
         found = _CLASS.match(route, at)
@@ -169,14 +161,13 @@ def _groups(route: str) -> Iterator[tuple[int, int, str, str]]:
 
 
 def learn_routes() -> None:
-    """Learn from now on which route a page's key belongs to. Idempotent.
+    """Begin to learn the routes of pages' keys. Idempotent.
 
-    Where a version of Django lacks the functions, there is nothing to learn from: cached pages
-    then share one group for each method.
+    In a version of Django without the functions, cached pages share one group for each method.
     """
     for name in _KEY_MAKERS:
         make_key = getattr(django_cache, name, None)
-        # Whoever wraps our wrapper with functools.wraps() passes the mark on.
+        # Another wrapper around this one has the mark from functools.wraps().
         if callable(make_key) and not hasattr(make_key, _MARK):
             setattr(django_cache, name, _learning(make_key))
 
@@ -199,7 +190,7 @@ def _learn_from(key: str, arguments: tuple[object, ...]) -> None:
     if not get_conf().enabled:
         return
     page = page_key(key)
-    # By what it has: the request of a REST framework is no HttpRequest.
+    # The request of a REST framework is no HttpRequest.
     request = next((each for each in arguments if hasattr(each, "path_info")), None)
     if page is not None and request is not None:
         routes.learn(page.url, request)
@@ -208,15 +199,12 @@ def _learn_from(key: str, arguments: tuple[object, ...]) -> None:
 
 
 def route_of(request: Any) -> str:
-    """The route of ``request`` as a path, :data:`NO_ROUTE` for an address that leads nowhere."""
+    """The route of ``request`` as a path, or :data:`NO_ROUTE`."""
     return routes.named(_route(request))
 
 
 def _route(request: Any) -> str | None:
-    """The route of ``request``; None for an address that leads nowhere.
-
-    The per-site cache asks before Django has resolved the address.
-    """
+    """The route of ``request``, or None; the per-site cache asks before Django resolves it."""
     match = getattr(request, "resolver_match", None)
     if match is None:
         try:

@@ -113,7 +113,7 @@ from django.conf import settings
 settings.configure(CACHES={})
 django.setup()
 from django.core.cache.backends.filebased import FileBasedCache
-from cache_monitor.scan.scanner import inspect_cache
+from tests.scan.inspection import inspect_cache
 cache = FileBasedCache(sys.argv[1], {})
 os.setgid(65534)
 os.setuid(65534)
