@@ -207,7 +207,7 @@ def test_a_page_that_is_stored_under_another_key_than_it_is_looked_up_by_says_so
         "de, en-us",
     )
     assert cache_status(made).endswith('detail="other-key"')
-    sentences = page_sentences(page_row(made), [], {}, {})
+    sentences = list(page_sentences(page_row(made), [], {}, {}))
     assert sentences[1].startswith("It was looked up for en-us, and stored for de:")
 
 
