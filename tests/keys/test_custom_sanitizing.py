@@ -94,7 +94,7 @@ def test_a_session_key_is_masked_without_asking() -> None:
 @pytest.mark.parametrize(
     ("function", "says"),
     [
-        ("failing", "raised ValueError in test_sanitizing.py, line"),
+        ("failing", "raised ValueError in test_custom_sanitizing.py, line"),
         ("forgetful", "returned NoneType and no str"),
     ],
 )

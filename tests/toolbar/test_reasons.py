@@ -107,7 +107,7 @@ def test_what_was_said_once_is_said_again_when_it_is_rolled_up(
     misses.remember("a request", *heard(lambda: cache.get("again:a")))
     first = dict(misses.reasons("a request"))
     assert first == {(0, 0): "never_set"}
-    monkeypatch.setattr(reasons, "_told", dict)
+    monkeypatch.setattr(reasons, "_traced_misses", dict)
     assert misses.reasons("a request") == first
 
 
