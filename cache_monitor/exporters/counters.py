@@ -10,7 +10,7 @@ from itertools import accumulate
 from typing import NamedTuple
 
 from django.conf import settings
-from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricFamily
+from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricFamily, Metric
 
 from cache_monitor.reports.series import REASONS
 from cache_monitor.stats.codec import CorruptPayload, decode
@@ -65,95 +65,73 @@ _PLACES = 4
 digits, which must not make a counter fall."""
 
 
-class Counters(NamedTuple):
-    """The metrics, one family each."""
+Counters = dict[str, CounterMetricFamily]
 
-    lookups: CounterMetricFamily
-    errors: CounterMetricFamily
-    interrupted: CounterMetricFamily
-    misses: CounterMetricFamily
-    bytes: CounterMetricFamily
-    dropped: CounterMetricFamily
-    culled: CounterMetricFamily
-    seconds: HistogramMetricFamily
+_TEXTS = {
+    "lookups": ("Keys looked up in the cache, by whether they were there.", "operation", "outcome"),
+    "errors": ("Calls of the cache that raised an exception.", "operation"),
+    "interrupted_calls": (
+        "Calls of the cache that something from outside ended; none of the errors.",
+        "operation",
+    ),
+    "explained_misses": (
+        "Lookups that missed, by why. Those of unknown reason are in no series.",
+        "reason",
+    ),
+    "value_bytes": (
+        "Bytes of the values read and written, of those whose size is known.",
+        "direction",
+    ),
+    "dropped_calls": ("Calls of the cache that were made and could not be recorded.",),
+    "culled_entries": ("Entries that caches without a counter threw out to keep to MAX_ENTRIES.",),
+}
+"""The help text of each counter, and its labels beside the alias."""
 
 
-def families() -> Counters:
+def families() -> tuple[Counters, HistogramMetricFamily]:
     """The metrics, without values."""
-    return Counters(
-        lookups=_counter(
-            "lookups",
-            "Keys looked up in the cache, by whether they were there.",
-            *("alias", "operation", "outcome"),
-        ),
-        errors=_counter(
-            "errors", "Calls of the cache that raised an exception.", "alias", "operation"
-        ),
-        interrupted=_counter(
-            "interrupted_calls",
-            "Calls of the cache that something from outside ended; none of the errors.",
-            *("alias", "operation"),
-        ),
-        misses=_counter(
-            "explained_misses",
-            "Lookups that missed, by why. Those of unknown reason are in no series.",
-            *("alias", "reason"),
-        ),
-        bytes=_counter(
-            "value_bytes",
-            "Bytes of the values read and written, of those whose size is known.",
-            *("alias", "direction"),
-        ),
-        dropped=_counter(
-            "dropped_calls", "Calls of the cache that were made and could not be recorded.", "alias"
-        ),
-        culled=_counter(
-            "culled_entries",
-            "Entries that caches without a counter threw out to keep to MAX_ENTRIES.",
-            "alias",
-        ),
-        seconds=HistogramMetricFamily(
-            "cache_monitor_call_duration_seconds",
-            "How long the calls of the cache took.",
-            labels=("alias", "operation"),
-        ),
+    counters = {
+        name: CounterMetricFamily(f"cache_monitor_{name}", text, labels=("alias", *labels))
+        for name, (text, *labels) in _TEXTS.items()
+    }
+    return counters, HistogramMetricFamily(
+        "cache_monitor_call_duration_seconds",
+        "How long the calls of the cache took.",
+        labels=("alias", "operation"),
     )
 
 
-def _counter(name: str, text: str, *labels: str) -> CounterMetricFamily:
-    return CounterMetricFamily(f"cache_monitor_{name}", text, labels=labels)
-
-
-def metrics(totals: CounterTotals) -> Counters:
+def metrics(totals: CounterTotals) -> list[Metric]:
     """The metrics of ``totals``."""
-    made = families()
+    made, seconds = families()
     for alias, window in totals.windows.items():
         _add_window(made, alias, window)
         for name, stats in sorted(window.operations.items()):
             _add_operation(made, alias, name, stats)
-    return made
+            total = round(stats.seconds, _PLACES)
+            seconds.add_metric((alias, name), cumulative(stats.times), total)
+    return [*made.values(), seconds]
 
 
 def _add_window(made: Counters, alias: str, window: Window) -> None:
     # Zeros too: the first value of a series counts as no increase.
     for reason in REASONS:
-        made.misses.add_metric((alias, reason), window.reasons.get(reason, 0))
-    made.dropped.add_metric((alias,), window.dropped)
+        made["explained_misses"].add_metric((alias, reason), window.reasons.get(reason, 0))
+    made["dropped_calls"].add_metric((alias,), window.dropped)
     if window.culled is not None:
-        made.culled.add_metric((alias,), window.culled)
+        made["culled_entries"].add_metric((alias,), window.culled)
     for direction, size in (("read", window.bytes_read), ("written", window.bytes_written)):
         if size is not None:
-            made.bytes.add_metric((alias, direction), size)
+            made["value_bytes"].add_metric((alias, direction), size)
 
 
 def _add_operation(made: Counters, alias: str, operation: str, stats: OperationStats) -> None:
     labels = (alias, operation)
     if operation in LOOKUPS:
-        made.lookups.add_metric((*labels, "hit"), stats.hits)
-        made.lookups.add_metric((*labels, "miss"), stats.misses)
-    made.errors.add_metric(labels, stats.errors)
-    made.interrupted.add_metric(labels, stats.interrupted)
-    made.seconds.add_metric(labels, cumulative(stats.times), round(stats.seconds, _PLACES))
+        made["lookups"].add_metric((*labels, "hit"), stats.hits)
+        made["lookups"].add_metric((*labels, "miss"), stats.misses)
+    made["errors"].add_metric(labels, stats.errors)
+    made["interrupted_calls"].add_metric(labels, stats.interrupted)
 
 
 def cumulative(times: Histogram) -> list[tuple[str, int]]:

@@ -54,7 +54,8 @@ class CacheMonitorCollector(Collector):
 
     def describe(self) -> Iterable[Metric]:
         """The metrics without their values: registering must not read the store."""
-        return [*counters.families(), *gauges.families().values()]
+        counted, seconds = counters.families()
+        return [*counted.values(), seconds, *gauges.families().values()]
 
     def collect(self) -> Iterable[Metric]:
         """The metrics as they are now, or were a few seconds ago."""

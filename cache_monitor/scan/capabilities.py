@@ -3,10 +3,7 @@
 The scanners' tests check it.
 """
 
-from django.core.cache.backends.base import BaseCache
 from msgspec import Struct
-
-from cache_monitor.scan.scanner import kind_of
 
 COLUMNS = (
     "entries",
@@ -194,12 +191,6 @@ MATRIX = (
         },
     ),
 )
-
-
-def capability_of(cache: BaseCache) -> Capability:
-    """The row of ``cache``'s backend."""
-    kind = kind_of(cache)
-    return next(each for each in MATRIX if each.backend == kind)
 
 
 def documentation() -> str:

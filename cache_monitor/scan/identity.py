@@ -95,7 +95,7 @@ def version_of(cache: Any) -> str:
 
 
 class Host(NamedTuple):
-    """Whose store an address means that may mean another on each host."""
+    """The host of a store whose address may mean another one on each host."""
 
     proof: Proof
     name: str
@@ -107,7 +107,7 @@ def _host_of(cache: Any) -> Host | None:
         return _place_of(Path(cache._dir))
     if "BaseDatabaseCache" in bases:
         return _host_of_table(cache)
-    # Of the servers, as they were put into words above.
+    # The servers in the store's name.
     store = _store_of(cache) or ""
     kind, _, places = store.partition(":")
     if kind not in {"redis", "memcached"}:
@@ -116,7 +116,7 @@ def _host_of(cache: Any) -> Host | None:
     if not own:
         return None
     sockets = [each.removeprefix("unix:") for each in own if each.startswith("unix:")]
-    # What answers there may be a proxy to one server of all hosts.
+    # A proxy to a server of all hosts may listen there.
     names = [_place_of(Path(each)).name for each in sockets]
     return Host("s", "\0".join([*names, *([_network()] if len(sockets) < len(own) else [])]))
 
@@ -133,7 +133,7 @@ def _host_of_table(cache: Any) -> Host | None:
 
 
 def _is_the_monitors(database: Mapping[str, Any]) -> bool:
-    """Whether the statistics are on the same server: then all hosts that tell of it have it."""
+    """Whether the statistics are on the same server: then all hosts that report share it."""
     chosen = chosen_store(get_conf().store, in_tests=False).store
     if chosen.backend != DATABASE:
         return False
@@ -144,7 +144,7 @@ def _is_the_monitors(database: Mapping[str, Any]) -> bool:
 
 @remembered
 def _machine() -> str:
-    """What tells this machine from others: its containers share it."""
+    """The identity of this machine, which its containers share."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:
@@ -152,8 +152,7 @@ def _machine() -> str:
 
 
 def _network() -> str:
-    """What tells the loopback address from those of other hosts, and of containers, of which each
-    may have its own."""
+    """The identity of this network namespace: each container may have its own loopback address."""
     try:
         return f"{_machine()}/{Path('/proc/self/ns/net').stat().st_ino}"
     except OSError:
@@ -161,7 +160,7 @@ def _network() -> str:
 
 
 class _Mount(NamedTuple):
-    """A mounted file system: where, which part of it, and from where it comes."""
+    """A mounted file system: its mount point, the mounted part, and its origin."""
 
     at: str
     root: str
@@ -175,8 +174,8 @@ _OF_A_DISK = frozenset({"btrfs", "ext2", "ext3", "ext4", "f2fs", "overlay", "tmp
 
 
 def _place_of(path: Path) -> Host:
-    """Whose directory or file that is. Containers may have one in common, by whatever paths, and
-    hosts one in the network."""
+    """The host of a directory or file. Containers may share one under different paths, and hosts
+    one in the network."""
     found = path.resolve()
     mount = _mount_of(found)
     if mount is None:
@@ -185,15 +184,15 @@ def _place_of(path: Path) -> Host:
     place = f"{PurePosixPath(mount.root) / own}"
     if mount.kind in _OF_A_NETWORK and _host(mount.source.partition(":")[0]) != "localhost":
         return Host("p", f"{mount.source}\0{place}")
-    # Of others nobody knows whether what looks local here is.
+    # Other file systems may be local or not.
     proof: Proof = "p" if mount.kind in _OF_A_DISK else "u"
     return Host(proof, f"{_machine()}\0{mount.device}\0{place}")
 
 
 def _mount_of(path: Path) -> _Mount | None:
-    """The file system that ``path`` is on; None where the system does not tell."""
+    """The file system of ``path``; None where unknown."""
     over = [each for each in _mounts() if path.is_relative_to(each.at)]
-    # Of those at one place the last is on top.
+    # The last mount at one place is on top.
     return max(reversed(over), key=lambda each: len(Path(each.at).parts), default=None)
 
 

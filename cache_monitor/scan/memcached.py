@@ -121,8 +121,7 @@ class MemcachedScanner(BackendScanner):
         )
 
     def _boot(self, stats: Sequence[Mapping[str, str]]) -> str:
-        """What tells one start of all servers from the next. In containers they have the same PID,
-        and many begin at once."""
+        """The identity of the servers' starts; not unique, because PIDs in containers are alike."""
         if len(stats) < len(self._own._servers):
             return ""
         return f"{NOT_ONLY}{boot_of(*sorted(map(_started, stats)))}"

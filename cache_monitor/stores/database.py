@@ -28,20 +28,14 @@ _LOCKED = Fault(
     "another connection has locked it, so let that one end, or give the monitor a database "
     "of its own with the store's DATABASE option",
 )
+_DISK = "disk is full", "disk full", "no space left", "could not extend file", "is full"
+_READ_ONLY = "it is read-only, so name one that can be written to with the store's DATABASE option"
+_PASSWORD = "it refuses the user or the password, so correct them in DATABASES"  # noqa: S105
 _FAULTS = (
     _LOCKED,
-    Fault(
-        ("disk is full", "disk full", "no space left", "could not extend file", "is full"),
-        "its disk is full, so free some space there",
-    ),
-    Fault(
-        ("password", "access denied"),
-        "it refuses the user or the password, so correct them in DATABASES",
-    ),
-    Fault(
-        ("readonly", "read-only", "read only"),
-        "it is read-only, so name one that can be written to with the store's DATABASE option",
-    ),
+    Fault(_DISK, "its disk is full, so free some space there"),
+    Fault(("password", "access denied"), _PASSWORD),
+    Fault(("readonly", "read-only", "read only"), _READ_ONLY),
 )
 _UNKNOWN_FAULT = "see whether it is up and can be written to"
 

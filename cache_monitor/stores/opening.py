@@ -146,7 +146,7 @@ def import_store() -> None:
     try:
         import_string(str(chosen_store(get_conf().store, in_tests=is_testing()).store.backend))
     except Exception as error:
-        # Whoever opens it is told.
+        # Opening it raises.
         let_pass(error)
 
 

@@ -1,1 +1,1 @@
-"""What the debug toolbar's panel tells of one request, without the toolbar itself."""
+"""The data of the debug toolbar's panel for one request, without the toolbar itself."""

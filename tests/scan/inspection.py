@@ -4,9 +4,10 @@ import time
 
 from django.core.cache.backends.base import BaseCache
 
+from cache_monitor.scan.capabilities import MATRIX, Capability
 from cache_monitor.scan.limits import ScanLimits
 from cache_monitor.scan.recorded import RecordedUses
-from cache_monitor.scan.scanner import ScanState, advance
+from cache_monitor.scan.scanner import ScanState, advance, kind_of
 from cache_monitor.scan.snapshot import Snapshot
 
 
@@ -28,3 +29,9 @@ def inspect_cache(
     """
     limits = ScanLimits(alias, limit, time.monotonic() + seconds, stale_after)
     return advance(cache, limits, ScanState(looked_at=time.time()), uses=uses)[0]
+
+
+def capability_of(cache: BaseCache) -> Capability:
+    """The row of ``cache``'s backend."""
+    kind = kind_of(cache)
+    return next(each for each in MATRIX if each.backend == kind)

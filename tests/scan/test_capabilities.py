@@ -5,7 +5,8 @@ from django.core.cache.backends.base import BaseCache
 from django.core.cache.backends.dummy import DummyCache
 from django.core.cache.backends.locmem import LocMemCache
 
-from cache_monitor.scan.capabilities import COLUMNS, MATRIX, NO, capability_of, documentation
+from cache_monitor.scan.capabilities import COLUMNS, MATRIX, NO, documentation
+from tests.scan.inspection import capability_of
 
 
 def test_every_row_answers_every_column() -> None:

@@ -18,14 +18,14 @@ from cache_monitor.recorder import recorder
 from cache_monitor.reports.contents import memory
 from cache_monitor.scan import known
 from cache_monitor.scan.base import BackendScanner, BadCursor
-from cache_monitor.scan.capabilities import NO, RECORDED, capability_of
+from cache_monitor.scan.capabilities import NO, RECORDED
 from cache_monitor.scan.limits import Bounds, ScanLimits
 from cache_monitor.scan.recorded import RecordedUses
 from cache_monitor.scan.scanner import Scan, ScanState, advance, scanner_for
 from cache_monitor.scan.snapshot import Snapshot
 from cache_monitor.stats.codec import decode, encode
 from cache_monitor.stores.memory import MemoryStore
-from tests.scan.inspection import inspect_cache
+from tests.scan.inspection import capability_of, inspect_cache
 from tests.scan.places import FilePlace, MemcachedPlace, Place
 from tests.scan.recorded import Recorded
 

@@ -12,9 +12,9 @@ from django.core.management import call_command
 from django.db import connection
 
 from cache_monitor.scan import entries
-from cache_monitor.scan.capabilities import capability_of
 from cache_monitor.scan.entries import LiveEntry, Selection
 from cache_monitor.testing import capture_cache_calls
+from tests.scan.inspection import capability_of
 from tests.workers import on_server
 
 TABLE = "entries_of_the_dashboard"

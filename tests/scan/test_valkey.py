@@ -9,11 +9,10 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from cache_monitor.scan.capabilities import capability_of
 from cache_monitor.scan.limits import Bounds
 from cache_monitor.scan.scanner import scanner_for
 from tests.backends.sentinel import SERVICE
-from tests.scan.inspection import inspect_cache
+from tests.scan.inspection import capability_of, inspect_cache
 from tests.services import Server
 from tests.stores.conftest import cluster
 from tests.stores.servers import ClusterNode
