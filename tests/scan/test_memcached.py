@@ -175,7 +175,7 @@ def test_a_pass_of_listings_that_were_cut_ends_with_an_estimate(
 def test_whoever_has_had_enough_of_a_long_listing_can_end_it_and_go_on_later(
     made: list[Any], crowded: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cache_monitor.scan.memcached._BEAT", 0.0)
+    monkeypatch.setattr("cache_monitor.scan.memcached._HEARTBEAT", 0.0)
     cache = cache_on(made, crowded.address)
     asked: list[int] = []
 
@@ -193,7 +193,7 @@ def test_whoever_has_had_enough_of_a_long_listing_can_end_it_and_go_on_later(
 def test_a_step_of_a_deletion_finds_what_to_delete_however_long_the_listing_takes(
     crowded: Server, monkeypatch: pytest.MonkeyPatch, settings: Any
 ) -> None:
-    monkeypatch.setattr("cache_monitor.scan.memcached._BEAT", 0.0)
+    monkeypatch.setattr("cache_monitor.scan.memcached._HEARTBEAT", 0.0)
     backend = "django.core.cache.backends.memcached.PyMemcacheCache"
     settings.CACHES = {
         "default": {"BACKEND": backend, "LOCATION": crowded.address, "KEY_PREFIX": "mine"}
