@@ -6,6 +6,7 @@ from a store is not trusted: it is bounded, checked while it is read, and never 
 """
 
 import zlib
+from bisect import bisect_left
 from collections.abc import Container, Hashable, Iterable, Iterator, Sequence
 from itertools import accumulate
 from typing import Annotated, TypeVar
@@ -80,6 +81,8 @@ class Slice:
         self.gap = False
         self.final = False
         self.ended = False
+        self.written = 0
+        """Bytes of it that went to the store."""
         self.sweeps: list[tuple[int, int, int, str | None, int | str]] = []
         self.readings: list[EvictionReading] = []
         self._keys: dict[int, int] = {}
@@ -196,24 +199,7 @@ class Slice:
     def _raise_level(self) -> None:
         """Let half of the keys go, and all but the hottest if it must be."""
         while self._is_half_full() and self.level < HASH_BITS:
-            self.level += 1
-            kept = {number for key, number in self._keys.items() if self.takes(key)}
-            places = [place for place, number in enumerate(self._key) if number in kept]
-            moved = {old: new for new, old in enumerate(places)}
-            self.sweeps = [
-                (began, ended, sum(place < order for place in places), pattern, version)
-                for began, ended, order, pattern, version in self.sweeps
-            ]
-            self._last = {
-                number: moved[place] for number, place in self._last.items() if number in kept
-            }
-            for column in (self._key, self._form, self._ended, self._span, self._times):
-                column[:] = [column[place] for place in places]
-            self._computed[:] = [self._computed[place] for place in places]
-            self._prints = {moved[at]: each for at, each in self._prints.items() if at in moved}
-            self._viewed = {moved[at]: each for at, each in self._viewed.items() if at in moved}
-            self._changes, self._looked_at = {}, 0
-            self._forget_all_but(kept)
+            self.raise_to(self.level + 1)
         if len(self._key) > MOST_EVENTS // 2:
             # Hot keys alone are too many: nothing is known of this stretch.
             for column in (self._key, self._form, self._ended, self._span, self._times):
@@ -225,6 +211,34 @@ class Slice:
             self._looked_at = 0
             self._last.clear()
             self.gap = True
+
+    def follow(self, plan: Plan) -> None:
+        """Go on by ``plan``, as if it had been the plan from the beginning: there was none."""
+        self.plan, self.hot = plan.number, plan.hot
+        self.raise_to(plan.level)
+
+    def raise_to(self, level: int) -> None:
+        """Let go the keys that are not in at ``level``."""
+        if level <= self.level:
+            return
+        self.level = min(level, HASH_BITS)
+        kept = {number for key, number in self._keys.items() if self.takes(key)}
+        places = [place for place, number in enumerate(self._key) if number in kept]
+        moved = {old: new for new, old in enumerate(places)}
+        self.sweeps = [
+            (began, ended, bisect_left(places, order), pattern, version)
+            for began, ended, order, pattern, version in self.sweeps
+        ]
+        self._last = {
+            number: moved[place] for number, place in self._last.items() if number in kept
+        }
+        for column in (self._key, self._form, self._ended, self._span, self._times):
+            column[:] = [column[place] for place in places]
+        self._computed[:] = [self._computed[place] for place in places]
+        self._prints = {moved[at]: each for at, each in self._prints.items() if at in moved}
+        self._viewed = {moved[at]: each for at, each in self._viewed.items() if at in moved}
+        self._changes, self._looked_at = {}, 0
+        self._forget_all_but(kept)
 
     def _is_half_full(self) -> bool:
         return len(self._key) > MOST_EVENTS // 2 or len(self._named) > MOST_KEYS // 2

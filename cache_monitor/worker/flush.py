@@ -73,8 +73,12 @@ class _ClockEra:
             self.aggregator.forget(alias, part)
         self.stored.pop(_name(alias, part), None)
 
-    def row(self, alias: str, part: Part) -> Row:
-        return Row(_kind(part), self.process, alias, part.start, part.seconds, _encoded(part))
+    def row(self, alias: str, part: Part, written_at: float | None = None) -> Row:
+        if isinstance(part, Slice) and written_at is not None:
+            payload = self.tracer.encoded(part, written_at)
+        else:
+            payload = _encoded(part)
+        return Row(_kind(part), self.process, alias, part.start, part.seconds, payload)
 
 
 @dataclass(slots=True)
@@ -148,14 +152,16 @@ class Flusher:
         return [
             _Flushed(life, alias, part, part.revision, _calls(part), row)
             for life, alias, part in changed
-            if (row := self._row(life, alias, part)) is not None
+            if (row := self._row(life, alias, part, now)) is not None
         ]
 
-    def _row(self, life: _ClockEra, alias: str, part: Part) -> Row | None:
-        """The row of a part; None where it cannot be written, which must keep no other from the
-        store."""
+    def _row(
+        self, life: _ClockEra, alias: str, part: Part, written_at: float | None = None
+    ) -> Row | None:
+        """The row of a part, which may be about to be written to the store; None where it cannot
+        be, which must keep no other from the store."""
         try:
-            return life.row(alias, part)
+            return life.row(alias, part, written_at)
         except Exception as error:
             self.faults.append(error)
             self._given_up += life.undelivered(alias, part)

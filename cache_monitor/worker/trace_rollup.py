@@ -144,7 +144,8 @@ class _Family:
         )
         level = next_level(self._level, use, limits)
         is_stale = level > 0 and (not plan.hot or now % _HOT_FOR < MINUTE)
-        if level == plan.level and not is_stale:
+        # The first plan says as well that there is one: until then processes write but little.
+        if plan.number and level == plan.level and not is_stale:
             return None
         hot = self._hottest(use.seconds * limits.events / 2) if level else ()
         return plan.following(level, frozenset(hot))
@@ -256,12 +257,22 @@ def _roll(
     if state_of(store, name).token != state.token:
         return None
     _deliver(store, name, state)
-    # Of what was thinned the rows tell what was too much, not what will be.
-    wrote = due.rows if level == plan.level else bundles
-    size = sum(len(each.payload) for each in wrote) + len(row.payload)
+    # All that was written for it. Of what was thinned the rows tell what was too much, not what
+    # will be.
+    slices = due.rows if level == plan.level else bundles
+    size = sum(len(each.payload) for each in (*slices, *bundles, row))
     events = sum(replay.counts.values())
     keys = len(state.keys) or len(replay.counts)
-    return TraceUsage(keys, events, size, max(due.until - before, MINUTE)), replay, level
+    use = TraceUsage(keys, events, size, max(due.until - before, MINUTE))
+    return use.times(_left_out(due.now, level)), replay, level
+
+
+def _left_out(parts: Sequence[Stored], level: int) -> float:
+    """By how much there would have been more at ``level``: processes that know of no plan yet leave
+    out keys of their own accord."""
+    events = sum(part.count for part in parts)
+    whole = sum(part.count << (0 if part.plan else max(part.level - level, 0)) for part in parts)
+    return whole / events if events else 1.0
 
 
 def _bounded(due: _Due, state: State, plan: Plan, limits: TraceLimits) -> tuple[int, _Due]:

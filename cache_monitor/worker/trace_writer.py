@@ -7,6 +7,7 @@ last, unless the key changed meanwhile. All else is an event of its own.
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from functools import lru_cache
+from math import inf, log2
 from operator import itemgetter
 
 from msgspec.structs import replace
@@ -31,7 +32,7 @@ from cache_monitor.trace.events import (
 )
 from cache_monitor.trace.history import family_of, proof_of
 from cache_monitor.trace.plan import Plan
-from cache_monitor.trace.slices import MOST_NAMED, Slice
+from cache_monitor.trace.slices import MOST_NAMED, Slice, encode
 from cache_monitor.worker.batch import Batch, Hit, Hits, key_of, name_and_hash
 from cache_monitor.worker.trace_events import (
     CacheIdentity,
@@ -48,6 +49,14 @@ from cache_monitor.worker.trace_events import (
 )
 
 SLICE_SECONDS = 10
+UNPLANNED_BYTES = 1800.0
+"""A second that the processes of a host may write of a trace before there is a plan for it, where
+they are many."""
+MANY_PROCESSES = 8
+_AT_FIRST = 45.0
+"""Seconds."""
+_LEAST = 10
+"""Events that a slice may have in any case."""
 MOST_REMEMBERED = 16_384
 """Keys whose hash and group are remembered; 5 MB."""
 _STEP = SECOND // 50_000
@@ -64,15 +73,42 @@ _READS = frozenset({HIT, MISS, USE})
 _WRITERS = frozenset({"set", "add", "set_many", "get_or_set"})
 
 
+class Allowance:
+    """What a process may bring to the store of a trace for which nobody has made a plan yet:
+    ``rate`` bytes a second, and at first what comes together in ``_AT_FIRST``."""
+
+    def __init__(self, rate: float) -> None:
+        self.rate = rate
+        self._began: float | None = None
+        self._spent = 0
+
+    def left(self, now: float) -> float:
+        """The bytes that a slice may take; a little is there always."""
+        if self._began is None:
+            self._began = now
+        saved = self.rate * (max(now - self._began, 0.0) + _AT_FIRST) - self._spent
+        return max(saved, self.rate)
+
+    def spend(self, size: int) -> None:
+        """Note that so many bytes went to the store."""
+        self._spent += size
+
+
 class Tracer:
     """Traces the calls of one process. Not safe for several threads at once.
 
-    ``facts`` gives what is known of an alias, or None where it cannot be traced.
+    ``facts`` gives what is known of an alias, or None where it cannot be traced; ``allowed`` are
+    the bytes a second that may come to the store until there is a plan.
     """
 
     def __init__(
-        self, process: str, host: int, facts: Callable[[str], CacheIdentity | None]
+        self,
+        process: str,
+        host: int,
+        facts: Callable[[str], CacheIdentity | None],
+        allowed: float = inf,
     ) -> None:
+        self._allowance = Allowance(allowed)
         self.process = process
         self._host = host
         self._facts_of = facts
@@ -91,12 +127,30 @@ class Tracer:
 
     def renewed(self, process: str) -> "Tracer":
         """One that begins anew, under another name."""
-        return Tracer(process, self._host, self._facts_of)
+        return Tracer(process, self._host, self._facts_of, self._allowance.rate)
 
     def follow(self, plans: Mapping[str, Plan]) -> None:
         """Let what is traced from now on be that of ``plans``, by store."""
         if plans != self._plans:
             self._plans, self._names = plans, {}
+            for (store, _), part in self._slices.items():
+                plan = plans.get(family_of(store))
+                if plan is not None and not part.plan:
+                    part.follow(plan)
+
+    def encoded(self, part: Slice, now: float) -> bytes:
+        """``part`` as it goes to the store. Without a plan it lets keys go until it takes no more
+        than this process may write."""
+        payload = encode([part.stored()])
+        if not part.plan:
+            # Of a slice that was written before what has come since.
+            most = part.written + self._allowance.left(now)
+            while len(payload) > most and len(part) > _LEAST:
+                part.raise_to(part.level + max(1, int(log2(len(payload) / most))))
+                payload = encode([part.stored()])
+            self._allowance.spend(max(len(payload) - part.written, 0))
+            part.written = max(len(payload), part.written)
+        return payload
 
     def parts(self) -> Iterator[tuple[str, Slice]]:
         """Store and slice, for all slices at hand."""

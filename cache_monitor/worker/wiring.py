@@ -1,8 +1,9 @@
 """The one collector of this process, joined to the recorder, the store and the inspectors."""
 
+import os
 from collections.abc import Callable, Hashable
 from functools import cache, partial
-from math import nan
+from math import inf, nan
 from pathlib import Path
 from typing import Any
 from uuid import getnode
@@ -28,7 +29,7 @@ from cache_monitor.worker.live_values import instance, stored_value
 from cache_monitor.worker.rollup import settled
 from cache_monitor.worker.scans import ScanScheduler, read_evictions
 from cache_monitor.worker.trace_events import CacheIdentity, EntryAccess
-from cache_monitor.worker.trace_writer import Tracer
+from cache_monitor.worker.trace_writer import MANY_PROCESSES, UNPLANNED_BYTES, Tracer
 from cache_monitor.worker.worker import BackgroundWorker, Wiring
 
 
@@ -94,7 +95,28 @@ forget_on_change(("CACHES",), facts_of.cache_clear, forget_instances)
 
 
 def _make_tracer(process: str) -> Tracer:
-    return Tracer(process, _host(), partial(facts_of, process))
+    processes = _processes_beside()
+    allowed = UNPLANNED_BYTES / processes if processes >= MANY_PROCESSES else inf
+    return Tracer(process, _host(), partial(facts_of, process), allowed)
+
+
+def _processes_beside() -> int:
+    """How many processes like this one whoever started it has, itself included; 1 where the system
+    does not tell."""
+    try:
+        own = Path("/proc/self/cmdline").read_bytes()
+        lists = Path(f"/proc/{os.getppid()}/task").glob("*/children")
+        children = [child for each in lists for child in each.read_text("ascii").split()]
+        return max(sum(map(partial(_is_like, own), children)), 1)
+    except OSError:
+        return 1
+
+
+def _is_like(command: bytes, process: str) -> bool:
+    try:
+        return Path(f"/proc/{process}/cmdline").read_bytes() == command
+    except OSError:
+        return False  # it has ended
 
 
 @cache

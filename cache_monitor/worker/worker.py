@@ -112,6 +112,7 @@ class BackgroundWorker:
 
     def _begin(self) -> None:
         self.process = uuid4().hex
+        self._has_plans = False
         self._recorder.told_at = 0.0
         self._pid = os.getpid()
         self._drainer = Drainer(self._recorder, self._make_flusher)
@@ -385,6 +386,9 @@ class BackgroundWorker:
             if last:
                 self._read_evictions()
                 self.drain(last=True)
+            if not self._has_plans:
+                # A new process of a busy site must not begin with all keys.
+                self._follow_plans(store)
             self._deliver(store, last)
             self._recorder.process = self._drainer.flusher.tracer.process
             self._recorder.told_at = begun
@@ -446,6 +450,7 @@ class BackgroundWorker:
         plans = shared.plans(store)
         with self._draining:
             self._drainer.flusher.tracer.follow(plans)
+        self._has_plans = True
 
     def _roll_trace(self, store: Store, now: int) -> None:
         subscribers.learn(trace_rollup.roll(store, now, self._wiring.trace_settings()))

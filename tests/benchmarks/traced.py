@@ -29,12 +29,11 @@ from cache_monitor.stores.memory import MemoryStore
 from cache_monitor.stores.shared import FIRST, plans, state_of
 from cache_monitor.trace.events import SECOND, EvictionReading
 from cache_monitor.trace.plan import TraceLimits
-from cache_monitor.trace.slices import encode
 from cache_monitor.worker.batch import condense
 from cache_monitor.worker.rollup import settled
 from cache_monitor.worker.trace_events import CacheIdentity
 from cache_monitor.worker.trace_rollup import Settings, roll
-from cache_monitor.worker.trace_writer import SLICE_SECONDS, Tracer
+from cache_monitor.worker.trace_writer import SLICE_SECONDS, UNPLANNED_BYTES, Tracer
 
 GET, SET = Source("default", "get"), Source("default", "set")
 START = 1_800_000_000 // 3600 * 3600
@@ -96,7 +95,12 @@ def calls(rate: int, keys: int) -> Iterator[RawCall]:
 def measured(processes: int, rate: int, keys: int, minutes: int, conf: Conf) -> Iterator[Measured]:
     store, made = CountingStore(), calls(rate, keys)
     tracers = [
-        Tracer(f"process-{number}", 1, lambda alias: CacheIdentity(STORE, LASTS, "1"))
+        Tracer(
+            f"process-{number}",
+            1,
+            allowed=UNPLANNED_BYTES / processes,
+            facts=lambda alias: CacheIdentity(STORE, LASTS, "1"),
+        )
         for number in range(processes)
     ]
     limits = TraceLimits(conf.trace_keys, conf.trace_events, conf.trace_bytes, int(conf.trace_kept))
@@ -142,8 +146,8 @@ def flush(
         if part.start + part.seconds + CLOSED < now:
             tracer.seal(part)
         if stored.get((number, part.start)) != part.revision:
+            payload = tracer.encoded(part, now)
             stored[number, part.start] = part.revision
-            payload = encode([part.stored()])
             store.put([Row("trace", tracer.process, name, part.start, SLICE_SECONDS, payload)], now)
         if part.final:
             tracer.forget(name, part)

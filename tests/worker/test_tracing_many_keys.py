@@ -1,5 +1,9 @@
 """What of very many keys a process writes down for the trace: most it need not even look at."""
 
+import json
+import os
+import subprocess
+import sys
 import tracemalloc
 from typing import Any
 from unittest.mock import Mock
@@ -9,6 +13,7 @@ import pytest
 from cache_monitor.calls import Call, Source
 from cache_monitor.trace.events import hash_of, level_of
 from cache_monitor.trace.plan import Plan
+from cache_monitor.trace.slices import decode
 from cache_monitor.worker.batch import condense, name_and_hash
 from cache_monitor.worker.trace_events import CacheIdentity
 from cache_monitor.worker.trace_writer import Tracer
@@ -93,3 +98,83 @@ def test_what_a_minute_of_very_many_keys_leaves_in_memory_is_bounded() -> None:
         tracemalloc.stop()
     # Two slices and the keys that are remembered: 100,000 keys would take 45 MB.
     assert held < 20_000_000
+
+
+def _calls(number: int, keys: int) -> list[Call]:
+    return [Call(GET, 1.0, 0.1, f"user:{n * 7919 % keys}", outcome=False) for n in range(number)]
+
+
+def test_without_a_plan_a_process_writes_what_it_may_of_all_keys_of_its_level() -> None:
+    tracer = Tracer("process", 1, lambda alias: FACTS, allowed=100.0)
+    now, keys, written = 1_800_000_010.0, 3000, 0
+    for turn in range(12):
+        _hear(tracer, *(each._replace(started=10.0 * turn + 1) for each in _calls(3000, keys)))
+        for store, part in list(tracer.parts()):
+            payload = tracer.encoded(part, now + 10 * turn)
+            [stored] = decode(payload)
+            assert stored.level == part.level > 0
+            expected = {f"user:{n}" for n in range(keys)}
+            hashes = {hash_of(f"\0{key}") for key in expected}
+            assert {key.hash for key in stored.traced()} == {
+                each for each in hashes if level_of(each) >= part.level
+            }
+            written += len(payload)
+            tracer.forget(store, part)
+    # What it may at first, what it may in that time, and a little in each slice.
+    assert written <= 100.0 * (45 + 110 + 12)
+
+
+def test_a_process_of_few_keys_writes_all_of_them_before_there_is_a_plan() -> None:
+    tracer = Tracer("process", 1, lambda alias: FACTS, allowed=1800.0 / 6)
+    _hear(tracer, *_calls(2000, 600))
+    [(_, part)] = tracer.parts()
+    [stored] = decode(tracer.encoded(part, 1_800_000_010.0))
+    assert (stored.level, stored.count) == (0, 2000)
+
+
+def test_what_was_traced_without_a_plan_is_as_the_plan_has_it_when_that_is_read() -> None:
+    tracer = Tracer("process", 1, lambda alias: FACTS)
+    _hear(tracer, *_calls(1000, 1000))
+    hot = hash_of("\0user:7")
+    tracer.follow({"store": Plan(4, 5, frozenset({hot}))})
+    _hear(tracer, *_calls(1000, 1000))
+    [(_, part)] = tracer.parts()
+    stored = part.stored()
+    assert (stored.plan, stored.level) == (4, 5)
+    within = {
+        each for n in range(1000) if level_of(each := hash_of(f"\0user:{n}")) >= 5 or each == hot
+    }
+    assert {key.hash for key in stored.traced()} == within
+    assert stored.count == 2 * len(within)
+
+
+BESIDE = """
+import os
+from tests.programs.hosts import configure
+configure()
+from cache_monitor.worker.wiring import _processes_beside
+go, start = os.pipe()
+children = []
+for _ in range(3):
+    child = os.fork()
+    if not child:
+        os.close(start)
+        os.read(go, 1)
+        os._exit(_processes_beside())
+    children.append(child)
+os.close(start)
+print([os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children])
+"""
+
+
+def test_a_process_knows_how_many_others_its_server_has_started() -> None:
+    site = {"CACHES": {}, "DATABASES": {}, "CACHE_MONITOR": {"ENABLED": False}}
+    out = subprocess.run(
+        [sys.executable, "-c", BESIDE],
+        env={**os.environ, "SITE": json.dumps(site)},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    # One that has begun sees all; another may have ended by then.
+    assert max(json.loads(out)) == 3
