@@ -7,9 +7,10 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from random import Random
 from typing import IO, Any
 from uuid import uuid4
 
@@ -77,7 +78,14 @@ class Hosts:
 
     def do(self, process: int, operation: str, name: str = "", **named: object) -> None:
         """Let ``process`` do ``operation`` with each key of a name."""
-        keys = [f"{name}:{n}" for n in range(KEYS)] if name else None
+        self.do_with(
+            process, operation, [f"{name}:{n}" for n in range(KEYS)] if name else None, named
+        )
+
+    def do_with(
+        self, process: int, operation: str, keys: list[str] | None, named: Mapping[str, object]
+    ) -> None:
+        """Let ``process`` do ``operation`` with each of the ``keys``."""
         sent, answers = _pipes(self._workers[process])
         sent.write(json.dumps([operation, keys, named]) + "\n")
         sent.flush()
@@ -158,6 +166,50 @@ def play(hosts: Hosts, server: redis.Redis) -> None:
     time.sleep(2)
 
 
+Step = tuple[str, dict[str, int]]
+WRITE: Step = ("set", {})
+FADING: Step = ("set", {"timeout": 1})
+READ: Step = ("get", {})
+MIXED: dict[str, list[tuple[float, int | None, Step]]] = {
+    "never": [(0, C, READ)],
+    "expired": [(0, A, FADING), (2.4, C, READ)],
+    "deleted": [(0, A, WRITE), (0.3, B, ("delete", {})), (0.8, C, READ)],
+    "own": [(0, A, WRITE), (0.3, C, ("delete", {})), (0.8, C, READ)],
+    "moved": [(0, A, WRITE), (0.3, B, ("incr_version", {})), (0.8, C, READ)],
+    "lost": [(0, A, WRITE), (0.5, None, READ), (1, C, READ)],
+    "anew": [(0, C, WRITE), (0.1, C, ("delete", {})), (0.4, A, FADING), (2.8, C, READ)],
+    "again": [
+        (0, C, WRITE),
+        (0.1, C, ("delete", {})),
+        (0.4, A, WRITE),
+        (0.7, B, ("delete", {})),
+        (1.1, C, READ),
+    ],
+    "late": [(0, A, FADING), (2.4, B, FADING), (4.8, C, READ)],
+}
+"""What happens to each key, and when: nobody's doing is that of somebody behind the site's back."""
+
+
+def mix(hosts: Hosts, server: redis.Redis) -> None:
+    """Let all that happen at once, to each key at another time."""
+    random = Random(18)
+    steps = [
+        (begin + at, process, what, f"mixed_{name}:{number}")
+        for name, script in MIXED.items()
+        for number in range(KEYS)
+        for begin in [random.uniform(0, 12)]
+        for at, process, what in script
+    ]
+    began = time.monotonic()
+    for at, process, (operation, named), key in sorted(steps, key=lambda step: step[0]):
+        time.sleep(max(began + at - time.monotonic(), 0))
+        if process is None:
+            server.delete(f":1:{key}")
+        else:
+            hosts.do_with(process, operation, [key], named)
+    time.sleep(2)
+
+
 def told_by(site: str) -> list[dict[str, dict[str, int]]]:
     """The reasons of the misses by the names of the keys: before and after they are rolled up."""
     out = subprocess.run(
@@ -222,10 +274,12 @@ def test_what_one_host_did_explains_the_misses_of_another(
     server.flushdb()
     with running(tmp_path, site) as hosts:
         play(hosts, server)
+        mix(hosts, server)
     server.flushdb()
     server.close()
+    mixed = {f"mixed_{name}": EXPECTED[name] for name in MIXED}
     for told in told_by(site):
-        for name, reason in EXPECTED.items():
+        for name, reason in {**EXPECTED, **mixed}.items():
             misses = 3 * KEYS if name == "never" else KEYS
             wrong = sum(
                 count for each, count in told[name].items() if each not in {reason, "unknown"}

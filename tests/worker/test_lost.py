@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 from django.core.cache import caches
+from django.core.management import call_command
+from django.db import transaction
 from django.test import override_settings
 
 import cache_monitor
@@ -211,3 +213,31 @@ def test_what_went_with_its_directory_was_lost_by_that(tmp_path: Path) -> None:
     assert reasons(found["away"]) == reasons(found["gone"]) == {"lost": 1}
     assert (found["away"].lives.lost_by_restart, found["gone"].lives.lost_by_restart) == (0, 1)
     assert found["gone"].lives.restarted_at is not None
+
+
+@pytest.mark.django_db
+def test_what_was_rolled_back_was_lost_and_what_it_deleted_was_not() -> None:
+    """A DatabaseCache writes in the site's transaction, which takes back what it wrote."""
+    with cached("db.DatabaseCache", "rolled_back") as cache:
+        call_command("createcachetable", verbosity=0)
+        cache.get("never")
+        ask()
+        cache.set("kept", 1)
+        with suppress(KeyError), transaction.atomic():
+            cache.set_many({"page": 1, "again": 1, "short": 1})
+            cache.delete("kept")
+            raise KeyError
+        assert cache.get_many(["page", "kept", "short"]) == {"kept": 1}
+        cache.set("again", 2)
+        assert cache.get("again") == 2
+        ask()
+        cache.delete("again")
+        assert cache.get("again") is None
+        found = {name: reasons(group) for name, group in told().items()}
+    assert found == {
+        "never": {"never_set": 1},
+        "page": {"lost": 1},
+        "short": {"lost": 1},
+        "kept": {},
+        "again": {"deleted": 1},
+    }

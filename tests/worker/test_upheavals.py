@@ -16,7 +16,7 @@ import redis
 from tests.conftest import find_or_leave
 from tests.services import LOOPBACK, MEMCACHED, REDIS, Server, answers_line, free_port
 from tests.stores.servers import Daemon, RedisDaemon
-from tests.worker.test_hosts import EXPIRY, KEYS, PAUSE, Hosts, running, told_by
+from tests.worker.test_hosts import EXPIRY, KEYS, PAUSE, ROOT, Hosts, running, told_by
 
 pytestmark = pytest.mark.slow
 
@@ -127,19 +127,50 @@ def _namespaces() -> list[str]:
     return command
 
 
-@pytest.mark.parametrize("is_contained", [False, True], ids=["processes", "containers"])
+def _releases(tmp_path: Path) -> list[list[str]]:
+    """What starts a process in a release directory of its own; as root the second one as another
+    user, who may read the first one's files as if he were."""
+    starts = []
+    for number in range(2):
+        release = tmp_path / f"release{number}"
+        if not release.exists():
+            release.mkdir()
+            for name in ("cache_monitor", "tests"):
+                (release / name).symlink_to(ROOT / name)
+        starts.append(["env", f"--chdir={release}"])
+    if os.geteuid() == 0 and shutil.which("setpriv"):
+        able = [f"--{kind}-caps=+dac_override" for kind in ("inh", "ambient")]
+        starts[1] = [
+            "setpriv",
+            "--reuid=65534",
+            "--regid=65534",
+            "--clear-groups",
+            *able,
+            *starts[1],
+        ]
+    return starts
+
+
+@pytest.mark.parametrize("kind", ["processes", "containers", "users"])
 def test_what_the_processes_before_a_deployment_did_explains_the_misses_after_it(
-    tmp_path: Path, redis_server: Server, is_contained: bool
+    tmp_path: Path, redis_server: Server, kind: str
 ) -> None:
-    """In containers all of them have the PID 1, and the host's name."""
-    before = _namespaces() if is_contained else []
-    if is_contained and not before:
+    """In containers all of them have the PID 1, and the host's name; as two users they come from
+    two releases of the site, too."""
+    starts: dict[str, list[list[str]]] = {
+        "processes": [[]],
+        "containers": [_namespaces()],
+        "users": _releases(tmp_path),
+    }
+    before = starts[kind]
+    if kind == "containers" and not before[0]:
         pytest.skip("this user may not make PID namespaces")
-    address = f"redis://{redis_server.host}:{redis_server.port}/{9 + is_contained}"
+    database = 9 + ["processes", "containers", "users"].index(kind)
+    address = f"redis://{redis_server.host}:{redis_server.port}/{database}"
     site = site_of({"BACKEND": REDIS_CACHE, "LOCATION": address}, file_of(tmp_path))
     server = redis.Redis.from_url(address)
     server.flushdb()
-    with running(tmp_path, site, 2, [before]) as hosts:
+    with running(tmp_path, site, 2, before, each=1) as hosts:
         hosts.do(A, "get", "never")
         time.sleep(ASKED)
         hosts.do(A, "set", "expired", timeout=1)
@@ -147,7 +178,7 @@ def test_what_the_processes_before_a_deployment_did_explains_the_misses_after_it
         hosts.do(A, "set", "there")
         time.sleep(PAUSE)
         hosts.do(B, "delete", "deleted")
-    with running(tmp_path, site, 2, [before]) as hosts:
+    with running(tmp_path, site, 2, before, each=1) as hosts:
         time.sleep(EXPIRY)
         for name in ("expired", "deleted", "there", "unknown"):
             hosts.do(B, "get", name)
@@ -169,7 +200,7 @@ def test_what_the_processes_before_a_deployment_did_explains_the_misses_after_it
 def test_while_the_store_is_away_nothing_is_told_twice_and_nothing_wrong(
     tmp_path: Path, redis_server: Server, redis_alone: RedisDaemon
 ) -> None:
-    address = f"redis://{redis_server.host}:{redis_server.port}/11"
+    address = f"redis://{redis_server.host}:{redis_server.port}/13"
     options = {"URL": redis_alone.address.url, "PREFIX": "away"}
     store = {"BACKEND": "cache_monitor.stores.redis.RedisStore", "OPTIONS": options}
     site = site_of({"BACKEND": REDIS_CACHE, "LOCATION": address}, store)
