@@ -127,6 +127,12 @@ def _assigned(module: str, name: str) -> ast.Assign | ast.AnnAssign | None:
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             if any(isinstance(each, ast.Name) and each.id == name for each in targets):
                 return node
+        if (
+            isinstance(node, ast.ImportFrom)
+            and str(node.module).startswith("cache_monitor.")
+            and any(each.name == name and each.asname is None for each in node.names)
+        ):
+            return _assigned(str(node.module), name)
     return None
 
 
