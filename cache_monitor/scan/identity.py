@@ -126,7 +126,11 @@ def _host_of_table(cache: Any) -> Host | None:
     database: Mapping[str, Any] = connections.settings[using]
     name, host = str(database.get("NAME", "")), str(database.get("HOST") or "")
     if str(database.get("ENGINE", "")).endswith("sqlite3"):
-        return None if ":memory:" in name or "mode=memory" in name else _place_of(Path(name))
+        if ":memory:" in name or "mode=memory" in name:
+            return None
+        proof, place = _place_of(Path(name))
+        # Several tables of one file are several stores.
+        return Host(proof, f"{place}\0{cache._table}")
     if host.startswith("/") or _host(host) == "localhost":
         return None if _is_the_monitors(database) else Host("u", _network())
     return None

@@ -10,7 +10,7 @@ from django.test import override_settings
 
 from cache_monitor.scan import identity
 from cache_monitor.scan.identity import identity_of, traced_as
-from cache_monitor.trace.history import Proof, family_of, proof_of
+from cache_monitor.trace.history import Proof, doubt_of, family_of, proof_of
 
 LOCMEM = "django.core.cache.backends.locmem.LocMemCache"
 FILES = "django.core.cache.backends.filebased.FileBasedCache"
@@ -194,6 +194,14 @@ def test_a_directory_is_named_for_where_it_is_by_whatever_way_it_is_reached(
     )
     assert found[0] == found[1] != found[2]
     assert {proof_of(name) for name in found} <= {"p", "u"}
+
+
+def test_tables_of_one_sqlite_file_are_not_taken_for_one_store_by_two_names(
+    traced_names: Callable[..., list[str]],
+) -> None:
+    one, other = traced_names(_entry(TABLE, "one"), _entry(TABLE, "two"))
+    assert one.partition(".")[2] != other.partition(".")[2]
+    assert doubt_of({one: [], other: []}, (), lambda _: []).names == set()
 
 
 def test_hosts_that_have_a_file_system_of_the_network_have_its_directories_in_common(
