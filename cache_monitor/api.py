@@ -113,7 +113,7 @@ def _report(period: ReportPeriod, alias: str | None) -> tuple[Report, list[Row]]
     """The report with all its findings, and what is stored of findings."""
     pending = wiring.background_worker.pending()
     if period.until == period.now:
-        # What was counted just now may belong to a stretch that has begun since it was asked for.
+        # What was counted just now may belong to a bucket that has begun since it was asked for.
         now = time.time()
         period = ReportPeriod(period.since, now, now)
     stored = _Stored(period, alias, pending.rows)
@@ -240,7 +240,7 @@ class _Stored:
         self.problem: str | None = None
 
     def rows(self, kind: Kind) -> Iterator[Row]:
-        """Whatever overlaps the period; stretches are reported whole.
+        """Whatever overlaps the period; buckets are reported whole.
 
         One read for rows of all lengths: between two, a roll-up could move a row from one to the
         other.

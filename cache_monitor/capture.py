@@ -1,4 +1,4 @@
-"""Listening to the calls of a stretch of code, for those who show them one by one."""
+"""Listening to the calls of a piece of code, for those who show them one by one."""
 
 from collections import deque
 from collections.abc import Callable, Hashable, Mapping

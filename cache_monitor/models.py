@@ -10,14 +10,14 @@ __all__ = ["Dashboard"]
 
 
 class Window(models.Model):
-    """One stored payload: the statistics of one process, one cache and one stretch of time,
+    """One stored payload: the statistics of one process, one cache and one time bucket,
     or (``kind`` "look") what a process last saw inside a cache."""
 
     kind = models.CharField(max_length=8)
     process = models.CharField(max_length=32)
     cache = models.CharField(max_length=190)
-    start = models.BigIntegerField(help_text=_("Unix time at which the stretch begins."))
-    seconds = models.PositiveIntegerField(help_text=_("Length of the stretch."))
+    start = models.BigIntegerField(help_text=_("Unix time at which the bucket begins."))
+    seconds = models.PositiveIntegerField(help_text=_("Length of the bucket."))
     written_at = models.BigIntegerField(help_text=_("Unix time of the last write."))
     payload = models.BinaryField()
 

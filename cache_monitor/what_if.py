@@ -23,7 +23,7 @@ from cache_monitor.conf import get_conf
 from cache_monitor.reports.predictions import PredictionPeriod, StoredPrediction, predicted
 from cache_monitor.reports.schema import Cache, Memory
 from cache_monitor.reports.series import moment
-from cache_monitor.reports.trace_rows import decoded, stretches
+from cache_monitor.reports.trace_rows import decoded, slices_by_minute
 from cache_monitor.reports.what_if import CacheFacts, CacheWhatIf, Question, WhatIf, cache_what_if
 from cache_monitor.stats.codec import CorruptPayload, decode, encode
 from cache_monitor.stores.base import Row, Store, StoreError
@@ -195,7 +195,7 @@ def _parts(store: Store, alias: str, period: tuple[float, float]) -> list[Traced
         return []
     hot = plans(store).get(family, Plan()).hot
     slices: dict[str, list[Stored]] = {}
-    for found in stretches(store, family, since, until):
+    for found in slices_by_minute(store, family, since, until):
         for name, parts in found.items():
             slices.setdefault(name, []).extend(parts)
     own = [traced(each, hot, since, until).of(alias) for each in slices.values()]

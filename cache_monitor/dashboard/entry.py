@@ -255,7 +255,7 @@ def find(alias: str, key: str) -> Answer:
     if step.entries:
         return Answer(there=True, entry=step.entries[0])
     if step.problem or step.cursor is not None:
-        problem = step.problem or _("No entry of this name is among those looked at in time.")
+        problem = step.problem or _("No entry of this name is among those scanned in time.")
         return Answer(there=None, problem=problem)
     return answer
 
@@ -311,7 +311,7 @@ def _grouped_by(key: str, alias: str) -> str:
     """Why the key is in its group."""
     words = {
         "chosen": _("named by KEY_GROUPS"),
-        "shape": _("told by the shape of the key's parts"),
+        "shape": _("by the shape of the key's parts"),
         "learned": _("learned: this place of the key takes many different values"),
     }
     return words[why_grouped(key, alias)]

@@ -184,7 +184,7 @@ _INSET = 1.0
 
 
 def sparkline(series: Sequence[Point]) -> list[str]:
-    """The points of SVG lines, one for each stretch without a gap; a box of 100 by 20.
+    """The points of SVG lines, one for each run without a gap; a box of 100 by 20.
 
     Steps without lookups have no ratio: the line is interrupted there, not drawn at zero.
     """

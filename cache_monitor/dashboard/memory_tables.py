@@ -88,7 +88,7 @@ def memory_groups(
         ],
         every,
         order="-bytes",
-        empty=_("Nobody has looked into a cache yet, or there is nothing in it."),
+        empty=_("No cache has been scanned yet, or there is nothing in it."),
         rows=ROWS_OF_SEVERAL,
     )
 
@@ -160,9 +160,9 @@ def stale_entries(caches: Caches, links: Links, why: str = "") -> TableSpec[Of[S
         ],
         order="-bytes",
         empty=(
-            _("No stale entry was seen at the last look into the caches.")
+            _("The last scan of the caches found no stale entry.")
             if any(cache.memory.measured_at for cache in caches.values())
-            else _("Nobody has looked into the caches yet.")
+            else _("The caches have not been scanned yet.")
         ),
     )
 
@@ -337,13 +337,13 @@ def _live(
 def _said(memory: Memory) -> str:
     """How much of the cache the figures rest on."""
     if memory.measured_at is None:
-        return _("not looked into yet")
+        return _("not scanned yet")
     if memory.exact is None or not memory.looked_at:
         return memory.problem or ""
     looked_at = formats.count(memory.looked_at)
     if memory.exact:
-        return _("exact: every entry was looked at (%(count)s)") % {"count": looked_at}
-    return _("~estimated from the %(count)s entries that were looked at") % {"count": looked_at}
+        return _("exact: every entry was scanned (%(count)s)") % {"count": looked_at}
+    return _("~estimated from the %(count)s entries scanned") % {"count": looked_at}
 
 
 def _rests_on(cache: Cache) -> str:
@@ -394,7 +394,7 @@ def capabilities() -> TableSpec[Capability]:
     """A row for each kind of backend."""
     columns = [_column(column, label) for column, label in _labels().items()]
     backend: ColumnSpec[Capability] = worded("backend", _("Backend"), lambda each: each.backend)
-    return TableSpec("abilities", _("What each backend can tell"), [backend, *columns], MATRIX)
+    return TableSpec("abilities", _("What each backend can report"), [backend, *columns], MATRIX)
 
 
 def capability_notes() -> Sequence[tuple[str, Sequence[tuple[str, str]]]]:

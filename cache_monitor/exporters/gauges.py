@@ -21,11 +21,11 @@ Families = dict[str, GaugeMetricFamily | CounterMetricFamily]
 _INSIDE = ("alias", "aliases")
 """The labels of a cache's contents, once for all aliases with these entries."""
 _WITH_ALIAS = {
-    "entries": "Entries in the cache when it was last looked into.",
+    "entries": "Entries in the cache at its last scan.",
     "entries_limit": "Entries that the cache may hold.",
-    "memory_bytes": "Bytes in the cache when it was last looked into.",
+    "memory_bytes": "Bytes in the cache at its last scan.",
     "memory_limit_bytes": "Bytes that the cache's server may hold.",
-    "stale_bytes": "Bytes of the stale entries among those looked at.",
+    "stale_bytes": "Bytes of the stale entries among those scanned.",
 }
 
 

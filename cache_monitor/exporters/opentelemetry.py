@@ -155,7 +155,7 @@ _OBSERVED: list[tuple[str, str, str, Callable[[Cache], Iterable[_Found]]]] = [
     (
         "django.cache.memory.usage",
         "By",
-        "Bytes in the cache when it was last looked into.",
+        "Bytes in the cache at its last scan.",
         lambda cache: [(cache.memory.bytes, {})],
     ),
     (
@@ -167,7 +167,7 @@ _OBSERVED: list[tuple[str, str, str, Callable[[Cache], Iterable[_Found]]]] = [
     (
         "django.cache.entries",
         "{entry}",
-        "Entries in the cache when it was last looked into.",
+        "Entries in the cache at its last scan.",
         lambda cache: [(cache.memory.entries, {})],
     ),
     (

@@ -13,7 +13,7 @@ from mmap import mmap
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from cache_monitor.reports.trace_rows import stretches
+from cache_monitor.reports.trace_rows import slices_by_minute
 from cache_monitor.stores.base import Store
 from cache_monitor.trace.events import SECOND
 from cache_monitor.trace.requests import (
@@ -85,7 +85,7 @@ def write_trace(
     name, lookups = max(counts.items(), key=lambda each: each[1])
 
     def own() -> Iterator[list[Stored]]:
-        found = (each.get(name, []) for each in stretches(store, family, since, until))
+        found = (each.get(name, []) for each in slices_by_minute(store, family, since, until))
         return (parts for parts in found if parts)
 
     with whole_file(path) as file:
@@ -99,11 +99,11 @@ def _survey(
     """The level of sampling of all slices, and the lookups of each cache at it."""
     span = int(since * SECOND), int(until * SECOND)
     level = 0
-    for found in stretches(store, family, since, until):
+    for found in slices_by_minute(store, family, since, until):
         level = max([level, *(part.level for parts in found.values() for part in parts)])
     period = TracePeriod(*span, level)
     counts: dict[str, int] = {}
-    for found in stretches(store, family, since, until):
+    for found in slices_by_minute(store, family, since, until):
         for name, parts in found.items():
             lookups = sum(lookups_of(part, period) for part in parts)
             if lookups:

@@ -103,12 +103,12 @@ STANDS_FOR = 3600.0
 
 
 SILENT_AFTER = 300.0
-"""Seconds after which a process that has stopped in the midst of a stretch has ended, or cannot
+"""Seconds after which a process that has stopped in the midst of a bucket has ended, or cannot
 reach the store."""
 
 
 class ReportPeriod(NamedTuple):
-    """The stretch that a report covers, in Unix time; ``now`` is when it was asked for."""
+    """The period that a report covers, in Unix time; ``now`` is when it was asked for."""
 
     since: float
     until: float
@@ -257,7 +257,7 @@ def build(
     silent_after: float = SILENT_AFTER,
 ) -> schema.Report:
     """The report on ``material``. A look that is ``fresh_for`` seconds older than the latest says
-    nothing of a cache in the memory of a process; one that has stopped in the midst of a stretch
+    nothing of a cache in the memory of a process; one that has stopped in the midst of a bucket
     has ended when it was silent for ``silent_after`` seconds."""
     windows, details, looks, predictions = (
         _by_alias(rows)

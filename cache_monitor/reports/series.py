@@ -47,7 +47,7 @@ def miss_reasons(
     left = misses
     counts = {}
     for reason in REASONS:
-        # A reason that was found late may be counted in a later stretch than its miss.
+        # A reason that was found late may be counted in a later bucket than its miss.
         counts[reason] = min(known.get(reason, 0), left)
         left -= counts[reason]
     return MissReasons(**counts, unknown=left, judged=misses - left, error=_error(misses - left, 0))

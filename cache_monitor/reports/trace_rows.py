@@ -13,7 +13,7 @@ _STEP = 10 * MINUTE
 """Of which the rows are read at once: a day of them may be more than memory has."""
 
 
-def stretches(
+def slices_by_minute(
     store: Store, family: str, since: float, until: float
 ) -> Iterator[dict[str, list[Stored]]]:
     """Minute by minute what is traced of one cache, by the names of its stores: one, or one for

@@ -1,4 +1,4 @@
-"""What happened to the keys of one cache in one stretch of time."""
+"""What happened to the keys of one cache in one time bucket."""
 
 from collections.abc import Sequence
 from typing import Annotated, Literal
@@ -193,7 +193,7 @@ class GroupStats(Struct, array_like=True, gc=False):
         if other.bytes_read is not None or other.bytes_written is not None:
             self.bytes_read = total(self.bytes_read, other.bytes_read)
             self.bytes_written = total(self.bytes_written, other.bytes_written)
-        # What was produced may be told in a later stretch than its write.
+        # What was produced may be told in a later bucket than its write.
         if other.first_set or other.produced or other.rewrites or other.stampedes:
             self._merge_writes(other)
         if other.repeated_gets or other.single_gets:
@@ -311,7 +311,7 @@ class ViewStats(Struct, array_like=True, gc=False):
 class Details(Struct, array_like=True):
     """What one process did with the keys of one cache from ``start`` for ``seconds``.
 
-    Kept apart from the window, over longer stretches, because it is many times as large and no
+    Kept apart from the window, over longer buckets, because it is many times as large and no
     chart needs it.
     """
 

@@ -1,8 +1,8 @@
 """A few keys that stand for many, the same ones in whatever order they are gathered.
 
-The first few different ones of a stretch are noted, which costs next to nothing. Of those of
-several stretches the ones with the smallest checksums stay: these are no likelier to be one key
-than another, and the next reading of the same stretches has the same ones.
+The first few different ones of a bucket are noted, which costs next to nothing. Of those of
+several buckets the ones with the smallest checksums stay: these are no likelier to be one key
+than another, and the next reading of the same buckets has the same ones.
 """
 
 from bisect import insort

@@ -1,4 +1,4 @@
-"""What happened to one cache in one stretch of time: the figures that charts are drawn from."""
+"""What happened to one cache in one time bucket: the figures that charts are drawn from."""
 
 from typing import Annotated
 
@@ -60,7 +60,7 @@ class OperationStats(Struct, array_like=True, gc=False):
 class Window(Struct, array_like=True, gc=False):
     """What one process did with one cache from ``start`` (Unix time) for ``seconds``.
 
-    A window of a longer stretch, or of several processes, is the merge of its parts.
+    A window of a longer bucket, or of several processes, is the merge of its parts.
     ``processes`` sketches which processes that were (see :mod:`cache_monitor.stats.distinct`).
     """
 
@@ -126,7 +126,7 @@ class Window(Struct, array_like=True, gc=False):
             self.bytes_read = (self.bytes_read or 0) + size
 
     def merge(self, other: "Window") -> None:
-        """Add what ``other`` counted; the stretch stays this window's own.
+        """Add what ``other`` counted; the bucket stays this window's own.
 
         Neither memory nor a counter adds up over time: the greater figure stays. What processes
         hold of their own is gathered apart (:mod:`cache_monitor.stats.per_process`).

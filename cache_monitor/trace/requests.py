@@ -68,10 +68,10 @@ def lookups_of(part: Stored, period: TracePeriod) -> int:
     return sum(each.operation == LOOK_UP for each in _requests_of(part, period))
 
 
-def requests(stretches: Iterable[Sequence[Stored]], period: TracePeriod) -> Iterator[Request]:
-    """The requests of slices that follow on each other in time, a stretch of it after the other."""
+def requests(minutes: Iterable[Sequence[Stored]], period: TracePeriod) -> Iterator[Request]:
+    """The requests of slices that follow on each other in time, minute after minute."""
     waiting: list[Request] = []
-    for parts in stretches:
+    for parts in minutes:
         waiting += [each for part in parts for each in _requests_of(part, period)]
         waiting.sort(key=_at)
         ready = max(part.start for part in parts) * SECOND - _HELD_BACK

@@ -1,4 +1,4 @@
-"""The events of one process in one stretch of time, and how a store keeps them.
+"""The events of one process in one time bucket, and how a store keeps them.
 
 Columns of numbers behind tables of what they have in common, compressed: behind a byte for the
 version, a list of slices, so that those of many processes can be bundled as they are. What comes
@@ -201,7 +201,7 @@ class Slice:
         while self._is_half_full() and self.level < HASH_BITS:
             self.raise_to(self.level + 1)
         if len(self._key) > MOST_EVENTS // 2:
-            # Hot keys alone are too many: nothing is known of this stretch.
+            # Hot keys alone are too many: nothing is known of this bucket.
             for column in (self._key, self._form, self._ended, self._span, self._times):
                 column.clear()
             self._computed.clear()
@@ -389,7 +389,7 @@ class Stored(Struct, array_like=True, gc=False):
 
     @property
     def end(self) -> int:
-        """When the stretch ends, in Unix time."""
+        """When the bucket ends, in Unix time."""
         return self.start + self.seconds
 
     @property

@@ -1,4 +1,4 @@
-"""From single calls to statistics, off the hot path: which stretch of time a call falls into."""
+"""From single calls to statistics, off the hot path: which time bucket a call falls into."""
 
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
@@ -30,7 +30,7 @@ Part = Window | Details
 
 
 class Aggregator:
-    """Counts the calls of one process into the stretches of time that they ended in.
+    """Counts the calls of one process into the time buckets that they ended in.
 
     Not safe for several threads at once: whoever drains holds a lock.
     """
@@ -45,7 +45,7 @@ class Aggregator:
         self._details: dict[tuple[str, int], Details] = {}
         self._countings: dict[Source, Counting] = {}
         self._counted: tuple[int, int] = (0, 0)
-        """Where the stretches begin that ``_countings`` count into."""
+        """Where the buckets begin that ``_countings`` count into."""
         self._sealed_to: dict[int, int] = {WINDOW_SECONDS: 0, DETAILS_SECONDS: 0}
         self.callers = Callers()
 
@@ -54,7 +54,7 @@ class Aggregator:
         their clock's readings. Returns what is left of them without the toolbar's own.
 
         A call whose thread had to wait between the clock and the buffer may be counted a moment
-        later than it ended: where the first and the last call fall into one stretch, so do all.
+        later than it ended: where the first and the last call fall into one bucket, so do all.
         """
         batch = condense(calls)
         if not calls:
@@ -63,11 +63,11 @@ class Aggregator:
         if _begin(oldest, WINDOW_SECONDS) == _begin(newest, WINDOW_SECONDS):
             self._add(batch, max(oldest, newest))
             return batch
-        stretches: defaultdict[int, list[RawCall]] = defaultdict(list)
+        buckets: defaultdict[int, list[RawCall]] = defaultdict(list)
         for call in calls:
-            stretches[_begin(_end(call) + clock_offset, WINDOW_SECONDS)].append(call)
-        for stretch in stretches.values():
-            self._add(condense(stretch), max(map(_end, stretch)) + clock_offset)
+            buckets[_begin(_end(call) + clock_offset, WINDOW_SECONDS)].append(call)
+        for bucket in buckets.values():
+            self._add(condense(bucket), max(map(_end, bucket)) + clock_offset)
         return batch
 
     def add_request(self, request_record: RequestRecord, now: float) -> None:
@@ -194,7 +194,7 @@ class Aggregator:
             yield alias, details
 
     def seal(self, part: Part) -> None:
-        """Let ``part`` not change any more: calls that are still to come for its stretch go to
+        """Let ``part`` not change any more: calls that are still to come for its bucket go to
         the next. What the store has of it may then be rolled up."""
         self._settle()
         part.final = True
@@ -202,7 +202,7 @@ class Aggregator:
         self._sealed_to[length] = max(self._sealed_to[length], part.start + length)
 
     def forget(self, alias: str, part: Part) -> None:
-        """Drop a part, and seal its stretch: a second part of the same name would take the first
+        """Drop a part, and seal its bucket: a second part of the same name would take the first
         one's place in the store."""
         self.seal(part)
         parts: dict[tuple[str, int], Window] | dict[tuple[str, int], Details]
@@ -238,7 +238,7 @@ class Aggregator:
         return details.group(group_name, kind), details.hot_keys.table.get(shown)
 
     def _add(self, batch: Batch, newest: float) -> None:
-        """Count calls of one stretch of time, the last of which ended at ``newest``."""
+        """Count calls of one time bucket, the last of which ended at ``newest``."""
         others: defaultdict[Source, list[RawCall]] = defaultdict(list)
         for call in batch.others:
             others[call[SOURCE]].append(call)
@@ -284,7 +284,7 @@ def _noted(known: Samples, alias: str, keys: Iterable[Hashable]) -> Samples:
 
 
 def _begin(at: float, length: int) -> int:
-    """The beginning of the stretch of ``length`` seconds that ``at`` lies in."""
+    """The beginning of the bucket of ``length`` seconds that ``at`` lies in."""
     return int(at // length) * length
 
 

@@ -1,4 +1,4 @@
-"""From the calls of one operation to the statistics of the stretch of time that they fall into.
+"""From the calls of one operation to the statistics of the time bucket that they fall into.
 
 What is counted has been condensed (see :mod:`cache_monitor.worker.batch`) to one item for
 each different key and outcome. What is found most often, plain hits, waits for later batches to add

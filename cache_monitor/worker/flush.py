@@ -28,7 +28,7 @@ are calls late in a report then."""
 HANGS_AFTER = 10.0
 """Seconds after which a store that has not answered counts as one that refuses."""
 _CLOSED_AFTER = 5.0
-"""Seconds after the end of a stretch in which late calls still find their part."""
+"""Seconds after the end of a bucket in which late calls still find their part."""
 
 
 @dataclass(slots=True)
@@ -95,7 +95,7 @@ class Flusher:
     """The parts of one process and what of them the store has.
 
     A part that is written again takes its own place in the store, so a process must not count
-    the same stretch of time into two parts. Where the clock is set back, time comes again: what
+    the same time bucket into two parts. Where the clock is set back, time comes again: what
     is counted from then on goes by another name, as if another process had begun.
 
     Whoever calls holds the lock of the draining, but for :meth:`put`, which waits for the store.

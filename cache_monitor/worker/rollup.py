@@ -39,12 +39,12 @@ class Resolution(NamedTuple):
 
 MINUTE, HOUR, DAY, WEEK = 60, 3600, 86400, 7 * 86400
 SETTLED = 30
-"""Seconds after which the rows of a stretch are there, all but late ones, with the default
+"""Seconds after which the rows of a bucket are there, all but late ones, with the default
 ``FLUSH_INTERVAL``. The sooner they are merged, the fewer rows a report has to read. But a process
 that could not tell whether its row was written writes it once more, and a row that came again after
 it was merged would count twice."""
 _CLOSED = 10
-"""Seconds after which a process has closed a stretch, and its row is under way."""
+"""Seconds after which a process has closed a bucket, and its row is under way."""
 YOUNG = 10 * MINUTE
 """Seconds for which it is asked every few seconds whether there are rows of single processes; what
 comes later is merged by :func:`roll_up`."""
@@ -70,7 +70,7 @@ _SHORTEST: dict[Kind, int] = {"window": 10, "details": MINUTE}
 
 
 def longest(kind: Kind, ago: float) -> int:
-    """The longest stretch, in seconds, that a row may cover that ended ``ago`` seconds ago."""
+    """The longest bucket, in seconds, that a row may cover that ended ``ago`` seconds ago."""
     lengths = [step.coarse for step in STEPS if step.kind == kind and step.age <= ago]
     return max([_SHORTEST[kind], *lengths])
 
@@ -95,7 +95,7 @@ def roll_up(store: Store, now: int, settled: int = SETTLED) -> None:
 
 
 def merge_processes(store: Store, now: int, settled: int = SETTLED) -> None:
-    """Merge what several processes did in the stretches that are just over at ``now`` (Unix
+    """Merge what several processes did in the buckets that are just over at ``now`` (Unix
     time): far less work than :func:`roll_up`. Raises :class:`StoreError`."""
     with session(store):
         for step in STEPS:
@@ -104,7 +104,7 @@ def merge_processes(store: Store, now: int, settled: int = SETTLED) -> None:
 
 
 def _roll_up(store: Store, step: Resolution, since: int, now: int) -> None:
-    """Whole stretches only, so that a stretch is rolled up once."""
+    """Whole buckets only, so that a bucket is rolled up once."""
     end = (now - step.age) // step.coarse * step.coarse
     fine: defaultdict[Name, list[Row]] = defaultdict(list)
     # Where the length stays, what is merged is done.

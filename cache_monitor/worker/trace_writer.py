@@ -173,7 +173,7 @@ class Tracer:
         self._sealed_to = max(self._sealed_to, part.start + part.seconds)
 
     def forget(self, store: str, part: Slice) -> None:
-        """Drop a slice, and seal its stretch."""
+        """Drop a slice, and seal its bucket."""
         self.seal(part)
         self._slices.pop((store, part.start), None)
 

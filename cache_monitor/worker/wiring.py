@@ -1,4 +1,4 @@
-"""The one collector of this process, joined to the recorder, the store and the inspectors."""
+"""The one background worker of this process, joined to the recorder, the store and the scanners."""
 
 import os
 from collections.abc import Callable, Hashable

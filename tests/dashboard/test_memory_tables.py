@@ -44,7 +44,7 @@ def test_an_estimate_says_what_it_rests_on(viewer: Client, show_report: ShowRepo
     sampled = replace(memory("k"), exact=False, looked_at=1000)
     show_report(report_of(default=replace(busy_cache(), memory=sampled)))
     page = page_of(viewer, "memory")
-    assert "~estimated from the 1,000 entries that were looked at" in page
+    assert "~estimated from the 1,000 entries scanned" in page
     assert "~4.0" in page
 
 
@@ -63,7 +63,7 @@ def test_caches_without_entries_share_one_line(viewer: Client, show_report: Show
     assert page.count('class="cm-live"') == 1
     line = page.partition("Nothing is stored in:")[2].partition("</p>")[0]
     assert [f"<code>empty{n}</code>" in line for n in range(12)] == [True] * 12
-    unseen = page.partition("Nobody has looked into these yet:")[2].partition("</p>")[0]
+    unseen = page.partition("Not scanned yet:")[2].partition("</p>")[0]
     assert "<code>files</code>" in unseen
     stale = page_of(viewer, "stale")
     assert "<bdi>empty1</bdi>" not in stale.partition("<table")[2].partition("</table>")[0]

@@ -57,7 +57,7 @@ def deleter(make_user: Callable[..., User]) -> Client:
         (
             "memory",
             [
-                "every entry was looked at (30)",
+                "every entry was scanned (30)",
                 "within an hour",
                 "25.0%",
                 "Largest",
@@ -106,8 +106,8 @@ def test_a_page_without_figures_teaches(viewer: Client, show_report: ShowReport,
         "keys": "No key was looked up",
         "groups": "No key was used",
         "views": "cache_monitor.middleware.CacheMonitorMiddleware",
-        "memory": "Nobody has looked into these yet:",
-        "stale": "Nobody has looked into the caches yet.",
+        "memory": "Not scanned yet:",
+        "stale": "The caches have not been scanned yet.",
     }
     assert lessons[name] in page
 
