@@ -19,7 +19,7 @@ from cache_monitor.scan.identity import prefix_of, traced_as, version_of
 from cache_monitor.stores import shared as traced
 from cache_monitor.stores.base import Store, StoreError
 from cache_monitor.trace.events import HIT, NEVER, SECOND, TOUCH, UNTOLD, hash_of, level_of
-from cache_monitor.trace.history import THERE, EntryChange, family_of
+from cache_monitor.trace.miss_reasons import THERE, EntryChange, family_of
 from cache_monitor.trace.plan import Plan
 from cache_monitor.trace.replay import Replay
 from cache_monitor.trace.sampling import level_for, thinned

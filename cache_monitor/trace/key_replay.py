@@ -18,8 +18,8 @@ from cache_monitor.trace.events import (
     Sweep,
     Version,
 )
-from cache_monitor.trace.history import GONE, TracedLookup, agreed
-from cache_monitor.trace.outcome import ReplayResult, Verdict
+from cache_monitor.trace.miss_reasons import GONE, TracedLookup, agreed
+from cache_monitor.trace.results import ReplayResult, Verdict
 from cache_monitor.trace.state import REMEMBERED, KeyState, State, VersionState, Waiting
 from cache_monitor.trace.version_replay import VersionReplay, asked_of, takes
 

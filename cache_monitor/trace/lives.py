@@ -25,7 +25,7 @@ from cache_monitor.trace.events import (
     WRITE,
     Event,
 )
-from cache_monitor.trace.history import (
+from cache_monitor.trace.miss_reasons import (
     BEFORE,
     EXPIRY_TOLERANCE,
     UNSURE,

@@ -14,7 +14,7 @@ from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from cache_monitor.trace.events import HASH_BITS, level_of
-from cache_monitor.trace.history import family_of, proof_of
+from cache_monitor.trace.miss_reasons import family_of, proof_of
 from cache_monitor.trace.packing import read
 
 HOT_KEYS = 256

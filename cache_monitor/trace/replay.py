@@ -12,10 +12,10 @@ from msgspec import structs
 
 from cache_monitor.stats.lifetimes import End
 from cache_monitor.trace.events import MISS, SECOND, UNTOLD, Event, Key, Reason, Sweep, thinned
-from cache_monitor.trace.history import cause_of, why_gone
 from cache_monitor.trace.key_replay import Around, KeyReplay
 from cache_monitor.trace.lives import Living
-from cache_monitor.trace.outcome import WINDOW, ReplayResult, Verdict
+from cache_monitor.trace.miss_reasons import cause_of, why_gone
+from cache_monitor.trace.results import WINDOW, ReplayResult, Verdict
 from cache_monitor.trace.slices import Stored
 from cache_monitor.trace.state import (
     EVERYTHING,

@@ -9,8 +9,8 @@ import msgspec
 from msgspec import Meta, Struct, structs
 
 from cache_monitor.trace.events import HASH_BITS, SECOND, UNTOLD, EvictionReading, level_of
-from cache_monitor.trace.history import EntryChange, VersionHistory
 from cache_monitor.trace.lives import LastWrite, Life
+from cache_monitor.trace.miss_reasons import EntryChange, VersionHistory
 from cache_monitor.trace.packing import packed, read
 from cache_monitor.trace.plan import Plan
 

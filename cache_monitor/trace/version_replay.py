@@ -24,7 +24,8 @@ from cache_monitor.trace.events import (
     Sweep,
     Version,
 )
-from cache_monitor.trace.history import (
+from cache_monitor.trace.lives import Gone, Living, Rewritten, follow
+from cache_monitor.trace.miss_reasons import (
     AFTER,
     BEFORE,
     HOST_TOLERANCE,
@@ -35,7 +36,6 @@ from cache_monitor.trace.history import (
     VersionHistory,
     relation,
 )
-from cache_monitor.trace.lives import Gone, Living, Rewritten, follow
 from cache_monitor.trace.state import VersionState, kept
 
 _SIGN = re.compile(

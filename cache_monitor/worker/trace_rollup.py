@@ -36,11 +36,11 @@ from cache_monitor.stores.shared import (
     slices_of,
     state_of,
 )
-from cache_monitor.trace.history import Doubt, doubt_of, family_of
-from cache_monitor.trace.outcome import Figures, ReplayResult, Verdict
+from cache_monitor.trace.miss_reasons import Doubt, doubt_of, family_of
 from cache_monitor.trace.packing import Unreadable, packed
 from cache_monitor.trace.plan import HOT_KEYS, Plan, TraceLimits, TraceUsage, next_level
 from cache_monitor.trace.replay import Replay
+from cache_monitor.trace.results import Figures, ReplayResult, Verdict
 from cache_monitor.trace.sampling import level_for, thinned
 from cache_monitor.trace.slices import Stored
 from cache_monitor.trace.slices import encode as encode_slices

@@ -30,7 +30,7 @@ from cache_monitor.trace.events import (
     Value,
     hash_of,
 )
-from cache_monitor.trace.history import family_of, proof_of
+from cache_monitor.trace.miss_reasons import family_of, proof_of
 from cache_monitor.trace.plan import Plan
 from cache_monitor.trace.slices import MOST_NAMED, Slice, encode
 from cache_monitor.worker.batch import Batch, Hit, Hits, key_of, name_and_hash

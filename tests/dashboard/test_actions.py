@@ -159,7 +159,7 @@ def test_a_large_group_is_deleted_in_steps(
     steps = 1
     while response.status_code == 200:
         page = response.content.decode()
-        assert "looked at" in page
+        assert "scanned" in page
         context = response.context  # type: ignore[attr-defined]  # the test client's
         response = post(client, "delete_group", progress=context["progress"])
         steps += 1

@@ -115,7 +115,7 @@ def test_a_page_without_figures_teaches(viewer: Client, show_report: ShowReport,
 def test_where_nothing_is_stale_it_is_said(viewer: Client, show_report: ShowReport) -> None:
     seen = replace(quiet_cache(), memory=Memory(measured_at="2026-01-01T00:00:00Z", entries=0))
     show_report(report_of(default=seen))
-    assert "No stale entry was seen at the last look" in page_of(viewer, "stale")
+    assert "The last scan of the caches found no stale entry" in page_of(viewer, "stale")
 
 
 @pytest.mark.usefixtures("full_report")

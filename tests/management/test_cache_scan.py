@@ -114,7 +114,7 @@ def test_a_limit_ends_it_and_the_status_says_so(site: Any, tmp_path: Path) -> No
         scan("--alias", "default", "--limit", "300", "--output", str(tmp_path / "result"))
     assert ended.value.code == 3
     table = (tmp_path / "result").read_text()
-    looked_at = re.search(r"looked at ([0-9]+)", table)
+    looked_at = re.search(r"scanned ([0-9]+)", table)
     assert looked_at is not None
     assert 0 < int(looked_at[1]) <= 300
     assert "entries ~" in table

@@ -140,7 +140,7 @@ def test_memory_has_no_figure_until_somebody_has_looked_at_what_entries_take(
     assert (found["entries"], found["hit_ratio"]) == (None, None)
     out = StringIO()
     call_command("cache_whatif", "--bytes", "64kB", stdout=out)
-    assert "64.0 KB  nobody has looked at what entries take yet" in out.getvalue()
+    assert "64.0 KB  what entries take has not been scanned yet" in out.getvalue()
 
 
 @pytest.mark.django_db

@@ -366,17 +366,19 @@ def test_no_call_waits_for_a_store_that_does_not_answer(
     setting, fault, _ = stands_still
     asked = Event()
 
-    def spy_on(store: type[RedisStore | DatabaseStore]) -> None:
-        put = store.put
+    def spy_on(store: type[RedisStore | DatabaseStore], method: str) -> None:
+        bare = getattr(store, method)
 
-        def spied(self: Any, rows: Any, now: int) -> None:
+        def spied(self: Any, *args: Any, **kwargs: Any) -> Any:
             asked.set()
-            put(self, rows, now)
+            return bare(self, *args, **kwargs)
 
-        monkeypatch.setattr(store, "put", spied)
+        monkeypatch.setattr(store, method, spied)
 
-    spy_on(RedisStore)
-    spy_on(DatabaseStore)
+    for store in (RedisStore, DatabaseStore):
+        # Which plan the trace has is read before the first rows are put.
+        spy_on(store, "read")
+        spy_on(store, "put")
     with (
         override_settings(CACHE_MONITOR={**setting, "BUFFER_SIZE": 1000}),
         ThreadPoolExecutor(1) as pool,

@@ -7,8 +7,8 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from cache_monitor.trace.events import NEVER, SECOND
-from cache_monitor.trace.outcome import ReplayResult
 from cache_monitor.trace.replay import Replay
+from cache_monitor.trace.results import ReplayResult
 from cache_monitor.trace.slices import Stored
 from cache_monitor.trace.state import State, decode_state, encode_state
 from tests.trace.world import START, TOLERANCE, World

@@ -171,7 +171,7 @@ def _lines(cache: CacheWhatIf) -> Iterable[str]:
         yield f"  {size.entries:>12,} entries  {ratio}{_saved(size)}"
     for memory in cache.bytes:
         if memory.entries is None:
-            yield f"  {table.size(memory.bytes):>20}  nobody has looked at what entries take yet"
+            yield f"  {table.size(memory.bytes):>20}  what entries take has not been scanned yet"
             continue
         ratio = _ratio(memory.hit_ratio, memory.error)
         text = f"{ratio}{_saved(memory)}, about {memory.entries:,} entries"
