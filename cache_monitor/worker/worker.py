@@ -118,6 +118,7 @@ class BackgroundWorker:
         self._drainer = Drainer(self._recorder, self._make_flusher)
         self.problem: str | None = None
         self._store_is_busy = False
+        self._busy_with = ""
         self._is_running = False
         self._thread: int | None = None
         self._over: SimpleQueue[None] = SimpleQueue()
@@ -317,6 +318,8 @@ class BackgroundWorker:
         self._turn(last=True)
         while self._store_is_busy and time.monotonic() < ends:
             self._turn(last=True)
+        if self._store_is_busy:
+            self._store_failed(self._busy_with)
 
     def _turn(self, last: bool = False) -> None:
         asked = [self._asked.popleft() for _ in range(len(self._asked))]
@@ -383,12 +386,7 @@ class BackgroundWorker:
         self._store_is_busy = False
         try:
             store = self._wiring.open_store()
-            if last:
-                self._read_evictions()
-                self.drain(last=True)
-            if not self._has_plans:
-                # A new process of a busy site must not begin with all keys.
-                self._follow_plans(store)
+            self._catch_up(store, last)
             self._deliver(store, last)
             self._recorder.process = self._drainer.flusher.tracer.process
             self._recorder.told_at = begun
@@ -400,7 +398,10 @@ class BackgroundWorker:
                 self._tidies.do(partial(self._beside, partial(self._tidy, store, self._watch)))
         except StoreError as error:
             self._store_is_busy = isinstance(error, StoreBusyError)
-            self._store_failed(str(error))
+            self._busy_with = str(error)
+            # At the end it is tried again: nothing is to be said of what passes meanwhile.
+            if not (last and self._store_is_busy):
+                self._store_failed(str(error))
         except Exception as error:
             self._recorder.failed(error)
             self._store_failed(f"The store failed ({type(error).__name__}): see the log.")
@@ -408,6 +409,14 @@ class BackgroundWorker:
             self._store_works()
             return True
         return False
+
+    def _catch_up(self, store: Store, last: bool) -> None:
+        if last:
+            self._read_evictions()
+            self.drain(last=True)
+        if not self._has_plans:
+            # A new process of a busy site must not begin with all keys.
+            self._follow_plans(store)
 
     def _deliver(self, store: Store, last: bool) -> None:
         with self._draining:
