@@ -247,9 +247,8 @@ def test_the_treemap_and_the_map_of_latency_are_drawn(
         ("", "[data-cm-chart=latency_map]"),
     ):
         page.goto(site + DASHBOARD + path)
-        page.wait_for_load_state("networkidle")
-        drawn = f"Chart.getChart(document.querySelector('{canvas}')).getDatasetMeta(0).data.length"
-        assert page.evaluate(drawn) > 0
+        chart = f"Chart.getChart(document.querySelector('{canvas}'))"
+        page.wait_for_function(f"{chart}?.getDatasetMeta(0).data.length > 0")
     assert complaints == []
 
 
