@@ -13,6 +13,6 @@ def __getattr__(name: str) -> object:
     of CPU time for it. So no module of the package may have the name of one of these."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from cache_monitor import api  # noqa: PLC0415 - see above
+    from cache_monitor import api  # noqa: PLC0415 - dear at each start
 
     return getattr(api, name)

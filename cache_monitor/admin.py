@@ -69,7 +69,7 @@ class DashboardAdmin(ModelAdmin):
 
     def _page(self, name: str) -> "Callable[..., HttpResponse]":
         def page(request: HttpRequest) -> HttpResponse:
-            from cache_monitor.dashboard import views  # noqa: PLC0415 - see above
+            from cache_monitor.dashboard import views  # noqa: PLC0415 - dear at each start
 
             return views.page(request, self.admin_site, name.removesuffix("_changelist"))
 
@@ -77,7 +77,7 @@ class DashboardAdmin(ModelAdmin):
 
     def _action(self, name: str) -> "Callable[..., HttpResponse]":
         def action(request: HttpRequest) -> HttpResponse:
-            from cache_monitor.dashboard import actions  # noqa: PLC0415 - see above
+            from cache_monitor.dashboard import actions  # noqa: PLC0415 - dear at each start
 
             return actions.action(request, self.admin_site, name)
 
@@ -85,7 +85,7 @@ class DashboardAdmin(ModelAdmin):
 
     def _muting(self, name: str) -> "Callable[..., HttpResponse]":
         def change(request: HttpRequest) -> HttpResponse:
-            from cache_monitor.dashboard.actions import mute, unmute  # noqa: PLC0415 - see above
+            from cache_monitor.dashboard.actions import mute, unmute  # noqa: PLC0415 - dear at each start
 
             view = mute if name == "mute_finding" else unmute
             return view(request, self.admin_site)
@@ -108,6 +108,6 @@ class DashboardAdmin(ModelAdmin):
 
 
 def _stats(request: HttpRequest) -> HttpResponse:
-    from cache_monitor.dashboard import views  # noqa: PLC0415 - see above
+    from cache_monitor.dashboard import views  # noqa: PLC0415 - dear at each start
 
     return views.stats(request)

@@ -51,14 +51,14 @@ class CacheMonitorConfig(AppConfig):
 
 def _watch_findings(store: Store) -> None:
     with importing():
-        from cache_monitor.api import watch_findings  # noqa: PLC0415 - see above
+        from cache_monitor.api import watch_findings  # noqa: PLC0415 - dear at each start
 
     watch_findings(store)
 
 
 def _predict(store: Store, is_over: Callable[[], bool]) -> None:
     with importing():
-        from cache_monitor.what_if import update  # noqa: PLC0415 - see above
+        from cache_monitor.what_if import update  # noqa: PLC0415 - dear at each start
 
     update(store, is_over)
 

@@ -96,7 +96,7 @@ def importing() -> Iterator[None]:
     while _forking and time.monotonic() < ends:
         # Not both wait: who forks comes first.
         _importing.discard(me)
-        time.sleep(0.001)
+        time.sleep(0.001)  # no lock: a fork would copy it, a signal leave it held
         _importing.add(me)
     try:
         yield
@@ -108,7 +108,7 @@ def _before_fork() -> None:
     me, ends = get_ident(), time.monotonic() + _PATIENCE
     _forking.add(me)
     while _importing - {me} and time.monotonic() < ends:
-        time.sleep(0.001)
+        time.sleep(0.001)  # no lock: a fork would copy it, a signal leave it held
 
 
 def _after_fork() -> None:

@@ -53,7 +53,7 @@ _ENOUGH = 10
 _AT_MOST = 33
 """How many times as much as the figure an error may be because there are few values: one alone may
 be one of the short ones, where the long ones make the mean."""
-_UNEVEN = 7
+_UNEVEN = 6
 """By how much uneven values widen an error, found by trying log-normal ones."""
 _HARDLY_ANY = 12
 """Likewise how much of the figure nobody can tell from one, two or three values."""
@@ -247,7 +247,7 @@ class ProduceTimes:
         size = abs(estimate.seconds)
         seen = estimate.error * (1 + _UNEVEN * self._unevenness() * sqrt(few))
         unseen = (2 * few + _HARDLY_ANY * few**2) * size
-        error = sqrt(seen**2 + unseen**2) * (1 + 4 * few)
+        error = sqrt(seen**2 + unseen**2) * (1 + 8 * few)
         return estimate._replace(error=min(error, max(estimate.error, _AT_MOST * size)))
 
     def _unevenness(self) -> float:
