@@ -9,7 +9,7 @@ from django.utils.module_loading import import_string
 
 from cache_monitor.conf import get_conf
 from cache_monitor.instrument.install import alias_being_created, instrument
-from cache_monitor.instrument.operations import can_be_recorded
+from cache_monitor.instrument.wrapper import can_be_recorded
 
 __all__ = ["MonitoredCache"]
 

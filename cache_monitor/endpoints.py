@@ -1,25 +1,105 @@
 """The addresses for programs: the report, its schema, and the metrics for Prometheus."""
 
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import wraps
+from hashlib import blake2b
 from http import HTTPStatus
 
+import msgspec
+from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
+from django.utils.cache import (
+    get_conditional_response,
+    patch_cache_control,
+    patch_vary_headers,
+)
+from django.views.decorators.gzip import gzip_page
+from django.views.decorators.http import require_safe
+from msgspec.structs import replace
 
 from cache_monitor import api
 from cache_monitor.dashboard.query import BadParameterError, Query, parse_query
 from cache_monitor.errors import MissingExtra
-from cache_monitor.exporters import json
-from cache_monitor.exporters.http import (
-    JSON,
-    answer,
-    for_programs,
-    problem,
-    report_answer,
-    weak_etag,
-)
+from cache_monitor.exporters import access, json
 from cache_monitor.exporters.json import parse_top, trim
 from cache_monitor.reports.schema import Report
+
+JSON = "application/json"
+
+View = Callable[[HttpRequest], HttpResponseBase]
+
+
+def for_programs(view: View) -> Callable[..., HttpResponseBase]:
+    """``view`` for staff and token holders; compressed where the client takes gzip.
+
+    Others get 401, or 403 where they are logged in. No shared cache keeps an answer.
+    """
+
+    # The project may require a login for every page, with a redirect to a form.
+    @login_not_required
+    @require_safe
+    @gzip_page
+    @wraps(view)
+    def guarded(request: HttpRequest) -> HttpResponseBase:
+        response = _refusal(request) or view(request)
+        patch_vary_headers(response, ("Accept", "Authorization", "Cookie"))
+        patch_cache_control(response, private=True, no_cache=True)
+        return response
+
+    return guarded
+
+
+def _refusal(request: HttpRequest) -> HttpResponse | None:
+    token = access.bearer_token(request)
+    if access.is_known(token) if token is not None else access.is_allowed_staff(request):
+        return None
+    if token is None and getattr(getattr(request, "user", None), "is_authenticated", False):
+        return problem(
+            HTTPStatus.FORBIDDEN, "This needs a staff account that may view the cache dashboard."
+        )
+    response = problem(
+        HTTPStatus.UNAUTHORIZED,
+        "Send a token (Authorization: Bearer …) whose digest is in "
+        'CACHE_MONITOR["EXPORT_TOKENS"], or log in to the admin.',
+    )
+    response["WWW-Authenticate"] = 'Bearer realm="cache monitor"'
+    return response
+
+
+def problem(status: HTTPStatus, message: str, parameter: str | None = None) -> HttpResponse:
+    """What is wrong with a request, in JSON: ``{"error": {"message": …, "parameter": …}}``."""
+    error = {"message": message} | ({"parameter": parameter} if parameter else {})
+    body = msgspec.json.encode({"error": error})
+    return HttpResponse(body, content_type=JSON, status=status)
+
+
+def answer(
+    request: HttpRequest, body: bytes, media_types: Sequence[str], etag: str
+) -> HttpResponseBase:
+    """``body`` in a media type that the client takes; 304 for the same ``etag``, or 406."""
+    media_type = media_types[0]
+    if request.headers.get("Accept"):
+        # In the client's order of preference.
+        media_type = request.get_preferred_type(list(media_types)) or ""
+    if not media_type:
+        return problem(HTTPStatus.NOT_ACCEPTABLE, f"There is {', '.join(media_types)} only.")
+    response = HttpResponse(body, content_type=media_type, headers={"ETag": etag})
+    return get_conditional_response(request, etag=etag, response=response) or response
+
+
+def report_answer(request: HttpRequest, report: Report, *, is_live: bool) -> HttpResponseBase:
+    """``report`` as JSON. ``is_live``: its period ends now, so the ETag leaves the times out."""
+    moments: Mapping[str, str] = {"since": "", "until": ""} if is_live else {}
+    etag = weak_etag(json.encode(replace(report, generated_at="", **moments)))
+    return answer(request, json.encode(report), (JSON,), etag)
+
+
+def weak_etag(content: bytes) -> str:
+    """The same for the same content, compressed or not."""
+    return f'W/"{blake2b(content, digest_size=12).hexdigest()}"'
+
 
 _TOP = "top"
 

@@ -23,12 +23,11 @@ from cache_monitor.conf import get_conf
 from cache_monitor.reports.predictions import PredictionPeriod, StoredPrediction, predicted
 from cache_monitor.reports.schema import Cache, Memory
 from cache_monitor.reports.series import moment
-from cache_monitor.reports.trace_rows import decoded, slices_by_minute
 from cache_monitor.reports.what_if import CacheFacts, CacheWhatIf, Question, WhatIf, cache_what_if
 from cache_monitor.stats.codec import CorruptPayload, decode, encode
 from cache_monitor.stores.base import Row, Store, StoreError
 from cache_monitor.stores.opening import get_store
-from cache_monitor.stores.shared import FIRST, plans
+from cache_monitor.stores.shared import FIRST, decoded, plans, slices_by_minute
 from cache_monitor.trace.models.recency import BY_THIRDS, Cull
 from cache_monitor.trace.plan import Plan
 from cache_monitor.trace.reading import Traced, traced

@@ -1,7 +1,7 @@
 """The caches for Prometheus: counters, histograms of latency, and gauges, read from the store.
 
 Any worker process can be scraped, and has the figures of all. For when the counters begin see
-:mod:`cache_monitor.exporters.counters`.
+:mod:`cache_monitor.exporters.metrics`.
 """
 
 import logging
@@ -22,8 +22,8 @@ except ImportError as error:
 
 from cache_monitor import api
 from cache_monitor.conf import get_conf
-from cache_monitor.exporters import counters, gauges
-from cache_monitor.exporters.counters import since_midnight
+from cache_monitor.exporters import metrics
+from cache_monitor.exporters.metrics import since_midnight
 from cache_monitor.reports.schema import Finding
 from cache_monitor.stores.base import StoreError
 
@@ -54,8 +54,8 @@ class CacheMonitorCollector(Collector):
 
     def describe(self) -> Iterable[Metric]:
         """The metrics without their values: registering must not read the store."""
-        counted, seconds = counters.families()
-        return [*counted.values(), seconds, *gauges.families().values()]
+        counted, seconds = metrics.counter_families()
+        return [*counted.values(), seconds, *metrics.gauge_families().values()]
 
     def collect(self) -> Iterable[Metric]:
         """The metrics as they are now, or were a few seconds ago."""
@@ -74,13 +74,13 @@ class CacheMonitorCollector(Collector):
         try:
             totals = since_midnight(time.time(), get_conf().retention, self._alias)
         except StoreError:
-            yield gauges.store_up(False)
+            yield metrics.store_up(False)
             return
-        yield gauges.store_up(True)
-        yield from counters.metrics(totals)
+        yield metrics.store_up(True)
+        yield from metrics.counter_metrics(totals)
         with suppress(StoreError):
             self._found = self._findings.get()
-        yield from gauges.metrics(totals.since, self._found, self._alias)
+        yield from metrics.gauge_metrics(totals.since, self._found, self._alias)
 
     def _read_findings(self) -> Sequence[Finding]:
         report = api.report(alias=self._alias)

@@ -13,8 +13,8 @@ from mmap import mmap
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from cache_monitor.reports.trace_rows import slices_by_minute
 from cache_monitor.stores.base import Store
+from cache_monitor.stores.shared import slices_by_minute
 from cache_monitor.trace.events import SECOND
 from cache_monitor.trace.requests import (
     EMPTY,

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from cache_monitor.findings import predicted
+from cache_monitor.findings import context
 from cache_monitor.findings.context import Cost, Evidence, RuleContext
 from cache_monitor.keys.naming import name_key
 from cache_monitor.reports.pages import whole_groups
@@ -42,7 +42,7 @@ def evicted_early(case: RuleContext) -> Iterator[Finding]:
                 ("limit_entries", cache.memory.limit_entries),
                 ("limit_bytes", cache.memory.limit_bytes),
                 ("lost_seconds", round(lost, 3)),
-                *predicted.of_room(case),
+                *context.of_room(case),
             ],
             group=hit.group if hit is not None else None,
             cost=Cost(lost),

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from cache_monitor.findings import predicted
+from cache_monitor.findings import context
 from cache_monitor.findings.context import Cost, Evidence, RuleContext
 from cache_monitor.reports.schema import Finding, KeyGroup
 
@@ -47,7 +47,7 @@ def short_timeout(case: RuleContext) -> Iterator[Finding]:
                     ("expired", expired),
                     *_unchanged(group),
                     ("lost_seconds", round(lost, 3)),
-                    *predicted.of_longer_timeout(case, group.group),
+                    *context.of_longer_timeout(case, group.group),
                 ],
                 group=group.group,
                 cost=Cost(lost),
@@ -71,7 +71,7 @@ def unchanged_rewrites(case: RuleContext) -> Iterator[Finding]:
                     ("expired_rewrites", group.changes.rewrites),
                     *_unchanged(group),
                     ("lost_seconds", round(lost, 3)),
-                    *predicted.of_longer_timeout(case, group.group),
+                    *context.of_longer_timeout(case, group.group),
                 ],
                 group=group.group,
                 cost=Cost(lost),
@@ -135,7 +135,7 @@ def aged_content(case: RuleContext) -> Iterator[Finding]:
                     ("p90_age", age),
                     *known,
                     ("hits", group.hits),
-                    *predicted.of_shorter_timeout(case, group.group),
+                    *context.of_shorter_timeout(case, group.group),
                 ],
                 group=group.group,
             )

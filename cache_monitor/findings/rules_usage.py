@@ -5,7 +5,7 @@ from datetime import datetime
 
 from msgspec import structs
 
-from cache_monitor.findings import predicted
+from cache_monitor.findings import context
 from cache_monitor.findings.context import IN_PROCESS, Cost, Evidence, RuleContext
 from cache_monitor.reports.schema import Finding, KeyGroup, MissReasons
 
@@ -72,7 +72,7 @@ def overwritten(case: RuleContext) -> Iterator[Finding]:
                     *_use(group),
                     *_unread("overwritten_unread", group.lives.overwritten_unread),
                     ("written_bytes", size),
-                    *predicted.of_longer_timeout(case, group.group),
+                    *context.of_longer_timeout(case, group.group),
                 ],
                 group=group.group,
                 cost=Cost(spent, size),
@@ -237,7 +237,7 @@ def low_hit_ratio(case: RuleContext) -> Iterator[Finding]:
                     *_use(group),
                     ("hit_ratio", group.hit_ratio),
                     ("lost_seconds", round(lost, 3)),
-                    *(predicted.of_longer_timeout(case, group.group) or predicted.of_room(case)),
+                    *(context.of_longer_timeout(case, group.group) or context.of_room(case)),
                 ],
                 group=group.group,
                 cost=Cost(lost),

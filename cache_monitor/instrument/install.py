@@ -19,10 +19,9 @@ from cache_monitor.errors import let_pass
 from cache_monitor.instrument import aliases
 from cache_monitor.instrument.culls import watch_culls
 from cache_monitor.instrument.fastpath import LEAVES
-from cache_monitor.instrument.operations import can_be_recorded
 from cache_monitor.instrument.sizes import watch_sizes
 from cache_monitor.instrument.swallowed_errors import watch_swallowed
-from cache_monitor.instrument.wrapper import unwrap_all, wrap_class
+from cache_monitor.instrument.wrapper import can_be_recorded, unwrap_all, wrap_class
 from cache_monitor.recorder import recorder
 
 _creating: ContextVar[str | None] = ContextVar("cache_monitor_creating", default=None)

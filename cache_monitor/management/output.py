@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 
 from cache_monitor.exporters.table import count, plain, size
-from cache_monitor.reports import contents
 from cache_monitor.reports.build import Sharing, sharing
+from cache_monitor.reports.caches import memory_of, stale_of
 from cache_monitor.reports.schema import SCHEMA_VERSION, Memory, Stale
 from cache_monitor.reports.series import moment
 from cache_monitor.scan.snapshot import STALE_REASONS, Snapshot, StaleReason
@@ -65,7 +65,7 @@ def as_json(found: Mapping[str, Snapshot], backends: Mapping[str, str], top: int
     caches: dict[str, Any] = {}
     shared = sharing(found)
     for alias, snapshot in found.items():
-        memory, stale = contents.memory(snapshot), contents.stale(snapshot)
+        memory, stale = memory_of(snapshot), stale_of(snapshot)
         if alias in shared:
             memory = msgspec.structs.replace(memory, **shared[alias]._asdict())
         caches[alias] = {
@@ -101,7 +101,7 @@ def as_table(found: Mapping[str, Snapshot], backends: Mapping[str, str], top: in
 
 
 def _cache(snapshot: Snapshot, top: int) -> Iterator[str]:
-    memory, stale = contents.memory(snapshot), contents.stale(snapshot)
+    memory, stale = memory_of(snapshot), stale_of(snapshot)
     if snapshot.problem:
         yield f"  {plain(snapshot.problem, 300)}"
     about = "" if snapshot.exact or snapshot.entries is None else "~"

@@ -1,9 +1,9 @@
-"""One cache's part of the report."""
+"""One cache's part of the report, with its contents as the last scan found them."""
 
 from math import inf
 from typing import TypedDict
 
-from cache_monitor.reports import contents, pages, schema
+from cache_monitor.reports import pages, schema
 from cache_monitor.reports.savings import Estimate, Savings, is_state, mean_to_produce
 from cache_monitor.reports.series import Series, miss_reasons, moment
 from cache_monitor.scan.snapshot import Snapshot
@@ -12,6 +12,59 @@ from cache_monitor.stats.details import Details, GroupStats, ViewStats
 from cache_monitor.stats.lifetimes import LifeStats
 from cache_monitor.stats.top_keys import KeyStats
 from cache_monitor.stats.window import OperationStats, Window
+
+
+def memory_of(
+    look: Snapshot | None, culled: int | None = None, since: float = 0.0
+) -> schema.Memory:
+    """What ``look`` found in the cache; all unknown without one. Where the cache has no counter of
+    its own, ``culled`` entries were evicted ``since`` then."""
+    if look is None:
+        return schema.Memory()
+    counts = look.evictions is None and culled is not None
+    return schema.Memory(
+        entries=look.entries,
+        bytes=look.bytes,
+        limit_bytes=look.limit_bytes,
+        limit_entries=look.limit_entries,
+        evictions=culled if counts else look.evictions,
+        evictions_since=moment(since) if counts else None,
+        policy=look.policy,
+        used_bytes=look.used_bytes,
+        empty_bytes=look.empty_bytes,
+        measured_at=moment(look.measured_at),
+        scope=look.scope,
+        exact=look.exact,
+        groups=look.groups,
+        largest=look.largest,
+        looked_at=look.looked_at,
+        freed_within=look.freed_within,
+        problem=look.problem,
+        processes=[
+            schema.ProcessMemory(
+                measured_at=moment(each.measured_at), entries=each.entries, bytes=each.bytes
+            )
+            for each in look.parts
+        ],
+    )
+
+
+def stale_of(look: Snapshot | None) -> schema.Stale:
+    """What of it is stale."""
+    if look is None:
+        return schema.Stale()
+    return schema.Stale(
+        expired=look.expired,
+        idle=look.idle,
+        never_read=look.never_read,
+        no_expiry=look.no_expiry,
+        bytes=look.stale_bytes,
+        entries=look.stale,
+        idle_error=look.idle_error,
+        never_read_error=look.never_read_error,
+        recorded_since=moment(look.recorded_since) if look.recorded_since else None,
+    )
+
 
 HOT_KEYS_SHOWN = 100
 GROUPS_SHOWN = 200
@@ -56,8 +109,8 @@ def cache(
         key_groups=_key_groups(details, savings, series.hours),
         views=_views(details, savings),
         pages=pages.pages(details),
-        memory=contents.memory(look, total.culled, series.since),
-        stale=contents.stale(look),
+        memory=memory_of(look, total.culled, series.since),
+        stale=stale_of(look),
         series=list(series.points()),
     )
 

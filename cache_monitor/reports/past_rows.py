@@ -13,8 +13,7 @@ from itertools import count
 from cache_monitor.stats.codec import CorruptPayload, decode
 from cache_monitor.stats.details import StoredDetails, pack
 from cache_monitor.stats.merge import DetailsMerge
-from cache_monitor.stats.per_process import MemoryByProcess
-from cache_monitor.stats.window import Window
+from cache_monitor.stats.window import MemoryByProcess, Window
 from cache_monitor.stores.base import Row
 from cache_monitor.worker.rollup import KEYS_KEPT, MINUTE, window_of
 

@@ -5,8 +5,14 @@ from datetime import UTC, datetime
 from math import sqrt
 
 from cache_monitor.reports.schema import MissReasons, Point
-from cache_monitor.stats.per_process import MINUTE, MemoryByProcess
-from cache_monitor.stats.window import OperationStats, Reasons, Window, greater
+from cache_monitor.stats.window import (
+    MINUTE,
+    MemoryByProcess,
+    OperationStats,
+    Reasons,
+    Window,
+    greater,
+)
 from cache_monitor.worker.rollup import longest
 
 REASONS = (

@@ -9,8 +9,7 @@ from cache_monitor.stats import columns, distinct, histogram
 from cache_monitor.stats.columns import StoredKeys
 from cache_monitor.stats.lifetimes import ChangeStats, LifeStats
 from cache_monitor.stats.pages import OTHER_PAGES, PAGE_LIMIT, PageStats
-from cache_monitor.stats.samples import KEPT, Samples, noted
-from cache_monitor.stats.top_keys import HotKeys
+from cache_monitor.stats.top_keys import SAMPLE_SIZE, HotKeys, Samples, with_one_more
 from cache_monitor.stats.window import (
     Bucket,
     Count,
@@ -107,12 +106,12 @@ class GroupStats(Struct, array_like=True, gc=False):
             self.lookups += times
             if hit:
                 self.hits += times
-                if sample is not None and len(self.sample_hits) < KEPT:
-                    self.sample_hits = noted(self.sample_hits, sample)
+                if sample is not None and len(self.sample_hits) < SAMPLE_SIZE:
+                    self.sample_hits = with_one_more(self.sample_hits, sample)
             else:
                 self.misses += times
-                if sample is not None and len(self.sample_misses) < KEPT:
-                    self.sample_misses = noted(self.sample_misses, sample)
+                if sample is not None and len(self.sample_misses) < SAMPLE_SIZE:
+                    self.sample_misses = with_one_more(self.sample_misses, sample)
         if wrote:
             self.sets += times
 
@@ -161,9 +160,9 @@ class GroupStats(Struct, array_like=True, gc=False):
         if sizes:
             self.add_bytes(sum(sizes), False)
         for sample, _, _ in keys:
-            if len(self.sample_hits) >= KEPT:
+            if len(self.sample_hits) >= SAMPLE_SIZE:
                 break
-            self.sample_hits = noted(self.sample_hits, sample)
+            self.sample_hits = with_one_more(self.sample_hits, sample)
 
     def count_misses(self, keys: Sequence[tuple[str, int]]) -> None:
         """Count keys that were missed: for each the key as it may be shown, and how many times."""
@@ -171,9 +170,9 @@ class GroupStats(Struct, array_like=True, gc=False):
         self.lookups += misses
         self.misses += misses
         for sample, _ in keys:
-            if len(self.sample_misses) >= KEPT:
+            if len(self.sample_misses) >= SAMPLE_SIZE:
                 break
-            self.sample_misses = noted(self.sample_misses, sample)
+            self.sample_misses = with_one_more(self.sample_misses, sample)
 
     def merge(self, other: "GroupStats") -> None:
         """Add the calls that ``other`` counted, but for its keys and samples."""

@@ -6,8 +6,7 @@ from cache_monitor.stats import distinct
 from cache_monitor.stats.columns import Ranking, StoredKeys
 from cache_monitor.stats.details import Details, GroupStats, StoredDetails, ViewStats, ViewUse
 from cache_monitor.stats.distinct import Union
-from cache_monitor.stats.samples import MergedSample, smallest
-from cache_monitor.stats.top_keys import HotKeys
+from cache_monitor.stats.top_keys import HotKeys, MergedSample, few_of
 
 Fold = Callable[[str], str]
 """The group that a group belongs to: mostly itself."""
@@ -44,8 +43,8 @@ def _fold_uses(view: ViewStats, details: Details, fold: Fold) -> None:
 def _merge(into: GroupStats, group: GroupStats) -> None:
     into.merge(group)
     into.keys = distinct.unite(into.keys, group.keys)
-    into.sample_hits = smallest((*into.sample_hits, *group.sample_hits))
-    into.sample_misses = smallest((*into.sample_misses, *group.sample_misses))
+    into.sample_hits = few_of((*into.sample_hits, *group.sample_hits))
+    into.sample_misses = few_of((*into.sample_misses, *group.sample_misses))
 
 
 class DetailsMerge:

@@ -1,4 +1,4 @@
-"""The most used keys, in a fixed amount of memory however many keys pass.
+"""The keys that a report names: the most used ones, and of each group a few that stand for many.
 
 A batched form of Space-Saving (Metwally, Agrawal, El Abbadi, "Efficient computation of frequent
 and top-k elements in data streams", 2005): when the table has grown to twice its capacity, or four
@@ -6,12 +6,18 @@ times as many keys wait beside it, the lighter ones go, and ``floor`` becomes th
 that may have gone with them. A key that enters later may have been here before, so ``floor`` at its
 entry is its greatest undercount; keys that never left are counted exactly. How tables merge is in
 :mod:`cache_monitor.stats.columns`.
+
+The first few different ones of a bucket are noted, which costs next to nothing. Of those of
+several buckets the ones with the smallest checksums stay: these are no likelier to be one key
+than another, and the next reading of the same buckets has the same ones.
 """
 
+from bisect import insort
 from collections import Counter
 from collections.abc import Collection, Iterable
 from itertools import islice
 from typing import Annotated
+from zlib import crc32
 
 from msgspec import Meta, Struct
 
@@ -201,3 +207,54 @@ def edge(figures: Collection[int], most: int) -> tuple[int, int]:
         if least is not None and seen > most:
             return least, figure
     raise ValueError(f"there are no more than {most} figures")
+
+
+SAMPLE_SIZE = 5
+
+Samples = Annotated[tuple[str, ...], Meta(max_length=100)]
+"""Names of keys, as they may be shown: at most ``SAMPLE_SIZE``, the smallest checksum first."""
+
+
+def few_of(names: Iterable[str]) -> Samples:
+    """Those of ``names`` that are kept."""
+    # A shown name has no lone surrogates.
+    ranked = sorted((crc32(name.encode()), name) for name in set(names))
+    return tuple(name for _, name in ranked[:SAMPLE_SIZE])
+
+
+def with_one_more(samples: Samples, name: str) -> Samples:
+    """``samples`` and ``name``, unless there are enough."""
+    if len(samples) >= SAMPLE_SIZE or name in samples:
+        return samples
+    return few_of((*samples, name))
+
+
+class MergedSample:
+    """The merge of many samples. One with a larger checksum than all that are kept ends the look
+    at its sample: those behind it have larger ones still."""
+
+    __slots__ = ("_kept", "_names")
+
+    def __init__(self) -> None:
+        self._names: set[str] = set()
+        self._kept: list[tuple[int, str]] = []
+        """Checksum and name, the smallest first."""
+
+    def add(self, samples: Samples) -> None:
+        """Merge ``samples`` into it."""
+        names, kept = self._names, self._kept
+        for name in samples:
+            # Most are known already: the same keys are used again and again.
+            if name in names:
+                continue
+            ranked = crc32(name.encode()), name
+            if len(kept) == SAMPLE_SIZE:
+                if ranked > kept[-1]:
+                    return
+                names.remove(kept.pop()[1])
+            insort(kept, ranked)
+            names.add(name)
+
+    def samples(self) -> Samples:
+        """Those that are kept of all that were added."""
+        return tuple(name for _, name in self._kept)

@@ -1,5 +1,11 @@
-"""What happened to one cache in one time bucket: the figures that charts are drawn from."""
+"""What happened to one cache in one time bucket: the figures that charts are drawn from.
 
+Every window says what its process held when it last looked, and the last one of a process that
+ends says 0. So at each moment the latest figure of each process counts, be it of that moment or of
+one before. Of the sums at several moments the greatest stays.
+"""
+
+from collections.abc import Iterator, Mapping
 from typing import Annotated
 
 from msgspec import Meta, Struct, field
@@ -85,7 +91,7 @@ class Window(Struct, array_like=True, gc=False):
     """What the server's counter of evictions stood at, where processes share the cache."""
     own_memory: Annotated[dict[Hash, Count], Meta(max_length=1000)] = {}
     """The bytes that each process holds of a cache of its own, by the process's hash, 0 where it
-    has ended; in windows of up to a minute (see :mod:`cache_monitor.stats.per_process`)."""
+    has ended; in windows of up to a minute (see :mod:`cache_monitor.stats.window`)."""
 
     traced: Count = 0
     """How many misses of the trace ``reasons`` tell of. Where not all keys are in the trace, each
@@ -129,7 +135,7 @@ class Window(Struct, array_like=True, gc=False):
         """Add what ``other`` counted; the bucket stays this window's own.
 
         Neither memory nor a counter adds up over time: the greater figure stays. What processes
-        hold of their own is gathered apart (:mod:`cache_monitor.stats.per_process`).
+        hold of their own is gathered apart (:mod:`cache_monitor.stats.window`).
         """
         self.newest = max(self.newest, other.newest)
         self.dropped += other.dropped
@@ -190,3 +196,66 @@ def greater(one: int | None, other: int | None) -> int | None:
     if one is None or other is None:
         return other if one is None else one
     return max(one, other)
+
+
+MINUTE = 60
+TOLD_FOR = 5 * MINUTE
+"""Seconds that a process's figure holds where nobody knows how often each looks. One that was
+killed counts for so long beside the one that came for it."""
+
+
+def in_all(held: Mapping[int, int]) -> int | None:
+    """The bytes that processes, named by their hashes, hold together; None where there are none.
+    Exact for fewer than ``distinct.SIZE`` processes; of more, some stand for the others."""
+    if not held:
+        return None
+    known = distinct.smallest(held)
+    return sum(held[process] for process in known) * distinct.estimate(known) // len(known)
+
+
+class MemoryByProcess:
+    """The bytes that a cache holds, gathered from windows of several processes and times.
+
+    A process of which nothing was heard for ``told_for`` seconds has ended.
+    """
+
+    def __init__(self, told_for: float = TOLD_FOR) -> None:
+        self._told_for = told_for
+        self._own: dict[int, dict[int, int]] = {}
+        """The bytes of each process, by when the window began that said it."""
+        self._greatest: int | None = None
+
+    def add(self, window: Window) -> None:
+        """Take in ``window``, which stays as it is."""
+        if window.own_memory:
+            told = self._own.setdefault(window.start, {})
+            for process, size in window.own_memory.items():
+                told[process] = max(size, told.get(process, 0))
+        self._greatest = greater(self._greatest, window.memory_bytes)
+
+    def note_in(self, window: Window) -> None:
+        """Let ``window``, the merge of those that were added, say what the cache holds."""
+        window.own_memory, window.memory_bytes = {}, self._greatest
+        for _, held in self._moments():
+            if window.seconds <= MINUTE:
+                window.own_memory = held
+            else:
+                window.memory_bytes = greater(window.memory_bytes, in_all(held))
+
+    def sums(self) -> Iterator[tuple[int, int | None]]:
+        """The moments at which processes said what they hold, and the bytes of all together."""
+        for start, held in self._moments():
+            yield start, in_all(held)
+
+    def _moments(self) -> Iterator[tuple[int, dict[int, int]]]:
+        latest: dict[int, tuple[int, int]] = {}
+        for start, told in sorted(self._own.items()):
+            latest.update((process, (size, start)) for process, size in told.items())
+            latest = {
+                process: each
+                for process, each in latest.items()
+                if start - each[1] <= self._told_for
+            }
+            if len(latest) > 2 * distinct.SIZE:
+                latest = {process: latest[process] for process in distinct.smallest(latest)}
+            yield start, {process: size for process, (size, _) in latest.items()}

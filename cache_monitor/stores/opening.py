@@ -1,15 +1,15 @@
-"""Choose the store and open it."""
+"""Choose the store and open it. A database store gets a connection of the monitor's own."""
 
 import os
 import sys
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
-from django.db import DEFAULT_DB_ALIAS
+from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.utils import load_backend
 from django.utils.functional import Promise
 from django.utils.module_loading import import_string
@@ -190,3 +190,30 @@ def store_note() -> str | None:
 
 
 forget_on_change((SETTING,), _current.forget)
+
+
+_SECONDS = 5
+"""How long MySQL may take for an answer; other servers have statement timeouts."""
+
+
+def own_connection(using: str) -> Any:
+    """A new connection to the database ``using``, not yet connected; the caller closes it.
+
+    It is in no transaction of the site's and comes from no pool. Where no second connection sees
+    the data, in a database in memory or a test's transaction, it is Django's: see :func:`is_own`.
+    """
+    shared: Any = connections[using]
+    in_memory = shared.vendor == "sqlite" and shared.is_in_memory_db()
+    if in_memory or (shared.in_atomic_block and is_testing()):
+        return shared
+    options = dict(shared.settings_dict.get("OPTIONS") or {})
+    options.pop("pool", None)
+    if shared.vendor == "mysql":
+        options.setdefault("read_timeout", _SECONDS)
+    settings = {**shared.settings_dict, "OPTIONS": options, "CONN_MAX_AGE": 0}
+    return type(shared)(settings, alias=using)
+
+
+def is_own(connection: Any) -> bool:
+    """Whether ``connection`` is the monitor's own."""
+    return connection is not connections[connection.alias]

@@ -1,11 +1,12 @@
-"""Rows that processes share: the trace's plans and states, and the learned key groups.
+"""Rows that processes share: the trace's slices, plans and states, and the learned key groups.
 
 A new process has seen no keys, so all processes read and extend one row of key groups: a site's
 groups stay the same after a deployment and in each period. Two that write at once may overwrite
 each other; the next flush of either adds what is missing.
 """
 
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Annotated
 
@@ -113,3 +114,35 @@ def _group_row(store: Store) -> _GroupRow:
         except Unreadable:
             break
     return _GroupRow()
+
+
+MINUTE = 60
+
+_STEP = 10 * MINUTE
+"""Of which the rows are read at once: a day of them may be more than memory has."""
+
+
+def slices_by_minute(
+    store: Store, family: str, since: float, until: float
+) -> Iterator[dict[str, list[Stored]]]:
+    """Minute by minute what is traced of one cache, by the names of its stores: one, or one for
+    each process where each has its own. Raises :class:`StoreError`."""
+    # What was told late is in a slice that begins after it.
+    first = max(int(since) // MINUTE * MINUTE - MINUTE, FIRST)
+    last = min(int(until), int(time.time())) + MINUTE
+    for start in range(first, last, _STEP):
+        minutes: dict[int, dict[str, list[Stored]]] = {}
+        for row in store.read("trace", start, min(start + _STEP, last), None):
+            if row.seconds and row.alias.partition(".")[0] == family:
+                names = minutes.setdefault(row.start // MINUTE, {})
+                names.setdefault(row.alias, []).extend(decoded(row))
+        for _, found in sorted(minutes.items()):
+            yield found
+
+
+def decoded(row: Row) -> Iterator[Stored]:
+    """The slices in ``row``; none where it cannot be read."""
+    try:
+        yield from decode(row.payload)
+    except Unreadable:
+        return

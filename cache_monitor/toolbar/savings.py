@@ -17,9 +17,9 @@ from cache_monitor.concurrency import new_lock
 from cache_monitor.errors import let_pass
 from cache_monitor.keys.known_keys import CACHALOT_TABLES_GROUP
 from cache_monitor.recorder import recorder
-from cache_monitor.stats.spans import Spans
 from cache_monitor.toolbar.hints import Usage
 from cache_monitor.toolbar.rows import CallRow
+from cache_monitor.worker.compute_time import Spans
 
 MOST_GROUPS = 2000
 

@@ -11,8 +11,7 @@ from cache_monitor.page_cache.outcomes import PagePass
 from cache_monitor.stats.details import OTHER_GROUPS, Details, GroupStats, ViewStats
 from cache_monitor.stats.distinct import hash_of
 from cache_monitor.stats.merge import fold_groups
-from cache_monitor.stats.samples import KEPT, Samples, noted
-from cache_monitor.stats.top_keys import HotKeys, KeyStats
+from cache_monitor.stats.top_keys import SAMPLE_SIZE, HotKeys, KeyStats, Samples, with_one_more
 from cache_monitor.stats.window import Window, greater
 from cache_monitor.worker import requests
 from cache_monitor.worker.access_patterns import RepeatedGet, loops
@@ -277,9 +276,9 @@ class Aggregator:
 def _noted(known: Samples, alias: str, keys: Iterable[Hashable]) -> Samples:
     """``known`` and the names of ``keys`` of the cache ``alias``, unless there are enough."""
     for key in keys:
-        if len(known) >= KEPT:
+        if len(known) >= SAMPLE_SIZE:
             break
-        known = noted(known, name_and_hash(str(key), alias)[0].shown)
+        known = with_one_more(known, name_and_hash(str(key), alias)[0].shown)
     return known
 
 

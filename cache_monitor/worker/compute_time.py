@@ -1,4 +1,4 @@
-"""How long values took to produce, told by the calls that were made for them.
+"""How long values took to produce, from the calls that were made for them.
 
 What ``get_or_set`` calls is timed by itself. Else a value is taken to be produced between the end
 of the lookup that missed and the beginning of the next write of the same key (same alias, same
@@ -18,10 +18,14 @@ What cannot be told: a value that is written by another thread or task than the 
 a failed call; what is written more than ``MOST_SECONDS`` after the miss. A thread's misses end
 with the request that it serves. Tasks are told apart by an identity that a later task may get
 again: should it write, without looking, a key that the first one missed, it is taken for that.
+
+A value that is missed and written while another one is made is a part of that one's work. Where
+two are missed first and then written one after the other, the second was not made before the first
+was written: it takes the time from there on, or what both take would count twice.
 """
 
 import re
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 
@@ -37,7 +41,32 @@ from cache_monitor.calls import (
     RawCall,
 )
 from cache_monitor.keys.known_keys import is_bookkeeping
-from cache_monitor.stats.spans import Spans
+
+_MOST = 16
+"""Spans that are remembered: more than are open at a time but for batches, of which the last one
+is enough."""
+
+
+class Spans:
+    """The spans from miss to write of one thread or task."""
+
+    __slots__ = ("_spans",)
+
+    def __init__(self) -> None:
+        # None lies within another: those that were missed later were written later.
+        self._spans: deque[tuple[float, float]] = deque(maxlen=_MOST)
+
+    def since(self, missed: float, started: float, written: float) -> float:
+        """From when on a value was made that was ``missed`` then, and whose write ``started`` and
+        was ``written`` then."""
+        spans = self._spans
+        while spans and spans[-1][0] > missed:
+            # Made while this one was made.
+            spans.pop()
+        since = max(missed, spans[-1][1]) if spans else missed
+        spans.append((missed, written))
+        return min(since, started)
+
 
 MOST_PENDING = 10_000
 """Misses that wait for their write; about 1 MB. Older ones make room."""

@@ -12,7 +12,7 @@ from cache_monitor.keys.known_keys import is_toolbars_own
 from cache_monitor.page_cache.outcomes import PagePass
 from cache_monitor.stacks import RawStack, caller_of
 from cache_monitor.stats.pages import PageStats, add_hashes, count_word
-from cache_monitor.stats.samples import KEPT
+from cache_monitor.stats.top_keys import SAMPLE_SIZE
 from cache_monitor.worker.access_patterns import (
     MANY_REPEATS,
     MANY_SINGLES,
@@ -78,10 +78,10 @@ class Sampled:
         """Take in a lookup; quick where there are enough."""
         key, outcome = call[KEY], call[OUTCOME]
         if outcome is True:
-            if len(self.hits) < KEPT:
+            if len(self.hits) < SAMPLE_SIZE:
                 _note(self.hits, key)
         elif outcome is False:
-            if len(self.misses) < KEPT:
+            if len(self.misses) < SAMPLE_SIZE:
                 _note(self.misses, key)
         elif isinstance(outcome, tuple) and isinstance(key, tuple):
             for each, hit in zip(key, outcome, strict=False):
@@ -89,7 +89,7 @@ class Sampled:
 
 
 def _note(noted: list[Hashable], key: Hashable) -> None:
-    if len(noted) < KEPT and key not in noted:
+    if len(noted) < SAMPLE_SIZE and key not in noted:
         noted.append(key)
 
 

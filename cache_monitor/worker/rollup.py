@@ -17,8 +17,7 @@ from cache_monitor.keys.naming import learned_group
 from cache_monitor.stats.codec import CorruptPayload, decode, encode
 from cache_monitor.stats.details import Details, DetailsState, StoredDetails
 from cache_monitor.stats.merge import DetailsMerge
-from cache_monitor.stats.per_process import MemoryByProcess
-from cache_monitor.stats.window import Window
+from cache_monitor.stats.window import MemoryByProcess, Window
 from cache_monitor.stores.base import Kind, Row, Store, StoreError, session
 
 MERGED = ""

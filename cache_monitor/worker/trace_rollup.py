@@ -26,6 +26,7 @@ from cache_monitor.stores.base import Identity, Kind, Row, Store
 from cache_monitor.stores.shared import (
     FIRST,
     HOUR,
+    MINUTE,
     MOST_REPLAYED,
     PLAN,
     SLICE,
@@ -47,7 +48,6 @@ from cache_monitor.trace.slices import encode as encode_slices
 from cache_monitor.trace.state import State, decode_state, encode_state
 
 SHARED = ""
-MINUTE = 60
 PATIENCE = 60
 """Seconds for which a slice that its process has not finished is waited for."""
 _HELD = 15.0

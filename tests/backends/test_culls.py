@@ -15,7 +15,7 @@ from django.db import connection
 from django.test import override_settings
 
 import cache_monitor
-from cache_monitor.reports import contents
+from cache_monitor.reports.caches import memory_of
 from cache_monitor.worker import wiring
 from cache_monitor.worker.flush import Pending
 from tests.anew import begin_anew
@@ -67,7 +67,7 @@ def evictions(alias: str) -> int | None:
     known = [point.evictions for point in cache.series if point.evictions is not None]
     look = inspect_cache(alias, caches[alias], limit=1000, seconds=30, stale_after=60)
     told = sum(known) if known else None
-    memory = contents.memory(look, told, time.time())
+    memory = memory_of(look, told, time.time())
     assert memory.evictions == told
     assert (memory.evictions_since is None) is (told is None)
     return told

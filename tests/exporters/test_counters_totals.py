@@ -7,12 +7,12 @@ import random
 import pytest
 from django.test import override_settings
 
-from cache_monitor.exporters.counters import (
+from cache_monitor.exporters.metrics import (
     DAY,
     HOUR,
     beginning,
+    counter_metrics,
     cumulative,
-    metrics,
     since_midnight,
 )
 from cache_monitor.stats.codec import encode
@@ -42,7 +42,7 @@ def _samples(now: int, retention: float) -> dict[tuple[str, tuple[tuple[str, str
     totals = since_midnight(now, retention)
     return {
         (sample.name, tuple(sorted(sample.labels.items()))): sample.value
-        for family in metrics(totals)
+        for family in counter_metrics(totals)
         for sample in family.samples
     }
 

@@ -10,8 +10,8 @@ from msgspec.structs import replace
 from redis import Redis
 
 from cache_monitor.dashboard.memory_tables import memory_rows, named
-from cache_monitor.reports import contents
 from cache_monitor.reports.build import once, told_together
+from cache_monitor.reports.caches import memory_of, stale_of
 from cache_monitor.reports.schema import Cache
 from cache_monitor.scan.snapshot import Snapshot
 from tests.dashboard.reports import quiet_cache
@@ -25,7 +25,7 @@ LOCMEM = "django.core.cache.backends.locmem.LocMemCache"
 
 def _told(looks: dict[str, Snapshot]) -> dict[str, Cache]:
     found = {
-        alias: replace(quiet_cache(), memory=contents.memory(look), stale=contents.stale(look))
+        alias: replace(quiet_cache(), memory=memory_of(look), stale=stale_of(look))
         for alias, look in looks.items()
     }
     return told_together(found, looks)
@@ -82,7 +82,7 @@ def test_what_any_of_them_evicted_is_the_stores() -> None:
         for alias, store in (("a", "one"), ("b", "one"), ("c", "other"))
     }
     found = {
-        alias: replace(quiet_cache(), memory=contents.memory(look, culled, 5.0))
+        alias: replace(quiet_cache(), memory=memory_of(look, culled, 5.0))
         for (alias, look), culled in zip(looks.items(), (3, 4, 5), strict=True)
     }
     told = told_together(found, looks)
@@ -90,7 +90,7 @@ def test_what_any_of_them_evicted_is_the_stores() -> None:
 
 
 def test_an_alias_that_is_asked_for_alone_is_shown() -> None:
-    memory = replace(contents.memory(None), aliases=["a", "b"], counted_in="a")
+    memory = replace(memory_of(None), aliases=["a", "b"], counted_in="a")
     alone = {"b": replace(quiet_cache(), memory=memory)}
     assert list(once(alone)) == ["b"]
 

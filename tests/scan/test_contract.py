@@ -15,7 +15,7 @@ from django.db import router, transaction
 
 from cache_monitor.instrument.culls import watch_culls
 from cache_monitor.recorder import recorder
-from cache_monitor.reports.contents import memory
+from cache_monitor.reports.caches import memory_of
 from cache_monitor.scan import known
 from cache_monitor.scan.base import BackendScanner, BadCursor
 from cache_monitor.scan.capabilities import NO, RECORDED
@@ -163,7 +163,7 @@ def test_what_the_table_of_abilities_promises_is_what_is_found(
     answers = {
         "entries": found.entries,
         "bytes": found.bytes,
-        "evictions": memory(found, culled).evictions,
+        "evictions": memory_of(found, culled).evictions,
         "expired": found.expired,
         "idle": found.idle,
         "never_read": found.never_read,

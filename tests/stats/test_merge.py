@@ -12,8 +12,7 @@ from cache_monitor.stats.details import (
     StoredDetails,
 )
 from cache_monitor.stats.merge import DetailsMerge
-from cache_monitor.stats.samples import noted, smallest
-from cache_monitor.stats.top_keys import HotKeys
+from cache_monitor.stats.top_keys import HotKeys, few_of, with_one_more
 
 uses = st.lists(st.tuples(st.sampled_from("abc"), st.booleans()), max_size=30)
 Uses = list[tuple[str, bool]]
@@ -36,7 +35,7 @@ def _details(made: Uses) -> Details:
         group.single_gets += 3
         view = details.view(f"view {key}")
         view.requests += 1
-        view.sample_misses = noted(view.sample_misses, key)
+        view.sample_misses = with_one_more(view.sample_misses, key)
         view.request_seconds += 0.5
         if hit:
             group.ages[1] = group.ages.get(1, 0) + 1
@@ -77,7 +76,7 @@ def _sampled(names: list[str]) -> Details:
     view = details.view("view")
     for name in names:
         details.group("group", "key").count(False, False, 1, name)
-        view.sample_hits = noted(view.sample_hits, name)
+        view.sample_hits = with_one_more(view.sample_hits, name)
     return details
 
 
@@ -93,7 +92,7 @@ def test_samples_are_the_same_in_whatever_order_they_come(
         samples = left.groups["group"].sample_misses
         assert samples == left.views["view"].sample_hits
         firsts = [name for each in (one, two, three) for name in list(dict.fromkeys(each))[:5]]
-        assert samples == smallest(firsts)
+        assert samples == few_of(firsts)
         assert left.groups["group"].sample_hits == ()
 
 

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from cache_monitor.stores.base import StoreError
-from cache_monitor.stores.redis_url import make_client
+from cache_monitor.stores.redis import make_client
 
 
 def _options(client: Any) -> dict[str, Any]:

@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cache_monitor.stats import distinct
-from cache_monitor.stats.per_process import TOLD_FOR, MemoryByProcess, in_all
-from cache_monitor.stats.window import Window
+from cache_monitor.stats.window import TOLD_FOR, MemoryByProcess, Window, in_all
 
 
 def _held(*windows: Window, told_for: float = TOLD_FOR) -> MemoryByProcess:
