@@ -24,6 +24,7 @@ from cache_monitor.reports.predictions import PredictionPeriod, StoredPrediction
 from cache_monitor.reports.schema import Cache, Memory
 from cache_monitor.reports.series import moment
 from cache_monitor.reports.what_if import CacheFacts, CacheWhatIf, Question, WhatIf, cache_what_if
+from cache_monitor.scan.identity import own_cache
 from cache_monitor.stats.codec import CorruptPayload, decode, encode
 from cache_monitor.stores.base import Row, Store, StoreError
 from cache_monitor.stores.opening import get_store
@@ -36,7 +37,6 @@ from cache_monitor.trace.sizes import MeasuredContents
 from cache_monitor.trace.slices import Stored
 from cache_monitor.trace.what_if import CULLING, POLICIES
 from cache_monitor.worker.background import OutOfTime, Pace
-from cache_monitor.worker.live_values import instance
 from cache_monitor.worker.rollup import settled
 from cache_monitor.worker.wiring import store_of
 
@@ -177,7 +177,7 @@ def backend_of(alias: str, cache: Cache | None = None) -> Backend:
 
 
 def _by_its_class(alias: str) -> Backend:
-    cache: Any = instance(alias)
+    cache: Any = own_cache(alias)
     policy = next((name for class_, name in _POLICIES if isinstance(cache, class_)), _OTHERWISE)
     if policy not in CULLING:
         return Backend(policy, policy == _OTHERWISE, None)
@@ -287,7 +287,7 @@ def _traced() -> list[str]:
     return [
         alias
         for alias in settings.CACHES
-        if store_of(alias) is not None and not isinstance(instance(alias), DummyCache)
+        if store_of(alias) is not None and not isinstance(own_cache(alias), DummyCache)
     ]
 
 

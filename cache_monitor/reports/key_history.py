@@ -13,7 +13,7 @@ from cache_monitor.reports.build import ReportPeriod
 from cache_monitor.reports.caches import lives_of
 from cache_monitor.reports.schema import Lives
 from cache_monitor.reports.series import moment
-from cache_monitor.scan.identity import prefix_of
+from cache_monitor.scan.identity import own_cache, prefix_of
 from cache_monitor.stats import packed_ints
 from cache_monitor.stats.codec import CorruptPayload, decode
 from cache_monitor.stats.columns import Columns
@@ -27,7 +27,6 @@ from cache_monitor.trace.reading import Moment, one_key
 from cache_monitor.trace.slices import Stored
 from cache_monitor.trace.version_replay import SHOWN
 from cache_monitor.worker import trace_rollup
-from cache_monitor.worker.live_values import instance
 from cache_monitor.worker.rollup import longest
 from cache_monitor.worker.wiring import store_of
 
@@ -75,7 +74,7 @@ def _history_of(
     family = store_of(alias)
     if family is None:
         return None
-    found = _identity(store, instance(alias), family, key)
+    found = _identity(store, own_cache(alias), family, key)
     if found is None:
         return None
     hashed, name = found

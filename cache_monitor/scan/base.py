@@ -11,8 +11,8 @@ from typing import Literal, NamedTuple, TypeVar
 
 from django.core.cache.backends.base import BaseCache
 
-from cache_monitor.scan.limits import LONGEST, Bounds
-from cache_monitor.scan.snapshot import STALE_REASONS, Scope, StaleReason
+from cache_monitor.scan.limits import Bounds
+from cache_monitor.scan.snapshot import LONGEST, STALE_REASONS, Scope, StaleReason
 
 Traced = Literal["", "whole", "sample", "out"]
 

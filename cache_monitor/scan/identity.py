@@ -10,12 +10,15 @@ from collections.abc import Iterable, Mapping
 from functools import cache as remembered
 from hashlib import blake2b
 from pathlib import Path, PurePosixPath
+from threading import local
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
 from uuid import getnode
 
 from django.apps import apps
+from django.core.cache import InvalidCacheBackendError, caches
 from django.core.cache.backends import locmem
+from django.core.cache.backends.base import BaseCache
 from django.core.cache.backends.dummy import DummyCache
 from django.core.cache.backends.locmem import LocMemCache
 from django.db import connections, router
@@ -44,6 +47,36 @@ def identity_of(alias: str, cache: Any) -> str:
         # A backend of the project may have attributes of these names with other contents.
         found = None
     return f"alias:{alias}" if found is None else found
+
+
+class _Instances(local):
+    """The caches that this thread has made, by the settings that were in force then."""
+
+    def __init__(self) -> None:
+        self.settings: object = None
+        self.made: dict[str, BaseCache] = {}
+
+
+_instances = _Instances()
+
+
+def instance(alias: str) -> BaseCache:
+    """The monitor's own instance of the cache ``alias``, one for each thread.
+
+    Its threads never ask ``caches``, which gives out Django's instances under a lock: a signal
+    handler that raises in the thread that holds it leaves it held, and all others wait for ever.
+
+    Raises ``InvalidCacheBackendError`` where there is no such alias, as in tests that change the
+    settings, and whatever the backend raises.
+    """
+    if _instances.settings is not caches.settings:
+        _instances.settings, _instances.made = caches.settings, {}
+    cache = _instances.made.get(alias)
+    if cache is None:
+        if alias not in caches.settings:
+            raise InvalidCacheBackendError(f"There is no cache {alias!r} any more.")
+        cache = _instances.made[alias] = caches.create_connection(alias)
+    return cache
 
 
 class Shared(NamedTuple):

@@ -58,8 +58,6 @@ ANSWER_BYTES = 16 << 20
 """Bytes of one answer; a page of keys takes a thousandth of it."""
 GREATEST = 1 << 53
 """The greatest plausible figure; JSON has no greater integers."""
-LONGEST = 1e11
-"""Seconds, some 3000 years: what expires later never does."""
 
 INCREDIBLE = "The server gives figures that cannot be true."
 _TOO_SLOW = "The server does not answer in the time that a look has."

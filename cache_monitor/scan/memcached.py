@@ -22,8 +22,9 @@ from cache_monitor.scan.base import (
     boot_of,
 )
 from cache_monitor.scan.key_forms import is_text, key_form, shown_text
-from cache_monitor.scan.limits import LONGEST, Bounds, ScanError, described, figure
+from cache_monitor.scan.limits import Bounds, ScanError, described, figure
 from cache_monitor.scan.memcached_client import Connection, fields, key_in, quoted_key_in
+from cache_monitor.scan.snapshot import LONGEST
 from cache_monitor.trace.events import NOT_ONLY
 
 _RANGE = 100_000

@@ -13,13 +13,15 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
-from cache_monitor.scan.limits import LONGEST
 from cache_monitor.stats.window import Count, UnixTime
 
 Scope = Literal["shared", "per process"]
 StaleReason = Literal["expired", "idle", "never_read", "no_expiry"]
 
 STALE_REASONS: tuple[StaleReason, ...] = ("expired", "idle", "never_read", "no_expiry")
+
+LONGEST = 1e11
+"""Seconds, some 3000 years: what expires later never does."""
 
 Age = Annotated[float, Meta(ge=0, le=LONGEST)]
 TimeLeft = Annotated[float, Meta(ge=-LONGEST, le=LONGEST)]

@@ -1,19 +1,12 @@
-"""What caches hold right now, read through instances of the monitor's own.
+"""The values that a LocMemCache holds now: their sizes and fingerprints, for the trace.
 
 It keeps pickles, which are not unpickled here: that would run the site's code. Where an entry does
-not expire when the write had it expire, another write has taken its place, and nothing is told.
-
-Django gives out its instances under a lock of ``caches``. What a signal's handler raises in the
-midst of that leaves the lock held by the thread that it interrupts, which goes on all the same,
-while every other thread waits for good. So the monitor's threads never ask ``caches``.
+not expire when the write had it expire, another write has taken its place: then both stay unknown.
 """
 
 import pickletools
-from threading import local
 from typing import Any
 
-from django.core.cache import InvalidCacheBackendError, caches
-from django.core.cache.backends.base import BaseCache
 from msgspec.structs import replace
 
 from cache_monitor.instrument.sizes import of_bytes
@@ -78,30 +71,3 @@ def _content_of(pickled: bytes) -> bytes | None:
 
 
 _OF_LISTS = frozenset({"MEMOIZE", "EMPTY_LIST", "MARK", "APPEND", "APPENDS", "FRAME"})
-
-
-class _Instances(local):
-    """What the thread has made, of the settings that were in force then."""
-
-    def __init__(self) -> None:
-        self.settings: object = None
-        self.made: dict[str, BaseCache] = {}
-
-
-_instances = _Instances()
-
-
-def instance(alias: str) -> BaseCache:
-    """The cache ``alias``.
-
-    Raises ``InvalidCacheBackendError`` where there is none, as in tests that change the settings,
-    and whatever its backend raises.
-    """
-    if _instances.settings is not caches.settings:
-        _instances.settings, _instances.made = caches.settings, {}
-    cache = _instances.made.get(alias)
-    if cache is None:
-        if alias not in caches.settings:
-            raise InvalidCacheBackendError(f"There is no cache {alias!r} by now.")
-        cache = _instances.made[alias] = caches.create_connection(alias)
-    return cache

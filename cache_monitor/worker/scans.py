@@ -19,7 +19,7 @@ from cache_monitor.conf import Conf, get_conf
 from cache_monitor.errors import let_pass
 from cache_monitor.scan.base import BackendLimits, BackendScanner
 from cache_monitor.scan.database import AFTER_KEY
-from cache_monitor.scan.identity import Shared, shared_by
+from cache_monitor.scan.identity import Shared, own_cache, shared_by
 from cache_monitor.scan.limits import Bounds, ScanLimits, described
 from cache_monitor.scan.recorded import MOST_UNSEEN, NO_REPORTER, RecordedUses, Reporter, uses_of
 from cache_monitor.scan.scanner import ScanState, advance, scanner_for, scope_of, total_of
@@ -27,7 +27,6 @@ from cache_monitor.scan.snapshot import Snapshot
 from cache_monitor.stats.codec import CorruptPayload, decode, encode
 from cache_monitor.stores.base import Row, Store, StoreError
 from cache_monitor.trace.events import SECOND, EvictionReading
-from cache_monitor.worker.live_values import instance
 
 SHARED = ""
 """The process under which a look at a cache that processes share is kept."""
@@ -244,7 +243,7 @@ def _made(aliases: Sequence[str], failed: dict[str, Snapshot]) -> dict[str, Base
     made = {}
     for alias in aliases:
         try:
-            made[alias] = instance(alias)
+            made[alias] = own_cache(alias)
         except Exception as error:
             failed[alias] = Snapshot(
                 alias=alias, measured_at=time.time(), scope="shared", problem=described(error)
@@ -283,7 +282,7 @@ def read_evictions(alias: str) -> EvictionReading | None:
     """What a cache says of its evictions now: one question. Where it has no counter, whether it is
     as full as one that evicts. None where it tells neither."""
     try:
-        source = scanner_for(alias, instance(alias), Bounds(time.monotonic() + ASK_SECONDS))
+        source = scanner_for(alias, own_cache(alias), Bounds(time.monotonic() + ASK_SECONDS))
         if source is None:
             return None
         try:

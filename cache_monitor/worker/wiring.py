@@ -19,13 +19,19 @@ from cache_monitor.conf import get_conf
 from cache_monitor.instrument.aliases import forget_instances, instance_of, makes_own_keys
 from cache_monitor.instrument.sizes import stored_size
 from cache_monitor.recorder import recorder
-from cache_monitor.scan.identity import is_of_one_process, prefix_of, traced_as, version_of
+from cache_monitor.scan.identity import (
+    is_of_one_process,
+    own_cache,
+    prefix_of,
+    traced_as,
+    version_of,
+)
 from cache_monitor.setting_changes import forget_on_change
 from cache_monitor.stores.opening import get_store, is_testing
 from cache_monitor.trace.events import Value
 from cache_monitor.trace.plan import TraceLimits
 from cache_monitor.worker import trace_rollup
-from cache_monitor.worker.live_values import instance, stored_value
+from cache_monitor.worker.live_values import stored_value
 from cache_monitor.worker.rollup import settled
 from cache_monitor.worker.scans import ScanScheduler, read_evictions
 from cache_monitor.worker.trace_events import CacheIdentity, EntryAccess
@@ -39,7 +45,7 @@ def _cache_of(alias: str) -> Any:
     if found is not None:
         return found
     try:
-        return instance(alias)
+        return own_cache(alias)
     except InvalidCacheBackendError:
         # Other settings than when the call was made, as in tests.
         return None

@@ -99,6 +99,7 @@ def _follow(walk: Walk) -> None:
     from django.test import Client
 
     import cache_monitor
+
     call_command("migrate", verbosity=0)
     client = _logged_in(Client())
     cache = caches["default"]

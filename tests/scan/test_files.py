@@ -18,9 +18,9 @@ from django.core.cache.backends.filebased import FileBasedCache
 
 import cache_monitor
 from cache_monitor.scan.files import UNKNOWN_KEY, file_name, idle_for, read_head
-from cache_monitor.scan.limits import LONGEST, Bounds
+from cache_monitor.scan.limits import Bounds
 from cache_monitor.scan.scanner import scanner_for
-from cache_monitor.scan.snapshot import Snapshot
+from cache_monitor.scan.snapshot import LONGEST, Snapshot
 from cache_monitor.stats.codec import decode, encode
 from tests.anew import begin_anew
 from tests.scan.inspection import inspect_cache
