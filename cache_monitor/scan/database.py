@@ -9,9 +9,17 @@ from django.core.cache.backends.db import BaseDatabaseCache
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, models, router, transaction
 from django.utils import timezone
 
-from cache_monitor.scan.base import BackendLimits, BackendScanner, BadCursor, Entry, EntryPage
+from cache_monitor.scan.base import (
+    BackendLimits,
+    BackendScanner,
+    BadCursor,
+    Bounds,
+    Entry,
+    EntryPage,
+    ScanError,
+    described,
+)
 from cache_monitor.scan.key_forms import key_form
-from cache_monitor.scan.limits import Bounds, ScanError, described
 from cache_monitor.stores.opening import is_own, own_connection
 
 _ROWS_AT_ONCE, _ROWS_AT_ONCE_OF_SQLITE = 1000, 100

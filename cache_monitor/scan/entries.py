@@ -17,10 +17,16 @@ from msgspec import Struct
 from cache_monitor.conf import get_conf
 from cache_monitor.keys.naming import KeyKind, is_page_known_as, name_key
 from cache_monitor.recorder import recorder
-from cache_monitor.scan.base import BackendScanner, Entry, credible
-from cache_monitor.scan.known import RecordedScanner
-from cache_monitor.scan.limits import Bounds, ScanError, ScanLimits, described
-from cache_monitor.scan.recorded import RecordedUses, Reporter, uses_of
+from cache_monitor.scan.base import (
+    BackendScanner,
+    Bounds,
+    Entry,
+    ScanError,
+    ScanLimits,
+    credible,
+    described,
+)
+from cache_monitor.scan.recorded import RecordedScanner, RecordedUses, Reporter, uses_of
 from cache_monitor.scan.scanner import Part, Scan, kind_of, scanner_for, scope_of
 from cache_monitor.scan.snapshot import StaleReason
 from cache_monitor.scan.totals import stale_reasons

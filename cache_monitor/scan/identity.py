@@ -26,7 +26,7 @@ from django.db import connections, router
 from cache_monitor.conf import get_conf
 from cache_monitor.keys.display import text_of
 from cache_monitor.scan.key_forms import key_form
-from cache_monitor.scan.memcached_client import address_of
+from cache_monitor.scan.memcached import address_of
 from cache_monitor.stores.opening import DATABASE, chosen_store
 from cache_monitor.trace.miss_reasons import Proof
 
@@ -60,7 +60,7 @@ class _Instances(local):
 _instances = _Instances()
 
 
-def instance(alias: str) -> BaseCache:
+def own_cache(alias: str) -> BaseCache:
     """The monitor's own instance of the cache ``alias``, one for each thread.
 
     Its threads never ask ``caches``, which gives out Django's instances under a lock: a signal

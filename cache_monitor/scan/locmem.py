@@ -14,10 +14,10 @@ from cache_monitor.scan.base import (
     BackendScanner,
     Entry,
     EntryPage,
+    ScanError,
     in_buckets,
 )
 from cache_monitor.scan.key_forms import key_form
-from cache_monitor.scan.limits import ScanError
 from cache_monitor.scan.snapshot import Scope
 
 _TRIES = 10

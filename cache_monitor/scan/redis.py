@@ -12,15 +12,20 @@ from django.core.cache.backends.base import BaseCache
 
 from cache_monitor.errors import let_pass
 from cache_monitor.scan.base import (
+    GREATEST,
+    INCREDIBLE,
     BackendLimits,
     BackendScanner,
     BadCursor,
+    Bounds,
     Entry,
     EntryPage,
+    ScanError,
     boot_of,
+    described,
+    figure,
 )
 from cache_monitor.scan.key_forms import is_text, key_form, shown_text
-from cache_monitor.scan.limits import GREATEST, INCREDIBLE, Bounds, ScanError, described, figure
 from cache_monitor.scan.redis_servers import Node, Refusal, Reply, Server, Servers
 from cache_monitor.scan.snapshot import LONGEST_POLICY, StaleReason
 

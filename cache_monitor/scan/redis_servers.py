@@ -12,7 +12,7 @@ from functools import cache
 from typing import Any, NamedTuple, cast
 from zlib import crc32
 
-from cache_monitor.scan.limits import BoundedSocket, Bounds, ScanError, figure
+from cache_monitor.scan.base import BoundedSocket, Bounds, ScanError, figure
 
 _NOT_OURS = ("maint_", "himport_", "orig_", "event_", "cache_", "retry", "health_check")
 """Beginnings of the names of connection options that a scan does not use."""

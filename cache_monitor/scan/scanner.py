@@ -21,18 +21,26 @@ from cache_monitor.scan.base import (
     BackendLimits,
     BackendScanner,
     BadCursor,
+    Bounds,
     Entry,
     EntryPage,
+    ScanLimits,
     credible,
+    described,
 )
 from cache_monitor.scan.database import DatabaseScanner
 from cache_monitor.scan.files import FileScanner
 from cache_monitor.scan.identity import shared_by
-from cache_monitor.scan.known import NOTHING, RecordedScanner, estimated, keys_of_files, sizes_of
-from cache_monitor.scan.limits import Bounds, ScanLimits, described
 from cache_monitor.scan.locmem import LocMemScanner
 from cache_monitor.scan.memcached import MemcachedScanner
-from cache_monitor.scan.recorded import RecordedUses
+from cache_monitor.scan.recorded import (
+    NOTHING,
+    RecordedScanner,
+    RecordedUses,
+    estimated,
+    keys_of_files,
+    sizes_of,
+)
 from cache_monitor.scan.redis import RedisScanner
 from cache_monitor.scan.redis_servers import Servers
 from cache_monitor.scan.snapshot import STALE_REASONS, Scope, Snapshot, StaleReason

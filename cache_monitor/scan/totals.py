@@ -8,8 +8,7 @@ from typing import Annotated, NamedTuple
 from msgspec import Meta, Struct, field
 
 from cache_monitor.keys.naming import group_key, name_key
-from cache_monitor.scan.base import Entry
-from cache_monitor.scan.limits import GREATEST, ScanLimits
+from cache_monitor.scan.base import GREATEST, Entry, ScanLimits
 from cache_monitor.scan.snapshot import (
     GROUPS,
     LARGEST,

@@ -26,6 +26,7 @@ from cache_monitor.scan.identity import (
     traced_as,
     version_of,
 )
+from cache_monitor.scan.schedule import ScanScheduler, read_evictions
 from cache_monitor.setting_changes import forget_on_change
 from cache_monitor.stores.opening import get_store, is_testing
 from cache_monitor.trace.events import Value
@@ -33,7 +34,6 @@ from cache_monitor.trace.plan import TraceLimits
 from cache_monitor.worker import trace_rollup
 from cache_monitor.worker.live_values import stored_value
 from cache_monitor.worker.rollup import settled
-from cache_monitor.worker.scans import ScanScheduler, read_evictions
 from cache_monitor.worker.trace_events import CacheIdentity, EntryAccess
 from cache_monitor.worker.trace_writer import MANY_PROCESSES, UNPLANNED_BYTES, Tracer
 from cache_monitor.worker.worker import BackgroundWorker, Wiring

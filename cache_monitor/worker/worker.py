@@ -28,6 +28,7 @@ from cache_monitor.keys.learned import learned
 from cache_monitor.page_cache import watch
 from cache_monitor.recorder import Recorder
 from cache_monitor.scan.recorded import Reporter
+from cache_monitor.scan.schedule import reading_of
 from cache_monitor.scan.snapshot import Snapshot
 from cache_monitor.stacks import take_stack
 from cache_monitor.stores import shared
@@ -40,7 +41,6 @@ from cache_monitor.worker.counting import Measure
 from cache_monitor.worker.drain import Drainer
 from cache_monitor.worker.flush import Flusher, Pending
 from cache_monitor.worker.rollup import Maintenance
-from cache_monitor.worker.scans import reading_of
 from cache_monitor.worker.shutdown import (
     DEADLINE,
     ServerShutdown,

@@ -24,7 +24,8 @@ from cache_monitor import context
 from cache_monitor.instrument.aliases import instance_of
 from cache_monitor.instrument.install import install, uninstall
 from cache_monitor.instrument.wrapper import is_ours
-from cache_monitor.worker import scans, wiring
+from cache_monitor.scan import schedule
+from cache_monitor.worker import wiring
 from tests.backends import written
 from tests.backends.conftest import Heard
 from tests.backends.contract import BACKENDS, parameters
@@ -38,7 +39,7 @@ DEFAULT = SimpleNamespace()
 def _no_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     """The monitor's thread makes a cache to look into it, and to know of calls on one that is gone,
     as those of the test before; and some here count what is made."""
-    monkeypatch.setattr(scans, "_made", lambda aliases, failed: {})
+    monkeypatch.setattr(schedule, "_made", lambda aliases, failed: {})
     monkeypatch.setattr(wiring, "_cache_of", instance_of)
 
 

@@ -38,7 +38,7 @@ from typing import Any, NamedTuple
 
 import redis
 
-from cache_monitor.scan.memcached_client import Connection
+from cache_monitor.scan.memcached import Connection
 from tests.services import LOOPBACK, free_port, run_memcached, run_redis, run_server
 
 MEGABYTE = 1024 * 1024

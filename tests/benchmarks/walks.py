@@ -2,8 +2,8 @@
 
 Counts the modules of the package whose functions run while something real is done, in the thread
 that does it and, where that waits for the counts, in the worker's: what a reader has to open who
-follows it. What the monitor does beside that, in other threads, is not counted. Needs ``redis-server`` for the two walks
-of a scan.
+follows it. What the monitor does beside that, in other threads, is not counted. Needs
+``redis-server`` for the two walks of a scan.
 """
 
 import os
@@ -126,8 +126,8 @@ def _follow(walk: Walk) -> None:
 
 def _scan(alias: str) -> None:
     from cache_monitor.scan.recorded import NO_REPORTER
+    from cache_monitor.scan.schedule import ScanScheduler
     from cache_monitor.stores.opening import get_store
-    from cache_monitor.worker.scans import ScanScheduler
     from cache_monitor.worker.wiring import background_worker
 
     scheduler = ScanScheduler()

@@ -19,9 +19,8 @@ from cache_monitor.calls import Source as CallSource
 from cache_monitor.capture import Capture
 from cache_monitor.keys.known_keys import _installed, query_cache_group
 from cache_monitor.keys.naming import name_key
-from cache_monitor.scan.base import Entry
+from cache_monitor.scan.base import Entry, ScanLimits
 from cache_monitor.scan.entries import live_entry
-from cache_monitor.scan.limits import ScanLimits
 from cache_monitor.scan.scanner import EmptyScanner
 from cache_monitor.scan.totals import Found, ScanTotals
 from tests.services import Server

@@ -64,8 +64,8 @@ def main() -> None:
     from cache_monitor.recorder import recorder
     from cache_monitor.scan import entries
     from cache_monitor.scan.recorded import Reporter
+    from cache_monitor.scan.schedule import ScanScheduler
     from cache_monitor.stores.opening import get_store
-    from cache_monitor.worker.scans import ScanScheduler
 
     call_command("createcachetable", verbosity=0)
     planted = {alias: plant(caches[alias]) for alias in caches}

@@ -19,6 +19,7 @@ from cache_monitor.exporters import json
 from cache_monitor.findings import history
 from cache_monitor.findings.history import Mute, Sighting
 from cache_monitor.scan.scanner import ScanState
+from cache_monitor.scan.schedule import stored_progress
 from cache_monitor.scan.snapshot import (
     FreedWithin,
     LargestEntry,
@@ -36,7 +37,6 @@ from cache_monitor.stats.window import Window
 from cache_monitor.stores.base import Kind, Row
 from cache_monitor.stores.opening import get_store
 from cache_monitor.worker.rollup import roll_up
-from cache_monitor.worker.scans import stored_progress
 from tests.anew import begin_anew
 
 ODD: list[object] = [1e300, math.inf, -math.inf, math.nan, -1, -1e12, 2**63, 2**64 - 1, "x", None]

@@ -20,7 +20,7 @@ from django.test import override_settings
 from django_redis.cache import RedisCache as DjangoRedisCache
 from redis import Redis
 
-from cache_monitor.scan.memcached_client import Connection, fields, key_in
+from cache_monitor.scan.memcached import Connection, fields, key_in
 from tests.services import Server
 
 HOURS = 2

@@ -16,10 +16,9 @@ from django.db import router, transaction
 from cache_monitor.instrument.culls import watch_culls
 from cache_monitor.recorder import recorder
 from cache_monitor.reports.caches import memory_of
-from cache_monitor.scan import known
-from cache_monitor.scan.base import BackendScanner, BadCursor
+from cache_monitor.scan import recorded as known
+from cache_monitor.scan.base import BackendScanner, BadCursor, Bounds, ScanLimits
 from cache_monitor.scan.capabilities import NO, RECORDED
-from cache_monitor.scan.limits import Bounds, ScanLimits
 from cache_monitor.scan.recorded import RecordedUses
 from cache_monitor.scan.scanner import Scan, ScanState, advance, scanner_for
 from cache_monitor.scan.snapshot import Snapshot

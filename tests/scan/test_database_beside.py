@@ -11,8 +11,8 @@ import pytest
 from django.core.cache.backends.db import DatabaseCache
 from django.db import OperationalError, connections, transaction
 
-from cache_monitor.scan import limits
-from cache_monitor.scan.limits import Bounds
+from cache_monitor.scan import base
+from cache_monitor.scan.base import Bounds
 from cache_monitor.scan.scanner import scanner_for
 from cache_monitor.scan.snapshot import Snapshot
 from cache_monitor.stores import opening
@@ -192,7 +192,7 @@ def test_a_table_that_is_locked_is_given_up(
     postgresql_server: PostgresDaemon,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(limits, "ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr(base, "ANSWER_SECONDS", 0.3)
     quoted = connections["postgresql"].ops.quote_name(TABLE)
     with postgresql_server.connect() as admin, admin.transaction():
         admin.execute(f"LOCK TABLE {quoted} IN ACCESS EXCLUSIVE MODE")

@@ -12,7 +12,7 @@ from django.core.cache.backends.memcached import PyMemcacheCache
 from django.core.cache.backends.redis import RedisCache
 from django_redis.cache import RedisCache as DjangoRedisCache
 
-from cache_monitor.scan import limits
+from cache_monitor.scan import base
 from cache_monitor.scan.snapshot import Snapshot
 from cache_monitor.stats.codec import decode, encode
 from tests.scan.hostile import Answers, hostile_server, memcached_commands, redis_commands
@@ -23,8 +23,8 @@ PIECE = b"x" * 65536
 
 @pytest.fixture
 def _short_of_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "ANSWER_SECONDS", 0.5)
-    monkeypatch.setattr(limits, "GRACE_SECONDS", 0.5)
+    monkeypatch.setattr(base, "ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr(base, "GRACE_SECONDS", 0.5)
 
 
 def look(cache: Any) -> Snapshot:

@@ -15,8 +15,8 @@ from django.core.cache import caches
 from django.core.cache.backends.memcached import PyLibMCCache, PyMemcacheCache
 
 from cache_monitor.scan import entries
-from cache_monitor.scan.limits import Bounds, ScanLimits
-from cache_monitor.scan.memcached_client import Connection
+from cache_monitor.scan.base import Bounds, ScanLimits
+from cache_monitor.scan.memcached import Connection
 from cache_monitor.scan.scanner import ScanState, advance, scanner_for
 from cache_monitor.scan.snapshot import Snapshot
 from cache_monitor.stats.codec import decode, encode
@@ -227,7 +227,7 @@ def test_keys_of_any_bytes_are_listed(made: list[Any], memcached_server: Server)
 def test_a_server_that_does_not_answer_is_given_up(
     made: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cache_monitor.scan.limits.ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr("cache_monitor.scan.base.ANSWER_SECONDS", 0.2)
     with socket.create_server((LOOPBACK, 0)) as silent:
         found = look(cache_on(made, f"{LOOPBACK}:{silent.getsockname()[1]}"))
     assert found.entries is None

@@ -236,7 +236,7 @@ from tests.programs.hosts import configure
 configure()
 from django.core.cache import cache
 from cache_monitor.worker import wiring, trace_rollup
-from cache_monitor.worker.scans import ScanScheduler
+from cache_monitor.scan.schedule import ScanScheduler
 from cache_monitor.scan.recorded import Reporter
 from cache_monitor.recorder import recorder
 from cache_monitor.stores.opening import get_store

@@ -11,7 +11,7 @@ from django.core.cache.backends.redis import RedisCache
 from django_redis.cache import RedisCache as DjangoRedisCache
 from redis import Redis
 
-from cache_monitor.scan.limits import Bounds
+from cache_monitor.scan.base import Bounds
 from cache_monitor.scan.scanner import scanner_for
 from cache_monitor.scan.snapshot import Snapshot
 from tests.conftest import find_or_leave

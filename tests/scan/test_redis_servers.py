@@ -13,7 +13,7 @@ from django.core.cache.backends.redis import RedisCache
 from django_redis.cache import RedisCache as DjangoRedisCache
 from redis import Redis
 
-from cache_monitor.scan.limits import Bounds, ScanLimits
+from cache_monitor.scan.base import Bounds, ScanLimits
 from cache_monitor.scan.redis import _RECENT, _RecentKeys
 from cache_monitor.scan.scanner import Scan, scanner_for
 from cache_monitor.scan.snapshot import Snapshot
@@ -111,7 +111,7 @@ def test_one_of_several_shards_that_is_down_leaves_the_others_part(redis_server:
 
 @BACKENDS
 def test_a_server_that_hangs_is_given_up(backend: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cache_monitor.scan.limits.ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr("cache_monitor.scan.base.ANSWER_SECONDS", 0.2)
     with socket.create_server((LOOPBACK, 0)) as silent:
         found = look(backend, f"redis://{LOOPBACK}:{silent.getsockname()[1]}/0")
     assert found.entries is None

@@ -9,8 +9,7 @@ from django.core.cache.backends.base import BaseCache
 from django.core.cache.backends.dummy import DummyCache
 from django.core.cache.backends.locmem import LocMemCache
 
-from cache_monitor.scan.base import Entry
-from cache_monitor.scan.limits import ScanLimits
+from cache_monitor.scan.base import Entry, ScanLimits
 from cache_monitor.scan.snapshot import GROUPS, LARGEST, STALE, Snapshot
 from cache_monitor.scan.totals import Found, ScanTotals
 from tests.scan.inspection import inspect_cache

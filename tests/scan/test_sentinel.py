@@ -13,7 +13,7 @@ import pytest
 from django_redis.cache import RedisCache
 from redis import Redis
 
-from cache_monitor.scan import limits
+from cache_monitor.scan import base
 from cache_monitor.scan.snapshot import Snapshot
 from tests.backends.sentinel import SERVICE, run_sentinel
 from tests.conftest import find_or_leave
@@ -140,7 +140,7 @@ def test_a_sentinel_that_is_down_is_told_and_raises_nothing(settings: Any) -> No
 
 def test_a_sentinel_that_hangs_is_given_up(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.DJANGO_REDIS_CONNECTION_FACTORY = "django_redis.pool.SentinelConnectionFactory"
-    monkeypatch.setattr(limits, "ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr(base, "ANSWER_SECONDS", 0.2)
     with socket.create_server((LOOPBACK, 0)) as silent:
         cache = cache_behind(Server("sentinel", LOOPBACK, silent.getsockname()[1]))
         found = look(cache)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from cache_monitor.scan.limits import Bounds
+from cache_monitor.scan.base import Bounds
 from cache_monitor.scan.scanner import scanner_for
 from tests.backends.sentinel import SERVICE
 from tests.scan.inspection import capability_of, inspect_cache

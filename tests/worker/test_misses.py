@@ -17,13 +17,13 @@ from django.views.decorators.cache import cache_page
 import cache_monitor
 from cache_monitor.reports.schema import MissReasons
 from cache_monitor.reports.series import REASONS
+from cache_monitor.scan.schedule import read_evictions
 from cache_monitor.stats.codec import encode
 from cache_monitor.stats.details import GroupStats
 from cache_monitor.stats.window import Window
 from cache_monitor.stores.opening import get_store
 from cache_monitor.trace.version_replay import takes
 from cache_monitor.worker import wiring
-from cache_monitor.worker.scans import read_evictions
 from cache_monitor.worker.trace_events import shown_name
 from tests.anew import begin_anew
 from tests.conftest import find_or_leave

@@ -16,10 +16,10 @@ from cache_monitor.api import backend_path
 from cache_monitor.context import muted
 from cache_monitor.exporters import table
 from cache_monitor.management.output import ProgressBar, as_json, as_table
+from cache_monitor.scan.schedule import NO_LIMIT, WholeScan
 from cache_monitor.scan.snapshot import Snapshot
 from cache_monitor.stores.base import StoreError
 from cache_monitor.stores.opening import get_store
-from cache_monitor.worker.scans import NO_LIMIT, WholeScan
 
 ALL_SEEN, NOT_ALL, INTERRUPTED = 0, 3, 130
 

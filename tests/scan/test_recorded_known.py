@@ -13,8 +13,7 @@ from django.core.cache import caches
 import cache_monitor
 from cache_monitor.recorder import recorder
 from cache_monitor.scan.entries import Selection, delete_step, find_entry, list_entries
-from cache_monitor.scan.known import RecordedScanner
-from cache_monitor.scan.recorded import RecordedUses, Reporter, uses_of
+from cache_monitor.scan.recorded import RecordedScanner, RecordedUses, Reporter, uses_of
 from cache_monitor.scan.snapshot import Snapshot
 from cache_monitor.stores.memory import MemoryStore
 from cache_monitor.stores.opening import get_store

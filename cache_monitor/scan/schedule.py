@@ -17,10 +17,9 @@ from msgspec.structs import replace
 
 from cache_monitor.conf import Conf, get_conf
 from cache_monitor.errors import let_pass
-from cache_monitor.scan.base import BackendLimits, BackendScanner
+from cache_monitor.scan.base import BackendLimits, BackendScanner, Bounds, ScanLimits, described
 from cache_monitor.scan.database import AFTER_KEY
 from cache_monitor.scan.identity import Shared, own_cache, shared_by
-from cache_monitor.scan.limits import Bounds, ScanLimits, described
 from cache_monitor.scan.recorded import MOST_UNSEEN, NO_REPORTER, RecordedUses, Reporter, uses_of
 from cache_monitor.scan.scanner import ScanState, advance, scanner_for, scope_of, total_of
 from cache_monitor.scan.snapshot import Snapshot

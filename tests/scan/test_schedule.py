@@ -11,12 +11,7 @@ from django.core.cache import caches
 
 from cache_monitor.scan.database import AFTER_KEY
 from cache_monitor.scan.scanner import ScanState
-from cache_monitor.scan.snapshot import Snapshot
-from cache_monitor.stats.codec import decode, encode
-from cache_monitor.stats.window import Window
-from cache_monitor.stores.base import Row
-from cache_monitor.stores.memory import MemoryStore
-from cache_monitor.worker.scans import (
+from cache_monitor.scan.schedule import (
     LOCK,
     LOCK_SECONDS,
     SHARED,
@@ -25,6 +20,11 @@ from cache_monitor.worker.scans import (
     keep,
     stored_progress,
 )
+from cache_monitor.scan.snapshot import Snapshot
+from cache_monitor.stats.codec import decode, encode
+from cache_monitor.stats.window import Window
+from cache_monitor.stores.base import Row
+from cache_monitor.stores.memory import MemoryStore
 from tests.clocks import Clock, unix_clock
 from tests.services import Server
 
