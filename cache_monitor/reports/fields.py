@@ -282,7 +282,7 @@ FIELDS: Mapping[type[Struct], Mapping[str, str]] = {
             "Gets of an entry that the same request had got before; null without the middleware."
         ),
         "repeated_gets_requests": "Requests that made them.",
-        "repeated_seconds": "Seconds of the repeated gets; null without the middleware.",
+        "repeated_seconds": "Seconds that such gets usually take; null without the middleware.",
         "first_set_at": "When a key was first written in the period: RFC 3339, UTC; null before.",
         "mean_set_at": "When its keys were written on average; null as above.",
         "timeout": "Seconds of the longest timeout that a write gave; null where none gave one.",

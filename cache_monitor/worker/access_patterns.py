@@ -6,6 +6,7 @@ is none for the other.
 
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from statistics import median
 from typing import Generic, NamedTuple, TypeVar
 
 from cache_monitor.calls import ERROR, KEY, OUTCOME, SECONDS, SOURCE, VERSION, RawCall
@@ -16,6 +17,8 @@ MANY_SINGLES = 5
 """Gets of different keys of a group: a loop, not a few fields."""
 MOST_KEYS = 1000
 """Different keys of a request that are told apart; about 250 kB."""
+MOST_TIMES = 63
+"""Calls of one key whose times are kept for their median."""
 
 _LOOKUPS = frozenset({"get", "get_many", "get_or_set"})
 _FILLS = frozenset({"set", "set_many", "add"})
@@ -108,7 +111,8 @@ def loops(singles: Iterable[tuple[Loop, Single]]) -> Iterator[tuple[Loop, Sequen
 
 class RepeatedGet(NamedTuple):
     """A key of the cache ``alias`` that a request has got; ``again`` counts the calls that it could
-    have spared, none where these were too few to matter, which took ``seconds``. ``several`` keys
+    have spared, none where these were too few to matter, and ``seconds`` is what so many of them
+    usually take: one that the machine held up is no cost of asking again. ``several`` keys
     that were got by one call go by the first of them; a key that was got with the means to make it
     is none that could be got with others either."""
 
@@ -134,18 +138,28 @@ class _Lookup:
         """Note that one of its entries need not have been asked for."""
         self.to_spare -= 1
         if not self.to_spare:
-            self.of.again += 1
-            self.of.seconds += self.seconds
+            self.of.spare(self.seconds)
 
 
 class _Gets:
     """Calls that looked up the same, by the same means."""
 
-    __slots__ = ("again", "seconds")
+    __slots__ = ("_times", "again")
 
     def __init__(self) -> None:
         self.again = 0
-        self.seconds = 0.0
+        self._times: list[float] = []
+
+    def spare(self, seconds: float) -> None:
+        """Note a call that took ``seconds`` and could have been spared."""
+        self.again += 1
+        if len(self._times) < MOST_TIMES:
+            self._times.append(seconds)
+
+    @property
+    def seconds(self) -> float:
+        """What the calls that could have been spared usually take."""
+        return self.again * median(self._times) if self._times else 0.0
 
 
 class AccessPatterns:

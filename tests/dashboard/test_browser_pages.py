@@ -11,6 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.dashboard.axe import violations
+from tests.dashboard.test_browser import wait_until
 
 DASHBOARD = "/admin/cache_monitor/dashboard/"
 SIDEWAYS = "document.documentElement.scrollWidth > window.innerWidth"
@@ -132,7 +133,7 @@ def test_the_chart_of_sizes_has_a_line_for_each_policy_and_marks_today(
     make_traffic(site, "predicted")
     page.goto(site + DASHBOARD + "what-if/")
     drawn = "Chart.getChart(document.querySelector('[data-cm-whatif=default]'))"
-    page.wait_for_function(f"() => {drawn}")
+    wait_until(page, f"() => Boolean({drawn})")
     labels = page.evaluate(f"{drawn}.data.datasets.filter(d => !d.band).map(d => d.label)")
     assert labels == ["locmem", "allkeys-lfu", "optimum", "saved an hour"]
     own = page.evaluate(f"{drawn}.data.datasets[0].data.map(p => [p.entries, p.x, p.y])")
@@ -155,9 +156,9 @@ def test_a_table_fades_out_where_it_goes_on_until_it_was_scrolled_to_its_end(
     page.set_viewport_size({"width": 2400, "height": 900})
     assert table.evaluate(faded) == 0
     page.set_viewport_size({"width": 390, "height": 900})
-    page.wait_for_function(f"e => ({faded})(e) > 0", arg=table.element_handle())
+    wait_until(page, f"e => ({faded})(e) > 0", table.element_handle())
     table.evaluate("e => { e.scrollLeft = e.scrollWidth }")
-    page.wait_for_function(f"e => ({faded})(e) === 0", arg=table.element_handle())
+    wait_until(page, f"e => ({faded})(e) === 0", table.element_handle())
 
 
 def test_a_table_is_sorted_and_searched_without_javascript(
@@ -248,7 +249,7 @@ def test_the_treemap_and_the_map_of_latency_are_drawn(
     ):
         page.goto(site + DASHBOARD + path)
         chart = f"Chart.getChart(document.querySelector('{canvas}'))"
-        page.wait_for_function(f"{chart}?.getDatasetMeta(0).data.length > 0")
+        wait_until(page, f"() => {chart}?.getDatasetMeta(0).data.length > 0")
     assert complaints == []
 
 
