@@ -7,9 +7,10 @@ neither who fills nor who empties it.
 import time
 from collections import Counter, deque
 from collections.abc import Callable
+from itertools import repeat, starmap
 from typing import NamedTuple
 
-from cache_monitor.calls import SOURCE, RawCall
+from cache_monitor.calls import SOURCE, RawCall, Recorded, whole
 from cache_monitor.concurrency import new_rlock
 from cache_monitor.context import current
 from cache_monitor.errors import Faults, let_pass
@@ -36,7 +37,7 @@ class Recorder:
     """
 
     def __init__(self) -> None:
-        self.buffer: deque[RawCall] = deque()
+        self.buffer: deque[Recorded] = deque()
         self.append = self.buffer.append
         self.limit = 0
         self.process = ""
@@ -66,7 +67,7 @@ class Recorder:
         stack from the frame on that is so many calls outside of it."""
         self._on_pressure, self._take_stack = on_pressure, take_stack
 
-    def relieve(self, call: RawCall | None = None) -> None:
+    def relieve(self, call: Recorded | None = None) -> None:
         """Make room, after ``call``. Runs on the caller's path and raises nothing of ours."""
         try:
             if self.limit < 0 and call is not None:
@@ -98,14 +99,14 @@ class Recorder:
         taken, self._stacks = self._stacks, []
         return taken
 
-    def _note_stack(self, call: RawCall) -> None:
+    def _note_stack(self, call: Recorded) -> None:
         self._wanted -= 1
         if self._wanted <= 0:
             self.limit = self._usual_limit
         around = current()
         if self._take_stack is not None and (around is None or not around.listeners):
             # Of a request it will be known which view it was for.
-            self._stacks.append((call, self._take_stack(3)))
+            self._stacks.append((whole(call), self._take_stack(3)))
 
     def weigh(self, keys: int) -> None:
         """Note that a call just appended holds ``keys`` keys; make room where it gets too much."""
@@ -122,14 +123,15 @@ class Recorder:
         with self._lock:
             self._dropped.update(call[SOURCE].alias for call in gone)
 
-    def take(self, most: int) -> list[RawCall]:
+    def take(self, most: int) -> list[Recorded]:
         """Remove and return the oldest calls, at most ``most``."""
         popleft = self.buffer.popleft
         with self._lock:
             waiting = len(self.buffer)
             taken = min(most, waiting)
             self._keys -= self._keys * taken // max(waiting, 1)
-            return [popleft() for _ in range(taken)]
+            # One by one, since others append meanwhile; but in C.
+            return list(starmap(popleft, repeat((), taken)))
 
     def take_dropped(self) -> Counter[str]:
         """How many calls were dropped since the last time, by alias."""

@@ -15,7 +15,7 @@ from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache
 from django.core.cache.backends.dummy import DummyCache
 from django.core.cache.backends.locmem import LocMemCache
 
-from cache_monitor.calls import KEY_LIMIT, RawCall, Source, bounded, raised
+from cache_monitor.calls import KEY_LIMIT, RawCall, Recorded, Source, bounded, raised, whole
 from cache_monitor.context import CallContext, current, enter
 from cache_monitor.errors import let_pass
 from cache_monitor.instrument.aliases import MISSING, SIZED, belongs_to, find
@@ -47,15 +47,14 @@ def leaf_get(operation: ObservedOperation, otherwise: Method) -> Method:
         noted = find(id(self))
         if noted is None:
             return original(self, key, default, version)
-        around = current()
-        source = noted.leaf_get
+        around, source = current(), noted.leaf_get
         if (
             around is not None
             and around.inside == noted.alias
             and around.callback is None
             and noted.key_maker is None
         ):
-            # Part of another operation, as of a get_many of many keys.
+            # Of another operation, as of a get_many of many keys.
             value = original(self, key, MISSING, version)
             around.found = value is not MISSING
             return value if around.found else default
@@ -69,15 +68,30 @@ def leaf_get(operation: ObservedOperation, otherwise: Method) -> Method:
             raise
         seconds = clock() - started
         hit = value is not MISSING
-        kept = key if type(key) is str and len(key) <= KEY_LIMIT else bounded(key)
-        ver = version if version is None else bounded(version)
-        who = None if hit else get_ident()
-        call = (source, started, seconds, kept, hit, None, None, ver, None, None, None, who)
+        is_kept = type(key) is str and len(key) <= KEY_LIMIT
+        call: Recorded = (
+            (source, started, seconds, key, True, None)
+            if hit and is_kept and version is None and around is None
+            else (
+                source,
+                started,
+                seconds,
+                key if is_kept else bounded(key),
+                hit,
+                None,
+                None,
+                version if version is None else bounded(version),
+                None,
+                None,
+                None,
+                None if hit else get_ident(),
+            )
+        )
         append(call)
         if len(buffer) > recorder.limit:
             recorder.relieve(call)
         if around is not None:
-            tell(around, call)
+            tell(around, whole(call))
         return value if hit else default
 
     return get
@@ -97,8 +111,7 @@ def leaf_set(operation: ObservedOperation, otherwise: Method) -> Method:
         noted = find(id(self))
         if noted is None:
             return original(self, key, value, timeout, version)
-        around = current()
-        source = noted.leaf_set
+        around, source = current(), noted.leaf_set
         if (
             around is not None
             and around.inside == noted.alias

@@ -150,16 +150,14 @@ class GroupStats(Struct, array_like=True, gc=False):
         if len(self.keys) > 2 * distinct.SIZE:
             self.keys = distinct.smallest(self.keys)
 
-    def count_hits(self, keys: Sequence[tuple[str, int | None, int]]) -> None:
-        """Count keys that were found: for each the key as it may be shown, the bytes of its value
-        where they are known, and how many times."""
-        hits = sum([times for _, _, times in keys])
+    def count_hits(self, samples: Sequence[str], hits: int, read: int | None) -> None:
+        """Count ``hits`` that read so many bytes, where that is known; of some of the keys that
+        were found, as they may be shown, samples are kept."""
         self.lookups += hits
         self.hits += hits
-        sizes = [size * times for _, size, times in keys if size is not None]
-        if sizes:
-            self.add_bytes(sum(sizes), False)
-        for sample, _, _ in keys:
+        if read is not None:
+            self.add_bytes(read, False)
+        for sample in samples:
             if len(self.sample_hits) >= SAMPLE_SIZE:
                 break
             self.sample_hits = with_one_more(self.sample_hits, sample)

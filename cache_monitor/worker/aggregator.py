@@ -3,7 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 
-from cache_monitor.calls import SECONDS, SOURCE, STARTED, RawCall, Source
+from cache_monitor.calls import SECONDS, STARTED, Recorded, Source
 from cache_monitor.keys.learned import learned
 from cache_monitor.keys.naming import is_chosen, learned_group
 from cache_monitor.keys.routes import NO_ROUTE
@@ -15,7 +15,7 @@ from cache_monitor.stats.top_keys import SAMPLE_SIZE, HotKeys, KeyStats, Samples
 from cache_monitor.stats.window import Window, greater
 from cache_monitor.worker import requests
 from cache_monitor.worker.access_patterns import RepeatedGet, loops
-from cache_monitor.worker.batch import Batch, condense, name_and_hash
+from cache_monitor.worker.batch import Batch, deduplicate, name_and_hash
 from cache_monitor.worker.compute_time import ComputedKey
 from cache_monitor.worker.counting import Counting, Measure
 from cache_monitor.worker.requests import CacheUse, Callers, RequestRecord
@@ -48,25 +48,25 @@ class Aggregator:
         self._sealed_to: dict[int, int] = {WINDOW_SECONDS: 0, DETAILS_SECONDS: 0}
         self.callers = Callers()
 
-    def add(self, calls: Sequence[RawCall], clock_offset: float) -> Batch:
+    def add(self, calls: Sequence[Recorded], clock_offset: float) -> Batch:
         """Count ``calls``, the first of which ended first; ``clock_offset`` makes Unix time of
         their clock's readings. Returns what is left of them without the toolbar's own.
 
         A call whose thread had to wait between the clock and the buffer may be counted a moment
         later than it ended: where the first and the last call fall into one bucket, so do all.
         """
-        batch = condense(calls)
+        batch = deduplicate(calls)
         if not calls:
             return batch
         oldest, newest = _end(calls[0]) + clock_offset, _end(calls[-1]) + clock_offset
         if _begin(oldest, WINDOW_SECONDS) == _begin(newest, WINDOW_SECONDS):
             self._add(batch, max(oldest, newest))
             return batch
-        buckets: defaultdict[int, list[RawCall]] = defaultdict(list)
+        buckets: defaultdict[int, list[Recorded]] = defaultdict(list)
         for call in calls:
             buckets[_begin(_end(call) + clock_offset, WINDOW_SECONDS)].append(call)
         for bucket in buckets.values():
-            self._add(condense(bucket), max(map(_end, bucket)) + clock_offset)
+            self._add(deduplicate(bucket), max(map(_end, bucket)) + clock_offset)
         return batch
 
     def add_request(self, request_record: RequestRecord, now: float) -> None:
@@ -238,16 +238,13 @@ class Aggregator:
 
     def _add(self, batch: Batch, newest: float) -> None:
         """Count calls of one time bucket, the last of which ended at ``newest``."""
-        others: defaultdict[Source, list[RawCall]] = defaultdict(list)
-        for call in batch.others:
-            others[call[SOURCE]].append(call)
         starts = self._start(newest, WINDOW_SECONDS), self._start(newest, DETAILS_SECONDS)
         if starts != self._counted:
             self._settle()
             self._counted = starts
-        for source in {**batch.hits, **others}:
+        for source in batch.sources():
             counting = self._countings.get(source) or self._begin_counting(source, newest)
-            counting.add(batch.hits.get(source), others.get(source, ()), newest)
+            counting.add(batch.hits.get(source), batch.by_source.get(source, ()), newest)
         if sum(len(counting.waiting) for counting in self._countings.values()) > MOST_WAITING:
             self._settle()
 
@@ -287,5 +284,5 @@ def _begin(at: float, length: int) -> int:
     return int(at // length) * length
 
 
-def _end(call: RawCall) -> float:
+def _end(call: Recorded) -> float:
     return call[STARTED] + call[SECONDS]

@@ -1,16 +1,29 @@
 """Batches of calls, deduplicated, with the names of their keys.
 
-Most calls are alike: the same few keys, found again and again. So a batch is parted once into plain
-hits and all else, and the hits are condensed by what the standard library does in C: whoever counts
-or traces looks at each key, not at each call.
+Most calls are alike: the same few keys, found again and again. So one pass over a batch makes a
+:class:`HitRun` of all plain hits of a key, and sets the other calls apart: whoever counts or traces
+then works once for each key, not once for each call.
 """
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
 from operator import itemgetter
 from typing import NamedTuple
 
-from cache_monitor.calls import KEY, OUTCOME, SIZE, SOURCE, VERSION, RawCall, Source
+from cache_monitor.calls import (
+    KEY,
+    OUTCOME,
+    PLAIN_HIT,
+    PRODUCED,
+    SECONDS,
+    SIZE,
+    SOURCE,
+    STARTED,
+    VERSION,
+    RawCall,
+    Recorded,
+    Source,
+)
 from cache_monitor.conf import SETTING
 from cache_monitor.keys.known_keys import is_one_toolbars_own, is_toolbars_own
 from cache_monitor.keys.learned import learned
@@ -22,72 +35,130 @@ from cache_monitor.stats.distinct import hash_of
 Alike = tuple[Hashable, bool | tuple[bool, ...] | None, int | None, Hashable, str | None]
 """Key, outcome, size, version and error: calls of one operation that have these in common."""
 
-Hit = str | tuple[str, int]
-"""A plain hit: its key, with the size where the call could tell. Bare keys are quicker to count: a
-string remembers its hash, a tuple does not."""
-
 alike = itemgetter(3, 4, 5, 7, 8)
 """What makes a call :data:`Alike` to others."""
 
 
+class HitRun:
+    """The plain hits of one key: how many, what they took together, the first and the last.
+
+    ``sized`` of them knew how large the value was: ``bytes`` together, ``largest`` the largest.
+    ``stored`` is the size that the others found, as far as that could be looked up afterwards.
+    """
+
+    __slots__ = ("bytes", "count", "first", "largest", "last", "seconds", "sized", "stored")
+
+    def __init__(self, first: Recorded) -> None:
+        self.count = 1
+        self.first = self.last = first
+        self.seconds = first[SECONDS]
+        self.sized = self.bytes = self.largest = 0
+        self.stored: int | None = None
+        if first[SIZE] is not None:
+            self.add_size(first[SIZE])
+
+    def add_size(self, size: int) -> None:
+        """Note the size of one more value."""
+        self.sized += 1
+        self.bytes += size
+        self.largest = max(size, self.largest)
+
+    def merge(self, later: "HitRun") -> None:
+        """Add later hits of the same key."""
+        self.count += later.count
+        self.seconds += later.seconds
+        self.sized += later.sized
+        self.bytes += later.bytes
+        self.largest = max(self.largest, later.largest)
+
+    def sizes(self) -> tuple[int | None, int | None]:
+        """The bytes of all values, and of the largest; None where no size is known."""
+        if self.stored is None:
+            return (self.bytes, self.largest) if self.sized else (None, None)
+        unsized = self.count - self.sized
+        return self.bytes + self.stored * unsized, max(self.largest, self.stored)
+
+
 class Hits(NamedTuple):
-    """Plain hits of one source: of one key each, with nothing else to say. There is at least one;
-    ``places`` has the :data:`Hit` of each of ``calls``, ``counts`` how many there are of each."""
+    """The plain hits of one source: by their key, and what each call took."""
 
-    calls: Sequence[RawCall]
-    places: Sequence[Hit]
-    counts: Counter[Hit]
-
-    def ends(self) -> Mapping[Hit, tuple[RawCall, RawCall]]:
-        """The first and the last call of each."""
-        firsts = dict(zip(reversed(self.places), reversed(self.calls), strict=True))
-        lasts = dict(zip(self.places, self.calls, strict=True))
-        return {hit: (firsts[hit], last) for hit, last in lasts.items()}
+    runs: dict[str, HitRun]
+    times: list[float]
 
 
 class Batch(NamedTuple):
-    """Calls without those that the debug toolbar makes for itself: by their source the plain hits,
-    and the ``others``. All are in the order that they came in; the last ended at ``ended``, by
-    their clock."""
+    """``calls``, without those that the debug toolbar makes for itself, in the order that they came
+    in: the plain ``hits`` by their source, all others ``by_source`` and together. The last call
+    ended at ``ended``, by their clock.
 
+    A plain hit is of one key that is a text, in the cache's own version, and nothing else is to be
+    said of it.
+    """
+
+    calls: Sequence[Recorded]
     hits: Mapping[Source, Hits]
     others: Sequence[RawCall]
+    by_source: Mapping[Source, Sequence[RawCall]]
     ended: float
+
+    def sources(self) -> Sequence[Source]:
+        """Where the calls come from, each source once."""
+        return list({**self.hits, **self.by_source})
 
     def aliases(self) -> set[str]:
         """Of which caches the calls are."""
-        return {source.alias for source in (*self.hits, *{call[SOURCE] for call in self.others})}
+        return {source.alias for source in self.sources()}
 
 
-def condense(calls: Sequence[RawCall]) -> Batch:
-    """``calls`` as a batch."""
-    hits: defaultdict[Source, list[RawCall]] = defaultdict(list)
-    others = []
+def deduplicate(calls: Sequence[Recorded]) -> Batch:
+    """``calls`` as a batch. Nothing but this looks at each plain hit."""
+    hits: defaultdict[Source, Hits] = defaultdict(_no_hits)
+    others: list[RawCall] = []
+    source: Source | None = None
+    runs, times = _no_hits()
     for call in calls:
-        if call[OUTCOME] is True and call[VERSION] is None and type(call[KEY]) is str:
-            hits[call[SOURCE]].append(call)
-        else:
+        # Asked here as well, for most are cut off: that spares them a call of a function.
+        if len(call) != PLAIN_HIT and not is_plain_hit(call):
             others.append(call)
-    condensed = {source: _hits(own) for source, own in hits.items()}
+            continue
+        if call[SOURCE] is not source:
+            source = call[SOURCE]
+            runs, times = hits[source]
+        times.append(call[SECONDS])
+        key: str = call[KEY]  # type: ignore[assignment]  # a plain hit's is a text
+        run = runs.get(key)
+        if run is None:
+            runs[key] = HitRun(call)
+            continue
+        run.count += 1
+        run.seconds += call[SECONDS]
+        run.last = call
+        if call[SIZE] is not None:
+            run.add_size(call[SIZE])
     # Looked for among what is different, which is little; rarely is one there.
-    if any(is_one_toolbars_own(own.counts) for own in condensed.values()) or is_one_toolbars_own(
-        [call[KEY] for call in others]
+    if any(is_one_toolbars_own(own.runs) for own in hits.values()) or is_one_toolbars_own(
+        {call[KEY] for call in others}
     ):
-        return condense([call for call in calls if not is_toolbars_own(call[KEY])])
-    return Batch(condensed, others, calls[-1][1] + calls[-1][2] if calls else 0.0)
+        return deduplicate([call for call in calls if not is_toolbars_own(call[KEY])])
+    by_source: defaultdict[Source, list[RawCall]] = defaultdict(list)
+    for call in others:
+        by_source[call[SOURCE]].append(call)
+    ended = calls[-1][STARTED] + calls[-1][SECONDS] if calls else 0.0
+    return Batch(calls, hits, others, by_source, ended)
 
 
-def _hits(calls: Sequence[RawCall]) -> Hits:
-    places: list[Hit] = [
-        call[KEY] if call[SIZE] is None else (call[KEY], call[SIZE])  # type: ignore[misc]  # a text by then
-        for call in calls
-    ]
-    return Hits(calls, places, Counter(places))
+def is_plain_hit(call: Recorded) -> bool:
+    """Whether ``call`` is a hit of which nothing else is to be said, cut off or not."""
+    return len(call) == PLAIN_HIT or (
+        call[OUTCOME] is True
+        and call[VERSION] is None
+        and call[PRODUCED] is None
+        and type(call[KEY]) is str
+    )
 
 
-def key_of(hit: Hit) -> str:
-    """The key of a plain hit."""
-    return hit if isinstance(hit, str) else hit[0]
+def _no_hits() -> Hits:
+    return Hits({}, [])
 
 
 _MOST_REMEMBERED = 16_384

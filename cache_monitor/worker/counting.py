@@ -1,13 +1,13 @@
 """From the calls of one operation to the statistics of the time bucket that they fall into.
 
-What is counted has been condensed (see :mod:`cache_monitor.worker.batch`) to one item for
+What is counted has been deduplicated (see :mod:`cache_monitor.worker.batch`) to one item for
 each different key and outcome. What is found most often, plain hits, waits for later batches to add
 to it, and is counted once for all of them; where the shape of a key tells its group, for a whole
 group at once.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Hashable, Mapping, Sequence, Set
+from collections.abc import Callable, Hashable, Mapping, Sequence
 
 from cache_monitor.calls import (
     ERROR,
@@ -25,8 +25,9 @@ from cache_monitor.calls import (
 from cache_monitor.keys.naming import known_group
 from cache_monitor.stats.details import Details, GroupStats
 from cache_monitor.stats.distinct import hash_of
+from cache_monitor.stats.top_keys import SAMPLE_SIZE
 from cache_monitor.stats.window import OperationStats, Window, greater
-from cache_monitor.worker.batch import Alike, Hit, Hits, alike, name_and_hash
+from cache_monitor.worker.batch import Alike, HitRun, Hits, alike, name_and_hash
 
 Measure = Callable[[str, Hashable, Hashable], int | None]
 """The bytes stored under a key of an alias in a version, where that costs next to nothing."""
@@ -53,63 +54,49 @@ class Counting:
     are counted when they are added.
     """
 
-    __slots__ = ("_details", "_hits", "_measure", "_seconds", "_sizes", "_source", "_window")
+    __slots__ = ("_details", "_measure", "_source", "_window", "waiting")
 
     def __init__(self, source: Source, window: Window, details: Details, measure: Measure) -> None:
         self._source = source
         self._window = window
         self._details = details
         self._measure = measure
-        self._hits: Counter[Hit] = Counter()
-        self._sizes: dict[str, int | None] = {}
-        self._seconds: Seconds = defaultdict(float)
-
-    @property
-    def waiting(self) -> Set[Hit]:
-        """The hits that wait to be settled."""
-        return self._hits.keys()
+        self.waiting: dict[str, HitRun] = {}
+        """Plain hits that are not counted yet."""
 
     def add(self, hits: Hits | None, others: Sequence[RawCall], newest: float) -> None:
         """Count plain hits and other calls, the last of which ended at ``newest``."""
         self._window.newest = max(self._window.newest, newest)
-        uses = _Uses(self._source, self._details, self._seconds)
-        times: list[float] = []
-        if hits:
-            times += self._note_times(hits.calls)
+        uses = _Uses(self._source, self._details)
+        operation = self._window.operation(self._source.operation)
         if others:
-            times += self._note_times(others)
+            _count_times(operation, uses.note_times(others))
             if self._source.operation in _TAKE_TIMEOUT:
                 uses.note_writes(others, newest)
             if self._source.operation == "get":
                 others = self._count_misses(uses, others)
             self._count_alike(uses, Counter(map(alike, others)))
-        if times:
-            _count_times(self._window.operation(self._source.operation), times)
         if hits:
+            _count_times(operation, hits.times)
             self._add_hits(uses, hits)
         self._add_totals(uses)
 
-    def _note_times(self, calls: Sequence[RawCall]) -> Sequence[float]:
-        """What each of ``calls`` took, which is charged to its key."""
-        times, seconds = _own_times(self._source, calls), self._seconds
-        for call, time in zip(calls, times, strict=True):
-            seconds[call[KEY]] += time
-        return times
-
     def _add_hits(self, uses: "_Uses", hits: Hits) -> None:
-        # A value's size is looked up while the value is sure to be there.
-        sizes = {
-            hit: self._measure(self._source.alias, hit, None)
-            for hit in hits.counts.keys() - self.waiting
-            if not isinstance(hit, tuple)
-        }
-        if 2 * len(hits.counts) <= len(hits.calls):
-            self._hits.update(hits.counts)
-            self._sizes.update(sizes)
-        else:
-            # Hardly alike: there is little to gain by waiting.
-            sizes = {**self._sizes, **sizes} if self._sizes else sizes
-            self._count_hits(uses, hits.counts, sizes)
+        waiting = self.waiting
+        # Where hardly any are alike there is little to gain by waiting.
+        waits = 2 * len(hits.runs) <= len(hits.times)
+        for key, run in hits.runs.items():
+            before = waiting.get(key)
+            if before is not None and waits:
+                before.merge(run)
+                continue
+            if run.sized < run.count:
+                # A value's size is looked up while the value is sure to be there.
+                run.stored = self._measure(self._source.alias, key, None)
+            if waits:
+                waiting[key] = run
+        if not waits:
+            self._count_hits(uses, hits.runs)
 
     def _count_misses(self, uses: "_Uses", calls: Sequence[RawCall]) -> Sequence[RawCall]:
         """Count plain misses of keys whose group their shape tells; the other ``calls``."""
@@ -138,30 +125,20 @@ class Counting:
 
     def settle(self) -> None:
         """Count the hits that wait."""
-        if self._hits:
-            hits, self._hits = self._hits, Counter()
-            sizes, self._sizes = self._sizes, {}
-            uses = _Uses(self._source, self._details, self._seconds)
-            self._count_hits(uses, hits, sizes)
+        if self.waiting:
+            runs, self.waiting = self.waiting, {}
+            uses = _Uses(self._source, self._details)
+            self._count_hits(uses, runs)
             self._add_totals(uses)
-            self._seconds.clear()
 
-    def _count_hits(
-        self, uses: "_Uses", hits: Mapping[Hit, int], sizes: Mapping[str, int | None]
-    ) -> None:
-        groups: defaultdict[str | None, list[tuple[str, int | None, int]]] = defaultdict(list)
-        for hit, times in hits.items():
-            key, size = hit if isinstance(hit, tuple) else (hit, sizes.get(hit))
-            groups[known_group(key)].append((key, size, times))
-        for key, size, times in groups.pop(None, ()):
-            if size is not None:
-                self._window.add_bytes(size * times, False)
-            uses.count(key, True, size, False, times)
+    def _count_hits(self, uses: "_Uses", runs: Mapping[str, HitRun]) -> None:
+        groups: defaultdict[str | None, list[tuple[str, HitRun]]] = defaultdict(list)
+        for key, run in runs.items():
+            groups[known_group(key)].append((key, run))
         for name, keys in groups.items():
-            if name is not None:
-                uses.count_hits(name, keys)
-                if sized := [size * times for _, size, times in keys if size is not None]:
-                    self._window.add_bytes(sum(sized), False)
+            read = uses.count_hits_singly(keys) if name is None else uses.count_hits(name, keys)
+            if read is not None:
+                self._window.add_bytes(read, False)
 
     def _count_alike(self, uses: "_Uses", alike: Counter[Alike]) -> None:
         operation = self._window.operation(self._source.operation)
@@ -216,6 +193,7 @@ class _Uses:
         "_looks_up",
         "_produces",
         "_seconds",
+        "_source",
         "_uses_otherwise",
         "_writes",
         "hits",
@@ -223,10 +201,11 @@ class _Uses:
         "misses",
     )
 
-    def __init__(self, source: Source, details: Details, seconds: Seconds) -> None:
+    def __init__(self, source: Source, details: Details) -> None:
+        self._source = source
         self._alias = source.alias
         self._details = details
-        self._seconds = seconds
+        self._seconds: Seconds = defaultdict(float)
         self._looks_up = source.operation in _READS
         self._adds = source.operation == "add"
         self._counts = source.operation in _COUNTERS
@@ -235,6 +214,13 @@ class _Uses:
         self._deletes = source.operation in _DELETES
         self._uses_otherwise = source.operation in _OTHER_USES
         self.keys = self.hits = self.misses = 0
+
+    def note_times(self, calls: Sequence[RawCall]) -> Sequence[float]:
+        """What each of ``calls`` took, which is charged to its key."""
+        times, seconds = _own_times(self._source, calls), self._seconds
+        for call, time in zip(calls, times, strict=True):
+            seconds[call[KEY]] += time
+        return times
 
     def note_writes(self, calls: Sequence[RawCall], at: float) -> None:
         """Note when ``calls`` wrote, the last of which ended at ``at``, and their timeouts."""
@@ -300,18 +286,43 @@ class _Uses:
         else:
             self.misses += times
 
-    def count_hits(self, group_name: str, keys: Sequence[tuple[str, int | None, int]]) -> None:
-        """Count keys of a group that were found, which may be shown as they are: for each the key,
-        the bytes of its value, and how many times."""
-        hits = sum([times for _, _, times in keys])
+    def count_hits(self, group_name: str, keys: Sequence[tuple[str, HitRun]]) -> int | None:
+        """Count keys of a group that were found, which may be shown as they are; the bytes of their
+        values, where any is known."""
+        hits = sum([run.count for _, run in keys])
         self.keys += hits
         self.hits += hits
         group = self._details.group(group_name, "key")
-        group.add_keys([hash_of(key) for key, _, _ in keys])
-        group.count_hits(keys)
-        pop = self._seconds.pop
-        group.add_seconds(sum([pop(key, 0.0) for key, _, _ in keys]), True)
-        self._details.hot_keys.count_hits(group_name, keys)
+        group.add_keys([hash_of(key) for key, _ in keys])
+        group.add_seconds(sum([run.seconds for _, run in keys]), True)
+        sizes = [run.sizes() for _, run in keys]
+        known = [read for read, _ in sizes if read is not None]
+        read = sum(known) if known else None
+        group.count_hits([key for key, _ in keys[:SAMPLE_SIZE]], hits, read)
+        self._details.hot_keys.count_hits(
+            group_name,
+            [(key, size, run.count) for (key, run), (_, size) in zip(keys, sizes, strict=True)],
+        )
+        return read
+
+    def count_hits_singly(self, keys: Sequence[tuple[str, HitRun]]) -> int | None:
+        """The same for keys whose shape does not tell the group, or how they may be shown."""
+        details, total = self._details, None
+        for key, run in keys:
+            (shown, group_name, kind), key_hash = name_and_hash(key, self._alias)
+            group = details.groups.get(group_name) or details.group(group_name, kind)
+            group.add_key(key_hash)
+            group.add_seconds(run.seconds, True)
+            read, largest = run.sizes()
+            group.count_hits((shown,), run.count, read)
+            stats = details.hot_keys.entry(shown, group_name)
+            stats.count(True, False, run.count)
+            if read is not None:
+                stats.bytes = greater(stats.bytes, largest)
+                total = read + (total or 0)
+            self.keys += run.count
+            self.hits += run.count
+        return total
 
     def count_misses(self, group_name: str, keys: Sequence[tuple[str, int]]) -> None:
         """Count keys of a group that were missed, likewise."""

@@ -7,7 +7,7 @@ is written.
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from functools import cached_property
 from threading import get_ident
@@ -60,9 +60,11 @@ class Drainer:
         aggregator = self.flusher.aggregator
         clock_offset = _clock_offset()
         calls = self._recorder.take(most)
+        called: set[str] = set()
         if calls:
             self.active_at = now
             batch = aggregator.add(calls, clock_offset)
+            called = batch.aliases()
             subscribers.hear(calls, clock_offset)
             with self._going_on():
                 self._look_closer(batch, clock_offset)
@@ -72,7 +74,7 @@ class Drainer:
         aggregator.add_dropped(dropped, now)
         for alias in dropped:
             self.flusher.tracer.note_gap(alias, now)
-        self._count_culled(calls, clock_offset)
+        self._count_culled(called, clock_offset)
         for request_record in take():
             aggregator.add_request(request_record, now)
             if changes := request_record.tally.changes():
@@ -90,10 +92,10 @@ class Drainer:
             with self._going_on():
                 self.flusher.tracer.note_view(view, changes)
 
-    def _count_culled(self, calls: Sequence[RawCall], clock_offset: float) -> None:
+    def _count_culled(self, called: Set[str], clock_offset: float) -> None:
+        """Count what caches evicted, ``called`` among them."""
         culled = self._recorder.take_culled()
         # Where it is counted, none is a figure too.
-        called = {call[SOURCE].alias for call in calls} if self._recorder.culling else set()
         evicted = dict.fromkeys(called & self._recorder.culling, 0)
         evicted.update({alias: each.entries for alias, each in culled.items()})
         self.flusher.aggregator.add_culled(evicted, time.time())

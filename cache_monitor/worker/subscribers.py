@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
-from cache_monitor.calls import RawCall
+from cache_monitor.calls import RawCall, Recorded, whole
 from cache_monitor.concurrency import call_in_forked_children, new_lock
 from cache_monitor.page_cache.outcomes import PagePass
 from cache_monitor.recorder import recorder
@@ -68,7 +68,7 @@ class Subscribers:
         """Let ``follower`` hear no more."""
         self._subscribers = tuple(each for each in self._subscribers if each is not subscriber)
 
-    def hear(self, calls: Sequence[RawCall], clock_offset: float) -> None:
+    def hear(self, calls: Sequence[Recorded], clock_offset: float) -> None:
         """Put ``calls`` aside. Quick, and never raises: a thread of the site's may do it."""
         if not calls or not any(each.wants() for each in self._subscribers):
             return
@@ -77,7 +77,7 @@ class Subscribers:
                 self._missed += len(calls)
             else:
                 self._waiting += len(calls)
-                self._calls.append((calls, clock_offset))
+                self._calls.append(([*map(whole, calls)], clock_offset))
 
     def hear_pages(self, passes: Sequence[PagePass]) -> None:
         """Put ``passes`` aside."""

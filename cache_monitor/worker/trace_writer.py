@@ -12,7 +12,19 @@ from operator import itemgetter
 
 from msgspec.structs import replace
 
-from cache_monitor.calls import ERROR, KEY, OUTCOME, SECONDS, SOURCE, STARTED, VERSION, RawCall
+from cache_monitor.calls import (
+    ERROR,
+    KEY,
+    OUTCOME,
+    SECONDS,
+    SIZE,
+    SOURCE,
+    STARTED,
+    VERSION,
+    RawCall,
+    Source,
+    whole,
+)
 from cache_monitor.keys.known_keys import is_toolbars_own
 from cache_monitor.trace.events import (
     CLEAR,
@@ -33,7 +45,7 @@ from cache_monitor.trace.events import (
 from cache_monitor.trace.miss_reasons import family_of, proof_of
 from cache_monitor.trace.plan import Plan
 from cache_monitor.trace.slices import MOST_NAMED, Slice, encode
-from cache_monitor.worker.batch import Batch, Hit, Hits, key_of, name_and_hash
+from cache_monitor.worker.batch import Batch, Hits, is_plain_hit, name_and_hash
 from cache_monitor.worker.trace_events import (
     CacheIdentity,
     EntryAccess,
@@ -194,10 +206,7 @@ class Tracer:
             changed[alias].update(self._hear(call, facts, offset, computed.get(place, {})))
             if call[SOURCE].operation in _WRITERS:
                 writes[alias] += len(call[KEY]) if isinstance(call[KEY], tuple) else 1
-        for source, hits in batch.hits.items():
-            facts = self._facts(source.alias)
-            if facts is not None:
-                self._hear_hits(source.alias, facts, hits, offset, changed[source.alias])
+        self._hear_hits(batch, offset, changed)
         self._write_down()
         self._read(batch, writes)
 
@@ -260,38 +269,42 @@ class Tracer:
             self._doubted = None
         return self._offset
 
-    def _hear_hits(
-        self, alias: str, facts: CacheIdentity, hits: Hits, offset: int, changed: Set[str]
-    ) -> None:
+    def _hear_hits(self, batch: Batch, offset: int, changed: Mapping[str, Set[str]]) -> None:
         """Take in plain hits: of each key one event, from the first to the last. Those of keys
-        that ``changed`` in the same batch are told one by one: which of the values each of them
-        found is in their order."""
-        apart: Set[Hit] = set()
-        if facts.own_keys:
-            # Each call has its own word of which entry that was.
-            apart = hits.counts.keys()
-        elif changed:
-            apart = {hit for hit in hits.counts if key_of(hit) in changed}
-        if apart:
-            for call, hit in zip(hits.calls, hits.places, strict=True):
-                if hit in apart:
-                    self._hear(call, facts, offset, {})
-        if len(apart) < len(hits.counts):
-            self._hear_runs(alias, facts, hits, offset, apart)
+        that ``changed`` in the same batch, by alias, are told one by one: which of the values each
+        of them found is in their order."""
+        singly: dict[Source, Set[str]] = {}
+        for source, hits in batch.hits.items():
+            facts = self._facts(source.alias)
+            if facts is None:
+                continue
+            keys = hits.runs.keys()
+            # Where the project makes the keys, each call has its own word of which entry it was.
+            apart = keys if facts.own_keys else keys & changed.get(source.alias, set())
+            if apart:
+                singly[source] = apart
+            if len(apart) < len(keys):
+                self._hear_runs(source.alias, facts, hits, offset, apart)
+        for call in batch.calls if singly else ():
+            if call[KEY] in singly.get(call[SOURCE], ()) and is_plain_hit(call):
+                facts = self._facts(call[SOURCE].alias)
+                if facts is not None:
+                    self._hear(whole(call), facts, offset, {})
 
     def _hear_runs(
-        self, alias: str, facts: CacheIdentity, hits: Hits, offset: int, apart: Set[Hit]
+        self, alias: str, facts: CacheIdentity, hits: Hits, offset: int, apart: Set[str]
     ) -> None:
         form = Form(HIT, alias, facts.version)
-        for hit, (first, last) in hits.ends().items():
-            if hit in apart:
+        for text, run in hits.runs.items():
+            if text in apart:
                 continue
-            ended = int((last[1] + last[2]) * SECOND) + offset
-            key = self._key(alias, facts, key_of(hit), ended)
+            last = run.last
+            ended = int((last[STARTED] + last[SECONDS]) * SECOND) + offset
+            key = self._key(alias, facts, text, ended)
             if key is not None:
-                began = int(first[1] * SECOND) + offset
-                value = Value(size=last[5]) if last[5] else UNKNOWN
-                self._heard.append((ended, facts.store, key, form, began, hits.counts[hit], value))
+                began = int(run.first[STARTED] * SECOND) + offset
+                value = Value(size=last[SIZE]) if last[SIZE] else UNKNOWN
+                self._heard.append((ended, facts.store, key, form, began, run.count, value))
 
     def _hear_misses(self, calls: Sequence[RawCall], offset: int) -> Sequence[tuple[int, RawCall]]:
         """Take in what most misses are, a ``get`` of one key; the other calls, each with its place.

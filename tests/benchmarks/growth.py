@@ -5,9 +5,9 @@ draining thread takes them. Once the tables are full, CPU time is taken of every
 with it of a control: a loop that does nothing but count the batch's keys in a bare dict. What the
 control grows by is Python's and the processor's own: a dict of a million keys fits into no cache.
 
-A batch is condensed before it is counted, so a call costs the less the more calls are alike, which
-says how many are. So the share of different keys in a batch is printed too, and as the third
-popularity there are keys of which none comes twice in a batch: no more than that can it cost.
+A batch is deduplicated before it is counted, so a call costs the less the more calls are alike. So
+the share of different keys in a batch is printed too, and as the third popularity there are keys of
+which none comes twice in a batch: no more than that can it cost.
 """
 
 from collections.abc import Callable, Iterator

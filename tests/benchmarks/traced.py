@@ -29,7 +29,7 @@ from cache_monitor.stores.memory import MemoryStore
 from cache_monitor.stores.shared import FIRST, plans, state_of
 from cache_monitor.trace.events import SECOND, EvictionReading
 from cache_monitor.trace.plan import TraceLimits
-from cache_monitor.worker.batch import condense
+from cache_monitor.worker.batch import deduplicate
 from cache_monitor.worker.rollup import settled
 from cache_monitor.worker.trace_events import CacheIdentity
 from cache_monitor.worker.trace_rollup import Settings, roll
@@ -112,7 +112,7 @@ def measured(processes: int, rate: int, keys: int, minutes: int, conf: Conf) -> 
         for _ in range(DRAIN):
             batch = [next(made) for _ in range(rate // DRAIN)]
             for number, tracer in enumerate(tracers):
-                tracer.hear(condense(batch[number::processes]), START, {})
+                tracer.hear(deduplicate(batch[number::processes]), START, {})
         for number, tracer in enumerate(tracers):
             if second % int(conf.flush_interval) == number % int(conf.flush_interval):
                 tracer.note_reading("default", EvictionReading(now * SECOND, 0, "boot"))

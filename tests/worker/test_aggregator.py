@@ -10,7 +10,7 @@ from django.test import override_settings
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cache_monitor.calls import Call, Source
+from cache_monitor.calls import PLAIN_HIT, Call, Source
 from cache_monitor.keys.naming import known_group
 from cache_monitor.stats.details import Details, ViewUse
 from cache_monitor.stats.window import Window
@@ -70,11 +70,15 @@ _lookups = st.lists(st.tuples(_keys, st.sampled_from([None, 10, 20, "miss"])), m
 
 
 @given(st.lists(_lookups))
-def test_lookups_counted_by_their_groups_come_to_the_same_as_one_by_one(
+def test_lookups_come_to_the_same_by_groups_or_one_by_one_and_cut_off_or_whole(
     batches: list[list[tuple[str, Any]]],
 ) -> None:
     made = []
-    for is_group_known in (known_group, lambda key: None):
+    for is_group_known, is_cut_off in (
+        (known_group, False),
+        (lambda key: None, False),
+        (known_group, True),
+    ):
         with patch.object(counting, "known_group", is_group_known):
             aggregator = _aggregator({"user:1": 5, "user:2": 7})
             for batch in batches:
@@ -82,11 +86,13 @@ def test_lookups_counted_by_their_groups_come_to_the_same_as_one_by_one(
                     _miss(key=key) if size == "miss" else _hit(key=key, size=size)
                     for key, size in batch
                 ]
+                if is_cut_off:
+                    calls = [each[:PLAIN_HIT] if each.outcome else each for each in calls]
                 aggregator.add(calls, NOW)
             details = [(each.groups, each.hot_keys.heaviest(100)) for each in _details(aggregator)]
             made.append((_windows(aggregator), details))
-    by_group, one_by_one = made
-    assert by_group == one_by_one
+    by_group, one_by_one, cut_off = made
+    assert by_group == one_by_one == cut_off
 
 
 @pytest.mark.parametrize("hits", [1, 10])

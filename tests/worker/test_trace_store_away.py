@@ -11,7 +11,7 @@ from cache_monitor.stores.memory import MemoryStore
 from cache_monitor.trace.events import SECOND, EvictionReading
 from cache_monitor.trace.plan import TraceLimits
 from cache_monitor.worker.aggregator import Aggregator
-from cache_monitor.worker.batch import condense
+from cache_monitor.worker.batch import deduplicate
 from cache_monitor.worker.flush import Flusher
 from cache_monitor.worker.rollup import merge_processes, roll_up
 from cache_monitor.worker.trace_events import CacheIdentity
@@ -54,7 +54,7 @@ class Worker:
 
     def do(self, seconds: int, operation: str, key: str, **named: Any) -> None:
         call: Any = Call(Source("default", operation), START + seconds, 0.001, key, **named)
-        self.flusher.tracer.hear(condense([call]), 0.0, {})
+        self.flusher.tracer.hear(deduplicate([call]), 0.0, {})
 
     def flush(self, store: Store, seconds: int) -> None:
         reading = EvictionReading((START + seconds) * SECOND, 0, "boot")

@@ -19,7 +19,7 @@ from cache_monitor.trace.events import (
 )
 from cache_monitor.trace.plan import Plan
 from cache_monitor.trace.slices import Slice, Stored
-from cache_monitor.worker.batch import condense
+from cache_monitor.worker.batch import deduplicate
 from cache_monitor.worker.trace_events import CacheIdentity
 from cache_monitor.worker.trace_writer import SLICE_SECONDS, Tracer
 
@@ -40,7 +40,7 @@ def make() -> Callable[..., Tracer]:
 
 
 def hear(tracer: Tracer, calls: Sequence[Call], **computed: Any) -> None:
-    tracer.hear(condense(calls), START, computed.get("computed", {}))
+    tracer.hear(deduplicate(calls), START, computed.get("computed", {}))
 
 
 def parts(tracer: Tracer) -> list[Slice]:

@@ -14,7 +14,7 @@ from cache_monitor.calls import Call, Source
 from cache_monitor.trace.events import hash_of, level_of
 from cache_monitor.trace.plan import Plan
 from cache_monitor.trace.slices import decode
-from cache_monitor.worker.batch import condense, name_and_hash
+from cache_monitor.worker.batch import deduplicate, name_and_hash
 from cache_monitor.worker.trace_events import CacheIdentity
 from cache_monitor.worker.trace_writer import Tracer
 
@@ -29,7 +29,7 @@ def _tracer(plan: Plan | None = None) -> Tracer:
 
 
 def _hear(tracer: Tracer, *calls: Any) -> None:
-    tracer.hear(condense(calls), 1_800_000_000.0, {})
+    tracer.hear(deduplicate(calls), 1_800_000_000.0, {})
 
 
 def _told(tracer: Tracer) -> list[str]:
