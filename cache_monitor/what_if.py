@@ -29,13 +29,11 @@ from cache_monitor.stats.codec import CorruptPayload, decode, encode
 from cache_monitor.stores.base import Row, Store, StoreError
 from cache_monitor.stores.opening import get_store
 from cache_monitor.stores.shared import FIRST, decoded, plans, slices_by_minute
-from cache_monitor.trace.models.recency import BY_THIRDS, Cull
+from cache_monitor.trace.codec import Stored
+from cache_monitor.trace.models.django import BY_THIRDS, Cull
 from cache_monitor.trace.plan import Plan
-from cache_monitor.trace.reading import Traced, traced
-from cache_monitor.trace.sampling import BoundedTrace
-from cache_monitor.trace.sizes import MeasuredContents
-from cache_monitor.trace.slices import Stored
-from cache_monitor.trace.what_if import CULLING, POLICIES
+from cache_monitor.trace.reading import BoundedTrace, Traced, traced
+from cache_monitor.trace.what_if import CULLING, POLICIES, MeasuredContents
 from cache_monitor.worker.background import OutOfTime, Pace
 from cache_monitor.worker.rollup import settled
 from cache_monitor.worker.wiring import store_of

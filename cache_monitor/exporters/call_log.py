@@ -12,7 +12,7 @@ from cache_monitor.keys.known_keys import is_toolbars_own
 from cache_monitor.keys.naming import name_key
 from cache_monitor.page_cache.outcomes import PagePass
 from cache_monitor.page_cache.sentences import cache_status
-from cache_monitor.trace.results import Verdict
+from cache_monitor.trace.state import Verdict
 
 logger = logging.getLogger("cache_monitor.calls")
 

@@ -19,7 +19,7 @@ from cache_monitor.keys.known_keys import is_toolbars_own
 from cache_monitor.reports.build import once, same_entries
 from cache_monitor.reports.schema import Cache, Report
 from cache_monitor.scan.snapshot import STALE_REASONS
-from cache_monitor.trace.results import Verdict
+from cache_monitor.trace.state import Verdict
 from cache_monitor.worker.subscribers import subscribers
 
 try:

@@ -15,8 +15,9 @@ from typing import BinaryIO, NamedTuple
 
 from cache_monitor.stores.base import Store
 from cache_monitor.stores.shared import slices_by_minute
+from cache_monitor.trace.codec import Stored
 from cache_monitor.trace.events import SECOND
-from cache_monitor.trace.requests import (
+from cache_monitor.trace.workload import (
     EMPTY,
     LOOK_UP,
     PUT,
@@ -28,7 +29,6 @@ from cache_monitor.trace.requests import (
     lookups_of,
     requests,
 )
-from cache_monitor.trace.slices import Stored
 
 
 @contextmanager

@@ -21,11 +21,10 @@ from cache_monitor.stats.details import DetailedKeys
 from cache_monitor.stats.lifetimes import LifeStats
 from cache_monitor.stores import shared
 from cache_monitor.stores.base import Row, Store
-from cache_monitor.trace.events import MISS, SECOND, hash_of
+from cache_monitor.trace.codec import Stored
+from cache_monitor.trace.events import MISS, SECOND, SHOWN, hash_of
 from cache_monitor.trace.plan import Plan
 from cache_monitor.trace.reading import Moment, one_key
-from cache_monitor.trace.slices import Stored
-from cache_monitor.trace.version_replay import SHOWN
 from cache_monitor.worker import trace_rollup
 from cache_monitor.worker.rollup import longest
 from cache_monitor.worker.wiring import store_of

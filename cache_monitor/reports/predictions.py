@@ -27,14 +27,12 @@ from cache_monitor.reports.what_if import (
     usual_timeouts,
 )
 from cache_monitor.stats.window import Duration, UnixTime
-from cache_monitor.trace.demand import EMPTY, LOOK_UP, Demand, demands
 from cache_monitor.trace.freshness import Values, entries_by_group, stale_share
 from cache_monitor.trace.models.base import Model
-from cache_monitor.trace.models.ceilings import Optimum
-from cache_monitor.trace.reading import Traced
-from cache_monitor.trace.sampling import hit_ratio
-from cache_monitor.trace.sizes import ceiling
-from cache_monitor.trace.what_if import POLICIES, Prediction, combined, predict, simulate
+from cache_monitor.trace.models.policies import Optimum
+from cache_monitor.trace.reading import Traced, hit_ratio
+from cache_monitor.trace.what_if import POLICIES, Prediction, ceiling, combined, predict, simulate
+from cache_monitor.trace.workload import EMPTY, LOOK_UP, Demand, demands
 from cache_monitor.worker.background import OutOfTime, Paced
 
 SIZES = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 4.0, 8.0)

@@ -9,13 +9,21 @@ from typing import Annotated, NamedTuple
 
 from msgspec import Meta, Struct, structs
 
-from cache_monitor.trace.demand import LOOK_UP, PUT, Demand, demands
 from cache_monitor.trace.freshness import Values, entries_by_group, stale_share
 from cache_monitor.trace.models.base import Model
-from cache_monitor.trace.models.recency import BY_THIRDS, Cull
+from cache_monitor.trace.models.django import BY_THIRDS, Cull
 from cache_monitor.trace.reading import Traced
-from cache_monitor.trace.sizes import MeasuredContents, sized
-from cache_monitor.trace.what_if import CULLING, POLICIES, Prediction, combined, model_of, predict
+from cache_monitor.trace.what_if import (
+    CULLING,
+    POLICIES,
+    MeasuredContents,
+    Prediction,
+    combined,
+    model_of,
+    predict,
+    sized,
+)
+from cache_monitor.trace.workload import LOOK_UP, PUT, Demand, demands
 
 LEAST_LOOKUPS = 1000
 """Lookups in the trace below which nothing is predicted."""

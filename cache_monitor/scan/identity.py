@@ -28,7 +28,7 @@ from cache_monitor.keys.display import text_of
 from cache_monitor.scan.key_forms import key_form
 from cache_monitor.scan.memcached import address_of
 from cache_monitor.stores.opening import DATABASE, chosen_store
-from cache_monitor.trace.miss_reasons import Proof
+from cache_monitor.trace.plan import Proof
 
 _LOCAL = {"", "localhost", "127.0.0.1", "::1", "0.0.0.0"}  # noqa: S104 - nothing is bound to it
 _REDIS_PORT = 6379

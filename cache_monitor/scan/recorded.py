@@ -28,14 +28,12 @@ from cache_monitor.stats.details import Details
 from cache_monitor.stores import shared as traced
 from cache_monitor.stores.base import Store, StoreError
 from cache_monitor.stores.opening import get_store
-from cache_monitor.trace.events import HIT, NEVER, SECOND, TOUCH, UNTOLD, hash_of, level_of
-from cache_monitor.trace.miss_reasons import THERE, EntryChange, family_of
-from cache_monitor.trace.plan import Plan
+from cache_monitor.trace.codec import Stored, level_for, thinned
+from cache_monitor.trace.events import HIT, NEVER, SECOND, SHOWN, TOUCH, UNTOLD, hash_of, level_of
+from cache_monitor.trace.miss_reasons import THERE, EntryChange
+from cache_monitor.trace.plan import Plan, family_of
 from cache_monitor.trace.replay import Replay
-from cache_monitor.trace.sampling import level_for, thinned
-from cache_monitor.trace.slices import Stored
 from cache_monitor.trace.state import KeyState, State, VersionState
-from cache_monitor.trace.version_replay import SHOWN
 
 _SAME = 2 * SECOND
 """The greatest difference between a file's time and that of the call that wrote it."""
@@ -204,9 +202,9 @@ class RecordedUses:
             is_known = found is None or found.whole
             return self._not_on_record(key, covered) if is_known else _UNKNOWN
         there = [change for change in self._latest(entry) if change.kind in THERE]
-        if not there and not entry.read:
+        if not there and not entry.last_read:
             return _UNKNOWN
-        used = max(entry.read, *(change.ended for change in there), 0)
+        used = max(entry.last_read, *(change.ended for change in there), 0)
         if used < covered and self._now - used > self.stale_after * SECOND:
             return self._unused_since(covered)
         if not there or there[-1].ended < covered:
@@ -230,7 +228,7 @@ class RecordedUses:
         return RecordedUse(idle_since=at) if is_long else _UNKNOWN
 
     def _is_unread(self, entry: VersionState, there: list[EntryChange]) -> bool | None:
-        if all(_was_found(each, entry.read) for each in there):
+        if all(_was_found(each, entry.last_read) for each in there):
             return False
         written = _written(there)
         if written is None or any(each.written == UNTOLD for each in there):

@@ -15,9 +15,8 @@ from msgspec import Meta, Struct
 
 from cache_monitor.keys.learned import MOST_TEMPLATES
 from cache_monitor.stores.base import Row, Store
-from cache_monitor.trace.packing import Unreadable, packed, read
+from cache_monitor.trace.codec import Stored, Unreadable, decode_slices, pack, unpack
 from cache_monitor.trace.plan import Plan, decode_plan
-from cache_monitor.trace.slices import Stored, decode
 from cache_monitor.trace.state import State, decode_state
 
 PLAN, STATE, FIRST = 0, 1, 2
@@ -62,7 +61,7 @@ def remembered_state(payload: bytes) -> State:
 def slices_of(payload: bytes) -> list[Stored]:
     """The slices of a row; none where it is unreadable."""
     try:
-        return decode(payload)
+        return decode_slices(payload)
     except Unreadable:
         return []
 
@@ -102,7 +101,7 @@ def share_groups(store: Store, learned: frozenset[str], now: int) -> frozenset[s
     whole = frozenset(sorted(stored.templates | learned)[:MOST_TEMPLATES])
     day = now // _DAY
     if whole and (whole != stored.templates or day > stored.day):
-        row = Row("groups", SHARED, SHARED, 0, 0, packed(_GroupRow(day, whole)))
+        row = Row("groups", SHARED, SHARED, 0, 0, pack(_GroupRow(day, whole)))
         store.put([row], now)
     return whole
 
@@ -110,7 +109,7 @@ def share_groups(store: Store, learned: frozenset[str], now: int) -> frozenset[s
 def _group_row(store: Store) -> _GroupRow:
     for row in store.read("groups", 0, 1, None):
         try:
-            return read(row.payload, _decoder)
+            return unpack(row.payload, _decoder)
         except Unreadable:
             break
     return _GroupRow()
@@ -143,6 +142,6 @@ def slices_by_minute(
 def decoded(row: Row) -> Iterator[Stored]:
     """The slices in ``row``; none where it cannot be read."""
     try:
-        yield from decode(row.payload)
+        yield from decode_slices(row.payload)
     except Unreadable:
         return

@@ -1,10 +1,12 @@
-"""What the trace records of a call, and what it makes of a miss.
+"""What the trace records of calls, and which keys a delete by pattern matches.
 
-Times are whole microseconds of Unix time. An entry is known by a hash of its key, and by its
-version beside that: what changes the version of a key concerns both.
+Times are integers: microseconds of Unix time. An entry is identified by the hash of its key and by
+its version; what changes the version of a key concerns both entries.
 """
 
+import re
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Annotated, Literal, NamedTuple
 
@@ -39,7 +41,6 @@ NEVER, UNTOLD = -1, -2
 """Instead of the time from a write to the entry's expiry: it has none; nobody knows."""
 
 HASH_BITS = 48
-TOP_LEVEL = HASH_BITS
 
 
 def hash_of(name: str) -> int:
@@ -161,3 +162,82 @@ def thinned(readings: Iterable[EvictionReading], most: int) -> list[EvictionRead
         else:
             kept.append(each)
     return kept[-most:]
+
+
+_SIGN = re.compile(
+    r"\\(?P<escaped>.)|\[(?P<set>(?:\\.|[^\]\\])*)\]|(?P<any>\?)|(?P<other>.)", re.DOTALL
+)
+
+
+def matches(pattern: str, key: str) -> bool:
+    """Whether ``key`` is one of those that ``pattern`` means."""
+    return _compiled(pattern).match(key) is not None
+
+
+@lru_cache(maxsize=1024)
+def _compiled(pattern: str) -> re.Pattern[str]:
+    """``pattern`` as an expression. Between two stars the first match will do, for which an atomic
+    group does not try again: the time does not explode, whatever the pattern."""
+    first, *others = [_expression(part) for part in _parts(pattern)]
+    if not others:
+        return re.compile(rf"{first}\Z", re.DOTALL)
+    *middle, last = others
+    inner = "".join(f"(?>.*?{part})" for part in middle if part)
+    return re.compile(rf"{first}{inner}.*{last}\Z", re.DOTALL)
+
+
+def _parts(pattern: str) -> list[str]:
+    """What stands between the stars that are neither escaped nor in a set."""
+    parts = [""]
+    for sign in _SIGN.finditer(pattern):
+        if sign[0] == "*":
+            parts.append("")
+        else:
+            parts[-1] += sign[0]
+    return parts
+
+
+def _expression(part: str) -> str:
+    return "".join(map(_sign_expression, _SIGN.finditer(part)))
+
+
+def _sign_expression(sign: re.Match[str]) -> str:
+    if sign["any"]:
+        return "."
+    if sign["set"] is None:
+        return re.escape(sign["escaped"] or sign["other"] or "")
+    return _set_expression(sign["set"])
+
+
+def _set_expression(members: str) -> str:
+    is_negated = members.startswith("^")
+    found = re.findall(r"(\\.|[^\\])(?:-(\\.|[^\\]))?", members[is_negated:], re.DOTALL)
+    ranges = ""
+    for each in found:
+        low, high = (part[-1:] for part in each)
+        low, high = sorted((low, high or low))
+        ranges += f"{re.escape(low)}-{re.escape(high)}"
+    if not ranges:
+        return "." if is_negated else "(?!)"
+    return f"[{'^' if is_negated else ''}{ranges}]"
+
+
+THIS_KEY = ""
+"""The pattern of a delete of one key: it matches that, whatever it is called."""
+
+
+SHOWN = "\2"
+"""Before the name of a key that has only what is shown of it: no pattern is compared to that."""
+
+
+def takes(pattern: str, name: str) -> bool | None:
+    """Whether ``pattern`` matches the key, both with their prefix; None where that is unknown."""
+    if pattern == THIS_KEY:
+        return True
+    if not name:
+        return None
+    own, _, text = pattern.rpartition("\0")
+    prefix, _, key = name.rpartition("\0")
+    if prefix == SHOWN:
+        return None
+    return prefix == own and matches(text, key)

@@ -16,8 +16,8 @@ from typing import NamedTuple
 
 from cache_monitor.stats.lifetimes import LEAST as LEAST_REWRITES
 from cache_monitor.stats.lifetimes import lasting
-from cache_monitor.trace.demand import EMPTY, FILLED_WITHIN, LOOK_UP, PUT, REMOVE, RENEW, Demand
 from cache_monitor.trace.events import MISS, NEVER, SECOND, UNTOLD, WRITE, Event
+from cache_monitor.trace.workload import EMPTY, FILLED_WITHIN, LOOK_UP, PUT, REMOVE, RENEW, Demand
 
 LEAST_HITS = 100
 """Hits of which the share that was stale is told."""

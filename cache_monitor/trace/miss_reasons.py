@@ -1,17 +1,15 @@
-"""What happened to one version of one key, and why a lookup of it missed.
+"""The changes of one version of one key, and why a lookup of it missed.
 
-Calls have a beginning and an end, and take effect somewhere between the two; the clocks of
-different hosts differ. So of two calls that are closer together than that either may have come
-first. A miss is judged by every event that may have been the last one before it. Those that leave
-the entry there explain nothing; where the others agree, that is the reason, and where they do not,
-it is unknown.
+A call takes effect somewhere between its beginning and its end, and the clocks of hosts differ. So
+of two calls close together either may have come first. The reason of a miss is found among all
+changes that may have been the last before it. Changes that left the entry there explain nothing. If
+the others agree, that is the reason; if they do not, the reason is unknown.
 """
 
 from bisect import bisect_left
-from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
-from typing import Literal, NamedTuple, cast
+from typing import NamedTuple
 
 from cache_monitor.stats.lifetimes import Cause
 from cache_monitor.trace.events import (
@@ -22,7 +20,6 @@ from cache_monitor.trace.events import (
     HIT,
     MOVE,
     NEVER,
-    NOT_ONLY,
     REFUSED,
     SECOND,
     SWEEP,
@@ -32,6 +29,7 @@ from cache_monitor.trace.events import (
     EvictionReading,
     Reason,
 )
+from cache_monitor.trace.plan import is_one_server
 
 HOST_TOLERANCE = SECOND // 10_000
 """By how much two processes of one host may differ in their reading of its clock."""
@@ -264,13 +262,6 @@ def _is_there(change: EntryChange, at: int) -> bool | None:
     return change.expires == NEVER or change.expires > at
 
 
-Proof = Literal["p", "s", "u"]
-"""How the stores of two hosts by one address are told apart, behind the dot in their names: the
-place proves that they are two; the servers tell when they are asked; nobody can tell. No process's
-name begins with these."""
-_LATELY = 600 * SECOND
-
-
 def why_gone(since: int, until: int, readings: Sequence[EvictionReading]) -> Reason | None:
     """Why an entry that was there at ``since`` was not at ``until``, without a cause on record;
     None where a later reading is to tell. ``readings`` are ascending.
@@ -285,7 +276,7 @@ def why_gone(since: int, until: int, readings: Sequence[EvictionReading]) -> Rea
         return None
     between, is_whole = found
     is_either = any(each.behind for each in between) and _rose(between)
-    if is_either or not _is_one(readings):
+    if is_either or not is_one_server(readings):
         return "unknown"
     is_full = any(each.full for each in between)
     if len({each.boot for each in between} - {""}) > 1:
@@ -331,101 +322,6 @@ def _between(
     if first is not None:
         return readings[first : after + 1], True
     return [each for each in readings[: after + 1] if each.at >= since] or [readings[after]], False
-
-
-def _is_one(readings: Sequence[EvictionReading]) -> bool:
-    """Whether all of ``readings`` are of one backend, as far as they tell: one that begins anew
-    does not go back. Each host may have a server, or a directory, of its own by the same name."""
-    boots = [each.boot for each in readings if each.boot]
-    return len(set(boots)) == sum(one != other for one, other in pairwise(["", *boots]))
-
-
-class Doubt(NamedTuple):
-    """The stores of which it is not known whether what is told of them is all: ``names``. Of some
-    it is known that several names are one: ``merged`` are the addresses that lead to one server
-    from all hosts, ``split`` those that do not, ``shared`` those that lead to that of another."""
-
-    names: set[str]
-    merged: set[str]
-    split: set[str]
-    shared: set[str]
-
-
-def doubt_of(
-    told: Mapping[str, Sequence[EvictionReading]],
-    merged: Collection[str],
-    readings_before: Callable[[str], Sequence[EvictionReading]],
-) -> Doubt:
-    """What is doubtful of the stores that processes tell of, by what these say themselves;
-    ``merged`` are the addresses that were found to lead to one server. ``readings_before`` gives
-    what was said before."""
-    doubt = Doubt(set(), set(), set(), set())
-    families: defaultdict[str, list[str]] = defaultdict(list)
-    users: defaultdict[str, set[str]] = defaultdict(set)
-    for name, readings in told.items():
-        families[family_of(name)].append(name)
-        for boot in _boots(name, readings):
-            if not boot.startswith(NOT_ONLY):
-                users[boot].add(family_of(name))
-        if not _is_one(_latest(readings)):
-            doubt.names.add(name)
-            doubt.split.update({name}.intersection(merged))
-    doubt.shared.update(*(each for each in users.values() if len(each) > 1))
-    for family, names in families.items():
-        by_server = {name: told[name] for name in names if proof_of(name) == "s"}
-        if len(names) > 1:
-            doubt.names.update(name for name in names if proof_of(name) == "u")
-            _compare(by_server, family, doubt, readings_before)
-        if by_server and (family in names or family in merged):
-            doubt.names.update((family, *by_server))
-    return doubt
-
-
-def _compare(
-    told: Mapping[str, Sequence[EvictionReading]],
-    family: str,
-    doubt: Doubt,
-    readings_before: Callable[[str], Sequence[EvictionReading]],
-) -> None:
-    """Note in ``doubt`` which of the hosts' servers by one address may be the same."""
-    boots = {
-        name: _boots(name, readings) or _boots(name, readings_before(name))
-        for name, readings in told.items()
-    }
-    counts = Counter(boot for each in boots.values() for boot in each)
-    if any(n > 1 and not boot.startswith(NOT_ONLY) for boot, n in counts.items()):
-        doubt.merged.add(family)
-    # One that is silent may be the same as any.
-    is_any_silent = len(told) > 1 and not all(boots.values())
-    doubt.names.update(
-        name
-        for name, each in boots.items()
-        if is_any_silent or any(counts[boot] > 1 for boot in each)
-    )
-
-
-def family_of(name: str) -> str:
-    """What the names have in common of the stores that processes, or hosts, call alike."""
-    return name.partition(".")[0]
-
-
-def proof_of(name: str) -> Proof | None:
-    """How the store is told from those of other hosts that have one by the same address; None
-    where they have none, or each process has one."""
-    proof = name.partition(".")[2][:1]
-    return cast("Proof", proof) if proof in {"p", "s", "u"} else None
-
-
-def _latest(readings: Sequence[EvictionReading]) -> Sequence[EvictionReading]:
-    return [each for each in readings if each.at > readings[-1].at - _LATELY]
-
-
-def _boots(name: str, readings: Sequence[EvictionReading]) -> set[str]:
-    """What only the same place, or server, has."""
-    proof = proof_of(name)
-    if proof == "p":
-        return {name.partition(".")[2]}
-    return set() if proof == "u" else {each.boot for each in readings if each.boot}
 
 
 def _rose(readings: Sequence[EvictionReading]) -> bool:

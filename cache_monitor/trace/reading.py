@@ -1,12 +1,19 @@
-"""The events that a store's trace has of a period, or of one key."""
+"""The events that the trace of a store has of a period, or of one key.
 
+There may be more events than can be simulated or replayed in time. Then fewer keys are read, each
+with all its events; the hottest keys stay.
+"""
+
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from math import inf
 from typing import NamedTuple
 
 from cache_monitor.stats.lifetimes import LifeStats
+from cache_monitor.trace.codec import Stored
 from cache_monitor.trace.events import (
     CLEAR,
+    HASH_BITS,
     HIT,
     MISS,
     SECOND,
@@ -16,11 +23,11 @@ from cache_monitor.trace.events import (
     Reason,
     Sweep,
     level_of,
+    takes,
 )
+from cache_monitor.trace.plan import HOT_KEYS
 from cache_monitor.trace.replay import EventBatch, Replay
-from cache_monitor.trace.slices import Stored
 from cache_monitor.trace.state import EVERYTHING, State
-from cache_monitor.trace.version_replay import takes
 
 
 class Traced(NamedTuple):
@@ -163,3 +170,92 @@ def _concerns(sweep: Sweep, name: str) -> bool:
 def _swept(sweep: Sweep, who: dict[int, str]) -> Moment:
     kind = CLEAR if sweep.pattern is None else SWEEP
     return Moment(sweep.ended, kind, who.get(sweep.process, ""), sweep.host, "", 0)
+
+
+class BoundedTrace:
+    """At most ``most`` events of a cache, by the names of the stores that it has: one, or one in
+    each process. ``hot`` are the keys that are in the trace at every level."""
+
+    def __init__(self, most: int, hot: frozenset[int]) -> None:
+        self.level = 0
+        self.has_room = True
+        self.read = 0
+        """How many events were looked at."""
+        self._most = most
+        self._hot = hot
+        self._events: dict[str, list[Event]] = {}
+        self._groups: dict[str, dict[int, str]] = {}
+
+    def add(self, name: str, parts: Iterable[Stored]) -> None:
+        """Take what there is room for of slices of the store ``name``."""
+        events = self._events.setdefault(name, [])
+        groups = self._groups.setdefault(name, {})
+        for part in parts:
+            self.read += part.count
+            if part.level > self.level:
+                self._raise_level(part.level)
+            keys = part.traced()
+            places = {place for place, key in enumerate(keys) if self._takes(key.hash)}
+            groups.update((keys[place].hash, keys[place].group) for place in places)
+            events.extend(part.events(keys, self._hot, places))
+            events.extend(
+                Event(0, Form(CLEAR, "", each.version), each.began, each.ended, 0, 0, each.order)
+                for each in part.swept()
+                if each.pattern is None
+            )
+            self._make_room()
+
+    def taken(self, since: float, until: float) -> list[Traced]:
+        """What there is between ``since`` and ``until`` (Unix time), store by store. It is not
+        here any more then, since there may be much of it."""
+        return [self._taken(name, since, until) for name in list(self._events)]
+
+    def _taken(self, name: str, since: float, until: float) -> Traced:
+        events = self._events.pop(name)
+        events[:] = (
+            each._replace(weight=self._weight(each.key))
+            for each in events
+            if since <= each.began / 1e6 < until
+        )
+        events.sort(key=lambda each: (each.began, each.order))
+        return Traced(events, self._groups.pop(name), 1 / (1 << self.level))
+
+    def _make_room(self) -> None:
+        while self._count() > self._most:
+            hot = sum(each.key in self._hot for those in self._events.values() for each in those)
+            if 2 * hot > self._most or self.level == HASH_BITS:
+                # Fewer of the other keys would say too little of these.
+                self.has_room = False
+                return
+            self._raise_level(self.level + 1)
+
+    def _takes(self, key: int) -> bool:
+        return level_of(key) >= self.level or key in self._hot
+
+    def _weight(self, key: int) -> int:
+        return 1 if key in self._hot or not key else 1 << self.level
+
+    def _count(self) -> int:
+        return sum(map(len, self._events.values()))
+
+    def _raise_level(self, level: int) -> None:
+        if not self._hot:
+            counts = Counter(each.key for events in self._events.values() for each in events)
+            self._hot = frozenset(key for key, _ in counts.most_common(HOT_KEYS) if key)
+        self.level = level
+        for name, events in self._events.items():
+            self._events[name][:] = [each for each in events if self._takes(each.key)]
+            groups = self._groups[name]
+            for key in [key for key in groups if not self._takes(key)]:
+                del groups[key]
+
+
+def hit_ratio(parts: Iterable[Traced], since: float) -> float | None:
+    """What share of the lookups from ``since`` (Unix time) on hit in truth; None without any."""
+    hits = lookups = 0
+    for part in parts:
+        for each in part.lookups(since):
+            lookups += each.times * each.weight
+            if each.form.kind == HIT:
+                hits += each.times * each.weight
+    return hits / lookups if lookups else None

@@ -1,40 +1,31 @@
-"""The events of one process in one time bucket, and how a store keeps them.
+"""The slice that a process fills: its events of one store in one time bucket."""
 
-Columns of numbers behind tables of what they have in common, compressed: behind a byte for the
-version, a list of slices, so that those of many processes can be bundled as they are. What comes
-from a store is not trusted: it is bounded, checked while it is read, and never executed.
-"""
-
-import zlib
 from bisect import bisect_left
-from collections.abc import Container, Hashable, Iterable, Iterator, Sequence
-from itertools import accumulate
-from typing import Annotated, TypeVar
-
-import msgspec
-from msgspec import Meta, Struct
 
 from cache_monitor.stats import packed_ints
+from cache_monitor.trace.codec import (
+    MOST_READINGS,
+    MOST_SWEEPS,
+    MOST_VIEWS,
+    READS,
+    Stored,
+    numbered,
+    packed_keys,
+    zigzag,
+)
 from cache_monitor.trace.events import (
-    CLEAR,
     HASH_BITS,
     HIT,
-    MISS,
-    REFUSED,
     SECOND,
     UNKNOWN,
-    UNTOLD,
     USE,
-    Event,
     EvictionReading,
     Form,
     Key,
-    Sweep,
     Value,
     level_of,
     thinned,
 )
-from cache_monitor.trace.packing import packed, read
 from cache_monitor.trace.plan import Plan
 
 RUN = SECOND
@@ -46,15 +37,9 @@ MOST_EVENTS = 20_000
 """Of one slice. One that gets more raises its level."""
 MOST_KEYS = 10_000
 """Likewise; 5 MB."""
-MOST_SWEEPS = 1000
-MOST_READINGS = 200
 MOST_NAMED = 200
 """Characters of a name that are kept."""
-MOST_VIEWS = 255
-"""Whose writes and deletes are told apart; a byte for each of these."""
-_LOW_BITS = 16
 _RUNS = frozenset({HIT, USE})
-_READS = frozenset({HIT, MISS, USE})
 _LONGEST = 2**40
 """Microseconds, twelve days: what takes longer, or lies further away, counts as that."""
 
@@ -185,7 +170,7 @@ class Slice:
         # Looked for only where there are views: a site may do without the middleware.
         kinds = [form.kind for form in self._forms]
         for place in range(self._looked_at, len(self._key)):
-            if kinds[self._form[place]] not in _READS:
+            if kinds[self._form[place]] not in READS:
                 self._changes[self._key[place], self._ended[place]] = place
         self._looked_at = len(self._key)
         at = self._changes.get((number, ended))
@@ -255,11 +240,11 @@ class Slice:
 
     def stored(self) -> "Stored":
         """The same as a store keeps it."""
-        aliases = _numbered(form.alias for form in self._forms)
+        aliases = numbered(form.alias for form in self._forms)
         kept = sorted(set(self._key), key=lambda each: self._named[each].hash)
         place_of = {number: place for place, number in enumerate(kept)}
         keys = [self._named[number] for number in kept]
-        groups = _numbered((key.group, key.kind) for key in keys)
+        groups = numbered((key.group, key.kind) for key in keys)
         highs, lows = packed_keys([key.hash for key in keys])
         base = min(self._ended, default=self.start * SECOND)
         return Stored(
@@ -304,204 +289,5 @@ class Slice:
         if not self._viewed:
             return packed_ints.NONE
         kinds = [form.kind for form in self._forms]
-        changes = (at for at, form in enumerate(self._form) if kinds[form] not in _READS)
+        changes = (at for at, form in enumerate(self._form) if kinds[form] not in READS)
         return packed_ints.pack([self._viewed.get(at, 0) for at in changes])
-
-
-_Text = Annotated[str, Meta(max_length=512)]
-_Count = Annotated[int, Meta(ge=0, le=2**53)]
-_Time = Annotated[int, Meta(ge=0, le=253_000_000_000 * SECOND)]
-_Version = Annotated[int, Meta(ge=-(2**53), le=2**53)] | _Text
-
-
-class Stored(Struct, array_like=True, gc=False):
-    """A slice as bytes have it."""
-
-    start: Annotated[int, Meta(ge=0, le=253_000_000_000)]
-    seconds: Annotated[int, Meta(ge=1, le=86400)]
-    process: Annotated[str, Meta(max_length=64)]
-    host: _Count
-    plan: _Count
-    level: Annotated[int, Meta(ge=0, le=HASH_BITS)]
-    gap: bool
-    final: bool
-    ended: bool
-    base: _Time
-    aliases: list[_Text]
-    groups: list[tuple[_Text, _Text]]
-    forms: list[
-        tuple[
-            Annotated[int, Meta(ge=HIT, le=REFUSED)],
-            _Count,
-            _Version,
-            Annotated[int, Meta(ge=UNTOLD, le=2**53)],
-        ]
-    ]
-    highs: bytes
-    lows: bytes
-    key_groups: bytes
-    names: dict[_Count, _Text]
-    keys: bytes
-    event_forms: bytes
-    at: bytes
-    spans: bytes
-    times: bytes
-    computed: dict[_Count, _Count]
-    sweeps: Annotated[
-        list[tuple[_Time, _Time, _Count, _Text | None, _Version]], Meta(max_length=MOST_SWEEPS)
-    ]
-    readings: Annotated[list[EvictionReading], Meta(max_length=MOST_READINGS)]
-    prints: dict[_Count, _Count] = {}
-    """Fingerprints of written values, by the places of their events."""
-    sizes: bytes = packed_ints.NONE
-    """The bytes of the values, key by key; 0 where they are not known."""
-    views: Annotated[list[_Text], Meta(max_length=MOST_VIEWS)] = []
-    viewed: bytes = packed_ints.NONE
-    """Whose calls the changes are, one by one: the places of ``views`` counted from 1; 0 where that
-    is not known."""
-
-    def __post_init__(self) -> None:
-        """Refuse columns that do not fit together."""
-        keys, events = packed_ints.length(self.lows), packed_ints.length(self.keys)
-        columns = (self.event_forms, self.at, self.spans, self.times)
-        if (
-            packed_ints.length(self.highs) != keys
-            or packed_ints.length(self.key_groups) != keys
-            or packed_ints.length(self.sizes) not in (0, keys)
-            or any(packed_ints.length(each) != events for each in columns)
-            or _beyond(self.keys, keys)
-            or _beyond(self.event_forms, len(self.forms))
-            or _beyond(self.key_groups, len(self.groups))
-            or any(form[1] >= len(self.aliases) for form in self.forms)
-            or any(form[0] == CLEAR for form in self.forms)
-            or max(packed_ints.unpack(self.lows), default=0) >> _LOW_BITS
-            or sum(packed_ints.unpack(self.highs)) >> (HASH_BITS - _LOW_BITS)
-            or any(place >= events for place in (*self.computed, *self.prints))
-            or packed_ints.length(self.viewed) > events
-            or _beyond(self.viewed, len(self.views) + 1)
-        ):
-            raise ValueError("columns that do not fit together")
-
-    @property
-    def who(self) -> int:
-        """The process as a number."""
-        return zlib.crc32(self.process.encode()) or 1
-
-    @property
-    def end(self) -> int:
-        """When the bucket ends, in Unix time."""
-        return self.start + self.seconds
-
-    @property
-    def count(self) -> int:
-        """How many events there are."""
-        return packed_ints.length(self.keys)
-
-    def traced(self) -> list[Key]:
-        """The keys, ascending by their hashes."""
-        highs = accumulate(packed_ints.unpack(self.highs))
-        groups = [self.groups[each] for each in packed_ints.unpack(self.key_groups)]
-        return [
-            Key(high << _LOW_BITS | low, *group, self.names.get(place, ""))
-            for place, (high, low, group) in enumerate(
-                zip(highs, packed_ints.unpack(self.lows), groups, strict=True)
-            )
-        ]
-
-    def events(
-        self, keys: Sequence[Key], hot: frozenset[int], places: Container[int] | None = None
-    ) -> Iterator[Event]:
-        """The events in the order that they were noted in; ``keys`` are those of :meth:`traced`.
-        Where ``places`` are given, those of the keys in these places alone."""
-        forms = [
-            Form(kind, self.aliases[alias], version, lasts)
-            for kind, alias, version, lasts in self.forms
-        ]
-        who, host, first = self.who, self.host, (self.start << 21) + 1
-        weights = [1 if key.hash in hot else 1 << self.level for key in keys]
-        sizes = packed_ints.unpack(self.sizes) or [0] * len(keys)
-        columns = (self.keys, self.event_forms, self.spans, self.times)
-        ended = unzigzag(packed_ints.unpack(self.at), self.base)
-        views = ["", *self.views]
-        viewed = iter(packed_ints.unpack(self.viewed))
-        for order, (at, key, form, span, times) in enumerate(
-            zip(ended, *map(packed_ints.unpack, columns), strict=True)
-        ):
-            view = 0 if forms[form].kind in _READS else next(viewed, 0)
-            if places is not None and key not in places:
-                continue
-            yield Event(
-                keys[key].hash,
-                forms[form],
-                at - span,
-                at,
-                who,
-                host,
-                first + 2 * order,
-                times,
-                self.computed.get(order, 0),
-                weights[key],
-                self.prints.get(order, 0),
-                sizes[key],
-                views[view],
-            )
-
-    def swept(self) -> Iterator[Sweep]:
-        """What was deleted at once."""
-        for began, ended, order, pattern, version in self.sweeps:
-            # Before the event of the same place.
-            place = (self.start << 21) + 2 * order
-            yield Sweep(began, ended, self.who, self.host, place, pattern, version)
-
-    def read(self) -> Iterator[EvictionReading]:
-        """What the backend said."""
-        return iter(self.readings)
-
-
-def encode(slices: Iterable[Stored]) -> bytes:
-    """``slices`` as a store keeps them, in one row."""
-    return packed(list(slices))
-
-
-def decode(payload: bytes) -> list[Stored]:
-    """The slices that :func:`encode` made ``payload`` of. Raises :class:`Unreadable`."""
-    return read(payload, _decoder)
-
-
-def packed_keys(hashes: Sequence[int]) -> tuple[bytes, bytes]:
-    """The columns of keys, whose ``hashes`` ascend: the steps of what is high of them, and the
-    rest."""
-    highs = [each >> _LOW_BITS for each in hashes]
-    steps = [high - low for low, high in zip([0, *highs], highs, strict=False)]
-    return packed_ints.pack(steps), packed_ints.pack(
-        [each & (1 << _LOW_BITS) - 1 for each in hashes]
-    )
-
-
-H = TypeVar("H", bound=Hashable)
-
-
-_decoder = msgspec.msgpack.Decoder(list[Stored])
-
-
-def _numbered(values: Iterable[H]) -> dict[H, int]:
-    """The different ``values`` in their order, each with its place."""
-    return {value: place for place, value in enumerate(dict.fromkeys(values))}
-
-
-def _beyond(packed: bytes, most: int) -> bool:
-    return packed_ints.length(packed) > 0 and max(packed_ints.unpack(packed)) >= most
-
-
-def zigzag(times: Sequence[int], base: int) -> list[int]:
-    """The steps from one time to the next, those back as odd numbers."""
-    steps = [one - other for other, one in zip([base, *times], times, strict=False)]
-    return [2 * step if step >= 0 else -2 * step - 1 for step in steps]
-
-
-def unzigzag(steps: Iterable[int], base: int) -> Iterator[int]:
-    """The times that :func:`zigzag` made ``steps`` of."""
-    at = base
-    for step in steps:
-        at += step // 2 if not step % 2 else -(step + 1) // 2
-        yield at

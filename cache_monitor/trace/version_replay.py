@@ -1,9 +1,7 @@
-"""Replay what happened to one version of one key."""
+"""Replay of the events of one version of one key."""
 
-import re
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache
 from itertools import chain
 
 from cache_monitor.stats.lifetimes import LifeStats
@@ -16,6 +14,7 @@ from cache_monitor.trace.events import (
     REFUSED,
     SECOND,
     SWEEP,
+    THIS_KEY,
     TOUCH,
     UNTOLD,
     USE,
@@ -23,6 +22,7 @@ from cache_monitor.trace.events import (
     Event,
     Sweep,
     Version,
+    takes,
 )
 from cache_monitor.trace.lives import Gone, Living, Rewritten, follow
 from cache_monitor.trace.miss_reasons import (
@@ -38,75 +38,8 @@ from cache_monitor.trace.miss_reasons import (
 )
 from cache_monitor.trace.state import VersionState, kept
 
-_SIGN = re.compile(
-    r"\\(?P<escaped>.)|\[(?P<set>(?:\\.|[^\]\\])*)\]|(?P<any>\?)|(?P<other>.)", re.DOTALL
-)
-
-
-def matches(pattern: str, key: str) -> bool:
-    """Whether ``key`` is one of those that ``pattern`` means."""
-    return _compiled(pattern).match(key) is not None
-
-
-def may_match(beginning: str, key: str) -> bool:
-    """Whether ``key`` can be one of those that a pattern with this ``beginning`` means."""
-    # A set or an escape that the cut went through tells nothing.
-    sure = re.split(r"[\[\\]", beginning)[0]
-    return matches(f"{sure}*", key)
-
-
-@lru_cache(maxsize=1024)
-def _compiled(pattern: str) -> re.Pattern[str]:
-    """``pattern`` as an expression. Between two stars the first match will do, for which an atomic
-    group does not try again: the time does not explode, whatever the pattern."""
-    first, *others = [_expression(part) for part in _parts(pattern)]
-    if not others:
-        return re.compile(rf"{first}\Z", re.DOTALL)
-    *middle, last = others
-    inner = "".join(f"(?>.*?{part})" for part in middle if part)
-    return re.compile(rf"{first}{inner}.*{last}\Z", re.DOTALL)
-
-
-def _parts(pattern: str) -> list[str]:
-    """What stands between the stars that are neither escaped nor in a set."""
-    parts = [""]
-    for sign in _SIGN.finditer(pattern):
-        if sign[0] == "*":
-            parts.append("")
-        else:
-            parts[-1] += sign[0]
-    return parts
-
-
-def _expression(part: str) -> str:
-    return "".join(map(_sign_expression, _SIGN.finditer(part)))
-
-
-def _sign_expression(sign: re.Match[str]) -> str:
-    if sign["any"]:
-        return "."
-    if sign["set"] is None:
-        return re.escape(sign["escaped"] or sign["other"] or "")
-    return _set_expression(sign["set"])
-
-
-def _set_expression(members: str) -> str:
-    is_negated = members.startswith("^")
-    found = re.findall(r"(\\.|[^\\])(?:-(\\.|[^\\]))?", members[is_negated:], re.DOTALL)
-    ranges = ""
-    for each in found:
-        low, high = (part[-1:] for part in each)
-        low, high = sorted((low, high or low))
-        ranges += f"{re.escape(low)}-{re.escape(high)}"
-    if not ranges:
-        return "." if is_negated else "(?!)"
-    return f"[{'^' if is_negated else ''}{ranges}]"
-
-
 _MOST_SWEEPS = 16
 """After a write that are looked at: mostly the first one takes the entry away."""
-_THIS_KEY = ""
-"""The pattern of a delete of one key: it matches that, whatever it is called."""
 
 
 class VersionReplay:
@@ -118,7 +51,7 @@ class VersionReplay:
         self._widest = max(tolerance, HOST_TOLERANCE)
         self._changes = list(state.changes)
         self._gone = state.gone
-        self._read, self._found, self._perhaps = state.read, state.found, state.perhaps
+        self._read, self._found, self._perhaps = state.last_read, state.found, state.perhaps
         self._life = state.life
         self._written = state.written
         self._new: list[tuple[EntryChange, str, int]] = []
@@ -350,22 +283,5 @@ def _own_sweep(event: Event) -> Sweep:
     """A delete of one entry that may not have been there."""
     version = event.form.version
     return Sweep(
-        event.began, event.ended, event.process, event.host, event.order, _THIS_KEY, version
+        event.began, event.ended, event.process, event.host, event.order, THIS_KEY, version
     )
-
-
-SHOWN = "\2"
-"""Before the name of a key that has only what is shown of it: no pattern is compared to that."""
-
-
-def takes(pattern: str, name: str) -> bool | None:
-    """Whether ``pattern`` matches the key, both with their prefix; None where that is unknown."""
-    if pattern == _THIS_KEY:
-        return True
-    if not name:
-        return None
-    own, _, text = pattern.rpartition("\0")
-    prefix, _, key = name.rpartition("\0")
-    if prefix == SHOWN:
-        return None
-    return prefix == own and matches(text, key)

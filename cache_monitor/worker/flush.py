@@ -11,7 +11,7 @@ from uuid import uuid4
 from cache_monitor.stats.codec import encode
 from cache_monitor.stats.window import Window
 from cache_monitor.stores.base import Kind, Row, Store
-from cache_monitor.trace import slices
+from cache_monitor.trace.codec import encode_slices
 from cache_monitor.trace.slices import Slice
 from cache_monitor.worker.aggregator import Aggregator
 from cache_monitor.worker.aggregator import Part as CountedPart
@@ -244,7 +244,7 @@ def _kind(part: Part) -> Kind:
 
 def _encoded(part: Part) -> bytes:
     if isinstance(part, Slice):
-        return slices.encode([part.stored()])
+        return encode_slices([part.stored()])
     return encode(part)
 
 

@@ -12,7 +12,7 @@ from cache_monitor.calls import RawCall, Recorded, whole
 from cache_monitor.concurrency import call_in_forked_children, new_lock
 from cache_monitor.page_cache.outcomes import PagePass
 from cache_monitor.recorder import recorder
-from cache_monitor.trace.results import Verdict
+from cache_monitor.trace.state import Verdict
 
 MOST_WAITING = 50_000
 """Calls that wait for the followers, 15 MB or so."""

@@ -31,6 +31,7 @@ from cache_monitor.trace.events import (
     NEVER,
     REFUSED,
     SECOND,
+    SHOWN,
     SWEEP,
     TOUCH,
     UNTOLD,
@@ -38,7 +39,6 @@ from cache_monitor.trace.events import (
     WRITE,
     Value,
 )
-from cache_monitor.trace.version_replay import SHOWN
 
 PART_SECONDS = 0.01
 """Seconds at the beginning of a ``get_or_set`` in which it looks, and at its end in which it

@@ -37,15 +37,26 @@ from cache_monitor.stores.shared import (
     slices_of,
     state_of,
 )
-from cache_monitor.trace.miss_reasons import Doubt, doubt_of, family_of
-from cache_monitor.trace.packing import Unreadable, packed
-from cache_monitor.trace.plan import HOT_KEYS, Plan, TraceLimits, TraceUsage, next_level
+from cache_monitor.trace.codec import Stored, Unreadable, encode_slices, level_for, pack, thinned
+from cache_monitor.trace.plan import (
+    HOT_KEYS,
+    Doubt,
+    Plan,
+    TraceLimits,
+    TraceUsage,
+    doubt_of,
+    family_of,
+    next_level,
+)
 from cache_monitor.trace.replay import Replay
-from cache_monitor.trace.results import Figures, ReplayResult, Verdict
-from cache_monitor.trace.sampling import level_for, thinned
-from cache_monitor.trace.slices import Stored
-from cache_monitor.trace.slices import encode as encode_slices
-from cache_monitor.trace.state import State, decode_state, encode_state
+from cache_monitor.trace.state import (
+    Figures,
+    ReplayResult,
+    State,
+    Verdict,
+    decode_state,
+    encode_state,
+)
 
 SHARED = ""
 PATIENCE = 60
@@ -176,7 +187,7 @@ def _slices_in(rows: Mapping[str, _Read]) -> dict[str, list[Stored]]:
 
 
 def _put_plan(store: Store, family: str, plan: Plan, now: int) -> None:
-    store.put([Row("trace", SHARED, family, PLAN, 0, packed(plan))], now)
+    store.put([Row("trace", SHARED, family, PLAN, 0, pack(plan))], now)
 
 
 def doubtful_of(

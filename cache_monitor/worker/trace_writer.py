@@ -26,6 +26,7 @@ from cache_monitor.calls import (
     whole,
 )
 from cache_monitor.keys.known_keys import is_toolbars_own
+from cache_monitor.trace.codec import encode_slices
 from cache_monitor.trace.events import (
     CLEAR,
     COMPUTE,
@@ -42,9 +43,8 @@ from cache_monitor.trace.events import (
     Value,
     hash_of,
 )
-from cache_monitor.trace.miss_reasons import family_of, proof_of
-from cache_monitor.trace.plan import Plan
-from cache_monitor.trace.slices import MOST_NAMED, Slice, encode
+from cache_monitor.trace.plan import Plan, family_of, proof_of
+from cache_monitor.trace.slices import MOST_NAMED, Slice
 from cache_monitor.worker.batch import Batch, Hits, is_plain_hit, name_and_hash
 from cache_monitor.worker.trace_events import (
     CacheIdentity,
@@ -153,13 +153,13 @@ class Tracer:
     def encoded(self, part: Slice, now: float) -> bytes:
         """``part`` as it goes to the store. Without a plan it lets keys go until it takes no more
         than this process may write."""
-        payload = encode([part.stored()])
+        payload = encode_slices([part.stored()])
         if not part.plan:
             # Of a slice that was written before what has come since.
             most = part.written + self._allowance.left(now)
             while len(payload) > most and len(part) > _LEAST:
                 part.raise_to(part.level + max(1, int(log2(len(payload) / most))))
-                payload = encode([part.stored()])
+                payload = encode_slices([part.stored()])
             self._allowance.spend(max(len(payload) - part.written, 0))
             part.written = max(len(payload), part.written)
         return payload

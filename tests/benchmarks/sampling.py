@@ -17,10 +17,11 @@ from typing import NamedTuple
 
 from cache_monitor.reports import series
 from cache_monitor.reports.schema import MissReasons
+from cache_monitor.trace.codec import Stored
 from cache_monitor.trace.events import DELETE, HIT, MISS, SECOND, WRITE, Form, Key, hash_of
 from cache_monitor.trace.plan import HOT_KEYS, Plan
 from cache_monitor.trace.replay import Replay
-from cache_monitor.trace.slices import Slice, Stored
+from cache_monitor.trace.slices import Slice
 from cache_monitor.trace.state import State
 
 START = 1_700_000_000 // 3600 * 3600

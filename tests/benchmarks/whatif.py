@@ -17,11 +17,10 @@ from math import inf
 from pathlib import Path
 from random import Random
 
-from cache_monitor.trace.demand import LOOK_UP, Demand
-from cache_monitor.trace.models.base import Access
-from cache_monitor.trace.models.recency import Lru
+from cache_monitor.trace.models.base import Access, Lru
 from cache_monitor.trace.plan import HOT_KEYS
 from cache_monitor.trace.what_if import Prediction, predict
+from cache_monitor.trace.workload import LOOK_UP, Demand
 
 Predicted = Callable[[Sequence[Demand]], Sequence[Prediction]]
 

@@ -19,14 +19,14 @@ from django.test import override_settings
 from cache_monitor.exporters import trace_files
 from cache_monitor.stores.base import Row
 from cache_monitor.stores.opening import get_store
-from cache_monitor.trace.demand import Demand, demands
+from cache_monitor.trace.codec import encode_slices
 from cache_monitor.trace.events import HASH_BITS, HIT, MISS, SECOND, Form, Key, Value
-from cache_monitor.trace.models.base import Access, Model
-from cache_monitor.trace.models.ceilings import Arc, Lfu, S3Fifo
-from cache_monitor.trace.models.recency import Lru
+from cache_monitor.trace.models.base import Access, Lru, Model
+from cache_monitor.trace.models.policies import Arc, Lfu, S3Fifo
 from cache_monitor.trace.plan import Plan
-from cache_monitor.trace.slices import Slice, encode
+from cache_monitor.trace.slices import Slice
 from cache_monitor.trace.what_if import predict
+from cache_monitor.trace.workload import Demand, demands
 from cache_monitor.what_if import _parts
 from cache_monitor.worker import wiring
 from tests.anew import begin_anew, count_now
@@ -213,7 +213,7 @@ def test_of_a_sample_the_keys_of_every_minute_are_written(recording: None, tmp_p
             # A quarter of the keys has a hash as small as that of every fourth.
             number = 1 << (HASH_BITS - key)
             part.add(Key(number), Form(MISS, "default", "1"), start * SECOND, start * SECOND + 9)
-        row = Row("trace", "", f"{family}.p", start, 60, encode([part.stored()]))
+        row = Row("trace", "", f"{family}.p", start, 60, encode_slices([part.stored()]))
         get_store().put([row], now)
     path, said = written("caffeine", tmp_path)
     assert "They are of one key in 4: simulate a cache of 1/4 of the size." in said
@@ -235,7 +235,9 @@ def test_the_bytes_of_the_values_are_written_where_they_were_seen(
     later = Slice(now - 60, 60, "one process", 1)
     at = (now - 30) * SECOND
     later.add(Key(1), Form(HIT, "default", "1"), at, at + 9)
-    row = Row("trace", "", f"{family}.p", now - 120, 60, encode([part.stored(), later.stored()]))
+    row = Row(
+        "trace", "", f"{family}.p", now - 120, 60, encode_slices([part.stored(), later.stored()])
+    )
     get_store().put([row], now)
     path, _ = written("oracle-general", tmp_path)
     records = list(struct.iter_unpack("<IQIq", path.read_bytes()))
@@ -261,7 +263,7 @@ def test_of_caches_in_each_process_the_busiest_is_written(recording: None, tmp_p
         for number in range(lookups):
             at = (now - 120 + number) * SECOND
             part.add(Key(number + 1), Form(MISS, "default", "1"), at, at + 9)
-        row = Row("trace", "", f"{family}.{process}", now - 120, 60, encode([part.stored()]))
+        row = Row("trace", "", f"{family}.{process}", now - 120, 60, encode_slices([part.stored()]))
         get_store().put([row], now)
     path, said = written("caffeine", tmp_path)
     assert "this is the busiest of 2" in said

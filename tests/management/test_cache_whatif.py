@@ -21,7 +21,7 @@ from cache_monitor.management import output
 from cache_monitor.reports import what_if as reports_what_if
 from cache_monitor.reports.schema import Cache
 from cache_monitor.reports.what_if import CacheFacts
-from cache_monitor.trace.sizes import MeasuredContents
+from cache_monitor.trace.what_if import MeasuredContents
 from cache_monitor.what_if import known_of
 from cache_monitor.worker import wiring
 from tests.anew import begin_anew, count_now

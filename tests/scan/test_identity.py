@@ -10,7 +10,7 @@ from django.test import override_settings
 
 from cache_monitor.scan import identity
 from cache_monitor.scan.identity import identity_of, traced_as
-from cache_monitor.trace.miss_reasons import Proof, doubt_of, family_of, proof_of
+from cache_monitor.trace.plan import Proof, doubt_of, family_of, proof_of
 
 LOCMEM = "django.core.cache.backends.locmem.LocMemCache"
 FILES = "django.core.cache.backends.filebased.FileBasedCache"

@@ -12,10 +12,10 @@ import pytest
 
 from cache_monitor.scan.base import Entry
 from cache_monitor.scan.recorded import Names, RecordedUses
+from cache_monitor.trace.codec import Stored
 from cache_monitor.trace.events import SECOND, hash_of
 from cache_monitor.trace.plan import Plan
 from cache_monitor.trace.replay import Replay
-from cache_monitor.trace.slices import Stored
 from cache_monitor.trace.state import State
 from tests.services import Server
 from tests.trace.world import TOLERANCE, World, key_of

@@ -16,7 +16,7 @@ from cache_monitor.stores.base import Row
 from cache_monitor.stores.memory import MemoryStore
 from cache_monitor.stores.opening import get_store
 from cache_monitor.stores.shared import known_groups, share_groups
-from cache_monitor.trace.packing import packed
+from cache_monitor.trace.codec import pack
 from cache_monitor.worker import worker
 from tests.anew import begin_anew
 from tests.keys.test_learned import WORDS
@@ -67,9 +67,9 @@ def test_they_are_bounded_and_the_same_in_whatever_order_they_come() -> None:
     [
         b"",
         b"\x01other",
-        packed([1, ["no such place"]]),
-        packed([1, ["{text}" * 100]]),
-        packed([1, [f"{n}{{text}}" for n in range(MOST_TEMPLATES + 1)]]),
+        pack([1, ["no such place"]]),
+        pack([1, ["{text}" * 100]]),
+        pack([1, [f"{n}{{text}}" for n in range(MOST_TEMPLATES + 1)]]),
     ],
 )
 def test_a_row_that_cannot_be_read_is_as_if_there_was_none(payload: bytes) -> None:

@@ -6,11 +6,10 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from cache_monitor.trace.codec import Stored
 from cache_monitor.trace.events import NEVER, SECOND
 from cache_monitor.trace.replay import Replay
-from cache_monitor.trace.results import ReplayResult
-from cache_monitor.trace.slices import Stored
-from cache_monitor.trace.state import State, decode_state, encode_state
+from cache_monitor.trace.state import ReplayResult, State, decode_state, encode_state
 from tests.trace.world import START, TOLERANCE, World
 
 KEYS = ["page:1", "page:2", "user:1"]

@@ -8,9 +8,9 @@ from random import Random
 
 import pytest
 
-from cache_monitor.trace.demand import demands
 from cache_monitor.trace.events import DELETE, HIT, MISS, NEVER, SECOND, WRITE, Event, Form
 from cache_monitor.trace.freshness import Values, entries_by_group, stale_share
+from cache_monitor.trace.workload import demands
 
 GROUPS = dict.fromkeys(range(1, 101), "product:{int}")
 HOURS = 4

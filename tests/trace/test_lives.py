@@ -10,7 +10,7 @@ from cache_monitor.stats.lifetimes import LifeStats
 from cache_monitor.trace.events import HIT, NEVER, SECOND, WRITE, Event, Form
 from cache_monitor.trace.lives import Living
 from cache_monitor.trace.miss_reasons import EntryChange
-from cache_monitor.trace.results import ReplayResult
+from cache_monitor.trace.state import ReplayResult
 from tests.trace.test_against_world import replayed
 from tests.trace.world import TOLERANCE, World
 

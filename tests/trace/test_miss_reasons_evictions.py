@@ -3,7 +3,8 @@
 import pytest
 
 from cache_monitor.trace.events import NOT_ONLY, EvictionReading, thinned
-from cache_monitor.trace.miss_reasons import LossCause, cause_of, doubt_of, why_gone
+from cache_monitor.trace.miss_reasons import LossCause, cause_of, why_gone
+from cache_monitor.trace.plan import doubt_of
 
 
 def counted(*readings: tuple[int, int], boot: str = "a") -> list[EvictionReading]:

@@ -1,11 +1,10 @@
 """What a replay makes of what the record does not cover: unknown, and nothing twice."""
 
+from cache_monitor.trace.codec import Stored
 from cache_monitor.trace.events import NEVER, SECOND
 from cache_monitor.trace.plan import Plan
 from cache_monitor.trace.replay import Replay
-from cache_monitor.trace.results import ReplayResult
-from cache_monitor.trace.slices import Stored
-from cache_monitor.trace.state import State, decode_state, encode_state
+from cache_monitor.trace.state import ReplayResult, State, decode_state, encode_state
 from tests.trace.world import TOLERANCE, World, key_of
 
 

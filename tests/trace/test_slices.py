@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cache_monitor.trace import packing, slices
+from cache_monitor.trace import codec, slices
+from cache_monitor.trace.codec import Unreadable, decode_slices, encode_slices, thinned
 from cache_monitor.trace.events import (
     HIT,
     MISS,
@@ -21,10 +22,8 @@ from cache_monitor.trace.events import (
     Value,
     hash_of,
 )
-from cache_monitor.trace.packing import Unreadable
 from cache_monitor.trace.plan import Plan
-from cache_monitor.trace.sampling import thinned
-from cache_monitor.trace.slices import RUN, Slice, decode, encode
+from cache_monitor.trace.slices import RUN, Slice
 
 START = 1_700_000_000
 SOURCES = st.tuples(
@@ -66,7 +65,7 @@ def test_events_come_back_as_they_were(
             expected.append((key.hash, form, ended - span, ended, computed, printed, number + 1))
     part.add_sweep(START * SECOND, START * SECOND + 5, "a*", 2)
     part.add_reading(EvictionReading(START * SECOND, 3, "boot"))
-    [read] = decode(encode([part.stored()]))
+    [read] = decode_slices(encode_slices([part.stored()]))
     keys = read.traced()
     found = [
         (*each[:4], each.computed, each.print, each.size) for each in read.events(keys, frozenset())
@@ -86,7 +85,7 @@ def test_hits_in_a_row_are_one_event_until_something_else_happens_to_the_key() -
     part.add(key, written, at + 20, at + 25)
     part.add(key, hit, at + 30, at + 35)
     part.add(key, hit, at + 30 + 2 * RUN, at + 35 + 2 * RUN)
-    [read] = decode(encode([part.stored()]))
+    [read] = decode_slices(encode_slices([part.stored()]))
     events = list(read.events(read.traced(), frozenset()))
     assert [(each.form.kind, each.times) for each in events] == [
         (HIT, 5),
@@ -106,7 +105,7 @@ def test_too_many_events_raise_the_level_and_whole_keys_go(monkeypatch: pytest.M
             key = Key(hash_of(f"key:{number}"))
             if part.takes(key.hash):
                 part.add(key, form, at + turn, at + turn)
-    [read] = decode(encode([part.stored()]))
+    [read] = decode_slices(encode_slices([part.stored()]))
     assert part.level > 0
     assert len(part) <= 1000
     events = list(read.events(read.traced(), frozenset()))
@@ -120,7 +119,7 @@ def test_hot_keys_are_in_at_every_level_and_stand_for_themselves() -> None:
     assert part.takes(hot)
     assert not part.takes(hash_of("cold"))
     part.add(Key(hot), Form(MISS, "default", 1), START * SECOND, START * SECOND)
-    [read] = decode(encode([part.stored()]))
+    [read] = decode_slices(encode_slices([part.stored()]))
     [event] = read.events(read.traced(), frozenset({hot}))
     assert event.weight == 1
 
@@ -142,7 +141,7 @@ def test_an_event_takes_a_few_bytes() -> None:
         kind = random.choice([HIT] * 8 + [MISS, WRITE])
         key = Key(hash_of(f"user:{number}"), "user:{int}", "key")
         part.add(key, Form(kind, "default", 1), at, at + random.randint(20, 200))
-    assert len(encode([part.stored()])) < 10 * len(part)
+    assert len(encode_slices([part.stored()])) < 10 * len(part)
 
 
 def _payload() -> bytes:
@@ -150,7 +149,7 @@ def _payload() -> bytes:
     for number in range(20):
         key = Key(hash_of(f"a{number}"), "a", "key", f"a{number}")
         part.add(key, Form(MISS, "default", 1), START * SECOND, START * SECOND + number)
-    return encode([part.stored()])
+    return encode_slices([part.stored()])
 
 
 @given(st.data())
@@ -161,7 +160,7 @@ def test_damaged_bytes_are_unreadable_or_events(data: st.DataObject) -> None:
         body[data.draw(st.integers(0, len(body) - 1))] = data.draw(st.integers(0, 255))
     damaged = bytes(payload[:1]) + zlib.compress(bytes(body))
     try:
-        parts = decode(damaged)
+        parts = decode_slices(damaged)
         for part in parts:
             list(part.events(part.traced(), frozenset()))
             list(part.swept())
@@ -173,18 +172,18 @@ def test_damaged_bytes_are_unreadable_or_events(data: st.DataObject) -> None:
 @given(st.binary(max_size=200))
 def test_any_other_bytes_are_unreadable(payload: bytes) -> None:
     with pytest.raises(Unreadable):
-        decode(b"\x01" + payload)
+        decode_slices(b"\x01" + payload)
     with pytest.raises(Unreadable):
-        decode(payload.removeprefix(b"\x01"))
+        decode_slices(payload.removeprefix(b"\x01"))
 
 
 def test_what_is_cut_or_too_large_is_unreadable(monkeypatch: pytest.MonkeyPatch) -> None:
     payload = _payload()
     with pytest.raises(Unreadable):
-        decode(payload[:-3])
-    monkeypatch.setattr(packing, "MAX_BYTES", 100)
+        decode_slices(payload[:-3])
+    monkeypatch.setattr(codec, "MAX_BYTES", 100)
     with pytest.raises(Unreadable):
-        decode(payload)
+        decode_slices(payload)
 
 
 def test_what_is_known_of_values_stays_with_its_keys_where_others_go() -> None:
@@ -197,7 +196,7 @@ def test_what_is_known_of_values_stays_with_its_keys_where_others_go() -> None:
         part.add(key, Form(MISS, "default", 1), at, at + 1)
         part.note_view(key.hash, at + 1, f"view {key.hash % 7}")
     assert part.level > 0
-    [read] = decode(encode([part.stored()]))
+    [read] = decode_slices(encode_slices([part.stored()]))
     events = [each for each in read.events(read.traced(), frozenset()) if each.form.kind == WRITE]
     assert len(events) > 1000
     assert [each.view for each in events[:-1]] == [f"view {each.key % 7}" for each in events[:-1]]
@@ -207,14 +206,14 @@ def test_what_is_known_of_values_stays_with_its_keys_where_others_go() -> None:
 
 def test_of_more_views_than_are_told_apart_the_rest_is_not_known() -> None:
     part = slice_of()
-    for number in range(slices.MOST_VIEWS + 2):
+    for number in range(codec.MOST_VIEWS + 2):
         key = Key(hash_of(f"key:{number}"))
         part.add(key, Form(WRITE, "default", 1), START * SECOND, START * SECOND + number)
         part.note_view(key.hash, START * SECOND + number, f"view {number}")
         part.note_view(key.hash, START * SECOND - 1, "of another call")
-    [read] = decode(encode([part.stored()]))
+    [read] = decode_slices(encode_slices([part.stored()]))
     views = [each.view for each in read.events(read.traced(), frozenset())]
-    assert views == [*[f"view {number}" for number in range(slices.MOST_VIEWS)], "", ""]
+    assert views == [*[f"view {number}" for number in range(codec.MOST_VIEWS)], "", ""]
 
 
 def test_a_slice_that_is_final_takes_no_view_any_more() -> None:
@@ -258,7 +257,7 @@ def test_what_is_thinned_is_as_if_it_had_been_traced_at_that_level(
     assert found.traced() == expected.traced()
     assert list(found.events(found.traced(), hot)) == list(expected.events(found.traced(), hot))
     assert list(found.swept()) == list(expected.swept())
-    [read] = decode(encode([found]))
+    [read] = decode_slices(encode_slices([found]))
     assert list(read.events(read.traced(), hot)) == list(found.events(found.traced(), hot))
 
 
@@ -270,5 +269,5 @@ def test_hits_of_keys_that_are_always_in_make_longer_runs_where_others_are_sampl
             at = (START + second) * SECOND
             part.add(hot, hit, at, at + 5)
         assert len(part) == runs
-        [read] = decode(encode([part.stored()]))
+        [read] = decode_slices(encode_slices([part.stored()]))
         assert sum(each.times for each in read.events(read.traced(), frozenset())) == 8

@@ -6,11 +6,11 @@ from random import Random
 
 import pytest
 
-from cache_monitor.trace.demand import LOOK_UP, PUT, Demand, demands
 from cache_monitor.trace.events import DELETE, HIT, MISS, NEVER, SECOND, WRITE, Event, Form
-from cache_monitor.trace.models.base import Access
-from cache_monitor.trace.models.recency import LocMem, Lru
+from cache_monitor.trace.models.base import Access, Lru
+from cache_monitor.trace.models.django import LocMem
 from cache_monitor.trace.what_if import POLICIES, combined, predict
+from cache_monitor.trace.workload import LOOK_UP, PUT, Demand, demands
 
 
 def event(kind: int, key: int, at: float, lasts: float = inf, times: int = 1) -> Event:

@@ -8,6 +8,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from random import Random
 
+from cache_monitor.trace.codec import Stored, decode_slices, encode_slices
 from cache_monitor.trace.events import (
     COMPUTE,
     DELETE,
@@ -25,7 +26,7 @@ from cache_monitor.trace.events import (
     hash_of,
 )
 from cache_monitor.trace.plan import Plan
-from cache_monitor.trace.slices import Slice, Stored, decode, encode
+from cache_monitor.trace.slices import Slice
 
 START = 1_700_000_000
 TOLERANCE = SECOND // 20
@@ -173,8 +174,8 @@ class World:
         """All slices, as they come out of a store."""
         for each in self.slices.values():
             each.final = True
-        payloads = [encode([each.stored()]) for each in self.slices.values()]
-        return [part for payload in payloads for part in decode(payload)]
+        payloads = [encode_slices([each.stored()]) for each in self.slices.values()]
+        return [part for payload in payloads for part in decode_slices(payload)]
 
     def _call(self) -> tuple[int, int, int]:
         """The beginning, the effect and the end of a call that is made now."""

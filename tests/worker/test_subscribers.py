@@ -9,7 +9,7 @@ import pytest
 
 from cache_monitor.calls import Call, RawCall, Source
 from cache_monitor.recorder import recorder
-from cache_monitor.trace.results import Verdict
+from cache_monitor.trace.state import Verdict
 from cache_monitor.worker.subscribers import MOST_WAITING, Subscribers
 
 

@@ -11,10 +11,9 @@ from cache_monitor.stores.base import Kind, Row, StoreError
 from cache_monitor.stores.memory import MemoryStore
 from cache_monitor.stores.shared import plans, state_of
 from cache_monitor.trace import slices
+from cache_monitor.trace.codec import decode_slices, encode_slices
 from cache_monitor.trace.events import SECOND
 from cache_monitor.trace.plan import Plan, TraceLimits
-from cache_monitor.trace.slices import decode as decode_slices
-from cache_monitor.trace.slices import encode
 from cache_monitor.worker import trace_rollup
 from cache_monitor.worker.rollup import merge_processes, roll_up
 from cache_monitor.worker.trace_rollup import Settings, newer, newer_rows, roll
@@ -46,7 +45,8 @@ EXPECTED = {"never_set": 2, "expired": 2, "deleted": 2}
 
 def rows_of(world: World, name: str = "store") -> list[Row]:
     return [
-        Row("trace", part.process, name, part.start, 10, encode([part])) for part in world.stored()
+        Row("trace", part.process, name, part.start, 10, encode_slices([part]))
+        for part in world.stored()
     ]
 
 
@@ -155,7 +155,10 @@ def test_a_process_that_does_not_finish_its_rows_is_waited_for_and_then_not() ->
     for part in parts:
         part.final = part.process != "0-0"
     store.put(
-        [Row("trace", each.process, "store", each.start, 10, encode([each])) for each in parts],
+        [
+            Row("trace", each.process, "store", each.start, 10, encode_slices([each]))
+            for each in parts
+        ],
         START,
     )
     roll(store, START + 95, CONF)

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from cache_monitor.calls import Call, Source
+from cache_monitor.trace.codec import Stored
 from cache_monitor.trace.events import (
     CLEAR,
     COMPUTE,
@@ -18,7 +19,7 @@ from cache_monitor.trace.events import (
     hash_of,
 )
 from cache_monitor.trace.plan import Plan
-from cache_monitor.trace.slices import Slice, Stored
+from cache_monitor.trace.slices import Slice
 from cache_monitor.worker.batch import deduplicate
 from cache_monitor.worker.trace_events import CacheIdentity
 from cache_monitor.worker.trace_writer import SLICE_SECONDS, Tracer

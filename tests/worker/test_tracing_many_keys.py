@@ -11,9 +11,9 @@ from unittest.mock import Mock
 import pytest
 
 from cache_monitor.calls import Call, Source
+from cache_monitor.trace.codec import decode_slices
 from cache_monitor.trace.events import hash_of, level_of
 from cache_monitor.trace.plan import Plan
-from cache_monitor.trace.slices import decode
 from cache_monitor.worker.batch import deduplicate, name_and_hash
 from cache_monitor.worker.trace_events import CacheIdentity
 from cache_monitor.worker.trace_writer import Tracer
@@ -111,7 +111,7 @@ def test_without_a_plan_a_process_writes_what_it_may_of_all_keys_of_its_level() 
         _hear(tracer, *(each._replace(started=10.0 * turn + 1) for each in _calls(3000, keys)))
         for store, part in list(tracer.parts()):
             payload = tracer.encoded(part, now + 10 * turn)
-            [stored] = decode(payload)
+            [stored] = decode_slices(payload)
             assert stored.level == part.level > 0
             expected = {f"user:{n}" for n in range(keys)}
             hashes = {hash_of(f"\0{key}") for key in expected}
@@ -128,7 +128,7 @@ def test_a_process_of_few_keys_writes_all_of_them_before_there_is_a_plan() -> No
     tracer = Tracer("process", 1, lambda alias: FACTS, allowed=1800.0 / 6)
     _hear(tracer, *_calls(2000, 600))
     [(_, part)] = tracer.parts()
-    [stored] = decode(tracer.encoded(part, 1_800_000_010.0))
+    [stored] = decode_slices(tracer.encoded(part, 1_800_000_010.0))
     assert (stored.level, stored.count) == (0, 2000)
 
 

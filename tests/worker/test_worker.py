@@ -18,7 +18,7 @@ from cache_monitor.stats.details import Details
 from cache_monitor.stats.window import Window
 from cache_monitor.stores.base import Row, StoreBusyError, StoreError
 from cache_monitor.stores.memory import MemoryStore
-from cache_monitor.trace import slices
+from cache_monitor.trace.codec import decode_slices
 from cache_monitor.trace.events import HIT, MISS, WRITE
 from cache_monitor.trace.plan import TraceLimits
 from cache_monitor.worker import trace_rollup, wiring
@@ -299,13 +299,13 @@ def test_calls_are_traced_beside_the_counting(site: _Site) -> None:
     site.call(key="b", outcome=False)
     assert site.background_worker.flush()
     [row] = site.rows("trace")
-    [part] = slices.decode(row.payload)
+    [part] = decode_slices(row.payload)
     kinds = [event.form.kind for event in part.events(part.traced(), frozenset())]
     assert sorted(kinds) == sorted([WRITE, HIT, MISS])
     assert (row.alias, part.ended) == ("shared", False)
     site.background_worker.stop()
     [row] = site.rows("trace")
-    [part] = slices.decode(row.payload)
+    [part] = decode_slices(row.payload)
     assert (part.final, part.ended) == (True, True)
 
 

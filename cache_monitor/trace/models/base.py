@@ -10,6 +10,7 @@ Modeling and Optimization using Miniature Simulations", 2017, with the hottest k
 Times are seconds. ``lasts`` is the time from a write to the entry's expiry, infinite for none.
 """
 
+from collections import OrderedDict
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from heapq import heappop, heappush
 from math import inf
@@ -209,3 +210,23 @@ class Expiring:
             end, _, key = heappop(self._waiting)
             if ends.get(key) == end:
                 yield key
+
+
+class Lru(Model):
+    """The least recently used entry goes."""
+
+    def __init__(self, size: float) -> None:
+        super().__init__(size)
+        self._order: OrderedDict[Key, None] = OrderedDict()
+
+    def _found(self, access: Access) -> None:
+        self._order.move_to_end(access.key)
+
+    def _written(self, access: Access) -> None:
+        self._order[access.key] = None
+
+    def _dropped(self, key: Key) -> None:
+        del self._order[key]
+
+    def _victim(self, access: Access) -> Key:
+        return next(iter(self._order))

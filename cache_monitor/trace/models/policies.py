@@ -1,4 +1,4 @@
-"""Policies for comparison: what cleverer caches would hit, and what no cache can exceed."""
+"""Policies for comparison: cleverer caches, and the optimum that no cache exceeds."""
 
 import heapq
 from collections import OrderedDict, deque

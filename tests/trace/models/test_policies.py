@@ -2,12 +2,10 @@
 
 from random import Random
 
-from cache_monitor.trace.demand import LOOK_UP, Demand
-from cache_monitor.trace.models.base import Access, Model
-from cache_monitor.trace.models.ceilings import Optimum
-from cache_monitor.trace.models.recency import Lru
-from cache_monitor.trace.sizes import ceiling
-from cache_monitor.trace.what_if import CULLING, POLICIES, predict
+from cache_monitor.trace.models.base import Access, Lru, Model
+from cache_monitor.trace.models.policies import Optimum
+from cache_monitor.trace.what_if import CULLING, POLICIES, ceiling, predict
+from cache_monitor.trace.workload import LOOK_UP, Demand
 
 
 def requests(seed: int, lasts: float = float("inf")) -> list[Access]:

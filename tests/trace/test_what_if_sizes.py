@@ -5,11 +5,10 @@ from random import Random
 
 import pytest
 
-from cache_monitor.trace.demand import LOOK_UP, Demand
 from cache_monitor.trace.models.base import Access, Model
 from cache_monitor.trace.models.redis import RedisLru
-from cache_monitor.trace.sizes import MeasuredContents, sized
-from cache_monitor.trace.what_if import predict
+from cache_monitor.trace.what_if import MeasuredContents, predict, sized
+from cache_monitor.trace.workload import LOOK_UP, Demand
 
 BESIDE = 60
 """Bytes that an entry takes beside its value."""

@@ -4,9 +4,10 @@ from collections.abc import Iterable
 
 import pytest
 
+from cache_monitor.trace.codec import Stored
 from cache_monitor.trace.events import HIT, MISS, SECOND, Form, Key, hash_of, level_of
-from cache_monitor.trace.sampling import BoundedTrace, hit_ratio
-from cache_monitor.trace.slices import Slice, Stored
+from cache_monitor.trace.reading import BoundedTrace, hit_ratio
+from cache_monitor.trace.slices import Slice
 
 START = 1_700_000_000
 NOBODY: frozenset[int] = frozenset()

@@ -19,17 +19,10 @@ from django.test import override_settings
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cache_monitor.trace.models.base import Access, Model
-from cache_monitor.trace.models.ceilings import Arc, Optimum, S3Fifo
-from cache_monitor.trace.models.recency import (
-    Cull,
-    Database,
-    FileBased,
-    LocMem,
-    Lru,
-    Memcached,
-    Slabs,
-)
+from cache_monitor.trace.models.base import Access, Lru, Model
+from cache_monitor.trace.models.django import Cull, Database, FileBased, LocMem
+from cache_monitor.trace.models.memcached import Memcached, Slabs
+from cache_monitor.trace.models.policies import Arc, Optimum, S3Fifo
 from cache_monitor.trace.models.redis import NoEviction, RedisLfu, RedisLru, RedisRandom, RedisTtl
 from cache_monitor.trace.what_if import POLICIES
 from tests.conftest import find_or_leave
