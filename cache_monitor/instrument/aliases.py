@@ -224,7 +224,16 @@ class Sources(dict[str, Source]):
 class Noted(ref[Any]):
     """An instance that serves ``alias``."""
 
-    __slots__ = ("alias", "key_maker", "leaf_get", "leaf_set", "sources")
+    __slots__ = (
+        "alias",
+        "key_maker",
+        "leaf_get",
+        "leaf_set",
+        "sized_get",
+        "sized_get_many",
+        "sized_set",
+        "sources",
+    )
     alias: str
     key_maker: KeyMaker | None
     """Where the keys are of the project's own making."""
@@ -232,6 +241,10 @@ class Noted(ref[Any]):
     leaf_get: Source | None
     """Where the calls of ``get`` come from, if it calls no other operation of the cache."""
     leaf_set: Source | None
+    sized_get: Source | None
+    """The same of a backend whose ``get`` may call others, unless its keys are the project's."""
+    sized_set: Source | None
+    sized_get_many: Source | None
 
 
 _noted: dict[int, Noted] = {}
@@ -254,6 +267,9 @@ def note(cache: object, alias: str, is_leaf: bool) -> None:
     noted.sources = _sources.setdefault(alias, Sources(alias))
     noted.leaf_get = noted.sources["get"] if is_leaf else None
     noted.leaf_set = noted.sources["set"] if is_leaf else None
+    noted.sized_get = noted.sources["get"] if key_maker is None else None
+    noted.sized_set = noted.sources["set"] if key_maker is None else None
+    noted.sized_get_many = noted.sources["get_many"] if key_maker is None else None
     _noted[id(cache)] = _latest[alias] = noted
 
 

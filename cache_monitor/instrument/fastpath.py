@@ -148,23 +148,25 @@ def sized_get(operation: ObservedOperation, otherwise: Method) -> Method:
     """``get`` of a backend that turns values into bytes: that it made one of bytes tells a hit."""
     original, call_it = operation.original, operation.call
 
-    def get(self: BaseCache, *args: Any, **kwargs: Any) -> Any:
+    def get(
+        self: BaseCache,
+        key: Any,
+        default: Any = None,
+        version: int | None = None,
+        *others: Any,
+        **more: Any,
+    ) -> Any:
         noted = find(id(self))
         if noted is None:
-            return original(self, *args, **kwargs)
-        around = current()
-        if (around is not None and around.only is None) or noted.key_maker or not args:
-            return otherwise(self, *args, **kwargs)
-        number = len(args)
-        key = args[0]
-        default = args[1] if number > 1 else kwargs.get("default")
-        version = args[2] if number > 2 else kwargs.get("version")
-        source = noted.sources["get"]
+            return original(self, key, default, version, *others, **more)
+        around, source = current(), noted.sized_get
+        if source is None or others or more or (around is not None and around.only is None):
+            return otherwise(self, key, default, version, *others, **more)
         inner = CallContext(() if around is None else around.listeners, noted.alias)
         started = clock()
         try:
             enter(inner)
-            value = call_it(self, *args, **kwargs)
+            value = call_it(self, key, default, version)
         except BaseException as error:
             enter(around)
             _failed(source, started, error, around, _about(key, version))
@@ -176,13 +178,32 @@ def sized_get(operation: ObservedOperation, otherwise: Method) -> Method:
             record_failed(source, (started, seconds), swallowed, around, _about(key, version))
             return value
         sizes = inner.sizes
-        hit = value is not default or bool(sizes) or bool(inner.found)
-        kept = key if type(key) is str and len(key) <= KEY_LIMIT else bounded(key)
-        ver = version if version is None else bounded(version)
-        size = sum(sizes) if sizes and hit else None
-        who = None if hit else get_ident()
-        call = (source, started, seconds, kept, hit, size, None, ver, None, None, None, who)
-        record(call, around)
+        hit = value is not default or len(sizes) > 0 or inner.found is True
+        size = None if not hit or not sizes else sizes[0] if len(sizes) == 1 else sum(sizes)
+        is_kept = type(key) is str and len(key) <= KEY_LIMIT
+        call: Recorded = (
+            (source, started, seconds, key, True, size)
+            if hit and is_kept and version is None and around is None
+            else (
+                source,
+                started,
+                seconds,
+                key if is_kept else bounded(key),
+                hit,
+                size,
+                None,
+                version if version is None else bounded(version),
+                None,
+                None,
+                None,
+                None if hit else get_ident(),
+            )
+        )
+        append(call)
+        if len(buffer) > recorder.limit:
+            recorder.relieve(call)
+        if around is not None:
+            tell(around, whole(call))
         return value
 
     return get
@@ -197,13 +218,12 @@ def sized_set(operation: ObservedOperation, otherwise: Method) -> Method:
         if noted is None:
             return original(self, *args, **kwargs)
         around = current()
-        if (around is not None and around.only is None) or noted.key_maker or not args:
+        source = noted.sized_set
+        if source is None or not args or (around is not None and around.only is None):
             return otherwise(self, *args, **kwargs)
-        number = len(args)
-        key = args[0]
+        key, number = args[0], len(args)
         timeout = args[2] if number > 2 else kwargs.get("timeout", DEFAULT_TIMEOUT)
         version = args[3] if number > 3 else kwargs.get("version")
-        source = noted.sources["set"]
         inner = CallContext(() if around is None else around.listeners, noted.alias)
         started = clock()
         try:
@@ -220,13 +240,27 @@ def sized_set(operation: ObservedOperation, otherwise: Method) -> Method:
             record_failed(source, (started, seconds), inner.swallowed, around, about)
             return result
         sizes = inner.sizes
-        kept = key if type(key) is str and len(key) <= KEY_LIMIT else bounded(key)
-        ver = version if version is None else bounded(version)
-        size = sum(sizes) if sizes else None
-        done, who = result if type(result) is bool else None, get_ident()
-        call = (source, started, seconds, kept, None, size, timeout, ver, None, done, None, who)
-        prints = inner.prints
-        record((*call, None, (prints[-1],)) if prints else call, around)
+        call: RawCall = (
+            source,
+            started,
+            seconds,
+            key if type(key) is str and len(key) <= KEY_LIMIT else bounded(key),
+            None,
+            None if not sizes else sizes[0] if len(sizes) == 1 else sum(sizes),
+            timeout,
+            version if version is None else bounded(version),
+            None,
+            result if type(result) is bool else None,
+            None,
+            get_ident(),
+            None,
+            (inner.prints[-1],) if inner.prints else (),
+        )
+        append(call)
+        if len(buffer) > recorder.limit:
+            recorder.relieve(call)
+        if around is not None:
+            tell(around, call)
         return result
 
     return set
@@ -241,16 +275,16 @@ def sized_get_many(operation: ObservedOperation, otherwise: Method) -> Method:
         if noted is None:
             return original(self, *args, **kwargs)
         around = current()
+        source = noted.sized_get_many
         if (
-            (around is not None and around.only is None)
-            or noted.key_maker
+            source is None
             or not args
             or type(args[0]) not in COLLECTIONS
+            or (around is not None and around.only is None)
         ):
             return otherwise(self, *args, **kwargs)
         keys = args[0]
         version = args[1] if len(args) > 1 else kwargs.get("version")
-        source = noted.sources["get_many"]
         inner = CallContext(() if around is None else around.listeners, noted.alias)
         started = clock()
         try:

@@ -166,10 +166,17 @@ def _noting_result(original: Any) -> Any:
         before, printed = len(sizes), len(prints)
         data = original(self, *args, **kwargs)
         # It may have called itself, or another one that notes, for the same value.
-        del sizes[before:]
-        del prints[printed:]
-        _note(data, inner)
-        _note_print(data, args, inner)
+        if len(sizes) > before:
+            del sizes[before:]
+        if len(prints) > printed:
+            del prints[printed:]
+        if type(data) is bytes and args and not issubclass(type(args[0]), HttpResponse):
+            # Nearly always, and hence without a call of ours.
+            sizes.append(len(data))
+            prints.append((crc32(data) or 1) if len(data) <= MOST_BYTES else 0)
+        else:
+            _note(data, inner)
+            _note_print(data, args, inner)
         return data
 
     return noting
