@@ -40,6 +40,11 @@ from tests.services import (
 from tests.stores.servers import POSTGRESQL, PostgresDaemon, directory_for_all
 from tests.workers import made_once
 
+# Hundreds of processes import Django and the package. Where Python is told to keep no bytecode, as
+# images of containers often do, each of them would compile all of it anew: two thirds of its start.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 MISSING: Final = pytest.StashKey[set[tuple[str, str]]]()
 """The programs that tests needed and the machine has not, each with how to get it."""
 LEFT: Final = pytest.StashKey[int]()
