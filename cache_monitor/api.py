@@ -15,7 +15,7 @@ from cache_monitor.findings import history
 from cache_monitor.findings.engine import detected, watch
 from cache_monitor.keys.learned import learned
 from cache_monitor.periods import AHEAD
-from cache_monitor.reports import key_history
+from cache_monitor.reports import key_history, newest
 from cache_monitor.reports.build import SILENT_AFTER, Material, ReportPeriod, build
 from cache_monitor.reports.key_history import KeyPoint
 from cache_monitor.reports.schema import Finding, Report
@@ -24,9 +24,9 @@ from cache_monitor.stores import opening
 from cache_monitor.stores.base import Identity, Kind, Row, Store, StoreError, session
 from cache_monitor.stores.offloop import off_loop
 from cache_monitor.stores.opening import get_store
-from cache_monitor.stores.shared import known_groups
-from cache_monitor.worker import trace_rollup, wiring
-from cache_monitor.worker.rollup import longest
+from cache_monitor.stores.resolutions import longest
+from cache_monitor.stores.shared import known_groups, trace_settings
+from cache_monitor.worker import wiring
 
 DEFAULT_PERIOD = 3600.0
 RECENT = 2.0
@@ -260,9 +260,7 @@ class _Stored:
         if self.problem is not None:
             return []
         try:
-            found = trace_rollup.newer_rows(
-                get_store(), pending, wiring.trace_settings(), self._period.now
-            )
+            found = newest.newer_rows(get_store(), pending, trace_settings(), self._period.now)
         except StoreError as error:
             self.problem = str(error)
             return []

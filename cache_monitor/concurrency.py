@@ -8,7 +8,7 @@ is made here, and whoever keeps something that is a process's own has it begun a
 import _thread
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from threading import Lock, RLock, Thread, get_ident
 from typing import Any, Generic, TypeVar
@@ -166,3 +166,70 @@ def _start(run: Callable[[], None], name: str, failed: Callable[[Exception], Non
         run()
     except Exception as error:
         failed(error)
+
+
+Item = TypeVar("Item")
+
+STEP_SECONDS = 0.002
+"""Of work between two pauses. Only one thread of a process computes at a time, and another that
+wants to waits for the end of such a step."""
+_BETWEEN = 100
+"""Items of a collection between two looks at the clock."""
+
+
+class OutOfTime(Exception):
+    """What was allowed has been used up, or the process ends."""
+
+
+class Pace:
+    """Called now and then by the thread that computes: pauses so that this takes ``share`` of a
+    core at most.
+
+    It raises :class:`OutOfTime` after ``seconds`` of computing, or where ``is_over``. A computation
+    of other processes takes none of it: it is this thread's time that counts.
+    """
+
+    def __init__(self, seconds: float, share: float, is_over: Callable[[], bool]) -> None:
+        self._most = seconds
+        self._pauses = 1 / share - 1
+        self._is_over = is_over
+        self._began = self._paused = time.thread_time()
+
+    def __call__(self) -> None:
+        """Pause, if it is time to."""
+        now = time.thread_time()
+        if now - self._paused < STEP_SECONDS:
+            return
+        if now - self._began > self._most or self._is_over():
+            raise OutOfTime
+        time.sleep((now - self._paused) * self._pauses)
+        self._paused = now
+
+    @property
+    def used(self) -> float:
+        """Seconds of computing so far."""
+        return time.thread_time() - self._began
+
+
+class Paced(Generic[Item], Collection[Item]):
+    """The same items, whoever goes through which keeps to a pace."""
+
+    def __init__(self, items: Collection[Item], pace: Callable[[], None]) -> None:
+        self._items = items
+        self._pace = pace
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __contains__(self, item: object) -> bool:
+        return item in self._items
+
+    def only(self, wanted: Callable[[Item], bool]) -> "Paced[Item]":
+        """Those that are ``wanted``, at the same pace."""
+        return Paced([each for each in self if wanted(each)], self._pace)
+
+    def __iter__(self) -> Iterator[Item]:
+        for place, item in enumerate(self._items):
+            if place % _BETWEEN == 0:
+                self._pace()
+            yield item

@@ -19,24 +19,23 @@ from django.core.cache.backends.locmem import LocMemCache
 from django.core.cache.backends.memcached import BaseMemcachedCache
 
 from cache_monitor.api import refuse_unknown, report
+from cache_monitor.concurrency import OutOfTime, Pace
 from cache_monitor.conf import get_conf
 from cache_monitor.reports.predictions import PredictionPeriod, StoredPrediction, predicted
 from cache_monitor.reports.schema import Cache, Memory
 from cache_monitor.reports.series import moment
 from cache_monitor.reports.what_if import CacheFacts, CacheWhatIf, Question, WhatIf, cache_what_if
-from cache_monitor.scan.identity import own_cache
+from cache_monitor.scan.identity import own_cache, store_of
 from cache_monitor.stats.codec import CorruptPayload, decode, encode
 from cache_monitor.stores.base import Row, Store, StoreError
 from cache_monitor.stores.opening import get_store
-from cache_monitor.stores.shared import FIRST, decoded, plans, slices_by_minute
+from cache_monitor.stores.resolutions import settled
+from cache_monitor.stores.shared import FIRST, plans, slices_by_minute, slices_of
 from cache_monitor.trace.codec import Stored
 from cache_monitor.trace.models.django import BY_THIRDS, Cull
 from cache_monitor.trace.plan import Plan
 from cache_monitor.trace.reading import BoundedTrace, Traced, traced
 from cache_monitor.trace.what_if import CULLING, POLICIES, MeasuredContents
-from cache_monitor.worker.background import OutOfTime, Pace
-from cache_monitor.worker.rollup import settled
-from cache_monitor.worker.wiring import store_of
 
 _POLICIES: tuple[tuple[type[BaseCache], str], ...] = (
     (LocMemCache, "locmem"),
@@ -311,7 +310,7 @@ def _predicted(
     for row in rows:
         if not trace.has_room:
             break
-        trace.add(row.alias, decoded(row))
+        trace.add(row.alias, slices_of(row.payload))
         since = min(since, row.start)
         pace()
     period = PredictionPeriod(float(since), float(until))

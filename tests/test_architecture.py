@@ -86,6 +86,14 @@ def test_a_module_imports_only_from_the_rooms_before_it() -> None:
     assert wrong == []
 
 
+READERS = {"reports", "findings", "what_if", "dashboard", "management", "checks", "testing"}
+
+
+def test_who_reads_the_store_imports_nothing_of_the_worker_that_fills_it() -> None:
+    readers = [(name, module) for name, module in _modules() if name.split(".")[0] in READERS]
+    assert [name for name, module in readers if "worker" in _rooms_imported(module)] == []
+
+
 def test_nothing_imports_the_package_root() -> None:
     rooms = set().union(*ROOMS)
     wrong = [

@@ -15,6 +15,7 @@ from django.test import override_settings
 from msgspec import structs
 
 from cache_monitor import api, what_if
+from cache_monitor.concurrency import OutOfTime, Pace
 from cache_monitor.reports.predictions import PredictionPeriod
 from cache_monitor.reports.predictions import predicted as predict
 from cache_monitor.reports.what_if import CacheFacts, CacheWhatIf
@@ -25,7 +26,6 @@ from cache_monitor.trace.models.django import Cull, LocMem
 from cache_monitor.trace.what_if import POLICIES
 from cache_monitor.what_if import backend_of
 from cache_monitor.worker import wiring
-from cache_monitor.worker.background import OutOfTime, Pace
 from tests.anew import begin_anew
 from tests.clocks import Clock, traffic_clock
 from tests.management.test_cache_whatif import MEMORY, ROOM, asked_for, hit_ratio

@@ -25,7 +25,7 @@ from cache_monitor.stats.details import OTHER_GROUPS, Details, StoredDetails
 from cache_monitor.stats.merge import DetailsMerge, fold_groups
 from cache_monitor.stats.window import Window
 from cache_monitor.stores.base import Row
-from cache_monitor.worker.rollup import MERGED, window_of
+from cache_monitor.stores.resolutions import MERGED, window_of
 
 
 def fold_learned(details: Details) -> None:

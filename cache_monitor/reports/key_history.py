@@ -13,7 +13,7 @@ from cache_monitor.reports.build import ReportPeriod
 from cache_monitor.reports.caches import lives_of
 from cache_monitor.reports.schema import Lives
 from cache_monitor.reports.series import moment
-from cache_monitor.scan.identity import own_cache, prefix_of
+from cache_monitor.scan.identity import own_cache, prefix_of, store_of
 from cache_monitor.stats import packed_ints
 from cache_monitor.stats.codec import CorruptPayload, decode
 from cache_monitor.stats.columns import Columns
@@ -21,13 +21,11 @@ from cache_monitor.stats.details import DetailedKeys
 from cache_monitor.stats.lifetimes import LifeStats
 from cache_monitor.stores import shared
 from cache_monitor.stores.base import Row, Store
+from cache_monitor.stores.resolutions import longest
 from cache_monitor.trace.codec import Stored
 from cache_monitor.trace.events import MISS, SECOND, SHOWN, hash_of
 from cache_monitor.trace.plan import Plan
 from cache_monitor.trace.reading import Moment, one_key
-from cache_monitor.worker import trace_rollup
-from cache_monitor.worker.rollup import longest
-from cache_monitor.worker.wiring import store_of
 
 MOST_MOMENTS = 100
 """The latest that are shown."""
@@ -81,7 +79,7 @@ def _history_of(
     if not plans.get(family, Plan()).takes(hashed):
         return KeyHistory(False, since)
     begins, parts = _parts(store, family, since, until)
-    doubtful = trace_rollup.doubtful_of(store, parts, plans, until).names
+    doubtful = shared.doubtful_of(store, parts, plans, until).names
     tolerance = int(get_conf().clock_tolerance * SECOND)
     moments: list[Moment] = []
     lives = LifeStats()

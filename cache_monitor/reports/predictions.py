@@ -12,6 +12,7 @@ from typing import NamedTuple, TypeVar
 
 from msgspec import Struct, structs
 
+from cache_monitor.concurrency import OutOfTime, Paced
 from cache_monitor.reports.series import moment
 from cache_monitor.reports.what_if import (
     LEAST_LOOKUPS,
@@ -33,7 +34,6 @@ from cache_monitor.trace.models.policies import Optimum
 from cache_monitor.trace.reading import Traced, hit_ratio
 from cache_monitor.trace.what_if import POLICIES, Prediction, ceiling, combined, predict, simulate
 from cache_monitor.trace.workload import EMPTY, LOOK_UP, Demand, demands
-from cache_monitor.worker.background import OutOfTime, Paced
 
 SIZES = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 4.0, 8.0)
 """Times the size of today."""

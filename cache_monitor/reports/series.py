@@ -13,7 +13,7 @@ from cache_monitor.stats.window import (
     Window,
     greater,
 )
-from cache_monitor.worker.rollup import longest
+from cache_monitor.stores.resolutions import longest
 
 REASONS = (
     "never_set",

@@ -109,6 +109,15 @@ def traced_as(alias: str, cache: Any, process: str) -> str:
     return place if host is None else f"{place}.{host.proof}{_digest(host.name)}"
 
 
+def store_of(alias: str) -> str | None:
+    """The name under which the trace has the entries of ``alias``, without the process where each
+    has its own; None where there is no such cache."""
+    try:
+        return traced_as(alias, own_cache(alias), "").partition(".")[0]
+    except InvalidCacheBackendError:
+        return None
+
+
 def is_of_one_process(cache: Any) -> bool:
     """Whether no other process has the same entries."""
     return isinstance(cache, (LocMemCache, DummyCache))

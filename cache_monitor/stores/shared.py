@@ -1,4 +1,5 @@
-"""Rows that processes share: the trace's slices, plans and states, and the learned key groups.
+"""Rows that processes share: the trace's slices, plans and states, what a replay of it tells, and
+the learned key groups.
 
 A new process has seen no keys, so all processes read and extend one row of key groups: a site's
 groups stay the same after a deployment and in each period. Two that write at once may overwrite
@@ -6,24 +7,36 @@ each other; the next flush of either adds what is missing.
 """
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
-from typing import Annotated
+from hashlib import blake2b
+from typing import Annotated, NamedTuple
 
 import msgspec
 from msgspec import Meta, Struct
 
+from cache_monitor.conf import get_conf
 from cache_monitor.keys.learned import MOST_TEMPLATES
-from cache_monitor.stores.base import Row, Store
-from cache_monitor.trace.codec import Stored, Unreadable, decode_slices, pack, unpack
-from cache_monitor.trace.plan import Plan, decode_plan
-from cache_monitor.trace.state import State, decode_state
+from cache_monitor.stats.codec import encode
+from cache_monitor.stats.details import Details, GroupStats
+from cache_monitor.stats.top_keys import HotKeys, KeyStats
+from cache_monitor.stats.window import Window
+from cache_monitor.stores.base import Kind, Row, Store
+from cache_monitor.stores.resolutions import MINUTE, settled
+from cache_monitor.trace.codec import Stored, Unreadable, decode_slices, pack, thinned, unpack
+from cache_monitor.trace.plan import Doubt, Plan, TraceLimits, decode_plan, doubt_of, family_of
+from cache_monitor.trace.state import Figures, ReplayResult, State, decode_state
 
+SHARED = ""
 PLAN, STATE, FIRST = 0, 1, 2
 """The ``start`` of the rows of plans and states, and the least of others."""
 SLICE, HOUR = 10, 3600
 MOST_REPLAYED = 50_000
 """The most events that a reader replays."""
+MOST_KEYS = 1000
+"""Keys that the details of a replay name."""
+_STEP = 10 * MINUTE
+"""Of which the rows are read at once: a day of them may be more than memory has."""
 _LATELY = 120
 """Seconds without a report after which a process is taken to have ended."""
 
@@ -74,7 +87,126 @@ def at_work(state: State, parts: Iterable[Stored], now: float) -> set[str]:
     return lately.union(part.process for part in those) - ended
 
 
-SHARED = ""
+def slices_by_minute(
+    store: Store, family: str, since: float, until: float
+) -> Iterator[dict[str, list[Stored]]]:
+    """Minute by minute what is traced of one cache, by the names of its stores: one, or one for
+    each process where each has its own. Raises :class:`StoreError`."""
+    # What was told late is in a slice that begins after it.
+    first = max(int(since) // MINUTE * MINUTE - MINUTE, FIRST)
+    last = min(int(until), int(time.time())) + MINUTE
+    for start in range(first, last, _STEP):
+        minutes: dict[int, dict[str, list[Stored]]] = {}
+        for row in store.read("trace", start, min(start + _STEP, last), None):
+            if row.seconds and row.alias.partition(".")[0] == family:
+                names = minutes.setdefault(row.start // MINUTE, {})
+                names.setdefault(row.alias, []).extend(slices_of(row.payload))
+        for _, found in sorted(minutes.items()):
+            yield found
+
+
+# What a replay of the trace tells, as rows
+
+
+class TraceSettings(NamedTuple):
+    """How the trace is rolled up and replayed. Times are seconds."""
+
+    limits: TraceLimits
+    tolerance: float
+    settled: int
+    key_groups: int
+
+
+def trace_settings() -> TraceSettings:
+    """Those of the settings in force."""
+    conf = get_conf()
+    limits = TraceLimits(conf.trace_keys, conf.trace_events, conf.trace_bytes, int(conf.trace_kept))
+    return TraceSettings(
+        limits, conf.clock_tolerance, settled(conf.flush_interval), conf.max_key_groups
+    )
+
+
+def doubtful_of(
+    store: Store, told: Mapping[str, Iterable[Stored]], known: Mapping[str, Plan], now: float
+) -> Doubt:
+    """What is doubtful of the stores that ``told`` has slices of. Raises :class:`StoreError`."""
+    merged = {family for family, plan in known.items() if plan.merged}
+    readings = {
+        name: sorted(each for part in parts for each in part.read()) for name, parts in told.items()
+    }
+    doubt = doubt_of(readings, merged, lambda name: state_of(store, name).readings)
+    shared = {*doubt.shared, *(f for f, plan in known.items() if plan.shared_at > now - HOUR)}
+    doubt.names.update(name for name in told if family_of(name) in shared)
+    return doubt
+
+
+def thinned_slices(parts: Iterable[Stored], level: int, state: State) -> list[Stored]:
+    """``parts`` with the keys that are in at ``level``."""
+    return [thinned(part, level, state.plans.get(part.plan, frozenset())) for part in parts]
+
+
+def replay_process(name: str, serial: int) -> str:
+    """Whom the rows of a replay are of: the same for the same replay."""
+    return "t" + blake2b(f"{name} {serial}".encode(), digest_size=15).hexdigest()
+
+
+def row_of(each: tuple[str, str, str, int, int, bytes]) -> Row:
+    """The row of what waits in a state's outbox."""
+    kind: Kind = "window" if each[0] == "window" else "details"
+    return Row(kind, *each[1:])
+
+
+def rows_of(told: ReplayResult, process: str, key_groups: int, final: bool) -> Iterator[Row]:
+    """Windows and details that say no more than what was ``told``."""
+    for (alias, start), figures in told.windows.items():
+        window = Window(start, SLICE, reasons=figures.reasons, final=final)
+        window.traced, window.judged = figures.seen, figures.judged
+        window.squares = float(figures.squares)
+        yield Row("window", process, alias, start, SLICE, encode(window))
+    for (alias, start), details in _details(told, key_groups).items():
+        details.final = final
+        yield Row("details", process, alias, start, MINUTE, encode(details))
+
+
+def _details(told: ReplayResult, key_groups: int) -> Mapping[tuple[str, int], Details]:
+    found: dict[tuple[str, int], Details] = {}
+
+    def of(alias: str, start: int) -> Details:
+        made = found.get((alias, start))
+        if made is None:
+            made = Details(start, MINUTE, HotKeys(MOST_KEYS), key_groups, uses=1)
+            found[alias, start] = made
+        return made
+
+    for (alias, start, name, kind), figures in told.groups.items():
+        group = of(alias, start).group(name, kind)  # type: ignore[arg-type]  # a kind of ours
+        _add(group, figures)
+    for (alias, start, name, group_name), reasons in told.keys.items():
+        table = of(alias, start).hot_keys.table
+        if len(table) < MOST_KEYS:
+            shown = name.rpartition("\0")[2]
+            table[shown] = KeyStats(group_name, reasons=dict(reasons))
+    return found
+
+
+def _add(group: GroupStats, figures: Figures) -> None:
+    group.merge(
+        GroupStats(
+            group.kind,
+            reasons=figures.reasons,
+            traced=figures.seen,
+            judged=figures.judged,
+            squares=float(figures.squares),
+            ages=figures.ages,
+            stampedes=figures.stampedes,
+            lives=figures.lives,
+            changes=figures.changes,
+        )
+    )
+
+
+# Learned key groups
+
 _DAY = 86400
 Name = Annotated[str, Meta(max_length=200, pattern=r"\{text\}")]
 
@@ -113,35 +245,3 @@ def _group_row(store: Store) -> _GroupRow:
         except Unreadable:
             break
     return _GroupRow()
-
-
-MINUTE = 60
-
-_STEP = 10 * MINUTE
-"""Of which the rows are read at once: a day of them may be more than memory has."""
-
-
-def slices_by_minute(
-    store: Store, family: str, since: float, until: float
-) -> Iterator[dict[str, list[Stored]]]:
-    """Minute by minute what is traced of one cache, by the names of its stores: one, or one for
-    each process where each has its own. Raises :class:`StoreError`."""
-    # What was told late is in a slice that begins after it.
-    first = max(int(since) // MINUTE * MINUTE - MINUTE, FIRST)
-    last = min(int(until), int(time.time())) + MINUTE
-    for start in range(first, last, _STEP):
-        minutes: dict[int, dict[str, list[Stored]]] = {}
-        for row in store.read("trace", start, min(start + _STEP, last), None):
-            if row.seconds and row.alias.partition(".")[0] == family:
-                names = minutes.setdefault(row.start // MINUTE, {})
-                names.setdefault(row.alias, []).extend(decoded(row))
-        for _, found in sorted(minutes.items()):
-            yield found
-
-
-def decoded(row: Row) -> Iterator[Stored]:
-    """The slices in ``row``; none where it cannot be read."""
-    try:
-        yield from decode_slices(row.payload)
-    except Unreadable:
-        return

@@ -13,11 +13,13 @@ from cache_monitor.calls import SOURCE, RawCall
 from cache_monitor.capture import outcomes_of
 from cache_monitor.concurrency import new_lock
 from cache_monitor.keys.custom import is_sanitizing
+from cache_monitor.reports import newest
 from cache_monitor.stores.base import StoreError
 from cache_monitor.stores.opening import get_store
+from cache_monitor.stores.shared import trace_settings
 from cache_monitor.toolbar.rows import CallRow, Kept
 from cache_monitor.trace.events import MISS, SECOND, Reason, hash_of
-from cache_monitor.worker import trace_rollup, wiring
+from cache_monitor.worker import wiring
 from cache_monitor.worker.trace_events import deeds_of, identity_of
 
 MOST_MISSES = 20_000
@@ -118,8 +120,8 @@ def _traced_misses() -> _TracedMisses:
     try:
         with context.muted():
             pending = wiring.background_worker.pending().rows
-            conf = wiring.trace_settings()
-            for each in trace_rollup.newer(get_store(), pending, conf, time.time()):
+            conf = trace_settings()
+            for each in newest.newer(get_store(), pending, conf, time.time()):
                 for verdict in each.told.verdicts:
                     misses = found.setdefault((verdict.alias, verdict.key), [])
                     misses.append((verdict.at, verdict.reason))

@@ -11,11 +11,11 @@ from uuid import uuid4
 from cache_monitor.stats.codec import encode
 from cache_monitor.stats.window import Window
 from cache_monitor.stores.base import Kind, Row, Store
+from cache_monitor.stores.resolutions import ABANDONED_AFTER
 from cache_monitor.trace.codec import encode_slices
 from cache_monitor.trace.slices import Slice
 from cache_monitor.worker.aggregator import Aggregator
 from cache_monitor.worker.aggregator import Part as CountedPart
-from cache_monitor.worker.rollup import ABANDONED_AFTER
 from cache_monitor.worker.trace_writer import Tracer
 
 Part = CountedPart | Slice

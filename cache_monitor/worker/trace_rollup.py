@@ -1,5 +1,4 @@
-"""Replay the trace: each minute as it closes, in one of the processes, and for a report what is
-newer than that.
+"""Replay the trace: each minute as it closes, in one of the processes.
 
 What is told becomes rows of windows and details like those of a process, so that they are read,
 merged and rolled up as those are. It counts once, wherever who does this is killed: the rows of the
@@ -10,7 +9,6 @@ until the rows of it are there. These are first written as not final, which nobo
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from hashlib import blake2b
 from math import inf
 from typing import NamedTuple
 from uuid import uuid4
@@ -19,46 +17,44 @@ from msgspec import structs
 
 from cache_monitor.stats.codec import decode as decode_stats
 from cache_monitor.stats.codec import encode
-from cache_monitor.stats.details import Details, GroupStats
-from cache_monitor.stats.top_keys import HotKeys, KeyStats
+from cache_monitor.stats.details import Details
 from cache_monitor.stats.window import Window
-from cache_monitor.stores.base import Identity, Kind, Row, Store
+from cache_monitor.stores.base import Row, Store
+from cache_monitor.stores.resolutions import MINUTE
 from cache_monitor.stores.shared import (
     FIRST,
     HOUR,
-    MINUTE,
-    MOST_REPLAYED,
     PLAN,
+    SHARED,
     SLICE,
     STATE,
-    at_work,
+    TraceSettings,
+    doubtful_of,
     plans,
-    remembered_state,
+    replay_process,
+    row_of,
+    rows_of,
     slices_of,
     state_of,
+    thinned_slices,
 )
-from cache_monitor.trace.codec import Stored, Unreadable, encode_slices, level_for, pack, thinned
+from cache_monitor.trace.codec import Stored, Unreadable, encode_slices, level_for, pack
 from cache_monitor.trace.plan import (
     HOT_KEYS,
-    Doubt,
     Plan,
     TraceLimits,
     TraceUsage,
-    doubt_of,
     family_of,
     next_level,
 )
 from cache_monitor.trace.replay import Replay
 from cache_monitor.trace.state import (
-    Figures,
-    ReplayResult,
     State,
     Verdict,
     decode_state,
     encode_state,
 )
 
-SHARED = ""
 PATIENCE = 60
 """Seconds for which a slice that its process has not finished is waited for."""
 _HELD = 15.0
@@ -66,16 +62,6 @@ _HELD = 15.0
 _MUCH = 1.0
 """Seconds of CPU for which it was the work that took so long, not a process that was stopped."""
 _HOT_FOR = 600
-KEYS_TOLD = 1000
-
-
-class Settings(NamedTuple):
-    """How the trace is rolled up. Times are seconds."""
-
-    limits: TraceLimits
-    tolerance: float
-    settled: int
-    key_groups: int
 
 
 class _Due(NamedTuple):
@@ -89,7 +75,7 @@ class _Due(NamedTuple):
     is_doubtful: bool = False
 
 
-def roll(store: Store, now: int, conf: Settings) -> list[Verdict]:
+def roll(store: Store, now: int, conf: TraceSettings) -> list[Verdict]:
     """Replay the minutes that have closed by ``now``; why lookups missed in them. Raises
     :class:`StoreError`."""
     ends = time.monotonic() + _HELD
@@ -190,20 +176,6 @@ def _put_plan(store: Store, family: str, plan: Plan, now: int) -> None:
     store.put([Row("trace", SHARED, family, PLAN, 0, pack(plan))], now)
 
 
-def doubtful_of(
-    store: Store, told: Mapping[str, Iterable[Stored]], known: Mapping[str, Plan], now: float
-) -> Doubt:
-    """What is doubtful of the stores that ``told`` has slices of. Raises :class:`StoreError`."""
-    merged = {family for family, plan in known.items() if plan.merged}
-    readings = {
-        name: sorted(each for part in parts for each in part.read()) for name, parts in told.items()
-    }
-    doubt = doubt_of(readings, merged, lambda name: state_of(store, name).readings)
-    shared = {*doubt.shared, *(f for f, plan in known.items() if plan.shared_at > now - HOUR)}
-    doubt.names.update(name for name in told if family_of(name) in shared)
-    return doubt
-
-
 def _settled_doubt(
     store: Store, told: Mapping[str, Iterable[Stored]], known: dict[str, Plan], now: int
 ) -> set[str]:
@@ -238,7 +210,7 @@ def _due(rows: _Read, now: int, settled: int) -> _Due | None:
 
 
 def _roll(
-    store: Store, name: str, due: _Due, plan: Plan, conf: Settings, ends: float
+    store: Store, name: str, due: _Due, plan: Plan, conf: TraceSettings, ends: float
 ) -> tuple[TraceUsage, Replay, int] | None:
     """Replay ``due``, and bring what it tells to the store; what it took, and the level, or None
     where another process was quicker, or may be now."""
@@ -256,7 +228,7 @@ def _roll(
     state.trim(plan, due.until - conf.limits.kept)
     state.serial += 1
     state.token = uuid4().hex
-    process = _process(name, state.serial)
+    process = replay_process(name, state.serial)
     state.outbox = list(rows_of(told, process, conf.key_groups, final=True))
     bundles = list(_bundles(store, name, due.now))
     row = Row("trace", SHARED, name, STATE, 0, encode_state(state))
@@ -294,33 +266,19 @@ def _bounded(due: _Due, state: State, plan: Plan, limits: TraceLimits) -> tuple[
     has_let_go = any(part.level > plan.level for part in due.now)
     most = limits.keys if has_let_go else inf, 2 * MINUTE * limits.events
     level = level_for(due.now, most, state.plans, plan.level)
-    now, ahead = _thinned(due.now, level, state), _thinned(due.ahead, level, state)
+    now, ahead = thinned_slices(due.now, level, state), thinned_slices(due.ahead, level, state)
     return level, due._replace(now=now, ahead=ahead)
-
-
-def _thinned(parts: Iterable[Stored], level: int, state: State) -> list[Stored]:
-    return [thinned(part, level, state.plans.get(part.plan, frozenset())) for part in parts]
-
-
-def _process(name: str, serial: int) -> str:
-    """Whom the rows of a replay are of: the same for the same replay."""
-    return "t" + blake2b(f"{name} {serial}".encode(), digest_size=15).hexdigest()
 
 
 def _deliver(store: Store, name: str, state: State) -> None:
     """Bring what was told to the store. Until the state says that it is there nobody rolls it up:
     who does this once more writes the same rows."""
     now = int(time.time())
-    rows = [_row(each) for each in state.outbox]
+    rows = [row_of(each) for each in state.outbox]
     store.put([_open(row) for row in rows], now)
     state.outbox = []
     store.put([Row("trace", SHARED, name, STATE, 0, encode_state(state))], now)
     store.put(rows, now)
-
-
-def _row(each: tuple[str, str, str, int, int, bytes]) -> Row:
-    kind: Kind = "window" if each[0] == "window" else "details"
-    return Row(kind, *each[1:])
 
 
 def _open(row: Row) -> Row:
@@ -363,125 +321,3 @@ def _until(payload: bytes) -> int:
         return decode_state(payload).until
     except Unreadable:
         return 0
-
-
-# What was told, as rows
-
-
-def rows_of(told: ReplayResult, process: str, key_groups: int, final: bool) -> Iterator[Row]:
-    """Windows and details that say no more than what was ``told``."""
-    for (alias, start), figures in told.windows.items():
-        window = Window(start, SLICE, reasons=figures.reasons, final=final)
-        window.traced, window.judged = figures.seen, figures.judged
-        window.squares = float(figures.squares)
-        yield Row("window", process, alias, start, SLICE, encode(window))
-    for (alias, start), details in _details(told, key_groups).items():
-        details.final = final
-        yield Row("details", process, alias, start, MINUTE, encode(details))
-
-
-def _details(told: ReplayResult, key_groups: int) -> Mapping[tuple[str, int], Details]:
-    found: dict[tuple[str, int], Details] = {}
-
-    def of(alias: str, start: int) -> Details:
-        made = found.get((alias, start))
-        if made is None:
-            made = Details(start, MINUTE, HotKeys(KEYS_TOLD), key_groups, uses=1)
-            found[alias, start] = made
-        return made
-
-    for (alias, start, name, kind), figures in told.groups.items():
-        group = of(alias, start).group(name, kind)  # type: ignore[arg-type]  # a kind of ours
-        _add(group, figures)
-    for (alias, start, name, group_name), reasons in told.keys.items():
-        table = of(alias, start).hot_keys.table
-        if len(table) < KEYS_TOLD:
-            shown = name.rpartition("\0")[2]
-            table[shown] = KeyStats(group_name, reasons=dict(reasons))
-    return found
-
-
-def _add(group: GroupStats, figures: Figures) -> None:
-    group.merge(
-        GroupStats(
-            group.kind,
-            reasons=figures.reasons,
-            traced=figures.seen,
-            judged=figures.judged,
-            squares=float(figures.squares),
-            ages=figures.ages,
-            stampedes=figures.stampedes,
-            lives=figures.lives,
-            changes=figures.changes,
-        )
-    )
-
-
-# For a report
-
-
-class Newer(NamedTuple):
-    """What is told of one store that nobody has rolled up yet. ``is_all`` says that no other
-    process may still have to tell of the time before now; ``outbox`` are rows that were told
-    before and may not have come to the store."""
-
-    name: str
-    told: ReplayResult
-    is_all: bool
-    outbox: list[Row]
-
-
-def newer(store: Store, pending: Iterable[Row], conf: Settings, now: float) -> Iterator[Newer]:
-    """What is told of the trace that nobody has rolled up yet; ``pending`` are rows of this
-    process, in the place of those of the store. Raises :class:`StoreError`.
-
-    Where several processes use a store, what they did last is not there yet: misses of that time
-    are told of later.
-    """
-    stored = store.read("trace", FIRST, int(now) + HOUR, None, seconds=SLICE, of_processes=True)
-    rows = {row.identity: row for row in stored}
-    rows.update({row.identity: row for row in pending if row.kind == "trace"})
-    told = _slices_in(_by_store(rows.values()))
-    doubtful = doubtful_of(store, told, plans(store), now).names
-    for name, own in told.items():
-        states = [row.payload for row in store.read("trace", STATE, STATE + 1, name)]
-        state = remembered_state(states[0] if states else b"").copy()
-        yield _replayed(name, state, own, conf, now, is_doubtful=name in doubtful)
-
-
-def _replayed(
-    name: str,
-    state: State,
-    parts: Sequence[Stored],
-    conf: Settings,
-    now: float,
-    *,
-    is_doubtful: bool,
-) -> Newer:
-    outbox = [_row(each) for each in state.outbox]
-    if sum(part.count for part in parts) > MOST_REPLAYED:
-        return Newer(name, ReplayResult(), False, outbox)
-    has_let_go = any(part.level for part in parts)
-    few = 2 * conf.limits.keys if has_let_go else inf, MOST_REPLAYED
-    parts = _thinned(parts, level_for(parts, few, state.plans, 0), state)
-    is_all = len(at_work(state, parts, now)) < 2
-    until = int(now) + HOUR if is_all else int(now) - conf.settled
-    due = [part for part in parts if part.end <= until]
-    ahead = [part for part in parts if part.end > until]
-    for part in due:
-        # That it is not final yet says nothing of its process.
-        part.final = True
-    replay = Replay(state, int(conf.tolerance * 1e6))
-    last = max((part.end for part in due), default=state.until)
-    told = replay.pass_over(due, last) if is_doubtful else replay.run(due, ahead, last)
-    return Newer(name, told, is_all, outbox)
-
-
-def newer_rows(store: Store, pending: Iterable[Row], conf: Settings, now: float) -> list[Row]:
-    """The same as rows of windows and details. Raises :class:`StoreError`."""
-    found: dict[Identity, Row] = {}
-    for each in newer(store, pending, conf, now):
-        process = _process(each.name, -1)
-        told = rows_of(each.told, process, conf.key_groups, final=False)
-        found.update({row.identity: row for row in (*each.outbox, *told)})
-    return list(found.values())

@@ -29,11 +29,9 @@ from cache_monitor.scan.identity import (
 from cache_monitor.scan.schedule import ScanScheduler, read_evictions
 from cache_monitor.setting_changes import forget_on_change
 from cache_monitor.stores.opening import get_store, is_testing
+from cache_monitor.stores.shared import trace_settings
 from cache_monitor.trace.events import Value
-from cache_monitor.trace.plan import TraceLimits
-from cache_monitor.worker import trace_rollup
 from cache_monitor.worker.live_values import stored_value
-from cache_monitor.worker.rollup import settled
 from cache_monitor.worker.trace_events import CacheIdentity, EntryAccess
 from cache_monitor.worker.trace_writer import MANY_PROCESSES, UNPLANNED_BYTES, Tracer
 from cache_monitor.worker.worker import BackgroundWorker, Wiring
@@ -85,13 +83,6 @@ def facts_of(process: str, alias: str) -> CacheIdentity | None:
     )
 
 
-def store_of(alias: str) -> str | None:
-    """The name under which the trace has the entries of ``alias``, without the process where each
-    has its own; None where they cannot be traced."""
-    facts = facts_of("", alias)
-    return None if facts is None else facts.store.partition(".")[0]
-
-
 def _room(cache: Any) -> tuple[int, int]:
     """How many entries a cache in this process has, and how many it takes."""
     return len(cache._cache), cache._max_entries
@@ -133,15 +124,6 @@ def _host() -> int:
     except OSError:
         boot = f"{getnode()}"
     return crc32(boot.encode()) or 1
-
-
-def trace_settings() -> trace_rollup.Settings:
-    """How the trace is rolled up by the settings in force."""
-    conf = get_conf()
-    limits = TraceLimits(conf.trace_keys, conf.trace_events, conf.trace_bytes, int(conf.trace_kept))
-    return trace_rollup.Settings(
-        limits, conf.clock_tolerance, settled(conf.flush_interval), conf.max_key_groups
-    )
 
 
 background_worker = BackgroundWorker(

@@ -33,6 +33,7 @@ from cache_monitor.scan.snapshot import Snapshot
 from cache_monitor.stacks import take_stack
 from cache_monitor.stores import shared
 from cache_monitor.stores.base import Store, StoreBusyError, StoreError
+from cache_monitor.stores.shared import TraceSettings
 from cache_monitor.trace.events import EvictionReading
 from cache_monitor.worker import requests, trace_rollup
 from cache_monitor.worker.aggregator import Aggregator
@@ -78,7 +79,7 @@ class Wiring(NamedTuple):
     look: Callable[[str, Store, float, Reporter], dict[str, Snapshot]]
     is_testing: Callable[[], bool]
     make_tracer: Callable[[str], Tracer]
-    trace_settings: Callable[[], trace_rollup.Settings]
+    trace_settings: Callable[[], TraceSettings]
     read_evictions: Callable[[str], EvictionReading | None]
     at_end: Callable[[], None]
 

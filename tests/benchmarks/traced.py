@@ -26,13 +26,13 @@ from cache_monitor.calls import RawCall, Source
 from cache_monitor.conf import Conf
 from cache_monitor.stores.base import Row
 from cache_monitor.stores.memory import MemoryStore
-from cache_monitor.stores.shared import FIRST, plans, state_of
+from cache_monitor.stores.resolutions import settled
+from cache_monitor.stores.shared import FIRST, TraceSettings, plans, state_of
 from cache_monitor.trace.events import SECOND, EvictionReading
 from cache_monitor.trace.plan import TraceLimits
 from cache_monitor.worker.batch import deduplicate
-from cache_monitor.worker.rollup import settled
 from cache_monitor.worker.trace_events import CacheIdentity
-from cache_monitor.worker.trace_rollup import Settings, roll
+from cache_monitor.worker.trace_rollup import roll
 from cache_monitor.worker.trace_writer import SLICE_SECONDS, UNPLANNED_BYTES, Tracer
 
 GET, SET = Source("default", "get"), Source("default", "set")
@@ -104,7 +104,7 @@ def measured(processes: int, rate: int, keys: int, minutes: int, conf: Conf) -> 
         for number in range(processes)
     ]
     limits = TraceLimits(conf.trace_keys, conf.trace_events, conf.trace_bytes, int(conf.trace_kept))
-    rolled = Settings(limits, 0.05, settled(conf.flush_interval), conf.max_key_groups)
+    rolled = TraceSettings(limits, 0.05, settled(conf.flush_interval), conf.max_key_groups)
     stored: dict[tuple[int, int], object] = {}
     before = 0
     for second in range(60 * minutes):

@@ -17,6 +17,7 @@ from django.core.management import CommandError, call_command
 from django.test import override_settings
 
 from cache_monitor.exporters import trace_files
+from cache_monitor.scan.identity import store_of
 from cache_monitor.stores.base import Row
 from cache_monitor.stores.opening import get_store
 from cache_monitor.trace.codec import encode_slices
@@ -204,7 +205,7 @@ def test_two_files_name_the_same_key_by_different_hashes(
 
 @pytest.mark.django_db
 def test_of_a_sample_the_keys_of_every_minute_are_written(recording: None, tmp_path: Path) -> None:
-    family, now = wiring.store_of("default"), int(time.time())
+    family, now = store_of("default"), int(time.time())
     assert family is not None
     for level, before in ((0, 300), (2, 180)):
         start = now - before
@@ -225,7 +226,7 @@ def test_of_a_sample_the_keys_of_every_minute_are_written(recording: None, tmp_p
 def test_the_bytes_of_the_values_are_written_where_they_were_seen(
     recording: None, tmp_path: Path
 ) -> None:
-    family, now = wiring.store_of("default"), int(time.time())
+    family, now = store_of("default"), int(time.time())
     assert family is not None
     part = Slice(now - 120, 60, "one process", 1)
     for number, size in enumerate((300, 500, 0)):
@@ -257,7 +258,7 @@ def test_the_bytes_of_the_values_are_written_where_they_were_seen(
 
 @pytest.mark.django_db
 def test_of_caches_in_each_process_the_busiest_is_written(recording: None, tmp_path: Path) -> None:
-    family, now = wiring.store_of("default"), int(time.time())
+    family, now = store_of("default"), int(time.time())
     for process, lookups in (("one", 3), ("two", 5)):
         part = Slice(now - 120, 60, process, 1)
         for number in range(lookups):

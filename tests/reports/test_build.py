@@ -4,8 +4,7 @@ from cache_monitor.scan.snapshot import Scope, Snapshot
 from cache_monitor.stats.codec import encode
 from cache_monitor.stats.top_keys import HotKeys
 from cache_monitor.stores.base import Row
-from cache_monitor.worker import rollup
-from cache_monitor.worker.rollup import MERGED
+from cache_monitor.stores.resolutions import MERGED, window_of
 from tests.reports.synthetic import (
     BACKEND,
     BEGIN,
@@ -59,7 +58,7 @@ def test_a_process_that_stopped_in_the_midst_of_its_work_is_told_of_once_it_is_s
     now.processes = {3, 4}
     alone = report_on(row(finished), row(killed), row(killed, alias="b"), row(busy), row(now))
     assert (alone.quality.processes, alone.quality.cut_off_processes) == (4, 1)
-    lasting = rollup.window_of(row(killed))
+    lasting = window_of(row(killed))
     lasting.final = True
     assert report_on(merged(lasting), row(now)).quality.cut_off_processes == 1
 

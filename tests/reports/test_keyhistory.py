@@ -14,7 +14,9 @@ from django.views.decorators.cache import cache_page
 import cache_monitor
 from cache_monitor.middleware import CacheMonitorMiddleware
 from cache_monitor.reports.key_history import KeyHistory, key_history
+from cache_monitor.scan.identity import store_of
 from cache_monitor.stores.opening import get_store
+from cache_monitor.stores.shared import trace_settings
 from cache_monitor.trace.events import CLEAR, DELETE, HIT, MISS, WRITE
 from cache_monitor.trace.plan import Plan
 from cache_monitor.worker import trace_rollup, wiring
@@ -112,14 +114,14 @@ def test_the_view_that_wrote_or_deleted_is_told() -> None:
         (HIT, ""),
         (DELETE, "remove"),
     ]
-    trace_rollup.roll(get_store(), int(time.time()) + 200, wiring.trace_settings())
+    trace_rollup.roll(get_store(), int(time.time()) + 200, trace_settings())
     assert [each.view for each in told("other").moments] == ["edit"]
 
 
 def test_the_view_is_told_where_a_tenants_function_makes_the_keys() -> None:
     visit("product", lambda: caches["tenants"].set("a", 1))
     cache_monitor.flush()
-    trace_rollup.roll(get_store(), int(time.time()) + 200, wiring.trace_settings())
+    trace_rollup.roll(get_store(), int(time.time()) + 200, trace_settings())
     assert [each.view for each in told("a", "tenants").moments] == ["product"]
 
 
@@ -138,7 +140,7 @@ def test_what_was_rolled_up_is_part_of_it() -> None:
     caches["default"].set("rare", 1)
     cache_monitor.flush()
     begin_anew()
-    trace_rollup.roll(get_store(), int(time.time()) + 200, wiring.trace_settings())
+    trace_rollup.roll(get_store(), int(time.time()) + 200, trace_settings())
     caches["default"].delete("other")
     assert kinds(told("rare")) == [(WRITE, None)]
 
@@ -153,7 +155,7 @@ def test_a_key_that_is_not_in_the_trace_is_known_as_such() -> None:
     from cache_monitor.trace.codec import pack
 
     caches["default"].set("rare", 1)
-    family = wiring.store_of("default")
+    family = store_of("default")
     assert family is not None
     get_store().put([Row("trace", "", family, 0, 0, pack(Plan(1, 48)))], 1)
     assert not told("rare").is_traced
@@ -162,12 +164,12 @@ def test_a_key_that_is_not_in_the_trace_is_known_as_such() -> None:
 def test_where_two_tenants_have_the_key_neither_is_told_for_the_other() -> None:
     caches["tenants"].set("a", 1)
     cache_monitor.flush()
-    trace_rollup.roll(get_store(), int(time.time()) + 200, wiring.trace_settings())
+    trace_rollup.roll(get_store(), int(time.time()) + 200, trace_settings())
     assert kinds(told("a", "tenants")) == [(WRITE, None)]
     tenant[0] = "two"
     caches["tenants"].set("a", 1)
     cache_monitor.flush()
-    trace_rollup.roll(get_store(), int(time.time()) + 400, wiring.trace_settings())
+    trace_rollup.roll(get_store(), int(time.time()) + 400, trace_settings())
     now = time.time()
     assert key_history(get_store(), "tenants", "a", now - 3600, now + 60) is None
 

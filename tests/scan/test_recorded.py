@@ -235,6 +235,7 @@ import json, time
 from tests.programs.hosts import configure
 configure()
 from django.core.cache import cache
+from cache_monitor.stores.shared import trace_settings
 from cache_monitor.worker import wiring, trace_rollup
 from cache_monitor.scan.schedule import ScanScheduler
 from cache_monitor.scan.recorded import Reporter
@@ -246,7 +247,7 @@ for number in range(2000):
     if number % 4:
         cache.get(f"user:{number}")
 wiring.background_worker.stop()  # what it has traced is final then
-trace_rollup.roll(get_store(), int(time.time()) + 200, wiring.trace_settings())
+trace_rollup.roll(get_store(), int(time.time()) + 200, trace_settings())
 teller = Reporter(recorder.process, time.time())
 look = ScanScheduler().look(recorder.process, get_store(), teller=teller)["default"]
 print(json.dumps([look.entries, look.never_read, look.never_read_error]))

@@ -14,13 +14,15 @@ from django.test import RequestFactory, override_settings
 from django.views.decorators.cache import cache_page
 
 import cache_monitor
+from cache_monitor.reports import newest
 from cache_monitor.stats.codec import decode
 from cache_monitor.stats.details import Details, GroupStats, StoredDetails
 from cache_monitor.stats.histogram import middle_of
 from cache_monitor.stats.merge import DetailsMerge
 from cache_monitor.stats.top_keys import KeyStats
 from cache_monitor.stores.opening import get_store
-from cache_monitor.worker import trace_rollup, wiring
+from cache_monitor.stores.shared import trace_settings
+from cache_monitor.worker import wiring
 from tests.anew import begin_anew
 from tests.clocks import timing_clock
 from tests.services import Server
@@ -49,7 +51,7 @@ def _details() -> Details:
     """What is counted, and what the trace tells beside it."""
     cache_monitor.flush()
     store = get_store()
-    told = trace_rollup.newer_rows(store, [], wiring.trace_settings(), time.time())
+    told = newest.newer_rows(store, [], trace_settings(), time.time())
     merging = DetailsMerge(0, 60, 1000)
     for row in (*store.read("details", 0, 2**40, None), *told):
         if row.kind == "details":

@@ -13,16 +13,10 @@ from cache_monitor.stats.details import Details
 from cache_monitor.stats.window import Window
 from cache_monitor.stores.base import Row
 from cache_monitor.stores.memory import MemoryStore
+from cache_monitor.stores.resolutions import ABANDONED_AFTER, HOUR, MERGED, MINUTE
 from cache_monitor.worker.aggregator import Aggregator
 from cache_monitor.worker.flush import STEP, Flusher
-from cache_monitor.worker.rollup import (
-    ABANDONED_AFTER,
-    HOUR,
-    MERGED,
-    MINUTE,
-    merge_processes,
-    roll_up,
-)
+from cache_monitor.worker.rollup import merge_processes, roll_up
 from cache_monitor.worker.trace_writer import Tracer
 
 BEGIN = 1_900_000_000 // MINUTE * MINUTE

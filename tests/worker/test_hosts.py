@@ -45,6 +45,7 @@ import json, time
 from tests.programs.hosts import configure
 configure()
 import cache_monitor
+from cache_monitor.stores.shared import trace_settings
 from cache_monitor.worker import wiring, trace_rollup
 from cache_monitor.reports.series import REASONS
 from cache_monitor.stores.opening import get_store
@@ -59,7 +60,7 @@ def told():
     }
 
 before = told()
-trace_rollup.roll(get_store(), int(time.time()) + 200, wiring.trace_settings())
+trace_rollup.roll(get_store(), int(time.time()) + 200, trace_settings())
 print(json.dumps([before, told()]))
 """
 MIGRATE = """

@@ -10,7 +10,7 @@ from cache_monitor.stats.top_keys import HotKeys
 from cache_monitor.stats.window import Window
 from cache_monitor.stores.base import Row
 from cache_monitor.stores.memory import MemoryStore
-from cache_monitor.worker.rollup import (
+from cache_monitor.stores.resolutions import (
     DAY,
     HOUR,
     KEYS_KEPT,
@@ -21,10 +21,9 @@ from cache_monitor.worker.rollup import (
     WEEK,
     YOUNG,
     longest,
-    merge_processes,
-    roll_up,
     settled,
 )
+from cache_monitor.worker.rollup import merge_processes, roll_up
 
 NOW = 20_000 * DAY + 30
 

@@ -5,21 +5,23 @@ from collections.abc import Iterable, Sequence
 
 import pytest
 
+from cache_monitor.reports import newest
+from cache_monitor.reports.newest import newer, newer_rows
 from cache_monitor.stats.codec import decode
 from cache_monitor.stats.window import Window, add_reasons
 from cache_monitor.stores.base import Kind, Row, StoreError
 from cache_monitor.stores.memory import MemoryStore
-from cache_monitor.stores.shared import plans, state_of
+from cache_monitor.stores.shared import TraceSettings, plans, state_of
 from cache_monitor.trace import slices
 from cache_monitor.trace.codec import decode_slices, encode_slices
 from cache_monitor.trace.events import SECOND
 from cache_monitor.trace.plan import Plan, TraceLimits
 from cache_monitor.worker import trace_rollup
 from cache_monitor.worker.rollup import merge_processes, roll_up
-from cache_monitor.worker.trace_rollup import Settings, newer, newer_rows, roll
+from cache_monitor.worker.trace_rollup import roll
 from tests.trace.world import START, World
 
-CONF = Settings(TraceLimits(), 0.05, 30, 100)
+CONF = TraceSettings(TraceLimits(), 0.05, 30, 100)
 LATER = START + 600
 
 
@@ -212,7 +214,7 @@ def test_what_is_old_goes() -> None:
     assert {row.start // 86400 for row in kept} == {world.now // SECOND // 86400}
 
 
-def reasons(told_now: Iterable[trace_rollup.Newer]) -> Counter[str]:
+def reasons(told_now: Iterable[newest.Newer]) -> Counter[str]:
     return Counter(verdict.reason for each in told_now for verdict in each.told.verdicts)
 
 

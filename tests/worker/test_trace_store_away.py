@@ -8,6 +8,7 @@ import pytest
 from cache_monitor.calls import Call, Source
 from cache_monitor.stores.base import Row, StoreError
 from cache_monitor.stores.memory import MemoryStore
+from cache_monitor.stores.shared import TraceSettings
 from cache_monitor.trace.events import SECOND, EvictionReading
 from cache_monitor.trace.plan import TraceLimits
 from cache_monitor.worker.aggregator import Aggregator
@@ -15,12 +16,12 @@ from cache_monitor.worker.batch import deduplicate
 from cache_monitor.worker.flush import Flusher
 from cache_monitor.worker.rollup import merge_processes, roll_up
 from cache_monitor.worker.trace_events import CacheIdentity
-from cache_monitor.worker.trace_rollup import Settings, roll
+from cache_monitor.worker.trace_rollup import roll
 from cache_monitor.worker.trace_writer import Tracer
 from tests.worker.test_trace_rollup import told
 
 START = 1_800_000_000 // 3600 * 3600
-CONF = Settings(TraceLimits(), 0.05, 30, 100)
+CONF = TraceSettings(TraceLimits(), 0.05, 30, 100)
 AWAY = range(60, 660)
 
 

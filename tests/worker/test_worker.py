@@ -18,10 +18,11 @@ from cache_monitor.stats.details import Details
 from cache_monitor.stats.window import Window
 from cache_monitor.stores.base import Row, StoreBusyError, StoreError
 from cache_monitor.stores.memory import MemoryStore
+from cache_monitor.stores.shared import TraceSettings
 from cache_monitor.trace.codec import decode_slices
 from cache_monitor.trace.events import HIT, MISS, WRITE
 from cache_monitor.trace.plan import TraceLimits
-from cache_monitor.worker import trace_rollup, wiring
+from cache_monitor.worker import wiring
 from cache_monitor.worker.rollup import Maintenance
 from cache_monitor.worker.subscribers import subscribers
 from cache_monitor.worker.trace_events import CacheIdentity
@@ -32,7 +33,7 @@ from tests.waiting import until
 
 GET, SET = Source("default", "get"), Source("default", "set")
 FACTS = CacheIdentity("shared", default_timeout=300.0, version="1")
-TRACING = trace_rollup.Settings(TraceLimits(), 0.05, 30, 100)
+TRACING = TraceSettings(TraceLimits(), 0.05, 30, 100)
 BUFFER = 1000
 
 

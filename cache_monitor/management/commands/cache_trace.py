@@ -10,9 +10,9 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from cache_monitor.api import UnknownAlias, refuse_unknown, store_note
 from cache_monitor.exporters.trace_files import FORMATS, NothingTraced, WrittenTrace, write_trace
 from cache_monitor.periods import parse_moment
+from cache_monitor.scan.identity import store_of
 from cache_monitor.stores.base import StoreError
 from cache_monitor.stores.opening import get_store
-from cache_monitor.worker.wiring import store_of
 
 REFUSED, INTERRUPTED = 2, 130
 

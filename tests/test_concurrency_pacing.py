@@ -2,8 +2,8 @@
 
 import pytest
 
+from cache_monitor.concurrency import OutOfTime, Pace, Paced
 from cache_monitor.worker import background
-from cache_monitor.worker.background import OutOfTime, Pace, Paced
 
 
 class _Clock:

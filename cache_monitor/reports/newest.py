@@ -1,0 +1,96 @@
+"""What the trace tells of the newest minutes, which nobody has rolled up yet."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from math import inf
+from typing import NamedTuple
+
+from cache_monitor.stores.base import Identity, Row, Store
+from cache_monitor.stores.shared import (
+    FIRST,
+    HOUR,
+    MOST_REPLAYED,
+    SLICE,
+    STATE,
+    TraceSettings,
+    at_work,
+    doubtful_of,
+    plans,
+    remembered_state,
+    replay_process,
+    row_of,
+    rows_of,
+    slices_of,
+    thinned_slices,
+)
+from cache_monitor.trace.codec import Stored, level_for
+from cache_monitor.trace.replay import Replay
+from cache_monitor.trace.state import ReplayResult, State
+
+
+class Newer(NamedTuple):
+    """What is told of one store that nobody has rolled up yet. ``is_all`` says that no other
+    process may still have to tell of the time before now; ``outbox`` are rows that were told
+    before and may not have come to the store."""
+
+    name: str
+    told: ReplayResult
+    is_all: bool
+    outbox: list[Row]
+
+
+def newer(store: Store, pending: Iterable[Row], conf: TraceSettings, now: float) -> Iterator[Newer]:
+    """What is told of the trace that nobody has rolled up yet; ``pending`` are rows of this
+    process, in the place of those of the store. Raises :class:`StoreError`.
+
+    Where several processes use a store, what they did last is not there yet: misses of that time
+    are told of later.
+    """
+    stored = store.read("trace", FIRST, int(now) + HOUR, None, seconds=SLICE, of_processes=True)
+    rows = {row.identity: row for row in stored}
+    rows.update({row.identity: row for row in pending if row.kind == "trace"})
+    told: dict[str, list[Stored]] = {}
+    for row in rows.values():
+        told.setdefault(row.alias, []).extend(slices_of(row.payload))
+    doubtful = doubtful_of(store, told, plans(store), now).names
+    for name, own in told.items():
+        states = [row.payload for row in store.read("trace", STATE, STATE + 1, name)]
+        state = remembered_state(states[0] if states else b"").copy()
+        yield _replayed(name, state, own, conf, now, is_doubtful=name in doubtful)
+
+
+def _replayed(
+    name: str,
+    state: State,
+    parts: Sequence[Stored],
+    conf: TraceSettings,
+    now: float,
+    *,
+    is_doubtful: bool,
+) -> Newer:
+    outbox = [row_of(each) for each in state.outbox]
+    if sum(part.count for part in parts) > MOST_REPLAYED:
+        return Newer(name, ReplayResult(), False, outbox)
+    has_let_go = any(part.level for part in parts)
+    few = 2 * conf.limits.keys if has_let_go else inf, MOST_REPLAYED
+    parts = thinned_slices(parts, level_for(parts, few, state.plans, 0), state)
+    is_all = len(at_work(state, parts, now)) < 2
+    until = int(now) + HOUR if is_all else int(now) - conf.settled
+    due = [part for part in parts if part.end <= until]
+    ahead = [part for part in parts if part.end > until]
+    for part in due:
+        # That it is not final yet says nothing of its process.
+        part.final = True
+    replay = Replay(state, int(conf.tolerance * 1e6))
+    last = max((part.end for part in due), default=state.until)
+    told = replay.pass_over(due, last) if is_doubtful else replay.run(due, ahead, last)
+    return Newer(name, told, is_all, outbox)
+
+
+def newer_rows(store: Store, pending: Iterable[Row], conf: TraceSettings, now: float) -> list[Row]:
+    """The same as rows of windows and details. Raises :class:`StoreError`."""
+    found: dict[Identity, Row] = {}
+    for each in newer(store, pending, conf, now):
+        process = replay_process(each.name, -1)
+        told = rows_of(each.told, process, conf.key_groups, final=False)
+        found.update({row.identity: row for row in (*each.outbox, *told)})
+    return list(found.values())
