@@ -190,7 +190,7 @@ def flush() -> bool:
 def store_problem() -> str | None:
     """What is wrong with the store, in a sentence that says what to do; None where nothing is."""
     try:
-        next(iter(get_store().read("look", 0, 1, None)), None)
+        next(iter(get_store().read("scan", 0, 1, None)), None)
     except StoreError as error:
         return str(error)
     return wiring.background_worker.problem
@@ -275,7 +275,7 @@ class _Stored:
 
     def looks(self) -> list[Row]:
         """What was last seen inside the caches."""
-        return self._read("look", 0, 1, self._alias)
+        return self._read("scan", 0, 1, self._alias)
 
     def learn_groups(self) -> None:
         """Learn which groups of keys the site's processes have learned to be one."""

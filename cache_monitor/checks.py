@@ -23,7 +23,7 @@ from cache_monitor.instrument.wrapper import can_be_recorded
 from cache_monitor.keys.custom import sanitizer_problem
 from cache_monitor.keys.known_keys import unseen_caches
 from cache_monitor.scan.key_forms import OF_TENANTS
-from cache_monitor.scan.scanner import OTHERS, kind_of_class
+from cache_monitor.scan.scanner import OTHERS, kind_of
 from cache_monitor.stores.base import StoreError
 from cache_monitor.stores.opening import (
     DATABASE,
@@ -42,7 +42,7 @@ _LOCAL_MEMORY = "django.core.cache.backends.locmem.LocMemCache"
 
 
 def has_tenants() -> bool:
-    """Whether the site tells tenants apart in each request, as the monitor does not."""
+    """Whether the site has tenants, which the monitor does not tell apart."""
     return any(map(apps.is_installed, OF_TENANTS))
 
 
@@ -130,10 +130,10 @@ def check_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
 
     E006: the function that ``KEY_SANITIZER`` names; E005 is the panel's. W001: nothing is
     monitored. W002: the statistics are kept where not all processes have them, or in the site's
-    way. W003: looks into the caches follow each other without a pause. W004: the middleware comes
+    way. W003: scans follow each other without a pause. W004: the middleware comes
     too late in ``MIDDLEWARE``. W008: the order of Django's own cache middleware. W009: a backend
     that cannot be recorded. I001: an app keeps cached values where they are not seen. I002: there
-    is no admin to show the dashboard in. I003: a backend that cannot be looked into.
+    is no admin to show the dashboard in. I003: a backend that cannot be scanned.
     """
     found: list[CheckMessage] = [
         Error(problem.message, hint=problem.hint, id="cache_monitor.E001")
@@ -155,7 +155,7 @@ def _sanitizer_errors(conf: Conf) -> Iterator[CheckMessage]:
 
 
 def _warnings(conf: Conf) -> Iterator[CheckMessage]:
-    """What can be used as it is written, and will hardly do what was meant."""
+    """Settings that are valid, but hardly do what was meant."""
     if not conf.enabled:
         return
     if conf.instrument == "explicit" and EXPLICIT_PATH not in map(_backend, settings.CACHES):
@@ -169,8 +169,8 @@ def _warnings(conf: Conf) -> Iterator[CheckMessage]:
     yield from _store_warnings(chosen_store(conf.store, in_tests=False))
     if conf.scan_seconds >= conf.inspect_interval:
         yield Caution(
-            f"{SETTING}: a look into the caches may take SCAN_SECONDS ({conf.scan_seconds:g}) and "
-            f"begins again after INSPECT_INTERVAL ({conf.inspect_interval:g}): without a pause.",
+            f"{SETTING}: a scan may take SCAN_SECONDS ({conf.scan_seconds:g}) and begins again "
+            f"after INSPECT_INTERVAL ({conf.inspect_interval:g}), without a pause.",
             hint="Write a longer INSPECT_INTERVAL or fewer SCAN_SECONDS.",
             id="cache_monitor.W003",
         )
@@ -184,7 +184,7 @@ def _warnings(conf: Conf) -> Iterator[CheckMessage]:
             "SILENCED_SYSTEM_CHECKS = ['cache_monitor.I002'].",
             id="cache_monitor.I002",
         )
-    yield from _unseen_insides()
+    yield from _scanner_infos()
     for app in unseen_caches():
         yield Info(
             f"{app} keeps its entries over a connection of its own, past CACHES: what it does is "
@@ -207,8 +207,10 @@ def _middleware_warnings(middleware: list[str]) -> Iterator[CheckMessage]:
 
 
 def _page_cache_warnings(middleware: list[str]) -> Iterator[CheckMessage]:
-    """What Django's documentation asks of the order, and nothing but a page that is never cached,
-    or one that is shown to the wrong visitor, tells of."""
+    """W008: an order of middleware that Django's documentation rules out.
+
+    Its only symptom is a page that is never cached, or one that is shown to the wrong visitor.
+    """
     places = {path: place for place, path in enumerate(middleware)}
     update, fetch = places.get(_UPDATE), places.get(_FETCH)
     if (update is None) != (fetch is None):
@@ -242,7 +244,7 @@ def _backend(alias: str) -> object:
 
 
 def _store_warnings(choice: StoreChoice) -> Iterator[CheckMessage]:
-    """Where the statistics are kept otherwise than all of the site's processes need."""
+    """W002: a store that not all processes share, or that gets in the site's way."""
     if choice.in_memory_because is not None:
         yield Caution(
             in_memory(choice.in_memory_because), hint=WHAT_TO_NAME, id="cache_monitor.W002"
@@ -314,15 +316,15 @@ def _cache_errors() -> Iterator[CheckMessage]:
         elif not _can_be_recorded(str(path)):
             yield Caution(
                 f"CACHES[{alias!r}]['BACKEND'] names {path!r}, a class without the methods of a "
-                "cache: its calls are not recorded, and it cannot be looked into.",
+                "cache: its calls are not recorded, and it cannot be scanned.",
                 hint="Derive it from django.core.cache.backends.base.BaseCache, or define get, "
                 "set, delete, get_many and clear on it.",
                 id="cache_monitor.W009",
             )
 
 
-def _unseen_insides() -> Iterator[CheckMessage]:
-    """Of caches that no inspector looks into."""
+def _scanner_infos() -> Iterator[CheckMessage]:
+    """I003: caches without a scanner."""
     for alias, entry in settings.CACHES.items():
         is_explicit = entry.get("BACKEND") == EXPLICIT_PATH
         path = entry.get("WRAPS" if is_explicit else "BACKEND")
@@ -330,17 +332,17 @@ def _unseen_insides() -> Iterator[CheckMessage]:
             continue
         found = import_string(str(path))
         is_class = isinstance(found, type) and can_be_recorded(found)
-        if is_class and kind_of_class(found) == OTHERS:
+        if is_class and kind_of(found) == OTHERS:
             yield Info(
-                f"CACHES[{alias!r}] cannot be looked into, being of {path!r}: what should be in it "
-                "is estimated from the recorded calls, and what it drops by itself is not known.",
+                f"CACHES[{alias!r}] cannot be scanned, being of {path!r}: its entries are "
+                "estimated from the recorded calls, and its evictions are unknown.",
                 hint="Silence this by SILENCED_SYSTEM_CHECKS = ['cache_monitor.I003'].",
                 id="cache_monitor.I003",
             )
 
 
 def _can_be_recorded(path: str) -> bool:
-    """What is no class, but makes a cache, is known by what it makes."""
+    """Whether the cache can be recorded. A function that makes one is judged by what it makes."""
     found = import_string(path)
     return not isinstance(found, type) or can_be_recorded(found)
 

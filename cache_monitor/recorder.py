@@ -42,7 +42,7 @@ class Recorder:
         self.limit = 0
         self.process = ""
         """Under which name the store has what this process does."""
-        self.told_at = 0.0
+        self.reported_at = 0.0
         """Until when the store has that, in Unix time."""
         self._on_pressure: Callable[[], None] | None = None
         self._dropped: Counter[str] = Counter()

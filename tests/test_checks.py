@@ -109,7 +109,7 @@ def test_a_backend_that_cannot_be_looked_into_is_told(explicit: bool) -> None:
     with override_settings(CACHES={"default": {"BACKEND": LOCMEM}, "odd": entry}):
         [(found, message, _)] = _found()
     assert found == "cache_monitor.I003"
-    assert "CACHES['odd'] cannot be looked into" in message
+    assert "CACHES['odd'] cannot be scanned" in message
 
 
 MIDDLEWARE = "cache_monitor.middleware.CacheMonitorMiddleware"

@@ -57,7 +57,7 @@ def _question(request: HttpRequest, site: AdminSite, target: Target, links: Link
         "count": formats.count(measured.entries),
         "size": formats.size(measured.bytes),
         "none": not measured.entries and measured.cursor is None and not measured.problem,
-        "looked_at": formats.count(measured.looked_at) if measured.cursor else "",
+        "looked_at": formats.count(measured.examined) if measured.cursor else "",
         "total": formats.count(measured.total),
         "problem": measured.problem,
         "reach": entries.clear_reach(target.alias) if target.action is CLEAR else None,
@@ -98,12 +98,12 @@ def _deleted(request: HttpRequest, site: AdminSite, target: Target, links: Links
 def _progress_context(
     done: EntryTotals, progress: deleting.DeleteProgress, target: Target
 ) -> Mapping[str, object]:
-    share = min(1.0, progress["looked_at"] / done.total) if done.total else None
+    share = min(1.0, progress["examined"] / done.total) if done.total else None
     return {
         "said": deleting.said(target, progress),
         "share": formats.ratio(share),
         "bar": bar_of(share),
-        "looked_at": formats.count(progress["looked_at"]),
+        "looked_at": formats.count(progress["examined"]),
         "total": formats.count(done.total),
     }
 

@@ -177,7 +177,7 @@ class DeleteProgress(TypedDict):
     cursor: str
     entries: int
     bytes: int | None
-    looked_at: int
+    examined: int
 
 
 def expected(target: Target) -> EntryTotals:
@@ -188,7 +188,7 @@ def expected(target: Target) -> EntryTotals:
         return EntryTotals(
             entries=int(found.entry is not None),
             bytes=found.entry.bytes if found.entry else 0,
-            looked_at=1,
+            examined=1,
             cursor=None,
             total=None,
             problem=found.problem,
@@ -212,7 +212,7 @@ def begun(user_id: int | str, target: Target) -> DeleteProgress:
         cursor="",
         entries=0,
         bytes=0,
-        looked_at=0,
+        examined=0,
     )
 
 
@@ -250,7 +250,7 @@ def step(target: Target, progress: DeleteProgress) -> EntryTotals:
     """Delete on from where ``progress`` is, count it there and in the history."""
     done = _delete(target, progress["cursor"])
     progress["entries"] += done.entries
-    progress["looked_at"] += done.looked_at
+    progress["examined"] += done.examined
     known = progress["bytes"] is not None and done.bytes is not None
     progress["bytes"] = (progress["bytes"] or 0) + (done.bytes or 0) if known else None
     progress["cursor"] = done.cursor or ""
@@ -308,7 +308,7 @@ def _clear(alias: str) -> EntryTotals:
     return EntryTotals(
         entries=whole,
         bytes=None if there.cursor else there.bytes,
-        looked_at=there.looked_at,
+        examined=there.examined,
         cursor=None,
         total=there.total,
         problem=None,

@@ -21,7 +21,7 @@ from cache_monitor.reports.key_history import KeyHistory, key_history
 from cache_monitor.reports.pages import whole_groups, whole_keys
 from cache_monitor.reports.schema import Cache, HotKey, KeyGroup
 from cache_monitor.scan import entries
-from cache_monitor.scan.entries import Answer, LiveEntry, Selection
+from cache_monitor.scan.entries import EntryAnswer, LiveEntry, Selection
 from cache_monitor.stores.base import StoreError
 from cache_monitor.stores.opening import get_store
 from cache_monitor.trace.events import (
@@ -223,7 +223,7 @@ def build(page_request: PageRequest) -> Content:
 
 
 def _history(
-    page_request: PageRequest, alias: str, key: str, answer: Answer, name: KeyName
+    page_request: PageRequest, alias: str, key: str, answer: EntryAnswer, name: KeyName
 ) -> Mapping[str, object]:
     """What happened to the key, by the trace; of a session nobody is told."""
     if name.kind == "session":
@@ -243,20 +243,20 @@ def _history(
     }
 
 
-def find(alias: str, key: str) -> Answer:
+def find(alias: str, key: str) -> EntryAnswer:
     """The entry of a key as the user wrote it, or as it is shown where the two differ."""
     answer = entries.find_entry(alias, key)
-    if answer.there or not (is_sanitizing() or any(mark in key for mark in _CHANGED)):
+    if answer.exists or not (is_sanitizing() or any(mark in key for mark in _CHANGED)):
         return answer
     step = entries.list_entries(alias, Selection(key=key), limit=LOOK_LIMIT, seconds=LOOK_SECONDS)
     if len(step.entries) > 1:
         problem = _("Several entries are shown under this name: it does not tell which is meant.")
-        return Answer(there=None, problem=problem)
+        return EntryAnswer(exists=None, problem=problem)
     if step.entries:
-        return Answer(there=True, entry=step.entries[0])
+        return EntryAnswer(exists=True, entry=step.entries[0])
     if step.problem or step.cursor is not None:
         problem = step.problem or _("No entry of this name is among those scanned in time.")
-        return Answer(there=None, problem=problem)
+        return EntryAnswer(exists=None, problem=problem)
     return answer
 
 
@@ -269,7 +269,7 @@ def _name(alias: str, key: str, entry: LiveEntry | None, hot: HotKey | None) -> 
     return name._replace(shown=hot.key, group=hot.group) if hot is not None else name
 
 
-def _value(alias: str, answer: Answer, key: str) -> object:
+def _value(alias: str, answer: EntryAnswer, key: str) -> object:
     known = answer.entry.key if answer.entry else None
     return shown_value(alias, key if known is None else known)
 

@@ -338,21 +338,21 @@ def _said(memory: Memory) -> str:
     """How much of the cache the figures rest on."""
     if memory.measured_at is None:
         return _("not scanned yet")
-    if memory.exact is None or not memory.looked_at:
+    if memory.exact is None or not memory.examined:
         return memory.problem or ""
-    looked_at = formats.count(memory.looked_at)
+    examined = formats.count(memory.examined)
     if memory.exact:
-        return _("exact: every entry was scanned (%(count)s)") % {"count": looked_at}
-    return _("~estimated from the %(count)s entries scanned") % {"count": looked_at}
+        return _("exact: every entry was scanned (%(count)s)") % {"count": examined}
+    return _("~estimated from the %(count)s entries scanned") % {"count": examined}
 
 
 def _rests_on(cache: Cache) -> str:
     """How much of the cache the figures rest on, and by how much those of its uses may be off."""
     memory, stale = cache.memory, cache.stale
-    if not memory.exact or not memory.looked_at:
+    if not memory.exact or not memory.examined:
         said = [_said(memory)]
     else:
-        said = [_("all %(count)s entries") % {"count": formats.count(memory.looked_at)}]
+        said = [_("all %(count)s entries") % {"count": formats.count(memory.examined)}]
     errors = [
         (_("idle"), stale.idle_error),
         (_("never read"), stale.never_read_error),
@@ -362,7 +362,7 @@ def _rests_on(cache: Cache) -> str:
 
 
 def _since(cache: Cache) -> str | None:
-    return cache.stale.recorded_since if cache.memory.looked_at else None
+    return cache.stale.recorded_since if cache.memory.examined else None
 
 
 def _freed(memory: Memory) -> Sequence[ShareBar]:

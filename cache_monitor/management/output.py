@@ -108,7 +108,7 @@ def _cache(snapshot: Snapshot, top: int) -> Iterator[str]:
     yield (
         f"  entries {about}{count(memory.entries)}   bytes {about}{size(memory.bytes)}"
         f"   limit {_limit(memory)}   evictions {count(memory.evictions)}"
-        f"   scanned {snapshot.looked_at:,}"
+        f"   scanned {snapshot.examined:,}"
     )
     if snapshot.scope == "per process":
         yield "  Of this process alone: the dashboard shows those of the site's processes."

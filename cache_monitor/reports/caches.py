@@ -37,14 +37,14 @@ def memory_of(
         exact=look.exact,
         groups=look.groups,
         largest=look.largest,
-        looked_at=look.looked_at,
+        examined=look.examined,
         freed_within=look.freed_within,
         problem=look.problem,
         processes=[
             schema.ProcessMemory(
                 measured_at=moment(each.measured_at), entries=each.entries, bytes=each.bytes
             )
-            for each in look.parts
+            for each in look.processes
         ],
     )
 

@@ -407,7 +407,7 @@ FIELDS: Mapping[type[Struct], Mapping[str, str]] = {
         "exact": "False where the figures are reckoned from a part of the entries.",
         "groups": "The groups of keys, the heaviest first.",
         "largest": "The heaviest entries.",
-        "looked_at": "Entries that were looked at.",
+        "examined": "Entries that the scan examined.",
         "freed_within": "When its bytes come free.",
         "used_bytes": "Bytes that its server takes for everybody's entries; null where it does not"
         " tell.",

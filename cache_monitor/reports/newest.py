@@ -12,11 +12,11 @@ from cache_monitor.stores.shared import (
     SLICE,
     STATE,
     TraceSettings,
-    at_work,
     doubtful_of,
     plans,
     remembered_state,
     replay_process,
+    reporting_processes,
     row_of,
     rows_of,
     slices_of,
@@ -73,7 +73,7 @@ def _replayed(
     has_let_go = any(part.level for part in parts)
     few = 2 * conf.limits.keys if has_let_go else inf, MOST_REPLAYED
     parts = thinned_slices(parts, level_for(parts, few, state.plans, 0), state)
-    is_all = len(at_work(state, parts, now)) < 2
+    is_all = len(reporting_processes(state, parts, now)) < 2
     until = int(now) + HOUR if is_all else int(now) - conf.settled
     due = [part for part in parts if part.end <= until]
     ahead = [part for part in parts if part.end > until]

@@ -34,7 +34,7 @@ class Memory(Struct, frozen=True, kw_only=True):
     """What is in a cache and how large it is, read from the live backend.
 
     ``exact`` is False where the scan stopped at its limit and the figures were extrapolated from
-    the ``looked_at`` entries that it examined. ``problem`` tells what the backend could not be
+    the ``examined`` entries that it examined. ``problem`` tells what the backend could not be
     asked, or where the figures come from instead. ``processes`` are those whose own memories were
     added up, where the cache lives in each process. ``aliases`` are those that share its store,
     ``counted_in`` the one of them that has the same entries and stands for them all.
@@ -56,7 +56,7 @@ class Memory(Struct, frozen=True, kw_only=True):
     exact: bool | None = None
     groups: list[MemoryGroup] = []
     largest: list[LargestEntry] = []
-    looked_at: int | None = None
+    examined: int | None = None
     freed_within: FreedWithin = FreedWithin()
     problem: str | None = None
     processes: list[ProcessMemory] = []

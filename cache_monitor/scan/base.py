@@ -28,16 +28,12 @@ class ScanLimits(NamedTuple):
     deadline: float
     stale_after: float
 
-    def spent(self, looked_at: int) -> bool:
-        """Whether to stop after ``looked_at`` entries."""
-        return looked_at >= self.limit or time.monotonic() >= self.deadline
-
 
 class ScanError(Exception):
     """The cache cannot be scanned; the message may be shown to people."""
 
 
-def described(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """What to show of ``error``: its type and what the operating system says.
 
     The message of a driver may quote its address, with the password.
@@ -69,8 +65,8 @@ ANSWER_BYTES = 16 << 20
 GREATEST = 1 << 53
 """The greatest plausible figure; JSON has no greater integers."""
 
-INCREDIBLE = "The server gives figures that cannot be true."
-_TOO_SLOW = "The server does not answer in the time that a look has."
+IMPLAUSIBLE = "The server gives figures that cannot be true."
+_TOO_SLOW = "The server does not answer in the time that a scan has."
 _TOO_MUCH = "The server's answer does not end."
 
 
@@ -153,16 +149,16 @@ class BoundedSocket:
         return getattr(self._socket, name)
 
 
-def figure(value: object, most: int = GREATEST) -> int:
+def parse_count(value: object, most: int = GREATEST) -> int:
     """``value`` as a count or a size; raises :class:`ScanError` where it cannot be one."""
     if isinstance(value, (str, bytes)) and len(value) <= len(str(most)):
         try:
             value = int(value)
         except ValueError:
-            raise ScanError(INCREDIBLE) from None
+            raise ScanError(IMPLAUSIBLE) from None
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= most:
         return value
-    raise ScanError(INCREDIBLE)
+    raise ScanError(IMPLAUSIBLE)
 
 
 Traced = Literal["", "whole", "sample", "out"]
@@ -172,8 +168,8 @@ class Entry(NamedTuple):
     """An entry of a live cache; ages in seconds, None where unknown.
 
     ``expires_in`` is negative once the entry has expired. ``key`` is the user's, or a label where
-    it is not ``known``. ``stored`` is the backend's own name. ``traced`` says whether the trace has
-    the entry: "sample" stands for others, which are "out".
+    it is not ``known``. ``stored`` is the backend's own name of it. ``traced`` says whether the
+    trace has the entry: a "sample" stands for others, which are "out".
     """
 
     key: str
@@ -188,7 +184,7 @@ class Entry(NamedTuple):
     traced: Traced = ""
 
 
-def credible(entry: Entry) -> Entry:
+def with_plausible_times(entry: Entry) -> Entry:
     """``entry`` with plausible times.
 
     An expiry in thousands of years is none: Django takes ``timeout=float("inf")``, and NaN.
@@ -207,9 +203,10 @@ def credible(entry: Entry) -> Entry:
 
 
 class EntryPage(NamedTuple):
-    """Some entries, of ``scanned`` that were passed to find them. ``cursor`` continues after them.
+    """Some of the alias's entries, found among ``scanned`` ones. ``cursor`` continues after them.
 
-    A heartbeat comes while a page is under way. Its cursor leads to the page's beginning.
+    A heartbeat is a page without entries that shows that a long listing goes on; its cursor leads
+    to the beginning of the next page.
     """
 
     entries: Sequence[Entry]
@@ -222,18 +219,18 @@ class BackendLimits(NamedTuple):
     """The limits and counters of a backend's servers.
 
     ``evictions`` count from the start that ``boot`` names. ``policy`` is the server's name of its
-    eviction policy. ``behind``: a replica that reads go to lacks recent writes. ``used`` are the
-    bytes that the servers use for all clients, ``empty`` those of them without any entry.
+    eviction policy. ``used_bytes`` are what the servers use for all clients, ``empty_bytes`` what
+    they use without any entry. ``is_behind``: a replica that reads go to lacks recent writes.
     """
 
-    bytes: int | None = None
-    entries: int | None = None
+    limit_bytes: int | None = None
+    limit_entries: int | None = None
     evictions: int | None = None
     boot: str = ""
     policy: str | None = None
-    behind: bool = False
-    used: int | None = None
-    empty: int = 0
+    used_bytes: int | None = None
+    empty_bytes: int = 0
+    is_behind: bool = False
 
 
 def boot_of(*starts: object) -> str:
@@ -245,17 +242,18 @@ def boot_of(*starts: object) -> str:
 class BadCursor(ValueError):
     """A cursor that this scanner has not given, or that is no longer valid."""
 
-    def __init__(self, message: str = "This is no place to go on from.") -> None:
+    def __init__(self, message: str = "The scan cannot continue from this cursor.") -> None:
         super().__init__(message)
 
 
 class BackendScanner(ABC):
     """The live backend of one alias.
 
-    Every method may raise what the backend's driver raises, or :class:`ScanError`. None of them
-    counts as a use of an entry; only ``remove`` changes one. ``bounds`` is what the scan may still
-    spend, ``page`` the most entries of a page, 0 where that varies. ``incomplete``: a part of the
-    cache could not be scanned. ``sampled``: what was scanned stands for the rest.
+    Every method may raise what the backend's driver raises, or :class:`ScanError`. None counts as a
+    use of an entry; only ``remove`` changes one. ``unsupported`` are the stale reasons that the
+    backend does not know. ``bounds`` is the time and the bytes that the scan may still take,
+    ``page`` the most entries of a page, 0 where that varies. ``incomplete``: a part of the cache
+    could not be scanned. ``sampled``: the scanned entries stand for the rest.
     """
 
     scope: Scope = "shared"
@@ -276,14 +274,14 @@ class BackendScanner(ABC):
 
     @abstractmethod
     def pages(self, cursor: str, most: int) -> Generator[EntryPage, None, None]:
-        """The alias's entries from ``cursor`` on, "" being the beginning; about ``most`` a page.
+        """The alias's entries from ``cursor`` on, "" for the beginning; about ``most`` a page.
 
         Raises :class:`BadCursor`.
         """
 
     @abstractmethod
     def entry(self, key: str, version: int | None) -> Entry | None:
-        """The entry of the user's ``key``; None where it is not there."""
+        """The entry of the user's ``key``; None without one."""
 
     @property
     def problem(self) -> str | None:
@@ -291,7 +289,7 @@ class BackendScanner(ABC):
         return " ".join(self.problems) or None
 
     def limits(self) -> BackendLimits:
-        """What limits the backend has."""
+        """The limits of the backend."""
         return BackendLimits()
 
     def can_remove(self, entry: Entry) -> bool:

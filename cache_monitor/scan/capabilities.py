@@ -66,7 +66,7 @@ _REDIS_NOTES = {
     "entries": _OWN_KEYS,
     "bytes": "The MEMORY USAGE of its own keys.",
     "limit": "The server's maxmemory; other programs may use it too.",
-    "evictions": "The server's, whoever's keys they were.",
+    "evictions": "The server's, of all programs' keys.",
     "expired": _HIDES,
     "idle": "From the recorded calls under an LFU policy, where the server counts uses instead, and"
     " while a replica that is read from does not answer.",
@@ -130,7 +130,7 @@ MATRIX = (
             "idle": _NO_READS,
             "never_read": _NO_READS,
             "age": _NO_WRITES,
-            "value_sizes": "The SQL is Django's; a look tells the stored size.",
+            "value_sizes": "The SQL is Django's; a scan shows the stored size.",
         },
     ),
     Capability(backend="RedisCache (Django's)", cells=_REDIS_CELLS, notes=_REDIS_NOTES),
@@ -160,10 +160,10 @@ MATRIX = (
             " entries than it can list in the time, a part stands for the rest.",
             "bytes": "What the server uses for its own keys.",
             "limit": "The servers' limit_maxbytes, added up.",
-            "evictions": "The servers', whoever's keys they were.",
+            "evictions": "The servers', of all programs' keys.",
             "expired": _HIDES,
             "idle": f"The server notes the time of a read only now and then. {_RECORD}",
-            "never_read": "From the recorded calls; of other entries the server tells. For it a"
+            "never_read": "From the recorded calls; of other entries by the server, for which a"
             " get_or_set reads what it writes.",
             "age": _NO_WRITES,
             "value_sizes": "pylibmc does not show the pickled value.",
@@ -186,7 +186,7 @@ MATRIX = (
         notes={
             "entries": "Such as diskcache's, or a class of your own. What should be in it by the"
             " recorded calls of all processes: written, and neither deleted nor expired since."
-            " Nobody tells what it drops by itself.",
+            " Its own evictions are unknown.",
             "bytes": "Where the sizes of written values are known.",
         },
     ),

@@ -17,7 +17,7 @@ from cache_monitor.scan.base import (
     Entry,
     EntryPage,
     ScanError,
-    described,
+    describe_error,
 )
 from cache_monitor.scan.key_forms import key_form
 from cache_monitor.stores.opening import is_own, own_connection
@@ -106,7 +106,7 @@ class _Table:
                 return list(cursor.fetchall())
         except DatabaseError as error:
             raise ScanError(
-                f"{described(error)}: the cache table cannot be read"
+                f"{describe_error(error)}: the cache table cannot be read"
                 " (manage.py createcachetable makes it)"
             ) from error
 
@@ -192,4 +192,4 @@ class DatabaseScanner(BackendScanner):
         return None if row is None else row.entry(key, known=True)
 
     def limits(self) -> BackendLimits:
-        return BackendLimits(entries=self._rows._max_entries)
+        return BackendLimits(limit_entries=self._rows._max_entries)

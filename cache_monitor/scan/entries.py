@@ -6,7 +6,7 @@ Deleting uses the cache's own operations, so that it is recorded and a later mis
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from typing import Any, Literal
 
@@ -21,13 +21,14 @@ from cache_monitor.scan.base import (
     BackendScanner,
     Bounds,
     Entry,
+    EntryPage,
     ScanError,
     ScanLimits,
-    credible,
-    described,
+    describe_error,
+    with_plausible_times,
 )
 from cache_monitor.scan.recorded import RecordedScanner, RecordedUses, Reporter, uses_of
-from cache_monitor.scan.scanner import Part, Scan, kind_of, scanner_for, scope_of
+from cache_monitor.scan.scanner import Scan, kind_of, scanner_for, scope_of
 from cache_monitor.scan.snapshot import StaleReason
 from cache_monitor.scan.totals import stale_reasons
 from cache_monitor.stores.base import StoreError
@@ -58,10 +59,10 @@ class LiveEntry(Struct, frozen=True, kw_only=True):
         return f"LiveEntry({self.shown!r})"
 
 
-class Answer(Struct, frozen=True, kw_only=True):
-    """Whether an entry is ``there``, None where unknown, and the entry."""
+class EntryAnswer(Struct, frozen=True, kw_only=True):
+    """Whether an entry ``exists``, None where unknown, and the entry."""
 
-    there: bool | None
+    exists: bool | None
     entry: LiveEntry | None = None
     problem: str | None = None
 
@@ -94,11 +95,11 @@ class Selection(Struct, frozen=True, kw_only=True):
 class _Step(Struct, frozen=True, kw_only=True):
     """The end of a bounded step: ``cursor`` continues, None where all is done.
 
-    ``total`` is about how many entries the whole store holds, ``looked_at`` how many of the alias's
+    ``total`` is about how many entries the whole store holds, ``examined`` how many of the alias's
     own this step passed.
     """
 
-    looked_at: int = 0
+    examined: int = 0
     cursor: str | None = None
     total: int | None = None
     problem: str | None = None
@@ -117,21 +118,21 @@ class EntryTotals(_Step, frozen=True, kw_only=True):
     bytes: int | None
 
 
-def find_entry(alias: str, key: str, version: int | None = None) -> Answer:
+def find_entry(alias: str, key: str, version: int | None = None) -> EntryAnswer:
     """The entry of ``key`` as it is now, without reading its value."""
     try:
         uses = _uses(alias)
         with closing(_scanner(alias, Bounds(time.monotonic()), uses)) as scanner:
             entry = scanner.entry(key, version)
     except Exception as error:
-        return Answer(there=None, problem=described(error))
+        return EntryAnswer(exists=None, problem=describe_error(error))
     if entry is None:
-        return Answer(there=False, problem=scanner.problem)
-    entry = credible(entry)
+        return EntryAnswer(exists=False, problem=scanner.problem)
+    entry = with_plausible_times(entry)
     if uses is not None:
         entry = uses.with_uses(entry, None if version is None else str(version))
     live = live_entry(alias, entry, scanner, get_conf().stale_after)
-    return Answer(there=True, entry=live, problem=scanner.problem)
+    return EntryAnswer(exists=True, entry=live, problem=scanner.problem)
 
 
 def list_entries(
@@ -139,7 +140,7 @@ def list_entries(
 ) -> SelectionPage:
     """The entries of ``selection`` from ``cursor`` on."""
     step = _EntryContext(alias, cursor, limit, seconds)
-    found = [live for _, live in step.entries() if selection.takes(live)]
+    found = [live for live in step.entries() if selection.takes(live)]
     return SelectionPage(entries=found, **step.outcome())
 
 
@@ -152,24 +153,24 @@ def measure(
     seconds: float = 1.0,
 ) -> EntryTotals:
     """The number and the bytes of the entries of ``selection`` from ``cursor`` on."""
-    step, weight = _EntryContext(alias, cursor, limit, seconds), _Weight()
-    for _, live in step.entries():
+    step, sums = _EntryContext(alias, cursor, limit, seconds), _Sums()
+    for live in step.entries():
         if selection.takes(live):
-            weight.add(live)
-    return EntryTotals(entries=weight.entries, bytes=weight.bytes, **step.outcome())
+            sums.add(live)
+    return EntryTotals(entries=sums.entries, bytes=sums.bytes, **step.outcome())
 
 
 def delete_step(
     alias: str, selection: Selection, *, cursor: str = "", limit: int = 1000, seconds: float = 1.0
 ) -> EntryTotals:
     """Delete the entries of ``selection`` among the next ones from ``cursor`` on."""
-    step, weight = _EntryContext(alias, cursor, limit, seconds, _LISTING_SECONDS), _Weight()
+    step, sums = _EntryContext(alias, cursor, limit, seconds, _LISTING_SECONDS), _Sums()
     try:
-        for scanner, part in step.parts():
-            _delete(step, selection, scanner, part.entries, weight)
+        for scanner, page in step.pages():
+            _delete(step, selection, scanner, page.entries, sums)
     except Exception as error:
         step.failed(error)
-    return EntryTotals(entries=weight.entries, bytes=weight.bytes, **step.outcome())
+    return EntryTotals(entries=sums.entries, bytes=sums.bytes, **step.outcome())
 
 
 def delete_key(alias: str, key: str, version: int | None = None) -> EntryTotals:
@@ -178,10 +179,10 @@ def delete_key(alias: str, key: str, version: int | None = None) -> EntryTotals:
     try:
         gone = caches[alias].delete(key, version=version)
     except Exception as error:
-        return EntryTotals(entries=0, bytes=None, problem=described(error))
+        return EntryTotals(entries=0, bytes=None, problem=describe_error(error))
     size = before.entry.bytes if before.entry is not None else None
     # A backend that returns nothing has deleted it, if it was there.
-    entries = 0 if gone is False or (gone is None and before.there is False) else 1
+    entries = 0 if gone is False or (gone is None and before.exists is False) else 1
     return EntryTotals(entries=entries, bytes=size if entries else 0)
 
 
@@ -190,7 +191,7 @@ def clear(alias: str) -> EntryTotals:
     try:
         caches[alias].clear()
     except Exception as error:
-        return EntryTotals(entries=0, bytes=None, problem=described(error))
+        return EntryTotals(entries=0, bytes=None, problem=describe_error(error))
     return EntryTotals(entries=0, bytes=None)
 
 
@@ -198,7 +199,7 @@ def clear_reach(alias: str) -> str | None:
     """What ``clear`` deletes beside the alias's own entries; None for nothing."""
     cache = caches[alias]
     # In django-cachex 0.4 and later only ``flush_db`` deletes others' entries.
-    return None if hasattr(cache, "flush_db") else _REACH.get(kind_of(cache))
+    return None if hasattr(cache, "flush_db") else _REACH.get(kind_of(type(cache)))
 
 
 def is_per_process(alias: str) -> bool:
@@ -221,7 +222,7 @@ _REACH = {
 }
 
 
-class _Weight:
+class _Sums:
     """The number of entries, and their bytes while all are known."""
 
     def __init__(self) -> None:
@@ -240,8 +241,8 @@ def _delete(
     step: "_EntryContext",
     selection: Selection,
     scanner: BackendScanner,
-    entries: list[Entry],
-    weight: _Weight,
+    entries: Sequence[Entry],
+    sums: _Sums,
 ) -> None:
     found = [(entry, step.live(entry, scanner)) for entry in entries]
     chosen = [(entry, live) for entry, live in found if selection.takes(live)]
@@ -251,7 +252,7 @@ def _delete(
     if removable:
         scanner.remove([entry for entry, _ in removable])
     for _, live in removable:
-        weight.add(live)
+        sums.add(live)
 
 
 class _EntryContext:
@@ -266,29 +267,29 @@ class _EntryContext:
         self._listing_ends = now + max(seconds, listing)
         self._uses: RecordedUses | None = None
         self.cursor: str | None = cursor
-        self.looked_at = 0
+        self.examined = 0
         self.total: int | None = None
         self.problem: str | None = None
 
-    def parts(self) -> Iterator[tuple[BackendScanner, Part]]:
-        """The entries, page by page, with their scanner."""
+    def pages(self) -> Iterator[tuple[BackendScanner, EntryPage]]:
+        """The pages, with their scanner."""
         try:
             self._uses = _uses(self._alias)
             with closing(_scanner(self._alias, Bounds(self._listing_ends), self._uses)) as scanner:
                 scan = Scan(scanner, self._limits, self.cursor or "")
                 self.total = scanner.total()
-                for part in scan:
-                    self.looked_at += len(part.entries)
-                    yield scanner, part
+                for page in scan:
+                    self.examined += len(page.entries)
+                    yield scanner, page
                 self.cursor = scan.cursor
                 self.problem = self.problem or scanner.problem
         except Exception as error:
             self.failed(error)
 
-    def entries(self) -> Iterator[tuple[Entry, LiveEntry]]:
-        for scanner, part in self.parts():
-            for entry in part.entries:
-                yield entry, self.live(entry, scanner)
+    def entries(self) -> Iterator[LiveEntry]:
+        for scanner, page in self.pages():
+            for entry in page.entries:
+                yield self.live(entry, scanner)
 
     def live(self, entry: Entry, scanner: BackendScanner) -> LiveEntry:
         """``entry`` for people, with its recorded uses."""
@@ -299,7 +300,7 @@ class _EntryContext:
     def failed(self, error: Exception) -> None:
         """End here, without a cursor."""
         self.cursor = None
-        self.problem = described(error)
+        self.problem = describe_error(error)
 
     def outcome(self) -> dict[str, Any]:
         """The fields of a :class:`_Step`."""
@@ -312,7 +313,7 @@ def _uses(alias: str) -> RecordedUses | None:
         store = get_store()
     except StoreError:
         return None
-    return uses_of(alias, caches[alias], store, Reporter(recorder.process, recorder.told_at))
+    return uses_of(alias, caches[alias], store, Reporter(recorder.process, recorder.reported_at))
 
 
 def _scanner(alias: str, bounds: Bounds, uses: RecordedUses | None) -> BackendScanner:

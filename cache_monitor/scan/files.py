@@ -182,7 +182,7 @@ class FileScanner(BackendScanner):
         try:
             disk = os.statvfs(self._files._dir)
         except (OSError, AttributeError):
-            return BackendLimits(entries=self._files._max_entries)
+            return BackendLimits(limit_entries=self._files._max_entries)
         room = disk.f_frsize * disk.f_bavail + self._bytes
         return BackendLimits(room, self._files._max_entries, boot=_made(self._files._dir))
 

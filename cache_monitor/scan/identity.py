@@ -1,4 +1,4 @@
-"""Tell which aliases keep their entries in one store.
+"""Which aliases keep their entries in one store, and which store that is.
 
 Several aliases of ``CACHES`` often share a database, table, directory or dict, with a key prefix or
 a version each.
@@ -7,7 +7,7 @@ a version each.
 import re
 import socket
 from collections.abc import Iterable, Mapping
-from functools import cache as remembered
+from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path, PurePosixPath
 from threading import local
@@ -79,21 +79,21 @@ def own_cache(alias: str) -> BaseCache:
     return cache
 
 
-class Shared(NamedTuple):
+class EntriesIdentity(NamedTuple):
     """Digests of the store that an alias keeps its entries in, and of the form of its keys."""
 
     store: str
     keys: str
 
 
-def shared_by(alias: str, cache: Any) -> Shared:
+def entries_identity(alias: str, cache: Any) -> EntriesIdentity:
     """Digests that are equal for aliases with the same entries."""
     try:
         form = "" if hasattr(cache, "cache_suffix") else repr(_form(cache))
     except Exception:
         form = f"alias:{alias}"
     # In a directory every alias sees all files, because their names are digests.
-    return Shared(_digest(identity_of(alias, cache)), _digest(form))
+    return EntriesIdentity(_digest(identity_of(alias, cache)), _digest(form))
 
 
 def traced_as(alias: str, cache: Any, process: str) -> str:
@@ -119,7 +119,7 @@ def store_of(alias: str) -> str | None:
 
 
 def is_of_one_process(cache: Any) -> bool:
-    """Whether no other process has the same entries."""
+    """Whether each process has entries of its own."""
     return isinstance(cache, (LocMemCache, DummyCache))
 
 
@@ -188,7 +188,7 @@ def _is_the_monitors(database: Mapping[str, Any]) -> bool:
     return all(own.get(name) == database.get(name) for name in ("ENGINE", "HOST", "PORT"))
 
 
-@remembered
+@lru_cache(maxsize=1)
 def _machine() -> str:
     """The identity of this machine, which its containers share."""
     try:

@@ -13,9 +13,10 @@ from django.core.cache.backends.base import BaseCache
 # They differ at both ends, in either case of letters. So many digests share only what is the same
 # in all: the chance of a common hexadecimal digit is 1 in 16 ** 11.
 _PROBES = tuple(f"{letter}-probe-{letter}" for letter in "bcdfghjklmnp")
+NOT_RECOGNIZABLE = "KEY_FUNCTION leaves nothing that distinguishes this cache's keys from others."
 OF_TENANTS = ("django_tenants", "tenant_schemas")
 """Packages whose key functions make another key of the same for each tenant: which, the thread's
-connection tells, and that of the monitor's is no tenant's."""
+connection determines, and the monitor's has no tenant."""
 
 _GLOB_SPECIAL = re.compile(r"([*?\[\]\\])")
 
@@ -31,8 +32,8 @@ class KeyForm(NamedTuple):
     opaque: bool
 
     @property
-    def tells_own(self) -> bool:
-        """Whether the alias's keys can be told from others."""
+    def is_recognizable(self) -> bool:
+        """Whether the alias's keys can be distinguished from others."""
         return bool(self.before or self.after)
 
     @property

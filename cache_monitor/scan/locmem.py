@@ -74,7 +74,7 @@ class LocMemScanner(BackendScanner):
         )
 
     def limits(self) -> BackendLimits:
-        return BackendLimits(entries=self._stored._max_entries)
+        return BackendLimits(limit_entries=self._stored._max_entries)
 
 
 def _copied(keys: Iterable[object]) -> list[object]:

@@ -27,8 +27,8 @@ from cache_monitor.scan.base import (
     EntryPage,
     ScanError,
     boot_of,
-    described,
-    figure,
+    describe_error,
+    parse_count,
 )
 from cache_monitor.scan.key_forms import is_text, key_form, shown_text
 from cache_monitor.scan.snapshot import LONGEST
@@ -98,7 +98,7 @@ class Connection:
         if line.startswith(b"EN"):
             return None
         if not line.startswith(b"ME "):
-            raise ScanError("The server is too old to tell of single entries (before 1.5.17).")
+            raise ScanError("The server is too old (before 1.5.17) to show single entries.")
         return fields(line[len(key) + 4 :])
 
     def _answer(self, question: bytes, is_long: bool = False) -> Generator[bytes, None, None]:
@@ -113,7 +113,7 @@ class Connection:
                     return
                 if line.startswith(b"BUSY"):
                     if not tries_left:
-                        raise ScanError("The server is listing its keys for somebody else.")
+                        raise ScanError("The server is listing its keys for another client.")
                     time.sleep(_BUSY_PAUSE)
                     break
                 if line.startswith(_FAILURES):
@@ -178,7 +178,7 @@ def address_of(server: object) -> tuple[str, int]:
         return str(server[0]), int(server[1])
     match = _ADDRESS.fullmatch(str(server).strip())
     if match is None:
-        raise ScanError("LOCATION is in a form that cannot be looked into.")
+        raise ScanError("LOCATION is in a form that cannot be scanned.")
     return match["six"] or match["host"] or "localhost", int(match["port"] or _PORT)
 
 
@@ -192,7 +192,9 @@ _MUCH_MORE = 4
 """A server may list this many times the entries that it counted before."""
 _HEARTBEAT = 0.5
 """Seconds between two heartbeats of a listing that takes long."""
-_TOO_MANY = "There was no time to list all entries of a server: those that were stand for the rest."
+_TOO_MANY = (
+    "There was no time to list all entries of a server: the rest is estimated from those listed."
+)
 _NUMBER = re.compile("[0-9]{1,10}")
 _NEVER = "-1"
 _LATEST = int(LONGEST)
@@ -217,7 +219,7 @@ class _ListedRange(NamedTuple):
 
 
 class _Heartbeat:
-    """Says, of the many lines of a listing, after which to report that the listing goes on."""
+    """Decides after which lines of a listing to report that it goes on."""
 
     def __init__(self, deadline: float) -> None:
         now = time.monotonic()
@@ -260,7 +262,7 @@ class MemcachedScanner(BackendScanner):
         self._open: dict[int, Connection] = {}
 
     def total(self) -> int:
-        return sum(figure(each.get("curr_items", 0)) for each in self._stats())
+        return sum(parse_count(each.get("curr_items", 0)) for each in self._stats())
 
     def limits(self) -> BackendLimits:
         """The limits of all servers that answer. Evictions only where all do: a sum that falls
@@ -268,10 +270,10 @@ class MemcachedScanner(BackendScanner):
         stats = list(self._stats())
         if not stats:
             return BackendLimits()
-        evictions = sum(figure(each.get("evictions", 0)) for each in stats)
+        evictions = sum(parse_count(each.get("evictions", 0)) for each in stats)
         return BackendLimits(
-            bytes=sum(figure(each.get("limit_maxbytes", 0)) for each in stats),
-            used=sum(figure(each.get("bytes", 0)) for each in stats) or None,
+            limit_bytes=sum(parse_count(each.get("limit_maxbytes", 0)) for each in stats),
+            used_bytes=sum(parse_count(each.get("bytes", 0)) for each in stats) or None,
             evictions=evictions if len(stats) == len(self._own._servers) else None,
             boot=self._boot(stats),
         )
@@ -291,8 +293,10 @@ class MemcachedScanner(BackendScanner):
 
     def pages(self, cursor: str, most: int) -> Generator[EntryPage, None, None]:
         """The entries server by server, in the order of the digests of their keys."""
-        if not (self._form.tells_own or self._prefix):
-            raise ScanError("KEY_FUNCTION leaves nothing to tell this cache's keys from others by.")
+        if not (self._form.is_recognizable or self._prefix):
+            raise ScanError(
+                "KEY_FUNCTION leaves nothing that distinguishes this cache's keys from others."
+            )
         # Pages are small, because one that ends with its server may be nearly empty.
         self.page = min(max(1, most // 4), _KEYS_A_PAGE)
         place, servers = _parsed(cursor), len(self._own._servers)
@@ -311,16 +315,16 @@ class MemcachedScanner(BackendScanner):
         self.incomplete = True
         self._disconnect(number)
         if len(self._own._servers) == 1:
-            text = described(error)
+            text = describe_error(error)
         else:
-            text = f"One of the servers cannot be asked ({described(error)})"
+            text = f"One of the servers cannot be asked ({describe_error(error)})"
         self.problems[text if text.endswith(".") else f"{text}."] = None
 
     def _pages_of(self, place: _PageStart, after: str | None, keys: int) -> Iterator[EntryPage]:
         """The entries of one server from ``place`` on; ``after`` is the cursor after them."""
         stats = self._server(place.server).stats()
-        now = figure(stats.get("time", int(time.time())), _LATEST)
-        entries = figure(stats.get("curr_items", 0))
+        now = parse_count(stats.get("time", int(time.time())), _LATEST)
+        entries = parse_count(stats.get("curr_items", 0))
         width = max(1, _DIGESTS * _RANGE // max(entries, _RANGE))
         for begin in range(place.digest, _DIGESTS, width):
             end = min(begin + width, _DIGESTS)
@@ -376,8 +380,8 @@ class MemcachedScanner(BackendScanner):
     def _listed(self, line: bytes, now: int) -> Entry:
         stored, values = key_in(line), fields(line)
         expires_at = values.get("exp", _NEVER)
-        left = None if expires_at == _NEVER else float(figure(expires_at, _LATEST) - now)
-        used_at = figure(values.get("la", now), _LATEST)
+        left = None if expires_at == _NEVER else float(parse_count(expires_at, _LATEST) - now)
+        used_at = parse_count(values.get("la", now), _LATEST)
         return self._entry(stored, values, left, max(0.0, float(now - used_at)))
 
     def _entry(
@@ -385,7 +389,7 @@ class MemcachedScanner(BackendScanner):
     ) -> Entry:
         return Entry(
             self._user_key(stored) or shown_text(stored),
-            figure(values["size"]) if "size" in values else None,
+            parse_count(values["size"]) if "size" in values else None,
             expires_in=expires_in,
             no_expiry=expires_in is None,
             idle=idle,
@@ -407,8 +411,10 @@ class MemcachedScanner(BackendScanner):
                 # Some versions, such as 1.6.18, give the seconds with a minus.
                 expires = values.get("exp", _NEVER)
                 is_endless = expires == _NEVER
-                left = None if is_endless else float(figure(expires.removeprefix("-"), _LATEST))
-                idle = float(figure(values.get("la", 0), _LATEST))
+                left = (
+                    None if is_endless else float(parse_count(expires.removeprefix("-"), _LATEST))
+                )
+                idle = float(parse_count(values.get("la", 0), _LATEST))
                 found = self._entry(made, values, left, idle)
                 return found._replace(key=key, known=True)
         return None
@@ -440,5 +446,7 @@ def _parsed(cursor: str) -> _PageStart:
 
 def _started(stats: Mapping[str, str]) -> str:
     """The identity of one start of a server: its process, and when it began."""
-    began = figure(stats.get("time", 0), _LATEST) - figure(stats.get("uptime", 0), _LATEST)
+    began = parse_count(stats.get("time", 0), _LATEST) - parse_count(
+        stats.get("uptime", 0), _LATEST
+    )
     return f"{stats.get('pid', '')} {began}"

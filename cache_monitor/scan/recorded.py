@@ -37,7 +37,7 @@ from cache_monitor.trace.state import KeyState, State, VersionState
 
 _SAME = 2 * SECOND
 """The greatest difference between a file's time and that of the call that wrote it."""
-MOST_UNSEEN = 50_000
+MAX_UNRECORDED = 50_000
 """The most keys without a record that are kept."""
 
 
@@ -57,22 +57,23 @@ class RecordedUse(NamedTuple):
 _UNKNOWN = RecordedUse()
 
 
-class Names(NamedTuple):
-    """How the trace names the entries of a cache. Where a key function of the project ``makes`` the
-    keys, it is by the made key, which the backend may prefix with ``before``."""
+class TraceNames(NamedTuple):
+    """How the trace names the entries of a cache: by the user's key, or by the made one where the
+    cache ``has_key_function``. The backend may put ``backend_prefix`` before the made key; None
+    where it stores a digest."""
 
     prefix: str
     version: str
-    makes: bool = False
-    before: str | None = ""
+    has_key_function: bool = False
+    backend_prefix: str | None = ""
 
     def hash_of(self, entry: Entry) -> int | None:
         """The trace's hash of ``entry``; None where that is unknown."""
-        if not self.makes:
+        if not self.has_key_function:
             return hash_of(f"{self.prefix}\0{entry.key}") if entry.known else None
-        if self.before is None or not entry.stored.startswith(self.before):
+        if self.backend_prefix is None or not entry.stored.startswith(self.backend_prefix):
             return None
-        made = entry.stored.removeprefix(self.before)
+        made = entry.stored.removeprefix(self.backend_prefix)
         if entry.known and made == default_key_func(entry.key, self.prefix, self.version):
             return hash_of(f"{self.prefix}\0{entry.key}")
         return hash_of(f"\0{made}")
@@ -81,7 +82,7 @@ class Names(NamedTuple):
 class RecordedUses:
     """The trace of one cache until ``now`` (Unix time)."""
 
-    def __init__(self, names: Names, plan: Plan, state: State, now: float) -> None:
+    def __init__(self, names: TraceNames, plan: Plan, state: State, now: float) -> None:
         self._names = names
         self.plan = plan
         self._state = state
@@ -89,10 +90,10 @@ class RecordedUses:
         self.stale_after = self.kept = 0.0
         self.tolerance = 0
         self.reported_until = self._now
-        """Until when all processes have reported their calls."""
-        self.seen_before: Mapping[int, int] = {}
-        """Keys without a record, and when they were first scanned."""
-        self.unseen: dict[int, int] = {}
+        """The time until which all processes have reported their calls."""
+        self.first_scanned: Mapping[int, int] = {}
+        """When keys without a record were first scanned, by their hashes."""
+        self.unrecorded: dict[int, int] = {}
         """The same of this scan."""
         self.not_replayed: set[int] = set()
         """The keys whose newest events were not replayed."""
@@ -104,13 +105,13 @@ class RecordedUses:
 
     @property
     def share(self) -> int:
-        """The number of keys that each key of :meth:`expected` stands for."""
+        """The number of keys that each key of :meth:`expected` represents."""
         return 1 << self.plan.level
 
     def expected(self) -> Iterator[tuple[int, Entry]]:
-        """The entries of the cache's version that should be there, each with its key's hash: those
+        """The entries of the cache's version that should exist, each with its key's hash: those
         written or found, and neither deleted nor expired since. A sample is without the hot keys,
-        which stand for themselves alone."""
+        which represent no others."""
         for key in self._state.keys:
             if level_of(key) >= self.plan.level and self.plan.takes(key):
                 entry = self.expected_entry(key)
@@ -118,8 +119,8 @@ class RecordedUses:
                     yield key, entry
 
     def expected_entry(self, key: int, version: str | None = None) -> Entry | None:
-        """The entry of the key with this hash, if it should be there; the cache's version unless
-        given."""
+        """The entry of the key with this hash, if it should exist; the cache's own version unless
+        one is given."""
         state = self._state.keys.get(key)
         found = _version_of(state, version or self._names.version)
         if state is None or found is None or found.gone is not None or key in self.not_replayed:
@@ -127,38 +128,38 @@ class RecordedUses:
         before, _, name = state.name.rpartition("\0")
         if before == SHOWN:
             name = ""
-        if name and not self._names.makes and before != self._names.prefix:
+        if name and not self._names.has_key_function and before != self._names.prefix:
             return None
         latest = self._latest(found)
-        if not latest or any(not self._lasts(each) for each in latest):
+        if not latest or any(not self._is_alive(each) for each in latest):
             return None
         ends = {each.expires for each in latest}
-        sure = ends.pop() if len(ends) == 1 else UNTOLD
+        expires = ends.pop() if len(ends) == 1 else UNTOLD
         entry = Entry(
             name or state.group,
             None,
-            expires_in=(sure - self._now) / SECOND if sure >= 0 else None,
-            no_expiry=sure == NEVER,
+            expires_in=(expires - self._now) / SECOND if expires >= 0 else None,
+            no_expiry=expires == NEVER,
             known=bool(name),
         )
         use = self.use_of(key, version or self._names.version)
         return self._with(entry, use, "sample" if self.plan.level else "whole")
 
     def expected_of(self, key: str, stored: str, version: int | None) -> Entry | None:
-        """The entry of ``key``, stored under ``stored``, if it should be there."""
+        """The entry of ``key``, stored under ``stored``, if it should exist."""
         hashed = self._names.hash_of(Entry(key, None, stored=stored))
         if hashed is None:
             return None
         return self.expected_entry(hashed, None if version is None else str(version))
 
     def _latest(self, entry: VersionState) -> list[EntryChange]:
-        """The changes that may be the newest, by the tolerance of the clocks."""
+        """The changes that may be the newest, within the tolerance of the clocks."""
         changes = entry.changes
         if len(changes) > 1:
             changes = entry.history(self.tolerance).latest(len(changes))
         return changes
 
-    def _lasts(self, change: EntryChange) -> bool:
+    def _is_alive(self, change: EntryChange) -> bool:
         return change.kind in THERE and (change.expires < 0 or change.expires > self._now)
 
     def with_uses(self, entry: Entry, version: str | None = None) -> Entry:
@@ -201,20 +202,21 @@ class RecordedUses:
         if entry is None:
             is_known = found is None or found.whole
             return self._not_on_record(key, covered) if is_known else _UNKNOWN
-        there = [change for change in self._latest(entry) if change.kind in THERE]
-        if not there and not entry.last_read:
+        writes = [change for change in self._latest(entry) if change.kind in THERE]
+        if not writes and not entry.last_read:
             return _UNKNOWN
-        used = max(entry.last_read, *(change.ended for change in there), 0)
+        used = max(entry.last_read, *(change.ended for change in writes), 0)
         if used < covered and self._now - used > self.stale_after * SECOND:
             return self._unused_since(covered)
-        if not there or there[-1].ended < covered:
+        if not writes or writes[-1].ended < covered:
             return RecordedUse(idle_since=used)
-        return RecordedUse(used, there[-1].ended, _written(there), self._is_unread(entry, there))
+        unread = self._is_unread(entry, writes)
+        return RecordedUse(used, writes[-1].ended, _written(writes), unread)
 
     def _not_on_record(self, key: int, covered: int) -> RecordedUse:
-        at = self.seen_before.get(key, self._now)
-        if len(self.unseen) < MOST_UNSEEN:
-            self.unseen[key] = at
+        at = self.first_scanned.get(key, self._now)
+        if len(self.unrecorded) < MAX_UNRECORDED:
+            self.unrecorded[key] = at
         if at > self.reported_until:
             # A process that has not reported yet may have written it a moment ago.
             return _UNKNOWN
@@ -223,20 +225,21 @@ class RecordedUses:
         return self._unused_since(max(covered, forgotten))
 
     def _unused_since(self, at: int) -> RecordedUse:
-        """It may have been used until then: known to be idle only if that is long ago."""
+        """It may have been used until ``at``: it is surely idle only if that is long ago."""
         is_long = self._now - at > self.stale_after * SECOND
         return RecordedUse(idle_since=at) if is_long else _UNKNOWN
 
-    def _is_unread(self, entry: VersionState, there: list[EntryChange]) -> bool | None:
-        if all(_was_found(each, entry.last_read) for each in there):
+    def _is_unread(self, entry: VersionState, writes: list[EntryChange]) -> bool | None:
+        if all(_was_found(each, entry.last_read) for each in writes):
             return False
-        written = _written(there)
-        if written is None or any(each.written == UNTOLD for each in there):
+        written = _written(writes)
+        if written is None or any(each.written == UNTOLD for each in writes):
             return None
-        if entry.found >= max(each.written for each in there):
+        if entry.found >= max(each.written for each in writes):
             return False
-        is_settled = there[-1].ended <= self.reported_until
-        return True if is_settled and entry.perhaps < min(e.written for e in there) else None
+        is_reported = writes[-1].ended <= self.reported_until
+        first = min(each.written for each in writes)
+        return True if is_reported and entry.perhaps < first else None
 
 
 def _was_found(change: EntryChange, read: int) -> bool:
@@ -250,15 +253,15 @@ def _version_of(found: KeyState | None, version: str) -> VersionState | None:
     return next((each for each in found.versions if str(each.version) == version), None)
 
 
-def _written(there: list[EntryChange]) -> int | None:
+def _written(writes: list[EntryChange]) -> int | None:
     """When the value was made, to the second."""
-    written = [change.written for change in there]
+    written = [change.written for change in writes]
     is_known = UNTOLD not in written and max(written) - min(written) < SECOND
     return max(written) if is_known else None
 
 
 class Reporter(NamedTuple):
-    """A process, as the trace names it, and until when the store has its calls."""
+    """A process, by its name in the trace, and the time until which the store has its calls."""
 
     process: str = ""
     reported_at: float = 0.0
@@ -268,8 +271,8 @@ NO_REPORTER = Reporter()
 
 
 def uses_of(alias: str, cache: Any, store: Store, own: Reporter) -> RecordedUses | None:
-    """The trace of ``cache``, known as ``alias``, in ``store``; ``own`` is this process. None where
-    the store cannot be used, which it reports elsewhere."""
+    """The recorded uses of ``cache``, known as ``alias``; ``own`` is this process. None where the
+    store cannot be used, which it reports elsewhere."""
     name = traced_as(alias, cache, own.process)
     conf, now = get_conf(), time.time()
     until, length = int(now) + traced.HOUR, traced.SLICE
@@ -278,51 +281,52 @@ def uses_of(alias: str, cache: Any, store: Store, own: Reporter) -> RecordedUses
         name = plan.name_of(name)
         state = traced.state_of(store, name)
         rows = store.read("trace", traced.FIRST, until, name, seconds=length, of_processes=True)
-        parts = [part for row in rows for part in traced.slices_of(row.payload)]
+        slices = [each for row in rows for each in traced.slices_of(row.payload)]
     except StoreError:
         return None
     uses = RecordedUses(_names_of(cache), plan, state, now)
     uses.stale_after, uses.kept = conf.stale_after, conf.trace_kept
     uses.tolerance = int(conf.clock_tolerance * SECOND)
-    at_work = traced.at_work(state, parts, now)
-    if at_work:
+    reporting = traced.reporting_processes(state, slices, now)
+    if reporting:
         all_reported = 2 * conf.flush_interval + traced.SLICE
-        reported_at = own.reported_at if at_work == {own.process} else 0.0
+        reported_at = own.reported_at if reporting == {own.process} else 0.0
         uses.reported_until = int(max(reported_at, now - all_reported) * SECOND)
-    uses.not_replayed = _catch_up(state, parts, 2 * conf.trace_keys, uses.tolerance)
+    uses.not_replayed = _replay_newest(state, slices, 2 * conf.trace_keys, uses.tolerance)
     return uses
 
 
-def _names_of(cache: Any) -> Names:
+def _names_of(cache: Any) -> TraceNames:
     own: Any = BaseCache.make_key
     is_own = getattr(type(cache), "make_key", own) is own
-    makes = getattr(cache, "key_func", default_key_func) is not default_key_func or not is_own
-    before: str | None = ""
+    key_function = getattr(cache, "key_func", default_key_func)
+    has_key_function = key_function is not default_key_func or not is_own
+    backend_prefix: str | None = ""
     if isinstance(cache, FileBasedCache):
-        before = None  # a file's name is a digest
+        backend_prefix = None  # a file's name is a digest
     elif isinstance(cache, BaseMemcachedCache):
         given: Any = cache
         option = given._options.get("key_prefix", b"")
-        before = option if isinstance(option, str) else bytes(option).decode()
-    return Names(prefix_of(cache), version_of(cache), makes, before)
+        backend_prefix = option if isinstance(option, str) else bytes(option).decode()
+    return TraceNames(prefix_of(cache), version_of(cache), has_key_function, backend_prefix)
 
 
-def _catch_up(state: State, parts: list[Stored], most_keys: int, tolerance: int) -> set[int]:
-    """Replay ``parts`` on ``state``; returns the keys that are too many to be replayed."""
-    if sum(part.count for part in parts) > traced.MOST_REPLAYED:
-        return {key.hash for part in parts for key in part.traced()}
-    few = most_keys if any(part.level for part in parts) else inf
-    level = level_for(parts, (few, traced.MOST_REPLAYED), state.plans, 0)
+def _replay_newest(state: State, slices: list[Stored], most_keys: int, tolerance: int) -> set[int]:
+    """Replay ``slices`` on ``state``; returns the keys that are too many to be replayed."""
+    if sum(each.count for each in slices) > traced.MOST_REPLAYED:
+        return {key.hash for each in slices for key in each.traced()}
+    few = most_keys if any(each.level for each in slices) else inf
+    level = level_for(slices, (few, traced.MOST_REPLAYED), state.plans, 0)
     replayed, left_out = [], set[int]()
-    for part in parts:
+    for each in slices:
         # It is the latest known, final or not.
-        part.final = True
-        kept = thinned(part, level, state.plans.get(part.plan, frozenset()))
-        if kept is not part:
-            left_out |= {key.hash for key in part.traced()} - {key.hash for key in kept.traced()}
+        each.final = True
+        kept = thinned(each, level, state.plans.get(each.plan, frozenset()))
+        if kept is not each:
+            left_out |= {key.hash for key in each.traced()} - {key.hash for key in kept.traced()}
         replayed.append(kept)
     Replay(state, tolerance).run(
-        replayed, [], max((part.end for part in replayed), default=state.until)
+        replayed, [], max((each.end for each in replayed), default=state.until)
     )
     return left_out
 
@@ -335,23 +339,23 @@ _GOOD_FOR = 60.0
 _ROLLED_UP = 86400
 """Seconds of the longest bucket of rolled-up statistics."""
 
-_MOST_REMEMBERED = 100
+_MAX_CACHED = 100
 _PAGE = 1000
-CANNOT = "This backend cannot be looked into: the figures are what the recorded calls let expect."
-NOTHING = "This backend cannot be looked into, and no call of it is on record."
+NOT_SCANNABLE = "This backend cannot be scanned: the figures are estimates from the recorded calls."
+NOT_RECORDED = "This backend cannot be scanned, and no call of it is recorded."
 
 _file_names: dict[tuple[str, str, str], TimedValue[Mapping[str, str]]] = {}
 
 
 def keys_of_files(alias: str, cache: Any) -> Mapping[str, str]:
-    """The recorded keys of the FileBasedCache ``alias`` by file name, kept for a minute."""
+    """The recorded keys of the FileBasedCache ``alias`` by file name, cached for a minute."""
     # The file name of "" tells apart settings that name files differently.
-    place = alias, str(cache._dir), file_name(cache, "")
-    kept = _file_names.get(place)
+    identity = alias, str(cache._dir), file_name(cache, "")
+    kept = _file_names.get(identity)
     if kept is None:
-        if len(_file_names) >= _MOST_REMEMBERED:
+        if len(_file_names) >= _MAX_CACHED:
             forget()
-        kept = _file_names[place] = TimedValue(
+        kept = _file_names[identity] = TimedValue(
             lambda: {file_name(cache, key): key for key in _recorded_keys(alias)}, _GOOD_FOR
         )
     return kept.get()
@@ -363,7 +367,7 @@ def forget() -> None:
 
 
 class RecordedScanner(BackendScanner):
-    """The entries that recorded calls show should be in a cache that cannot be scanned.
+    """The entries that should be in a cache that cannot be scanned, by the recorded calls.
 
     The cache may evict entries on its own, and may have others. ``sizes`` are average value sizes
     by key group, meaningful only for many entries together.
@@ -374,7 +378,7 @@ class RecordedScanner(BackendScanner):
     ) -> None:
         super().__init__(cache, ("idle", "never_read", "no_expiry"))
         self.sampled = True
-        self.problems[CANNOT] = None
+        self.problems[NOT_SCANNABLE] = None
         if uses.share > 1:
             self.problems["Only a sample of the entries can be listed."] = None
         self._uses = uses
@@ -399,12 +403,12 @@ class RecordedScanner(BackendScanner):
         return entry._replace(bytes=self._sizes.get(group))
 
     def entry(self, key: str, version: int | None) -> Entry | None:
-        """The expected entry. Raises :class:`ScanError` where none is expected."""
+        """The expected entry. Raises :class:`ScanError` without one."""
         make_key = getattr(self._cache, "make_key", None)
         stored = key if make_key is None else str(make_key(key, version=version))
         found = self._uses.expected_of(key, stored, version)
         if found is None:
-            raise ScanError(CANNOT)
+            raise ScanError(NOT_SCANNABLE)
         return found._replace(key=key, known=True)
 
     def remove(self, entries: Sequence[Entry]) -> None:
@@ -416,14 +420,14 @@ class RecordedScanner(BackendScanner):
 def estimated(snapshot: Snapshot) -> Snapshot:
     """``snapshot`` of a :class:`RecordedScanner` with the error of a sample, without figures that
     hold for many entries only. No live entry was examined."""
-    error, sample = 0, snapshot.looked_at
+    error, sample = 0, snapshot.examined
     if snapshot.entries is not None and sample:
         left_out = snapshot.entries - sample
         error = min(left_out, ceil(left_out / sqrt(sample)))
     idle, never_read = snapshot.idle_error, snapshot.never_read_error
     return replace(
         snapshot,
-        looked_at=0,
+        examined=0,
         largest=[],
         stale=[replace(each, bytes=None) for each in snapshot.stale],
         idle_error=None if idle is None else idle + error,

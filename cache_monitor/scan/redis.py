@@ -13,7 +13,7 @@ from django.core.cache.backends.base import BaseCache
 from cache_monitor.errors import let_pass
 from cache_monitor.scan.base import (
     GREATEST,
-    INCREDIBLE,
+    IMPLAUSIBLE,
     BackendLimits,
     BackendScanner,
     BadCursor,
@@ -22,8 +22,8 @@ from cache_monitor.scan.base import (
     EntryPage,
     ScanError,
     boot_of,
-    described,
-    figure,
+    describe_error,
+    parse_count,
 )
 from cache_monitor.scan.key_forms import is_text, key_form, shown_text
 from cache_monitor.scan.redis_servers import Node, Refusal, Reply, Server, Servers
@@ -31,12 +31,12 @@ from cache_monitor.scan.snapshot import LONGEST_POLICY, StaleReason
 
 
 class _Command(NamedTuple):
-    """``command`` in the server's protocol up to its last argument, the key. ``name`` is for
-    people, ``about`` what is unknown where it is refused."""
+    """A command about one key. ``packed`` is all but the key in the server's protocol, ``name`` is
+    for people, ``reveals`` the stale reason that is unknown where it is refused."""
 
-    command: bytes
+    packed: bytes
     name: str
-    about: StaleReason | None = None
+    reveals: StaleReason | None = None
 
 
 _SIZE = _Command(b"*3\r\n$6\r\nMEMORY\r\n$5\r\nUSAGE\r\n", "MEMORY USAGE")
@@ -59,10 +59,10 @@ class _Key(NamedTuple):
     known: bool
 
 
-class _Probe:
-    """Asks the servers of one node for ``scanner``; ``listing`` is the server that lists the keys.
+class _EntryReader:
+    """Reads the entries of one node for ``scanner``; ``listing`` is the server that lists the keys.
 
-    A server that finally refuses a command is not asked again.
+    A command that a server refuses for good is not sent again.
     """
 
     def __init__(self, node: Node, listing: Server, scanner: "RedisScanner") -> None:
@@ -71,7 +71,7 @@ class _Probe:
         self._scanner = scanner
         # The only server that is read knows every use.
         self._asks_readers = self._readers != [listing]
-        self._asks = [_SIZE, _TTL] if self._asks_readers else [_SIZE, _TTL, _IDLE]
+        self._commands = [_SIZE, _TTL] if self._asks_readers else [_SIZE, _TTL, _IDLE]
         self._refused: set[_Command] = set()
 
     def entries(self, page: Sequence[_Key]) -> list[Entry]:
@@ -79,8 +79,8 @@ class _Probe:
         if not page:
             return []
         stored = [each.stored for each in page]
-        asks = tuple(self._asks)
-        replies = dict(zip(asks, self._ask(self._listing, stored, asks), strict=True))
+        commands = tuple(self._commands)
+        replies = dict(zip(commands, self._ask(self._listing, stored, commands), strict=True))
         unknown: list[int | None] = [None] * len(page)
         idles = self._idle_elsewhere(stored) if self._asks_readers else replies.get(_IDLE)
         columns = replies.get(_SIZE, unknown), replies.get(_TTL, unknown), idles or unknown
@@ -117,28 +117,28 @@ class _Probe:
         ]
 
     def _ask(
-        self, server: Server, stored: list[Stored], asks: Sequence[_Command]
+        self, server: Server, stored: list[Stored], commands: Sequence[_Command]
     ) -> list[list[int | None]]:
-        """The replies to each of ``asks`` for all keys; None where it is refused."""
-        replies = _exchange(server, stored, [each.command for each in asks])
-        columns = [replies[number :: len(asks)] for number in range(len(asks))]
-        return [self._numbers(ask, each) for ask, each in zip(asks, columns, strict=True)]
+        """The replies to each of ``commands`` for all keys; None where it is refused."""
+        replies = _exchange(server, stored, [each.packed for each in commands])
+        columns = [replies[number :: len(commands)] for number in range(len(commands))]
+        return [self._numbers(*each) for each in zip(commands, columns, strict=True)]
 
-    def _numbers(self, ask: _Command, replies: list[Reply]) -> list[int | None]:
+    def _numbers(self, command: _Command, replies: list[Reply]) -> list[int | None]:
         for refusal in {each for each in replies if isinstance(each, Refusal)}:
             if "no such key" not in refusal:
-                self._refuse(ask, refusal)
+                self._refuse(command, refusal)
         return [_number(each) for each in replies]
 
-    def _refuse(self, ask: _Command, refusal: Refusal) -> None:
-        self._refused.add(ask)
+    def _refuse(self, command: _Command, refusal: Refusal) -> None:
+        self._refused.add(command)
         # Under an LFU policy the server keeps no idle times, which is no refusal.
         if "LFU" not in refusal:
-            self._scanner.refused.add(ask.name)
-        if ask.about is not None:
-            self._scanner.unsupported.add(ask.about)
-        if refusal.is_final and ask in self._asks:
-            self._asks.remove(ask)
+            self._scanner.refused.add(command.name)
+        if command.reveals is not None:
+            self._scanner.unsupported.add(command.reveals)
+        if refusal.is_final and command in self._commands:
+            self._commands.remove(command)
 
 
 def _number(reply: Reply) -> int | None:
@@ -146,7 +146,7 @@ def _number(reply: Reply) -> int | None:
     if reply is None or isinstance(reply, Refusal):
         return None
     if not isinstance(reply, int) or not _GONE <= reply <= GREATEST:
-        raise ScanError(INCREDIBLE)
+        raise ScanError(IMPLAUSIBLE)
     return reply
 
 
@@ -164,7 +164,7 @@ def _exchange(server: Server, stored: list[Stored], commands: list[bytes]) -> li
 _KEYS_A_PAGE = 100
 _RECENT = 20_000
 """Keys that are kept, at least, to recognize a repeated one."""
-_PASSED_UNSEEN, _MUCH_MORE = 1_000_000, 100
+_SLOTS_UNCHECKED, _MUCH_MORE = 1_000_000, 100
 """Table slots after which a server is asked for its number of keys, and how many times as many
 slots its table may have: it shrinks late."""
 
@@ -174,7 +174,7 @@ _IN_STEP = 0.1
 ScanPage = tuple[int, list[Stored]]
 """The next cursor, and stored keys."""
 
-_Place = tuple[int, int | None, int]
+_Position = tuple[int, int | None, int]
 """The number of a node, that of the server which the scan was begun on, and its cursor."""
 
 
@@ -190,8 +190,8 @@ class _KeyListing(NamedTuple):
         reply = server.ask("SCAN", cursor, "MATCH", pattern, "COUNT", self.at_once)
         match reply:
             case [bytes(after), list(stored)] if all(isinstance(each, bytes) for each in stored):
-                return figure(after, _GREATEST_CURSOR), stored
-        raise ScanError(INCREDIBLE)
+                return parse_count(after, _GREATEST_CURSOR), stored
+        raise ScanError(IMPLAUSIBLE)
 
 
 class RedisScanner(BackendScanner):
@@ -209,12 +209,14 @@ class RedisScanner(BackendScanner):
         """Commands that the server does not allow."""
 
     def total(self) -> int:
-        return sum(figure(node.primary.ask("DBSIZE")) for node in self._servers.nodes)
+        return sum(parse_count(node.primary.ask("DBSIZE")) for node in self._servers.nodes)
 
     def pages(self, cursor: str, most: int) -> Generator[EntryPage, None, None]:
         """The entries as the servers list them; a cursor is the node, the server and its own."""
-        if not self._form.tells_own:
-            raise ScanError("KEY_FUNCTION leaves nothing to tell this cache's keys from others by.")
+        if not self._form.is_recognizable:
+            raise ScanError(
+                "KEY_FUNCTION leaves nothing that distinguishes this cache's keys from others."
+            )
         # SCAN gives whole buckets of its table, so sometimes more than asked for.
         count = min(max(1, most * 9 // 10), _KEYS_A_PAGE)
         self.page = count + count // 10 + 1
@@ -233,21 +235,23 @@ class RedisScanner(BackendScanner):
                 if len(nodes) == 1:
                     raise
                 self.incomplete = True
-                self.problems[f"One of the servers does not answer ({described(error)})."] = None
+                self.problems[f"One of the servers does not answer ({describe_error(error)})."] = (
+                    None
+                )
                 yield EntryPage((), 0, after)
             server, at = None, 0
 
-    def _scan_node(self, place: _Place, after: str | None, count: int) -> Iterator[EntryPage]:
-        number, begun_on, at = place
+    def _scan_node(self, position: _Position, after: str | None, count: int) -> Iterator[EntryPage]:
+        number, begun_on, at = position
         node, ask = self._servers.nodes[number], _KeyListing(self._form.glob, count)
         server, first = _first_reply(node, begun_on, at, ask)
         if server is not node.scan_order[0]:
             self.problems["A replica does not answer; another server was asked."] = None
-        probe, seen = _Probe(node, server, self), _RecentKeys()
+        reader, recent = _EntryReader(node, server, self), _RecentKeys()
         for cursor, stored in _scan(server, ask, first):
-            page = list(self._named(seen.new(stored)))
+            page = list(self._named(recent.new(stored)))
             following = after if cursor == 0 else f"{number}:{server.number}:{cursor}"
-            yield EntryPage(probe.entries(page), count, following)
+            yield EntryPage(reader.entries(page), count, following)
 
     def _named(self, stored: list[Stored]) -> Iterator[_Key]:
         can_ask = not self._form.opaque
@@ -261,24 +265,24 @@ class RedisScanner(BackendScanner):
         stored = str(self._own.make_key(key, version=version))
         node = self._servers.node_of(stored)
         named = _Key(stored.encode(), stored, key, known=True)
-        found = _Probe(node, node.primary, self).entries([named])
+        found = _EntryReader(node, node.primary, self).entries([named])
         return found[0] if found else None
 
     def limits(self) -> BackendLimits:
         """The sums over the primaries."""
         infos = [_info(node.primary) for node in self._servers.nodes]
-        most = [figure(each[b"maxmemory"]) if b"maxmemory" in each else 0 for each in infos]
+        most = [parse_count(each[b"maxmemory"]) if b"maxmemory" in each else 0 for each in infos]
         evicted = [each.get(b"evicted_keys") for each in infos]
         policies = {each.get(b"maxmemory_policy", b"").decode("ascii", "replace") for each in infos}
         # A maxmemory of 0 means none.
         return BackendLimits(
-            bytes=sum(most) if all(most) else None,
-            evictions=None if None in evicted else sum(map(figure, evicted)),
+            limit_bytes=sum(most) if all(most) else None,
+            evictions=None if None in evicted else sum(map(parse_count, evicted)),
             boot=_boot(self._servers.nodes, infos),
             policy=policies.pop()[:LONGEST_POLICY] or None if len(policies) == 1 else None,
-            behind=any(map(_is_behind, self._servers.nodes, infos)),
-            used=sum(map(_counted, infos)) or None,
-            empty=sum(map(_empty, infos)),
+            is_behind=any(map(_is_behind, self._servers.nodes, infos)),
+            used_bytes=sum(map(_limited_bytes, infos)) or None,
+            empty_bytes=sum(map(_empty_bytes, infos)),
         )
 
     def close(self) -> None:
@@ -304,7 +308,7 @@ def _info(server: Server) -> dict[bytes, bytes]:
     """The fields of INFO."""
     reply = server.ask("INFO")
     if not isinstance(reply, bytes):
-        raise ScanError(INCREDIBLE)
+        raise ScanError(IMPLAUSIBLE)
     parts = (line.partition(b":") for line in reply.splitlines())
     return {name: value for name, _, value in parts}
 
@@ -321,25 +325,27 @@ def _is_behind(node: Node, primary: Mapping[bytes, bytes]) -> bool:
                 continue  # the same server twice
             if info[b"role"] == b"master" or info[b"master_link_status"] != b"up":
                 return True
-            goal = figure(primary[b"master_repl_offset"])
-            if figure(info[b"slave_repl_offset"]) < goal:
+            goal = parse_count(primary[b"master_repl_offset"])
+            if parse_count(info[b"slave_repl_offset"]) < goal:
                 time.sleep(_IN_STEP)
-                if figure(_info(reader)[b"slave_repl_offset"]) < goal:
+                if parse_count(_info(reader)[b"slave_repl_offset"]) < goal:
                     return True
         except Exception as error:
-            let_pass(error)  # nobody can have read from a server that does not answer
+            let_pass(error)  # a server that does not answer has served no reads
     return False
 
 
-def _empty(info: dict[bytes, bytes]) -> int:
+def _empty_bytes(info: dict[bytes, bytes]) -> int:
     """The bytes that a server uses without any entry, those for its clients included."""
-    return figure(info.get(b"used_memory_startup", 0)) + figure(info.get(b"mem_clients_normal", 0))
+    return parse_count(info.get(b"used_memory_startup", 0)) + parse_count(
+        info.get(b"mem_clients_normal", 0)
+    )
 
 
-def _counted(info: dict[bytes, bytes]) -> int:
+def _limited_bytes(info: dict[bytes, bytes]) -> int:
     """The bytes that a server compares with its maxmemory."""
-    used, apart = info.get(b"used_memory", 0), info.get(b"mem_not_counted_for_evict", 0)
-    return max(figure(used) - figure(apart), 0)
+    used, apart = info.get(b"used_memory", 0), info.get(b"mem_not_limited_bytes_for_evict", 0)
+    return max(parse_count(used) - parse_count(apart), 0)
 
 
 def _first_reply(
@@ -368,8 +374,8 @@ def _scan(server: Server, ask: _KeyListing, first: ScanPage) -> Iterator[ScanPag
             return
         reply = ask.page(server, reply[0])
         passed += ask.at_once
-        if passed % _PASSED_UNSEEN < ask.at_once and passed > _MUCH_MORE * (
-            figure(server.ask("DBSIZE")) + _PASSED_UNSEEN
+        if passed % _SLOTS_UNCHECKED < ask.at_once and passed > _MUCH_MORE * (
+            parse_count(server.ask("DBSIZE")) + _SLOTS_UNCHECKED
         ):
             raise ScanError("The server's list of keys does not end.")
 
@@ -397,7 +403,7 @@ class _RecentKeys:
         return fresh
 
 
-def _parsed(cursor: str) -> _Place:
+def _parsed(cursor: str) -> _Position:
     """The node, the server of it if that matters, and the server's own cursor."""
     if not cursor:
         return 0, None, 0

@@ -12,7 +12,7 @@ from functools import cache
 from typing import Any, NamedTuple, cast
 from zlib import crc32
 
-from cache_monitor.scan.base import BoundedSocket, Bounds, ScanError, figure
+from cache_monitor.scan.base import BoundedSocket, Bounds, ScanError, parse_count
 
 _NOT_OURS = ("maint_", "himport_", "orig_", "event_", "cache_", "retry", "health_check")
 """Beginnings of the names of connection options that a scan does not use."""
@@ -97,16 +97,17 @@ class Server:
 
 
 def server_of(client: Any, bounds: Bounds) -> Server:
-    """The server that a client of a library's asks; the client itself is not used."""
+    """The server of a library's client; the client itself is not used."""
     pool = client.connection_pool
     return Server(pool.connection_class, pool.connection_kwargs, bounds)
 
 
 @cache
 def _bounded(connection_class: Any) -> Any:
-    """A connection of that class that keeps to the bounds of a scan, from the first byte on."""
+    """A subclass of ``connection_class`` that keeps within the bounds of a scan from the first
+    byte on."""
 
-    class Bounded(connection_class):  # type: ignore[misc] # a class of whichever library
+    class Bounded(connection_class):  # type: ignore[misc] # a class of any of the libraries
         socket_connect_timeout: float | None
 
         def __init__(self, *args: Any, scan_bounds: Bounds, **kwargs: Any) -> None:
@@ -178,12 +179,12 @@ def of_cachex(cache: Any, bounds: Bounds) -> Servers:
         options.pop("parser_class", None)
         return _cluster(library, client._servers[0], options, bounds)
     if bases & {"KeyValueSentinelCacheClient", "ValkeyPySentinelAdapter"}:
-        return _watched(client.get_client(write=False), bounds)
+        return _behind_sentinels(client.get_client(write=False), bounds)
     return _of_pools(client, bounds)
 
 
 def of_django_redis(cache: Any, bounds: Bounds) -> Servers:
-    """Of django-redis or django-valkey, with whichever of their clients."""
+    """Of django-redis or django-valkey, with any of their clients."""
     client = cache.client
     bases = {each.__name__ for each in type(client).__mro__}
     if "ShardClient" in bases:
@@ -193,7 +194,7 @@ def of_django_redis(cache: Any, bounds: Bounds) -> Servers:
         return _cluster(library, client._server[0], _cluster_options(client), bounds)
     servers = [_connected(client, index) for index in range(len(client._server))]
     if "SentinelClient" in bases:
-        return _watched(servers[-1], bounds)
+        return _behind_sentinels(servers[-1], bounds)
     return _replicated([server_of(each, bounds) for each in servers])
 
 
@@ -217,7 +218,7 @@ def _sharded(client: Any, bounds: Bounds) -> Servers:
     return Servers(list(by_name.values()), lambda stored: by_name[client.get_server_name(stored)])
 
 
-def _watched(reader: Any, bounds: Bounds) -> Servers:
+def _behind_sentinels(reader: Any, bounds: Bounds) -> Servers:
     """Behind Sentinels, which know the primary and the replicas that reads go to.
 
     A replica that does not answer is included: it may have seen reads that no other has.
@@ -278,7 +279,7 @@ _DOWN = {b"s_down", b"o_down", b"disconnected"}
 
 
 def _address(host: bytes, port: object) -> _Address:
-    return host.decode(), figure(port, 65535)
+    return host.decode(), parse_count(port, 65535)
 
 
 def _cluster_options(client: Any) -> dict[str, Any]:
@@ -325,4 +326,8 @@ _SLOTS = 16384
 
 def _range(reply: Iterable[Any]) -> tuple[int, int, _Address]:
     first, last, primary, *_ = reply
-    return figure(first, _SLOTS), figure(last, _SLOTS), _address(primary[0] or b"", primary[1])
+    return (
+        parse_count(first, _SLOTS),
+        parse_count(last, _SLOTS),
+        _address(primary[0] or b"", primary[1]),
+    )

@@ -25,16 +25,16 @@ from cache_monitor.scan.base import (
     Entry,
     EntryPage,
     ScanLimits,
-    credible,
-    described,
+    describe_error,
+    with_plausible_times,
 )
 from cache_monitor.scan.database import DatabaseScanner
 from cache_monitor.scan.files import FileScanner
-from cache_monitor.scan.identity import shared_by
+from cache_monitor.scan.identity import entries_identity
 from cache_monitor.scan.locmem import LocMemScanner
 from cache_monitor.scan.memcached import MemcachedScanner
 from cache_monitor.scan.recorded import (
-    NOTHING,
+    NOT_RECORDED,
     RecordedScanner,
     RecordedUses,
     estimated,
@@ -44,21 +44,20 @@ from cache_monitor.scan.recorded import (
 from cache_monitor.scan.redis import RedisScanner
 from cache_monitor.scan.redis_servers import Servers
 from cache_monitor.scan.snapshot import STALE_REASONS, Scope, Snapshot, StaleReason
-from cache_monitor.scan.totals import OF_RECORD, Found, ScanTotals, Sums, share
+from cache_monitor.scan.totals import (
+    RECORDED_REASONS,
+    ScanTotals,
+    Sums,
+    TotalEntries,
+    estimate_total,
+)
 from cache_monitor.stats.window import UnixTime
 
 CURSOR_LENGTH = 512
 
 
-class Part(NamedTuple):
-    """The entries of a page, of ``scanned`` that were passed to find them."""
-
-    entries: list[Entry]
-    scanned: int
-
-
 class Scan:
-    """One part of a pass through ``scanner``, from ``cursor`` on.
+    """A bounded part of a pass through ``scanner``, from ``cursor`` on.
 
     ``cursor`` is always where to continue; None at the end. Pages are given whole, because a server
     may divide them otherwise the next time. The first page always begins. Others begin only before
@@ -75,21 +74,21 @@ class Scan:
         """Begin no further page."""
         self._is_stopped = True
 
-    def __iter__(self) -> Iterator[Part]:
-        """The entries, page by page. Raises :class:`BadCursor`."""
+    def __iter__(self) -> Iterator[EntryPage]:
+        """The pages, with plausible times. Raises :class:`BadCursor`."""
         if len(self.cursor or "") > CURSOR_LENGTH:
             raise BadCursor
-        looked_at = largest = 0
+        examined = largest = 0
         with closing(self._scanner.pages(self.cursor or "", self._limits.limit)) as pages:
             for page in pages:
-                entries = [credible(each) for each in page.entries]
-                looked_at += len(entries)
+                entries = [with_plausible_times(each) for each in page.entries]
+                examined += len(entries)
                 largest = max(largest, len(entries), self._scanner.page)
-                yield Part(entries, page.scanned)
+                yield page._replace(entries=entries)
                 self.cursor = page.cursor
                 if page.is_heartbeat and not self._is_stopped:
                     continue
-                is_full = looked_at + largest > self._limits.limit
+                is_full = examined + largest > self._limits.limit
                 is_over = self._is_stopped or time.monotonic() >= self._limits.deadline
                 if self.cursor is None or is_full or is_over:
                     return
@@ -112,18 +111,11 @@ class EmptyScanner(BackendScanner):
         return None
 
 
-Kind = str
-"""The name of a kind of backend, as people call it."""
-OTHERS: Kind = "others"
+OTHERS = "others"
 
 
-def kind_of(cache: BaseCache) -> Kind:
-    """By the class that the monitored cache's own class derives from; "others" for the rest."""
-    return kind_of_class(type(cache))
-
-
-def kind_of_class(class_: type) -> Kind:
-    """The same, without an instance."""
+def kind_of(class_: type) -> str:
+    """The name of the kind of backend that ``class_`` derives from; "others" for the rest."""
     for kind, (is_of, _) in _KINDS.items():
         if is_of(class_):
             return kind
@@ -137,11 +129,11 @@ def scanner_for(alias: str, cache: BaseCache, bounds: Bounds) -> BackendScanner 
     """
     if isinstance(cache, FileBasedCache):
         return FileScanner(cache, keys_of_files(alias, cache))
-    kind = kind_of(cache)
+    kind = kind_of(type(cache))
     return None if kind == OTHERS else _KINDS[kind][1](cache, bounds)
 
 
-def scope_of(cache: BaseCache) -> Scope:
+def scope_of(cache: BaseCache | None) -> Scope:
     """Whether each process has entries of its own."""
     return "per process" if isinstance(cache, LocMemCache) else "shared"
 
@@ -181,7 +173,7 @@ def _on(servers: Callable[[Any, Bounds], Servers]) -> Callable[[Any, Bounds], Ba
     return lambda cache, bounds: RedisScanner(cache, servers(cache, bounds), bounds)
 
 
-_KINDS: dict[Kind, tuple[_IsOf, Callable[[Any, Bounds], BackendScanner]]] = {
+_KINDS: dict[str, tuple[_IsOf, Callable[[Any, Bounds], BackendScanner]]] = {
     "LocMemCache": (_is(LocMemCache), lambda cache, _: LocMemScanner(cache)),
     # Made in scanner_for, which knows the alias.
     "FileBasedCache": (_is(FileBasedCache), lambda cache, _: FileScanner(cache, {})),
@@ -201,11 +193,11 @@ _KINDS: dict[Kind, tuple[_IsOf, Callable[[Any, Bounds], BackendScanner]]] = {
 class ScanState(Struct, kw_only=True):
     """How far a pass through a cache has come, for the process that continues it.
 
-    ``whole`` is the snapshot of the last complete pass, ``looked_at`` the Unix time of the last
+    ``whole`` is the snapshot of the last complete pass, ``scanned_at`` the Unix time of the last
     scan.
     """
 
-    looked_at: UnixTime
+    scanned_at: UnixTime
     cursor: str = ""
     sums: Sums = field(default_factory=Sums)
     unsupported: list[StaleReason] = []
@@ -214,14 +206,14 @@ class ScanState(Struct, kw_only=True):
     whole: Snapshot | None = None
 
 
-OnPart = Callable[[int, BackendScanner], bool]
-"""Called after each part with the entries passed since the pass began, and the scanner; returns
-whether to continue."""
+OnPage = Callable[[int, BackendScanner], bool]
+"""Called after each page with the number of entries passed since the pass began, and the scanner;
+returns whether to continue."""
 
 
 class _ScanContext(NamedTuple):
     limits: ScanLimits
-    on_part: OnPart | None
+    on_page: OnPage | None
     uses: RecordedUses | None
 
 
@@ -229,7 +221,7 @@ def advance(
     cache: BaseCache,
     limits: ScanLimits,
     state: ScanState,
-    on_part: OnPart | None = None,
+    on_page: OnPage | None = None,
     uses: RecordedUses | None = None,
 ) -> tuple[Snapshot, ScanState]:
     """Continue a pass through ``cache``: the snapshot by now, and the new state.
@@ -239,30 +231,32 @@ def advance(
     ``problem``, and with what was scanned until then. Uses no operation of the cache. May open a
     database connection in this thread, which the caller closes.
     """
-    snapshot, after = _go_on(cache, _ScanContext(limits, on_part, uses), state)
-    store, keys = shared_by(limits.alias, cache)
+    snapshot, after = _open_and_advance(cache, _ScanContext(limits, on_page, uses), state)
+    store, keys = entries_identity(limits.alias, cache)
     if after.whole is not None:
         after = replace(after, whole=replace(after.whole, store=store, keys=keys))
     return replace(snapshot, store=store, keys=keys), after
 
 
-def _go_on(cache: BaseCache, context: _ScanContext, state: ScanState) -> tuple[Snapshot, ScanState]:
+def _open_and_advance(
+    cache: BaseCache, context: _ScanContext, state: ScanState
+) -> tuple[Snapshot, ScanState]:
     limits = context.limits
     try:
         scanner = scanner_for(limits.alias, cache, Bounds(limits.deadline))
         if scanner is None and context.uses is not None and context.uses.since:
             scanner = RecordedScanner(cache, context.uses, sizes_of(limits.alias))
     except Exception as error:
-        return unknown(limits.alias, cache, described(error)), _scanned_now(state)
+        return unknown(limits.alias, cache, describe_error(error)), _scanned_now(state)
     if scanner is None:
-        return unknown(limits.alias, cache, NOTHING), _scanned_now(state)
+        return unknown(limits.alias, cache, NOT_RECORDED), _scanned_now(state)
     try:
         snapshot, after = _advance(cache, scanner, context, state)
         return (estimated(snapshot) if isinstance(scanner, RecordedScanner) else snapshot), after
     except BadCursor:
-        # Once: the beginning has no cursor.
-        anew = ScanState(looked_at=time.time(), whole=state.whole)
-        return _go_on(cache, context, anew)
+        # Once only, because the beginning needs no cursor.
+        anew = ScanState(scanned_at=time.time(), whole=state.whole)
+        return _open_and_advance(cache, context, anew)
     finally:
         scanner.close()
 
@@ -275,19 +269,19 @@ def _advance(
     scanner.incomplete = scanner.incomplete or state.incomplete
     scanner.sampled = scanner.sampled or state.sampled
     if context.uses is not None:
-        scanner.unsupported -= OF_RECORD
+        scanner.unsupported -= RECORDED_REASONS
     totals = ScanTotals(limits, scanner.unsupported, state.sums)
     scan = Scan(scanner, limits, state.cursor)
     failure = None
     try:
-        _go_through(scan, totals, scanner, context)
+        _add_pages(scan, totals, scanner, context)
     except BadCursor:
         raise
     except Exception as error:
-        failure = described(error)
-    if failure is not None and not totals.looked_at:
-        nothing = unknown(limits.alias, cache, failure)
-        return _with_limits(nothing, scanner), _scanned_now(state)
+        failure = describe_error(error)
+    if failure is not None and not totals.examined:
+        snapshot = _with_limits(unknown(limits.alias, cache, failure), scanner)
+        return snapshot, _scanned_now(state)
     snapshot = _snapshot(scanner, totals, scan.cursor)
     if context.uses is not None:
         snapshot = replace(snapshot, recorded_since=context.uses.since)
@@ -295,10 +289,10 @@ def _advance(
         snapshot = replace(snapshot, problem=_joined(failure, scanner.problem))
     if scan.cursor is None:
         return snapshot, ScanState(
-            looked_at=time.time(), whole=snapshot if snapshot.exact else None
+            scanned_at=time.time(), whole=snapshot if snapshot.exact else None
         )
     return snapshot, ScanState(
-        looked_at=time.time(),
+        scanned_at=time.time(),
         cursor=scan.cursor,
         sums=totals.to_resume(),
         unsupported=sorted(scanner.unsupported),
@@ -308,30 +302,30 @@ def _advance(
     )
 
 
-def _go_through(
+def _add_pages(
     scan: Scan, totals: ScanTotals, scanner: BackendScanner, context: _ScanContext
 ) -> None:
-    for part in scan:
-        totals.sums.scanned += part.scanned
-        for entry in part.entries:
+    for page in scan:
+        totals.sums.scanned += page.scanned
+        for entry in page.entries:
             totals.add(entry if context.uses is None else context.uses.with_uses(entry))
-        if context.on_part is not None and not context.on_part(totals.sums.scanned, scanner):
+        if context.on_page is not None and not context.on_page(totals.sums.scanned, scanner):
             scan.stop()
 
 
 def _scanned_now(state: ScanState) -> ScanState:
     """``state`` with the time of now."""
-    return replace(state, looked_at=time.time())
+    return replace(state, scanned_at=time.time())
 
 
 def _snapshot(scanner: BackendScanner, totals: ScanTotals, cursor: str | None) -> Snapshot:
     if cursor is None and not scanner.sampled:
         # A part that could not be scanned may have had the entries.
-        is_known = not scanner.incomplete or totals.looked_at > 0
-        found = Found(totals.looked_at if is_known else None, not scanner.incomplete)
+        is_known = not scanner.incomplete or totals.examined > 0
+        total = TotalEntries(totals.examined if is_known else None, not scanner.incomplete)
     else:
-        found = share(totals.looked_at, totals.sums.scanned, total_of(scanner))
-    snapshot = replace(totals.snapshot(scanner.scope, found), problem=scanner.problem)
+        total = estimate_total(totals.examined, totals.sums.scanned, total_of(scanner))
+    snapshot = replace(totals.snapshot(scanner.scope, total), problem=scanner.problem)
     return _with_limits(snapshot, scanner)
 
 
@@ -340,16 +334,9 @@ def _with_limits(snapshot: Snapshot, scanner: BackendScanner) -> Snapshot:
         limits = scanner.limits()
     except Exception:
         limits = BackendLimits()
-    return replace(
-        snapshot,
-        limit_bytes=limits.bytes,
-        limit_entries=limits.entries,
-        evictions=limits.evictions,
-        boot=limits.boot,
-        policy=limits.policy,
-        used_bytes=limits.used,
-        empty_bytes=limits.empty,
-    )
+    figures = limits._asdict()
+    del figures["is_behind"]
+    return replace(snapshot, **figures)
 
 
 def total_of(scanner: BackendScanner) -> int | None:
@@ -364,6 +351,6 @@ def _joined(*texts: str | None) -> str:
     return " ".join(each if each.endswith(".") else f"{each}." for each in texts if each)
 
 
-def unknown(alias: str, cache: BaseCache, problem: str | None) -> Snapshot:
+def unknown(alias: str, cache: BaseCache | None, problem: str | None) -> Snapshot:
     """A snapshot without figures, because of ``problem``."""
     return Snapshot(alias=alias, measured_at=time.time(), scope=scope_of(cache), problem=problem)

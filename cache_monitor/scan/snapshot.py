@@ -29,13 +29,13 @@ TimeLeft = Annotated[float, Meta(ge=-LONGEST, le=LONGEST)]
 GROUPS = 50
 LARGEST = 20
 STALE = 200
-PARTS = 50
+PROCESSES = 50
 LONGEST_POLICY = 32
 """Characters of the name of a policy."""
 
 
 class StaleEntry(Struct, frozen=True, kw_only=True):
-    """An entry that no longer earns its place, and why. Ages in seconds."""
+    """A stale entry, and why it is stale. Ages in seconds."""
 
     key: str
     group: str = ""
@@ -47,7 +47,7 @@ class StaleEntry(Struct, frozen=True, kw_only=True):
 
 
 class MemoryGroup(Struct, frozen=True, kw_only=True):
-    """The entries of one key group and what they weigh."""
+    """The entries of one key group and their bytes."""
 
     group: str
     entries: Count
@@ -55,7 +55,7 @@ class MemoryGroup(Struct, frozen=True, kw_only=True):
 
 
 class LargestEntry(Struct, frozen=True, kw_only=True):
-    """One of the heaviest entries."""
+    """One of the largest entries."""
 
     key: str
     bytes: Count
@@ -71,8 +71,9 @@ class FreedWithin(Struct, frozen=True, kw_only=True):
     never: Count | None = None
 
 
-class ProcessPart(Struct, frozen=True, kw_only=True):
-    """The part of one process in a cache that lives in each; measured in Unix time."""
+class ProcessTotals(Struct, frozen=True, kw_only=True):
+    """The entries of one process in a cache that each process has for itself; ``measured_at`` in
+    Unix time."""
 
     measured_at: UnixTime
     entries: Count | None
@@ -80,7 +81,7 @@ class ProcessPart(Struct, frozen=True, kw_only=True):
 
 
 class Snapshot(Struct, frozen=True, kw_only=True):
-    """One alias at ``measured_at`` (Unix time), by the ``looked_at`` entries examined.
+    """One alias at ``measured_at`` (Unix time), from ``examined`` of its entries.
 
     ``exact``: these were all. Otherwise counts and sizes, with those of ``groups``, are estimates,
     while ``largest`` and ``stale`` name examined entries only. ``stale_bytes`` has an entry of
@@ -88,18 +89,18 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     bytes without any entry) are the server's; ``boot`` names the start that evictions count from,
     ``policy`` the eviction policy. ``problem`` says, without secrets, what is unknown and why.
     ``idle_error`` and ``never_read_error`` are the errors of figures that rest on the recorded
-    calls, which began at ``recorded_since``. ``parts`` are the processes of a cache in their
-    memory, the 50 heaviest. ``store`` and ``keys`` are digests: of the store, and with it of the
+    calls, which began at ``recorded_since``. ``processes`` are those that have a cache each, the
+    50 largest. ``store`` and ``keys`` are digests: of the store, and with it of the
     entries, equal for aliases that share them; empty where unknown.
 
-    ``groups`` are the 50 heaviest, ``largest`` the 20 heaviest entries, ``stale`` at most 200
-    entries with some of each reason; each heaviest first.
+    ``groups`` are the 50 largest, ``largest`` the 20 largest entries, ``stale`` at most 200 entries
+    with some of each reason; each by size.
     """
 
     alias: str
     measured_at: UnixTime
     scope: Scope
-    looked_at: Count = 0
+    examined: Count = 0
     exact: bool = False
     entries: Count | None = None
     bytes: Count | None = None
@@ -123,7 +124,7 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     stale: list[StaleEntry] = []
     problem: str | None = None
     freed_within: FreedWithin = FreedWithin()
-    parts: list[ProcessPart] = []
+    processes: list[ProcessTotals] = []
     store: str = ""
     keys: str = ""
 
@@ -132,7 +133,7 @@ Item = TypeVar("Item")
 
 
 class TopN(Generic[Item]):
-    """The ``size`` heaviest of the items pushed."""
+    """The ``size`` items of the greatest weight among those pushed."""
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -153,12 +154,12 @@ class TopN(Generic[Item]):
             heapq.heapreplace(self._heap, (weight, self._pushed, item))
 
     def __iter__(self) -> Iterator[Item]:
-        """The items, heaviest first."""
+        """The items, those of the greatest weight first."""
         return (item for _, _, item in sorted(self._heap, key=lambda each: -each[0]))
 
 
 def some_of_each(samples: list[list[StaleEntry]]) -> list[StaleEntry]:
-    """At most 200 of ``samples``, in turns from each list; heaviest first."""
+    """At most 200 of ``samples``, in turns from each list; the largest first."""
     in_turns = chain.from_iterable(zip_longest(*samples))
     # An entry of several reasons is the same object in their lists.
     chosen = {id(each): each for each in in_turns if each is not None}
@@ -168,14 +169,14 @@ def some_of_each(samples: list[list[StaleEntry]]) -> list[StaleEntry]:
 def merge(snapshots: Sequence[Snapshot]) -> Snapshot:
     """One snapshot of those, at least one, that processes took of the same alias.
 
-    Of a shared cache the newest that answered stands. Those of caches in each process are added up,
-    as old as the oldest; a key of several processes is named once, by its heaviest copy. A figure
-    is None where no process knows it; it is exact only if each process's is.
+    Of a shared cache that is the newest with figures. Caches that each process has for itself are
+    added up, as old as the oldest; a key of several processes is named once, with its largest copy.
+    A figure is None where no process knows it; it is exact only if each process's is.
     """
     if any(each.scope == "shared" for each in snapshots):
         return max(snapshots, key=lambda each: (each.entries is not None, each.measured_at))
     if len(snapshots) == 1:
-        return replace(snapshots[0], parts=_parts(snapshots))
+        return replace(snapshots[0], processes=_processes(snapshots))
     return _added_up(snapshots)
 
 
@@ -185,41 +186,41 @@ _ADDED = (
 )
 
 
-def _sums(parts: Sequence[Struct], fields: Iterable[str]) -> dict[str, Any]:
-    return {name: _sum(getattr(each, name) for each in parts) for name in fields}
+def _sums(snapshots: Sequence[Struct], fields: Iterable[str]) -> dict[str, Any]:
+    return {name: _sum(getattr(each, name) for each in snapshots) for name in fields}
 
 
-def _added_up(parts: Sequence[Snapshot]) -> Snapshot:
+def _added_up(snapshots: Sequence[Snapshot]) -> Snapshot:
     return Snapshot(
-        alias=parts[0].alias,
-        measured_at=min(each.measured_at for each in parts),
+        alias=snapshots[0].alias,
+        measured_at=min(each.measured_at for each in snapshots),
         scope="per process",
-        looked_at=sum(each.looked_at for each in parts),
-        exact=all(each.exact for each in parts),
-        **_sums(parts, _ADDED),
-        groups=_groups(parts),
-        largest=_largest(parts),
+        examined=sum(each.examined for each in snapshots),
+        exact=all(each.exact for each in snapshots),
+        **_sums(snapshots, _ADDED),
+        groups=_groups(snapshots),
+        largest=_largest(snapshots),
         recorded_since=max(
-            (each.recorded_since for each in parts if each.recorded_since is not None),
+            (each.recorded_since for each in snapshots if each.recorded_since is not None),
             default=None,
         ),
-        stale=_stale(parts),
-        problem=next((each.problem for each in parts if each.problem), None),
+        stale=_stale(snapshots),
+        problem=next((each.problem for each in snapshots if each.problem), None),
         freed_within=FreedWithin(
-            **_sums([each.freed_within for each in parts], FreedWithin.__struct_fields__)
+            **_sums([each.freed_within for each in snapshots], FreedWithin.__struct_fields__)
         ),
-        parts=_parts(parts),
-        store=parts[0].store,
-        keys=parts[0].keys,
+        processes=_processes(snapshots),
+        store=snapshots[0].store,
+        keys=snapshots[0].keys,
     )
 
 
-def _parts(snapshots: Sequence[Snapshot]) -> list[ProcessPart]:
-    parts = [
-        ProcessPart(measured_at=each.measured_at, entries=each.entries, bytes=each.bytes)
+def _processes(snapshots: Sequence[Snapshot]) -> list[ProcessTotals]:
+    processes = [
+        ProcessTotals(measured_at=each.measured_at, entries=each.entries, bytes=each.bytes)
         for each in snapshots
     ]
-    return sorted(parts, key=lambda each: -(each.bytes or 0))[:PARTS]
+    return sorted(processes, key=lambda each: -(each.bytes or 0))[:PROCESSES]
 
 
 def _sum(figures: Iterable[int | None]) -> int | None:
@@ -227,10 +228,10 @@ def _sum(figures: Iterable[int | None]) -> int | None:
     return sum(known) if known else None
 
 
-def _groups(parts: Sequence[Snapshot]) -> list[MemoryGroup]:
+def _groups(snapshots: Sequence[Snapshot]) -> list[MemoryGroup]:
     alike: dict[str, list[MemoryGroup]] = {}
-    for part in parts:
-        for each in part.groups:
+    for snapshot in snapshots:
+        for each in snapshot.groups:
             alike.setdefault(each.group, []).append(each)
     groups = [
         MemoryGroup(
@@ -243,18 +244,18 @@ def _groups(parts: Sequence[Snapshot]) -> list[MemoryGroup]:
     return sorted(groups, key=lambda each: (-(each.bytes or 0), -each.entries))[:GROUPS]
 
 
-def _largest(parts: Sequence[Snapshot]) -> list[LargestEntry]:
-    ascending = sorted((each for part in parts for each in part.largest), key=attrgetter("bytes"))
-    heaviest = {each.key: each for each in ascending}
-    return sorted(heaviest.values(), key=lambda each: -each.bytes)[:LARGEST]
+def _largest(snapshots: Sequence[Snapshot]) -> list[LargestEntry]:
+    found = (each for snapshot in snapshots for each in snapshot.largest)
+    ascending = sorted(found, key=attrgetter("bytes"))
+    by_key = {each.key: each for each in ascending}
+    return sorted(by_key.values(), key=lambda each: -each.bytes)[:LARGEST]
 
 
-def _stale(parts: Sequence[Snapshot]) -> list[StaleEntry]:
-    ascending = sorted(
-        (each for part in parts for each in part.stale), key=lambda each: each.bytes or 0
-    )
-    heaviest = {(each.key, *each.why): each for each in ascending}
-    samples = sorted(heaviest.values(), key=lambda each: -(each.bytes or 0))
+def _stale(snapshots: Sequence[Snapshot]) -> list[StaleEntry]:
+    found = (each for snapshot in snapshots for each in snapshot.stale)
+    ascending = sorted(found, key=lambda each: each.bytes or 0)
+    by_key = {(each.key, *each.why): each for each in ascending}
+    samples = sorted(by_key.values(), key=lambda each: -(each.bytes or 0))
     return some_of_each(
         [[each for each in samples if reason in each.why] for reason in STALE_REASONS]
     )

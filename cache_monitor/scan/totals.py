@@ -1,4 +1,4 @@
-"""Add up the entries of a scan: totals, groups, the heaviest and the stale ones."""
+"""Add up the entries of a scan: totals, groups, the largest and the stale ones."""
 
 import time
 from collections.abc import Collection
@@ -30,30 +30,34 @@ MAX_GROUPS = 2000
 """The most groups of a scan; further ones share one."""
 OTHER_GROUPS = "(other groups)"
 
-OF_RECORD: frozenset[StaleReason] = frozenset({"idle", "never_read"})
+RECORDED_REASONS: frozenset[StaleReason] = frozenset({"idle", "never_read"})
 """The reasons that the recorded calls show where the backend does not."""
-_OF_BACKEND: tuple[StaleReason, StaleReason] = ("expired", "no_expiry")
+_BACKEND_REASONS: tuple[StaleReason, StaleReason] = ("expired", "no_expiry")
 
 _MINUTE, _HOUR, _DAY = 60.0, 3600.0, 86400.0
 
 
-class Found(NamedTuple):
-    """The number of ``entries``, an estimate unless ``exact``; None where unknown."""
+class TotalEntries(NamedTuple):
+    """The number of ``entries`` in the cache, an estimate unless ``exact``; None where unknown."""
 
     entries: int | None
     exact: bool
 
 
-def share(own: int, seen: int, total: int | None) -> Found:
-    """The estimated entries of an alias with ``own`` of the ``seen`` ones, of ``total`` in all."""
+def estimate_total(own: int, scanned: int, total: int | None) -> TotalEntries:
+    """The entries of an alias that has ``own`` of the ``scanned`` ones, of ``total`` in the
+    store."""
     if total is None or not own:
-        return Found(None, False)
-    return Found(round(own * max(1.0, total / max(seen, 1))), False)
+        return TotalEntries(None, False)
+    return TotalEntries(round(own * max(1.0, total / max(scanned, 1))), False)
 
 
 class StaleKnowledge(Struct, kw_only=True):
-    """The entries by what is known of a reason that the backend may not know: ``known`` ones; a
-    ``sample``, with ``positive`` stale ones, for those ``left_out`` of it; ``unsure`` ones."""
+    """How many entries are stale for a reason that the backend may not know.
+
+    Of ``known`` entries it is certain. ``positive`` of the ``sample`` are stale; the sample stands
+    for the ``left_out`` ones. Of ``unsure`` entries nothing is known.
+    """
 
     known: Count = 0
     sample: Count = 0
@@ -88,9 +92,9 @@ _Freed = Annotated[list[Count], Meta(min_length=4, max_length=4)]
 
 
 class Sums(Struct, kw_only=True):
-    """The sums of a scan so far: plain data, so that another process can continue it."""
+    """The sums of a scan so far, as plain data: another process can continue it."""
 
-    looked_at: Count = 0
+    examined: Count = 0
     scanned: Count = 0
     sized: Count = 0
     bytes: Count = 0
@@ -110,8 +114,8 @@ class Sums(Struct, kw_only=True):
 
 
 class ScanTotals:
-    """Adds up a scan, begun or continued. ``unsupported`` are the reasons that the backend cannot
-    know; it may grow meanwhile."""
+    """Adds up a scan, new or continued. ``unsupported`` are the stale reasons that the backend does
+    not know; it may grow during the scan."""
 
     def __init__(
         self, limits: ScanLimits, unsupported: Collection[StaleReason], sums: Sums | None = None
@@ -130,14 +134,14 @@ class ScanTotals:
                 self._stale[reason].push(sample.bytes or 0, sample)
 
     @property
-    def looked_at(self) -> int:
+    def examined(self) -> int:
         """The entries added, with those of earlier scans."""
-        return self.sums.looked_at
+        return self.sums.examined
 
     def add(self, entry: Entry) -> None:
         sums, weight = self.sums, entry.bytes or 0
         name = group_key(entry.key, self._limits.alias)
-        sums.looked_at += 1
+        sums.examined += 1
         sums.bytes += weight
         group = sums.groups.get(name) or self._new_group(name)
         group[0] += 1
@@ -168,7 +172,7 @@ class ScanTotals:
 
     def _add_stale(self, entry: Entry, weight: int, why: list[StaleReason]) -> None:
         self.sums.stale_bytes += weight
-        if entry.traced == "sample" and OF_RECORD.issuperset(why):
+        if entry.traced == "sample" and RECORDED_REASONS.issuperset(why):
             self.sums.sampled_bytes += weight
         taking = []
         for reason in why:
@@ -198,26 +202,26 @@ class ScanTotals:
         self.sums.stale = {reason: list(each) for reason, each in self._stale.items()}
         return self.sums
 
-    def snapshot(self, scope: Scope, found: Found) -> Snapshot:
-        """The sums, scaled from what was examined to ``found``."""
-        scale = self._scale(found)
+    def snapshot(self, scope: Scope, total: TotalEntries) -> Snapshot:
+        """The sums, scaled from the examined entries to ``total``."""
+        scale = self._scale(total)
         sums = self.sums
         expired, no_expiry = (
             None if reason in self._unsupported else _scaled(self._counts[reason], scale)
-            for reason in _OF_BACKEND
+            for reason in _BACKEND_REASONS
         )
         idle, idle_error = self._of_record("idle", sums.idle, scale)
         never_read, never_read_error = self._of_record("never_read", sums.never_read, scale)
-        has_sizes = sums.sized > 0 or sums.looked_at == 0
+        has_sizes = sums.sized > 0 or sums.examined == 0
         return Snapshot(
             alias=self._limits.alias,
             measured_at=time.time(),
             scope=scope,
-            looked_at=sums.looked_at,
-            exact=found.exact,
-            entries=found.entries,
+            examined=sums.examined,
+            exact=total.exact,
+            entries=total.entries,
             bytes=_scaled(sums.bytes, scale) if has_sizes else None,
-            groups=self._heaviest_groups(scale or 1.0, has_sizes),
+            groups=self._top_groups(scale or 1.0, has_sizes),
             largest=list(self._largest),
             expired=expired,
             idle=idle,
@@ -237,7 +241,7 @@ class ScanTotals:
     ) -> tuple[int | None, int | None]:
         """The entries that are stale for ``reason``, and the error."""
         others = knowledge.of_left_out()
-        if others is None or (reason in self._unsupported and not self.looked_at):
+        if others is None or (reason in self._unsupported and not self.examined):
             return None, None
         expected, error = others
         return _scaled(self._counts[reason] + expected, scale), _scaled(error, scale)
@@ -250,13 +254,13 @@ class ScanTotals:
         )
         return self.sums.stale_bytes + round(self.sums.sampled_bytes * most)
 
-    def _scale(self, found: Found) -> float | None:
+    def _scale(self, total: TotalEntries) -> float | None:
         """The factor of the sums; None where the whole is unknown."""
-        if found.exact:
+        if total.exact:
             return 1.0
-        if found.entries is None or self.looked_at == 0:
+        if total.entries is None or self.examined == 0:
             return None
-        return found.entries / self.looked_at
+        return total.entries / self.examined
 
     def _freed(self, scale: float | None) -> FreedWithin:
         minute, hour, day, never = self.sums.freed
@@ -267,10 +271,10 @@ class ScanTotals:
             never=_scaled(never, scale),
         )
 
-    def _heaviest_groups(self, scale: float, has_sizes: bool) -> list[MemoryGroup]:
-        heaviest: TopN[MemoryGroup] = TopN(GROUPS)
+    def _top_groups(self, scale: float, has_sizes: bool) -> list[MemoryGroup]:
+        top: TopN[MemoryGroup] = TopN(GROUPS)
         for group, (entries, size) in self.sums.groups.items():
-            heaviest.push(
+            top.push(
                 size if has_sizes else entries,
                 MemoryGroup(
                     group=group,
@@ -278,11 +282,11 @@ class ScanTotals:
                     bytes=_scaled(size, scale) if has_sizes else None,
                 ),
             )
-        return list(heaviest)
+        return list(top)
 
 
 def stale_reasons(entry: Entry, stale_after: float) -> list[StaleReason]:
-    """Why ``entry`` no longer earns its place; ``stale_after`` in seconds."""
+    """Why ``entry`` is stale; ``stale_after`` in seconds. Empty where it is not."""
     why: list[StaleReason] = []
     if entry.expires_in is not None and entry.expires_in <= 0:
         why.append("expired")

@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple, Protocol
 
 __all__ = ["Kind", "Row", "Store", "StoreBusyError", "StoreError"]
 
-Kind = Literal["window", "details", "look", "finding", "trace", "what_if", "groups"]
+Kind = Literal["window", "details", "scan", "finding", "trace", "what_if", "groups"]
 Identity = tuple[Kind, str, str, int, int]
 
 

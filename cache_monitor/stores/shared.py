@@ -79,12 +79,12 @@ def slices_of(payload: bytes) -> list[Stored]:
         return []
 
 
-def at_work(state: State, parts: Iterable[Stored], now: float) -> set[str]:
+def reporting_processes(state: State, slices: Iterable[Stored], now: float) -> set[str]:
     """The processes that may still report calls before ``now``."""
-    those = list(parts)
-    lately = {who for who, at in state.processes.items() if at > now - _LATELY}
-    ended = {part.process for part in those if part.ended}
-    return lately.union(part.process for part in those) - ended
+    slices = list(slices)
+    recent = {process for process, at in state.processes.items() if at > now - _LATELY}
+    ended = {each.process for each in slices if each.ended}
+    return recent.union(each.process for each in slices) - ended
 
 
 def slices_by_minute(

@@ -28,7 +28,7 @@ from cache_monitor.keys.learned import learned
 from cache_monitor.page_cache import watch
 from cache_monitor.recorder import Recorder
 from cache_monitor.scan.recorded import Reporter
-from cache_monitor.scan.schedule import reading_of
+from cache_monitor.scan.schedule import eviction_reading
 from cache_monitor.scan.snapshot import Snapshot
 from cache_monitor.stacks import take_stack
 from cache_monitor.stores import shared
@@ -66,7 +66,7 @@ PATIENCE = 10.0
 class Wiring(NamedTuple):
     """What the collector is joined to.
 
-    ``look`` looks into the caches that are due, for a process and a store; the process made calls
+    ``scan`` scans the caches that are due, for a process and a store; the process made calls
     until a Unix time, and is known to the trace as a teller. ``is_testing`` tells whether
     Django's test runner is at work. ``make_tracer`` makes what traces a process's calls;
     ``trace_settings`` say how that is rolled up, ``read_evictions`` asks a cache's servers.
@@ -76,7 +76,7 @@ class Wiring(NamedTuple):
     get_conf: Callable[[], Conf]
     open_store: Callable[[], Store]
     measure: Measure
-    look: Callable[[str, Store, float, Reporter], dict[str, Snapshot]]
+    scan: Callable[[str, Store, float, Reporter], dict[str, Snapshot]]
     is_testing: Callable[[], bool]
     make_tracer: Callable[[str], Tracer]
     trace_settings: Callable[[], TraceSettings]
@@ -114,7 +114,7 @@ class BackgroundWorker:
     def _begin(self) -> None:
         self.process = uuid4().hex
         self._has_plans = False
-        self._recorder.told_at = 0.0
+        self._recorder.reported_at = 0.0
         self._pid = os.getpid()
         self._drainer = Drainer(self._recorder, self._make_flusher)
         self.problem: str | None = None
@@ -125,7 +125,7 @@ class BackgroundWorker:
         self._over: SimpleQueue[None] = SimpleQueue()
         self._wake: SimpleQueue[None] = SimpleQueue()
         self._asked: deque[_FlushRequest] = deque()
-        self._seen: deque[dict[str, Snapshot]] = deque()
+        self._scanned: deque[dict[str, Snapshot]] = deque()
         self._read: deque[tuple[str, EvictionReading]] = deque()
         self._stopping = False
         self._next_flush = 0.0
@@ -358,8 +358,8 @@ class BackgroundWorker:
                 self._drainer.take_in(BATCH)
         with self._draining:
             self._drainer.note_views()
-            while self._seen:
-                self._note_memory(self._seen.popleft())
+            while self._scanned:
+                self._note_memory(self._scanned.popleft())
             while self._read:
                 self._drainer.flusher.tracer.note_reading(*self._read.popleft())
             wanted = self._drainer.flusher.aggregator.callers.wanted
@@ -390,12 +390,12 @@ class BackgroundWorker:
             self._catch_up(store, last)
             self._deliver(store, last)
             self._recorder.process = self._drainer.flusher.tracer.process
-            self._recorder.told_at = begun
+            self._recorder.reported_at = begun
             if last:
                 self._beside(partial(_share_groups, store))
                 self._beside(partial(self._tidy_at_end, store))
             elif due:
-                self._scans.do(partial(self._beside, partial(self._look, store)))
+                self._scans.do(partial(self._beside, partial(self._scan, store)))
                 self._tidies.do(partial(self._beside, partial(self._tidy, store, self._watch)))
         except StoreError as error:
             self._store_is_busy = isinstance(error, StoreBusyError)
@@ -439,13 +439,14 @@ class BackgroundWorker:
             if not self._stopping:
                 self._store_failed(str(error))
 
-    def _look(self, store: Store) -> None:
-        seen = self._seen
+    def _scan(self, store: Store) -> None:
+        scanned = self._scanned
         self._read_evictions()
         self._follow_plans(store)
         _share_groups(store)
-        teller = Reporter(self._recorder.process, self._recorder.told_at)
-        seen.append(self._wiring.look(self.process, store, self._drainer.active_at, teller))
+        reporter = Reporter(self._recorder.process, self._recorder.reported_at)
+        found = self._wiring.scan(self.process, store, self._drainer.active_at, reporter)
+        scanned.append(found)
 
     def _read_evictions(self) -> None:
         """Ask servers that may have evicted what was missed."""
@@ -481,18 +482,18 @@ class BackgroundWorker:
         if not self._tidies.is_busy:
             self._tidy(store, None)
 
-    def _note_memory(self, seen: dict[str, Snapshot]) -> None:
+    def _note_memory(self, snapshots: dict[str, Snapshot]) -> None:
         now = time.time()
         aggregator, tracer = self._drainer.flusher.aggregator, self._drainer.flusher.tracer
-        for alias, look in seen.items():
-            is_shared = look.scope == "shared"
-            if is_shared and (reading := reading_of(look)) is not None:
+        for alias, snapshot in snapshots.items():
+            is_shared = snapshot.scope == "shared"
+            if is_shared and (reading := eviction_reading(snapshot)) is not None:
                 tracer.note_reading(alias, reading)
-            if look.bytes is not None:
-                aggregator.note_memory(alias, look.bytes, is_shared, now)
+            if snapshot.bytes is not None:
+                aggregator.note_memory(alias, snapshot.bytes, is_shared, now)
             # The counters of several processes could not be told from one that began anew.
-            if look.evictions is not None and is_shared:
-                aggregator.note_evictions(alias, look.evictions, now)
+            if snapshot.evictions is not None and is_shared:
+                aggregator.note_evictions(alias, snapshot.evictions, now)
 
     def _store_works(self) -> None:
         if self.problem is not None:

@@ -118,6 +118,8 @@ def _follow(walk: Walk) -> None:
         _open_panel()
     caches["redis"].set("product:1", "a product")
     cache_monitor.flush()
+    # The first one makes the monitor's own instances of the caches.
+    _scan("redis")
     with walk.watched("a Redis scan to its row", ASKING):
         _scan("redis")
     with walk.watched("from there to the Memory page", ASKING):
@@ -130,9 +132,9 @@ def _scan(alias: str) -> None:
     from cache_monitor.stores.opening import get_store
     from cache_monitor.worker.wiring import background_worker
 
-    scheduler = ScanScheduler()
+    scheduler, process, store = ScanScheduler(), background_worker.process, get_store()
     # The worker's own scan may have the lock, or have been a moment ago.
-    while alias not in scheduler.look(background_worker.process, get_store(), teller=NO_REPORTER):
+    while alias not in scheduler.scan_due(process, store, reporter=NO_REPORTER):
         time.sleep(0.1)
 
 

@@ -176,7 +176,7 @@ def memory(key: str) -> Memory:
         exact=True,
         groups=[MemoryGroup(group=key, entries=30, bytes=4 * 2**20)],
         largest=[LargestEntry(key=key, bytes=2**20)],
-        looked_at=30,
+        examined=30,
         freed_within=FreedWithin(minute=0, hour=2**20, day=3 * 2**20, never=2**20),
     )
 

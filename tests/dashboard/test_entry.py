@@ -140,7 +140,7 @@ def test_a_key_that_is_shown_in_another_form_is_found(cache: BaseCache) -> None:
     key = "line\nbreak:" + "x" * 400
     cache.set(key, 1)
     answer = find("default", name_key(key).shown)
-    assert answer.there
+    assert answer.exists
     assert answer.entry is not None
     assert answer.entry.key == key
 
@@ -209,7 +209,7 @@ def test_a_page_is_found_by_the_name_that_another_process_shows_it_by(
 ) -> None:
     cache.set(PAGE_KEY, "the page")
     answer = find("default", name)
-    assert answer.there is is_there
+    assert answer.exists is is_there
     if answer.entry is not None:
         assert answer.entry.key == PAGE_KEY
 
@@ -220,7 +220,7 @@ def test_what_was_not_looked_for_everywhere_is_not_said_to_be_gone(
     cache.set_many(dict.fromkeys([f"key:{n}" for n in range(500)], 1))
     monkeypatch.setattr(entry, "LOOK_LIMIT", 1)
     answer = find("default", "shown in another form")
-    assert answer.there is None
+    assert answer.exists is None
     assert answer.problem
 
 

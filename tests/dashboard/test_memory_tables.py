@@ -41,7 +41,7 @@ def test_stale_entries_are_shown_apart(viewer: Client, show_report: ShowReport) 
 
 
 def test_an_estimate_says_what_it_rests_on(viewer: Client, show_report: ShowReport) -> None:
-    sampled = replace(memory("k"), exact=False, looked_at=1000)
+    sampled = replace(memory("k"), exact=False, examined=1000)
     show_report(report_of(default=replace(busy_cache(), memory=sampled)))
     page = page_of(viewer, "memory")
     assert "~estimated from the 1,000 entries scanned" in page

@@ -48,7 +48,7 @@ def test_a_session_key_in_a_cart_is_seen_nowhere(
             url = reverse(f"admin:cache_monitor_{name}", query=wanted)
             told += viewer.get(url).content.decode()
     told += viewer.get(reverse("admin:cache_monitor_stats_json")).content.decode()
-    kinds: tuple[Kind, ...] = ("window", "details", "look", "finding")
+    kinds: tuple[Kind, ...] = ("window", "details", "scan", "finding")
     stored = b"".join(
         row.payload for kind in kinds for row in get_store().read(kind, 0, 2**40, None)
     )

@@ -64,7 +64,7 @@ def test_everything_is_gone_through_whatever_the_limit_of_a_look(site: Any) -> N
     found = document["caches"]["default"]
     assert found["backend"] == "django.core.cache.backends.redis.RedisCache"
     memory, stale = found["memory"], found["stale"]
-    assert (memory["entries"], memory["exact"], memory["looked_at"]) == (
+    assert (memory["entries"], memory["exact"], memory["examined"]) == (
         ENTRIES + 1,
         True,
         ENTRIES + 1,
@@ -114,9 +114,9 @@ def test_a_limit_ends_it_and_the_status_says_so(site: Any, tmp_path: Path) -> No
         scan("--alias", "default", "--limit", "300", "--output", str(tmp_path / "result"))
     assert ended.value.code == 3
     table = (tmp_path / "result").read_text()
-    looked_at = re.search(r"scanned ([0-9]+)", table)
-    assert looked_at is not None
-    assert 0 < int(looked_at[1]) <= 300
+    examined = re.search(r"scanned ([0-9]+)", table)
+    assert examined is not None
+    assert 0 < int(examined[1]) <= 300
     assert "entries ~" in table
 
 
@@ -224,7 +224,7 @@ def test_ctrl_c_prints_what_was_seen_and_the_bar_goes_to_the_terminal(
     os.close(ours)
     memory = json.loads(printed)["caches"]["default"]["memory"]
     assert process.returncode == 130
-    assert 0 < memory["looked_at"] < 180_000
+    assert 0 < memory["examined"] < 180_000
     assert not memory["exact"]
     assert re.search(rb"default \[#* *\] +[0-9]+% ", shown)
 

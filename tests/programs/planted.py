@@ -76,8 +76,8 @@ def main() -> None:
         caches[alias].set("late", "y" * 50, 300)
         at["late"] = [time.monotonic()] * 2
     cache_monitor.flush()
-    teller = Reporter(recorder.process, recorder.told_at)
-    looks = ScanScheduler().look(recorder.process, get_store(), teller=teller)
+    reporter = Reporter(recorder.process, recorder.reported_at)
+    looks = ScanScheduler().scan_due(recorder.process, get_store(), reporter=reporter)
     told = {}
     for alias, at in planted.items():
         now = time.monotonic()

@@ -53,7 +53,7 @@ def report_on(
         backends={"default": BACKEND} if backends is None else backends,
         windows=[each for each in rows if each.kind == "window"],
         details=[each for each in rows if each.kind == "details"],
-        looks=[each for each in rows if each.kind == "look"],
+        looks=[each for each in rows if each.kind == "scan"],
         dropped=dropped,
     )
     return build(material, ReportPeriod(since, until, until), fresh_for=60)

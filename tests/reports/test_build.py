@@ -20,7 +20,7 @@ from tests.reports.synthetic import (
 
 def _look(process: str, at: float, size: int, scope: Scope = "per process") -> Row:
     seen = Snapshot(alias="default", measured_at=at, scope=scope, bytes=size)
-    return Row("look", process, "default", 0, 1, encode(seen))
+    return Row("scan", process, "default", 0, 1, encode(seen))
 
 
 def test_every_cache_is_reported_and_no_other() -> None:
@@ -76,7 +76,7 @@ def test_rows_that_cannot_be_read_are_counted_whatever_they_are_of() -> None:
         row(window())._replace(payload=rubbish),
         row(details())._replace(payload=rubbish),
         merged(window(BEGIN + 600))._replace(payload=rubbish),
-        Row("look", "one", "default", 0, 1, rubbish),
+        Row("scan", "one", "default", 0, 1, rubbish),
     )
     assert report.quality.corrupt_windows == 4
     assert report.caches["default"].lookups == 1

@@ -19,12 +19,12 @@ from cache_monitor.exporters import json
 from cache_monitor.findings import history
 from cache_monitor.findings.history import Mute, Sighting
 from cache_monitor.scan.scanner import ScanState
-from cache_monitor.scan.schedule import stored_progress
+from cache_monitor.scan.schedule import stored_states
 from cache_monitor.scan.snapshot import (
     FreedWithin,
     LargestEntry,
     MemoryGroup,
-    ProcessPart,
+    ProcessTotals,
     Snapshot,
     StaleEntry,
 )
@@ -76,7 +76,7 @@ def _look(scope: Any = "shared") -> Snapshot:
         alias="default",
         measured_at=NOW - 1.0,
         scope=scope,
-        looked_at=1,
+        examined=1,
         entries=1,
         bytes=1,
         limit_bytes=1,
@@ -91,15 +91,13 @@ def _look(scope: Any = "shared") -> Snapshot:
         stale_bytes=1,
         stale=[sample],
         freed_within=FreedWithin(minute=1, hour=1, day=1, never=1),
-        parts=[ProcessPart(measured_at=NOW - 1.0, entries=1, bytes=1)],
+        processes=[ProcessTotals(measured_at=NOW - 1.0, entries=1, bytes=1)],
     )
 
 
 def _progress() -> ScanState:
-    sums = Sums(
-        looked_at=1, scanned=1, sized=1, bytes=1, groups={"key": [1, 1]}, counts={"idle": 1}
-    )
-    return ScanState(looked_at=NOW - 1.0, sums=sums, whole=_look())
+    sums = Sums(examined=1, scanned=1, sized=1, bytes=1, groups={"key": [1, 1]}, counts={"idle": 1})
+    return ScanState(scanned_at=NOW - 1.0, sums=sums, whole=_look())
 
 
 def _seen() -> Sighting:
@@ -113,9 +111,9 @@ def _mute() -> Mute:
 ROWS: dict[str, tuple[Kind, Callable[[], msgspec.Struct], int, int]] = {
     "window": ("window", _window, START, 10),
     "details": ("details", _details, START, 60),
-    "look": ("look", _look, 0, 1),
-    "look of a process": ("look", lambda: _look("per process"), 0, 1),
-    "progress": ("look", _progress, 1, 1),
+    "look": ("scan", _look, 0, 1),
+    "look of a process": ("scan", lambda: _look("per process"), 0, 1),
+    "progress": ("scan", _progress, 1, 1),
     "sighting": ("finding", _seen, 0, 0),
     "mute": ("finding", _mute, 0, 1),
 }
@@ -176,7 +174,7 @@ def test_the_report_is_made_whatever_one_row_says(name: str) -> None:
     for row in _rows(name):
         store.put([row], NOW)
         json.encode(cache_monitor.report())
-        stored_progress(store)
+        stored_states(store)
         history.read(store)
         store.replace([row], [], NOW)
 
@@ -191,7 +189,7 @@ def test_every_page_is_shown_whatever_all_rows_say(name: str, admin_client: Clie
         assert answer.status_code == 200, page
     answer = admin_client.get(reverse("admin:cache_monitor_stats_json"))
     assert answer.status_code == 200
-    if name in {"window", "details", "look"}:
+    if name in {"window", "details", "scan"}:
         assert answer.json()["quality"]["corrupt_windows"] > 0
     roll_up(get_store(), NOW + 200 * 86400)
 

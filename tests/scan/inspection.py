@@ -28,10 +28,10 @@ def inspect_cache(
     database connection in this thread, which the caller closes.
     """
     limits = ScanLimits(alias, limit, time.monotonic() + seconds, stale_after)
-    return advance(cache, limits, ScanState(looked_at=time.time()), uses=uses)[0]
+    return advance(cache, limits, ScanState(scanned_at=time.time()), uses=uses)[0]
 
 
 def capability_of(cache: BaseCache) -> Capability:
     """The row of ``cache``'s backend."""
-    kind = kind_of(cache)
+    kind = kind_of(type(cache))
     return next(each for each in MATRIX if each.backend == kind)

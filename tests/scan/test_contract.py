@@ -188,7 +188,7 @@ def counts_culls() -> Iterator[Callable[[Any], bool]]:
 
 def test_an_empty_cache_is_known_to_be_empty(place: Place) -> None:
     found = look(place, place.cache())
-    assert (found.entries, found.bytes, found.exact, found.looked_at) == (0, 0, True, 0)
+    assert (found.entries, found.bytes, found.exact, found.examined) == (0, 0, True, 0)
 
 
 def test_of_others_in_the_same_place_nothing_is_counted_or_shown(place: Place) -> None:
@@ -229,7 +229,7 @@ def test_a_pass_of_several_looks_ends_with_exact_figures(place: Place) -> None:
     cache = place.cache()
     fill(cache)
     terms = ScanLimits("default", 500, time.monotonic() + 60, 60)
-    progress = ScanState(looked_at=time.time())
+    progress = ScanState(scanned_at=time.time())
     found: list[Snapshot] = []
     while not found or not found[-1].exact:
         snapshot, progress = advance(cache, terms, progress)
@@ -239,7 +239,7 @@ def test_a_pass_of_several_looks_ends_with_exact_figures(place: Place) -> None:
         assert len(found) < 10
     cache.close()
     once = look(place, cache)
-    stretches = [0, *(each.looked_at for each in found)]
+    stretches = [0, *(each.examined for each in found)]
     assert all(0 <= after - before <= 500 for before, after in pairwise(stretches)), stretches
     assert found[-1].entries == once.entries == MANY
     # What Redis uses for a key changes by some bytes as it likes.
@@ -255,7 +255,7 @@ def test_a_part_is_brought_up_to_the_whole_and_says_so(place: Place) -> None:
     cache = place.cache()
     fill(cache)
     found = look(place, cache, limit=400)
-    assert 100 < found.looked_at <= 400
+    assert 100 < found.examined <= 400
     assert not found.exact
     # memcached counts what was flushed and is still to be reclaimed among the entries of others.
     off = 1.0 if isinstance(place, MemcachedPlace) else 0.25
@@ -362,7 +362,7 @@ def test_a_pass_whose_place_was_lost_begins_anew(place: Place) -> None:
     cache = place.cache()
     fill(cache, 5)
     terms = ScanLimits("default", 500, time.monotonic() + 60, 60)
-    lost = ScanState(looked_at=time.time(), cursor="nonsense")
+    lost = ScanState(scanned_at=time.time(), cursor="nonsense")
     snapshot, after = advance(cache, terms, lost)
     cache.close()
     assert (snapshot.entries, snapshot.exact, after.cursor) == (5, True, "")

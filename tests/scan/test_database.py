@@ -91,13 +91,13 @@ class TestATable:
         monkeypatch.setattr("cache_monitor.scan.database._ROWS_AT_ONCE", 4)
         cache_of().set_many({f"a:{number}": number for number in range(20)})
         found = look(cache_of())
-        assert (found.looked_at, found.exact, found.entries) == (20, True, 20)
+        assert (found.examined, found.exact, found.entries) == (20, True, 20)
 
     def test_a_look_that_stops_at_its_limit_says_so_and_estimates(self) -> None:
         cache_of().set_many({f"a:{number}": "x" for number in range(20)}, None)
         found = look(cache_of(), limit=5)
         whole = look(cache_of())
-        assert (found.looked_at, found.exact, found.entries) == (5, False, 20)
+        assert (found.examined, found.exact, found.entries) == (5, False, 20)
         assert (found.bytes, found.no_expiry) == (whole.bytes, 20)
 
     def test_a_limit_of_as_many_as_there_are_is_exact(self) -> None:

@@ -101,7 +101,7 @@ def test_an_entry_is_looked_at_and_not_changed(cache: Any) -> None:
     cache.set("menu", "x" * 500, 300)
     first, again = entries.find_entry("it", "menu"), entries.find_entry("it", "menu")
     for answer in (first, again):
-        assert (answer.there, answer.problem) == (True, None)
+        assert (answer.exists, answer.problem) == (True, None)
         assert answer.entry is not None
         assert (answer.entry.key, answer.entry.shown) == ("menu", "menu")
         assert answer.entry.expires_in == pytest.approx(300, abs=5)
@@ -111,7 +111,7 @@ def test_an_entry_is_looked_at_and_not_changed(cache: Any) -> None:
 
 def test_a_missing_entry_is_told_from_one_that_cannot_be_asked_for(cache: Any) -> None:
     answer = entries.find_entry("it", "missing")
-    assert (answer.there, answer.entry, answer.problem) == (False, None, None)
+    assert (answer.exists, answer.entry, answer.problem) == (False, None, None)
 
 
 def test_a_groups_entries_are_listed_in_steps(cache: Any) -> None:
@@ -141,7 +141,7 @@ def test_what_will_go_is_measured_before(cache: Any) -> None:
     measured = entries.measure("it", Selection(why="no_expiry"), seconds=30)
     assert (measured.entries, measured.cursor, measured.problem) == (30, None, None)
     assert measured.bytes
-    assert measured.looked_at == 31
+    assert measured.examined == 31
 
 
 def test_entries_are_deleted_in_steps_and_no_others_with_them(cache: Any) -> None:
@@ -224,7 +224,7 @@ class TestABackendThatCannotBeListed:
         settings.CACHES = {"it": {"BACKEND": "tests.backends.odd.OddCache"}}
 
     def test_every_question_is_answered_with_a_problem(self) -> None:
-        assert entries.find_entry("it", "a").there is None
+        assert entries.find_entry("it", "a").exists is None
         for answer in (
             entries.find_entry("it", "a"),
             entries.list_entries("it", Selection()),

@@ -44,7 +44,7 @@ def test_of_a_digest_the_rest_still_tells_whose_a_key_is() -> None:
         return f"{prefix}:{version}:{md5(key.encode(), usedforsecurity=False).hexdigest()}"
 
     own = form(KEY_FUNCTION=digest, KEY_PREFIX="shop")
-    assert (own.before, own.opaque, own.tells_own) == ("shop:1:", True, True)
+    assert (own.before, own.opaque, own.is_recognizable) == ("shop:1:", True, True)
     assert own.user_key("shop:1:abc") == "shop:1:abc"
     assert own.user_key("other:1:abc") is None
 
@@ -59,7 +59,7 @@ def test_of_a_digest_the_rest_still_tells_whose_a_key_is() -> None:
 )
 def test_where_nothing_tells_whose_a_key_is_that_is_known(function: Any) -> None:
     own = form(KEY_FUNCTION=function)
-    assert (own.tells_own, own.opaque) == (False, True)
+    assert (own.is_recognizable, own.opaque) == (False, True)
 
 
 def test_a_key_function_that_changes_the_key_is_not_undone() -> None:
@@ -76,5 +76,5 @@ def test_a_key_function_of_tenants_tells_no_own_entries_in_a_thread_of_no_tenant
     assert key_form(BaseCache({"KEY_FUNCTION": _of_a_tenant})).user_key("acme::1:a") is None
     _of_a_tenant.__module__ = "django_tenants.cache"
     form = key_form(BaseCache({"KEY_FUNCTION": _of_a_tenant}))
-    assert not form.tells_own
+    assert not form.is_recognizable
     assert form.user_key("acme::1:a") == "acme::1:a"

@@ -113,7 +113,7 @@ def test_a_look_that_stops_at_its_limit_says_so_and_estimates(location: str) -> 
         cache.set(f"a:{number}", "x" * 100, None if number % 2 else 300)
     found = look(cache, limit=400)
     whole = look(cache)
-    assert (found.looked_at, found.exact) == (400, False)
+    assert (found.examined, found.exact) == (400, False)
     assert found.entries == pytest.approx(1000, rel=0.05)
     assert found.bytes == pytest.approx(whole.bytes, rel=0.05)
     assert found.groups[0].entries == found.entries
@@ -124,7 +124,7 @@ def test_a_look_that_has_no_time_ends_after_the_first_page(location: str) -> Non
     cache = cache_at(location)
     cache.set_many({f"a:{number}": "x" for number in range(1000)})
     found = look(cache, seconds=0)
-    assert 0 < found.looked_at < 10
+    assert 0 < found.examined < 10
     assert not found.exact
 
 
@@ -133,7 +133,7 @@ def test_entries_of_others_in_the_same_place_are_left_out_of_an_estimate(locatio
         for prefix in ("mine", "other"):
             cache_at(location, KEY_PREFIX=prefix).set(f"a:{number}", "x")
     found = look(cache_at(location, KEY_PREFIX="mine"), limit=300)
-    assert found.looked_at == 300
+    assert found.examined == 300
     assert found.entries == pytest.approx(1000, rel=0.2)
 
 

@@ -150,7 +150,7 @@ def test_a_listing_that_takes_too_long_is_cut_and_stands_for_the_rest(
 ) -> None:
     cache = cache_on(made, crowded.address)
     found = inspect_cache("default", cache, limit=100_000, seconds=0, stale_after=60)
-    assert 0 < found.looked_at < MANY
+    assert 0 < found.examined < MANY
     assert not found.exact
     assert found.entries == pytest.approx(MANY, rel=0.3)
     assert found.problem is not None
@@ -162,12 +162,12 @@ def test_a_pass_of_listings_that_were_cut_ends_with_an_estimate(
 ) -> None:
     cache, looks = cache_on(made, crowded.address), 1
     no_time = ScanLimits("default", 100_000, 0.0, 60)
-    snapshot, progress = advance(cache, no_time, ScanState(looked_at=time.time()))
+    snapshot, progress = advance(cache, no_time, ScanState(scanned_at=time.time()))
     while progress.cursor:
         snapshot, progress = advance(cache, no_time, decode(encode(progress), ScanState))
         looks += 1
         assert looks < 20
-    assert snapshot.looked_at < MANY
+    assert snapshot.examined < MANY
     assert (snapshot.exact, progress.whole) == (False, None)
     assert snapshot.entries == pytest.approx(MANY, rel=0.3)
 
@@ -184,8 +184,8 @@ def test_whoever_has_had_enough_of_a_long_listing_can_end_it_and_go_on_later(
         return False
 
     terms = ScanLimits("default", 100_000, time.monotonic() + 600, 60)
-    snapshot, progress = advance(cache, terms, ScanState(looked_at=time.time()), enough)
-    assert (asked, snapshot.looked_at, snapshot.exact) == ([0], 0, False)
+    snapshot, progress = advance(cache, terms, ScanState(scanned_at=time.time()), enough)
+    assert (asked, snapshot.examined, snapshot.exact) == ([0], 0, False)
     snapshot, progress = advance(cache, terms, progress)
     assert (snapshot.entries, snapshot.exact, snapshot.problem) == (MANY, True, None)
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from cache_monitor.scan.base import Entry
-from cache_monitor.scan.recorded import Names, RecordedUses
+from cache_monitor.scan.recorded import RecordedUses, TraceNames
 from cache_monitor.trace.codec import Stored
 from cache_monitor.trace.events import SECOND, hash_of
 from cache_monitor.trace.plan import Plan
@@ -128,7 +128,7 @@ class Reality:
 
 
 def uses_of(state: State, world: World, plan: Plan | None = None) -> RecordedUses:
-    uses = RecordedUses(Names("", "1"), plan or Plan(), state, world.now / SECOND)
+    uses = RecordedUses(TraceNames("", "1"), plan or Plan(), state, world.now / SECOND)
     uses.tolerance, uses.stale_after, uses.kept = TOLERANCE, 60.0, 86400.0
     return uses
 
@@ -203,10 +203,10 @@ def test_what_is_not_on_record_may_have_been_written_a_moment_ago_until_it_is_se
     uses = uses_of(state, world)
     uses.reported_until = world.now - 20 * SECOND
     assert uses.use_of(new, "1").idle_since is None
-    seen = uses.unseen
+    seen = uses.unrecorded
     world.pass_by(60)
     uses = uses_of(state, world)
-    uses.reported_until, uses.seen_before = world.now - 20 * SECOND, seen
+    uses.reported_until, uses.first_scanned = world.now - 20 * SECOND, seen
     assert uses.use_of(new, "1").idle_since == state.since * SECOND
 
 
@@ -248,8 +248,8 @@ for number in range(2000):
         cache.get(f"user:{number}")
 wiring.background_worker.stop()  # what it has traced is final then
 trace_rollup.roll(get_store(), int(time.time()) + 200, trace_settings())
-teller = Reporter(recorder.process, time.time())
-look = ScanScheduler().look(recorder.process, get_store(), teller=teller)["default"]
+reporter = Reporter(recorder.process, time.time())
+look = ScanScheduler().scan_due(recorder.process, get_store(), reporter=reporter)["default"]
 print(json.dumps([look.entries, look.never_read, look.never_read_error]))
 """
 

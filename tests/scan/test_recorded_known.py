@@ -1,4 +1,4 @@
-"""What the recorded calls tell of a cache that cannot be looked into itself."""
+"""What the recorded calls show of a cache that cannot be scanned."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def cache(settings: Any) -> Iterator[Any]:
 
 def uses() -> RecordedUses:
     """What the record of this process tells."""
-    own = Reporter(recorder.process, recorder.told_at)
+    own = Reporter(recorder.process, recorder.reported_at)
     found = uses_of("default", caches["default"], get_store(), own)
     assert found is not None
     return found
@@ -65,7 +65,7 @@ def test_the_recorded_calls_let_expect_what_is_inside(cache: Any) -> None:
     assert cache_monitor.flush()
     found = look()
     assert {each.group: each.entries for each in found.groups} == {"user:{int}": 30, "menu": 1}
-    assert (found.entries, found.looked_at, found.exact, found.largest) == (31, 0, False, [])
+    assert (found.entries, found.examined, found.exact, found.largest) == (31, 0, False, [])
     assert (found.idle, found.never_read, found.no_expiry, found.expired) == (0, 30, 1, None)
     assert found.problem is not None
     assert "recorded" in found.problem
@@ -77,9 +77,9 @@ def test_an_entry_is_told_of_by_what_was_recorded(cache: Any) -> None:
     assert cache_monitor.flush()
     there = find_entry("default", "user:1")
     assert there.entry is not None
-    assert (there.there, there.entry.never_read, there.entry.bytes) == (True, True, None)
+    assert (there.exists, there.entry.never_read, there.entry.bytes) == (True, True, None)
     assert there.entry.expires_in == pytest.approx(300, abs=60)
-    assert find_entry("default", "user:3").there is None
+    assert find_entry("default", "user:3").exists is None
     listed = list_entries("default", Selection(why="never_read"))
     assert {each.key for each in listed.entries} == {"user:1", "user:2"}
     deleted = delete_step("default", Selection(key="user:1"))

@@ -137,7 +137,7 @@ def test_a_look_that_stops_at_its_limit_says_so_and_estimates(site: Site) -> Non
     site.cache("mine").set_many({f"a:{number}": "x" * 99 for number in range(3000)}, None)
     site.redis.mset({f"other:{number}": 1 for number in range(3000)})
     found = look(site.cache("mine"), limit=600)
-    assert 300 < found.looked_at <= 600
+    assert 300 < found.examined <= 600
     assert not found.exact
     assert found.entries == pytest.approx(3000, rel=0.25)
     assert found.no_expiry == found.entries
@@ -147,20 +147,20 @@ def test_a_look_that_stops_at_its_limit_says_so_and_estimates(site: Site) -> Non
 def test_a_look_that_has_no_time_ends_after_the_first_page(site: Site) -> None:
     site.cache().set_many({f"a:{number}": "x" for number in range(3000)})
     found = look(site.cache(), seconds=0)
-    assert 0 < found.looked_at < 1000
+    assert 0 < found.examined < 1000
     assert not found.exact
 
 
 def test_more_keys_than_a_page_holds_are_each_counted_once(site: Site) -> None:
     site.cache().set_many({f"a:{number}": "x" for number in range(3000)})
     found = look(site.cache())
-    assert (found.looked_at, found.exact, found.entries) == (3000, True, 3000)
+    assert (found.examined, found.exact, found.entries) == (3000, True, 3000)
 
 
 def test_nothing_is_said_of_a_cache_of_which_nothing_was_seen_in_time(site: Site) -> None:
     site.redis.mset({f"other:{number}": 1 for number in range(3000)})
     found = look(site.cache("mine"), seconds=0)
-    assert (found.looked_at, found.exact, found.entries, found.bytes) == (0, False, None, None)
+    assert (found.examined, found.exact, found.entries, found.bytes) == (0, False, None, None)
 
 
 def test_the_servers_policy_is_told(site: Site) -> None:

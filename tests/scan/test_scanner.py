@@ -11,7 +11,7 @@ from django.core.cache.backends.locmem import LocMemCache
 
 from cache_monitor.scan.base import Entry, ScanLimits
 from cache_monitor.scan.snapshot import GROUPS, LARGEST, STALE, Snapshot
-from cache_monitor.scan.totals import Found, ScanTotals
+from cache_monitor.scan.totals import ScanTotals, TotalEntries
 from tests.scan.inspection import inspect_cache
 
 
@@ -27,10 +27,10 @@ def test_a_cache_that_keeps_nothing_is_known_to_be_empty() -> None:
 @pytest.mark.django_db
 def test_of_a_backend_that_cannot_tell_the_snapshot_says_so() -> None:
     found = look(BaseCache({}))
-    assert (found.alias, found.looked_at, found.entries, found.bytes) == ("default", 0, None, None)
+    assert (found.alias, found.examined, found.entries, found.bytes) == ("default", 0, None, None)
     assert (found.exact, found.groups, found.stale) == (False, [], [])
     assert found.problem is not None
-    assert "cannot be looked into" in found.problem
+    assert "cannot be scanned" in found.problem
 
 
 def test_a_subclass_made_at_run_time_is_looked_into_like_its_base() -> None:
@@ -90,7 +90,7 @@ def _judged(*entries: Entry) -> Snapshot:
     tally = ScanTotals(ScanLimits("default", 1000, 0.0, 60), set())
     for entry in entries:
         tally.add(entry)
-    return tally.snapshot("shared", Found(len(entries), True))
+    return tally.snapshot("shared", TotalEntries(len(entries), True))
 
 
 def test_a_sample_of_the_keys_stands_for_those_left_out_of_it() -> None:
@@ -119,7 +119,7 @@ def test_without_a_sample_nothing_stands_for_those_left_out() -> None:
 def test_an_entry_that_is_stale_for_several_reasons_weighs_once() -> None:
     tally = ScanTotals(ScanLimits("default", 10, 0.0, 60), {"expired"})
     tally.add(Entry("menu", 7, no_expiry=True, idle=61, never_read=True))
-    found = tally.snapshot("shared", Found(1, True))
+    found = tally.snapshot("shared", TotalEntries(1, True))
     assert found.stale_bytes == 7
     assert [each.why for each in found.stale] == [["idle", "never_read", "no_expiry"]]
     assert (found.expired, found.idle, found.never_read, found.no_expiry) == (None, 1, 1, 1)

@@ -32,11 +32,11 @@ def sample(key: str, size: int, *why: StaleReason) -> StaleEntry:
 def test_what_each_process_holds_is_added_up() -> None:
     merged = merge(
         [
-            snapshot(measured_at=7, looked_at=2, entries=2, bytes=20, limit_entries=300, expired=1),
-            snapshot(measured_at=6, looked_at=3, entries=3, bytes=10, limit_entries=300, expired=0),
+            snapshot(measured_at=7, examined=2, entries=2, bytes=20, limit_entries=300, expired=1),
+            snapshot(measured_at=6, examined=3, entries=3, bytes=10, limit_entries=300, expired=0),
         ]
     )
-    assert (merged.looked_at, merged.entries, merged.bytes, merged.expired) == (5, 5, 30, 1)
+    assert (merged.examined, merged.entries, merged.bytes, merged.expired) == (5, 5, 30, 1)
     assert (merged.limit_entries, merged.measured_at, merged.exact) == (600, 6, True)
 
 
@@ -100,9 +100,13 @@ def test_one_look_at_a_shared_cache_stands_as_it_is() -> None:
 def test_each_process_is_told_apart_beside_the_sum() -> None:
     parts = [snapshot(entries=1, bytes=5), snapshot(entries=3, bytes=9), snapshot(entries=None)]
     merged = merge(parts)
-    assert [(each.entries, each.bytes) for each in merged.parts] == [(3, 9), (1, 5), (None, None)]
+    assert [(each.entries, each.bytes) for each in merged.processes] == [
+        (3, 9),
+        (1, 5),
+        (None, None),
+    ]
     assert merged.entries == 4
-    assert [each.entries for each in merge(parts[:1]).parts] == [1]
+    assert [each.entries for each in merge(parts[:1]).processes] == [1]
 
 
 def test_bytes_that_expiry_frees_are_added_up() -> None:

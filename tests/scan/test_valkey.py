@@ -110,7 +110,7 @@ def test_its_asynchronous_cache_is_said_to_be_closed_to_looks() -> None:
     made: Any = AsyncValkeyCache("valkey://localhost", {"OPTIONS": {}})
     found = inspect_cache("default", made, limit=10, seconds=1, stale_after=60)
     assert found.problem is not None
-    assert "cannot be looked into" in found.problem
+    assert "cannot be scanned" in found.problem
     assert capability_of(made).backend == "others"
 
 

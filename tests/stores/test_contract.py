@@ -76,10 +76,10 @@ def test_a_row_of_another_name_stays(store: Store, other: Row) -> None:
 
 
 def test_kinds_are_kept_apart(store: Store) -> None:
-    look = Row("look", "process", "default", 100, 10, b"look")
+    look = Row("scan", "process", "default", 100, 10, b"scan")
     store.put([_row(), look], now=105)
     assert _read(store) == [_row()]
-    assert list(store.read("look", 0, 1000, None)) == [look]
+    assert list(store.read("scan", 0, 1000, None)) == [look]
 
 
 def test_what_is_known_of_findings_is_kept_beside_the_figures(store: Store) -> None:

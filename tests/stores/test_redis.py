@@ -26,7 +26,7 @@ def test_nothing_outlives_its_retention_though_nobody_prunes(
     redis_url: str, redis_daemon: RedisDaemon
 ) -> None:
     store = RedisStore(redis_url)
-    store.put([ROW, ROW._replace(kind="look")], now=1)
+    store.put([ROW, ROW._replace(kind="scan")], now=1)
     store.replace([ROW], [ROW._replace(start=60)], now=1)
     store.lock("roll-up", 60, now=1)
     with redis_daemon.client() as client:

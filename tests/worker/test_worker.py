@@ -55,7 +55,7 @@ class _Site:
                 get_conf=lambda: self.conf,
                 open_store=self._open_store,
                 measure=lambda *_: None,
-                look=lambda *_: self.seen,
+                scan=lambda *_: self.seen,
                 is_testing=lambda: self.is_testing,
                 make_tracer=lambda process: Tracer(process, 1, lambda _: FACTS),
                 trace_settings=lambda: TRACING,
@@ -354,7 +354,7 @@ def test_a_look_that_never_returns_keeps_nothing_from_the_store(site: _Site) -> 
         go_on.wait(60)
         return {}
 
-    site.background_worker._wiring = site.background_worker._wiring._replace(look=hang)
+    site.background_worker._wiring = site.background_worker._wiring._replace(scan=hang)
     site.conf = Conf(buffer_size=BUFFER, flush_interval=0.0)
     site.call()
     assert site.background_worker.flush()
@@ -377,7 +377,7 @@ def test_what_is_done_beside_says_nothing_of_a_store_that_is_gone_with_the_proce
         go_on.wait(60)
         raise StoreError("There is no such file.")
 
-    site.background_worker._wiring = site.background_worker._wiring._replace(look=lose)
+    site.background_worker._wiring = site.background_worker._wiring._replace(scan=lose)
     site.conf = Conf(buffer_size=BUFFER, flush_interval=0.0)
     site.call()
     assert site.background_worker.flush()
@@ -508,6 +508,8 @@ def test_the_monitors_threads_never_ask_for_caches_under_djangos_lock(
         assert wiring.background_worker.flush()
         monkeypatch.setattr(wiring.background_worker, "_next_flush", 0.0)
         assert wiring.background_worker.flush()
-        until(lambda: wiring.background_worker._seen or not wiring.background_worker._scans.is_busy)
+        until(
+            lambda: wiring.background_worker._scanned or not wiring.background_worker._scans.is_busy
+        )
         begin_anew()
     assert set(asked) == {threading.current_thread().name}

@@ -16,7 +16,7 @@ from cache_monitor.api import backend_path
 from cache_monitor.context import muted
 from cache_monitor.exporters import table
 from cache_monitor.management.output import ProgressBar, as_json, as_table
-from cache_monitor.scan.schedule import NO_LIMIT, WholeScan
+from cache_monitor.scan.schedule import NO_LIMIT, FullScan
 from cache_monitor.scan.snapshot import Snapshot
 from cache_monitor.stores.base import StoreError
 from cache_monitor.stores.opening import get_store
@@ -75,7 +75,7 @@ class Command(BaseCommand):
         except StoreError as error:
             raise CommandError(str(error)) from error
         with muted(), _until_interrupted() as interrupted:
-            scan = WholeScan(store, bar.show, lambda: not interrupted.is_set())
+            scan = FullScan(store, bar.show, lambda: not interrupted.is_set())
             found = dict(scan.run(aliases, limit))
             bar.clear()
         if scan.problem is not None:
