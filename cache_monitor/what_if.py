@@ -31,10 +31,10 @@ from cache_monitor.stores.base import Row, Store, StoreError
 from cache_monitor.stores.opening import get_store
 from cache_monitor.stores.resolutions import settled
 from cache_monitor.stores.shared import FIRST, plans, slices_by_minute, slices_of
-from cache_monitor.trace.codec import Stored
+from cache_monitor.trace.codec import StoredSlice
 from cache_monitor.trace.models.django import BY_THIRDS, Cull
 from cache_monitor.trace.plan import Plan
-from cache_monitor.trace.reading import BoundedTrace, Traced, traced
+from cache_monitor.trace.reading import BoundedTrace, CacheTrace, read_trace
 from cache_monitor.trace.what_if import CULLING, POLICIES, MeasuredContents
 
 _POLICIES: tuple[tuple[type[BaseCache], str], ...] = (
@@ -183,18 +183,18 @@ def _by_its_class(alias: str) -> Backend:
     return Backend(policy, False, cache._max_entries, cull)
 
 
-def _parts(store: Store, alias: str, period: tuple[float, float]) -> list[Traced]:
+def _parts(store: Store, alias: str, period: tuple[float, float]) -> list[CacheTrace]:
     """What is traced of a cache, or of each process's where each has its own."""
     since, until = period
     family = store_of(alias)
     if family is None:
         return []
     hot = plans(store).get(family, Plan()).hot
-    slices: dict[str, list[Stored]] = {}
+    slices: dict[str, list[StoredSlice]] = {}
     for found in slices_by_minute(store, family, since, until):
         for name, parts in found.items():
             slices.setdefault(name, []).extend(parts)
-    own = [traced(each, hot, since, until).of(alias) for each in slices.values()]
+    own = [read_trace(each, hot, since, until).of(alias) for each in slices.values()]
     return [each for each in own if each.events]
 
 
@@ -314,7 +314,7 @@ def _predicted(
         since = min(since, row.start)
         pace()
     period = PredictionPeriod(float(since), float(until))
-    parts = [each.of(alias) for each in trace.taken(*period)]
+    parts = [each.of(alias) for each in trace.pop_traces(*period)]
     return predicted(parts, period, known, pace)
 
 

@@ -33,15 +33,15 @@ from cache_monitor.trace.events import (
     MISS,
     MOVE,
     NEVER,
+    PATTERN_DELETE,
     REFUSED,
     SECOND,
-    SWEEP,
     TOUCH,
-    UNTOLD,
+    UNKNOWN_TIME,
     USE,
     WRITE,
 )
-from cache_monitor.trace.reading import Moment
+from cache_monitor.trace.reading import KeyEvent
 
 
 class Line(NamedTuple):
@@ -61,7 +61,7 @@ def figures(history: KeyHistory) -> Sequence[Figure]:
         Figure(_("Sets"), formats.count(history.times(WRITE))),
         Figure(_("Hits"), formats.count(history.times(HIT))),
         Figure(_("Misses"), formats.count(history.times(MISS))),
-        Figure(_("Deletes"), formats.count(history.times(DELETE, SWEEP))),
+        Figure(_("Deletes"), formats.count(history.times(DELETE, PATTERN_DELETE))),
         Figure(_("Lasted"), formats.duration(lives.lifetime_p50), note=what_ended(lives)),
         Figure(_("First read"), formats.duration(lives.first_read_p50)),
         Figure(_("Last written by"), _last_writer(history)),
@@ -93,22 +93,22 @@ def _words() -> Mapping[int, str]:
         MOVE: _("version changed"),
         COMPUTE: _("produced, not stored"),
         CLEAR: _("cache cleared"),
-        SWEEP: _("deleted"),
+        PATTERN_DELETE: _("deleted"),
         FAILED: _("call failed"),
         REFUSED: _("refused by the server"),
         USE: _("used"),
     }
 
 
-def _note(each: Moment) -> str:
+def _note(each: KeyEvent) -> str:
     if each.reason is not None:
         return reason_words()[each.reason]
     if each.times > 1:
         return _("%(count)s times") % {"count": formats.count(each.times)}
-    if each.kind in (WRITE, TOUCH) and each.lasts == NEVER:
+    if each.kind in (WRITE, TOUCH) and each.timeout == NEVER:
         return _("without a timeout")
-    if each.kind in (WRITE, TOUCH) and each.lasts != UNTOLD:
-        return _("for %(time)s") % {"time": formats.age(each.lasts / SECOND)}
+    if each.kind in (WRITE, TOUCH) and each.timeout != UNKNOWN_TIME:
+        return _("for %(time)s") % {"time": formats.age(each.timeout / SECOND)}
     return ""
 
 

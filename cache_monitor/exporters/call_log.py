@@ -12,7 +12,7 @@ from cache_monitor.keys.known_keys import is_toolbars_own
 from cache_monitor.keys.naming import name_key
 from cache_monitor.page_cache.outcomes import PagePass
 from cache_monitor.page_cache.sentences import cache_status
-from cache_monitor.trace.state import Verdict
+from cache_monitor.trace.state import ClassifiedMiss
 
 logger = logging.getLogger("cache_monitor.calls")
 
@@ -36,7 +36,7 @@ class CallLog:
         for each in passes:
             _log_page(each)
 
-    def learn(self, judged: Sequence[Verdict]) -> None:
+    def learn(self, judged: Sequence[ClassifiedMiss]) -> None:
         """Reasons are known too late for the log."""
 
     def settle(self, now: float, missed: int) -> None:

@@ -19,7 +19,7 @@ from cache_monitor.keys.known_keys import is_toolbars_own
 from cache_monitor.reports.build import once, same_entries
 from cache_monitor.reports.schema import Cache, Report
 from cache_monitor.scan.snapshot import STALE_REASONS
-from cache_monitor.trace.state import Verdict
+from cache_monitor.trace.state import ClassifiedMiss
 from cache_monitor.worker.subscribers import subscribers
 
 try:
@@ -96,7 +96,7 @@ class CallMetrics:
         for label, number in lookups.items():
             self._lookups.add(number, dict(label))
 
-    def learn(self, judged: Sequence[Verdict]) -> None:
+    def learn(self, judged: Sequence[ClassifiedMiss]) -> None:
         """Count the reasons of misses; each miss is reported in one process."""
         reasons: Counter[tuple[str, str]] = Counter()
         for each in judged:

@@ -15,14 +15,9 @@ from typing import BinaryIO, NamedTuple
 
 from cache_monitor.stores.base import Store
 from cache_monitor.stores.shared import slices_by_minute
-from cache_monitor.trace.codec import Stored
+from cache_monitor.trace.codec import StoredSlice
 from cache_monitor.trace.events import SECOND
 from cache_monitor.trace.workload import (
-    EMPTY,
-    LOOK_UP,
-    PUT,
-    REMOVE,
-    RENEW,
     Entry,
     Request,
     TracePeriod,
@@ -84,7 +79,7 @@ def write_trace(
         raise NothingTraced
     name, lookups = max(counts.items(), key=lambda each: each[1])
 
-    def own() -> Iterator[list[Stored]]:
+    def own() -> Iterator[list[StoredSlice]]:
         found = (each.get(name, []) for each in slices_by_minute(store, family, since, until))
         return (parts for parts in found if parts)
 
@@ -140,7 +135,7 @@ def _oracle_general(asked: Iterable[Request], file: BinaryIO) -> None:
     sizes = _Sizes()
     for each in asked:
         size = sizes.of(each)
-        if each.operation == LOOK_UP:
+        if each.operation == "get":
             first = each.at if first is None else first
             seconds = max(each.at - first, 0) // SECOND
             file.write(_ORACLE.pack(seconds, numbers.of(each.entry), size, _NEVER_AGAIN))
@@ -181,7 +176,7 @@ class _Sizes:
         return max(1, round(sum(sizes) / len(sizes))) if sizes else 1
 
 
-_TWITTERS = {LOOK_UP: "get", PUT: "set", REMOVE: "delete"}
+_TWITTERS = {"get": "get", "set": "set", "delete": "delete"}
 
 
 def _twitter(asked: Iterable[Request], file: BinaryIO) -> None:
@@ -196,7 +191,7 @@ def _twitter(asked: Iterable[Request], file: BinaryIO) -> None:
         if name is not None:
             first = at if first is None else first
             client = clients.setdefault(process, len(clients))
-            timeout = max(lasts, 0) // SECOND if operation == PUT else 0
+            timeout = max(lasts, 0) // SECOND if operation == "set" else 0
             seconds = max(at - first, 0) // SECOND
             key = f"{numbers.of(entry):016x}"
             file.write(f"{seconds},{key},0,{size},{client},{name},{timeout}\n".encode())
@@ -206,11 +201,11 @@ def _caffeine(asked: Iterable[Request], file: BinaryIO) -> None:
     """Caffeine's ``lirs`` format, a number a line: lookups only."""
     numbers = _Numbers()
     for request in asked:
-        if request.operation == LOOK_UP:
+        if request.operation == "get":
             file.write(b"%d\n" % numbers.of(request.entry))
 
 
-_EXPIRING = frozenset({PUT, RENEW})
+_EXPIRING = frozenset({"set", "touch"})
 
 
 def _csv(asked: Iterable[Request], file: BinaryIO) -> None:
@@ -220,7 +215,7 @@ def _csv(asked: Iterable[Request], file: BinaryIO) -> None:
     for each in asked:
         at, operation, entry, lasts, *_ = each
         size = sizes.of(each) or ""
-        key = "" if operation == EMPTY else f"{numbers.of(entry):016x}"
+        key = "" if operation == "clear" else f"{numbers.of(entry):016x}"
         timeout = f"{lasts / SECOND:g}" if operation in _EXPIRING and lasts >= 0 else ""
         file.write(f"{at / SECOND:.6f},{operation},{key},{timeout},{size}\n".encode())
 

@@ -22,10 +22,10 @@ from cache_monitor.stats.lifetimes import LifeStats
 from cache_monitor.stores import shared
 from cache_monitor.stores.base import Row, Store
 from cache_monitor.stores.resolutions import longest
-from cache_monitor.trace.codec import Stored
+from cache_monitor.trace.codec import StoredSlice
 from cache_monitor.trace.events import MISS, SECOND, SHOWN, hash_of
 from cache_monitor.trace.plan import Plan
-from cache_monitor.trace.reading import Moment, one_key
+from cache_monitor.trace.reading import KeyEvent, replay_key
 
 MOST_MOMENTS = 100
 """The latest that are shown."""
@@ -40,7 +40,7 @@ class KeyHistory(NamedTuple):
     is_traced: bool
     since: float
     total: int = 0
-    moments: list[Moment] = []
+    moments: list[KeyEvent] = []
     lives: Lives = Lives()
 
     def times(self, *kinds: int) -> int:
@@ -81,29 +81,29 @@ def _history_of(
     begins, parts = _parts(store, family, since, until)
     doubtful = shared.doubtful_of(store, parts, plans, until).names
     tolerance = int(get_conf().clock_tolerance * SECOND)
-    moments: list[Moment] = []
+    moments: list[KeyEvent] = []
     lives = LifeStats()
     for place, slices in parts.items():
         # Of a cache that each process has for itself most do not have the key.
         if any(_has(each, hashed) for each in slices):
-            told = one_key(slices, hashed, name, tolerance)
+            told = replay_key(slices, hashed, name, tolerance)
             if place in doubtful:
-                moments += map(_without_reason, told.moments)
+                moments += map(_without_reason, told.events)
             else:
-                moments += told.moments
+                moments += told.events
                 lives.merge(told.lives)
     kept = [each for each in moments if begins * SECOND <= each.at < until * SECOND]
     kept.sort(reverse=True)
     return KeyHistory(True, begins, len(kept), kept[:MOST_MOMENTS], lives_of(lives))
 
 
-def _without_reason(moment: Moment) -> Moment:
+def _without_reason(moment: KeyEvent) -> KeyEvent:
     return moment if moment.reason is None else moment._replace(reason="unknown")
 
 
 def _parts(
     store: Store, family: str, since: float, until: float
-) -> tuple[float, dict[str, list[Stored]]]:
+) -> tuple[float, dict[str, list[StoredSlice]]]:
     """The slices of a cache by their stores, and since when they are all there."""
     first = max(int(since) - shared.HOUR, shared.FIRST)
     rows = [
@@ -112,7 +112,7 @@ def _parts(
         if row.seconds and row.alias.partition(".")[0] == family and row.start + row.seconds > since
     ]
     rows.sort(key=lambda row: row.start, reverse=True)
-    parts: defaultdict[str, list[Stored]] = defaultdict(list)
+    parts: defaultdict[str, list[StoredSlice]] = defaultdict(list)
     left = MOST_READ
     for row in rows:
         slices = shared.slices_of(row.payload)
@@ -123,8 +123,8 @@ def _parts(
     return since, parts
 
 
-def _has(part: Stored, hashed: int) -> bool:
-    return any(key.hash == hashed for key in part.traced())
+def _has(part: StoredSlice, hashed: int) -> bool:
+    return any(key.hash == hashed for key in part.decode_keys())
 
 
 def _identity(store: Store, cache: Any, family: str, key: str) -> tuple[int, str] | None:

@@ -19,10 +19,10 @@ from cache_monitor.stores.shared import (
     reporting_processes,
     row_of,
     rows_of,
+    sampled_slices,
     slices_of,
-    thinned_slices,
 )
-from cache_monitor.trace.codec import Stored, level_for
+from cache_monitor.trace.codec import StoredSlice, level_for
 from cache_monitor.trace.replay import Replay
 from cache_monitor.trace.state import ReplayResult, State
 
@@ -33,7 +33,7 @@ class Newer(NamedTuple):
     before and may not have come to the store."""
 
     name: str
-    told: ReplayResult
+    result: ReplayResult
     is_all: bool
     outbox: list[Row]
 
@@ -48,11 +48,11 @@ def newer(store: Store, pending: Iterable[Row], conf: TraceSettings, now: float)
     stored = store.read("trace", FIRST, int(now) + HOUR, None, seconds=SLICE, of_processes=True)
     rows = {row.identity: row for row in stored}
     rows.update({row.identity: row for row in pending if row.kind == "trace"})
-    told: dict[str, list[Stored]] = {}
+    result: dict[str, list[StoredSlice]] = {}
     for row in rows.values():
-        told.setdefault(row.alias, []).extend(slices_of(row.payload))
-    doubtful = doubtful_of(store, told, plans(store), now).names
-    for name, own in told.items():
+        result.setdefault(row.alias, []).extend(slices_of(row.payload))
+    doubtful = doubtful_of(store, result, plans(store), now).names
+    for name, own in result.items():
         states = [row.payload for row in store.read("trace", STATE, STATE + 1, name)]
         state = remembered_state(states[0] if states else b"").copy()
         yield _replayed(name, state, own, conf, now, is_doubtful=name in doubtful)
@@ -61,7 +61,7 @@ def newer(store: Store, pending: Iterable[Row], conf: TraceSettings, now: float)
 def _replayed(
     name: str,
     state: State,
-    parts: Sequence[Stored],
+    parts: Sequence[StoredSlice],
     conf: TraceSettings,
     now: float,
     *,
@@ -72,7 +72,7 @@ def _replayed(
         return Newer(name, ReplayResult(), False, outbox)
     has_let_go = any(part.level for part in parts)
     few = 2 * conf.limits.keys if has_let_go else inf, MOST_REPLAYED
-    parts = thinned_slices(parts, level_for(parts, few, state.plans, 0), state)
+    parts = sampled_slices(parts, level_for(parts, few, state.plans, 0), state)
     is_all = len(reporting_processes(state, parts, now)) < 2
     until = int(now) + HOUR if is_all else int(now) - conf.settled
     due = [part for part in parts if part.end <= until]
@@ -82,8 +82,8 @@ def _replayed(
         part.final = True
     replay = Replay(state, int(conf.tolerance * 1e6))
     last = max((part.end for part in due), default=state.until)
-    told = replay.pass_over(due, last) if is_doubtful else replay.run(due, ahead, last)
-    return Newer(name, told, is_all, outbox)
+    result = replay.skip(due, last) if is_doubtful else replay.run(due, ahead, last)
+    return Newer(name, result, is_all, outbox)
 
 
 def newer_rows(store: Store, pending: Iterable[Row], conf: TraceSettings, now: float) -> list[Row]:
@@ -91,6 +91,6 @@ def newer_rows(store: Store, pending: Iterable[Row], conf: TraceSettings, now: f
     found: dict[Identity, Row] = {}
     for each in newer(store, pending, conf, now):
         process = replay_process(each.name, -1)
-        told = rows_of(each.told, process, conf.key_groups, final=False)
-        found.update({row.identity: row for row in (*each.outbox, *told)})
+        result = rows_of(each.result, process, conf.key_groups, final=False)
+        found.update({row.identity: row for row in (*each.outbox, *result)})
     return list(found.values())

@@ -31,9 +31,9 @@ from cache_monitor.stats.window import Duration, UnixTime
 from cache_monitor.trace.freshness import Values, entries_by_group, stale_share
 from cache_monitor.trace.models.base import Model
 from cache_monitor.trace.models.policies import Optimum
-from cache_monitor.trace.reading import Traced, hit_ratio
+from cache_monitor.trace.reading import CacheTrace, hit_ratio
 from cache_monitor.trace.what_if import POLICIES, Prediction, ceiling, combined, predict, simulate
-from cache_monitor.trace.workload import EMPTY, LOOK_UP, Demand, demands
+from cache_monitor.trace.workload import SimulatedCall, simulated_calls
 
 SIZES = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 4.0, 8.0)
 """Times the size of today."""
@@ -74,12 +74,14 @@ class PredictionPeriod(NamedTuple):
 
 
 def predicted(
-    parts: list[Traced], period: PredictionPeriod, known: CacheFacts, pace: Callable[[], None]
+    parts: list[CacheTrace], period: PredictionPeriod, known: CacheFacts, pace: Callable[[], None]
 ) -> CacheWhatIf:
     """What another size, policy or timeout of a cache would have hit; ``parts`` are empty then.
     ``pace`` is called now and then, and may raise :class:`OutOfTime`; what there is by then is
     told."""
-    demanded = known.sized([demands(each.events, each.groups, each.alias) for each in parts])
+    demanded = known.sized(
+        [simulated_calls(each.events, each.groups, each.alias) for each in parts]
+    )
     lookups = sum(each.times for part in parts for each in part.lookups(period.counted_from))
     found = structs.replace(
         not_yet_predicted(parts, known),
@@ -115,7 +117,7 @@ class _Simulations:
 
     def __init__(
         self,
-        demanded: Sequence[Sequence[Demand]],
+        demanded: Sequence[Sequence[SimulatedCall]],
         values: Values,
         period: PredictionPeriod,
         known: CacheFacts,
@@ -174,18 +176,22 @@ class _Simulations:
 
     def _own(self, size: int) -> Entries:
         found = self._predict(self._make, size)
-        self._by_room[size] = found.by_room
+        self._by_room[size] = found.fill_error
         return self._entries(size, found)
 
     def _best(self, size: int) -> Entries:
-        by_room = self._by_room.get(size, 0.0)
+        fill_error = self._by_room.get(size, 0.0)
         if self._known.has_sizes:
-            most = [ceiling(each, size, self._since).predicted(by_room) for each in self._demanded]
+            most = [
+                ceiling(each, size, self._since).predicted(fill_error) for each in self._demanded
+            ]
             found = min(combined(most), self._unlimited, key=lambda each: each.hit_ratio or 0.0)
         else:
             found = combined(
                 [
-                    predict(each, _optimum_for(each), size, since=self._since, by_room=by_room)
+                    predict(
+                        each, _optimum_for(each), size, since=self._since, fill_error=fill_error
+                    )
                     for each in self._demanded
                 ]
             )
@@ -199,7 +205,7 @@ class _Simulations:
     def _policy(self, name: str, size: int, sizes: Sequence[int]) -> Policy:
         curve = [
             self._entries(
-                each, self._predict(POLICIES[name], each, by_room=self._by_room.get(each, 0.0))
+                each, self._predict(POLICIES[name], each, fill_error=self._by_room.get(each, 0.0))
             )
             for each in sizes
         ]
@@ -228,7 +234,7 @@ class _Simulations:
                 room,
                 group=group,
                 demanded=demanded,
-                by_room=group_now.by_room,
+                fill_error=group_now.fill_error,
             )
             rewrites = self._values.rewrites(self._entries_of[group])
             yield Timeouts(
@@ -287,32 +293,36 @@ class _Simulations:
         *,
         factor: float = 1.0,
         group: str | None = None,
-        by_room: float | None = None,
-        demanded: Sequence[Collection[Demand]] | None = None,
+        fill_error: float | None = None,
+        demanded: Sequence[Collection[SimulatedCall]] | None = None,
     ) -> Prediction:
-        changed = partial(predict, factor=factor, group=group, since=self._since, by_room=by_room)
+        changed = partial(
+            predict, factor=factor, group=group, since=self._since, fill_error=fill_error
+        )
         parts = self._demanded if demanded is None else demanded
         return combined([changed(each, make, size) for each in parts])
 
 
-def _most_held(demanded: Sequence[Collection[Demand]], make: Callable[[float], Model]) -> float:
+def _most_held(
+    demanded: Sequence[Collection[SimulatedCall]], make: Callable[[float], Model]
+) -> float:
     """How many entries there are at most where nothing is evicted, by weight, as far as some looks
     tell."""
     held = 0.0
     for part in demanded:
-        model, demands = make(inf), iter(part)
-        while some := [*islice(demands, len(part) // _LOOKS + 1)]:
+        model, simulated_calls = make(inf), iter(part)
+        while some := [*islice(simulated_calls, len(part) // _LOOKS + 1)]:
             simulate(some, model)
             held = max(held, model.held_at(max(each.access.at for each in some)))
     return held
 
 
-def _of(group: str, demanded: Paced[Demand]) -> Paced[Demand]:
-    return demanded.only(lambda each: each.group == group or each.kind == EMPTY)
+def _of(group: str, demanded: Paced[SimulatedCall]) -> Paced[SimulatedCall]:
+    return demanded.only(lambda each: each.group == group or each.kind == "clear")
 
 
-def _optimum_for(demanded: Collection[Demand]) -> Callable[[float], Model]:
-    lookups = [each.access for each in demanded if each.kind == LOOK_UP]
+def _optimum_for(demanded: Collection[SimulatedCall]) -> Callable[[float], Model]:
+    lookups = [each.access for each in demanded if each.kind == "get"]
     return lambda size: Optimum(size, lookups)
 
 

@@ -12,7 +12,7 @@ from msgspec import Meta, Struct, structs
 from cache_monitor.trace.freshness import Values, entries_by_group, stale_share
 from cache_monitor.trace.models.base import Model
 from cache_monitor.trace.models.django import BY_THIRDS, Cull
-from cache_monitor.trace.reading import Traced
+from cache_monitor.trace.reading import CacheTrace
 from cache_monitor.trace.what_if import (
     CULLING,
     POLICIES,
@@ -23,7 +23,7 @@ from cache_monitor.trace.what_if import (
     predict,
     sized,
 )
-from cache_monitor.trace.workload import LOOK_UP, PUT, Demand, demands
+from cache_monitor.trace.workload import SimulatedCall, simulated_calls
 
 LEAST_LOOKUPS = 1000
 """Lookups in the trace below which nothing is predicted."""
@@ -176,7 +176,7 @@ class CacheFacts(NamedTuple):
     cull: Cull = BY_THIRDS
     memory: MeasuredContents | None = None
 
-    def sized(self, demanded: list[list[Demand]]) -> list[list[Demand]]:
+    def sized(self, demanded: list[list[SimulatedCall]]) -> list[list[SimulatedCall]]:
         """``demanded``, with what each entry takes where the cache has room for bytes."""
         if self.memory is None or not self.has_sizes:
             return demanded
@@ -212,7 +212,7 @@ class _TracedPart(NamedTuple):
     """What a cache was asked for, in one part, or one for each process that has one for itself, in
     so many ``seconds``; and what the values of its groups take to compute."""
 
-    demanded: list[list[Demand]]
+    demanded: list[list[SimulatedCall]]
     known: CacheFacts
     seconds: float
     values: Values
@@ -234,7 +234,7 @@ class _TracedPart(NamedTuple):
         return self._replace(
             demanded=[
                 [
-                    each._replace(access=each.access._replace(lasts=timeout))
+                    each._replace(access=each.access._replace(timeout=timeout))
                     if each.group == group
                     else each
                     for each in some
@@ -248,7 +248,7 @@ class _TracedPart(NamedTuple):
         return saved_per_hour(found, now, self.known.computed, self.seconds)
 
 
-def not_yet_predicted(parts: Sequence[Traced], known: CacheFacts) -> CacheWhatIf:
+def not_yet_predicted(parts: Sequence[CacheTrace], known: CacheFacts) -> CacheWhatIf:
     """What is told of a cache of which nothing is predicted."""
     return CacheWhatIf(
         hit_ratio=None,
@@ -262,14 +262,14 @@ def not_yet_predicted(parts: Sequence[Traced], known: CacheFacts) -> CacheWhatIf
 
 
 def cache_what_if(
-    parts: Sequence[Traced],
+    parts: Sequence[CacheTrace],
     known: CacheFacts,
     asked: Question,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> CacheWhatIf:
     """What another size, policy or timeout would have hit, by the trace of one cache's parts.
     ``on_progress`` is told after each simulation how many are done, and of how many at most."""
-    demanded = [demands(each.events, each.groups, each.alias) for each in parts]
+    demanded = [simulated_calls(each.events, each.groups, each.alias) for each in parts]
     lookups = sum(each.times for part in parts for each in part.lookups())
     found = not_yet_predicted(parts, known)
     if lookups < LEAST_LOOKUPS:
@@ -418,7 +418,7 @@ def _option(
 
 
 def usual_timeouts(
-    demanded: Iterable[Iterable[Demand]], without: Collection[str] = ()
+    demanded: Iterable[Iterable[SimulatedCall]], without: Collection[str] = ()
 ) -> Mapping[str, float]:
     """The median timeout of the groups that have one, those with the most lookups."""
     lasts: dict[str, list[float]] = {}
@@ -426,9 +426,9 @@ def usual_timeouts(
     for kind, access, _, group, times, *_ in (each for part in demanded for each in part):
         if group in without:
             continue
-        if kind == LOOK_UP:
+        if kind == "get":
             lookups[group] = lookups.get(group, 0.0) + times * access.weight
-        if kind in {LOOK_UP, PUT} and access.lasts < inf:
-            lasts.setdefault(group, []).append(access.lasts)
+        if kind in {"get", "set"} and access.timeout < inf:
+            lasts.setdefault(group, []).append(access.timeout)
     busiest = sorted(lasts, key=lambda group: (-lookups.get(group, 0.0), group))
     return {group: median(lasts[group]) for group in busiest[:GROUPS] if group in lookups}

@@ -28,7 +28,7 @@ from cache_monitor.keys.display import text_of
 from cache_monitor.scan.key_forms import key_form
 from cache_monitor.scan.memcached import address_of
 from cache_monitor.stores.opening import DATABASE, chosen_store
-from cache_monitor.trace.plan import Proof
+from cache_monitor.trace.plan import HostProof
 
 _LOCAL = {"", "localhost", "127.0.0.1", "::1", "0.0.0.0"}  # noqa: S104 - nothing is bound to it
 _REDIS_PORT = 6379
@@ -139,7 +139,7 @@ def version_of(cache: Any) -> str:
 class Host(NamedTuple):
     """The host of a store whose address may mean another one on each host."""
 
-    proof: Proof
+    proof: HostProof
     name: str
 
 
@@ -231,7 +231,7 @@ def _place_of(path: Path) -> Host:
     if mount.kind in _OF_A_NETWORK and _host(mount.source.partition(":")[0]) != "localhost":
         return Host("p", f"{mount.source}\0{place}")
     # Other file systems may be local or not.
-    proof: Proof = "p" if mount.kind in _OF_A_DISK else "u"
+    proof: HostProof = "p" if mount.kind in _OF_A_DISK else "u"
     return Host(proof, f"{_machine()}\0{mount.device}\0{place}")
 
 

@@ -28,10 +28,19 @@ from cache_monitor.stats.details import Details
 from cache_monitor.stores import shared as traced
 from cache_monitor.stores.base import Store, StoreError
 from cache_monitor.stores.opening import get_store
-from cache_monitor.trace.codec import Stored, level_for, thinned
-from cache_monitor.trace.events import HIT, NEVER, SECOND, SHOWN, TOUCH, UNTOLD, hash_of, level_of
+from cache_monitor.trace.codec import StoredSlice, level_for, sampled
+from cache_monitor.trace.events import (
+    HIT,
+    NEVER,
+    SECOND,
+    SHOWN,
+    TOUCH,
+    UNKNOWN_TIME,
+    hash_of,
+    level_of,
+)
 from cache_monitor.trace.miss_reasons import THERE, EntryChange
-from cache_monitor.trace.plan import Plan, family_of
+from cache_monitor.trace.plan import Plan, base_name
 from cache_monitor.trace.replay import Replay
 from cache_monitor.trace.state import KeyState, State, VersionState
 
@@ -134,7 +143,7 @@ class RecordedUses:
         if not latest or any(not self._is_alive(each) for each in latest):
             return None
         ends = {each.expires for each in latest}
-        expires = ends.pop() if len(ends) == 1 else UNTOLD
+        expires = ends.pop() if len(ends) == 1 else UNKNOWN_TIME
         entry = Entry(
             name or state.group,
             None,
@@ -233,7 +242,7 @@ class RecordedUses:
         if all(_was_found(each, entry.last_read) for each in writes):
             return False
         written = _written(writes)
-        if written is None or any(each.written == UNTOLD for each in writes):
+        if written is None or any(each.written == UNKNOWN_TIME for each in writes):
             return None
         if entry.found >= max(each.written for each in writes):
             return False
@@ -256,7 +265,7 @@ def _version_of(found: KeyState | None, version: str) -> VersionState | None:
 def _written(writes: list[EntryChange]) -> int | None:
     """When the value was made, to the second."""
     written = [change.written for change in writes]
-    is_known = UNTOLD not in written and max(written) - min(written) < SECOND
+    is_known = UNKNOWN_TIME not in written and max(written) - min(written) < SECOND
     return max(written) if is_known else None
 
 
@@ -277,7 +286,7 @@ def uses_of(alias: str, cache: Any, store: Store, own: Reporter) -> RecordedUses
     conf, now = get_conf(), time.time()
     until, length = int(now) + traced.HOUR, traced.SLICE
     try:
-        plan = traced.plans(store).get(family_of(name), Plan())
+        plan = traced.plans(store).get(base_name(name), Plan())
         name = plan.name_of(name)
         state = traced.state_of(store, name)
         rows = store.read("trace", traced.FIRST, until, name, seconds=length, of_processes=True)
@@ -311,19 +320,23 @@ def _names_of(cache: Any) -> TraceNames:
     return TraceNames(prefix_of(cache), version_of(cache), has_key_function, backend_prefix)
 
 
-def _replay_newest(state: State, slices: list[Stored], most_keys: int, tolerance: int) -> set[int]:
+def _replay_newest(
+    state: State, slices: list[StoredSlice], most_keys: int, tolerance: int
+) -> set[int]:
     """Replay ``slices`` on ``state``; returns the keys that are too many to be replayed."""
     if sum(each.count for each in slices) > traced.MOST_REPLAYED:
-        return {key.hash for each in slices for key in each.traced()}
+        return {key.hash for each in slices for key in each.decode_keys()}
     few = most_keys if any(each.level for each in slices) else inf
     level = level_for(slices, (few, traced.MOST_REPLAYED), state.plans, 0)
     replayed, left_out = [], set[int]()
     for each in slices:
         # It is the latest known, final or not.
         each.final = True
-        kept = thinned(each, level, state.plans.get(each.plan, frozenset()))
+        kept = sampled(each, level, state.plans.get(each.plan, frozenset()))
         if kept is not each:
-            left_out |= {key.hash for key in each.traced()} - {key.hash for key in kept.traced()}
+            left_out |= {key.hash for key in each.decode_keys()} - {
+                key.hash for key in kept.decode_keys()
+            }
         replayed.append(kept)
     Replay(state, tolerance).run(
         replayed, [], max((each.end for each in replayed), default=state.until)

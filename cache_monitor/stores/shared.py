@@ -23,9 +23,16 @@ from cache_monitor.stats.top_keys import HotKeys, KeyStats
 from cache_monitor.stats.window import Window
 from cache_monitor.stores.base import Kind, Row, Store
 from cache_monitor.stores.resolutions import MINUTE, settled
-from cache_monitor.trace.codec import Stored, Unreadable, decode_slices, pack, thinned, unpack
-from cache_monitor.trace.plan import Doubt, Plan, TraceLimits, decode_plan, doubt_of, family_of
-from cache_monitor.trace.state import Figures, ReplayResult, State, decode_state
+from cache_monitor.trace.codec import StoredSlice, Unreadable, decode_slices, pack, sampled, unpack
+from cache_monitor.trace.plan import (
+    Plan,
+    TraceLimits,
+    UncertainStores,
+    base_name,
+    decode_plan,
+    uncertain_stores,
+)
+from cache_monitor.trace.state import ReplayResult, ReplayStats, State, decode_state
 
 SHARED = ""
 PLAN, STATE, FIRST = 0, 1, 2
@@ -71,7 +78,7 @@ def remembered_state(payload: bytes) -> State:
         return State()
 
 
-def slices_of(payload: bytes) -> list[Stored]:
+def slices_of(payload: bytes) -> list[StoredSlice]:
     """The slices of a row; none where it is unreadable."""
     try:
         return decode_slices(payload)
@@ -79,7 +86,7 @@ def slices_of(payload: bytes) -> list[Stored]:
         return []
 
 
-def reporting_processes(state: State, slices: Iterable[Stored], now: float) -> set[str]:
+def reporting_processes(state: State, slices: Iterable[StoredSlice], now: float) -> set[str]:
     """The processes that may still report calls before ``now``."""
     slices = list(slices)
     recent = {process for process, at in state.processes.items() if at > now - _LATELY}
@@ -89,14 +96,14 @@ def reporting_processes(state: State, slices: Iterable[Stored], now: float) -> s
 
 def slices_by_minute(
     store: Store, family: str, since: float, until: float
-) -> Iterator[dict[str, list[Stored]]]:
+) -> Iterator[dict[str, list[StoredSlice]]]:
     """Minute by minute what is traced of one cache, by the names of its stores: one, or one for
     each process where each has its own. Raises :class:`StoreError`."""
     # What was told late is in a slice that begins after it.
     first = max(int(since) // MINUTE * MINUTE - MINUTE, FIRST)
     last = min(int(until), int(time.time())) + MINUTE
     for start in range(first, last, _STEP):
-        minutes: dict[int, dict[str, list[Stored]]] = {}
+        minutes: dict[int, dict[str, list[StoredSlice]]] = {}
         for row in store.read("trace", start, min(start + _STEP, last), None):
             if row.seconds and row.alias.partition(".")[0] == family:
                 names = minutes.setdefault(row.start // MINUTE, {})
@@ -127,22 +134,23 @@ def trace_settings() -> TraceSettings:
 
 
 def doubtful_of(
-    store: Store, told: Mapping[str, Iterable[Stored]], known: Mapping[str, Plan], now: float
-) -> Doubt:
-    """What is doubtful of the stores that ``told`` has slices of. Raises :class:`StoreError`."""
+    store: Store, result: Mapping[str, Iterable[StoredSlice]], known: Mapping[str, Plan], now: float
+) -> UncertainStores:
+    """What is doubtful of the stores that ``result`` has slices of. Raises :class:`StoreError`."""
     merged = {family for family, plan in known.items() if plan.merged}
     readings = {
-        name: sorted(each for part in parts for each in part.read()) for name, parts in told.items()
+        name: sorted(each for part in parts for each in part.readings)
+        for name, parts in result.items()
     }
-    doubt = doubt_of(readings, merged, lambda name: state_of(store, name).readings)
+    doubt = uncertain_stores(readings, merged, lambda name: state_of(store, name).readings)
     shared = {*doubt.shared, *(f for f, plan in known.items() if plan.shared_at > now - HOUR)}
-    doubt.names.update(name for name in told if family_of(name) in shared)
+    doubt.names.update(name for name in result if base_name(name) in shared)
     return doubt
 
 
-def thinned_slices(parts: Iterable[Stored], level: int, state: State) -> list[Stored]:
+def sampled_slices(parts: Iterable[StoredSlice], level: int, state: State) -> list[StoredSlice]:
     """``parts`` with the keys that are in at ``level``."""
-    return [thinned(part, level, state.plans.get(part.plan, frozenset())) for part in parts]
+    return [sampled(part, level, state.plans.get(part.plan, frozenset())) for part in parts]
 
 
 def replay_process(name: str, serial: int) -> str:
@@ -156,19 +164,19 @@ def row_of(each: tuple[str, str, str, int, int, bytes]) -> Row:
     return Row(kind, *each[1:])
 
 
-def rows_of(told: ReplayResult, process: str, key_groups: int, final: bool) -> Iterator[Row]:
-    """Windows and details that say no more than what was ``told``."""
-    for (alias, start), figures in told.windows.items():
-        window = Window(start, SLICE, reasons=figures.reasons, final=final)
-        window.traced, window.judged = figures.seen, figures.judged
-        window.squares = float(figures.squares)
+def rows_of(result: ReplayResult, process: str, key_groups: int, final: bool) -> Iterator[Row]:
+    """Windows and details that say no more than what was ``result``."""
+    for (alias, start), stats in result.windows.items():
+        window = Window(start, SLICE, reasons=stats.reasons, final=final)
+        window.traced, window.judged = stats.traced, stats.judged
+        window.squares = float(stats.squares)
         yield Row("window", process, alias, start, SLICE, encode(window))
-    for (alias, start), details in _details(told, key_groups).items():
+    for (alias, start), details in _details(result, key_groups).items():
         details.final = final
         yield Row("details", process, alias, start, MINUTE, encode(details))
 
 
-def _details(told: ReplayResult, key_groups: int) -> Mapping[tuple[str, int], Details]:
+def _details(result: ReplayResult, key_groups: int) -> Mapping[tuple[str, int], Details]:
     found: dict[tuple[str, int], Details] = {}
 
     def of(alias: str, start: int) -> Details:
@@ -178,10 +186,10 @@ def _details(told: ReplayResult, key_groups: int) -> Mapping[tuple[str, int], De
             found[alias, start] = made
         return made
 
-    for (alias, start, name, kind), figures in told.groups.items():
+    for (alias, start, name, kind), stats in result.groups.items():
         group = of(alias, start).group(name, kind)  # type: ignore[arg-type]  # a kind of ours
-        _add(group, figures)
-    for (alias, start, name, group_name), reasons in told.keys.items():
+        _add(group, stats)
+    for (alias, start, name, group_name), reasons in result.keys.items():
         table = of(alias, start).hot_keys.table
         if len(table) < MOST_KEYS:
             shown = name.rpartition("\0")[2]
@@ -189,18 +197,18 @@ def _details(told: ReplayResult, key_groups: int) -> Mapping[tuple[str, int], De
     return found
 
 
-def _add(group: GroupStats, figures: Figures) -> None:
+def _add(group: GroupStats, stats: ReplayStats) -> None:
     group.merge(
         GroupStats(
             group.kind,
-            reasons=figures.reasons,
-            traced=figures.seen,
-            judged=figures.judged,
-            squares=float(figures.squares),
-            ages=figures.ages,
-            stampedes=figures.stampedes,
-            lives=figures.lives,
-            changes=figures.changes,
+            reasons=stats.reasons,
+            traced=stats.traced,
+            judged=stats.judged,
+            squares=float(stats.squares),
+            ages=stats.ages,
+            stampedes=stats.stampedes,
+            lives=stats.lives,
+            changes=stats.changes,
         )
     )
 

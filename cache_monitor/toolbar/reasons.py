@@ -122,9 +122,9 @@ def _traced_misses() -> _TracedMisses:
             pending = wiring.background_worker.pending().rows
             conf = trace_settings()
             for each in newest.newer(get_store(), pending, conf, time.time()):
-                for verdict in each.told.verdicts:
-                    misses = found.setdefault((verdict.alias, verdict.key), [])
-                    misses.append((verdict.at, verdict.reason))
+                for miss in each.result.misses:
+                    misses = found.setdefault((miss.alias, miss.key), [])
+                    misses.append((miss.at, miss.reason))
     except StoreError:
         return {}
     return found

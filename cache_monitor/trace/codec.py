@@ -24,39 +24,39 @@ from cache_monitor.trace.events import (
     MISS,
     REFUSED,
     SECOND,
-    UNTOLD,
+    UNKNOWN_TIME,
     USE,
+    BulkDelete,
+    CallType,
     Event,
     EvictionReading,
-    Form,
     Key,
-    Sweep,
     level_of,
 )
 
 MAX_BYTES = 16 * 1024 * 1024
-"""Of a row, unpacked."""
+"""The size of a row, uncompressed."""
 _FORMAT = b"\x01"
 
 T = TypeVar("T")
+H = TypeVar("H", bound=Hashable)
 
 
 class Unreadable(ValueError):
-    """Bytes that are not of this version."""
+    """Bytes that are not of this format."""
+
+
+def pack(value: object) -> bytes:
+    """``value`` as a row's payload."""
+    return _FORMAT + zlib.compress(_encoder.encode(value), 6)
 
 
 def unpack(payload: bytes, decoder: msgspec.msgpack.Decoder[T]) -> T:
-    """What ``decoder`` makes of bytes that were compressed behind a version. Raises
-    :class:`Unreadable` for anything else."""
+    """What ``decoder`` reads from a row's payload. Raises :class:`Unreadable`."""
     try:
         return decoder.decode(_inflated(payload))
     except (msgspec.DecodeError, RecursionError, OverflowError, UnicodeDecodeError) as error:
         raise Unreadable(str(error)) from error
-
-
-def pack(value: object) -> bytes:
-    """``value`` compressed, behind a byte for the version."""
-    return _FORMAT + zlib.compress(_encoder.encode(value), 6)
 
 
 def _inflated(payload: bytes) -> bytes:
@@ -65,21 +65,19 @@ def _inflated(payload: bytes) -> bytes:
     try:
         inflater = zlib.decompressobj()
         found = inflater.decompress(memoryview(payload)[1:], MAX_BYTES)
-        if not inflater.eof:
-            raise Unreadable("cut, or too large")
     except zlib.error as error:
         raise Unreadable(str(error)) from error
+    if not inflater.eof:
+        raise Unreadable("cut, or too large")
     return found
 
 
-_encoder = msgspec.msgpack.Encoder()
 MOST_SWEEPS = 1000
 MOST_READINGS = 200
 MOST_VIEWS = 255
-"""Whose writes and deletes are told apart; a byte for each of these."""
+"""Views that are told apart in one slice: a byte for each change."""
 _LOW_BITS = 16
 READS = frozenset({HIT, MISS, USE})
-
 
 _Text = Annotated[str, Meta(max_length=512)]
 _Count = Annotated[int, Meta(ge=0, le=2**53)]
@@ -87,8 +85,15 @@ _Time = Annotated[int, Meta(ge=0, le=253_000_000_000 * SECOND)]
 _Version = Annotated[int, Meta(ge=-(2**53), le=2**53)] | _Text
 
 
-class Stored(Struct, array_like=True, gc=False):
-    """A slice as bytes have it."""
+class StoredSlice(Struct, array_like=True, gc=False):
+    """A :class:`~cache_monitor.trace.slices.Slice` in the store.
+
+    Columns with a value for each key: ``highs`` and ``lows`` (of its hash), ``key_groups``,
+    ``sizes`` (bytes of its value). With a value for each event: ``keys``, ``event_calls``, ``ends``
+    (steps from ``base``), ``spans``, ``times``. ``event_views`` has a value for each change: the
+    index in ``views`` plus 1; 0 if unknown. ``compute_times`` and ``fingerprints`` are by the index
+    of the event, ``names`` by that of the key.
+    """
 
     start: Annotated[int, Meta(ge=0, le=253_000_000_000)]
     seconds: Annotated[int, Meta(ge=1, le=86400)]
@@ -102,12 +107,12 @@ class Stored(Struct, array_like=True, gc=False):
     base: _Time
     aliases: list[_Text]
     groups: list[tuple[_Text, _Text]]
-    forms: list[
+    calls: list[
         tuple[
             Annotated[int, Meta(ge=HIT, le=REFUSED)],
             _Count,
             _Version,
-            Annotated[int, Meta(ge=UNTOLD, le=2**53)],
+            Annotated[int, Meta(ge=UNKNOWN_TIME, le=2**53)],
         ]
     ]
     highs: bytes
@@ -115,165 +120,165 @@ class Stored(Struct, array_like=True, gc=False):
     key_groups: bytes
     names: dict[_Count, _Text]
     keys: bytes
-    event_forms: bytes
-    at: bytes
+    event_calls: bytes
+    ends: bytes
     spans: bytes
     times: bytes
-    computed: dict[_Count, _Count]
-    sweeps: Annotated[
+    compute_times: dict[_Count, _Count]
+    deletes: Annotated[
         list[tuple[_Time, _Time, _Count, _Text | None, _Version]], Meta(max_length=MOST_SWEEPS)
     ]
     readings: Annotated[list[EvictionReading], Meta(max_length=MOST_READINGS)]
-    prints: dict[_Count, _Count] = {}
-    """Fingerprints of written values, by the places of their events."""
+    fingerprints: dict[_Count, _Count] = {}
     sizes: bytes = packed_ints.NONE
-    """The bytes of the values, key by key; 0 where they are not known."""
     views: Annotated[list[_Text], Meta(max_length=MOST_VIEWS)] = []
-    viewed: bytes = packed_ints.NONE
-    """Whose calls the changes are, one by one: the places of ``views`` counted from 1; 0 where that
-    is not known."""
+    event_views: bytes = packed_ints.NONE
 
     def __post_init__(self) -> None:
         """Refuse columns that do not fit together."""
         keys, events = packed_ints.length(self.lows), packed_ints.length(self.keys)
-        columns = (self.event_forms, self.at, self.spans, self.times)
+        columns = (self.event_calls, self.ends, self.spans, self.times)
         if (
             packed_ints.length(self.highs) != keys
             or packed_ints.length(self.key_groups) != keys
             or packed_ints.length(self.sizes) not in (0, keys)
             or any(packed_ints.length(each) != events for each in columns)
-            or _beyond(self.keys, keys)
-            or _beyond(self.event_forms, len(self.forms))
-            or _beyond(self.key_groups, len(self.groups))
-            or any(form[1] >= len(self.aliases) for form in self.forms)
-            or any(form[0] == CLEAR for form in self.forms)
+            or _exceeds(self.keys, keys)
+            or _exceeds(self.event_calls, len(self.calls))
+            or _exceeds(self.key_groups, len(self.groups))
+            or any(call[1] >= len(self.aliases) for call in self.calls)
+            or any(call[0] == CLEAR for call in self.calls)
             or max(packed_ints.unpack(self.lows), default=0) >> _LOW_BITS
             or sum(packed_ints.unpack(self.highs)) >> (HASH_BITS - _LOW_BITS)
-            or any(place >= events for place in (*self.computed, *self.prints))
-            or packed_ints.length(self.viewed) > events
-            or _beyond(self.viewed, len(self.views) + 1)
+            or any(index >= events for index in (*self.compute_times, *self.fingerprints))
+            or packed_ints.length(self.event_views) > events
+            or _exceeds(self.event_views, len(self.views) + 1)
         ):
             raise ValueError("columns that do not fit together")
 
     @property
-    def who(self) -> int:
-        """The process as a number."""
+    def process_number(self) -> int:
+        """A number for the process."""
         return zlib.crc32(self.process.encode()) or 1
 
     @property
     def end(self) -> int:
-        """When the bucket ends, in Unix time."""
+        """The end of the time bucket, in Unix time."""
         return self.start + self.seconds
 
     @property
     def count(self) -> int:
-        """How many events there are."""
+        """The number of events."""
         return packed_ints.length(self.keys)
 
-    def traced(self) -> list[Key]:
+    def decode_keys(self) -> list[Key]:
         """The keys, ascending by their hashes."""
         highs = accumulate(packed_ints.unpack(self.highs))
         groups = [self.groups[each] for each in packed_ints.unpack(self.key_groups)]
         return [
-            Key(high << _LOW_BITS | low, *group, self.names.get(place, ""))
-            for place, (high, low, group) in enumerate(
+            Key(high << _LOW_BITS | low, *group, self.names.get(index, ""))
+            for index, (high, low, group) in enumerate(
                 zip(highs, packed_ints.unpack(self.lows), groups, strict=True)
             )
         ]
 
-    def events(
-        self, keys: Sequence[Key], hot: frozenset[int], places: Container[int] | None = None
+    def decode_events(
+        self,
+        keys: Sequence[Key],
+        hot: frozenset[int] = frozenset(),
+        only: Container[int] | None = None,
     ) -> Iterator[Event]:
-        """The events in the order that they were noted in; ``keys`` are those of :meth:`traced`.
-        Where ``places`` are given, those of the keys in these places alone."""
-        forms = [
-            Form(kind, self.aliases[alias], version, lasts)
-            for kind, alias, version, lasts in self.forms
+        """The events, in the order in which they were recorded. ``keys`` is the result of
+        :meth:`decode_keys`. ``only``: the indexes of the keys whose events are wanted; None for
+        all. The weight of a key in ``hot`` is 1."""
+        calls = [
+            CallType(kind, self.aliases[alias], version, timeout)
+            for kind, alias, version, timeout in self.calls
         ]
-        who, host, first = self.who, self.host, (self.start << 21) + 1
+        process, host, first = self.process_number, self.host, (self.start << 21) + 1
         weights = [1 if key.hash in hot else 1 << self.level for key in keys]
         sizes = packed_ints.unpack(self.sizes) or [0] * len(keys)
-        columns = (self.keys, self.event_forms, self.spans, self.times)
-        ended = unzigzag(packed_ints.unpack(self.at), self.base)
+        columns = (self.keys, self.event_calls, self.spans, self.times)
+        ends = unzigzag(packed_ints.unpack(self.ends), self.base)
         views = ["", *self.views]
-        viewed = iter(packed_ints.unpack(self.viewed))
-        for order, (at, key, form, span, times) in enumerate(
-            zip(ended, *map(packed_ints.unpack, columns), strict=True)
+        event_views = iter(packed_ints.unpack(self.event_views))
+        for index, (ended, key, call, span, times) in enumerate(
+            zip(ends, *map(packed_ints.unpack, columns), strict=True)
         ):
-            view = 0 if forms[form].kind in READS else next(viewed, 0)
-            if places is not None and key not in places:
+            view = 0 if calls[call].kind in READS else next(event_views, 0)
+            if only is not None and key not in only:
                 continue
             yield Event(
                 keys[key].hash,
-                forms[form],
-                at - span,
-                at,
-                who,
+                calls[call],
+                ended - span,
+                ended,
+                process,
                 host,
-                first + 2 * order,
+                first + 2 * index,
                 times,
-                self.computed.get(order, 0),
+                self.compute_times.get(index, 0),
                 weights[key],
-                self.prints.get(order, 0),
+                self.fingerprints.get(index, 0),
                 sizes[key],
                 views[view],
             )
 
-    def swept(self) -> Iterator[Sweep]:
-        """What was deleted at once."""
-        for began, ended, order, pattern, version in self.sweeps:
-            # Before the event of the same place.
-            place = (self.start << 21) + 2 * order
-            yield Sweep(began, ended, self.who, self.host, place, pattern, version)
+    def bulk_deletes(self) -> Iterator[BulkDelete]:
+        """The deletes of many entries at once."""
+        for began, ended, index, pattern, version in self.deletes:
+            # Just before the event of that index.
+            order = (self.start << 21) + 2 * index
+            yield BulkDelete(began, ended, self.process_number, self.host, order, pattern, version)
 
-    def read(self) -> Iterator[EvictionReading]:
-        """What the backend said."""
-        return iter(self.readings)
+    def clears(self) -> Iterator[Event]:
+        """The deletes of all entries, as events without a key."""
+        for each in self.bulk_deletes():
+            if each.pattern is None:
+                call = CallType(CLEAR, "", each.version)
+                yield Event(0, call, each.began, each.ended, 0, 0, each.order)
 
 
-def encode_slices(slices: Iterable[Stored]) -> bytes:
-    """``slices`` as a store keeps them, in one row."""
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(list[StoredSlice])
+
+
+def encode_slices(slices: Iterable[StoredSlice]) -> bytes:
+    """``slices`` as the payload of one row."""
     return pack(list(slices))
 
 
-def decode_slices(payload: bytes) -> list[Stored]:
-    """The slices that :func:`encode_slices` made ``payload`` of. Raises :class:`Unreadable`."""
+def decode_slices(payload: bytes) -> list[StoredSlice]:
+    """The slices in a row's payload. Raises :class:`Unreadable`."""
     return unpack(payload, _decoder)
 
 
 def packed_keys(hashes: Sequence[int]) -> tuple[bytes, bytes]:
-    """The columns of keys, whose ``hashes`` ascend: the steps of what is high of them, and the
-    rest."""
+    """The columns of ascending ``hashes``: steps from one to the next of the high bits, and the low
+    bits."""
     highs = [each >> _LOW_BITS for each in hashes]
     steps = [high - low for low, high in zip([0, *highs], highs, strict=False)]
-    return packed_ints.pack(steps), packed_ints.pack(
-        [each & (1 << _LOW_BITS) - 1 for each in hashes]
-    )
-
-
-H = TypeVar("H", bound=Hashable)
-
-
-_decoder = msgspec.msgpack.Decoder(list[Stored])
+    lows = [each & (1 << _LOW_BITS) - 1 for each in hashes]
+    return packed_ints.pack(steps), packed_ints.pack(lows)
 
 
 def numbered(values: Iterable[H]) -> dict[H, int]:
-    """The different ``values`` in their order, each with its place."""
-    return {value: place for place, value in enumerate(dict.fromkeys(values))}
+    """The index of each different value, in the order of their first use."""
+    return {value: index for index, value in enumerate(dict.fromkeys(values))}
 
 
-def _beyond(column: bytes, most: int) -> bool:
-    return packed_ints.length(column) > 0 and max(packed_ints.unpack(column)) >= most
+def _exceeds(column: bytes, limit: int) -> bool:
+    return packed_ints.length(column) > 0 and max(packed_ints.unpack(column)) >= limit
 
 
 def zigzag(times: Sequence[int], base: int) -> list[int]:
-    """The steps from one time to the next, those back as odd numbers."""
+    """The steps from one time to the next; those back are odd."""
     steps = [one - other for other, one in zip([base, *times], times, strict=False)]
     return [2 * step if step >= 0 else -2 * step - 1 for step in steps]
 
 
 def unzigzag(steps: Iterable[int], base: int) -> Iterator[int]:
-    """The times that :func:`zigzag` made ``steps`` of."""
+    """The times of which :func:`zigzag` made ``steps``."""
     at = base
     for step in steps:
         at += step // 2 if not step % 2 else -(step + 1) // 2
@@ -281,33 +286,33 @@ def unzigzag(steps: Iterable[int], base: int) -> Iterator[int]:
 
 
 def level_for(
-    parts: Sequence[Stored],
+    slices: Sequence[StoredSlice],
     limits: tuple[float, float],
     hot: Mapping[int, frozenset[int]],
     level: int,
 ) -> int:
-    """The lowest level, from ``level`` on, at which ``parts`` have no more keys and events than
-    ``limits`` say. ``hot`` are the keys that stay at each, by the numbers of their plans."""
+    """The lowest level, from ``level`` up, at which ``slices`` have no more keys and events than
+    ``limits``. ``hot``: the keys that stay at every level, by the numbers of plans."""
     most_keys, most_events = limits
     if (
-        sum(packed_ints.length(part.lows) for part in parts) <= most_keys
-        and sum(part.count for part in parts) <= most_events
+        sum(packed_ints.length(each.lows) for each in slices) <= most_keys
+        and sum(each.count for each in slices) <= most_events
     ):
         return level
-    counts: Counter[int] = Counter()
-    seen: dict[int, int] = {}
-    for part in parts:
-        stay, keys = hot.get(part.plan, frozenset()), part.traced()
-        for place, count in Counter(packed_ints.unpack(part.keys)).items():
-            key = keys[place].hash
-            at = seen[key] = HASH_BITS if key in stay else level_of(key)
-            counts[at] += count
-    keys_at = Counter(seen.values())
+    events_at: Counter[int] = Counter()
+    levels: dict[int, int] = {}
+    for each in slices:
+        stay, keys = hot.get(each.plan, frozenset()), each.decode_keys()
+        for index, count in Counter(packed_ints.unpack(each.keys)).items():
+            key = keys[index].hash
+            at = levels[key] = HASH_BITS if key in stay else level_of(key)
+            events_at[at] += count
+    keys_at = Counter(levels.values())
 
     def is_too_much(level: int) -> bool:
         return any(
             sum(n for at, n in found.items() if at >= level) > most
-            for found, most in ((keys_at, most_keys), (counts, most_events))
+            for found, most in ((keys_at, most_keys), (events_at, most_events))
         )
 
     while level < HASH_BITS and is_too_much(level):
@@ -315,44 +320,49 @@ def level_for(
     return level
 
 
-def thinned(part: Stored, level: int, hot: frozenset[int]) -> Stored:
-    """``part`` with the keys alone that are in at ``level``, or ``hot``, and all their events."""
-    if part.level >= level:
-        return part
-    keys = part.traced()
-    places = [
-        place for place, key in enumerate(keys) if level_of(key.hash) >= level or key.hash in hot
+def sampled(stored: StoredSlice, level: int, hot: frozenset[int]) -> StoredSlice:
+    """``stored`` with all events of the keys that are traced at ``level`` or are ``hot``, and no
+    others."""
+    if stored.level >= level:
+        return stored
+    keys = stored.decode_keys()
+    kept = [
+        index for index, key in enumerate(keys) if level_of(key.hash) >= level or key.hash in hot
     ]
-    moved = {old: new for new, old in enumerate(places)}
-    of_events, forms = packed_ints.unpack(part.keys), packed_ints.unpack(part.event_forms)
-    events = [at for at, key in enumerate(of_events) if key in moved]
-    new = {old: at for at, old in enumerate(events)}
-    ended = list(unzigzag(packed_ints.unpack(part.at), part.base))
-    sizes, groups = packed_ints.unpack(part.sizes), packed_ints.unpack(part.key_groups)
-    changes = [at for at, form in enumerate(forms) if part.forms[form][0] not in READS]
-    viewed = dict(zip(changes, packed_ints.unpack(part.viewed), strict=False))
-    highs, lows = packed_keys([keys[place].hash for place in places])
-    spans, times = packed_ints.unpack(part.spans), packed_ints.unpack(part.times)
+    new_key = {old: new for new, old in enumerate(kept)}
+    of_events, calls = packed_ints.unpack(stored.keys), packed_ints.unpack(stored.event_calls)
+    events = [index for index, key in enumerate(of_events) if key in new_key]
+    new_event = {old: new for new, old in enumerate(events)}
+    ends = list(unzigzag(packed_ints.unpack(stored.ends), stored.base))
+    sizes, groups = packed_ints.unpack(stored.sizes), packed_ints.unpack(stored.key_groups)
+    changes = [index for index, call in enumerate(calls) if stored.calls[call][0] not in READS]
+    views = dict(zip(changes, packed_ints.unpack(stored.event_views), strict=False))
+    highs, lows = packed_keys([keys[index].hash for index in kept])
+    spans, times = packed_ints.unpack(stored.spans), packed_ints.unpack(stored.times)
     return structs.replace(
-        part,
+        stored,
         level=level,
         highs=highs,
         lows=lows,
-        key_groups=packed_ints.pack([groups[place] for place in places]),
-        names={moved[place]: name for place, name in part.names.items() if place in moved},
-        keys=packed_ints.pack([moved[of_events[at]] for at in events]),
-        event_forms=packed_ints.pack([forms[at] for at in events]),
-        at=packed_ints.pack(zigzag([ended[at] for at in events], part.base)),
-        spans=packed_ints.pack([spans[at] for at in events]),
-        times=packed_ints.pack([times[at] for at in events]),
-        computed={new[at]: each for at, each in part.computed.items() if at in new},
-        prints={new[at]: each for at, each in part.prints.items() if at in new},
-        sweeps=[
-            (began, end, bisect_left(events, order), pattern, version)
-            for began, end, order, pattern, version in part.sweeps
+        key_groups=packed_ints.pack([groups[index] for index in kept]),
+        names={new_key[index]: name for index, name in stored.names.items() if index in new_key},
+        keys=packed_ints.pack([new_key[of_events[index]] for index in events]),
+        event_calls=packed_ints.pack([calls[index] for index in events]),
+        ends=packed_ints.pack(zigzag([ends[index] for index in events], stored.base)),
+        spans=packed_ints.pack([spans[index] for index in events]),
+        times=packed_ints.pack([times[index] for index in events]),
+        compute_times=_renumbered(stored.compute_times, new_event),
+        fingerprints=_renumbered(stored.fingerprints, new_event),
+        deletes=[
+            (began, end, bisect_left(events, index), pattern, version)
+            for began, end, index, pattern, version in stored.deletes
         ],
-        sizes=packed_ints.pack([sizes[place] for place in places]) if sizes else packed_ints.NONE,
-        viewed=packed_ints.pack([viewed[at] for at in changes if at in new])
-        if viewed
-        else part.viewed,
+        sizes=packed_ints.pack([sizes[index] for index in kept]) if sizes else packed_ints.NONE,
+        event_views=packed_ints.pack([views[index] for index in changes if index in new_event])
+        if views
+        else stored.event_views,
     )
+
+
+def _renumbered(values: Mapping[int, int], new: Mapping[int, int]) -> dict[int, int]:
+    return {new[old]: value for old, value in values.items() if old in new}

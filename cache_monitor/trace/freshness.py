@@ -1,79 +1,77 @@
-"""Whether values had changed when they were written anew, and what other timeouts would serve.
+"""Whether values had changed when they were written anew, and how many hits of another timeout
+would be stale.
 
-Each write of an entry tells by its fingerprint what the value was then. Between two writes that
-differ it changed at a moment that nobody knows, each as likely as any other; between two that are
-the same it is taken not to have changed. So of a hit with another timeout it can be told how likely
-the value that it finds had changed by then. What is after the last write, and where a fingerprint
-is missing, is not judged.
+The fingerprint of each write tells the values apart. Between two writes that differ the value
+changed at an unknown time, each equally likely; between two equal ones it did not. So for each hit
+of a simulated timeout there is a probability that the value had changed by then. Nothing is said of
+the time after the last write, nor where a fingerprint is missing.
 """
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from itertools import pairwise
-from math import log2
-from typing import NamedTuple
+from math import inf, log2
+from typing import NamedTuple, cast
 
 from cache_monitor.stats.lifetimes import LEAST as LEAST_REWRITES
 from cache_monitor.stats.lifetimes import lasting
-from cache_monitor.trace.events import MISS, NEVER, SECOND, UNTOLD, WRITE, Event
-from cache_monitor.trace.workload import EMPTY, FILLED_WITHIN, LOOK_UP, PUT, REMOVE, RENEW, Demand
+from cache_monitor.trace.events import MISS, NEVER, SECOND, UNKNOWN_TIME, WRITE, Event
+from cache_monitor.trace.workload import FILLED_WITHIN, Entry, SimulatedCall
 
 LEAST_HITS = 100
-"""Hits of which the share that was stale is told."""
+"""With fewer hits their stale share is unknown."""
 _MOSTLY = 0.5
-_A_DOUBLING = 8
-"""Classes of the time between two writes, for each doubling of it."""
+_BUCKETS_PER_DOUBLING = 8
+"""Of the time between two writes."""
 _SLACK = 1.0
 """Seconds that an entry may be gone before its expiry: memcached's clock ticks in seconds."""
 
-Entry = tuple[int, Hashable]
-
 
 class Rewrites(NamedTuple):
-    """What is known of a group's values. Of ``rewrites``, those that came when the entry had
-    expired, the ``unchanged`` share brought what had been there; ``seconds_to_change`` is how long
-    a value lasts on the average. None where that is not known, or where nothing ever changed."""
+    """The ``rewrites`` of a group's values after their expiry. ``unchanged``: the share of these
+    that brought the same value. ``seconds_to_change``: how long a value lasts on average. Both are
+    None if unknown, the latter also if no value changed."""
 
     rewrites: float = 0.0
     unchanged: float | None = None
     seconds_to_change: float | None = None
 
 
-class _Written(NamedTuple):
+class _Write(NamedTuple):
     at: float
     ends: float
-    print: int
+    fingerprint: int
     weight: float
 
 
 class Values:
-    """The values of a cache, or of the caches of all processes, by the ``events`` of its trace."""
+    """The values that the writes among ``events`` tell of."""
 
     def __init__(self, events: Iterable[Event]) -> None:
-        self._written: defaultdict[Entry, list[_Written]] = defaultdict(list)
+        self._writes: defaultdict[Entry, list[_Write]] = defaultdict(list)
         missed: dict[Entry, int] = {}
         for event in sorted(events, key=lambda each: each.began):
-            entry, kind = (event.key, event.form.version), event.form.kind
+            entry, kind = (event.key, event.call.version), event.call.kind
             if kind == MISS:
                 missed[entry] = event.began
             elif kind == WRITE:
-                # The value is as old as its computing, which began after the miss.
+                # The value is as old as its computation, which began after the miss.
                 since = missed.pop(entry, event.began)
                 began = since if event.began - since <= FILLED_WITHIN else event.began
-                self._written[entry].append(_written(event, began))
-        for writes in self._written.values():
+                self._writes[entry].append(_write(event, began))
+        for writes in self._writes.values():
             writes.sort()
-        self._times = {entry: [each.at for each in those] for entry, those in self._written.items()}
+        self._times = {entry: [each.at for each in own] for entry, own in self._writes.items()}
 
-    def changed(self, entry: Entry, since: float, at: float) -> float | None:
-        """How likely the value of ``entry`` is another ``at`` one time than it was ``since``
-        another; None where that is not known."""
+    def change_probability(self, entry: Entry, since: float, at: float) -> float | None:
+        """The probability that the value of ``entry`` is another at a time than it was ``since``
+        then; None if unknown."""
         before, after = self._between(entry, since), self._between(entry, at)
         if before is None or after is None:
             return None
         (old, new, passed), (old_after, new_after, passed_after) = before, after
-        if self._place(entry, since) == self._place(entry, at):
+        if self._index(entry, since) == self._index(entry, at):
             return 0.0 if old == new else passed_after - passed
         first = {old: 1.0} if old == new else {old: 1 - passed, new: passed}
         second = (
@@ -83,115 +81,118 @@ class Values:
         )
         return 1 - sum(share * second.get(value, 0.0) for value, share in first.items())
 
-    def rewrites(self, of: Iterable[Entry]) -> Rewrites:
-        """What is known of the values of the entries ``of``."""
-        rewrites = judged = unchanged = 0.0
+    def rewrites(self, entries: Iterable[Entry]) -> Rewrites:
+        """The rewrites of ``entries``."""
+        rewrites = known = unchanged = 0.0
         gaps: defaultdict[int, list[float]] = defaultdict(lambda: [0.0, 0.0])
-        for one, other in (pair for entry in of for pair in self._pairs(entry)):
-            is_known = bool(one.print and other.print)
-            is_same = is_known and one.print == other.print
+        pairs = (pair for entry in entries for pair in pairwise(self._writes.get(entry, ())))
+        for one, other in pairs:
+            is_known = bool(one.fingerprint and other.fingerprint)
+            is_same = is_known and one.fingerprint == other.fingerprint
             weight = one.weight
             if other.at >= one.ends - _SLACK:
                 rewrites += weight
-                judged += weight * is_known
+                known += weight * is_known
                 unchanged += weight * is_same
             if is_known and other.at > one.at:
-                gaps[round(log2(other.at - one.at) * _A_DOUBLING)][is_same] += weight
-        share = unchanged / judged if judged >= LEAST_REWRITES else None
-        pairs = ((2.0 ** (at / _A_DOUBLING), *counts) for at, counts in gaps.items())
-        return Rewrites(rewrites, share, lasting((each[0], each[1], each[2]) for each in pairs))
+                gaps[round(log2(other.at - one.at) * _BUCKETS_PER_DOUBLING)][is_same] += weight
+        share = unchanged / known if known >= LEAST_REWRITES else None
+        seconds = lasting(
+            (2.0 ** (bucket / _BUCKETS_PER_DOUBLING), changed, same)
+            for bucket, (changed, same) in gaps.items()
+        )
+        return Rewrites(rewrites, share, seconds)
 
-    def _pairs(self, entry: Entry) -> Iterator[tuple[_Written, _Written]]:
-        writes = self._written.get(entry, [])
-        return pairwise(writes)
-
-    def _place(self, entry: Entry, at: float) -> int:
+    def _index(self, entry: Entry, at: float) -> int:
         return bisect_right(self._times[entry], at)
 
     def _between(self, entry: Entry, at: float) -> tuple[int, int, float] | None:
-        """The values written before and after ``at``, and how much of the time between them had
+        """The values written before and after ``at``, and the share of the time between that had
         passed."""
         if entry not in self._times:
             return None
-        place = self._place(entry, at)
-        writes = self._written[entry]
-        if not 0 < place < len(writes):
+        index = self._index(entry, at)
+        writes = self._writes[entry]
+        if not 0 < index < len(writes):
             return None
-        before, after = writes[place - 1], writes[place]
-        if not (before.print and after.print):
+        before, after = writes[index - 1], writes[index]
+        if not (before.fingerprint and after.fingerprint):
             return None
         length = after.at - before.at
-        return before.print, after.print, (at - before.at) / length if length else 1.0
+        return before.fingerprint, after.fingerprint, (at - before.at) / length if length else 1.0
 
 
-def _written(event: Event, began: int) -> _Written:
-    lasts = event.form.lasts
-    ends = float("inf") if lasts in {NEVER, UNTOLD} else (event.ended + lasts) / SECOND
-    return _Written(began / SECOND, ends, event.print, float(event.weight))
+def _write(event: Event, began: int) -> _Write:
+    timeout = event.call.timeout
+    ends = inf if timeout in {NEVER, UNKNOWN_TIME} else (event.ended + timeout) / SECOND
+    return _Write(began / SECOND, ends, event.fingerprint, float(event.weight))
 
 
-class _Cached(NamedTuple):
-    """What a cache has of an entry: since when, and until when."""
+class _CachedValue(NamedTuple):
+    """The value of an entry: since when it is cached, and when that ends."""
 
     since: float
     ends: float
 
 
-class _Count:
-    def __init__(self) -> None:
-        self.hits = self.judged = self.stale = 0.0
+class _StaleHits:
+    """Counts hits and those that are stale."""
 
-    def add(self, weight: float, changed: float | None) -> None:
-        self.hits += weight
-        if changed is not None:
-            self.judged += weight
-            self.stale += weight * changed
+    def __init__(self) -> None:
+        self._hits = self._known = self._stale = 0.0
+
+    def add(self, weight: float, change_probability: float | None) -> None:
+        self._hits += weight
+        if change_probability is not None:
+            self._known += weight
+            self._stale += weight * change_probability
 
     def share(self) -> float | None:
-        is_enough = self.judged >= max(LEAST_HITS, _MOSTLY * self.hits)
-        return self.stale / self.judged if is_enough else None
+        is_enough = self._known >= max(LEAST_HITS, _MOSTLY * self._hits)
+        return self._stale / self._known if is_enough else None
 
 
 def stale_share(
-    parts: Iterable[Iterable[Demand]], values: Values, group: str, factor: float = 1.0
+    workloads: Iterable[Iterable[SimulatedCall]], values: Values, group: str, factor: float = 1.0
 ) -> float | None:
-    """The share of the hits of ``group`` that would serve a value which has changed since, were
-    its timeouts multiplied by ``factor`` and nothing evicted; ``parts`` is what each process asked
-    of a cache of its own, or all of one. None where too little is known."""
-    count = _Count()
-    for part in parts:
-        _count_stale(part, values, group, factor, count)
-    return count.share()
+    """The share of the hits of ``group`` that would find a changed value, if its timeouts were
+    multiplied by ``factor`` and nothing was evicted; None if too little is known. ``workloads``:
+    the calls of each process to its own cache, or all calls to one cache."""
+    hits = _StaleHits()
+    for workload in workloads:
+        _count_stale(workload, values, group, factor, hits)
+    return hits.share()
 
 
 def _count_stale(
-    part: Iterable[Demand], values: Values, group: str, factor: float, count: _Count
+    workload: Iterable[SimulatedCall], values: Values, group: str, factor: float, hits: _StaleHits
 ) -> None:
-    held: dict[Hashable, _Cached] = {}
-    for each in part:
-        kind, access = each.kind, each.access
-        if kind == EMPTY:
-            held.clear()
-        if each.group != group:
+    cached: dict[Hashable, _CachedValue] = {}
+    for call in workload:
+        kind, access = call.kind, call.access
+        if kind == "clear":
+            cached.clear()
+        if call.group != group:
             continue
-        known = held.get(access.key)
+        known = cached.get(access.key)
         is_there = known is not None and known.ends > access.at
-        fresh = _Cached(access.at, access.at + access.lasts * factor)
-        if kind == LOOK_UP and known is not None and is_there:
-            changed = values.changed(access.key, known.since, access.at)  # type: ignore[arg-type]  # demands are made of entries
-            count.add(access.weight * each.times, changed)
-        elif kind == PUT or (kind == LOOK_UP and each.fills):
-            held[access.key] = fresh
-            count.add(access.weight * (each.times - 1), 0.0)
-        elif kind == RENEW and known is not None and is_there:
-            held[access.key] = known._replace(ends=fresh.ends)
-        elif kind == REMOVE:
-            held.pop(access.key, None)
+        fresh = _CachedValue(access.at, access.at + access.timeout * factor)
+        if kind == "get" and known is not None and is_there:
+            entry = cast(Entry, access.key)
+            changed = values.change_probability(entry, known.since, access.at)
+            hits.add(access.weight * call.times, changed)
+        elif kind == "set" or (kind == "get" and call.fills):
+            cached[access.key] = fresh
+            hits.add(access.weight * (call.times - 1), 0.0)
+        elif kind == "touch" and known is not None and is_there:
+            cached[access.key] = known._replace(ends=fresh.ends)
+        elif kind == "delete":
+            cached.pop(access.key, None)
 
 
-def entries_by_group(parts: Iterable[Iterable[Demand]]) -> Mapping[str, list[Entry]]:
-    """The entries that were asked for, each once, by their group."""
+def entries_by_group(workloads: Iterable[Iterable[SimulatedCall]]) -> Mapping[str, list[Entry]]:
+    """The entries in ``workloads``, each once, by their group."""
     found: defaultdict[str, dict[Entry, None]] = defaultdict(dict)
-    for each in (demand for part in parts for demand in part):
-        found[each.group][each.access.key] = None  # type: ignore[index]  # as above
+    for call in (each for workload in workloads for each in workload):
+        found[call.group][cast(Entry, call.access.key)] = None
     return {group: list(entries) for group, entries in found.items()}

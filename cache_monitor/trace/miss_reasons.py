@@ -20,59 +20,59 @@ from cache_monitor.trace.events import (
     HIT,
     MOVE,
     NEVER,
+    PATTERN_DELETE,
     REFUSED,
     SECOND,
-    SWEEP,
     TOUCH,
-    UNTOLD,
+    UNKNOWN_TIME,
     WRITE,
+    Event,
     EvictionReading,
     Reason,
 )
 from cache_monitor.trace.plan import is_one_server
 
 HOST_TOLERANCE = SECOND // 10_000
-"""By how much two processes of one host may differ in their reading of its clock."""
+"""The greatest difference between the clocks that two processes of one host read."""
 EXPIRY_TOLERANCE = SECOND
 """How long before its expiry an entry may be gone: memcached's clock ticks in whole seconds."""
 LONGEST = 60 * SECOND
-"""A call of more is taken to have begun so long before its end."""
+"""A longer call counts as if it had begun this long before its end."""
 _MOST_NEAR = 64
-"""Events near a miss that are looked at; where there are more the reason is unknown."""
-
+"""Changes near a miss that are compared; with more of them the reason is unknown."""
 _MOST_RIVALS = 4
 
 GONE = "gone"
-"""For a miss of an entry that should be there."""
+"""The reason, for now, of a miss of an entry that should be there."""
 _REASONS: dict[int, Reason] = {
     DELETE: "deleted",
-    SWEEP: "deleted",
+    PATTERN_DELETE: "deleted",
     CLEAR: "cleared",
     MOVE: "version_changed",
     FAILED: "unknown",
     COMPUTE: "unknown",
 }
 THERE = frozenset({WRITE, TOUCH, HIT})
-_SWEEPS = frozenset({CLEAR, SWEEP})
+_BULK_DELETES = frozenset({CLEAR, PATTERN_DELETE})
 
 
 class EntryChange(NamedTuple):
-    """Something that changed an entry. A ``HIT`` stands for a write that is not on record, but
-    must have been: the entry was found. ``written`` is when the value came to be, ``UNTOLD`` where
-    that is not known. ``expires`` is a time, ``NEVER`` or ``UNTOLD``."""
+    """A change of an entry. A ``HIT`` stands for a write that is not recorded: the entry was found.
+    ``expires`` is a time, ``NEVER`` or ``UNKNOWN_TIME``; ``written`` is when the value was made, or
+    ``UNKNOWN_TIME``."""
 
     ended: int
     began: int
     kind: int
     expires: int = NEVER
-    written: int = UNTOLD
+    written: int = UNKNOWN_TIME
     process: int = 0
     host: int = 0
     order: int = 0
 
 
 class TracedLookup(NamedTuple):
-    """A lookup: of several hits, from the beginning of the first to the end of the last."""
+    """A lookup, or a run of hits from the beginning of the first to the end of the last."""
 
     began: int
     ended: int
@@ -81,11 +81,16 @@ class TracedLookup(NamedTuple):
     order: int
 
 
+def lookup_of(event: Event) -> TracedLookup:
+    """The lookup of an event."""
+    return TracedLookup(event.began, event.ended, event.process, event.host, event.order)
+
+
 BEFORE, UNSURE, AFTER = -1, 0, 1
 
 
 def relation(one: EntryChange, other: EntryChange | TracedLookup, tolerance: int) -> int:
-    """Whether ``one`` took effect before ``other``, after it, or perhaps either."""
+    """Whether ``one`` took effect before ``other``, after it, or either is possible."""
     if one.process == other.process and one.process:
         if one.ended <= other.began and one.order <= other.order:
             return BEFORE
@@ -98,26 +103,26 @@ def relation(one: EntryChange, other: EntryChange | TracedLookup, tolerance: int
 
 
 class Positions(NamedTuple):
-    """Which changes may have been the last before a lookup. The first ``before`` of them surely
-    were before it: where there are none, it may be that none had taken effect."""
+    """The changes that may have been the last before a lookup. The first ``before`` of them were
+    surely before it; if that is 0, perhaps no change had taken effect."""
 
     last: Sequence[EntryChange]
     before: int
-    known: bool = True
-    """Whether these are all."""
+    is_complete: bool = True
+    """Whether there are no others."""
 
     def written(self) -> int | None:
-        """When the value came to be that the lookup found; None where that is not known."""
-        if len(self.last) != 1 or not (self.before and self.known):
+        """When the value was made that the lookup found; None if unknown."""
+        if len(self.last) != 1 or not (self.before and self.is_complete):
             return None
         [change] = self.last
-        is_there = change.kind in THERE and change.written != UNTOLD
+        is_there = change.kind in THERE and change.written != UNKNOWN_TIME
         return change.written if is_there else None
 
 
 class VersionHistory:
-    """The changes of one version, in the order of their ends. ``complete`` says that there were no
-    others before; otherwise nothing is known of what was before the first."""
+    """The changes of one version, in the order of their ends. ``complete``: there were no others
+    before the first."""
 
     def __init__(self, changes: Iterable[EntryChange], complete: bool, tolerance: int) -> None:
         self.changes = sorted(changes)
@@ -129,7 +134,7 @@ class VersionHistory:
         self._longest = min(max(spans, default=0), LONGEST)
 
     def latest(self, before: int) -> list[EntryChange]:
-        """Of the first ``before`` changes the last one, and those that may have come after it."""
+        """Of the first ``before`` changes: the last, and those that may have come after it."""
         if not before:
             return []
         last = self.changes[before - 1]
@@ -138,116 +143,112 @@ class VersionHistory:
             for each in self.changes[max(before - _MOST_NEAR, 0) : before - 1]
             if relation(each, last, self._tolerance) == UNSURE
         ]
-        return [self._settled(each) for each in (*rivals[-_MOST_RIVALS:], last)]
+        return [self._self_contained(each) for each in (*rivals[-_MOST_RIVALS:], last)]
 
-    def _settled(self, change: EntryChange) -> EntryChange:
-        """``change`` in a form that can do without those before it."""
-        if change.kind in _SWEEPS and self._reasons_before(change) - {_REASONS[change.kind]}:
+    def _self_contained(self, change: EntryChange) -> EntryChange:
+        """``change`` as it has to be if those before it are dropped."""
+        if change.kind in _BULK_DELETES and self._reasons_before(change) - {_REASONS[change.kind]}:
             return change._replace(kind=COMPUTE)
         return change
 
-    def insert(self, change: EntryChange) -> None:
-        """Put in one more."""
-        self.__init__([*self.changes, change], self.complete, self._tolerance)  # type: ignore[misc]
-
-    def positions(self, asked: TracedLookup) -> Positions:
-        """Which changes may have been the last before ``asked``."""
+    def positions(self, lookup: TracedLookup) -> Positions:
+        """The changes that may have been the last before ``lookup``."""
         changes, ends = self.changes, self._ends
-        first = bisect_left(ends, asked.began - self._widest)
+        first = bisect_left(ends, lookup.began - self._widest)
         last = changes[first - 1] if first else None
         unsure: list[EntryChange] = []
-        latest = asked.ended + self._widest + self._longest
-        for place in range(first, min(first + _MOST_NEAR, len(changes))):
-            change = changes[place]
+        latest = lookup.ended + self._widest + self._longest
+        for index in range(first, min(first + _MOST_NEAR, len(changes))):
+            change = changes[index]
             if change.ended > latest:
                 break
-            order = relation(change, asked, self._tolerance)
+            order = relation(change, lookup, self._tolerance)
             if order == BEFORE:
                 last = change
             elif order == UNSURE:
                 unsure.append(change)
         else:
             if first + _MOST_NEAR < len(changes):
-                return Positions((), 0, known=False)
+                return Positions((), 0, is_complete=False)
         if last is None:
             return Positions(unsure, 0)
-        before = [last, *self._rivals(last, asked)]
+        before = [last, *self._rivals(last, lookup)]
         return Positions([*before, *unsure], len(before))
 
-    def _rivals(self, last: EntryChange, asked: TracedLookup) -> list[EntryChange]:
-        """The changes that may in fact have come after ``last``, all of them before ``asked``."""
+    def _rivals(self, last: EntryChange, lookup: TracedLookup) -> list[EntryChange]:
+        """The changes before ``lookup`` that may have come after ``last``."""
         found = []
-        place = bisect_left(self._ends, last.began - self._widest)
-        for change in self.changes[place : place + _MOST_NEAR]:
-            if change.ended > asked.began + self._widest:
+        index = bisect_left(self._ends, last.began - self._widest)
+        for change in self.changes[index : index + _MOST_NEAR]:
+            if change.ended > lookup.began + self._widest:
                 break
             if (
                 change is not last
                 and relation(change, last, self._tolerance) == UNSURE
-                and relation(change, asked, self._tolerance) == BEFORE
+                and relation(change, lookup, self._tolerance) == BEFORE
             ):
                 found.append(change)
         return found
 
-    def reasons(self, asked: TracedLookup) -> set[str]:
-        """The reasons that ``asked`` may have missed for: ``GONE`` where the entry should be
-        there, "never_set" where there is nothing on record."""
-        last, before, known = self.positions(asked)
+    def reasons(self, lookup: TracedLookup) -> set[str]:
+        """The possible reasons of a miss: ``GONE`` if the entry should be there, "never_set" if
+        nothing is on record."""
+        last, before, is_complete = self.positions(lookup)
         sure = before > 0
-        if not known:
+        if not is_complete:
             return {"unknown"}
-        found = {reason_of(change, asked) for change in last}
+        found = {reason_of(change, lookup) for change in last}
         if not sure:
             found.add("never_set" if self.complete else "unknown")
-        elif len(found) > 1 and GONE in {reason_of(change, asked) for change in last[:before]}:
-            # It may have gone long before what was at the same time as the lookup.
+        elif len(found) > 1 and GONE in {reason_of(change, lookup) for change in last[:before]}:
+            # The entry may have gone long before the change that is as late as the lookup.
             found.add("unknown")
         for change in last:
-            if change.kind in _SWEEPS:
+            if change.kind in _BULK_DELETES:
                 found |= self._reasons_before(change)
         return found
 
-    def _reasons_before(self, sweep: EntryChange) -> set[str]:
-        """The reasons for which an entry may have been missing already when ``sweep`` came."""
-        if not sweep.process:
-            return set()  # settled before it was carried on
-        asked = TracedLookup(sweep.began, sweep.ended, sweep.process, sweep.host, sweep.order)
-        last, before, _ = self.positions(asked)
+    def _reasons_before(self, delete: EntryChange) -> set[str]:
+        """The possible reasons why the entry was already missing when ``delete`` came."""
+        if not delete.process:
+            return set()  # it was made self-contained when it was carried on
+        lookup = TracedLookup(delete.began, delete.ended, delete.process, delete.host, delete.order)
+        last, before, _ = self.positions(lookup)
         found = {
-            reason_of(change, asked)
+            reason_of(change, lookup)
             for change in last
-            if change != sweep and change.kind not in THERE
+            if change != delete and change.kind not in THERE
         }
         for change in last:
-            if change.kind in _SWEEPS and change < sweep:
+            if change.kind in _BULK_DELETES and change < delete:
                 found |= self._reasons_before(change)
         if not before:
             found.add("never_set" if self.complete else "unknown")
         return found
 
-    def there(self, asked: TracedLookup) -> bool | None:
-        """Whether the entry was there at the time of ``asked``; None: perhaps."""
-        last, sure, known = self.positions(asked)
-        found = {_is_there(change, asked.ended) for change in last}
+    def is_there(self, lookup: TracedLookup) -> bool | None:
+        """Whether the entry was there at the time of ``lookup``; None if unknown."""
+        last, sure, is_complete = self.positions(lookup)
+        found = {_is_there(change, lookup.ended) for change in last}
         if not sure:
             found.add(False if self.complete else None)
-        return found.pop() if known and len(found) == 1 else None
+        return found.pop() if is_complete and len(found) == 1 else None
 
 
-def reason_of(change: EntryChange, asked: TracedLookup) -> str:
-    """Why ``asked`` missed, if ``change`` was the last before it."""
+def reason_of(change: EntryChange, lookup: TracedLookup) -> str:
+    """Why ``lookup`` missed if ``change`` was the last before it."""
     if change.kind not in THERE and change.kind != REFUSED:
         return _REASONS.get(change.kind, "unknown")
-    if change.expires == UNTOLD:
+    if change.expires == UNKNOWN_TIME:
         return "unknown"
-    is_over = change.expires != NEVER and change.expires - EXPIRY_TOLERANCE <= asked.ended
+    is_over = change.expires != NEVER and change.expires - EXPIRY_TOLERANCE <= lookup.ended
     if change.kind == REFUSED:
         return "unknown" if is_over else "lost"  # by then it would have gone anyway
     return "expired" if is_over else GONE
 
 
-def agreed(reasons: set[str]) -> str:
-    """The one of ``reasons`` that a miss had: what explains it, if that is one thing."""
+def agreed_reason(reasons: set[str]) -> str:
+    """The one reason that explains the miss; "unknown" if there are several."""
     explained = reasons - {GONE}
     if not explained:
         return GONE
@@ -257,21 +258,21 @@ def agreed(reasons: set[str]) -> str:
 def _is_there(change: EntryChange, at: int) -> bool | None:
     if change.kind not in THERE:
         return None if change.kind in {FAILED, COMPUTE, REFUSED} else False
-    if change.expires == UNTOLD:
+    if change.expires == UNKNOWN_TIME:
         return None
     return change.expires == NEVER or change.expires > at
 
 
 def why_gone(since: int, until: int, readings: Sequence[EvictionReading]) -> Reason | None:
-    """Why an entry that was there at ``since`` was not at ``until``, without a cause on record;
-    None where a later reading is to tell. ``readings`` are ascending.
+    """Why an entry that was there at ``since`` had gone at ``until``, without a recorded cause;
+    None if that takes a later reading. ``readings`` are ascending.
 
-    Evicted takes evidence: a counter that rose meanwhile, or a backend that was full. That it was
-    not is evidence too. Without either it is unknown.
+    "evicted" needs evidence: a counter that rose meanwhile, or a full backend. So does "lost": that
+    nothing was evicted. Otherwise it is "unknown".
     """
     if any(each.full and since <= each.at <= until for each in readings):
         return "evicted"
-    found = _between(since, until, readings)
+    found = _readings_between(since, until, readings)
     if found is None:
         return None
     between, is_whole = found
@@ -280,45 +281,45 @@ def why_gone(since: int, until: int, readings: Sequence[EvictionReading]) -> Rea
         return "unknown"
     is_full = any(each.full for each in between)
     if len({each.boot for each in between} - {""}) > 1:
-        # It went down meanwhile, and what it held with it.
+        # The server restarted and lost its entries.
         return "unknown" if is_full or _rose(between) else "lost"
     is_counted = all(each.evictions is not None for each in between)
     if (is_counted and _rose(between)) or is_full:
         return "evicted"
-    is_told = is_counted or all(each.full is False for each in between)
-    return "lost" if is_told and (is_whole or between[-1].evictions == 0) else "unknown"
+    is_known = is_counted or all(each.full is False for each in between)
+    return "lost" if is_known and (is_whole or between[-1].evictions == 0) else "unknown"
 
 
 class LossCause(NamedTuple):
-    """What took an entry away that was lost, and when that was first seen."""
+    """What took a lost entry away, and when that was first seen."""
 
-    what: Cause
+    cause: Cause
     at: int
 
 
-def cause_of(since: int, until: int, readings: Sequence[EvictionReading]) -> LossCause | None:
-    """What took an entry away that was lost between two moments: the backend began anew, or reads
-    went to a replica that lagged. None where neither is known, or either may have been it."""
-    between, _ = _between(since, until, readings) or ((), False)
-    anew = (
+def loss_cause(since: int, until: int, readings: Sequence[EvictionReading]) -> LossCause | None:
+    """What took a lost entry away between two times: a restart of the backend, or reads from a
+    replica that lagged. None if neither is known, or both are possible."""
+    between, _ = _readings_between(since, until, readings) or ((), False)
+    restarts = (
         each.at for one, each in pairwise(between) if one.boot and each.boot not in {"", one.boot}
     )
     lagged = (each.at for each in between if each.behind)
-    restarted_at, lagged_at = next(anew, None), next(lagged, None)
+    restarted_at, lagged_at = next(restarts, None), next(lagged, None)
     if lagged_at is None:
         return None if restarted_at is None else LossCause("restart", restarted_at)
     return LossCause("replica", lagged_at) if restarted_at is None else None
 
 
-def _between(
+def _readings_between(
     since: int, until: int, readings: Sequence[EvictionReading]
 ) -> tuple[Sequence[EvictionReading], bool] | None:
-    """The readings from one moment to the other, and whether there is one from before; None where
-    there is none yet from after."""
-    after = next((place for place, each in enumerate(readings) if each.at >= until), None)
+    """The readings between two times, and whether the first is from before ``since``; None if none
+    is from after ``until`` yet."""
+    after = next((index for index, each in enumerate(readings) if each.at >= until), None)
     if after is None:
         return None
-    first = next((place for place in range(after, -1, -1) if readings[place].at <= since), None)
+    first = next((index for index in range(after, -1, -1) if readings[index].at <= since), None)
     if first is not None:
         return readings[first : after + 1], True
     return [each for each in readings[: after + 1] if each.at >= since] or [readings[after]], False

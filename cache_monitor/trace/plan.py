@@ -32,9 +32,11 @@ _LOWER_BELOW = 0.2
 
 
 class Plan(Struct, array_like=True, gc=False, frozen=True):
-    """What is in the trace of one store. ``number`` grows with each plan. ``merged`` says that
-    hosts which may have a server each by its address have one in fact; ``shared_at`` when another
-    address led to the same (seconds)."""
+    """The keys of one store that are traced. ``number`` grows with each plan.
+
+    ``merged``: hosts that might have a server each behind this address share one. ``shared_at``:
+    when another address was found to lead to the same server (seconds).
+    """
 
     number: Annotated[int, Meta(ge=0)] = 0
     level: Annotated[int, Meta(ge=0, le=HASH_BITS)] = 0
@@ -43,37 +45,35 @@ class Plan(Struct, array_like=True, gc=False, frozen=True):
     shared_at: Annotated[int, Meta(ge=0, le=253_000_000_000)] = 0
 
     def following(self, level: int, hot: frozenset[int] | None = None) -> "Plan":
-        """The plan that follows, at another ``level``, with other ``hot`` keys perhaps."""
+        """The next plan, with another ``level`` and, if given, other ``hot`` keys."""
         hot = self.hot if hot is None else hot
         return replace(self, number=self.number + 1, level=min(level, HASH_BITS), hot=hot)
 
     def name_of(self, store: str) -> str:
-        """The name that ``store`` goes by."""
-        return family_of(store) if self.merged and proof_of(store) == "s" else store
+        """The name under which ``store`` is traced."""
+        return base_name(store) if self.merged and host_proof(store) == "s" else store
 
     def takes(self, key: int) -> bool:
-        """Whether the key with this hash is in."""
+        """Whether the key with this hash is traced."""
         return level_of(key) >= self.level or key in self.hot
-
-
-def decode_plan(payload: bytes) -> Plan:
-    """The plan that a store kept. Raises :class:`~cache_monitor.trace.codec.Unreadable`."""
-    return unpack(payload, _decoder)
 
 
 _decoder = msgspec.msgpack.Decoder(Plan)
 
 
+def decode_plan(payload: bytes) -> Plan:
+    """The plan in a row's payload. Raises :class:`~cache_monitor.trace.codec.Unreadable`."""
+    return unpack(payload, _decoder)
+
+
 class TraceLimits(Struct, frozen=True):
-    """What a trace may take."""
+    """The most that a trace may take: keys, events a second over all processes, bytes a day in the
+    store; ``kept``: the seconds for which it is kept."""
 
     keys: int = 8192
     events: float = 1000.0
-    """A second, over all processes."""
     bytes: int = 500_000_000
-    """A day, in the store."""
     kept: int = 86400
-    """Seconds for which it is kept."""
 
 
 class TraceUsage(Struct, frozen=True):
@@ -85,13 +85,13 @@ class TraceUsage(Struct, frozen=True):
     seconds: float
 
     def times(self, factor: float) -> "TraceUsage":
-        """The use of so many times as much in the same time."""
+        """``factor`` times as much in the same time."""
         keys, events, size = (round(each * factor) for each in (self.keys, self.events, self.bytes))
         return TraceUsage(keys, events, size, self.seconds)
 
 
 def next_level(level: int, use: TraceUsage, limits: TraceLimits) -> int:
-    """The level that keeps the trace within ``limits``: raised at once, lowered one by one."""
+    """The level that keeps the trace within ``limits``: raised at once, lowered by one."""
     share = max(
         use.keys / limits.keys,
         use.events / use.seconds / limits.events,
@@ -102,24 +102,40 @@ def next_level(level: int, use: TraceUsage, limits: TraceLimits) -> int:
     return max(level - (share < _LOWER_BELOW), 0)
 
 
-Proof = Literal["p", "s", "u"]
-"""How the stores of two hosts by one address are told apart, behind the dot in their names: the
-place proves that they are two; the servers tell when they are asked; nobody can tell. No process's
-name begins with these."""
+HostProof = Literal["p", "s", "u"]
+"""The first character after the dot in the name of a store that another host may have under the
+same address. "p": the place proves that they are two; "s": the servers tell when asked; "u":
+unknown. No process's name begins with these."""
 _LATELY = 600 * SECOND
 
 
+def base_name(store: str) -> str:
+    """The part of a store's name that is the same on all hosts and in all processes."""
+    return store.partition(".")[0]
+
+
+def host_proof(store: str) -> HostProof | None:
+    """How the store is told apart from other hosts' under the same address; None if other hosts
+    have none, or each process has its own."""
+    proof = store.partition(".")[2][:1]
+    return cast("HostProof", proof) if proof in {"p", "s", "u"} else None
+
+
 def is_one_server(readings: Sequence[EvictionReading]) -> bool:
-    """Whether all of ``readings`` are of one backend, as far as they tell: one that begins anew
-    does not go back. Each host may have a server, or a directory, of its own by the same name."""
+    """Whether ``readings`` may all be of one server: a server does not return to an earlier start.
+    Each host may have its own server, or directory, under the same name."""
     boots = [each.boot for each in readings if each.boot]
     return len(set(boots)) == sum(one != other for one, other in pairwise(["", *boots]))
 
 
-class Doubt(NamedTuple):
-    """The stores of which it is not known whether what is told of them is all: ``names``. Of some
-    it is known that several names are one: ``merged`` are the addresses that lead to one server
-    from all hosts, ``split`` those that do not, ``shared`` those that lead to that of another."""
+class UncertainStores(NamedTuple):
+    """``names``: the stores of which the trace may not have all calls, since it is uncertain which
+    processes use them.
+
+    The others are base names, of addresses: ``merged`` ones lead to one server from all hosts,
+    ``split`` ones to several although they were merged, ``shared`` ones to a server that has
+    another address too.
+    """
 
     names: set[str]
     merged: set[str]
@@ -127,78 +143,65 @@ class Doubt(NamedTuple):
     shared: set[str]
 
 
-def doubt_of(
-    told: Mapping[str, Sequence[EvictionReading]],
+def uncertain_stores(
+    readings_of: Mapping[str, Sequence[EvictionReading]],
     merged: Collection[str],
     readings_before: Callable[[str], Sequence[EvictionReading]],
-) -> Doubt:
-    """What is doubtful of the stores that processes tell of, by what these say themselves;
-    ``merged`` are the addresses that were found to lead to one server. ``readings_before`` gives
-    what was said before."""
-    doubt = Doubt(set(), set(), set(), set())
-    families: defaultdict[str, list[str]] = defaultdict(list)
-    users: defaultdict[str, set[str]] = defaultdict(set)
-    for name, readings in told.items():
-        families[family_of(name)].append(name)
+) -> UncertainStores:
+    """The uncertain ones of the stores in ``readings_of``. ``merged``: the addresses that were
+    found to lead to one server. ``readings_before`` gives the earlier readings of a store."""
+    uncertain = UncertainStores(set(), set(), set(), set())
+    by_address: defaultdict[str, list[str]] = defaultdict(list)
+    addresses_of: defaultdict[str, set[str]] = defaultdict(set)
+    for name, readings in readings_of.items():
+        by_address[base_name(name)].append(name)
         for boot in _boots(name, readings):
             if not boot.startswith(NOT_ONLY):
-                users[boot].add(family_of(name))
+                addresses_of[boot].add(base_name(name))
         if not is_one_server(_latest(readings)):
-            doubt.names.add(name)
-            doubt.split.update({name}.intersection(merged))
-    doubt.shared.update(*(each for each in users.values() if len(each) > 1))
-    for family, names in families.items():
-        by_server = {name: told[name] for name in names if proof_of(name) == "s"}
+            uncertain.names.add(name)
+            uncertain.split.update({name}.intersection(merged))
+    uncertain.shared.update(*(each for each in addresses_of.values() if len(each) > 1))
+    for address, names in by_address.items():
+        by_server = {name: readings_of[name] for name in names if host_proof(name) == "s"}
         if len(names) > 1:
-            doubt.names.update(name for name in names if proof_of(name) == "u")
-            _compare(by_server, family, doubt, readings_before)
-        if by_server and (family in names or family in merged):
-            doubt.names.update((family, *by_server))
-    return doubt
+            uncertain.names.update(name for name in names if host_proof(name) == "u")
+            _compare_servers(by_server, address, uncertain, readings_before)
+        if by_server and (address in names or address in merged):
+            uncertain.names.update((address, *by_server))
+    return uncertain
 
 
-def _compare(
-    told: Mapping[str, Sequence[EvictionReading]],
-    family: str,
-    doubt: Doubt,
+def _compare_servers(
+    readings_of: Mapping[str, Sequence[EvictionReading]],
+    address: str,
+    uncertain: UncertainStores,
     readings_before: Callable[[str], Sequence[EvictionReading]],
 ) -> None:
-    """Note in ``doubt`` which of the hosts' servers by one address may be the same."""
+    """Add to ``uncertain`` which of the hosts' servers under one address may be the same."""
     boots = {
         name: _boots(name, readings) or _boots(name, readings_before(name))
-        for name, readings in told.items()
+        for name, readings in readings_of.items()
     }
     counts = Counter(boot for each in boots.values() for boot in each)
     if any(n > 1 and not boot.startswith(NOT_ONLY) for boot, n in counts.items()):
-        doubt.merged.add(family)
-    # One that is silent may be the same as any.
-    is_any_silent = len(told) > 1 and not all(boots.values())
-    doubt.names.update(
+        uncertain.merged.add(address)
+    # A server without a reading may be the same as any other.
+    is_any_silent = len(readings_of) > 1 and not all(boots.values())
+    uncertain.names.update(
         name
         for name, each in boots.items()
         if is_any_silent or any(counts[boot] > 1 for boot in each)
     )
 
 
-def family_of(name: str) -> str:
-    """What the names have in common of the stores that processes, or hosts, call alike."""
-    return name.partition(".")[0]
-
-
-def proof_of(name: str) -> Proof | None:
-    """How the store is told from those of other hosts that have one by the same address; None
-    where they have none, or each process has one."""
-    proof = name.partition(".")[2][:1]
-    return cast("Proof", proof) if proof in {"p", "s", "u"} else None
-
-
 def _latest(readings: Sequence[EvictionReading]) -> Sequence[EvictionReading]:
     return [each for each in readings if each.at > readings[-1].at - _LATELY]
 
 
-def _boots(name: str, readings: Sequence[EvictionReading]) -> set[str]:
-    """What only the same place, or server, has."""
-    proof = proof_of(name)
+def _boots(store: str, readings: Sequence[EvictionReading]) -> set[str]:
+    """What identifies the place, or the starts of the server."""
+    proof = host_proof(store)
     if proof == "p":
-        return {name.partition(".")[2]}
+        return {store.partition(".")[2]}
     return set() if proof == "u" else {each.boot for each in readings if each.boot}

@@ -1,5 +1,7 @@
-"""Replay of the events of all processes in the order of time: the reasons of misses, the ages of
-values that were found, lives of entries, stampedes.
+"""Replay of the events of all processes, in the order of time.
+
+It finds the reasons of misses, the ages of the values that were found, how the lives of entries
+ended, and stampedes.
 """
 
 from collections import defaultdict
@@ -11,85 +13,284 @@ from msgspec import structs
 
 from cache_monitor.stats import histogram
 from cache_monitor.stats.lifetimes import End
-from cache_monitor.trace.codec import Stored
+from cache_monitor.trace.codec import StoredSlice
 from cache_monitor.trace.events import (
     COMPUTE,
     HIT,
     MISS,
     SECOND,
-    UNTOLD,
+    UNKNOWN_TIME,
     USE,
+    BulkDelete,
     Event,
+    EvictionReading,
     Key,
-    Reason,
-    Sweep,
     Version,
+    latest_readings,
     takes,
-    thinned,
 )
-from cache_monitor.trace.lives import Living
-from cache_monitor.trace.miss_reasons import GONE, TracedLookup, agreed, cause_of, why_gone
+from cache_monitor.trace.lives import LifeTracker
+from cache_monitor.trace.miss_reasons import (
+    GONE,
+    TracedLookup,
+    agreed_reason,
+    lookup_of,
+    loss_cause,
+    why_gone,
+)
 from cache_monitor.trace.state import (
-    EVERYTHING,
+    ALL_KEYS,
     MOST_READINGS,
     MOST_WAITING,
     NEAR,
     REMEMBERED,
     WINDOW,
+    ClassifiedMiss,
     KeyState,
+    PendingMiss,
     ReplayResult,
     State,
-    Verdict,
     VersionState,
-    Waiting,
 )
-from cache_monitor.trace.version_replay import VersionReplay, asked_of
+from cache_monitor.trace.version_replay import VersionReplay
 
 MOST_VERSIONS = 8
+PATIENCE = 600 * SECOND
+"""How long a miss waits for the backend's reading of its evictions."""
 _HOUR = 3600 * SECOND
 _LEAST_OVERLAP = SECOND // 1000
-"""What two computations must share to count as made at once."""
+"""The least time that two computations of a stampede have in common."""
 
 
-class Around(NamedTuple):
-    """What the keys of one replay share. ``judge`` takes misses of entries that should have been
-    there."""
+class EventBatch:
+    """The events of ``slices`` that ``state`` does not include yet: by key, and bulk deletes. If
+    ``only`` is given, only the events of the key with this hash."""
 
-    told: ReplayResult
+    def __init__(self, slices: Iterable[StoredSlice], state: State, only: int | None) -> None:
+        self._only = only
+        self.events: defaultdict[int, list[Event]] = defaultdict(list)
+        self.keys: dict[int, Key] = {}
+        self.deletes: list[BulkDelete] = []
+        for each in slices:
+            self._add(each, state)
+        self.deletes.sort(key=lambda delete: delete.ended)
+
+    def counts(self) -> dict[int, int]:
+        """The number of events of each key."""
+        return {key: len(events) for key, events in self.events.items()}
+
+    def _add(self, stored: StoredSlice, state: State) -> None:
+        keys = stored.decode_keys()
+        level, events, deletes = state.taken.get(_slice_id(stored), (stored.level, 0, 0))
+        if level != stored.level:
+            return  # Keys were dropped since: which events were replayed is unknown.
+        for key in keys:
+            known = self.keys.get(key.hash)
+            if known is None or (key.name and not known.name):
+                self.keys[key.hash] = key
+        self.deletes += list(stored.bulk_deletes())[deletes:]
+        if self._only is not None and all(key.hash != self._only for key in keys):
+            return
+        hot = state.plans.get(stored.plan, frozenset())
+        for index, event in enumerate(stored.decode_events(keys, hot)):
+            if index >= events and self._only in {None, event.key}:
+                self.events[event.key].append(event)
+
+
+def _slice_id(stored: StoredSlice) -> str:
+    return f"{stored.process}:{stored.start}"
+
+
+class Replay:
+    """Replays slices onto ``state``, which it changes.
+
+    ``tolerance`` is the greatest difference between the clocks of two hosts, in microseconds. If
+    ``only`` is given, only the key with this hash is replayed.
+    """
+
+    def __init__(self, state: State, tolerance: int, only: int | None = None) -> None:
+        self.state = state
+        self.result = ReplayResult()
+        self.counts: dict[int, int] = {}
+        """The number of events of each key."""
+        self._tolerance = tolerance
+        self._only = only
+        self._readings = state.readings
+        self._pending: list[PendingMiss] = []
+
+    def run(
+        self, slices: Sequence[StoredSlice], later: Sequence[StoredSlice], until: int
+    ) -> ReplayResult:
+        """Replay ``slices``; the state is then that of ``until`` (seconds). ``later`` will be
+        replayed another time: their changes matter for the misses just before them."""
+        state = self.state
+        state.since = state.since or min((each.start for each in slices), default=until)
+        self._note_coverage(slices)
+        self._readings = _readings_with(state, slices)
+        for miss in state.pending:
+            self._classify(miss, until * SECOND)
+        batch, later_batch = (EventBatch(each, state, self._only) for each in (slices, later))
+        state.until = max(state.until, until)
+        since = state.until * SECOND - NEAR
+        used = batch.events.keys()
+        self.counts = batch.counts()
+        has_deletes = batch.deletes or later_batch.deletes
+        context = ReplayContext(self.result, state, self._tolerance, self._classify)
+        for key in state.keys.keys() | used if has_deletes else used:
+            replay = KeyReplay(context, key, batch.keys.get(key))
+            replay.add(batch.events.get(key, ()), later_batch.events.get(key, ()))
+            replay.add_bulk_deletes(batch.deletes, later_batch.deletes)
+            state.keys[key] = replay.run(since)
+        for key in state.keys.keys() - used:
+            state.keys[key] = self._without_expired(state.keys[key], since)
+        state.readings = self._readings
+        state.pending = self._pending[-MOST_WAITING:]
+        self._note_taken(slices, until)
+        return self.result
+
+    def skip(self, slices: Sequence[StoredSlice], until: int) -> ReplayResult:
+        """Count the misses of ``slices`` as of unknown reason: calls of other processes to the same
+        entries may be missing from them."""
+        state = self.state
+        batch = EventBatch(slices, state, self._only)
+        state.since = state.since or min((each.start for each in slices), default=until)
+        for event in (each for events in batch.events.values() for each in events):
+            if event.call.kind == MISS:
+                key = batch.keys[event.key]
+                self.result.add(
+                    ClassifiedMiss(
+                        event.call.alias,
+                        key.group,
+                        key.kind,
+                        key.name,
+                        event.ended,
+                        "unknown",
+                        event.weight,
+                        event.key,
+                    )
+                )
+        for miss in state.pending:
+            self.result.add(miss.classified("unknown"))
+        self.counts = batch.counts()
+        state.until = max(state.until, until)
+        end = max((each.end for each in slices), default=until)
+        state.note_uncovered(ALL_KEYS, end * SECOND + self._tolerance)
+        state.keys, state.pending = {}, []
+        state.readings = _readings_with(state, slices)
+        self._note_taken(slices, until)
+        return self.result
+
+    def _without_expired(self, key: KeyState, since: int) -> KeyState:
+        """The state of an unused key, without the lives that expired by ``since``."""
+        if not any(each.life is not None and each.life.is_over(since) for each in key.versions):
+            return key
+        stats_at = partial(self.result.life_stats, key)
+        versions = [
+            structs.replace(
+                each, life=LifeTracker(each.life, stats_at, self._tolerance).life_at(since)
+            )
+            for each in key.versions
+        ]
+        return structs.replace(key, versions=versions)
+
+    def _classify(self, miss: PendingMiss, until: int) -> None:
+        """Find the reason of a miss of an entry that should be there, now or when the backend has
+        said more."""
+        reason = why_gone(miss.since, miss.until, self._readings)
+        if reason is None and miss.at > until - PATIENCE:
+            self._pending.append(miss)
+            return
+        self.result.add(miss.classified(reason or "unknown"))
+        if reason in {"evicted", "lost"}:
+            self._end_life(miss, reason)
+
+    def _end_life(self, miss: PendingMiss, reason: End) -> None:
+        """Count the life of the entry that was missed."""
+        group = KeyState(miss.group, miss.kind)
+        lives = self.result.life_stats(group, miss.alias, miss.at)
+        if lives is None:
+            return
+        if miss.written != UNKNOWN_TIME:
+            lives.end(reason, (miss.at - miss.written) / SECOND, miss.weight, miss.is_unread)
+        loss = loss_cause(miss.since, miss.until, self._readings)
+        if reason == "lost" and loss is not None:
+            lives.lose(loss.cause, miss.weight, loss.at / SECOND)
+
+    def _note_coverage(self, slices: Sequence[StoredSlice]) -> None:
+        state = self.state
+        for each in slices:
+            end = each.end * SECOND
+            state.note_uncovered(each.level, end)
+            hot = state.plans.get(each.plan, frozenset())
+            for key in state.uncovered_hot:
+                if key not in hot:
+                    state.uncovered_hot[key] = max(state.uncovered_hot[key], end)
+            if each.gap or not each.final:
+                # What a process did after its last report, before it died, is unknown.
+                state.note_uncovered(ALL_KEYS, end + (0 if each.final else WINDOW * SECOND))
+
+    def _note_taken(self, slices: Sequence[StoredSlice], until: int) -> None:
+        state = self.state
+        for each in slices:
+            if each.ended:
+                state.processes.pop(each.process, None)
+            else:
+                state.processes[each.process] = max(state.processes.get(each.process, 0), each.end)
+            if not each.final:
+                state.taken[_slice_id(each)] = each.level, each.count, len(each.deletes)
+            else:
+                state.taken.pop(_slice_id(each), None)
+        oldest = until - REMEMBERED // SECOND
+        state.processes = {name: at for name, at in state.processes.items() if at > oldest}
+        state.taken = {
+            slice_id: counts
+            for slice_id, counts in state.taken.items()
+            if int(slice_id.rpartition(":")[2]) > until - 4 * REMEMBERED // SECOND
+        }
+
+
+def _readings_with(state: State, slices: Iterable[StoredSlice]) -> list[EvictionReading]:
+    readings = {*state.readings, *(reading for each in slices for reading in each.readings)}
+    return latest_readings(readings, MOST_READINGS)
+
+
+class ReplayContext(NamedTuple):
+    """What the keys of one replay share. ``classify`` takes misses of entries that should be there,
+    and the time until which is replayed."""
+
+    result: ReplayResult
     state: State
     tolerance: int
-    judge: Callable[[Waiting, int], None]
+    classify: Callable[[PendingMiss, int], None]
 
 
 class KeyReplay:
-    """Replays the events of one key."""
+    """Replays the events of one key, of which ``recorded`` is what its slices have."""
 
-    def __init__(self, around: Around, key: int, before: KeyState | None, named: Key | None):
-        self._around = around
-        self._told = around.told
+    def __init__(self, context: ReplayContext, key: int, recorded: Key | None) -> None:
+        self._context = context
+        self._result = context.result
         self._key = key
-        self._tolerance = around.tolerance
-        state = before or KeyState()
-        self._state = KeyState(
-            group=state.group or (named.group if named else ""),
-            kind=state.kind if state.group or not named else named.kind,
-            name=state.name or (named.name if named else ""),
-            seen=state.seen,
-            computed=state.computed,
-            whole=state.whole,
-            missed=state.missed,
+        self._tolerance = context.tolerance
+        before = context.state.keys.get(key) or KeyState()
+        recorded = recorded or Key(key, kind=before.kind)
+        self._state = structs.replace(
+            before,
+            group=before.group or recorded.group,
+            kind=before.kind if before.group else recorded.kind,
+            name=before.name or recorded.name,
         )
         self._versions: dict[Version, VersionReplay] = {
-            each.version: VersionReplay(each, self._tolerance) for each in state.versions
+            each.version: VersionReplay(each, self._tolerance) for each in before.versions
         }
 
-    def take(self, events: Iterable[Event], ahead: Iterable[Event]) -> None:
-        """Take in what happened now, and what will have."""
+    def add(self, events: Iterable[Event], later: Iterable[Event]) -> None:
+        """Add the events of this replay, and later ones."""
         for event in events:
-            self._version(event.form.version).take(event)
-        for event in ahead:
-            if event.form.kind not in (HIT, MISS, COMPUTE, USE):
-                self._version(event.form.version).take_ahead(event)
+            self._version(event.call.version).add(event)
+        for event in later:
+            if event.call.kind not in (HIT, MISS, COMPUTE, USE):
+                self._version(event.call.version).add_later(event)
 
     def _version(self, version: Version) -> VersionReplay:
         found = self._versions.get(version)
@@ -98,33 +299,35 @@ class KeyReplay:
             found = self._versions[version] = VersionReplay(state, self._tolerance)
         return found
 
-    def sweep(self, sweeps: Sequence[Sweep], ahead: Sequence[Sweep]) -> None:
-        """Take in what deleted many entries at once."""
-        if sweeps or ahead:
+    def add_bulk_deletes(self, now: Sequence[BulkDelete], later: Sequence[BulkDelete]) -> None:
+        """Add the bulk deletes of this replay, and later ones."""
+        if now or later:
             for version, replay in self._versions.items():
-                replay.sweep([each for each in sweeps if self._may_concern(each, version)])
-                replay.sweep([each for each in ahead if self._may_concern(each, version)], True)
+                replay.add_bulk_deletes(
+                    [each for each in now if self._may_concern(each, version)],
+                    [each for each in later if self._may_concern(each, version)],
+                )
 
-    def _may_concern(self, sweep: Sweep, version: Version) -> bool:
-        if sweep.pattern is None:
+    def _may_concern(self, delete: BulkDelete, version: Version) -> bool:
+        if delete.pattern is None:
             return True
-        return sweep.version == version and takes(sweep.pattern, self._state.name) is not False
+        return delete.version == version and takes(delete.pattern, self._state.name) is not False
 
     def run(self, since: int) -> KeyState:
-        """Judge the misses and tell the ages; the state of the key after it."""
-        covered = self._around.state.uncovered_until(self._key)
+        """Replay the events; returns the state after it."""
+        covered = self._context.state.uncovered_until(self._key)
         for replay in self._versions.values():
-            replay.prepare(self._state.name)
-            replay.follow(partial(self._told.lives_of, self._state), covered)
-            replay.follow_values(partial(self._told.changes_of, self._state), covered)
+            replay.build_history(self._state.name)
+            replay.count_lives(partial(self._result.life_stats, self._state), covered)
+            replay.count_rewrites(partial(self._result.change_stats, self._state), covered)
         for version, replay in self._versions.items():
-            for event in sorted(replay.asked, key=lambda each: each.ended):
-                if event.form.kind == HIT:
+            for event in sorted(replay.lookups, key=lambda each: each.ended):
+                if event.call.kind == HIT:
                     self._hit(replay, event)
                 else:
                     self._miss(version, replay, event)
-            for event in replay.used:
-                replay.read(event)
+            for event in replay.uses:
+                replay.note_read(event)
         self._count_stampedes()
         seen = [event.ended for each in self._versions.values() for event in each.events()]
         self._state.seen = max([self._state.seen, *(at // SECOND for at in seen)])
@@ -136,311 +339,102 @@ class KeyReplay:
         return self._state
 
     def _hit(self, replay: VersionReplay, event: Event) -> None:
-        written = replay.read(event)
-        replay.hit(event)
+        written = replay.note_read(event)
+        replay.note_hit(event)
         if written is not None:
-            figures = self._told.of_group(event.form.alias, event.ended, self._state)
-            if figures is not None:
+            stats = self._result.group_stats(self._state, event.call.alias, event.ended)
+            if stats is not None:
                 age = max(event.began - written, 0) / SECOND
                 [bucket] = histogram.buckets_of([age])
                 weight = event.times * event.weight
-                figures.ages[bucket] = figures.ages.get(bucket, 0) + weight
+                stats.ages[bucket] = stats.ages.get(bucket, 0) + weight
 
     def _miss(self, version: Version, replay: VersionReplay, event: Event) -> None:
-        asked = asked_of(event)
-        spread = self._spread(event)
-        reason = self._reason(version, replay, asked)
+        lookup = lookup_of(event)
+        squares = self._squares(event)
+        reason = self._reason(version, replay, lookup)
+        alias, key = event.call.alias, self._state
         if reason == GONE:
-            since, until = replay.gone_between(asked)
-            life = replay.missing(event)
-            waiting = Waiting(
-                since,
-                until,
+            life = replay.life_ended_by(event)
+            miss = PendingMiss(
+                *replay.gone_between(lookup),
                 event.ended,
-                event.form.alias,
-                self._state.group,
-                self._state.kind,
-                self._state.name,
+                alias,
+                key.group,
+                key.kind,
+                key.name,
                 event.weight,
                 self._key,
-                spread,
-                UNTOLD if life is None else life.written,
+                squares,
+                UNKNOWN_TIME if life is None else life.written,
                 life is not None and life.is_unread,
             )
-            self._around.judge(waiting, event.ended)
+            self._context.classify(miss, event.ended)
             return
-        lives = self._told.lives_of(self._state, event.form.alias, event.ended)
+        lives = self._result.life_stats(key, alias, event.ended)
         if reason == "lost" and lives is not None:
             lives.lose("refused", event.weight)
-        self._told.add(
-            Verdict(
-                event.form.alias,
-                self._state.group,
-                self._state.kind,
-                self._state.name,
+        self._result.add(
+            ClassifiedMiss(
+                alias,
+                key.group,
+                key.kind,
+                key.name,
                 event.ended,
                 reason,  # type: ignore[arg-type]  # "gone" was dealt with
                 event.weight,
                 self._key,
-                spread,
+                squares,
             )
         )
 
-    def _spread(self, event: Event) -> int:
-        """What a miss adds to the square of how many there are of the key in an hour: keys are in
-        the trace with all their misses, or with none."""
-        hour, before = event.ended // _HOUR, 0
+    def _squares(self, miss: Event) -> int:
+        """What a miss adds to the square of its key's misses in an hour: a key is traced with all
+        of its misses, or with none."""
+        hour, before = miss.ended // _HOUR, 0
         if hour <= self._state.missed[0]:
             hour, before = self._state.missed
         self._state.missed = hour, before + 1
-        return event.weight * (event.weight - 1) * (2 * before + 1)
+        return miss.weight * (miss.weight - 1) * (2 * before + 1)
 
-    def _reason(self, version: Version, replay: VersionReplay, asked: TracedLookup) -> str:
+    def _reason(self, version: Version, replay: VersionReplay, lookup: TracedLookup) -> str:
         history = replay.history
-        uncovered = self._around.state.uncovered_until(self._key)
+        uncovered = self._context.state.uncovered_until(self._key)
         if uncovered:
-            last = history.positions(asked).last
+            last = history.positions(lookup).last
             if any(each.ended < uncovered for each in last):
                 return "unknown"
-            if not last and asked.ended < uncovered + REMEMBERED:
+            if not last and lookup.ended < uncovered + REMEMBERED:
                 return "unknown"
-        reason = agreed(history.reasons(asked))
+        reason = agreed_reason(history.reasons(lookup))
         if reason != "never_set":
             return reason
-        there = {
-            each.history.there(asked)
+        others = {
+            each.history.is_there(lookup)
             for other, each in self._versions.items()
             if other != version and each.history.changes
         }
-        if True in there:
+        if True in others:
             return "version_changed"
-        return "unknown" if None in there else "never_set"
+        return "unknown" if None in others else "never_set"
 
     def _count_stampedes(self) -> None:
-        made = [
-            (event.began - event.computed, event.began, event)
+        computations = [
+            (event.began - event.compute_time, event.began, event)
             for replay in self._versions.values()
-            for event in replay.made
-            if event.computed
+            for event in replay.changes
+            if event.compute_time
         ]
-        made.sort(key=lambda each: each[:2])
-        last = self._state.computed
-        for began, ended, event in made:
+        computations.sort(key=lambda each: each[:2])
+        last = self._state.last_computation
+        for began, ended, event in computations:
             if last is not None:
                 least = _LEAST_OVERLAP if last[2] == event.host else self._tolerance
                 if min(last[1], ended) - max(last[0], began) > max(least, _LEAST_OVERLAP):
                     last = (min(last[0], began), max(last[1], ended), event.host)
-                    figures = self._told.of_group(event.form.alias, event.ended, self._state)
-                    if figures is not None:
-                        figures.stampedes += event.weight
+                    stats = self._result.group_stats(self._state, event.call.alias, event.ended)
+                    if stats is not None:
+                        stats.stampedes += event.weight
                     continue
             last = (began, ended, event.host)
-        self._state.computed = last
-
-
-class EventBatch:
-    """What is in ``slices``, but for what ``state`` has of them already; of the key ``only``, where
-    one is named."""
-
-    def __init__(self, slices: Iterable[Stored], state: State, only: int | None = None) -> None:
-        self._only = only
-        self.events: defaultdict[int, list[Event]] = defaultdict(list)
-        self.keys: dict[int, Key] = {}
-        self.sweeps: list[Sweep] = []
-        self.count = 0
-        for each in slices:
-            self._add(each, state)
-        self.sweeps.sort(key=lambda sweep: sweep.ended)
-
-    def _add(self, part: Stored, state: State) -> None:
-        keys = part.traced()
-        level, events, sweeps = state.taken.get(name_of(part), (part.level, 0, 0))
-        if level != part.level:
-            return  # It has let events go since: which of them were taken cannot be told.
-        for key in keys:
-            known = self.keys.get(key.hash)
-            if known is None or (key.name and not known.name):
-                self.keys[key.hash] = key
-        self.sweeps += list(part.swept())[sweeps:]
-        if self._only is not None and all(key.hash != self._only for key in keys):
-            return
-        hot = state.plans.get(part.plan, frozenset())
-        for place, event in enumerate(part.events(keys, hot)):
-            if place >= events and self._only in {None, event.key}:
-                self.events[event.key].append(event)
-                self.count += 1
-
-
-def name_of(part: Stored) -> str:
-    """What tells a slice from all others of its store."""
-    return f"{part.process}:{part.start}"
-
-
-PATIENCE = 600 * SECOND
-"""How long a miss waits for what a backend says of its evictions."""
-
-
-class Replay:
-    """Replays slices onto ``state``, which changes; ``told`` is what comes out.
-
-    ``tolerance`` is by how much the clocks of two hosts may differ, in microseconds. ``ahead`` are
-    slices that will be replayed later: what they tell decides about misses just before them.
-    ``only`` is the hash of a key, where nothing is wanted of others.
-    """
-
-    def __init__(self, state: State, tolerance: int, only: int | None = None) -> None:
-        self.state = state
-        self.told = ReplayResult()
-        self.counts: dict[int, int] = {}
-        """How many events each key had."""
-        self._tolerance = tolerance
-        self._only = only
-        self._readings = state.told()
-        self._waiting: list[Waiting] = []
-
-    def run(self, slices: Sequence[Stored], ahead: Sequence[Stored], until: int) -> ReplayResult:
-        """Replay ``slices``; the state is then that of ``until`` (seconds)."""
-        state = self.state
-        state.since = state.since or min((part.start for part in slices), default=until)
-        self._note_coverage(slices)
-        self._readings = thinned(
-            {*self._readings, *(each for part in slices for each in part.read())}, MOST_READINGS
-        )
-        for waiting in state.waiting:
-            self._settle(waiting, until * SECOND)
-        now, later = (EventBatch(each, state, self._only) for each in (slices, ahead))
-        state.until = max(state.until, until)
-        since = state.until * SECOND - NEAR
-        touched = now.events.keys()
-        self.counts = {key: len(events) for key, events in now.events.items()}
-        sweeps = now.sweeps + later.sweeps
-        around = Around(self.told, state, self._tolerance, self._settle)
-        for key in state.keys.keys() | touched if sweeps else touched:
-            before = state.keys.get(key)
-            replayed = KeyReplay(around, key, before, now.keys.get(key))
-            replayed.take(now.events.get(key, ()), later.events.get(key, ()))
-            replayed.sweep(now.sweeps, later.sweeps)
-            state.keys[key] = replayed.run(since)
-        for key in state.keys.keys() - touched:
-            state.keys[key] = self._expired(state.keys[key], since)
-        state.readings = self._readings
-        state.waiting = self._waiting[-MOST_WAITING:]
-        self._note_taken(slices, until)
-        return self.told
-
-    def pass_over(self, slices: Sequence[Stored], until: int) -> ReplayResult:
-        """Take note of ``slices`` of which it is not known what they tell of: other processes may
-        have done to their entries what is told elsewhere. Why lookups missed is unknown."""
-        state = self.state
-        batch = EventBatch(slices, state, self._only)
-        state.since = state.since or min((part.start for part in slices), default=until)
-        for event in (each for events in batch.events.values() for each in events):
-            if event.form.kind == MISS:
-                key = batch.keys[event.key]
-                form, weight = event.form, event.weight
-                self.told.add(
-                    Verdict(
-                        form.alias,
-                        key.group,
-                        key.kind,
-                        key.name,
-                        event.ended,
-                        "unknown",
-                        weight,
-                        event.key,
-                    )
-                )
-        for each in state.waiting:
-            self._tell(each, "unknown")
-        self.counts = {key: len(events) for key, events in batch.events.items()}
-        state.until = max(state.until, until)
-        told_to = max((part.end for part in slices), default=until)
-        state.note_uncovered(EVERYTHING, told_to * SECOND + self._tolerance)
-        state.keys, state.waiting = {}, []
-        state.readings = thinned(
-            {*state.readings, *(each for part in slices for each in part.read())}, MOST_READINGS
-        )
-        self._note_taken(slices, until)
-        return self.told
-
-    def _expired(self, state: KeyState, since: int) -> KeyState:
-        """``state`` of a key that nobody used, without what has expired by ``since``."""
-        if not any(each.life is not None and each.life.is_over(since) for each in state.versions):
-            return state
-        figures = partial(self.told.lives_of, state)
-        versions = [
-            structs.replace(each, life=Living(each.life, figures, self._tolerance).close(since))
-            for each in state.versions
-        ]
-        return structs.replace(state, versions=versions)
-
-    def _settle(self, waiting: Waiting, until: int) -> None:
-        """Tell why what should be there was not, now or when the backend has told."""
-        reason = why_gone(waiting.since, waiting.until, self._readings)
-        if reason is None and waiting.at > until - PATIENCE:
-            self._waiting.append(waiting)
-            return
-        self._tell(waiting, reason or "unknown")
-        if reason in {"evicted", "lost"}:
-            self._note_gone(waiting, reason)
-
-    def _tell(self, waiting: Waiting, reason: Reason) -> None:
-        self.told.add(
-            Verdict(
-                waiting.alias,
-                waiting.group,
-                waiting.kind,
-                waiting.name,
-                waiting.at,
-                reason,
-                waiting.weight,
-                waiting.key,
-                waiting.spread,
-            )
-        )
-
-    def _note_gone(self, waiting: Waiting, reason: End) -> None:
-        """Note what else is known of an entry that was gone."""
-        group = KeyState(waiting.group, waiting.kind)
-        lives = self.told.lives_of(group, waiting.alias, waiting.at)
-        if lives is None:
-            return
-        if waiting.written != UNTOLD:
-            lasted = (waiting.at - waiting.written) / SECOND
-            lives.end(reason, lasted, waiting.weight, waiting.is_unread)
-        cause = cause_of(waiting.since, waiting.until, self._readings)
-        if reason == "lost" and cause is not None:
-            lives.lose(cause.what, waiting.weight, cause.at / SECOND)
-
-    def _note_coverage(self, slices: Sequence[Stored]) -> None:
-        state = self.state
-        for part in slices:
-            end = part.end * SECOND
-            state.note_uncovered(part.level, end)
-            hot = state.plans.get(part.plan, frozenset())
-            for key in state.uncovered_hot:
-                if key not in hot:
-                    state.uncovered_hot[key] = max(state.uncovered_hot[key], end)
-            if part.gap or not part.final:
-                # Of a process that died nobody knows what it did after it was last heard of.
-                state.note_uncovered(EVERYTHING, end + (0 if part.final else WINDOW * SECOND))
-
-    def _note_taken(self, slices: Sequence[Stored], until: int) -> None:
-        state = self.state
-        for part in slices:
-            if part.ended:
-                state.processes.pop(part.process, None)
-            else:
-                state.processes[part.process] = max(state.processes.get(part.process, 0), part.end)
-            if not part.final:
-                counts = len(list(part.events(part.traced(), frozenset()))), len(part.sweeps)
-                state.taken[name_of(part)] = (part.level, *counts)
-            else:
-                state.taken.pop(name_of(part), None)
-        oldest = until - REMEMBERED // SECOND
-        state.processes = {name: at for name, at in state.processes.items() if at > oldest}
-        state.taken = {
-            name: each
-            for name, each in state.taken.items()
-            if int(name.rpartition(":")[2]) > until - 4 * REMEMBERED // SECOND
-        }
+        self._state.last_computation = last

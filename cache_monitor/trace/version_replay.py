@@ -1,30 +1,35 @@
 """Replay of the events of one version of one key."""
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 
-from cache_monitor.stats.lifetimes import LifeStats
 from cache_monitor.trace.events import (
     CLEAR,
     COMPUTE,
     HIT,
     MISS,
     NEVER,
+    PATTERN_DELETE,
     REFUSED,
     SECOND,
-    SWEEP,
     THIS_KEY,
     TOUCH,
-    UNTOLD,
+    UNKNOWN_TIME,
     USE,
     WRITE,
+    BulkDelete,
     Event,
-    Sweep,
     Version,
     takes,
 )
-from cache_monitor.trace.lives import Gone, Living, Rewritten, follow
+from cache_monitor.trace.lives import (
+    ChangeStatsAt,
+    EndedLife,
+    LifeStatsAt,
+    LifeTracker,
+    count_rewrites,
+)
 from cache_monitor.trace.miss_reasons import (
     AFTER,
     BEFORE,
@@ -34,16 +39,23 @@ from cache_monitor.trace.miss_reasons import (
     EntryChange,
     TracedLookup,
     VersionHistory,
+    lookup_of,
     relation,
 )
-from cache_monitor.trace.state import VersionState, kept
+from cache_monitor.trace.state import VersionState, carried
 
-_MOST_SWEEPS = 16
-"""After a write that are looked at: mostly the first one takes the entry away."""
+_MOST_DELETES = 16
+"""Bulk deletes after a write that are compared: mostly the first took the entry away."""
 
 
 class VersionReplay:
-    """Replays the events of one version of a key."""
+    """Replays the events of one version of a key.
+
+    First all events are added (:meth:`add`, :meth:`add_later`, :meth:`add_bulk_deletes`), then
+    :meth:`build_history` orders them.
+    """
+
+    history: VersionHistory
 
     def __init__(self, state: VersionState, tolerance: int) -> None:
         self._complete = state.complete
@@ -55,198 +67,202 @@ class VersionReplay:
         self._life = state.life
         self._written = state.written
         self._new: list[tuple[EntryChange, str, int]] = []
-        self._sweeps: list[Sweep] = []
-        self._later: list[Sweep] = []
-        self.ahead: list[EntryChange] = []
-        self.asked: list[Event] = []
-        self.made: list[Event] = []
-        self.used: list[Event] = []
+        """The changes of this replay, each with its alias and weight."""
+        self._deletes: list[BulkDelete] = []
+        self._later_deletes: list[BulkDelete] = []
+        self._later: list[EntryChange] = []
+        self.lookups: list[Event] = []
+        self.changes: list[Event] = []
+        self.uses: list[Event] = []
 
     def events(self) -> Iterator[Event]:
-        """All that happened now."""
-        return chain(self.asked, self.made, self.used)
+        """All events of this replay."""
+        return chain(self.lookups, self.changes, self.uses)
 
-    def take(self, event: Event) -> None:
-        """Take in an event."""
-        kind = event.form.kind
+    def add(self, event: Event) -> None:
+        """Add an event of this replay."""
+        kind = event.call.kind
         if kind == USE:
-            self.used.append(event)
+            self.uses.append(event)
             return
         if kind in (HIT, MISS):
-            self.asked.append(event)
+            self.lookups.append(event)
             return
-        self.made.append(event)
-        if kind == SWEEP:
-            self._sweeps.append(_own_sweep(event))
+        self.changes.append(event)
+        if kind == PATTERN_DELETE:
+            self._deletes.append(_delete_of_key(event))
         elif kind != COMPUTE:
             change = _change(event)
             self._changes.append(change)
-            self._new.append((change, event.form.alias, event.weight))
+            self._new.append((change, event.call.alias, event.weight))
 
-    def take_ahead(self, event: Event) -> None:
-        """Take in an event that will be replayed later."""
-        if event.form.kind == SWEEP:
-            self._later.append(_own_sweep(event))
+    def add_later(self, event: Event) -> None:
+        """Add a change that a later replay will add again."""
+        if event.call.kind == PATTERN_DELETE:
+            self._later_deletes.append(_delete_of_key(event))
         else:
-            self.ahead.append(_change(event))
+            self._later.append(_change(event))
 
-    def sweep(self, sweeps: Sequence[Sweep], ahead: bool = False) -> None:
-        """Take in what deleted many entries at once, this one perhaps."""
-        (self._later if ahead else self._sweeps).extend(sweeps)
+    def add_bulk_deletes(self, now: Iterable[BulkDelete], later: Iterable[BulkDelete]) -> None:
+        """Add bulk deletes that may concern this version: those of this replay, and later ones."""
+        self._deletes.extend(now)
+        self._later_deletes.extend(later)
 
-    def prepare(self, name: str) -> None:
-        """Put everything in its order, with the writes that must have been besides."""
+    def build_history(self, name: str) -> None:
+        """Order the changes, and add the unrecorded writes of entries that were found."""
         self._changes.sort()
-        swept = self._swept(self._sweeps, self._changes, name)
-        self._new += [(each, "", 1) for each in swept]
-        self._changes += swept
-        self._changes = _aged(sorted(self._changes))
-        later = self.ahead + self._swept(self._later, sorted(self._changes + self.ahead), name)
+        deletes = self._effects_of(self._deletes, self._changes, name)
+        self._new += [(each, "", 1) for each in deletes]
+        self._changes += deletes
+        self._changes = _with_write_times(sorted(self._changes))
+        changes = sorted(self._changes + self._later)
+        later = self._later + self._effects_of(self._later_deletes, changes, name)
         self.history = self._history(later)
-        for event in sorted((e for e in self.asked if e.form.kind == HIT), key=lambda e: e.began):
+        for event in sorted((e for e in self.lookups if e.call.kind == HIT), key=lambda e: e.began):
             if self._contradicts(event):
                 self._changes.append(
                     EntryChange(
-                        event.began, event.began, HIT, UNTOLD, UNTOLD, event.process, event.host
-                    )._replace(order=event.order)
+                        event.began,
+                        event.began,
+                        HIT,
+                        UNKNOWN_TIME,
+                        UNKNOWN_TIME,
+                        event.process,
+                        event.host,
+                        event.order,
+                    )
                 )
                 self.history = self._history(later)
 
-    def follow(self, figures: Callable[[str, int], LifeStats | None], covered: int) -> None:
-        """Follow the lives of its entries; what was not covered meanwhile has none."""
+    def count_lives(self, stats_at: LifeStatsAt, covered: int) -> None:
+        """Count how the lives of its entries ended, but for one from before ``covered``."""
         life = self._life if self._life is not None and self._life.written >= covered else None
-        self._living = Living(life, figures, self._tolerance)
-        self._living.follow(self._new, [*self.asked, *self.used])
+        self._lives = LifeTracker(life, stats_at, self._tolerance)
+        self._lives.replay(self._new, [*self.lookups, *self.uses])
 
-    def follow_values(self, figures: Rewritten, covered: int) -> None:
+    def count_rewrites(self, stats_at: ChangeStatsAt, covered: int) -> None:
         """Count the values that were written anew, and whether they had changed."""
         before = self._written
         if before is not None and before.at < covered:
             before = None
-        self._written = follow(before, self.made, figures)
+        self._written = count_rewrites(before, self.changes, stats_at)
 
-    def missing(self, event: Event) -> Gone | None:
-        """The life that a miss was the first to find ended."""
-        return self._living.missing.get((event.process, event.order))
+    def life_ended_by(self, miss: Event) -> EndedLife | None:
+        """The life that this miss was the first to find ended."""
+        return self._lives.ended_by_misses.get((miss.process, miss.order))
 
     def _history(self, later: list[EntryChange]) -> VersionHistory:
         return VersionHistory([*self._changes, *later], self._complete, self._tolerance)
 
-    def _swept(
-        self, sweeps: Sequence[Sweep], changes: Sequence[EntryChange], name: str
+    def _effects_of(
+        self, deletes: Sequence[BulkDelete], changes: Sequence[EntryChange], name: str
     ) -> list[EntryChange]:
-        """What ``sweeps`` did to the entry: each concerns it only where it was there."""
-        if not sweeps:
+        """The bulk deletes, as changes of this entry, that came when it may have been there."""
+        if not deletes:
             return []
-        sweeps = sorted(sweeps, key=lambda each: each.ended)
-        ends = [each.ended for each in sweeps]
-        longest = max(each.ended - each.began for each in sweeps)
+        deletes = sorted(deletes, key=lambda each: each.ended)
+        ends = [each.ended for each in deletes]
+        longest = max(each.ended - each.began for each in deletes)
         found: set[EntryChange] = set()
-        for place, change in enumerate(changes):
+        for index, change in enumerate(changes):
             if change.kind in THERE or change.kind == REFUSED:
                 first = bisect_left(ends, change.began - self._widest)
-                made = [_swept_change(each, name) for each in sweeps[first : first + _MOST_SWEEPS]]
-                after = changes[place + 1 :][:_MOST_SWEEPS]
-                found.update(self._first_of(made, change, after, longest))
+                near = deletes[first : first + _MOST_DELETES]
+                after = changes[index + 1 :][:_MOST_DELETES]
+                effects = [_effect_of(each, name) for each in near]
+                found.update(self._first_of(effects, change, after, longest))
         return list(found)
 
     def _first_of(
         self,
-        sweeps: Sequence[EntryChange],
+        deletes: Sequence[EntryChange],
         change: EntryChange,
         after: Sequence[EntryChange],
         longest: int,
     ) -> Iterator[EntryChange]:
-        """Those of ``sweeps`` that may have taken away what ``change`` put there."""
+        """Those of ``deletes`` that may have deleted what ``change`` wrote."""
         sure: EntryChange | None = None
-        for sweep in sweeps:
-            if sure is not None and sweep.ended - longest > sure.ended + self._widest:
+        for delete in deletes:
+            if sure is not None and delete.ended - longest > sure.ended + self._widest:
                 return
-            order = relation(sweep, change, self._tolerance)
-            if order == BEFORE or any(self._is_between(each, change, sweep) for each in after):
+            order = relation(delete, change, self._tolerance)
+            if order == BEFORE or any(self._is_between(each, change, delete) for each in after):
                 continue
-            if sure is None or relation(sweep, sure, self._tolerance) == UNSURE:
-                yield sweep
-            if sure is None and order == AFTER and sweep.kind != COMPUTE:
-                sure = sweep
+            if sure is None or relation(delete, sure, self._tolerance) == UNSURE:
+                yield delete
+            if sure is None and order == AFTER and delete.kind != COMPUTE:
+                sure = delete
 
-    def _is_between(self, one: EntryChange, change: EntryChange, sweep: EntryChange) -> bool:
+    def _is_between(self, one: EntryChange, change: EntryChange, delete: EntryChange) -> bool:
         tolerance = self._tolerance
         is_after = relation(one, change, tolerance) == AFTER
-        return is_after and relation(one, sweep, tolerance) == BEFORE
+        return is_after and relation(one, delete, tolerance) == BEFORE
 
-    def _contradicts(self, event: Event) -> bool:
-        """Whether a hit found what should not be there."""
-        last, before, known = self.history.positions(asked_of(event))
-        if not known:
+    def _contradicts(self, hit: Event) -> bool:
+        """Whether ``hit`` found an entry that should not be there."""
+        last, before, is_complete = self.history.positions(lookup_of(hit))
+        if not is_complete:
             return False
         if not last:
             return True
         return before > 0 and all(
-            each.kind not in THERE
-            or (each.expires >= 0 and each.expires + 2 * SECOND < event.began)
+            each.kind not in THERE or (each.expires >= 0 and each.expires + 2 * SECOND < hit.began)
             for each in last
         )
 
-    def read(self, event: Event) -> int | None:
-        """Note that the entry was read, and which of the values written by then was found; when
-        that was written, None where it is not known."""
-        positions = self.history.positions(asked_of(event))
+    def note_read(self, event: Event) -> int | None:
+        """The entry was read; returns when the value that was found was written, None if
+        unknown."""
+        positions = self.history.positions(lookup_of(event))
         self._read = max(self._read, event.ended)
         written = positions.written()
         if written is not None:
             self._found = max(self._found, written)
-        elif not positions.known:
+        elif not positions.is_complete:
             self._perhaps = max(self._perhaps, event.ended)
         else:
             found = (each.written for each in positions.last if each.kind in THERE)
             self._perhaps = max(self._perhaps, *found, 0)
         return written
 
-    def hit(self, event: Event) -> None:
-        """Note that the entry was there."""
+    def note_hit(self, event: Event) -> None:
+        """The entry was there."""
         if self._gone is not None and event.ended > self._gone[1]:
             self._gone = None
 
-    def gone_between(self, asked: TracedLookup) -> tuple[int, int]:
-        """Between when an entry went that was missed now, without a cause on record: since it was
-        written, and until it was first missed."""
-        last = self.history.positions(asked).last
+    def gone_between(self, lookup: TracedLookup) -> tuple[int, int]:
+        """Between which times an entry went without a recorded cause: after it was written, and
+        before it was first missed."""
+        last = self.history.positions(lookup).last
         since = min(each.ended for each in last if each.kind in THERE)
         if self._gone is None or self._gone[0] < since:
-            self._gone = asked.began, asked.ended
-        return since, min(self._gone[0], asked.began)
+            self._gone = lookup.began, lookup.ended
+        return since, min(self._gone[0], lookup.began)
 
     def state(self, version: Version, since: int) -> VersionState:
-        """What is known after it."""
+        """The state after the replay; changes older than ``since`` are condensed."""
         history = VersionHistory(self._changes, self._complete, self._tolerance)
-        changes, complete = kept(history, since)
-        read = self._read, self._found, self._perhaps
         return VersionState(
             version,
-            changes,
-            complete,
+            *carried(history, since),
             self._gone,
-            *read,
-            self._living.close(since),
+            self._read,
+            self._found,
+            self._perhaps,
+            self._lives.life_at(since),
             self._written,
         )
 
 
-def asked_of(event: Event) -> TracedLookup:
-    """The lookup of an event."""
-    return TracedLookup(event.began, event.ended, event.process, event.host, event.order)
-
-
 def _change(event: Event) -> EntryChange:
-    form = event.form
-    lasts = form.lasts
-    expires = lasts if lasts in (NEVER, UNTOLD) else event.ended + lasts
-    written = event.ended if form.kind == WRITE else UNTOLD
+    call = event.call
+    timeout = call.timeout
+    expires = timeout if timeout in (NEVER, UNKNOWN_TIME) else event.ended + timeout
+    written = event.ended if call.kind == WRITE else UNKNOWN_TIME
     return EntryChange(
         event.ended,
         event.began,
-        form.kind,
+        call.kind,
         expires,
         written,
         event.process,
@@ -255,33 +271,39 @@ def _change(event: Event) -> EntryChange:
     )
 
 
-def _aged(changes: list[EntryChange]) -> list[EntryChange]:
-    """``changes`` in order; a value that was touched is as old as it was before."""
-    written = UNTOLD
-    for place, change in enumerate(changes):
-        if change.kind == TOUCH and change.written == UNTOLD and written != UNTOLD:
-            changes[place] = change._replace(written=written)
-        written = changes[place].written if change.kind in THERE else UNTOLD
+def _with_write_times(changes: list[EntryChange]) -> list[EntryChange]:
+    """``changes`` in order; a value that was touched is as old as before."""
+    written = UNKNOWN_TIME
+    for index, change in enumerate(changes):
+        if change.kind == TOUCH and change.written == UNKNOWN_TIME and written != UNKNOWN_TIME:
+            changes[index] = change._replace(written=written)
+        written = changes[index].written if change.kind in THERE else UNKNOWN_TIME
     return changes
 
 
-def _swept_change(sweep: Sweep, name: str) -> EntryChange:
+def _effect_of(delete: BulkDelete, name: str) -> EntryChange:
+    """The delete as a change of the key ``name``; it may not match if the name is unknown."""
     kind = CLEAR
-    if sweep.pattern is not None:
-        kind = SWEEP if takes(sweep.pattern, name) else COMPUTE
+    if delete.pattern is not None:
+        kind = PATTERN_DELETE if takes(delete.pattern, name) else COMPUTE
     return EntryChange(
-        sweep.ended,
-        sweep.began,
+        delete.ended,
+        delete.began,
         kind,
-        process=sweep.process,
-        host=sweep.host,
-        order=sweep.order,
+        process=delete.process,
+        host=delete.host,
+        order=delete.order,
     )
 
 
-def _own_sweep(event: Event) -> Sweep:
+def _delete_of_key(event: Event) -> BulkDelete:
     """A delete of one entry that may not have been there."""
-    version = event.form.version
-    return Sweep(
-        event.began, event.ended, event.process, event.host, event.order, THIS_KEY, version
+    return BulkDelete(
+        event.began,
+        event.ended,
+        event.process,
+        event.host,
+        event.order,
+        THIS_KEY,
+        event.call.version,
     )

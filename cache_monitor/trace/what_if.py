@@ -22,7 +22,7 @@ from cache_monitor.trace.models.django import BY_THIRDS, Cull, Database, FileBas
 from cache_monitor.trace.models.memcached import Memcached, Slabs
 from cache_monitor.trace.models.policies import Arc, Lfu, S3Fifo
 from cache_monitor.trace.models.redis import NoEviction, RedisLfu, RedisLru, RedisRandom, RedisTtl
-from cache_monitor.trace.workload import EMPTY, LOOK_UP, PUT, REMOVE, RENEW, Demand
+from cache_monitor.trace.workload import CallKind, SimulatedCall
 
 _MEMCACHED = "memcached"
 POLICIES: Mapping[str, Callable[[float], Model]] = {
@@ -43,7 +43,7 @@ POLICIES: Mapping[str, Callable[[float], Model]] = {
     "s3-fifo": S3Fifo,
     "arc": Arc,
 }
-"""By the name that users write: what each backend does, and others for comparison."""
+"""By the name that users write: the policies of the backends, and others for comparison."""
 
 CULLING = frozenset({"locmem", "database", "files"})
 """Policies of Django's own backends, which count their entries (``MAX_ENTRIES``)."""
@@ -52,8 +52,8 @@ CULLING = frozenset({"locmem", "database", "files"})
 def model_of(
     policy: str, cull: Cull = BY_THIRDS, slabs: Slabs | None = None
 ) -> Callable[[float], Model]:
-    """What makes the models of ``policy``; ``cull`` is how those of ``CULLING`` make room, and
-    ``slabs`` how memcached's memory goes to entries, as far as it is known."""
+    """A factory of models of ``policy``, called with their size. ``cull``: how those of ``CULLING``
+    make room; ``slabs``: how memcached divides its memory, None if unknown."""
     make: Callable[..., Model] = POLICIES[policy]
     if policy == _MEMCACHED:
         return partial(make, slabs=slabs)
@@ -61,47 +61,51 @@ def model_of(
 
 
 _Z = 1.96
-"""Standard errors within which 95 of 100 estimates are."""
+"""95 of 100 estimates are within so many standard errors."""
 _STEP = 1.15
-"""By how much the size is varied to see what a few keys more or less in the sample do."""
+"""The factor of the two sizes between which the curve's slope is measured."""
 
 
 class Prediction(NamedTuple):
-    """A hit ratio, 0 to 1; in 95 of 100 cases the truth is within ``error`` of it, which is 0
-    where all keys are in the trace. Both are None where nothing was looked up; ``lookups`` is how
-    much was, by weight, and ``hits`` what hit, by groups. ``by_room`` is the part of the error that
-    comes from how the sample fills the cache."""
+    """A hit ratio, 0 to 1, which in 95 of 100 cases is within ``error`` of the truth.
+
+    ``error`` is 0 if all keys are traced. Both are None without lookups. ``lookups`` are by weight,
+    ``hits`` by group and weight. ``fill_error``: the standard error that comes from how the sample
+    fills the cache.
+    """
 
     hit_ratio: float | None
     error: float | None
     lookups: float = 0.0
     hits: Mapping[str, float] = MappingProxyType({})
-    by_room: float = 0.0
+    fill_error: float = 0.0
 
 
 def predict(
-    demands: Collection[Demand],
+    calls: Collection[SimulatedCall],
     make: Callable[[float], Model],
     size: float,
     *,
     factor: float = 1.0,
     group: str | None = None,
     since: float = -inf,
-    by_room: float | None = None,
+    fill_error: float | None = None,
 ) -> Prediction:
-    """What a cache with room for ``size`` entries would have hit, if ``make`` makes its model and
-    all timeouts are multiplied by ``factor``; where ``group`` is given its timeouts alone, and what
-    is told is of its lookups. Those before ``since`` (Unix time) fill the cache and do not count.
-    ``by_room`` may be taken from a prediction that differs little, which saves two simulations."""
-    outcomes = simulate(demands, make(size), factor, group, since)
-    if by_room is None and outcomes.are_sampled:
+    """Predict a cache with room for ``size`` entries, of which ``make`` makes the model.
+
+    All timeouts are multiplied by ``factor``; if ``group`` is given, only its timeouts, and only
+    its lookups count. Lookups before ``since`` (Unix time) fill the cache and do not count. A
+    ``fill_error`` from a similar prediction saves two simulations.
+    """
+    outcomes = simulate(calls, make(size), factor, group, since)
+    if fill_error is None and outcomes.are_sampled:
         change = _Counterfactual(make, size, factor, group, since)
-        by_room = _error_by_room(demands, change) if size < inf else 0.0
-    return outcomes.predicted(by_room or 0.0)
+        fill_error = _fill_error(calls, change) if size < inf else 0.0
+    return outcomes.predicted(fill_error or 0.0)
 
 
 def combined(predictions: Sequence[Prediction]) -> Prediction:
-    """Those of several caches, such as one in each process, in one."""
+    """The prediction for several caches together, such as one in each process."""
     known = [
         (each.hit_ratio, each.error, each.lookups)
         for each in predictions
@@ -115,11 +119,11 @@ def combined(predictions: Sequence[Prediction]) -> Prediction:
     hits = Counter[str]()
     for prediction in predictions:
         hits.update(prediction.hits)
-    return Prediction(ratio, error, lookups, hits, max(each.by_room for each in predictions))
+    return Prediction(ratio, error, lookups, hits, max(each.fill_error for each in predictions))
 
 
-class Count:
-    """The lookups of one key, and those of them that hit."""
+class LookupCount:
+    """The lookups and hits of one key."""
 
     __slots__ = ("group", "hits", "lookups", "weight")
 
@@ -130,9 +134,9 @@ class Count:
 
 
 class Outcomes(NamedTuple):
-    """What a simulation gave, by key."""
+    """The lookups and hits of a simulation, by key."""
 
-    keys: Mapping[object, Count]
+    keys: Mapping[object, LookupCount]
 
     @property
     def lookups(self) -> float:
@@ -146,7 +150,7 @@ class Outcomes(NamedTuple):
         return hits / self.lookups if self.lookups else None
 
     def hits_by_group(self) -> Mapping[str, float]:
-        """What hit, by weight."""
+        """The hits of each group, by weight."""
         hits = Counter[str]()
         for each in self.keys.values():
             hits[each.group] += each.hits * each.weight  # type: ignore[assignment]  # no whole number
@@ -154,10 +158,10 @@ class Outcomes(NamedTuple):
 
     @property
     def are_sampled(self) -> bool:
-        """Whether the keys stand for others."""
+        """Whether keys stand for others that are not traced."""
         return any(count.weight != 1 for count in self.keys.values())
 
-    def predicted(self, by_room: float = 0.0) -> Prediction:
+    def predicted(self, fill_error: float = 0.0) -> Prediction:
         """The hit ratio with its error."""
         ratio = self.hit_ratio
         if ratio is None:
@@ -165,12 +169,12 @@ class Outcomes(NamedTuple):
         hits = self.hits_by_group()
         if not self.are_sampled:
             return Prediction(ratio, 0.0, self.lookups, hits)
-        error = min(1.0, _Z * sqrt(self.standard_error(ratio) ** 2 + by_room**2))
-        return Prediction(ratio, error, self.lookups, hits, by_room)
+        error = min(1.0, _Z * sqrt(self.standard_error(ratio) ** 2 + fill_error**2))
+        return Prediction(ratio, error, self.lookups, hits, fill_error)
 
     def standard_error(self, ratio: float) -> float:
-        """Of ``ratio``, since only some keys are in. Each is in by itself with the chance of one
-        over its weight (Horvitz and Thompson, 1952), those of weight 1 always."""
+        """The standard error of ``ratio``, since only a sample of the keys is traced: each with a
+        probability of one over its weight (Horvitz and Thompson, 1952)."""
         variance = sum(
             each.weight * (each.weight - 1) * (each.hits - ratio * each.lookups) ** 2
             for each in self.keys.values()
@@ -179,50 +183,50 @@ class Outcomes(NamedTuple):
 
 
 def simulate(
-    demands: Iterable[Demand],
+    calls: Iterable[SimulatedCall],
     model: Model,
     factor: float = 1.0,
     group: str | None = None,
     since: float = -inf,
 ) -> Outcomes:
-    """Ask all of it of ``model``; what is counted is from ``since`` on, and of ``group`` alone
-    where one is given."""
-    counts: dict[object, Count] = {}
-    for kind, asked, fills, own, times, is_known, _ in demands:
+    """Make all ``calls`` to ``model``. Lookups count from ``since`` on; if ``group`` is given, only
+    its own."""
+    counts: dict[object, LookupCount] = {}
+    for kind, asked, fills, call_group, times, is_counted, _ in calls:
         access = asked
-        is_meant = group in {None, own}
-        if factor != 1.0 and is_meant:
-            access = asked._replace(lasts=asked.lasts * factor)
-        if kind != LOOK_UP:
-            _change(model, kind, access)
+        is_wanted = group in {None, call_group}
+        if factor != 1.0 and is_wanted:
+            access = asked._replace(timeout=asked.timeout * factor)
+        if kind != "get":
+            _apply(model, kind, access)
             continue
         hits = int(model.look_up(access))
         if not hits and fills:
             model.write(access)
         if times > 1 and model.look_up_again(access, times - 1):
             hits += times - 1
-        if is_meant and is_known and access.at >= since:
+        if is_wanted and is_counted and access.at >= since:
             count = counts.get(access.key)
             if count is None:
-                count = counts[access.key] = Count(access.weight, own)
+                count = counts[access.key] = LookupCount(access.weight, call_group)
             count.lookups += times
             count.hits += hits
     return Outcomes(counts)
 
 
-def _change(model: Model, kind: str, access: Access) -> None:
-    if kind == PUT:
+def _apply(model: Model, kind: CallKind, access: Access) -> None:
+    if kind == "set":
         model.write(access)
-    elif kind == RENEW:
+    elif kind == "touch":
         model.renew(access)
-    elif kind == REMOVE:
+    elif kind == "delete":
         model.delete(access.key)
-    elif kind == EMPTY:
+    elif kind == "clear":
         model.clear()
 
 
 class _Counterfactual(NamedTuple):
-    """What is other than it was."""
+    """The cache to simulate, but for its size."""
 
     make: Callable[[float], Model]
     size: float
@@ -230,36 +234,37 @@ class _Counterfactual(NamedTuple):
     group: str | None
     since: float
 
-    def hit_ratio(self, demands: Iterable[Demand], size: float) -> float:
-        """With room for ``size`` entries instead."""
+    def hit_ratio(self, calls: Iterable[SimulatedCall], size: float) -> float:
+        """The hit ratio with room for ``size`` entries."""
         model = self.make(size)
-        outcomes = simulate(demands, model, self.factor, self.group, self.since)
+        outcomes = simulate(calls, model, self.factor, self.group, self.since)
         return outcomes.hit_ratio or 0.0
 
 
-def _error_by_room(demands: Collection[Demand], change: _Counterfactual) -> float:
-    """Of the hit ratio, since a sample of the keys fills a cache a little more or less than all of
-    them do: how steep the curve is there, times the standard error of the room they take."""
-    weights = {each.access.key: (each.access.weight, each.access.size) for each in demands}
+def _fill_error(calls: Collection[SimulatedCall], change: _Counterfactual) -> float:
+    """The standard error of the hit ratio that comes from the room that a sample takes: a little
+    more or less than all keys. It is the slope of the curve, times the standard error of that
+    room."""
+    weights = {each.access.key: (each.access.weight, each.access.size) for each in calls}
     sampled = [each for each in weights.values() if each[0] > 1]
     all_sampled = sum(weight for weight, _ in sampled)
     weight = all_sampled / len(sampled)
     share = all_sampled / (all_sampled + len(weights) - len(sampled))
     size = change.size
-    # As many keys of that weight fill the cache, each in or out by itself; and the more their sizes
-    # differ, the more it matters which.
+    # Each key of that weight is in the sample or not by itself; the more their sizes differ, the
+    # more it matters which are.
     mean = sum(each for _, each in sampled) / len(sampled)
     spread = sum(each * each for _, each in sampled) / len(sampled) / mean**2
     relative = share * sqrt(spread * (weight - 1) / max(share * size, weight))
-    more = change.hit_ratio(demands, size * _STEP)
-    less = change.hit_ratio(demands, size / _STEP)
+    more = change.hit_ratio(calls, size * _STEP)
+    less = change.hit_ratio(calls, size / _STEP)
     return abs(more - less) / (_STEP - 1 / _STEP) * relative
 
 
 class MeasuredContents(NamedTuple):
-    """What a cache held when somebody looked: its entries, the ``bytes`` that these took, and the
-    bytes of an entry of each group, on the average. ``used`` is what its server took for everybody,
-    of which ``empty`` even without entries; ``share`` of what entries took was this cache's."""
+    """What a scan found in a cache: its entries, their ``bytes``, and the average bytes of an entry
+    of each group. ``used``: the memory of its server, of which ``empty`` without any entry;
+    ``share``: this cache's share of the memory of all entries."""
 
     entries: int
     bytes: int
@@ -270,97 +275,103 @@ class MeasuredContents(NamedTuple):
 
     @property
     def mean(self) -> float:
-        """Bytes of an entry."""
+        """The average bytes of an entry."""
         return self.bytes / self.entries
 
     @property
     def _each(self) -> float:
-        """What the server takes for an entry of this cache, with all that comes with it."""
+        """The memory of the server for each entry of this cache."""
         return (self.used - self.empty) / self.entries
 
     @property
     def slabs(self) -> Slabs:
-        """The same for memcached."""
+        """How memcached divides its memory."""
         return Slabs(self.mean, self.share * self._each)
 
     def room(self, limit: float) -> float:
-        """The entries for which a server has room that may take ``limit`` bytes."""
+        """The entries for which a server with ``limit`` bytes has room."""
         return max(1.0, (limit - self.empty) / self._each)
 
     def bytes_for(self, room: float) -> int:
-        """What a server may take that has room for so many entries."""
+        """The bytes of a server with room for so many entries."""
         return round(self.empty + room * self._each)
 
 
-def sized(parts: Sequence[Sequence[Demand]], held: MeasuredContents) -> list[list[Demand]]:
-    """``parts``, where each entry takes what it takes: its value's bytes as far as they were seen,
-    and what the backend needs beside that."""
-    values = _values(parts)
-    beside = _beside(parts, values, held)
+def sized(
+    workloads: Sequence[Sequence[SimulatedCall]], contents: MeasuredContents
+) -> list[list[SimulatedCall]]:
+    """``workloads`` with the size of each entry: the bytes of its value as far as known, and the
+    backend's overhead."""
+    value_sizes = _value_sizes(workloads)
+    overheads = _overheads(workloads, value_sizes, contents)
     found = []
-    for part in parts:
-        sized_part = []
-        for each in part:
-            value = values.get(each.access.key)
+    for workload in workloads:
+        sized_calls = []
+        for each in workload:
+            value = value_sizes.get(each.access.key)
             if value is None:
-                took = held.groups.get(each.group, held.mean)
+                size = contents.groups.get(each.group, contents.mean)
             else:
-                took = max(1.0, value + beside[each.group])
-            access = each.access._replace(size=took / held.mean)
-            sized_part.append(each._replace(access=access))
-        found.append(sized_part)
+                size = max(1.0, value + overheads[each.group])
+            access = each.access._replace(size=size / contents.mean)
+            sized_calls.append(each._replace(access=access))
+        found.append(sized_calls)
     return found
 
 
-def _values(parts: Sequence[Sequence[Demand]]) -> dict[Hashable, int]:
-    """The bytes of the values, by their entries."""
-    return {each.access.key: each.bytes for part in parts for each in part if each.bytes}
+def _value_sizes(workloads: Sequence[Sequence[SimulatedCall]]) -> dict[Hashable, int]:
+    """The bytes of the values, by entry."""
+    return {
+        each.access.key: each.bytes for workload in workloads for each in workload if each.bytes
+    }
 
 
-def _beside(
-    parts: Sequence[Sequence[Demand]], values: Mapping[Hashable, int], held: MeasuredContents
+def _overheads(
+    workloads: Sequence[Sequence[SimulatedCall]],
+    value_sizes: Mapping[Hashable, int],
+    contents: MeasuredContents,
 ) -> Mapping[str, float]:
-    """What an entry takes beside its value, by group: what it takes, less its value's bytes."""
-    group_of = {each.access.key: each for part in parts for each in part}
+    """The average bytes of an entry without its value, by group."""
+    group_of = {each.access.key: each for workload in workloads for each in workload}
     sums: defaultdict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
-    for entry, value in values.items():
+    for entry, value in value_sizes.items():
         each = group_of[entry]
         for name in (each.group, ""):
             sums[name][0] += each.access.weight * value
             sums[name][1] += each.access.weight
     total, weight = sums[""]
-    usual = held.mean - total / weight if weight else 0.0
+    mean_overhead = contents.mean - total / weight if weight else 0.0
     return defaultdict(
-        lambda: usual,
+        lambda: mean_overhead,
         {
-            name: held.groups[name] - total / weight
+            name: contents.groups[name] - total / weight
             for name, (total, weight) in sums.items()
-            if name in held.groups
+            if name in contents.groups
         },
     )
 
 
-class _Hit(NamedTuple):
-    """A lookup that may hit, where the entry has kept its room so long: ``room`` times time."""
+class _PossibleHit(NamedTuple):
+    """A lookup that may hit if the entry is kept since the lookup before: ``room`` times time."""
 
     room: float
-    demand: Demand
+    call: SimulatedCall
 
 
-def ceiling(demands: Collection[Demand], size: float, since: float = -inf) -> Outcomes:
-    """What a cache with room for ``size`` hits at most of the lookups from ``since`` on."""
-    counts: dict[Hashable, Count] = {}
+def ceiling(calls: Collection[SimulatedCall], size: float, since: float = -inf) -> Outcomes:
+    """The most hits of a cache with room for ``size``, of the lookups from ``since`` on."""
+    counts: dict[Hashable, LookupCount] = {}
     possible, ends = [], since
-    for hit in _possible(demands, since):
-        each = hit.demand
+    for hit in _possible_hits(calls, since):
+        each = hit.call
         ends = max(ends, each.access.at)
-        count = counts.setdefault(each.access.key, Count(each.access.weight, each.group))
+        count = counts.setdefault(each.access.key, LookupCount(each.access.weight, each.group))
         count.lookups += each.times
         if hit.room < inf:
             possible.append(hit)
         elif each.fills:
             count.hits += each.times - 1
-    left = size * (ends - max(since, _began(demands)))
+    left = size * (ends - max(since, _began(calls)))
     for room, each in sorted(possible, key=lambda hit: hit.room):
         count = counts[each.access.key]
         count.hits += each.times if left >= 0 else each.times - 1
@@ -368,24 +379,24 @@ def ceiling(demands: Collection[Demand], size: float, since: float = -inf) -> Ou
     return Outcomes(counts)
 
 
-def _began(demands: Collection[Demand]) -> float:
-    return min((each.access.at for each in demands), default=0.0)
+def _began(calls: Collection[SimulatedCall]) -> float:
+    return min((each.access.at for each in calls), default=0.0)
 
 
-def _possible(demands: Collection[Demand], since: float) -> Iterator[_Hit]:
-    """The lookups that count; of those that cannot hit the room is infinite."""
+def _possible_hits(calls: Collection[SimulatedCall], since: float) -> Iterator[_PossibleHit]:
+    """The lookups that count; the room of those that cannot hit is infinite."""
     known: dict[Hashable, tuple[float, float]] = {}
-    for each in demands:
+    for each in calls:
         access = each.access
         before, ends = known.get(access.key, (inf, -inf))
         is_there = ends > access.at
-        if each.kind == EMPTY:
+        if each.kind == "clear":
             known.clear()
-        elif each.kind == REMOVE:
+        elif each.kind == "delete":
             known.pop(access.key, None)
-        elif each.kind != RENEW or is_there:
-            if each.kind != LOOK_UP or each.fills or is_there:
-                known[access.key] = access.at, access.at + access.lasts
-            if each.kind == LOOK_UP and each.counted and access.at >= since:
+        elif each.kind != "touch" or is_there:
+            if each.kind != "get" or each.fills or is_there:
+                known[access.key] = access.at, access.at + access.timeout
+            if each.kind == "get" and each.counted and access.at >= since:
                 kept = access.size * (access.at - max(before, since)) if is_there else inf
-                yield _Hit(kept, each)
+                yield _PossibleHit(kept, each)

@@ -34,7 +34,7 @@ def stored_value(cache: Any, deed: EntryAccess, value: Value) -> Value:
         return value  # a subclass that keeps its entries elsewhere
     if not isinstance(data, bytes):
         return value
-    return replace(value, print=_print_of(data), size=len(data))
+    return replace(value, fingerprint=_fingerprint(data), size=len(data))
 
 
 def _is_of(deed: EntryAccess, expires: float | None) -> bool:
@@ -44,7 +44,7 @@ def _is_of(deed: EntryAccess, expires: float | None) -> bool:
     return deed.began - _TOLERANCE <= written <= deed.ended + _TOLERANCE
 
 
-def _print_of(data: bytes) -> int:
+def _fingerprint(data: bytes) -> int:
     if len(data) > MOST_BYTES:
         return 0
     if _CLASS in data[:200]:

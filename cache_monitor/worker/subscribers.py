@@ -12,7 +12,7 @@ from cache_monitor.calls import RawCall, Recorded, whole
 from cache_monitor.concurrency import call_in_forked_children, new_lock
 from cache_monitor.page_cache.outcomes import PagePass
 from cache_monitor.recorder import recorder
-from cache_monitor.trace.state import Verdict
+from cache_monitor.trace.state import ClassifiedMiss
 
 MOST_WAITING = 50_000
 """Calls that wait for the followers, 15 MB or so."""
@@ -27,7 +27,7 @@ class Subscriber(Protocol):
     def follow(self, calls: Sequence[RawCall], clock_offset: float) -> None:
         """Take note of ``calls``; ``clock_offset`` makes Unix time of their clock's readings."""
 
-    def learn(self, judged: Sequence[Verdict]) -> None:
+    def learn(self, judged: Sequence[ClassifiedMiss]) -> None:
         """Take note of why lookups missed, in whichever process: each is told in one of them."""
 
     def settle(self, now: float, missed: int) -> None:
@@ -54,7 +54,7 @@ class Subscribers:
     def forget(self) -> None:
         """Begin anew in a forked child: the calls that wait are the parent's."""
         self._calls: deque[tuple[Sequence[RawCall], float]] = deque()
-        self._judged: list[Verdict] = []
+        self._judged: list[ClassifiedMiss] = []
         self._passes: deque[PagePass] = deque(maxlen=MOST_WAITING)
         self._waiting = 0
         self._missed = 0
@@ -85,7 +85,7 @@ class Subscribers:
             with self._lock:
                 self._passes.extend(passes)
 
-    def learn(self, judged: Sequence[Verdict]) -> None:
+    def learn(self, judged: Sequence[ClassifiedMiss]) -> None:
         """Put reasons of misses aside."""
         if judged and any(each.wants() for each in self._subscribers):
             with self._lock:

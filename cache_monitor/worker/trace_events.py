@@ -29,12 +29,12 @@ from cache_monitor.trace.events import (
     MISS,
     MOVE,
     NEVER,
+    PATTERN_DELETE,
     REFUSED,
     SECOND,
     SHOWN,
-    SWEEP,
     TOUCH,
-    UNTOLD,
+    UNKNOWN_TIME,
     USE,
     WRITE,
     Value,
@@ -52,7 +52,7 @@ _KINDS: Mapping[str, int] = {
     "touch": TOUCH,
     "delete": DELETE,
     "delete_many": DELETE,
-    "delete_pattern": SWEEP,
+    "delete_pattern": PATTERN_DELETE,
     "expire": TOUCH,
     "pexpire": TOUCH,
     "expire_at": TOUCH,
@@ -157,8 +157,8 @@ def finals_of(call: RawCall) -> Mapping[str, str]:
 
 def deeds_of(call: RawCall, facts: CacheIdentity, offset: int) -> Iterator[EntryAccess]:
     """What ``call`` did to entries, and found: one for each key, the lookup before the write. A
-    ``CLEAR`` has no key, a ``SWEEP`` of ``delete_pattern`` the pattern instead. ``offset``, in
-    microseconds, makes Unix time of the clock's readings."""
+    ``CLEAR`` has no key, a ``PATTERN_DELETE`` of ``delete_pattern`` the pattern instead.
+    ``offset``, in microseconds, makes Unix time of the clock's readings."""
     deeds = _deeds(call, facts, offset)
     return _with_finals(call, facts, deeds) if facts.own_keys else deeds
 
@@ -234,7 +234,7 @@ def _changed(call: RawCall, facts: CacheIdentity, began: int, ended: int) -> Ite
         return
     elif kind == DELETE and effect is not True:
         # Nobody knows whether it was there.
-        kind = SWEEP
+        kind = PATTERN_DELETE
     lasts = _lasts(call, facts, ended) if kind in (WRITE, TOUCH, REFUSED) else NEVER
     for key in keys_of(call):
         yield EntryAccess(kind, key, _version(call, facts), began, ended, lasts)
@@ -296,7 +296,7 @@ def _version(call: RawCall, facts: CacheIdentity) -> str:
 
 
 def _lasts(call: RawCall, facts: CacheIdentity, ended: int) -> int:
-    """The time to the expiry; ``UNTOLD`` where it cannot be read."""
+    """The time to the expiry; ``UNKNOWN_TIME`` where it cannot be read."""
     if not facts.evicts:
         return NEVER
     operation, timeout = call[SOURCE].operation, call[TIMEOUT]
@@ -304,7 +304,7 @@ def _lasts(call: RawCall, facts: CacheIdentity, ended: int) -> int:
         timeout = DEFAULT_TIMEOUT
     given: Any = facts.default_timeout if timeout is DEFAULT_TIMEOUT else timeout
     if operation in _POINTS_IN_TIME:
-        return UNTOLD if given is None else _until(given, _UNITS.get(operation, 1.0), ended)
+        return UNKNOWN_TIME if given is None else _until(given, _UNITS.get(operation, 1.0), ended)
     if isinstance(given, timedelta):
         return _microseconds(given.total_seconds())
     return _microseconds(given, _UNITS.get(operation, 1.0))
@@ -316,7 +316,7 @@ def _until(given: Any, unit: float, ended: int) -> int:
         at = given.timestamp() if isinstance(given, datetime) else float(given) * unit
         return max(int(at * SECOND) - ended, 0)
     except (TypeError, ValueError, OverflowError, OSError):
-        return UNTOLD
+        return UNKNOWN_TIME
 
 
 def _microseconds(seconds: Any, unit: float = 1.0) -> int:
@@ -325,4 +325,4 @@ def _microseconds(seconds: Any, unit: float = 1.0) -> int:
     try:
         return max(min(int(float(seconds) * unit * SECOND), 2**52), 0)
     except (TypeError, ValueError, OverflowError):
-        return UNTOLD
+        return UNKNOWN_TIME

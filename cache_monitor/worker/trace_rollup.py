@@ -34,23 +34,23 @@ from cache_monitor.stores.shared import (
     replay_process,
     row_of,
     rows_of,
+    sampled_slices,
     slices_of,
     state_of,
-    thinned_slices,
 )
-from cache_monitor.trace.codec import Stored, Unreadable, encode_slices, level_for, pack
+from cache_monitor.trace.codec import StoredSlice, Unreadable, encode_slices, level_for, pack
 from cache_monitor.trace.plan import (
     HOT_KEYS,
     Plan,
     TraceLimits,
     TraceUsage,
-    family_of,
+    base_name,
     next_level,
 )
 from cache_monitor.trace.replay import Replay
 from cache_monitor.trace.state import (
+    ClassifiedMiss,
     State,
-    Verdict,
     decode_state,
     encode_state,
 )
@@ -69,13 +69,13 @@ class _Due(NamedTuple):
     ``is_doubtful`` says that these may not be all."""
 
     rows: list[Row]
-    now: list[Stored]
-    ahead: list[Stored]
+    now: list[StoredSlice]
+    ahead: list[StoredSlice]
     until: int
     is_doubtful: bool = False
 
 
-def roll(store: Store, now: int, conf: TraceSettings) -> list[Verdict]:
+def roll(store: Store, now: int, conf: TraceSettings) -> list[ClassifiedMiss]:
     """Replay the minutes that have closed by ``now``; why lookups missed in them. Raises
     :class:`StoreError`."""
     ends = time.monotonic() + _HELD
@@ -87,7 +87,7 @@ def roll(store: Store, now: int, conf: TraceSettings) -> list[Verdict]:
     for name, own in read.items():
         due = _due(own, now, conf.settled)
         if due is not None:
-            family = family_of(name)
+            family = base_name(name)
             plan = known.get(family, Plan())
             try:
                 rolled = _roll(
@@ -104,7 +104,7 @@ def roll(store: Store, now: int, conf: TraceSettings) -> list[Verdict]:
             _put_plan(store, family, made, now)
     if now // MINUTE % 10 == 0:
         _prune(store, now, conf.limits.kept)
-    return [each for family in families.values() for each in family.verdicts]
+    return [each for family in families.values() for each in family.misses]
 
 
 class _TookTooLong(Exception):
@@ -122,14 +122,14 @@ class _Family:
         self._level = level
         self._uses: list[TraceUsage] = []
         self._counts: Counter[int] = Counter()
-        self.verdicts: list[Verdict] = []
+        self.misses: list[ClassifiedMiss] = []
 
     def add(self, use: TraceUsage, replay: Replay, level: int) -> None:
         """Add one that was replayed at ``level``."""
         self._level = max(self._level, level)
         self._uses.append(use)
         self._counts.update(replay.counts)
-        self.verdicts += replay.told.verdicts
+        self.misses += replay.result.misses
 
     def plan(self, plan: Plan, now: int, limits: TraceLimits) -> Plan | None:
         """The plan that follows ``plan``, if another does."""
@@ -157,18 +157,18 @@ class _Family:
             yield key
 
 
-_Read = Sequence[tuple[Row, list[Stored]]]
+_Read = Sequence[tuple[Row, list[StoredSlice]]]
 """Rows with the slices in them; one that cannot be read has none."""
 
 
 def _by_store(rows: Iterable[Row]) -> dict[str, _Read]:
-    found: defaultdict[str, list[tuple[Row, list[Stored]]]] = defaultdict(list)
+    found: defaultdict[str, list[tuple[Row, list[StoredSlice]]]] = defaultdict(list)
     for row in rows:
         found[row.alias].append((row, slices_of(row.payload)))
     return dict(found)
 
 
-def _slices_in(rows: Mapping[str, _Read]) -> dict[str, list[Stored]]:
+def _slices_in(rows: Mapping[str, _Read]) -> dict[str, list[StoredSlice]]:
     return {name: [part for _, parts in own for part in parts] for name, own in rows.items()}
 
 
@@ -177,10 +177,10 @@ def _put_plan(store: Store, family: str, plan: Plan, now: int) -> None:
 
 
 def _settled_doubt(
-    store: Store, told: Mapping[str, Iterable[Stored]], known: dict[str, Plan], now: int
+    store: Store, result: Mapping[str, Iterable[StoredSlice]], known: dict[str, Plan], now: int
 ) -> set[str]:
     """The stores that are doubtful; what was found out about their servers is in the plans then."""
-    doubt = doubtful_of(store, told, known, now)
+    doubt = doubtful_of(store, result, known, now)
     for family in doubt.merged | doubt.split | doubt.shared:
         before = known.get(family, Plan())
         is_merged = (before.merged or family in doubt.merged) and family not in doubt.split
@@ -222,14 +222,14 @@ def _roll(
     level, due = _bounded(due, state, plan, conf.limits)
     replay = Replay(state, int(conf.tolerance * 1e6))
     if due.is_doubtful or (plan.merged and not state.until):
-        told = replay.pass_over(due.now, due.until)
+        result = replay.skip(due.now, due.until)
     else:
-        told = replay.run(due.now, due.ahead, due.until)
+        result = replay.run(due.now, due.ahead, due.until)
     state.trim(plan, due.until - conf.limits.kept)
     state.serial += 1
     state.token = uuid4().hex
     process = replay_process(name, state.serial)
-    state.outbox = list(rows_of(told, process, conf.key_groups, final=True))
+    state.outbox = list(rows_of(result, process, conf.key_groups, final=True))
     bundles = list(_bundles(store, name, due.now))
     row = Row("trace", SHARED, name, STATE, 0, encode_state(state))
     if time.monotonic() > ends:
@@ -250,7 +250,7 @@ def _roll(
     return use.times(_left_out(due.now, level)), replay, level
 
 
-def _left_out(parts: Sequence[Stored], level: int) -> float:
+def _left_out(parts: Sequence[StoredSlice], level: int) -> float:
     """By how much there would have been more at ``level``: processes that know of no plan yet leave
     out keys of their own accord."""
     events = sum(part.count for part in parts)
@@ -266,7 +266,7 @@ def _bounded(due: _Due, state: State, plan: Plan, limits: TraceLimits) -> tuple[
     has_let_go = any(part.level > plan.level for part in due.now)
     most = limits.keys if has_let_go else inf, 2 * MINUTE * limits.events
     level = level_for(due.now, most, state.plans, plan.level)
-    now, ahead = thinned_slices(due.now, level, state), thinned_slices(due.ahead, level, state)
+    now, ahead = sampled_slices(due.now, level, state), sampled_slices(due.ahead, level, state)
     return level, due._replace(now=now, ahead=ahead)
 
 
@@ -292,9 +292,9 @@ def _open(row: Row) -> Row:
     return row._replace(payload=encode(details))
 
 
-def _bundles(store: Store, name: str, parts: Sequence[Stored]) -> Iterator[Row]:
+def _bundles(store: Store, name: str, parts: Sequence[StoredSlice]) -> Iterator[Row]:
     """The slices of each minute in one row, with those that were there before."""
-    minutes: defaultdict[int, list[Stored]] = defaultdict(list)
+    minutes: defaultdict[int, list[StoredSlice]] = defaultdict(list)
     for part in parts:
         minutes[part.start // MINUTE * MINUTE].append(part)
     for start, those in minutes.items():

@@ -32,18 +32,18 @@ from cache_monitor.trace.events import (
     COMPUTE,
     HIT,
     MISS,
+    PATTERN_DELETE,
     SECOND,
-    SWEEP,
-    UNKNOWN,
+    UNKNOWN_VALUE,
     USE,
     WRITE,
+    CallType,
     EvictionReading,
-    Form,
     Key,
     Value,
     hash_of,
 )
-from cache_monitor.trace.plan import Plan, family_of, proof_of
+from cache_monitor.trace.plan import Plan, base_name, host_proof
 from cache_monitor.trace.slices import MOST_NAMED, Slice
 from cache_monitor.worker.batch import Batch, Hits, is_plain_hit, name_and_hash
 from cache_monitor.worker.trace_events import (
@@ -74,7 +74,7 @@ MOST_REMEMBERED = 16_384
 _STEP = SECOND // 50_000
 """Less than so much the clocks' difference is taken to have been misread."""
 
-_Event = tuple[int, str, Key, Form, int, int, Value]
+_Event = tuple[int, str, Key, CallType, int, int, Value]
 """An event that waits for its place among those of its batch: when it ended, its store, key, and
 form, when it began, how many times, and what is known of its value. A sweep has a key
 without a hash, whose name is the pattern. A bare tuple: there may be one for each call."""
@@ -146,9 +146,9 @@ class Tracer:
         if plans != self._plans:
             self._plans, self._names = plans, {}
             for (store, _), part in self._slices.items():
-                plan = plans.get(family_of(store))
+                plan = plans.get(base_name(store))
                 if plan is not None and not part.plan:
-                    part.follow(plan)
+                    part.adopt_plan(plan)
 
     def encoded(self, part: Slice, now: float) -> bytes:
         """``part`` as it goes to the store. Without a plan it lets keys go until it takes no more
@@ -249,9 +249,9 @@ class Tracer:
             return None
         name = self._names.get(facts.store)
         if name is None:
-            name = self._plans.get(family_of(facts.store), Plan()).name_of(facts.store)
+            name = self._plans.get(base_name(facts.store), Plan()).name_of(facts.store)
             self._names[facts.store] = name
-            if proof_of(facts.store) == "s":
+            if host_proof(facts.store) == "s":
                 # Whether it is other hosts' as well its server has to tell.
                 self._missed.add(alias)
         return facts if name == facts.store else facts._replace(store=name)
@@ -294,7 +294,7 @@ class Tracer:
     def _hear_runs(
         self, alias: str, facts: CacheIdentity, hits: Hits, offset: int, apart: Set[str]
     ) -> None:
-        form = Form(HIT, alias, facts.version)
+        form = CallType(HIT, alias, facts.version)
         for text, run in hits.runs.items():
             if text in apart:
                 continue
@@ -303,7 +303,7 @@ class Tracer:
             key = self._key(alias, facts, text, ended)
             if key is not None:
                 began = int(run.first[STARTED] * SECOND) + offset
-                value = Value(size=last[SIZE]) if last[SIZE] else UNKNOWN
+                value = Value(size=last[SIZE]) if last[SIZE] else UNKNOWN_VALUE
                 self._heard.append((ended, facts.store, key, form, began, run.count, value))
 
     def _hear_misses(self, calls: Sequence[RawCall], offset: int) -> Sequence[tuple[int, RawCall]]:
@@ -337,7 +337,7 @@ class Tracer:
             key = keys.get(text) or self._key(alias, facts, text, ended)
             if key is not None:
                 began = int(began * SECOND) + offset
-                heard((ended, facts.store, key, form, began, 1, UNKNOWN))
+                heard((ended, facts.store, key, form, began, 1, UNKNOWN_VALUE))
         return others
 
     def _hear(
@@ -352,17 +352,19 @@ class Tracer:
         alias, left = call[SOURCE].alias, dict(computed)
         values = values_of(call)
         for deed in deeds_of(call, facts, offset):
-            if deed.kind == CLEAR or (deed.kind == SWEEP and is_pattern(call)):
+            if deed.kind == CLEAR or (deed.kind == PATTERN_DELETE and is_pattern(call)):
                 pattern = Key(0, name=name_of(facts, deed.key, deed.final))
-                form = Form(deed.kind, alias, deed.version)
-                self._heard.append((deed.ended, facts.store, pattern, form, deed.began, 1, UNKNOWN))
+                form = CallType(deed.kind, alias, deed.version)
+                self._heard.append(
+                    (deed.ended, facts.store, pattern, form, deed.began, 1, UNKNOWN_VALUE)
+                )
             else:
                 if deed.kind not in _READS:
                     changed.add(deed.key)
-                value = UNKNOWN
+                value = UNKNOWN_VALUE
                 if deed.kind == WRITE:
                     took = int(left.pop(deed.key, 0.0) * SECOND)
-                    value = replace(values.get(deed.key, UNKNOWN), computed=took)
+                    value = replace(values.get(deed.key, UNKNOWN_VALUE), compute_time=took)
                 self._note(facts, alias, deed, value)
         finals = finals_of(call)
         for key, seconds in left.items():
@@ -394,7 +396,7 @@ class Tracer:
                 until = (part.start + SLICE_SECONDS) * SECOND
             if not key.hash:
                 pattern = None if form.kind == CLEAR else key.name
-                part.add_sweep(began, ended, pattern, form.version)
+                part.add_delete(began, ended, pattern, form.version)
             elif not part.level or part.takes(key.hash):
                 is_new = key.name and not part.has(key.hash)
                 named = self._named_once(store, key) if is_new else key
@@ -434,7 +436,7 @@ class Tracer:
         start = self._start(at)
         part = self._slices.get((store, start))
         if part is None:
-            plan = self._plans.get(family_of(store))
+            plan = self._plans.get(base_name(store))
             part = Slice(start, SLICE_SECONDS, self.process, self._host, plan)
             before = self._slices.get((store, start - SLICE_SECONDS))
             if before is not None:
@@ -462,4 +464,4 @@ class Tracer:
                 self.note_reading(alias, EvictionReading(at, None, "", full))
 
 
-_form = lru_cache(maxsize=1024)(Form)
+_form = lru_cache(maxsize=1024)(CallType)

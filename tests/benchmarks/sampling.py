@@ -17,8 +17,8 @@ from typing import NamedTuple
 
 from cache_monitor.reports import series
 from cache_monitor.reports.schema import MissReasons
-from cache_monitor.trace.codec import Stored
-from cache_monitor.trace.events import DELETE, HIT, MISS, SECOND, WRITE, Form, Key, hash_of
+from cache_monitor.trace.codec import StoredSlice
+from cache_monitor.trace.events import DELETE, HIT, MISS, SECOND, WRITE, CallType, Key, hash_of
 from cache_monitor.trace.plan import HOT_KEYS, Plan
 from cache_monitor.trace.replay import Replay
 from cache_monitor.trace.slices import Slice
@@ -61,10 +61,10 @@ def happened(keys: int, lookups: int, seed: int = 1) -> list[Happened]:
     return found
 
 
-def taken(events: Sequence[Happened], plan: Plan, names: Sequence[Key]) -> Iterator[Stored]:
+def taken(events: Sequence[Happened], plan: Plan, names: Sequence[Key]) -> Iterator[StoredSlice]:
     """The slices of one process that follows ``plan``."""
-    forms = {kind: Form(kind, "default", 1) for kind in (HIT, MISS, DELETE)}
-    forms[WRITE] = Form(WRITE, "default", 1, LASTS * SECOND)
+    forms = {kind: CallType(kind, "default", 1) for kind in (HIT, MISS, DELETE)}
+    forms[WRITE] = CallType(WRITE, "default", 1, LASTS * SECOND)
     part = Slice(START, SLICE, "one", 1, plan)
     for each in events:
         key = names[each.key]
@@ -79,7 +79,7 @@ def taken(events: Sequence[Happened], plan: Plan, names: Sequence[Key]) -> Itera
     yield _stored(part)
 
 
-def _stored(part: Slice) -> Stored:
+def _stored(part: Slice) -> StoredSlice:
     part.final = True
     return part.stored()
 
@@ -99,7 +99,7 @@ def told(
     told = replay.run(list(taken(events, plan, names)), (), START + HOUR + SLICE)
     for each in told.windows.values():
         figures.update(each.reasons)
-        seen, judged, squares = seen + each.seen, judged + each.judged, squares + each.squares
+        seen, judged, squares = seen + each.traced, judged + each.judged, squares + each.squares
     misses = sum(each.kind == MISS for each in events)
     return series.miss_reasons(misses, figures, seen, judged, float(squares), 0.0)
 

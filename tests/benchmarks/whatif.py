@@ -20,9 +20,9 @@ from random import Random
 from cache_monitor.trace.models.base import Access, Lru
 from cache_monitor.trace.plan import HOT_KEYS
 from cache_monitor.trace.what_if import Prediction, predict
-from cache_monitor.trace.workload import LOOK_UP, Demand
+from cache_monitor.trace.workload import SimulatedCall
 
-Predicted = Callable[[Sequence[Demand]], Sequence[Prediction]]
+Predicted = Callable[[Sequence[SimulatedCall]], Sequence[Prediction]]
 
 SIZES = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8)
 """Of the different keys."""
@@ -48,14 +48,18 @@ def made() -> Iterator[tuple[str, Sequence[int]]]:
         yield f"Zipf({exponent})", Random(1).choices(range(50_000), weights, k=300_000)
 
 
-def demands(keys: Sequence[int], sampled: int, salt: int, lasts: float = inf) -> list[Demand]:
+def simulated_calls(
+    keys: Sequence[int], sampled: int, salt: int, timeout: float = inf
+) -> list[SimulatedCall]:
     """The requests of the hottest keys and of about ``sampled`` others; entries last so long."""
     counts = Counter(keys)
     hot = {key for key, _ in counts.most_common(HOT_KEYS)}
     share = min(1.0, sampled / len(counts))
     kept = {key for key in counts if key in hot or _chance(key, salt) < share}
     return [
-        Demand(LOOK_UP, Access(key, at / 50, lasts, 1.0, 1.0 if key in hot else 1 / share), True)
+        SimulatedCall(
+            "get", Access(key, at / 50, timeout, 1.0, 1.0 if key in hot else 1 / share), True
+        )
         for at, key in enumerate(keys)
         if key in kept
     ]
@@ -66,11 +70,11 @@ def _chance(key: int, salt: int) -> float:
     return int.from_bytes(digest) / 2**48
 
 
-def by_timeout(asked: Sequence[Demand]) -> Sequence[Prediction]:
+def by_timeout(asked: Sequence[SimulatedCall]) -> Sequence[Prediction]:
     return [predict(asked, Lru, inf, factor=each) for each in FACTORS]
 
 
-def by_size(asked: Sequence[Demand], sizes: Sequence[int]) -> Sequence[Prediction]:
+def by_size(asked: Sequence[SimulatedCall], sizes: Sequence[int]) -> Sequence[Prediction]:
     return [predict(asked, Lru, each) for each in sizes]
 
 
@@ -78,14 +82,14 @@ def told(
     keys: Sequence[int],
     samplings: int,
     predicted: Predicted,
-    lasts: float,
+    timeout: float,
 ) -> Iterator[str]:
     """How far what is ``predicted`` of samples of the keys is off, for each size of a sample."""
-    exact = predicted(demands(keys, len(keys), 0, lasts))
+    exact = predicted(simulated_calls(keys, len(keys), 0, timeout))
     for sampled in SAMPLES:
         errors, within = [], 0
         for salt in range(samplings):
-            some = predicted(demands(keys, sampled, salt, lasts))
+            some = predicted(simulated_calls(keys, sampled, salt, timeout))
             for found, truth in zip(some, exact, strict=True):
                 errors.append(abs((found.hit_ratio or 0.0) - (truth.hit_ratio or 0.0)))
                 within += errors[-1] <= (found.error or 0.0) + 1e-9
@@ -108,8 +112,8 @@ def main() -> None:
             "sizes": partial(by_size, sizes=sizes),
         }
         for kind, predicted in kinds.items():
-            lasts = TIMEOUT if kind == "timeouts" else inf
-            for line in told(keys, options.samplings, predicted, lasts):
+            timeout = TIMEOUT if kind == "timeouts" else inf
+            for line in told(keys, options.samplings, predicted, timeout):
                 print(f"{name:10} {kind:8} {line}", flush=True)
 
 

@@ -21,13 +21,13 @@ from cache_monitor.scan.identity import store_of
 from cache_monitor.stores.base import Row
 from cache_monitor.stores.opening import get_store
 from cache_monitor.trace.codec import encode_slices
-from cache_monitor.trace.events import HASH_BITS, HIT, MISS, SECOND, Form, Key, Value
+from cache_monitor.trace.events import HASH_BITS, HIT, MISS, SECOND, CallType, Key, Value
 from cache_monitor.trace.models.base import Access, Lru, Model
 from cache_monitor.trace.models.policies import Arc, Lfu, S3Fifo
 from cache_monitor.trace.plan import Plan
 from cache_monitor.trace.slices import Slice
 from cache_monitor.trace.what_if import predict
-from cache_monitor.trace.workload import Demand, demands
+from cache_monitor.trace.workload import SimulatedCall, simulated_calls
 from cache_monitor.what_if import _parts
 from cache_monitor.worker import wiring
 from tests.anew import begin_anew, count_now
@@ -80,9 +80,9 @@ def written(form: str, folder: Path, *options: str) -> tuple[Path, str]:
     return path, said.getvalue()
 
 
-def our_demands() -> Sequence[Demand]:
+def our_demands() -> Sequence[SimulatedCall]:
     (part,) = _parts(get_store(), "default", (time.time() - 3600, time.time()))
-    return demands(part.events, part.groups)
+    return simulated_calls(part.events, part.groups)
 
 
 @pytest.mark.django_db
@@ -213,7 +213,9 @@ def test_of_a_sample_the_keys_of_every_minute_are_written(recording: None, tmp_p
         for key in range(1, 5):
             # A quarter of the keys has a hash as small as that of every fourth.
             number = 1 << (HASH_BITS - key)
-            part.add(Key(number), Form(MISS, "default", "1"), start * SECOND, start * SECOND + 9)
+            part.add(
+                Key(number), CallType(MISS, "default", "1"), start * SECOND, start * SECOND + 9
+            )
         row = Row("trace", "", f"{family}.p", start, 60, encode_slices([part.stored()]))
         get_store().put([row], now)
     path, said = written("caffeine", tmp_path)
@@ -231,11 +233,13 @@ def test_the_bytes_of_the_values_are_written_where_they_were_seen(
     part = Slice(now - 120, 60, "one process", 1)
     for number, size in enumerate((300, 500, 0)):
         at = (now - 100 + number) * SECOND
-        part.add(Key(number + 1), Form(MISS, "default", "1"), at, at + 9, value=Value(size=size))
+        part.add(
+            Key(number + 1), CallType(MISS, "default", "1"), at, at + 9, value=Value(size=size)
+        )
     # What is seen later is what it was.
     later = Slice(now - 60, 60, "one process", 1)
     at = (now - 30) * SECOND
-    later.add(Key(1), Form(HIT, "default", "1"), at, at + 9)
+    later.add(Key(1), CallType(HIT, "default", "1"), at, at + 9)
     row = Row(
         "trace", "", f"{family}.p", now - 120, 60, encode_slices([part.stored(), later.stored()])
     )
@@ -263,7 +267,7 @@ def test_of_caches_in_each_process_the_busiest_is_written(recording: None, tmp_p
         part = Slice(now - 120, 60, process, 1)
         for number in range(lookups):
             at = (now - 120 + number) * SECOND
-            part.add(Key(number + 1), Form(MISS, "default", "1"), at, at + 9)
+            part.add(Key(number + 1), CallType(MISS, "default", "1"), at, at + 9)
         row = Row("trace", "", f"{family}.{process}", now - 120, 60, encode_slices([part.stored()]))
         get_store().put([row], now)
     path, said = written("caffeine", tmp_path)

@@ -10,7 +10,7 @@ from django.test import override_settings
 
 from cache_monitor.scan import identity
 from cache_monitor.scan.identity import identity_of, traced_as
-from cache_monitor.trace.plan import Proof, doubt_of, family_of, proof_of
+from cache_monitor.trace.plan import HostProof, base_name, host_proof, uncertain_stores
 
 LOCMEM = "django.core.cache.backends.locmem.LocMemCache"
 FILES = "django.core.cache.backends.filebased.FileBasedCache"
@@ -174,10 +174,10 @@ def traced_names() -> Callable[..., list[str]]:
     ],
 )
 def test_a_store_that_each_host_may_have_for_itself_is_named_for_the_host(
-    entry: dict[str, Any], proof: Proof | None, traced_names: Callable[..., list[str]]
+    entry: dict[str, Any], proof: HostProof | None, traced_names: Callable[..., list[str]]
 ) -> None:
     [name] = traced_names(entry)
-    assert proof_of(name) == proof
+    assert host_proof(name) == proof
     assert ("." in name) == (proof is not None or entry["BACKEND"] == LOCMEM)
 
 
@@ -193,7 +193,7 @@ def test_a_directory_is_named_for_where_it_is_by_whatever_way_it_is_reached(
         _entry(FILES, tmp_path / "not yet"),
     )
     assert found[0] == found[1] != found[2]
-    assert {proof_of(name) for name in found} <= {"p", "u"}
+    assert {host_proof(name) for name in found} <= {"p", "u"}
 
 
 def test_tables_of_one_sqlite_file_are_not_taken_for_one_store_by_two_names(
@@ -201,7 +201,7 @@ def test_tables_of_one_sqlite_file_are_not_taken_for_one_store_by_two_names(
 ) -> None:
     one, other = traced_names(_entry(TABLE, "one"), _entry(TABLE, "two"))
     assert one.partition(".")[2] != other.partition(".")[2]
-    assert doubt_of({one: [], other: []}, (), lambda _: []).names == set()
+    assert uncertain_stores({one: [], other: []}, (), lambda _: []).names == set()
 
 
 def test_hosts_that_have_a_file_system_of_the_network_have_its_directories_in_common(
@@ -223,8 +223,8 @@ def test_hosts_that_have_a_file_system_of_the_network_have_its_directories_in_co
     places = [name.partition(".")[2] for name in found]
     assert places[0] == places[1]
     assert len({*places}) == 4
-    assert [proof_of(name) for name in found] == ["p", "p", "p", "u", "u"]
-    assert family_of(found[1]) == family_of(found[2])
+    assert [host_proof(name) for name in found] == ["p", "p", "p", "u", "u"]
+    assert base_name(found[1]) == base_name(found[2])
 
 
 class NotDjangos:

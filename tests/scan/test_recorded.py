@@ -12,7 +12,7 @@ import pytest
 
 from cache_monitor.scan.base import Entry
 from cache_monitor.scan.recorded import RecordedUses, TraceNames
-from cache_monitor.trace.codec import Stored
+from cache_monitor.trace.codec import StoredSlice
 from cache_monitor.trace.events import SECOND, hash_of
 from cache_monitor.trace.plan import Plan
 from cache_monitor.trace.replay import Replay
@@ -133,7 +133,7 @@ def uses_of(state: State, world: World, plan: Plan | None = None) -> RecordedUse
     return uses
 
 
-def replayed(parts: list[Stored], until: int, state: State | None = None) -> State:
+def replayed(parts: list[StoredSlice], until: int, state: State | None = None) -> State:
     state = state or State()
     Replay(state, TOLERANCE).run(parts, [], until)
     return state

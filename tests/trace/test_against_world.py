@@ -6,7 +6,7 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from cache_monitor.trace.codec import Stored
+from cache_monitor.trace.codec import StoredSlice
 from cache_monitor.trace.events import NEVER, SECOND
 from cache_monitor.trace.replay import Replay
 from cache_monitor.trace.state import ReplayResult, State, decode_state, encode_state
@@ -29,7 +29,7 @@ actions = st.tuples(
 )
 
 
-def replayed(parts: Sequence[Stored], batches: int, now: int) -> list[ReplayResult]:
+def replayed(parts: Sequence[StoredSlice], batches: int, now: int) -> list[ReplayResult]:
     """What is told where the rows are rolled up in ``batches``, the state being stored between."""
     state = State()
     told = []
@@ -46,11 +46,11 @@ def replayed(parts: Sequence[Stored], batches: int, now: int) -> list[ReplayResu
 
 
 def happen(world: World, steps: list[tuple[str, str, int, int, float, int]], gone: str) -> None:
-    for action, key, process, lasts, pause, version in steps:
+    for action, key, process, timeout, pause, version in steps:
         if action == "get":
             world.get(key, process, version)
         elif action in {"set", "touch"}:
-            getattr(world, action)(key, process, lasts, version=version)
+            getattr(world, action)(key, process, timeout, version=version)
         elif action in {"delete", "move"}:
             getattr(world, action)(key, process, version)
         elif action == "clear":
@@ -81,9 +81,9 @@ def test_every_reason_is_the_real_one_or_unknown(
     world.pass_by(0.2)
     world.read()
     now = world.now // SECOND + 3600
-    verdicts = [each for told in replayed(world.stored(), batches, now) for each in told.verdicts]
-    assert len(verdicts) == len(world.misses)
-    told = sorted((each.name, each.at // SECOND, each.at, each.reason) for each in verdicts)
+    misses = [each for told in replayed(world.stored(), batches, now) for each in told.misses]
+    assert len(misses) == len(world.misses)
+    told = sorted((each.name, each.at // SECOND, each.at, each.reason) for each in misses)
     for miss in world.misses:
         near = [
             reason
@@ -112,10 +112,10 @@ def test_calls_that_are_apart_are_all_judged(batches: int) -> None:
         world.pass_by(4 if n % 3 == 0 else 0.2)
         world.get(name, reader)
     world.read()
-    verdicts = [
+    misses = [
         each
         for told in replayed(world.stored(), batches, world.now // SECOND + 3600)
-        for each in told.verdicts
+        for each in told.misses
     ]
-    assert sorted(each.reason for each in verdicts) == sorted(each.reason for each in world.misses)
-    assert "unknown" not in {each.reason for each in verdicts}
+    assert sorted(each.reason for each in misses) == sorted(each.reason for each in world.misses)
+    assert "unknown" not in {each.reason for each in misses}

@@ -8,9 +8,9 @@ from random import Random
 
 import pytest
 
-from cache_monitor.trace.events import DELETE, HIT, MISS, NEVER, SECOND, WRITE, Event, Form
+from cache_monitor.trace.events import DELETE, HIT, MISS, NEVER, SECOND, WRITE, CallType, Event
 from cache_monitor.trace.freshness import Values, entries_by_group, stale_share
-from cache_monitor.trace.workload import demands
+from cache_monitor.trace.workload import simulated_calls
 
 GROUPS = dict.fromkeys(range(1, 101), "product:{int}")
 HOURS = 4
@@ -54,13 +54,13 @@ def asked(seed: int = 1, number: int = 12_000) -> Sequence[tuple[float, int]]:
     return sorted((random.uniform(0, HOURS * 3600), key) for key in keys)
 
 
-def event(kind: int, key: int, at: float, lasts: float = inf, value: int = 0) -> Event:
+def event(kind: int, key: int, at: float, timeout: float = inf, value: int = 0) -> Event:
     began = round(at * SECOND)
-    form = Form(kind, "default", 1, NEVER if lasts == inf else round(lasts * SECOND))
-    return Event(key, form, began, began + 1, 1, 1, print=value)
+    form = CallType(kind, "default", 1, NEVER if timeout == inf else round(timeout * SECOND))
+    return Event(key, form, began, began + 1, 1, 1, fingerprint=value)
 
 
-def cached(truth: Source, lasts: float) -> tuple[list[Event], float, float]:
+def cached(truth: Source, timeout: float) -> tuple[list[Event], float, float]:
     """What a trace has of get-then-set with that timeout, the share of hits that served a value
     which had changed, and the share of rewrites that brought the same."""
     held: dict[int, tuple[float, int]] = {}
@@ -74,11 +74,11 @@ def cached(truth: Source, lasts: float) -> tuple[list[Event], float, float]:
             hits += 1
             stale += known[1] != now
         else:
-            events += [event(MISS, key, at), event(WRITE, key, at + 0.002, lasts, now)]
+            events += [event(MISS, key, at), event(WRITE, key, at + 0.002, timeout, now)]
             if known is not None:
                 rewrites += 1
                 unchanged += known[1] == now
-            held[key] = at + 0.002 + lasts, now
+            held[key] = at + 0.002 + timeout, now
     return events, stale / hits, unchanged / rewrites
 
 
@@ -89,7 +89,7 @@ def test_the_stale_share_of_another_timeout_is_what_that_timeout_serves(
 ) -> None:
     truth = source(process, seconds)
     events, *_ = cached(truth, 150)
-    asked_for, values = [demands(events, GROUPS)], Values(events)
+    asked_for, values = [simulated_calls(events, GROUPS)], Values(events)
     for factor in (0.5, 1.0, 2.0, 4.0):
         _, expected, _ = cached(truth, 150 * factor)
         found = stale_share(asked_for, values, "product:{int}", factor)
@@ -102,25 +102,25 @@ def test_the_share_of_rewrites_that_changed_nothing_is_what_it_is(
     process: Process, seconds: float
 ) -> None:
     events, _, expected = cached(source(process, seconds), 150)
-    entries = entries_by_group([demands(events, GROUPS)])["product:{int}"]
+    entries = entries_by_group([simulated_calls(events, GROUPS)])["product:{int}"]
     found = Values(events).rewrites(entries)
     assert found.unchanged == pytest.approx(expected, abs=0.005)
     assert found.rewrites == pytest.approx(
-        sum(each.form.kind == WRITE for each in events) - len(GROUPS), abs=5
+        sum(each.call.kind == WRITE for each in events) - len(GROUPS), abs=5
     )
 
 
 @pytest.mark.parametrize("seconds", [400, 1800, 7200])
 def test_how_long_values_last_is_estimated(seconds: float) -> None:
     events, *_ = cached(source(by_chance, seconds), 150)
-    entries = entries_by_group([demands(events, GROUPS)])["product:{int}"]
+    entries = entries_by_group([simulated_calls(events, GROUPS)])["product:{int}"]
     assert Values(events).rewrites(entries).seconds_to_change == pytest.approx(seconds, rel=0.1)
 
 
 def test_where_fingerprints_are_missing_nothing_is_told() -> None:
     events, *_ = cached(source(by_chance, 1800), 150)
-    blind = [each._replace(print=0) for each in events]
-    asked_for, values = [demands(blind, GROUPS)], Values(blind)
+    blind = [each._replace(fingerprint=0) for each in events]
+    asked_for, values = [simulated_calls(blind, GROUPS)], Values(blind)
     assert stale_share(asked_for, values, "product:{int}") is None
     found = values.rewrites(entries_by_group(asked_for)["product:{int}"])
     assert found.rewrites > 500
@@ -129,7 +129,7 @@ def test_where_fingerprints_are_missing_nothing_is_told() -> None:
 
 def test_what_never_changes_has_no_time_to_its_change() -> None:
     events, *_ = cached(Source({key: [] for key in GROUPS}), 150)
-    asked_for, values = [demands(events, GROUPS)], Values(events)
+    asked_for, values = [simulated_calls(events, GROUPS)], Values(events)
     assert stale_share(asked_for, values, "product:{int}", 10.0) == 0.0
     found = values.rewrites(entries_by_group(asked_for)["product:{int}"])
     assert (found.unchanged, found.seconds_to_change) == (1.0, None)
@@ -151,11 +151,13 @@ def test_a_value_that_was_deleted_when_it_changed_is_never_stale() -> None:
             value = truth.value(key, at)
             events += [event(MISS, key, at), event(WRITE, key, at, 3600, value)]
             held.add(key)
-    found = Values(events).rewrites(entries_by_group([demands(events, GROUPS)])["product:{int}"])
+    found = Values(events).rewrites(
+        entries_by_group([simulated_calls(events, GROUPS)])["product:{int}"]
+    )
     # No entry has expired: what is written after a delete says nothing of the timeout.
     assert (found.rewrites, found.unchanged) == (0.0, None)
 
 
 def test_other_groups_do_not_count() -> None:
     events, *_ = cached(source(by_chance, 1800), 150)
-    assert stale_share([demands(events, GROUPS)], Values(events), "user:{int}") is None
+    assert stale_share([simulated_calls(events, GROUPS)], Values(events), "user:{int}") is None

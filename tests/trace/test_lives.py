@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from cache_monitor.stats import histogram
 from cache_monitor.stats.lifetimes import LifeStats
-from cache_monitor.trace.events import HIT, NEVER, SECOND, WRITE, Event, Form
-from cache_monitor.trace.lives import Living
+from cache_monitor.trace.events import HIT, NEVER, SECOND, WRITE, CallType, Event
+from cache_monitor.trace.lives import LifeTracker
 from cache_monitor.trace.miss_reasons import EntryChange
 from cache_monitor.trace.state import ReplayResult
 from tests.trace.test_against_world import replayed
@@ -35,10 +35,10 @@ class Truth:
             if expires != NEVER and expires <= now:
                 self.end(name, "expired")
 
-    def set(self, name: str, now: int, lasts: int) -> None:
+    def set(self, name: str, now: int, timeout: int) -> None:
         if name in self._lives:
             self.end(name, "overwritten")
-        self._lives[name] = (NEVER if lasts == NEVER else now + lasts, False, "")
+        self._lives[name] = (NEVER if timeout == NEVER else now + timeout, False, "")
 
     def get(self, name: str) -> None:
         if name in self._lives:
@@ -93,15 +93,15 @@ def test_of_calls_that_are_apart_every_life_is_told(
     seed: int, happened: list[tuple[str, str, int, int, int]], gone: str, batches: int
 ) -> None:
     world, truth = World(seed), Truth()
-    for action, name, process, lasts, pause in happened:
+    for action, name, process, timeout, pause in happened:
         world.read()
         truth.expire(world.now)
         if action == "get":
             world.get(name, process)
             truth.get(name)
         elif action == "set":
-            world.set(name, process, lasts)
-            truth.set(name, world.now, lasts)
+            world.set(name, process, timeout)
+            truth.set(name, world.now, timeout)
         elif action == "delete":
             world.delete(name, process)
             truth.remove(name, "deleted")
@@ -146,8 +146,8 @@ def test_a_life_lasts_from_its_write_to_its_end() -> None:
 
 def _followed(changes: list[EntryChange], asked: list[Event]) -> LifeStats:
     told = LifeStats()
-    living = Living(None, lambda alias, at: told, TOLERANCE)
-    living.follow([(each, "default", 1) for each in changes], asked)
+    living = LifeTracker(None, lambda alias, at: told, TOLERANCE)
+    living.replay([(each, "default", 1) for each in changes], asked)
     return told
 
 
@@ -167,7 +167,7 @@ def test_of_two_writes_at_once_on_two_hosts_no_life_is_told() -> None:
 def test_of_reads_that_go_on_over_a_write_it_is_not_known_which_value_they_found() -> None:
     at = 100 * SECOND
     changes = [_write(at, 1, 1), _write(at + SECOND, 1, 1), _write(at + 2 * SECOND, 1, 1)]
-    run = Event(1, Form(HIT, "default", 1), at + 1000, at + SECOND + 5000, 2, 1, times=9)
+    run = Event(1, CallType(HIT, "default", 1), at + 1000, at + SECOND + 5000, 2, 1, times=9)
     told = _followed(changes, [run])
     assert told.ends == {"overwritten": 2}
     assert told.unread == {}

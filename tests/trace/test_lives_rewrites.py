@@ -1,23 +1,23 @@
 """What was written anew when it had expired is counted, and what else was written is not."""
 
 from cache_monitor.stats.lifetimes import ChangeStats
-from cache_monitor.trace.events import DELETE, NEVER, SECOND, TOUCH, WRITE, Event, Form
-from cache_monitor.trace.lives import LastWrite, follow
+from cache_monitor.trace.events import DELETE, NEVER, SECOND, TOUCH, WRITE, CallType, Event
+from cache_monitor.trace.lives import LastWrite, count_rewrites
 
 LASTS = 60
 
 
 def event(
-    kind: int, at: float, value: int = 0, lasts: int = LASTS * SECOND, weight: int = 1
+    kind: int, at: float, value: int = 0, timeout: int = LASTS * SECOND, weight: int = 1
 ) -> Event:
     began = int(at * SECOND)
-    form = Form(kind, "default", 1, lasts)
-    return Event(1, form, began, began + 1000, 1, 1, print=value, weight=weight)
+    form = CallType(kind, "default", 1, timeout)
+    return Event(1, form, began, began + 1000, 1, 1, fingerprint=value, weight=weight)
 
 
 def counted(*events: Event, before: LastWrite | None = None) -> ChangeStats:
     stats = ChangeStats()
-    follow(before, events, lambda alias, at: stats)
+    count_rewrites(before, events, lambda alias, at: stats)
     return stats
 
 
@@ -49,5 +49,5 @@ def test_without_a_fingerprint_nothing_is_told_of_it() -> None:
 
 
 def test_a_replay_goes_on_where_the_one_before_it_ended() -> None:
-    before = follow(None, [event(WRITE, 0, 7)], lambda alias, at: None)
+    before = count_rewrites(None, [event(WRITE, 0, 7)], lambda alias, at: None)
     assert counted(event(WRITE, 70, 7), before=before).rewrites == 1

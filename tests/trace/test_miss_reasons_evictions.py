@@ -2,9 +2,9 @@
 
 import pytest
 
-from cache_monitor.trace.events import NOT_ONLY, EvictionReading, thinned
-from cache_monitor.trace.miss_reasons import LossCause, cause_of, why_gone
-from cache_monitor.trace.plan import doubt_of
+from cache_monitor.trace.events import NOT_ONLY, EvictionReading, latest_readings
+from cache_monitor.trace.miss_reasons import LossCause, loss_cause, why_gone
+from cache_monitor.trace.plan import uncertain_stores
 
 
 def counted(*readings: tuple[int, int], boot: str = "a") -> list[EvictionReading]:
@@ -91,15 +91,15 @@ def test_whose_stores_hosts_have(
     told: dict[str, list[EvictionReading]], names: str, more: dict[str, set[str]]
 ) -> None:
     before = {"x.soft": OTHER}
-    doubt = doubt_of(told, {"m"}, lambda name: before.get(name, []))
+    doubt = uncertain_stores(told, {"m"}, lambda name: before.get(name, []))
     expected = {"merged": set(), "split": set(), "shared": set(), **more}
     assert doubt._asdict() == {"names": {*names.split()}, **expected}
 
 
 def test_of_readings_that_say_the_same_the_first_and_the_last_are_kept() -> None:
     readings = counted((0, 1), (1, 1), (2, 1), (3, 2), (4, 2), (5, 1))
-    assert thinned(readings, 100) == counted((0, 1), (2, 1), (3, 2), (4, 2), (5, 1))
-    assert thinned(readings, 2) == counted((4, 2), (5, 1))
+    assert latest_readings(readings, 100) == counted((0, 1), (2, 1), (3, 2), (4, 2), (5, 1))
+    assert latest_readings(readings, 2) == counted((4, 2), (5, 1))
 
 
 @pytest.mark.parametrize(
@@ -120,4 +120,4 @@ def test_of_readings_that_say_the_same_the_first_and_the_last_are_kept() -> None
 def test_what_took_away_an_entry_between_10_and_20(
     readings: list[EvictionReading], expected: LossCause | None
 ) -> None:
-    assert cause_of(10, 20, readings) == expected
+    assert loss_cause(10, 20, readings) == expected

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 import pytest
 
-from cache_monitor.trace.codec import Stored
-from cache_monitor.trace.events import HIT, MISS, SECOND, Form, Key, hash_of, level_of
+from cache_monitor.trace.codec import StoredSlice
+from cache_monitor.trace.events import HIT, MISS, SECOND, CallType, Key, hash_of, level_of
 from cache_monitor.trace.reading import BoundedTrace, hit_ratio
 from cache_monitor.trace.slices import Slice
 
@@ -13,11 +13,11 @@ START = 1_700_000_000
 NOBODY: frozenset[int] = frozenset()
 
 
-def a_slice(names: Iterable[str], kind: int = MISS) -> Stored:
+def a_slice(names: Iterable[str], kind: int = MISS) -> StoredSlice:
     made = Slice(START, 10, "process", 1)
     for number, name in enumerate(names):
         at = START * SECOND + number
-        made.add(Key(hash_of(name), "group"), Form(kind, "default", 1), at, at + 1)
+        made.add(Key(hash_of(name), "group"), CallType(kind, "default", 1), at, at + 1)
     return made.stored()
 
 
@@ -25,7 +25,7 @@ def test_what_there_is_room_for_is_all_there_with_weight_one() -> None:
     trace = BoundedTrace(100, NOBODY)
     trace.add("one", [a_slice(f"key:{n}" for n in range(40))])
     trace.add("two", [a_slice(f"key:{n}" for n in range(60))])
-    one, two = trace.taken(START, START + 10)
+    one, two = trace.pop_traces(START, START + 10)
     assert (len(one.events), len(two.events)) == (40, 60)
     assert {each.weight for each in (*one.events, *two.events)} == {1}
     assert one.share == 1.0
@@ -36,11 +36,10 @@ def test_beyond_that_fewer_keys_are_taken_with_all_their_events() -> None:
     trace = BoundedTrace(1000, NOBODY)
     for _ in range(4):
         trace.add("one", [a_slice(f"key:{n}" for n in range(2000))])
-    (found,) = trace.taken(START, START + 10)
+    (found,) = trace.pop_traces(START, START + 10)
     hot = {each.key for each in found.events if each.weight == 1}
     others = {each.key for each in found.events if each.weight > 1}
     assert len(found.events) <= 1000 + 2000
-    assert trace.read == 8000
     assert all(level_of(key) >= trace.level for key in others)
     assert {each.weight for each in found.events if each.key in others} == {1 << trace.level}
     counts = [sum(each.key == key for each in found.events) for key in hot | others]
@@ -59,7 +58,7 @@ def test_a_sample_stands_for_all() -> None:
     trace = BoundedTrace(3000, hot)
     names = [f"key:{n}" for n in range(16_000)]
     trace.add("one", [a_slice(names[at : at + 4000]) for at in range(0, 16_000, 4000)])
-    (found,) = trace.taken(START, START + 10)
+    (found,) = trace.pop_traces(START, START + 10)
     assert trace.level > 0
     assert sum(each.weight for each in found.events) == pytest.approx(16_000, rel=0.1)
 
@@ -67,6 +66,6 @@ def test_a_sample_stands_for_all() -> None:
 def test_the_hit_ratio_is_of_what_comes_from_a_moment_on() -> None:
     trace = BoundedTrace(100, NOBODY)
     trace.add("one", [a_slice(["a", "b"]), a_slice(["a", "b", "c"], HIT)])
-    found = trace.taken(START, START + 10)
+    found = trace.pop_traces(START, START + 10)
     assert hit_ratio(found, START) == 0.6
     assert hit_ratio(found, START + 1) is None

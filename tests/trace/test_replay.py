@@ -1,6 +1,6 @@
 """What a replay makes of what the record does not cover: unknown, and nothing twice."""
 
-from cache_monitor.trace.codec import Stored
+from cache_monitor.trace.codec import StoredSlice
 from cache_monitor.trace.events import NEVER, SECOND
 from cache_monitor.trace.plan import Plan
 from cache_monitor.trace.replay import Replay
@@ -9,14 +9,14 @@ from tests.trace.world import TOLERANCE, World, key_of
 
 
 def run(
-    state: State, parts: list[Stored], until: int, ahead: list[Stored] | None = None
+    state: State, parts: list[StoredSlice], until: int, ahead: list[StoredSlice] | None = None
 ) -> tuple[ReplayResult, State]:
     told = Replay(state, TOLERANCE).run(parts, ahead or [], until)
     return told, decode_state(encode_state(state))
 
 
 def reasons(told: ReplayResult) -> list[str]:
-    return [each.reason for each in sorted(told.verdicts, key=lambda each: each.at)]
+    return [each.reason for each in sorted(told.misses, key=lambda each: each.at)]
 
 
 def test_a_state_is_carried_on_from_one_replay_to_the_next() -> None:
@@ -59,10 +59,10 @@ def test_a_slice_that_was_taken_before_it_was_final_does_not_count_twice() -> No
     parts = world.stored()
     parts[0].final = False
     told, state = run(State(), parts, world.now // SECOND)
-    assert len(told.verdicts) == 1
+    assert len(told.misses) == 1
     world.get("page:2", 0)
     told, state = run(state, world.stored(), world.now // SECOND + 10)
-    assert [each.name for each in told.verdicts] == ["page:2"]
+    assert [each.name for each in told.misses] == ["page:2"]
     assert not state.taken
 
 
@@ -79,7 +79,7 @@ def test_keys_that_come_in_with_a_lower_level_are_unknown_at_first() -> None:
     for name in names:
         world.get(name, 3)
     told, state = run(state, world.stored(), world.now // SECOND)
-    found = {each.name: each.reason for each in told.verdicts}
+    found = {each.name: each.reason for each in told.misses}
     before = {name for name in names if Plan(level=2).takes(key_of(name).hash)}
     assert before
     assert found == {name: "expired" if name in before else "unknown" for name in names}
@@ -97,9 +97,9 @@ def test_rows_of_different_levels_merge_at_the_higher_one() -> None:
         world.get(f"{name}:never", 3)
     told, _state = run(State(), world.stored(), world.now // SECOND + 30)
     left_out = [
-        each.reason for each in told.verdicts if not Plan(level=1).takes(key_of(each.name).hash)
+        each.reason for each in told.misses if not Plan(level=1).takes(key_of(each.name).hash)
     ]
-    kept = [each.reason for each in told.verdicts if Plan(level=1).takes(key_of(each.name).hash)]
+    kept = [each.reason for each in told.misses if Plan(level=1).takes(key_of(each.name).hash)]
     assert set(left_out) == {"unknown"}
     assert set(kept) == {"never_set"}
 
@@ -146,7 +146,7 @@ def test_what_waits_for_the_backends_word_gets_it_later_or_none() -> None:
     world.take_away("page:1", "lost")
     world.get("page:1", 3)
     told, state = run(State(), world.stored(), world.now // SECOND)
-    assert not told.verdicts
+    assert not told.misses
     world.slices.clear()
     world.pass_by(60)
     world.read()
@@ -154,7 +154,7 @@ def test_what_waits_for_the_backends_word_gets_it_later_or_none() -> None:
     assert reasons(told) == ["lost"]
     told, state = run(state, [], world.now // SECOND + 3600)
     assert reasons(told) == ["unknown"]
-    assert not state.waiting
+    assert not state.pending
 
 
 def test_a_restart_of_the_server_loses_what_it_held() -> None:

@@ -6,28 +6,28 @@ from random import Random
 
 import pytest
 
-from cache_monitor.trace.events import DELETE, HIT, MISS, NEVER, SECOND, WRITE, Event, Form
+from cache_monitor.trace.events import DELETE, HIT, MISS, NEVER, SECOND, WRITE, CallType, Event
 from cache_monitor.trace.models.base import Access, Lru
 from cache_monitor.trace.models.django import LocMem
 from cache_monitor.trace.what_if import POLICIES, combined, predict
-from cache_monitor.trace.workload import LOOK_UP, PUT, Demand, demands
+from cache_monitor.trace.workload import SimulatedCall, simulated_calls
 
 
-def event(kind: int, key: int, at: float, lasts: float = inf, times: int = 1) -> Event:
+def event(kind: int, key: int, at: float, timeout: float = inf, times: int = 1) -> Event:
     began = round(at * SECOND)
-    form = Form(kind, "default", 1, NEVER if lasts == inf else round(lasts * SECOND))
+    form = CallType(kind, "default", 1, NEVER if timeout == inf else round(timeout * SECOND))
     return Event(key, form, began, began + 1, 1, 1, times=times)
 
 
-def traced(asked: Sequence[tuple[float, int]], size: int, lasts: float) -> list[Event]:
+def traced(asked: Sequence[tuple[float, int]], size: int, timeout: float) -> list[Event]:
     """What a trace has of get-then-set on a cache of ``size`` with that timeout."""
     model, events = LocMem(size), list[Event]()
     for at, key in asked:
-        access = Access(key, at, lasts)
+        access = Access(key, at, timeout)
         if model.look_up(access):
             events.append(event(HIT, key, at))
         else:
-            events += [event(MISS, key, at), event(WRITE, key, at + 0.001, lasts)]
+            events += [event(MISS, key, at), event(WRITE, key, at + 0.001, timeout)]
             model.write(access)
     return events
 
@@ -42,14 +42,14 @@ def poisson(number: int, different: int, seed: int) -> list[tuple[float, int]]:
     return asked
 
 
-def truth(asked: Sequence[tuple[float, int]], size: float, lasts: float) -> float | None:
-    return LocMem(size).run(Access(key, at, lasts) for at, key in asked)
+def truth(asked: Sequence[tuple[float, int]], size: float, timeout: float) -> float | None:
+    return LocMem(size).run(Access(key, at, timeout) for at, key in asked)
 
 
 @pytest.mark.parametrize("size", [25, 50, 100, 200, 400])
 def test_another_size_hits_what_a_cache_of_that_size_would_have(size: int) -> None:
     asked = poisson(6000, 600, 1)
-    found = predict(demands(traced(asked, 100, inf), {}), LocMem, size)
+    found = predict(simulated_calls(traced(asked, 100, inf), {}), LocMem, size)
     assert found.hit_ratio == truth(asked, size, inf)
     assert found.error == 0.0
 
@@ -57,7 +57,7 @@ def test_another_size_hits_what_a_cache_of_that_size_would_have(size: int) -> No
 @pytest.mark.parametrize("factor", [0.25, 0.5, 1.0, 2.0, 4.0])
 def test_another_timeout_hits_what_that_timeout_would_have(factor: float) -> None:
     asked = poisson(6000, 300, 2)
-    found = predict(demands(traced(asked, 1000, 30.0), {}), LocMem, 1000, factor=factor)
+    found = predict(simulated_calls(traced(asked, 1000, 30.0), {}), LocMem, 1000, factor=factor)
     expected = truth(asked, 1000, 30.0 * factor)
     assert found.hit_ratio is not None
     assert expected is not None
@@ -69,7 +69,7 @@ def test_the_timeouts_of_one_group_are_those_that_are_changed() -> None:
     asked = poisson(4000, 200, 3)
     events = traced(asked, 1000, 20.0)
     groups = {key: "even" if key % 2 == 0 else "odd" for key in range(1, 201)}
-    found = demands(events, groups)
+    found = simulated_calls(events, groups)
     even, odd = (predict(found, LocMem, 1000, group=group) for group in ("even", "odd"))
     longer = predict(found, LocMem, 1000, factor=4, group="even")
     assert (even.hit_ratio or 0) < (longer.hit_ratio or 0)
@@ -80,7 +80,7 @@ def test_the_timeouts_of_one_group_are_those_that_are_changed() -> None:
 
 def test_what_nobody_fills_is_not_written_in_the_simulation_either() -> None:
     flags = [event(MISS, 1, at) for at in range(100)]
-    assert predict(demands(flags, {}), Lru, 10).hit_ratio == 0.0
+    assert predict(simulated_calls(flags, {}), Lru, 10).hit_ratio == 0.0
 
 
 def test_what_is_written_without_a_miss_and_deleted_is_so_whatever_the_cache() -> None:
@@ -92,9 +92,9 @@ def test_what_is_written_without_a_miss_and_deleted_is_so_whatever_the_cache() -
         event(WRITE, 1, 3.1),
         event(HIT, 1, 4.0, times=3),
     ]
-    found = demands(events, {})
-    assert [each.kind for each in found].count(PUT) == 1
-    assert sum(each.times for each in found if each.kind == LOOK_UP) == 5
+    found = simulated_calls(events, {})
+    assert [each.kind for each in found].count("set") == 1
+    assert sum(each.times for each in found if each.kind == "get") == 5
     assert predict(found, Lru, 10).hit_ratio == 0.8
 
 
@@ -112,7 +112,7 @@ def test_of_a_sample_the_truth_is_within_the_stated_error() -> None:
     for seed in range(40):
         kept = hot | {key for key in range(257, 3001) if Random(f"{seed}:{key}").random() < 0.25}
         some = [
-            Demand(LOOK_UP, Access(key, at, inf, 1.0, 1.0 if key in hot else 4.0), True)
+            SimulatedCall("get", Access(key, at, inf, 1.0, 1.0 if key in hot else 4.0), True)
             for at, key in asked
             if key in kept
         ]
@@ -126,6 +126,6 @@ def test_of_a_sample_the_truth_is_within_the_stated_error() -> None:
 @pytest.mark.parametrize("name", POLICIES)
 def test_every_policy_has_a_name_to_be_asked_for_by(name: str) -> None:
     asked = poisson(500, 50, 5)
-    found = predict(demands(traced(asked, 20, inf), {}), POLICIES[name], 20)
+    found = predict(simulated_calls(traced(asked, 20, inf), {}), POLICIES[name], 20)
     assert found.hit_ratio is not None
     assert 0 < found.hit_ratio < 1

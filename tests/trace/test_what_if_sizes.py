@@ -8,7 +8,7 @@ import pytest
 from cache_monitor.trace.models.base import Access, Model
 from cache_monitor.trace.models.redis import RedisLru
 from cache_monitor.trace.what_if import MeasuredContents, predict, sized
-from cache_monitor.trace.workload import LOOK_UP, Demand
+from cache_monitor.trace.workload import SimulatedCall
 
 BESIDE = 60
 """Bytes that an entry takes beside its value."""
@@ -23,10 +23,10 @@ def asked(number: int = 8000, different: int = 900) -> Sequence[int]:
     return Random(3).choices(range(different), weights, k=number)
 
 
-def demands(keys: Sequence[int]) -> list[Demand]:
+def simulated_calls(keys: Sequence[int]) -> list[SimulatedCall]:
     group = ["large" if key < 20 else "small" for key in range(900)]
     return [
-        Demand(LOOK_UP, Access(key, float(at)), True, group[key], bytes=value_of(key))
+        SimulatedCall("get", Access(key, float(at)), True, group[key], bytes=value_of(key))
         for at, key in enumerate(keys)
     ]
 
@@ -51,7 +51,7 @@ def test_another_memory_hits_what_a_server_of_that_memory_would_have(factor: flo
     _, held = filled(keys, 100_000)
     truth, _ = filled(keys, int(factor * 100_000))
     room = held.room(5000 + factor * 100_000)
-    found = predict(sized([demands(keys)], held)[0], RedisLru, room)
+    found = predict(sized([simulated_calls(keys)], held)[0], RedisLru, room)
     assert found.hit_ratio == pytest.approx(truth.hit_ratio, abs=0.005)
 
 
@@ -60,18 +60,18 @@ def test_that_the_most_wanted_are_the_largest_is_minded() -> None:
     _, held = filled(keys, 100_000)
     truth, _ = filled(keys, 25_000)
     room = held.room(30_000)
-    right = predict(sized([demands(keys)], held)[0], RedisLru, room)
-    alike = predict(demands(keys), RedisLru, room)
+    right = predict(sized([simulated_calls(keys)], held)[0], RedisLru, room)
+    alike = predict(simulated_calls(keys), RedisLru, room)
     assert right.hit_ratio == pytest.approx(truth.hit_ratio, abs=0.01)
     assert alike.hit_ratio != pytest.approx(truth.hit_ratio, abs=0.03)
 
 
 def test_an_entry_whose_bytes_nobody_saw_takes_what_its_group_takes() -> None:
     held = MeasuredContents(10, 1000, {"large": 300.0}, 1000)
-    unknown = Demand(LOOK_UP, Access("a", 0.0), True, "large")
-    other = Demand(LOOK_UP, Access("b", 0.0), True, "other")
-    known = Demand(LOOK_UP, Access("c", 0.0), True, "large", 1, True, 250)
-    smaller = Demand(LOOK_UP, Access("d", 0.0), True, "large", 1, True, 150)
+    unknown = SimulatedCall("get", Access("a", 0.0), True, "large")
+    other = SimulatedCall("get", Access("b", 0.0), True, "other")
+    known = SimulatedCall("get", Access("c", 0.0), True, "large", 1, True, 250)
+    smaller = SimulatedCall("get", Access("d", 0.0), True, "large", 1, True, 150)
     [found] = sized([[unknown, other, known, smaller]], held)
     # Those of the group that were seen are 200 on the average: 100 bytes come beside.
     assert [each.access.size for each in found] == [3.0, 1.0, 3.5, 2.5]

@@ -8,7 +8,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from random import Random
 
-from cache_monitor.trace.codec import Stored, decode_slices, encode_slices
+from cache_monitor.trace.codec import StoredSlice, decode_slices, encode_slices
 from cache_monitor.trace.events import (
     COMPUTE,
     DELETE,
@@ -19,8 +19,8 @@ from cache_monitor.trace.events import (
     SECOND,
     TOUCH,
     WRITE,
+    CallType,
     EvictionReading,
-    Form,
     Key,
     Value,
     hash_of,
@@ -94,22 +94,22 @@ class World:
         return reason is None
 
     def set(
-        self, name: str, process: int = 0, lasts: int = NEVER, version: int = 1, computed: int = 0
+        self, name: str, process: int = 0, timeout: int = NEVER, version: int = 1, computed: int = 0
     ) -> None:
         """Write a key."""
         began, at, ended = self._call()
-        expires = NEVER if lasts == NEVER else at + lasts
+        expires = NEVER if timeout == NEVER else at + timeout
         self.entries[name, version] = _Entry("", at, expires)
-        self._note(WRITE, name, process, version, began, ended, lasts, computed)
+        self._note(WRITE, name, process, version, began, ended, timeout, computed)
 
-    def touch(self, name: str, process: int = 0, lasts: int = NEVER, version: int = 1) -> None:
+    def touch(self, name: str, process: int = 0, timeout: int = NEVER, version: int = 1) -> None:
         """Give a key a new expiry, if it is there."""
         began, at, ended = self._call()
         entry = self.entries[name, version]
         if self._why_missing(entry, name, version, at) is None:
             entry.expired_else = entry.expires
-            entry.expires = NEVER if lasts == NEVER else at + lasts
-            self._note(TOUCH, name, process, version, began, ended, lasts)
+            entry.expires = NEVER if timeout == NEVER else at + timeout
+            self._note(TOUCH, name, process, version, began, ended, timeout)
 
     def delete(self, name: str, process: int = 0, version: int = 1) -> None:
         """Delete a key, if it is there."""
@@ -136,7 +136,7 @@ class World:
             if entry.reason not in GONE_ON_RECORD:
                 entry.reason = "cleared"
         off = self.off[self.processes[process][1]]
-        self._slice(process).add_sweep(began + off, ended + off)
+        self._slice(process).add_delete(began + off, ended + off)
 
     def sweep(self, prefix: str, process: int = 0) -> None:
         """Delete what begins with ``prefix``."""
@@ -145,7 +145,7 @@ class World:
             if name.startswith(prefix) and version == 1 and entry.reason not in GONE_ON_RECORD:
                 entry.reason = "deleted"
         off = self.off[self.processes[process][1]]
-        self._slice(process).add_sweep(began + off, ended + off, f"{prefix}*", 1)
+        self._slice(process).add_delete(began + off, ended + off, f"{prefix}*", 1)
 
     def take_away(self, name: str, reason: str, version: int = 1) -> None:
         """Let an entry go without anybody's call: ``evicted`` or ``lost``."""
@@ -170,7 +170,7 @@ class World:
         self._slice(process).add_reading(EvictionReading(at, self.evictions, self.boot))
         self.pass_by(0.001)
 
-    def stored(self) -> list[Stored]:
+    def stored(self) -> list[StoredSlice]:
         """All slices, as they come out of a store."""
         for each in self.slices.values():
             each.final = True
@@ -214,14 +214,14 @@ class World:
         version: int,
         began: int,
         ended: int,
-        lasts: int = NEVER,
+        timeout: int = NEVER,
         computed: int = 0,
     ) -> None:
         off = self.off[self.processes[process][1]]
         part = self._slice(process)
         key = key_of(name)
         if part.takes(key.hash):
-            form = Form(kind, "default", version, lasts)
+            form = CallType(kind, "default", version, timeout)
             part.add(key, form, began + off, ended + off, value=Value(computed))
 
     def compute(self, name: str, process: int, seconds: float) -> None:

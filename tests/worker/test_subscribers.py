@@ -9,7 +9,7 @@ import pytest
 
 from cache_monitor.calls import Call, RawCall, Source
 from cache_monitor.recorder import recorder
-from cache_monitor.trace.state import Verdict
+from cache_monitor.trace.state import ClassifiedMiss
 from cache_monitor.worker.subscribers import MOST_WAITING, Subscribers
 
 
@@ -22,7 +22,7 @@ class _Follower:
     def __init__(self, wants: bool = True, fault: Exception | None = None) -> None:
         self._wants, self._fault = wants, fault
         self.calls: list[RawCall] = []
-        self.judged: list[Verdict] = []
+        self.judged: list[ClassifiedMiss] = []
         self.settled: list[tuple[float, int]] = []
 
     def wants(self) -> bool:
@@ -33,7 +33,7 @@ class _Follower:
             raise self._fault
         self.calls += calls
 
-    def learn(self, judged: Sequence[Verdict]) -> None:
+    def learn(self, judged: Sequence[ClassifiedMiss]) -> None:
         self.judged += judged
 
     def settle(self, now: float, missed: int) -> None:
@@ -44,7 +44,7 @@ def test_calls_and_reasons_are_passed_on_once_and_in_order() -> None:
     subscribers, subscriber = Subscribers(), _Follower()
     subscribers.add(subscriber)
     subscribers.add(subscriber)
-    calls, judged = _calls(5), [Verdict("default", "key", "key", "key", 1, "expired", 1)]
+    calls, judged = _calls(5), [ClassifiedMiss("default", "key", "key", "key", 1, "expired", 1)]
     subscribers.hear(calls[:2], 0.0)
     subscribers.hear(calls[2:], 0.0)
     subscribers.learn(judged)
@@ -60,7 +60,7 @@ def test_nothing_is_kept_for_those_who_want_nothing() -> None:
     subscribers, subscriber = Subscribers(), _Follower(wants=False)
     subscribers.add(subscriber)
     subscribers.hear(_calls(5), 0.0)
-    subscribers.learn([Verdict("default", "key", "key", "key", 1, "expired", 1)])
+    subscribers.learn([ClassifiedMiss("default", "key", "key", "key", 1, "expired", 1)])
     subscribers.work(10.0)
     assert (subscriber.calls, subscriber.judged) == ([], [])
 

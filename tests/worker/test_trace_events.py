@@ -15,11 +15,11 @@ from cache_monitor.trace.events import (
     MISS,
     MOVE,
     NEVER,
+    PATTERN_DELETE,
     REFUSED,
     SECOND,
-    SWEEP,
     TOUCH,
-    UNTOLD,
+    UNKNOWN_TIME,
     USE,
     WRITE,
 )
@@ -69,12 +69,12 @@ def test_what_did_nothing_tells_nothing(operation: str) -> None:
 
 def test_a_delete_of_what_may_not_have_been_there_is_a_sweep_of_it() -> None:
     assert _kinds("delete", effect=True) == [DELETE]
-    assert _kinds("delete_many", key=("a", "b")) == [SWEEP, SWEEP]
+    assert _kinds("delete_many", key=("a", "b")) == [PATTERN_DELETE, PATTERN_DELETE]
 
 
 def test_a_delete_by_pattern_sweeps_its_version() -> None:
     [deed] = _deeds("delete_pattern", "user:*", version=3)
-    assert (deed.kind, deed.key, deed.version) == (SWEEP, "user:*", "3")
+    assert (deed.kind, deed.key, deed.version) == (PATTERN_DELETE, "user:*", "3")
 
 
 def test_a_clear_has_no_key() -> None:
@@ -145,7 +145,7 @@ def test_incr_keeps_the_expiry_unless_the_backend_writes_anew() -> None:
 
 @pytest.mark.parametrize("timeout", ["never", float("nan"), 10**400, object()])
 def test_a_timeout_that_makes_no_sense_is_not_known(timeout: object) -> None:
-    assert [deed.lasts for deed in _deeds("set", timeout=timeout)] == [UNTOLD]
+    assert [deed.lasts for deed in _deeds("set", timeout=timeout)] == [UNKNOWN_TIME]
 
 
 def test_a_default_timeout_is_that_of_the_cache() -> None:

@@ -215,7 +215,7 @@ def test_what_is_old_goes() -> None:
 
 
 def reasons(told_now: Iterable[newest.Newer]) -> Counter[str]:
-    return Counter(verdict.reason for each in told_now for verdict in each.told.verdicts)
+    return Counter(miss.reason for each in told_now for miss in each.result.misses)
 
 
 def test_a_report_tells_what_is_not_rolled_up_yet() -> None:
@@ -237,9 +237,9 @@ def test_a_report_does_not_judge_what_others_may_still_tell_of() -> None:
     store.put(rows_of(world), START)
     now = world.now // SECOND + 12
     [found] = newer(store, [], CONF, now)
-    assert (found.is_all, found.told.verdicts) == (False, [])
+    assert (found.is_all, found.result.misses) == (False, [])
     [found] = newer(store, [], CONF, now + 30)
-    assert len(found.told.verdicts) == 2
+    assert len(found.result.misses) == 2
 
 
 def test_one_process_alone_waits_for_nobody() -> None:

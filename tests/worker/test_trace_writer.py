@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from cache_monitor.calls import Call, Source
-from cache_monitor.trace.codec import Stored
+from cache_monitor.trace.codec import StoredSlice
 from cache_monitor.trace.events import (
     CLEAR,
     COMPUTE,
@@ -49,14 +49,14 @@ def parts(tracer: Tracer) -> list[Slice]:
 
 
 def events(tracer: Tracer) -> list[Event]:
-    stored: list[Stored] = [part.stored() for part in parts(tracer)]
-    return [each for part in stored for each in part.events(part.traced(), frozenset())]
+    stored: list[StoredSlice] = [part.stored() for part in parts(tracer)]
+    return [each for part in stored for each in part.decode_events(part.decode_keys(), frozenset())]
 
 
 def test_hits_of_one_batch_are_one_event_a_key(make: Callable[..., Tracer]) -> None:
     tracer = make()
     hear(tracer, [call("get", 0.1 * n, f"k:{n % 2}", True) for n in range(6)])
-    assert [(each.form.kind, each.times) for each in events(tracer)] == [(HIT, 3)] * 2
+    assert [(each.call.kind, each.times) for each in events(tracer)] == [(HIT, 3)] * 2
 
 
 def test_a_batch_is_told_in_the_order_of_its_ends(make: Callable[..., Tracer]) -> None:
@@ -71,8 +71,8 @@ def test_a_batch_is_told_in_the_order_of_its_ends(make: Callable[..., Tracer]) -
         ],
     )
     told = events(tracer)
-    assert [each.form.kind for each in told] == [MISS, WRITE, HIT, DELETE]
-    assert [each.form.lasts for each in told][1] == 5 * SECOND
+    assert [each.call.kind for each in told] == [MISS, WRITE, HIT, DELETE]
+    assert [each.call.timeout for each in told][1] == 5 * SECOND
     assert told[0].ended == START * SECOND + 1000
     assert [each.key for each in told] == [hash_of("site\0a")] * 4
 
@@ -81,21 +81,21 @@ def test_the_time_that_a_value_took_is_told_with_its_write(make: Callable[..., T
     tracer = make()
     calls = [call("set", 0.1, "a"), call("add", 0.2, "b", effect=False)]
     hear(tracer, calls, computed={0: {"a": 0.5}, 1: {"b": 0.25}})
-    told = [(each.form.kind, each.computed) for each in events(tracer)]
+    told = [(each.call.kind, each.compute_time) for each in events(tracer)]
     assert told == [(WRITE, SECOND // 2), (COMPUTE, SECOND // 4)]
 
 
 def test_a_key_has_its_name_in_the_first_slice_alone(make: Callable[..., Tracer]) -> None:
     tracer = make()
     hear(tracer, [call("set", 0.0, "a"), call("set", 2.0 * SLICE_SECONDS, "a")])
-    names = [key.name for part in parts(tracer) for key in part.stored().traced()]
+    names = [key.name for part in parts(tracer) for key in part.stored().decode_keys()]
     assert names == ["site\0a", ""]
 
 
 def test_a_key_that_is_not_shown_as_it_is_has_no_name(make: Callable[..., Tracer]) -> None:
     tracer = make()
     hear(tracer, [call("get", 0.0, "django.contrib.sessions.cache" + "a" * 32, False)])
-    [key] = parts(tracer)[0].stored().traced()
+    [key] = parts(tracer)[0].stored().decode_keys()
     assert (key.name, key.group) == ("", "session")
 
 
@@ -113,8 +113,8 @@ def test_a_clear_concerns_the_whole_store(make: Callable[..., Tracer]) -> None:
     tracer = make()
     hear(tracer, [call("clear", 0.0, None), call("delete_pattern", 0.1, "a*")])
     [part] = parts(tracer)
-    assert [each[3] for each in part.sweeps] == [None, "site\0a*"]
-    assert CLEAR not in {each.form.kind for each in events(tracer)}
+    assert [each[3] for each in part.deletes] == [None, "site\0a*"]
+    assert CLEAR not in {each.call.kind for each in events(tracer)}
 
 
 def test_what_comes_late_for_a_sealed_slice_goes_to_the_next(
@@ -159,7 +159,7 @@ def test_keys_of_a_projects_own_making_are_told_apart_by_what_was_made_of_them(
         hear(tracer, [call("set", 0.0, "a", entries=((f"{tenant}:a",), True))])
         hear(tracer, [call("get", 0.1, "a", True, entries=((f"{tenant}:a",), True))])
     told = events(tracer)
-    assert [each.form.kind for each in told] == [WRITE, HIT, WRITE, HIT]
+    assert [each.call.kind for each in told] == [WRITE, HIT, WRITE, HIT]
     assert len({each.key for each in told}) == 2
     # As Django makes it, it is the entry of all aliases whose keys Django makes.
     plain = make(OWN)
@@ -185,7 +185,7 @@ def test_versions_that_a_key_function_leaves_out_are_one_entry(
 ) -> None:
     tracer = make(OWN)
     hear(tracer, [call("set", 0.0, "a", version="7", entries=(("a",), False))])
-    assert [each.form.version for each in events(tracer)] == ["1"]
+    assert [each.call.version for each in events(tracer)] == ["1"]
 
 
 def test_a_pattern_takes_the_keys_of_its_own_tenant(make: Callable[..., Tracer]) -> None:
@@ -193,5 +193,5 @@ def test_a_pattern_takes_the_keys_of_its_own_tenant(make: Callable[..., Tracer])
     hear(tracer, [call("delete_pattern", 0.0, "a*", entries=(("one:a*",), True))])
     hear(tracer, [call("delete_pattern", 0.1, "b*", entries=(("digest",), True))])
     [part] = parts(tracer)
-    assert [each[3] for each in part.sweeps] == ["\0one:\1\0a*"]
+    assert [each[3] for each in part.deletes] == ["\0one:\1\0a*"]
     assert part.gap  # whose keys the second one took nobody knows

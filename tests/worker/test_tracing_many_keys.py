@@ -38,8 +38,8 @@ def _told(tracer: Tracer) -> list[str]:
         key.name.partition("\0")[2]
         for _, part in tracer.parts()
         for stored in [part.stored()]
-        for keys in [stored.traced()]
-        for event in stored.events(keys, frozenset())
+        for keys in [stored.decode_keys()]
+        for event in stored.decode_events(keys, frozenset())
         for key in keys
         if key.hash == event.key
     ]
@@ -69,7 +69,7 @@ def test_a_slice_that_had_to_let_keys_go_has_forgotten_their_names() -> None:
         _hear(tracer, *(Call(GET, 1.0, 0.1, key, outcome=False) for key in keys))
     [(_, part)] = tracer.parts()
     assert part.level > 0
-    assert len(part._named) == len(part._keys) == len({*part._key}) <= 20_000
+    assert len(part._keys_by_number) == len(part._numbers) == len({*part._event_keys}) <= 20_000
     told = _told(tracer)
     assert len(told) == len(part)
     assert all(level_of(hash_of(f"\0{key}")) >= part.level for key in told)
@@ -115,7 +115,7 @@ def test_without_a_plan_a_process_writes_what_it_may_of_all_keys_of_its_level() 
             assert stored.level == part.level > 0
             expected = {f"user:{n}" for n in range(keys)}
             hashes = {hash_of(f"\0{key}") for key in expected}
-            assert {key.hash for key in stored.traced()} == {
+            assert {key.hash for key in stored.decode_keys()} == {
                 each for each in hashes if level_of(each) >= part.level
             }
             written += len(payload)
@@ -144,7 +144,7 @@ def test_what_was_traced_without_a_plan_is_as_the_plan_has_it_when_that_is_read(
     within = {
         each for n in range(1000) if level_of(each := hash_of(f"\0user:{n}")) >= 5 or each == hot
     }
-    assert {key.hash for key in stored.traced()} == within
+    assert {key.hash for key in stored.decode_keys()} == within
     assert stored.count == 2 * len(within)
 
 

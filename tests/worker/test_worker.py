@@ -301,7 +301,7 @@ def test_calls_are_traced_beside_the_counting(site: _Site) -> None:
     assert site.background_worker.flush()
     [row] = site.rows("trace")
     [part] = decode_slices(row.payload)
-    kinds = [event.form.kind for event in part.events(part.traced(), frozenset())]
+    kinds = [event.call.kind for event in part.decode_events(part.decode_keys(), frozenset())]
     assert sorted(kinds) == sorted([WRITE, HIT, MISS])
     assert (row.alias, part.ended) == ("shared", False)
     site.background_worker.stop()

@@ -7,7 +7,7 @@ holds keys of that weight together, and a lookup counts as many as its key stand
 of the keys needs a cache that is not scaled (miniature simulation, Waldspurger et al., "Cache
 Modeling and Optimization using Miniature Simulations", 2017, with the hottest keys kept whole).
 
-Times are seconds. ``lasts`` is the time from a write to the entry's expiry, infinite for none.
+Times are seconds. ``timeout`` is the time from a write to the entry's expiry, infinite for none.
 """
 
 from collections import OrderedDict
@@ -28,7 +28,7 @@ class Access(NamedTuple):
 
     key: Key
     at: float
-    lasts: float = inf
+    timeout: float = inf
     size: float = 1.0
     weight: float = 1.0
 
@@ -91,7 +91,7 @@ class Model:
         if access.key in self._ends:
             self._drop(access.key)
         room = access.size * access.weight
-        self._ends[access.key] = access.at + access.lasts
+        self._ends[access.key] = access.at + access.timeout
         self._room[access.key] = room
         self._used += room
         self._written(access)
@@ -100,7 +100,7 @@ class Model:
     def renew(self, access: Access) -> None:
         """Give the entry another expiry, if it is there."""
         if self.has(access):
-            self._ends[access.key] = access.at + access.lasts
+            self._ends[access.key] = access.at + access.timeout
             self._renewed(access)
 
     def held_at(self, at: float) -> float:

@@ -96,20 +96,20 @@ def test_local_memory_does_what_its_model_does_whatever_is_asked(
     model, random = LocMem(size, cull=Cull(frequency)), Random(size)
     for key in zipf(4000, 80, size):
         now += 1
-        lasts = random.choice([5.0, 60.0, None])
-        access = Access(key, now, inf if lasts is None else lasts)
+        timeout = random.choice([5.0, 60.0, None])
+        access = Access(key, now, inf if timeout is None else timeout)
         operation = random.random()
         if operation < 0.7:
             is_hit = cache.get(key) is not None
             assert model.look_up(access) == is_hit
             if not is_hit and operation < 0.6:
-                cache.set(key, 1, lasts)
+                cache.set(key, 1, timeout)
                 model.write(access)
         elif operation < 0.85:
-            cache.set(key, 1, lasts)
+            cache.set(key, 1, timeout)
             model.write(access)
         elif operation < 0.95:
-            cache.touch(key, lasts)
+            cache.touch(key, timeout)
             model.renew(access)
         else:
             cache.delete(key)
@@ -271,11 +271,11 @@ def test_least_recently_used_is_what_a_list_would_keep(asked: list[int], size: i
 def test_an_entry_is_there_until_its_timeout(asked: list[tuple[int, float]]) -> None:
     ends: dict[int, float] = {}
     model = Lru(100)
-    for at, (key, lasts) in enumerate(asked):
+    for at, (key, timeout) in enumerate(asked):
         was_there = ends.get(key, -1) > at
-        assert model.access(Access(key, float(at), lasts)) == was_there
+        assert model.access(Access(key, float(at), timeout)) == was_there
         if not was_there:
-            ends[key] = at + lasts
+            ends[key] = at + timeout
 
 
 @pytest.mark.parametrize("kind", EVERY)
@@ -325,9 +325,9 @@ def test_a_key_that_stands_for_two_counts_and_takes_room_for_two(
 def test_what_is_deleted_cleared_or_written_anew_is_so(kind: Callable[[float], Model]) -> None:
     model = kind(10)
     for key in "abc":
-        model.write(Access(key, 0.0, lasts=5.0))
+        model.write(Access(key, 0.0, timeout=5.0))
     model.delete("a")
-    model.write(Access("b", 4.0, lasts=5.0))
+    model.write(Access("b", 4.0, timeout=5.0))
     found = [model.look_up(Access(key, 6.0)) for key in "abc"]
     assert found == [False, True, False]
     model.clear()
@@ -355,7 +355,7 @@ def test_of_a_volatile_policy_only_entries_with_a_timeout_go(policy: str) -> Non
     for number in range(6):
         model.write(Access(f"kept {number}", 0.0))
     for number in range(50):
-        model.write(Access(number, 1.0 + number, lasts=1000.0))
+        model.write(Access(number, 1.0 + number, timeout=1000.0))
     assert len(model) == 10
     assert all(model.has(Access(f"kept {number}", 60.0)) for number in range(6))
 
@@ -365,7 +365,7 @@ def test_where_none_may_go_a_write_is_refused_and_what_was_there_stays(policy: s
     model = POLICIES[policy](2)
     model.write(Access("a", 0.0))
     model.write(Access("b", 0.0))
-    model.write(Access("c", 1.0, lasts=10.0))
+    model.write(Access("c", 1.0, timeout=10.0))
     model.write(Access("b", 1.0, size=5.0))
     assert [model.look_up(Access(key, 2.0)) for key in "abc"] == [True, True, False]
 
@@ -374,15 +374,15 @@ def test_where_none_may_go_a_write_is_refused_and_what_was_there_stays(policy: s
 def test_what_has_expired_on_redis_takes_no_room(policy: str) -> None:
     model = POLICIES[policy](2)
     model.write(Access("a", 0.0))
-    model.write(Access("b", 0.0, lasts=5.0))
+    model.write(Access("b", 0.0, timeout=5.0))
     model.write(Access("c", 6.0))
     assert [model.look_up(Access(key, 7.0)) for key in "abc"] == [True, False, True]
 
 
 def test_what_expires_next_goes_first_of_a_few() -> None:
     model = RedisTtl(5)
-    for key, lasts in (("a", 50.0), ("b", 10.0), ("c", 30.0), ("d", 20.0), ("e", 40.0)):
-        model.write(Access(key, 0.0, lasts))
+    for key, timeout in (("a", 50.0), ("b", 10.0), ("c", 30.0), ("d", 20.0), ("e", 40.0)):
+        model.write(Access(key, 0.0, timeout))
     # Of five that are drawn some may be the same: the pool fills.
     for number in range(3):
         model.write(Access(f"later {number}", 1.0, 1000.0))
@@ -392,8 +392,8 @@ def test_what_expires_next_goes_first_of_a_few() -> None:
 def test_an_entry_that_gets_a_timeout_may_go_and_one_that_loses_it_may_not() -> None:
     model = POLICIES["volatile-lru"](2)
     model.write(Access("a", 0.0))
-    model.write(Access("b", 0.0, lasts=100.0))
-    model.renew(Access("a", 1.0, lasts=100.0))
+    model.write(Access("b", 0.0, timeout=100.0))
+    model.renew(Access("a", 1.0, timeout=100.0))
     model.renew(Access("b", 2.0))
     model.write(Access("c", 3.0))
     assert [model.look_up(Access(key, 4.0)) for key in "abc"] == [False, True, True]

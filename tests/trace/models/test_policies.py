@@ -5,12 +5,12 @@ from random import Random
 from cache_monitor.trace.models.base import Access, Lru, Model
 from cache_monitor.trace.models.policies import Optimum
 from cache_monitor.trace.what_if import CULLING, POLICIES, ceiling, predict
-from cache_monitor.trace.workload import LOOK_UP, Demand
+from cache_monitor.trace.workload import SimulatedCall
 
 
-def requests(seed: int, lasts: float = float("inf")) -> list[Access]:
+def requests(seed: int, timeout: float = float("inf")) -> list[Access]:
     keys = Random(seed).choices(range(60), [1 / rank for rank in range(1, 61)], k=2000)
-    return [Access(key, float(at), lasts) for at, key in enumerate(keys)]
+    return [Access(key, float(at), timeout) for at, key in enumerate(keys)]
 
 
 def ratio(model: Model, accesses: list[Access]) -> float:
@@ -27,8 +27,8 @@ def test_the_optimum_lets_go_what_is_asked_for_last() -> None:
 
 def test_no_other_policy_hits_more_with_or_without_timeouts() -> None:
     for seed in range(5):
-        for lasts in (float("inf"), 100.0, 20.0):
-            accesses = requests(seed, lasts)
+        for timeout in (float("inf"), 100.0, 20.0):
+            accesses = requests(seed, timeout)
             for size in (3, 10, 30):
                 best = ratio(Optimum(size, accesses), accesses)
                 for other in (Lru(size), Model(size)):
@@ -47,15 +47,15 @@ def test_with_entries_of_all_sizes_no_policy_hits_more_than_the_bound() -> None:
     random = Random(1)
     sizes = [random.choice([0.2, 1.0, 5.0]) for _ in range(200)]
     keys = random.choices(range(200), [1 / rank for rank in range(1, 201)], k=3000)
-    for lasts in (float("inf"), 200.0):
-        demands = [
-            Demand(LOOK_UP, Access(key, float(at), lasts, sizes[key]), True)
+    for timeout in (float("inf"), 200.0):
+        simulated_calls = [
+            SimulatedCall("get", Access(key, float(at), timeout, sizes[key]), True)
             for at, key in enumerate(keys)
         ]
         for size in (5, 20, 80):
-            most = ceiling(demands, size, 500.0).hit_ratio or 0.0
+            most = ceiling(simulated_calls, size, 500.0).hit_ratio or 0.0
             found = {
-                name: predict(demands, make, size, since=500.0).hit_ratio or 0.0
+                name: predict(simulated_calls, make, size, since=500.0).hit_ratio or 0.0
                 for name, make in POLICIES.items()
                 if name not in CULLING
             }
