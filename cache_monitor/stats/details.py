@@ -162,12 +162,11 @@ class GroupStats(Struct, array_like=True, gc=False):
                 break
             self.sample_hits = with_one_more(self.sample_hits, sample)
 
-    def count_misses(self, keys: Sequence[tuple[str, int]]) -> None:
-        """Count keys that were missed: for each the key as it may be shown, and how many times."""
-        misses = sum([times for _, times in keys])
+    def count_misses(self, samples: Sequence[str], misses: int) -> None:
+        """Count ``misses``; of some of the keys, as they may be shown, samples are kept."""
         self.lookups += misses
         self.misses += misses
-        for sample, _ in keys:
+        for sample in samples:
             if len(self.sample_misses) >= SAMPLE_SIZE:
                 break
             self.sample_misses = with_one_more(self.sample_misses, sample)

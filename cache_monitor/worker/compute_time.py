@@ -30,6 +30,7 @@ from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 
 from cache_monitor.calls import (
+    CONTEXT,
     ERROR,
     KEY,
     OUTCOME,
@@ -121,20 +122,31 @@ class MissSetMatcher:
         if len(self._begun) > self._most:
             self._begun.popitem(last=False)
 
-    def made(self, call: RawCall, context: int | None) -> Sequence[ComputedValue]:
-        """The values whose production ``call``, made in ``context``, ended."""
+    def match(
+        self, calls: Sequence[RawCall], begun: deque[tuple[float, int]]
+    ) -> dict[int, Sequence[ComputedValue]]:
+        """The values whose production ``calls`` ended, by the place of the call; ``begun`` are
+        the beginnings of requests, each with its context."""
+        found: dict[int, Sequence[ComputedValue]] = {}
+        for place, call in enumerate(calls):
+            while begun and begun[0][0] <= call[STARTED]:
+                at, context = begun.popleft()
+                self.begin(context, at)
+            source = call[SOURCE]
+            if source.operation != "get":
+                if made := self._made(call, call[CONTEXT]):
+                    found[place] = made
+            elif call[OUTCOME] is False and call[ERROR] is None:
+                # Of these there may be very many.
+                where = call[CONTEXT], source.alias, call[VERSION], call[KEY]
+                self._pending[hash(where)] = call[STARTED] + call[SECONDS]
+                if len(self._pending) > self._most:
+                    self._pending.popitem(last=False)
+        return found
+
+    def _made(self, call: RawCall, context: int | None) -> Sequence[ComputedValue]:
+        """The values whose production ``call``, which is no ``get``, ended."""
         operation = call[SOURCE].operation
-        if operation == "get":
-            # Told before all else: there may be a miss for each call.
-            if call[OUTCOME] is False and call[ERROR] is None:
-                self._note(
-                    context,
-                    call[SOURCE].alias,
-                    call[VERSION],
-                    call[KEY],
-                    call[STARTED] + call[SECONDS],
-                )
-            return ()
         source, started, seconds, key, outcome, _, _, version, error, *_ = call
         if error is not None:
             return ()
@@ -150,22 +162,12 @@ class MissSetMatcher:
         return ()
 
     def _note_each(self, where: _Where, keys: Hashable, outcome: object, miss: float) -> None:
-        if isinstance(keys, tuple) and isinstance(outcome, tuple):
+        if isinstance(keys, tuple) and isinstance(outcome, tuple) and False in outcome:
             for each, hit in zip(keys, outcome, strict=False):
                 if hit is False:
-                    self._note(*where, each, miss)
-
-    def _note(
-        self,
-        context: int | None,
-        alias: str,
-        version: Hashable,
-        key: Hashable,
-        miss: float,
-    ) -> None:
-        self._pending[hash((context, alias, version, key))] = miss
-        if len(self._pending) > self._most:
-            self._pending.popitem(last=False)
+                    self._pending[hash((*where, each))] = miss
+            while len(self._pending) > self._most:
+                self._pending.popitem(last=False)
 
     def _written(
         self, where: _Where, key: Hashable, started: float, ended: float

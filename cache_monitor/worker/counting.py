@@ -35,6 +35,10 @@ Measure = Callable[[str, Hashable, Hashable], int | None]
 Seconds = defaultdict[Hashable, float]
 """What the calls on each key took; those on several keys at once by the tuple of these."""
 
+_Several = defaultdict[tuple[bool | None, bool], Counter[str]]
+"""Keys of calls on several at once, and how often they came, by whether they were found (None where
+nothing was looked up) and whether the call failed."""
+
 _READS = frozenset({"get", "get_many", "get_or_set"})
 _WRITES = frozenset({"set", "add", "set_many"})
 _TAKE_TIMEOUT = _WRITES | {"get_or_set"}
@@ -70,11 +74,12 @@ class Counting:
         uses = _Uses(self._source, self._details)
         operation = self._window.operation(self._source.operation)
         if others:
-            _count_times(operation, uses.note_times(others))
+            _count_times(operation, _own_times(self._source, others))
             if self._source.operation in _TAKE_TIMEOUT:
                 uses.note_writes(others, newest)
             if self._source.operation == "get":
                 others = self._count_misses(uses, others)
+            uses.note_times(others)
             self._count_alike(uses, Counter(map(alike, others)))
         if hits:
             _count_times(operation, hits.times)
@@ -99,28 +104,26 @@ class Counting:
             self._count_hits(uses, hits.runs)
 
     def _count_misses(self, uses: "_Uses", calls: Sequence[RawCall]) -> Sequence[RawCall]:
-        """Count plain misses of keys whose group their shape tells; the other ``calls``."""
-        plain: defaultdict[str, int] = defaultdict(int)
+        """Count plain misses, of one key that is a text; the other ``calls``."""
+        # Not a list or an object for each key: of a million the garbage collector would visit all.
+        plain: dict[str, int] = {}
+        spent: dict[str, float] = {}
         others = []
         for call in calls:
             key = call[KEY]
             if call[OUTCOME] is False and call[ERROR] is None and isinstance(key, str):
-                plain[key] += 1
+                plain[key] = plain.get(key, 0) + 1
+                spent[key] = spent.get(key, 0.0) + call[SECONDS]
             else:
                 others.append(call)
         groups: defaultdict[str | None, list[tuple[str, int]]] = defaultdict(list)
         for key, times in plain.items():
             groups[known_group(key)].append((key, times))
-        unknown = {key for key, _ in groups.pop(None, ())}
         for name, keys in groups.items():
-            if name is not None:
-                uses.count_misses(name, keys)
-        if unknown:
-            others += [
-                call
-                for call in calls
-                if call[OUTCOME] is False and call[ERROR] is None and call[KEY] in unknown
-            ]
+            if name is None:
+                uses.count_misses_singly(keys, spent)
+            else:
+                uses.count_misses(name, keys, spent)
         return others
 
     def settle(self) -> None:
@@ -142,26 +145,26 @@ class Counting:
 
     def _count_alike(self, uses: "_Uses", alike: Counter[Alike]) -> None:
         operation = self._window.operation(self._source.operation)
+        several: _Several = defaultdict(Counter)
         for call, times in alike.items():
             key, outcome, _, _, error = call
             failed = is_fault(self._source.operation, error)
-            operation.errors += times * is_failure(error)
-            operation.absent += times * (is_failure(error) - failed)
-            operation.interrupted += times * is_interrupted(error)
+            if error is not None:
+                operation.errors += times * is_failure(error)
+                operation.absent += times * (is_failure(error) - failed)
+                operation.interrupted += times * is_interrupted(error)
             size = self._size(call)
             if size is not None:
                 self._window.add_bytes(size * times, _wrote(self._source, outcome))
             if isinstance(key, tuple):
-                found = outcome if isinstance(outcome, tuple) else (None,) * len(key)
                 uses.part(key)
-                for each, hit in zip(key, found, strict=False):
-                    # The size of several values tells nothing of each.
-                    uses.count(str(each), hit, None, failed, times)
+                _add_several(several, call, failed, times)
             elif key is not None:
                 hit = outcome if isinstance(outcome, bool) else None
                 uses.count(str(key), hit, size, failed, times)
             elif isinstance(outcome, bool):
                 uses.count_nameless(outcome, times)
+        uses.count_several(several)
 
     def _add_totals(self, uses: "_Uses") -> None:
         operation = self._window.operation(self._source.operation)
@@ -215,12 +218,11 @@ class _Uses:
         self._uses_otherwise = source.operation in _OTHER_USES
         self.keys = self.hits = self.misses = 0
 
-    def note_times(self, calls: Sequence[RawCall]) -> Sequence[float]:
-        """What each of ``calls`` took, which is charged to its key."""
-        times, seconds = _own_times(self._source, calls), self._seconds
-        for call, time in zip(calls, times, strict=True):
+    def note_times(self, calls: Sequence[RawCall]) -> None:
+        """Note what each of ``calls`` took, which is charged to its key."""
+        seconds = self._seconds
+        for call, time in zip(calls, _own_times(self._source, calls), strict=True):
             seconds[call[KEY]] += time
-        return times
 
     def note_writes(self, calls: Sequence[RawCall], at: float) -> None:
         """Note when ``calls`` wrote, the last of which ended at ``at``, and their timeouts."""
@@ -278,6 +280,13 @@ class _Uses:
         elif self._adds:
             group.adds += times
 
+    def count_several(self, several: _Several) -> None:
+        """Count keys that calls on several at once were made for."""
+        for (hit, failed), counts in several.items():
+            for key, times in counts.items():
+                # The size of several values tells nothing of each.
+                self.count(key, hit, None, failed, times)
+
     def count_nameless(self, hit: bool, times: int) -> None:
         """Count lookups of a key that the call gave under a name which nobody knows."""
         self.keys += times
@@ -324,17 +333,41 @@ class _Uses:
             self.hits += run.count
         return total
 
-    def count_misses(self, group_name: str, keys: Sequence[tuple[str, int]]) -> None:
-        """Count keys of a group that were missed, likewise."""
+    def count_misses(
+        self, group_name: str, keys: Sequence[tuple[str, int]], spent: Mapping[str, float]
+    ) -> None:
+        """Count keys of a group that were missed, which may be shown as they are: for each the key
+        and how many times; ``spent`` are the seconds that its misses took."""
         misses = sum([times for _, times in keys])
         self.keys += misses
         self.misses += misses
         group = self._details.group(group_name, "key")
         group.add_keys([hash_of(key) for key, _ in keys])
-        group.count_misses(keys)
-        pop = self._seconds.pop
-        group.add_seconds(sum([pop(key, 0.0) for key, _ in keys]), True)
+        group.count_misses([key for key, _ in keys[:SAMPLE_SIZE]], misses)
+        group.add_seconds(sum([spent[key] for key, _ in keys]), True)
         self._details.hot_keys.count_misses(group_name, keys)
+
+    def count_misses_singly(
+        self, keys: Sequence[tuple[str, int]], spent: Mapping[str, float]
+    ) -> None:
+        """The same for keys whose shape does not tell the group, or how they may be shown."""
+        for key, times in keys:
+            self._seconds[key] += spent[key]
+            self.count(key, False, None, False, times)
+
+
+def _add_several(several: _Several, call: Alike, failed: bool, times: int) -> None:
+    """Count the keys of a call on several at once, which was made so many ``times``."""
+    keys, outcome = call[0], call[1]
+    if not isinstance(keys, tuple):
+        return
+    found: Sequence[bool | None] = outcome if isinstance(outcome, tuple) else (None,) * len(keys)
+    for hit in {*found}:
+        is_all = found.count(hit) == len(keys)
+        own = (
+            keys if is_all else [key for key, each in zip(keys, found, strict=False) if each is hit]
+        )
+        several[hit, failed].update([*map(str, own)] * times)
 
 
 def _wrote(source: Source, outcome: object) -> bool:

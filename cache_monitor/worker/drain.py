@@ -7,17 +7,17 @@ is written.
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager
 from functools import cached_property
 from threading import get_ident
 
-from cache_monitor.calls import CONTEXT, SECONDS, SOURCE, STARTED, RawCall
+from cache_monitor.calls import SECONDS, SOURCE, STARTED, RawCall
 from cache_monitor.errors import let_pass
 from cache_monitor.page_cache import watch
 from cache_monitor.recorder import Recorder
 from cache_monitor.worker.batch import Batch
-from cache_monitor.worker.compute_time import ComputedKey, ComputedValue, MissSetMatcher
+from cache_monitor.worker.compute_time import ComputedKey, MissSetMatcher
 from cache_monitor.worker.flush import Flusher
 from cache_monitor.worker.requests import take
 from cache_monitor.worker.subscribers import subscribers
@@ -105,28 +105,16 @@ class Drainer:
                 self.flusher.tracer.note_full(alias, at + clock_offset)
 
     def _look_closer(self, batch: Batch, clock_offset: float) -> None:
-        made = self._made(batch.others)
-        for call, those in made.values():
-            produced = [
-                ComputedKey(
-                    call[SOURCE].alias, key, call[STARTED] + call[SECONDS] + clock_offset, seconds
-                )
-                for key, seconds in those
-            ]
-            self.flusher.aggregator.add_produced(produced)
-        computed = {place: dict(those) for place, (_, those) in made.items()}
+        made = self._matcher.match(batch.others, self._requests)
+        for place, values in made.items():
+            call = batch.others[place]
+            at = call[STARTED] + call[SECONDS] + clock_offset
+            alias = call[SOURCE].alias
+            self.flusher.aggregator.add_produced(
+                [ComputedKey(alias, key, at, seconds) for key, seconds in values]
+            )
+        computed = {place: dict(values) for place, values in made.items()}
         self.flusher.tracer.hear(batch, clock_offset, computed)
-
-    def _made(self, calls: Sequence[RawCall]) -> dict[int, tuple[RawCall, Sequence[ComputedValue]]]:
-        """The values whose production the calls ended, by the place of the call."""
-        requests, found = self._requests, {}
-        for place, call in enumerate(calls):
-            while requests and requests[0][0] <= call[STARTED]:
-                began, thread = requests.popleft()
-                self._matcher.begin(thread, began)
-            if made := self._matcher.made(call, call[CONTEXT]):
-                found[place] = call, made
-        return found
 
     @contextmanager
     def _going_on(self) -> Iterator[None]:

@@ -7,8 +7,10 @@ last, unless the key changed meanwhile. All else is an event of its own.
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from functools import lru_cache
+from itertools import compress
 from math import inf, log2
 from operator import itemgetter
+from typing import cast
 
 from msgspec.structs import replace
 
@@ -26,6 +28,7 @@ from cache_monitor.calls import (
     whole,
 )
 from cache_monitor.keys.known_keys import is_toolbars_own
+from cache_monitor.keys.naming import plain_name
 from cache_monitor.trace.codec import encode_slices
 from cache_monitor.trace.events import (
     CLEAR,
@@ -82,6 +85,7 @@ without a hash, whose name is the pattern. A bare tuple: there may be one for ea
 _ended = itemgetter(0)
 
 _READS = frozenset({HIT, MISS, USE})
+_LOOKUPS = frozenset({"get", "get_many"})
 _WRITERS = frozenset({"set", "add", "set_many", "get_or_set"})
 
 
@@ -198,14 +202,19 @@ class Tracer:
         self._heard = []
         writes: Counter[str] = Counter()
         changed: defaultdict[str, set[str]] = defaultdict(set)
-        for place, call in self._hear_misses(batch.others, offset):
-            alias = call[SOURCE].alias
-            facts = self._facts(alias)
-            if facts is None:
+        known = {alias: self._facts(alias) for alias in batch.aliases()}
+        for place, call in enumerate(batch.others):
+            source = call[SOURCE]
+            facts = known[source.alias]
+            if source.operation in _LOOKUPS or facts is None:
                 continue
-            changed[alias].update(self._hear(call, facts, offset, computed.get(place, {})))
-            if call[SOURCE].operation in _WRITERS:
-                writes[alias] += len(call[KEY]) if isinstance(call[KEY], tuple) else 1
+            changed[source.alias].update(self._hear(call, facts, offset, computed.get(place, {})))
+            if source.operation in _WRITERS:
+                writes[source.alias] += len(call[KEY]) if isinstance(call[KEY], tuple) else 1
+        for source, calls in batch.by_source.items():
+            facts = known[source.alias]
+            if source.operation in _LOOKUPS and facts is not None:
+                self._hear_lookups(source, facts, calls, offset, changed[source.alias])
         self._hear_hits(batch, offset, changed)
         self._write_down()
         self._read(batch, writes)
@@ -306,39 +315,108 @@ class Tracer:
                 value = Value(size=last[SIZE]) if last[SIZE] else UNKNOWN_VALUE
                 self._heard.append((ended, facts.store, key, form, began, run.count, value))
 
-    def _hear_misses(self, calls: Sequence[RawCall], offset: int) -> Sequence[tuple[int, RawCall]]:
-        """Take in what most misses are, a ``get`` of one key; the other calls, each with its place.
-        There may be a miss for each call, so what they have in common is asked for once."""
+    def _hear_lookups(
+        self,
+        source: Source,
+        facts: CacheIdentity,
+        calls: Sequence[RawCall],
+        offset: int,
+        changed: Set[str],
+    ) -> None:
+        """Take in calls of ``get`` or ``get_many`` that were no plain hits. There may be very many,
+        so what the usual ones of one source have in common is looked up once."""
+        unusual = calls
+        if source.operation == "get" and not facts.own_keys:
+            unusual = self._hear_misses(source, facts, calls, offset)
+        elif not facts.own_keys:
+            unusual = self._hear_many(source, facts, calls, offset, changed)
+        for call in unusual:
+            self._hear(call, facts, offset, {})
+
+    def _hear_misses(
+        self, source: Source, facts: CacheIdentity, calls: Sequence[RawCall], offset: int
+    ) -> Sequence[RawCall]:
+        """Take in what most misses are, a ``get`` of one key; the other calls."""
         heard, others = self._heard.append, []
-        alias, facts, keys, form = None, None, self._keys[""], _form(MISS, "", "")
-        for place, call in enumerate(calls):
-            source, text = call[SOURCE], call[KEY]
+        keys, form = self._keys[source.alias], _form(MISS, source.alias, facts.version)
+        inside: dict[str, Key | None] = {}
+        part, since, until = None, 0, 0
+        for call in calls:
+            text = call[KEY]
             if (
                 call[OUTCOME] is not False
-                or source.operation != "get"
                 or call[VERSION] is not None
                 or call[ERROR] is not None
                 or type(text) is not str
             ):
-                others.append((place, call))
-                continue
-            if source.alias != alias:
-                alias = source.alias
-                facts = self._facts(alias)
-                if facts is not None:
-                    keys, form = self._keys[alias], _form(MISS, alias, facts.version)
-                    if not (facts.is_own or facts.own_keys):
-                        self._missed.add(alias)
-            if facts is None or facts.own_keys:
-                others.append((place, call))
+                others.append(call)
                 continue
             began = call[STARTED]
             ended = int((began + call[SECONDS]) * SECOND) + offset
-            key = keys.get(text) or self._key(alias, facts, text, ended)
+            if part is None or not since <= ended < until:
+                part = self._slice(facts.store, ended)
+                since, until = part.start * SECOND, (part.start + SLICE_SECONDS) * SECOND
+                inside = {}
+            key = inside.get(text, _UNSEEN)
+            if key is _UNSEEN:
+                key = keys.get(text) or self._new_key(source.alias, facts, text, part)
+                # Of very many keys most are not in.
+                if key is not None and not part.takes(key.hash):
+                    key = None
+                inside[text] = key
             if key is not None:
-                began = int(began * SECOND) + offset
-                heard((ended, facts.store, key, form, began, 1, UNKNOWN_VALUE))
+                heard(
+                    (ended, facts.store, key, form, int(began * SECOND) + offset, 1, UNKNOWN_VALUE)
+                )
+        if len(others) < len(calls) and not facts.is_own:
+            self._missed.add(source.alias)
         return others
+
+    def _hear_many(
+        self,
+        source: Source,
+        facts: CacheIdentity,
+        calls: Sequence[RawCall],
+        offset: int,
+        changed: Set[str],
+    ) -> Sequence[RawCall]:
+        """Take in calls of ``get_many``: of each key that they found one event, as of plain hits;
+        the calls that are to be told one by one, for they ask for keys that ``changed``."""
+        others = []
+        runs: dict[str, list[int]] = {}
+        missed: list[tuple[str, int, int]] = []
+        for call in calls:
+            if not _is_usual(call) or not changed.isdisjoint(keys_of(call)):
+                others.append(call)
+                continue
+            began = int(call[STARTED] * SECOND) + offset
+            ended = int((call[STARTED] + call[SECONDS]) * SECOND) + offset
+            found = cast("tuple[bool, ...]", call[OUTCOME])
+            missed += _missed(keys_of(call), found, began, ended)
+            for text in compress(keys_of(call), found):
+                run = runs.get(text)
+                if run is None:
+                    run = runs[text] = [began, ended, 0]
+                run[1] = ended
+                run[2] += 1
+        if missed and not facts.is_own:
+            self._missed.add(source.alias)
+        form = _form(HIT, source.alias, facts.version)
+        for text, (began, ended, times) in runs.items():
+            self._add(facts, source.alias, text, (form, began, ended, times))
+        form = _form(MISS, source.alias, facts.version)
+        for text, began, ended in missed:
+            self._add(facts, source.alias, text, (form, began, ended, 1))
+        return others
+
+    def _add(
+        self, facts: CacheIdentity, alias: str, text: str, event: tuple[CallType, int, int, int]
+    ) -> None:
+        """Note what happened to the key ``text``, if that is in the trace."""
+        form, began, ended, times = event
+        key = self._key(alias, facts, text, ended)
+        if key is not None:
+            self._heard.append((ended, facts.store, key, form, began, times, UNKNOWN_VALUE))
 
     def _hear(
         self, call: RawCall, facts: CacheIdentity, offset: int, computed: Mapping[str, float]
@@ -350,7 +428,7 @@ class Tracer:
             return frozenset()
         changed: set[str] = set()
         alias, left = call[SOURCE].alias, dict(computed)
-        values = values_of(call)
+        values: Mapping[str, Value] | None = None
         for deed in deeds_of(call, facts, offset):
             if deed.kind == CLEAR or (deed.kind == PATTERN_DELETE and is_pattern(call)):
                 pattern = Key(0, name=name_of(facts, deed.key, deed.final))
@@ -363,10 +441,12 @@ class Tracer:
                     changed.add(deed.key)
                 value = UNKNOWN_VALUE
                 if deed.kind == WRITE:
-                    took = int(left.pop(deed.key, 0.0) * SECOND)
-                    value = replace(values.get(deed.key, UNKNOWN_VALUE), compute_time=took)
+                    values = values_of(call) if values is None else values
+                    value = values.get(deed.key, UNKNOWN_VALUE)
+                    if took := int(left.pop(deed.key, 0.0) * SECOND):
+                        value = replace(value, compute_time=took)
                 self._note(facts, alias, deed, value)
-        finals = finals_of(call)
+        finals = finals_of(call) if left else {}
         for key, seconds in left.items():
             # What was computed for an entry that was there by then.
             ended = int((call[STARTED] + call[SECONDS]) * SECOND) + offset
@@ -417,16 +497,23 @@ class Tracer:
         known = self._keys[alias].get(place)
         if known is not None:
             return known
-        hashed = hash_of(identity_of(facts, text, final))
+        return self._new_key(alias, facts, text, self._slice(facts.store, at), final)
+
+    def _new_key(
+        self, alias: str, facts: CacheIdentity, text: str, part: Slice, final: str = ""
+    ) -> Key | None:
+        """A key that is not remembered, which is to go into ``part``; None where it is not in."""
+        hashed = hash_of(identity_of(facts, text, final) if final else f"{facts.prefix}\0{text}")
         # Of very many keys most are not in: nothing more is made of them, and nothing remembered.
-        if not self._slice(facts.store, at).takes(hashed) or is_toolbars_own(text):
+        if not part.takes(hashed) or is_toolbars_own(text):
             return None
         if sum(map(len, self._keys.values())) >= MOST_REMEMBERED:
             self._keys.clear()
             self._named.clear()
-        shown, group, kind = name_and_hash(text, alias)[0]
+        # A plain name is quickly made, and this remembers it.
+        shown, group, kind = plain_name(text) or name_and_hash(text, alias)[0]
         name = name_of(facts, text, final) if shown == text else shown_name(shown, kind)
-        made = self._keys[alias][place] = Key(hashed, group, kind, name)
+        made = self._keys[alias][(text, final) if final else text] = Key(hashed, group, kind, name)
         return made
 
     def _start(self, at: int) -> int:
@@ -464,4 +551,24 @@ class Tracer:
                 self.note_reading(alias, EvictionReading(at, None, "", full))
 
 
+def _is_usual(call: RawCall) -> bool:
+    """Whether a ``get_many`` says of each key whether it was found, in the cache's own version."""
+    return (
+        isinstance(call[KEY], tuple)
+        and isinstance(call[OUTCOME], tuple)
+        and call[VERSION] is None
+        and call[ERROR] is None
+    )
+
+
+def _missed(
+    keys: Sequence[str], found: Sequence[bool], began: int, ended: int
+) -> Iterable[tuple[str, int, int]]:
+    """The keys of a ``get_many`` that were not found, and when that was."""
+    if False not in found:
+        return ()
+    return [(key, began, ended) for key, hit in zip(keys, found, strict=False) if not hit]
+
+
 _form = lru_cache(maxsize=1024)(CallType)
+_UNSEEN = Key(0)

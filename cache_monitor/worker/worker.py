@@ -224,7 +224,7 @@ class BackgroundWorker:
             if self._stopping or self._is_running:
                 return
             self._in_tests = self._in_tests or self._wiring.is_testing()
-            self._recorder.limit = self._wiring.get_conf().buffer_size // 2
+            self._recorder.limit = self._wake_at()
             self._next_flush = time.monotonic() + self._wiring.get_conf().flush_interval
             self._is_running = True
             try:
@@ -364,8 +364,12 @@ class BackgroundWorker:
                 self._drainer.flusher.tracer.note_reading(*self._read.popleft())
             wanted = self._drainer.flusher.aggregator.callers.wanted
         # The limit was raised by whoever woke the thread; 0 where a fork has just made it that.
-        most = self._wiring.get_conf().buffer_size // 2
-        self._recorder.want_stacks(wanted, most)
+        self._recorder.want_stacks(wanted, self._wake_at())
+
+    def _wake_at(self) -> int:
+        """How many calls in the buffer wake the thread: a batch, or fewer where the buffer is
+        small. More would only take memory, and be out of the processor's cache."""
+        return min(self._wiring.get_conf().buffer_size // 2, BATCH)
 
     def _pending(self) -> Pending:
         with self._draining:

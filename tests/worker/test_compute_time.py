@@ -1,5 +1,6 @@
 """How long values took to produce is told from the calls around it."""
 
+from collections import deque
 from typing import Any
 
 import pytest
@@ -29,11 +30,8 @@ def _made(
 ) -> list[ComputedValue]:
     pairing = pairing or MissSetMatcher()
     where = contexts or [1] * len(calls)
-    return [
-        made
-        for call, context in zip(calls, where, strict=True)
-        for made in pairing.made(call, context)
-    ]
+    made = [call._replace(context=each) for call, each in zip(calls, where, strict=True)]
+    return [each for values in pairing.match(made, deque()).values() for each in values]
 
 
 def test_the_time_from_the_end_of_the_miss_to_the_begin_of_the_write_counts() -> None:

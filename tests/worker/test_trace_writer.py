@@ -59,6 +59,25 @@ def test_hits_of_one_batch_are_one_event_a_key(make: Callable[..., Tracer]) -> N
     assert [(each.call.kind, each.times) for each in events(tracer)] == [(HIT, 3)] * 2
 
 
+def test_keys_that_get_many_found_are_told_like_plain_hits_and_each_miss_by_itself(
+    make: Callable[..., Tracer],
+) -> None:
+    tracer = make()
+    lookups = [
+        call("get_many", 0.1 * n + shift, keys, (True, False))
+        for n in range(3)
+        for shift, keys in ((0.0, ("a", "b")), (0.01, ("c", "d")))
+    ]
+    hear(tracer, [*lookups[:4], call("set", 0.15, "c"), *lookups[4:]])
+    told = [(each.key, each.call.kind, each.times) for each in events(tracer)]
+    a, b, c, d = (hash_of(f"site\0{key}") for key in "abcd")
+    # Which of two values each hit of "c" found is in their order.
+    assert [each[1:] for each in told if each[0] == a] == [(HIT, 3)]
+    for missed in (b, d):
+        assert [each[1:] for each in told if each[0] == missed] == [(MISS, 1)] * 3
+    assert [each[1:] for each in told if each[0] == c] == [(HIT, 2), (WRITE, 1), (HIT, 1)]
+
+
 def test_a_batch_is_told_in_the_order_of_its_ends(make: Callable[..., Tracer]) -> None:
     tracer = make()
     hear(
