@@ -12,7 +12,7 @@ from cache_monitor.keys.known_keys import is_toolbars_own
 from cache_monitor.keys.naming import name_key
 from cache_monitor.page_cache.outcomes import PagePass
 from cache_monitor.page_cache.sentences import cache_status
-from cache_monitor.trace.state import ClassifiedMiss
+from cache_monitor.worker.subscribers import Subscriber
 
 logger = logging.getLogger("cache_monitor.calls")
 
@@ -20,28 +20,24 @@ KEYS_NAMED = 20
 """Keys that the message of one call names; ``extra`` has them all."""
 
 
-class CallLog:
+class CallLog(Subscriber):
     """Logs calls and passes through the page cache."""
 
-    def wants(self) -> bool:
+    def is_active(self) -> bool:
         """Whether somebody has enabled the logger."""
         return logger.isEnabledFor(logging.DEBUG)
 
-    def follow(self, calls: Sequence[RawCall], clock_offset: float) -> None:
+    def on_calls(self, calls: Sequence[RawCall], clock_offset: float) -> None:
         for call in calls:
             if not is_toolbars_own(call[KEY]):
                 _log(call, call[STARTED] + call[SECONDS] + clock_offset)
 
-    def log_pages(self, passes: Sequence[PagePass]) -> None:
+    def on_pages(self, passes: Sequence[PagePass]) -> None:
         for each in passes:
             _log_page(each)
 
-    def learn(self, judged: Sequence[ClassifiedMiss]) -> None:
-        """Reasons are known too late for the log."""
-
-    def settle(self, now: float, missed: int) -> None:
-        if missed:
-            logger.warning("%d cache calls are not in the log: they came too fast for it.", missed)
+    def on_dropped(self, number: int) -> None:
+        logger.warning("%d cache calls are not in the log: they came too fast for it.", number)
 
 
 def _log_page(page_pass: PagePass) -> None:

@@ -20,7 +20,7 @@ from cache_monitor.reports.build import once, same_entries
 from cache_monitor.reports.schema import Cache, Report
 from cache_monitor.scan.snapshot import STALE_REASONS
 from cache_monitor.trace.state import ClassifiedMiss
-from cache_monitor.worker.subscribers import subscribers
+from cache_monitor.worker.subscribers import Subscriber, subscribers
 
 try:
     from opentelemetry.metrics import CallbackOptions, Meter, Observation, get_meter
@@ -56,7 +56,7 @@ def distribution_version() -> str:
         return ""
 
 
-class CallMetrics:
+class CallMetrics(Subscriber):
     """Counts calls with instruments of ``meter``."""
 
     def __init__(self, meter: Meter) -> None:
@@ -80,10 +80,7 @@ class CallMetrics:
             description="Calls that came too fast and are missing from the other metrics.",
         )
 
-    def wants(self) -> bool:
-        return True
-
-    def follow(self, calls: Sequence[RawCall], clock_offset: float) -> None:
+    def on_calls(self, calls: Sequence[RawCall], clock_offset: float) -> None:
         lookups: Counter[Label] = Counter()
         for source, _, seconds, key, outcome, _, _, _, error, *_ in calls:
             if is_toolbars_own(key):
@@ -96,18 +93,17 @@ class CallMetrics:
         for label, number in lookups.items():
             self._lookups.add(number, dict(label))
 
-    def learn(self, judged: Sequence[ClassifiedMiss]) -> None:
+    def on_reasons(self, misses: Sequence[ClassifiedMiss]) -> None:
         """Count the reasons of misses; each miss is reported in one process."""
         reasons: Counter[tuple[str, str]] = Counter()
-        for each in judged:
+        for each in misses:
             if each.reason != "unknown":
                 reasons[each.alias, each.reason] += each.weight
         for (alias, reason), number in reasons.items():
             self._reasons.add(number, {ALIAS: alias, REASON: reason})
 
-    def settle(self, now: float, missed: int) -> None:
-        if missed:
-            self._missed.add(missed)
+    def on_dropped(self, number: int) -> None:
+        self._missed.add(number)
 
 
 def ending(error: str | None) -> dict[str, str]:

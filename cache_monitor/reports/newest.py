@@ -28,9 +28,9 @@ from cache_monitor.trace.state import ReplayResult, State
 
 
 class Newer(NamedTuple):
-    """What is told of one store that nobody has rolled up yet. ``is_all`` says that no other
-    process may still have to tell of the time before now; ``outbox`` are rows that were told
-    before and may not have come to the store."""
+    """The result of replaying what one store has that nobody has rolled up yet. ``is_all``: no
+    other process may still report calls from before now. ``outbox``: rows of earlier results that
+    may not be in the store yet."""
 
     name: str
     result: ReplayResult
@@ -48,11 +48,11 @@ def newer(store: Store, pending: Iterable[Row], conf: TraceSettings, now: float)
     stored = store.read("trace", FIRST, int(now) + HOUR, None, seconds=SLICE, of_processes=True)
     rows = {row.identity: row for row in stored}
     rows.update({row.identity: row for row in pending if row.kind == "trace"})
-    result: dict[str, list[StoredSlice]] = {}
+    slices: dict[str, list[StoredSlice]] = {}
     for row in rows.values():
-        result.setdefault(row.alias, []).extend(slices_of(row.payload))
-    doubtful = doubtful_of(store, result, plans(store), now).names
-    for name, own in result.items():
+        slices.setdefault(row.alias, []).extend(slices_of(row.payload))
+    doubtful = doubtful_of(store, slices, plans(store), now).names
+    for name, own in slices.items():
         states = [row.payload for row in store.read("trace", STATE, STATE + 1, name)]
         state = remembered_state(states[0] if states else b"").copy()
         yield _replayed(name, state, own, conf, now, is_doubtful=name in doubtful)

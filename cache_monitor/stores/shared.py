@@ -134,23 +134,23 @@ def trace_settings() -> TraceSettings:
 
 
 def doubtful_of(
-    store: Store, result: Mapping[str, Iterable[StoredSlice]], known: Mapping[str, Plan], now: float
+    store: Store, slices: Mapping[str, Iterable[StoredSlice]], known: Mapping[str, Plan], now: float
 ) -> UncertainStores:
-    """What is doubtful of the stores that ``result`` has slices of. Raises :class:`StoreError`."""
+    """The uncertain ones of the stores in ``slices``. Raises :class:`StoreError`."""
     merged = {family for family, plan in known.items() if plan.merged}
     readings = {
-        name: sorted(each for part in parts for each in part.readings)
-        for name, parts in result.items()
+        name: sorted(reading for each in own for reading in each.readings)
+        for name, own in slices.items()
     }
-    doubt = uncertain_stores(readings, merged, lambda name: state_of(store, name).readings)
-    shared = {*doubt.shared, *(f for f, plan in known.items() if plan.shared_at > now - HOUR)}
-    doubt.names.update(name for name in result if base_name(name) in shared)
-    return doubt
+    uncertain = uncertain_stores(readings, merged, lambda name: state_of(store, name).readings)
+    shared = {*uncertain.shared, *(f for f, plan in known.items() if plan.shared_at > now - HOUR)}
+    uncertain.names.update(name for name in slices if base_name(name) in shared)
+    return uncertain
 
 
-def sampled_slices(parts: Iterable[StoredSlice], level: int, state: State) -> list[StoredSlice]:
-    """``parts`` with the keys that are in at ``level``."""
-    return [sampled(part, level, state.plans.get(part.plan, frozenset())) for part in parts]
+def sampled_slices(slices: Iterable[StoredSlice], level: int, state: State) -> list[StoredSlice]:
+    """``slices`` with the keys that are traced at ``level``, and those that are hot."""
+    return [sampled(each, level, state.plans.get(each.plan, frozenset())) for each in slices]
 
 
 def replay_process(name: str, serial: int) -> str:
@@ -165,7 +165,7 @@ def row_of(each: tuple[str, str, str, int, int, bytes]) -> Row:
 
 
 def rows_of(result: ReplayResult, process: str, key_groups: int, final: bool) -> Iterator[Row]:
-    """Windows and details that say no more than what was ``result``."""
+    """The windows and details of a replay's ``result``, as rows."""
     for (alias, start), stats in result.windows.items():
         window = Window(start, SLICE, reasons=stats.reasons, final=final)
         window.traced, window.judged = stats.traced, stats.judged

@@ -65,7 +65,7 @@ class Drainer:
             self.active_at = now
             batch = aggregator.add(calls, clock_offset)
             called = batch.aliases()
-            subscribers.hear(calls, clock_offset)
+            subscribers.add_calls(calls, clock_offset)
             with self._going_on():
                 self._look_closer(batch, clock_offset)
         with self._going_on():
@@ -82,7 +82,7 @@ class Drainer:
         passes = watch.take()
         for page_pass in passes:
             aggregator.add_page(page_pass, now)
-        subscribers.hear_pages(passes)
+        subscribers.add_pages(passes)
 
     def note_views(self) -> None:
         """Let the trace know whose writes those are that it has by now: a request's calls are in

@@ -1,12 +1,11 @@
-"""Who follows the calls one by one after they were counted: a log, a tracer.
+"""Subscribers are called with each recorded call after it was counted: the call log, OpenTelemetry.
 
-They are called from the draining thread, never on the site's path, and only they are late where
-they are slow: calls wait for them up to a limit, and are then passed over and counted.
+They are called in the draining thread, never on the site's path. If one is slow, calls wait up to a
+limit; further calls are dropped and counted.
 """
 
 from collections import deque
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
 
 from cache_monitor.calls import RawCall, Recorded, whole
 from cache_monitor.concurrency import call_in_forked_children, new_lock
@@ -15,105 +14,103 @@ from cache_monitor.recorder import recorder
 from cache_monitor.trace.state import ClassifiedMiss
 
 MOST_WAITING = 50_000
-"""Calls that wait for the followers, 15 MB or so."""
+"""Calls that wait for the subscribers: some 15 MB."""
 
 
-class Subscriber(Protocol):
-    """Hears of every call, some time after it."""
+class Subscriber:
+    """Overrides the methods for what it wants to know."""
 
-    def wants(self) -> bool:
-        """Whether it wants to hear of calls now; asked for every batch, thus quick."""
+    def is_active(self) -> bool:
+        """Whether it wants anything now; asked for every batch, so it must be quick."""
+        return True
 
-    def follow(self, calls: Sequence[RawCall], clock_offset: float) -> None:
-        """Take note of ``calls``; ``clock_offset`` makes Unix time of their clock's readings."""
+    def on_calls(self, calls: Sequence[RawCall], clock_offset: float) -> None:
+        """Called with the calls in order; ``clock_offset`` added to their times gives Unix time."""
 
-    def learn(self, judged: Sequence[ClassifiedMiss]) -> None:
-        """Take note of why lookups missed, in whichever process: each is told in one of them."""
+    def on_reasons(self, misses: Sequence[ClassifiedMiss]) -> None:
+        """Called with classified misses of all processes, each in one process."""
 
-    def settle(self, now: float, missed: int) -> None:
-        """Finish what has waited long enough at ``now`` (Unix time), infinite at the end;
-        ``missed`` calls were passed over."""
+    def on_pages(self, passes: Sequence[PagePass]) -> None:
+        """Called with passes through Django's page cache."""
 
-
-@runtime_checkable
-class PageSubscriber(Protocol):
-    """A follower that hears of pages as well."""
-
-    def log_pages(self, passes: Sequence[PagePass]) -> None:
-        """Take note of what came of passes through Django's page cache."""
+    def on_dropped(self, number: int) -> None:
+        """Called with the number of calls that were dropped."""
 
 
 class Subscribers:
-    """Passes calls on from those who drain to those who follow."""
+    """Keeps calls from the threads that count them until the draining thread passes them on."""
 
     def __init__(self) -> None:
         self._subscribers: tuple[Subscriber, ...] = ()
         self._lock = new_lock()
-        self.forget()
+        self.reset()
 
-    def forget(self) -> None:
-        """Begin anew in a forked child: the calls that wait are the parent's."""
+    def reset(self) -> None:
+        """Drop what waits: in a forked child it is the parent's."""
         self._calls: deque[tuple[Sequence[RawCall], float]] = deque()
-        self._judged: list[ClassifiedMiss] = []
+        self._misses: list[ClassifiedMiss] = []
         self._passes: deque[PagePass] = deque(maxlen=MOST_WAITING)
         self._waiting = 0
-        self._missed = 0
+        self._dropped = 0
 
     def add(self, subscriber: Subscriber) -> None:
-        """Let ``follower`` hear of the calls from now on. Idempotent."""
+        """Add a subscriber, if it is not there yet."""
         if not any(each is subscriber for each in self._subscribers):
             self._subscribers = (*self._subscribers, subscriber)
 
     def remove(self, subscriber: Subscriber) -> None:
-        """Let ``follower`` hear no more."""
+        """Remove a subscriber."""
         self._subscribers = tuple(each for each in self._subscribers if each is not subscriber)
 
-    def hear(self, calls: Sequence[Recorded], clock_offset: float) -> None:
-        """Put ``calls`` aside. Quick, and never raises: a thread of the site's may do it."""
-        if not calls or not any(each.wants() for each in self._subscribers):
+    def _is_any_active(self) -> bool:
+        return any(each.is_active() for each in self._subscribers)
+
+    def add_calls(self, calls: Sequence[Recorded], clock_offset: float) -> None:
+        """Keep ``calls``. Quick, and never raises: a thread of the site's may call it."""
+        if not calls or not self._is_any_active():
             return
         with self._lock:
             if self._waiting + len(calls) > MOST_WAITING:
-                self._missed += len(calls)
+                self._dropped += len(calls)
             else:
                 self._waiting += len(calls)
                 self._calls.append(([*map(whole, calls)], clock_offset))
 
-    def hear_pages(self, passes: Sequence[PagePass]) -> None:
-        """Put ``passes`` aside."""
-        if passes and any(each.wants() for each in self._subscribers):
+    def add_pages(self, passes: Sequence[PagePass]) -> None:
+        """Keep passes through the page cache."""
+        if passes and self._is_any_active():
             with self._lock:
                 self._passes.extend(passes)
 
-    def learn(self, judged: Sequence[ClassifiedMiss]) -> None:
-        """Put reasons of misses aside."""
-        if judged and any(each.wants() for each in self._subscribers):
+    def add_reasons(self, misses: Sequence[ClassifiedMiss]) -> None:
+        """Keep classified misses."""
+        if misses and self._is_any_active():
             with self._lock:
-                self._judged = [*self._judged[-MOST_WAITING:], *judged]
+                self._misses = [*self._misses[-MOST_WAITING:], *misses]
 
-    def work(self, now: float) -> None:
-        """Pass on what was put aside. Only the draining thread does this."""
+    def notify(self) -> None:
+        """Call the subscribers with all that waits. Only for the draining thread."""
         if not self._subscribers:
             return
         with self._lock:
             batches, self._calls = self._calls, deque()
-            judged, self._judged = self._judged, []
+            misses, self._misses = self._misses, []
             passes, self._passes = self._passes, deque(maxlen=MOST_WAITING)
-            missed, self._missed = self._missed, 0
+            dropped, self._dropped = self._dropped, 0
             self._waiting = 0
         for subscriber in self._subscribers:
             try:
                 for calls, clock_offset in batches:
-                    subscriber.follow(calls, clock_offset)
-                if judged:
-                    subscriber.learn(judged)
-                if passes and isinstance(subscriber, PageSubscriber):
-                    subscriber.log_pages(passes)
-                subscriber.settle(now, missed)
+                    subscriber.on_calls(calls, clock_offset)
+                if misses:
+                    subscriber.on_reasons(misses)
+                if passes:
+                    subscriber.on_pages(passes)
+                if dropped:
+                    subscriber.on_dropped(dropped)
             except Exception as error:
                 recorder.failed(error)
 
 
 subscribers = Subscribers()
-# What waits in a forked child is the parent's.
-call_in_forked_children(subscribers.forget)
+call_in_forked_children(subscribers.reset)

@@ -1,9 +1,10 @@
-"""Replay the trace: each minute as it closes, in one of the processes.
+"""Replay of the trace: each minute as it closes, by one process for all.
 
-What is told becomes rows of windows and details like those of a process, so that they are read,
-merged and rolled up as those are. It counts once, wherever who does this is killed: the rows of the
-minute go as the new state comes, in one step of the store, and what was told waits in that state
-until the rows of it are there. These are first written as not final, which nobody rolls up.
+The results become rows of windows and details like those of a process, and are read, merged and
+rolled up with them. Each minute counts once, even if the process is killed at any point: in one
+step of the store the rows of the minute are replaced by the new state, whose outbox has the results
+until their rows are in the store. Those rows are first written as not final, so that nobody rolls
+them up.
 """
 
 import time
@@ -48,108 +49,101 @@ from cache_monitor.trace.plan import (
     next_level,
 )
 from cache_monitor.trace.replay import Replay
-from cache_monitor.trace.state import (
-    ClassifiedMiss,
-    State,
-    decode_state,
-    encode_state,
-)
+from cache_monitor.trace.state import ClassifiedMiss, State, decode_state, encode_state
 
 PATIENCE = 60
-"""Seconds for which a slice that its process has not finished is waited for."""
-_HELD = 15.0
-"""Seconds after which who was kept waiting leaves it to the next."""
-_MUCH = 1.0
-"""Seconds of CPU for which it was the work that took so long, not a process that was stopped."""
+"""Seconds for which a slice is awaited that its process has not finished."""
+_TIME_LIMIT = 15.0
+"""Seconds after which a process leaves the work to the next."""
+_MOST_CPU = 1.0
+"""Seconds of CPU above which the work was too much; below it the process was stopped meanwhile."""
 _HOT_FOR = 600
 
 
-class _Due(NamedTuple):
-    """The slices of one store: their rows, those to be replayed now, and those after them.
-    ``is_doubtful`` says that these may not be all."""
+class _Batch(NamedTuple):
+    """The slices of one store to be replayed, with their rows, and ``later`` ones.
+    ``is_uncertain``: there may be others of the same time that are not known."""
 
     rows: list[Row]
-    now: list[StoredSlice]
-    ahead: list[StoredSlice]
+    slices: list[StoredSlice]
+    later: list[StoredSlice]
     until: int
-    is_doubtful: bool = False
+    is_uncertain: bool
 
 
 def roll(store: Store, now: int, conf: TraceSettings) -> list[ClassifiedMiss]:
-    """Replay the minutes that have closed by ``now``; why lookups missed in them. Raises
+    """Replay the minutes that have closed by ``now``; returns their misses. Raises
     :class:`StoreError`."""
-    ends = time.monotonic() + _HELD
-    rows = store.read("trace", FIRST, now + HOUR, None, seconds=SLICE, of_processes=True)
-    known = plans(store)
-    read = _by_store(rows)
-    doubtful = _settled_doubt(store, _slices_in(read), known, now)
-    families: dict[str, _Family] = {}
+    deadline = time.monotonic() + _TIME_LIMIT
+    known_plans = plans(store)
+    read = _by_store(store.read("trace", FIRST, now + HOUR, None, seconds=SLICE, of_processes=True))
+    slices = {name: [each for _, own in rows for each in own] for name, rows in read.items()}
+    uncertain = _uncertain_stores(store, slices, known_plans, now)
+    usages: dict[str, _PlanUsage] = {}
     for name, own in read.items():
-        due = _due(own, now, conf.settled)
-        if due is not None:
-            family = base_name(name)
-            plan = known.get(family, Plan())
+        batch = _batch(own, now, conf.settled, is_uncertain=name in uncertain)
+        if batch is not None:
+            base = base_name(name)
+            plan = known_plans.get(base, Plan())
             try:
-                rolled = _roll(
-                    store, name, due._replace(is_doubtful=name in doubtful), plan, conf, ends
-                )
-            except _TookTooLong as late:
-                _put_plan(store, family, plan.following(late.level + 1), now)
+                rolled = _roll(store, name, batch, plan, conf, deadline)
+            except _TookTooLong as error:
+                _put_plan(store, base, plan.following(error.level + 1), now)
                 continue
             if rolled is not None:
-                families.setdefault(family, _Family(plan.level)).add(*rolled)
-    for family, what in families.items():
-        made = what.plan(known.get(family, Plan()), now, conf.limits)
-        if made is not None:
-            _put_plan(store, family, made, now)
+                usages.setdefault(base, _PlanUsage(plan.level)).add(*rolled)
+    for base, usage in usages.items():
+        plan_after = usage.next_plan(known_plans.get(base, Plan()), now, conf.limits)
+        if plan_after is not None:
+            _put_plan(store, base, plan_after, now)
     if now // MINUTE % 10 == 0:
         _prune(store, now, conf.limits.kept)
-    return [each for family in families.values() for each in family.misses]
+    return [each for usage in usages.values() for each in usage.misses]
 
 
 class _TookTooLong(Exception):
-    """What was due took longer than it may, at this level: the next one shall have less to do."""
+    """The replay took too long at this level: the next process must have less to do."""
 
     def __init__(self, level: int) -> None:
         super().__init__(level)
         self.level = level
 
 
-class _Family:
-    """What the stores of one plan took and told."""
+class _PlanUsage:
+    """What the stores of one plan took, and their misses."""
 
     def __init__(self, level: int) -> None:
         self._level = level
-        self._uses: list[TraceUsage] = []
+        self._usages: list[TraceUsage] = []
         self._counts: Counter[int] = Counter()
         self.misses: list[ClassifiedMiss] = []
 
-    def add(self, use: TraceUsage, replay: Replay, level: int) -> None:
-        """Add one that was replayed at ``level``."""
+    def add(self, usage: TraceUsage, replay: Replay, level: int) -> None:
+        """Add a store that was replayed at ``level``."""
         self._level = max(self._level, level)
-        self._uses.append(use)
+        self._usages.append(usage)
         self._counts.update(replay.counts)
         self.misses += replay.result.misses
 
-    def plan(self, plan: Plan, now: int, limits: TraceLimits) -> Plan | None:
-        """The plan that follows ``plan``, if another does."""
-        use = TraceUsage(
-            sum(each.keys for each in self._uses),
-            sum(each.events for each in self._uses),
-            sum(each.bytes for each in self._uses),
-            max(each.seconds for each in self._uses),
+    def next_plan(self, plan: Plan, now: int, limits: TraceLimits) -> Plan | None:
+        """The plan that follows ``plan``; None if that stays."""
+        usage = TraceUsage(
+            sum(each.keys for each in self._usages),
+            sum(each.events for each in self._usages),
+            sum(each.bytes for each in self._usages),
+            max(each.seconds for each in self._usages),
         )
-        level = next_level(self._level, use, limits)
+        level = next_level(self._level, usage, limits)
         is_stale = level > 0 and (not plan.hot or now % _HOT_FOR < MINUTE)
-        # The first plan says as well that there is one: until then processes write but little.
+        # Until there is a first plan, processes trace but little.
         if plan.number and level == plan.level and not is_stale:
             return None
-        hot = self._hottest(use.seconds * limits.events / 2) if level else ()
+        hot = self._hottest(usage.seconds * limits.events / 2) if level else ()
         return plan.following(level, frozenset(hot))
 
     def _hottest(self, most: float) -> Iterator[int]:
-        """The hottest keys, with at most so many events: they are in at every level, and must
-        leave room for others."""
+        """The hottest keys that together have no more events: since they are traced at every level,
+        they must leave room for others."""
         for key, count in self._counts.most_common(HOT_KEYS):
             most -= count
             if most < 0:
@@ -157,157 +151,158 @@ class _Family:
             yield key
 
 
-_Read = Sequence[tuple[Row, list[StoredSlice]]]
-"""Rows with the slices in them; one that cannot be read has none."""
+_ReadRows = list[tuple[Row, list[StoredSlice]]]
+"""Rows with their slices; one that cannot be read has none."""
 
 
-def _by_store(rows: Iterable[Row]) -> dict[str, _Read]:
-    found: defaultdict[str, list[tuple[Row, list[StoredSlice]]]] = defaultdict(list)
+def _by_store(rows: Iterable[Row]) -> Mapping[str, _ReadRows]:
+    found: defaultdict[str, _ReadRows] = defaultdict(list)
     for row in rows:
         found[row.alias].append((row, slices_of(row.payload)))
-    return dict(found)
+    return found
 
 
-def _slices_in(rows: Mapping[str, _Read]) -> dict[str, list[StoredSlice]]:
-    return {name: [part for _, parts in own for part in parts] for name, own in rows.items()}
+def _put_plan(store: Store, base: str, plan: Plan, now: int) -> None:
+    store.put([Row("trace", SHARED, base, PLAN, 0, pack(plan))], now)
 
 
-def _put_plan(store: Store, family: str, plan: Plan, now: int) -> None:
-    store.put([Row("trace", SHARED, family, PLAN, 0, pack(plan))], now)
-
-
-def _settled_doubt(
-    store: Store, result: Mapping[str, Iterable[StoredSlice]], known: dict[str, Plan], now: int
+def _uncertain_stores(
+    store: Store,
+    slices: Mapping[str, Sequence[StoredSlice]],
+    known_plans: dict[str, Plan],
+    now: int,
 ) -> set[str]:
-    """The stores that are doubtful; what was found out about their servers is in the plans then."""
-    doubt = doubtful_of(store, result, known, now)
-    for family in doubt.merged | doubt.split | doubt.shared:
-        before = known.get(family, Plan())
-        is_merged = (before.merged or family in doubt.merged) and family not in doubt.split
+    """The uncertain stores. What was found out about servers is added to the plans."""
+    uncertain = doubtful_of(store, slices, known_plans, now)
+    for base in uncertain.merged | uncertain.split | uncertain.shared:
+        before = known_plans.get(base, Plan())
+        is_merged = (before.merged or base in uncertain.merged) and base not in uncertain.split
         shared_at = before.shared_at
-        if family in doubt.shared and shared_at < now - HOUR // 2:
+        if base in uncertain.shared and shared_at < now - HOUR // 2:
             shared_at = now
-        known[family] = structs.replace(before, merged=is_merged, shared_at=shared_at)
-        if known[family] != before:
-            _put_plan(store, family, known[family], now)
-    return doubt.names
+        known_plans[base] = structs.replace(before, merged=is_merged, shared_at=shared_at)
+        if known_plans[base] != before:
+            _put_plan(store, base, known_plans[base], now)
+    return uncertain.names
 
 
-def _due(rows: _Read, now: int, settled: int) -> _Due | None:
-    """What is to be replayed; None where nothing is. Rows that cannot be read go with the rest."""
+def _batch(rows: _ReadRows, now: int, settled: int, *, is_uncertain: bool) -> _Batch | None:
+    """The slices to be replayed now; None if there are none. Unreadable rows go with the rest."""
     until = (now - settled) // MINUTE * MINUTE
-    for part in (each for _, parts in rows for each in parts):
-        is_awaited = not part.final and now < part.end + settled + PATIENCE
-        if is_awaited and part.end <= until:
-            until = min(until, part.start // MINUTE * MINUTE)
-    due = [row for row, _ in rows if row.start + row.seconds <= until]
-    if not due:
+    for each in (each for _, slices in rows for each in slices):
+        is_awaited = not each.final and now < each.end + settled + PATIENCE
+        if is_awaited and each.end <= until:
+            until = min(until, each.start // MINUTE * MINUTE)
+    closed = {row.identity: row for row, _ in rows if row.start + row.seconds <= until}
+    if not closed:
         return None
-    starts = {row.identity for row in due}
-    now_parts = [part for row, parts in rows if row.identity in starts for part in parts]
-    ahead = [part for row, parts in rows if row.identity not in starts for part in parts]
-    return _Due(due, now_parts, ahead, until)
+    return _Batch(
+        list(closed.values()),
+        [each for row, slices in rows if row.identity in closed for each in slices],
+        [each for row, slices in rows if row.identity not in closed for each in slices],
+        until,
+        is_uncertain,
+    )
 
 
 def _roll(
-    store: Store, name: str, due: _Due, plan: Plan, conf: TraceSettings, ends: float
+    store: Store, name: str, batch: _Batch, plan: Plan, conf: TraceSettings, deadline: float
 ) -> tuple[TraceUsage, Replay, int] | None:
-    """Replay ``due``, and bring what it tells to the store; what it took, and the level, or None
-    where another process was quicker, or may be now."""
+    """Replay ``batch`` and write the results; returns what it took, the replay and its level. None
+    if another process was, or may have been, quicker."""
     began = time.thread_time()
     state = state_of(store, name)
     if state.outbox:
         _deliver(store, name, state)
-    before = state.until or due.until - MINUTE
-    level, due = _bounded(due, state, plan, conf.limits)
+    before = state.until or batch.until - MINUTE
+    level, batch = _bounded(batch, state, plan, conf.limits)
     replay = Replay(state, int(conf.tolerance * 1e6))
-    if due.is_doubtful or (plan.merged and not state.until):
-        result = replay.skip(due.now, due.until)
+    if batch.is_uncertain or (plan.merged and not state.until):
+        result = replay.skip(batch.slices, batch.until)
     else:
-        result = replay.run(due.now, due.ahead, due.until)
-    state.trim(plan, due.until - conf.limits.kept)
+        result = replay.run(batch.slices, batch.later, batch.until)
+    state.trim(plan, batch.until - conf.limits.kept)
     state.serial += 1
     state.token = uuid4().hex
     process = replay_process(name, state.serial)
     state.outbox = list(rows_of(result, process, conf.key_groups, final=True))
-    bundles = list(_bundles(store, name, due.now))
+    bundles = list(_bundles(store, name, batch.slices))
     row = Row("trace", SHARED, name, STATE, 0, encode_state(state))
-    if time.monotonic() > ends:
-        if time.thread_time() - began > _MUCH:
+    if time.monotonic() > deadline:
+        if time.thread_time() - began > _MOST_CPU:
             raise _TookTooLong(level)
         return None
-    store.replace(due.rows, [*bundles, row], int(time.time()))
+    store.replace(batch.rows, [*bundles, row], int(time.time()))
     if state_of(store, name).token != state.token:
         return None
     _deliver(store, name, state)
-    # All that was written for it. Of what was thinned the rows tell what was too much, not what
-    # will be.
-    slices = due.rows if level == plan.level else bundles
+    # All rows written for it. If a sample was taken, the rows of the slices were too many and do
+    # not count: there will not be so many again.
+    slices = batch.rows if level == plan.level else bundles
     size = sum(len(each.payload) for each in (*slices, *bundles, row))
     events = sum(replay.counts.values())
     keys = len(state.keys) or len(replay.counts)
-    use = TraceUsage(keys, events, size, max(due.until - before, MINUTE))
-    return use.times(_left_out(due.now, level)), replay, level
+    usage = TraceUsage(keys, events, size, max(batch.until - before, MINUTE))
+    return usage.times(_share_left_out(batch.slices, level)), replay, level
 
 
-def _left_out(parts: Sequence[StoredSlice], level: int) -> float:
-    """By how much there would have been more at ``level``: processes that know of no plan yet leave
-    out keys of their own accord."""
-    events = sum(part.count for part in parts)
-    whole = sum(part.count << (0 if part.plan else max(part.level - level, 0)) for part in parts)
+def _share_left_out(slices: Sequence[StoredSlice], level: int) -> float:
+    """By which factor there would have been more events at ``level``: processes without a plan
+    trace fewer keys."""
+    events = sum(each.count for each in slices)
+    whole = sum(each.count << (0 if each.plan else max(each.level - level, 0)) for each in slices)
     return whole / events if events else 1.0
 
 
-def _bounded(due: _Due, state: State, plan: Plan, limits: TraceLimits) -> tuple[int, _Due]:
-    """As much of ``due`` as can be replayed in time and in a few megabytes, and the level that it
-    has: who takes too long leaves it to the next, who would take as long."""
-    # The plan that comes of it leaves keys out, but for the hottest, which show in all that there
-    # is; a process that had to let keys go by itself has lost sight of those.
-    has_let_go = any(part.level > plan.level for part in due.now)
-    most = limits.keys if has_let_go else inf, 2 * MINUTE * limits.events
-    level = level_for(due.now, most, state.plans, plan.level)
-    now, ahead = sampled_slices(due.now, level, state), sampled_slices(due.ahead, level, state)
-    return level, due._replace(now=now, ahead=ahead)
+def _bounded(batch: _Batch, state: State, plan: Plan, limits: TraceLimits) -> tuple[int, _Batch]:
+    """As much of ``batch`` as can be replayed in time and in a few megabytes, and its level.
+    Otherwise each process would take too long and leave it to the next."""
+    # A process that raised its level by itself has dropped keys that may be among the hottest.
+    is_raised = any(each.level > plan.level for each in batch.slices)
+    most = limits.keys if is_raised else inf, 2 * MINUTE * limits.events
+    level = level_for(batch.slices, most, state.plans, plan.level)
+    slices = sampled_slices(batch.slices, level, state)
+    return level, batch._replace(slices=slices, later=sampled_slices(batch.later, level, state))
 
 
 def _deliver(store: Store, name: str, state: State) -> None:
-    """Bring what was told to the store. Until the state says that it is there nobody rolls it up:
-    who does this once more writes the same rows."""
+    """Write the rows of the outbox. Nobody rolls them up until the state says that they are there;
+    who delivers it again writes the same rows."""
     now = int(time.time())
     rows = [row_of(each) for each in state.outbox]
-    store.put([_open(row) for row in rows], now)
+    store.put([_not_final(row) for row in rows], now)
     state.outbox = []
     store.put([Row("trace", SHARED, name, STATE, 0, encode_state(state))], now)
     store.put(rows, now)
 
 
-def _open(row: Row) -> Row:
+def _not_final(row: Row) -> Row:
     """``row`` as one that its process may still change."""
-    if row.kind == "window":
-        window = decode_stats(row.payload, Window)
-        window.final = False
-        return row._replace(payload=encode(window))
-    details = decode_stats(row.payload, Details)
-    details.final = False
-    return row._replace(payload=encode(details))
+    stats: Window | Details = (
+        decode_stats(row.payload, Window)
+        if row.kind == "window"
+        else decode_stats(row.payload, Details)
+    )
+    stats.final = False
+    return row._replace(payload=encode(stats))
 
 
-def _bundles(store: Store, name: str, parts: Sequence[StoredSlice]) -> Iterator[Row]:
-    """The slices of each minute in one row, with those that were there before."""
+def _bundles(store: Store, name: str, slices: Sequence[StoredSlice]) -> Iterator[Row]:
+    """One row for each minute with its slices, old and new."""
     minutes: defaultdict[int, list[StoredSlice]] = defaultdict(list)
-    for part in parts:
-        minutes[part.start // MINUTE * MINUTE].append(part)
-    for start, those in minutes.items():
-        before = [
-            part
+    for each in slices:
+        minutes[each.start // MINUTE * MINUTE].append(each)
+    for start, new in minutes.items():
+        old = [
+            each
             for row in store.read("trace", start, start + 1, name, seconds=MINUTE)
-            for part in slices_of(row.payload)
+            for each in slices_of(row.payload)
         ]
-        yield Row("trace", SHARED, name, start, MINUTE, encode_slices([*before, *those]))
+        yield Row("trace", SHARED, name, start, MINUTE, encode_slices([*old, *new]))
 
 
 def _prune(store: Store, now: int, kept: int) -> None:
-    """Remove what is older than ``kept`` seconds, and the states of stores that went with their
+    """Remove what is older than ``kept`` seconds, also the states of stores that ended with their
     processes."""
     old = list(store.read("trace", FIRST, now - kept, None))
     states = store.read("trace", STATE, STATE + 1, None)

@@ -16,7 +16,6 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from math import inf
 from queue import Empty, SimpleQueue
 from threading import get_ident
 from typing import NamedTuple
@@ -163,7 +162,7 @@ class BackgroundWorker:
         self._recorder.after_fork()
         requests.waiting.clear()
         watch.finished.clear()
-        subscribers.forget()
+        subscribers.reset()
         self._begin()
         stop_with_celerys_worker(self.stop)
         self._stop_with_children()
@@ -329,7 +328,7 @@ class BackgroundWorker:
         try:
             self._server.watch()
             self.drain(last=last)
-            subscribers.work(inf if last else time.time())
+            subscribers.notify()
             if any(not each.wants_flush for each in asked):
                 pending = self._pending()
             due = time.monotonic() >= self._next_flush
@@ -468,7 +467,7 @@ class BackgroundWorker:
         self._has_plans = True
 
     def _roll_trace(self, store: Store, now: int) -> None:
-        subscribers.learn(trace_rollup.roll(store, now, self._wiring.trace_settings()))
+        subscribers.add_reasons(trace_rollup.roll(store, now, self._wiring.trace_settings()))
 
     def _predict_beside(self, store: Store) -> None:
         if self._predict is not None and not self._stopping:

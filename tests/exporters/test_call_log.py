@@ -47,12 +47,12 @@ def _extra(record: logging.LogRecord) -> dict[str, Any]:
 
 
 def test_nobody_is_asked_for_calls_unless_the_logger_is_enabled() -> None:
-    assert not CallLog().wants()
+    assert not CallLog().is_active()
 
 
 def test_a_hit_is_logged_at_once_with_all_its_fields(records: list[logging.LogRecord]) -> None:
-    assert CallLog().wants()
-    CallLog().follow([Call(GET, 5.0, 0.00125, "user:1", True, 100)], 1000.0)
+    assert CallLog().is_active()
+    CallLog().on_calls([Call(GET, 5.0, 0.00125, "user:1", True, 100)], 1000.0)
     [record] = records
     assert record.getMessage() == "default.get('user:1') hit 1.250 ms"
     assert record.levelno == logging.DEBUG
@@ -71,8 +71,8 @@ def test_a_hit_is_logged_at_once_with_all_its_fields(records: list[logging.LogRe
 def test_a_lookup_of_several_keys_says_what_came_of_them(
     records: list[logging.LogRecord],
 ) -> None:
-    CallLog().follow([Call(GET_MANY, 5.0, 0.25, ("a", "b"), (True, False))], 1000.0)
-    CallLog().follow([Call(GET, 5.0, 0.25, "user:1", False)], 1000.0)
+    CallLog().on_calls([Call(GET_MANY, 5.0, 0.25, ("a", "b"), (True, False))], 1000.0)
+    CallLog().on_calls([Call(GET, 5.0, 0.25, "user:1", False)], 1000.0)
     assert [_extra(record)["outcome"] for record in records] == ["partial", "miss"]
     assert records[1].getMessage() == "default.get('user:1') miss 250.000 ms"
 
@@ -84,7 +84,7 @@ def test_errors_and_other_operations_say_what_came_of_them(
     failed = Call(Source("default", "incr"), 5.0, 0.001, "a", error="ValueError")
     stored = Call(Source("default", "set"), 5.0, 0.001, "a")
     cleared = Call(Source("default", "clear"), 5.0, 0.001)
-    log.follow([failed, stored, cleared], 0.0)
+    log.on_calls([failed, stored, cleared], 0.0)
     assert [record.getMessage() for record in records] == [
         "default.incr('a') ValueError 1.000 ms",
         "default.set('a') done 1.000 ms",
@@ -94,7 +94,7 @@ def test_errors_and_other_operations_say_what_came_of_them(
 
 def test_a_session_key_is_masked(records: list[logging.LogRecord]) -> None:
     secret = "django.contrib.sessions.cache" + "k3y0" * 8
-    CallLog().follow([Call(GET, 5.0, 0.1, secret, True)], 0.0)
+    CallLog().on_calls([Call(GET, 5.0, 0.1, secret, True)], 0.0)
     assert "k3y0k3y0" not in records[0].getMessage() + str(_extra(records[0]))
 
 
@@ -102,13 +102,13 @@ def test_the_names_of_many_keys_do_not_fill_the_message(
     records: list[logging.LogRecord],
 ) -> None:
     keys = tuple(f"key:{number}" for number in range(1000))
-    CallLog().follow([Call(GET_MANY, 5.0, 0.1, keys, (True,) * 1000)], 0.0)
+    CallLog().on_calls([Call(GET_MANY, 5.0, 0.1, keys, (True,) * 1000)], 0.0)
     assert len(records[0].getMessage()) < 400
     assert len(_extra(records[0])["keys"]) == 1000
 
 
 def test_what_came_too_fast_is_told(records: list[logging.LogRecord]) -> None:
-    CallLog().settle(0.0, 12)
+    CallLog().on_dropped(12)
     assert records[0].getMessage().startswith("12 cache calls are not in the log")
     assert records[0].levelno == logging.WARNING
 

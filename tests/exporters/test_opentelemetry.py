@@ -90,7 +90,7 @@ def test_reasons_of_misses_arrive(telemetry: Telemetry) -> None:
     wiring.background_worker.stop()
     wiring.background_worker._deliver(get_store(), last=True)
     wiring.background_worker._roll_trace(get_store(), int(time.time()) + 3600)
-    subscribers.work(time.time())
+    subscribers.notify()
     assert telemetry.send()
     points = telemetry.received.points("django.cache.explained_misses")
     assert {label: point.as_int for label, point in points.items()} == {("default", "never_set"): 1}
@@ -117,6 +117,6 @@ def test_aliases_of_the_same_entries_are_told_once_with_their_names(
 
 
 def test_calls_that_were_passed_over_are_told(telemetry: Telemetry) -> None:
-    telemetry.metrics.settle(0.0, 7)
+    telemetry.metrics.on_dropped(7)
     [point] = _sent(telemetry).points("django.cache.uncounted_calls").values()
     assert point.as_int == 7

@@ -295,7 +295,7 @@ def test_what_takes_too_long_is_less_for_the_next_one(
     store, spent = MemoryStore(), iter([0.0, seconds_of_cpu])
     store.put(rows_of(busy_world()), START)
     with monkeypatch.context() as patch:
-        patch.setattr(trace_rollup, "_HELD", -1.0)
+        patch.setattr(trace_rollup, "_TIME_LIMIT", -1.0)
         clock = "cache_monitor.worker.trace_rollup.time.thread_time"
         patch.setattr(clock, lambda: next(spent))
         roll(store, LATER, CONF)

@@ -24,7 +24,7 @@ from cache_monitor.trace.events import HIT, MISS, WRITE
 from cache_monitor.trace.plan import TraceLimits
 from cache_monitor.worker import wiring
 from cache_monitor.worker.rollup import Maintenance
-from cache_monitor.worker.subscribers import subscribers
+from cache_monitor.worker.subscribers import Subscriber, subscribers
 from cache_monitor.worker.trace_events import CacheIdentity
 from cache_monitor.worker.trace_writer import Tracer
 from cache_monitor.worker.worker import HELP, BackgroundWorker, Wiring
@@ -313,34 +313,25 @@ def test_calls_are_traced_beside_the_counting(site: _Site) -> None:
 def test_a_child_that_python_was_not_told_of_passes_on_no_calls_of_its_parents(
     site: _Site,
 ) -> None:
-    subscriber = _Follower()
+    subscriber = _Subscriber()
     subscribers.add(subscriber)
     try:
-        subscribers.hear([Call(GET, 1.0, 0.1, "a", True)], 0.0)
+        subscribers.add_calls([Call(GET, 1.0, 0.1, "a", True)], 0.0)
         site.background_worker.after_fork()
-        subscribers.work(time.time())
+        subscribers.notify()
     finally:
         subscribers.remove(subscriber)
-    assert subscriber.heard == []
+    assert subscriber.calls == []
 
 
-class _Follower:
-    """Notes what it hears."""
+class _Subscriber(Subscriber):
+    """Keeps the calls."""
 
     def __init__(self) -> None:
-        self.heard: list[Any] = []
+        self.calls: list[Any] = []
 
-    def wants(self) -> bool:
-        return True
-
-    def follow(self, calls: Any, clock_offset: float) -> None:
-        self.heard += calls
-
-    def learn(self, judged: Any) -> None:
-        pass
-
-    def settle(self, now: float, missed: int) -> None:
-        pass
+    def on_calls(self, calls: Any, clock_offset: float) -> None:
+        self.calls += calls
 
 
 # What may go wrong around it
