@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 from typing import cast
 from urllib.parse import urlencode
 
-from django.conf import settings
 from django.contrib import messages
 from django.contrib.admin import AdminSite
 from django.contrib.admin.models import CHANGE, LogEntry
@@ -19,10 +18,16 @@ from cache_monitor import api
 from cache_monitor.dashboard import deleting, formats, views
 from cache_monitor.dashboard.deleting import ACTIONS, CLEAR, Target, target_of
 from cache_monitor.dashboard.formats import visible
-from cache_monitor.dashboard.pages import LISTED
-from cache_monitor.dashboard.query import BadParameterError, Links, Query, parse_query
+from cache_monitor.dashboard.query import (
+    BadParameterError,
+    Links,
+    Query,
+    check_alias,
+    check_choice,
+    parse_query,
+)
 from cache_monitor.dashboard.report_cache import readings
-from cache_monitor.dashboard.table_specs import bar_of
+from cache_monitor.dashboard.tables import make_bar
 from cache_monitor.dashboard.views import TEMPLATES, refused
 from cache_monitor.findings.engine import RULES
 from cache_monitor.findings.history import identity
@@ -44,15 +49,15 @@ def action(request: HttpRequest, site: AdminSite, name: str) -> HttpResponse:
         target = target_of(action, data)
     except BadParameterError as error:
         return refused(request, site, error)
-    links = Links(site, asked_before(data))
+    links = Links(site, previous_query(data))
     if request.method != "POST":
         return _question(request, site, target, links)
     return _deleted(request, site, target, links)
 
 
 def _question(request: HttpRequest, site: AdminSite, target: Target, links: Links) -> HttpResponse:
-    """How much will go, and what else to think of before."""
-    measured = deleting.expected(target)
+    """The page that asks before anything is deleted, with how much that is."""
+    measured = deleting.measure_target(target)
     context = {
         "count": formats.count(measured.entries),
         "size": formats.size(measured.bytes),
@@ -72,22 +77,22 @@ def _deleted(request: HttpRequest, site: AdminSite, target: Target, links: Links
     user_id = cast("int | str", request.user.pk)
     text = request.POST.get("progress", "")
     if text:
-        progress = deleting.unpacked(text, user_id, target, request.session)
+        progress = deleting.unpack(text, user_id, target, request.session)
         if progress is None:
             messages.error(request, _("That was interrupted for too long. Begin anew."))
             return HttpResponseRedirect(_back(target, links))
     else:
-        progress = deleting.begun(user_id, target)
-    done = deleting.step(target, progress)
+        progress = deleting.begin(user_id, target)
+    done = deleting.delete_step(target, progress)
     if done.problem is None and done.cursor is not None:
         context = {
             **_progress_context(done, progress, target),
-            "progress": deleting.packed(progress, request.session),
+            "progress": deleting.pack(progress, request.session),
         }
         return _answer(request, site, target, links, "deleting", context)
-    deleting.forget(progress, request.session)
+    deleting.forget_cursor(progress, request.session)
     readings.clear()
-    summary = deleting.said(target, progress)
+    summary = deleting.summarize(target, progress)
     if done.problem:
         messages.error(request, f"{summary}. {done.problem}")
     else:
@@ -100,9 +105,9 @@ def _progress_context(
 ) -> Mapping[str, object]:
     share = min(1.0, progress["examined"] / done.total) if done.total else None
     return {
-        "said": deleting.said(target, progress),
+        "said": deleting.summarize(target, progress),
         "share": formats.ratio(share),
-        "bar": bar_of(share),
+        "bar": make_bar(share),
         "looked_at": formats.count(progress["examined"]),
         "total": formats.count(done.total),
     }
@@ -118,11 +123,8 @@ def _answer(
 ) -> HttpResponse:
     whole = {
         **site.each_context(request),
-        **views.context(),
+        **views.page_context(links, target.action.name),
         "title": target.action.title,
-        "page_name": target.action.name,
-        "navigation": [(each.name, each.title, links.page(each.name)) for each in LISTED],
-        "dashboard_url": links.page("dashboard"),
         "action_url": links.path(target.action.name),
         "back_url": _back(target, links),
         "hidden": {**target.parameters, "back": links.page("dashboard").partition("?")[2]},
@@ -139,8 +141,8 @@ def _back(target: Target, links: Links) -> str:
     return links.page(target.action.back)
 
 
-def asked_before(data: QueryDict) -> Query:
-    """The period and the cache that the user came from; the default where they cannot be read."""
+def previous_query(data: QueryDict) -> Query:
+    """The query of the page that the user came from; the default where it cannot be read."""
     now = datetime.now(UTC)
     try:
         return parse_query(QueryDict(data.get("back", "")), now)
@@ -149,22 +151,22 @@ def asked_before(data: QueryDict) -> Query:
 
 
 PERMISSION = "mute_finding"
-LONGEST_REASON = 500
+MAX_REASON_LENGTH = 500
 _OBJECT_LENGTH = 200
 """Characters that the admin's history has for the object's name."""
 
 
 def mute(request: HttpRequest, site: AdminSite) -> HttpResponse:
     """Ask for a reason; mute the finding on POST."""
-    data = _asked(request)
-    query = asked_before(data)
+    data = _permitted_data(request)
+    query = previous_query(data)
     try:
         finding = _finding(data, query)
     except BadParameterError as error:
         return refused(request, site, error)
     links = Links(site, query)
     # On one line, without characters that nobody sees or that a database refuses.
-    reason = visible(" ".join(data.get("reason", "").split()))[:LONGEST_REASON]
+    reason = visible(" ".join(data.get("reason", "").split()))[:MAX_REASON_LENGTH]
     problem = ""
     if request.method == "POST":
         try:
@@ -181,15 +183,15 @@ def mute(request: HttpRequest, site: AdminSite) -> HttpResponse:
 
 def unmute(request: HttpRequest, site: AdminSite) -> HttpResponse:
     """Ask whether to show the finding again; do so on POST."""
-    data = _asked(request)
-    links = Links(site, asked_before(data))
+    data = _permitted_data(request)
+    links = Links(site, previous_query(data))
     name = data.get("id", "")
     try:
         muted = api.muted().get(name)
         if muted is None:
             message = _("No such finding is muted.")
             return refused(request, site, BadParameterError("id", message))
-        finding = _made(muted.code, muted.alias, muted.group, muted.key)
+        finding = _bare_finding(muted.code, muted.alias, muted.group, muted.key)
         if request.method == "POST":
             api.unmute(name)
             return _done(request, links, finding, _("Shown again."))
@@ -200,24 +202,20 @@ def unmute(request: HttpRequest, site: AdminSite) -> HttpResponse:
     return _mute_question(request, site, links, context)
 
 
-def _asked(request: HttpRequest) -> QueryDict:
+def _permitted_data(request: HttpRequest) -> QueryDict:
     if not request.user.has_perm(f"cache_monitor.{PERMISSION}"):
         raise PermissionDenied
     return request.POST if request.method == "POST" else request.GET
 
 
 def _finding(data: QueryDict, query: Query) -> Finding:
-    """The finding of the period of ``query`` that a URL or a form names: with its own texts, and
-    none of those that were given."""
+    """The finding in the period of ``query`` that a URL or a form names. Its texts are the
+    report's, not the form's."""
     code, alias = data.get("code", ""), data.get("alias", "")
-    if code not in RULES:
-        names = ", ".join(RULES)
-        raise BadParameterError("code", _("Write one of: %(names)s.") % {"names": names})
-    if alias not in settings.CACHES:
-        message = _("There is no such cache. Write one of: %(names)s.")
-        raise BadParameterError("alias", message % {"names": ", ".join(settings.CACHES)})
+    check_choice("code", code, RULES)
+    check_alias(alias)
     group, key = (data.get(name, "")[:SHOWN_LENGTH] or None for name in ("group", "key"))
-    wanted = identity(_made(code, alias, group, key))
+    wanted = identity(_bare_finding(code, alias, group, key))
     until = None if query.live else query.until
     for finding in api.report(since=query.since, until=until, alias=alias).findings:
         if finding.id == wanted:
@@ -225,8 +223,8 @@ def _finding(data: QueryDict, query: Query) -> Finding:
     raise BadParameterError("code", _("There is no such finding in this period, or it is muted."))
 
 
-def _made(code: str, alias: str, group: str | None, key: str | None) -> Finding:
-    """A finding as far as it is known by its place."""
+def _bare_finding(code: str, alias: str, group: str | None, key: str | None) -> Finding:
+    """A finding by what identifies it, without its texts."""
     return Finding(
         code=code,
         severity="info",
@@ -239,7 +237,7 @@ def _made(code: str, alias: str, group: str | None, key: str | None) -> Finding:
     )
 
 
-def _done(request: HttpRequest, links: Links, finding: Finding, said: str) -> HttpResponse:
+def _done(request: HttpRequest, links: Links, finding: Finding, message: str) -> HttpResponse:
     readings.clear()
     words = ", ".join(filter(None, [finding.code, finding.alias, finding.group, finding.key]))
     LogEntry.objects.create(
@@ -249,9 +247,9 @@ def _done(request: HttpRequest, links: Links, finding: Finding, said: str) -> Ht
         object_id=finding.alias,
         object_repr=words[:_OBJECT_LENGTH],
         action_flag=CHANGE,
-        change_message=said,
+        change_message=message,
     )
-    messages.success(request, f"{words}. {said}")
+    messages.success(request, f"{words}. {message}")
     return HttpResponseRedirect(links.page("findings"))
 
 
@@ -261,15 +259,12 @@ def _mute_question(
     name = "unmute_finding" if "muted" in context else "mute_finding"
     whole = {
         **site.each_context(request),
-        **views.context(),
+        **views.page_context(links, name),
         "title": _("Show a finding again") if "muted" in context else _("Mute a finding"),
-        "page_name": name,
-        "navigation": [(each.name, each.title, links.page(each.name)) for each in LISTED],
-        "dashboard_url": links.page("dashboard"),
         "action_url": links.path(name),
         "back_url": links.page("findings"),
         "back": links.page("dashboard").partition("?")[2],
-        "longest": LONGEST_REASON,
+        "longest": MAX_REASON_LENGTH,
         **context,
     }
     return TemplateResponse(request, f"{TEMPLATES}/mute.html", whole)

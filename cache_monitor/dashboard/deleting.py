@@ -1,10 +1,9 @@
-"""Delete entries step by step, with a line in the admin's history of who deleted what."""
+"""Delete entries step by step, with an entry in the admin's history."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, TypedDict
 
-from django.conf import settings
 from django.contrib.admin.models import DELETION, LogEntry
 from django.contrib.contenttypes.models import ContentType
 from django.contrib.sessions.backends.base import SessionBase
@@ -15,9 +14,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from cache_monitor.dashboard import formats
-from cache_monitor.dashboard.entry import find
+from cache_monitor.dashboard.entry import find_shown
 from cache_monitor.dashboard.memory_tables import STALE_REASONS, stale_words
-from cache_monitor.dashboard.query import BadParameterError, as_shown
+from cache_monitor.dashboard.query import BadParameterError, as_shown, check_alias, check_choice
 from cache_monitor.keys.naming import name_key
 from cache_monitor.models import Dashboard
 from cache_monitor.scan import entries
@@ -30,22 +29,22 @@ WHY: tuple[StaleReason | Literal["any"], ...] = ("any", *STALE_REASONS)
 @dataclass(frozen=True, slots=True)
 class Action:
     """One action. ``name`` is that of its URL, ``parameter`` names its target besides the cache,
-    ``back`` the page that it comes back to."""
+    ``back`` the page that it returns to."""
 
     name: str
     permission: str
     title: str | Promise
     question: str | Promise
-    """What is asked before; names the cache by ``alias``."""
+    """The question before it; names the cache by ``alias``."""
     parameter: str
     back: str
     words: Callable[[str], str]
-    """What is deleted, for a sentence, from the parameter's value; nothing for all of a cache."""
+    """What is deleted, in words, by the parameter's value; empty for a whole cache."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What one use of an action deletes."""
+    """What an action deletes."""
 
     action: Action
     alias: str
@@ -81,15 +80,12 @@ class Target:
 def target_of(action: Action, data: QueryDict) -> Target:
     """The target that a URL or a form names, or BadParameterError."""
     alias = data.get("alias", "")
-    if alias not in settings.CACHES:
-        message = _("There is no such cache. Write one of: %(names)s.")
-        raise BadParameterError("alias", message % {"names": ", ".join(settings.CACHES)})
+    check_alias(alias)
     value = data.get(action.parameter, "") if action.parameter else ""
     if action.parameter and not value:
         raise BadParameterError(action.parameter, _("It is missing."))
-    if action.parameter == "why" and value not in WHY:
-        names = ", ".join(WHY)
-        raise BadParameterError("why", _("Write one of: %(names)s.") % {"names": names})
+    if action.parameter == "why":
+        check_choice("why", value, WHY)
     if action.parameter == "key":
         if name_key(value).kind == "session":
             raise BadParameterError("key", _("A session's entry is not reached by its key."))
@@ -155,21 +151,21 @@ ACTIONS = {each.name: each for each in _ALL}
 
 
 STEP_LIMIT = 50_000
-"""Entries that one request looks at."""
+"""Entries that one request examines."""
 STEP_SECONDS = 1.0
 SALT = "cache_monitor.dashboard.deleting"
-MOST_AGE = 3600
-"""Seconds after which a deletion that was interrupted has to begin anew."""
+MAX_AGE = 3600
+"""Seconds after which an interrupted deletion has to begin anew."""
 CURSORS = "cache_monitor_deletions"
-"""Where the user's session has the places to go on from. Such a place may be the stored key of an
-entry, perhaps a session's, and what travels in a form is signed for all to read."""
-_MOST_CURSORS = 5
+"""Where the user's session keeps the cursors. A cursor may be the stored key of an entry, perhaps a
+session's, so it does not travel in a form: a signature does not hide it."""
+_MAX_CURSORS = 5
 _OBJECT_LENGTH = 200
 
 
 class DeleteProgress(TypedDict):
-    """How far a deletion has come; it travels signed, in the form that goes on with it, but for
-    its ``cursor``."""
+    """The state of a deletion. It travels signed in the form of the next step, without its
+    ``cursor``."""
 
     user: str
     target: list[str]
@@ -180,11 +176,11 @@ class DeleteProgress(TypedDict):
     examined: int
 
 
-def expected(target: Target) -> EntryTotals:
-    """How much will go, as far as that can be told within a second."""
+def measure_target(target: Target) -> EntryTotals:
+    """The entries that will be deleted, as many as can be counted in a second."""
     if target.action is DELETE_ENTRY:
         # A single key is asked for by itself, which also finds what a list cannot name.
-        found = find(target.alias, target.value)
+        found = find_shown(target.alias, target.value)
         return EntryTotals(
             entries=int(found.entry is not None),
             bytes=found.entry.bytes if found.entry else 0,
@@ -196,8 +192,8 @@ def expected(target: Target) -> EntryTotals:
     return entries.measure(target.alias, target.selection, seconds=STEP_SECONDS)
 
 
-def begun(user_id: int | str, target: Target) -> DeleteProgress:
-    """Nothing deleted yet; the history has an entry from now on, should nobody go on."""
+def begin(user_id: int | str, target: Target) -> DeleteProgress:
+    """A deletion that has deleted nothing yet, with its entry in the admin's history."""
     log = LogEntry.objects.create(
         user_id=user_id,
         content_type=ContentType.objects.get_for_model(Dashboard, for_concrete_model=False),
@@ -216,19 +212,19 @@ def begun(user_id: int | str, target: Target) -> DeleteProgress:
     )
 
 
-def packed(progress: DeleteProgress, session: SessionBase) -> str:
-    """``progress`` as text that only this site can have written; its cursor goes to ``session``."""
+def pack(progress: DeleteProgress, session: SessionBase) -> str:
+    """``progress`` as signed text; its cursor goes to ``session``."""
     cursors = {**session.get(CURSORS, {}), str(progress["log"]): progress["cursor"]}
-    session[CURSORS] = dict(list(cursors.items())[-_MOST_CURSORS:])
+    session[CURSORS] = dict(list(cursors.items())[-_MAX_CURSORS:])
     return signing.dumps({**progress, "cursor": ""}, salt=SALT)
 
 
-def unpacked(
+def unpack(
     text: str, user_id: int | str, target: Target, session: SessionBase
 ) -> DeleteProgress | None:
-    """The progress of this user with this target; None where the text is not ours, or too old."""
+    """The progress of this user with this target; None where the text is not signed or too old."""
     try:
-        progress: DeleteProgress = signing.loads(text, salt=SALT, max_age=MOST_AGE)
+        progress: DeleteProgress = signing.loads(text, salt=SALT, max_age=MAX_AGE)
     except signing.BadSignature:
         return None
     fits = progress["user"] == str(user_id) and progress["target"] == _identity(target)
@@ -239,30 +235,30 @@ def unpacked(
     return progress
 
 
-def forget(progress: DeleteProgress, session: SessionBase) -> None:
-    """Let ``session`` no longer know where this deletion was."""
+def forget_cursor(progress: DeleteProgress, session: SessionBase) -> None:
+    """Remove the cursor of this deletion from ``session``."""
     cursors, own = session.get(CURSORS, {}), str(progress["log"])
     if own in cursors:
         session[CURSORS] = {name: at for name, at in cursors.items() if name != own}
 
 
-def step(target: Target, progress: DeleteProgress) -> EntryTotals:
-    """Delete on from where ``progress`` is, count it there and in the history."""
+def delete_step(target: Target, progress: DeleteProgress) -> EntryTotals:
+    """Delete the next entries; updates ``progress`` and the admin's history."""
     done = _delete(target, progress["cursor"])
     progress["entries"] += done.entries
     progress["examined"] += done.examined
     known = progress["bytes"] is not None and done.bytes is not None
     progress["bytes"] = (progress["bytes"] or 0) + (done.bytes or 0) if known else None
     progress["cursor"] = done.cursor or ""
-    summary = said(target, progress)
+    summary = summarize(target, progress)
     LogEntry.objects.filter(pk=progress["log"]).update(
         object_repr=summary[:_OBJECT_LENGTH], change_message=summary
     )
     return done
 
 
-def said(target: Target, progress: DeleteProgress) -> str:
-    """What was deleted so far, in a sentence."""
+def summarize(target: Target, progress: DeleteProgress) -> str:
+    """A sentence about what was deleted so far."""
     number = progress["entries"]
     if target.action is CLEAR:
         text = ngettext(
@@ -288,7 +284,7 @@ def _delete(target: Target, cursor: str) -> EntryTotals:
     if target.action is CLEAR:
         return _clear(target.alias)
     if target.action is DELETE_ENTRY:
-        found = find(target.alias, target.value)
+        found = find_shown(target.alias, target.value)
         if found.entry is None:
             return EntryTotals(entries=0, bytes=0, problem=found.problem)
         if found.entry.key is not None:
@@ -299,7 +295,7 @@ def _delete(target: Target, cursor: str) -> EntryTotals:
 
 
 def _clear(alias: str) -> EntryTotals:
-    """Everything at once, counted before: afterwards there is nothing to count."""
+    """Clear a cache; its entries are counted before."""
     there = entries.measure(alias, entries.Selection(), seconds=STEP_SECONDS)
     done = entries.clear(alias)
     if done.problem:

@@ -1,4 +1,4 @@
-"""The page of one key: what was asked of it, its history, what is stored under it now."""
+"""The page of one key: its figures, its history, and what is stored under it now."""
 
 import reprlib
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from cache_monitor.dashboard import formats
 from cache_monitor.dashboard.key_tables import reason_words, what_ended, why_missed
 from cache_monitor.dashboard.memory_tables import expiry, stale_words
 from cache_monitor.dashboard.query import BadParameterError, Content, PageRequest, as_shown
-from cache_monitor.dashboard.rows import Figure
+from cache_monitor.dashboard.tables import Figure
 from cache_monitor.keys.custom import is_sanitizing
 from cache_monitor.keys.naming import KeyName, name_key, why_grouped
 from cache_monitor.reports.key_history import KeyHistory, key_history
@@ -44,8 +44,8 @@ from cache_monitor.trace.events import (
 from cache_monitor.trace.reading import KeyEvent
 
 
-class Line(NamedTuple):
-    """Something that happened to a key."""
+class HistoryLine(NamedTuple):
+    """An event of a key."""
 
     at: datetime
     what: str
@@ -55,7 +55,7 @@ class Line(NamedTuple):
 
 
 def figures(history: KeyHistory) -> Sequence[Figure]:
-    """How often what happened, and how long the values lasted."""
+    """The numbers of events, and how long the values lasted."""
     lives = history.lives
     return [
         Figure(_("Sets"), formats.count(history.times(WRITE))),
@@ -68,11 +68,11 @@ def figures(history: KeyHistory) -> Sequence[Figure]:
     ]
 
 
-def lines(history: KeyHistory) -> Sequence[Line]:
-    """What happened, the latest first."""
+def lines(history: KeyHistory) -> Sequence[HistoryLine]:
+    """The events, the latest first."""
     words = _words()
     return [
-        Line(
+        HistoryLine(
             datetime.fromtimestamp(each.at / SECOND, UTC),
             words[each.kind],
             _note(each),
@@ -120,11 +120,11 @@ def _last_writer(history: KeyHistory) -> str:
 
 
 def _short(process: str) -> str:
-    """The processes of a site differ in the beginnings of their names."""
+    """The beginning of a process's name, in which those of a site differ."""
     return process[:8]
 
 
-MOST: Final = 10_000
+MAX_LENGTH: Final = 10_000
 """Characters of a value that are shown."""
 
 
@@ -142,7 +142,7 @@ _MISSING: Final = object()
 
 
 def shown_value(alias: str, key: str) -> ShownValue:
-    """What the cache ``alias`` holds under ``key``, read with its own ``get``, unrecorded.
+    """The value of ``key`` in the cache ``alias``, read with its own ``get``, unrecorded.
 
     Never raises: a value that cannot be unpickled, or has a broken repr, is a problem to show.
     """
@@ -160,11 +160,11 @@ def shown_value(alias: str, key: str) -> ShownValue:
 
 
 def _shown(value: object) -> ShownValue:
-    text = value[: MOST + 1] if isinstance(value, str) else _repr(value)
+    text = value[: MAX_LENGTH + 1] if isinstance(value, str) else _repr(value)
     return ShownValue(
         type_name=type(value).__qualname__,
-        text=_readable(text[:MOST]),
-        cut=len(text) > MOST,
+        text=_readable(text[:MAX_LENGTH]),
+        cut=len(text) > MAX_LENGTH,
     )
 
 
@@ -174,8 +174,8 @@ def _repr(value: object) -> str:
     short.maxlevel = 5
     short.maxlist = short.maxtuple = short.maxset = short.maxfrozenset = short.maxdict = 50
     short.maxdeque = short.maxarray = 50
-    short.maxstring = short.maxother = short.maxlong = MOST + 1
-    return short.repr(value[: MOST + 1] if isinstance(value, bytes | bytearray) else value)
+    short.maxstring = short.maxother = short.maxlong = MAX_LENGTH + 1
+    return short.repr(value[: MAX_LENGTH + 1] if isinstance(value, bytes | bytearray) else value)
 
 
 def _readable(text: str) -> str:
@@ -183,21 +183,21 @@ def _readable(text: str) -> str:
     return "\n".join(formats.visible(line) for line in text.split("\n"))
 
 
-LOOK_SECONDS = 1.0
-LOOK_LIMIT = 100_000
-# What a key has in it that is shown otherwise than it is: a cut, characters written out, the words
-# for a cached page, a mask.
+SEARCH_SECONDS = 1.0
+SEARCH_LIMIT = 100_000
+# Marks of a shown key that differs from the stored one: it is cut, escaped, masked, or the name of
+# a cached page.
 _CHANGED = ("… (", "\\", " ", "•")
 
 
 def build(page_request: PageRequest) -> Content:
-    """What is known of the key that the URL names; it needs the cache as well."""
+    """The page of the key and the cache that the URL names."""
     own, alias = page_request.query.own, page_request.query.alias
     if alias is None:
         raise BadParameterError("alias", _("Name the cache that the key is in."))
     if not (key := as_shown(own.get("key", ""))):
         raise BadParameterError("key", _("Name a key."))
-    cache, answer = page_request.report.caches[alias], find(alias, key)
+    cache, answer = page_request.report.caches[alias], find_shown(alias, key)
     hot = _hot_key(cache, key, name_key(key, alias))
     name = _name(alias, key, answer.entry, hot)
     group = _of_group(cache, name)
@@ -225,30 +225,32 @@ def build(page_request: PageRequest) -> Content:
 def _history(
     page_request: PageRequest, alias: str, key: str, answer: EntryAnswer, name: KeyName
 ) -> Mapping[str, object]:
-    """What happened to the key, by the trace; of a session nobody is told."""
+    """The key's history from the trace; none for a session."""
     if name.kind == "session":
         return {}
     known = answer.entry.key if answer.entry else None
     period = page_request.query.since.timestamp(), page_request.query.until.timestamp()
     try:
-        told = key_history(get_store(), alias, key if known is None else known, *period)
+        found = key_history(get_store(), alias, key if known is None else known, *period)
     except StoreError:
-        return {}  # of which the page tells elsewhere
-    if told is None or not told.moments:
-        return {"is_left_out": told is not None and not told.is_traced}
+        return {}  # the page shows the store's problem elsewhere
+    if found is None or not found.moments:
+        return {"is_left_out": found is not None and not found.is_traced}
     return {
-        "history": lines(told),
-        "history_figures": figures(told),
-        "history_total": formats.count(told.total) if told.total > len(told.moments) else "",
+        "history": lines(found),
+        "history_figures": figures(found),
+        "history_total": formats.count(found.total) if found.total > len(found.moments) else "",
     }
 
 
-def find(alias: str, key: str) -> EntryAnswer:
-    """The entry of a key as the user wrote it, or as it is shown where the two differ."""
+def find_shown(alias: str, key: str) -> EntryAnswer:
+    """The entry of a key as the site wrote it, or as the dashboard shows it."""
     answer = entries.find_entry(alias, key)
     if answer.exists or not (is_sanitizing() or any(mark in key for mark in _CHANGED)):
         return answer
-    step = entries.list_entries(alias, Selection(key=key), limit=LOOK_LIMIT, seconds=LOOK_SECONDS)
+    step = entries.list_entries(
+        alias, Selection(key=key), limit=SEARCH_LIMIT, seconds=SEARCH_SECONDS
+    )
     if len(step.entries) > 1:
         problem = _("Several entries are shown under this name: it does not tell which is meant.")
         return EntryAnswer(exists=None, problem=problem)
@@ -261,7 +263,7 @@ def find(alias: str, key: str) -> EntryAnswer:
 
 
 def _name(alias: str, key: str, entry: LiveEntry | None, hot: HotKey | None) -> KeyName:
-    """What the key is called; a name that is only shown does not tell its group by itself."""
+    """The key's name. A shown key alone does not determine its group."""
     if entry is not None:
         return KeyName(entry.shown, entry.group, entry.kind)
     name = name_key(key, alias)
@@ -285,7 +287,7 @@ def _delete_url(page_request: PageRequest, alias: str, name: KeyName) -> str:
 
 
 def _hot_key(cache: Cache, key: str, name: KeyName) -> HotKey | None:
-    """What was asked of the key in the period; None where it is not among the busiest."""
+    """The key's figures in the period; None where it is not among the busiest."""
     if name.kind == "session":
         return None
     # A list of headers is in the figures of its page, and yet has a page of its own here.
@@ -308,7 +310,7 @@ def _of_group(cache: Cache, name: KeyName) -> KeyGroup | None:
 
 
 def _grouped_by(key: str, alias: str) -> str:
-    """Why the key is in its group."""
+    """Why the key is in its group, in words."""
     words = {
         "chosen": _("named by KEY_GROUPS"),
         "shape": _("by the shape of the key's parts"),

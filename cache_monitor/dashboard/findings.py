@@ -1,4 +1,4 @@
-"""The caching mistakes that the figures show, as rows, with their evidence in words."""
+"""The findings page: caching mistakes with their evidence in words."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,15 +12,14 @@ from django.utils.translation import gettext as _
 from cache_monitor import api
 from cache_monitor.dashboard import formats
 from cache_monitor.dashboard.query import Links
-from cache_monitor.dashboard.rows import Cell
-from cache_monitor.dashboard.table_specs import TableSpec, code, coded, worded
+from cache_monitor.dashboard.tables import Cell, TableSpec, code, code_column, text_column
 from cache_monitor.findings.texts import ANCHOR, in_words
 from cache_monitor.reports.schema import Finding, Report, Worth
 from cache_monitor.stores.base import StoreError
 
 
 def label(name: str) -> str:
-    """What a figure of the evidence is of; its unit stands with the figure."""
+    """The label of a figure of the evidence, without its unit."""
     return _labels().get(name) or name.removesuffix("_seconds").removesuffix("_bytes").replace(
         "_", " "
     )
@@ -105,7 +104,7 @@ def _labels() -> dict[str, str]:
 Evidence = Mapping[str, int | float | str | None]
 
 _PREDICTED = "predicted_"
-"""What the names of predicted figures begin with, which are told in a sentence."""
+"""The beginning of the names of predicted figures, which have a sentence of their own."""
 _PREDICTABLE = frozenset(
     {"aged-content", "evicted-early", "low-hit-ratio", "overwritten", "short-timeout"}
 )
@@ -133,7 +132,7 @@ class FindingRows:
 
 @dataclass(frozen=True, slots=True)
 class MutedRow:
-    """A finding that is not shown, and why. ``unmute_url`` is empty for who may not."""
+    """A muted finding. ``unmute_url`` is empty without the permission."""
 
     code: str
     alias: str
@@ -145,13 +144,13 @@ class MutedRow:
 
 
 def finding_rows(report: Report, links: Links, *, may_mute: bool = False) -> Sequence[FindingRows]:
-    """The findings in the report's order, which has the dearest first."""
+    """The findings in the report's order, the most expensive first."""
     return [_rows(finding, report, links, may_mute=may_mute) for finding in report.findings]
 
 
 def muted_rows(links: Links, alias: str | None, *, may_mute: bool) -> Sequence[MutedRow]:
-    """The findings that somebody has muted, of one cache or all, the latest first; none where the
-    store cannot be asked, which the page tells elsewhere."""
+    """The muted findings of one cache or all, the latest first; none where the store fails, which
+    the page shows elsewhere."""
     try:
         muted = api.muted()
     except StoreError:
@@ -177,13 +176,13 @@ def findings_spec(report: Report) -> TableSpec[Finding]:
         "findings",
         _("Findings"),
         [
-            worded("severity", _("Severity"), lambda each: each.severity),
-            worded("code", _("Finding"), lambda each: each.code),
-            coded("cache", _("Cache"), lambda each: each.alias),
-            coded("group", _("Group"), lambda each: each.group or ""),
-            coded("key", _("Key"), lambda each: each.key or ""),
-            worded("evidence", _("Evidence"), _evidence_text),
-            worded("advice", _("Advice"), lambda each: each.advice),
+            text_column("severity", _("Severity"), lambda each: each.severity),
+            text_column("code", _("Finding"), lambda each: each.code),
+            code_column("cache", _("Cache"), lambda each: each.alias),
+            code_column("group", _("Group"), lambda each: each.group or ""),
+            code_column("key", _("Key"), lambda each: each.key or ""),
+            text_column("evidence", _("Evidence"), _evidence_text),
+            text_column("advice", _("Advice"), lambda each: each.advice),
         ],
         report.findings,
     )
@@ -218,8 +217,8 @@ def _rows(finding: Finding, report: Report, links: Links, *, may_mute: bool) -> 
 
 
 def _prediction(evidence: Evidence) -> str:
-    """What was predicted of the change that it asks for, such as "10 min instead of 5 min: +9
-    points, 41 s an hour"; empty where nothing was."""
+    """The prediction for the advised change, such as "10 min instead of 5 min: +9 points, 41 s an
+    hour"; empty without one."""
     points = evidence.get("predicted_points")
     if not isinstance(points, float | int):
         return ""
@@ -264,12 +263,12 @@ _CHANGES: tuple[tuple[str, Callable[[float], str]], ...] = (
 
 
 def _prediction_url(finding: Finding, links: Links) -> str:
-    """The page that predicts what would help."""
+    """The what-if page, for findings that it may help with."""
     return links.page("whatif", alias=finding.alias) if finding.code in _PREDICTABLE else ""
 
 
 def _docs_url(finding: Finding, links: Links) -> str:
-    """Where to read more: on the web, where that is documented, else on this site's own page."""
+    """The documentation: on the web if its address is known, else on this site's own page."""
     if finding.docs.startswith("https://"):
         return finding.docs
     return f"{links.page('findings')}#{ANCHOR.format(code=finding.code)}"

@@ -1,4 +1,4 @@
-"""Figures as people read them: localised, with units, and a dash for what nobody knows."""
+"""Figures in words: localised, with units, and a dash for an unknown one."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -16,7 +16,7 @@ UNKNOWN = "–"
 MINUS = "\u2212"
 _DECIMALS = 3
 _CLOSE = 0.05
-"""The share that a figure may be off by without a word: as far as percentiles are."""
+"""The relative error up to which a figure is not marked as an estimate, as for percentiles."""
 _NARROW_SPACE = "\u202f"
 
 
@@ -38,7 +38,7 @@ def significant(value: float) -> str:
 
 
 def some_of(shown: int, every: int) -> str:
-    """How many rows of how many are shown; nothing where all are."""
+    """How many rows of how many are shown; empty for all of them."""
     if shown >= every:
         return ""
     return _("%(shown)s of %(every)s") % {"shown": count(shown), "every": count(every)}
@@ -56,7 +56,7 @@ def estimated(seconds: float | None, error: float | None) -> str:
 
 
 def give_or_take(seconds: float | None, error: float | None) -> str:
-    """By how much a duration may be off; nothing where it is known."""
+    """The error of a duration, such as "± 3 s"; empty for an exact one."""
     if seconds is None or not error:
         return ""
     return f"±{_NARROW_SPACE}{duration(error)}"
@@ -80,14 +80,14 @@ def _percent(percent: float) -> str:
 
 
 def change(now: float | None, before: float | None) -> str:
-    """By how much of what it was before a figure has changed; nothing where that says nothing."""
+    """The relative change of a figure; empty where there is none to compare with."""
     if now is None or before is None or before <= 0 or now < 0:
         return ""
     return _signed((now - before) / before * 100, _("%(number)s%%"))
 
 
 def points(now: float | None, before: float | None) -> str:
-    """By how many points of a hundred a ratio has changed."""
+    """The change of a ratio in percentage points."""
     if now is None or before is None:
         return ""
     return _signed((now - before) * 100, _("%(number)s points"))
@@ -96,7 +96,7 @@ def points(now: float | None, before: float | None) -> str:
 def _signed(number: float, unit: str) -> str:
     if abs(number) < 0.05:
         return "±0"
-    # Beyond a hundredfold a figure is another one, and its tenths say nothing.
+    # The tenths of a change beyond a hundredfold say nothing.
     text = _number(abs(number), 1) if abs(number) < 1000 else count(round(abs(number)))
     sign = "+" if number > 0 else MINUS
     return sign + unit % {"number": text}
@@ -156,7 +156,7 @@ def cut(text: str, most: int = 100) -> str:
 
 
 def visible(text: str) -> str:
-    """``text`` with the characters written out that nobody sees, or that turn the others round."""
+    """``text`` with invisible characters, and those that change the direction, escaped."""
     return "".join(
         each.encode("unicode_escape").decode() if category(each) in {"Cc", "Cf", "Cs"} else each
         for each in text
@@ -200,24 +200,24 @@ def sparkline(series: Sequence[Point]) -> list[str]:
             lines[-1].append(f"{place * step:.1f},{_height(point.hits / point.lookups):.1f}")
         elif lines[-1]:
             lines.append([])
-    return [" ".join(_seen(line)) for line in lines if line]
+    return [" ".join(_with_dot(line)) for line in lines if line]
 
 
 def counts(numbers: Sequence[int]) -> str:
-    """The points of an SVG line from nothing at the bottom to the most at the top; a box of 100
-    by 20."""
+    """The points of an SVG line from 0 at the bottom to the greatest number at the top; a box of
+    100 by 20."""
     most = max(1, *numbers)
     step = WIDTH / max(1, len(numbers) - 1)
     points = [
         f"{place * step:.1f},{_height(number / most):.1f}" for place, number in enumerate(numbers)
     ]
-    return " ".join(_seen(points))
+    return " ".join(_with_dot(points))
 
 
 def _height(ratio: float) -> float:
     return _INSET + (1 - ratio) * (HEIGHT - 2 * _INSET)
 
 
-def _seen(line: Sequence[str]) -> Sequence[str]:
+def _with_dot(line: Sequence[str]) -> Sequence[str]:
     """A single point is drawn as a line to itself, which round ends make a dot."""
     return line if len(line) > 1 else (*line, *line)

@@ -1,4 +1,4 @@
-"""What was called, in tables: operations, reasons, keys, groups, views."""
+"""The tables of calls: operations, miss reasons, keys, groups, views, pages."""
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
@@ -10,21 +10,21 @@ from cache_monitor import api
 from cache_monitor.dashboard import formats
 from cache_monitor.dashboard.query import Links, PageRequest
 from cache_monitor.dashboard.report_cache import FRESH_FOR_LONG, KeyLines, key_lines
-from cache_monitor.dashboard.table_specs import (
+from cache_monitor.dashboard.tables import (
+    CacheItem,
     Caches,
     ColumnSpec,
-    Of,
     TableSpec,
-    averaged,
     cache_column,
-    coded,
-    counted,
-    estimated,
-    shared,
-    sized,
-    timed,
-    traced,
-    worded,
+    code_column,
+    count_column,
+    decimal_column,
+    duration_column,
+    estimate_column,
+    ratio_column,
+    size_column,
+    sparkline_column,
+    text_column,
 )
 from cache_monitor.page_cache import sentences
 from cache_monitor.reports.pages import whole_groups, whole_keys
@@ -39,10 +39,10 @@ class Sample(NamedTuple):
     group: str
 
 
-def of_group(caches: Caches, links: Links, group: str) -> TableSpec[Of[Sample]]:
+def of_group(caches: Caches, links: Links, group: str) -> TableSpec[CacheItem[Sample]]:
     """Samples of the keys of ``group``."""
     every = [
-        Of(alias, sample)
+        CacheItem(alias, sample)
         for alias, cache in caches.items()
         for it in cache.key_groups
         if it.group == group
@@ -51,10 +51,10 @@ def of_group(caches: Caches, links: Links, group: str) -> TableSpec[Of[Sample]]:
     return _spec(caches, links, every)
 
 
-def of_view(caches: Caches, links: Links, view: str) -> TableSpec[Of[Sample]]:
-    """Samples of the keys that the requests of ``view`` asked for."""
+def of_view(caches: Caches, links: Links, view: str) -> TableSpec[CacheItem[Sample]]:
+    """Samples of the keys that requests of ``view`` looked up."""
     every = [
-        Of(alias, sample)
+        CacheItem(alias, sample)
         for alias, cache in caches.items()
         for it in cache.views
         if it.view == view
@@ -68,24 +68,27 @@ def _samples(it: View | KeyGroup, group: str) -> Iterator[Sample]:
     yield from (Sample(False, key, group) for key in it.sample_misses)
 
 
-def _spec(caches: Caches, links: Links, every: Sequence[Of[Sample]]) -> TableSpec[Of[Sample]]:
+def _spec(
+    caches: Caches, links: Links, every: Sequence[CacheItem[Sample]]
+) -> TableSpec[CacheItem[Sample]]:
     return TableSpec(
         "samples",
         _("Samples of hits and misses"),
         [
-            coded(
+            code_column(
                 "key",
                 _("Key"),
-                lambda each: each.it.key,
-                lambda each: links.entry(each.alias, each.it.key, each.it.group),
+                url=lambda each: links.entry(each.alias, each.item.key, each.item.group),
             ),
             *cache_column(caches),
-            worded("outcome", _("Outcome"), lambda each: _("hit") if each.it.hit else _("miss")),
+            text_column(
+                "outcome", _("Outcome"), lambda each: _("hit") if each.item.hit else _("miss")
+            ),
         ],
         every,
         note=_("Up to five of each, of every cache: some that were asked for, not all."),
         empty=_("No key was looked up in this period."),
-        searched=False,
+        is_searchable=False,
     )
 
 
@@ -94,7 +97,7 @@ LinesOf = Callable[[str], KeyLines]
 
 
 def lines_of(page_request: PageRequest) -> LinesOf:
-    """Reads the lines of a cache when its first key is shown: a page seldom has keys of all."""
+    """Reads the lines of a cache when its first key is shown: few pages have keys of all caches."""
     query = page_request.query
     until = None if query.live else query.until
 
@@ -134,7 +137,7 @@ def reason_words() -> dict[str, str]:
 
 
 def why_missed(reasons: MissReasons) -> str:
-    """The reasons that there were, the most frequent first, such as "80 expired, 20 deleted"."""
+    """The reasons, the most frequent first, such as "80 expired, 20 deleted"."""
     counts = [(getattr(reasons, name) or 0, word) for name, word in reason_words().items()]
     found = sorted((each for each in counts if each[0]), key=lambda each: -each[0])
     return ", ".join(
@@ -158,34 +161,34 @@ def what_ended(lives: Lives) -> str:
     )
 
 
-def operations(caches: Caches) -> TableSpec[Of[tuple[str, Operation]]]:
-    every = [Of(a, each) for a, c in caches.items() for each in c.operations.items()]
+def operations(caches: Caches) -> TableSpec[CacheItem[tuple[str, Operation]]]:
+    every = [CacheItem(a, each) for a, c in caches.items() for each in c.operations.items()]
     return TableSpec(
         "operations",
         _("Operations"),
         [
             *cache_column(caches),
-            coded("operation", _("Operation"), lambda each: each.it[0]),
-            counted("calls", _("Calls"), lambda each: each.it[1].calls),
-            counted("keys", _("Keys"), lambda each: each.it[1].keys),
-            counted("hits", _("Hits"), lambda each: each.it[1].hits),
-            counted("misses", _("Misses"), lambda each: each.it[1].misses),
-            counted("errors", _("Errors"), lambda each: each.it[1].errors),
-            counted("interrupted", _("Interrupted"), lambda each: each.it[1].interrupted),
-            timed("p50", _("p50"), lambda each: each.it[1].seconds.p50),
-            timed("p90", _("p90"), lambda each: each.it[1].seconds.p90),
-            timed("p99", _("p99"), lambda each: each.it[1].seconds.p99),
-            timed("max", _("Max"), lambda each: each.it[1].seconds.max),
-            timed("total", _("Total"), lambda each: each.it[1].seconds.total),
+            code_column("operation", _("Operation"), lambda each: each.item[0]),
+            count_column("calls", _("Calls"), lambda each: each.item[1].calls),
+            count_column("keys", _("Keys"), lambda each: each.item[1].keys),
+            count_column("hits", _("Hits"), lambda each: each.item[1].hits),
+            count_column("misses", _("Misses"), lambda each: each.item[1].misses),
+            count_column("errors", _("Errors"), lambda each: each.item[1].errors),
+            count_column("interrupted", _("Interrupted"), lambda each: each.item[1].interrupted),
+            duration_column("p50", _("p50"), lambda each: each.item[1].seconds.p50),
+            duration_column("p90", _("p90"), lambda each: each.item[1].seconds.p90),
+            duration_column("p99", _("p99"), lambda each: each.item[1].seconds.p99),
+            duration_column("max", _("Max"), lambda each: each.item[1].seconds.max),
+            duration_column("total", _("Total"), lambda each: each.item[1].seconds.total),
         ],
         every,
         order="-calls",
     )
 
 
-def miss_reasons(caches: Caches) -> TableSpec[Of[Missed]]:
+def miss_reasons(caches: Caches) -> TableSpec[CacheItem[Missed]]:
     every = [
-        Of(alias, Missed(word, getattr(cache.miss_reasons, name), cache.misses))
+        CacheItem(alias, Missed(word, getattr(cache.miss_reasons, name), cache.misses))
         for alias, cache in caches.items()
         for name, word in reason_words().items()
         if getattr(cache.miss_reasons, name)
@@ -195,9 +198,9 @@ def miss_reasons(caches: Caches) -> TableSpec[Of[Missed]]:
         _("Misses by reason"),
         [
             *cache_column(caches),
-            worded("reason", _("Reason"), lambda each: each.it.word),
-            counted("misses", _("Misses"), lambda each: each.it.misses),
-            shared("share", _("Share"), lambda each: each.it.misses / each.it.every),
+            text_column("reason", _("Reason"), lambda each: each.item.word),
+            count_column("misses", _("Misses")),
+            ratio_column("share", _("Share"), lambda each: each.item.misses / each.item.every),
         ],
         every,
         order="-misses",
@@ -206,33 +209,34 @@ def miss_reasons(caches: Caches) -> TableSpec[Of[Missed]]:
 
 def hot_keys(
     caches: Caches, links: Links, group: str = "", lines: LinesOf | None = None
-) -> TableSpec[Of[HotKey]]:
-    """The keys that are looked up most, those of ``group`` alone where one is given, with their
-    use over time where ``lines`` tells it."""
-    every = [Of(a, it) for a, c in caches.items() for it in whole_keys(c.hot_keys)]
-    kept = [each for each in every if group in {"", each.it.group}]
-    over = max((each.it.max_overcount for each in kept), default=0)
+) -> TableSpec[CacheItem[HotKey]]:
+    """The keys with the most lookups, only those of ``group`` if given; ``lines`` reads their use
+    over time."""
+    every = [CacheItem(a, it) for a, c in caches.items() for it in whole_keys(c.hot_keys)]
+    kept = [each for each in every if group in {"", each.item.group}]
+    over = max((each.item.max_overcount for each in kept), default=0)
     note = _("~ at most %(count)s too high: only the busiest keys are counted one by one.")
     return TableSpec(
         "hot_keys",
         _("Hot keys"),
         [
-            coded(
+            code_column(
                 "key",
                 _("Key"),
-                lambda each: each.it.key,
-                lambda each: links.entry(each.alias, each.it.key, each.it.group),
+                url=lambda each: links.entry(each.alias, each.item.key, each.item.group),
             ),
             *cache_column(caches),
             *([] if group else [_group_column(links)]),
-            counted("lookups", _("Lookups"), lambda each: each.it.lookups, _is_exact),
+            count_column("lookups", _("Lookups"), lambda each: each.item.lookups, _is_exact),
             *([_line_column(lines)] if lines else []),
-            shared("share", _("Share"), lambda each: each.it.share),
-            counted("hits", _("Hits"), lambda each: each.it.hits),
-            counted("misses", _("Misses"), lambda each: each.it.misses),
-            worded("why_missed", _("Why missed"), lambda each: why_missed(each.it.miss_reasons)),
-            counted("sets", _("Sets"), lambda each: each.it.sets),
-            sized("bytes", _("Size"), lambda each: each.it.bytes),
+            ratio_column("share", _("Share")),
+            count_column("hits", _("Hits")),
+            count_column("misses", _("Misses")),
+            text_column(
+                "why_missed", _("Why missed"), lambda each: why_missed(each.item.miss_reasons)
+            ),
+            count_column("sets", _("Sets")),
+            size_column("bytes", _("Size")),
             _saved_column(),
         ],
         kept,
@@ -242,64 +246,62 @@ def hot_keys(
     )
 
 
-def key_groups(caches: Caches, links: Links) -> TableSpec[Of[KeyGroup]]:
-    every = [Of(a, it) for a, c in caches.items() for it in whole_groups(c.key_groups)]
+def key_groups(caches: Caches, links: Links) -> TableSpec[CacheItem[KeyGroup]]:
+    every = [CacheItem(a, it) for a, c in caches.items() for it in whole_groups(c.key_groups)]
     return TableSpec(
         "key_groups",
         _("Key groups"),
         [
             _group_column(links),
             *cache_column(caches),
-            counted("distinct_keys", _("Keys"), lambda each: each.it.distinct_keys),
-            counted("lookups", _("Lookups"), lambda each: each.it.lookups),
-            shared("hit_ratio", _("Hit ratio"), lambda each: each.it.hit_ratio),
-            counted("misses", _("Misses"), lambda each: each.it.misses),
-            worded("why_missed", _("Why missed"), lambda each: why_missed(each.it.miss_reasons)),
-            timed("lifetime", _("Lasted"), lambda each: each.it.lives.lifetime_p50),
-            worded("ended_by", _("Ended by"), lambda each: what_ended(each.it.lives)),
-            timed("first_read", _("First read"), lambda each: each.it.lives.first_read_p50),
-            timed("produce_seconds", _("To produce"), lambda each: each.it.produce_seconds),
+            count_column("distinct_keys", _("Keys")),
+            count_column("lookups", _("Lookups")),
+            ratio_column("hit_ratio", _("Hit ratio")),
+            count_column("misses", _("Misses")),
+            text_column(
+                "why_missed", _("Why missed"), lambda each: why_missed(each.item.miss_reasons)
+            ),
+            duration_column("lifetime", _("Lasted"), lambda each: each.item.lives.lifetime_p50),
+            text_column("ended_by", _("Ended by"), lambda each: what_ended(each.item.lives)),
+            duration_column(
+                "first_read", _("First read"), lambda each: each.item.lives.first_read_p50
+            ),
+            duration_column("produce_seconds", _("To produce")),
             _saved_column(),
-            counted("sets", _("Sets"), lambda each: each.it.sets),
-            counted("deletes", _("Deletes"), lambda each: each.it.deletes),
-            counted("errors", _("Errors"), lambda each: each.it.errors),
-            sized("bytes_read", _("Read"), lambda each: each.it.bytes_read),
-            sized("bytes_written", _("Written"), lambda each: each.it.bytes_written),
+            count_column("sets", _("Sets")),
+            count_column("deletes", _("Deletes")),
+            count_column("errors", _("Errors")),
+            size_column("bytes_read", _("Read")),
+            size_column("bytes_written", _("Written")),
         ],
         every,
         order="-lookups",
         empty=_("No key was used in this period."),
-        left_out=frozenset({"ended_by", "first_read", "deletes", "errors"}),
+        hidden=frozenset({"ended_by", "first_read", "deletes", "errors"}),
     )
 
 
-def views(caches: Caches, links: Links, view: str = "") -> TableSpec[Of[View]]:
-    """What the site's views do with the caches, ``view`` alone where one is given."""
-    every = [Of(a, it) for a, c in caches.items() for it in c.views if view in {"", it.view}]
+def views(caches: Caches, links: Links, view: str = "") -> TableSpec[CacheItem[View]]:
+    """The site's views, or only ``view``."""
+    every = [CacheItem(a, it) for a, c in caches.items() for it in c.views if view in {"", it.view}]
     return TableSpec(
         "views",
         _("Views"),
         [
-            coded(
+            code_column(
                 "view",
                 _("View"),
-                lambda each: each.it.view,
-                lambda each: "" if view else links.view(each.it.view),
+                lambda each: each.item.view,
+                lambda each: "" if view else links.view(each.item.view),
             ),
             *cache_column(caches),
-            counted("requests", _("Requests"), lambda each: each.it.requests),
-            counted("lookups", _("Lookups"), lambda each: each.it.lookups),
-            counted("misses", _("Misses"), lambda each: each.it.misses),
-            averaged(
-                "misses_per_request",
-                _("Misses per request"),
-                lambda each: each.it.misses_per_request,
-            ),
-            timed("seconds", _("In the cache"), lambda each: each.it.seconds),
-            timed("request_seconds", _("In requests"), lambda each: each.it.request_seconds),
-            shared(
-                "share_of_request", _("Share of requests"), lambda each: each.it.share_of_request
-            ),
+            count_column("requests", _("Requests")),
+            count_column("lookups", _("Lookups")),
+            count_column("misses", _("Misses")),
+            decimal_column("misses_per_request", _("Misses per request")),
+            duration_column("seconds", _("In the cache")),
+            duration_column("request_seconds", _("In requests")),
+            ratio_column("share_of_request", _("Share of requests")),
             _saved_column(),
         ],
         every,
@@ -308,26 +310,24 @@ def views(caches: Caches, links: Links, view: str = "") -> TableSpec[Of[View]]:
     )
 
 
-def pages(caches: Caches) -> TableSpec[Of[Page]]:
-    """What Django's page cache did with the site's pages."""
-    every = [Of(a, it) for a, c in caches.items() for it in c.pages]
+def pages(caches: Caches) -> TableSpec[CacheItem[Page]]:
+    """The pages in Django's page cache."""
+    every = [CacheItem(a, it) for a, c in caches.items() for it in c.pages]
     return TableSpec(
         "pages",
         _("Cached pages"),
         [
-            coded("page", _("Page"), lambda each: each.it.page),
+            code_column("page", _("Page")),
             *cache_column(caches),
-            counted("requests", _("Requests"), lambda each: each.it.requests),
-            shared("served_ratio", _("Served"), lambda each: each.it.served_ratio),
-            counted("not_stored", _("Not stored"), lambda each: sum(each.it.not_stored.values())),
-            worded("why_not_stored", _("Why not"), lambda each: why_not_stored(each.it)),
-            averaged(
-                "variants_per_address",
-                _("Variants per address"),
-                lambda each: each.it.variants_per_address,
+            count_column("requests", _("Requests")),
+            ratio_column("served_ratio", _("Served")),
+            count_column(
+                "not_stored", _("Not stored"), lambda each: sum(each.item.not_stored.values())
             ),
-            worded("varies_by", _("Varies by"), lambda each: why_varied(each.it)),
-            shared("by_query", _("Only by query string"), lambda each: by_query(each.it)),
+            text_column("why_not_stored", _("Why not"), lambda each: why_not_stored(each.item)),
+            decimal_column("variants_per_address", _("Variants per address")),
+            text_column("varies_by", _("Varies by"), lambda each: why_varied(each.item)),
+            ratio_column("by_query", _("Only by query string"), lambda each: by_query(each.item)),
         ],
         every,
         order="-requests",
@@ -364,31 +364,27 @@ def by_query(page: Page) -> float | None:
     return max(0.0, 1 - page.distinct_paths / page.distinct_addresses)
 
 
-def _line_column(lines: LinesOf) -> ColumnSpec[Of[HotKey]]:
-    return traced(
+def _line_column(lines: LinesOf) -> ColumnSpec[CacheItem[HotKey]]:
+    return sparkline_column(
         "lookups_over_time",
         _("Over time"),
-        lambda each: [point.lookups for point in lines(each.alias).get(each.it.key, ())],
+        lambda each: [point.lookups for point in lines(each.alias).get(each.item.key, ())],
     )
 
 
-def _saved_column() -> ColumnSpec[Of[Any]]:
-    return estimated(
+def _saved_column() -> ColumnSpec[CacheItem[Any]]:
+    return estimate_column(
         "seconds_saved",
         _("Saved"),
-        lambda each: each.it.seconds_saved,
-        lambda each: each.it.seconds_saved_error,
+        lambda each: each.item.seconds_saved_error,
     )
 
 
-def _is_exact(each: Of[HotKey]) -> bool:
-    return each.it.max_overcount == 0
+def _is_exact(each: CacheItem[HotKey]) -> bool:
+    return each.item.max_overcount == 0
 
 
-def _group_column(links: Links) -> ColumnSpec[Of[Any]]:
-    return coded(
-        "group",
-        _("Group"),
-        lambda each: each.it.group,
-        lambda each: links.group(each.alias, each.it.group),
+def _group_column(links: Links) -> ColumnSpec[CacheItem[Any]]:
+    return code_column(
+        "group", _("Group"), url=lambda each: links.group(each.alias, each.item.group)
     )

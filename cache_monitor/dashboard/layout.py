@@ -1,36 +1,46 @@
-"""Lay a table out as the URL asks: sorted, searched, a page of it; or as a file."""
+"""Render a table as the URL asks: searched, sorted, one page of it; or as a file."""
 
 import csv
 import io
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
+from django.core.paginator import Page, Paginator
 from django.http import HttpResponse
 from django.utils.translation import gettext as _
 
 from cache_monitor.dashboard import formats
 from cache_monitor.dashboard.query import BadParameterError, Query
-from cache_monitor.dashboard.rows import Column, ColumnChoice, Pager, SearchBox, Table
-from cache_monitor.dashboard.table_specs import AnySpec, ColumnSpec, TableSpec, Value
+from cache_monitor.dashboard.tables import (
+    AnySpec,
+    Column,
+    ColumnChoice,
+    ColumnSpec,
+    Pager,
+    SearchBox,
+    Table,
+    TableSpec,
+    Value,
+)
 
 Item = TypeVar("Item")
 
-MOST_AT_A_GLANCE = 10
+ROWS_WITHOUT_SEARCH = 10
 """Rows from which on a table can be searched."""
-MOST_ALWAYS_SHOWN = 5
+COLUMNS_WITHOUT_CHOICES = 5
 """Columns from which on some can be left out."""
 _NONE = "none"
 """No column is left out, where otherwise some are."""
-MOST_ASKED = 200
+MAX_SEARCH_LENGTH = 200
 """Characters of a search."""
 
 
 @dataclass(frozen=True, slots=True)
 class TableQuery:
-    """How one table is asked for. ``prefix`` tells its parameters from those of its neighbours."""
+    """The search, order and page of one table. ``prefix`` begins its parameters in the URL."""
 
     prefix: str
     search: str
@@ -55,10 +65,10 @@ def prefixes(tables: Sequence[str]) -> Mapping[str, str]:
     return {name: f"{name}-" if place else "" for place, name in enumerate(tables)}
 
 
-def asked_of(own: Mapping[str, str], prefix: str, spec: AnySpec) -> TableQuery:
-    """How ``sheet`` is asked for by a page's parameters, or BadParameterError."""
+def parse_table_query(own: Mapping[str, str], prefix: str, spec: AnySpec) -> TableQuery:
+    """The query of ``spec`` in a page's parameters. Raises BadParameterError."""
     sort = own.get(f"{prefix}sort", spec.order)
-    names = [field.name for field in spec.stored if not field.unordered]
+    names = [column.name for column in spec.data_columns if not column.is_unsorted]
     if sort and sort.removeprefix("-") not in names:
         raise BadParameterError(
             f"{prefix}sort",
@@ -66,40 +76,38 @@ def asked_of(own: Mapping[str, str], prefix: str, spec: AnySpec) -> TableQuery:
             % {"names": ", ".join(names)},
         )
     search = own.get(f"{prefix}q", "")
-    if len(search) > MOST_ASKED:
+    if len(search) > MAX_SEARCH_LENGTH:
         raise BadParameterError(f"{prefix}q", _("It is too long."))
     page = _page(f"{prefix}page", own.get(f"{prefix}page", "1"))
     return TableQuery(prefix, search, sort, page, _hidden(f"{prefix}hide", own, spec))
 
 
-def arranged(spec: TableSpec[Item], asked: TableQuery) -> TableSpec[Item]:
-    """``sheet`` with the items that were asked for, in the order that was asked for."""
+def apply_query(spec: TableSpec[Item], asked: TableQuery) -> TableSpec[Item]:
+    """``spec`` with the items that match the query, in its order."""
     found = _found(spec, asked.search)
-    return replace(spec, items=_sorted(spec.fields, found, asked.sort))
+    return replace(spec, items=_sorted(spec.columns, found, asked.sort))
 
 
-def laid_out(spec: AnySpec, asked: TableQuery, here: str, query: Query) -> Table:
-    """The page of ``sheet`` that was asked for. ``here`` is the address of the page."""
-    found = arranged(spec, asked).items
-    pages = max(1, -(-len(found) // spec.rows))
-    page = min(asked.page, pages)
-    first = (page - 1) * spec.rows
-    shown = found[first : first + spec.rows]
+def render_table(spec: AnySpec, asked: TableQuery, here: str, query: Query) -> Table:
+    """One page of ``spec``, the last one where ``asked`` is beyond it. ``here`` is the address of
+    the dashboard's page."""
+    found = apply_query(spec, asked).items
+    page = Paginator(found, spec.rows).get_page(asked.page)
 
     def url(**changes: str) -> str:
         prefixed = {asked.prefix + name: value for name, value in changes.items()}
         return f"{here}?{query.encode(prefixed)}#{spec.name}"
 
-    fields = [field for field in spec.fields if field.name not in asked.hidden]
+    columns = [column for column in spec.columns if column.name not in asked.hidden]
     return Table(
         name=spec.name,
         caption=spec.caption,
-        columns=[_column(field, asked.sort, url) for field in fields],
-        rows=[[field.cell(item) for field in fields] for item in shown],
-        bounded=formats.some_of(len(found), len(spec.items)),
+        columns=[_column(column, asked.sort, url) for column in columns],
+        rows=[[column.cell(item) for column in columns] for item in page],
+        shown_of=formats.some_of(len(found), len(spec.items)),
         note=spec.note,
         empty=_("Nothing here matches the search.") if spec.items else spec.empty,
-        pager=_pager(page, pages, (first, len(shown), len(found)), url) if pages > 1 else None,
+        pager=_pager(page, url) if page.has_other_pages() else None,
         search=_search(spec, asked, query, url),
         csv_url=f"{here}?{query.encode(table=spec.name, format='csv')}",
         json_url=f"{here}?{query.encode(table=spec.name, format='json')}",
@@ -108,17 +116,16 @@ def laid_out(spec: AnySpec, asked: TableQuery, here: str, query: Query) -> Table
     )
 
 
-def plain(spec: AnySpec, most: int, all_url: str = "", download: str = "") -> Table:
-    """The first ``most`` rows of ``sheet``, in its own order and without anything to click but
-    what leads to the whole."""
-    items = _sorted(spec.fields, spec.items, spec.order)
-    fields = [field for field in spec.fields if field.name not in spec.left_out]
+def render_preview(spec: AnySpec, most: int, all_url: str = "", download: str = "") -> Table:
+    """The first ``most`` rows of ``spec`` in its own order, with links to the whole table alone."""
+    items = _sorted(spec.columns, spec.items, spec.order)
+    columns = [column for column in spec.columns if column.name not in spec.hidden]
     return Table(
         name=spec.name,
         caption=spec.caption,
-        columns=[Column(field.label, field.numeric) for field in fields],
-        rows=[[field.cell(item) for field in fields] for item in items[:most]],
-        bounded=formats.some_of(min(most, len(items)), len(items)),
+        columns=[Column(column.label, column.is_numeric) for column in columns],
+        rows=[[column.cell(item) for column in columns] for item in items[:most]],
+        shown_of=formats.some_of(min(most, len(items)), len(items)),
         note=spec.note,
         empty=spec.empty,
         all_url=all_url,
@@ -136,22 +143,22 @@ def _found(spec: TableSpec[Item], search: str) -> Sequence[Item]:
     return [
         item
         for item in spec.items
-        if any(wanted in str(field.value(item)).casefold() for field in words)
+        if any(wanted in str(column.value(item)).casefold() for column in words)
     ]
 
 
 def _words(spec: TableSpec[Item]) -> Sequence[ColumnSpec[Item]]:
     """The columns that can be searched."""
-    return [field for field in spec.stored if not (field.numeric or field.unordered)]
+    return [column for column in spec.data_columns if not (column.is_numeric or column.is_unsorted)]
 
 
-def _sorted(fields: Sequence[ColumnSpec[Item]], items: Sequence[Item], order: str) -> list[Item]:
-    """What nobody knows stands last, whichever way the rest is sorted."""
+def _sorted(columns: Sequence[ColumnSpec[Item]], items: Sequence[Item], order: str) -> list[Item]:
+    """The items by one column; unknown values come last in either direction."""
     name = order.removeprefix("-")
-    field = next((field for field in fields if field.name == name), None)
-    if field is None:
+    column = next((each for each in columns if each.name == name), None)
+    if column is None:
         return list(items)
-    valued = [(field.value(item), item) for item in items]
+    valued = [(column.value(item), item) for item in items]
     known = [each for each in valued if each[0] is not None]
     known.sort(key=lambda each: _comparable(each[0]), reverse=order.startswith("-"))
     return [item for _, item in known] + [item for value, item in valued if value is None]
@@ -169,16 +176,16 @@ def _page(parameter: str, text: str) -> int:
     return int(text)
 
 
-def _column(field: ColumnSpec[Item], sort: str, url: Callable[..., str]) -> Column:
-    """Figures are first sorted from the largest, words from A."""
-    if field.only_shown or field.unordered:
-        return Column(field.label, field.numeric)
-    up, down = field.name, f"-{field.name}"
-    first, second = (down, up) if field.numeric else (up, down)
+def _column(column: ColumnSpec[Item], sort: str, url: Callable[..., str]) -> Column:
+    """The head of a column. The first click sorts figures from the largest, words from A."""
+    if column.has_no_data or column.is_unsorted:
+        return Column(column.label, column.is_numeric)
+    up, down = column.name, f"-{column.name}"
+    first, second = (down, up) if column.is_numeric else (up, down)
     order = {up: "ascending", down: "descending"}.get(sort, "")
     return Column(
-        field.label,
-        field.numeric,
+        column.label,
+        column.is_numeric,
         sort_url=url(sort=second if sort == first else first, page=""),
         order=order,
     )
@@ -188,9 +195,9 @@ def _hidden(parameter: str, own: Mapping[str, str], spec: AnySpec) -> frozenset[
     """The columns that are left out; the first one is the heading of its row and stays."""
     asked = own.get(parameter, "")
     if not asked:
-        return spec.left_out
+        return spec.hidden
     hidden = frozenset(asked.split(",")) - {"", _NONE}
-    names = [field.name for field in spec.fields[1:]]
+    names = [column.name for column in spec.columns[1:]]
     if not hidden <= set(names):
         raise BadParameterError(
             parameter,
@@ -203,48 +210,46 @@ def _hidden(parameter: str, own: Mapping[str, str], spec: AnySpec) -> frozenset[
 def _left_out(spec: AnySpec, chosen: frozenset[str]) -> str:
     """How an address says that the columns ``chosen`` are left out: in their order, so that a
     choice has one address."""
-    if chosen == spec.left_out:
+    if chosen == spec.hidden:
         return ""
-    return ",".join(each.name for each in spec.fields if each.name in chosen) or _NONE
+    return ",".join(each.name for each in spec.columns if each.name in chosen) or _NONE
 
 
 def _choices(
     spec: AnySpec, hidden: frozenset[str], url: Callable[..., str]
 ) -> Sequence[ColumnChoice]:
-    if len(spec.fields) < MOST_ALWAYS_SHOWN or not spec.items:
+    if len(spec.columns) < COLUMNS_WITHOUT_CHOICES or not spec.items:
         return []
     return [
         ColumnChoice(
-            field.label,
-            field.name not in hidden,
+            column.label,
+            column.name not in hidden,
             url(hide=_left_out(spec, chosen)),
         )
-        for field in spec.fields[1:]
-        for chosen in [hidden ^ {field.name}]
-        if field.label
+        for column in spec.columns[1:]
+        for chosen in [hidden ^ {column.name}]
+        if column.label
     ]
 
 
-def _pager(page: int, pages: int, place: tuple[int, int, int], url: Callable[..., str]) -> Pager:
-    """``place``: the rows before the page, those on it, and all."""
-    before, shown, every = place
+def _pager(page: Page[Any], url: Callable[..., str]) -> Pager:
     return Pager(
         text=_("%(first)s to %(last)s of %(every)s")
         % {
-            "first": formats.count(before + 1),
-            "last": formats.count(before + shown),
-            "every": formats.count(every),
+            "first": formats.count(page.start_index()),
+            "last": formats.count(page.end_index()),
+            "every": formats.count(page.paginator.count),
         },
-        previous_url=url(page=str(page - 1)) if page > 1 else "",
-        next_url=url(page=str(page + 1)) if page < pages else "",
+        previous_url=url(page=str(page.number - 1)) if page.has_previous() else "",
+        next_url=url(page=str(page.number + 1)) if page.has_next() else "",
     )
 
 
 def _search(
     spec: AnySpec, asked: TableQuery, query: Query, url: Callable[..., str]
 ) -> SearchBox | None:
-    """No box for a table that is read at a glance."""
-    few = len(spec.items) < MOST_AT_A_GLANCE or not spec.searched
+    """The search box; none for a table of a few rows."""
+    few = len(spec.items) < ROWS_WITHOUT_SEARCH or not spec.is_searchable
     if few and not asked.search:
         return None
     parameter = f"{asked.prefix}q"
@@ -253,14 +258,13 @@ def _search(
     return SearchBox(
         parameter=parameter,
         text=asked.search,
-        hint=", ".join(field.label for field in _words(spec)),
+        hint=", ".join(column.label for column in _words(spec)),
         hidden={name: text for name, text in hidden.items() if text and name not in left_out},
         clear_url=url(q="", page="") if asked.search else "",
     )
 
 
-Format = Literal["csv", "json"]
-FORMATS: tuple[Format, ...] = ("csv", "json")
+FORMATS = ("csv", "json")
 
 # A spreadsheet runs what begins so as a formula, and a visitor may have written the key.
 # Some take the wide forms of East Asian scripts for the same signs.
@@ -271,8 +275,8 @@ _FORMULA = re.compile(rf"[\t\r\n]|[\s\"']*[{_SIGNS}]")
 _NEXT_CELL = re.compile(rf"([;\t\r\n][\s\"']*)(?=[{_SIGNS}])")
 
 
-def download(spec: AnySpec, wanted: Format) -> HttpResponse:
-    """All rows of ``sheet`` as a file that the browser saves."""
+def download(spec: AnySpec, wanted: str) -> HttpResponse:
+    """All rows of ``spec`` as a file that the browser saves."""
     body, kind = (
         (_csv(spec), "text/csv; charset=utf-8")
         if wanted == "csv"
@@ -285,7 +289,7 @@ def download(spec: AnySpec, wanted: Format) -> HttpResponse:
 
 def _csv(spec: AnySpec) -> bytes:
     text = io.StringIO()
-    names = [field.name for field in spec.stored]
+    names = [column.name for column in spec.data_columns]
     writer = csv.writer(text)
     writer.writerow(names)
     writer.writerows(_cells(record, names) for record in spec.records())

@@ -1,4 +1,4 @@
-"""What the last scan found in each cache: the memory and the stale page."""
+"""The memory page and the page of stale entries: what the last scan found in each cache."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -8,23 +8,27 @@ from django.utils.translation import gettext as _
 from cache_monitor.dashboard import formats
 from cache_monitor.dashboard.overview import memory_figures, share
 from cache_monitor.dashboard.query import Links, Query
-from cache_monitor.dashboard.rows import Cell, Figure, FilterChoice, LiveRows, ShareBar
-from cache_monitor.dashboard.table_specs import (
+from cache_monitor.dashboard.tables import (
     ROWS_OF_SEVERAL,
+    CacheItem,
+    CacheMemory,
     Caches,
+    Cell,
     ColumnSpec,
-    Of,
+    Figure,
+    FilterChoice,
+    LabelledShare,
     TableSpec,
-    aged,
-    bar_of,
-    button,
+    age_column,
     cache_column,
-    coded,
-    counted,
-    dated,
-    shared,
-    sized,
-    worded,
+    code_column,
+    count_column,
+    link_column,
+    make_bar,
+    ratio_column,
+    size_column,
+    text_column,
+    time_column,
 )
 from cache_monitor.reports.build import once, same_entries
 from cache_monitor.reports.schema import (
@@ -41,8 +45,8 @@ from cache_monitor.scan.capabilities import COLUMNS, ESTIMATED, MATRIX, RECORDED
 STALE_REASONS: tuple[StaleReason, ...] = ("expired", "idle", "never_read", "no_expiry")
 
 
-class Weighed(NamedTuple):
-    """What the entries of one group weigh, and what the whole cache does."""
+class GroupMemory(NamedTuple):
+    """The entries and bytes of one group, and the bytes of the whole cache."""
 
     group: str
     entries: int
@@ -63,10 +67,10 @@ def stale_words() -> dict[StaleReason, str]:
 
 def memory_groups(
     caches: Caches, links: Links, *, may_delete: bool = False
-) -> TableSpec[Of[Weighed]]:
-    """The groups by what they weigh; with a button each for whoever ``may_delete`` them."""
+) -> TableSpec[CacheItem[GroupMemory]]:
+    """The groups by their bytes; with a button each for a user who ``may_delete`` them."""
     every = [
-        Of(alias, Weighed(each.group, each.entries, each.bytes, it.bytes, it.exact))
+        CacheItem(alias, GroupMemory(each.group, each.entries, each.bytes, it.bytes, it.exact))
         for alias, it in _memories(caches)
         for each in it.groups
     ]
@@ -74,16 +78,13 @@ def memory_groups(
         "groups",
         _("Memory by key group"),
         [
-            coded(
-                "group",
-                _("Group"),
-                lambda each: each.it.group,
-                lambda each: links.group(each.alias, each.it.group),
+            code_column(
+                "group", _("Group"), url=lambda each: links.group(each.alias, each.item.group)
             ),
             *cache_column(caches),
-            counted("entries", _("Entries"), lambda each: each.it.entries, _exact),
-            sized("bytes", _("Size"), lambda each: each.it.bytes, _exact),
-            shared("share", _("Share"), lambda each: share(each.it.bytes, each.it.whole)),
+            count_column("entries", _("Entries"), lambda each: each.item.entries, _exact),
+            size_column("bytes", _("Size"), lambda each: each.item.bytes, _exact),
+            ratio_column("share", _("Share"), lambda each: share(each.item.bytes, each.item.whole)),
             *([_delete_column(links)] if may_delete else []),
         ],
         every,
@@ -93,67 +94,63 @@ def memory_groups(
     )
 
 
-def largest(caches: Caches, links: Links) -> TableSpec[Of[LargestEntry]]:
+def largest(caches: Caches, links: Links) -> TableSpec[CacheItem[LargestEntry]]:
     return TableSpec(
         "largest",
         _("Largest entries"),
         [
-            coded(
-                "key",
-                _("Key"),
-                lambda each: each.it.key,
-                lambda each: links.entry(each.alias, each.it.key),
-            ),
+            code_column("key", _("Key"), url=lambda each: links.entry(each.alias, each.item.key)),
             *cache_column(caches),
-            sized("bytes", _("Size"), lambda each: each.it.bytes),
+            size_column("bytes", _("Size")),
         ],
-        [Of(alias, each) for alias, it in _memories(caches) for each in it.largest],
+        [CacheItem(alias, each) for alias, it in _memories(caches) for each in it.largest],
         order="-bytes",
         empty=_("No entry's size is known."),
         rows=ROWS_OF_SEVERAL,
     )
 
 
-def processes(caches: Caches) -> TableSpec[Of[ProcessMemory]]:
-    """What each process holds of the caches that live in each process."""
+def processes(caches: Caches) -> TableSpec[CacheItem[ProcessMemory]]:
+    """The caches that each process has for itself, by process."""
     return TableSpec(
         "processes",
         _("Per process"),
         [
-            dated("measured_at", _("Seen at"), lambda each: each.it.measured_at),
+            time_column("measured_at", _("Seen at")),
             *cache_column(caches),
-            counted("entries", _("Entries"), lambda each: each.it.entries),
-            sized("bytes", _("Size"), lambda each: each.it.bytes),
+            count_column("entries", _("Entries")),
+            size_column("bytes", _("Size")),
         ],
-        [Of(alias, each) for alias, it in _memories(caches) for each in it.processes],
+        [CacheItem(alias, each) for alias, it in _memories(caches) for each in it.processes],
         order="-bytes",
         rows=ROWS_OF_SEVERAL,
     )
 
 
-def stale_entries(caches: Caches, links: Links, why: str = "") -> TableSpec[Of[StaleEntry]]:
-    """The entries that no longer earn their place, those stale for ``why`` alone if given."""
+def stale_entries(caches: Caches, links: Links, why: str = "") -> TableSpec[CacheItem[StaleEntry]]:
+    """The stale entries; only those stale for ``why`` if given."""
     words = stale_words()
     return TableSpec(
         "entries",
         _("Entries"),
         [
-            coded(
+            code_column(
                 "key",
                 _("Key"),
-                lambda each: each.it.key,
-                lambda each: links.entry(each.alias, each.it.key, each.it.group),
+                url=lambda each: links.entry(each.alias, each.item.key, each.item.group),
             ),
             *cache_column(caches),
-            worded("why", _("Why"), lambda each: ", ".join(words[why] for why in each.it.why)),
-            coded("group", _("Group"), lambda each: each.it.group),
-            aged("age", _("Age"), lambda each: each.it.age),
-            aged("idle", _("Not read for"), lambda each: each.it.idle),
+            text_column(
+                "why", _("Why"), lambda each: ", ".join(words[why] for why in each.item.why)
+            ),
+            code_column("group", _("Group")),
+            age_column("age", _("Age")),
+            age_column("idle", _("Not read for")),
             _expiry_column(),
-            sized("bytes", _("Size"), lambda each: each.it.bytes),
+            size_column("bytes", _("Size")),
         ],
         [
-            Of(alias, each)
+            CacheItem(alias, each)
             for alias, cache in once(caches).items()
             for each in cache.stale.entries
             if why in {"", *each.why}
@@ -167,12 +164,12 @@ def stale_entries(caches: Caches, links: Links, why: str = "") -> TableSpec[Of[S
     )
 
 
-def _expiry_column() -> ColumnSpec[Of[StaleEntry]]:
+def _expiry_column() -> ColumnSpec[CacheItem[StaleEntry]]:
     return ColumnSpec(
         "expires_in",
         _("Expires in"),
-        lambda each: each.it.expires_in,
-        lambda each: Cell(expiry(each.it.expires_in, never="no_expiry" in each.it.why)),
+        lambda each: each.item.expires_in,
+        lambda each: Cell(expiry(each.item.expires_in, never="no_expiry" in each.item.why)),
     )
 
 
@@ -189,30 +186,30 @@ def _memories(caches: Caches) -> Sequence[tuple[str, Memory]]:
     return [(alias, cache.memory) for alias, cache in once(caches).items()]
 
 
-def _exact(each: Of[Weighed]) -> bool | None:
-    return each.it.exact
+def _exact(each: CacheItem[GroupMemory]) -> bool | None:
+    return each.item.exact
 
 
-def _delete_column(links: Links) -> ColumnSpec[Of[Weighed]]:
-    return button(
+def _delete_column(links: Links) -> ColumnSpec[CacheItem[GroupMemory]]:
+    return link_column(
         _("Delete…"),
-        lambda each: links.action("delete_group", alias=each.alias, group=each.it.group),
+        lambda each: links.action("delete_group", alias=each.alias, group=each.item.group),
     )
 
 
 ActionUrl = Callable[[str], str]
 
 
-def memory_rows(caches: Caches, action_url: ActionUrl) -> Sequence[LiveRows]:
-    """What each cache weighs that may have something in it; ``action_url`` leads to clearing it, or
-    is empty."""
+def memory_rows(caches: Caches, action_url: ActionUrl) -> Sequence[CacheMemory]:
+    """The memory of each cache that may have entries; ``action_url`` leads to clearing it, or is
+    empty."""
     return [
         _live(
             alias,
             cache,
             caches,
             figures=memory_figures(cache.memory, says_period=True),
-            parts=_freed(cache.memory) if cache.memory.entries else [],
+            freed_within=_freed(cache.memory) if cache.memory.entries else [],
             action_url=action_url(alias),
         )
         for alias, cache in once(caches).items()
@@ -221,12 +218,12 @@ def memory_rows(caches: Caches, action_url: ActionUrl) -> Sequence[LiveRows]:
 
 
 def empty_caches(caches: Caches) -> Sequence[str]:
-    """The caches without an entry: a block of zeros each would be all there is to see."""
+    """The caches without an entry, which get no block of zeros."""
     return [alias for alias, cache in caches.items() if cache.memory.entries == 0]
 
 
-def unseen_caches(caches: Caches) -> Sequence[str]:
-    """The caches that nobody has looked into."""
+def unscanned_caches(caches: Caches) -> Sequence[str]:
+    """The caches that were not scanned yet."""
     return [
         alias
         for alias, cache in caches.items()
@@ -234,46 +231,52 @@ def unseen_caches(caches: Caches) -> Sequence[str]:
     ]
 
 
-def stale_caches(caches: Caches, action_url: ActionUrl) -> TableSpec[Of[Cache]]:
-    """How much each cache holds that no longer earns its place; ``action_url`` leads to deleting
-    it, or is empty."""
+def stale_caches(caches: Caches, action_url: ActionUrl) -> TableSpec[CacheItem[Cache]]:
+    """The number of stale entries in each cache; ``action_url`` leads to deleting them, or is
+    empty."""
 
-    def delete_url(each: Of[Cache]) -> str:
-        return action_url(each.alias) if _has_stale(each.it.stale) else ""
+    def delete_url(each: CacheItem[Cache]) -> str:
+        return action_url(each.alias) if _has_stale(each.item.stale) else ""
 
     return TableSpec(
         "caches",
         _("Stale entries by cache"),
         [
-            coded("cache", _("Cache"), lambda each: named(each.alias, caches)),
-            counted("expired", _("Expired, still stored"), lambda each: each.it.stale.expired),
-            counted(
+            code_column("cache", _("Cache"), lambda each: named(each.alias, caches)),
+            count_column(
+                "expired", _("Expired, still stored"), lambda each: each.item.stale.expired
+            ),
+            count_column(
                 "idle",
                 _("Idle"),
-                lambda each: each.it.stale.idle,
-                lambda each: not each.it.stale.idle_error,
+                lambda each: each.item.stale.idle,
+                lambda each: not each.item.stale.idle_error,
             ),
-            counted(
+            count_column(
                 "never_read",
                 _("Never read"),
-                lambda each: each.it.stale.never_read,
-                lambda each: not each.it.stale.never_read_error,
+                lambda each: each.item.stale.never_read,
+                lambda each: not each.item.stale.never_read_error,
             ),
-            counted("no_expiry", _("No expiry"), lambda each: each.it.stale.no_expiry),
-            sized("bytes", _("Bytes held"), lambda each: each.it.stale.bytes),
-            dated("measured_at", _("Seen at"), lambda each: each.it.memory.measured_at),
-            worded("rests_on", _("Rests on"), lambda each: _rests_on(each.it)),
-            dated("recorded_since", _("Uses known since"), lambda each: _since(each.it)),
-            button(_("Delete…"), delete_url),
+            count_column("no_expiry", _("No expiry"), lambda each: each.item.stale.no_expiry),
+            size_column("bytes", _("Bytes held"), lambda each: each.item.stale.bytes),
+            time_column("measured_at", _("Seen at"), lambda each: each.item.memory.measured_at),
+            text_column("rests_on", _("Rests on"), lambda each: _basis_and_errors(each.item)),
+            time_column("recorded_since", _("Uses known since"), lambda each: _since(each.item)),
+            link_column(_("Delete…"), delete_url),
         ],
-        [Of(alias, cache) for alias, cache in once(caches).items() if cache.memory.entries != 0],
+        [
+            CacheItem(alias, cache)
+            for alias, cache in once(caches).items()
+            if cache.memory.entries != 0
+        ],
         empty=_("No cache has an entry."),
-        searched=False,
+        is_searchable=False,
     )
 
 
 def stale_choices(caches: Caches, links: Links, query: Query, why: str) -> Sequence[FilterChoice]:
-    """A link for each kind of stale entries, with how many the caches have of it."""
+    """A link for each kind of stale entries, with their number in all caches."""
     labels = {
         "expired": _("Expired, still stored"),
         "idle": _("Idle"),
@@ -313,29 +316,29 @@ def _live(
     caches: Caches,
     *,
     figures: Sequence[Figure],
-    parts: Sequence[ShareBar],
+    freed_within: Sequence[LabelledShare],
     action_url: str,
-) -> LiveRows:
+) -> CacheMemory:
     memory = cache.memory
-    return LiveRows(
+    return CacheMemory(
         alias=alias,
         names=named(alias, caches),
         neighbours=", ".join(_neighbours(alias, memory, caches)),
         backend_name=cache.backend.rpartition(".")[2],
         measured_at=formats.moment(memory.measured_at),
-        said=_said(memory),
+        basis=_basis(memory),
         problem=memory.problem or "",
-        known=memory.entries is not None or memory.bytes is not None,
+        is_known=memory.entries is not None or memory.bytes is not None,
         figures=figures,
-        bar=bar_of(share(memory.bytes, memory.limit_bytes)),
-        parts=parts,
-        drawn=any(group.bytes for group in memory.groups),
+        bar=make_bar(share(memory.bytes, memory.limit_bytes)),
+        freed_within=freed_within,
+        has_chart=any(group.bytes for group in memory.groups),
         action_url=action_url,
     )
 
 
-def _said(memory: Memory) -> str:
-    """How much of the cache the figures rest on."""
+def _basis(memory: Memory) -> str:
+    """How many entries the figures are based on."""
     if memory.measured_at is None:
         return _("not scanned yet")
     if memory.exact is None or not memory.examined:
@@ -346,27 +349,27 @@ def _said(memory: Memory) -> str:
     return _("~estimated from the %(count)s entries scanned") % {"count": examined}
 
 
-def _rests_on(cache: Cache) -> str:
-    """How much of the cache the figures rest on, and by how much those of its uses may be off."""
+def _basis_and_errors(cache: Cache) -> str:
+    """How many entries the figures are based on, and the errors of those about uses."""
     memory, stale = cache.memory, cache.stale
     if not memory.exact or not memory.examined:
-        said = [_said(memory)]
+        words = [_basis(memory)]
     else:
-        said = [_("all %(count)s entries") % {"count": formats.count(memory.examined)}]
+        words = [_("all %(count)s entries") % {"count": formats.count(memory.examined)}]
     errors = [
         (_("idle"), stale.idle_error),
         (_("never read"), stale.never_read_error),
     ]
-    said += [f"{name} ±{formats.count(error)}" for name, error in errors if error]
-    return "; ".join(said)
+    words += [f"{name} ±{formats.count(error)}" for name, error in errors if error]
+    return "; ".join(words)
 
 
 def _since(cache: Cache) -> str | None:
     return cache.stale.recorded_since if cache.memory.examined else None
 
 
-def _freed(memory: Memory) -> Sequence[ShareBar]:
-    """What expiry will free, as parts of what is there now."""
+def _freed(memory: Memory) -> Sequence[LabelledShare]:
+    """What expiry will free, as shares of the cache's bytes."""
     labels = {
         "minute": _("within a minute"),
         "hour": _("within an hour"),
@@ -375,11 +378,11 @@ def _freed(memory: Memory) -> Sequence[ShareBar]:
     }
     every = [(label, getattr(memory.freed_within, name)) for name, label in labels.items()]
     return [
-        ShareBar(
+        LabelledShare(
             label,
             formats.about(formats.size(value), exact=memory.exact),
             formats.ratio(share(value, memory.bytes)),
-            bar_of(share(value, memory.bytes)),
+            make_bar(share(value, memory.bytes)),
         )
         for label, value in every
         if value is not None
@@ -393,12 +396,14 @@ def _has_stale(stale: Stale) -> bool:
 def capabilities() -> TableSpec[Capability]:
     """A row for each kind of backend."""
     columns = [_column(column, label) for column, label in _labels().items()]
-    backend: ColumnSpec[Capability] = worded("backend", _("Backend"), lambda each: each.backend)
+    backend: ColumnSpec[Capability] = text_column(
+        "backend", _("Backend"), lambda each: each.backend
+    )
     return TableSpec("abilities", _("What each backend can report"), [backend, *columns], MATRIX)
 
 
 def capability_notes() -> Sequence[tuple[str, Sequence[tuple[str, str]]]]:
-    """For each backend how far what it tells goes, or why it does not, by column."""
+    """The notes on each backend, by column."""
     labels = _labels()
     return [
         (each.backend, [(labels[column], note) for column, note in each.notes.items()])
@@ -425,11 +430,11 @@ def _labels() -> dict[str, str]:
 
 def _column(column: str, label: str) -> ColumnSpec[Capability]:
     def text(each: Capability) -> str:
-        told = each.cells[column]
+        value = each.cells[column]
         words = {YES: _("yes"), RECORDED: _("recorded"), ESTIMATED: _("estimated")}
-        return words.get(told, told)
+        return words.get(value, value)
 
     def cell(each: Capability) -> Cell:
-        return Cell(text(each), numeric=False, title=each.notes.get(column, ""))
+        return Cell(text(each), is_numeric=False, title=each.notes.get(column, ""))
 
-    return ColumnSpec(column, label, text, cell, numeric=False)
+    return ColumnSpec(column, label, text, cell, is_numeric=False)

@@ -1,4 +1,4 @@
-"""The report laid out in rows for the templates. Formatting only: every figure is the report's."""
+"""The overview: the report's figures of each cache, formatted for the templates."""
 
 import json
 from collections import Counter
@@ -10,11 +10,20 @@ from django.utils.translation import gettext as _
 from cache_monitor.checks import has_tenants
 from cache_monitor.dashboard import formats, key_tables
 from cache_monitor.dashboard.formats import sparkline
-from cache_monitor.dashboard.layout import plain
+from cache_monitor.dashboard.layout import render_preview
 from cache_monitor.dashboard.query import Links
-from cache_monitor.dashboard.rows import CacheRows, ChartRows, Figure, Frame, QualityRows, Table
 from cache_monitor.dashboard.series import MOST_POINTS, is_empty, labels, series, units
-from cache_monitor.dashboard.table_specs import AnySpec, Caches, bar_of
+from cache_monitor.dashboard.tables import (
+    AnySpec,
+    CacheRows,
+    Caches,
+    ChartRows,
+    Figure,
+    Frame,
+    QualityRows,
+    Table,
+    make_bar,
+)
 from cache_monitor.reports.schema import Cache, Memory, Quality, Report
 
 MOST_ROWS = 5
@@ -23,7 +32,7 @@ MOST_OPERATIONS = 20
 
 
 def frame(report: Report) -> Frame:
-    """What every page shows around its own."""
+    """What every page shows besides its own content."""
     now = formats.moment(report.generated_at)
     return Frame(
         since=formats.moment(report.since),
@@ -44,14 +53,14 @@ def charts(report: Report, here: str, names: Sequence[str]) -> Sequence[ChartRow
             unit=words[spec.name],
             labels=json.dumps(labels(spec.name), ensure_ascii=False),
             empty=is_empty(spec.name, report.caches),
-            table=plain(spec, MOST_POINTS, download=f"{here}&table={spec.name}"),
+            table=render_preview(spec, MOST_POINTS, download=f"{here}&table={spec.name}"),
         )
         for spec in (sheets[name] for name in names if name in sheets)
     ]
 
 
 def cache_rows(caches: Caches, before: Caches, links: Links) -> Sequence[CacheRows]:
-    """Every cache, in the order of the settings, compared with what it was ``before``."""
+    """Every cache, in the order of the settings, compared with the period ``before``."""
     return [
         _cache(alias, f"cache-{place}", cache, before.get(alias), links)
         for place, (alias, cache) in enumerate(caches.items(), 1)
@@ -59,7 +68,7 @@ def cache_rows(caches: Caches, before: Caches, links: Links) -> Sequence[CacheRo
 
 
 def memory_figures(memory: Memory, *, says_period: bool = False) -> Sequence[Figure]:
-    """Bytes and entries against their limits. ``says_period`` where other figures are of now."""
+    """Bytes and entries with their limits. ``says_period`` where the other figures are of now."""
     return [
         Figure(
             _("Memory"),
@@ -105,7 +114,7 @@ def _quality(quality: Quality, now: datetime | None) -> QualityRows:
                 if quality.not_recorded
                 else []
             ),
-            # Whoever may see one tenant's keys sees those of all.
+            # A user who may see one tenant's keys sees those of all.
             *([Figure(_("Keys shown"), _("those of all tenants"), True)] if has_tenants() else []),
         ],
         estimated=quality.estimated,
@@ -123,12 +132,12 @@ def _cache(alias: str, anchor: str, cache: Cache, before: Cache | None, links: L
         called=any(operation.calls for operation in cache.operations.values()),
         hit_ratio=formats.ratio(cache.hit_ratio),
         hit_change=formats.points(cache.hit_ratio, before.hit_ratio) if before else "",
-        hit_bar=bar_of(cache.hit_ratio),
+        hit_bar=make_bar(cache.hit_ratio),
         sparkline=sparkline(cache.series),
         figures=_figures(cache, before),
         short=_short(cache),
         memory=memory_figures(memory),
-        memory_bar=bar_of(share(memory.bytes, memory.limit_bytes)),
+        memory_bar=make_bar(share(memory.bytes, memory.limit_bytes)),
         tables=_tables(alias, cache, links),
     )
 
@@ -177,22 +186,22 @@ def _off(cache: Cache) -> str:
 
 
 def worst_first(rows: Sequence[CacheRows], report: Report) -> Sequence[CacheRows]:
-    """Caches with grave findings first, then those with errors, then by their hit ratios."""
+    """Caches with severe findings first, then those with errors, then by their hit ratios."""
     weights = {"error": 10_000, "warning": 1, "info": 0}
     found = Counter[str]()
     for finding in report.findings:
         found[finding.alias] += weights[finding.severity]
 
-    def goodness(row: CacheRows) -> tuple[int, int, float]:
+    def rank(row: CacheRows) -> tuple[int, int, float]:
         cache = report.caches[row.alias]
         ratio = 2.0 if cache.hit_ratio is None else cache.hit_ratio
         return -found[row.alias], -cache.errors, ratio
 
-    return sorted(rows, key=goodness)
+    return sorted(rows, key=rank)
 
 
 def _short(cache: Cache) -> Sequence[Figure]:
-    """What one line has room for."""
+    """The figures that fit into one line."""
     named = {figure.label: figure for figure in _figures(cache, None)}
     labels = _("Lookups"), _("Misses"), _("Errors"), _("get p99")
     return [*(named[label] for label in labels), memory_figures(cache.memory)[0]]
@@ -208,7 +217,7 @@ def _limit(value: int | None, written: Callable[[int | None], str]) -> str:
 
 
 def _tables(alias: str, cache: Cache, links: Links) -> Sequence[Table]:
-    """The whole of what is read at a glance, and the beginning of what has its own page."""
+    """The short tables, and the first rows of those that have a page of their own."""
     alone = {alias: cache}
     here = links.page("dashboard", alias=alias)
     every: Sequence[tuple[AnySpec, int, str]] = [
@@ -219,7 +228,7 @@ def _tables(alias: str, cache: Cache, links: Links) -> Sequence[Table]:
         (key_tables.views(alone, links), MOST_ROWS, links.page("views", alias=alias)),
     ]
     return [
-        plain(spec, most, all_url, "" if all_url else f"{here}&table={spec.name}")
+        render_preview(spec, most, all_url, "" if all_url else f"{here}&table={spec.name}")
         for spec, most, all_url in every
         if spec.items
     ]

@@ -1,4 +1,4 @@
-"""The pages of the dashboard: where each is, what it is called, what it shows of the report."""
+"""The pages of the dashboard: their names, titles and contents."""
 
 from datetime import datetime
 
@@ -11,14 +11,20 @@ from cache_monitor.dashboard.findings import finding_rows, findings_spec, muted_
 from cache_monitor.dashboard.key_tables import lines_of
 from cache_monitor.dashboard.memory_tables import capabilities, capability_notes
 from cache_monitor.dashboard.overview import cache_rows, charts, worst_first
-from cache_monitor.dashboard.query import BadParameterError, Content, DashboardPage, PageRequest
+from cache_monitor.dashboard.query import (
+    BadParameterError,
+    Content,
+    DashboardPage,
+    PageRequest,
+    check_choice,
+)
 from cache_monitor.dashboard.series import begins_at, series
 from cache_monitor.findings.documentation import explained
 
 OVERVIEW_CHARTS = ("hit_ratio", "rate", "latency", "memory", "latency_map")
-MOST_STRIPS = 4
+MAX_STRIPS = 4
 """Caches that the overview has room for with all of their figures; of more each has a line."""
-MOST_FINDINGS = 3
+MAX_FINDINGS = 3
 """Findings that the overview shows; they have a page of their own."""
 
 
@@ -28,9 +34,9 @@ def _overview(page_request: PageRequest) -> Content:
     rows = cache_rows(caches, before, page_request.links)
     here = page_request.links.page("dashboard")
     called = [cache for cache in rows if cache.called]
-    many = len(called) > MOST_STRIPS
+    many = len(called) > MAX_STRIPS
     return Content(
-        stored=[
+        downloads=[
             key_tables.operations(caches),
             key_tables.miss_reasons(caches),
             *series(page_request.report),
@@ -42,9 +48,9 @@ def _overview(page_request: PageRequest) -> Content:
             "charts": charts(page_request.report, here, OVERVIEW_CHARTS),
             "begins_at": _begins_at(page_request),
             "flush_interval": formats.age(max(1.0, get_conf().flush_interval)),
-            "findings": finding_rows(page_request.report, page_request.links)[:MOST_FINDINGS],
+            "findings": finding_rows(page_request.report, page_request.links)[:MAX_FINDINGS],
             "findings_url": page_request.links.page("findings"),
-            "more_findings": formats.some_of(MOST_FINDINGS, len(page_request.report.findings)),
+            "more_findings": formats.some_of(MAX_FINDINGS, len(page_request.report.findings)),
         },
     )
 
@@ -53,7 +59,7 @@ def _findings(page_request: PageRequest) -> Content:
     download = f"{page_request.links.page('findings')}&table=findings&format"
     may_mute = page_request.may("mute_finding")
     return Content(
-        stored=[findings_spec(page_request.report)],
+        downloads=[findings_spec(page_request.report)],
         context={
             "findings": finding_rows(page_request.report, page_request.links, may_mute=may_mute),
             "explained": explained(),
@@ -72,13 +78,13 @@ def _keys(page_request: PageRequest) -> Content:
     )
     hot_keys = key_tables.hot_keys(caches, links, group, lines_of(page_request))
     return Content(
-        sheets=[hot_keys, *([key_tables.of_group(caches, links, group)] if group else [])],
+        tables=[hot_keys, *([key_tables.of_group(caches, links, group)] if group else [])],
         context={"group": group, "every_url": links.page("keys")},
     )
 
 
 def _groups(page_request: PageRequest) -> Content:
-    return Content(sheets=[key_tables.key_groups(page_request.report.caches, page_request.links)])
+    return Content(tables=[key_tables.key_groups(page_request.report.caches, page_request.links)])
 
 
 def _views(page_request: PageRequest) -> Content:
@@ -89,7 +95,7 @@ def _views(page_request: PageRequest) -> Content:
     )
     views, pages = key_tables.views(caches, links, view), key_tables.pages(caches)
     return Content(
-        sheets=[
+        tables=[
             views,
             *([key_tables.of_view(caches, links, view)] if view else []),
             *([pages] if pages.items and not view else []),
@@ -106,17 +112,17 @@ def _memory(page_request: PageRequest) -> Content:
 
     processes = memory_tables.processes(caches)
     return Content(
-        sheets=[
+        tables=[
             memory_tables.memory_groups(caches, links, may_delete=page_request.may("delete_group")),
             memory_tables.largest(caches, links),
             *([processes] if processes.items else []),
             capabilities(),
         ],
-        stored=[spec for spec in series(page_request.report) if spec.name == "memory"],
+        downloads=[spec for spec in series(page_request.report) if spec.name == "memory"],
         context={
             "caches": memory_tables.memory_rows(caches, clear_url),
             "empty_caches": memory_tables.empty_caches(caches),
-            "unseen_caches": memory_tables.unseen_caches(caches),
+            "unscanned_caches": memory_tables.unscanned_caches(caches),
             "ability_notes": capability_notes(),
             "charts": charts(page_request.report, links.page("memory"), ("memory",)),
             "begins_at": _begins_at(page_request),
@@ -127,16 +133,15 @@ def _memory(page_request: PageRequest) -> Content:
 def _stale(page_request: PageRequest) -> Content:
     caches, links = page_request.report.caches, page_request.links
     why = page_request.query.own.get("why", "")
-    if why not in {"", *memory_tables.STALE_REASONS}:
-        names = ", ".join(memory_tables.STALE_REASONS)
-        raise BadParameterError("why", _("Write one of: %(names)s.") % {"names": names})
+    if why:
+        check_choice("why", why, memory_tables.STALE_REASONS)
 
     def delete_url(alias: str) -> str:
         may = page_request.may("delete_stale")
         return links.action("delete_stale", alias=alias, why=why or "any") if may else ""
 
     return Content(
-        sheets=[
+        tables=[
             memory_tables.stale_entries(caches, links, why),
             memory_tables.stale_caches(caches, delete_url),
         ],
@@ -153,7 +158,7 @@ def _what_if(page_request: PageRequest) -> Content:
     stale = _stale_share(page_request.query.own.get("stale", ""))
     rows = what_if.whatif_rows(caches)
     return Content(
-        sheets=[what_if.sizes(caches), what_if.timeouts(caches, links, stale)],
+        tables=[what_if.sizes(caches), what_if.timeouts(caches, links, stale)],
         context={
             "predicted": [each for each in rows if not each.problem],
             "unpredicted": [each for each in rows if each.problem],
@@ -171,7 +176,7 @@ def _what_if(page_request: PageRequest) -> Content:
 
 
 def _stale_share(text: str) -> float | None:
-    """The share of stale hits that the reader would take; None where none was chosen."""
+    """The share of stale hits that the user accepts; None where none was chosen."""
     if not text:
         return None
     try:
@@ -184,7 +189,7 @@ def _stale_share(text: str) -> float | None:
 
 
 def _begins_at(page_request: PageRequest) -> datetime | None:
-    """From when on something is known, where that is well after the period's beginning."""
+    """When the figures begin, if that is well after the period's beginning."""
     begins = formats.moment(begins_at(page_request.report.caches))
     length = page_request.query.until - page_request.query.since
     return begins if begins and begins > page_request.query.since + length / 10 else None
@@ -230,6 +235,6 @@ LISTED = (
         own=("stale",),
     ),
 )
-# Reached by links alone. It looks into the cache, and so does not refresh itself.
+# Reached by links alone. It reads the live cache, so it does not refresh itself.
 ENTRY = DashboardPage("entry", gettext_lazy("Entry"), entry.build, own=("key", "value"))
 PAGES = {page.name: page for page in (*LISTED, ENTRY)}

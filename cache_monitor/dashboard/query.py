@@ -1,10 +1,11 @@
-"""What the URL asks for, and the links that ask for something else."""
+"""The parameters of the URL, and links with other ones."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from urllib.parse import urlencode
 
+from django.conf import settings
 from django.contrib.admin import AdminSite
 from django.http import QueryDict
 from django.urls import reverse
@@ -12,7 +13,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 
 from cache_monitor.dashboard.formats import visible
-from cache_monitor.dashboard.table_specs import AnySpec
+from cache_monitor.dashboard.tables import AnySpec
 from cache_monitor.keys.display import SHOWN_LENGTH
 from cache_monitor.keys.naming import SESSION_MASK, written_as_shown
 from cache_monitor.periods import parse_duration, parse_moment
@@ -26,12 +27,26 @@ PARAMETERS = ("range", "since", "until", "alias", "compare", "partial")
 
 
 class BadParameterError(ValueError):
-    """A parameter of the URL that cannot be used; the message tells what to write."""
+    """A parameter of the URL that cannot be used; the message says what to write."""
 
     def __init__(self, parameter: str, message: str) -> None:
         super().__init__(message)
         self.parameter = parameter
         self.message = message
+
+
+def check_choice(parameter: str, text: str, choices: Collection[str]) -> None:
+    """Raise BadParameterError where ``text`` is none of ``choices``."""
+    if text not in choices:
+        message = _("Write one of: %(names)s.") % {"names": ", ".join(choices)}
+        raise BadParameterError(parameter, message)
+
+
+def check_alias(alias: str) -> None:
+    """Raise BadParameterError where there is no such cache."""
+    if alias not in settings.CACHES:
+        message = _("There is no such cache. Write one of: %(names)s.")
+        raise BadParameterError("alias", message % {"names": ", ".join(settings.CACHES)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +81,7 @@ class Query:
 
     @property
     def shared(self) -> Mapping[str, str]:
-        """What all pages ask alike, as it was written."""
+        """The parameters of all pages, as they were written."""
         compare = "1" if self.compare else ""
         return {**self.period, "alias": self.alias or "", "compare": compare}
 
@@ -75,7 +90,7 @@ class Query:
         return _encoded({**self.shared, **changes})
 
     def encode(self, changes: Mapping[str, str] | None = None, **more: str) -> str:
-        """The same question as a query string, with ``changes``; an empty one leaves out."""
+        """The whole query as a string, with ``changes``; an empty one removes its parameter."""
         return _encoded({**self.shared, **self.own, **(changes or {}), **more})
 
 
@@ -97,7 +112,7 @@ def as_shown(key: str) -> str:
 
 
 def parse_query(data: QueryDict, now: datetime, own: Collection[str] = ()) -> Query:
-    """The question that ``data`` asks, or BadParameterError; ``own`` are the page's parameters."""
+    """The query in ``data``; ``own`` are the page's parameters. Raises BadParameterError."""
     given = _given(data, (*PARAMETERS, *own))
     until_text, since_text = given.get("until", ""), given.get("since", "")
     until = _moment("until", until_text, now) if until_text else now
@@ -135,10 +150,7 @@ def _given(data: QueryDict, known: Collection[str]) -> Mapping[str, str]:
 
 
 def _begin(until: datetime, named: str) -> datetime:
-    if named not in RANGES:
-        raise BadParameterError(
-            "range", _("Write one of: %(ranges)s.") % {"ranges": ", ".join(RANGES)}
-        )
+    check_choice("range", named, RANGES)
     try:
         return until - parse_duration(named)
     except OverflowError:
@@ -159,8 +171,8 @@ def _flag(name: str, text: str) -> bool:
 
 
 def _can_be_named(text: str) -> bool:
-    """Whether a URL can name ``text``: not what is empty, which stands there for nothing asked,
-    and not what is longer than any key or group that is shown."""
+    """Whether a URL can name ``text``: not if it is empty, which means no parameter, or longer than
+    any key or group that is shown."""
     return 0 < len(text) <= SHOWN_LENGTH
 
 
@@ -176,7 +188,7 @@ class Links:
         return reverse(f"admin:cache_monitor_{name}", current_app=self._site.name)
 
     def page(self, name: str, **changes: str) -> str:
-        """A page that asks the same; ``changes`` are added, an empty one leaves out."""
+        """A page with the same period and cache; ``changes`` are added, an empty one removes."""
         asked = self._query.carried(**changes)
         return f"{self.path(name)}?{asked}" if asked else self.path(name)
 
@@ -191,7 +203,7 @@ class Links:
         return self.page("keys", alias=alias, group=group) if _can_be_named(group) else ""
 
     def view(self, name: str) -> str:
-        """One view of the site, with samples of what it asks."""
+        """One view of the site, with samples of its keys."""
         return self.page("views", view=name) if _can_be_named(name) else ""
 
     def action(self, name: str, **target: str) -> str:
@@ -203,8 +215,7 @@ class Links:
 
 @dataclass(frozen=True, slots=True)
 class PageRequest:
-    """Somebody who asks for a page: what is asked, the report that answers, and what the
-    user may do."""
+    """A request for a page: its query, the report, and the user's permissions."""
 
     query: Query
     report: Report
@@ -220,19 +231,18 @@ class PageRequest:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What a page shows: tables that the URL arranges, and whatever else its template needs.
+    """The content of a page: ``tables`` that the URL sorts and searches, the context of its
+    template, and other tables as ``downloads``."""
 
-    ``stored`` are tables that can be downloaded besides."""
-
-    sheets: Sequence[AnySpec] = ()
-    stored: Sequence[AnySpec] = ()
+    tables: Sequence[AnySpec] = ()
+    downloads: Sequence[AnySpec] = ()
     context: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class DashboardPage:
     """One page. ``name`` is that of its URL and of its template, ``tables`` are those that the URL
-    arranges, ``own`` its other parameters."""
+    sorts and searches, ``own`` its other parameters."""
 
     name: str
     title: str | Promise

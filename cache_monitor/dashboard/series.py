@@ -8,8 +8,7 @@ from django.utils.translation import gettext as _
 
 from cache_monitor.dashboard import formats
 from cache_monitor.dashboard.key_tables import reason_words
-from cache_monitor.dashboard.rows import Cell
-from cache_monitor.dashboard.table_specs import Caches, ColumnSpec, TableSpec, Value, dated
+from cache_monitor.dashboard.tables import Caches, Cell, ColumnSpec, TableSpec, Value, time_column
 from cache_monitor.reports.schema import Point, Report
 
 MOST_POINTS = 30
@@ -40,7 +39,9 @@ def series(report: Report) -> Sequence[TableSpec[Item]]:
             steps.setdefault(point.at, {})[alias] = point
     items = sorted(steps.items(), reverse=True)
     return [
-        TableSpec(name, title, [dated("at", _("Time"), lambda item: item[0]), *columns], items)
+        TableSpec(
+            name, title, [time_column("at", _("Time"), lambda item: item[0]), *columns], items
+        )
         for name, title, columns in _columns(lines, _rate(items, report.until))
     ]
 
@@ -65,7 +66,7 @@ def units(caches: Caches) -> Mapping[str, str]:
 
 
 def labels(name: str) -> Mapping[str, str]:
-    """The words for the bars of the chart ``name``, by the names in the report."""
+    """The words for the bars of the chart ``name``, by their names in the report."""
     if name == "memory":
         # %s: the scripts put each cache's alias there.
         return {"evictions": _("Evictions"), "evictions_of": _evictions_of("%s")}
@@ -73,7 +74,7 @@ def labels(name: str) -> Mapping[str, str]:
 
 
 def begins_at(caches: Caches) -> str | None:
-    """The first moment of which something is known."""
+    """The first moment with a figure."""
     return min(
         (point.at for cache in caches.values() for point in cache.series if _known(point)),
         default=None,
@@ -102,8 +103,7 @@ def _columns(
 
 
 def _rate(items: Sequence[Item], until: str) -> Callable[[Point], float | None]:
-    """How many calls a second there were in a step; of the newest, which is not over yet, nobody
-    can tell."""
+    """Reads the calls a second in a step; None for the newest one, which is not over."""
     end = datetime.fromisoformat(until)
     newest = [datetime.fromisoformat(at) for at, _step in items[:2]]
     step = newest[0] - newest[1] if len(newest) > 1 else None

@@ -32,6 +32,8 @@ from cache_monitor.dashboard.query import (
     Links,
     PageRequest,
     Query,
+    check_alias,
+    check_choice,
     parse_query,
 )
 from cache_monitor.dashboard.report_cache import (
@@ -41,7 +43,7 @@ from cache_monitor.dashboard.report_cache import (
     CachedReport,
     readings,
 )
-from cache_monitor.dashboard.table_specs import AnySpec
+from cache_monitor.dashboard.tables import AnySpec
 from cache_monitor.exporters import json
 from cache_monitor.reports.schema import Report
 
@@ -55,10 +57,13 @@ PLUGINS = (
 _LARGER_SIZES = ("%s KB", "%s MB", "%s GB", "%s TB", "%s PB")
 
 
-def context() -> dict[str, object]:
-    """What the templates hand to the scripts."""
+def page_context(links: Links, page_name: str) -> dict[str, object]:
+    """What every page has: its name, the navigation, and what the templates hand to the scripts."""
     urls = [_url(path) for path in (CHART_JS, *PLUGINS)]
     return {
+        "page_name": page_name,
+        "navigation": [(each.name, each.title, links.page(each.name)) for each in LISTED],
+        "dashboard_url": links.page("dashboard"),
         # Without the library the plugins would only fail.
         "chart_urls": [url for url in urls if url] if urls[0] else [],
         "time_zone": timezone.get_current_timezone_name(),
@@ -75,7 +80,7 @@ def _sizes() -> list[str]:
 
 
 def _url(path: str) -> str | None:
-    """Where a file is served, or None where this installation lacks it.
+    """The URL of a static file; None where this installation lacks it.
 
     Static files with hashed names raise for a file that was never collected.
     """
@@ -117,7 +122,8 @@ def page(request: HttpRequest, site: AdminSite, name: str) -> HttpResponse:
         return refused(request, site, error)
     here = page_request.links.path(page.name)
     tables = {
-        spec.name: layout.laid_out(spec, asked[spec.name], here, query) for spec in content.sheets
+        spec.name: layout.render_table(spec, asked[spec.name], here, query)
+        for spec in content.tables
     }
     context = {**_context(page, page_request, reading), **content.context, "tables": tables}
     if query.partial:
@@ -137,7 +143,7 @@ def stats(request: HttpRequest) -> HttpResponse:
 
 
 def refused(request: HttpRequest, site: AdminSite, error: BadParameterError) -> HttpResponse:
-    """The page that names a parameter that cannot be used."""
+    """The page about a parameter that cannot be used."""
     start = parse_query(type(request.GET)(), datetime.now(UTC))
     context = {
         **site.each_context(request),
@@ -152,9 +158,8 @@ def refused(request: HttpRequest, site: AdminSite, error: BadParameterError) -> 
 
 def _asked(request: HttpRequest, own: tuple[str, ...] = ()) -> tuple[Query, CachedReport]:
     query = parse_query(request.GET, datetime.now(UTC), own)
-    if query.alias is not None and query.alias not in settings.CACHES:
-        message = _("There is no such cache. Write one of: %(names)s.")
-        raise BadParameterError("alias", message % {"names": ", ".join(settings.CACHES)})
+    if query.alias is not None:
+        check_alias(query.alias)
     question = (*query.period.values(), query.alias)
     return query, _kept(question, lambda: _read(query), query)
 
@@ -167,7 +172,7 @@ def _read(query: Query) -> CachedReport:
 
 
 def _before(query: Query) -> Report | None:
-    """The report of the period before; None where it is one that nobody may ask for."""
+    """The report of the period before; None where that begins before 1970."""
     if query.before.timestamp() < 0:
         return None
     question = ("before", *query.period.values(), query.alias)
@@ -193,7 +198,8 @@ def _asked_tables(
 ) -> Mapping[str, layout.TableQuery]:
     prefixes = layout.prefixes(page.tables)
     return {
-        spec.name: layout.asked_of(query.own, prefixes[spec.name], spec) for spec in content.sheets
+        spec.name: layout.parse_table_query(query.own, prefixes[spec.name], spec)
+        for spec in content.tables
     }
 
 
@@ -201,17 +207,13 @@ def _download(
     query: Query, content: Content, asked: Mapping[str, layout.TableQuery]
 ) -> HttpResponse:
     every: dict[str, AnySpec] = {
-        spec.name: layout.arranged(spec, asked[spec.name]) for spec in content.sheets
+        spec.name: layout.apply_query(spec, asked[spec.name]) for spec in content.tables
     }
-    every |= {spec.name: spec for spec in content.stored}
+    every |= {spec.name: spec for spec in content.downloads}
     name, wanted = query.own.get("table", ""), query.own["format"]
-    if name not in every:
-        names = ", ".join(every)
-        raise BadParameterError("table", _("Write one of: %(names)s.") % {"names": names})
-    for known in FORMATS:
-        if wanted == known:
-            return download(every[name], known)
-    raise BadParameterError("format", _("Write one of: %(names)s.") % {"names": ", ".join(FORMATS)})
+    check_choice("table", name, every)
+    check_choice("format", wanted, FORMATS)
+    return download(every[name], wanted)
 
 
 def _json(body: bytes, status: HTTPStatus = HTTPStatus.OK) -> HttpResponse:
@@ -225,11 +227,9 @@ def _context(
     here = links.path(page.name)
     asked = query.encode(table="", format="")
     return {
-        **context(),
+        **page_context(links, page.name),
         "title": _("Cache dashboard") if page is LISTED[0] else page.title,
-        "page_name": page.name,
         "page_template": f"{TEMPLATES}/{page.name}.html",
-        "navigation": [(each.name, each.title, links.page(each.name)) for each in LISTED],
         "frame": frame(page_request.report),
         "query": query,
         "ranges": _ranges(),
@@ -246,7 +246,6 @@ def _context(
         "default_url": f"{here}?{query.encode(range='1h', since='', until='')}",
         "longer_url": f"{here}?{query.encode(range='7d', since='', until='')}",
         "json_url": links.page("stats_json", compare=""),
-        "dashboard_url": links.page("dashboard"),
     }
 
 

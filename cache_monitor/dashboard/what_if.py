@@ -1,7 +1,7 @@
-"""What was predicted of other sizes, policies and timeouts, laid out for its page."""
+"""The what-if page: predictions for other sizes, policies and timeouts."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple, TypeVar
@@ -11,18 +11,19 @@ from django.utils.translation import pgettext
 
 from cache_monitor.dashboard import formats
 from cache_monitor.dashboard.query import Links
-from cache_monitor.dashboard.rows import Cell
-from cache_monitor.dashboard.table_specs import (
+from cache_monitor.dashboard.tables import (
     ROWS_OF_SEVERAL,
+    CacheItem,
     Caches,
+    Cell,
     ColumnSpec,
-    Of,
     TableSpec,
+    age_column,
     cache_column,
-    coded,
-    counted,
-    shared,
-    sized,
+    code_column,
+    count_column,
+    ratio_column,
+    size_column,
 )
 from cache_monitor.reports.predictions import FACTORS
 from cache_monitor.reports.schema import Cache
@@ -43,7 +44,7 @@ MOST_STALE = 10.0
 
 @dataclass(frozen=True, slots=True)
 class WhatIfRows:
-    """One cache: what is predicted of it, or in ``problem`` why nothing is."""
+    """The predictions for one cache; ``problem`` says why there are none."""
 
     alias: str
     backend_name: str
@@ -73,30 +74,30 @@ def whatif_rows(caches: Caches) -> Sequence[WhatIfRows]:
     ]
 
 
-def sizes(caches: Caches) -> TableSpec[Of[Size]]:
+def sizes(caches: Caches) -> TableSpec[CacheItem[Size]]:
     """The figures of the charts."""
-    items = [Of(alias, size) for alias, it in _predicted(caches) for size in _sizes(it)]
-    names = list(dict.fromkeys(name for item in items for name in item.it.policies))
+    items = [CacheItem(alias, size) for alias, it in _predicted(caches) for size in _sizes(it)]
+    names = list(dict.fromkeys(name for item in items for name in item.item.policies))
     return TableSpec(
         "sizes",
         _("Hit ratio by size"),
         [
             ColumnSpec(
-                "factor", _("Size"), lambda each: each.it.factor, _factor_cell, numeric=False
+                "factor", _("Size"), lambda each: each.item.factor, _factor_cell, is_numeric=False
             ),
             *cache_column(caches),
-            counted("entries", _("Entries"), lambda each: each.it.entries.entries),
+            count_column("entries", _("Entries"), lambda each: each.item.entries.entries),
             *_memory_column(items),
-            shared("hit_ratio", _("Hit ratio"), lambda each: each.it.entries.hit_ratio),
-            ColumnSpec("error", _("Error"), lambda each: each.it.entries.error, _error_cell),
+            ratio_column("hit_ratio", _("Hit ratio"), lambda each: each.item.entries.hit_ratio),
+            ColumnSpec("error", _("Error"), lambda each: each.item.entries.error, _error_cell),
             ColumnSpec(
                 "seconds_saved_per_hour",
                 _("Saved an hour"),
-                lambda each: each.it.entries.seconds_saved_per_hour,
-                lambda each: Cell(_saved(each.it.entries.seconds_saved_per_hour)),
+                lambda each: each.item.entries.seconds_saved_per_hour,
+                lambda each: Cell(_saved(each.item.entries.seconds_saved_per_hour)),
             ),
             *(_policy_column(name) for name in names),
-            _ratio_column("optimum", _("Optimum"), lambda each: each.it.best),
+            ratio_column("optimum", _("Optimum"), lambda each: each.item.best, has_bars=False),
         ],
         items,
         note=_(
@@ -105,57 +106,46 @@ def sizes(caches: Caches) -> TableSpec[Of[Size]]:
         ),
         empty=_("Nothing is predicted yet."),
         rows=2 * ROWS_OF_SEVERAL,
-        searched=False,
+        is_searchable=False,
     )
 
 
-def timeouts(caches: Caches, links: Links, most_stale: float | None) -> TableSpec[Of[Timeouts]]:
-    """The groups with their timeouts, and what others would hit; ``most_stale`` is the share of
-    stale hits that the reader would take."""
+def timeouts(
+    caches: Caches, links: Links, most_stale: float | None
+) -> TableSpec[CacheItem[Timeouts]]:
+    """The groups with their hit ratios by timeout; ``most_stale`` is the share of stale hits that
+    the user accepts."""
     every = dict(_predicted(caches))
     return TableSpec(
         "timeouts",
         _("Hit ratio by timeout"),
         [
-            coded(
-                "group",
-                _("Group"),
-                lambda each: each.it.group,
-                lambda each: links.group(each.alias, each.it.group),
+            code_column(
+                "group", _("Group"), url=lambda each: links.group(each.alias, each.item.group)
             ),
             *cache_column(caches),
-            ColumnSpec(
-                "timeout",
-                _("Timeout"),
-                lambda each: each.it.timeout,
-                lambda each: Cell(formats.age(each.it.timeout)),
-            ),
-            _ratio_column("hit_ratio", _("Hit ratio"), lambda each: each.it.hit_ratio),
+            age_column("timeout", _("Timeout")),
+            ratio_column("hit_ratio", _("Hit ratio"), has_bars=False),
             *(_timeout_column(factor, every) for factor in FACTORS),
             ColumnSpec(
                 "gains_most",
                 _("Gains most"),
-                lambda each: _value_of(best_timeout(each.it, most_stale)),
-                lambda each: _best_cell(each.it, most_stale),
-                numeric=False,
+                lambda each: _value_of(best_timeout(each.item, most_stale)),
+                lambda each: _best_cell(each.item, most_stale),
+                is_numeric=False,
             ),
-            _ratio_column("unchanged", _("Rewrites unchanged"), lambda each: each.it.unchanged),
-            ColumnSpec(
-                "seconds_to_change",
-                _("A value lasts"),
-                lambda each: each.it.seconds_to_change,
-                lambda each: Cell(formats.age(each.it.seconds_to_change)),
-            ),
-            _ratio_column("stale_share", _("Stale hits"), lambda each: each.it.stale_share),
+            ratio_column("unchanged", _("Rewrites unchanged"), has_bars=False),
+            age_column("seconds_to_change", _("A value lasts")),
+            ratio_column("stale_share", _("Stale hits"), has_bars=False),
         ],
-        [Of(alias, each) for alias, it in every.items() for each in it.timeouts],
+        [CacheItem(alias, each) for alias, it in every.items() for each in it.timeouts],
         note=_(
             "A longer timeout finds more, and may serve older values. A dash under a timeout: the"
             " trace is not yet as long as twice that timeout."
         ),
         empty=_("No group with a timeout has been looked up often enough yet."),
         rows=ROWS_OF_SEVERAL,
-        searched=False,
+        is_searchable=False,
     )
 
 
@@ -207,7 +197,7 @@ def _rows(alias: str, cache: Cache) -> WhatIfRows:
         since=formats.moment(it.since) if it else None,
         until=formats.moment(it.until) if it else None,
         problem=_problem(cache),
-        said=_said(it) if it and it.entries else [],
+        said=_basis(it) if it and it.entries else [],
         labels=json.dumps(_labels(it), ensure_ascii=False) if it else "",
     )
 
@@ -237,8 +227,8 @@ def _problem(cache: Cache) -> str:
     }
 
 
-def _said(it: CacheWhatIf) -> Sequence[str]:
-    """What the prediction rests on."""
+def _basis(it: CacheWhatIf) -> Sequence[str]:
+    """What the prediction is based on."""
     policy = _("assumed: %(policy)s") if it.policy_is_assumed else _("policy: %(policy)s")
     size = (
         _("today no limit, about %(entries)s entries held")
@@ -293,17 +283,17 @@ def _sizes(it: CacheWhatIf) -> list[Size]:
     ]
 
 
-def _memory_column(items: Sequence[Of[Size]]) -> Sequence[ColumnSpec[Of[Size]]]:
-    """The memory that a size takes; none where nobody has looked at what entries take."""
-    if all(each.it.bytes is None for each in items):
+def _memory_column(items: Sequence[CacheItem[Size]]) -> Sequence[ColumnSpec[CacheItem[Size]]]:
+    """The memory that a size takes; no column where the size of entries is unknown."""
+    if all(each.item.bytes is None for each in items):
         return []
-    return [sized("bytes", _("Memory"), lambda each: each.it.bytes)]
+    return [size_column("bytes", _("Memory"))]
 
 
-def _factor_cell(each: Of[Size]) -> Cell:
-    text = _times(each.it.factor)
-    is_today = each.it.factor == 1
-    return Cell(_("%(size)s, today") % {"size": text} if is_today else text, numeric=False)
+def _factor_cell(each: CacheItem[Size]) -> Cell:
+    text = _times(each.item.factor)
+    is_today = each.item.factor == 1
+    return Cell(_("%(size)s, today") % {"size": text} if is_today else text, is_numeric=False)
 
 
 def _times(factor: float) -> str:
@@ -311,8 +301,8 @@ def _times(factor: float) -> str:
     return f"\u00d7\N{NARROW NO-BREAK SPACE}{number}"
 
 
-def _error_cell(each: Of[Size]) -> Cell:
-    return Cell(_error(each.it.entries.error))
+def _error_cell(each: CacheItem[Size]) -> Cell:
+    return Cell(_error(each.item.entries.error))
 
 
 def _error(error: float | None) -> str:
@@ -329,30 +319,27 @@ def _saved(seconds: float | None) -> str:
     return ("+" if seconds > 0 else "") + formats.duration(seconds)
 
 
-def _policy_column(name: str) -> ColumnSpec[Of[Size]]:
-    return _ratio_column(name, name, lambda each: each.it.policies.get(name))
+def _policy_column(name: str) -> ColumnSpec[CacheItem[Size]]:
+    return ratio_column(name, name, lambda each: each.item.policies.get(name), has_bars=False)
 
 
-def _ratio_column(name: str, label: str, value: Callable[[Item], float | None]) -> ColumnSpec[Item]:
-    """A column of ratios without bars, of which there are many beside each other."""
-    return ColumnSpec(name, label, value, lambda each: Cell(formats.ratio(value(each))))
+def _timeout_column(
+    factor: float, every: Mapping[str, CacheWhatIf]
+) -> ColumnSpec[CacheItem[Timeouts]]:
+    def option(each: CacheItem[Timeouts]) -> TimeoutOption | None:
+        return next((one for one in each.item.options if one.factor == factor), None)
 
-
-def _timeout_column(factor: float, every: Mapping[str, CacheWhatIf]) -> ColumnSpec[Of[Timeouts]]:
-    def option(each: Of[Timeouts]) -> TimeoutOption | None:
-        return next((one for one in each.it.options if one.factor == factor), None)
-
-    def value(each: Of[Timeouts]) -> float | None:
+    def value(each: CacheItem[Timeouts]) -> float | None:
         found = option(each)
         return found.hit_ratio if found else None
 
-    def cell(each: Of[Timeouts]) -> Cell:
+    def cell(each: CacheItem[Timeouts]) -> Cell:
         found = option(each)
         if found is None:
             return Cell(formats.UNKNOWN)
         if found.hit_ratio is None:
             return Cell(formats.UNKNOWN, title=_too_short(found, every[each.alias]))
-        return Cell(formats.ratio(found.hit_ratio), title=_gain(each.it, found))
+        return Cell(formats.ratio(found.hit_ratio), title=_gain(each.item, found))
 
     return ColumnSpec(f"times_{factor:g}", _times(factor), value, cell)
 
@@ -382,10 +369,10 @@ def _gain(group: Timeouts, option: TimeoutOption) -> str:
 def _best_cell(group: Timeouts, most_stale: float | None) -> Cell:
     best = best_timeout(group, most_stale)
     if best is not None:
-        return Cell(_gain(group, best), numeric=False)
+        return Cell(_gain(group, best), is_numeric=False)
     is_unknown = any(each.stale_share is None for each in _gaining(group))
     return Cell(
-        _("unknown: how stale it would be") if is_unknown else _("none of them"), numeric=False
+        _("unknown: how stale it would be") if is_unknown else _("none of them"), is_numeric=False
     )
 
 

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 import cache_monitor
 from cache_monitor.dashboard import entry
-from cache_monitor.dashboard.entry import find
+from cache_monitor.dashboard.entry import find_shown
 from cache_monitor.keys.naming import name_key
 from cache_monitor.recorder import recorder
 from cache_monitor.worker.wiring import background_worker
@@ -139,7 +139,7 @@ def test_no_address_has_a_credential_in_it(
 def test_a_key_that_is_shown_in_another_form_is_found(cache: BaseCache) -> None:
     key = "line\nbreak:" + "x" * 400
     cache.set(key, 1)
-    answer = find("default", name_key(key).shown)
+    answer = find_shown("default", name_key(key).shown)
     assert answer.exists
     assert answer.entry is not None
     assert answer.entry.key == key
@@ -208,7 +208,7 @@ def test_a_page_is_found_by_the_name_that_another_process_shows_it_by(
     cache: BaseCache, name: str, is_there: bool
 ) -> None:
     cache.set(PAGE_KEY, "the page")
-    answer = find("default", name)
+    answer = find_shown("default", name)
     assert answer.exists is is_there
     if answer.entry is not None:
         assert answer.entry.key == PAGE_KEY
@@ -218,8 +218,8 @@ def test_what_was_not_looked_for_everywhere_is_not_said_to_be_gone(
     cache: BaseCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cache.set_many(dict.fromkeys([f"key:{n}" for n in range(500)], 1))
-    monkeypatch.setattr(entry, "LOOK_LIMIT", 1)
-    answer = find("default", "shown in another form")
+    monkeypatch.setattr(entry, "SEARCH_LIMIT", 1)
+    answer = find_shown("default", "shown in another form")
     assert answer.exists is None
     assert answer.problem
 

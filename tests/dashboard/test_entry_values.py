@@ -6,7 +6,7 @@ import pytest
 from django.core.cache import caches
 from django.core.cache.backends.base import BaseCache
 
-from cache_monitor.dashboard.entry import MOST, shown_value
+from cache_monitor.dashboard.entry import MAX_LENGTH, shown_value
 from cache_monitor.recorder import recorder
 from cache_monitor.worker.wiring import background_worker
 
@@ -49,12 +49,12 @@ def test_a_long_value_is_cut(cache: BaseCache, value: object) -> None:
     cache.set("thing", value)
     shown = shown_value("default", "thing")
     assert shown.cut
-    assert len(shown.text) == MOST
+    assert len(shown.text) == MAX_LENGTH
 
 
 def test_a_large_structure_is_not_written_out(cache: BaseCache) -> None:
     cache.set("thing", {number: list(range(1000)) for number in range(1000)})
-    assert len(shown_value("default", "thing").text) <= MOST
+    assert len(shown_value("default", "thing").text) <= MAX_LENGTH
 
 
 def test_a_session_is_never_shown(cache: BaseCache) -> None:

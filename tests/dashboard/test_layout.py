@@ -8,16 +8,22 @@ import pytest
 from django.http import QueryDict
 
 from cache_monitor.dashboard.layout import (
-    arranged,
-    asked_of,
+    apply_query,
     column_parameters,
-    laid_out,
     parameters,
-    plain,
+    parse_table_query,
+    render_preview,
+    render_table,
 )
 from cache_monitor.dashboard.query import BadParameterError, Query, parse_query
-from cache_monitor.dashboard.rows import Table
-from cache_monitor.dashboard.table_specs import ROWS, TableSpec, button, coded, counted
+from cache_monitor.dashboard.tables import (
+    ROWS,
+    Table,
+    TableSpec,
+    code_column,
+    count_column,
+    link_column,
+)
 from tests.dashboard.reports import NOW
 
 Row = tuple[str, int | None]
@@ -29,9 +35,9 @@ def sheet_of(rows: list[Row], order: str = "-number") -> TableSpec[Row]:
         "fruit",
         "Fruit",
         [
-            coded("name", "Name", lambda row: row[0]),
-            counted("number", "Number", lambda row: row[1]),
-            button("Eat", lambda row: f"/eat/{row[0]}"),
+            code_column("name", "Name", lambda row: row[0]),
+            count_column("number", "Number", lambda row: row[1]),
+            link_column("Eat", lambda row: f"/eat/{row[0]}"),
         ],
         rows,
         order=order,
@@ -45,13 +51,13 @@ def query_of(text: str) -> Query:
 
 def names(text: str, rows: list[Row] = ROW_LIST) -> list[str]:
     spec = sheet_of(rows)
-    asked = asked_of(query_of(text).own, "", spec)
-    return [name for name, _ in arranged(spec, asked).items]
+    asked = parse_table_query(query_of(text).own, "", spec)
+    return [name for name, _ in apply_query(spec, asked).items]
 
 
 def table_of(text: str, rows: list[Row]) -> Table:
     spec, query = sheet_of(rows), query_of(text)
-    return laid_out(spec, asked_of(query.own, "", spec), "/page/", query)
+    return render_table(spec, parse_table_query(query.own, "", spec), "/page/", query)
 
 
 @pytest.mark.parametrize(
@@ -123,8 +129,8 @@ def test_the_search_box_keeps_the_order_and_starts_at_the_first_page() -> None:
 
 def test_a_table_may_have_fewer_rows_on_a_page() -> None:
     spec = replace(sheet_of(ROW_LIST), rows=3)
-    asked = asked_of({"page": "2"}, "", spec)
-    table = laid_out(spec, asked, "/page/", parse_query(QueryDict(""), NOW))
+    asked = parse_table_query({"page": "2"}, "", spec)
+    table = render_table(spec, asked, "/page/", parse_query(QueryDict(""), NOW))
     assert len(table.rows) == 1
     assert table.pager is not None
     assert table.pager.text == "4 to 4 of 4"
@@ -136,9 +142,9 @@ def test_a_table_that_is_read_at_a_glance_has_no_search_box() -> None:
 
 def test_a_table_may_do_without_a_search_box() -> None:
     rows: list[Row] = [(f"kind-{number}", number) for number in range(11)]
-    spec = replace(sheet_of(rows), searched=False)
+    spec = replace(sheet_of(rows), is_searchable=False)
     query = parse_query(QueryDict(""), NOW)
-    assert laid_out(spec, asked_of({}, "", spec), "/page/", query).search is None
+    assert render_table(spec, parse_table_query({}, "", spec), "/page/", query).search is None
 
 
 def test_a_second_table_has_parameters_of_its_own() -> None:
@@ -157,8 +163,8 @@ WIDE: TableSpec[Row] = TableSpec(
     "wide",
     "Wide",
     [
-        coded("name", "Name", lambda row: row[0]),
-        *[counted(f"n{place}", f"Number {place}", lambda row: row[1]) for place in range(5)],
+        code_column("name", "Name", lambda row: row[0]),
+        *[count_column(f"n{place}", f"Number {place}", lambda row: row[1]) for place in range(5)],
     ],
     ROW_LIST,
     order="-n0",
@@ -167,7 +173,7 @@ WIDE: TableSpec[Row] = TableSpec(
 
 def wide(text: str, spec: TableSpec[Row] = WIDE) -> Table:
     query = parse_query(QueryDict(text), NOW, [*parameters(["wide"]), *column_parameters(["wide"])])
-    return laid_out(spec, asked_of(query.own, "", spec), "/page/", query)
+    return render_table(spec, parse_table_query(query.own, "", spec), "/page/", query)
 
 
 def test_columns_that_are_left_out_stay_so_by_the_url() -> None:
@@ -183,7 +189,7 @@ def test_columns_that_are_left_out_stay_so_by_the_url() -> None:
 
 
 def test_columns_that_are_left_out_at_first_are_there_for_whoever_asks() -> None:
-    spec = replace(WIDE, left_out=frozenset({"n1", "n3"}))
+    spec = replace(WIDE, hidden=frozenset({"n1", "n3"}))
     first = wide("", spec)
     assert [column.label for column in first.columns] == [
         "Name",
@@ -192,12 +198,12 @@ def test_columns_that_are_left_out_at_first_are_there_for_whoever_asks() -> None
         "Number 4",
     ]
     assert "hide=none" in first.every_column_url
-    assert len(plain(spec, 3).columns) == len(plain(spec, 3).rows[0]) == 4
+    assert len(render_preview(spec, 3).columns) == len(render_preview(spec, 3).rows[0]) == 4
     every = wide("hide=none", spec)
     assert len(every.columns) == 6
     assert every.every_column_url == ""
     choices = {each.label: each for each in wide("hide=n1", spec).choices}
-    assert not choices["Number 1"].shown
+    assert not choices["Number 1"].is_shown
     assert "hide" not in choices["Number 3"].url
     assert "hide=none" in choices["Number 1"].url
 
@@ -205,7 +211,7 @@ def test_columns_that_are_left_out_at_first_are_there_for_whoever_asks() -> None
 def test_each_column_but_the_first_can_be_chosen() -> None:
     choices = {each.label: each for each in wide("hide=n3").choices}
     assert list(choices) == [f"Number {place}" for place in range(5)]
-    assert [each.label for each in choices.values() if not each.shown] == ["Number 3"]
+    assert [each.label for each in choices.values() if not each.is_shown] == ["Number 3"]
     assert "hide" not in choices["Number 3"].url
     assert "hide=n0%2Cn3" in choices["Number 0"].url
 

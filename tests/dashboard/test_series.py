@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from cache_monitor.dashboard.series import begins_at, is_empty, labels, series, units
-from cache_monitor.dashboard.table_specs import AnySpec, Caches
+from cache_monitor.dashboard.tables import AnySpec, Caches
 from cache_monitor.reports.schema import MissReasons, Point
 from tests.dashboard.reports import busy_cache, point, quiet_cache, report_of
 
@@ -67,7 +67,7 @@ def test_the_memory_has_a_column_for_the_evictions_of_a_cache_whose_server_count
     assert {*memory.records()[0]} == {
         *("at", "default.memory", "default.evictions", "files.memory"),
     }
-    assert [field.label for field in memory.fields][2] == "default evictions"
+    assert [field.label for field in memory.columns][2] == "default evictions"
     assert "evicted" in units(caches)["memory"]
 
 

@@ -124,7 +124,7 @@ def test_a_group_has_its_timeout_and_the_one_that_gains_most() -> None:
     assert record["times_2"] == 0.8
     assert record["times_8"] is None
     assert record["gains_most"] == 1200.0
-    cells = {field.name: field.cell(spec.items[0]) for field in spec.fields}
+    cells = {field.name: field.cell(spec.items[0]) for field in spec.columns}
     assert cells["gains_most"].text.startswith("20\u202fmin: +10.0 points ±1.00, +45")
     assert cells["times_8"].text == "–"
     assert "takes a trace of 1\u202fh 20\u202fmin; there are 1\u202fh" in cells["times_8"].title
@@ -157,7 +157,7 @@ def test_of_the_timeouts_those_count_that_are_not_too_stale_for_the_reader() -> 
 def test_a_timeout_of_which_nobody_knows_how_stale_it_is_is_not_fresh_enough() -> None:
     it = replace(prediction(), timeouts=[group(option(2, 0.8)), group(option(2, 0.705, 0.0))])
     spec = what_if.timeouts({"default": replace(busy_cache(), what_if=it)}, links(), 0.01)
-    (column,) = (field for field in spec.fields if field.name == "gains_most")
+    (column,) = (field for field in spec.columns if field.name == "gains_most")
     texts = [column.cell(item).text for item in spec.items]
     assert texts == ["unknown: how stale it would be", "none of them"]
 

@@ -7,7 +7,7 @@ from django.apps import apps
 from django.template.loader import render_to_string
 
 from cache_monitor.dashboard import overview
-from cache_monitor.dashboard.rows import Cell, Column, Table
+from cache_monitor.dashboard.tables import Cell, Column, Table
 from tests.dashboard.reports import report_of
 
 
@@ -15,7 +15,7 @@ def _table(rows: int) -> Table:
     return Table(
         name="hot_keys",
         caption="Hot keys",
-        columns=[Column("Key", numeric=False)],
+        columns=[Column("Key", is_numeric=False)],
         rows=[[Cell(f"user:{number}:profile", code=True)] for number in range(rows)],
     )
 
