@@ -33,13 +33,14 @@ def found_in(demo: Demo) -> Found:
     return {(each["code"], each["alias"], each["group"]) for each in findings_of(demo)}
 
 
-def faults_of(demo: Demo) -> list[dict[str, Any]]:
+@pytest.fixture(scope="module")
+def faults(prepared_demo: Demo) -> list[dict[str, Any]]:
     """The gallery's faults as the demo knows them."""
     code = (
         "import json; from gallery.faults import FAULTS;"
         "print(json.dumps([[f.code, f.alias, f.group] for f in FAULTS.values()]))"
     )
-    done = demo.manage("shell", "--verbosity", "0", "--command", code)
+    done = prepared_demo.manage("shell", "--verbosity", "0", "--command", code)
     assert done.returncode == 0, done.stderr
     return [
         {"code": code, "alias": alias, "group": group}
@@ -61,8 +62,9 @@ def commit(visitor: Visitor, code: str) -> None:
     assert answer.status == 200, code
 
 
-def test_every_fault_of_the_gallery_is_found_once_and_nothing_else(gallery: RunningDemo) -> None:
-    faults = faults_of(gallery.demo)
+def test_every_fault_of_the_gallery_is_found_once_and_nothing_else(
+    gallery: RunningDemo, faults: list[dict[str, Any]]
+) -> None:
     assert {each["code"] for each in faults} == RULES.keys() - {"local-memory-many-processes"}
     visitor = gallery.visitor()
     commit(visitor, "aged-content")
@@ -79,10 +81,12 @@ def test_every_fault_of_the_gallery_is_found_once_and_nothing_else(gallery: Runn
     assert found == expected
 
 
-def test_the_gallery_shows_a_page_for_each_fault(gallery: RunningDemo) -> None:
+def test_the_gallery_shows_a_page_for_each_fault(
+    gallery: RunningDemo, faults: list[dict[str, Any]]
+) -> None:
     visitor = gallery.visitor()
     listed = visitor.get("/gallery/").text
-    for fault in faults_of(gallery.demo):
+    for fault in faults:
         page = f"/gallery/{fault['code']}/"
         assert f'href="{page}"' in listed
         assert "Make this mistake" in visitor.get(page).text

@@ -10,7 +10,7 @@ import urllib.request
 import venv
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from html.parser import HTMLParser
 from http.client import HTTPMessage
@@ -105,6 +105,7 @@ class Site:
     port: int
     settings: str = "project.settings"
     admin: str = "/admin/"
+    paths: dict[str, str] = field(default_factory=dict)
 
     @property
     def url(self) -> str:
@@ -123,9 +124,12 @@ class Site:
         )
 
     def reverse(self, name: str) -> str:
-        code = f"from django.urls import reverse; print(reverse({name!r}))"
-        # The shell of newer Djangos reports the names that it imports first.
-        return self.manage("shell", "-c", code).splitlines()[-1]
+        """The path of a view, for which a process of the site is asked once."""
+        if name not in self.paths:
+            code = f"from django.urls import reverse; print(reverse({name!r}))"
+            # The shell of newer Djangos reports the names that it imports first.
+            self.paths[name] = self.manage("shell", "-c", code).splitlines()[-1]
+        return self.paths[name]
 
     @contextmanager
     def served(self) -> Iterator[None]:

@@ -172,16 +172,13 @@ def _of(document: Any, alias: str) -> Any:
 
 
 def test_the_environment_has_the_versions_that_were_asked_for(site: Site, choice: Choice) -> None:
-    code = "from importlib.metadata import version; import sys; print(version(sys.argv[1]))"
-    names = {name: _installed(site, code, name) for name in _requirements()}
+    code = "from importlib.metadata import version; import sys; print(*map(version, sys.argv[1:]))"
+    printed = run([str(site.python), "-c", code, *_requirements()], site.directory)
+    names = dict(zip(_requirements(), printed.split(), strict=True))
     lowest = {
         name: version for name, version in _requirements().items() if _same(version, names[name])
     }
     assert (lowest == _requirements()) == (choice.versions == "lowest"), names
-
-
-def _installed(site: Site, code: str, name: str) -> str:
-    return run([str(site.python), "-c", code, name], site.directory).strip()
 
 
 def _same(declared: str, installed: str) -> bool:
