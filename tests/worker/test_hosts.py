@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from random import Random
@@ -18,10 +19,13 @@ import pytest
 import redis
 
 from tests.conftest import find_or_leave
-from tests.services import LOOPBACK, MEMCACHED, REDIS, Server
+from tests.services import LOOPBACK, MEMCACHED, REDIS, Program, Server
 from tests.stores.servers import PostgresDaemon
 
 ROOT = Path(__file__).parents[2]
+
+Told = list[dict[str, dict[str, int]]]
+"""The reasons of the misses by the names of the keys: before and after they are rolled up."""
 
 KEYS = 60
 A, B, C = 0, 2, 4
@@ -211,7 +215,7 @@ def mix(hosts: Hosts, server: redis.Redis) -> None:
     time.sleep(2)
 
 
-def told_by(site: str) -> list[dict[str, dict[str, int]]]:
+def told_by(site: str) -> Told:
     """The reasons of the misses by the names of the keys: before and after they are rolled up."""
     out = subprocess.run(
         [sys.executable, "-c", REPORT],
@@ -221,7 +225,7 @@ def told_by(site: str) -> list[dict[str, dict[str, int]]]:
         text=True,
         check=True,
     ).stdout
-    found: list[dict[str, dict[str, int]]] = json.loads(out)
+    found: Told = json.loads(out)
     return found
 
 
@@ -297,32 +301,31 @@ BACKENDS = {
     "memcached": ("memcached.PyMemcacheCache", f"{LOOPBACK}:{PORT}"),
     "files": ("filebased.FileBasedCache", "{own}/cache"),
 }
+PROGRAMS: dict[str, Program | None] = {"redis": REDIS, "memcached": MEMCACHED, "files": None}
 
 
-@pytest.fixture
-def namespaces(
-    request: pytest.FixtureRequest, tmp_path: Path, pytestconfig: pytest.Config
-) -> Iterator[list[list[str]]]:
+@contextmanager
+def namespaces(kind: str, directory: Path) -> Iterator[list[list[str]]]:
     """Three hosts with a loopback address, a directory, and a server on both each, by the same
-    names: what starts a program on each of them."""
-    kind = request.getfixturevalue("kind")
-    program = {"redis": REDIS, "memcached": MEMCACHED}.get(kind)
+    names: what starts a program on each of them. There are none where this user may not make
+    them."""
+    program = PROGRAMS[kind]
     arguments = {
         "redis": ["--bind", LOOPBACK, "--port", str(PORT), "--save", ""],
         "memcached": ["-u", "nobody", "-l", LOOPBACK, "-p", str(PORT)],
         "files": ["1h"],
     }[kind]
-    command = "sleep" if program is None else find_or_leave(program, pytestconfig)
-    server = [command, *arguments]
-    (tmp_path / "own").mkdir()
+    command = program.find() if program else "sleep"
+    server = [command or kind, *arguments]
+    (directory / "own").mkdir(parents=True)
     unshare = shutil.which("unshare") or "unshare"
     with ExitStack() as stack:
-        found = []
+        found: list[list[str]] = []
         for number in range(3):
-            own = tmp_path / f"own{number}"
+            own = directory / f"own{number}"
             own.mkdir()
             script = (
-                f"ip link set lo up && mount --bind {own} {tmp_path}/own && cd {own} && echo up"
+                f"ip link set lo up && mount --bind {own} {directory}/own && cd {own} && echo up"
                 f" && exec {shlex.join(server)} >/dev/null"
             )
             holder = subprocess.Popen(
@@ -333,47 +336,79 @@ def namespaces(
             assert holder.stdout is not None
             stack.callback(holder.stdout.close)
             if holder.stdout.readline() != "up\n":
-                pytest.skip("this user may not make namespaces")
+                yield []
+                return
             enter = ["nsenter", f"--target={holder.pid}", "--net", "--mount"]
             found.append([*enter, f"--wdns={ROOT}"])
         yield found
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", BACKENDS)
-def test_what_hosts_did_to_stores_of_their_own_explains_nothing_on_another(
-    tmp_path: Path, namespaces: list[list[str]], kind: str
-) -> None:
+def _told_by_hosts_apart(kind: str, directory: Path) -> Told | None:
+    """What three hosts tell of caches of their own; None where there can be no such hosts."""
     backend, location = BACKENDS[kind]
     cache = {
         "BACKEND": f"django.core.cache.backends.{backend}",
-        "LOCATION": location.format(own=tmp_path / "own"),
+        "LOCATION": location.format(own=directory / "own"),
     }
-    options = {"PATH": str(tmp_path / "monitor.sqlite3")}
+    options = {"PATH": str(directory / "monitor.sqlite3")}
     store = {"BACKEND": "cache_monitor.stores.sqlite.SQLiteStore", "OPTIONS": options}
     monitor = {"STORE": store, "FLUSH_INTERVAL": 1, "INSPECT_INTERVAL": 1}
     site = json.dumps({"CACHES": {"default": cache}, "CACHE_MONITOR": monitor, "DATABASES": {}})
+    with namespaces(kind, directory) as starts:
+        if not starts:
+            return None
+        with running(directory, site, 3, starts, each=1) as hosts:
+            play_apart(hosts)
+    return told_by(site)
+
+
+def play_apart(hosts: Hosts) -> None:
+    """Let keys be missed on one host of whose names others did something to their own."""
     a, b, c = range(3)
-    with running(tmp_path, site, 3, namespaces, each=1) as hosts:
-        hosts.do(a, "get", "never")
-        # Until the servers were asked for their evictions.
-        time.sleep(3)
-        for process in (a, b):
-            hosts.do(process, "set", "lost")
-        hosts.do(a, "set", "expired", timeout=1)
-        hosts.do(c, "set", "expired")
-        hosts.do(c, "set", "theirs")
-        time.sleep(EXPIRY)
-        for process in (b, c):
-            hosts.do(process, "delete", "lost")
-            hosts.do(process, "delete", "expired")
-        hosts.do(a, "forget", "lost")
-        hosts.do(c, "clear")
-        for name in ("expired", "theirs", "lost"):
-            hosts.do(a, "get", name)
-        time.sleep(2)
-    for told in told_by(site):
+    hosts.do(a, "get", "never")
+    # Until the servers were asked for their evictions.
+    time.sleep(3)
+    for process in (a, b):
+        hosts.do(process, "set", "lost")
+    hosts.do(a, "set", "expired", timeout=1)
+    hosts.do(c, "set", "expired")
+    hosts.do(c, "set", "theirs")
+    time.sleep(EXPIRY)
+    for process in (b, c):
+        hosts.do(process, "delete", "lost")
+        hosts.do(process, "delete", "expired")
+    hosts.do(a, "forget", "lost")
+    hosts.do(c, "clear")
+    for name in ("expired", "theirs", "lost"):
+        hosts.do(a, "get", name)
+    time.sleep(2)
+
+
+@pytest.fixture(scope="module")
+def of_hosts_apart(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[dict[str, Future[Told | None]]]:
+    """What is told of caches that hosts do not share. Nearly all the time is waited for, and so for
+    all kinds of them at once."""
+    directory = tmp_path_factory.mktemp("apart")
+    kinds = [kind for kind, program in PROGRAMS.items() if program is None or program.find()]
+    with ThreadPoolExecutor(len(BACKENDS)) as threads:
+        yield {kind: threads.submit(_told_by_hosts_apart, kind, directory / kind) for kind in kinds}
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("hosts apart")
+@pytest.mark.parametrize("kind", BACKENDS)
+def test_what_hosts_did_to_stores_of_their_own_explains_nothing_on_another(
+    of_hosts_apart: dict[str, Future[Told | None]], kind: str, pytestconfig: pytest.Config
+) -> None:
+    if program := PROGRAMS[kind]:
+        find_or_leave(program, pytestconfig)
+    told = of_hosts_apart[kind].result()
+    if told is None:
+        pytest.skip("this user may not make namespaces")
+    for each in told:
         for name, reason in APART.items():
-            known = {each for each, count in told[name].items() if count} - {"unknown"}
-            assert known <= {reason}, (name, told[name])
-            assert told[name][reason] >= 0.97 * KEYS, (name, told[name])
+            known = {why for why, count in each[name].items() if count} - {"unknown"}
+            assert known <= {reason}, (name, each[name])
+            assert each[name][reason] >= 0.97 * KEYS, (name, each[name])
