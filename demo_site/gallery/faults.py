@@ -214,12 +214,6 @@ def _store_answers() -> None:
 def aged_content() -> None:
     """Serves what the first visit has stored. Old is what the demo takes for it (DEMO_AGED_AFTER,
     ten minutes): make the mistake again after that time."""
-    # Not in the request, which would repeat its gets: another mistake.
-    with ThreadPoolExecutor(1) as threads:
-        threads.submit(_serve_yesterday)
-
-
-def _serve_yesterday() -> None:
     for number in range(5):
         _gallery().add(f"yesterday:{number}", "value", timeout=86400)
     for number in range(200):
