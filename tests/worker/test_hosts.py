@@ -20,7 +20,7 @@ import redis
 
 from tests.conftest import find_or_leave
 from tests.services import LOOPBACK, MEMCACHED, REDIS, Program, Server
-from tests.stores.servers import PostgresDaemon
+from tests.stores.servers import POSTGRESQL, PostgresDaemon
 
 ROOT = Path(__file__).parents[2]
 
@@ -88,7 +88,11 @@ class Hosts:
         )
 
     def do_with(
-        self, process: int, operation: str, keys: list[str] | None, named: Mapping[str, object]
+        self,
+        process: int,
+        operation: str,
+        keys: list[str] | None,
+        named: Mapping[str, object],
     ) -> None:
         """Let ``process`` do ``operation`` with each of the ``keys``."""
         sent, answers = _pipes(self._workers[process])
@@ -124,6 +128,8 @@ def running(
                     sys.executable,
                     "-m",
                     "tests.programs.hosts",
+                    # By which it is told from those of another site that runs meanwhile.
+                    str(tmp_path),
                 ],
                 cwd=ROOT,
                 env={**os.environ, "SITE": site, "TMPDIR": str(own)},
@@ -229,13 +235,13 @@ def told_by(site: str) -> Told:
     return found
 
 
-@pytest.fixture
-def database(postgresql_server: PostgresDaemon, tmp_path: Path) -> Iterator[dict[str, Any]]:
+@contextmanager
+def database_of(server: PostgresDaemon) -> Iterator[dict[str, Any]]:
     """A database of PostgreSQL with the tables of the monitor."""
     name = f"hosts_{uuid4().hex}"
-    with postgresql_server.connect() as connection:
+    with server.connect() as connection:
         connection.execute(f"CREATE DATABASE {name}")
-        found = {"default": {**postgresql_server.settings, "NAME": name}}
+        found = {"default": {**server.settings, "NAME": name}}
         site = {"DATABASES": found, "CACHES": {}, "CACHE_MONITOR": {"ENABLED": False}}
         subprocess.run(
             [sys.executable, "-c", MIGRATE],
@@ -247,43 +253,74 @@ def database(postgresql_server: PostgresDaemon, tmp_path: Path) -> Iterator[dict
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", ["redis", "sqlite", "postgresql"])
-def test_what_one_host_did_explains_the_misses_of_another(
-    tmp_path: Path, redis_server: Server, kind: str, request: pytest.FixtureRequest
-) -> None:
-    databases = request.getfixturevalue("database") if kind == "postgresql" else {}
-    stores: dict[str, Any] = {
-        "redis": {
-            "BACKEND": "cache_monitor.stores.redis.RedisStore",
-            "OPTIONS": {"URL": redis_server.url, "PREFIX": f"hosts-{tmp_path.name}"},
-        },
-        "sqlite": {
-            "BACKEND": "cache_monitor.stores.sqlite.SQLiteStore",
-            "OPTIONS": {"PATH": str(tmp_path / "monitor.sqlite3")},
-        },
-        "postgresql": {"BACKEND": "cache_monitor.stores.database.DatabaseStore"},
+STORES = {
+    "redis": "cache_monitor.stores.redis.RedisStore",
+    "sqlite": "cache_monitor.stores.sqlite.SQLiteStore",
+    "postgresql": "cache_monitor.stores.database.DatabaseStore",
+}
+"""What the hosts share; the caches of each are in a database of its own of one Redis, of which a
+clear() leaves nothing."""
+FIRST_DATABASE = 5
+
+
+def _told_by_hosts(
+    kind: str, directory: Path, redis_server: Server, postgresql: PostgresDaemon | None
+) -> Told:
+    """What three hosts tell that share a store of this kind, when all was played."""
+    directory.mkdir()
+    options: dict[str, Any] = {
+        "redis": {"URL": redis_server.url, "PREFIX": f"hosts-{uuid4().hex}"},
+        "sqlite": {"PATH": str(directory / "monitor.sqlite3")},
     }
     cache = {"BACKEND": "django.core.cache.backends.redis.RedisCache"}
-    # A database of the cache's own: a clear() empties it.
-    address = f"redis://{redis_server.host}:{redis_server.port}/7"
-    monitor = {"STORE": stores[kind], "FLUSH_INTERVAL": 1, "INSPECT_INTERVAL": 1}
-    site = json.dumps(
-        {
-            "CACHES": {"default": {**cache, "LOCATION": address}},
-            "CACHE_MONITOR": monitor,
-            "DATABASES": databases,
-        }
-    )
+    number = FIRST_DATABASE + list(STORES).index(kind)
+    address = f"redis://{redis_server.host}:{redis_server.port}/{number}"
+    store = {"BACKEND": STORES[kind], "OPTIONS": options.get(kind, {})}
+    monitor = {"STORE": store, "FLUSH_INTERVAL": 1, "INSPECT_INTERVAL": 1}
     server = redis.Redis.from_url(address)
     server.flushdb()
-    with running(tmp_path, site) as hosts:
-        play(hosts, server)
-        mix(hosts, server)
-    server.flushdb()
-    server.close()
+    with ExitStack() as stack:
+        databases = stack.enter_context(database_of(postgresql)) if postgresql else {}
+        caches = {"default": {**cache, "LOCATION": address}}
+        site = json.dumps({"CACHES": caches, "CACHE_MONITOR": monitor, "DATABASES": databases})
+        with running(directory, site) as hosts:
+            play(hosts, server)
+            mix(hosts, server)
+        server.flushdb()
+        server.close()
+        return told_by(site)
+
+
+@pytest.fixture(scope="module")
+def of_hosts(
+    request: pytest.FixtureRequest,
+    redis_server: Server,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[dict[str, Future[Told]]]:
+    """What is told by the store that hosts share. Nearly all the time is waited for, and so for all
+    the stores at once."""
+    directory = tmp_path_factory.mktemp("hosts")
+    servers: dict[str, PostgresDaemon | None] = dict.fromkeys(STORES)
+    if POSTGRESQL.find():
+        servers["postgresql"] = request.getfixturevalue("postgresql_server")
+    else:
+        del servers["postgresql"]
+    with ThreadPoolExecutor(len(STORES)) as threads:
+        yield {
+            kind: threads.submit(_told_by_hosts, kind, directory / kind, redis_server, postgresql)
+            for kind, postgresql in servers.items()
+        }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", STORES)
+def test_what_one_host_did_explains_the_misses_of_another(
+    of_hosts: dict[str, Future[Told]], kind: str, pytestconfig: pytest.Config
+) -> None:
+    if kind == "postgresql":
+        find_or_leave(POSTGRESQL, pytestconfig)
     mixed = {f"mixed_{name}": EXPECTED[name] for name in MIXED}
-    for told in told_by(site):
+    for told in of_hosts[kind].result():
         for name, reason in {**EXPECTED, **mixed}.items():
             misses = 3 * KEYS if name == "never" else KEYS
             wrong = sum(
@@ -351,7 +388,7 @@ def _told_by_hosts_apart(kind: str, directory: Path) -> Told | None:
         "LOCATION": location.format(own=directory / "own"),
     }
     options = {"PATH": str(directory / "monitor.sqlite3")}
-    store = {"BACKEND": "cache_monitor.stores.sqlite.SQLiteStore", "OPTIONS": options}
+    store = {"BACKEND": STORES["sqlite"], "OPTIONS": options}
     monitor = {"STORE": store, "FLUSH_INTERVAL": 1, "INSPECT_INTERVAL": 1}
     site = json.dumps({"CACHES": {"default": cache}, "CACHE_MONITOR": monitor, "DATABASES": {}})
     with namespaces(kind, directory) as starts:
@@ -388,8 +425,7 @@ def play_apart(hosts: Hosts) -> None:
 def of_hosts_apart(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[dict[str, Future[Told | None]]]:
-    """What is told of caches that hosts do not share. Nearly all the time is waited for, and so for
-    all kinds of them at once."""
+    """The same of caches that hosts do not share, for all kinds of them at once."""
     directory = tmp_path_factory.mktemp("apart")
     kinds = [kind for kind, program in PROGRAMS.items() if program is None or program.find()]
     with ThreadPoolExecutor(len(BACKENDS)) as threads:
