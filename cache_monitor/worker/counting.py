@@ -116,14 +116,16 @@ class Counting:
                 spent[key] = spent.get(key, 0.0) + call[SECONDS]
             else:
                 others.append(call)
-        groups: defaultdict[str | None, list[tuple[str, int]]] = defaultdict(list)
+        groups: defaultdict[str, list[tuple[str, int]]] = defaultdict(list)
         for key, times in plain.items():
-            groups[known_group(key)].append((key, times))
-        for name, keys in groups.items():
-            if name is None:
-                uses.count_misses_singly(keys, spent)
+            group = known_group(key)
+            if group is None:
+                # That names it, and with it what its like are called in the same batch.
+                uses.count_misses_singly(key, times, spent[key])
             else:
-                uses.count_misses(name, keys, spent)
+                groups[group].append((key, times))
+        for group, keys in groups.items():
+            uses.count_misses(group, keys, spent)
         return others
 
     def settle(self) -> None:
@@ -135,11 +137,17 @@ class Counting:
             self._add_totals(uses)
 
     def _count_hits(self, uses: "_Uses", runs: Mapping[str, HitRun]) -> None:
-        groups: defaultdict[str | None, list[tuple[str, HitRun]]] = defaultdict(list)
+        groups: defaultdict[str, list[tuple[str, HitRun]]] = defaultdict(list)
+        found = []
         for key, run in runs.items():
-            groups[known_group(key)].append((key, run))
-        for name, keys in groups.items():
-            read = uses.count_hits_singly(keys) if name is None else uses.count_hits(name, keys)
+            group = known_group(key)
+            if group is None:
+                # That names it, and with it what its like are called in the same batch.
+                found.append(uses.count_hits_singly(key, run))
+            else:
+                groups[group].append((key, run))
+        found += [uses.count_hits(group, keys) for group, keys in groups.items()]
+        for read in found:
             if read is not None:
                 self._window.add_bytes(read, False)
 
@@ -314,24 +322,22 @@ class _Uses:
         )
         return read
 
-    def count_hits_singly(self, keys: Sequence[tuple[str, HitRun]]) -> int | None:
-        """The same for keys whose shape does not tell the group, or how they may be shown."""
-        details, total = self._details, None
-        for key, run in keys:
-            (shown, group_name, kind), key_hash = name_and_hash(key, self._alias)
-            group = details.groups.get(group_name) or details.group(group_name, kind)
-            group.add_key(key_hash)
-            group.add_seconds(run.seconds, True)
-            read, largest = run.sizes()
-            group.count_hits((shown,), run.count, read)
-            stats = details.hot_keys.entry(shown, group_name)
-            stats.count(True, False, run.count)
-            if read is not None:
-                stats.bytes = greater(stats.bytes, largest)
-                total = read + (total or 0)
-            self.keys += run.count
-            self.hits += run.count
-        return total
+    def count_hits_singly(self, key: str, run: HitRun) -> int | None:
+        """The same for a key whose shape does not tell the group, or how it may be shown."""
+        details = self._details
+        (shown, group_name, kind), key_hash = name_and_hash(key, self._alias)
+        group = details.groups.get(group_name) or details.group(group_name, kind)
+        group.add_key(key_hash)
+        group.add_seconds(run.seconds, True)
+        read, largest = run.sizes()
+        group.count_hits((shown,), run.count, read)
+        stats = details.hot_keys.entry(shown, group_name)
+        stats.count(True, False, run.count)
+        if read is not None:
+            stats.bytes = greater(stats.bytes, largest)
+        self.keys += run.count
+        self.hits += run.count
+        return read
 
     def count_misses(
         self, group_name: str, keys: Sequence[tuple[str, int]], spent: Mapping[str, float]
@@ -347,13 +353,10 @@ class _Uses:
         group.add_seconds(sum([spent[key] for key, _ in keys]), True)
         self._details.hot_keys.count_misses(group_name, keys)
 
-    def count_misses_singly(
-        self, keys: Sequence[tuple[str, int]], spent: Mapping[str, float]
-    ) -> None:
-        """The same for keys whose shape does not tell the group, or how they may be shown."""
-        for key, times in keys:
-            self._seconds[key] += spent[key]
-            self.count(key, False, None, False, times)
+    def count_misses_singly(self, key: str, times: int, seconds: float) -> None:
+        """The same for a key whose shape does not tell the group, or how it may be shown."""
+        self._seconds[key] += seconds
+        self.count(key, False, None, False, times)
 
 
 def _add_several(several: _Several, call: Alike, failed: bool, times: int) -> None:
