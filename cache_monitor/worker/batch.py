@@ -113,6 +113,7 @@ class Batch(NamedTuple):
 def deduplicate(calls: Sequence[Recorded]) -> Batch:
     """``calls`` as a batch. Nothing but this looks at each plain hit."""
     hits: defaultdict[Source, Hits] = defaultdict(_no_hits)
+    by_source: defaultdict[Source, list[RawCall]] = defaultdict(list)
     others: list[RawCall] = []
     source: Source | None = None
     runs, times = _no_hits()
@@ -120,6 +121,7 @@ def deduplicate(calls: Sequence[Recorded]) -> Batch:
         # Asked here as well, for most are cut off: that spares them a call of a function.
         if len(call) != PLAIN_HIT and not is_plain_hit(call):
             others.append(call)
+            by_source[call[SOURCE]].append(call)
             continue
         if call[SOURCE] is not source:
             source = call[SOURCE]
@@ -140,9 +142,6 @@ def deduplicate(calls: Sequence[Recorded]) -> Batch:
         {call[KEY] for call in others}
     ):
         return deduplicate([call for call in calls if not is_toolbars_own(call[KEY])])
-    by_source: defaultdict[Source, list[RawCall]] = defaultdict(list)
-    for call in others:
-        by_source[call[SOURCE]].append(call)
     ended = calls[-1][STARTED] + calls[-1][SECONDS] if calls else 0.0
     return Batch(calls, hits, others, by_source, ended)
 
