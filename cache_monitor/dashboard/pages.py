@@ -19,7 +19,7 @@ from cache_monitor.dashboard.query import (
     check_choice,
 )
 from cache_monitor.dashboard.series import begins_at, series
-from cache_monitor.findings.documentation import explained
+from cache_monitor.findings.engine import explanations
 
 OVERVIEW_CHARTS = ("hit_ratio", "rate", "latency", "memory", "latency_map")
 MAX_STRIPS = 4
@@ -62,7 +62,7 @@ def _findings(page_request: PageRequest) -> Content:
         downloads=[findings_spec(page_request.report)],
         context={
             "findings": finding_rows(page_request.report, page_request.links, may_mute=may_mute),
-            "explained": explained(),
+            "explained": explanations(),
             "muted": muted_rows(page_request.links, page_request.query.alias, may_mute=may_mute),
             "csv_url": f"{download}=csv",
             "finding_json_url": f"{download}=json",

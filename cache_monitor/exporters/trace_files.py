@@ -17,13 +17,7 @@ from cache_monitor.stores.base import Store
 from cache_monitor.stores.shared import slices_by_minute
 from cache_monitor.trace.codec import StoredSlice
 from cache_monitor.trace.events import SECOND
-from cache_monitor.trace.workload import (
-    Entry,
-    Request,
-    TracePeriod,
-    lookups_of,
-    requests,
-)
+from cache_monitor.trace.workload import Entry, Request, TracePeriod, lookups_of, requests
 
 
 @contextmanager

@@ -7,6 +7,11 @@ finding, because a false alarm is a defect like a missed fault.
 :data:`finding_detected` is the signal that is sent for each new one.
 """
 
-from cache_monitor.findings.notify import finding_detected
+from django.dispatch import Signal
 
 __all__ = ["finding_detected"]
+
+finding_detected = Signal()
+"""Sent once for each new finding, from the monitor's own thread, with ``finding``
+(:class:`cache_monitor.reports.schema.Finding`). An exception in one receiver keeps no other from
+being called."""

@@ -1,6 +1,6 @@
-"""What the rules see: one cache, the processes that run the site, and what was predicted.
+"""What the rules read: one cache of the report, the processes that run the site, the predictions.
 
-Only where the change is known to bring something: more than the prediction may be wrong by.
+A prediction is evidence only if it promises more than its error.
 """
 
 from collections import defaultdict
@@ -23,30 +23,30 @@ Evidence = Iterable[tuple[str, int | float | str | None]]
 
 _READS = ("get", "get_many", "get_or_set")
 _OWN_KINDS = frozenset({"key", "page", "fragment"})
-"""Kinds of groups that the project decides on: Django reads and writes sessions and the pages'
-header lists as it must."""
+"""Kinds of groups that the project decides on; sessions and the header lists of pages are
+Django's."""
 
 IN_PROCESS = frozenset({"LocMemCache", "FileBasedCache"})
 """Backends that ask no server, and whose ``get_many`` is a loop of ``get``."""
 
 
 class Environment(NamedTuple):
-    """What the rules must know beside the report: whether ``DEBUG`` is on, and how many processes
-    run the site by now and use an alias."""
+    """What the report does not have: whether ``DEBUG`` is on, and how many processes of the site
+    now use each alias."""
 
     is_debug: bool
     processes: Mapping[str, int]
 
 
 class Cost(NamedTuple):
-    """What a mistake has cost; bytes are held, or were written, for nothing."""
+    """The cost of a mistake: bytes are stored, or were written, for nothing."""
 
     seconds: float | None = None
     bytes: int | None = None
     failed_calls: int | None = None
 
-    def an_hour(self, hours: float) -> Worth:
-        """The same in an hour, which is so many times as long."""
+    def per_hour(self, hours: float) -> Worth:
+        """The cost in an hour, which is ``hours`` times as long."""
         seconds, calls = self.seconds, self.failed_calls
         return Worth(
             seconds=None if seconds is None else round(seconds * hours, 3),
@@ -59,18 +59,18 @@ NOTHING = Cost()
 
 
 class Waste(NamedTuple):
-    """What was done in vain, and whether it is worth a word."""
+    """The cost of useless writes, and whether it is above its threshold."""
 
     cost: Cost
     is_costly: bool
 
 
 class RuleContext(NamedTuple):
-    """A cache, its circumstances, and what is worth a word."""
+    """A cache, its environment, and the thresholds."""
 
     alias: str
     cache: Cache
-    circumstances: Environment
+    environment: Environment
     limits: Thresholds
 
     @property
@@ -80,22 +80,22 @@ class RuleContext(NamedTuple):
 
     @property
     def active_seconds(self) -> float:
-        """The time in which the cache was used: quiet hours must not hide a busy minute."""
-        moments = [datetime.fromisoformat(point.at) for point in self.cache.series[:2]]
-        step = (moments[1] - moments[0]).total_seconds() if len(moments) > 1 else 60.0
+        """The seconds in which the cache was used: quiet hours must not hide a busy minute."""
+        times = [datetime.fromisoformat(point.at) for point in self.cache.series[:2]]
+        step = (times[1] - times[0]).total_seconds() if len(times) > 1 else 60.0
         busy = sum(1 for point in self.cache.series if point.lookups or point.seconds)
         return step * max(busy, 1)
 
     @property
     def lookup_seconds(self) -> float:
-        """What one lookup takes on average."""
+        """The mean seconds of a lookup of one key."""
         reads = [self.cache.operations[name] for name in _READS if name in self.cache.operations]
         keys = sum((each.hits or 0) + (each.misses or 0) for each in reads)
         return sum(each.seconds.total for each in reads) / keys if keys else 0.0
 
     @property
-    def usual_lookup_seconds(self) -> float:
-        """What a lookup of one key mostly takes: not what a few slow ones make of it."""
+    def typical_lookup_seconds(self) -> float:
+        """The median seconds of a lookup of one key, which a few slow ones do not change."""
         reads = [self.cache.operations[name] for name in _READS if name in self.cache.operations]
         calls = sum(each.calls for each in reads)
         keys = sum((each.hits or 0) + (each.misses or 0) for each in reads)
@@ -105,33 +105,31 @@ class RuleContext(NamedTuple):
         return seconds / max(calls, keys)
 
     @property
-    def an_hour(self) -> float:
-        """What makes figures of an hour of use of those of the report."""
+    def per_hour(self) -> float:
+        """The factor from figures of the report to those of an hour of use."""
         return 3600.0 / self.active_seconds
 
     @property
     def until(self) -> datetime | None:
-        """When the report's period ends."""
+        """The end of the report's period; None without a series."""
         points = self.cache.series
         if not points:
             return None
-        moments = [datetime.fromisoformat(point.at) for point in (points[0], *points[-2:])]
-        return moments[-1] + (moments[-1] - moments[-2])
+        times = [datetime.fromisoformat(point.at) for point in (points[0], *points[-2:])]
+        return times[-1] + (times[-1] - times[-2])
 
     def groups(self) -> Iterator[KeyGroup]:
-        """The groups of keys that the project itself chose; a page and its list of headers are
-        one."""
+        """The groups that the project decides on; a page and its list of headers are one."""
         for group in whole_groups(self.cache.key_groups):
             if group.kind in _OWN_KINDS and group.group != OTHER_GROUPS:
                 yield group
 
     def copies(self) -> Iterator[KeyGroup]:
-        """Those of them whose values are copies of something: what is state cannot be had by
-        other means."""
+        """Those of them whose values can be computed again, as state cannot."""
         return (group for group in self.groups() if not group.is_state)
 
     def view_of(self, group: str) -> View | None:
-        """The view that spends most time on ``group``, as far as it is known."""
+        """The view that spends most time on ``group``; None if unknown."""
         users = [
             (use.seconds, view.view, view)
             for view in self.cache.views
@@ -145,34 +143,33 @@ class RuleContext(NamedTuple):
             (each.called_from for each in self.cache.key_groups if each.group == group), None
         )
 
-    def lost_by(self, group: KeyGroup, misses: int) -> float:
-        """The seconds that ``misses`` of ``group`` cost: those that were filled what their values
-        take to produce, the others their own time."""
+    def seconds_lost(self, group: KeyGroup, misses: int) -> float:
+        """The seconds that ``misses`` of ``group`` cost: the compute time of their values if they
+        were filled, otherwise the time of the lookup."""
         filled = min(misses, group.sets)
         own = group.lookup_seconds / group.lookups if group.lookups else 0.0
         return filled * self.produce_seconds(group) + (misses - filled) * own
 
     def produce_seconds(self, group: KeyGroup) -> float:
-        """What producing a value of ``group`` takes, or is assumed to."""
+        """The compute time of a value of ``group``, measured or assumed."""
         known = group.produce_seconds
         return self.limits.assumed_produce_seconds if known is None else known
 
     @property
-    def usual_produce_seconds(self) -> float:
-        """The same for a value of any group."""
+    def mean_produce_seconds(self) -> float:
+        """The mean seconds that a miss of any group costs."""
         groups = [group for group in whole_groups(self.cache.key_groups) if group.misses]
         misses = sum(group.misses for group in groups)
         if not misses:
             return self.limits.assumed_produce_seconds
-        return sum(self.lost_by(group, group.misses) for group in groups) / misses
+        return sum(self.seconds_lost(group, group.misses) for group in groups) / misses
 
     def is_costly(self, seconds: float) -> bool:
-        """Whether ``seconds``, lost over the whole report, are worth a word."""
+        """Whether ``seconds``, lost in the report's period, are above the threshold."""
         return seconds >= self.limits.lost_share * self.active_seconds
 
     def waste(self, group: KeyGroup, writes: int) -> Waste:
-        """What ``writes`` of ``group`` in vain cost: the time that it took to produce the values,
-        and the room that they take."""
+        """The cost of ``writes`` of ``group`` that are of no use: compute time and bytes."""
         size = round((group.bytes_written or 0) * writes / max(group.sets, 1))
         lost = writes * self.produce_seconds(group)
         is_costly = self.is_costly(lost) or size >= self.limits.idle_memory_bytes
@@ -188,7 +185,7 @@ class RuleContext(NamedTuple):
         key: str | None = None,
         cost: Cost = NOTHING,
     ) -> Finding:
-        """The finding ``code`` of this cache, which had this ``cost`` in the report's time."""
+        """The finding ``code`` of this cache; ``cost`` is that of the report's period."""
         figures = dict(evidence)
         if group is not None and is_nameless(group):
             if (view := self.view_of(group)) is not None:
@@ -202,30 +199,30 @@ class RuleContext(NamedTuple):
             group=group,
             key=key,
             evidence=figures,
-            worth=cost.an_hour(self.an_hour),
+            worth=cost.per_hour(self.per_hour),
             advice=advice(code, self.alias, self.cache.backend, key or group),
             docs=docs_url(code),
         )
 
 
-_LATELY = 300
-"""Seconds that the windows are looked at for."""
-_STEADY = 3
-"""Windows with calls of a process that runs the site: a command makes some in a row and ends."""
-_TOGETHER = 30
-"""Seconds that processes must be at work beside each other: one that takes another's place, after
-a deployment, is not."""
+_RECENT = 300
+"""The seconds of windows that are read."""
+_MIN_WINDOWS = 3
+"""With calls in fewer windows a process does not run the site, but a command that ends."""
+_MIN_OVERLAP = 30
+"""Seconds for which processes must run together, unlike one that replaces another at a
+deployment."""
 
-_Span = tuple[int, int]
-"""When a process was seen first and last."""
+_SeenSpan = tuple[int, int]
+"""When a process was first and last seen."""
 
 
-def running(windows: Iterable[Row], until: float) -> dict[str, int]:
+def concurrent_processes(windows: Iterable[Row], until: float) -> dict[str, int]:
     """The number of processes that use each alias at the same time, in the minutes before
     ``until`` (Unix time)."""
     seen: defaultdict[tuple[str, int], set[int]] = defaultdict(set)
     for row in windows:
-        if until - _LATELY <= row.start <= until:
+        if until - _RECENT <= row.start <= until:
             try:
                 window = decode(row.payload, CountedWindow)
             except CorruptPayload:
@@ -233,63 +230,67 @@ def running(windows: Iterable[Row], until: float) -> dict[str, int]:
             if window.calls:
                 for process in window.processes:
                     seen[row.alias, process].add(row.start)
-    spans: defaultdict[str, list[_Span]] = defaultdict(list)
+    spans: defaultdict[str, list[_SeenSpan]] = defaultdict(list)
     for (alias, _), starts in seen.items():
-        if len(starts) >= _STEADY:
+        if len(starts) >= _MIN_WINDOWS:
             spans[alias].append((min(starts), max(starts)))
-    return {alias: _at_once(those) for alias, those in spans.items()}
+    return {alias: _most_at_once(own) for alias, own in spans.items()}
 
 
-def _at_once(spans: list[_Span]) -> int:
-    """The most of ``spans`` that overlap by more than a moment."""
-    # One that has just begun overlaps itself alone.
+def _most_at_once(spans: list[_SeenSpan]) -> int:
+    """The most of ``spans`` that overlap for long enough."""
+    # One that has just begun overlaps only itself.
     return max(
-        max(1, sum(first <= at and at + _TOGETHER <= last for first, last in spans))
+        max(1, sum(first <= at and at + _MIN_OVERLAP <= last for first, last in spans))
         for at, _ in spans
     )
 
 
-Figures = list[tuple[str, int | float | str | None]]
+EvidenceList = list[tuple[str, int | float | str | None]]
 
 _ENOUGH = 0.8
-"""The share of what is to be gained at most, for which the smallest change is named."""
+"""The smallest change is named that brings this share of the greatest gain."""
 
 Option = TypeVar("Option", Entries, TimeoutOption)
 
 
-def of_longer_timeout(case: RuleContext, group: str) -> Figures:
-    """What the shortest longer timeout brings that gains about as much as any."""
-    found = _timeouts(case, group)
+def predicted_longer_timeout(context: RuleContext, group: str) -> EvidenceList:
+    """The prediction for the shortest longer timeout that gains about as much as any."""
+    found = _predicted_timeouts(context, group)
     if found is None or found.hit_ratio is None:
         return []
     longer = [each for each in found.options if each.factor > 1]
     return _of_timeout(found, _smallest(_gains(longer, found.hit_ratio)))
 
 
-def of_shorter_timeout(case: RuleContext, group: str) -> Figures:
-    """What half of the timeout costs."""
-    found = _timeouts(case, group)
-    half = None if found is None else next((it for it in found.options if it.factor == 0.5), None)
+def predicted_shorter_timeout(context: RuleContext, group: str) -> EvidenceList:
+    """The prediction for half of the timeout."""
+    found = _predicted_timeouts(context, group)
+    half = (
+        None
+        if found is None
+        else next((what_if for what_if in found.options if what_if.factor == 0.5), None)
+    )
     if found is None or half is None or found.hit_ratio is None or half.hit_ratio is None:
         return []
     return _of_timeout(found, _Gain(half, half.hit_ratio - found.hit_ratio))
 
 
-def of_room(case: RuleContext) -> Figures:
-    """What the smallest larger size brings that gains about as much as any."""
-    it = _predicted(case)
-    if it is None or it.hit_ratio is None:
+def predicted_room(context: RuleContext) -> EvidenceList:
+    """The prediction for the smallest larger size that gains about as much as any."""
+    what_if = _predicted(context)
+    if what_if is None or what_if.hit_ratio is None:
         return []
-    larger = [each for each in it.entries if each.entries > (it.size or 0)]
-    best = _smallest(_gains(larger, it.hit_ratio))
+    larger = [each for each in what_if.entries if each.entries > (what_if.size or 0)]
+    best = _smallest(_gains(larger, what_if.hit_ratio))
     if best is None:
         return []
-    bytes_of = {each.entries: each.bytes for each in it.bytes}
+    bytes_of = {each.entries: each.bytes for each in what_if.bytes}
     return [
-        ("predicted_instead_entries", it.size),
+        ("predicted_instead_entries", what_if.size),
         ("predicted_entries", best.option.entries),
-        *_known("predicted_instead_bytes", bytes_of.get(it.size)),
-        *_known("predicted_bytes", bytes_of.get(best.option.entries)),
+        *_if_known("predicted_instead_bytes", bytes_of.get(what_if.size)),
+        *_if_known("predicted_bytes", bytes_of.get(best.option.entries)),
         *_of_gain(best),
     ]
 
@@ -301,24 +302,30 @@ class _Gain(NamedTuple, Generic[Option]):
     ratio: float
 
 
-def _predicted(case: RuleContext) -> CacheWhatIf | None:
-    """What was predicted of the cache, if it is of the time of the report."""
-    it, points = case.cache.what_if, case.cache.series
-    if it is None or it.since is None or it.until is None or not points or case.until is None:
+def _predicted(context: RuleContext) -> CacheWhatIf | None:
+    """The predictions of the cache, if they are of the report's period."""
+    what_if, points = context.cache.what_if, context.cache.series
+    if (
+        what_if is None
+        or what_if.since is None
+        or what_if.until is None
+        or not points
+        or context.until is None
+    ):
         return None
-    since, until = datetime.fromisoformat(it.since), datetime.fromisoformat(it.until)
-    is_of_then = until >= datetime.fromisoformat(points[0].at) and since <= case.until
-    return it if is_of_then else None
+    since, until = datetime.fromisoformat(what_if.since), datetime.fromisoformat(what_if.until)
+    is_of_then = until >= datetime.fromisoformat(points[0].at) and since <= context.until
+    return what_if if is_of_then else None
 
 
-def _timeouts(case: RuleContext, group: str) -> Timeouts | None:
-    it = _predicted(case)
-    found = [] if it is None else [each for each in it.timeouts if each.group == group]
+def _predicted_timeouts(context: RuleContext, group: str) -> Timeouts | None:
+    what_if = _predicted(context)
+    found = [] if what_if is None else [each for each in what_if.timeouts if each.group == group]
     return found[0] if found else None
 
 
 def _gains(options: Sequence[Option], now: float) -> list[_Gain[Option]]:
-    """Those that are known to gain anything."""
+    """The options that surely gain something."""
     return [
         _Gain(each, each.hit_ratio - now)
         for each in options
@@ -331,27 +338,27 @@ def _smallest(gains: Sequence[_Gain[Option]]) -> _Gain[Option] | None:
     return next((each for each in gains if each.ratio >= _ENOUGH * most), None)
 
 
-def _of_timeout(group: Timeouts, gain: _Gain[TimeoutOption] | None) -> Figures:
+def _of_timeout(group: Timeouts, gain: _Gain[TimeoutOption] | None) -> EvidenceList:
     if gain is None:
         return []
     return [
         ("predicted_instead_timeout", group.timeout),
         ("predicted_timeout", gain.option.timeout),
         *_of_gain(gain),
-        *_known("unchanged_share", group.unchanged),
-        *_known("predicted_stale_share", gain.option.stale_share),
+        *_if_known("unchanged_share", group.unchanged),
+        *_if_known("predicted_stale_share", gain.option.stale_share),
     ]
 
 
-def _of_gain(gain: _Gain[Option]) -> Figures:
+def _of_gain(gain: _Gain[Option]) -> EvidenceList:
     saved: float | None = gain.option.seconds_saved_per_hour
     error: float | None = gain.option.error
     return [
         ("predicted_points", round(100 * gain.ratio, 2)),
-        *_known("predicted_error_points", error and round(100 * error, 2)),
-        *_known("predicted_saved_seconds", saved),
+        *_if_known("predicted_error_points", error and round(100 * error, 2)),
+        *_if_known("predicted_saved_seconds", saved),
     ]
 
 
-def _known(name: str, value: float | None) -> Figures:
+def _if_known(name: str, value: float | None) -> EvidenceList:
     return [] if value is None else [(name, value)]

@@ -1,13 +1,18 @@
-"""All rules over a report: the findings of the site by now."""
+"""All rules, the findings of a report, their explanations, and the notification of new ones."""
 
 import logging
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from django.conf import settings
+from django.utils.translation import gettext as _
+from django.utils.translation import override
 
 from cache_monitor.conf import get_conf
 from cache_monitor.findings import (
+    finding_detected,
     history,
     rules_memory,
     rules_requests,
@@ -15,13 +20,15 @@ from cache_monitor.findings import (
     rules_timeouts,
     rules_usage,
 )
-from cache_monitor.findings.context import Environment, RuleContext, running
-from cache_monitor.findings.notify import tell
+from cache_monitor.findings.context import Environment, RuleContext, concurrent_processes
+from cache_monitor.findings.texts import ADVICE, TITLES
+from cache_monitor.keys.display import printable
 from cache_monitor.reports.schema import Cache, Finding, Report
 from cache_monitor.stores.base import Row, Store
-from cache_monitor.thresholds import Thresholds
+from cache_monitor.thresholds import NAMES, Thresholds
 
 logger = logging.getLogger("cache_monitor")
+finding_logger = logging.getLogger("cache_monitor.findings")
 
 Rule = Callable[[RuleContext], Iterator[Finding]]
 
@@ -81,14 +88,13 @@ _broken: set[str] = set()
 
 
 def find(
-    caches: Mapping[str, Cache], circumstances: Environment, limits: Thresholds
+    caches: Mapping[str, Cache], environment: Environment, limits: Thresholds
 ) -> list[Finding]:
-    """What is wrong with ``caches``: errors first, and then what costs most. A rule that fails
-    finds nothing."""
+    """The findings of ``caches``: errors first, then by cost. A rule that fails finds nothing."""
     found: list[Finding] = []
     for alias, cache in caches.items():
         if cache.lookups or cache.operations or cache.memory.entries:
-            found += _find(RuleContext(alias, cache, circumstances, limits))
+            found += _find(RuleContext(alias, cache, environment, limits))
     found = list(_once_a_store(found, caches))
     return sorted(
         found,
@@ -97,19 +103,19 @@ def find(
 
 
 def _once_a_store(found: Iterable[Finding], caches: Mapping[str, Cache]) -> Iterator[Finding]:
-    """``found`` without what is said of the same entries under another alias of their store."""
-    said: set[tuple[str, str, str | None]] = set()
+    """``found`` without what was found of the same entries under another alias."""
+    seen: set[tuple[str, str, str | None]] = set()
     for each in found:
         if each.code in _OF_ENTRIES:
             place = caches[each.alias].memory.counted_in or each.alias
-            if (place, each.code, each.group) in said:
+            if (place, each.code, each.group) in seen:
                 continue
-            said.add((place, each.code, each.group))
+            seen.add((place, each.code, each.group))
         yield each
 
 
 def _weight(finding: Finding, limits: Thresholds) -> float:
-    """How many times as much a finding costs an hour as is worth a word."""
+    """How many times its threshold a finding costs an hour."""
     worth = finding.worth
     return max(
         (worth.seconds or 0.0) / max(3600 * limits.lost_share, 1e-9),
@@ -118,9 +124,9 @@ def _weight(finding: Finding, limits: Thresholds) -> float:
     )
 
 
-def _find(case: RuleContext) -> list[Finding]:
-    """What is wrong with one cache, without what contradicts another finding on the same group."""
-    found = list(_found(case))
+def _find(context: RuleContext) -> list[Finding]:
+    """The findings of one cache, without those that another finding on the same group overrules."""
+    found = list(_found(context))
     codes: defaultdict[str | None, set[str]] = defaultdict(set)
     for finding in found:
         codes[finding.group].add(finding.code)
@@ -132,14 +138,14 @@ def _find(case: RuleContext) -> list[Finding]:
     ]
 
 
-def _found(case: RuleContext) -> Iterator[Finding]:
+def _found(context: RuleContext) -> Iterator[Finding]:
     explained: set[str | None] = set()
     codes: set[str] = set()
     for code, rule in RULES.items():
         # A DummyCache keeps nothing, whatever is done with it.
-        if case.backend == "DummyCache" and code not in _OF_THE_SETUP:
+        if context.backend == "DummyCache" and code not in _OF_THE_SETUP:
             continue
-        for finding in _found_by(code, rule, case):
+        for finding in _found_by(code, rule, context):
             is_explained = finding.group in explained or not codes.isdisjoint(_EXPLAIN_ALL_MISSES)
             if code == "low-hit-ratio" and is_explained:
                 continue
@@ -148,11 +154,11 @@ def _found(case: RuleContext) -> Iterator[Finding]:
             yield finding
 
 
-def _found_by(code: str, rule: Rule, case: RuleContext) -> list[Finding]:
+def _found_by(code: str, rule: Rule, context: RuleContext) -> list[Finding]:
     try:
-        return list(rule(case))
+        return list(rule(context))
     except Exception as error:
-        # A fault of ours must not take the report with it.
+        # The report goes without it.
         if code not in _broken:
             _broken.add(code)
             logger.error(
@@ -164,12 +170,87 @@ def _found_by(code: str, rule: Rule, case: RuleContext) -> list[Finding]:
 
 
 def detected(report: Report, windows: Iterable[Row], until: float) -> list[Finding]:
-    """All findings of ``report``, muted ones too, which was made of ``windows`` and ends at
-    ``until`` (Unix time)."""
-    circumstances = Environment(is_debug=settings.DEBUG, processes=running(windows, until))
-    return find(report.caches, circumstances, Thresholds.of(get_conf().findings))
+    """All findings, muted ones too, of a report that was made of ``windows`` and ends at ``until``
+    (Unix time)."""
+    environment = Environment(
+        is_debug=settings.DEBUG, processes=concurrent_processes(windows, until)
+    )
+    return find(report.caches, environment, Thresholds.of(get_conf().findings))
 
 
-def watch(store: Store, look: Callable[[], Sequence[Finding]], now: float) -> None:
-    """Note what ``look`` finds at ``now``, and tell of what is new. Raises :class:`StoreError`."""
-    tell(history.note(store, look(), now))
+def watch(store: Store, detect: Callable[[], Sequence[Finding]], now: float) -> None:
+    """Add the findings of ``now`` to the history, and notify of new ones. Raises
+    :class:`StoreError`."""
+    notify(history.note(store, detect(), now))
+
+
+_LEVELS = {"error": logging.ERROR, "warning": logging.WARNING, "info": logging.INFO}
+
+
+def notify(findings: Iterable[Finding]) -> None:
+    """Log each of ``findings`` and send :data:`finding_detected` for it."""
+    for finding in findings:
+        where = ", ".join(filter(None, [finding.alias, finding.group, finding.key]))
+        finding_logger.log(
+            _LEVELS[finding.severity],
+            "%s (%s): %s",
+            finding.code,
+            printable(where),
+            printable(finding.advice),
+            extra={"finding": finding},
+        )
+        for receiver, answer in finding_detected.send_robust(sender=None, finding=finding):
+            if isinstance(answer, Exception):
+                finding_logger.error("The receiver %r failed.", receiver, exc_info=answer)
+
+
+_ANY_ALIAS = "CACHES['…']"
+_QUOTED = re.compile(r"``([^`]+)``")
+
+
+class Explanation(NamedTuple):
+    """A rule for people: the finding's code and title, where it is found, what to do about it."""
+
+    code: str
+    title: str
+    found_where: str
+    advice: str
+
+
+def explanations() -> list[Explanation]:
+    """All rules. Title and advice are in the active language, the rest is in English."""
+    return [
+        Explanation(
+            code, str(TITLES[code]), _condition(rule).replace("`", ""), _general_advice(code)
+        )
+        for code, rule in sorted(RULES.items())
+    ]
+
+
+def documentation() -> str:
+    """A row in Markdown for each code, with the anchor of its links."""
+    # Without a language the texts are in English.
+    with override(None):
+        rows = [
+            f'| <a id="finding-{code}"></a>`{code}` | {_condition(rule)} | '
+            f"{_general_advice(code).replace(_ANY_ALIAS, '`CACHES`')} |"
+            for code, rule in sorted(RULES.items())
+        ]
+    return "\n".join(["| finding | found where | what to do |", "| --- | --- | --- |", *rows])
+
+
+def _condition(rule: Rule) -> str:
+    """The docstring of ``rule`` in Markdown."""
+
+    def quoted(match: re.Match[str]) -> str:
+        upper = match[1].upper()
+        return f"`{upper if upper in NAMES else match[1]}`"
+
+    return _QUOTED.sub(quoted, " ".join((rule.__doc__ or "").split()))
+
+
+def _general_advice(code: str) -> str:
+    """The advice without a particular cache."""
+    anything = {"alias": "…", "what": "…"}
+    words = {"backend": _("the backend"), "limit": _("the cache's limit")}
+    return str(ADVICE[code]) % {**anything, **words}

@@ -1,8 +1,8 @@
-"""When a finding was seen first and last, and whether somebody has muted it: kept in the store.
+"""The history of findings in the store: when each was first and last seen, and who muted it.
 
-Both are rows of the kind "finding" whose ``process`` is the finding's identity; they differ in
-their length, so that who mutes and who notes do not undo each other's work. Each mute is a row of
-its own, which begins when it was made: who keeps it writes over no later one, and brings none back.
+Both are rows of the kind "finding" whose ``process`` is the finding's identity. They differ in
+their length, so that neither overwrites the other. Each mute is a row of its own that begins when
+it was made: to keep it overwrites no later one and restores none that was removed.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,18 +23,18 @@ GONE_AFTER = 86400
 
 _SEEN, _MUTED = 0, 1
 ALWAYS = 2**40
-"""Seconds since 1970 that no row begins at."""
+"""Unix time after the start of every row."""
 
 
 class Sighting(Struct, frozen=True, array_like=True):
-    """When a finding was seen first and last."""
+    """When a finding was first and last seen."""
 
     first_seen: UnixTime
     last_seen: UnixTime
 
 
 class Mute(Struct, frozen=True, array_like=True):
-    """A finding that nobody wants to see, who said so, when and why."""
+    """A muted finding: ``by`` whom, when and why."""
 
     code: str
     alias: str
@@ -46,7 +46,7 @@ class Mute(Struct, frozen=True, array_like=True):
 
 
 class FindingHistory(NamedTuple):
-    """What is known of findings, by their identity."""
+    """The sightings and mutes of findings, by their identity."""
 
     seen: Mapping[str, Sighting]
     muted: Mapping[str, Mute]
@@ -56,7 +56,7 @@ T = TypeVar("T")
 
 
 def identity(finding: Finding) -> str:
-    """The stable name of ``finding``: the same mistake in the same place has the same one."""
+    """The identity of ``finding``: the same for the same mistake in the same place."""
     place = "\0".join([finding.code, finding.alias, finding.group or "", finding.key or ""])
     # The largest value of a group may be another one tomorrow.
     if finding.group is not None:
@@ -65,18 +65,18 @@ def identity(finding: Finding) -> str:
 
 
 def history(rows: Iterable[Row]) -> FindingHistory:
-    """What the store's ``rows`` of the kind "finding" say; one that cannot be read says nothing."""
+    """The history in ``rows`` of the kind "finding"; unreadable ones are skipped."""
     rows = list(rows)
     return FindingHistory(_decoded(rows, _SEEN, Sighting), _decoded(rows, _MUTED, Mute))
 
 
 def read(store: Store) -> FindingHistory:
-    """What ``store`` knows. Raises :class:`StoreError`."""
+    """The history in ``store``. Raises :class:`StoreError`."""
     return history(_rows(store))
 
 
 def note(store: Store, findings: Sequence[Finding], now: float) -> list[Finding]:
-    """Remember that ``findings`` are there ``now``; those of them that are new and not muted.
+    """Record that ``findings`` are there ``now``; returns the new ones that are not muted.
 
     Raises :class:`StoreError`.
     """
@@ -100,13 +100,14 @@ def note(store: Store, findings: Sequence[Finding], now: float) -> list[Finding]
 
 
 def mute(store: Store, finding: Finding, by: str, reason: str, now: float) -> None:
-    """Show ``finding`` no more. Raises :class:`StoreError`."""
+    """Mute ``finding``. Raises :class:`StoreError`."""
     muted = Mute(finding.code, finding.alias, finding.group, finding.key, by, reason, now)
     store.put([_row(identity(finding), muted)], int(now))
 
 
 def unmute(store: Store, name: str, now: float) -> Mute | None:
-    """Show the finding ``name`` again; what was muted. Raises :class:`StoreError`."""
+    """Unmute the finding with this identity; returns the mute, if any. Raises
+    :class:`StoreError`."""
     rows = [row for row in _rows(store) if row.process == name and row.seconds == _MUTED]
     muted = history(rows).muted.get(name)
     for row in rows:
@@ -115,15 +116,15 @@ def unmute(store: Store, name: str, now: float) -> Mute | None:
 
 
 def _keep_muted(store: Store, name: str, known: FindingHistory, now: float) -> None:
-    """Keep a mute for as long as its finding is there, unless somebody has taken it back."""
+    """Keep a mute while its finding is there, unless it was removed meanwhile."""
     if (muted := known.muted.get(name)) is not None:
         row = _row(name, muted)
         store.replace([row], [row], int(now))
 
 
 def with_history(findings: Iterable[Finding], known: FindingHistory, now: float) -> list[Finding]:
-    """``findings`` that are not muted, each with its identity and when it was seen."""
-    told = []
+    """Those of ``findings`` that are not muted, with their identity and history."""
+    shown = []
     for finding in findings:
         name = identity(finding)
         if name in known.muted:
@@ -131,7 +132,7 @@ def with_history(findings: Iterable[Finding], known: FindingHistory, now: float)
         seen = known.seen.get(name)
         if seen is not None and _is_gone(seen, now):
             seen = None
-        told.append(
+        shown.append(
             structs.replace(
                 finding,
                 id=name,
@@ -139,7 +140,7 @@ def with_history(findings: Iterable[Finding], known: FindingHistory, now: float)
                 last_seen=moment(seen.last_seen) if seen else None,
             )
         )
-    return told
+    return shown
 
 
 def _is_gone(seen: Sighting, now: float) -> bool:
@@ -152,7 +153,7 @@ def _rows(store: Store) -> list[Row]:
 
 def _decoded(rows: Iterable[Row], length: int, type_: type[T]) -> dict[str, T]:
     found = {}
-    # The last one that was made counts.
+    # The latest counts.
     for row in sorted(rows, key=lambda row: row.start):
         if row.seconds == length:
             try:
@@ -162,7 +163,7 @@ def _decoded(rows: Iterable[Row], length: int, type_: type[T]) -> dict[str, T]:
     return found
 
 
-def _row(name: str, what: Sighting | Mute) -> Row:
-    if isinstance(what, Sighting):
-        return Row("finding", name, "", 0, _SEEN, encode(what))
-    return Row("finding", name, "", int(what.at), _MUTED, encode(what))
+def _row(name: str, record: Sighting | Mute) -> Row:
+    if isinstance(record, Sighting):
+        return Row("finding", name, "", 0, _SEEN, encode(record))
+    return Row("finding", name, "", int(record.at), _MUTED, encode(record))

@@ -2,8 +2,7 @@
 
 from collections.abc import Iterator
 
-from cache_monitor.findings import context
-from cache_monitor.findings.context import Cost, Evidence, RuleContext
+from cache_monitor.findings.context import Cost, Evidence, RuleContext, predicted_room
 from cache_monitor.keys.naming import name_key
 from cache_monitor.reports.pages import whole_groups
 from cache_monitor.reports.schema import Cache, Finding
@@ -16,22 +15,22 @@ _CULLED = 2
 """A cache that was full still has one entry in so many that it has room for."""
 
 
-def evicted_early(case: RuleContext) -> Iterator[Finding]:
+def evicted_early(context: RuleContext) -> Iterator[Finding]:
     """The cache evicted, most misses come of it, at least one lookup in ten, and to produce the
     values anew costs more than ``lost_share`` of a worker's time."""
-    cache = case.cache
+    cache = context.cache
     evicted = cache.miss_reasons.evicted or 0
-    lost = evicted * case.usual_produce_seconds
+    lost = evicted * context.mean_produce_seconds
     if (
-        cache.lookups >= case.limits.min_calls
+        cache.lookups >= context.limits.min_calls
         and 2 * evicted > cache.misses
         and WORTH * evicted > cache.lookups
         and _has_evicted(cache)
-        and case.is_costly(lost)
+        and context.is_costly(lost)
     ):
         groups = whole_groups(cache.key_groups)
         hit = max(groups, key=lambda group: group.miss_reasons.evicted or 0, default=None)
-        yield case.find(
+        yield context.find(
             "evicted-early",
             "warning",
             [
@@ -42,29 +41,29 @@ def evicted_early(case: RuleContext) -> Iterator[Finding]:
                 ("limit_entries", cache.memory.limit_entries),
                 ("limit_bytes", cache.memory.limit_bytes),
                 ("lost_seconds", round(lost, 3)),
-                *context.of_room(case),
+                *predicted_room(context),
             ],
             group=hit.group if hit is not None else None,
             cost=Cost(lost),
         )
 
 
-def lost_entries(case: RuleContext) -> Iterator[Finding]:
+def lost_entries(context: RuleContext) -> Iterator[Finding]:
     """Most misses, at least one lookup in ten, are of entries that were gone before their time
     though the cache evicted nothing, and to produce the values anew costs more than ``lost_share``
     of a worker's time."""
-    cache = case.cache
+    cache = context.cache
     gone = cache.miss_reasons.lost or 0
-    lost = gone * case.usual_produce_seconds
+    lost = gone * context.mean_produce_seconds
     if (
-        cache.lookups >= case.limits.min_calls
+        cache.lookups >= context.limits.min_calls
         and 2 * gone > cache.misses
         and WORTH * gone > cache.lookups
-        and case.is_costly(lost)
+        and context.is_costly(lost)
     ):
         groups = whole_groups(cache.key_groups)
         hit = max(groups, key=lambda group: group.miss_reasons.lost or 0, default=None)
-        yield case.find(
+        yield context.find(
             "lost-entries",
             "warning",
             [
@@ -108,22 +107,22 @@ def _has_evicted(cache: Cache) -> bool:
     return entries is None or limit is None or _CULLED * entries >= limit
 
 
-def large_values(case: RuleContext) -> Iterator[Finding]:
+def large_values(context: RuleContext) -> Iterator[Finding]:
     """A value is larger than ``large_value_bytes``. One finding for each group that has such."""
-    groups = {entry.key: entry.group for entry in case.cache.hot_keys}
-    sizes = {entry.key: entry.bytes for entry in case.cache.memory.largest}
+    groups = {entry.key: entry.group for entry in context.cache.hot_keys}
+    sizes = {entry.key: entry.bytes for entry in context.cache.memory.largest}
     # What a call has carried; several calls on one key may have carried different values.
-    for key in case.cache.hot_keys:
+    for key in context.cache.hot_keys:
         sizes[key.key] = max(sizes.get(key.key, 0), key.bytes or 0)
-    bytes_read = {each.group: each.bytes_read for each in case.cache.key_groups}
+    bytes_read = {each.group: each.bytes_read for each in context.cache.key_groups}
     worst: dict[str, tuple[int, str]] = {}
     for name, size in sizes.items():
-        group = groups.get(name) or name_key(name, case.alias).group
-        if size > case.limits.large_value_bytes and (size, name) > worst.get(group, (0, "")):
+        group = groups.get(name) or name_key(name, context.alias).group
+        if size > context.limits.large_value_bytes and (size, name) > worst.get(group, (0, "")):
             worst[group] = size, name
     for group, (size, name) in sorted(worst.items()):
         read = bytes_read.get(group) or 0
-        yield case.find(
+        yield context.find(
             "large-values",
             "warning",
             [("bytes", size), ("read_bytes", read)],
@@ -133,43 +132,43 @@ def large_values(case: RuleContext) -> Iterator[Finding]:
         )
 
 
-def clear_under_traffic(case: RuleContext) -> Iterator[Finding]:
+def clear_under_traffic(context: RuleContext) -> Iterator[Finding]:
     """``clear()`` made at least ``min_calls`` lookups miss, and to produce the values anew costs
     more than ``lost_share`` of a worker's time."""
-    clears = case.cache.operations.get("clear")
-    cleared = case.cache.miss_reasons.cleared or 0
-    lost = cleared * case.usual_produce_seconds
+    clears = context.cache.operations.get("clear")
+    cleared = context.cache.miss_reasons.cleared or 0
+    lost = cleared * context.mean_produce_seconds
     if (
         clears is not None
         and clears.calls
-        and cleared >= case.limits.min_calls
-        and case.is_costly(lost)
+        and cleared >= context.limits.min_calls
+        and context.is_costly(lost)
     ):
-        yield case.find(
+        yield context.find(
             "clear-under-traffic",
             "warning",
             [
                 ("clears", clears.calls),
                 ("misses_by_clear", cleared),
-                ("misses", case.cache.misses),
+                ("misses", context.cache.misses),
                 ("lost_seconds", round(lost, 3)),
             ],
             cost=Cost(lost),
         )
 
 
-def hot_key(case: RuleContext) -> Iterator[Finding]:
+def hot_key(context: RuleContext) -> Iterator[Finding]:
     """One key takes a third of the lookups, and more than ``hot_key_load`` of one core's time."""
-    own = {group.group for group in case.groups() if group.kind != "page"}
-    for key in case.cache.hot_keys[:1]:
-        seconds = (key.lookups - key.max_overcount) * case.lookup_seconds
-        load = seconds / case.active_seconds
+    own = {group.group for group in context.groups() if group.kind != "page"}
+    for key in context.cache.hot_keys[:1]:
+        seconds = (key.lookups - key.max_overcount) * context.lookup_seconds
+        load = seconds / context.active_seconds
         if (
             key.group in own
             and (key.share or 0) > _MUCH_OF_THE_LOAD
-            and load > case.limits.hot_key_load
+            and load > context.limits.hot_key_load
         ):
-            yield case.find(
+            yield context.find(
                 "hot-key",
                 "warning",
                 [("lookups", key.lookups), ("lookups_share", key.share), ("load_share", load)],

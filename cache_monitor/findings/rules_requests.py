@@ -19,18 +19,18 @@ visitor notices."""
 _GROUPS_TOLD = 3
 
 
-def stampede(case: RuleContext) -> Iterator[Finding]:
+def stampede(context: RuleContext) -> Iterator[Finding]:
     """A third of the values of a group, ten and more, were produced while somebody else, on
     whichever host, produced the same one, and that costs more than ``lost_share`` of a worker's
     time. Of several at once all but one count."""
-    for group in case.copies():
-        lost = group.stampedes * case.produce_seconds(group)
+    for group in context.copies():
+        lost = group.stampedes * context.produce_seconds(group)
         if (
             group.stampedes >= _AT_ONCE
             and _OFTEN * group.stampedes >= group.produced
-            and case.is_costly(lost)
+            and context.is_costly(lost)
         ):
-            yield case.find(
+            yield context.find(
                 "stampede",
                 "warning",
                 [
@@ -44,19 +44,19 @@ def stampede(case: RuleContext) -> Iterator[Finding]:
             )
 
 
-def single_gets(case: RuleContext) -> Iterator[Finding]:
+def single_gets(context: RuleContext) -> Iterator[Finding]:
     """Requests get five and more keys of a group one by one, and that costs
     ``lost_request_seconds`` of each of them, or more than ``lost_share`` of a worker's time."""
-    if case.backend in IN_PROCESS:
+    if context.backend in IN_PROCESS:
         return
-    trip = _trip(case)
-    for group in case.groups():
+    trip = _trip(context)
+    for group in context.groups():
         requests, gets = group.single_gets_requests or 0, group.single_gets or 0
         lost = max(gets - requests, 0) * trip
         # What is produced as quickly as it is got needs no cache, thus no get_many.
         is_dear = group.produce_seconds is None or group.produce_seconds > trip
-        if requests and is_dear and _is_slow(case, lost, requests):
-            yield case.find(
+        if requests and is_dear and _is_slow(context, lost, requests):
+            yield context.find(
                 "single-gets",
                 "warning",
                 [
@@ -71,16 +71,16 @@ def single_gets(case: RuleContext) -> Iterator[Finding]:
             )
 
 
-def repeated_gets(case: RuleContext) -> Iterator[Finding]:
+def repeated_gets(context: RuleContext) -> Iterator[Finding]:
     """Requests get one unchanged entry, or the same ones by ``get_many``, three times and more, and
     that costs ``lost_request_seconds`` of each of them, or more than ``lost_share`` of a worker's
     time."""
-    for group in case.groups():
+    for group in context.groups():
         requests, again = group.repeated_gets_requests or 0, group.repeated_gets or 0
         lost = group.repeated_seconds or 0.0
         trip = lost / again if again else 0.0
-        if requests and _is_slow(case, lost, requests):
-            yield case.find(
+        if requests and _is_slow(context, lost, requests):
+            yield context.find(
                 "repeated-gets",
                 "warning",
                 [
@@ -95,18 +95,18 @@ def repeated_gets(case: RuleContext) -> Iterator[Finding]:
             )
 
 
-def cache_bound_view(case: RuleContext) -> Iterator[Finding]:
+def cache_bound_view(context: RuleContext) -> Iterator[Finding]:
     """A view makes ten and more calls of one cache in each request, ``min_calls`` and more in all,
     waits for them for a third of its time and for ten times ``lost_request_seconds``. One finding
     for each group that most of the time of such a view went to."""
     worst: dict[str, View] = {}
-    for view in case.cache.views:
-        if _is_cache_bound(case, view) and view.groups:
+    for view in context.cache.views:
+        if _is_cache_bound(context, view) and view.groups:
             group = view.groups[0].group
             if group not in worst or worst[group].seconds < view.seconds:
                 worst[group] = view
     for group, view in sorted(worst.items()):
-        yield case.find(
+        yield context.find(
             "cache-bound-view",
             "warning",
             [
@@ -123,43 +123,43 @@ def cache_bound_view(case: RuleContext) -> Iterator[Finding]:
         )
 
 
-def _is_cache_bound(case: RuleContext, view: View) -> bool:
+def _is_cache_bound(context: RuleContext, view: View) -> bool:
     return (
-        view.calls >= case.limits.min_calls
+        view.calls >= context.limits.min_calls
         and view.calls >= _MANY_CALLS * view.requests
         and (view.share_of_request or 0.0) >= _MUCH_OF_A_REQUEST
-        and view.seconds >= _NOTICED * case.limits.lost_request_seconds * view.requests
+        and view.seconds >= _NOTICED * context.limits.lost_request_seconds * view.requests
     )
 
 
-def _trip(case: RuleContext) -> float:
+def _trip(context: RuleContext) -> float:
     """What a ``get`` mostly takes."""
-    gets = case.cache.operations.get("get")
+    gets = context.cache.operations.get("get")
     return (gets.seconds.p50 or 0.0) if gets is not None else 0.0
 
 
-def _is_slow(case: RuleContext, lost: float, requests: int) -> bool:
-    return lost / requests >= case.limits.lost_request_seconds or case.is_costly(lost)
+def _is_slow(context: RuleContext, lost: float, requests: int) -> bool:
+    return lost / requests >= context.limits.lost_request_seconds or context.is_costly(lost)
 
 
 _ON_PURPOSE = frozenset({"method", "inner", "status", "streaming", "error", "unknown", "dummy"})
 """Reasons that a project means, or that another finding tells of."""
 
 
-def page_not_stored(case: RuleContext) -> Iterator[Finding]:
+def page_not_stored(context: RuleContext) -> Iterator[Finding]:
     """A page behind ``cache_page`` was asked for ``min_calls`` times and never stored, and to make
     it anew each time costs more than ``lost_share`` of a worker's time."""
-    for page in case.cache.pages:
+    for page in context.cache.pages:
         reason = _reason(page)
         if (
             page.is_decorated
-            and page.requests >= case.limits.min_calls
+            and page.requests >= context.limits.min_calls
             and not page.served
             and not page.stored
             and reason is not None
-            and case.is_costly(page.not_stored_seconds)
+            and context.is_costly(page.not_stored_seconds)
         ):
-            yield case.find(
+            yield context.find(
                 "page-not-stored",
                 "warning",
                 [

@@ -8,17 +8,17 @@ from cache_monitor.reports.schema import Finding, Operation
 _SEVERAL = 2
 
 
-def backend_errors(case: RuleContext) -> Iterator[Finding]:
+def backend_errors(context: RuleContext) -> Iterator[Finding]:
     """At least ``min_errors`` calls raised, and more than ``error_share`` of all. A ``get_or_set``
     raises what the site's own function raises: it counts where most of its calls fail. That a
     counter's key is absent is an answer of ``incr``, no failure."""
-    operations = case.cache.operations
+    operations = context.cache.operations
     failed = {name: _failed(name, each) for name, each in operations.items()}
     calls = sum(each.calls for each in operations.values())
     errors = sum(failed.values())
-    if errors >= max(case.limits.min_errors, 1) and errors > case.limits.error_share * calls:
+    if errors >= max(context.limits.min_errors, 1) and errors > context.limits.error_share * calls:
         worst = max(failed, key=lambda name: failed[name])
-        yield case.find(
+        yield context.find(
             "backend-errors",
             "error",
             [("errors", errors), ("calls", calls), ("operation", worst)],
@@ -31,30 +31,34 @@ def _failed(name: str, operation: Operation) -> int:
     return 0 if is_the_sites else operation.errors - operation.absent
 
 
-def dummy_backend(case: RuleContext) -> Iterator[Finding]:
+def dummy_backend(context: RuleContext) -> Iterator[Finding]:
     """A ``DummyCache`` is asked where ``DEBUG`` is off: it stores nothing."""
-    if case.backend == "DummyCache" and not case.circumstances.is_debug and case.cache.lookups:
-        lookups = case.cache.lookups
+    if (
+        context.backend == "DummyCache"
+        and not context.environment.is_debug
+        and context.cache.lookups
+    ):
+        lookups = context.cache.lookups
         cost = Cost(failed_calls=lookups)
-        lost = case.cache.miss_reasons.lost
+        lost = context.cache.miss_reasons.lost
         evidence = [("lookups", lookups), ("lost", lost)]
-        yield case.find("dummy-backend", "warning", evidence, cost=cost)
+        yield context.find("dummy-backend", "warning", evidence, cost=cost)
 
 
-def local_memory_many_processes(case: RuleContext) -> Iterator[Finding]:
+def local_memory_many_processes(context: RuleContext) -> Iterator[Finding]:
     """Several processes use a ``LocMemCache`` by now, where ``DEBUG`` is off, and made at least
     ``min_calls`` lookups: each has its own entries, and what one deletes the others go on
     serving."""
-    processes = case.circumstances.processes.get(case.alias, 0)
+    processes = context.environment.processes.get(context.alias, 0)
     if (
-        case.backend == "LocMemCache"
-        and not case.circumstances.is_debug
+        context.backend == "LocMemCache"
+        and not context.environment.is_debug
         and processes >= _SEVERAL
-        and case.cache.lookups >= case.limits.min_calls
+        and context.cache.lookups >= context.limits.min_calls
     ):
-        yield case.find(
+        yield context.find(
             "local-memory-many-processes",
             "warning",
-            [("processes", processes), ("lookups", case.cache.lookups)],
-            cost=Cost(case.cache.misses * case.usual_produce_seconds),
+            [("processes", processes), ("lookups", context.cache.lookups)],
+            cost=Cost(context.cache.misses * context.mean_produce_seconds),
         )

@@ -2,8 +2,13 @@
 
 from collections.abc import Iterator
 
-from cache_monitor.findings import context
-from cache_monitor.findings.context import Cost, Evidence, RuleContext
+from cache_monitor.findings.context import (
+    Cost,
+    Evidence,
+    RuleContext,
+    predicted_longer_timeout,
+    predicted_shorter_timeout,
+)
 from cache_monitor.reports.schema import Finding, KeyGroup
 
 _ASKED_AGAIN = 10
@@ -22,22 +27,22 @@ _FULL = 0.5
 """The share of the room for entries from which on expired ones fill it."""
 
 
-def short_timeout(case: RuleContext) -> Iterator[Finding]:
+def short_timeout(context: RuleContext) -> Iterator[Finding]:
     """Most misses of a group are expiries of keys that are asked for ten times and more, at least
     one lookup in four, and to produce their values anew costs more than ``lost_share`` of a
     worker's time."""
-    for group in case.copies():
+    for group in context.copies():
         expired = group.miss_reasons.expired or 0
-        lost = case.lost_by(group, expired)
+        lost = context.seconds_lost(group, expired)
         if (
-            group.lookups >= case.limits.min_calls
+            group.lookups >= context.limits.min_calls
             and group.lookups >= _ASKED_AGAIN * max(group.distinct_keys or 1, 1)
             and 2 * expired > group.misses
             and _SOON * expired > group.lookups
             and not _mostly_changes(group)
-            and case.is_costly(lost)
+            and context.is_costly(lost)
         ):
-            yield case.find(
+            yield context.find(
                 "short-timeout",
                 "warning",
                 [
@@ -47,31 +52,31 @@ def short_timeout(case: RuleContext) -> Iterator[Finding]:
                     ("expired", expired),
                     *_unchanged(group),
                     ("lost_seconds", round(lost, 3)),
-                    *context.of_longer_timeout(case, group.group),
+                    *predicted_longer_timeout(context, group.group),
                 ],
                 group=group.group,
                 cost=Cost(lost),
             )
 
 
-def unchanged_rewrites(case: RuleContext) -> Iterator[Finding]:
+def unchanged_rewrites(context: RuleContext) -> Iterator[Finding]:
     """Nine in ten values of a group that were written anew when they had expired were what had been
     there, and to produce these costs more than ``lost_share`` of a worker's time."""
-    for group in case.copies():
+    for group in context.copies():
         share = group.changes.unchanged
         if share is None or share < _UNCHANGED:
             continue
         same = round(share * group.changes.rewrites)
-        lost = case.lost_by(group, same)
-        if case.is_costly(lost):
-            yield case.find(
+        lost = context.seconds_lost(group, same)
+        if context.is_costly(lost):
+            yield context.find(
                 "unchanged-rewrites",
                 "warning",
                 [
                     ("expired_rewrites", group.changes.rewrites),
                     *_unchanged(group),
                     ("lost_seconds", round(lost, 3)),
-                    *context.of_longer_timeout(case, group.group),
+                    *predicted_longer_timeout(context, group.group),
                 ],
                 group=group.group,
                 cost=Cost(lost),
@@ -88,24 +93,24 @@ def _unchanged(group: KeyGroup) -> Evidence:
     return [] if share is None else [("unchanged_share", round(share, 4))]
 
 
-def no_expiry(case: RuleContext) -> Iterator[Finding]:
+def no_expiry(context: RuleContext) -> Iterator[Finding]:
     """More than ``idle_memory_share`` of the entries have no timeout, and these are more than
     ``idle_memory_entries`` or ``idle_memory_bytes``: nothing but eviction ever removes them."""
-    memory, endless = case.cache.memory, case.cache.stale.no_expiry
+    memory, endless = context.cache.memory, context.cache.stale.no_expiry
     if not memory.entries or not endless:
         return
     size = memory.freed_within.never
     is_many = (
-        endless > case.limits.idle_memory_entries
-        and endless > case.limits.idle_memory_share * memory.entries
+        endless > context.limits.idle_memory_entries
+        and endless > context.limits.idle_memory_share * memory.entries
     )
     is_much = (
         size is not None
-        and size > case.limits.idle_memory_bytes
-        and size > case.limits.idle_memory_share * (memory.bytes or 0)
+        and size > context.limits.idle_memory_bytes
+        and size > context.limits.idle_memory_share * (memory.bytes or 0)
     )
     if is_many or is_much:
-        yield case.find(
+        yield context.find(
             "no-expiry",
             "warning",
             [
@@ -114,20 +119,20 @@ def no_expiry(case: RuleContext) -> Iterator[Finding]:
                 ("bytes_without_expiry", size),
                 ("bytes", memory.bytes),
             ],
-            group=_most_frequent_group(case, "no_expiry"),
+            group=_most_frequent_group(context, "no_expiry"),
             cost=Cost(bytes=size),
         )
 
 
-def aged_content(case: RuleContext) -> Iterator[Finding]:
+def aged_content(context: RuleContext) -> Iterator[Finding]:
     """A group was found ``min_calls`` times, and one hit in ten serves a value older than
     ``aged_after``, unless it is known that fewer than one in ten have changed by then."""
-    for group in case.groups():
+    for group in context.groups():
         age, stale = group.age_p90, group.changes.stale_share
-        is_old = age is not None and age > case.limits.aged_after
-        if group.hits >= case.limits.min_calls and is_old and (stale is None or stale >= _STALE):
+        is_old = age is not None and age > context.limits.aged_after
+        if group.hits >= context.limits.min_calls and is_old and (stale is None or stale >= _STALE):
             known = [] if stale is None else [("stale_share", round(stale, 4))]
-            yield case.find(
+            yield context.find(
                 "aged-content",
                 "warning",
                 [
@@ -135,30 +140,30 @@ def aged_content(case: RuleContext) -> Iterator[Finding]:
                     ("p90_age", age),
                     *known,
                     ("hits", group.hits),
-                    *context.of_shorter_timeout(case, group.group),
+                    *predicted_shorter_timeout(context, group.group),
                 ],
                 group=group.group,
             )
 
 
-def expired_stored(case: RuleContext) -> Iterator[Finding]:
+def expired_stored(context: RuleContext) -> Iterator[Finding]:
     """Entries that have expired take half of the room for entries and are more than
     ``idle_memory_entries``, or take more than ``idle_memory_bytes``."""
-    memory, expired = case.cache.memory, case.cache.stale.expired
+    memory, expired = context.cache.memory, context.cache.stale.expired
     if not memory.entries or not expired:
         return
     size = round((memory.bytes or 0) * expired / memory.entries)
     is_many = (
-        expired > case.limits.idle_memory_entries
+        expired > context.limits.idle_memory_entries
         and memory.limit_entries is not None
         and expired > _FULL * memory.limit_entries
     )
     is_much = (
-        size > case.limits.idle_memory_bytes
-        and expired > case.limits.idle_memory_share * memory.entries
+        size > context.limits.idle_memory_bytes
+        and expired > context.limits.idle_memory_share * memory.entries
     )
     if is_many or is_much:
-        yield case.find(
+        yield context.find(
             "expired-stored",
             "warning",
             [
@@ -171,7 +176,7 @@ def expired_stored(case: RuleContext) -> Iterator[Finding]:
         )
 
 
-def _most_frequent_group(case: RuleContext, why: str) -> str | None:
+def _most_frequent_group(context: RuleContext, why: str) -> str | None:
     """The group that most of the stale entries shown for this reason belong to."""
-    groups = [entry.group for entry in case.cache.stale.entries if why in entry.why]
+    groups = [entry.group for entry in context.cache.stale.entries if why in entry.why]
     return max(set(groups), key=lambda group: (groups.count(group), group), default=None)

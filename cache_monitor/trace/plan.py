@@ -17,13 +17,7 @@ from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from cache_monitor.trace.codec import unpack
-from cache_monitor.trace.events import (
-    HASH_BITS,
-    NOT_ONLY,
-    SECOND,
-    EvictionReading,
-    level_of,
-)
+from cache_monitor.trace.events import HASH_BITS, NOT_ONLY, SECOND, EvictionReading, level_of
 
 HOT_KEYS = 256
 

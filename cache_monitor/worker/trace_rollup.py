@@ -40,14 +40,7 @@ from cache_monitor.stores.shared import (
     state_of,
 )
 from cache_monitor.trace.codec import StoredSlice, Unreadable, encode_slices, level_for, pack
-from cache_monitor.trace.plan import (
-    HOT_KEYS,
-    Plan,
-    TraceLimits,
-    TraceUsage,
-    base_name,
-    next_level,
-)
+from cache_monitor.trace.plan import HOT_KEYS, Plan, TraceLimits, TraceUsage, base_name, next_level
 from cache_monitor.trace.replay import Replay
 from cache_monitor.trace.state import ClassifiedMiss, State, decode_state, encode_state
 

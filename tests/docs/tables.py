@@ -31,7 +31,7 @@ def _abilities() -> str:
 
 
 def _findings() -> str:
-    from cache_monitor.findings.documentation import documentation
+    from cache_monitor.findings.engine import documentation
 
     return documentation()
 

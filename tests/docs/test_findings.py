@@ -13,7 +13,7 @@ from django.core import mail
 from django.test import override_settings
 
 from cache_monitor.findings import finding_detected
-from cache_monitor.findings.notify import tell
+from cache_monitor.findings.engine import notify
 from tests.docs.pages import executed, marked
 from tests.findings.test_history import finding
 
@@ -40,7 +40,7 @@ def test_the_recipe_for_mail_sends_a_mail(quiet_log: None, outbox: list[Any]) ->
     names = _executed("mail")
     with override_settings(DEBUG=False, **IN_MEMORY):
         logging.config.dictConfig(names["LOGGING"])
-        tell([finding()])
+        notify([finding()])
     [sent] = outbox
     assert "no-expiry (default, user:{int})" in sent.subject
 
@@ -50,7 +50,7 @@ def test_the_recipe_for_a_chat_posts_a_message(chat: "Chat") -> None:
     with override_settings(CHAT_WEBHOOK=chat.url):
         names["ShopConfig"].ready(None)
         try:
-            tell([finding()])
+            notify([finding()])
         finally:
             assert finding_detected.disconnect(names["tell_the_chat"])
     [message] = chat.messages

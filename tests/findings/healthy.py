@@ -142,12 +142,12 @@ def point(minute: int) -> Point:
     )
 
 
-def findings(ill: Cache, circumstances: Environment = PRODUCTION, **limits: Any) -> list[Finding]:
-    return find({"default": ill}, circumstances, Thresholds(**limits))
+def findings(ill: Cache, environment: Environment = PRODUCTION, **limits: Any) -> list[Finding]:
+    return find({"default": ill}, environment, Thresholds(**limits))
 
 
 def codes(
-    ill: Cache, circumstances: Environment = PRODUCTION, **limits: Any
+    ill: Cache, environment: Environment = PRODUCTION, **limits: Any
 ) -> list[tuple[str, str | None]]:
     """Code and group of each finding."""
-    return [(each.code, each.group) for each in findings(ill, circumstances, **limits)]
+    return [(each.code, each.group) for each in findings(ill, environment, **limits)]

@@ -29,7 +29,7 @@ def test_every_rule_says_what_it_means() -> None:
 def test_a_rule_that_fails_leaves_the_others_and_is_logged_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def broken(case: object) -> None:
+    def broken(context: object) -> None:
         raise RuntimeError("broken")
 
     rules = {"hot-key": broken, "backend-errors": RULES["backend-errors"]}

@@ -76,7 +76,7 @@ def test_the_settings_say_what_a_mistake_is() -> None:
 
 
 def test_a_rule_that_fails_does_not_break_the_report(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(case: object) -> None:
+    def broken(context: object) -> None:
         raise RuntimeError("broken")
 
     monkeypatch.setattr(rules, "RULES", {**rules.RULES, "hot-key": broken})

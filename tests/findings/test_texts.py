@@ -12,8 +12,7 @@ from django.test import override_settings
 from django.utils import translation
 from msgspec.structs import replace
 
-from cache_monitor.findings.documentation import documentation, explained
-from cache_monitor.findings.engine import RULES
+from cache_monitor.findings.engine import RULES, documentation, explanations
 from cache_monitor.findings.texts import ADVICE, TITLES, advice, in_words
 from tests.findings.healthy import REDIS, cache, findings, group
 from tests.messages import compiled
@@ -81,7 +80,7 @@ def test_an_advice_that_is_not_ours_stays_as_it_is(german: None) -> None:
 
 
 def test_the_explanations_are_in_the_readers_language_and_the_table_is_not(german: None) -> None:
-    [each] = [each for each in explained() if each.code == "aged-content"]
+    [each] = [each for each in explanations() if each.code == "aged-content"]
     assert (each.title, each.advice[:12]) == ("Alter Inhalt", "Timeout von ")
     assert "AGED_AFTER" in each.found_where
     assert "`" not in each.found_where

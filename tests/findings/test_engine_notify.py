@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from cache_monitor.findings import finding_detected
-from cache_monitor.findings.notify import tell
+from cache_monitor.findings.engine import notify
 from cache_monitor.reports.schema import Finding, Severity
 from tests.findings.test_history import finding
 
@@ -32,7 +32,7 @@ def test_a_finding_is_logged_as_gravely_as_it_is(
     severity: Severity, level: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO, "cache_monitor.findings"):
-        tell([finding(severity=severity)])
+        notify([finding(severity=severity)])
     [record] = caplog.records
     assert (record.name, record.levelno) == ("cache_monitor.findings", level)
     assert record.getMessage() == "no-expiry (default, user:{int}): Write less."
@@ -40,7 +40,7 @@ def test_a_finding_is_logged_as_gravely_as_it_is(
 
 
 def test_each_finding_is_sent_once(heard: list[Finding]) -> None:
-    tell([finding(), finding(code="hot-key")])
+    notify([finding(), finding(code="hot-key")])
     assert [each.code for each in heard] == ["no-expiry", "hot-key"]
 
 
@@ -52,7 +52,7 @@ def test_a_receiver_that_raises_is_logged_and_stops_nobody(
 
     finding_detected.connect(broken)
     try:
-        tell([finding()])
+        notify([finding()])
     finally:
         finding_detected.disconnect(broken)
     assert len(heard) == 1
@@ -63,6 +63,6 @@ def test_a_logged_finding_has_nothing_that_a_terminal_obeys(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with caplog.at_level(logging.INFO, logger="cache_monitor.findings"):
-        tell([finding(group="a\x1b[2J\nb", advice="See\u009b2J")])
+        notify([finding(group="a\x1b[2J\nb", advice="See\u009b2J")])
     [record] = caplog.records
     assert record.getMessage().isprintable()
