@@ -1,25 +1,24 @@
 """The Python API: the site's report, and bringing this process's records to the store."""
 
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, suppress
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 from django.conf import settings
 from msgspec import structs
 
 from cache_monitor.backends import PATH as EXPLICIT_PATH
-from cache_monitor.concurrency import call_in_forked_children, new_lock
-from cache_monitor.conf import SETTING, Conf, get_conf
+from cache_monitor.conf import Conf, get_conf
 from cache_monitor.findings import history
 from cache_monitor.findings.engine import detected, watch
 from cache_monitor.keys.learned import learned
 from cache_monitor.periods import AHEAD
-from cache_monitor.reports import key_history, newest
+from cache_monitor.reports import key_history
 from cache_monitor.reports.build import SILENT_AFTER, Material, ReportPeriod, build
 from cache_monitor.reports.key_history import KeyPoint
+from cache_monitor.reports.newest import newer_rows
 from cache_monitor.reports.schema import Finding, Report
-from cache_monitor.setting_changes import forget_on_change
 from cache_monitor.stores import opening
 from cache_monitor.stores.base import Identity, Kind, Row, Store, StoreError, session
 from cache_monitor.stores.offloop import off_loop
@@ -29,8 +28,6 @@ from cache_monitor.stores.shared import known_groups, trace_settings
 from cache_monitor.worker import wiring
 
 DEFAULT_PERIOD = 3600.0
-RECENT = 2.0
-"""Seconds that :func:`recent_report` may tell of the past."""
 
 
 class UnknownAlias(ValueError):
@@ -44,8 +41,9 @@ def report(
     """The statistics of every cache, or of ``alias``, from ``since`` (default: an hour before
     ``until``) to ``until`` (default: now); naive times are in the system's zone.
 
-    What this process has recorded is in it, flushed or not. A store that cannot be read is no
-    error: the report then says how many calls are missing, and its ``quality.store_problem`` why.
+    What this process has recorded is in it: it is flushed first, where there is anything new. A
+    store that cannot be used is no error: the report then says how many calls are missing, and its
+    ``quality.store_problem`` why.
     May be called in async code, whose event loop then waits for it; like all functions here.
 
     Raises :class:`UnknownAlias`, and ``ValueError`` where ``since`` is not before ``until``.
@@ -69,7 +67,8 @@ def key_series(
     """
     refuse_unknown(alias)
     period = _period(since, until)
-    stored = _Stored(period, alias, wiring.background_worker.pending().rows)
+    wiring.background_worker.request_flush()
+    stored = _Stored(period, alias)
     return key_history.key_series(keys, stored.rows("details"), period)
 
 
@@ -98,32 +97,29 @@ def mute(finding: Finding, by: str, reason: str) -> None:
     """Show ``finding`` no more, until :func:`unmute`; ``by`` is who says so. Raises
     :class:`StoreError`."""
     history.mute(get_store(), finding, by, reason, time.time())
-    _recent.forget()
 
 
 @off_loop
 def unmute(name: str) -> history.Mute | None:
     """Show the finding whose id is ``name`` again; what was muted. Raises :class:`StoreError`."""
-    was = history.unmute(get_store(), name, time.time())
-    _recent.forget()
-    return was
+    return history.unmute(get_store(), name, time.time())
 
 
 def _report(period: ReportPeriod, alias: str | None) -> tuple[Report, list[Row]]:
     """The report with all its findings, and what is stored of findings."""
-    pending = wiring.background_worker.pending()
+    flushed = wiring.background_worker.request_flush()
     if period.until == period.now:
-        # What was counted just now may belong to a bucket that has begun since it was asked for.
+        # What was flushed just now may belong to a bucket that has begun since it was asked for.
         now = time.time()
         period = ReportPeriod(period.since, now, now)
-    stored = _Stored(period, alias, pending.rows)
+    stored = _Stored(period, alias)
     with ExitStack() as stack:
         with suppress(StoreError):
             stack.enter_context(session(get_store()))
         windows, details = list(stored.rows("window")), list(stored.rows("details"))
-        told = stored.told({row.identity for row in (*windows, *details)}, pending.rows)
-        windows += [row for row in told if row.kind == "window"]
-        details += [row for row in told if row.kind == "details"]
+        newest = stored.newest({row.identity for row in (*windows, *details)})
+        windows += [row for row in newest if row.kind == "window"]
+        details += [row for row in newest if row.kind == "details"]
         looks, noted, predictions = stored.looks(), stored.findings(), stored.predictions()
         stored.learn_groups()
     material = Material(
@@ -131,8 +127,8 @@ def _report(period: ReportPeriod, alias: str | None) -> tuple[Report, list[Row]]
         windows=windows,
         details=details,
         looks=looks,
-        dropped=pending.dropped,
-        store_problem=stored.problem,
+        dropped=flushed.missing,
+        store_problem=stored.problem or (None if flushed.is_flushed else flushed.problem),
         predictions=predictions,
     )
     conf = get_conf()
@@ -140,44 +136,6 @@ def _report(period: ReportPeriod, alias: str | None) -> tuple[Report, list[Row]]
     built = build(material, period, fresh_for=_freshness(conf), silent_after=silent_after)
     found = detected(built, windows, period.until)
     return structs.replace(built, findings=found), noted
-
-
-class _RecentReports:
-    """The reports that were just made."""
-
-    def __init__(self) -> None:
-        self._lock = new_lock()
-        self.forget()
-
-    def forget(self) -> None:
-        """Begin anew."""
-        self._made: dict[tuple[float, str | None], tuple[float, Report]] = {}
-
-    def get(self, seconds: float, alias: str | None) -> Report:
-        """The one on the last ``seconds``, made now unless there is one. Who asks while one is
-        made waits for it."""
-        asked = time.monotonic()
-        with self._lock:
-            recent = {name: each for name, each in self._made.items() if each[0] > asked - RECENT}
-            name = (seconds, alias)
-            if name not in recent:
-                since = datetime.now(UTC) - timedelta(seconds=seconds)
-                recent[name] = time.monotonic(), report(since=since, alias=alias)
-            self._made = recent
-            return recent[name][1]
-
-
-_recent = _RecentReports()
-call_in_forked_children(_recent.forget)
-
-forget_on_change((SETTING, "CACHES"), _recent.forget)
-
-
-@off_loop
-def recent_report(seconds: float = DEFAULT_PERIOD, alias: str | None = None) -> Report:
-    """As :func:`report` on the last ``seconds``, but maybe two seconds old: for faces that many
-    people look at, or whose parts each ask for it. Raises what :func:`report` raises."""
-    return _recent.get(seconds, alias)
 
 
 def flush() -> bool:
@@ -228,15 +186,11 @@ def _period(since: datetime | None, until: datetime | None) -> ReportPeriod:
 
 
 class _Stored:
-    """The rows of a period, with those in their place of which this process has a newer form.
+    """The rows of a period. A store that cannot be read is not asked again."""
 
-    Where the store cannot be read there are only this process's own; it is not asked again.
-    """
-
-    def __init__(self, period: ReportPeriod, alias: str | None, pending: Sequence[Row]) -> None:
+    def __init__(self, period: ReportPeriod, alias: str | None) -> None:
         self._period = period
         self._alias = alias
-        self._pending = [row for row in pending if alias in (None, row.alias)]
         self.problem: str | None = None
 
     def rows(self, kind: Kind) -> Iterator[Row]:
@@ -246,21 +200,18 @@ class _Stored:
         other.
         """
         since, until = int(self._period.since), int(self._period.until) + 1
-        newer = {row[:5]: row for row in self._pending if row.kind == kind}
         begin = since - longest(kind, self._period.now - since)
-        read = self._read(kind, begin, until, self._alias)
-        stored = (row for row in read if row[:5] not in newer)
-        for row in (*stored, *newer.values()):
+        for row in self._read(kind, begin, until, self._alias):
             if row.start < until and row.start + row.seconds > since:
                 yield row
 
-    def told(self, there: Collection[Identity], pending: Sequence[Row]) -> list[Row]:
+    def newest(self, there: Collection[Identity]) -> list[Row]:
         """What the trace tells of the period beyond the rows that are ``there``. To be asked after
         these: what goes from one to the other meanwhile is then late, not there twice."""
         if self.problem is not None:
             return []
         try:
-            found = newest.newer_rows(get_store(), pending, trace_settings(), self._period.now)
+            found = newer_rows(get_store(), trace_settings(), self._period.now)
         except StoreError as error:
             self.problem = str(error)
             return []

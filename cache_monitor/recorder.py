@@ -133,6 +133,10 @@ class Recorder:
             # One by one, since others append meanwhile; but in C.
             return list(starmap(popleft, repeat((), taken)))
 
+    def has_more(self) -> bool:
+        """Whether there is anything that nobody has taken."""
+        return bool(self.buffer or self._dropped or self._culled or self._stacks)
+
     def take_dropped(self) -> Counter[str]:
         """How many calls were dropped since the last time, by alias."""
         if not self._dropped:

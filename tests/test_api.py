@@ -1,6 +1,6 @@
 """The report, through the door that users take."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -13,13 +13,14 @@ from django.test import override_settings
 
 import cache_monitor
 from cache_monitor import context
-from cache_monitor.api import UnknownAlias, key_series, problem_of, recent_report, store_problem
+from cache_monitor.api import UnknownAlias, key_series, problem_of, store_problem
 from cache_monitor.keys.naming import SESSION_MASK
 from cache_monitor.reports.schema import Report
 from cache_monitor.stats.codec import decode, encode
 from cache_monitor.stats.distinct import hash_of
 from cache_monitor.stats.window import Window
 from cache_monitor.stores.base import Row, StoreError
+from cache_monitor.stores.memory import MemoryStore
 from cache_monitor.stores.opening import get_store
 from cache_monitor.worker import batch, wiring
 from tests.anew import begin_anew
@@ -119,25 +120,6 @@ def test_the_keys_of_an_unknown_alias_are_refused() -> None:
         key_series(["a"], None, None, "typo")
 
 
-def test_who_asks_again_at_once_gets_the_same_report(monkeypatch: pytest.MonkeyPatch) -> None:
-    caches["default"].get("a")
-    with ThreadPoolExecutor(4) as pool:
-        made = list(pool.map(lambda _: recent_report(600), range(8)))
-    assert len(set(map(id, made))) == 1
-    assert made[0].caches["default"].lookups == 1
-    assert recent_report(600, "default") is not made[0]
-    assert recent_report(60) is not made[0]
-    monkeypatch.setattr("cache_monitor.api.RECENT", 0.0)
-    caches["default"].get("b")
-    assert recent_report(600).caches["default"].lookups == 2
-
-
-def test_a_report_under_other_settings_is_another_one() -> None:
-    before = recent_report()
-    with override_settings(CACHE_MONITOR={**MEMORY, "HOT_KEYS": 10}):
-        assert recent_report() is not before
-
-
 def test_the_series_adds_up_to_the_totals() -> None:
     for n in range(5):
         caches["default"].get(f"absent:{n}")
@@ -160,6 +142,22 @@ def test_flushed_records_are_counted_once() -> None:
     assert _report().caches["default"].lookups == 2
     assert cache_monitor.flush()
     assert _report().caches["default"].lookups == 2
+
+
+def test_reports_without_calls_between_them_write_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    caches["default"].get("a")
+    written: list[int] = []
+    put = MemoryStore.put
+
+    def noted(store: MemoryStore, rows: Sequence[Row], now: int) -> None:
+        written.append(len(rows))
+        put(store, rows, now)
+
+    monkeypatch.setattr(MemoryStore, "put", noted)
+    for _ in range(3):
+        assert _report().caches["default"].lookups == 1
+        key_series(["a"], None, None, "default")
+    assert len(written) == 1
 
 
 def test_other_processes_are_merged_in() -> None:

@@ -1,6 +1,6 @@
 """What the trace tells of the newest minutes, which nobody has rolled up yet."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from math import inf
 from typing import NamedTuple
 
@@ -38,18 +38,14 @@ class Newer(NamedTuple):
     outbox: list[Row]
 
 
-def newer(store: Store, pending: Iterable[Row], conf: TraceSettings, now: float) -> Iterator[Newer]:
-    """What is told of the trace that nobody has rolled up yet; ``pending`` are rows of this
-    process, in the place of those of the store. Raises :class:`StoreError`.
+def newer(store: Store, conf: TraceSettings, now: float) -> Iterator[Newer]:
+    """What the trace tells that nobody has rolled up yet. Raises :class:`StoreError`.
 
     Where several processes use a store, what they did last is not there yet: misses of that time
     are told of later.
     """
-    stored = store.read("trace", FIRST, int(now) + HOUR, None, seconds=SLICE, of_processes=True)
-    rows = {row.identity: row for row in stored}
-    rows.update({row.identity: row for row in pending if row.kind == "trace"})
     slices: dict[str, list[StoredSlice]] = {}
-    for row in rows.values():
+    for row in store.read("trace", FIRST, int(now) + HOUR, None, seconds=SLICE, of_processes=True):
         slices.setdefault(row.alias, []).extend(slices_of(row.payload))
     doubtful = doubtful_of(store, slices, plans(store), now).names
     for name, own in slices.items():
@@ -86,10 +82,10 @@ def _replayed(
     return Newer(name, result, is_all, outbox)
 
 
-def newer_rows(store: Store, pending: Iterable[Row], conf: TraceSettings, now: float) -> list[Row]:
+def newer_rows(store: Store, conf: TraceSettings, now: float) -> list[Row]:
     """The same as rows of windows and details. Raises :class:`StoreError`."""
     found: dict[Identity, Row] = {}
-    for each in newer(store, pending, conf, now):
+    for each in newer(store, conf, now):
         process = replay_process(each.name, -1)
         result = rows_of(each.result, process, conf.key_groups, final=False)
         found.update({row.identity: row for row in (*each.outbox, *result)})

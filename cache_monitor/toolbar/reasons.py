@@ -13,7 +13,7 @@ from cache_monitor.calls import SOURCE, RawCall
 from cache_monitor.capture import outcomes_of
 from cache_monitor.concurrency import new_lock
 from cache_monitor.keys.custom import is_sanitizing
-from cache_monitor.reports import newest
+from cache_monitor.reports.newest import newer
 from cache_monitor.stores.base import StoreError
 from cache_monitor.stores.opening import get_store
 from cache_monitor.stores.shared import trace_settings
@@ -119,9 +119,8 @@ def _traced_misses() -> _TracedMisses:
     found: dict[tuple[str, int], list[tuple[int, Reason]]] = {}
     try:
         with context.muted():
-            pending = wiring.background_worker.pending().rows
-            conf = trace_settings()
-            for each in newest.newer(get_store(), pending, conf, time.time()):
+            wiring.background_worker.request_flush()
+            for each in newer(get_store(), trace_settings(), time.time()):
                 for miss in each.result.misses:
                     misses = found.setdefault((miss.alias, miss.key), [])
                     misses.append((miss.at, miss.reason))

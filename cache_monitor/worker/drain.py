@@ -16,10 +16,10 @@ from cache_monitor.calls import SECONDS, SOURCE, STARTED, RawCall
 from cache_monitor.errors import let_pass
 from cache_monitor.page_cache import watch
 from cache_monitor.recorder import Recorder
+from cache_monitor.worker import requests
 from cache_monitor.worker.batch import Batch
 from cache_monitor.worker.compute_time import ComputedKey, MissSetMatcher
 from cache_monitor.worker.flush import Flusher
-from cache_monitor.worker.requests import take
 from cache_monitor.worker.subscribers import subscribers
 
 _MOST_REQUESTS = 10_000
@@ -54,8 +54,14 @@ class Drainer:
         """Note that this thread begins with a new request, on whose path this runs."""
         self._requests.append((time.perf_counter(), get_ident()))
 
-    def take_in(self, most: int) -> None:
-        """Count the oldest calls in the buffer, at most ``most``, and all visits."""
+    def has_more(self) -> bool:
+        """Whether there is anything to be counted; needs no lock."""
+        return self._recorder.has_more() or bool(requests.waiting or watch.finished)
+
+    def take_in(self, most: int) -> bool:
+        """Count the oldest calls in the buffer, at most ``most``, and all requests; whether there
+        was anything."""
+        has_more = self.has_more()
         now = time.time()
         aggregator = self.flusher.aggregator
         clock_offset = _clock_offset()
@@ -75,7 +81,8 @@ class Drainer:
         for alias in dropped:
             self.flusher.tracer.note_gap(alias, now)
         self._count_culled(called, clock_offset)
-        for request_record in take():
+        records = requests.take()
+        for request_record in records:
             aggregator.add_request(request_record, now)
             if changes := request_record.tally.changes():
                 self._changed.append((request_record.view, changes))
@@ -83,6 +90,7 @@ class Drainer:
         for page_pass in passes:
             aggregator.add_page(page_pass, now)
         subscribers.add_pages(passes)
+        return has_more or bool(calls or dropped or records or passes)
 
     def note_views(self) -> None:
         """Let the trace know whose writes those are that it has by now: a request's calls are in

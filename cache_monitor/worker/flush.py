@@ -32,15 +32,6 @@ _CLOSED_AFTER = 5.0
 
 
 @dataclass(slots=True)
-class Pending:
-    """What this process has not brought to the store: its rows, and how many calls are lost so
-    far because the store refused them or they were given up."""
-
-    rows: list[Row] = field(default_factory=list)
-    dropped: int = 0
-
-
-@dataclass(slots=True)
 class _ClockEra:
     """What is counted until the clock is set back, and what the store has of it."""
 
@@ -213,14 +204,13 @@ class Flusher:
                 self._given_up += life.undelivered(alias, part)
                 life.forget(alias, part)
 
-    def pending(self, store_works: bool) -> Pending:
-        """What a report must add to what the store says."""
-        parts = list(self._parts())
+    def missing(self, store_works: bool) -> int:
+        """How many calls are missing from the store: given up, or refused by it so far."""
         if store_works:
-            rows = [self._row(*each) for each in parts]
-            return Pending([row for row in rows if row is not None], self._given_up)
-        undelivered = sum(life.undelivered(alias, part) for life, alias, part in parts)
-        return Pending([], self._given_up + undelivered)
+            return self._given_up
+        return self._given_up + sum(
+            life.undelivered(alias, part) for life, alias, part in self._parts()
+        )
 
     def _bury(self) -> None:
         """Forget the lives of which the store has all that there was, or will have."""

@@ -39,7 +39,7 @@ from cache_monitor.worker.aggregator import Aggregator
 from cache_monitor.worker.background import BackgroundJob
 from cache_monitor.worker.counting import Measure
 from cache_monitor.worker.drain import Drainer
-from cache_monitor.worker.flush import Flusher, Pending
+from cache_monitor.worker.flush import Flusher
 from cache_monitor.worker.rollup import Maintenance
 from cache_monitor.worker.shutdown import (
     DEADLINE,
@@ -59,7 +59,10 @@ BATCH = 10_000
 HELP = 100
 """Calls that a site's thread counts, or drops, where the draining thread falls behind."""
 PATIENCE = 10.0
-"""Seconds that a report waits for what this process has counted; then it goes without."""
+"""Seconds that a report waits for a flush; then it is made without."""
+
+
+_TOO_SLOW = "The store has not taken what this process recorded within %(seconds)s seconds."
 
 
 class Wiring(NamedTuple):
@@ -83,14 +86,18 @@ class Wiring(NamedTuple):
     at_end: Callable[[], None]
 
 
-class _FlushRequest(NamedTuple):
-    """A question to the draining thread, and where its answer is waited for.
+class FlushResult(NamedTuple):
+    """Whether the store has all that this process has recorded, or else what is wrong with it, if
+    that is known; ``missing`` are the calls that it lacks: given up, or refused so far."""
 
-    Not an Event: what a signal's handler raises in the midst of waiting for one leaves it locked.
-    """
+    is_flushed: bool
+    problem: str | None
+    missing: int
 
-    wants_flush: bool
-    answers: "SimpleQueue[bool | Pending]"
+
+_Answers = SimpleQueue[FlushResult]
+"""Where the answer to a request for a flush is waited for. Not an Event: what a signal's handler
+raises in the midst of waiting for one leaves it locked."""
 
 
 class BackgroundWorker:
@@ -123,7 +130,9 @@ class BackgroundWorker:
         self._thread: int | None = None
         self._over: SimpleQueue[None] = SimpleQueue()
         self._wake: SimpleQueue[None] = SimpleQueue()
-        self._asked: deque[_FlushRequest] = deque()
+        self._asked: deque[_Answers] = deque()
+        self._taken = self._delivered = 0
+        self._missing = 0
         self._scanned: deque[dict[str, Snapshot]] = deque()
         self._read: deque[tuple[str, EvictionReading]] = deque()
         self._stopping = False
@@ -212,7 +221,7 @@ class BackgroundWorker:
         # that calls in the midst of this finds the lock taken, and leaves.
         if not self._draining.locked():
             with self._draining:
-                self._drainer.take_in(HELP)
+                self._take_in(HELP)
 
     def _wake_up(self) -> None:
         if self._wake.empty():
@@ -260,34 +269,29 @@ class BackgroundWorker:
 
     def flush(self, patience: float = 30.0) -> bool:
         """Bring everything recorded so far to the store; False where that did not succeed."""
-        if self._stopping:
-            return False
-        if not self._recorder.buffer and not self._is_running:
-            return True
-        self._start()
-        return self._ask(wants_flush=True, patience=patience) is True
+        return self.request_flush(patience).is_flushed
 
-    def pending(self) -> Pending:
-        """What a report must add to what the store says, as of now; nothing where the thread does
-        not come to tell within ``PATIENCE``."""
-        if self._is_elsewhere():
-            answer = self._ask(wants_flush=False, patience=PATIENCE)
-            return answer if isinstance(answer, Pending) else Pending()
-        self.drain()
-        return self._pending()
-
-    def _is_elsewhere(self) -> bool:
-        """Whether there is a thread that drains, and this is another one."""
-        return self._is_running and self._thread != get_ident()
-
-    def _ask(self, *, wants_flush: bool, patience: float) -> bool | Pending | None:
-        asked = _FlushRequest(wants_flush, SimpleQueue())
-        self._asked.append(asked)
+    def request_flush(self, patience: float = PATIENCE) -> FlushResult:
+        """Bring everything recorded so far to the store; how far that came in ``patience`` seconds.
+        Where the store has all of it, nobody is asked and nothing is written."""
+        # In this order: what was taken meanwhile has not been delivered.
+        if not self._has_more() and self._delivered == self._taken and not self._stopping:
+            return FlushResult(True, None, self._missing)
+        if not self._stopping:
+            self._start()
+        if not self._is_running or self._stopping or self._thread == get_ident():
+            return FlushResult(False, self.problem, self._missing)
+        answers = _Answers()
+        self._asked.append(answers)
         self._wake_up()
         try:
-            return asked.answers.get(timeout=patience)
+            return answers.get(timeout=patience)
         except Empty:
-            return None
+            problem = self.problem or _TOO_SLOW % {"seconds": f"{patience:g}"}
+            return FlushResult(False, problem, self._missing)
+
+    def _has_more(self) -> bool:
+        return self._drainer.has_more() or bool(self._scanned or self._read)
 
     # The thread
 
@@ -323,43 +327,41 @@ class BackgroundWorker:
 
     def _turn(self, last: bool = False) -> None:
         asked = [self._asked.popleft() for _ in range(len(self._asked))]
-        is_flushed, pending = False, Pending()
+        is_flushed = False
         begun = time.time()
         try:
             self._server.watch()
             self.drain(last=last)
             subscribers.notify()
-            if any(not each.wants_flush for each in asked):
-                pending = self._pending()
             due = time.monotonic() >= self._next_flush
             # Once a test, always a test: the databases come back to their names before the end.
             self._in_tests = self._in_tests or self._wiring.is_testing()
-            is_wanted = any(each.wants_flush for each in asked)
-            if is_wanted or ((due or last) and not self._in_tests):
+            if asked or ((due or last) and not self._in_tests):
                 is_flushed = self._flush_now(begun, due, last)
-                self._next_flush = time.monotonic() + self._wiring.get_conf().flush_interval
+                if due:
+                    # Not put off by reports: scans and roll-ups are done when a flush is due.
+                    self._next_flush = time.monotonic() + self._wiring.get_conf().flush_interval
         except Exception as error:
             # A fault of ours must not end the thread: the buffer would fill for good.
             self._recorder.failed(error)
-        for each in asked:
-            each.answers.put(is_flushed if each.wants_flush else pending)
+        for answers in asked:
+            answers.put(FlushResult(is_flushed, self.problem, self._missing))
         # Here, where no lock is held: whoever logs waits for locks of the site's.
         self._recorder.faults.tell()
 
     def drain(self, last: bool = False) -> None:
         """Count everything in the buffer, for the ``last`` time perhaps."""
-        if not last and self._is_elsewhere():
-            self._ask(wants_flush=False, patience=PATIENCE)
-            return
         # Only what is there now: under load the buffer may never be seen empty.
         for _ in range(len(self._recorder.buffer) // BATCH + 1):
             with self._draining:
-                self._drainer.take_in(BATCH)
+                self._take_in(BATCH)
         with self._draining:
             self._drainer.note_views()
             while self._scanned:
+                self._taken += 1
                 self._note_memory(self._scanned.popleft())
             while self._read:
+                self._taken += 1
                 self._drainer.flusher.tracer.note_reading(*self._read.popleft())
             wanted = self._drainer.flusher.aggregator.callers.wanted
         # The limit was raised by whoever woke the thread; 0 where a fork has just made it that.
@@ -370,9 +372,11 @@ class BackgroundWorker:
         small. More would only take memory, and be out of the processor's cache."""
         return min(self._wiring.get_conf().buffer_size // 2, BATCH)
 
-    def _pending(self) -> Pending:
-        with self._draining:
-            return self._drainer.flusher.pending(store_works=self.problem is None)
+    def _take_in(self, most: int) -> None:
+        """Count, where the lock is held; meanwhile there may be something to be delivered."""
+        before, self._taken = self._taken, self._taken + 1
+        if not self._drainer.take_in(most):
+            self._taken = before
 
     def _make_flusher(self) -> Flusher:
         conf = self._wiring.get_conf()
@@ -424,6 +428,7 @@ class BackgroundWorker:
 
     def _deliver(self, store: Store, last: bool) -> None:
         with self._draining:
+            taken = self._taken
             self._drainer.flusher.aggregator.learn_groups()
             changes = self._drainer.flusher.changes(last)
             while self._drainer.flusher.faults:
@@ -431,6 +436,8 @@ class BackgroundWorker:
         self._drainer.flusher.put(store, changes)
         with self._draining:
             self._drainer.flusher.delivered(changes)
+            self._delivered = taken
+            self._missing = self._drainer.flusher.missing(store_works=True)
 
     # Beside it
 
@@ -509,6 +516,7 @@ class BackgroundWorker:
             self.problem = problem
         with self._draining:
             self._drainer.flusher.refused()
+            self._missing = self._drainer.flusher.missing(store_works=False)
 
 
 def _share_groups(store: Store) -> None:

@@ -17,7 +17,7 @@ from django.test import override_settings
 import cache_monitor
 from cache_monitor.reports.caches import memory_of
 from cache_monitor.worker import wiring
-from cache_monitor.worker.flush import Pending
+from cache_monitor.worker.worker import FlushResult
 from tests.anew import begin_anew
 from tests.clocks import unix_clock
 from tests.scan.inspection import inspect_cache
@@ -89,13 +89,13 @@ def test_what_went_as_a_stretch_of_the_statistics_ended_is_in_the_report(
 ) -> None:
     clock = unix_clock(monkeypatch)
     clock.now = clock.now // 10 * 10 + 9.99
-    counted = wiring.background_worker.pending
+    flush = wiring.background_worker.request_flush
 
-    def pending() -> Pending:
+    def flush_later() -> FlushResult:
         clock.go_on(0.02)
-        return counted()
+        return flush()
 
-    monkeypatch.setattr(wiring.background_worker, "pending", pending)
+    monkeypatch.setattr(wiring.background_worker, "request_flush", flush_later)
     for number in range(40):
         caches["default"].set(f"user:{number}", "x")
     assert evictions("default")

@@ -186,6 +186,7 @@ def test_the_thread_that_tidies_the_store_up_watches_too(
     tidying = Maintenance(get_conf, faults.append, lambda store, now: None, _nothing)
     monkeypatch.setattr(wiring.background_worker, "_tidying", tidying)
     monkeypatch.setattr(wiring.background_worker, "_next_flush", 0.0)
+    caches["default"].get("export:7")
     with caplog.at_level(logging.INFO, "cache_monitor.findings"):
         assert cache_monitor.flush()
         until(lambda: bool(caplog.records))

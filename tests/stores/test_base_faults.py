@@ -93,7 +93,7 @@ class Site:
             assert problem is not None
             assert re.search(says, problem)
             assert re.search(f"{says}.* wait in memory", complaint)
-            assert wiring.background_worker.pending().dropped == self.made - stored
+            assert wiring.background_worker.request_flush().missing == self.made - stored
         self.work()
         wait_until(cache_monitor.flush)
         assert self.counted == (self.made, 0)

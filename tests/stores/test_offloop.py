@@ -39,7 +39,6 @@ def test_the_report_and_its_like_can_be_asked_for_in_async_code() -> None:
             list(get_store().read("window", 0, 2**40, None))
         report = cache_monitor.report()
         assert (report.caches["default"].hits, report.quality.store_problem) == (1, None)
-        assert api.recent_report(600.0).caches["default"].hits == 1
         assert api.key_series(["a"], None, None, "default").keys() == {"a"}
         assert api.muted() == {}
         assert api.store_problem() is None

@@ -18,6 +18,8 @@ from cache_monitor.toolbar.reasons import MissesOfRequests, Places, summed
 from cache_monitor.toolbar.rows import CallRow, CallRows
 from tests.anew import begin_anew
 
+MEMORY = {"STORE": {"BACKEND": "cache_monitor.stores.memory.MemoryStore"}}
+
 
 @pytest.fixture(autouse=True)
 def empty_caches() -> Iterator[None]:
@@ -25,7 +27,9 @@ def empty_caches() -> Iterator[None]:
     begin_anew()
     for alias in ("default", "files"):
         caches[alias].clear()
-    yield
+    # For the trace of other processes, as those of other tests are, a report would wait.
+    with override_settings(CACHE_MONITOR=MEMORY):
+        yield
     for alias in ("default", "files"):
         caches[alias].clear()
 

@@ -51,7 +51,7 @@ def _details() -> Details:
     """What is counted, and what the trace tells beside it."""
     cache_monitor.flush()
     store = get_store()
-    told = newest.newer_rows(store, [], trace_settings(), time.time())
+    told = newest.newer_rows(store, trace_settings(), time.time())
     merging = DetailsMerge(0, 60, 1000)
     for row in (*store.read("details", 0, 2**40, None), *told):
         if row.kind == "details":

@@ -70,12 +70,12 @@ class Process:
 
     @property
     def lost(self) -> int:
-        return self._delivery.pending(store_works=True).dropped
+        return self._delivery.missing(store_works=True)
 
     @property
     def parts(self) -> int:
         """How many parts wait in memory."""
-        return len(self._delivery.pending(store_works=True).rows)
+        return len(list(self._delivery._parts()))
 
     @property
     def processes(self) -> int:

@@ -356,7 +356,7 @@ def _look() -> None:
     wiring.background_worker.drain()
     reading = read_evictions("default")
     assert reading is not None
-    wiring.background_worker._drainer.flusher.tracer.note_reading("default", reading)
+    wiring.background_worker._read.append(("default", reading))
 
 
 # Several processes

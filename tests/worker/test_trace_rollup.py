@@ -194,7 +194,7 @@ def test_of_a_burst_of_keys_no_more_are_replayed_than_are_wanted(
     store = MemoryStore()
     store.put(rows_of(world), START)
     few = CONF._replace(limits=TraceLimits(keys=20))
-    assert 0 < reasons(newer(store, [], few, LATER))["never_set"] <= 40
+    assert 0 < reasons(newer(store, few, LATER))["never_set"] <= 40
     roll(store, LATER, few)
     assert 0 < len(state_of(store, "store").keys) <= 20
     assert 100 < told(store)["never_set"] < 900
@@ -222,11 +222,11 @@ def test_a_report_tells_what_is_not_rolled_up_yet() -> None:
     store = MemoryStore()
     rows = rows_of(busy_world())
     store.put(rows, START)
-    assert reasons(newer(store, [], CONF, LATER)) == EXPECTED
-    kinds: set[Kind] = {row.kind for row in newer_rows(store, [], CONF, LATER)}
+    assert reasons(newer(store, CONF, LATER)) == EXPECTED
+    kinds: set[Kind] = {row.kind for row in newer_rows(store, CONF, LATER)}
     assert kinds == {"window", "details"}
     roll(store, LATER, CONF)
-    assert not reasons(newer(store, [], CONF, LATER))
+    assert not reasons(newer(store, CONF, LATER))
 
 
 def test_a_report_does_not_judge_what_others_may_still_tell_of() -> None:
@@ -236,9 +236,9 @@ def test_a_report_does_not_judge_what_others_may_still_tell_of() -> None:
     world.get("never:2", 1)
     store.put(rows_of(world), START)
     now = world.now // SECOND + 12
-    [found] = newer(store, [], CONF, now)
+    [found] = newer(store, CONF, now)
     assert (found.is_all, found.result.misses) == (False, [])
-    [found] = newer(store, [], CONF, now + 30)
+    [found] = newer(store, CONF, now + 30)
     assert len(found.result.misses) == 2
 
 
@@ -246,7 +246,8 @@ def test_one_process_alone_waits_for_nobody() -> None:
     store = MemoryStore()
     world = World(1)
     world.get("never:1", 0)
-    [found] = newer(store, rows_of(world), CONF, world.now / SECOND)
+    store.put(rows_of(world), START)
+    [found] = newer(store, CONF, world.now / SECOND)
     assert found.is_all
     assert reasons([found]) == {"never_set": 1}
 
@@ -311,7 +312,7 @@ def told_on(store: MemoryStore, worlds: dict[str, World], now: int) -> Counter[s
     same to who asks before it is rolled up as after."""
     before = told(store)
     store.put([row for name, world in worlds.items() for row in rows_of(world, name)], START)
-    asked = reasons(newer(store, [], CONF, now))
+    asked = reasons(newer(store, CONF, now))
     roll(store, now, CONF)
     found = told(store) - before
     assert asked == found

@@ -27,7 +27,7 @@ from cache_monitor.worker.rollup import Maintenance
 from cache_monitor.worker.subscribers import Subscriber, subscribers
 from cache_monitor.worker.trace_events import CacheIdentity
 from cache_monitor.worker.trace_writer import Tracer
-from cache_monitor.worker.worker import HELP, BackgroundWorker, Wiring
+from cache_monitor.worker.worker import HELP, BackgroundWorker, FlushResult, Wiring
 from tests.anew import begin_anew
 from tests.waiting import until
 
@@ -158,7 +158,7 @@ def test_what_a_store_refuses_waits_for_it(site: _Site, caplog: pytest.LogCaptur
     assert not site.background_worker.flush()
     problem = site.background_worker.problem
     assert problem == "It is down."
-    assert site.background_worker.pending().dropped == 1
+    assert site.background_worker.request_flush() == FlushResult(False, "It is down.", 1)
     site.refuses = None
     assert site.background_worker.flush()
     assert site.background_worker.problem is None
@@ -354,7 +354,7 @@ def test_a_look_that_never_returns_keeps_nothing_from_the_store(site: _Site) -> 
         site.call()
         assert site.background_worker.flush()
         assert site.calls() == made
-    assert site.background_worker.pending().dropped == 0
+    assert site.background_worker.request_flush() == FlushResult(True, None, 0)
     go_on.set()
 
 
@@ -386,6 +386,7 @@ def test_a_flush_that_fails_comes_back_at_once(
     assert site.background_worker.flush()
     asked: list[float] = []
     monkeypatch.setattr(site.background_worker, "drain", _fail)
+    site.call()
     # Longer than any test may take: it does not wait that long.
     asked.append(site.background_worker.flush(patience=3600))
     assert asked == [False]
@@ -396,10 +397,64 @@ def test_a_report_does_not_wait_for_a_thread_that_hangs(
 ) -> None:
     site.call()
     assert site.background_worker.flush()
-    monkeypatch.setattr("cache_monitor.worker.worker.PATIENCE", 0.01)
+    site.call()
     with site.background_worker._draining:
-        assert site.background_worker.pending().rows == []
-        assert not site.background_worker.flush(patience=0.01)
+        result = site.background_worker.request_flush(patience=0.01)
+    assert (result.is_flushed, result.missing) == (False, 0)
+    assert "within 0.01 seconds" in (result.problem or "")
+
+
+def test_where_the_store_has_all_nobody_is_asked_and_nothing_written(
+    site: _Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.call()
+    assert site.background_worker.flush()
+    with monkeypatch.context() as context:
+        context.setattr(site.background_worker, "_wake_up", _fail)
+        context.setattr(site.store, "put", _fail)
+        assert site.background_worker.request_flush() == FlushResult(True, None, 0)
+    site.call()
+    assert site.background_worker.request_flush() == FlushResult(True, None, 0)
+    assert site.calls() == 2
+
+
+def test_what_is_counted_while_the_store_writes_is_flushed_next(
+    site: _Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a thread of the site's helps to count."""
+    put = site.store.put
+
+    def busy(rows: Any, now: int) -> None:
+        monkeypatch.undo()
+        site.call()
+        site.background_worker.drain()
+        put(rows, now)
+
+    monkeypatch.setattr(site.store, "put", busy)
+    site.call()
+    assert site.background_worker.flush()
+    assert site.calls() == 1
+    assert site.background_worker.flush()
+    assert site.calls() == 2
+
+
+def test_reports_do_not_put_off_what_is_done_with_the_flush_that_is_due(site: _Site) -> None:
+    site.call()
+    due = site.background_worker._next_flush
+    assert site.background_worker.request_flush().is_flushed
+    assert site.background_worker._next_flush == due
+
+
+def test_a_report_asked_for_where_no_thread_can_be_had_does_not_wait(
+    site: _Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("cache_monitor.concurrency._thread.start_new_thread", refuse)
+    site.call()
+    # Longer than any test may take.
+    assert not site.background_worker.request_flush(patience=3600).is_flushed
 
 
 def test_a_thread_that_cannot_begin_is_tried_again(
