@@ -267,7 +267,8 @@ def sized_set(operation: ObservedOperation, otherwise: Method) -> Method:
 
 
 def sized_get_many(operation: ObservedOperation, otherwise: Method) -> Method:
-    """``get_many`` of a backend that turns values into bytes."""
+    """``get_many`` of a backend that turns values into bytes, and the one of ``BaseCache``, which
+    asks for one key after the other."""
     original = operation.original
 
     def get_many(self: BaseCache, *args: Any, **kwargs: Any) -> Any:
@@ -310,6 +311,7 @@ COLLECTIONS = frozenset({list, tuple, set, frozenset, dict})
 
 _Makers = Mapping[str, Callable[[ObservedOperation, Method], Method]]
 _LEAF: _Makers = {"get": leaf_get, "set": leaf_set}
+_BASE: _Makers = {"get_many": sized_get_many}
 _SIZED: _Makers = {"get": sized_get, "set": sized_set, "get_many": sized_get_many}
 
 
@@ -320,6 +322,8 @@ def fast_path(class_: type, operation: ObservedOperation, otherwise: Method) -> 
         makers = _SIZED
     elif class_ in LEAVES and belongs_to(operation.original, class_, "django"):
         makers = _LEAF
+    elif class_ is BaseCache and belongs_to(operation.original, class_, "django"):
+        makers = _BASE
     make = makers.get(operation.name)
     return None if make is None else make(operation, otherwise)
 

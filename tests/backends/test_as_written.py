@@ -39,7 +39,7 @@ DEFAULT = SimpleNamespace()
 def _no_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     """The monitor's thread makes a cache to look into it, and to know of calls on one that is gone,
     as those of the test before; and some here count what is made."""
-    monkeypatch.setattr(schedule, "_made", lambda aliases, failed: {})
+    monkeypatch.setattr(schedule, "_opened", lambda aliases, failed: {})
     monkeypatch.setattr(wiring, "_cache_of", instance_of)
 
 
