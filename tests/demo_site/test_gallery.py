@@ -6,8 +6,9 @@ import json
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import pytest
 
@@ -112,30 +113,64 @@ VISITS_IN_DEBUG: Final = 100
 """With the toolbar, which takes its time for each."""
 
 
-@pytest.mark.parametrize(
-    ("debug", "is_shared"), [("0", False), ("1", False), ("0", True)], ids=["", "debug", "workers"]
-)
-def test_a_healthy_shop_has_no_finding(
-    prepared_demo: Demo, tmp_path: Path, redis_server: Server, debug: str, is_shared: bool
-) -> None:
+SHOPS: Final = {"one process": ("0", False), "debug": ("1", False), "workers": ("0", True)}
+"""Whether DEBUG is on, and whether four gunicorn workers with Redis serve."""
+LATER: Final = 12.0
+"""Seconds after the last visit until a scan of the caches, and the reasons of the last misses, are
+there."""
+
+
+class Visited(NamedTuple):
+    """What the monitor says of a shop that was visited."""
+
+    lookups: int
+    visits: int
+    findings: list[dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def visited_shops(
+    prepared_demo: Demo, tmp_path_factory: pytest.TempPathFactory, redis_server: Server
+) -> dict[str, Visited]:
+    """Each shop when its visitors have gone: one after the other comes, all are waited for once."""
+    with ExitStack() as stack:
+        shops = {}
+        for name, (debug, is_shared) in SHOPS.items():
+            var = tmp_path_factory.mktemp("shop") / "var"
+            demo = prepared_demo.copy(var, **SESSIONS, DEMO_DEBUG=debug)
+            url = redis_server.url if is_shared else ""
+            running = stack.enter_context(running_site(demo, url))
+            shops[name] = running, _visit(running, VISITS_IN_DEBUG if debug == "1" else VISITS)
+        time.sleep(LATER)
+        return {name: _seen(running.demo, visits) for name, (running, visits) in shops.items()}
+
+
+def _visit(running: RunningDemo, each: int) -> int:
+    """Let all visitors come at once, each so often; how many visits that were."""
+    categories = categories_of(running.demo)
+
+    def come(seed: int) -> None:
+        shopper = Shopper(running.visitor(), seed, categories)
+        for _ in range(each):
+            shopper.visit()
+
+    with ThreadPoolExecutor(VISITORS) as threads:
+        list(threads.map(come, range(VISITORS)))
+    return VISITORS * each
+
+
+def _seen(demo: Demo, visits: int) -> Visited:
+    report = report_of(demo)
+    lookups = sum(each["lookups"] for each in report["caches"].values())
+    return Visited(lookups, visits, report["findings"])
+
+
+@pytest.mark.parametrize("shop", SHOPS)
+def test_a_healthy_shop_has_no_finding(visited_shops: dict[str, Visited], shop: str) -> None:
     """Sessions, cached pages, fragments, querysets and get-then-set, by several at once, in one
     process or in four gunicorn workers with Redis; what an hour of a small shop brings, in a
     minute: each mistake costs sixty times its share of time. The hour itself:
     ``python -m tests.demo_site.shoppers``."""
-    demo = prepared_demo.copy(tmp_path / "var", **SESSIONS, DEMO_DEBUG=debug)
-    visits = VISITS_IN_DEBUG if debug == "1" else VISITS
-    categories = categories_of(demo)
-    with running_site(demo, redis_server.url if is_shared else "") as running:
-
-        def come(seed: int) -> None:
-            shopper = Shopper(running.visitor(), seed, categories)
-            for _ in range(visits):
-                shopper.visit()
-
-        with ThreadPoolExecutor(VISITORS) as threads:
-            list(threads.map(come, range(VISITORS)))
-        lookups = sum(each["lookups"] for each in report_of(running.demo)["caches"].values())
-        assert lookups > VISITORS * visits / 2
-        # A look into the caches, and the reasons of the last misses, come some seconds later.
-        time.sleep(12)
-        assert findings_of(running.demo) == []
+    visited = visited_shops[shop]
+    assert visited.lookups > visited.visits / 2
+    assert visited.findings == []

@@ -5,7 +5,8 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,15 @@ import redis
 from tests.conftest import find_or_leave
 from tests.services import LOOPBACK, MEMCACHED, REDIS, Server, answers_line, free_port
 from tests.stores.servers import Daemon, RedisDaemon
-from tests.worker.test_hosts import EXPIRY, KEYS, PAUSE, ROOT, Hosts, running, told_by
+from tests.worker.test_hosts import EXPIRY, KEYS, PAUSE, ROOT, Hosts, Told, running, told_by
 
 pytestmark = pytest.mark.slow
 
 ASKED = 3.0
 """Seconds in which the servers are asked for their evictions."""
 A, B = 0, 1
+FIRST_DATABASE = 9
+"""Of the Redis whose others other modules have; a clear() leaves nothing."""
 SQLITE = "cache_monitor.stores.sqlite.SQLiteStore"
 REDIS_CACHE = "django.core.cache.backends.redis.RedisCache"
 
@@ -36,9 +39,9 @@ def file_of(tmp_path: Path) -> dict[str, Any]:
     return {"BACKEND": SQLITE, "OPTIONS": {"PATH": str(tmp_path / "monitor.sqlite3")}}
 
 
-def assert_right(site: str, expected: dict[str, str], sure: float = 0.97) -> None:
+def assert_right(all_told: Told, expected: dict[str, str], sure: float = 0.97) -> None:
     """Each of the ``expected`` misses has its reason or none, and ``sure`` of them have it."""
-    for told in told_by(site):
+    for told in all_told:
         for name, reason in expected.items():
             known = {each for each, count in told[name].items() if count} - {"unknown"}
             assert known <= {reason}, (name, told[name])
@@ -94,7 +97,7 @@ def test_what_a_flush_and_a_restart_of_redis_took_away_was_lost(
     with running(tmp_path, site, 2) as hosts:
         lose(hosts, redis_alone, lambda: redis_alone.client().flushdb())
     # Whether the server was asked in time is a matter of how busy the machine is.
-    assert_right(site, LOST, sure=0)
+    assert_right(told_by(site), LOST, sure=0)
 
 
 @pytest.mark.memcached
@@ -113,7 +116,7 @@ def test_what_a_flush_and_a_restart_of_memcached_took_away_was_lost(
         server = Server("memcached", host, int(port))
         lose(hosts, daemon, lambda: answers_line(server, b"flush_all", b"OK"))
     # Whether the server was asked in time is a matter of how busy the machine is.
-    assert_right(site, LOST, sure=0)
+    assert_right(told_by(site), LOST, sure=0)
 
 
 def _namespaces() -> list[str]:
@@ -151,26 +154,22 @@ def _releases(tmp_path: Path) -> list[list[str]]:
     return starts
 
 
-@pytest.mark.parametrize("kind", ["processes", "containers", "users"])
-def test_what_the_processes_before_a_deployment_did_explains_the_misses_after_it(
-    tmp_path: Path, redis_server: Server, kind: str
-) -> None:
-    """In containers all of them have the PID 1, and the host's name; as two users they come from
-    two releases of the site, too."""
-    starts: dict[str, list[list[str]]] = {
-        "processes": [[]],
-        "containers": [_namespaces()],
-        "users": _releases(tmp_path),
-    }
-    before = starts[kind]
-    if kind == "containers" and not before[0]:
-        pytest.skip("this user may not make PID namespaces")
-    database = 9 + ["processes", "containers", "users"].index(kind)
-    address = f"redis://{redis_server.host}:{redis_server.port}/{database}"
-    site = site_of({"BACKEND": REDIS_CACHE, "LOCATION": address}, file_of(tmp_path))
+EXPLAINED = {
+    "never": "never_set",
+    "expired": "expired",
+    "deleted": "deleted",
+    "there": "cleared",
+    "unknown": "never_set",
+}
+
+
+def _deploy(directory: Path, address: str, before: Sequence[Sequence[str]]) -> Told:
+    """What is told where processes went and others came, which ``before`` started."""
+    directory.mkdir()
+    site = site_of({"BACKEND": REDIS_CACHE, "LOCATION": address}, file_of(directory))
     server = redis.Redis.from_url(address)
     server.flushdb()
-    with running(tmp_path, site, 2, before, each=1) as hosts:
+    with running(directory, site, 2, before, each=1) as hosts:
         hosts.do(A, "get", "never")
         time.sleep(ASKED)
         hosts.do(A, "set", "expired", timeout=1)
@@ -178,7 +177,7 @@ def test_what_the_processes_before_a_deployment_did_explains_the_misses_after_it
         hosts.do(A, "set", "there")
         time.sleep(PAUSE)
         hosts.do(B, "delete", "deleted")
-    with running(tmp_path, site, 2, before, each=1) as hosts:
+    with running(directory, site, 2, before, each=1) as hosts:
         time.sleep(EXPIRY)
         for name in ("expired", "deleted", "there", "unknown"):
             hosts.do(B, "get", name)
@@ -187,14 +186,40 @@ def test_what_the_processes_before_a_deployment_did_explains_the_misses_after_it
         hosts.do(B, "get", "there")
         time.sleep(2)
     server.close()
-    expected = {
-        "never": "never_set",
-        "expired": "expired",
-        "deleted": "deleted",
-        "there": "cleared",
-        "unknown": "never_set",
+    return told_by(site)
+
+
+@pytest.fixture(scope="module")
+def of_deployments(
+    redis_server: Server, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Future[Told]]]:
+    """Deployments of each kind at once: nearly all of their time is waited for. There is none in
+    containers where this user may not make PID namespaces."""
+    directory = tmp_path_factory.mktemp("deployments")
+    starts: dict[str, list[list[str]]] = {
+        "processes": [[]],
+        "containers": [_namespaces()],
+        "users": _releases(directory),
     }
-    assert_right(site, expected)
+    with ThreadPoolExecutor(len(starts)) as threads:
+        yield {
+            kind: threads.submit(
+                _deploy, directory / kind, f"{redis_server.url}/{FIRST_DATABASE + place}", before
+            )
+            for place, (kind, before) in enumerate(starts.items())
+            if kind != "containers" or before[0]
+        }
+
+
+@pytest.mark.parametrize("kind", ["processes", "containers", "users"])
+def test_what_the_processes_before_a_deployment_did_explains_the_misses_after_it(
+    of_deployments: dict[str, Future[Told]], kind: str
+) -> None:
+    """In containers all of them have the PID 1, and the host's name; as two users they come from
+    two releases of the site, too."""
+    if kind not in of_deployments:
+        pytest.skip("this user may not make PID namespaces")
+    assert_right(of_deployments[kind].result(), EXPLAINED)
 
 
 def test_while_the_store_is_away_nothing_is_told_twice_and_nothing_wrong(
@@ -233,4 +258,4 @@ def test_while_the_store_is_away_nothing_is_told_twice_and_nothing_wrong(
         "during": "deleted",
         "after": "expired",
     }
-    assert_right(site, expected, sure=0)
+    assert_right(told_by(site), expected, sure=0)
