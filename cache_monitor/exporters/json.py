@@ -3,14 +3,12 @@
 The schema is made from the types that the document is encoded from.
 """
 
-from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
 import msgspec
 from msgspec.structs import replace
 
-from cache_monitor.reports.fields import DOCUMENT, FIELDS
 from cache_monitor.reports.schema import SCHEMA_VERSION, Cache, Report
 from cache_monitor.reports.what_if import WhatIf
 
@@ -35,30 +33,23 @@ def schema() -> dict[str, Any]:
 
     Every field is required, null or not. Further fields are allowed, for later releases.
     """
-    return _schema_of(Report, SCHEMA_ID, FIELDS)
+    return _schema_of(Report, SCHEMA_ID)
 
 
 @cache
 def what_if_schema() -> dict[str, Any]:
     """The same for the document of ``cache_whatif``."""
-    return _schema_of(WhatIf, WHAT_IF_ID, DOCUMENT)
+    return _schema_of(WhatIf, WHAT_IF_ID)
 
 
-def _schema_of(
-    document: type[msgspec.Struct],
-    identity: str,
-    fields_of: Mapping[type[msgspec.Struct], Mapping[str, str]],
-) -> dict[str, Any]:
+def _schema_of(document: type[msgspec.Struct], identity: str) -> dict[str, Any]:
     made = msgspec.json.schema(document)
-    described = {type_.__name__: fields for type_, fields in fields_of.items()}
-    for name, definition in made["$defs"].items():
+    for definition in made["$defs"].values():
         if "properties" in definition:
             definition["required"] = list(definition["properties"])
             # Defaults are for the package's code; a document has all values.
-            for field, each in definition["properties"].items():
+            for each in definition["properties"].values():
                 each.pop("default", None)
-                if text := described.get(name, {}).get(field):
-                    each["description"] = text
         if "description" in definition:
             definition["description"] = _as_prose(definition["description"])
     return {"$schema": DIALECT, "$id": identity, "title": document.__name__, **made}

@@ -9,6 +9,7 @@ from typing import Annotated, NamedTuple
 
 from msgspec import Meta, Struct, structs
 
+from cache_monitor.scan.snapshot import doc
 from cache_monitor.trace.freshness import Values, entries_by_group, stale_share
 from cache_monitor.trace.models.base import Model
 from cache_monitor.trace.models.django import BY_THIRDS, Cull
@@ -42,16 +43,34 @@ _Seconds = Annotated[float, Meta(ge=0, le=1e12)]
 _Gain = Annotated[float, Meta(ge=-1e12, le=1e12)]
 
 
+PredictedRatio = Annotated[
+    Ratio | None, doc("The hit ratio that it would have, 0 to 1; null where the trace cannot tell.")
+]
+RatioError = Annotated[
+    Ratio | None,
+    doc(
+        "In 95 of 100 cases the truth is within so much of the ratio; 0 where all keys are traced."
+    ),
+]
+SavedPerHour = Annotated[
+    _Gain | None,
+    doc(
+        "Seconds of computing that this saves in an hour beyond what the cache of today saves, "
+        "negative for less; null where nobody saw a value computed."
+    ),
+]
+
+
 class Entries(Struct, frozen=True, kw_only=True):
     """The hit ratio, 0 to 1, of a cache with room for so many entries; in 95 of 100 cases the truth
     is within ``error`` of it. ``seconds_saved_per_hour`` is what this saves
     more than the cache of today, in an hour as in the period: what values take to compute that are
     found then and missed now. It is negative for less, and None where nobody saw one computed."""
 
-    entries: _Count
-    hit_ratio: Ratio | None
-    error: Ratio | None
-    seconds_saved_per_hour: _Gain | None = None
+    entries: Annotated[_Count, doc("The room of the cache, in entries.")]
+    hit_ratio: PredictedRatio
+    error: RatioError
+    seconds_saved_per_hour: SavedPerHour = None
 
 
 _Curve = Annotated[list[Entries], Meta(max_length=MOST_POINTS)]
@@ -61,21 +80,27 @@ class Bytes(Struct, frozen=True, kw_only=True):
     """The hit ratio of a cache whose server may take so many bytes, in which there is room for
     ``entries`` of today's average size. None where nobody has told what the entries take."""
 
-    bytes: _Count
-    entries: _Count | None
-    hit_ratio: Ratio | None
-    error: Ratio | None
-    seconds_saved_per_hour: _Gain | None = None
+    bytes: Annotated[_Count, doc("Bytes that the cache may take, as its server counts them.")]
+    entries: Annotated[
+        _Count | None,
+        doc(
+            "Entries of today's average size for which there is room; null where nobody has "
+            "looked at what they take."
+        ),
+    ]
+    hit_ratio: PredictedRatio
+    error: RatioError
+    seconds_saved_per_hour: SavedPerHour = None
 
 
 class Policy(Struct, frozen=True, kw_only=True):
     """The hit ratio with another policy and the same room; ``entries`` with others."""
 
-    policy: _Name
-    hit_ratio: Ratio | None
-    error: Ratio | None
-    seconds_saved_per_hour: _Gain | None = None
-    entries: _Curve = []
+    policy: Annotated[_Name, doc("Its name.")]
+    hit_ratio: PredictedRatio
+    error: RatioError
+    seconds_saved_per_hour: SavedPerHour = None
+    entries: Annotated[_Curve, doc("The same with room for other numbers of entries.")] = []
 
 
 class TimeoutOption(Struct, frozen=True, kw_only=True):
@@ -84,12 +109,24 @@ class TimeoutOption(Struct, frozen=True, kw_only=True):
     ``seconds_saved_per_hour`` is what it saves more than the timeout of today. ``stale_share`` of
     the hits would serve a value that has changed since; None where nobody knows."""
 
-    factor: _Seconds
-    timeout: _Seconds
-    hit_ratio: Ratio | None
-    error: Ratio | None
-    seconds_saved_per_hour: _Gain | None = None
-    stale_share: Ratio | None = None
+    factor: Annotated[_Seconds, doc("Times the timeout of today.")]
+    timeout: Annotated[_Seconds, doc("The timeout in seconds.")]
+    hit_ratio: Annotated[
+        Ratio | None,
+        doc(
+            "The hit ratio that it would have, 0 to 1; null where the trace cannot tell. It takes"
+            " a trace of twice the timeout."
+        ),
+    ]
+    error: RatioError
+    seconds_saved_per_hour: SavedPerHour = None
+    stale_share: Annotated[
+        Ratio | None,
+        doc(
+            "The share of hits that would serve a value that has changed, 0 to 1; null where "
+            "unknown."
+        ),
+    ] = None
 
 
 class Timeouts(Struct, frozen=True, kw_only=True):
@@ -97,15 +134,30 @@ class Timeouts(Struct, frozen=True, kw_only=True):
     values written anew when they had expired, the ``unchanged`` share brought what had been there;
     a value lasts for ``seconds_to_change`` on the average. Each is None where nobody knows."""
 
-    group: _Name
-    timeout: _Seconds
-    hit_ratio: Ratio | None
-    options: Annotated[list[TimeoutOption], Meta(max_length=MOST_POINTS)]
-    lookups: _Count | None = None
-    rewrites: _Count | None = None
-    unchanged: Ratio | None = None
-    seconds_to_change: _Seconds | None = None
-    stale_share: Ratio | None = None
+    group: Annotated[_Name, doc("The group of keys, such as user:{int}:profile.")]
+    timeout: Annotated[
+        _Seconds, doc("Seconds: the median of the timeouts that its entries were given.")
+    ]
+    hit_ratio: PredictedRatio
+    options: Annotated[
+        Annotated[list[TimeoutOption], Meta(max_length=MOST_POINTS)],
+        doc("With other timeouts, the shortest first."),
+    ]
+    lookups: Annotated[_Count | None, doc("Lookups of the group.")] = None
+    rewrites: Annotated[
+        _Count | None,
+        doc("Values that were written anew after they had expired; null where unknown."),
+    ] = None
+    unchanged: Annotated[
+        Ratio | None, doc("The share of these that brought the value that had been there, 0 to 1.")
+    ] = None
+    seconds_to_change: Annotated[
+        _Seconds | None,
+        doc("Seconds that a value lasts before it changes, on average; null where unknown."),
+    ] = None
+    stale_share: Annotated[
+        Ratio | None, doc("The share of hits that served a value that had changed, 0 to 1.")
+    ] = None
 
 
 class CacheWhatIf(Struct, frozen=True, kw_only=True):
@@ -120,34 +172,77 @@ class CacheWhatIf(Struct, frozen=True, kw_only=True):
     that stands for today's, which where there is no limit are those it holds; the ``optimum``,
     which no policy exceeds that does not know what comes."""
 
-    hit_ratio: Ratio | None
-    error: Ratio | None
-    keys: _Count
-    rate: Ratio
-    policy: _Name
-    room: _Count | None
-    entries: _Curve = []
-    bytes: Annotated[list[Bytes], Meta(max_length=MOST_POINTS)] = []
-    policies: Annotated[list[Policy], Meta(max_length=MOST_POINTS)] = []
-    timeouts: Annotated[list[Timeouts], Meta(max_length=GROUPS)] = []
-    problem: Annotated[str, Meta(max_length=1000)] | None = None
-    policy_is_assumed: bool = False
-    since: _Name | None = None
-    until: _Name | None = None
-    trace_seconds: _Seconds | None = None
-    lookups: _Count | None = None
-    observed_hit_ratio: Ratio | None = None
-    size: _Count | None = None
-    optimum: _Curve = []
+    hit_ratio: Annotated[
+        Ratio | None,
+        doc(
+            "What the simulation gives for the cache as it is, 0 to 1; null where nothing is "
+            "predicted."
+        ),
+    ]
+    error: RatioError
+    keys: Annotated[_Count, doc("Keys that are in the trace.")]
+    rate: Annotated[
+        Ratio,
+        doc("The share of all keys that is in the trace, but for the hottest, which all are."),
+    ]
+    policy: Annotated[
+        _Name, doc("The policy that is simulated, by the name that cache_whatif --policy takes.")
+    ]
+    room: Annotated[
+        _Count | None, doc("The entries that the cache takes today; null without a limit.")
+    ]
+    entries: Annotated[
+        _Curve, doc("With room for other numbers of entries, the smallest first.")
+    ] = []
+    bytes: Annotated[
+        Annotated[list[Bytes], Meta(max_length=MOST_POINTS)],
+        doc(
+            "Bytes in place of entries: of the server's memory, or of all entries where no server"
+            " has a limit."
+        ),
+    ] = []
+    policies: Annotated[
+        Annotated[list[Policy], Meta(max_length=MOST_POINTS)], doc("With other policies.")
+    ] = []
+    timeouts: Annotated[
+        Annotated[list[Timeouts], Meta(max_length=GROUPS)],
+        doc("With other timeouts, for the groups with the most lookups."),
+    ] = []
+    problem: Annotated[
+        Annotated[str, Meta(max_length=1000)] | None,
+        doc("Why nothing is predicted; null where something is, or too little was traced."),
+    ] = None
+    policy_is_assumed: Annotated[
+        bool, doc("Whether nobody could ask the server for its policy.")
+    ] = False
+    since: Annotated[
+        _Name | None,
+        doc(
+            "From when on lookups count, RFC 3339, UTC: what was before fills the simulated cache."
+        ),
+    ] = None
+    until: Annotated[_Name | None, doc("Until when the trace was read: RFC 3339, UTC.")] = None
+    trace_seconds: Annotated[_Seconds | None, doc("Seconds of the trace that this rests on.")] = (
+        None
+    )
+    lookups: Annotated[_Count | None, doc("Lookups in the trace that count.")] = None
+    observed_hit_ratio: Annotated[Ratio | None, doc("What really hit of them, 0 to 1.")] = None
+    size: Annotated[
+        _Count | None,
+        doc("Entries that stand for the size of today: its limit, else what it holds."),
+    ] = None
+    optimum: Annotated[_Curve, doc("What no policy can exceed, by the number of entries.")] = []
 
 
 class WhatIf(Struct, frozen=True, kw_only=True):
     """The whole document; times are RFC 3339, UTC."""
 
-    since: str
-    until: str
-    caches: dict[str, CacheWhatIf]
-    schema_version: int = 1
+    since: Annotated[str, doc("Where its period begins: RFC 3339, UTC.")]
+    until: Annotated[str, doc("Where its period ends: RFC 3339, UTC.")]
+    caches: Annotated[dict[str, CacheWhatIf], doc("By alias of CACHES.")]
+    schema_version: Annotated[
+        int, doc("1; fields may be added to it, and none is taken away or renamed.")
+    ] = 1
 
 
 class Question(NamedTuple):

@@ -34,41 +34,60 @@ LONGEST_POLICY = 32
 """Characters of the name of a policy."""
 
 
+def doc(text: str) -> Meta:
+    """What a field says, with its unit, for the JSON Schemas. ``null`` stands for what is not
+    known; where that has a reason of its own, the field tells it."""
+    return Meta(description=text)
+
+
+ShownKey = Annotated[
+    str, doc("The key as the project wrote it, cut, printable, and masked where it is secret.")
+]
+GroupName = Annotated[str, doc("The group of keys, such as user:{int}:profile.")]
+
+
 class StaleEntry(Struct, frozen=True, kw_only=True):
     """A stale entry, and why it is stale. Ages in seconds."""
 
-    key: str
-    group: str = ""
-    why: list[StaleReason]
-    age: Age | None
-    idle: Age | None
-    expires_in: TimeLeft | None
-    bytes: Count | None
+    key: ShownKey
+    group: GroupName = ""
+    why: Annotated[list[StaleReason], doc("In which ways it is stale.")]
+    age: Annotated[Age | None, doc("Seconds since it was written.")]
+    idle: Annotated[Age | None, doc("Seconds since it was last read.")]
+    expires_in: Annotated[
+        TimeLeft | None,
+        doc("Seconds until it expires, negative where it has; null without a timeout."),
+    ]
+    bytes: Annotated[Count | None, doc("Bytes that it takes.")]
 
 
 class MemoryGroup(Struct, frozen=True, kw_only=True):
     """The entries of one key group and their bytes."""
 
-    group: str
-    entries: Count
-    bytes: Count | None
+    group: GroupName
+    entries: Annotated[Count, doc("Its entries.")]
+    bytes: Annotated[Count | None, doc("Bytes that they take.")]
 
 
 class LargestEntry(Struct, frozen=True, kw_only=True):
     """One of the largest entries."""
 
-    key: str
-    bytes: Count
+    key: ShownKey
+    bytes: Annotated[Count, doc("Bytes that it takes.")]
 
 
 class FreedWithin(Struct, frozen=True, kw_only=True):
     """Bytes of the entries that expire within the next minute, hour and day (each with those
     before it), and ``never``. What has expired and is still there is in none of them."""
 
-    minute: Count | None = None
-    hour: Count | None = None
-    day: Count | None = None
-    never: Count | None = None
+    minute: Annotated[Count | None, doc("Bytes of entries that expire within a minute.")] = None
+    hour: Annotated[
+        Count | None, doc("Bytes of entries that expire within an hour, those of the minute too.")
+    ] = None
+    day: Annotated[
+        Count | None, doc("Bytes of entries that expire within a day, those of the hour too.")
+    ] = None
+    never: Annotated[Count | None, doc("Bytes of entries that do not expire.")] = None
 
 
 class ProcessTotals(Struct, frozen=True, kw_only=True):
