@@ -368,9 +368,9 @@ class BackgroundWorker:
         self._recorder.want_stacks(wanted, self._wake_at())
 
     def _wake_at(self) -> int:
-        """How many calls in the buffer wake the thread: a batch, or fewer where the buffer is
-        small. More would only take memory, and be out of the processor's cache."""
-        return min(self._wiring.get_conf().buffer_size // 2, BATCH)
+        """How many calls in the buffer wake the thread. Fewer would cost more CPU time: what
+        another core has just made is in that one's cache, and has to come over."""
+        return self._wiring.get_conf().buffer_size // 2
 
     def _take_in(self, most: int) -> None:
         """Count, where the lock is held; meanwhile there may be something to be delivered."""
