@@ -165,11 +165,11 @@ class Capture:
         self._pending: deque[tuple[RawCall, str | None, object]] = deque()
         self._lock = new_lock()
 
-    def heard_page(self, page_pass: PagePass) -> None:
+    def on_page(self, page_pass: PagePass) -> None:
         """Keep what came of a pass through Django's page cache."""
         self.page_passes.append(page_pass)
 
-    def heard(self, call: RawCall, kind: str | None = None) -> None:
+    def on_call(self, call: RawCall, kind: str | None = None) -> None:
         """Take note of ``call``."""
         mark = self._mark
         self._pending.append((call, kind, None if mark is None else self._marked(call, mark)))

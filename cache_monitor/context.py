@@ -23,7 +23,7 @@ class Listener(Protocol):
     ``kind``, nor its size where that takes a look.
     """
 
-    def heard(self, call: RawCall, kind: str | None = None) -> None:
+    def on_call(self, call: RawCall, kind: str | None = None) -> None:
         """Take note of ``call``; runs on the caller's path and must be quick.
 
         ``kind`` is the name of the type of the value that it moved, of several values their types

@@ -48,37 +48,37 @@ class CacheMonitorMiddleware:
         """Answer the request."""
         if self._is_async:
             return self._answer_async(request)
-        tally = requests.RequestStats()
-        context.start_listening(tally)
+        stats = requests.RequestStats()
+        context.start_listening(stats)
         try:
             response = cast(HttpResponseBase, self.get_response(request))
         finally:
-            context.stop_listening(tally)
-        return _finished(request, response, tally)
+            context.stop_listening(stats)
+        return _finished(request, response, stats)
 
     async def _answer_async(self, request: HttpRequest) -> HttpResponseBase:
-        tally = requests.RequestStats()
-        context.start_listening(tally)
+        stats = requests.RequestStats()
+        context.start_listening(stats)
         try:
             response = await cast(Awaitable[HttpResponseBase], self.get_response(request))
         finally:
-            context.stop_listening(tally)
-        return _finished(request, response, tally)
+            context.stop_listening(stats)
+        return _finished(request, response, stats)
 
 
 def _finished(
-    request: HttpRequest, response: HttpResponseBase, tally: requests.RequestStats
+    request: HttpRequest, response: HttpResponseBase, stats: requests.RequestStats
 ) -> HttpResponseBase:
     try:
-        has_called = tally.end()
+        has_called = stats.end()
         if has_called:
-            requests.note(requests.RequestRecord(_view_of(request), tally))
+            requests.note(requests.RequestRecord(_view_of(request), stats))
         is_staff = _is_known_staff(request)
-        if has_called and is_staff and tally.uses():
-            _append(response, "Server-Timing", _server_timing(tally))
-        if tally.page_passes and (is_staff or settings.DEBUG):
+        if has_called and is_staff and stats.uses():
+            _append(response, "Server-Timing", _server_timing(stats))
+        if stats.page_passes and (is_staff or settings.DEBUG):
             # In the order of RFC 9211: the cache that is closest to the view comes first.
-            for page_pass in tally.page_passes:
+            for page_pass in stats.page_passes:
                 _append(response, "Cache-Status", cache_status(page_pass))
     except Exception as fault:
         # The site's own converters are asked for the view, its own class for the user: the answer
@@ -112,11 +112,11 @@ def _is_known_staff(request: HttpRequest) -> bool:
     return bool(getattr(user, "is_staff", False))
 
 
-def _server_timing(tally: requests.RequestStats) -> str:
+def _server_timing(stats: requests.RequestStats) -> str:
     """The tally as an entry of the header, in milliseconds (W3C Server Timing)."""
-    uses = tally.uses().values()
+    uses = stats.uses().values()
     lookups = sum(use.lookups for use in uses)
     misses = sum(use.misses for use in uses)
     seconds = sum(use.seconds for use in uses)
     ratio = f", {(lookups - misses) / lookups:.0%} hits" if lookups else ""
-    return f'cache;dur={seconds * 1e3:.2f};desc="{tally.calls} calls{ratio}"'
+    return f'cache;dur={seconds * 1e3:.2f};desc="{stats.calls} calls{ratio}"'

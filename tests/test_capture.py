@@ -43,7 +43,7 @@ def raw(
 
 def captured(call: RawCall) -> CapturedCall:
     capture = Capture()
-    capture.heard(call)
+    capture.on_call(call)
     [only] = capture.calls()
     return only
 
@@ -106,15 +106,15 @@ def test_a_call_reads_as_a_sentence() -> None:
 
 def test_calls_come_in_the_order_in_which_they_began() -> None:
     capture = Capture()
-    capture.heard(raw(key="inner", started=2.0))
-    capture.heard(raw(key="outer", started=1.0))
+    capture.on_call(raw(key="inner", started=2.0))
+    capture.on_call(raw(key="outer", started=1.0))
     assert [call.keys for call in capture.calls()] == [("outer",), ("inner",)]
 
 
 def test_beyond_the_limit_calls_are_counted_and_not_kept() -> None:
     capture = Capture(keep=3)
     for number in range(10_000):
-        capture.heard(raw(key=str(number), outcome=number % 4 == 0))
+        capture.on_call(raw(key=str(number), outcome=number % 4 == 0))
     assert [call.keys for call in capture.calls()] == [("0",), ("1",), ("2",)]
     assert capture.totals()["default"] == Totals(
         calls=10_000, reads=10_000, hits=2500, misses=7500, seconds=5000.0
@@ -125,7 +125,7 @@ def test_beyond_the_limit_calls_are_counted_and_not_kept() -> None:
 def test_every_operation_counts_as_one_kind() -> None:
     capture = Capture()
     for operation in ("get", "add", "incr", "delete_many", "clear", "ttl", "lock"):
-        capture.heard(raw(operation))
+        capture.on_call(raw(operation))
     totals = capture.totals()["default"]
     assert (totals.reads, totals.writes, totals.deletes, totals.others) == (1, 2, 2, 2)
     assert totals.calls == 7
@@ -133,8 +133,8 @@ def test_every_operation_counts_as_one_kind() -> None:
 
 def test_the_toolbars_own_calls_are_left_out() -> None:
     capture = Capture()
-    capture.heard(raw(key="djdt:request_ids"))
-    capture.heard(raw("delete_many", ("djdt:req:1", "djdt:req:2")))
+    capture.on_call(raw(key="djdt:request_ids"))
+    capture.on_call(raw("delete_many", ("djdt:req:1", "djdt:req:2")))
     assert capture.calls() == ()
     assert capture.totals() == {}
 
@@ -144,7 +144,7 @@ def test_calls_of_many_threads_are_counted_to_the_last_one() -> None:
 
     def work() -> None:
         for _ in range(20_000):
-            capture.heard(raw(outcome=True))
+            capture.on_call(raw(outcome=True))
 
     threads = [threading.Thread(target=work) for _ in range(8)]
     for thread in threads:

@@ -113,7 +113,7 @@ def test_the_locks_of_all_modules_are_free_in_a_forked_child() -> None:
     assert len(locks) > 8
     locks |= {
         "capture": Capture()._lock,
-        "tally": RequestStats()._adding,
+        "tally": RequestStats()._lock,
         "memory": MemoryStore()._lock,
         "known": concurrency.TimedValue(lambda: 0, 1)._lock,
     }

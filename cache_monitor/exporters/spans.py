@@ -41,7 +41,7 @@ class CallSpans:
     def __init__(self, tracer: Tracer) -> None:
         self._tracer = tracer
 
-    def heard(self, call: RawCall, kind: str | None = None) -> None:
+    def on_call(self, call: RawCall, kind: str | None = None) -> None:
         if get_current_span().is_recording() and not is_toolbars_own(call[3]):
             end = time.time_ns()
             source, _, seconds, key, outcome, _, _, _, error, *_ = call

@@ -215,7 +215,7 @@ def tell(call_context: CallContext, call: RawCall, kind: str | None = None) -> N
     """Tell those who listen of ``call``."""
     for listener in call_context.listeners:
         try:
-            listener.heard(call, kind)
+            listener.on_call(call, kind)
         except Exception as fault:
             let_pass(fault)
             recorder.failed(fault)

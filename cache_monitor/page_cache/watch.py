@@ -44,7 +44,7 @@ Method = Callable[..., Any]
 class PageListener(Protocol):
     """A listener of calls that wants to hear of the request's page passes too."""
 
-    def heard_page(self, page_pass: PagePass) -> None:
+    def on_page(self, page_pass: PagePass) -> None:
         """Take note of ``page_pass``, which is over."""
 
 
@@ -113,7 +113,7 @@ class _Writes:
         self._alias = alias
         self.error: str | None = None
 
-    def heard(self, call: RawCall, kind: str | None = None) -> None:
+    def on_call(self, call: RawCall, kind: str | None = None) -> None:
         source = call[SOURCE]
         if source.alias == self._alias and source.operation == "set":
             self.error = self.error or call[ERROR]
@@ -263,7 +263,7 @@ def _finish(page_pass: PagePass) -> None:
     around = context.current()
     for listener in around.listeners if around is not None else ():
         if isinstance(listener, PageListener):
-            listener.heard_page(page_pass)
+            listener.on_page(page_pass)
 
 
 def _blame(name: str) -> None:

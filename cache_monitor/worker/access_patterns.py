@@ -1,7 +1,6 @@
-"""What one request asks a cache for again and again, or one by one.
+"""Repeated gets of one key within a request, and single gets in a loop (N+1).
 
-The panel's hints and the site's findings are made of the same rules: what is no repeat for the one
-is none for the other.
+The panel's hints and the site's findings use the same rules.
 """
 
 from collections import defaultdict
@@ -12,18 +11,18 @@ from typing import Generic, NamedTuple, TypeVar
 from cache_monitor.calls import ERROR, KEY, OUTCOME, SECONDS, SOURCE, VERSION, RawCall
 
 MANY_REPEATS = 3
-"""Lookups of one unchanged entry; two happen where a page asks in its head and in its body."""
+"""Lookups of one unchanged entry; two are common, as in the head and in the body of a page."""
 MANY_SINGLES = 5
-"""Gets of different keys of a group: a loop, not a few fields."""
+"""Gets of different keys of a group; fewer may be a few fields, not a loop."""
 MOST_KEYS = 1000
-"""Different keys of a request that are told apart; about 250 kB."""
+"""The most keys of a request that are told apart; about 250 kB."""
 MOST_TIMES = 63
-"""Calls of one key whose times are kept for their median."""
+"""The most calls of one key whose times are kept for their median."""
 
 _LOOKUPS = frozenset({"get", "get_many", "get_or_set"})
 _FILLS = frozenset({"set", "set_many", "add"})
 _HARMLESS = frozenset({"add", "has_key", "touch", "ttl", "pttl", "keys", "iter_keys"})
-"""Operations that leave the value of an entry that is there as it is."""
+"""Operations that do not change the value of an existing entry."""
 
 _Where = tuple[str, Hashable, Hashable]
 """Alias, version and key."""
@@ -33,8 +32,8 @@ Entry = TypeVar("Entry", bound=Hashable)
 
 
 class Runs(Generic[Entry]):
-    """Lookups of the same entry that no change of it comes between. An entry is whatever tells it
-    from others."""
+    """Runs of lookups of the same entry without a change of it between them. An entry is any
+    hashable that identifies it."""
 
     __slots__ = ("_lengths", "_missed", "_there")
 
@@ -42,21 +41,21 @@ class Runs(Generic[Entry]):
         self._lengths: dict[Entry, int] = {}
         self._missed: set[Entry] = set()
         self._there: set[Entry] = set()
-        """Those that were found, or written where they had been missed."""
+        """The entries that were found, or written after a miss."""
 
     def __len__(self) -> int:
         return len(self._lengths)
 
     def entries(self) -> list[Entry]:
-        """Those that were looked up."""
+        """The entries that were looked up."""
         return list(self._lengths)
 
     def __contains__(self, entry: Entry) -> bool:
         return entry in self._lengths
 
     def look_up(self, entry: Entry, operation: str, hit: object) -> int:
-        """Take in a lookup; how many it makes in its run. One that misses what had been there
-        begins another: it expired meanwhile, or had to make room."""
+        """Add a lookup; returns the length of its run. A miss of an entry that was there begins a
+        new run: it expired or was evicted meanwhile."""
         if hit is False and entry in self._there:
             self._there.discard(entry)
             self._lengths[entry] = 0
@@ -64,7 +63,7 @@ class Runs(Generic[Entry]):
             self._there.add(entry)
         if operation == "get_or_set":
             self._there.add(entry)
-        # What was missed by a get_or_set is there after it.
+        # After a get_or_set that missed the entry is there.
         if hit is False and operation != "get_or_set":
             self._missed.add(entry)
         else:
@@ -74,12 +73,12 @@ class Runs(Generic[Entry]):
         return length
 
     def write(self, entry: Entry, operation: str) -> bool:
-        """Take in another operation; whether it ended the run."""
+        """Add another operation; returns whether it ended the run."""
         if entry not in self._lengths:
             return False
         has_missed = entry in self._missed
         self._missed.discard(entry)
-        # What fills a miss leaves the value as it was asked for.
+        # A write that fills a miss is no change.
         if has_missed and operation in _FILLS:
             self._there.add(entry)
             return False
@@ -90,17 +89,17 @@ class Runs(Generic[Entry]):
 
 
 def is_lookup(operation: str) -> bool:
-    """Whether it looks entries up."""
+    """Whether the operation looks entries up."""
     return operation in _LOOKUPS
 
 
 def changes_unknown_entries(operation: str, has_keys: bool) -> bool:
-    """Whether it may change entries that it does not name: a clear, a delete by pattern."""
+    """Whether the operation may change entries without their keys: a clear, a pattern delete."""
     return operation not in _HARMLESS and (not has_keys or "pattern" in operation)
 
 
 def loops(singles: Iterable[tuple[Loop, Single]]) -> Iterator[tuple[Loop, Sequence[Single]]]:
-    """Of gets of different keys, by what they have in common, those that are many."""
+    """The groups of single gets that are large enough for a loop."""
     found: defaultdict[Loop, list[Single]] = defaultdict(list)
     for loop, single in singles:
         found[loop].append(single)
@@ -110,11 +109,10 @@ def loops(singles: Iterable[tuple[Loop, Single]]) -> Iterator[tuple[Loop, Sequen
 
 
 class RepeatedGet(NamedTuple):
-    """A key of the cache ``alias`` that a request has got; ``again`` counts the calls that it could
-    have spared, none where these were too few to matter, and ``seconds`` is what so many of them
-    usually take: one that the machine held up is no cost of asking again. ``several`` keys
-    that were got by one call go by the first of them; a key that was got with the means to make it
-    is none that could be got with others either."""
+    """A key that a request got. ``again``: the calls that were not needed, 0 if too few to matter.
+    ``seconds``: so many times the median call, since a delay of the machine is no cost of
+    repeating. ``several``: it is the first of several keys of one call, or was got by
+    ``get_or_set``, so it could not be combined with others."""
 
     alias: str
     key: str
@@ -125,7 +123,7 @@ class RepeatedGet(NamedTuple):
 
 
 class _Lookup:
-    """A call that looked up one or several entries."""
+    """A call that looked up one or several entries. ``to_spare``: those that were needed."""
 
     __slots__ = ("of", "seconds", "to_spare")
 
@@ -135,14 +133,14 @@ class _Lookup:
         self.to_spare = entries
 
     def spare(self) -> None:
-        """Note that one of its entries need not have been asked for."""
+        """The lookup of one of its entries was not needed."""
         self.to_spare -= 1
         if not self.to_spare:
             self.of.spare(self.seconds)
 
 
 class _Gets:
-    """Calls that looked up the same, by the same means."""
+    """The calls that looked up the same keys by the same operation."""
 
     __slots__ = ("_times", "again")
 
@@ -151,19 +149,19 @@ class _Gets:
         self._times: list[float] = []
 
     def spare(self, seconds: float) -> None:
-        """Note a call that took ``seconds`` and could have been spared."""
+        """Add a call that was not needed."""
         self.again += 1
         if len(self._times) < MOST_TIMES:
             self._times.append(seconds)
 
     @property
     def seconds(self) -> float:
-        """What the calls that could have been spared usually take."""
+        """The typical time of all calls that were not needed."""
         return self.again * median(self._times) if self._times else 0.0
 
 
 class AccessPatterns:
-    """Notes the lookups of one request, in bounded memory. Whoever calls holds its lock."""
+    """The lookups of one request, in bounded memory. The caller holds a lock."""
 
     __slots__ = ("_gets", "_runs", "_second")
 
@@ -171,14 +169,14 @@ class AccessPatterns:
         self._runs: Runs[_Where] = Runs()
         self._gets: dict[tuple[str, Hashable, Hashable, bool], _Gets] = {}
         self._second: dict[_Where, _Lookup] = {}
-        """The calls that are to be spared once their entry is asked for a third time."""
+        """The second lookup of each entry: not needed if a third comes."""
 
     def note(self, call: RawCall) -> None:
-        """Take in the next call."""
+        """Add the next call."""
         operation, alias, key = call[SOURCE].operation, call[SOURCE].alias, call[KEY]
         if call[ERROR] is not None:
             return
-        # A key may be asked for twice by one call.
+        # One call may have a key twice.
         keys = tuple(dict.fromkeys(key)) if isinstance(key, tuple) else (key,)
         if is_lookup(operation):
             if key is not None and keys:
@@ -191,8 +189,8 @@ class AccessPatterns:
             for each in keys:
                 self._write((alias, call[VERSION], each), operation)
 
-    def got(self) -> Iterator[RepeatedGet]:
-        """The keys that were got."""
+    def repeated_gets(self) -> Iterator[RepeatedGet]:
+        """The keys that were looked up."""
         for (alias, version, key, is_single), gets in self._gets.items():
             first = key[0] if isinstance(key, tuple) else key
             yield RepeatedGet(alias, str(first), gets.again, gets.seconds, not is_single, version)
@@ -225,7 +223,7 @@ class AccessPatterns:
 
 
 def _hits(key: Hashable, outcome: object) -> Mapping[Hashable, object]:
-    """Of each key that was looked up, whether it was found."""
+    """Whether each key was found."""
     if not isinstance(key, tuple):
         return {key: outcome}
     found = outcome if isinstance(outcome, tuple) else (outcome,) * len(key)

@@ -71,8 +71,8 @@ class Aggregator:
 
     def add_request(self, request_record: RequestRecord, now: float) -> None:
         """Count a request for its view."""
-        sampled = request_record.tally.sampled()
-        for alias, use in request_record.tally.uses().items():
+        sampled = request_record.stats.sampled()
+        for alias, use in request_record.stats.uses().items():
             details = self._details_at(alias, now)
             details.uses += 1
             stats = details.view(request_record.view)
@@ -81,12 +81,12 @@ class Aggregator:
             stats.misses += use.misses
             stats.seconds += use.seconds
             stats.calls += use.calls
-            stats.request_seconds += request_record.tally.seconds
+            stats.request_seconds += request_record.stats.seconds
             self._add_use(details, stats, alias, use)
             if alias in sampled:
                 stats.sample_hits = _noted(stats.sample_hits, alias, sampled[alias].hits)
                 stats.sample_misses = _noted(stats.sample_misses, alias, sampled[alias].misses)
-        self._add_access_patterns(request_record.tally.got(), now)
+        self._add_access_patterns(request_record.stats.repeated_gets(), now)
 
     def add_page(self, page_pass: PagePass, now: float) -> None:
         """Count what the page cache did with a request."""

@@ -84,7 +84,7 @@ class Drainer:
         records = requests.take()
         for request_record in records:
             aggregator.add_request(request_record, now)
-            if changes := request_record.tally.changes():
+            if changes := request_record.stats.changes():
                 self._changed.append((request_record.view, changes))
         passes = watch.take()
         for page_pass in passes:

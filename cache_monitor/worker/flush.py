@@ -1,4 +1,4 @@
-"""What this process has counted, on its way to the store."""
+"""The time buckets of this process that the store does not have yet."""
 
 import time
 from collections import deque
@@ -12,28 +12,29 @@ from cache_monitor.stats.codec import encode
 from cache_monitor.stats.window import Window
 from cache_monitor.stores.base import Kind, Row, Store
 from cache_monitor.stores.resolutions import ABANDONED_AFTER
-from cache_monitor.trace.codec import encode_slices
 from cache_monitor.trace.slices import Slice
 from cache_monitor.worker.aggregator import Aggregator
-from cache_monitor.worker.aggregator import Part as CountedPart
+from cache_monitor.worker.aggregator import Part as CountedBucket
 from cache_monitor.worker.trace_writer import Tracer
 
-Part = CountedPart | Slice
+Bucket = CountedBucket | Slice
 
-PARTS_KEPT = 1000
-"""Parts kept for a store that refuses them; the oldest are given up, and their calls counted."""
+MOST_BUCKETS = 1000
+"""The most buckets that wait for a store that refuses them; the oldest are dropped, and their calls
+counted."""
 STEP = 10.0
-"""Seconds that the clock may go back by without anything being done about it: as many at most
-are calls late in a report then."""
+"""Seconds by which the clock may be set back without a new era; calls are late in a report by no
+more than that."""
 HANGS_AFTER = 10.0
-"""Seconds after which a store that has not answered counts as one that refuses."""
+"""Seconds after which a store that has not answered counts as refusing."""
 _CLOSED_AFTER = 5.0
-"""Seconds after the end of a bucket in which late calls still find their part."""
+"""Seconds after the end of a bucket in which late calls are still added to it."""
 
 
 @dataclass(slots=True)
 class _ClockEra:
-    """What is counted until the clock is set back, and what the store has of it."""
+    """What is counted until the clock is set back. ``stored``: the revision and the calls of each
+    bucket in the store."""
 
     process: str
     aggregator: Aggregator
@@ -41,207 +42,198 @@ class _ClockEra:
     stored: dict[tuple[Kind, str, int], tuple[object, int]] = field(default_factory=dict)
     is_over: bool = False
 
-    def stored_revision(self, alias: str, part: Part) -> object:
-        return self.stored.get(_name(alias, part), (None, 0))[0]
+    def stored_revision(self, alias: str, bucket: Bucket) -> object:
+        return self.stored.get(_name(alias, bucket), (None, 0))[0]
 
-    def undelivered(self, alias: str, part: Part) -> int:
-        return _calls(part) - self.stored.get(_name(alias, part), (None, 0))[1]
+    def undelivered(self, alias: str, bucket: Bucket) -> int:
+        return _calls(bucket) - self.stored.get(_name(alias, bucket), (None, 0))[1]
 
-    def parts(self) -> Iterator[tuple[str, Part]]:
+    def buckets(self) -> Iterator[tuple[str, Bucket]]:
         yield from self.aggregator.parts()
         yield from self.tracer.parts()
 
-    def seal(self, part: Part) -> None:
-        if isinstance(part, Slice):
-            self.tracer.seal(part)
+    def seal(self, bucket: Bucket) -> None:
+        if isinstance(bucket, Slice):
+            self.tracer.seal(bucket)
         else:
-            self.aggregator.seal(part)
+            self.aggregator.seal(bucket)
 
-    def forget(self, alias: str, part: Part) -> None:
-        if isinstance(part, Slice):
-            self.tracer.forget(alias, part)
+    def forget(self, alias: str, bucket: Bucket) -> None:
+        if isinstance(bucket, Slice):
+            self.tracer.forget(alias, bucket)
         else:
-            self.aggregator.forget(alias, part)
-        self.stored.pop(_name(alias, part), None)
+            self.aggregator.forget(alias, bucket)
+        self.stored.pop(_name(alias, bucket), None)
 
-    def row(self, alias: str, part: Part, written_at: float | None = None) -> Row:
-        if isinstance(part, Slice) and written_at is not None:
-            payload = self.tracer.encoded(part, written_at)
+    def row(self, alias: str, bucket: Bucket, written_at: float) -> Row:
+        if isinstance(bucket, Slice):
+            payload = self.tracer.encoded(bucket, written_at)
         else:
-            payload = _encoded(part)
-        return Row(_kind(part), self.process, alias, part.start, part.seconds, payload)
+            payload = encode(bucket)
+        return Row(_kind(bucket), self.process, alias, bucket.start, bucket.seconds, payload)
 
 
 @dataclass(slots=True)
-class _Flushed:
-    life: _ClockEra
+class _ChangedBucket:
+    era: _ClockEra
     alias: str
-    part: Part
+    bucket: Bucket
     revision: object
     calls: int
     row: Row
 
 
 class Flusher:
-    """The parts of one process and what of them the store has.
+    """Brings the buckets of one process to the store.
 
-    A part that is written again takes its own place in the store, so a process must not count
-    the same time bucket into two parts. Where the clock is set back, time comes again: what
-    is counted from then on goes by another name, as if another process had begun.
+    A bucket that is written again replaces its row, so a process must not have two buckets of the
+    same time. If the clock is set back, time repeats: from then on it counts under another name, as
+    if another process had begun.
 
-    Whoever calls holds the lock of the draining, but for :meth:`put`, which waits for the store.
+    The caller holds the drain lock, except for :meth:`put`, which waits for the store.
     """
 
     def __init__(self, process: str, aggregator: Aggregator, tracer: Tracer) -> None:
-        # As empty as this one still is: who begins anew begins with a copy of it.
+        # The aggregator of a new era is a copy of this one while it is empty.
         self._empty = deepcopy(aggregator)
-        self._lives = [_ClockEra(process, aggregator, tracer)]
+        self._eras = [_ClockEra(process, aggregator, tracer)]
         self._clock_offset = -inf
-        self._given_up = 0
-        self._under_way: list[_Flushed] = []
+        self._dropped = 0
+        self._being_written: list[_ChangedBucket] = []
         self._hangs_at = inf
         self.faults: deque[Exception] = deque(maxlen=10)
-        """Faults of ours that kept a part from being written, for whoever notes them."""
+        """Our faults that kept a bucket from being written."""
 
     @property
     def aggregator(self) -> Aggregator:
-        """What counts the calls that are made by the clock as it is now."""
+        """The aggregator of the present era."""
         self._follow_clock()
-        if self._under_way and time.monotonic() > self._hangs_at:
+        if self._being_written and time.monotonic() > self._hangs_at:
             self._hangs_at += HANGS_AFTER
             self.refused()
-        return self._lives[-1].aggregator
+        return self._eras[-1].aggregator
 
     @property
     def tracer(self) -> Tracer:
-        """What traces the calls, likewise."""
-        return self._lives[-1].tracer
+        """The tracer of the present era."""
+        return self._eras[-1].tracer
 
     def _follow_clock(self) -> None:
         offset = time.time() - time.perf_counter()
         if offset < self._clock_offset - STEP:
-            self._lives[-1].is_over = True
+            self._eras[-1].is_over = True
             process = uuid4().hex
-            tracer = self._lives[-1].tracer.renewed(process)
-            self._lives.append(_ClockEra(process, deepcopy(self._empty), tracer))
+            tracer = self._eras[-1].tracer.renewed(process)
+            self._eras.append(_ClockEra(process, deepcopy(self._empty), tracer))
             self._clock_offset = offset
-        # The latest of all: steps back that are too short to matter come to one that does.
+        # The latest ever: many short steps back add up to a long one.
         self._clock_offset = max(self._clock_offset, offset)
 
-    def changes(self, last: bool) -> list[_Flushed]:
-        """The parts that changed since the store took them, sealed where their time is over or
-        this is the ``last`` look."""
+    def changes(self, last: bool) -> list[_ChangedBucket]:
+        """The buckets that changed since they were stored; those whose time is over are sealed, and
+        all of them at the ``last`` flush."""
         now = time.time()
-        self._give_up_abandoned(now)
+        self._drop_abandoned(now)
         if last:
             self.aggregator.note_end(now)
             self.tracer.end(now)
-        for life, _, part in self._parts():
-            if last or life.is_over or part.start + part.seconds + _CLOSED_AFTER < now:
-                life.seal(part)
-        changed = [each for each in self._parts() if _is_changed(*each)]
+        for era, _, bucket in self._buckets():
+            if last or era.is_over or bucket.start + bucket.seconds + _CLOSED_AFTER < now:
+                era.seal(bucket)
+        changed = [each for each in self._buckets() if _is_changed(*each)]
         return [
-            _Flushed(life, alias, part, part.revision, _calls(part), row)
-            for life, alias, part in changed
-            if (row := self._row(life, alias, part, now)) is not None
+            _ChangedBucket(era, alias, bucket, bucket.revision, _calls(bucket), row)
+            for era, alias, bucket in changed
+            if (row := self._row(era, alias, bucket, now)) is not None
         ]
 
-    def _row(
-        self, life: _ClockEra, alias: str, part: Part, written_at: float | None = None
-    ) -> Row | None:
-        """The row of a part, which may be about to be written to the store; None where it cannot
-        be, which must keep no other from the store."""
+    def _row(self, era: _ClockEra, alias: str, bucket: Bucket, written_at: float) -> Row | None:
+        """The row of a bucket, to be written at ``written_at``; None if it cannot be
+        encoded, which must not keep others from the store."""
         try:
-            return life.row(alias, part, written_at)
+            return era.row(alias, bucket, written_at)
         except Exception as error:
             self.faults.append(error)
-            self._given_up += life.undelivered(alias, part)
-            life.forget(alias, part)
+            self._dropped += era.undelivered(alias, bucket)
+            era.forget(alias, bucket)
             return None
 
-    def put(self, store: Store, changes: list[_Flushed]) -> None:
-        """Bring ``changes`` to the store. Raises its :class:`StoreError`."""
+    def put(self, store: Store, changes: list[_ChangedBucket]) -> None:
+        """Write ``changes``. Raises :class:`StoreError`."""
         if not changes:
             return
-        self._under_way, self._hangs_at = changes, time.monotonic() + HANGS_AFTER
+        self._being_written, self._hangs_at = changes, time.monotonic() + HANGS_AFTER
         try:
             store.put([change.row for change in changes], int(time.time()))
         finally:
-            self._under_way, self._hangs_at = [], inf
+            self._being_written, self._hangs_at = [], inf
 
-    def delivered(self, changes: list[_Flushed]) -> None:
-        """Note that the store has ``changes``, and forget what will not change any more."""
+    def delivered(self, changes: list[_ChangedBucket]) -> None:
+        """The store has ``changes``: forget the buckets that will not change any more."""
         for change in changes:
-            name = _name(change.alias, change.part)
-            change.life.stored[name] = (change.revision, change.calls)
-        for life, alias, part in list(self._parts()):
-            if part.final and life.stored_revision(alias, part) == part.revision:
-                life.forget(alias, part)
-        self._bury()
+            name = _name(change.alias, change.bucket)
+            change.era.stored[name] = (change.revision, change.calls)
+        for era, alias, bucket in list(self._buckets()):
+            if bucket.final and era.stored_revision(alias, bucket) == bucket.revision:
+                era.forget(alias, bucket)
+        self._drop_finished()
 
     def refused(self) -> None:
-        """Give up the oldest parts where too many wait for the store, but for those that may
-        just be reaching it."""
-        under_way = {id(change.part) for change in self._under_way}
-        # Life by life: what came first may be of a later hour.
-        parts = [
-            (life, alias, part)
-            for life in self._lives
-            for alias, part in sorted(life.parts(), key=lambda each: each[1].start)
-            if id(part) not in under_way
+        """Drop the oldest buckets if too many wait, but for those that are being written."""
+        written_now = {id(change.bucket) for change in self._being_written}
+        # Era by era: the first may have later times.
+        buckets = [
+            (era, alias, bucket)
+            for era in self._eras
+            for alias, bucket in sorted(era.buckets(), key=lambda each: each[1].start)
+            if id(bucket) not in written_now
         ]
-        for life, alias, part in parts[: max(0, len(parts) - PARTS_KEPT)]:
-            self._given_up += life.undelivered(alias, part)
-            life.forget(alias, part)
-        self._bury()
+        for era, alias, bucket in buckets[: max(0, len(buckets) - MOST_BUCKETS)]:
+            self._dropped += era.undelivered(alias, bucket)
+            era.forget(alias, bucket)
+        self._drop_finished()
 
-    def _give_up_abandoned(self, now: float) -> None:
-        """Give up the rest of a part whose beginning the store has had for so long that it may
-        have been rolled up without it: the whole, written now, would count the beginning twice."""
-        for life, alias, part in list(self._parts()):
-            is_begun = _name(alias, part) in life.stored
-            if is_begun and part.start + part.seconds < now - ABANDONED_AFTER / 2:
-                self._given_up += life.undelivered(alias, part)
-                life.forget(alias, part)
+    def _drop_abandoned(self, now: float) -> None:
+        """Drop buckets that the store has had in part for so long that it may have rolled them up:
+        written whole now, that part would count twice."""
+        for era, alias, bucket in list(self._buckets()):
+            is_begun = _name(alias, bucket) in era.stored
+            if is_begun and bucket.start + bucket.seconds < now - ABANDONED_AFTER / 2:
+                self._dropped += era.undelivered(alias, bucket)
+                era.forget(alias, bucket)
 
     def missing(self, store_works: bool) -> int:
-        """How many calls are missing from the store: given up, or refused by it so far."""
+        """The calls missing from the store: dropped, or, if it refuses, not written yet."""
         if store_works:
-            return self._given_up
-        return self._given_up + sum(
-            life.undelivered(alias, part) for life, alias, part in self._parts()
+            return self._dropped
+        return self._dropped + sum(
+            era.undelivered(alias, bucket) for era, alias, bucket in self._buckets()
         )
 
-    def _bury(self) -> None:
-        """Forget the lives of which the store has all that there was, or will have."""
-        self._lives = [life for life in self._lives if not life.is_over or any(life.parts())]
+    def _drop_finished(self) -> None:
+        """Forget past eras without buckets."""
+        self._eras = [era for era in self._eras if not era.is_over or any(era.buckets())]
 
-    def _parts(self) -> Iterator[tuple[_ClockEra, str, Part]]:
-        for life in self._lives:
-            for alias, part in life.parts():
-                yield life, alias, part
-
-
-def _is_changed(life: _ClockEra, alias: str, part: Part) -> bool:
-    return life.stored_revision(alias, part) != part.revision
+    def _buckets(self) -> Iterator[tuple[_ClockEra, str, Bucket]]:
+        for era in self._eras:
+            for alias, bucket in era.buckets():
+                yield era, alias, bucket
 
 
-def _kind(part: Part) -> Kind:
-    if isinstance(part, Slice):
+def _is_changed(era: _ClockEra, alias: str, bucket: Bucket) -> bool:
+    return era.stored_revision(alias, bucket) != bucket.revision
+
+
+def _kind(bucket: Bucket) -> Kind:
+    if isinstance(bucket, Slice):
         return "trace"
-    return "window" if isinstance(part, Window) else "details"
+    return "window" if isinstance(bucket, Window) else "details"
 
 
-def _encoded(part: Part) -> bytes:
-    if isinstance(part, Slice):
-        return encode_slices([part.stored()])
-    return encode(part)
+def _name(alias: str, bucket: Bucket) -> tuple[Kind, str, int]:
+    return _kind(bucket), alias, bucket.start
 
 
-def _name(alias: str, part: Part) -> tuple[Kind, str, int]:
-    return _kind(part), alias, part.start
-
-
-def _calls(part: Part) -> int:
-    """Every call is in a window; details repeat them."""
-    return part.calls if isinstance(part, Window) else 0
+def _calls(bucket: Bucket) -> int:
+    """The calls of a bucket: each is in a window, and again in details."""
+    return bucket.calls if isinstance(bucket, Window) else 0

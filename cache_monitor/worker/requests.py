@@ -1,4 +1,4 @@
-"""What single requests did with the caches, for the statistics of their views and pages."""
+"""What each request did with the caches, for the statistics of views and pages."""
 
 from collections import deque
 from collections.abc import Hashable, Iterable, Mapping
@@ -22,24 +22,24 @@ from cache_monitor.worker.access_patterns import (
 from cache_monitor.worker.batch import name_and_hash
 
 MOST_STACKS = 20
-"""Calls whose stacks are taken between two drains, where there is something to learn from them."""
+"""The most calls whose stacks are captured between two drains."""
 MOST_CALLERS = 500
-"""Groups of keys whose callers are known."""
+"""The most groups of keys whose callers are kept."""
 _MOST_TEXT = 200
 
 
 class Callers:
-    """Which line of code asks for the keys of a group, for groups whose names tell nothing: outside
-    of requests there is no view that says what they are for."""
+    """The lines of code that use groups of keys with meaningless names: outside of requests there
+    is no view that explains them."""
 
     def __init__(self) -> None:
         self.known: dict[tuple[str, str], str] = {}
         self.wanted = MOST_STACKS
-        """Of how many calls the stacks are worth taking: a few, where those before had nothing
-        new."""
+        """The number of calls whose stacks should be captured: few, if the last ones were of no
+        use."""
 
     def hear(self, taken: Iterable[tuple[RawCall, object]]) -> None:
-        """Take in the stacks of some calls."""
+        """Add the stacks of some calls."""
         before, calls = len(self.known), 0
         for call, stack in taken:
             calls += 1
@@ -65,8 +65,8 @@ class Callers:
         return {group: line for (each, group), line in self.known.items() if each == alias}
 
 
-class Sampled:
-    """The first few different keys that a request asked one cache for."""
+class SampledKeys:
+    """The first few different keys that a request looked up in one cache."""
 
     __slots__ = ("hits", "misses")
 
@@ -75,7 +75,7 @@ class Sampled:
         self.misses: list[Hashable] = []
 
     def note(self, call: RawCall) -> None:
-        """Take in a lookup; quick where there are enough."""
+        """Add a lookup; quick if there are enough."""
         key, outcome = call[KEY], call[OUTCOME]
         if outcome is True:
             if len(self.hits) < SAMPLE_SIZE:
@@ -94,23 +94,23 @@ def _note(noted: list[Hashable], key: Hashable) -> None:
 
 
 MOST_WAITING = 10_000
-"""Visits that may wait to be counted; older ones make room, and their calls are counted all the
-same, only not for a view."""
-MOST_GATHERED = 500
-"""Visits that may wait with their calls not added up; those of one more add up its own."""
-MOST_HEARD = 100
-"""Calls that a request may gather; of one that makes more, some are added up on its way."""
+"""The most requests that wait to be counted. Older ones are dropped: their calls count, but not for
+a view."""
+MOST_UNCOUNTED = 500
+"""The most requests that wait with uncounted calls; further ones count their own."""
+MOST_CALLS_WAITING = 100
+"""The most uncounted calls of a request; with more it counts them meanwhile."""
 MOST_KEYS = 1000
-"""Keys of a request that are told apart; what it does with others is in its sums alone."""
+"""The most keys of a request that are told apart; others count in its sums only."""
 MOST_CHANGES = 1000
-"""Calls of a request that wrote or deleted, of which the trace notes which view made them."""
+"""The most writes and deletes of a request for which the trace keeps the view."""
 _LOOKUPS = frozenset({"get", "get_many", "get_or_set"})
 _CHANGES = frozenset({"set", "add", "set_many", "get_or_set", "touch", "delete", "delete_many"})
 _FILLS = frozenset({"set", "add", "set_many"})
 
 
 class KeyUse:
-    """What a request did with one key: of a call on several keys each has its share."""
+    """What a request did with one key; of a call on several keys each has its share."""
 
     __slots__ = ("_was_found", "calls", "hits", "lookups", "rewrites", "seconds")
 
@@ -120,7 +120,7 @@ class KeyUse:
         self._was_found = False
 
     def note(self, operation: str, hit: object, seconds: float) -> None:
-        """Take in a call; ``hit`` is None where nothing was looked up."""
+        """Add a call; ``hit`` is None if it looked nothing up."""
         self.calls += 1
         self.seconds += seconds
         if hit is not None:
@@ -128,37 +128,47 @@ class KeyUse:
             self._was_found = hit is True
             self.hits += self._was_found
         elif self._was_found and operation in _FILLS:
-            # Once for each time that it was found.
+            # Once for each time it was found.
             self.rewrites += 1
             self._was_found = False
 
 
-class CacheUse(NamedTuple):
-    """What a request did with one cache. ``seconds`` is the time of its ``calls``, without that of
-    the site's own functions inside; ``keys`` tells it of each key."""
+class CacheUse:
+    """What a request did with one cache. ``seconds``: without those of the site's own functions
+    that calls ran."""
 
-    lookups: int = 0
-    misses: int = 0
-    seconds: float = 0.0
-    calls: int = 0
-    keys: Mapping[Hashable, KeyUse] = {}
+    __slots__ = ("calls", "keys", "lookups", "misses", "seconds")
+
+    def __init__(self) -> None:
+        self.lookups = self.misses = self.calls = 0
+        self.seconds = 0.0
+        self.keys: dict[Hashable, KeyUse] = {}
+
+    def note(self, key: Hashable, operation: str, hit: object, seconds: float) -> None:
+        """Add a call on one key, as far as there is room."""
+        use = self.keys.get(key)
+        if use is None:
+            if len(self.keys) >= MOST_KEYS:
+                return
+            use = self.keys[key] = KeyUse()
+        use.note(operation, hit, seconds)
 
 
 class RequestStats:
-    """Gathers the calls of one request, which are added up when somebody asks: at best the
-    draining thread, so that the request does not wait for it. What that takes is made then.
+    """Listens to the calls of one request, and counts them when asked for a figure: mostly in the
+    draining thread, so that the request does not wait.
 
     Several threads may serve one request; appending and removing is atomic.
     """
 
     __slots__ = (
         "_access_patterns",
-        "_adding",
         "_began",
         "_changes",
-        "_heard",
-        "_sampled",
+        "_lock",
+        "_samples",
         "_sums",
+        "_waiting_calls",
         "calls",
         "page_passes",
         "seconds",
@@ -170,73 +180,73 @@ class RequestStats:
         self.calls = 0
         self.page_passes: list[PagePass] = []
         self._began = perf_counter()
-        self._heard: list[RawCall] = []
-        self._sums: dict[str, _Sum] | None = None
+        self._waiting_calls: list[RawCall] = []
+        self._sums: dict[str, CacheUse] | None = None
         self._access_patterns: AccessPatterns | None = None
-        self._sampled: dict[str, Sampled] = _NOT_SAMPLED
+        self._samples: dict[str, SampledKeys] = _NO_SAMPLES
         self._changes: list[RawCall] = []
-        self._adding = new_lock()
+        self._lock = new_lock()
 
-    def heard(self, call: RawCall, kind: str | None = None) -> None:
-        """Take note of ``call``."""
-        self._heard.append(call)
-        # Not waited for: a destructor that calls may run in the midst of adding up.
-        if len(self._heard) > MOST_HEARD and not self._adding.locked():
-            with self._adding:
-                self._add_up()
+    def on_call(self, call: RawCall, kind: str | None = None) -> None:
+        """Keep the call."""
+        self._waiting_calls.append(call)
+        # Never waits: a destructor that calls a cache may run while calls are counted.
+        if len(self._waiting_calls) > MOST_CALLS_WAITING and not self._lock.locked():
+            with self._lock:
+                self._count()
 
-    def heard_page(self, page_pass: PagePass) -> None:
-        """Take note of what came of a pass through Django's page cache."""
+    def on_page(self, page_pass: PagePass) -> None:
+        """Keep the pass through Django's page cache."""
         self.page_passes.append(page_pass)
 
     def end(self) -> bool:
-        """Note that the request has ended; whether it called a cache."""
+        """End the request; returns whether it called a cache."""
         self.seconds = perf_counter() - self._began
-        return bool(self._heard or self._sums)
+        return bool(self._waiting_calls or self._sums)
 
     def uses(self) -> dict[str, CacheUse]:
         """What the request did with each cache, by alias."""
-        with self._adding:
-            self._add_up()
-            return {alias: each.use() for alias, each in (self._sums or {}).items()}
+        with self._lock:
+            self._count()
+            return dict(self._sums or {})
 
-    def got(self) -> list[RepeatedGet]:
-        """The keys that the request got one by one, where these are enough to matter."""
-        with self._adding:
-            self._add_up()
+    def repeated_gets(self) -> list[RepeatedGet]:
+        """The keys that the request got, if there are enough to matter."""
+        with self._lock:
+            self._count()
             if self._access_patterns is None or self.calls < min(MANY_REPEATS, MANY_SINGLES):
                 return []
-            return list(self._access_patterns.got())
+            return list(self._access_patterns.repeated_gets())
 
-    def sampled(self) -> dict[str, Sampled]:
-        """A few of the keys that the request looked up, by alias."""
-        with self._adding:
-            self._add_up()
-            return self._sampled
+    def sampled(self) -> dict[str, SampledKeys]:
+        """Some of the keys that the request looked up, by alias."""
+        with self._lock:
+            self._count()
+            return self._samples
 
     def changes(self) -> list[RawCall]:
-        """The calls that wrote or deleted, the first of them."""
-        with self._adding:
-            self._add_up()
+        """The first calls that wrote or deleted."""
+        with self._lock:
+            self._count()
             return self._changes
 
-    def _add_up(self) -> None:
-        if not self._heard:
+    def _count(self) -> None:
+        if not self._waiting_calls:
             return
-        # A copy: what is heard meanwhile stays.
-        calls = self._heard[:]
-        del self._heard[: len(calls)]
+        # A copy: calls may be added meanwhile.
+        calls = self._waiting_calls[:]
+        del self._waiting_calls[: len(calls)]
         if self._sums is None:
-            self._sums, self._sampled = {}, {}
+            self._sums, self._samples = {}, {}
         if self._access_patterns is None:
             self._access_patterns = AccessPatterns()
         for call in calls:
             if not is_toolbars_own(call[KEY]):
                 alias = call[SOURCE].alias
-                sum_ = self._sums.get(alias)
-                if sum_ is None:
-                    sum_ = self._sums[alias] = _Sum()
-                self._add(sum_, call)
+                use = self._sums.get(alias)
+                if use is None:
+                    use = self._sums[alias] = CacheUse()
+                self._add(use, call)
                 self._access_patterns.note(call)
                 self.calls += 1
                 if (
@@ -246,84 +256,62 @@ class RequestStats:
                 ):
                     self._changes.append(call)
 
-    def _add(self, to: "_Sum", call: RawCall) -> None:
+    def _add(self, use: CacheUse, call: RawCall) -> None:
         source, _, seconds, key, outcome, *_ = call
         if source.operation in _LOOKUPS:
             if outcome is True:
-                to.lookups += 1
+                use.lookups += 1
             else:
                 found = outcome if isinstance(outcome, tuple) else (outcome,)
                 missed = found.count(False)
-                to.misses += missed
-                to.lookups += missed + found.count(True)
-            if source.alias not in self._sampled:
-                self._sampled[source.alias] = Sampled()
-            self._sampled[source.alias].note(call)
+                use.misses += missed
+                use.lookups += missed + found.count(True)
+            if source.alias not in self._samples:
+                self._samples[source.alias] = SampledKeys()
+            self._samples[source.alias].note(call)
         own = seconds if call[PRODUCED] is None else max(seconds - call[PRODUCED], 0.0)
-        to.seconds += own
-        to.calls += 1
+        use.seconds += own
+        use.calls += 1
         if isinstance(key, tuple):
             hits = outcome if isinstance(outcome, tuple) else (outcome,) * len(key)
             for each, hit in zip(key, hits, strict=False):
-                to.note(each, source.operation, hit, own / len(key))
+                use.note(each, source.operation, hit, own / len(key))
         elif key is not None:
-            to.note(key, source.operation, outcome, own)
+            use.note(key, source.operation, outcome, own)
 
 
-class _Sum:
-    """A :class:`CacheUse` that grows."""
-
-    __slots__ = ("_keys", "calls", "lookups", "misses", "seconds")
-
-    def __init__(self) -> None:
-        self.lookups = self.misses = self.calls = 0
-        self.seconds = 0.0
-        self._keys: dict[Hashable, KeyUse] = {}
-
-    def note(self, key: Hashable, operation: str, hit: object, seconds: float) -> None:
-        use = self._keys.get(key)
-        if use is None:
-            if len(self._keys) >= MOST_KEYS:
-                return
-            use = self._keys[key] = KeyUse()
-        use.note(operation, hit, seconds)
-
-    def use(self) -> CacheUse:
-        return CacheUse(self.lookups, self.misses, self.seconds, self.calls, self._keys)
-
-
-_NOT_SAMPLED: dict[str, Sampled] = {}
+_NO_SAMPLES: dict[str, SampledKeys] = {}
 
 
 class RequestRecord(NamedTuple):
-    """One request: its view, and what it did."""
+    """A request: its view and its statistics."""
 
     view: str
-    tally: RequestStats
+    stats: RequestStats
 
 
 waiting: deque[RequestRecord] = deque(maxlen=MOST_WAITING)
-"""Visits that nobody has counted yet; appending is atomic."""
+"""Requests that are not counted yet; appending is atomic."""
 
 
 def note(request_record: RequestRecord) -> None:
-    """Let ``visit`` be counted, when there is time."""
-    if len(waiting) >= MOST_GATHERED:
-        request_record.tally.uses()
+    """Add a request, to be counted later."""
+    if len(waiting) >= MOST_UNCOUNTED:
+        request_record.stats.uses()
     waiting.append(request_record)
 
 
 def take() -> list[RequestRecord]:
-    """Remove and return the visits that wait."""
+    """Remove and return the requests that wait."""
     return [waiting.popleft() for _ in range(len(waiting))]
 
 
 _MOST_TEXT = 300
 VARIANT = "variant"
-"""What ``causes`` has the line under that makes a stored page vary."""
+"""The key in ``causes`` of the line that makes a stored page vary."""
 OTHER_KEY = "other_key"
 UNVARIED = "unvaried"
-"""And the line that makes a page one visitor's own which is stored for all."""
+"""The key of the line that makes a page one visitor's own although it is stored for all."""
 
 
 def count(page_pass: PagePass, stats: PageStats) -> None:

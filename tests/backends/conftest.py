@@ -12,7 +12,7 @@ from tests.services import REDIS, Server
 class Heard(list[Call]):
     """The calls recorded, as they were made."""
 
-    def heard(self, call: RawCall, kind: str | None = None) -> None:
+    def on_call(self, call: RawCall, kind: str | None = None) -> None:
         self.append(Call(*call))
 
     def summary(self) -> list[tuple[str, object, object]]:

@@ -53,7 +53,7 @@ def test_without_a_listener_a_call_tells_as_much(
         cache.get_many(key for key in ("there",))
         cache.get_many([])
         calls = [Call(*each) for each in recorder.buffer]
-    assert [Call(*each) for each in tally._heard] == (calls if is_counted else [])
+    assert [Call(*each) for each in tally._waiting_calls] == (calls if is_counted else [])
     who = threading.get_ident()
     told = [
         (each.source.operation, each.key, each.outcome, each.timeout, each.version, each.context)
@@ -86,7 +86,7 @@ def test_a_request_hears_of_a_call_that_fails_and_of_none_after_its_end() -> Non
             cache.set("key", 1, timeout="soon")
         cache.get_or_set("made", lambda: cache.get("absent"))
     cache.get("key")
-    heard = [(call[0].operation, call[3], call[8]) for call in tally._heard]
+    heard = [(call[0].operation, call[3], call[8]) for call in tally._waiting_calls]
     assert heard == [
         ("set", "key", "TypeError"),
         ("get", "absent", None),
@@ -98,7 +98,7 @@ def test_beside_a_request_somebody_else_still_hears_what_the_values_are() -> Non
     kinds: list[tuple[str | None, bool]] = []
 
     class Curious:
-        def heard(self, call: RawCall, kind: str | None = None) -> None:
+        def on_call(self, call: RawCall, kind: str | None = None) -> None:
             kinds.append((kind, call[5] is not None))
 
     tally, curious = RequestStats(), Curious()
@@ -112,4 +112,4 @@ def test_beside_a_request_somebody_else_still_hears_what_the_values_are() -> Non
             context.stop_listening(curious)
         cache.get("key")
     assert kinds == [("list", True)]
-    assert [call[0].operation for call in tally._heard] == ["get", "get"]
+    assert [call[0].operation for call in tally._waiting_calls] == ["get", "get"]

@@ -203,6 +203,6 @@ def test_a_look_and_a_capture_ask_for_the_cache_of_a_key_too(installed: Any) -> 
         live = live_entry(alias, Entry(SHA1, 7), EmptyScanner(DummyCache("", {})), 60)
         groups.append(live.group)
         capture = Capture()
-        capture.heard(Call(CallSource(alias, "get"), 1.0, 0.1, SHA1, True))
+        capture.on_call(Call(CallSource(alias, "get"), 1.0, 0.1, SHA1, True))
         groups += capture.calls()[0].groups
     assert groups == ["cachalot {hash}"] * 3 + ["{hash}"] * 3

@@ -218,7 +218,7 @@ def test_the_panel_and_the_findings_agree_on_what_is_a_repeat(number: int) -> No
         outcome = found[0] if found else None
         habits.note(Call(Source("default", operation), 1.0, 0.1, key, outcome))
     by_the_panel = {hint.what for hint in told(rows) if hint.code == "repeated-gets"}
-    repeated = {got.key for got in habits.got() if got.again}
+    repeated = {got.key for got in habits.repeated_gets() if got.again}
     # A call on several keys could be spared where all of them are asked for again and again.
     assert repeated <= by_the_panel
     singles = [each for each in calls if each[0] != "get_many"]

@@ -23,7 +23,7 @@ def _got(*calls: Any) -> list[RepeatedGet]:
     habits = AccessPatterns()
     for call in calls:
         habits.note(call)
-    return list(habits.got())
+    return list(habits.repeated_gets())
 
 
 def test_every_key_that_was_got_is_told_with_its_cache() -> None:

@@ -379,9 +379,9 @@ def test_the_answer_that_a_counters_key_is_absent_is_no_fault() -> None:
 def test_a_view_counts_what_it_did_with_each_group() -> None:
     made = _aggregator()
     tally = RequestStats()
-    tally.heard(_hit(key="a:1", seconds=0.25))
-    tally.heard(_call(SET, key="a:1", seconds=0.25))
-    tally.heard(_hit(key="b:1", seconds=0.5))
+    tally.on_call(_hit(key="a:1", seconds=0.25))
+    tally.on_call(_call(SET, key="a:1", seconds=0.25))
+    tally.on_call(_hit(key="b:1", seconds=0.5))
     made.add_request(RequestRecord("shop:home", tally), NOW)
     [details] = _details(made)
     view = details.views["shop:home"]

@@ -75,7 +75,7 @@ class Process:
     @property
     def parts(self) -> int:
         """How many parts wait in memory."""
-        return len(list(self._delivery._parts()))
+        return len(list(self._delivery._buckets()))
 
     @property
     def processes(self) -> int:
@@ -172,7 +172,7 @@ def test_an_hour_that_comes_again_is_counted_as_often_as_it_was_there(
 def test_a_clock_that_goes_to_and_fro_keeps_no_more_parts_waiting(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("cache_monitor.worker.flush.PARTS_KEPT", 10)
+    monkeypatch.setattr("cache_monitor.worker.flush.MOST_BUCKETS", 10)
     process = Process(monkeypatch)
     for _ in range(20):
         process.now -= HOUR
@@ -220,7 +220,7 @@ class Hanging(MemoryStore):
 def test_no_more_than_the_limit_waits_for_a_store_that_does_not_answer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("cache_monitor.worker.flush.PARTS_KEPT", 10)
+    monkeypatch.setattr("cache_monitor.worker.flush.MOST_BUCKETS", 10)
     # It counts as hanging from the beginning.
     monkeypatch.setattr("cache_monitor.worker.flush.HANGS_AFTER", 0.0)
     process = Process(monkeypatch)

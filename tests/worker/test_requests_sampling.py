@@ -20,7 +20,7 @@ from cache_monitor.worker.requests import (
     Callers,
     RequestRecord,
     RequestStats,
-    Sampled,
+    SampledKeys,
 )
 from cache_monitor.worker.wiring import background_worker
 from tests.anew import begin_anew
@@ -42,12 +42,12 @@ def _details(*visits: RequestRecord) -> dict[str, Details]:
 def _visit(*calls: Any, view: str = "shop:product") -> RequestRecord:
     tally = RequestStats()
     for call in calls:
-        tally.heard(call)
+        tally.on_call(call)
     return RequestRecord(view, tally)
 
 
 def test_a_few_different_keys_are_kept_of_what_was_found_and_what_was_missed() -> None:
-    sampled = Sampled()
+    sampled = SampledKeys()
     for n in range(20):
         sampled.note(_call(f"hit:{n // 2}", True))
         sampled.note(_call(f"miss:{n // 2}", False))
@@ -56,13 +56,13 @@ def test_a_few_different_keys_are_kept_of_what_was_found_and_what_was_missed() -
 
 
 def test_each_key_of_many_is_one() -> None:
-    sampled = Sampled()
+    sampled = SampledKeys()
     sampled.note(_call(("a", "b", "c"), (True, False, True), "get_many"))
     assert (sampled.hits, sampled.misses) == (["a", "c"], ["b"])
 
 
 def test_a_failed_lookup_is_neither() -> None:
-    sampled = Sampled()
+    sampled = SampledKeys()
     sampled.note(_call("a", None))
     assert (sampled.hits, sampled.misses) == ([], [])
 
