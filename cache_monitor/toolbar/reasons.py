@@ -20,7 +20,7 @@ from cache_monitor.stores.shared import trace_settings
 from cache_monitor.toolbar.rows import CallRow, Kept
 from cache_monitor.trace.events import MISS, SECOND, Reason, hash_of
 from cache_monitor.worker import wiring
-from cache_monitor.worker.trace_events import deeds_of, identity_of
+from cache_monitor.worker.trace_events import accesses_of, entry_identity
 
 MOST_MISSES = 20_000
 """The most misses in memory, of all requests, 6 MB; the oldest requests make room."""
@@ -97,15 +97,15 @@ def _missed(request: _RequestMisses) -> Iterator[tuple[tuple[int, int], str, int
     offset = int(request.clock_offset * SECOND)
     for number, shown, call in request.calls:
         alias = call[SOURCE].alias
-        facts = wiring.facts_of(wiring.background_worker.process, alias)
+        facts = wiring.cache_identity(wiring.background_worker.process, alias)
         places = [place for place, hit in enumerate(outcomes_of(call)) if hit is False]
         if facts is None:
             continue
-        deeds = [deed for deed in deeds_of(call, facts, offset) if deed.kind == MISS]
-        for place, deed in zip(places, deeds, strict=False):
+        accesses = [access for access in accesses_of(call, facts, offset) if access.kind == MISS]
+        for place, access in zip(places, accesses, strict=False):
             if place < shown:
-                key = hash_of(identity_of(facts, deed.key, deed.final))
-                yield (number, place), alias, key, deed.ended
+                key = hash_of(entry_identity(facts, access.key, access.final))
+                yield (number, place), alias, key, access.ended
 
 
 def _nearest(misses: Sequence[tuple[int, Reason]], at: int) -> Reason:

@@ -122,7 +122,7 @@ class Drainer:
                 [ComputedKey(alias, key, at, seconds) for key, seconds in values]
             )
         computed = {place: dict(values) for place, values in made.items()}
-        self.flusher.tracer.hear(batch, clock_offset, computed)
+        self.flusher.tracer.trace(batch, clock_offset, computed)
 
     @contextmanager
     def _going_on(self) -> Iterator[None]:

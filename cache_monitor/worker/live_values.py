@@ -22,13 +22,13 @@ _MOST_STEPS = 2_000
 """Of a pickle that are looked at."""
 
 
-def stored_value(cache: Any, deed: EntryAccess, value: Value) -> Value:
-    """``value`` with the fingerprint and the bytes of what ``deed`` has written to ``cache``."""
+def stored_value(cache: Any, access: EntryAccess, value: Value) -> Value:
+    """``value`` with the fingerprint and the bytes of what ``access`` has written to ``cache``."""
     try:
-        name = cache.make_key(deed.key, deed.version)
+        name = cache.make_key(access.key, access.version)
         # The expiry on both sides: what is written meanwhile changes it.
         before, data = cache._expire_info.get(name), cache._cache.get(name)
-        if cache._expire_info.get(name) != before or not _is_of(deed, before):
+        if cache._expire_info.get(name) != before or not _is_of(access, before):
             return value
     except AttributeError:
         return value  # a subclass that keeps its entries elsewhere
@@ -37,11 +37,11 @@ def stored_value(cache: Any, deed: EntryAccess, value: Value) -> Value:
     return replace(value, fingerprint=_fingerprint(data), size=len(data))
 
 
-def _is_of(deed: EntryAccess, expires: float | None) -> bool:
-    if deed.lasts < 0 or expires is None:
-        return deed.lasts == NEVER and expires is None
-    written = int(expires * SECOND) - deed.lasts
-    return deed.began - _TOLERANCE <= written <= deed.ended + _TOLERANCE
+def _is_of(access: EntryAccess, expires: float | None) -> bool:
+    if access.lasts < 0 or expires is None:
+        return access.lasts == NEVER and expires is None
+    written = int(expires * SECOND) - access.lasts
+    return access.began - _TOLERANCE <= written <= access.ended + _TOLERANCE
 
 
 def _fingerprint(data: bytes) -> int:

@@ -114,17 +114,17 @@ class EntryAccess(NamedTuple):
     final: str = ""
 
 
-def identity_of(facts: CacheIdentity, key: str, final: str = "") -> str:
+def entry_identity(identity: CacheIdentity, key: str, final: str = "") -> str:
     """What tells an entry from all others of its store."""
-    if not final or final == default_key_func(key, facts.prefix, facts.version):
-        return f"{facts.prefix}\0{key}"
+    if not final or final == default_key_func(key, identity.prefix, identity.version):
+        return f"{identity.prefix}\0{key}"
     return f"\0{final}"
 
 
-def name_of(facts: CacheIdentity, key: str, final: str = "") -> str:
+def name_of(identity: CacheIdentity, key: str, final: str = "") -> str:
     """The key of an entry behind what it shares with the patterns that may match it."""
-    if not final or final == default_key_func(key, facts.prefix, facts.version):
-        return f"{facts.prefix}\0{key}"
+    if not final or final == default_key_func(key, identity.prefix, identity.version):
+        return f"{identity.prefix}\0{key}"
     before, found, after = final.rpartition(key) if key else (final, "", "")
     return f"\0{before}\1{after}\0{key}" if found else f"\0{final}\0{key}"
 
@@ -135,9 +135,9 @@ def shown_name(shown: str, kind: str) -> str:
     return f"{SHOWN}\0{shown}" if kind in {"page", "page_headers"} else ""
 
 
-def tells_entries(call: RawCall, facts: CacheIdentity) -> bool:
+def tells_entries(call: RawCall, identity: CacheIdentity) -> bool:
     """Whether it is known to which entries ``call`` did something."""
-    if not facts.own_keys or call[KEY] is None:
+    if not identity.own_keys or call[KEY] is None:
         return True
     made = entries_of(call)
     if made is None:
@@ -155,54 +155,56 @@ def finals_of(call: RawCall) -> Mapping[str, str]:
     return dict(zip(keys_of(call), names, strict=False))
 
 
-def deeds_of(call: RawCall, facts: CacheIdentity, offset: int) -> Iterator[EntryAccess]:
+def accesses_of(call: RawCall, identity: CacheIdentity, offset: int) -> Iterator[EntryAccess]:
     """What ``call`` did to entries, and found: one for each key, the lookup before the write. A
     ``CLEAR`` has no key, a ``PATTERN_DELETE`` of ``delete_pattern`` the pattern instead.
     ``offset``, in microseconds, makes Unix time of the clock's readings."""
-    deeds = _deeds(call, facts, offset)
-    return _with_finals(call, facts, deeds) if facts.own_keys else deeds
+    accesses = _accesses(call, identity, offset)
+    return _with_finals(call, identity, accesses) if identity.own_keys else accesses
 
 
 def _with_finals(
-    call: RawCall, facts: CacheIdentity, deeds: Iterator[EntryAccess]
+    call: RawCall, identity: CacheIdentity, accesses: Iterator[EntryAccess]
 ) -> Iterator[EntryAccess]:
     _, varies = entries_of(call) or ((), True)
     finals = finals_of(call)
-    for deed in deeds:
-        if deed.kind == CLEAR:
-            yield deed
-        elif deed.key in finals:
-            final = finals[deed.key]
+    for access in accesses:
+        if access.kind == CLEAR:
+            yield access
+        elif access.key in finals:
+            final = finals[access.key]
             if varies:
-                yield deed._replace(final=final)
+                yield access._replace(final=final)
             else:
                 # One entry whatever its version: where that changes, who knows what it did.
-                kind = FAILED if call[SOURCE].operation in _VERSION_STEPS else deed.kind
-                yield deed._replace(final=final, kind=kind, version=facts.version)
+                kind = FAILED if call[SOURCE].operation in _VERSION_STEPS else access.kind
+                yield access._replace(final=final, kind=kind, version=identity.version)
 
 
-def _deeds(call: RawCall, facts: CacheIdentity, offset: int) -> Iterator[EntryAccess]:
+def _accesses(call: RawCall, identity: CacheIdentity, offset: int) -> Iterator[EntryAccess]:
     operation = call[SOURCE].operation
     began = int(call[STARTED] * SECOND) + offset
     ended = int((call[STARTED] + call[SECONDS]) * SECOND) + offset
     if operation == "clear":
-        yield EntryAccess(CLEAR, "", facts.version, began, ended)
+        yield EntryAccess(CLEAR, "", identity.version, began, ended)
     elif operation in _VERSION_STEPS:
-        yield from _moved(call, facts, began, ended)
+        yield from _moved(call, identity, began, ended)
     elif operation in _LOOKUPS:
-        yield from _looked_up(call, facts, began, ended)
+        yield from _looked_up(call, identity, began, ended)
     else:
-        yield from _changed(call, facts, began, ended)
+        yield from _changed(call, identity, began, ended)
 
 
 def _looked_up(
-    call: RawCall, facts: CacheIdentity, began: int, ended: int
+    call: RawCall, identity: CacheIdentity, began: int, ended: int
 ) -> Iterator[EntryAccess]:
-    version, found = _version(call, facts), call[OUTCOME]
+    version, found = _version(call, identity), call[OUTCOME]
     if call[ERROR] is not None:
         if call[SOURCE].operation == "get_or_set" and call[ERROR] in _REFUSALS:
             for key in keys_of(call):
-                yield EntryAccess(REFUSED, key, version, began, ended, _lasts(call, facts, ended))
+                yield EntryAccess(
+                    REFUSED, key, version, began, ended, _lasts(call, identity, ended)
+                )
         return
     until, since = ended, began
     if call[SOURCE].operation == "get_or_set":
@@ -213,18 +215,20 @@ def _looked_up(
         if hit is not None:
             yield EntryAccess(HIT if hit else MISS, key, version, began, until)
         if hit is False and call[SOURCE].operation == "get_or_set":
-            yield EntryAccess(WRITE, key, version, since, ended, _lasts(call, facts, ended))
+            yield EntryAccess(WRITE, key, version, since, ended, _lasts(call, identity, ended))
 
 
-def _changed(call: RawCall, facts: CacheIdentity, began: int, ended: int) -> Iterator[EntryAccess]:
+def _changed(
+    call: RawCall, identity: CacheIdentity, began: int, ended: int
+) -> Iterator[EntryAccess]:
     operation, effect = call[SOURCE].operation, call[EFFECT]
     kind = _KINDS.get(operation)
     if kind is None:
         if operation in _ASIDE or call[ERROR] is not None or effect is False:
             return
         kind = USE
-        if operation in {"incr", "decr"} and facts.incr_renews:
-            yield from _counted(call, facts, began, ended)
+        if operation in {"incr", "decr"} and identity.incr_renews:
+            yield from _counted(call, identity, began, ended)
             return
     elif call[ERROR] is not None or (effect is False and operation not in _ASKED_FIRST):
         # It may have taken place all the same, unless the server says that it did not. An ``add``
@@ -235,26 +239,28 @@ def _changed(call: RawCall, facts: CacheIdentity, began: int, ended: int) -> Ite
     elif kind == DELETE and effect is not True:
         # Nobody knows whether it was there.
         kind = PATTERN_DELETE
-    lasts = _lasts(call, facts, ended) if kind in (WRITE, TOUCH, REFUSED) else NEVER
+    lasts = _lasts(call, identity, ended) if kind in (WRITE, TOUCH, REFUSED) else NEVER
     for key in keys_of(call):
-        yield EntryAccess(kind, key, _version(call, facts), began, ended, lasts)
+        yield EntryAccess(kind, key, _version(call, identity), began, ended, lasts)
 
 
-def _counted(call: RawCall, facts: CacheIdentity, began: int, ended: int) -> Iterator[EntryAccess]:
+def _counted(
+    call: RawCall, identity: CacheIdentity, began: int, ended: int
+) -> Iterator[EntryAccess]:
     """A counter that is written anew, and whose value the caller is given."""
-    version, lasts = _version(call, facts), _lasts(call, facts, ended)
+    version, lasts = _version(call, identity), _lasts(call, identity, ended)
     for key in keys_of(call):
         yield EntryAccess(WRITE, key, version, began, ended, lasts)
         yield EntryAccess(USE, key, version, ended, ended)
 
 
-def _moved(call: RawCall, facts: CacheIdentity, began: int, ended: int) -> Iterator[EntryAccess]:
+def _moved(call: RawCall, identity: CacheIdentity, began: int, ended: int) -> Iterator[EntryAccess]:
     """Both ends of a change of version."""
     if call[ERROR] is not None:
         return
-    before, after = _version(call, facts), call[EFFECT]
+    before, after = _version(call, identity), call[EFFECT]
     # Django writes the entry anew, without the timeout that it had. The value is as old as before.
-    lasts = _microseconds(facts.default_timeout)
+    lasts = _microseconds(identity.default_timeout)
     for key in keys_of(call):
         yield EntryAccess(MOVE, key, before, began, ended)
         if after is None or isinstance(after, bool):
@@ -289,20 +295,20 @@ def keys_of(call: RawCall) -> tuple[str, ...]:
     return () if key is None else (str(key),)
 
 
-def _version(call: RawCall, facts: CacheIdentity) -> str:
+def _version(call: RawCall, identity: CacheIdentity) -> str:
     """As text: 2 and "2" make the same key."""
     given = call[VERSION]
-    return facts.version if given is None else str(given)
+    return identity.version if given is None else str(given)
 
 
-def _lasts(call: RawCall, facts: CacheIdentity, ended: int) -> int:
+def _lasts(call: RawCall, identity: CacheIdentity, ended: int) -> int:
     """The time to the expiry; ``UNKNOWN_TIME`` where it cannot be read."""
-    if not facts.evicts:
+    if not identity.evicts:
         return NEVER
     operation, timeout = call[SOURCE].operation, call[TIMEOUT]
     if operation in {"incr", "decr"}:
         timeout = DEFAULT_TIMEOUT
-    given: Any = facts.default_timeout if timeout is DEFAULT_TIMEOUT else timeout
+    given: Any = identity.default_timeout if timeout is DEFAULT_TIMEOUT else timeout
     if operation in _POINTS_IN_TIME:
         return UNKNOWN_TIME if given is None else _until(given, _UNITS.get(operation, 1.0), ended)
     if isinstance(given, timedelta):

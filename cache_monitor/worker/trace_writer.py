@@ -52,9 +52,9 @@ from cache_monitor.worker.batch import Batch, Hits, is_plain_hit, name_and_hash
 from cache_monitor.worker.trace_events import (
     CacheIdentity,
     EntryAccess,
-    deeds_of,
+    accesses_of,
+    entry_identity,
     finals_of,
-    identity_of,
     is_pattern,
     keys_of,
     name_of,
@@ -113,7 +113,7 @@ class Allowance:
 class Tracer:
     """Traces the calls of one process. Not safe for several threads at once.
 
-    ``facts`` gives what is known of an alias, or None where it cannot be traced; ``allowed`` are
+    ``identity`` gives what is known of an alias, or None where it cannot be traced; ``allowed`` are
     the bytes a second that may come to the store until there is a plan.
     """
 
@@ -121,13 +121,13 @@ class Tracer:
         self,
         process: str,
         host: int,
-        facts: Callable[[str], CacheIdentity | None],
+        identity: Callable[[str], CacheIdentity | None],
         allowed: float = inf,
     ) -> None:
         self._allowance = Allowance(allowed)
         self.process = process
         self._host = host
-        self._facts_of = facts
+        self._identity_of = identity
         self._names: dict[str, str] = {}
         self._plans: Mapping[str, Plan] = {}
         self._slices: dict[tuple[str, int], Slice] = {}
@@ -137,13 +137,13 @@ class Tracer:
         self._keys: defaultdict[str, dict[str | tuple[str, str], Key]] = defaultdict(dict)
         self._named: set[tuple[str, int]] = set()
         self._entries: dict[str, int] = {}
-        self._heard: list[_Event] = []
+        self._events: list[_Event] = []
         self._stores: set[str] = set()
         self._missed: set[str] = set()
 
     def renewed(self, process: str) -> "Tracer":
         """One that begins anew, under another name."""
-        return Tracer(process, self._host, self._facts_of, self._allowance.rate)
+        return Tracer(process, self._host, self._identity_of, self._allowance.rate)
 
     def follow(self, plans: Mapping[str, Plan]) -> None:
         """Let what is traced from now on be that of ``plans``, by store."""
@@ -193,77 +193,79 @@ class Tracer:
         self.seal(part)
         self._slices.pop((store, part.start), None)
 
-    def hear(
+    def trace(
         self, batch: Batch, clock_offset: float, computed: Mapping[int, Mapping[str, float]]
     ) -> None:
-        """Take in a batch; ``computed`` has the seconds that keys took to compute, by the place of
+        """Trace a batch; ``computed`` has the seconds that keys took to compute, by the place of
         their call among its others."""
         offset = self._follow_clock(int(clock_offset * SECOND))
-        self._heard = []
+        self._events = []
         writes: Counter[str] = Counter()
         changed: defaultdict[str, set[str]] = defaultdict(set)
-        known = {alias: self._facts(alias) for alias in batch.aliases()}
+        known = {alias: self._identity(alias) for alias in batch.aliases()}
         for place, call in enumerate(batch.others):
             source = call[SOURCE]
-            facts = known[source.alias]
-            if source.operation in _LOOKUPS or facts is None:
+            identity = known[source.alias]
+            if source.operation in _LOOKUPS or identity is None:
                 continue
-            changed[source.alias].update(self._hear(call, facts, offset, computed.get(place, {})))
+            changed[source.alias].update(
+                self._trace_call(call, identity, offset, computed.get(place, {}))
+            )
             if source.operation in _WRITERS:
                 writes[source.alias] += len(call[KEY]) if isinstance(call[KEY], tuple) else 1
         for source, calls in batch.by_source.items():
-            facts = known[source.alias]
-            if source.operation in _LOOKUPS and facts is not None:
-                self._hear_lookups(source, facts, calls, offset, changed[source.alias])
-        self._hear_hits(batch, offset, changed)
-        self._write_down()
+            identity = known[source.alias]
+            if source.operation in _LOOKUPS and identity is not None:
+                self._trace_lookups(source, identity, calls, offset, changed[source.alias])
+        self._trace_hits(batch, offset, changed)
+        self._fill_slices()
         self._read(batch, writes)
 
     def note_view(self, view: str, changes: Iterable[RawCall]) -> None:
-        """Note which view made calls that were heard and that wrote or deleted."""
+        """Note which view made these calls, which were traced before and changed entries."""
         for call in changes:
             alias = call[SOURCE].alias
-            facts = self._facts(alias)
-            if facts is None:
+            identity = self._identity(alias)
+            if identity is None:
                 continue
             ended = int((call[STARTED] + call[SECONDS]) * SECOND) + (self._offset or 0)
-            finals = finals_of(call) if facts.own_keys else {}
+            finals = finals_of(call) if identity.own_keys else {}
             for text in keys_of(call):
                 final = finals.get(text, "")
                 key = self._keys[alias].get((text, final) if final else text)
-                part = self._slices.get((facts.store, self._start(ended)))
+                part = self._slices.get((identity.store, self._start(ended)))
                 if key is not None and part is not None:
                     part.note_view(key.hash, ended, view[:MOST_NAMED])
 
     def note_gap(self, alias: str, at: float) -> None:
         """Note that calls of ``alias`` are missing."""
-        facts = self._facts(alias)
-        if facts is not None:
-            self._slice(facts.store, int(at * SECOND)).gap = True
+        identity = self._identity(alias)
+        if identity is not None:
+            self._slice(identity.store, int(at * SECOND)).gap = True
 
     def note_reading(self, alias: str, reading: EvictionReading) -> None:
         """Note what the backend of ``alias`` says of its evictions."""
-        facts = self._facts(alias)
-        if facts is not None:
-            self._slice(facts.store, reading.at).add_reading(reading)
+        identity = self._identity(alias)
+        if identity is not None:
+            self._slice(identity.store, reading.at).add_reading(reading)
 
     def note_full(self, alias: str, at: float) -> None:
         """Note that ``alias`` threw entries out ``at`` that time (Unix) to make room."""
         self.note_reading(alias, EvictionReading(int(at * SECOND), None, full=True))
 
-    def _facts(self, alias: str) -> CacheIdentity | None:
+    def _identity(self, alias: str) -> CacheIdentity | None:
         """What is known of a cache, its entries under the name that they go by now."""
-        facts = self._facts_of(alias)
-        if facts is None:
+        identity = self._identity_of(alias)
+        if identity is None:
             return None
-        name = self._names.get(facts.store)
+        name = self._names.get(identity.store)
         if name is None:
-            name = self._plans.get(base_name(facts.store), Plan()).name_of(facts.store)
-            self._names[facts.store] = name
-            if host_proof(facts.store) == "s":
+            name = self._plans.get(base_name(identity.store), Plan()).name_of(identity.store)
+            self._names[identity.store] = name
+            if host_proof(identity.store) == "s":
                 # Whether it is other hosts' as well its server has to tell.
                 self._missed.add(alias)
-        return facts if name == facts.store else facts._replace(store=name)
+        return identity if name == identity.store else identity._replace(store=name)
 
     def _follow_clock(self, offset: int) -> int:
         # Of calls a moment apart the order matters more than the time. Who is interrupted while he
@@ -278,67 +280,67 @@ class Tracer:
             self._doubted = None
         return self._offset
 
-    def _hear_hits(self, batch: Batch, offset: int, changed: Mapping[str, Set[str]]) -> None:
-        """Take in plain hits: of each key one event, from the first to the last. Those of keys
-        that ``changed`` in the same batch, by alias, are told one by one: which of the values each
-        of them found is in their order."""
+    def _trace_hits(self, batch: Batch, offset: int, changed: Mapping[str, Set[str]]) -> None:
+        """Trace plain hits: of each key one event, from the first to the last. Keys that
+        ``changed`` in the same batch, by alias, have one for each hit: only the order says which
+        of the values it found."""
         singly: dict[Source, Set[str]] = {}
         for source, hits in batch.hits.items():
-            facts = self._facts(source.alias)
-            if facts is None:
+            identity = self._identity(source.alias)
+            if identity is None:
                 continue
             keys = hits.runs.keys()
             # Where the project makes the keys, each call has its own word of which entry it was.
-            apart = keys if facts.own_keys else keys & changed.get(source.alias, set())
+            apart = keys if identity.own_keys else keys & changed.get(source.alias, set())
             if apart:
                 singly[source] = apart
             if len(apart) < len(keys):
-                self._hear_runs(source.alias, facts, hits, offset, apart)
+                self._trace_runs(source.alias, identity, hits, offset, apart)
         for call in batch.calls if singly else ():
             if call[KEY] in singly.get(call[SOURCE], ()) and is_plain_hit(call):
-                facts = self._facts(call[SOURCE].alias)
-                if facts is not None:
-                    self._hear(whole(call), facts, offset, {})
+                identity = self._identity(call[SOURCE].alias)
+                if identity is not None:
+                    self._trace_call(whole(call), identity, offset, {})
 
-    def _hear_runs(
-        self, alias: str, facts: CacheIdentity, hits: Hits, offset: int, apart: Set[str]
+    def _trace_runs(
+        self, alias: str, identity: CacheIdentity, hits: Hits, offset: int, apart: Set[str]
     ) -> None:
-        form = CallType(HIT, alias, facts.version)
+        form = CallType(HIT, alias, identity.version)
         for text, run in hits.runs.items():
             if text in apart:
                 continue
             last = run.last
             ended = int((last[STARTED] + last[SECONDS]) * SECOND) + offset
-            key = self._key(alias, facts, text, ended)
+            key = self._key(alias, identity, text, ended)
             if key is not None:
                 began = int(run.first[STARTED] * SECOND) + offset
                 value = Value(size=last[SIZE]) if last[SIZE] else UNKNOWN_VALUE
-                self._heard.append((ended, facts.store, key, form, began, run.count, value))
+                self._events.append((ended, identity.store, key, form, began, run.count, value))
 
-    def _hear_lookups(
+    def _trace_lookups(
         self,
         source: Source,
-        facts: CacheIdentity,
+        identity: CacheIdentity,
         calls: Sequence[RawCall],
         offset: int,
         changed: Set[str],
     ) -> None:
-        """Take in calls of ``get`` or ``get_many`` that were no plain hits. There may be very many,
+        """Trace calls of ``get`` or ``get_many`` that were no plain hits. There may be very many,
         so what the usual ones of one source have in common is looked up once."""
         unusual = calls
-        if source.operation == "get" and not facts.own_keys:
-            unusual = self._hear_misses(source, facts, calls, offset)
-        elif not facts.own_keys:
-            unusual = self._hear_many(source, facts, calls, offset, changed)
+        if source.operation == "get" and not identity.own_keys:
+            unusual = self._trace_misses(source, identity, calls, offset)
+        elif not identity.own_keys:
+            unusual = self._trace_get_many(source, identity, calls, offset, changed)
         for call in unusual:
-            self._hear(call, facts, offset, {})
+            self._trace_call(call, identity, offset, {})
 
-    def _hear_misses(
-        self, source: Source, facts: CacheIdentity, calls: Sequence[RawCall], offset: int
+    def _trace_misses(
+        self, source: Source, identity: CacheIdentity, calls: Sequence[RawCall], offset: int
     ) -> Sequence[RawCall]:
-        """Take in what most misses are, a ``get`` of one key; the other calls."""
-        heard, others = self._heard.append, []
-        keys, form = self._keys[source.alias], _form(MISS, source.alias, facts.version)
+        """Trace what most misses are, a ``get`` of one key; returns the other calls."""
+        add, others = self._events.append, []
+        keys, form = self._keys[source.alias], _form(MISS, source.alias, identity.version)
         inside: dict[str, Key | None] = {}
         part, since, until = None, 0, 0
         for call in calls:
@@ -354,34 +356,42 @@ class Tracer:
             began = call[STARTED]
             ended = int((began + call[SECONDS]) * SECOND) + offset
             if part is None or not since <= ended < until:
-                part = self._slice(facts.store, ended)
+                part = self._slice(identity.store, ended)
                 since, until = part.start * SECOND, (part.start + SLICE_SECONDS) * SECOND
                 inside = {}
             key = inside.get(text, _UNSEEN)
             if key is _UNSEEN:
-                key = keys.get(text) or self._new_key(source.alias, facts, text, part)
+                key = keys.get(text) or self._new_key(source.alias, identity, text, part)
                 # Of very many keys most are not in.
                 if key is not None and not part.takes(key.hash):
                     key = None
                 inside[text] = key
             if key is not None:
-                heard(
-                    (ended, facts.store, key, form, int(began * SECOND) + offset, 1, UNKNOWN_VALUE)
+                add(
+                    (
+                        ended,
+                        identity.store,
+                        key,
+                        form,
+                        int(began * SECOND) + offset,
+                        1,
+                        UNKNOWN_VALUE,
+                    )
                 )
-        if len(others) < len(calls) and not facts.is_own:
+        if len(others) < len(calls) and not identity.is_own:
             self._missed.add(source.alias)
         return others
 
-    def _hear_many(
+    def _trace_get_many(
         self,
         source: Source,
-        facts: CacheIdentity,
+        identity: CacheIdentity,
         calls: Sequence[RawCall],
         offset: int,
         changed: Set[str],
     ) -> Sequence[RawCall]:
-        """Take in calls of ``get_many``: of each key that they found one event, as of plain hits;
-        the calls that are to be told one by one, for they ask for keys that ``changed``."""
+        """Trace calls of ``get_many``: of each key that they found one event, as of plain hits.
+        Returns the calls to be traced one by one, such as those of keys that ``changed``."""
         others = []
         runs: dict[str, list[int]] = {}
         missed: list[tuple[str, int, int]] = []
@@ -399,78 +409,80 @@ class Tracer:
                     run = runs[text] = [began, ended, 0]
                 run[1] = ended
                 run[2] += 1
-        if missed and not facts.is_own:
+        if missed and not identity.is_own:
             self._missed.add(source.alias)
-        form = _form(HIT, source.alias, facts.version)
+        form = _form(HIT, source.alias, identity.version)
         for text, (began, ended, times) in runs.items():
-            self._add(facts, source.alias, text, (form, began, ended, times))
-        form = _form(MISS, source.alias, facts.version)
+            self._add_event(identity, source.alias, text, (form, began, ended, times))
+        form = _form(MISS, source.alias, identity.version)
         for text, began, ended in missed:
-            self._add(facts, source.alias, text, (form, began, ended, 1))
+            self._add_event(identity, source.alias, text, (form, began, ended, 1))
         return others
 
-    def _add(
-        self, facts: CacheIdentity, alias: str, text: str, event: tuple[CallType, int, int, int]
+    def _add_event(
+        self, identity: CacheIdentity, alias: str, text: str, event: tuple[CallType, int, int, int]
     ) -> None:
         """Note what happened to the key ``text``, if that is in the trace."""
         form, began, ended, times = event
-        key = self._key(alias, facts, text, ended)
+        key = self._key(alias, identity, text, ended)
         if key is not None:
-            self._heard.append((ended, facts.store, key, form, began, times, UNKNOWN_VALUE))
+            self._events.append((ended, identity.store, key, form, began, times, UNKNOWN_VALUE))
 
-    def _hear(
-        self, call: RawCall, facts: CacheIdentity, offset: int, computed: Mapping[str, float]
+    def _trace_call(
+        self, call: RawCall, identity: CacheIdentity, offset: int, computed: Mapping[str, float]
     ) -> Set[str]:
-        """Take in a call of any kind; the keys that it changed."""
-        if facts.own_keys and not tells_entries(call, facts):
+        """Trace a call of any kind; returns the keys that it changed."""
+        if identity.own_keys and not tells_entries(call, identity):
             ended = int((call[STARTED] + call[SECONDS]) * SECOND) + offset
-            self._slice(facts.store, ended).gap = True
+            self._slice(identity.store, ended).gap = True
             return frozenset()
         changed: set[str] = set()
         alias, left = call[SOURCE].alias, dict(computed)
         values: Mapping[str, Value] | None = None
-        for deed in deeds_of(call, facts, offset):
-            if deed.kind == CLEAR or (deed.kind == PATTERN_DELETE and is_pattern(call)):
-                pattern = Key(0, name=name_of(facts, deed.key, deed.final))
-                form = CallType(deed.kind, alias, deed.version)
-                self._heard.append(
-                    (deed.ended, facts.store, pattern, form, deed.began, 1, UNKNOWN_VALUE)
+        for access in accesses_of(call, identity, offset):
+            if access.kind == CLEAR or (access.kind == PATTERN_DELETE and is_pattern(call)):
+                pattern = Key(0, name=name_of(identity, access.key, access.final))
+                form = CallType(access.kind, alias, access.version)
+                self._events.append(
+                    (access.ended, identity.store, pattern, form, access.began, 1, UNKNOWN_VALUE)
                 )
             else:
-                if deed.kind not in _READS:
-                    changed.add(deed.key)
+                if access.kind not in _READS:
+                    changed.add(access.key)
                 value = UNKNOWN_VALUE
-                if deed.kind == WRITE:
+                if access.kind == WRITE:
                     values = values_of(call) if values is None else values
-                    value = values.get(deed.key, UNKNOWN_VALUE)
-                    if took := int(left.pop(deed.key, 0.0) * SECOND):
+                    value = values.get(access.key, UNKNOWN_VALUE)
+                    if took := int(left.pop(access.key, 0.0) * SECOND):
                         value = replace(value, compute_time=took)
-                self._note(facts, alias, deed, value)
+                self._add_access(identity, alias, access, value)
         finals = finals_of(call) if left else {}
         for key, seconds in left.items():
             # What was computed for an entry that was there by then.
             ended = int((call[STARTED] + call[SECONDS]) * SECOND) + offset
             final = finals.get(key, "")
-            deed = EntryAccess(COMPUTE, key, facts.version, ended, ended, final=final)
-            self._note(facts, alias, deed, Value(int(seconds * SECOND)))
+            access = EntryAccess(COMPUTE, key, identity.version, ended, ended, final=final)
+            self._add_access(identity, alias, access, Value(int(seconds * SECOND)))
         return changed
 
-    def _note(self, facts: CacheIdentity, alias: str, deed: EntryAccess, value: Value) -> None:
-        key = self._key(alias, facts, deed.key, deed.ended, deed.final)
+    def _add_access(
+        self, identity: CacheIdentity, alias: str, access: EntryAccess, value: Value
+    ) -> None:
+        key = self._key(alias, identity, access.key, access.ended, access.final)
         if key is not None:
-            if deed.kind == WRITE and facts.stored is not None:
-                value = facts.stored(deed, value)
-            if deed.kind == MISS and not facts.is_own:
+            if access.kind == WRITE and identity.stored is not None:
+                value = identity.stored(access, value)
+            if access.kind == MISS and not identity.is_own:
                 self._missed.add(alias)
-            form = _form(deed.kind, alias, deed.version, deed.lasts)
-            self._heard.append((deed.ended, facts.store, key, form, deed.began, 1, value))
+            form = _form(access.kind, alias, access.version, access.lasts)
+            self._events.append((access.ended, identity.store, key, form, access.began, 1, value))
 
-    def _write_down(self) -> None:
-        """Put what was heard into the slices, in the order that it ended in."""
-        heard, self._heard = self._heard, []
-        heard.sort(key=_ended)
+    def _fill_slices(self) -> None:
+        """Put the events of the batch into their slices, ordered by when they ended."""
+        events, self._events = self._events, []
+        events.sort(key=_ended)
         part, place, until = None, "", 0
-        for ended, store, key, form, began, times, value in heard:
+        for ended, store, key, form, began, times, value in events:
             if part is None or store != place or ended >= until:
                 part, place = self._slice(store, ended), store
                 until = (part.start + SLICE_SECONDS) * SECOND
@@ -490,20 +502,22 @@ class Tracer:
         return key
 
     def _key(
-        self, alias: str, facts: CacheIdentity, text: str, at: int, final: str = ""
+        self, alias: str, identity: CacheIdentity, text: str, at: int, final: str = ""
     ) -> Key | None:
         """The key ``text`` in the trace; None where it is not in at that time."""
         place = (text, final) if final else text
         known = self._keys[alias].get(place)
         if known is not None:
             return known
-        return self._new_key(alias, facts, text, self._slice(facts.store, at), final)
+        return self._new_key(alias, identity, text, self._slice(identity.store, at), final)
 
     def _new_key(
-        self, alias: str, facts: CacheIdentity, text: str, part: Slice, final: str = ""
+        self, alias: str, identity: CacheIdentity, text: str, part: Slice, final: str = ""
     ) -> Key | None:
         """A key that is not remembered, which is to go into ``part``; None where it is not in."""
-        hashed = hash_of(identity_of(facts, text, final) if final else f"{facts.prefix}\0{text}")
+        hashed = hash_of(
+            entry_identity(identity, text, final) if final else f"{identity.prefix}\0{text}"
+        )
         # Of very many keys most are not in: nothing more is made of them, and nothing remembered.
         if not part.takes(hashed) or is_toolbars_own(text):
             return None
@@ -512,7 +526,7 @@ class Tracer:
             self._named.clear()
         # A plain name is quickly made, and this remembers it.
         shown, group, kind = plain_name(text) or name_and_hash(text, alias)[0]
-        name = name_of(facts, text, final) if shown == text else shown_name(shown, kind)
+        name = name_of(identity, text, final) if shown == text else shown_name(shown, kind)
         made = self._keys[alias][(text, final) if final else text] = Key(hashed, group, kind, name)
         return made
 
@@ -537,15 +551,15 @@ class Tracer:
         """Note what caches of this process say of their evictions, by now."""
         at = int(batch.ended * SECOND) + (self._offset or 0)
         for alias in batch.aliases():
-            facts = self._facts(alias)
-            if facts is None:
+            identity = self._identity(alias)
+            if identity is None:
                 continue
-            if not facts.evicts:
+            if not identity.evicts:
                 self.note_reading(alias, EvictionReading(at, 0))
-            elif facts.room is not None:
-                entries, most = facts.room()
-                before = self._entries.get(facts.store, 0)
-                self._entries[facts.store] = entries
+            elif identity.room is not None:
+                entries, most = identity.room()
+                before = self._entries.get(identity.store, 0)
+                self._entries[identity.store] = entries
                 # It may have been full between two looks, and have thrown some out.
                 full = max(before, entries) + writes.get(alias, 0) >= most
                 self.note_reading(alias, EvictionReading(at, None, "", full))

@@ -55,7 +55,7 @@ def _measure(alias: str, key: Hashable, version: Hashable) -> int | None:
 
 
 @cache
-def facts_of(process: str, alias: str) -> CacheIdentity | None:
+def cache_identity(process: str, alias: str) -> CacheIdentity | None:
     """What must be known of a cache to trace it; None where there is none."""
     found = _cache_of(alias)
     if found is None:
@@ -88,13 +88,13 @@ def _room(cache: Any) -> tuple[int, int]:
     return len(cache._cache), cache._max_entries
 
 
-forget_on_change(("CACHES",), facts_of.cache_clear, forget_instances)
+forget_on_change(("CACHES",), cache_identity.cache_clear, forget_instances)
 
 
 def _make_tracer(process: str) -> Tracer:
     processes = _processes_beside()
     allowed = UNPLANNED_BYTES / processes if processes >= MANY_PROCESSES else inf
-    return Tracer(process, _host(), partial(facts_of, process), allowed)
+    return Tracer(process, _host(), partial(cache_identity, process), allowed)
 
 
 def _processes_beside() -> int:

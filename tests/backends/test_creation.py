@@ -18,7 +18,7 @@ from django.test import override_settings
 from django.utils.safestring import SafeString
 
 from cache_monitor.instrument.install import install, instrument
-from cache_monitor.worker.wiring import facts_of
+from cache_monitor.worker.wiring import cache_identity
 from tests.backends.conftest import Heard
 from tests.backends.making import is_recorded, make_recorded
 
@@ -78,7 +78,7 @@ def test_a_cache_that_a_template_opens_is_known_by_plain_text(heard: Heard) -> N
     fragment = '{% load cache %}{% cache 60 a using="opened" %}b{% endcache %}'
     with override_settings(CACHES=named):
         assert engine.from_string(fragment).render(Context()) == "b"
-        found = facts_of("a process", "opened")
+        found = cache_identity("a process", "opened")
     assert [call.source.operation for call in heard] == ["get", "set"]
     # Stores and encoders take no subclass of str for granted.
     assert {(call.source.alias, type(call.source.alias)) for call in heard} == {("opened", str)}

@@ -99,7 +99,7 @@ def measured(processes: int, rate: int, keys: int, minutes: int, conf: Conf) -> 
             f"process-{number}",
             1,
             allowed=UNPLANNED_BYTES / processes,
-            facts=lambda alias: CacheIdentity(STORE, LASTS, "1"),
+            identity=lambda alias: CacheIdentity(STORE, LASTS, "1"),
         )
         for number in range(processes)
     ]
@@ -112,7 +112,7 @@ def measured(processes: int, rate: int, keys: int, minutes: int, conf: Conf) -> 
         for _ in range(DRAIN):
             batch = [next(made) for _ in range(rate // DRAIN)]
             for number, tracer in enumerate(tracers):
-                tracer.hear(deduplicate(batch[number::processes]), START, {})
+                tracer.trace(deduplicate(batch[number::processes]), START, {})
         for number, tracer in enumerate(tracers):
             if second % int(conf.flush_interval) == number % int(conf.flush_interval):
                 tracer.note_reading("default", EvictionReading(now * SECOND, 0, "boot"))

@@ -48,7 +48,7 @@ class Recorded:
         tracer = Tracer(PROCESS, 1, lambda alias: self._facts())
         flusher = Flusher(PROCESS, aggregator, tracer)
         # The calls have their times from the clock that the record goes by.
-        flusher.tracer.hear(flusher.aggregator.add(self._calls, 0.0), 0.0, {})
+        flusher.tracer.trace(flusher.aggregator.add(self._calls, 0.0), 0.0, {})
         flusher.put(self._store, flusher.changes(last=True))
         recorded.forget()
         uses = uses_of(ALIAS, self._cache, self._store, Reporter(PROCESS, time.time()))

@@ -90,5 +90,5 @@ def test_a_subclass_that_keeps_its_entries_elsewhere_tells_nothing() -> None:
         def _expire_info(self, value: Any) -> None:
             pass
 
-    deed = EntryAccess(WRITE, "key", "1", 0, 1, NEVER)
-    assert stored_value(Elsewhere("elsewhere", {}), deed, UNKNOWN_VALUE) == UNKNOWN_VALUE
+    access = EntryAccess(WRITE, "key", "1", 0, 1, NEVER)
+    assert stored_value(Elsewhere("elsewhere", {}), access, UNKNOWN_VALUE) == UNKNOWN_VALUE

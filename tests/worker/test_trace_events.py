@@ -23,21 +23,21 @@ from cache_monitor.trace.events import (
     USE,
     WRITE,
 )
-from cache_monitor.worker.trace_events import PART_SECONDS, CacheIdentity, EntryAccess, deeds_of
+from cache_monitor.worker.trace_events import PART_SECONDS, CacheIdentity, EntryAccess, accesses_of
 
 FACTS = CacheIdentity("shared", default_timeout=300.0, version="1")
 NOW = 1_800_000_000
 
 
-def _deeds(
+def _accesses(
     operation: str, key: Any = "a", facts: CacheIdentity = FACTS, **extra: Any
 ) -> list[EntryAccess]:
     call: Any = Call(Source("default", operation), 0.0, 0.5, key, **extra)
-    return list(deeds_of(call, facts, NOW * SECOND))
+    return list(accesses_of(call, facts, NOW * SECOND))
 
 
 def _kinds(operation: str, **extra: Any) -> list[int]:
-    return [deed.kind for deed in _deeds(operation, **extra)]
+    return [access.kind for access in _accesses(operation, **extra)]
 
 
 @pytest.mark.parametrize(
@@ -57,14 +57,14 @@ def _kinds(operation: str, **extra: Any) -> list[int]:
 def test_a_new_expiry_leaves_the_value_as_it_is(
     operation: str, timeout: object, expiry: float | None
 ) -> None:
-    [deed] = _deeds(operation, timeout=timeout, effect=True)
-    assert deed.kind == TOUCH
-    assert deed.lasts == (NEVER if expiry is None else int(expiry * SECOND))
+    [access] = _accesses(operation, timeout=timeout, effect=True)
+    assert access.kind == TOUCH
+    assert access.lasts == (NEVER if expiry is None else int(expiry * SECOND))
 
 
 @pytest.mark.parametrize("operation", ["expire", "pexpire", "persist", "touch", "add", "delete"])
 def test_what_did_nothing_tells_nothing(operation: str) -> None:
-    assert _deeds(operation, timeout=60, effect=False) == []
+    assert _accesses(operation, timeout=60, effect=False) == []
 
 
 def test_a_delete_of_what_may_not_have_been_there_is_a_sweep_of_it() -> None:
@@ -73,14 +73,14 @@ def test_a_delete_of_what_may_not_have_been_there_is_a_sweep_of_it() -> None:
 
 
 def test_a_delete_by_pattern_sweeps_its_version() -> None:
-    [deed] = _deeds("delete_pattern", "user:*", version=3)
-    assert (deed.kind, deed.key, deed.version) == (PATTERN_DELETE, "user:*", "3")
+    [access] = _accesses("delete_pattern", "user:*", version=3)
+    assert (access.kind, access.key, access.version) == (PATTERN_DELETE, "user:*", "3")
 
 
 def test_a_clear_has_no_key() -> None:
-    [deed] = _deeds("clear", None)
-    assert (deed.kind, deed.key) == (CLEAR, "")
-    assert (deed.began, deed.ended) == (NOW * SECOND, NOW * SECOND + SECOND // 2)
+    [access] = _accesses("clear", None)
+    assert (access.kind, access.key) == (CLEAR, "")
+    assert (access.began, access.ended) == (NOW * SECOND, NOW * SECOND + SECOND // 2)
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_a_clear_has_no_key() -> None:
 def test_an_entry_goes_to_the_version_that_the_call_answers(
     operation: str, answer: int | None, after: str
 ) -> None:
-    gone, come = _deeds(operation, effect=answer)
+    gone, come = _accesses(operation, effect=answer)
     assert (gone.kind, gone.version) == (MOVE, "1")
     assert (come.kind, come.version, come.lasts) == (TOUCH, after, 300 * SECOND)
 
@@ -100,12 +100,12 @@ def test_a_version_that_is_no_number_is_only_left() -> None:
 
 
 def test_versions_that_make_the_same_key_are_the_same() -> None:
-    [number], [text] = _deeds("set", version=2), _deeds("set", version="2")
+    [number], [text] = _accesses("set", version=2), _accesses("set", version="2")
     assert number.version == text.version == "2"
 
 
 def test_a_get_or_set_looks_at_its_beginning_and_writes_at_its_end() -> None:
-    missed, written = _deeds("get_or_set", outcome=False, timeout=5, effect=False)
+    missed, written = _accesses("get_or_set", outcome=False, timeout=5, effect=False)
     part = int(PART_SECONDS * SECOND)
     assert (missed.kind, missed.ended) == (MISS, missed.began + part)
     assert (written.kind, written.began) == (WRITE, written.ended - part)
@@ -114,20 +114,20 @@ def test_a_get_or_set_looks_at_its_beginning_and_writes_at_its_end() -> None:
 
 
 def test_each_key_of_a_lookup_was_found_or_missed() -> None:
-    deeds = _deeds("get_many", ("a", "b"), outcome=(True, False))
-    assert [(deed.key, deed.kind) for deed in deeds] == [("a", HIT), ("b", MISS)]
+    accesses = _accesses("get_many", ("a", "b"), outcome=(True, False))
+    assert [(access.key, access.kind) for access in accesses] == [("a", HIT), ("b", MISS)]
 
 
 def test_of_a_write_that_failed_nobody_knows_whether_it_took_place() -> None:
     assert _kinds("set", error="TimeoutError") == [FAILED]
     assert _kinds("delete", error="TimeoutError") == [FAILED]
     assert _kinds("set", effect=False) == [FAILED]
-    assert _deeds("get", outcome=None, error="TimeoutError") == []
+    assert _accesses("get", outcome=None, error="TimeoutError") == []
 
 
 @pytest.mark.parametrize("error", ["MemcacheServerError", "TooBig", "OutOfMemoryError"])
 def test_a_write_that_the_server_refused_did_not_take_place(error: str) -> None:
-    [refused] = _deeds("set", error=error, timeout=5)
+    [refused] = _accesses("set", error=error, timeout=5)
     assert (refused.kind, refused.lasts) == (REFUSED, 5 * SECOND)
     assert _kinds("get_or_set", outcome=None, error=error) == [REFUSED]
     # An add would have left alone what was there; of several keys others may have been stored.
@@ -136,27 +136,27 @@ def test_a_write_that_the_server_refused_did_not_take_place(error: str) -> None:
 
 
 def test_incr_keeps_the_expiry_unless_the_backend_writes_anew() -> None:
-    assert [deed.kind for deed in _deeds("incr")] == [USE]
-    [deed, use] = _deeds("incr", facts=FACTS._replace(incr_renews=True))
-    assert (deed.kind, deed.lasts) == (WRITE, 300 * SECOND)
-    assert (use.kind, use.began) == (USE, deed.ended)
-    assert _deeds("incr", error="ValueError", facts=FACTS._replace(incr_renews=True)) == []
+    assert [access.kind for access in _accesses("incr")] == [USE]
+    [access, use] = _accesses("incr", facts=FACTS._replace(incr_renews=True))
+    assert (access.kind, access.lasts) == (WRITE, 300 * SECOND)
+    assert (use.kind, use.began) == (USE, access.ended)
+    assert _accesses("incr", error="ValueError", facts=FACTS._replace(incr_renews=True)) == []
 
 
 @pytest.mark.parametrize("timeout", ["never", float("nan"), 10**400, object()])
 def test_a_timeout_that_makes_no_sense_is_not_known(timeout: object) -> None:
-    assert [deed.lasts for deed in _deeds("set", timeout=timeout)] == [UNKNOWN_TIME]
+    assert [access.lasts for access in _accesses("set", timeout=timeout)] == [UNKNOWN_TIME]
 
 
 def test_a_default_timeout_is_that_of_the_cache() -> None:
-    [deed] = _deeds("set", timeout=DEFAULT_TIMEOUT)
-    assert deed.lasts == 300 * SECOND
-    [deed] = _deeds("set", timeout=DEFAULT_TIMEOUT, facts=FACTS._replace(default_timeout=None))
-    assert deed.lasts == NEVER
+    [access] = _accesses("set", timeout=DEFAULT_TIMEOUT)
+    assert access.lasts == 300 * SECOND
+    [access] = _accesses("set", timeout=DEFAULT_TIMEOUT, facts=FACTS._replace(default_timeout=None))
+    assert access.lasts == NEVER
 
 
 def test_what_changes_nothing_is_not_told() -> None:
-    assert _deeds("keys") == _deeds("ttl") == []
+    assert _accesses("keys") == _accesses("ttl") == []
 
 
 def test_what_needs_an_entry_is_a_use_of_it() -> None:

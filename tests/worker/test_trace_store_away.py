@@ -55,7 +55,7 @@ class Worker:
 
     def do(self, seconds: int, operation: str, key: str, **named: Any) -> None:
         call: Any = Call(Source("default", operation), START + seconds, 0.001, key, **named)
-        self.flusher.tracer.hear(deduplicate([call]), 0.0, {})
+        self.flusher.tracer.trace(deduplicate([call]), 0.0, {})
 
     def flush(self, store: Store, seconds: int) -> None:
         reading = EvictionReading((START + seconds) * SECOND, 0, "boot")

@@ -41,7 +41,7 @@ def make() -> Callable[..., Tracer]:
 
 
 def hear(tracer: Tracer, calls: Sequence[Call], **computed: Any) -> None:
-    tracer.hear(deduplicate(calls), START, computed.get("computed", {}))
+    tracer.trace(deduplicate(calls), START, computed.get("computed", {}))
 
 
 def parts(tracer: Tracer) -> list[Slice]:

@@ -30,7 +30,7 @@ def _tracer(plan: Plan | None = None) -> Tracer:
 
 
 def _hear(tracer: Tracer, *calls: Any) -> None:
-    tracer.hear(deduplicate(calls), 1_800_000_000.0, {})
+    tracer.trace(deduplicate(calls), 1_800_000_000.0, {})
 
 
 def _told(tracer: Tracer) -> list[str]:

@@ -41,17 +41,17 @@ def test_what_is_known_of_a_cache_comes_from_its_backend_and_settings(
         "files": {"BACKEND": files, "LOCATION": str(tmp_path), "TIMEOUT": None},
         "dummy": {"BACKEND": "django.core.cache.backends.dummy.DummyCache"},
     }
-    memory, twin, plain, dummy = (wiring.facts_of("one", alias) for alias in settings.CACHES)
+    memory, twin, plain, dummy = (wiring.cache_identity("one", alias) for alias in settings.CACHES)
     assert memory is not None
     assert twin is not None
     assert plain is not None
     assert dummy is not None
     assert memory[1:6] == (7, "3", "site", True, False)
     assert plain[1:] == (None, "1", "", False, True, None, True, False, None)
-    assert memory.store == twin.store != wiring.facts_of("another", "default").store  # type: ignore[union-attr]  # it is known
-    assert wiring.facts_of("another", "files") == plain
+    assert memory.store == twin.store != wiring.cache_identity("another", "default").store  # type: ignore[union-attr]  # it is known
+    assert wiring.cache_identity("another", "files") == plain
     assert (memory.evicts, dummy.evicts) == (True, False)
     assert memory.room is not None
     assert memory.room()[1] == 300
     assert memory.stored is not None
-    assert wiring.facts_of("one", "nowhere") is None
+    assert wiring.cache_identity("one", "nowhere") is None
