@@ -8,7 +8,8 @@ is made here, and whoever keeps something that is a process's own has it begun a
 import _thread
 import os
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Hashable, Iterator
 from contextlib import contextmanager
 from threading import Lock, RLock, Thread, get_ident
 from typing import Any, Generic, TypeVar
@@ -51,21 +52,44 @@ def _note(lock: Any) -> None:
 
 
 class TimedValue(Generic[Value]):
-    """A value that ``read`` makes anew at its first use after ``seconds``, in one thread."""
+    """A value that is used for some seconds. Whoever asks while it is read waits for it."""
 
-    def __init__(self, read: Callable[[], Value], seconds: float) -> None:
-        self._read = read
-        self._seconds = seconds
+    def __init__(self) -> None:
         self._lock = new_lock()
         self._kept: tuple[float, Value] | None = None
 
-    def get(self) -> Value:
-        """The value. Raises what ``read`` raises; then the next use reads again."""
+    def get(self, read: Callable[[], Value], seconds: float) -> Value:
+        """The value, at most ``seconds`` old; else what ``read`` returns. Raises what ``read``
+        raises; then the next use reads again."""
         with self._lock:
-            if self._kept is None or time.monotonic() >= self._kept[0] + self._seconds:
-                value = self._read()
+            if self._kept is None or time.monotonic() >= self._kept[0] + seconds:
+                value = read()
+                # After reading, which may take longer than the value is good for.
                 self._kept = time.monotonic(), value
             return self._kept[1]
+
+
+class TimedValues(Generic[Value]):
+    """The same by key: the ``most`` values that were asked for last."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._lock = new_lock()
+        self._values: OrderedDict[Hashable, TimedValue[Value]] = OrderedDict()
+
+    def get(self, key: Hashable, read: Callable[[], Value], seconds: float) -> Value:
+        """The value of ``key``, at most ``seconds`` old; see :meth:`TimedValue.get`."""
+        with self._lock:
+            value = self._values.setdefault(key, TimedValue())
+            self._values.move_to_end(key)
+            while len(self._values) > self._most:
+                self._values.popitem(last=False)
+        return value.get(read, seconds)
+
+    def clear(self) -> None:
+        """Forget all values."""
+        with self._lock:
+            self._values.clear()
 
 
 def call_in_forked_children(begin_anew: Callable[[], None]) -> None:

@@ -21,6 +21,7 @@ from msgspec.structs import replace
 
 from cache_monitor import api
 from cache_monitor.dashboard.query import BadParameterError, Query, parse_query
+from cache_monitor.dashboard.report_cache import cached_report
 from cache_monitor.errors import MissingExtra
 from cache_monitor.exporters import access, json
 from cache_monitor.exporters.json import parse_top, trim
@@ -112,12 +113,16 @@ def stats(request: HttpRequest) -> HttpResponseBase:
     """
     try:
         query = parse_query(request.GET, datetime.now(UTC), own=(_TOP,))
-        report = _report(query)
+        top = _top(query)
+        report, trouble = cached_report(query)
+    except api.UnknownAlias as error:
+        return problem(HTTPStatus.BAD_REQUEST, str(error), "alias")
     except BadParameterError as error:
         return problem(HTTPStatus.BAD_REQUEST, error.message, error.parameter)
-    if trouble := api.problem_of(report):
+    if trouble:
         return problem(HTTPStatus.SERVICE_UNAVAILABLE, trouble)
-    return report_answer(request, report, is_live=query.live)
+    shown = report if top is None else trim(report, top)
+    return report_answer(request, shown, is_live=query.live)
 
 
 @for_programs
@@ -139,14 +144,8 @@ def metrics(request: HttpRequest) -> HttpResponse:
     return HttpResponse(body, content_type=content_type)
 
 
-def _report(query: Query) -> Report:
+def _top(query: Query) -> int | None:
     try:
-        top = parse_top(query.own[_TOP]) if _TOP in query.own else None
+        return parse_top(query.own[_TOP]) if _TOP in query.own else None
     except ValueError as error:
         raise BadParameterError(_TOP, str(error)) from error
-    try:
-        until = None if query.live else query.until
-        report = api.report(since=query.since, until=until, alias=query.alias)
-    except api.UnknownAlias as error:
-        raise BadParameterError("alias", str(error)) from error
-    return report if top is None else trim(report, top)

@@ -115,7 +115,7 @@ def test_the_locks_of_all_modules_are_free_in_a_forked_child() -> None:
         "capture": Capture()._lock,
         "tally": RequestStats()._lock,
         "memory": MemoryStore()._lock,
-        "known": concurrency.TimedValue(lambda: 0, 1)._lock,
+        "known": concurrency.TimedValue()._lock,
     }
     registered = {id(each()) for each in concurrency._locks}
     assert {name for name, lock in locks.items() if id(lock) not in registered} == set()

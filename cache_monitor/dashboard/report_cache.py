@@ -1,19 +1,21 @@
 """One reading of the store serves everybody who looks within a few seconds.
 
-A page, its charts' JSON and the refreshes of several viewers ask the same question. Whoever asks
-first reads the store; the others wait for the answer instead of reading it again beside.
+A page, its charts' JSON, the refreshes of several viewers and the programs that poll the JSON ask
+the same question. Whoever asks first reads the store, which the process flushes to first; the
+others wait for the answer instead of reading it again beside.
 """
 
-import time
-from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import Final, Generic, NamedTuple, TypeVar
+from typing import Final, NamedTuple
 
-from cache_monitor.concurrency import call_in_forked_children, new_lock
+from cache_monitor import api
+from cache_monitor.concurrency import TimedValues, call_in_forked_children
+from cache_monitor.conf import SETTING, get_conf
+from cache_monitor.dashboard.query import Query
 from cache_monitor.reports.key_history import KeyPoint
 from cache_monitor.reports.schema import Report
+from cache_monitor.setting_changes import forget_on_change
 
-Answer = TypeVar("Answer")
 KeyLines = Mapping[str, Sequence[KeyPoint]]
 """The use of keys over time, by key."""
 
@@ -34,52 +36,41 @@ class CachedReport(NamedTuple):
     store_problem: str | None
 
 
-class _Slot(Generic[Answer]):
-    """Where the reading of one question is kept, and where others wait for it."""
-
-    def __init__(self) -> None:
-        self.lock = new_lock()
-        self.made_at = 0.0
-        self.reading: Answer | None = None
+readings: Final[TimedValues[CachedReport]] = TimedValues(MOST)
+key_lines: Final[TimedValues[KeyLines]] = TimedValues(MOST)
+for _each in (readings, key_lines):
+    call_in_forked_children(_each.clear)
+    forget_on_change((SETTING, "CACHES"), _each.clear)
 
 
-class ReportCache(Generic[Answer]):
-    """The newest readings of this process."""
+def cached_report(query: Query) -> CachedReport:
+    """The report that ``query`` asks for. Raises :class:`~cache_monitor.api.UnknownAlias`."""
 
-    def __init__(self) -> None:
-        self._lock = new_lock()
-        self.reset()
+    def read() -> CachedReport:
+        # A period that ends now is left open: calls are recorded while the report is made.
+        until = None if query.live else query.until
+        report = api.report(since=query.since, until=until, alias=query.alias)
+        return CachedReport(report, api.problem_of(report))
 
-    def reset(self) -> None:
-        """Begin anew, in a forked child too, whose parent may have been reading just then."""
-        self._places: OrderedDict[Hashable, _Slot[Answer]] = OrderedDict()
-
-    def get(self, asked: Hashable, read: Callable[[], Answer], fresh_for: float) -> Answer:
-        """The reading for ``asked``, at most ``fresh_for`` seconds old; what ``read`` raises."""
-        place = self._place(asked)
-        with place.lock:
-            age = time.monotonic() - place.made_at
-            if place.reading is None or age > fresh_for:
-                place.reading = read()
-                # After reading, which may take longer than the reading is fresh.
-                place.made_at = time.monotonic()
-            return place.reading
-
-    def clear(self) -> None:
-        """Forget all readings."""
-        with self._lock:
-            self._places.clear()
-
-    def _place(self, asked: Hashable) -> _Slot[Answer]:
-        with self._lock:
-            place = self._places.setdefault(asked, _Slot())
-            self._places.move_to_end(asked)
-            while len(self._places) > MOST:
-                self._places.popitem(last=False)
-            return place
+    return _kept((*query.period.values(), query.alias), read, query)
 
 
-readings: Final = ReportCache[CachedReport]()
-key_lines: Final = ReportCache[KeyLines]()
-call_in_forked_children(readings.reset)
-call_in_forked_children(key_lines.reset)
+def report_before(query: Query) -> Report | None:
+    """The report of the period before; None where that begins before 1970."""
+    if query.before.timestamp() < 0:
+        return None
+
+    def read() -> CachedReport:
+        report = api.report(since=query.before, until=query.since, alias=query.alias)
+        return CachedReport(report, report.quality.store_problem)
+
+    return _kept(("before", *query.period.values(), query.alias), read, query).report
+
+
+def _kept(question: Hashable, read: Callable[[], CachedReport], query: Query) -> CachedReport:
+    """A long period has long steps: it is read more rarely than the page refreshes itself, unless
+    the store failed."""
+    length = (query.until - query.since).total_seconds()
+    briefly = min(FRESH_FOR, get_conf().refresh_seconds / 2)
+    kept = readings.get(question, read, max(briefly, min(FRESH_FOR_LONG, length * FRESH_SHARE)))
+    return kept if kept.store_problem is None else readings.get(question, read, briefly)

@@ -1,6 +1,6 @@
 """The dashboard's pages, and its figures as JSON."""
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
 from itertools import chain
@@ -36,16 +36,9 @@ from cache_monitor.dashboard.query import (
     check_choice,
     parse_query,
 )
-from cache_monitor.dashboard.report_cache import (
-    FRESH_FOR,
-    FRESH_FOR_LONG,
-    FRESH_SHARE,
-    CachedReport,
-    readings,
-)
+from cache_monitor.dashboard.report_cache import CachedReport, cached_report, report_before
 from cache_monitor.dashboard.tables import AnySpec
 from cache_monitor.exporters import json
-from cache_monitor.reports.schema import Report
 
 CHART_JS = "cache_monitor/vendor/chart.umd.min.js"
 # They add themselves to the library, and so come after it.
@@ -110,7 +103,7 @@ def page(request: HttpRequest, site: AdminSite, name: str) -> HttpResponse:
         asked_of_tables = layout.parameters(page.tables), layout.column_parameters(page.tables)
         own = (*page.own, *chain(*asked_of_tables), *DOWNLOAD)
         query, reading = _asked(request, own)
-        before = _before(query) if query.compare else None
+        before = report_before(query) if query.compare else None
         page_request = PageRequest(
             query, reading.report, Links(site, query), before, request.user.has_perm
         )
@@ -160,37 +153,7 @@ def _asked(request: HttpRequest, own: tuple[str, ...] = ()) -> tuple[Query, Cach
     query = parse_query(request.GET, datetime.now(UTC), own)
     if query.alias is not None:
         check_alias(query.alias)
-    question = (*query.period.values(), query.alias)
-    return query, _kept(question, lambda: _read(query), query)
-
-
-def _read(query: Query) -> CachedReport:
-    # A period that ends now is left open: calls are recorded while the report is made.
-    until = None if query.live else query.until
-    report = api.report(since=query.since, until=until, alias=query.alias)
-    return CachedReport(report, api.problem_of(report))
-
-
-def _before(query: Query) -> Report | None:
-    """The report of the period before; None where that begins before 1970."""
-    if query.before.timestamp() < 0:
-        return None
-    question = ("before", *query.period.values(), query.alias)
-
-    def read() -> CachedReport:
-        report = api.report(since=query.before, until=query.since, alias=query.alias)
-        return CachedReport(report, report.quality.store_problem)
-
-    return _kept(question, read, query).report
-
-
-def _kept(question: Hashable, read: Callable[[], CachedReport], query: Query) -> CachedReport:
-    """A long period has long steps: it is read more rarely than the page refreshes itself, unless
-    the store failed."""
-    length = (query.until - query.since).total_seconds()
-    briefly = min(FRESH_FOR, get_conf().refresh_seconds / 2)
-    kept = readings.get(question, read, max(briefly, min(FRESH_FOR_LONG, length * FRESH_SHARE)))
-    return kept if kept.store_problem is None else readings.get(question, read, briefly)
+    return query, cached_report(query)
 
 
 def _asked_tables(

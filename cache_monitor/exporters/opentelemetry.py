@@ -117,7 +117,7 @@ class CacheMetrics:
     """Gauges of the caches' contents, from the report at each collection."""
 
     def __init__(self, meter: Meter) -> None:
-        self._report = TimedValue(_read_report, _FRESH_FOR)
+        self._report: TimedValue[Report] = TimedValue()
         for name, unit, text, read in _OBSERVED:
             meter.create_observable_gauge(
                 name, [partial(self._observe, read)], unit=unit, description=text
@@ -126,7 +126,7 @@ class CacheMetrics:
     def _observe(
         self, read: "Callable[[Cache], Iterable[_Found]]", options: CallbackOptions
     ) -> Iterator[Observation]:
-        caches = self._report.get().caches
+        caches = self._report.get(_read_report, _FRESH_FOR).caches
         for alias, cache in once(caches).items():
             same = same_entries(alias, caches)
             about: Attributes = {SAME: ", ".join(same)} if len(same) > 1 else {}

@@ -46,9 +46,10 @@ class CacheMonitorCollector(Collector):
 
     def __init__(self, alias: str | None = None, fresh_for: float = FRESH_FOR) -> None:
         self._alias = alias
-        self._metrics = TimedValue(self._read_safely, fresh_for)
+        self._fresh_for = fresh_for
+        self._metrics: TimedValue[Sequence[Metric]] = TimedValue()
         # It takes a report of an hour, and hardly changes within a minute.
-        self._findings = TimedValue(self._read_findings, FINDINGS_FRESH_FOR)
+        self._findings: TimedValue[Sequence[Finding]] = TimedValue()
         self._found: Sequence[Finding] = ()
         self._has_failed = False
 
@@ -59,7 +60,7 @@ class CacheMonitorCollector(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """The metrics as they are now, or were a few seconds ago."""
-        return self._metrics.get()
+        return self._metrics.get(self._read_safely, self._fresh_for)
 
     def _read_safely(self) -> list[Metric]:
         try:
@@ -79,7 +80,7 @@ class CacheMonitorCollector(Collector):
         yield metrics.store_up(True)
         yield from metrics.counter_metrics(totals)
         with suppress(StoreError):
-            self._found = self._findings.get()
+            self._found = self._findings.get(self._read_findings, FINDINGS_FRESH_FOR)
         yield from metrics.gauge_metrics(totals.since, self._found, self._alias)
 
     def _read_findings(self) -> Sequence[Finding]:

@@ -16,7 +16,7 @@ from django.core.cache.backends.filebased import FileBasedCache
 from django.core.cache.backends.memcached import BaseMemcachedCache
 from msgspec.structs import replace
 
-from cache_monitor.concurrency import TimedValue
+from cache_monitor.concurrency import TimedValues
 from cache_monitor.conf import get_conf
 from cache_monitor.keys.naming import group_key
 from cache_monitor.scan.base import BackendScanner, BadCursor, Entry, EntryPage, ScanError, Traced
@@ -357,21 +357,18 @@ _PAGE = 1000
 NOT_SCANNABLE = "This backend cannot be scanned: the figures are estimates from the recorded calls."
 NOT_RECORDED = "This backend cannot be scanned, and no call of it is recorded."
 
-_file_names: dict[tuple[str, str, str], TimedValue[Mapping[str, str]]] = {}
+_file_names: TimedValues[Mapping[str, str]] = TimedValues(_MAX_CACHED)
 
 
 def keys_of_files(alias: str, cache: Any) -> Mapping[str, str]:
     """The recorded keys of the FileBasedCache ``alias`` by file name, cached for a minute."""
     # The file name of "" tells apart settings that name files differently.
     identity = alias, str(cache._dir), file_name(cache, "")
-    kept = _file_names.get(identity)
-    if kept is None:
-        if len(_file_names) >= _MAX_CACHED:
-            forget()
-        kept = _file_names[identity] = TimedValue(
-            lambda: {file_name(cache, key): key for key in _recorded_keys(alias)}, _GOOD_FOR
-        )
-    return kept.get()
+
+    def read() -> Mapping[str, str]:
+        return {file_name(cache, key): key for key in _recorded_keys(alias)}
+
+    return _file_names.get(identity, read, _GOOD_FOR)
 
 
 def forget() -> None:

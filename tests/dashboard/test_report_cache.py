@@ -10,7 +10,8 @@ import pytest
 from django.test import Client
 
 from cache_monitor import api
-from cache_monitor.dashboard.report_cache import MOST, CachedReport, ReportCache, readings
+from cache_monitor.concurrency import TimedValues
+from cache_monitor.dashboard.report_cache import MOST, CachedReport, readings
 from cache_monitor.reports.schema import Report
 from tests.dashboard.reports import busy_cache, report_of
 
@@ -27,44 +28,44 @@ class Store:
 
 
 def test_the_same_question_is_answered_from_the_same_reading() -> None:
-    store, kept = Store(), ReportCache[CachedReport]()
-    first = kept.get("1h", store.read, fresh_for=60)
-    assert kept.get("1h", store.read, fresh_for=60) is first
-    assert kept.get("6h", store.read, fresh_for=60) is not first
+    store, kept = Store(), TimedValues[CachedReport](MOST)
+    first = kept.get("1h", store.read, seconds=60)
+    assert kept.get("1h", store.read, seconds=60) is first
+    assert kept.get("6h", store.read, seconds=60) is not first
     assert store.reads == 2
 
 
 def test_an_old_reading_is_read_anew() -> None:
-    store, kept = Store(), ReportCache[CachedReport]()
-    kept.get("1h", store.read, fresh_for=60)
-    kept.get("1h", store.read, fresh_for=-1)
+    store, kept = Store(), TimedValues[CachedReport](MOST)
+    kept.get("1h", store.read, seconds=60)
+    kept.get("1h", store.read, seconds=-1)
     assert store.reads == 2
 
 
 def test_it_keeps_a_bounded_number() -> None:
-    store, kept = Store(), ReportCache[CachedReport]()
+    store, kept = Store(), TimedValues[CachedReport](MOST)
     for number in range(MOST + 1):
-        kept.get(number, store.read, fresh_for=60)
-    kept.get(MOST, store.read, fresh_for=60)
+        kept.get(number, store.read, seconds=60)
+    kept.get(MOST, store.read, seconds=60)
     assert store.reads == MOST + 1
-    kept.get(0, store.read, fresh_for=60)
+    kept.get(0, store.read, seconds=60)
     assert store.reads == MOST + 2
 
 
 def test_what_goes_wrong_is_not_kept() -> None:
-    store, kept = Store(), ReportCache[CachedReport]()
+    store, kept = Store(), TimedValues[CachedReport](MOST)
 
     def fail() -> CachedReport:
         raise OSError("gone")
 
     with pytest.raises(OSError, match="gone"):
-        kept.get("1h", fail, fresh_for=60)
-    kept.get("1h", store.read, fresh_for=60)
+        kept.get("1h", fail, seconds=60)
+    kept.get("1h", store.read, seconds=60)
     assert store.reads == 1
 
 
 def test_those_who_ask_at_once_wait_for_one_reading() -> None:
-    store, kept = Store(), ReportCache[CachedReport]()
+    store, kept = Store(), TimedValues[CachedReport](MOST)
     begun, go_on = threading.Event(), threading.Event()
 
     def slow() -> CachedReport:
@@ -133,5 +134,5 @@ def test_the_reading_of_a_store_that_failed_is_not_kept_for_long(
     told = [msgspec.structs.replace(full_report, quality=lacking), full_report]
     monkeypatch.setattr(api, "report", lambda **_: told.pop(0))
     assert b"The server was away." in viewer.get(f"{page_url}?range=30d").content
-    monkeypatch.setattr("cache_monitor.dashboard.views.FRESH_FOR", -1.0)
+    monkeypatch.setattr("cache_monitor.dashboard.report_cache.FRESH_FOR", -1.0)
     assert b"The server was away." not in viewer.get(f"{page_url}?range=30d").content

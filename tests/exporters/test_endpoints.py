@@ -14,7 +14,10 @@ from django.test import Client, override_settings
 from django.urls import reverse
 
 import cache_monitor
+from cache_monitor import api
+from cache_monitor.dashboard.report_cache import readings
 from cache_monitor.exporters.json import schema
+from cache_monitor.reports.schema import Report
 from tests.exporters.conftest import TOKEN
 
 pytestmark = [pytest.mark.urls("tests.exporters.urls"), pytest.mark.usefixtures("store")]
@@ -190,9 +193,28 @@ def test_who_has_it_already_is_told_so(program: Client) -> None:
     assert again["ETag"] == first["ETag"]
 
 
+def test_programs_that_poll_at_once_get_one_report(
+    program: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[object] = []
+
+    make = api.report
+
+    def report(**asked: Any) -> Report:
+        made.append(asked)
+        return make(**asked)
+
+    monkeypatch.setattr(api, "report", report)
+    for _ in range(3):
+        assert program.get(_url()).status_code == 200
+    assert len(made) == 1
+
+
 def test_what_is_new_is_sent(program: Client) -> None:
     first = program.get(_url())
     _traffic()
+    # Some seconds later.
+    readings.clear()
     again = program.get(_url(), headers={"If-None-Match": first["ETag"]})
     assert again.status_code == 200
     assert again["ETag"] != first["ETag"]
