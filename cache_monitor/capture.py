@@ -22,7 +22,7 @@ from cache_monitor.calls import (
 )
 from cache_monitor.concurrency import new_lock
 from cache_monitor.conf import get_conf
-from cache_monitor.keys.known_keys import is_toolbars_own
+from cache_monitor.keys.known_keys import is_toolbar_key
 from cache_monitor.keys.naming import unmasked_name
 from cache_monitor.page_cache.outcomes import PagePass
 
@@ -198,7 +198,7 @@ class Capture:
     def _marked(self, call: RawCall, mark: Callable[[], object]) -> object:
         # Threads may take a few marks too many from each other: a mark more does no harm.
         if self._to_mark is not None:
-            if self._to_mark <= 0 or is_toolbars_own(call[KEY]):
+            if self._to_mark <= 0 or is_toolbar_key(call[KEY]):
                 return None
             self._to_mark -= 1
         return mark()
@@ -206,7 +206,7 @@ class Capture:
     def _count(self) -> None:
         for _ in range(len(self._pending)):
             call, kind, mark = self._pending.popleft()
-            if is_toolbars_own(call[KEY]):
+            if is_toolbar_key(call[KEY]):
                 continue
             alias = call[SOURCE].alias
             if alias not in self._totals:

@@ -21,7 +21,7 @@ from cache_monitor.backends import WRAPS_HINT, wraps_problem
 from cache_monitor.conf import SETTING, Conf, get_conf, problems
 from cache_monitor.instrument.wrapper import can_be_recorded
 from cache_monitor.keys.custom import sanitizer_problem
-from cache_monitor.keys.known_keys import unseen_caches
+from cache_monitor.keys.known_keys import bypassing_apps
 from cache_monitor.scan.key_forms import OF_TENANTS
 from cache_monitor.scan.scanner import OTHERS, kind_of
 from cache_monitor.stores.base import StoreError
@@ -185,7 +185,7 @@ def _warnings(conf: Conf) -> Iterator[CheckMessage]:
             id="cache_monitor.I002",
         )
     yield from _scanner_infos()
-    for app in unseen_caches():
+    for app in bypassing_apps():
         yield Info(
             f"{app} keeps its entries over a connection of its own, past CACHES: what it does is "
             "in no figure of the monitor.",

@@ -104,7 +104,7 @@ class _Several:
     pattern: str
     what: str
     secret: bool = False
-    """Whether what stands there by mistake may be a secret, which no message must repeat."""
+    """Whether a wrong value may be a secret, which no message must repeat."""
 
     def accepts(self, value: object) -> bool:
         return (

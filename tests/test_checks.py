@@ -174,7 +174,7 @@ def test_a_site_without_a_database_is_told_of_other_stores(
 
 
 def test_an_app_whose_entries_pass_caches_by_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cache_monitor.checks.unseen_caches", lambda: ["cacheops"])
+    monkeypatch.setattr("cache_monitor.checks.bypassing_apps", lambda: ["cacheops"])
     [(code, message, _)] = _found()
     assert code == "cache_monitor.I001"
     assert "cacheops" in message

@@ -114,8 +114,8 @@ def lines_of(page_request: PageRequest) -> LinesOf:
     return lines
 
 
-class Missed(NamedTuple):
-    """A reason for which lookups missed, how often, and of how many misses."""
+class MissShare(NamedTuple):
+    """A reason of ``misses`` among ``every`` one of a cache."""
 
     word: str
     misses: int
@@ -186,9 +186,9 @@ def operations(caches: Caches) -> TableSpec[CacheItem[tuple[str, Operation]]]:
     )
 
 
-def miss_reasons(caches: Caches) -> TableSpec[CacheItem[Missed]]:
+def miss_reasons(caches: Caches) -> TableSpec[CacheItem[MissShare]]:
     every = [
-        CacheItem(alias, Missed(word, getattr(cache.miss_reasons, name), cache.misses))
+        CacheItem(alias, MissShare(word, getattr(cache.miss_reasons, name), cache.misses))
         for alias, cache in caches.items()
         for name, word in reason_words().items()
         if getattr(cache.miss_reasons, name)

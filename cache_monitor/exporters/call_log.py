@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from cache_monitor.calls import KEY, OUTCOME, SECONDS, STARTED, RawCall, is_failure
-from cache_monitor.keys.known_keys import is_toolbars_own
+from cache_monitor.keys.known_keys import is_toolbar_key
 from cache_monitor.keys.naming import name_key
 from cache_monitor.page_cache.outcomes import PagePass
 from cache_monitor.page_cache.sentences import cache_status
@@ -29,7 +29,7 @@ class CallLog(Subscriber):
 
     def on_calls(self, calls: Sequence[RawCall], clock_offset: float) -> None:
         for call in calls:
-            if not is_toolbars_own(call[KEY]):
+            if not is_toolbar_key(call[KEY]):
                 _log(call, call[STARTED] + call[SECONDS] + clock_offset)
 
     def on_pages(self, passes: Sequence[PagePass]) -> None:

@@ -15,7 +15,7 @@ from cache_monitor import api
 from cache_monitor.calls import RawCall, is_failure
 from cache_monitor.concurrency import TimedValue
 from cache_monitor.errors import MissingExtra
-from cache_monitor.keys.known_keys import is_toolbars_own
+from cache_monitor.keys.known_keys import is_toolbar_key
 from cache_monitor.reports.build import once, same_entries
 from cache_monitor.reports.schema import Cache, Report
 from cache_monitor.scan.snapshot import STALE_REASONS
@@ -83,7 +83,7 @@ class CallMetrics(Subscriber):
     def on_calls(self, calls: Sequence[RawCall], clock_offset: float) -> None:
         lookups: Counter[Label] = Counter()
         for source, _, seconds, key, outcome, _, _, _, error, *_ in calls:
-            if is_toolbars_own(key):
+            if is_toolbar_key(key):
                 continue
             named = {ALIAS: source.alias, OPERATION: source.operation}
             self._duration.record(seconds, named | ending(error))

@@ -15,7 +15,7 @@ from cache_monitor import context
 from cache_monitor.calls import RawCall, is_failure
 from cache_monitor.errors import MissingExtra
 from cache_monitor.exporters.opentelemetry import ALIAS, OPERATION, distribution_version, ending
-from cache_monitor.keys.known_keys import is_toolbars_own
+from cache_monitor.keys.known_keys import is_toolbar_key
 from cache_monitor.keys.naming import name_key
 
 try:
@@ -42,7 +42,7 @@ class CallSpans:
         self._tracer = tracer
 
     def on_call(self, call: RawCall, kind: str | None = None) -> None:
-        if get_current_span().is_recording() and not is_toolbars_own(call[3]):
+        if get_current_span().is_recording() and not is_toolbar_key(call[3]):
             end = time.time_ns()
             source, _, seconds, key, outcome, _, _, _, error, *_ = call
             span = self._tracer.start_span(

@@ -16,19 +16,19 @@ from cache_monitor.calls import bounded
 from cache_monitor.conf import SETTING, get_conf
 from cache_monitor.errors import NotReady
 from cache_monitor.key_patterns import Match, Search, search_for
-from cache_monitor.keys.display import described, printable, shortened
+from cache_monitor.keys.display import describe_error, printable, shortened
 from cache_monitor.keys.grouping import GROUP_LENGTH
 from cache_monitor.setting_changes import forget_on_change
 
 logger = logging.getLogger("cache_monitor")
 
-LOOKED_AT = 250
+SEARCHED_LENGTH = 250
 """Characters of a key that a pattern gets: memcached's limit, hence most whole keys."""
 SLOW = 0.001
 """Seconds of CPU after which a search is slow: most take a thousandth of it."""
 ALLOWANCE = 0.02
-"""Seconds of CPU for all slow searches of one pattern. Each is made twice, to exclude other causes,
-so that a pattern costs 50 ms at most."""
+"""Seconds of CPU for all slow searches of one pattern. Each is repeated to exclude other causes, so
+that a pattern costs 50 ms at most."""
 
 
 class Rule:
@@ -42,7 +42,7 @@ class Rule:
 
     @property
     def has_retired(self) -> bool:
-        """Whether its searches have used their time."""
+        """Whether its searches have used their allowance."""
         return self._left <= 0
 
     def find(self, text: str) -> Match | None:
@@ -68,7 +68,7 @@ class Rule:
         if self.has_retired:
             logger.error(
                 "CACHE_MONITOR['KEY_GROUPS']: the pattern %r took more than %.0f ms over keys, so"
-                " this process does without it. Anchor it with ^, and write what may not match in"
+                " this process no longer uses it. Anchor it with ^, and write what may not match in"
                 " several ways, such as [^:]* instead of .*.",
                 self.pattern,
                 ALLOWANCE * 1e3,
@@ -83,7 +83,7 @@ class ChosenGroups:
 
     def group_of(self, text: str) -> str | None:
         """The name of the first matching pattern, at most 120 printable characters, or None."""
-        text = text[:LOOKED_AT]
+        text = text[:SEARCHED_LENGTH]
         for rule in self._rules:
             match = rule.find(text)
             if rule.has_retired:
@@ -154,14 +154,14 @@ class _Guarded:
                 return str.__str__(clean)
             self._failed(f"returned {type(clean).__name__} and no str")
         except Exception as error:
-            self._failed(f"raised {described(error)}")
+            self._failed(f"raised {describe_error(error)}")
         return NOT_SANITIZED
 
     def _failed(self, how: str) -> None:
         if not self._has_failed:
             self._has_failed = True
             logger.error(
-                "CACHE_MONITOR['KEY_SANITIZER'] %s %s. Keys that it cannot deal with are shown as"
+                "CACHE_MONITOR['KEY_SANITIZER'] %s %s. Keys that it fails on are shown as"
                 " %r; further faults are not logged.",
                 self._path,
                 how,
@@ -196,7 +196,7 @@ def _imported() -> Sanitizer | None:
             "CACHE_MONITOR['KEY_SANITIZER'] %s cannot be imported (%s), so every key is shown as"
             " %r. Run manage.py check.",
             path,
-            described(error),
+            describe_error(error),
             NOT_SANITIZED,
         )
         return _refusing

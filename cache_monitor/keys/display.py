@@ -36,7 +36,7 @@ def shortened(text: str, length: int, cut_mark: str = "…") -> str:
 
 
 def shown(text: str) -> str:
-    """``text`` in at most 250 printable characters; one that was cut tells its true length."""
+    """``text`` in at most 250 printable characters; a cut one ends in its true length."""
     # Escaping makes no character shorter, so one more than shown is enough.
     head = printable(text[: SHOWN_LENGTH + 1])
     cut_before = CUT.search(text)
@@ -53,13 +53,14 @@ _QUERY_CACHES = re.compile("^(?:cachalot|cacheops)(?: table)? ")
 
 
 def is_nameless(group: str) -> bool:
-    """Whether nobody can tell from the name of a group what its keys are for."""
+    """Whether the name of a group says nothing about its keys, as ``{hash}`` does."""
     left = _PLACEHOLDER.sub("", _QUERY_CACHES.sub("", group))
     return left != group and re.search(r"\w{2}", left) is None
 
 
-def described(error: BaseException) -> str:
-    """The type of ``error`` and the place that raised it; its message may quote a key."""
+def describe_error(error: BaseException) -> str:
+    """The type of ``error`` and the line that raised it, without its message: that may quote a
+    key."""
     trace = error.__traceback__
     if trace is None:
         return type(error).__name__

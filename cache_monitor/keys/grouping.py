@@ -6,7 +6,6 @@ and names, are learned (:mod:`cache_monitor.keys.learned`).
 """
 
 import re
-from functools import lru_cache
 from ipaddress import IPv6Address
 from string import ascii_letters, digits
 
@@ -14,7 +13,7 @@ from cache_monitor.keys.display import printable, shortened
 
 GROUP_LENGTH = 120
 # The patterns get this much of a key, which bounds their work.
-LOOKED_AT = 512
+MATCHED_LENGTH = 512
 
 _START, _END = r"(?<![^\W_])", r"(?![^\W_])"
 _HEX = "[0-9a-fA-F]"
@@ -88,9 +87,9 @@ _WORDS = {
 
 def group_of(text: str) -> str:
     """The group of the key ``text``, at most 120 printable characters."""
-    if len(text) <= LOOKED_AT and has_plain_numbers(text):
-        return _group_of_shape(_DIGITS.sub("0", text))
-    return _group(text)
+    is_long = len(text) > MATCHED_LENGTH
+    group = _replaced(_whole_parts(text)) + "…" if is_long else _replaced(text)
+    return shortened(printable(group), GROUP_LENGTH)
 
 
 def has_plain_numbers(text: str) -> bool:
@@ -106,15 +105,6 @@ def has_plain_numbers(text: str) -> bool:
     )
 
 
-def _group(text: str) -> str:
-    group = _replaced(text) if len(text) <= LOOKED_AT else _replaced(_whole_parts(text)) + "…"
-    return shortened(printable(group), GROUP_LENGTH)
-
-
-_group_of_shape = lru_cache(maxsize=1024)(_group)
-"""Keys that differ only in their numbers have one group."""
-
-
 def _replaced(text: str) -> str:
     if not _VARIABLE.search(text):
         return text
@@ -126,8 +116,8 @@ def _replaced(text: str) -> str:
 def _placeholder(part: re.Match[str]) -> str:
     kind = part.lastgroup or ""
     if kind in {"run", "ip6"}:
-        is_what_it_seems = _is_token_with_separators if kind == "run" else _is_ip6
-        if is_what_it_seems(part[kind]):
+        is_valid = _is_token_with_separators if kind == "run" else _is_ip6
+        if is_valid(part[kind]):
             return _WORDS[kind]
         return _PARTS.sub(_placeholder, part[0])
     if kind == "name" or (kind == "token" and not looks_random(part["token"])):
@@ -156,5 +146,5 @@ def _is_token_with_separators(run: str) -> bool:
 
 def _whole_parts(text: str) -> str:
     """The beginning of a long key up to its last whole part."""
-    head = text[:LOOKED_AT]
+    head = text[:MATCHED_LENGTH]
     return head.rstrip(ascii_letters + digits) or head

@@ -127,8 +127,8 @@ def is_bookkeeping(text: str) -> bool:
         return False
 
 
-def unseen_caches() -> list[str]:
-    """The apps that cache values past Django's caches, and so past the monitor."""
+def bypassing_apps() -> list[str]:
+    """The apps that bypass Django's caches, and so the monitor."""
     try:
         return ["cacheops"] if _installed().cacheops else []
     except NotReady:
@@ -222,13 +222,13 @@ forget_on_change(("SESSION_ENGINE",), _own_sessions.cache_clear)
 _SETTING = "DEBUG_TOOLBAR_CONFIG"
 
 
-def is_toolbars_own(key: Hashable) -> bool:
+def is_toolbar_key(key: Hashable) -> bool:
     """Whether the key, or the first of several keys, is the toolbar's."""
-    return is_one_toolbars_own((key,))
+    return has_toolbar_key((key,))
 
 
-def is_one_toolbars_own(keys: Iterable[Hashable]) -> bool:
-    """The same for any of ``keys``, faster than one by one."""
+def has_toolbar_key(keys: Iterable[Hashable]) -> bool:
+    """Whether any of ``keys`` is the toolbar's."""
     prefix = _prefix()
     for key in keys:
         first = key[0] if isinstance(key, tuple) and key else key

@@ -57,16 +57,16 @@ def _found(before: str, names: list[Parts]) -> Iterator[str]:
             heads[parts[0]].append(parts[1:])
         elif TEXT in before:
             yield before
-    for place, values in _places(heads, is_first=not before):
+    for template, values in _variable_parts(heads, is_first=not before):
         tails = [tail for value in values for tail in heads.pop(value)]
-        yield from _found(before + place, tails)
+        yield from _found(before + template, tails)
     if before:
-        yield from _crossed(before, heads)
+        yield from _variable_pairs(before, heads)
     for head, tails in heads.items():
         yield from _found(before + head, tails)
 
 
-def _places(heads: Iterable[str], *, is_first: bool) -> Iterator[tuple[str, list[str]]]:
+def _variable_parts(heads: Iterable[str], *, is_first: bool) -> Iterator[tuple[str, list[str]]]:
     """The templates of variable parts, with the values that they replace."""
     kinds: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
     for head in heads:
@@ -78,26 +78,28 @@ def _places(heads: Iterable[str], *, is_first: bool) -> Iterator[tuple[str, list
         # A first part needs a fixed word.
         if len(values) > MOST_VALUES and (first or not is_first):
             fixed = _beginning(values)
-            those = [each for each in values if each.startswith(fixed)]
-            yield fixed + TEXT + _ending(those) + end, those
+            alike = [each for each in values if each.startswith(fixed)]
+            yield fixed + TEXT + _ending(alike) + end, alike
 
 
-def _crossed(before: str, heads: dict[str, list[Parts]]) -> Iterator[str]:
+def _variable_pairs(before: str, heads: dict[str, list[Parts]]) -> Iterator[str]:
     """The templates of two parts after ``before`` with many pairs. Removes their names from
     ``heads``."""
     for kind, values in sorted(_pairs(heads).items()):
-        several = {head: those for head, those in values.items() if len(those) >= _SOME_VALUES}
+        several = {head: words for head, words in values.items() if len(words) >= _SOME_VALUES}
         every = set().union(*several.values())
         if len(every) <= MOST_VALUES or sum(map(len, several.values())) <= MOST_PAIRS:
             continue
         after: defaultdict[str, list[Parts]] = defaultdict(list)
-        for head, those in several.items():
+        for head, words in several.items():
             first = TEXT + kind[0] if len(several) >= _MANY_HEADS else head
             tails = heads[head]
-            after[before + first + TEXT + kind[1]] += [it[1:] for it in tails if those & {*it[:1]}]
-            heads[head] = [it for it in tails if not those & {*it[:1]}]
-        for place, tails in after.items():
-            yield from _found(place, tails)
+            after[before + first + TEXT + kind[1]] += [
+                tail[1:] for tail in tails if words & {*tail[:1]}
+            ]
+            heads[head] = [tail for tail in tails if not words & {*tail[:1]}]
+        for template, tails in after.items():
+            yield from _found(template, tails)
 
 
 def _pairs(heads: dict[str, list[Parts]]) -> dict[tuple[str, str], dict[str, set[str]]]:

@@ -40,7 +40,7 @@ NONE_KNOWN: Final = 1 << 62
 
 
 class OwnSessions:
-    """The session keys of the last requests, as hashes, which log nobody in.
+    """The session keys of the last requests, as hashes, which are no credentials.
 
     Two tables, without a lock: a full young one replaces the old one. ``shortest`` is the length of
     the shortest key learned so far.
@@ -214,7 +214,7 @@ def _spans(text: str, *, is_cut: bool) -> Iterator[tuple[int, int]]:
 
 
 def _open_parts(text: str) -> Iterator[tuple[int, int]]:
-    """The parts of a key without Django's own digests, such as of addresses."""
+    """The parts of a key that are not Django's own digests, such as of addresses."""
     page = known_keys.page_key(text)
     if page is not None:
         start = text.index(".", len(known_keys.PREFIX)) + 1

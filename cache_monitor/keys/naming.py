@@ -1,12 +1,12 @@
 """Name a key for people: mask secrets, find its group.
 
-Of a million users' keys each may be used once. So the memo is by shape: ``user:0:profile`` for
-every ``user:{int}:profile``.
+Each of a million users' keys may be used only once. So groups are cached by shape:
+``user:0:profile`` for every ``user:{int}:profile``.
 """
 
 import re
 from collections.abc import Callable
-from functools import cache, lru_cache
+from functools import cache
 from typing import Literal, NamedTuple
 
 from django.conf import settings
@@ -16,7 +16,7 @@ from cache_monitor.errors import NotReady
 from cache_monitor.keys import known_keys
 from cache_monitor.keys.custom import NOT_SANITIZED, ChosenGroups, is_sanitizing, sanitized
 from cache_monitor.keys.display import CUT, SHOWN_LENGTH, printable, shortened, shown, text_of
-from cache_monitor.keys.grouping import GROUP_LENGTH, LOOKED_AT, group_of, has_plain_numbers
+from cache_monitor.keys.grouping import GROUP_LENGTH, MATCHED_LENGTH, group_of, has_plain_numbers
 from cache_monitor.keys.known_keys import PREFIX, is_session, may_be_sessions, query_cache_group
 from cache_monitor.keys.learned import learned
 from cache_monitor.keys.masking import (
@@ -32,7 +32,7 @@ from cache_monitor.setting_changes import forget_on_change
 
 _MOST_FORMS = 8192
 _ZEROS = bytes.maketrans(b"123456789", b"000000000")
-# A longer number may be a hash: it becomes two zeros, and has no memo.
+# A longer number may be a hash: it becomes two zeros, and is not cached.
 _NUMBERS = re.compile("[0-9]{1,19}")
 _LONG_NUMBER = "00"
 _groups: dict[bytes, str] = {}
@@ -87,7 +87,7 @@ learned.on_change(_groups.clear)
 
 
 GroupedBy = Literal["chosen", "shape", "learned"]
-"""By ``KEY_GROUPS``, the shapes of a key's parts, or the many values of a part."""
+"""``KEY_GROUPS``, the shapes of the key's parts, or the many values of a part."""
 
 KeyKind = Literal["key", "page", "page_headers", "fragment", "session"]
 
@@ -116,32 +116,34 @@ _FRAGMENT = re.compile(r"template\.cache\.(?P<name>.*)\.[0-9a-f]{32}", re.DOTALL
 
 def name_key(key: object, alias: str | None = None) -> KeyName:
     """The name of the user's ``key`` in the cache ``alias``, if known. Never raises."""
-    if type(key) is str and (plain := plain_name(key)) is not None:
+    if type(key) is str and (plain := name_plain_key(key)) is not None:
         return plain
-    return other_name(key, alias)
+    return name_other_key(key, alias)
 
 
-def plain_name(key: str) -> KeyName | None:
-    """The name of a key of plain words and numbers, much faster: it may be kept, and shows the key
-    as it is. None for any other key."""
+def name_plain_key(key: str) -> KeyName | None:
+    """The name of a key of plain words and numbers, much faster: it shows the key as it is and may
+    be cached. None for any other key."""
     group = group_by_shape(key, _learned_group_of)
     return None if group is None else KeyName(key, group, "key")
 
 
-def other_name(key: object, alias: str | None = None) -> KeyName:
-    """The name of a key that has no :func:`plain_name`."""
-    found = _as_kept(key)
+def name_other_key(key: object, alias: str | None = None) -> KeyName:
+    """The name of a key for which :func:`name_plain_key` has none."""
+    found = _without_secrets(key)
     if isinstance(found, KeyName):
         return found
     if isinstance(found, Masked):
         return KeyName(shown(found.text), *_group_and_kind_of_masked(found, key, alias))
     hashed = query_cache_group(found, alias)
-    return _remembered(found, hashed) if len(found) <= LOOKED_AT else _name(found, hashed)
+    return _name(found, hashed)
 
 
 def group_key(key: object, alias: str | None = None) -> str:
-    """The ``group`` of the key's name, faster and without the memo: for each key of a cache."""
-    found = _as_kept(key)
+    """The ``group`` of the key's name, faster: a scan calls it for each key of a cache."""
+    if type(key) is str and (plain := group_by_shape(key, _learned_group_of)) is not None:
+        return plain
+    found = _without_secrets(key)
     if isinstance(found, KeyName):
         return found.group
     if isinstance(found, Masked):
@@ -152,7 +154,7 @@ def group_key(key: object, alias: str | None = None) -> str:
 def unmasked_name(key: object, alias: str | None = None) -> KeyName:
     """The name of ``key`` for a project's own tests: only sessions' keys are masked."""
     text = text_of(key)
-    if masked(text) is None or is_sanitizing() or is_session(text[:LOOKED_AT]):
+    if masked(text) is None or is_sanitizing() or is_session(text[:MATCHED_LENGTH]):
         return name_key(key, alias)
     return name_key(key, alias)._replace(shown=shown(text))
 
@@ -163,11 +165,11 @@ def written_as_shown(key: str) -> str:
     return key if found is None else found.text
 
 
-def _as_kept(key: object) -> KeyName | Masked | str:
-    """The text of ``key`` that may be kept; its name, where that may not."""
+def _without_secrets(key: object) -> KeyName | Masked | str:
+    """The text of ``key``, sanitized and masked; its name where that is all that may be kept."""
     text = text_of(key)
     # First: neither the memo nor a sanitizer may get a session key.
-    if is_session(text[:LOOKED_AT]):
+    if is_session(text[:MATCHED_LENGTH]):
         return _SESSION
     hidden = masked(text)
     if hidden is not None:
@@ -175,7 +177,7 @@ def _as_kept(key: object) -> KeyName | Masked | str:
     text = sanitized(text)
     if text is NOT_SANITIZED:
         return _NOT_SANITIZED
-    if text.startswith(known_keys.PREFIX) and len(text) <= LOOKED_AT:
+    if text.startswith(known_keys.PREFIX) and len(text) <= MATCHED_LENGTH:
         # Not kept, because the route may become known later.
         page = known_keys.page_key(text)
         if page is not None:
@@ -183,8 +185,8 @@ def _as_kept(key: object) -> KeyName | Masked | str:
     return text if hidden is None or is_sanitizing() else hidden
 
 
-def may_be_remembered(name: KeyName) -> bool:
-    """Whether this name may be kept with its key, in memory.
+def may_be_cached(name: KeyName) -> bool:
+    """Whether this name may be cached by its key.
 
     Not with a session's or a masked key, not where the project sanitizes keys, and not a cached
     page's before its route is known.
@@ -202,14 +204,11 @@ def _name(text: str, hashed: str | None) -> KeyName:
     return KeyName(shown(text), _chosen_group(text) or group, kind)
 
 
-_remembered = lru_cache(maxsize=8192)(_name)
-
-
 def _group_and_kind(text: str, hashed: str | None) -> tuple[str, KeyKind]:
     if hashed is not None:
         return hashed, "key"
     text = without_masks(text)
-    if len(text) <= LOOKED_AT and (fragment := _FRAGMENT.fullmatch(text)):
+    if len(text) <= MATCHED_LENGTH and (fragment := _FRAGMENT.fullmatch(text)):
         return _joined("fragment", group_of(fragment["name"])), "fragment"
     return _learned_group_of(text), "key"
 
@@ -313,15 +312,12 @@ def _chosen_names() -> tuple[re.Pattern[str], ...]:
 
 
 def why_grouped(key: object, alias: str | None = None) -> GroupedBy:
-    """By what ``key`` is in its group."""
-    text = _as_kept(key)
+    """What decided the group of ``key``."""
+    text = _without_secrets(key)
     if isinstance(text, str) and _chosen_group(text) is not None:
         return "chosen"
     group = name_key(key, alias).group
     return "learned" if group in learned.folding.templates else "shape"
 
 
-forget_on_change(
-    (SETTING,), _chosen_groups.cache_clear, _chosen_names.cache_clear, _remembered.cache_clear
-)
-learned.on_change(_remembered.cache_clear)
+forget_on_change((SETTING,), _chosen_groups.cache_clear, _chosen_names.cache_clear)

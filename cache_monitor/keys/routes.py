@@ -15,7 +15,7 @@ import django.utils.cache as django_cache
 from django.urls import Resolver404, resolve
 
 from cache_monitor.conf import get_conf
-from cache_monitor.keys.display import described
+from cache_monitor.keys.display import describe_error
 from cache_monitor.keys.known_keys import page_key
 from cache_monitor.setting_changes import forget_on_change
 
@@ -57,8 +57,8 @@ _Known = str | _OfTree
 class Routes:
     """The routes of the latest addresses, by their digests.
 
-    Two tables, without a lock: a full young one replaces the old one. What threads lose of each
-    other is learned again with the next request.
+    Two tables, without a lock: a full young one replaces the old one. What threads overwrite is
+    learned again with the next request.
     """
 
     def __init__(self) -> None:
@@ -106,7 +106,9 @@ class Routes:
         """Log a fault the first time, without its message: that may quote the address."""
         if not self._has_failed:
             self._has_failed = True
-            logger.error("The route of a cached page could not be told (%s).", described(error))
+            logger.error(
+                "The route of a cached page could not be found (%s).", describe_error(error)
+            )
 
     def named(self, route: str | None) -> str:
         """``route`` as a path, the same object for the same route."""

@@ -18,7 +18,7 @@ _INTERVAL = 0.1
 
 
 class ProgressBar:
-    """A line that is written over again and again; nothing at all where ``stream`` is no terminal.
+    """A line that is overwritten with the progress; none where ``stream`` is no terminal.
 
     ``stream`` is a text stream, usually a command's standard error.
     """
@@ -31,7 +31,7 @@ class ProgressBar:
         self._length = 0
 
     def show(self, name: str, done: int, total: int | None) -> None:
-        """``done`` of ``total``, None where nobody knows how many there are."""
+        """Show ``done`` of ``total``, None where that is unknown."""
         if not self._is_shown or time.monotonic() < self._next:
             return
         self._next = time.monotonic() + _INTERVAL
@@ -43,7 +43,7 @@ class ProgressBar:
             self._write(f"{name} {done:,}")
 
     def clear(self) -> None:
-        """Take the line away."""
+        """Remove the line."""
         if self._is_shown and self._length:
             self._write("")
             self._stream.write("\r")
@@ -111,7 +111,7 @@ def _cache(snapshot: Snapshot, top: int) -> Iterator[str]:
         f"   scanned {snapshot.examined:,}"
     )
     if snapshot.scope == "per process":
-        yield "  Of this process alone: the dashboard shows those of the site's processes."
+        yield "  Only this process's entries: the dashboard shows those of the site's processes."
     freed = memory.freed_within
     yield (
         f"  freed by expiry within a minute {size(freed.minute)}, an hour {size(freed.hour)},"

@@ -1,13 +1,13 @@
-"""What became of a request in Django's page cache, and why a page was not stored.
+"""The outcome of a request in Django's page cache, and why a page was not stored.
 
-The words here are those of the report; the faces say them in sentences.
+The words here are those of the report; :mod:`.sentences` puts them in sentences.
 
-The rules are those of ``django.middleware.cache`` (5.2 to 6.1), in their order, read from the
-response as it comes in; nothing of it is changed.
+The rules are those of ``django.middleware.cache`` (5.2 to 6.1), in their order. They are applied to
+the response as it comes in, and change nothing of it.
 
-Django tells none of it: ``Vary: Cookie`` is on the response, and that is all. So the places are
-watched that each of these must go through. They are only watched from the first request on that
-passes the page cache; what is done there is done by Django as before.
+Django does not record the cause: the response has ``Vary: Cookie``, whoever added it. So the hooks
+that every cause goes through are watched: headers, CSRF tokens, sessions. That begins with the
+first request that passes the page cache.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -24,14 +24,13 @@ from msgspec import Struct
 from cache_monitor.stacks import RawStack
 
 Fetch = Literal["hit", "miss", "bypass", "none"]
-"""What ``FetchFromCacheMiddleware`` did: found the page, did not find it, did not look for it (the
-method), or was not asked."""
+"""What ``FetchFromCacheMiddleware`` did: found the page, did not find it, did not look for it
+because of the method, or did not run."""
 
-Missed = Literal["header_list", "page", "other_key"]
-"""What was not there: the list of headers that the page varies by, which is stored with each page,
-or, with a list at hand, the page itself in this variant. ``other_key``: the page was stored for
-another language or time zone than it was looked up for, where nobody who asks like this finds
-it."""
+MissedPart = Literal["header_list", "page", "other_key"]
+"""What was missing: the list of headers that the page varies by, which is stored with each page; or
+the page itself in this variant. ``other_key``: the page was stored for another language or time
+zone than it was looked up for, so such requests never find it."""
 
 NotStored = Literal[
     "method",
@@ -51,12 +50,11 @@ NotStored = Literal[
     "error",
     "unknown",
 ]
-"""Why the response was not stored, in the order in which ``UpdateCacheMiddleware`` asks.
+"""Why the response was not stored, in the order in which ``UpdateCacheMiddleware`` checks.
 
-``method``: neither GET nor HEAD. ``no_fetch``: ``FetchFromCacheMiddleware`` was not asked, which
-alone decides that a response may be stored. ``inner``: a ``cache_page`` further in has served it.
-``disabled``: somebody set
-``request._cache_update_cache`` to False after it had decided otherwise. ``cookie``: the response
+``method``: neither GET nor HEAD. ``no_fetch``: ``FetchFromCacheMiddleware`` did not run, which
+alone allows a response to be stored. ``inner``: an inner ``cache_page`` has served it.
+``disabled``: ``request._cache_update_cache`` was set to False afterwards. ``cookie``: the response
 sets a cookie and varies by ``Cookie``. ``dummy``: the cache is a ``DummyCache``. ``error``: the
 cache raised while the page was put there."""
 
@@ -84,7 +82,7 @@ class PagePass(Struct, eq=False):
     owner: int | None = None
     outer: "PagePass | None" = None
     fetch: Fetch = "none"
-    missed: Missed | None = None
+    missed: MissedPart | None = None
     key: str | None = None
     looked_up: str | None = None
     inner_hit: bool = False
@@ -107,15 +105,15 @@ class PagePass(Struct, eq=False):
     is_over: bool = False
 
     def cause(self) -> tuple[str, RawStack] | None:
-        """What in the project's code led to the reason, and where, if that was seen."""
+        """What in the project's code led to the reason, and where; None where unknown."""
         for name in self._suspects():
             if name in self.blame:
                 return name, self.blame[name]
         return None
 
     def unvaried(self) -> tuple[str, RawStack] | None:
-        """What in the project's code made the page one visitor's own, and where, though it is
-        stored for all: whoever adds ``Vary: Cookie`` does so after it was stored."""
+        """What in the project's code made a page personal that is stored for all visitors, and
+        where: ``Vary: Cookie`` was added after the page was stored."""
         if self.stored and "cookie" not in self.varies:
             for name in ("session", "csrf"):
                 if name in self.blame:
@@ -124,7 +122,7 @@ class PagePass(Struct, eq=False):
 
     def _suspects(self) -> tuple[str, ...]:
         if self.reason == "cookie":
-            # Who set the cookie, rather than who only made the response vary by it.
+            # What set the cookie, rather than what only made the response vary by it.
             return ("csrf", "session", "vary:cookie")
         if self.reason in {"private", "no-cache", "no-store"}:
             return (f"cache-control:{self.reason}",)
@@ -142,30 +140,30 @@ class PagePass(Struct, eq=False):
 
 
 SUSPECTS_OF: Mapping[str, tuple[str, ...]] = {"cookie": ("session", "csrf", "vary:cookie")}
-"""What makes a page vary by a header, the likeliest cause that the project can change first."""
+"""What makes a page vary by a header; first the likeliest cause that a project can change."""
 
 
 _FORBIDDING: tuple[NotStored, ...] = ("private", "no-cache", "no-store")
 _STORED_STATUS = 200
 
-Reason = tuple[NotStored, str]
-"""Why, and what there is to add: a cookie's name, a status."""
+ReasonAndDetail = tuple[NotStored, str]
+"""Why, with a detail such as a cookie's name or a status."""
 
 
 def why_not_stored(
     middleware: Any, request: Any, response: HttpResponseBase, page_pass: PagePass
-) -> Reason | None:
+) -> ReasonAndDetail | None:
     """Why ``middleware`` will not store ``response``; None where it will try to."""
     return (
-        _not_wanted(request, page_pass)
+        _not_requested(request, page_pass)
         or _not_storable(response)
         or _not_allowed(response)
-        or _no_time(middleware, response)
+        or _without_timeout(middleware, response)
         or (("dummy", "") if isinstance(middleware.cache, DummyCache) else None)
     )
 
 
-def _not_wanted(request: Any, page_pass: PagePass) -> Reason | None:
+def _not_requested(request: Any, page_pass: PagePass) -> ReasonAndDetail | None:
     if getattr(request, "_cache_update_cache", False):
         return None
     if page_pass.fetch == "bypass":
@@ -175,7 +173,7 @@ def _not_wanted(request: Any, page_pass: PagePass) -> Reason | None:
     return ("inner" if page_pass.inner_hit else "disabled"), ""
 
 
-def _not_storable(response: HttpResponseBase) -> Reason | None:
+def _not_storable(response: HttpResponseBase) -> ReasonAndDetail | None:
     if response.streaming:
         return "streaming", ""
     if response.status_code != _STORED_STATUS:
@@ -185,7 +183,7 @@ def _not_storable(response: HttpResponseBase) -> Reason | None:
     return None
 
 
-def _not_allowed(response: HttpResponseBase) -> Reason | None:
+def _not_allowed(response: HttpResponseBase) -> ReasonAndDetail | None:
     control = str(response.get("Cache-Control", ""))
     for directive in _FORBIDDING:
         if directive in control.lower():
@@ -195,7 +193,7 @@ def _not_allowed(response: HttpResponseBase) -> Reason | None:
     return None
 
 
-def _no_time(middleware: Any, response: HttpResponseBase) -> Reason | None:
+def _without_timeout(middleware: Any, response: HttpResponseBase) -> ReasonAndDetail | None:
     timeout = middleware.page_timeout
     if timeout is None:
         timeout = get_max_age(response)
@@ -207,13 +205,13 @@ def _no_time(middleware: Any, response: HttpResponseBase) -> Reason | None:
 
 
 Blame = Callable[[str], None]
-"""Told what was done, by a hook that whoever did it has called."""
+"""Called by the hooks with what was done, in the stack of the code that did it."""
 
 _MARK = "_cache_monitor_blames"
 
 
 def watch_causes(blame: Blame) -> None:
-    """Tell ``blame`` from now on. Idempotent."""
+    """Call ``blame`` from now on. Idempotent."""
     if not hasattr(ResponseHeaders, _MARK):
         setattr(ResponseHeaders, _MARK, True)
         _watch_headers(blame)

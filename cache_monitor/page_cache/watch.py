@@ -1,8 +1,8 @@
-"""Watch Django's cache middleware at work, and tell what came of each pass.
+"""Watch Django's cache middleware, and note the outcome of each pass.
 
 The methods of ``FetchFromCacheMiddleware`` and ``UpdateCacheMiddleware`` are wrapped where they
 are, so that ``cache_page``, ``CacheMiddleware`` and a project's subclasses are watched as well.
-They get their arguments and give their results as they would without us.
+Arguments and results stay as they are.
 """
 
 from collections import deque
@@ -27,10 +27,10 @@ from cache_monitor.stacks import take_stack
 from cache_monitor.stats.distinct import hash_of
 
 MOST_WAITING = 10_000
-"""Passes that may wait to be counted; older ones make room."""
+"""Passes that wait to be counted at most; the oldest are dropped."""
 
 finished: deque[PagePass] = deque(maxlen=MOST_WAITING)
-"""Passes that nobody has counted yet; appending is atomic."""
+"""Passes that are not counted yet; appending is atomic."""
 
 _current: ContextVar[PagePass | None] = ContextVar("cache_monitor_page_pass", default=None)
 _MARK = "_cache_monitor_watches"
@@ -42,7 +42,7 @@ Method = Callable[..., Any]
 
 @runtime_checkable
 class PageListener(Protocol):
-    """A listener of calls that wants to hear of the request's page passes too."""
+    """A listener of calls that gets the request's page passes too."""
 
     def on_page(self, page_pass: PagePass) -> None:
         """Take note of ``page_pass``, which is over."""
@@ -61,7 +61,7 @@ def watch_pages() -> None:
 
 
 def forget_leftovers() -> None:
-    """Leave passes that never ended: a view behind ``cache_page`` that raised has none."""
+    """Drop passes that never ended, because a view behind ``cache_page`` raised."""
     if _current.get() is not None:
         _current.set(None)
 
@@ -105,7 +105,7 @@ def _updating(original: Method) -> Method:
 
 
 class _Writes:
-    """Hears whether the cache took what it was given: a client may keep its errors to itself."""
+    """Notes errors of the writes: a client may swallow them."""
 
     wants_values = False
 
@@ -149,7 +149,7 @@ def _begin(middleware: Any, request: Any) -> PagePass:
 
 
 def _note_key(key: str, arguments: tuple[object, ...]) -> None:
-    """A key was made; those of a page come with the names of the headers that it varies by."""
+    """Note a key that Django made; one of a page comes with the headers that it varies by."""
     page_pass = _current.get()
     page = page_key(key)
     if page_pass is None or page_pass.is_over or page is None:
@@ -189,7 +189,7 @@ def _note_age(page_pass: PagePass, response: Any) -> None:
 
 
 def _begin_update(middleware: Any, request: Any, response: Any) -> PagePass | None:
-    """The pass that ends with this response; None where the page was served."""
+    """The pass that ends with this response; None for a page from the cache."""
     page_pass = _pass_of(middleware, request)
     if page_pass is None:
         page_pass = PagePass(middleware.cache_alias, id(request), path=hash_of(request.path_info))
@@ -209,8 +209,8 @@ def _begin_update(middleware: Any, request: Any, response: Any) -> PagePass | No
 
 
 def _pass_of(middleware: Any, request: Any) -> PagePass | None:
-    """The innermost pass that ``middleware`` may end: its own, or, where it does not fetch by
-    itself, one that a middleware has begun which only fetches."""
+    """The innermost pass that ``middleware`` may end: its own; or one of a middleware that only
+    fetches, where it only updates."""
     fetches = isinstance(middleware, FetchFromCacheMiddleware)
     owner = id(middleware) if fetches else None
     page_pass = _current.get()
@@ -267,8 +267,8 @@ def _finish(page_pass: PagePass) -> None:
 
 
 def _blame(name: str) -> None:
-    """Note the stack of whoever calls the hook that calls this, the first time in a pass. It runs
-    where the site reads its session or sets a header: no fault of ours may come out there."""
+    """Note the stack of the code that called the hook, the first time in a pass. It runs where the
+    site reads its session or sets a header, so it never raises."""
     try:
         page_pass = _current.get()
         while page_pass is not None and page_pass.is_over:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from msgspec import structs
 from msgspec.structs import replace
 
-from cache_monitor.keys.known_keys import unseen_caches
+from cache_monitor.keys.known_keys import bypassing_apps
 from cache_monitor.keys.learned import learned, with_more
 from cache_monitor.keys.naming import is_chosen
 from cache_monitor.reports import caches, past_rows, schema
@@ -323,7 +323,7 @@ def _quality(parts: Sequence[_CacheReport], material: Material) -> schema.Qualit
         newest_record_at=moment(newest) if newest else None,
         dropped_calls=material.dropped + sum(each.total.dropped for each in parts),
         corrupt_windows=sum(each.corrupt for each in parts),
-        not_recorded=unseen_caches(),
+        not_recorded=bypassing_apps(),
         estimated=any(key.max_overcount for each in parts for key in each.cache.hot_keys),
         store_problem=material.store_problem,
     )

@@ -30,7 +30,7 @@ from cache_monitor.scan.base import (
     describe_error,
     parse_count,
 )
-from cache_monitor.scan.key_forms import is_text, key_form, shown_text
+from cache_monitor.scan.key_forms import NOT_RECOGNIZABLE, is_text, key_form, shown_text
 from cache_monitor.scan.snapshot import LONGEST
 from cache_monitor.trace.events import NOT_ONLY
 
@@ -294,9 +294,7 @@ class MemcachedScanner(BackendScanner):
     def pages(self, cursor: str, most: int) -> Generator[EntryPage, None, None]:
         """The entries server by server, in the order of the digests of their keys."""
         if not (self._form.is_recognizable or self._prefix):
-            raise ScanError(
-                "KEY_FUNCTION leaves nothing that distinguishes this cache's keys from others."
-            )
+            raise ScanError(NOT_RECOGNIZABLE)
         # Pages are small, because one that ends with its server may be nearly empty.
         self.page = min(max(1, most // 4), _KEYS_A_PAGE)
         place, servers = _parsed(cursor), len(self._own._servers)

@@ -25,7 +25,7 @@ from cache_monitor.scan.base import (
     describe_error,
     parse_count,
 )
-from cache_monitor.scan.key_forms import is_text, key_form, shown_text
+from cache_monitor.scan.key_forms import NOT_RECOGNIZABLE, is_text, key_form, shown_text
 from cache_monitor.scan.redis_servers import Node, Refusal, Reply, Server, Servers
 from cache_monitor.scan.snapshot import LONGEST_POLICY, StaleReason
 
@@ -214,9 +214,7 @@ class RedisScanner(BackendScanner):
     def pages(self, cursor: str, most: int) -> Generator[EntryPage, None, None]:
         """The entries as the servers list them; a cursor is the node, the server and its own."""
         if not self._form.is_recognizable:
-            raise ScanError(
-                "KEY_FUNCTION leaves nothing that distinguishes this cache's keys from others."
-            )
+            raise ScanError(NOT_RECOGNIZABLE)
         # SCAN gives whole buckets of its table, so sometimes more than asked for.
         count = min(max(1, most * 9 // 10), _KEYS_A_PAGE)
         self.page = count + count // 10 + 1
@@ -243,12 +241,12 @@ class RedisScanner(BackendScanner):
 
     def _scan_node(self, position: _Position, after: str | None, count: int) -> Iterator[EntryPage]:
         number, begun_on, at = position
-        node, ask = self._servers.nodes[number], _KeyListing(self._form.glob, count)
-        server, first = _first_reply(node, begun_on, at, ask)
+        node, listing = self._servers.nodes[number], _KeyListing(self._form.glob, count)
+        server, first = _first_reply(node, begun_on, at, listing)
         if server is not node.scan_order[0]:
             self.problems["A replica does not answer; another server was asked."] = None
         reader, recent = _EntryReader(node, server, self), _RecentKeys()
-        for cursor, stored in _scan(server, ask, first):
+        for cursor, stored in _scan(server, listing, first):
             page = list(self._named(recent.new(stored)))
             following = after if cursor == 0 else f"{number}:{server.number}:{cursor}"
             yield EntryPage(reader.entries(page), count, following)
@@ -344,12 +342,12 @@ def _empty_bytes(info: dict[bytes, bytes]) -> int:
 
 def _limited_bytes(info: dict[bytes, bytes]) -> int:
     """The bytes that a server compares with its maxmemory."""
-    used, apart = info.get(b"used_memory", 0), info.get(b"mem_not_limited_bytes_for_evict", 0)
+    used, apart = info.get(b"used_memory", 0), info.get(b"mem_not_counted_for_evict", 0)
     return max(parse_count(used) - parse_count(apart), 0)
 
 
 def _first_reply(
-    node: Node, begun_on: int | None, at: int, ask: _KeyListing
+    node: Node, begun_on: int | None, at: int, listing: _KeyListing
 ) -> tuple[Server, ScanPage]:
     """The server to scan, and its first reply: the first server that answers, or ``begun_on``,
     because a cursor is valid for one server only."""
@@ -357,7 +355,7 @@ def _first_reply(
     failure: Exception | None = None
     for each in scan_order:
         try:
-            return each, ask.page(each, at)
+            return each, listing.page(each, at)
         except Exception as error:
             failure = failure or error
     if begun_on is not None and len(node.scan_order) > 1:
@@ -365,16 +363,16 @@ def _first_reply(
     raise failure or BadCursor("There are other servers now.")
 
 
-def _scan(server: Server, ask: _KeyListing, first: ScanPage) -> Iterator[ScanPage]:
+def _scan(server: Server, listing: _KeyListing, first: ScanPage) -> Iterator[ScanPage]:
     """All replies of a scan. Raises :class:`ScanError` where they do not end."""
     reply, passed = first, 0
     while True:
         yield reply
         if reply[0] == 0:
             return
-        reply = ask.page(server, reply[0])
-        passed += ask.at_once
-        if passed % _SLOTS_UNCHECKED < ask.at_once and passed > _MUCH_MORE * (
+        reply = listing.page(server, reply[0])
+        passed += listing.at_once
+        if passed % _SLOTS_UNCHECKED < listing.at_once and passed > _MUCH_MORE * (
             parse_count(server.ask("DBSIZE")) + _SLOTS_UNCHECKED
         ):
             raise ScanError("The server's list of keys does not end.")

@@ -264,17 +264,17 @@ def _delete(using: str, rows: Sequence[Row]) -> int:
     found: list[tuple[Q, Sequence[object], str]]
     if len(buckets) < len(processes):
         found = [
-            (Q(kind=kind, cache=alias, seconds=seconds, start=start), those, "process__in")
-            for (kind, alias, seconds, start), those in buckets.items()
+            (Q(kind=kind, cache=alias, seconds=seconds, start=start), names, "process__in")
+            for (kind, alias, seconds, start), names in buckets.items()
         ]
     else:
         found = [
-            (Q(kind=kind, cache=alias, seconds=seconds, process=process), those, "start__in")
-            for (kind, alias, seconds, process), those in processes.items()
+            (Q(kind=kind, cache=alias, seconds=seconds, process=process), starts, "start__in")
+            for (kind, alias, seconds, process), starts in processes.items()
         ]
     windows = Window.objects.using(using)
     return sum(
-        windows.filter(common, **{lookup: those[at : at + _WRITE_CHUNK]})._raw_delete(using)
-        for common, those, lookup in found
-        for at in range(0, len(those), _WRITE_CHUNK)
+        windows.filter(common, **{lookup: values[at : at + _WRITE_CHUNK]})._raw_delete(using)
+        for common, values, lookup in found
+        for at in range(0, len(values), _WRITE_CHUNK)
     )

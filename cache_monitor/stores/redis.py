@@ -53,7 +53,7 @@ def make_client(url: str) -> Callable[[], Any]:
     except (KeyError, ValueError, TypeError, AttributeError):
         # The error may quote the password.
         raise StoreError(
-            "CACHE_MONITOR['STORE']['OPTIONS']['URL'] is none that Redis has: write one such as "
+            "CACHE_MONITOR['STORE']['OPTIONS']['URL'] is no address of Redis: write one such as "
             "redis://host:6379/0, with special characters of the password in percent-encoding."
         ) from None
 
@@ -199,9 +199,9 @@ class RedisStore:
         kinds: defaultdict[Kind, list[Row]] = defaultdict(list)
         for row in rows:
             kinds[row.kind].append(row)
-        for those in kinds.values():
-            for at in range(0, len(those), _WRITE_CHUNK):
-                self.replace((), those[at : at + _WRITE_CHUNK], now)
+        for of_kind in kinds.values():
+            for at in range(0, len(of_kind), _WRITE_CHUNK):
+                self.replace((), of_kind[at : at + _WRITE_CHUNK], now)
 
     def read(
         self,

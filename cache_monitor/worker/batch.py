@@ -25,10 +25,10 @@ from cache_monitor.calls import (
     Source,
 )
 from cache_monitor.conf import SETTING
-from cache_monitor.keys.known_keys import is_one_toolbars_own, is_toolbars_own
+from cache_monitor.keys.known_keys import has_toolbar_key, is_toolbar_key
 from cache_monitor.keys.learned import learned
 from cache_monitor.keys.masking import own_sessions
-from cache_monitor.keys.naming import KeyName, may_be_remembered, other_name, plain_name
+from cache_monitor.keys.naming import KeyName, may_be_cached, name_other_key, name_plain_key
 from cache_monitor.setting_changes import forget_on_change
 from cache_monitor.stats.distinct import hash_of
 
@@ -138,10 +138,10 @@ def deduplicate(calls: Sequence[Recorded]) -> Batch:
         if call[SIZE] is not None:
             run.add_size(call[SIZE])
     # Looked for among what is different, which is little; rarely is one there.
-    if any(is_one_toolbars_own(own.runs) for own in hits.values()) or is_one_toolbars_own(
+    if any(has_toolbar_key(own.runs) for own in hits.values()) or has_toolbar_key(
         {call[KEY] for call in others}
     ):
-        return deduplicate([call for call in calls if not is_toolbars_own(call[KEY])])
+        return deduplicate([call for call in calls if not is_toolbar_key(call[KEY])])
     ended = calls[-1][STARTED] + calls[-1][SECONDS] if calls else 0.0
     return Batch(calls, hits, others, by_source, ended)
 
@@ -198,13 +198,13 @@ def name_and_hash(key: str, alias: str) -> _Named:
     """The name and the hash of a key of the cache ``alias``, remembered where that is allowed."""
     if len(key) >= own_sessions.shortest:
         # It may hold a session key that was learned since it was named.
-        return other_name(key, alias), hash_of(key)
+        return name_other_key(key, alias), hash_of(key)
     place = (alias, key)
     known = _remembered.young.get(place) or _remembered.from_before(place)
     if known is None:
-        plain = plain_name(key)
-        known = plain or other_name(key, alias), hash_of(key)
-        if plain or may_be_remembered(known[0]):
+        plain = name_plain_key(key)
+        known = plain or name_other_key(key, alias), hash_of(key)
+        if plain or may_be_cached(known[0]):
             _remembered.note(place, known)
     return known
 

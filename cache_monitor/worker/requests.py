@@ -8,7 +8,7 @@ from typing import NamedTuple, cast
 from cache_monitor.calls import KEY, OUTCOME, PRODUCED, SOURCE, RawCall
 from cache_monitor.concurrency import new_lock
 from cache_monitor.keys.display import is_nameless
-from cache_monitor.keys.known_keys import is_toolbars_own
+from cache_monitor.keys.known_keys import is_toolbar_key
 from cache_monitor.page_cache.outcomes import PagePass
 from cache_monitor.stacks import RawStack, caller_of
 from cache_monitor.stats.pages import PageStats, add_hashes, count_word
@@ -241,7 +241,7 @@ class RequestStats:
         if self._access_patterns is None:
             self._access_patterns = AccessPatterns()
         for call in calls:
-            if not is_toolbars_own(call[KEY]):
+            if not is_toolbar_key(call[KEY]):
                 alias = call[SOURCE].alias
                 use = self._sums.get(alias)
                 if use is None:

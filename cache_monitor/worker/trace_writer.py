@@ -27,8 +27,8 @@ from cache_monitor.calls import (
     Source,
     whole,
 )
-from cache_monitor.keys.known_keys import is_toolbars_own
-from cache_monitor.keys.naming import plain_name
+from cache_monitor.keys.known_keys import is_toolbar_key
+from cache_monitor.keys.naming import name_plain_key
 from cache_monitor.trace.codec import encode_slices
 from cache_monitor.trace.events import (
     CLEAR,
@@ -519,13 +519,13 @@ class Tracer:
             entry_identity(identity, text, final) if final else f"{identity.prefix}\0{text}"
         )
         # Of very many keys most are not in: nothing more is made of them, and nothing remembered.
-        if not part.takes(hashed) or is_toolbars_own(text):
+        if not part.takes(hashed) or is_toolbar_key(text):
             return None
         if sum(map(len, self._keys.values())) >= MOST_REMEMBERED:
             self._keys.clear()
             self._named.clear()
         # A plain name is quickly made, and this remembers it.
-        shown, group, kind = plain_name(text) or name_and_hash(text, alias)[0]
+        shown, group, kind = name_plain_key(text) or name_and_hash(text, alias)[0]
         name = name_of(identity, text, final) if shown == text else shown_name(shown, kind)
         made = self._keys[alias][(text, final) if final else text] = Key(hashed, group, kind, name)
         return made

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.test import override_settings
 
-from cache_monitor.keys.custom import ALLOWANCE, LOOKED_AT, SLOW, ChosenGroups
+from cache_monitor.keys.custom import ALLOWANCE, SEARCHED_LENGTH, SLOW, ChosenGroups
 from cache_monitor.keys.naming import name_key
 
 
@@ -36,7 +36,7 @@ def test_a_name_is_bounded_and_printable_whatever_it_refers_to() -> None:
 
 
 def test_a_pattern_sees_the_beginning_of_a_long_key_alone() -> None:
-    assert ChosenGroups({"z": "found"}).group_of("a" * LOOKED_AT + "z") is None
+    assert ChosenGroups({"z": "found"}).group_of("a" * SEARCHED_LENGTH + "z") is None
 
 
 HOSTILE = [

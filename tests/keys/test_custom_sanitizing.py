@@ -14,8 +14,9 @@ from django.test import override_settings
 
 import cache_monitor
 from cache_monitor.keys.custom import NOT_SANITIZED, sanitized, sanitizer_problem
-from cache_monitor.keys.naming import may_be_remembered, name_key
+from cache_monitor.keys.naming import may_be_cached, name_key
 from cache_monitor.testing import capture_cache_calls
+from cache_monitor.worker.batch import name_and_hash
 from tests.anew import begin_anew
 
 SECRET = "ann.lee@example.com"
@@ -128,10 +129,10 @@ def test_the_memo_holds_no_key_that_was_not_sanitized() -> None:
     key = "-".join(["unsanitized", SECRET])
     with use("hashed"):
         holders = sys.getrefcount(key)
-        name = name_key(key)
+        name, _ = name_and_hash(key, "default")
         assert sys.getrefcount(key) == holders
-        assert not may_be_remembered(name)
-    assert may_be_remembered(name_key(key))
+        assert not may_be_cached(name)
+    assert may_be_cached(name_and_hash(key, "default")[0])
     assert sys.getrefcount(key) > holders, "without a sanitizer it is remembered"
 
 

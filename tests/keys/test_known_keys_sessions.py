@@ -13,7 +13,6 @@ from django.test import override_settings
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cache_monitor.keys import naming
 from cache_monitor.keys.known_keys import may_be_sessions
 from cache_monitor.keys.naming import KeyName, known_group, name_key
 
@@ -78,18 +77,6 @@ def test_an_engine_that_cannot_be_asked_leaves_other_keys_as_they_are(engine: st
     with override_settings(SESSION_ENGINE=engine):
         assert name_key("user:17").group == "user:{int}"
         assert name_key(session_cache.KEY_PREFIX + SESSION_KEY) == MASKED
-
-
-def test_the_memo_holds_no_session() -> None:
-    naming._remembered.cache_clear()
-    name_key(session_cache.KEY_PREFIX + SESSION_KEY)
-    assert naming._remembered.cache_info().currsize == 0
-
-
-def test_the_memo_holds_no_large_key() -> None:
-    naming._remembered.cache_clear()
-    name_key("x" * 1_000_000)
-    assert naming._remembered.cache_info().currsize == 0
 
 
 def test_keys_are_named_without_settings() -> None:

@@ -27,7 +27,7 @@ import cache_monitor
 from cache_monitor.capture import CapturedCall
 from cache_monitor.keys import routes as module
 from cache_monitor.keys.known_keys import page_key
-from cache_monitor.keys.naming import may_be_remembered, name_key
+from cache_monitor.keys.naming import may_be_cached, name_key
 from cache_monitor.keys.routes import NO_ROUTE, Routes, is_catch_all, learn_routes, readable, routes
 from cache_monitor.testing import capture_cache_calls
 from tests.anew import begin_anew
@@ -254,10 +254,10 @@ def test_a_page_learned_of_later_is_named_then() -> None:
     key = django_cache.learn_cache_key(request, HttpResponse(), 60, "")
     routes.forget()
     assert name_key(key) == (key, "page GET {hash}", "page")
-    assert not may_be_remembered(name_key(key))
+    assert not may_be_cached(name_key(key))
     django_cache.get_cache_key(request, "")
     assert name_key(key).group == "page GET /product/<int:pk>/"
-    assert may_be_remembered(name_key(key))
+    assert may_be_cached(name_key(key))
 
 
 def test_a_request_that_is_no_http_request_will_do() -> None:
@@ -304,7 +304,7 @@ class TestHarmlessness:
                 request = RequestFactory().get(f"/secret/{n}/")
                 assert page_key(django_cache.learn_cache_key(request, HttpResponse(), 60, ""))
         assert [record.levelno for record in caplog.records] == [logging.ERROR]
-        assert "could not be told (ModuleNotFoundError in" in caplog.text
+        assert "could not be found (ModuleNotFoundError in" in caplog.text
         assert "secret" not in caplog.text
 
     def test_nothing_is_learned_where_the_monitor_is_off(self) -> None:

@@ -11,6 +11,7 @@ from django.core.cache.backends.redis import RedisCache
 from django_redis.cache import RedisCache as DjangoRedisCache
 from redis import Redis
 
+from cache_monitor.scan import redis
 from cache_monitor.scan.base import Bounds
 from cache_monitor.scan.scanner import scanner_for
 from cache_monitor.scan.snapshot import Snapshot
@@ -307,3 +308,8 @@ def test_a_server_that_was_restarted_counts_from_another_start(pytestconfig: pyt
     (first, again), (other, _) = boots
     assert first == again != ""
     assert other != first
+
+
+def test_buffers_that_maxmemory_does_not_count_are_not_among_the_used_bytes() -> None:
+    info = {b"used_memory": b"1000", b"mem_not_counted_for_evict": b"300"}
+    assert redis._limited_bytes(info) == 700

@@ -11,7 +11,7 @@ from unittest.mock import Mock
 import pytest
 
 from cache_monitor.calls import Call, Source
-from cache_monitor.keys.naming import plain_name
+from cache_monitor.keys.naming import name_plain_key
 from cache_monitor.trace.codec import decode_slices
 from cache_monitor.trace.events import hash_of, level_of
 from cache_monitor.trace.plan import Plan
@@ -50,8 +50,8 @@ def _told(tracer: Tracer) -> list[str]:
 def test_of_keys_that_are_not_in_nothing_is_remembered(
     outcome: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looked_at = Mock(wraps=plain_name)
-    monkeypatch.setattr("cache_monitor.worker.trace_writer.plain_name", looked_at)
+    looked_at = Mock(wraps=name_plain_key)
+    monkeypatch.setattr("cache_monitor.worker.trace_writer.name_plain_key", looked_at)
     keys = [f"user:{number}" for number in range(1000)]
     hot = hash_of("\0user:7")
     within = {key for key in keys if level_of(hash_of(f"\0{key}")) >= 4} | {"user:7"}

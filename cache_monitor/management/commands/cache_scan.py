@@ -1,4 +1,4 @@
-"""``manage.py cache_scan``: a full look into the live caches."""
+"""``manage.py cache_scan``: a full scan of the live caches."""
 
 import os
 import signal
@@ -21,27 +21,27 @@ from cache_monitor.scan.snapshot import Snapshot
 from cache_monitor.stores.base import StoreError
 from cache_monitor.stores.opening import get_store
 
-ALL_SEEN, NOT_ALL, INTERRUPTED = 0, 3, 130
+COMPLETE, INCOMPLETE, INTERRUPTED = 0, 3, 130
 
 _NICENESS = 5
-"""So many steps behind the site's own processes, where processor time is short."""
+"""By how much it yields to the site's own processes where the CPU is busy."""
 
 _FORMS = {"json": as_json, "table": as_table}
 
 
 class Command(BaseCommand):
-    """Goes through every entry of the caches."""
+    """Scans every entry of the caches."""
 
     help = (
-        "Go through every entry of the caches and print what is in them: entries, bytes, key"
-        " groups, the largest and the stale entries. The dashboard shows the result too. Exit"
-        " status: 0 where everything was gone through; 3 where --limit ended it or a cache could"
-        " not tell everything; 130 where Ctrl-C ended it, after printing what was seen until then."
+        "Scan every entry of the caches and print their entries, bytes, key groups, largest and"
+        " stale entries. The dashboard shows the result too. Exit status: 0 if all entries were"
+        " scanned; 3 if --limit ended the scan or a cache could not be scanned completely; 130 if"
+        " Ctrl-C ended it, after printing the result so far."
     )
     requires_system_checks: list[str] = []
 
     def run_from_argv(self, argv: list[str]) -> None:
-        """Run as a program of its own, which lets all others go first."""
+        """Run as a program of its own, with a lower priority."""
         with suppress(AttributeError, OSError):
             os.nice(_NICENESS)
         super().run_from_argv(argv)
@@ -57,7 +57,7 @@ class Command(BaseCommand):
         parser.add_argument("--output", help="write the result to this file")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Scan, print, and bring the result to the store."""
+        """Scan, print, and write the result to the store."""
         aliases = _aliases(options["alias"])
         for name in ("top", "limit"):
             if options[name] is not None and options[name] < 1:
@@ -65,7 +65,7 @@ class Command(BaseCommand):
         found, status = self._scan(aliases, options["limit"] or NO_LIMIT)
         backends = {alias: backend_path(alias) for alias in found}
         self._write(_FORMS[options["format"]](found, backends, options["top"]), options["output"])
-        if status != ALL_SEEN:
+        if status != COMPLETE:
             sys.exit(status)
 
     def _scan(self, aliases: Sequence[str], limit: int) -> tuple[dict[str, Snapshot], int]:
@@ -74,7 +74,7 @@ class Command(BaseCommand):
             store = get_store()
         except StoreError as error:
             raise CommandError(str(error)) from error
-        with muted(), _until_interrupted() as interrupted:
+        with muted(), _interruptible() as interrupted:
             scan = FullScan(store, bar.show, lambda: not interrupted.is_set())
             found = dict(scan.run(aliases, limit))
             bar.clear()
@@ -83,7 +83,7 @@ class Command(BaseCommand):
         if interrupted.is_set():
             return found, INTERRUPTED
         whole = all(each.exact and not each.problem for each in found.values())
-        return found, ALL_SEEN if whole else NOT_ALL
+        return found, COMPLETE if whole else INCOMPLETE
 
     def _write(self, text: str, path: str | None) -> None:
         if path is None:
@@ -104,8 +104,8 @@ def _aliases(alias: str | None) -> list[str]:
 
 
 @contextmanager
-def _until_interrupted() -> Iterator[threading.Event]:
-    """Set by the first Ctrl-C, so that what was seen can be told; the second ends at once."""
+def _interruptible() -> Iterator[threading.Event]:
+    """Set by the first Ctrl-C, so that the result so far is printed; the second ends at once."""
     interrupted = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield interrupted

@@ -17,9 +17,9 @@ from cache_monitor.periods import parse_moment
 from cache_monitor.reports.schema import Finding, Report
 
 FOUND, REFUSED = 1, 2
-"""The exit statuses: findings of the asked severity, and a question that has no answer."""
+"""The exit statuses: findings of that severity; bad arguments or a failing store."""
 
-_GRAVE_ENOUGH = {"error": ("error",), "warning": ("warning", "error")}
+_SEVERITIES = {"error": ("error",), "warning": ("warning", "error")}
 
 
 class Command(BaseCommand):
@@ -51,7 +51,7 @@ class Command(BaseCommand):
         )
         parser.add_argument(
             "--fail-on",
-            choices=sorted(_GRAVE_ENOUGH),
+            choices=sorted(_SEVERITIES),
             help="exit with 1 where a finding is at least this grave",
         )
         parser.add_argument(
@@ -59,7 +59,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Print what was asked for."""
+        """Print the report."""
         if options["schema"]:
             self._give(json.encode_schema(indent=2).decode(), options["output"])
             return
@@ -132,7 +132,7 @@ def _metrics(options: dict[str, Any]) -> str:
 
 
 def _fail_on(findings: Sequence[Finding], severity: str | None) -> None:
-    grave = [each for each in findings if each.severity in _GRAVE_ENOUGH.get(severity or "", ())]
+    grave = [each for each in findings if each.severity in _SEVERITIES.get(severity or "", ())]
     if grave:
         named = "; ".join(_in_words(each) for each in grave)
         raise CommandError(f"Findings: {named}", returncode=FOUND)

@@ -21,8 +21,8 @@ class Command(BaseCommand):
     """Writes the trace of a period."""
 
     help = (
-        "Write what was asked of a cache to a file that other simulators read, with hashes in "
-        "place of keys and without values. Exit status: 0; 2 for bad arguments, a period without "
+        "Write the lookups of a cache to a file that other simulators read, with hashes instead of "
+        "keys and without values. Exit status: 0; 2 for bad arguments, a period without "
         "a trace, a store that cannot be read or a file that cannot be written; 130 where Ctrl-C "
         "ended it. The file is written whole or not at all."
     )
@@ -68,7 +68,7 @@ class Command(BaseCommand):
         except KeyboardInterrupt:
             self.stderr.write("Interrupted: nothing was written.")
             sys.exit(INTERRUPTED)
-        self.stderr.write(_told(written, output))
+        self.stderr.write(_summary(written, output))
 
 
 def _period(options: dict[str, Any]) -> tuple[float, float]:
@@ -86,7 +86,7 @@ def _period(options: dict[str, Any]) -> tuple[float, float]:
     return since.timestamp(), until.timestamp()
 
 
-def _told(written: WrittenTrace, output: str) -> str:
+def _summary(written: WrittenTrace, output: str) -> str:
     text = f"{written.lookups:,} lookups written to {output}."
     if written.one_in > 1:
         text += (

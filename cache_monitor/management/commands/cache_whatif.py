@@ -1,4 +1,4 @@
-"""``manage.py cache_whatif``: what another size, policy or timeout of a cache would bring."""
+"""``manage.py cache_whatif``: predicted hit ratios for another size, policy or timeout."""
 
 import re
 import sys
@@ -30,7 +30,7 @@ from cache_monitor.trace.what_if import POLICIES
 from cache_monitor.what_if import what_if
 
 REFUSED, INTERRUPTED = 2, 130
-"""The exit statuses of a question that has no answer, and of one that Ctrl-C ended."""
+"""The exit statuses for bad arguments or a failing store, and for Ctrl-C."""
 
 
 class Command(BaseCommand):
@@ -77,7 +77,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Print what was asked for."""
+        """Print the predictions."""
         if options["schema"]:
             self.stdout.write(encode_what_if_schema(indent=2).decode())
             return
