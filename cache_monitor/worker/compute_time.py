@@ -27,6 +27,7 @@ was written: it takes the time from there on, or what both take would count twic
 import re
 from collections import OrderedDict, deque
 from collections.abc import Hashable, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 from cache_monitor.calls import (
@@ -109,7 +110,7 @@ class MissSetMatcher:
 
     def __init__(self, most: int = MOST_PENDING) -> None:
         self._most = most
-        self._pending: OrderedDict[int, float] = OrderedDict()
+        self._pending: dict[int, float] = {}
         """When misses ended, by a hash of context, alias, version and key: a key that is never
         written would be remembered for long, and may be secret."""
         self._begun: OrderedDict[int | None, float] = OrderedDict()
@@ -141,7 +142,7 @@ class MissSetMatcher:
                 where = call[CONTEXT], source.alias, call[VERSION], call[KEY]
                 self._pending[hash(where)] = call[STARTED] + call[SECONDS]
                 if len(self._pending) > self._most:
-                    self._pending.popitem(last=False)
+                    self._forget_oldest()
         return found
 
     def _made(self, call: RawCall, context: int | None) -> Sequence[ComputedValue]:
@@ -166,8 +167,15 @@ class MissSetMatcher:
             for each, hit in zip(keys, outcome, strict=False):
                 if hit is False:
                     self._pending[hash((*where, each))] = miss
-            while len(self._pending) > self._most:
-                self._pending.popitem(last=False)
+            if len(self._pending) > self._most:
+                self._forget_oldest()
+
+    def _forget_oldest(self) -> None:
+        """Forget the misses that wait longest: several, for a dict is slow to find its first."""
+        pending = self._pending
+        too_many = len(pending) - self._most
+        for key in list(islice(pending, too_many + self._most // 10 - 1)):
+            del pending[key]
 
     def _written(
         self, where: _Where, key: Hashable, started: float, ended: float
