@@ -213,10 +213,13 @@ class Tracer:
             )
             if source.operation in _WRITERS:
                 writes[source.alias] += len(call[KEY]) if isinstance(call[KEY], tuple) else 1
+        # A lookup that missed comes before what was stored for it, in the same microsecond perhaps.
+        others, self._events = self._events, []
         for source, calls in batch.by_source.items():
             identity = known[source.alias]
             if source.operation in _LOOKUPS and identity is not None:
                 self._trace_lookups(source, identity, calls, offset, changed[source.alias])
+        self._events += others
         self._trace_hits(batch, offset, changed)
         self._fill_slices()
         self._read(batch, writes)
