@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,8 @@ from cache_monitor.trace import slices
 from cache_monitor.trace.codec import decode_slices, encode_slices
 from cache_monitor.trace.events import SECOND
 from cache_monitor.trace.plan import Plan, TraceLimits
+from cache_monitor.trace.replay import Replay
+from cache_monitor.trace.state import ReplayResult
 from cache_monitor.worker import trace_rollup
 from cache_monitor.worker.rollup import merge_processes, roll_up
 from cache_monitor.worker.trace_rollup import roll
@@ -227,6 +230,33 @@ def test_a_report_tells_what_is_not_rolled_up_yet() -> None:
     assert kinds == {"window", "details"}
     roll(store, LATER, CONF)
     assert not reasons(newer(store, CONF, LATER))
+
+
+def test_rows_are_made_anew_only_where_there_is_something_new(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    replays = []
+    run = Replay.run
+
+    def counted(replay: Replay, *args: Any) -> ReplayResult:
+        replays.append(args)
+        return run(replay, *args)
+
+    monkeypatch.setattr(Replay, "run", counted)
+    store, world = MemoryStore(), busy_world()
+    first, *others = rows_of(world)
+    store.put([first], START)
+    made = newer_rows(store, CONF, LATER)
+    assert newer_rows(store, CONF, LATER + 1) == made
+    assert len(replays) == 1
+    store.put(others, START)
+    more = newer_rows(store, CONF, LATER)
+    assert more != made
+    assert len(replays) == 2
+    # Who waits for others takes in more as time goes by, without a new row.
+    begun = world.now // SECOND - 60
+    assert newer_rows(store, CONF, begun) != more
+    assert newer_rows(store, CONF, LATER) == more
 
 
 def test_a_report_does_not_judge_what_others_may_still_tell_of() -> None:
