@@ -15,10 +15,11 @@ from cache_monitor.findings.engine import detected, watch
 from cache_monitor.keys.learned import learned
 from cache_monitor.periods import AHEAD
 from cache_monitor.reports import key_history
-from cache_monitor.reports.build import SILENT_AFTER, Material, ReportPeriod, build
+from cache_monitor.reports.build import SILENT_AFTER, Material, ReportPeriod, build, merged_details
 from cache_monitor.reports.key_history import KeyPoint
 from cache_monitor.reports.newest import newer_rows
 from cache_monitor.reports.schema import Finding, Report
+from cache_monitor.stats.details import Details
 from cache_monitor.stores import opening
 from cache_monitor.stores.base import Identity, Kind, Row, Store, StoreError, session
 from cache_monitor.stores.offloop import off_loop
@@ -70,6 +71,15 @@ def key_series(
     wiring.background_worker.request_flush()
     stored = _Stored(period, alias)
     return key_history.key_series(keys, stored.rows("details"), period)
+
+
+@off_loop
+def key_details(alias: str) -> Details:
+    """What is known of the keys of the cache ``alias`` in the last hour, without the reasons of
+    misses: a small part of a report. A store that cannot be read is no error."""
+    period = _period(None, None)
+    wiring.background_worker.request_flush()
+    return merged_details(_Stored(period, alias).rows("details"), period)
 
 
 def refuse_unknown(alias: str | None) -> None:

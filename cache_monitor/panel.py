@@ -76,7 +76,8 @@ class CacheMonitorPanel(Panel):
         # Within the request itself (RENDER_PANELS) there is no time to wait or to read a store.
         is_later = bool(getattr(self, "from_store", False))
         reasons = misses_of_requests.reasons(self.toolbar.request_id) if is_later else {}
-        site_stats = of_the_last_hour() if is_later and request_report.rows else SiteStats()
+        aliases = {row["alias"] for row in request_report.rows}
+        site_stats = of_the_last_hour(aliases) if is_later else SiteStats()
         most = len(request_report.rows)
         while True:
             html = render_to_string(

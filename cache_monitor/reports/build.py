@@ -215,6 +215,12 @@ class _Alias:
     def add_prediction(self, row: Row) -> None:
         self.predicted = decode(row.payload, StoredPrediction).predicted
 
+    def details(self) -> Details:
+        """All details in one, with the groups that are known to be one."""
+        whole = self.merging.whole(caches.HOT_KEYS_SHOWN)
+        fold_learned(whole)
+        return whole
+
     def memory(self, now: float, fresh_for: float) -> Snapshot | None:
         """What is in the cache: the latest look, or those of all processes that still run.
 
@@ -288,6 +294,13 @@ def build(
     )
 
 
+def merged_details(rows: Iterable[Row], period: ReportPeriod) -> Details:
+    """The details of one cache in one."""
+    alias = _Alias(period, told_for=0.0, silent_after=0.0)
+    alias.read_details(rows)
+    return alias.details()
+
+
 def _by_alias(rows: Iterable[Row]) -> defaultdict[str, list[Row]]:
     found: defaultdict[str, list[Row]] = defaultdict(list)
     for row in rows:
@@ -304,8 +317,7 @@ def _part(
     alias.read(rows.looks, alias.add_look)
     alias.read(rows.predictions, alias.add_prediction)
     total = alias.series.total()
-    whole = alias.merging.whole(caches.HOT_KEYS_SHOWN)
-    fold_learned(whole)
+    whole = alias.details()
     look = alias.memory(period.now, fresh_for)
     cache = caches.cache(backend, total, whole, alias.series, look)
     cache = structs.replace(cache, what_if=alias.predicted)

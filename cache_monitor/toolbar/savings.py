@@ -8,7 +8,7 @@ only the list is missed. A hit whose value the request then renews saved nothing
 """
 
 from collections import OrderedDict, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -17,6 +17,9 @@ from cache_monitor.concurrency import new_lock
 from cache_monitor.errors import let_pass
 from cache_monitor.keys.known_keys import CACHALOT_TABLES_GROUP
 from cache_monitor.recorder import recorder
+from cache_monitor.reports.savings import mean_to_produce
+from cache_monitor.stats.details import GroupStats
+from cache_monitor.stats.top_keys import KeyStats
 from cache_monitor.toolbar.hints import Usage
 from cache_monitor.toolbar.rows import CallRow
 from cache_monitor.worker.compute_time import Spans
@@ -178,25 +181,29 @@ class SiteStats:
     usage: Mapping[Group, Usage] = field(default_factory=dict)
 
 
-def of_the_last_hour() -> SiteStats:
-    """The report's figures; none where it cannot be made."""
+def of_the_last_hour(aliases: Collection[str]) -> SiteStats:
+    """What the store tells of these caches; nothing where that cannot be read."""
+    means: dict[Group, float] = {}
+    key_means: dict[Group, float] = {}
+    usage: dict[Group, Usage] = {}
     try:
         with context.muted():
-            report = api.report()
+            for alias in aliases:
+                details = api.key_details(alias)
+                usage |= {
+                    (alias, name): Usage(group.sets, group.lookups)
+                    for name, group in details.groups.items()
+                }
+                means |= _means(alias, details.groups)
+                key_means |= _means(alias, details.hot_keys.table)
     except Exception as error:
         let_pass(error)
         # The panel shows the request without them.
         recorder.failed(error)
         return SiteStats()
-    means: dict[Group, float] = {}
-    key_means: dict[Group, float] = {}
-    usage: dict[Group, Usage] = {}
-    for alias, cache in report.caches.items():
-        for group in cache.key_groups:
-            usage[alias, group.group] = Usage(group.sets, group.lookups)
-            if group.produce_seconds is not None:
-                means[alias, group.group] = group.produce_seconds * 1000
-        for key in cache.hot_keys:
-            if key.produce_seconds is not None:
-                key_means[alias, key.key] = key.produce_seconds * 1000
     return SiteStats(means, key_means, usage)
+
+
+def _means(alias: str, stats: Mapping[str, GroupStats | KeyStats]) -> dict[Group, float]:
+    means = {name: mean_to_produce(each) for name, each in stats.items()}
+    return {(alias, name): mean * 1000 for name, mean in means.items() if mean is not None}

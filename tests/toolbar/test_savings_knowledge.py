@@ -1,4 +1,4 @@
-"""What the site's report adds."""
+"""What the store tells of the site adds."""
 
 from __future__ import annotations
 
@@ -15,29 +15,32 @@ MEMORY = {"STORE": {"BACKEND": "cache_monitor.stores.memory.MemoryStore"}}
 
 
 @override_settings(CACHE_MONITOR=MEMORY)
-def test_the_report_tells_how_groups_are_used() -> None:
+def test_the_store_tells_how_groups_are_used() -> None:
     for number in range(3):
         cache.set(f"knowledge:{number}", number)
     cache.get("knowledge:1")
-    assert of_the_last_hour().usage["default", "knowledge:{int}"] == Usage(sets=3, lookups=1)
+    assert not of_the_last_hour({"files"}).usage
+    assert of_the_last_hour({"default"}).usage["default", "knowledge:{int}"] == Usage(
+        sets=3, lookups=1
+    )
 
 
-def test_a_report_that_cannot_be_made_adds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail() -> None:
-        raise RuntimeError("no report")
+def test_a_store_that_cannot_be_read_adds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: str) -> None:
+        raise RuntimeError("no store")
 
-    monkeypatch.setattr(api, "report", fail)
-    assert of_the_last_hour() == SiteStats()
+    monkeypatch.setattr(api, "key_details", fail)
+    assert of_the_last_hour({"default"}) == SiteStats()
 
 
-def test_reading_the_report_is_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reading_the_store_is_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     muted = []
 
-    def note() -> None:
+    def note(_: str) -> None:
         scope = current()
         muted.append(scope is not None and scope.muted)
         raise RuntimeError("that is all")
 
-    monkeypatch.setattr(api, "report", note)
-    of_the_last_hour()
+    monkeypatch.setattr(api, "key_details", note)
+    of_the_last_hour({"default"})
     assert muted == [True]
