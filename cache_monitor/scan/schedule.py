@@ -58,7 +58,7 @@ class ScanLock:
         self._store = store
         self._taken_at = 0.0
 
-    def acquire(self) -> bool:
+    def try_lock(self) -> bool:
         """Whether this process has the lock now."""
         now = time.time()
         if self._store.lock(LOCK, LOCK_SECONDS, int(now)):
@@ -72,7 +72,7 @@ class ScanLock:
         ends = self._taken_at + LOCK_SECONDS
         if time.time() < int(self._taken_at) + LOCK_SECONDS:
             return True
-        while not (is_taken := self.acquire()) and time.time() < ends + 2 * _PAUSE:
+        while not (is_taken := self.try_lock()) and time.time() < ends + 2 * _PAUSE:
             time.sleep(_PAUSE)
         return is_taken
 
@@ -163,7 +163,7 @@ class ScanScheduler:
         self._scanned_at.update(dict.fromkeys(due.keys() - set(stale), now))
         lock = ScanLock(store)
         # A process without the lock tries again at its next flush.
-        if not stale or not lock.acquire():
+        if not stale or not lock.try_lock():
             return {}
         found: dict[str, Snapshot] = {}
         for alias in stale:
