@@ -1,6 +1,6 @@
-"""What another size, policy or timeout of a cache would bring, from the trace in the store.
+"""Predictions for another size, policy or timeout of a cache, from the trace in the store.
 
-One process of the site's does it now and then; never a request.
+One process of the site makes them now and then, in the background.
 """
 
 import time
@@ -43,13 +43,13 @@ _POLICIES: tuple[tuple[type[BaseCache], str], ...] = (
     (FileBasedCache, "files"),
     (BaseMemcachedCache, "memcached"),
 )
-_OTHERWISE = "allkeys-lru"
-"""What Redis does where it is told to evict anything; also for backends of which nobody knows."""
+_DEFAULT_POLICY = "allkeys-lru"
+"""The usual policy of Redis; also assumed for unknown backends."""
 
 
 class Backend(NamedTuple):
-    """The policy of a backend, which may be assumed, and the entries that it takes, if it counts
-    them, and how it makes room then."""
+    """The policy of a backend, whether that is assumed, its limit of entries, if it has one, and
+    how it makes room then."""
 
     policy: str
     is_assumed: bool
@@ -58,17 +58,17 @@ class Backend(NamedTuple):
 
 
 def what_if(
-    asked: Question,
+    question: Question,
     since: datetime,
     until: datetime,
     alias: str | None = None,
     on_progress: Callable[[str, int, int], None] = lambda alias, done, total: None,
 ) -> WhatIf:
-    """What the caches, or ``alias`` alone, would have hit between ``since`` and ``until``.
-    ``on_progress`` is told of each cache how many simulations are done, and of how many.
+    """Predict all caches, or ``alias`` alone, between ``since`` and ``until``.
 
-    Simulates all that the trace has of that time, which takes seconds; never in a request. Raises
-    :class:`cache_monitor.api.UnknownAlias`, and :class:`StoreError` where the store cannot be read.
+    It simulates the whole trace of that time, which takes seconds: never call it in a request.
+    ``on_progress`` is called with the alias, the number of simulations done and that of all. Raises
+    :class:`cache_monitor.api.UnknownAlias`, and :class:`StoreError` if the store cannot be read.
     """
     refuse_unknown(alias)
     store = get_store()
@@ -77,7 +77,7 @@ def what_if(
         since=moment(period[0]),
         until=moment(period[1]),
         caches={
-            name: _cache(store, name, asked, period, partial(on_progress, name))
+            name: _cache(store, name, question, period, partial(on_progress, name))
             for name in settings.CACHES
             if alias in (None, name)
         },
@@ -87,30 +87,30 @@ def what_if(
 def _cache(
     store: Store,
     alias: str,
-    asked: Question,
+    question: Question,
     period: tuple[float, float],
     on_progress: Callable[[int, int], None],
 ) -> CacheWhatIf:
-    parts = _parts(store, alias, period)
-    if not parts:
+    traces = _cache_traces(store, alias, period)
+    if not traces:
         backend = backend_of(alias)
         return cache_what_if(
-            [], CacheFacts(backend.policy, backend.is_assumed, backend.room), asked
+            [], CacheFacts(backend.policy, backend.is_assumed, backend.room), question
         )
     cache = report(_moment(period[0]), _moment(period[1]), alias).caches[alias]
-    return cache_what_if(parts, known_of(alias, cache), asked, on_progress)
+    return cache_what_if(traces, facts_of(alias, cache), question, on_progress)
 
 
 def _moment(at: float) -> datetime:
     return datetime.fromtimestamp(at, UTC)
 
 
-def known_of(alias: str, cache: Cache) -> CacheFacts:
-    """What is known of ``alias``, of which the report has ``cache``."""
+def facts_of(alias: str, cache: Cache) -> CacheFacts:
+    """The facts of ``alias`` that simulations need; ``cache`` is its report."""
     backend = backend_of(alias, cache)
     memory = cache.memory
     held = memory.entries if memory.scope == "shared" else None
-    # A server that evicts has room for what it holds.
+    # A server that evicts has room for just what it holds.
     evicts = any(each.evictions for each in cache.series)
     room = held if backend.room is None and evicts else backend.room
     return CacheFacts(
@@ -125,19 +125,19 @@ def known_of(alias: str, cache: Cache) -> CacheFacts:
             if each.is_state or each.kind in {"session", "page_headers"}
         },
         cull=backend.cull,
-        memory=_held(memory, evicts=evicts),
+        memory=_measured_contents(memory, evicts=evicts),
     )
 
 
-def _held(memory: Memory, *, evicts: bool) -> MeasuredContents | None:
-    """What the entries of a cache took when somebody looked."""
+def _measured_contents(memory: Memory, *, evicts: bool) -> MeasuredContents | None:
+    """What a scan found in a cache; None without a scan."""
     if not memory.entries or not memory.bytes:
         return None
     used, limit = memory.used_bytes or memory.bytes, memory.limit_bytes
     if evicts and memory.used_bytes and limit:
-        # It is full: of what it takes beside the entries some is in none of its figures.
+        # It is full; some of its overhead is in none of its figures.
         used = limit
-    everybody = max(memory.used_bytes or 0, memory.bytes)
+    all_bytes = max(memory.used_bytes or 0, memory.bytes)
     return MeasuredContents(
         entries=memory.entries,
         bytes=memory.bytes,
@@ -148,13 +148,12 @@ def _held(memory: Memory, *, evicts: bool) -> MeasuredContents | None:
         },
         used=used,
         empty=memory.empty_bytes if used > memory.empty_bytes else 0,
-        share=memory.bytes / everybody,
+        share=memory.bytes / all_bytes,
     )
 
 
 def _computed_in(cache: Cache) -> dict[str, float]:
-    """The seconds that a value takes to compute, by group, where that was seen and the values are
-    copies of something."""
+    """The measured compute time of a value in seconds, by group, of values that are no state."""
     return {
         each.group: each.produce_seconds
         for each in cache.key_groups
@@ -163,8 +162,8 @@ def _computed_in(cache: Cache) -> dict[str, float]:
 
 
 def backend_of(alias: str, cache: Cache | None = None) -> Backend:
-    """What is known of the backend of ``alias``, with what its server told for the report's
-    ``cache``: without a limit there it evicts nothing, whatever its policy."""
+    """The backend of ``alias``, with its server's policy from the report ``cache``: without a limit
+    a server evicts nothing, whatever its policy."""
     backend = _by_its_class(alias)
     memory = None if cache is None else cache.memory
     policy = memory.policy if memory is not None and memory.limit_bytes else None
@@ -175,72 +174,73 @@ def backend_of(alias: str, cache: Cache | None = None) -> Backend:
 
 def _by_its_class(alias: str) -> Backend:
     cache: Any = own_cache(alias)
-    policy = next((name for class_, name in _POLICIES if isinstance(cache, class_)), _OTHERWISE)
+    policy = next(
+        (name for class_, name in _POLICIES if isinstance(cache, class_)), _DEFAULT_POLICY
+    )
     if policy not in CULLING:
-        return Backend(policy, policy == _OTHERWISE, None)
+        return Backend(policy, policy == _DEFAULT_POLICY, None)
     # From Django 6.2 on DatabaseCache culls at some of its writes.
     cull = Cull(cache._cull_frequency, getattr(cache, "_cull_probability", 1.0))
     return Backend(policy, False, cache._max_entries, cull)
 
 
-def _parts(store: Store, alias: str, period: tuple[float, float]) -> list[CacheTrace]:
-    """What is traced of a cache, or of each process's where each has its own."""
+def _cache_traces(store: Store, alias: str, period: tuple[float, float]) -> list[CacheTrace]:
+    """The traces of a cache: one, or one for each process if each has its own."""
     since, until = period
-    family = store_of(alias)
-    if family is None:
+    store_name = store_of(alias)
+    if store_name is None:
         return []
-    hot = plans(store).get(family, Plan()).hot
+    hot = plans(store).get(store_name, Plan()).hot
     slices: dict[str, list[StoredSlice]] = {}
-    for found in slices_by_minute(store, family, since, until):
-        for name, parts in found.items():
-            slices.setdefault(name, []).extend(parts)
+    for found in slices_by_minute(store, store_name, since, until):
+        for name, traces in found.items():
+            slices.setdefault(name, []).extend(traces)
     own = [read_trace(each, hot, since, until).of(alias) for each in slices.values()]
     return [each for each in own if each.events]
 
 
 MOST_EVENTS = 40_000
-"""Events of a cache that are simulated: as many keys as have so many."""
+"""The most events of a cache that are simulated; otherwise a sample of its keys."""
 MOST_BYTES = 4_000_000
-"""Of the trace of all caches, compressed, that are read for that: some two million events."""
+"""The most bytes of the trace of all caches that are read, compressed: some two million events."""
 LONGEST = 86_400
-"""Seconds of the trace that are read."""
+"""The most seconds of the trace that are read."""
 CPU_SECONDS = 10.0
-"""What predicting may take at one time, in small steps that take ``CPU_SHARE`` of a core."""
+"""The most that one round of predictions may take, at ``CPU_SHARE`` of a core."""
 CPU_SHARE = 0.2
-_REST = 100
-"""Times what it took to compute has to pass before it is computed again: so that this takes a
-hundredth of a core."""
-_OFTEN, _SELDOM, _OF_THE_TRACE = 60, 600, 4
-"""Seconds after which a prediction is computed again: a part of what the trace covers."""
+_LEAST_REST = 100
+"""The least time between two predictions, in multiples of their CPU time: a hundredth of a core."""
+_SHORTEST_INTERVAL, _LONGEST_INTERVAL, _INTERVALS_PER_TRACE = 60, 600, 4
+"""The bounds, in seconds, of the time between two predictions, and how many fit into the trace."""
 _STEP = 600
-"""Seconds of the trace that are read at once, to begin with."""
+"""Seconds of the trace that are read at once at first."""
 
 
 def update(store: Store, is_over: Callable[[], bool]) -> None:
-    """Predict anew what the caches would hit otherwise, where it is time for that, those that were
-    predicted longest ago first. Given up once ``is_over``. Raises :class:`StoreError`."""
+    """Renew the predictions that are outdated, the oldest first, until ``is_over``. Raises
+    :class:`StoreError`."""
     known = predictions(store)
     now = time.time()
     spent = sum(each.cpu_seconds for each in known.values())
-    due = [alias for alias in _traced() if _is_due(known.get(alias), now, spent)]
-    if not due:
+    aliases = [alias for alias in _traced() if _is_outdated(known.get(alias), now, spent)]
+    if not aliases:
         return
     pace = Pace(CPU_SECONDS, CPU_SHARE, is_over)
-    due.sort(key=lambda each: _age(known.get(each)))
+    aliases.sort(key=lambda each: _age(known.get(each)))
     faults: list[Exception] = []
     with suppress(OutOfTime):
-        for alias, rows, known_of_it in _with_traces(store, due, pace):
+        for alias, rows, facts in _with_traces(store, aliases, pace):
             used = pace.used
             try:
-                found = _predicted(store, alias, rows, known_of_it, pace)
+                found = _predicted(store, alias, rows, facts, pace)
             except (OutOfTime, StoreError):
                 raise
             except Exception as error:
-                # A fault of ours with one cache: the others are none the worse for it.
+                # A fault of ours with one cache must not keep others from being predicted.
                 faults.append(error)
             else:
                 if not is_over():
-                    _put(store, alias, found, pace.used - used)
+                    _store_prediction(store, alias, found, pace.used - used)
     if faults:
         raise faults[0]
 
@@ -248,24 +248,24 @@ def update(store: Store, is_over: Callable[[], bool]) -> None:
 def _with_traces(
     store: Store, aliases: Sequence[str], pace: Callable[[], None]
 ) -> Iterator[tuple[str, Sequence[Row], CacheFacts]]:
-    """Those of the caches that have a trace, with its rows, and what else is known of them."""
+    """The caches that have a trace, with its rows and their facts."""
     rows = _rows(store, int(time.time()) - settled(get_conf().flush_interval), pace)
     caches = report().caches if rows else {}
     for alias in aliases:
         own = rows.get(store_of(alias) or "")
         if own is not None:
             pace()
-            yield alias, own, known_of(alias, caches[alias])
+            yield alias, own, facts_of(alias, caches[alias])
 
 
-def _put(store: Store, alias: str, found: CacheWhatIf, seconds: float) -> None:
+def _store_prediction(store: Store, alias: str, found: CacheWhatIf, seconds: float) -> None:
     now = time.time()
     prediction = StoredPrediction(computed_at=now, cpu_seconds=seconds, predicted=found)
     store.put([_row(alias, prediction)], int(now))
 
 
 def predictions(store: Store) -> dict[str, StoredPrediction]:
-    """What was predicted, by alias, as far as it can be read. Raises :class:`StoreError`."""
+    """The stored predictions by alias; unreadable ones are skipped. Raises :class:`StoreError`."""
     found = {}
     for row in store.read("what_if", 0, 1, None):
         try:
@@ -292,18 +292,18 @@ def _age(known: StoredPrediction | None) -> float:
     return 0.0 if known is None else known.computed_at
 
 
-def _is_due(known: StoredPrediction | None, now: float, spent: float) -> bool:
+def _is_outdated(known: StoredPrediction | None, now: float, spent: float) -> bool:
     if known is None or known.computed_at > now:
         return True
-    seen = (known.predicted.trace_seconds or 0.0) / _OF_THE_TRACE
-    rest = max(_REST * spent, min(max(seen, _OFTEN), _SELDOM))
+    seen = (known.predicted.trace_seconds or 0.0) / _INTERVALS_PER_TRACE
+    rest = max(_LEAST_REST * spent, min(max(seen, _SHORTEST_INTERVAL), _LONGEST_INTERVAL))
     return now - known.computed_at >= rest
 
 
 def _predicted(
     store: Store, alias: str, rows: Sequence[Row], known: CacheFacts, pace: Callable[[], None]
 ) -> CacheWhatIf:
-    """What is predicted of a cache by its ``rows``, the newest first."""
+    """The prediction of a cache by its ``rows``, the newest first."""
     hot = plans(store).get(rows[0].alias.partition(".")[0], Plan()).hot
     trace = BoundedTrace(MOST_EVENTS, hot)
     since = until = max(row.start + row.seconds for row in rows)
@@ -314,12 +314,12 @@ def _predicted(
         since = min(since, row.start)
         pace()
     period = PredictionPeriod(float(since), float(until))
-    parts = [each.of(alias) for each in trace.pop_traces(*period)]
-    return predicted(parts, period, known, pace)
+    traces = [each.of(alias) for each in trace.pop_traces(*period)]
+    return predicted(traces, period, known, pace)
 
 
 def _rows(store: Store, until: int, pace: Callable[[], None]) -> dict[str, list[Row]]:
-    """The newest of the trace, by the caches that it is of, the newest first."""
+    """The rows of the trace by cache, the newest first, as far as limits allow."""
     found: dict[str, list[Row]] = {}
     last = max(until - LONGEST, FIRST)
     begin, step, size = until, _STEP, 0
@@ -329,7 +329,7 @@ def _rows(store: Store, until: int, pace: Callable[[], None]) -> dict[str, list[
         for row in sorted(rows, key=lambda each: -each.start):
             found.setdefault(row.alias.partition(".")[0], []).append(row)
             size += len(row.payload)
-        # The more at once the less there is.
+        # Longer steps if there is little to read.
         left = (MOST_BYTES - size) * (until - begin) // max(size, 1)
         step = max(_STEP // 10, min(2 * step, left))
         pace()

@@ -1,4 +1,4 @@
-"""Long jobs beside the counting: in small steps, and never more than is allowed."""
+"""Long jobs in a thread of their own, beside the draining thread."""
 
 from collections.abc import Callable
 from queue import SimpleQueue
@@ -9,9 +9,9 @@ Job = Callable[[], None]
 
 
 class BackgroundJob:
-    """Does one job at a time in a thread of its own, which begins with the first one.
+    """Does one job at a time in a thread, which starts with the first one.
 
-    ``failed`` takes note of a fault, ``at_end`` gives back what the thread holds.
+    ``failed`` is called with exceptions; ``at_end`` when the thread ends, to close what it opened.
     """
 
     def __init__(
@@ -25,8 +25,8 @@ class BackgroundJob:
         self.is_busy = False
 
     def do(self, job: Job) -> bool:
-        """Have ``job`` done, unless another one is or no thread is to be had for it; only the
-        draining thread asks for it."""
+        """Start ``job``; returns False if another one is running or no thread can be started. Only
+        for the draining thread."""
         if self.is_busy:
             return False
         self.is_busy = True
@@ -44,7 +44,7 @@ class BackgroundJob:
         return True
 
     def end(self) -> None:
-        """Let the thread end after what it is at; it is not waited for."""
+        """Let the thread end after its job, without waiting for it."""
         self._jobs.put(None)
 
     def _run(self) -> None:

@@ -1,27 +1,22 @@
-"""How long values took to produce, from the calls that were made for them.
+"""How long values took to compute, from the calls that were made for them.
 
-What ``get_or_set`` calls is timed by itself. Else a value is taken to be produced between the end
+The function of a ``get_or_set`` is timed by itself. Otherwise a value was computed between the end
 of the lookup that missed and the beginning of the next write of the same key (same alias, same
 version, as the caller gave it) in the same context, which is a thread or a task:
 
-* an ``add`` counts like a ``set``, even where another value was faster: the work was done;
-* of keys that are missed before the first of them is written, be it by one ``get_many`` or by a
-  ``get`` each, the second takes the time since the first was written, and so on: that the first
-  was made meanwhile is no work for the second. What is missed and written while another value is
-  made is a part of that, whose time counts whole;
-* ``set_many`` parts the time evenly among the keys it writes;
-* ``cache_page`` asks for a page only where it knows by which headers the page varies. Where that
-  list was missing the page's key was never looked up: its write then belongs to the miss of the
-  list for the same address. The list itself takes no work, so its own writes count nothing.
+* An ``add`` counts like a ``set``, even if another value was faster: the work was done. * If
+several keys miss before the first of them is written, the second takes the time since the first
+  was written, and so on; otherwise time would count twice. A value that is missed and written while
+  another is computed is a part of that, whose time counts whole.
+* ``set_many`` divides the time evenly among the keys it writes.
+* ``cache_page`` looks a page up only if it knows by which headers the page varies. If that list was
+  missing, the page's key was never looked up: its write then belongs to the miss of the list for
+  the same address. The list itself takes no work, so its own writes count nothing.
 
-What cannot be told: a value that is written by another thread or task than the one that missed;
-a failed call; what is written more than ``MOST_SECONDS`` after the miss. A thread's misses end
-with the request that it serves. Tasks are told apart by an identity that a later task may get
-again: should it write, without looking, a key that the first one missed, it is taken for that.
-
-A value that is missed and written while another one is made is a part of that one's work. Where
-two are missed first and then written one after the other, the second was not made before the first
-was written: it takes the time from there on, or what both take would count twice.
+Not seen are a value that is written by another thread or task than the one that missed, a failed
+call, and a write more than ``MOST_SECONDS`` after the miss. A thread's misses end with its request.
+A later task may get the identity of an earlier one: if it writes a key without a lookup that the
+earlier one missed, it counts as the earlier one.
 """
 
 import re
@@ -45,8 +40,8 @@ from cache_monitor.calls import (
 from cache_monitor.keys.known_keys import is_bookkeeping
 
 _MOST = 16
-"""Spans that are remembered: more than are open at a time but for batches, of which the last one
-is enough."""
+"""The most spans that are kept: more than are open at a time, but for batches, of which the last is
+enough."""
 
 
 class Spans:
@@ -55,15 +50,14 @@ class Spans:
     __slots__ = ("_spans",)
 
     def __init__(self) -> None:
-        # None lies within another: those that were missed later were written later.
+        # None lies within another: a later miss was written later.
         self._spans: deque[tuple[float, float]] = deque(maxlen=_MOST)
 
     def since(self, missed: float, started: float, written: float) -> float:
-        """From when on a value was made that was ``missed`` then, and whose write ``started`` and
-        was ``written`` then."""
+        """When the computation of a value began, from the times of its miss and its write."""
         spans = self._spans
         while spans and spans[-1][0] > missed:
-            # Made while this one was made.
+            # It was computed within this one.
             spans.pop()
         since = max(missed, spans[-1][1]) if spans else missed
         spans.append((missed, written))
@@ -71,9 +65,9 @@ class Spans:
 
 
 MOST_PENDING = 10_000
-"""Misses that wait for their write; about 1 MB. Older ones make room."""
+"""The most misses that wait for their write; about 1 MB. The oldest are dropped."""
 MOST_SECONDS = 600.0
-"""What takes longer from the miss to the write was hardly work for it."""
+"""A write this long after the miss was hardly computed all the time."""
 
 _WRITES = frozenset({"set", "add", "set_many"})
 
@@ -90,14 +84,14 @@ _Where = tuple[int | None, str, Hashable]
 
 
 class ComputedValue(NamedTuple):
-    """A value that was produced, and the seconds that this took."""
+    """A value that was computed, and the seconds that this took."""
 
     key: str
     seconds: float
 
 
 class ComputedKey(NamedTuple):
-    """The same with where and when: ``at`` is the Unix time at which it was written."""
+    """The same with its alias and the Unix time of its write."""
 
     alias: str
     key: str
@@ -106,18 +100,18 @@ class ComputedKey(NamedTuple):
 
 
 class MissSetMatcher:
-    """Pairs misses with the writes that follow them. Not safe for several threads at once."""
+    """Matches misses with the writes that follow them. Not thread-safe."""
 
     def __init__(self, most: int = MOST_PENDING) -> None:
         self._most = most
         self._pending: dict[int, float] = {}
-        """When misses ended, by a hash of context, alias, version and key: a key that is never
-        written would be remembered for long, and may be secret."""
+        """The ends of misses by a hash of context, alias, version and key: a key may be secret and
+        would stay for long if it is never written."""
         self._begun: OrderedDict[int | None, float] = OrderedDict()
         self._spans: OrderedDict[int | None, Spans] = OrderedDict()
 
     def begin(self, context: int, at: float) -> None:
-        """Let no write pair with what ``context`` missed before ``at``."""
+        """Forget the misses of ``context`` before ``at``."""
         self._begun[context] = at
         self._begun.move_to_end(context)
         if len(self._begun) > self._most:
@@ -126,27 +120,27 @@ class MissSetMatcher:
     def match(
         self, calls: Sequence[RawCall], begun: deque[tuple[float, int]]
     ) -> dict[int, Sequence[ComputedValue]]:
-        """The values whose production ``calls`` ended, by the place of the call; ``begun`` are
-        the beginnings of requests, each with its context."""
+        """The values that ``calls`` wrote, by the index of the call. ``begun``: the beginnings of
+        requests, each with its context."""
         found: dict[int, Sequence[ComputedValue]] = {}
-        for place, call in enumerate(calls):
+        for index, call in enumerate(calls):
             while begun and begun[0][0] <= call[STARTED]:
                 at, context = begun.popleft()
                 self.begin(context, at)
             source = call[SOURCE]
             if source.operation != "get":
-                if made := self._made(call, call[CONTEXT]):
-                    found[place] = made
+                if values := self._computed_by(call, call[CONTEXT]):
+                    found[index] = values
             elif call[OUTCOME] is False and call[ERROR] is None:
-                # Of these there may be very many.
+                # Inlined: there may be very many.
                 where = call[CONTEXT], source.alias, call[VERSION], call[KEY]
                 self._pending[hash(where)] = call[STARTED] + call[SECONDS]
                 if len(self._pending) > self._most:
                     self._forget_oldest()
         return found
 
-    def _made(self, call: RawCall, context: int | None) -> Sequence[ComputedValue]:
-        """The values whose production ``call``, which is no ``get``, ended."""
+    def _computed_by(self, call: RawCall, context: int | None) -> Sequence[ComputedValue]:
+        """The values that a call, which is no ``get``, wrote."""
         operation = call[SOURCE].operation
         source, started, seconds, key, outcome, _, _, version, error, *_ = call
         if error is not None:

@@ -1,7 +1,7 @@
-"""The values that a LocMemCache holds now: their sizes and fingerprints, for the trace.
+"""Sizes and fingerprints of the values in a LocMemCache, for the trace.
 
-It keeps pickles, which are not unpickled here: that would run the site's code. Where an entry does
-not expire when the write had it expire, another write has taken its place: then both stay unknown.
+Its pickles are not unpickled: that would run the site's code. If an entry does not expire when the
+write had it expire, another write has replaced it: then both stay unknown.
 """
 
 import pickletools
@@ -14,12 +14,12 @@ from cache_monitor.trace.events import NEVER, SECOND, Value
 from cache_monitor.worker.trace_events import EntryAccess
 
 MOST_BYTES = 1_000_000
-"""Of a value whose fingerprint is taken."""
+"""The most bytes of a value of which a fingerprint is taken."""
 _TOLERANCE = SECOND // 100
-"""By how much the clock of a call and the one that expiries go by may differ."""
+"""The greatest difference between the clock of calls and that of expiries."""
 _CLASS = b"HttpResponse"
 _MOST_STEPS = 2_000
-"""Of a pickle that are looked at."""
+"""The most steps of a pickle that are read."""
 
 
 def stored_value(cache: Any, access: EntryAccess, value: Value) -> Value:
@@ -54,8 +54,8 @@ def _fingerprint(data: bytes) -> int:
 
 
 def _content_of(pickled: bytes) -> bytes | None:
-    """The content of the response that was ``pickled``, without making one of it: what is in the
-    list that follows on the name ``_container``."""
+    """The content of a pickled response without unpickling it: the list after the name
+    ``_container``; None if unknown."""
     found: list[bytes] = []
     is_inside = is_there = False
     for step, (code, argument, _) in enumerate(pickletools.genops(pickled)):

@@ -1,4 +1,4 @@
-"""The ends of processes: how long they wait, and those that ``atexit`` does not hear of."""
+"""The ends of processes: how long they wait for the last flush, and ends without ``atexit``."""
 
 import signal
 import sys

@@ -28,7 +28,7 @@ from cache_monitor.trace.plan import Plan
 from cache_monitor.trace.slices import Slice
 from cache_monitor.trace.what_if import predict
 from cache_monitor.trace.workload import SimulatedCall, simulated_calls
-from cache_monitor.what_if import _parts
+from cache_monitor.what_if import _cache_traces
 from cache_monitor.worker import wiring
 from tests.anew import begin_anew, count_now
 from tests.clocks import traffic_clock
@@ -81,7 +81,7 @@ def written(form: str, folder: Path, *options: str) -> tuple[Path, str]:
 
 
 def our_demands() -> Sequence[SimulatedCall]:
-    (part,) = _parts(get_store(), "default", (time.time() - 3600, time.time()))
+    (part,) = _cache_traces(get_store(), "default", (time.time() - 3600, time.time()))
     return simulated_calls(part.events, part.groups)
 
 

@@ -22,7 +22,7 @@ from cache_monitor.reports import what_if as reports_what_if
 from cache_monitor.reports.schema import Cache
 from cache_monitor.reports.what_if import CacheFacts
 from cache_monitor.trace.what_if import MeasuredContents
-from cache_monitor.what_if import known_of
+from cache_monitor.what_if import facts_of
 from cache_monitor.worker import wiring
 from tests.anew import begin_anew, count_now
 from tests.clocks import Clock, traffic_clock
@@ -147,9 +147,9 @@ def test_memory_has_no_figure_until_somebody_has_looked_at_what_entries_take(
 def test_memory_is_asked_for_in_bytes(observed: float, monkeypatch: pytest.MonkeyPatch) -> None:
     def known(alias: str, cache: Cache) -> CacheFacts:
         held = MeasuredContents(entries=100, bytes=10_000, groups={}, used=20_000, empty=5000)
-        return known_of(alias, cache)._replace(memory=held)
+        return facts_of(alias, cache)._replace(memory=held)
 
-    monkeypatch.setattr(what_if, "known_of", known)
+    monkeypatch.setattr(what_if, "facts_of", known)
     cache = told("--bytes", "20000,0.033MB", "--entries", "100,197")["caches"]["default"]
     assert [each["bytes"] for each in cache["bytes"]] == [20_000, 34_603]
     for by_bytes, by_entries in zip(cache["bytes"], cache["entries"], strict=True):
