@@ -1,8 +1,8 @@
 """The entries of a live cache one by one, for the dashboard: find, list, measure, delete.
 
-Each call is bounded in entries and seconds and returns a cursor to continue from. None raises for
-the state of a backend: the answer has a ``problem``, in words for people and without secrets.
-Deleting uses the cache's own operations, so that it is recorded and a later miss has its reason.
+Each call is bounded in entries and seconds and returns a cursor to continue from. A backend that
+fails raises nothing: the result has a ``problem``, in words for people and without secrets.
+Deleting uses the cache's own operations, so it is recorded and a later miss has its reason.
 """
 
 import time
@@ -68,7 +68,7 @@ class EntryAnswer(Struct, frozen=True, kw_only=True):
 
 
 class Selection(Struct, frozen=True, kw_only=True):
-    """The entries for which all given conditions hold; without any, all.
+    """The entries that meet all of these conditions; all entries without one.
 
     ``why`` is why they are stale, "any" for any reason. ``key`` is the key as shown.
     """
@@ -77,23 +77,24 @@ class Selection(Struct, frozen=True, kw_only=True):
     why: StaleReason | Literal["any"] | None = None
     key: str | None = None
 
-    def takes(self, entry: LiveEntry) -> bool:
+    def matches(self, entry: LiveEntry) -> bool:
+        """Whether ``entry`` is in the selection."""
         is_stale = self.why in (None, *entry.why) or (self.why == "any" and bool(entry.why))
-        return is_stale and self.group in (None, entry.group) and self._names(entry)
+        return is_stale and self.group in (None, entry.group) and self._matches_key(entry)
 
-    def _names(self, entry: LiveEntry) -> bool:
+    def _matches_key(self, entry: LiveEntry) -> bool:
         if self.key is None:
             return True
-        # All sessions are shown alike, so that text names none of them.
+        # All sessions are shown alike, so that text identifies none of them.
         if entry.kind == "session":
             return False
-        # A page may have its name from a process that knows its route.
-        known_as = entry.kind in {"page", "page_headers"} and entry.key is not None
-        return self.key == entry.shown or (known_as and is_page_known_as(self.key, entry.key or ""))
+        # Another process may know the route of a page, and so show another name.
+        is_page = entry.kind in {"page", "page_headers"} and entry.key is not None
+        return self.key == entry.shown or (is_page and is_page_known_as(self.key, entry.key or ""))
 
 
 class _Step(Struct, frozen=True, kw_only=True):
-    """The end of a bounded step: ``cursor`` continues, None where all is done.
+    """How a bounded step ended: ``cursor`` continues, None at the end of the cache.
 
     ``total`` is about how many entries the whole store holds, ``examined`` how many of the alias's
     own this step passed.
@@ -140,7 +141,7 @@ def list_entries(
 ) -> SelectionPage:
     """The entries of ``selection`` from ``cursor`` on."""
     step = _EntryContext(alias, cursor, limit, seconds)
-    found = [live for live in step.entries() if selection.takes(live)]
+    found = [live for live in step.entries() if selection.matches(live)]
     return SelectionPage(entries=found, **step.outcome())
 
 
@@ -155,7 +156,7 @@ def measure(
     """The number and the bytes of the entries of ``selection`` from ``cursor`` on."""
     step, sums = _EntryContext(alias, cursor, limit, seconds), _Sums()
     for live in step.entries():
-        if selection.takes(live):
+        if selection.matches(live):
             sums.add(live)
     return EntryTotals(entries=sums.entries, bytes=sums.bytes, **step.outcome())
 
@@ -196,7 +197,7 @@ def clear(alias: str) -> EntryTotals:
 
 
 def clear_reach(alias: str) -> str | None:
-    """What ``clear`` deletes beside the alias's own entries; None for nothing."""
+    """What ``clear`` deletes besides the alias's own entries, in a sentence; None for nothing."""
     cache = caches[alias]
     # In django-cachex 0.4 and later only ``flush_db`` deletes others' entries.
     return None if hasattr(cache, "flush_db") else _REACH.get(kind_of(type(cache)))
@@ -208,8 +209,8 @@ def is_per_process(alias: str) -> bool:
 
 
 _LISTING_SECONDS = 10.0
-"""How long a step of a deletion may list, where a backend has to list everything."""
-_CANNOT_REMOVE = "KEY_FUNCTION cannot be undone, so the keys that the cache would take are unknown."
+"""Seconds that a step of a deletion may take to list the keys of a backend that has no cursor."""
+_CANNOT_REMOVE = "KEY_FUNCTION cannot be undone, so the keys of these entries are unknown."
 _REACH = {
     "LocMemCache": "It clears this process alone, with every alias of the same LOCATION.",
     "FileBasedCache": "It clears the directory, with every alias of the same LOCATION.",
@@ -223,7 +224,7 @@ _REACH = {
 
 
 class _Sums:
-    """The number of entries, and their bytes while all are known."""
+    """The number of entries, and their bytes; None once one is unknown."""
 
     def __init__(self) -> None:
         self.entries = 0
@@ -245,7 +246,7 @@ def _delete(
     sums: _Sums,
 ) -> None:
     found = [(entry, step.live(entry, scanner)) for entry in entries]
-    chosen = [(entry, live) for entry, live in found if selection.takes(live)]
+    chosen = [(entry, live) for entry, live in found if selection.matches(live)]
     removable = [(entry, live) for entry, live in chosen if scanner.can_remove(entry)]
     if len(removable) < len(chosen):
         step.problem = _CANNOT_REMOVE

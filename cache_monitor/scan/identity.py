@@ -35,11 +35,11 @@ _REDIS_PORT = 6379
 
 
 def identity_of(alias: str, cache: Any) -> str:
-    """The name of the store that holds the entries of ``cache``, known as ``alias``.
+    """The name of the store with the entries of ``cache``, known as ``alias``.
 
-    Aliases whose settings lead to one store have the same name, in all processes, though an address
-    may mean another store on each host. It contains no user or password. Where the store is
-    unknown, each alias has its own. Opens no connection.
+    Aliases whose settings lead to one store have the same name in all processes, though an address
+    may mean another store on each host. It contains no user or password. An unknown store has a
+    name for each alias. Opens no connection.
     """
     try:
         found = _store_of(cache)
@@ -96,9 +96,9 @@ def entries_identity(alias: str, cache: Any) -> EntriesIdentity:
     return EntriesIdentity(_digest(identity_of(alias, cache)), _digest(form))
 
 
-def traced_as(alias: str, cache: Any, process: str) -> str:
-    """The trace's name of the store of ``cache``: after a dot the process where each has its own,
-    or the host where each may have its own."""
+def trace_store(alias: str, cache: Any, process: str) -> str:
+    """The trace's name of the store of ``cache``. After a dot it has the process where each process
+    has a store, or the host where each host may have one."""
     place = _digest(identity_of(alias, cache))
     if is_of_one_process(cache):
         return f"{place}.{process[:12]}"
@@ -113,7 +113,7 @@ def store_of(alias: str) -> str | None:
     """The name under which the trace has the entries of ``alias``, without the process where each
     has its own; None where there is no such cache."""
     try:
-        return traced_as(alias, own_cache(alias), "").partition(".")[0]
+        return trace_store(alias, own_cache(alias), "").partition(".")[0]
     except InvalidCacheBackendError:
         return None
 
@@ -146,7 +146,7 @@ class Host(NamedTuple):
 def _host_of(cache: Any) -> Host | None:
     bases = {each.__name__ for each in type(cache).__mro__}
     if "FileBasedCache" in bases:
-        return _place_of(Path(cache._dir))
+        return _host_of_path(Path(cache._dir))
     if "BaseDatabaseCache" in bases:
         return _host_of_table(cache)
     # The servers in the store's name.
@@ -159,7 +159,7 @@ def _host_of(cache: Any) -> Host | None:
         return None
     sockets = [each.removeprefix("unix:") for each in own if each.startswith("unix:")]
     # A proxy to a server of all hosts may listen there.
-    names = [_place_of(Path(each)).name for each in sockets]
+    names = [_host_of_path(Path(each)).name for each in sockets]
     return Host("s", "\0".join([*names, *([_network()] if len(sockets) < len(own) else [])]))
 
 
@@ -170,7 +170,7 @@ def _host_of_table(cache: Any) -> Host | None:
     if str(database.get("ENGINE", "")).endswith("sqlite3"):
         if ":memory:" in name or "mode=memory" in name:
             return None
-        proof, place = _place_of(Path(name))
+        proof, place = _host_of_path(Path(name))
         # Several tables of one file are several stores.
         return Host(proof, f"{place}\0{cache._table}")
     if host.startswith("/") or _host(host) == "localhost":
@@ -219,7 +219,7 @@ _OF_A_NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "ceph"})
 _OF_A_DISK = frozenset({"btrfs", "ext2", "ext3", "ext4", "f2fs", "overlay", "tmpfs", "xfs", "zfs"})
 
 
-def _place_of(path: Path) -> Host:
+def _host_of_path(path: Path) -> Host:
     """The host of a directory or file. Containers may share one under different paths, and hosts
     one in the network."""
     found = path.resolve()

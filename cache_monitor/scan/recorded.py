@@ -21,7 +21,7 @@ from cache_monitor.conf import get_conf
 from cache_monitor.keys.naming import group_key
 from cache_monitor.scan.base import BackendScanner, BadCursor, Entry, EntryPage, ScanError, Traced
 from cache_monitor.scan.files import file_name
-from cache_monitor.scan.identity import prefix_of, traced_as, version_of
+from cache_monitor.scan.identity import prefix_of, trace_store, version_of
 from cache_monitor.scan.snapshot import Snapshot
 from cache_monitor.stats.codec import CorruptPayload, decode
 from cache_monitor.stats.details import Details
@@ -282,7 +282,7 @@ NO_REPORTER = Reporter()
 def uses_of(alias: str, cache: Any, store: Store, own: Reporter) -> RecordedUses | None:
     """The recorded uses of ``cache``, known as ``alias``; ``own`` is this process. None where the
     store cannot be used, which it reports elsewhere."""
-    name = traced_as(alias, cache, own.process)
+    name = trace_store(alias, cache, own.process)
     conf, now = get_conf(), time.time()
     until, length = int(now) + traced.HOUR, traced.SLICE
     try:

@@ -23,7 +23,7 @@ from cache_monitor.scan.identity import (
     is_of_one_process,
     own_cache,
     prefix_of,
-    traced_as,
+    trace_store,
     version_of,
 )
 from cache_monitor.scan.schedule import ScanScheduler, read_evictions
@@ -68,7 +68,7 @@ def cache_identity(process: str, alias: str) -> CacheIdentity | None:
     if issubclass(real, LocMemCache):
         room, stored = partial(_room, own), partial(stored_value, own)
     return CacheIdentity(
-        store=traced_as(alias, found, process),
+        store=trace_store(alias, found, process),
         # One that derives from nothing of Django's may have none, and one of its own.
         default_timeout=getattr(found, "default_timeout", nan),
         version=version_of(found),

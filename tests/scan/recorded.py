@@ -5,7 +5,7 @@ from typing import Any
 
 from cache_monitor.calls import Call, Source
 from cache_monitor.scan import recorded
-from cache_monitor.scan.identity import is_of_one_process, traced_as
+from cache_monitor.scan.identity import is_of_one_process, trace_store
 from cache_monitor.scan.recorded import RecordedUses, Reporter, uses_of
 from cache_monitor.stores.base import Store
 from cache_monitor.worker.aggregator import Aggregator
@@ -22,7 +22,7 @@ class Recorded:
     def __init__(self, cache: Any, store: Store) -> None:
         self._cache = cache
         self._store = store
-        self._name = traced_as(ALIAS, cache, PROCESS)
+        self._name = trace_store(ALIAS, cache, PROCESS)
         self._calls: list[Call] = []
 
     def set(self, key: str, value: object, timeout: float | None) -> None:

@@ -9,7 +9,7 @@ from django.core.cache import caches
 from django.test import override_settings
 
 from cache_monitor.scan import identity
-from cache_monitor.scan.identity import identity_of, traced_as
+from cache_monitor.scan.identity import identity_of, trace_store
 from cache_monitor.trace.plan import HostProof, base_name, host_proof, uncertain_stores
 
 LOCMEM = "django.core.cache.backends.locmem.LocMemCache"
@@ -154,7 +154,7 @@ def traced_names() -> Callable[..., list[str]]:
     def of(*entries: dict[str, Any]) -> list[str]:
         names = ["default", *(f"alias{number}" for number in range(1, len(entries)))]
         with override_settings(CACHES=dict(zip(names, entries, strict=True))):
-            return [traced_as(each, caches[each], "0123456789abcdef") for each in names]
+            return [trace_store(each, caches[each], "0123456789abcdef") for each in names]
 
     return of
 
