@@ -28,8 +28,14 @@ from cache_monitor.recorder import recorder
 from cache_monitor.stacks import StackTaker
 from cache_monitor.toolbar.present import RequestReport
 from cache_monitor.toolbar.reasons import misses_of_requests
-from cache_monitor.toolbar.request import capture_stream, has_pages_by_cookie, route_of, view_of
-from cache_monitor.toolbar.rows import SHOWN_CALLS, CallRows
+from cache_monitor.toolbar.request import (
+    SHOWN_CALLS,
+    CallRows,
+    capture_stream,
+    has_pages_by_cookie,
+    route_of,
+    view_of,
+)
 from cache_monitor.toolbar.savings import SiteStats, of_the_last_hour, produced_in, productions
 from cache_monitor.toolbar.stats import Stats, request_stats
 

@@ -11,7 +11,7 @@ from statistics import median
 from typing import Any, Literal
 
 from cache_monitor.thresholds import Thresholds
-from cache_monitor.toolbar.rows import CallRow
+from cache_monitor.toolbar.request import CallRow
 from cache_monitor.worker.access_patterns import (
     MANY_REPEATS,
     Runs,
@@ -156,7 +156,7 @@ def large_values(context: HintContext) -> Iterator[Hint]:
         if row["bytes"] is not None and keys and row["bytes"] / keys > limit:
             found.setdefault((row["alias"], row["keys"][0]["group"]), []).append(number)
     for (alias, group), calls in found.items():
-        largest = max(calls, key=lambda call: int(context.rows[call]["bytes"]))
+        largest = max(calls, key=lambda call: context.rows[call]["bytes"] or 0)
         row = context.rows[largest]
         what = row["keys"][0]["key"] if len(row["keys"]) == 1 else group
         rest = tuple(call for call in calls if call != largest)

@@ -16,7 +16,7 @@ from cache_monitor.thresholds import Thresholds
 from cache_monitor.toolbar import savings
 from cache_monitor.toolbar.hints import Hint, HintContext, hints
 from cache_monitor.toolbar.reasons import Places, summed
-from cache_monitor.toolbar.rows import CallRow
+from cache_monitor.toolbar.request import CallRow, KeyRow
 from cache_monitor.toolbar.savings import SiteStats
 from cache_monitor.toolbar.stats import Stats, page_sentences
 from cache_monitor.toolbar.timeline import colour_of, timelines
@@ -216,7 +216,7 @@ def _signed(value: float | None) -> str | None:
     return sign + number_format(abs(rounded), 2, force_grouping=True)
 
 
-def _label(each: CallRow) -> str:
+def _label(each: KeyRow) -> str:
     """The label below a key; empty where it repeats the key."""
     if each["route"] is not None and "{hash}" in each["group"]:
         # The key has a digest of its page, whose route this request knows.

@@ -17,7 +17,7 @@ from cache_monitor.reports.newest import newer
 from cache_monitor.stores.base import StoreError
 from cache_monitor.stores.opening import get_store
 from cache_monitor.stores.shared import trace_settings
-from cache_monitor.toolbar.rows import CallRow, Kept
+from cache_monitor.toolbar.request import CallRow, Kept, KeyRow
 from cache_monitor.trace.events import MISS, SECOND, Reason, hash_of
 from cache_monitor.worker import wiring
 from cache_monitor.worker.trace_events import accesses_of, entry_identity
@@ -129,7 +129,7 @@ def _traced_misses() -> _TracedMisses:
     return found
 
 
-def _may_be_kept(keys: Sequence[CallRow]) -> bool:
+def _may_be_kept(keys: Sequence[KeyRow]) -> bool:
     """Whether the keys may stay in memory as written: not a session's, a credential, and none where
     the project sanitizes keys."""
     return not is_sanitizing() and all(each["kind"] != "session" for each in keys)

@@ -1,10 +1,14 @@
-"""The panel's data of a request and its response, beside the calls."""
+"""A request, its calls and its response, as rows for the toolbar's stores: JSON, without secrets.
+
+Made at the end of each request, so it does little; the rest is done when the panel is opened.
+"""
 
 import contextlib
 import inspect
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Hashable, Iterator, Sequence
+from functools import cached_property
+from typing import Any, TypedDict
 
 from asgiref.sync import sync_to_async
 from django.core.cache import caches
@@ -14,13 +18,161 @@ from django.urls import Resolver404, ResolverMatch, resolve
 from django.utils.cache import has_vary_header
 
 from cache_monitor import context
-from cache_monitor.calls import SOURCE, VERSION
-from cache_monitor.capture import keys_of
+from cache_monitor.calls import KEY, OUTCOME, SOURCE, VERSION, RawCall, is_interrupted
+from cache_monitor.capture import Heard, keys_of, outcomes_of, timeout_of
 from cache_monitor.context import Listener, start_listening, stop_listening
 from cache_monitor.errors import let_pass
-from cache_monitor.keys.naming import name_key
-from cache_monitor.stacks import FrameRow
-from cache_monitor.toolbar.rows import Kept
+from cache_monitor.keys.naming import KeyKind, name_key, written_as_shown
+from cache_monitor.stacks import FrameRow, RawStack, StackPacker
+
+SHOWN_CALLS = 500
+SHOWN_KEYS_OF_CALL = 20
+SHOWN_TYPE = 80
+"""Characters of a type's name."""
+SHOWN_KEYS = 1000
+"""Of all calls of a request; each call shows one at least."""
+
+
+class KeyRow(TypedDict):
+    """A key of a call, as shown. ``hit`` says whether it was found, None where nothing was looked
+    up; ``route`` is of cached pages; ``id`` is equal for the same entry."""
+
+    key: str
+    group: str
+    kind: KeyKind
+    route: str | None
+    hit: bool | None
+    id: int
+
+
+class _Keys(TypedDict):
+    """The keys of a call: those that are shown, the number of the others, and the outcomes."""
+
+    keys: list[KeyRow]
+    more_keys: int
+    hits: int
+    misses: int
+
+
+class CallRow(_Keys):
+    """One call. ``at``, ``milliseconds`` and ``produced`` are milliseconds: from the request's
+    start, of the cache itself, and of the callable of a ``get_or_set``. ``stack`` is a number in
+    ``stacks``; ``context`` names the thread or task of misses and writes."""
+
+    alias: str
+    operation: str
+    at: float
+    milliseconds: float
+    produced: float | None
+    bytes: int | None
+    type: str | None
+    timeout: float | str | None
+    version: str | None
+    error: str | None
+    interrupted: bool
+    context: int | None
+    stack: int | None
+
+
+Kept = Sequence[Heard]
+"""Calls with their stacks."""
+
+PAGES = frozenset({"page", "page_headers"})
+"""Kinds of the keys of a cached page: the page, and its list of headers."""
+
+
+class CallRows:
+    """Makes the rows of one request.
+
+    ``began`` is ``time.perf_counter()`` at its start; ``route_of`` returns the route of its cached
+    pages, whose keys have a digest of it.
+    """
+
+    def __init__(self, began: float, route_of: Callable[[], str | None]) -> None:
+        self._began = began
+        self._route_of = route_of
+        self._ids: dict[tuple[object, ...], int] = {}
+        self._packer = StackPacker()
+        self._room = SHOWN_KEYS
+
+    def make(self, kept: Kept) -> list[CallRow]:
+        return [self._row(each) for each in kept]
+
+    @property
+    def stacks(self) -> dict[str, list[list[Any]]]:
+        """The stacks of the calls made into rows."""
+        return self._packer.packed()
+
+    @cached_property
+    def _route(self) -> str | None:
+        return self._route_of()
+
+    def _row(self, heard: Heard) -> CallRow:
+        call, value_type, stack = heard
+        source, started, seconds, _, _, size, _, version, error, _, produced, context = call[:12]
+        own = seconds if produced is None else max(seconds - produced, 0.0)
+        return {
+            **self._keys(call),
+            "alias": source.alias,
+            "operation": source.operation,
+            "at": milliseconds(started - self._began),
+            "milliseconds": milliseconds(own),
+            "produced": None if produced is None else milliseconds(produced),
+            "bytes": size,
+            "type": value_type and value_type[:SHOWN_TYPE],
+            "timeout": timeout_of(call),
+            "version": None if version is None else written_as_shown(str(version)),
+            "error": None if error is None else str(error),
+            "interrupted": is_interrupted(error),
+            "context": context,
+            "stack": self._packer.add(stack) if isinstance(stack, RawStack) else None,
+        }
+
+    def _keys(self, call: RawCall) -> _Keys:
+        key, outcome = call[KEY], call[OUTCOME]
+        if isinstance(key, tuple):
+            return self._several(call, key)
+        shown: list[KeyRow] = []
+        if key is not None:
+            self._room -= 1
+            shown = [self._key(call[SOURCE].alias, key, call[VERSION], _one(outcome))]
+        hits, misses = int(outcome is True), int(outcome is False)
+        return {"keys": shown, "more_keys": 0, "hits": hits, "misses": misses}
+
+    def _several(self, call: RawCall, keys: tuple[Hashable, ...]) -> _Keys:
+        outcomes = outcomes_of(call)
+        shown = min(len(keys), SHOWN_KEYS_OF_CALL, max(self._room, 1))
+        self._room -= shown
+        return {
+            "keys": [
+                self._key(call[SOURCE].alias, key, call[VERSION], hit)
+                for key, hit in zip(keys[:shown], outcomes, strict=False)
+            ],
+            "more_keys": len(keys) - shown,
+            "hits": outcomes.count(True),
+            "misses": outcomes.count(False),
+        }
+
+    def _key(self, alias: str, key: Hashable, version: Hashable, hit: bool | None) -> KeyRow:
+        shown, group, kind = name_key(key, alias)
+        return {
+            "key": shown,
+            "group": group,
+            "kind": kind,
+            "route": self._route if kind in PAGES else None,
+            "hit": hit,
+            "id": self._ids.setdefault((alias, key, version), len(self._ids)),
+        }
+
+
+def _one(outcome: bool | tuple[bool, ...] | None) -> bool | None:
+    return outcome if isinstance(outcome, bool) else None
+
+
+def milliseconds(seconds: float) -> float:
+    """``seconds`` in milliseconds, to a tenth of a microsecond."""
+    return round(seconds * 1000, 4)
+
 
 MOST_LISTS = 5
 """Lists of headers that are read; a request mostly has one."""

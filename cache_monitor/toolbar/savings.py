@@ -21,7 +21,7 @@ from cache_monitor.reports.savings import mean_to_produce
 from cache_monitor.stats.details import GroupStats
 from cache_monitor.stats.top_keys import KeyStats
 from cache_monitor.toolbar.hints import Usage
-from cache_monitor.toolbar.rows import CallRow
+from cache_monitor.toolbar.request import CallRow, KeyRow
 from cache_monitor.worker.compute_time import Spans
 
 MOST_GROUPS = 2000
@@ -147,22 +147,22 @@ def _renewed(rows: Sequence[CallRow]) -> set[tuple[int, int]]:
     return renewed
 
 
-def _fills(row: CallRow, each: CallRow) -> bool:
+def _fills(row: CallRow, each: KeyRow) -> bool:
     return row["operation"] in _SETS and row["error"] is None and _holds_a_value(each)
 
 
-def _holds_a_value(each: CallRow) -> bool:
+def _holds_a_value(each: KeyRow) -> bool:
     return bool(each["kind"] != "page_headers" and each["group"] != CACHALOT_TABLES_GROUP)
 
 
-def _entry(row: CallRow, each: CallRow) -> tuple[object, ...]:
+def _entry(row: CallRow, each: KeyRow) -> tuple[object, ...]:
     """The same for a miss and the write that fills it."""
     if each["route"] is not None:
         return row["alias"], each["route"]
     return each["id"], row["context"]
 
 
-def _name(each: CallRow) -> str:
+def _name(each: KeyRow) -> str:
     """The group, or the page by its route: all pages may share one group."""
     return each["group"] if each["route"] is None else f"page {each['route']}"
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
-from typing import Any
+from typing import Any, TypedDict
 
 from django.conf import settings
 from django.utils.formats import number_format
@@ -16,10 +16,27 @@ from cache_monitor.page_cache import sentences
 from cache_monitor.page_cache.outcomes import PagePass
 from cache_monitor.stacks import caller_of
 from cache_monitor.toolbar.reasons import Places
-from cache_monitor.toolbar.rows import CallRow, CallRows, Kept, milliseconds
+from cache_monitor.toolbar.request import CallRow, CallRows, Kept, milliseconds
 
 
-def page_row(page_pass: PagePass) -> CallRow:
+class PageRow(TypedDict):
+    """A page that went through the cache: how it was looked up, and whether it was stored."""
+
+    alias: str
+    fetch: str | None
+    missed: str | None
+    key: str | None
+    varies: list[str]
+    age: float | None
+    ttl: float | None
+    stored: bool | None
+    reason: str | None
+    detail: str
+    cause: str | None
+    unvaried: str | None
+
+
+def page_row(page_pass: PagePass) -> PageRow:
     """``page_pass`` as values for JSON."""
     key = page_pass.looked_up or page_pass.looked_up_list or page_pass.key
     return {
@@ -45,17 +62,21 @@ def _with_place(found: tuple[str, Any] | None) -> str | None:
 
 
 def page_sentences(
-    page: CallRow, rows: Sequence[CallRow], reasons: Places, words: Mapping[str, Promise]
+    page: PageRow, rows: Sequence[CallRow], reasons: Places, words: Mapping[str, Promise]
 ) -> Iterator[str]:
     """The outcome of a page for the panel; ``words`` are those for the reasons of misses."""
     if page["fetch"] == "hit":
         yield _served(page)
         return
-    if page["fetch"] == "miss":
+    if page["fetch"] == "miss" and page["missed"] is not None:
         yield _("This page was not served from the cache.")
         yield sentences.missed(page["missed"], tuple(page["varies"]), page["detail"])
         if page["missed"] != "other_key" and (reason := _reason(page, rows, reasons)):
             yield _("Why: %(reason)s.") % {"reason": words[reason]}
+    yield from _stored(page)
+
+
+def _stored(page: PageRow) -> Iterator[str]:
     if page["stored"]:
         yield (
             _("It is stored now.")
@@ -64,14 +85,15 @@ def page_sentences(
         )
     elif page["stored"] is False:
         yield _("It was not stored.")
-        yield sentences.not_stored(page["reason"], page["detail"])
+        if page["reason"] is not None:
+            yield sentences.not_stored(page["reason"], page["detail"])
     if page["unvaried"]:
         yield sentences.unvaried(page["unvaried"])
     elif page["cause"]:
         yield sentences.cause(page["cause"])
 
 
-def _served(page: CallRow) -> str:
+def _served(page: PageRow) -> str:
     if page["age"] is None:
         return _("This page was served from the cache.")
     return _("This page was served from the cache, %(age)s s after it was stored.") % {
@@ -79,7 +101,7 @@ def _served(page: CallRow) -> str:
     }
 
 
-def _reason(page: CallRow, rows: Sequence[CallRow], reasons: Places) -> str | None:
+def _reason(page: PageRow, rows: Sequence[CallRow], reasons: Places) -> str | None:
     """The reason of the page's last miss, where known."""
     for number in range(len(rows) - 1, -1, -1):
         for place, each in enumerate(rows[number]["keys"]):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from cache_monitor.capture import DELETES, WRITES
-from cache_monitor.toolbar.rows import CallRow
+from cache_monitor.toolbar.request import CallRow
 from cache_monitor.toolbar.savings import fills
 
 Colour = Literal["hit", "miss", "write", "error", "other"]

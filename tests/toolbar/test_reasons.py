@@ -15,7 +15,7 @@ from cache_monitor.context import start_listening, stop_listening
 from cache_monitor.stores.base import StoreError
 from cache_monitor.toolbar import reasons
 from cache_monitor.toolbar.reasons import MissesOfRequests, Places, summed
-from cache_monitor.toolbar.rows import CallRow, CallRows
+from cache_monitor.toolbar.request import CallRow, CallRows
 from tests.anew import begin_anew
 
 MEMORY = {"STORE": {"BACKEND": "cache_monitor.stores.memory.MemoryStore"}}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cache_monitor.toolbar.rows import CallRow
+from cache_monitor.toolbar.request import CallRow
 from cache_monitor.toolbar.timeline import NARROWEST, Colour, Timeline, colour_of, timelines
 from tests.toolbar.making import call, rows_of
 

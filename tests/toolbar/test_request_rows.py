@@ -7,8 +7,8 @@ import json
 import pytest
 
 from cache_monitor.capture import Heard
-from cache_monitor.toolbar import rows as rows_module
-from cache_monitor.toolbar.rows import CallRows
+from cache_monitor.toolbar import request as rows_module
+from cache_monitor.toolbar.request import CallRows
 from tests.toolbar.making import call, in_turn, rows_of
 
 PAGE = f"views.decorators.cache.cache_page..GET.{'a' * 32}.{'b' * 32}.en.UTC"
@@ -18,7 +18,7 @@ def test_a_row_has_all_that_is_known_of_a_call() -> None:
     [row] = rows_of(
         call("get", "user:1", True, at=2.5, took=0.25, size=90, version=3, alias="files")
     )
-    [key] = row.pop("keys")
+    [key] = row["keys"]
     assert key == {
         "key": "user:1",
         "group": "user:{int}",
@@ -28,6 +28,7 @@ def test_a_row_has_all_that_is_known_of_a_call() -> None:
         "id": 0,
     }
     assert row == {
+        "keys": [key],
         "alias": "files",
         "operation": "get",
         "more_keys": 0,
