@@ -131,7 +131,7 @@ class TestRedis:
         assert (found.limit_bytes, found.evictions) == (None, None)
 
     def test_a_list_of_keys_without_an_end_ends(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("cache_monitor.scan.redis._PASSED_UNSEEN", 10)
+        monkeypatch.setattr("cache_monitor.scan.redis._SLOTS_UNCHECKED", 10)
         numbers = count()
 
         def keys() -> Iterable[bytes]:
