@@ -2,8 +2,8 @@
 
 import pytest
 
+from cache_monitor import concurrency
 from cache_monitor.concurrency import OutOfTime, Pace, Paced
-from cache_monitor.worker import background
 
 
 class _Clock:
@@ -23,7 +23,7 @@ class _Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> _Clock:
     clock = _Clock()
-    monkeypatch.setattr(background, "time", clock)
+    monkeypatch.setattr(concurrency, "time", clock)
     return clock
 
 
