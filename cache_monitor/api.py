@@ -17,7 +17,7 @@ from cache_monitor.periods import AHEAD
 from cache_monitor.reports import key_history
 from cache_monitor.reports.build import SILENT_AFTER, Material, ReportPeriod, build, merged_details
 from cache_monitor.reports.key_history import KeyPoint
-from cache_monitor.reports.newest import newer_rows
+from cache_monitor.reports.newest_trace import newer_rows
 from cache_monitor.reports.schema import Finding, Report
 from cache_monitor.stats.details import Details
 from cache_monitor.stores import opening

@@ -32,9 +32,9 @@ from cache_monitor.stores.opening import get_store
 from cache_monitor.stores.resolutions import settled
 from cache_monitor.stores.shared import FIRST, plans, slices_by_minute, slices_of
 from cache_monitor.trace.codec import StoredSlice
-from cache_monitor.trace.models.django import BY_THIRDS, Cull
 from cache_monitor.trace.plan import Plan
 from cache_monitor.trace.reading import BoundedTrace, CacheTrace, read_trace
+from cache_monitor.trace.simulated.django import BY_THIRDS, Cull
 from cache_monitor.trace.what_if import CULLING, POLICIES, MeasuredContents
 
 _POLICIES: tuple[tuple[type[BaseCache], str], ...] = (

@@ -21,8 +21,8 @@ from cache_monitor.reports.predictions import predicted as predict
 from cache_monitor.reports.what_if import CacheFacts, CacheWhatIf
 from cache_monitor.stores.base import Row, Store
 from cache_monitor.stores.opening import get_store
-from cache_monitor.trace.models.base import Access
-from cache_monitor.trace.models.django import Cull, LocMem
+from cache_monitor.trace.simulated.base import Access
+from cache_monitor.trace.simulated.django import Cull, LocMem
 from cache_monitor.trace.what_if import POLICIES
 from cache_monitor.what_if import backend_of
 from cache_monitor.worker import wiring

@@ -29,9 +29,9 @@ from cache_monitor.reports.what_if import (
 )
 from cache_monitor.stats.window import Duration, UnixTime
 from cache_monitor.trace.freshness import Values, entries_by_group, stale_share
-from cache_monitor.trace.models.base import Model
-from cache_monitor.trace.models.policies import Optimum
 from cache_monitor.trace.reading import CacheTrace, hit_ratio
+from cache_monitor.trace.simulated.base import Model
+from cache_monitor.trace.simulated.policies import Optimum
 from cache_monitor.trace.what_if import POLICIES, Prediction, ceiling, combined, predict, simulate
 from cache_monitor.trace.workload import SimulatedCall, simulated_calls
 

@@ -11,9 +11,9 @@ from msgspec import Meta, Struct, structs
 
 from cache_monitor.scan.snapshot import doc
 from cache_monitor.trace.freshness import Values, entries_by_group, stale_share
-from cache_monitor.trace.models.base import Model
-from cache_monitor.trace.models.django import BY_THIRDS, Cull
 from cache_monitor.trace.reading import CacheTrace
+from cache_monitor.trace.simulated.base import Model
+from cache_monitor.trace.simulated.django import BY_THIRDS, Cull
 from cache_monitor.trace.what_if import (
     CULLING,
     POLICIES,

@@ -13,7 +13,7 @@ from cache_monitor.calls import SOURCE, RawCall
 from cache_monitor.capture import outcomes_of
 from cache_monitor.concurrency import new_lock
 from cache_monitor.keys.custom import is_sanitizing
-from cache_monitor.reports.newest import newer
+from cache_monitor.reports.newest_trace import newer
 from cache_monitor.stores.base import StoreError
 from cache_monitor.stores.opening import get_store
 from cache_monitor.stores.shared import trace_settings

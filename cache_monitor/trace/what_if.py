@@ -17,11 +17,17 @@ from math import inf, sqrt
 from types import MappingProxyType
 from typing import NamedTuple
 
-from cache_monitor.trace.models.base import Access, Model
-from cache_monitor.trace.models.django import BY_THIRDS, Cull, Database, FileBased, LocMem
-from cache_monitor.trace.models.memcached import Memcached, Slabs
-from cache_monitor.trace.models.policies import Arc, Lfu, S3Fifo
-from cache_monitor.trace.models.redis import NoEviction, RedisLfu, RedisLru, RedisRandom, RedisTtl
+from cache_monitor.trace.simulated.base import Access, Model
+from cache_monitor.trace.simulated.django import BY_THIRDS, Cull, Database, FileBased, LocMem
+from cache_monitor.trace.simulated.memcached import Memcached, Slabs
+from cache_monitor.trace.simulated.policies import Arc, Lfu, S3Fifo
+from cache_monitor.trace.simulated.redis import (
+    NoEviction,
+    RedisLfu,
+    RedisLru,
+    RedisRandom,
+    RedisTtl,
+)
 from cache_monitor.trace.workload import CallKind, SimulatedCall
 
 _MEMCACHED = "memcached"

@@ -35,7 +35,7 @@ from cache_monitor.trace.events import (
     hit_times,
     level_of,
 )
-from cache_monitor.trace.models.base import Access
+from cache_monitor.trace.simulated.base import Access
 
 CallKind = Literal["get", "set", "touch", "delete", "clear"]
 Entry = tuple[int, Version]

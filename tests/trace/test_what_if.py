@@ -7,8 +7,8 @@ from random import Random
 import pytest
 
 from cache_monitor.trace.events import DELETE, HIT, MISS, NEVER, SECOND, WRITE, CallType, Event
-from cache_monitor.trace.models.base import Access, Lru
-from cache_monitor.trace.models.django import LocMem
+from cache_monitor.trace.simulated.base import Access, Lru
+from cache_monitor.trace.simulated.django import LocMem
 from cache_monitor.trace.what_if import POLICIES, combined, predict
 from cache_monitor.trace.workload import SimulatedCall, simulated_calls
 

@@ -14,7 +14,7 @@ from django.test import RequestFactory, override_settings
 from django.views.decorators.cache import cache_page
 
 import cache_monitor
-from cache_monitor.reports import newest
+from cache_monitor.reports.newest_trace import newer_rows
 from cache_monitor.stats.codec import decode
 from cache_monitor.stats.details import Details, GroupStats, StoredDetails
 from cache_monitor.stats.histogram import middle_of
@@ -51,7 +51,7 @@ def _details() -> Details:
     """What is counted, and what the trace tells beside it."""
     cache_monitor.flush()
     store = get_store()
-    told = newest.newer_rows(store, trace_settings(), time.time())
+    told = newer_rows(store, trace_settings(), time.time())
     merging = DetailsMerge(0, 60, 1000)
     for row in (*store.read("details", 0, 2**40, None), *told):
         if row.kind == "details":

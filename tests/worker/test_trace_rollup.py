@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from cache_monitor.reports import newest
-from cache_monitor.reports.newest import newer, newer_rows
+from cache_monitor.reports.newest_trace import Newer, newer, newer_rows
 from cache_monitor.stats.codec import decode
 from cache_monitor.stats.window import Window, add_reasons
 from cache_monitor.stores.base import Kind, Row, StoreError
@@ -217,7 +216,7 @@ def test_what_is_old_goes() -> None:
     assert {row.start // 86400 for row in kept} == {world.now // SECOND // 86400}
 
 
-def reasons(told_now: Iterable[newest.Newer]) -> Counter[str]:
+def reasons(told_now: Iterable[Newer]) -> Counter[str]:
     return Counter(miss.reason for each in told_now for miss in each.result.misses)
 
 

@@ -2,8 +2,8 @@
 
 from random import Random
 
-from cache_monitor.trace.models.base import Access, Lru, Model
-from cache_monitor.trace.models.policies import Optimum
+from cache_monitor.trace.simulated.base import Access, Lru, Model
+from cache_monitor.trace.simulated.policies import Optimum
 from cache_monitor.trace.what_if import CULLING, POLICIES, ceiling, predict
 from cache_monitor.trace.workload import SimulatedCall
 

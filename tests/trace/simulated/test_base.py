@@ -19,11 +19,17 @@ from django.test import override_settings
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cache_monitor.trace.models.base import Access, Lru, Model
-from cache_monitor.trace.models.django import Cull, Database, FileBased, LocMem
-from cache_monitor.trace.models.memcached import Memcached, Slabs
-from cache_monitor.trace.models.policies import Arc, Optimum, S3Fifo
-from cache_monitor.trace.models.redis import NoEviction, RedisLfu, RedisLru, RedisRandom, RedisTtl
+from cache_monitor.trace.simulated.base import Access, Lru, Model
+from cache_monitor.trace.simulated.django import Cull, Database, FileBased, LocMem
+from cache_monitor.trace.simulated.memcached import Memcached, Slabs
+from cache_monitor.trace.simulated.policies import Arc, Optimum, S3Fifo
+from cache_monitor.trace.simulated.redis import (
+    NoEviction,
+    RedisLfu,
+    RedisLru,
+    RedisRandom,
+    RedisTtl,
+)
 from cache_monitor.trace.what_if import POLICIES
 from tests.conftest import find_or_leave
 from tests.services import MEMCACHED, REDIS, run_memcached, run_redis
