@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from heapq import heapify, heappop, heappush
 from pathlib import Path
 from random import Random
 from typing import IO, Any
@@ -202,22 +203,28 @@ MIXED: dict[str, list[tuple[float, int | None, Step]]] = {
 
 
 def mix(hosts: Hosts, server: redis.Redis) -> None:
-    """Let all that happen at once, to each key at another time."""
+    """Let all that happen at once, to each key at another time. What comes next to a key comes as
+    long after the last as it shall, however late that one was: else it would not have expired."""
     random = Random(18)
-    steps = [
-        (begin + at, process, what, f"mixed_{name}:{number}")
-        for name, script in MIXED.items()
+    due = [
+        (random.uniform(0, 12), f"mixed_{name}:{number}", 0)
+        for name in MIXED
         for number in range(KEYS)
-        for begin in [random.uniform(0, 12)]
-        for at, process, what in script
     ]
+    heapify(due)
     began = time.monotonic()
-    for at, process, (operation, named), key in sorted(steps, key=lambda step: step[0]):
+    while due:
+        at, key, number = heappop(due)
         time.sleep(max(began + at - time.monotonic(), 0))
+        script = MIXED[key.removeprefix("mixed_").partition(":")[0]]
+        planned, process, (operation, named) = script[number]
         if process is None:
             server.delete(f":1:{key}")
         else:
             hosts.do_with(process, operation, [key], named)
+        if number + 1 < len(script):
+            gap = script[number + 1][0] - planned
+            heappush(due, (time.monotonic() - began + gap, key, number + 1))
     time.sleep(2)
 
 
