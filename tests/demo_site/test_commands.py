@@ -9,6 +9,8 @@ import subprocess
 from contextlib import closing
 from typing import Final
 
+import pytest
+
 from tests.demo_site.site import COMMAND_DEADLINE, NOBODY, Demo, RunningDemo
 from tests.services import kill, start
 
@@ -40,6 +42,7 @@ def test_seeding_twice_changes_nothing(own_demo: Demo) -> None:
     assert shop_rows(own_demo) == before
 
 
+@pytest.mark.slow
 def test_seeding_makes_the_same_shop_everywhere(prepared_demo: Demo, own_demo: Demo) -> None:
     emptied = own_demo.manage("flush", "--no-input")
     seeded = own_demo.manage("demo_seed")
@@ -48,6 +51,7 @@ def test_seeding_makes_the_same_shop_everywhere(prepared_demo: Demo, own_demo: D
     assert shop_rows(own_demo) == shop_rows(prepared_demo)
 
 
+@pytest.mark.slow
 def test_the_admin_login_is_printed_and_can_be_made_again(own_demo: Demo) -> None:
     done = own_demo.manage("demo_admin")
 
@@ -74,6 +78,7 @@ def test_the_models_have_their_migrations(prepared_demo: Demo) -> None:
     assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.slow
 def test_traffic_visits_the_site_and_stops_by_itself(running_demo: RunningDemo) -> None:
     done = running_demo.demo.manage(
         "demo_traffic", "--base-url", running_demo.url, "--seconds", "2", "--rate", "20"
@@ -103,6 +108,7 @@ def visits(demo: Demo, *seeds: int) -> list[str]:
     return done.stdout.splitlines()
 
 
+@pytest.mark.slow
 def test_the_same_seed_sends_the_same_visits(prepared_demo: Demo) -> None:
     first, other = visits(prepared_demo, 7), visits(prepared_demo, 7, 8)
 

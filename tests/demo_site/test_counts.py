@@ -6,6 +6,8 @@ import json
 import time
 from typing import Any, Final
 
+import pytest
+
 from tests.demo_site.site import Demo
 
 FIGURES_DEADLINE: Final = 30.0
@@ -33,6 +35,7 @@ def stats_after_gets(demo: Demo, count: int) -> dict[str, Any]:
     return stats
 
 
+@pytest.mark.slow
 def test_fifty_visits_of_a_product_are_fifty_gets_and_one_set_of_one_cache(own_demo: Demo) -> None:
     with own_demo.running() as running:
         visitor = running.visitor()

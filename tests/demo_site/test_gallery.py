@@ -63,6 +63,7 @@ def commit(visitor: Visitor, code: str) -> None:
     assert answer.status == 200, code
 
 
+@pytest.mark.slow
 def test_every_fault_of_the_gallery_is_found_once_and_nothing_else(
     gallery: RunningDemo, faults: list[dict[str, Any]]
 ) -> None:
@@ -95,6 +96,7 @@ def test_the_gallery_shows_a_page_for_each_fault(
     assert visitor.get("/gallery/no-expiry/commit/").status == 405
 
 
+@pytest.mark.slow
 def test_local_memory_of_two_processes_is_found(prepared_demo: Demo, tmp_path: Path) -> None:
     demo = prepared_demo.copy(tmp_path / "var", DEMO_DEBUG="0")
     with demo.running(ready="/gallery/") as one, demo.running(ready="/gallery/") as other:
@@ -166,6 +168,7 @@ def _seen(demo: Demo, visits: int) -> Visited:
 
 
 @pytest.mark.parametrize("shop", SHOPS)
+@pytest.mark.slow
 def test_a_healthy_shop_has_no_finding(visited_shops: dict[str, Visited], shop: str) -> None:
     """Sessions, cached pages, fragments, querysets and get-then-set, by several at once, in one
     process or in four gunicorn workers with Redis; what an hour of a small shop brings, in a

@@ -162,6 +162,7 @@ def test_a_changed_price_stays_stale_until_its_key_is_deleted(visitor: Visitor) 
     assert "The same." in dropped.visible_text
 
 
+@pytest.mark.slow
 def test_every_reason_that_a_page_is_not_cached_has_a_page_which_says_what_the_panel_says(
     visitor: Visitor,
 ) -> None:

@@ -148,6 +148,7 @@ BETWEEN = st.lists(st.sampled_from([":", ":", ":", "::", "", "-", ".", "_", "/"]
 @example(["host", "2001", "db8", "1"], [":", ":", "::", "", "", "", "", "", ""])
 @example(["2001", "db8", "0", "0", "0", "0", "2", "1"], [":"] * 9)
 @settings(max_examples=1000)
+@pytest.mark.slow
 def test_keys_that_differ_in_plain_numbers_alone_have_one_group(
     parts: list[str], between: list[str]
 ) -> None:

@@ -89,6 +89,7 @@ def test_the_table_names_what_is_heavy_and_what_is_stale(site: Any) -> None:
     assert table.count("no expiry") == 2
 
 
+@pytest.mark.slow
 def test_aliases_of_the_same_entries_are_gone_through_once(site: Any, settings: Any) -> None:
     default = settings.CACHES["default"]
     twins = {"default": default, "twin": default, "next": {**default, "VERSION": 2}}

@@ -178,6 +178,7 @@ def test_ten_thousand_calls_are_counted_and_five_hundred_listed(visit_doing: Vis
     assert len(html) < 1_000_000
 
 
+@pytest.mark.slow
 def test_a_call_with_many_keys_shows_some_and_counts_all(visit_doing: VisitDoing) -> None:
     def work() -> None:
         for _ in range(200):

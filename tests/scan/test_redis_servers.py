@@ -65,6 +65,7 @@ def filled(redis_server: Server, replica: RedisDaemon) -> Redis:
 
 
 @BACKENDS
+@pytest.mark.slow
 def test_reads_of_a_replica_are_uses_that_the_primary_does_not_know_of(
     backend: Any, filled: Redis, redis_server: Server, replica: RedisDaemon
 ) -> None:

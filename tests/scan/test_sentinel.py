@@ -97,6 +97,7 @@ def scans(server: RedisDaemon) -> int:
         return int(client.info("commandstats").get("cmdstat_scan", {}).get("calls", 0))
 
 
+@pytest.mark.slow
 def test_the_keys_are_listed_on_the_replica(cache: Any, watched: Watched) -> None:
     found = look(cache)
     assert (found.entries, found.exact, found.problem) == (2, True, None)
@@ -104,6 +105,7 @@ def test_the_keys_are_listed_on_the_replica(cache: Any, watched: Watched) -> Non
     assert scans(watched.primary) == 0
 
 
+@pytest.mark.slow
 def test_reads_of_the_replica_are_uses(cache: Any, watched: Watched) -> None:
     assert look(cache).idle == 1
     with watched.replica.client() as replica:
@@ -111,6 +113,7 @@ def test_reads_of_the_replica_are_uses(cache: Any, watched: Watched) -> None:
     assert look(cache).idle == 0
 
 
+@pytest.mark.slow
 def test_a_replica_that_is_down_leaves_the_entries_to_the_primary(
     cache: Any, watched: Watched
 ) -> None:
@@ -121,6 +124,7 @@ def test_a_replica_that_is_down_leaves_the_entries_to_the_primary(
     assert "replica" in found.problem
 
 
+@pytest.mark.slow
 def test_a_primary_that_is_down_leaves_the_entries_to_the_replica(
     cache: Any, watched: Watched
 ) -> None:
@@ -148,6 +152,7 @@ def test_a_sentinel_that_hangs_is_given_up(settings: Any, monkeypatch: pytest.Mo
     assert found.problem is not None
 
 
+@pytest.mark.slow
 def test_looking_leaves_no_connection_behind(cache: Any, watched: Watched) -> None:
     look(cache)
     for pool in [each.connection_pool for each in cache.client._clients if each is not None]:

@@ -215,6 +215,7 @@ def test_mariadb_goes_and_comes_back(
     site.suffers(faulty.stopped(mariadb_server), in_database("mariadb"), "see whether it is up")
 
 
+@pytest.mark.slow
 def test_mariadb_stands_still(
     site: Site, mariadb: dict[str, Any], mariadb_server: MariaDaemon
 ) -> None:
@@ -222,6 +223,7 @@ def test_mariadb_stands_still(
     site.suffers(mariadb_server.paused(), in_database("mariadb"), "see whether it is up")
 
 
+@pytest.mark.slow
 def test_mariadb_finds_its_table_locked(
     site: Site, mariadb: dict[str, Any], mariadb_server: MariaDaemon
 ) -> None:
@@ -395,6 +397,7 @@ def test_no_call_waits_for_a_store_that_does_not_answer(
         assert site.counted == (site.made, 0)
 
 
+@pytest.mark.slow
 def test_a_program_ends_although_its_store_does_not_answer(
     stands_still: tuple[Setting, AbstractContextManager[None], dict[str, Any]], tmp_path: Path
 ) -> None:

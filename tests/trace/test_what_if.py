@@ -103,6 +103,7 @@ def test_a_trace_of_nothing_predicts_nothing() -> None:
     assert combined([predict([], Lru, 10)]).error is None
 
 
+@pytest.mark.slow
 def test_of_a_sample_the_truth_is_within_the_stated_error() -> None:
     asked = poisson(20_000, 3000, 4)
     exact = truth(asked, 300, inf)

@@ -129,6 +129,7 @@ def primary_and_replica(
 
 
 @pytest.mark.redis
+@pytest.mark.slow
 def test_what_a_lagging_replica_had_not_got_yet_was_lost_by_that_and_no_reason_is_wrong(
     primary_and_replica: tuple[RedisDaemon, RedisDaemon],
 ) -> None:

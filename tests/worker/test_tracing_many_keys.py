@@ -86,6 +86,7 @@ def test_a_slice_goes_on_at_the_level_of_the_one_before_and_comes_back_step_by_s
     assert levels == [3, 2, 1, 0, 0]
 
 
+@pytest.mark.slow
 def test_what_a_minute_of_very_many_keys_leaves_in_memory_is_bounded() -> None:
     tracer = _tracer()
     _hear(tracer, Call(GET, 0.5, 0.1, "first", outcome=False))
