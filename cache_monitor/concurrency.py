@@ -226,6 +226,7 @@ class Pace:
             return
         if now - self._began > self._most or self._is_over():
             raise OutOfTime
+        # Of the thread that computes beside the site, never of one that serves it.
         time.sleep((now - self._paused) * self._pauses)
         self._paused = now
 

@@ -4,6 +4,9 @@ Only for methods that are Django's or django-redis's own: how the arguments of t
 nobody below can tell. Where a call is part of another, where somebody listens who wants to know
 more, and for what is out of the ordinary, ``otherwise`` serves, the way by
 :mod:`cache_monitor.instrument.observe`.
+
+Each function makes its own tuple of a call and appends it: a helper that they shared would be one
+more call of Python in each ``get`` of the site.
 """
 
 from collections.abc import Callable, Collection, Hashable, Mapping
