@@ -1,23 +1,31 @@
-"""The app: joins the recording side to the reading side when Django starts."""
+"""The app: joins the recording side to the reading side when Django starts, and starts the
+exporters of the settings."""
 
+import logging
 from collections.abc import Callable
+from typing import Any
 
 from django.apps import AppConfig
+from django.core.checks import CheckMessage, Error, register
 from django.core.signals import request_started
 from django.utils.translation import gettext_lazy as _
 
 from cache_monitor import checks
 from cache_monitor.concurrency import importing
-from cache_monitor.conf import get_conf
+from cache_monitor.conf import SETTING, get_conf
 from cache_monitor.context import forget_leftovers
-from cache_monitor.exporters.starting import start_exporters
+from cache_monitor.errors import MissingExtra
+from cache_monitor.exporters.call_log import CallLog
 from cache_monitor.instrument.install import install, uninstall
 from cache_monitor.keys.masking import learn_sessions
 from cache_monitor.keys.routes import learn_routes
 from cache_monitor.page_cache import watch
 from cache_monitor.stores.base import Store
 from cache_monitor.stores.opening import import_store
+from cache_monitor.worker.subscribers import subscribers
 from cache_monitor.worker.wiring import background_worker
+
+logger = logging.getLogger("cache_monitor")
 
 
 class CacheMonitorConfig(AppConfig):
@@ -68,3 +76,60 @@ def _begin_request(**_: object) -> None:
     background_worker.notice_fork()
     forget_leftovers()
     watch.forget_leftovers()
+
+
+_call_log = CallLog()
+_started: set[str] = set()
+
+
+def start_exporters() -> None:
+    """Start what is not running yet; may be called again.
+
+    Failures are logged: a missing package must not keep the site from starting. ``manage.py check``
+    reports it.
+    """
+    subscribers.add(_call_log)
+    register(check_exporters, "cache_monitor")
+    for name in get_conf().exporters:
+        if name not in _started:
+            try:
+                _import(name)()
+            except MissingExtra as error:
+                logger.error("%s", error)
+            except Exception:
+                # A registry may have metrics of these names.
+                logger.exception("The export to %s could not be started.", name)
+            else:
+                _started.add(name)
+
+
+def check_exporters(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """E010: an export whose package is not installed."""
+    return [
+        Error(
+            f"{SETTING}['EXPORTERS'] names {name!r}, and {missing}",
+            hint="Install it, or remove the name.",
+            id="cache_monitor.E010",
+        )
+        for name in get_conf().exporters
+        if (missing := _missing(name))
+    ]
+
+
+def _missing(name: str) -> str | None:
+    try:
+        _import(name)
+    except MissingExtra as error:
+        return str(error)
+    return None
+
+
+def _import(name: str) -> Callable[[], object]:
+    """What starts the export ``name``. Raises :class:`MissingExtra`."""
+    if name == "prometheus":
+        from cache_monitor.exporters.prometheus import register  # noqa: PLC0415 - optional
+
+        return register
+    from cache_monitor.exporters.opentelemetry import start  # noqa: PLC0415 - optional
+
+    return start

@@ -1,21 +1,28 @@
-"""The caches for OpenTelemetry: metrics, through its API.
+"""The caches for OpenTelemetry: metrics, and spans of calls, through its API.
 
 Each process reports its own calls, and the collector adds them up. The contents of the caches come
 from the monitor's store and are the same in all processes. There are no semantic conventions for
 caches; the names follow their rules, and ``error.type`` is theirs.
 """
 
+import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
+from typing import cast
 
-from cache_monitor import api
-from cache_monitor.calls import RawCall, is_failure
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+
+from cache_monitor import api, context
+from cache_monitor.calls import KEY, RawCall, is_failure
 from cache_monitor.concurrency import TimedValue
 from cache_monitor.errors import MissingExtra
 from cache_monitor.keys.known_keys import is_toolbar_key
+from cache_monitor.keys.naming import name_key
 from cache_monitor.reports.build import once, same_entries
 from cache_monitor.reports.schema import Cache, Report
 from cache_monitor.scan.snapshot import STALE_REASONS
@@ -24,8 +31,11 @@ from cache_monitor.worker.subscribers import Subscriber, subscribers
 
 try:
     from opentelemetry.metrics import CallbackOptions, Meter, Observation, get_meter
+    from opentelemetry.trace import Status, StatusCode, Tracer, get_current_span, get_tracer
 except ImportError as error:
     raise MissingExtra("opentelemetry") from error
+
+__all__ = ["CacheSpansMiddleware"]
 
 ALIAS = "django.cache.alias"
 SAME = "django.cache.same_entries"
@@ -182,3 +192,85 @@ def start(meter: Meter | None = None) -> CallMetrics:
     metrics = CallMetrics(meter)
     subscribers.add(metrics)
     return metrics
+
+
+HITS = "django.cache.hits"
+MISSES = "django.cache.misses"
+KEY_GROUPS = "django.cache.key_groups"
+MOST_GROUPS = 20
+
+GetResponse = Callable[[HttpRequest], HttpResponseBase | Awaitable[HttpResponseBase]]
+
+
+class CallSpans:
+    """Makes a span of each call inside a recorded span, in the caller's path, where its trace is
+    known. A span has no keys: these may be personal."""
+
+    wants_values = False
+
+    def __init__(self, tracer: Tracer) -> None:
+        self._tracer = tracer
+
+    def on_call(self, call: RawCall, kind: str | None = None) -> None:
+        if get_current_span().is_recording() and not is_toolbar_key(call[KEY]):
+            end = time.time_ns()
+            source, _, seconds, key, outcome, _, _, _, error, *_ = call
+            span = self._tracer.start_span(
+                f"{source.operation} {source.alias}",
+                start_time=end - int(seconds * 1e9),
+                attributes={
+                    ALIAS: source.alias,
+                    OPERATION: source.operation,
+                    KEY_GROUPS: _groups(key, source.alias),
+                    **_found(outcome),
+                    **ending(error),
+                },
+            )
+            if is_failure(error):
+                span.set_status(Status(StatusCode.ERROR))
+            span.end(end)
+
+
+def _groups(key: object, alias: str) -> list[str]:
+    keys = key if isinstance(key, tuple) else () if key is None else (key,)
+    return sorted({name_key(each, alias).group for each in keys[:MOST_GROUPS]})
+
+
+def _found(outcome: bool | tuple[bool, ...] | None) -> dict[str, int]:
+    if outcome is None:
+        return {}
+    found = outcome if isinstance(outcome, tuple) else (outcome,)
+    return {HITS: found.count(True), MISSES: found.count(False)}
+
+
+class CacheSpansMiddleware:
+    """Makes spans of the cache calls of each request, with the process's tracer provider. Optional.
+
+    Put it first in ``MIDDLEWARE``, to include the calls of other middleware.
+    """
+
+    sync_capable = True
+    async_capable = True
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self._get_response = get_response
+        self._spans = CallSpans(get_tracer("django-cache-monitor", distribution_version()))
+        self._is_async = iscoroutinefunction(get_response)
+        if self._is_async:
+            markcoroutinefunction(self)
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
+        if self._is_async:
+            return self._answer_async(request)
+        context.start_listening(self._spans)
+        try:
+            return self._get_response(request)
+        finally:
+            context.stop_listening(self._spans)
+
+    async def _answer_async(self, request: HttpRequest) -> HttpResponseBase:
+        context.start_listening(self._spans)
+        try:
+            return await cast("Awaitable[HttpResponseBase]", self._get_response(request))
+        finally:
+            context.stop_listening(self._spans)

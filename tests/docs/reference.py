@@ -29,7 +29,7 @@ PURPOSES: Final[Mapping[str, str]] = {
     "cache_monitor.panel": "show the panel (`DEBUG_TOOLBAR_PANELS`)",
     "cache_monitor.backends": "record one cache only (`CACHES`)",
     "cache_monitor.exporters.prometheus": "show the caches in a registry of your own",
-    "cache_monitor.exporters.spans": "make spans of cache calls (`MIDDLEWARE`)",
+    "cache_monitor.exporters.opentelemetry": "make spans of cache calls (`MIDDLEWARE`)",
     "cache_monitor.admin": "put the dashboard into an `AdminSite` of your own",
     "cache_monitor.models": "name the dashboard, and its permissions, in your own code",
     "cache_monitor.stores.base": "keep the statistics in a store of your own (`STORE`)",

@@ -20,10 +20,10 @@ from django.urls import set_urlconf
 from django.utils.module_loading import import_string
 
 import cache_monitor
+from cache_monitor.apps import check_exporters, start_exporters
 from cache_monitor.checks import check_settings
 from cache_monitor.exporters import prometheus
 from cache_monitor.exporters.access import digest, make_token
-from cache_monitor.exporters.starting import check_exporters, start_exporters
 from cache_monitor.worker import wiring
 from tests.docs.conftest import MEMORY
 from tests.docs.pages import DOCS, ROOT, executed, marked

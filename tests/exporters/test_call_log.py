@@ -11,10 +11,10 @@ import pytest
 from django.core.cache import caches
 
 import cache_monitor
+from cache_monitor.apps import start_exporters
 from cache_monitor.calls import Call, Source
 from cache_monitor.exporters import call_log
 from cache_monitor.exporters.call_log import CallLog
-from cache_monitor.exporters.starting import start_exporters
 from cache_monitor.stores.base import Store
 from cache_monitor.worker import wiring
 

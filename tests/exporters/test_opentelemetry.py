@@ -15,8 +15,8 @@ from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 
 import cache_monitor
 from cache_monitor import api
+from cache_monitor.apps import start_exporters
 from cache_monitor.exporters import opentelemetry
-from cache_monitor.exporters.starting import start_exporters
 from cache_monitor.stores.base import Store
 from cache_monitor.stores.opening import get_store
 from cache_monitor.worker import wiring

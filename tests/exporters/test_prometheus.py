@@ -15,7 +15,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 import cache_monitor
 from cache_monitor import api, exporters
-from cache_monitor.exporters import metrics, prometheus
+from cache_monitor.exporters import prometheus
+from cache_monitor.exporters.prometheus import GROUPS
 from cache_monitor.reports.schema import Finding
 from cache_monitor.stats.details import OTHER_GROUPS
 from cache_monitor.stores.base import Store
@@ -122,13 +123,13 @@ def test_aliases_of_the_same_entries_are_told_once_with_their_names(
 def test_key_groups_are_bounded_and_none_is_lost(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    groups = [key_group(f"group:{number}") for number in range(metrics.GROUPS + 30)]
+    groups = [key_group(f"group:{number}") for number in range(GROUPS + 30)]
     groups.append(key_group(OTHER_GROUPS))
     report = report_of(default=replace(busy_cache(), key_groups=groups))
     monkeypatch.setattr(api, "report", lambda **_: report)
     found = _samples(prometheus.exposition())
     hits = [value for name, value in found.items() if name[0].endswith("lookups") and "hit" in name]
-    assert len(hits) == metrics.GROUPS + 1
+    assert len(hits) == GROUPS + 1
     assert sum(hits) == sum(each.hits for each in groups)
 
 

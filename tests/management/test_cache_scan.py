@@ -144,7 +144,7 @@ def test_a_wrong_argument_is_named(site: Any, arguments: tuple[str, str]) -> Non
 
 
 def test_a_file_that_cannot_be_written_is_named(site: Any, tmp_path: Path) -> None:
-    with pytest.raises(CommandError, match="cannot be written"):
+    with pytest.raises(CommandError, match="Nothing was written"):
         scan("--output", str(tmp_path / "no" / "such" / "directory"))
 
 

@@ -16,7 +16,7 @@ from django.core.cache import caches
 from django.core.management import CommandError, call_command
 from django.test import override_settings
 
-from cache_monitor.exporters import trace_files
+from cache_monitor.management.commands import cache_trace
 from cache_monitor.scan.identity import store_of
 from cache_monitor.stores.base import Row
 from cache_monitor.stores.opening import get_store
@@ -285,7 +285,7 @@ def test_a_file_that_was_not_finished_leaves_the_one_before_it(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setitem(trace_files.FORMATS, "csv", interrupted)
+    monkeypatch.setitem(cache_trace.FORMATS, "csv", interrupted)
     with pytest.raises(SystemExit) as ended:
         written("csv", tmp_path)
     assert ended.value.code == 130

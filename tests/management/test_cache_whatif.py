@@ -196,7 +196,7 @@ def test_progress_is_shown_on_a_terminal_and_taken_away(
     observed: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Each step, however short.
-    monkeypatch.setattr(output, "_INTERVAL", 0.0)
+    monkeypatch.setattr(output, "_BAR_INTERVAL", 0.0)
     terminal, nobody = Terminal(), StringIO()
     for stderr in (terminal, nobody):
         options = ("--entries", "50,200", "--policy", "fifo", "--timeout-factor", "0.25,9")

@@ -32,7 +32,7 @@ SETTINGS: Final = """
 INSTALLED_APPS += ["cache_monitor", "debug_toolbar"]
 MIDDLEWARE = [
     "cache_monitor.middleware.CacheMonitorMiddleware",
-    "cache_monitor.exporters.spans.CacheSpansMiddleware",
+    "cache_monitor.exporters.opentelemetry.CacheSpansMiddleware",
     "debug_toolbar.middleware.DebugToolbarMiddleware",
     *MIDDLEWARE,
 ]

@@ -38,7 +38,7 @@ def report() -> dict[str, object]:
 
     import cache_monitor
     import cache_monitor.dashboard.views
-    import cache_monitor.exporters.terminal
+    import cache_monitor.management.commands.cache_top
     import cache_monitor.panel
 
     call_command("migrate", verbosity=0)

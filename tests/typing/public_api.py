@@ -10,7 +10,7 @@ from typing import Any, assert_type
 from django.test import SimpleTestCase
 
 import cache_monitor
-from cache_monitor.exporters.spans import CacheSpansMiddleware
+from cache_monitor.exporters.opentelemetry import CacheSpansMiddleware
 from cache_monitor.findings import finding_detected
 from cache_monitor.middleware import CacheMonitorMiddleware
 from cache_monitor.reports.schema import Cache, Finding, HotKey, KeyGroup, Memory, Report

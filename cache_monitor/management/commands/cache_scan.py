@@ -4,29 +4,31 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Any
 
+import msgspec
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import BaseCommand, CommandParser
 
-from cache_monitor.api import backend_path
+from cache_monitor.api import backend_path, refuse_unknown
 from cache_monitor.context import muted
-from cache_monitor.exporters import table
-from cache_monitor.management.output import ProgressBar, as_json, as_table
+from cache_monitor.exporters.table import count, plain, size
+from cache_monitor.management.output import INTERRUPTED, ProgressBar, give, refusal, refusing
+from cache_monitor.reports.build import Sharing, sharing
+from cache_monitor.reports.caches import memory_of, stale_of
+from cache_monitor.reports.schema import SCHEMA_VERSION, Memory, Stale
+from cache_monitor.reports.series import moment
 from cache_monitor.scan.schedule import NO_LIMIT, FullScan
-from cache_monitor.scan.snapshot import Snapshot
-from cache_monitor.stores.base import StoreError
+from cache_monitor.scan.snapshot import STALE_REASONS, Snapshot, StaleReason
 from cache_monitor.stores.opening import get_store
 
-COMPLETE, INCOMPLETE, INTERRUPTED = 0, 3, 130
+COMPLETE, INCOMPLETE = 0, 3
 
 _NICENESS = 5
 """By how much it yields to the site's own processes where the CPU is busy."""
-
-_FORMS = {"json": as_json, "table": as_table}
 
 
 class Command(BaseCommand):
@@ -35,7 +37,8 @@ class Command(BaseCommand):
     help = (
         "Scan every entry of the caches and print their entries, bytes, key groups, largest and"
         " stale entries. The dashboard shows the result too. Exit status: 0 if all entries were"
-        " scanned; 3 if --limit ended the scan or a cache could not be scanned completely; 130 if"
+        " scanned; 2 for bad arguments, a store that cannot be opened or a file that cannot be"
+        " written; 3 if --limit ended the scan or a cache could not be scanned completely; 130 if"
         " Ctrl-C ended it, after printing the result so far."
     )
     requires_system_checks: list[str] = []
@@ -49,7 +52,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         """The options."""
         parser.add_argument("--alias", help="only this cache of CACHES")
-        parser.add_argument("--format", choices=sorted(_FORMS), default="table")
+        parser.add_argument("--format", choices=("json", "table"), default="table")
         parser.add_argument(
             "--top", type=int, default=10, help="how many of each list to print (default: 10)"
         )
@@ -58,22 +61,23 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Scan, print, and write the result to the store."""
-        aliases = _aliases(options["alias"])
+        with refusing():
+            refuse_unknown(options["alias"])
+        aliases = [options["alias"]] if options["alias"] else list(settings.CACHES)
         for name in ("top", "limit"):
             if options[name] is not None and options[name] < 1:
-                raise CommandError(f"--{name} must be at least 1.")
+                raise refusal(f"--{name} must be at least 1.")
         found, status = self._scan(aliases, options["limit"] or NO_LIMIT)
         backends = {alias: backend_path(alias) for alias in found}
-        self._write(_FORMS[options["format"]](found, backends, options["top"]), options["output"])
+        form = {"json": _as_json, "table": _as_table}[options["format"]]
+        give(self, form(found, backends, options["top"]), options["output"])
         if status != COMPLETE:
             sys.exit(status)
 
     def _scan(self, aliases: Sequence[str], limit: int) -> tuple[dict[str, Snapshot], int]:
         bar = ProgressBar(self.stderr)
-        try:
+        with refusing():
             store = get_store()
-        except StoreError as error:
-            raise CommandError(str(error)) from error
         with muted(), _interruptible() as interrupted:
             scan = FullScan(store, bar.show, lambda: not interrupted.is_set())
             found = dict(scan.run(aliases, limit))
@@ -84,23 +88,6 @@ class Command(BaseCommand):
             return found, INTERRUPTED
         whole = all(each.exact and not each.problem for each in found.values())
         return found, COMPLETE if whole else INCOMPLETE
-
-    def _write(self, text: str, path: str | None) -> None:
-        if path is None:
-            is_json = text.startswith(("{", "["))
-            self.stdout.write(table.harmless_json(text) if is_json else table.harmless(text))
-            return
-        try:
-            Path(path).write_text(f"{text}\n", encoding="utf-8")
-        except OSError as error:
-            raise CommandError(f"{path} cannot be written: {error.strerror}.") from error
-
-
-def _aliases(alias: str | None) -> list[str]:
-    if alias is not None and alias not in settings.CACHES:
-        known = ", ".join(map(repr, settings.CACHES))
-        raise CommandError(f"There is no cache {alias!r} in CACHES; there is {known}.")
-    return list(settings.CACHES) if alias is None else [alias]
 
 
 @contextmanager
@@ -120,3 +107,111 @@ def _interruptible() -> Iterator[threading.Event]:
         yield interrupted
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+_TABLE_WIDTH = 60
+
+
+def _as_json(found: Mapping[str, Snapshot], backends: Mapping[str, str], top: int) -> str:
+    """One document: ``memory`` and ``stale`` of each cache as in the report, with the first
+    ``top`` of each list."""
+    caches: dict[str, Any] = {}
+    shared = sharing(found)
+    for alias, snapshot in found.items():
+        memory, stale = memory_of(snapshot), stale_of(snapshot)
+        if alias in shared:
+            memory = msgspec.structs.replace(memory, **shared[alias]._asdict())
+        caches[alias] = {
+            "backend": backends[alias],
+            "memory": msgspec.structs.replace(
+                memory, groups=memory.groups[:top], largest=memory.largest[:top]
+            ),
+            "stale": msgspec.structs.replace(stale, entries=stale.entries[:top]),
+        }
+    document = {
+        "schema_version": SCHEMA_VERSION,
+        "generated_at": moment(time.time()),
+        "caches": caches,
+    }
+    return msgspec.json.format(msgspec.json.encode(document), indent=2).decode()
+
+
+def _as_table(found: Mapping[str, Snapshot], backends: Mapping[str, str], top: int) -> str:
+    """Lines for a terminal, with the first ``top`` of each list."""
+    shared = sharing(found)
+    lines: list[str] = []
+    for alias, snapshot in found.items():
+        own = shared.get(alias, Sharing([alias], None))
+        if own.counted_in is not None:
+            continue
+        same = [each for each, it in shared.items() if it.counted_in == alias]
+        others = [each for each in own.aliases if each not in {alias, *same}]
+        lines += [f"{', '.join([alias, *same])} ({backends[alias]})"]
+        if others:
+            lines += [f"  in one store with {', '.join(others)}"]
+        lines += [*_cache(snapshot, top), ""]
+    return "\n".join(lines).rstrip("\n")
+
+
+def _cache(snapshot: Snapshot, top: int) -> Iterator[str]:
+    memory, stale = memory_of(snapshot), stale_of(snapshot)
+    if snapshot.problem:
+        yield f"  {plain(snapshot.problem, 300)}"
+    about = "" if snapshot.exact or snapshot.entries is None else "~"
+    yield (
+        f"  entries {about}{count(memory.entries)}   bytes {about}{size(memory.bytes)}"
+        f"   limit {_limit(memory)}   evictions {count(memory.evictions)}"
+        f"   scanned {snapshot.examined:,}"
+    )
+    if snapshot.scope == "per process":
+        yield "  Only this process's entries: the dashboard shows those of the site's processes."
+    freed = memory.freed_within
+    yield (
+        f"  freed by expiry within a minute {size(freed.minute)}, an hour {size(freed.hour)},"
+        f" a day {size(freed.day)}; never {size(freed.never)}"
+    )
+    yield from _stale(stale, about)
+    yield from _lists(memory, stale, top)
+
+
+def _limit(memory: Memory) -> str:
+    limits = [
+        *([size(memory.limit_bytes)] if memory.limit_bytes is not None else []),
+        *([f"{memory.limit_entries:,} entries"] if memory.limit_entries is not None else []),
+    ]
+    return ", ".join(limits) or "–"
+
+
+def _stale(stale: Stale, about: str) -> Iterator[str]:
+    known = [
+        f"{reason.replace('_', ' ')} {about}{number:,}{_error(stale, reason)}"
+        for reason in STALE_REASONS
+        if (number := getattr(stale, reason)) is not None
+    ]
+    if known:
+        yield f"  stale: {', '.join(known)}; bytes {about}{size(stale.bytes)}"
+
+
+def _error(stale: Stale, reason: StaleReason) -> str:
+    errors = {"idle": stale.idle_error, "never_read": stale.never_read_error}
+    error = errors.get(reason)
+    return f" ±{error:,}" if error else ""
+
+
+def _lists(memory: Memory, stale: Stale, top: int) -> Iterator[str]:
+    if memory.groups:
+        yield f"  {'group':<{_TABLE_WIDTH}}{'entries':>12}{'bytes':>12}"
+    for group in memory.groups[:top]:
+        name = plain(group.group, _TABLE_WIDTH - 1)
+        yield f"  {name:<{_TABLE_WIDTH}}{count(group.entries):>12}{size(group.bytes):>12}"
+    if memory.largest:
+        yield f"  {'largest':<{_TABLE_WIDTH}}{'':>12}{'bytes':>12}"
+    for large in memory.largest[:top]:
+        name = plain(large.key, _TABLE_WIDTH - 1)
+        yield f"  {name:<{_TABLE_WIDTH}}{'':>12}{size(large.bytes):>12}"
+    if stale.entries:
+        yield f"  {'stale':<{_TABLE_WIDTH}}{'bytes':>12}  why"
+    for entry in stale.entries[:top]:
+        why = ", ".join(entry.why).replace("_", " ")
+        name = plain(entry.key, _TABLE_WIDTH - 1)
+        yield f"  {name:<{_TABLE_WIDTH}}{size(entry.bytes):>12}  {why}"

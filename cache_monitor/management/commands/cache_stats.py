@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -11,13 +10,12 @@ from cache_monitor import api
 from cache_monitor.errors import MissingExtra
 from cache_monitor.exporters import json, table
 from cache_monitor.exporters.json import parse_top, trim
-from cache_monitor.exporters.table import harmless, harmless_json
-from cache_monitor.exporters.trace_files import write_whole
-from cache_monitor.periods import parse_moment
+from cache_monitor.exporters.table import harmless
+from cache_monitor.management.output import give, moment_option, refusal
 from cache_monitor.reports.schema import Finding, Report
 
-FOUND, REFUSED = 1, 2
-"""The exit statuses: findings of that severity; bad arguments or a failing store."""
+FOUND = 1
+"""The exit status where there are findings of that severity."""
 
 _SEVERITIES = {"error": ("error",), "warning": ("warning", "error")}
 
@@ -61,44 +59,24 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Print the report."""
         if options["schema"]:
-            self._give(json.encode_schema(indent=2).decode(), options["output"])
+            give(self, json.encode_schema(indent=2).decode(), options["output"])
             return
         report = self._report(options)
-        self._give(_encoded(report, options), options["output"])
+        give(self, _encoded(report, options), options["output"])
         _fail_on(report.findings, options["fail_on"])
 
     def _report(self, options: dict[str, Any]) -> Report:
         now = datetime.now(UTC)
-        since, until = (_moment(name, options[name], now) for name in ("since", "until"))
+        since, until = (moment_option(options, name, now) for name in ("since", "until"))
         try:
             report = api.report(since=since, until=until, alias=options["alias"])
         except ValueError as error:
-            raise CommandError(str(error), returncode=REFUSED) from error
+            raise refusal(str(error)) from error
         if problem := api.problem_of(report):
-            raise CommandError(problem, returncode=REFUSED)
+            raise refusal(problem)
         if note := api.store_note():
             self.stderr.write(note)
         return report
-
-    def _give(self, text: str, output: str | None) -> None:
-        if output is None:
-            # A row of the store may have been tampered with.
-            is_json = text.startswith("{")
-            self.stdout.write(harmless_json(text) if is_json else harmless(text))
-            return
-        try:
-            write_whole(Path(output), text.rstrip("\n").encode() + b"\n")
-        except OSError as error:
-            raise CommandError(
-                f"Nothing was written to {output}: {error.strerror or error}", returncode=REFUSED
-            ) from error
-
-
-def _moment(name: str, text: str | None, now: datetime) -> datetime | None:
-    try:
-        return None if text is None else parse_moment(text, now)
-    except ValueError as error:
-        raise CommandError(f"--{name} is {text!r}. {error}", returncode=REFUSED) from error
 
 
 def _encoded(report: Report, options: dict[str, Any]) -> str:
@@ -114,20 +92,18 @@ def _top(text: str | None) -> int | None:
     try:
         return None if text is None else parse_top(text)
     except ValueError as error:
-        raise CommandError(f"--top is {text!r}. {error}", returncode=REFUSED) from error
+        raise refusal(f"--top is {text!r}. {error}") from error
 
 
 def _metrics(options: dict[str, Any]) -> str:
     given = [name for name in ("since", "until", "top") if options[name] is not None]
     if given:
-        raise CommandError(
-            f"Metrics are of no period and no top: leave out --{given[0]}.", returncode=REFUSED
-        )
+        raise refusal(f"Metrics are of no period and no top: leave out --{given[0]}.")
     # Imported here: it needs the package of an extra.
     try:
         from cache_monitor.exporters import prometheus  # noqa: PLC0415 - an optional dependency
     except MissingExtra as error:
-        raise CommandError(str(error), returncode=REFUSED) from error
+        raise refusal(str(error)) from error
     return prometheus.exposition(options["alias"])
 
 

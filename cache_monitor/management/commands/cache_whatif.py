@@ -7,13 +7,19 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import BaseCommand, CommandParser
 
-from cache_monitor.api import UnknownAlias, store_note
+from cache_monitor.api import store_note
 from cache_monitor.exporters import table
 from cache_monitor.exporters.json import encode_what_if_schema
-from cache_monitor.management.output import ProgressBar
-from cache_monitor.periods import parse_moment
+from cache_monitor.management.output import (
+    INTERRUPTED,
+    ProgressBar,
+    give,
+    moment_option,
+    refusal,
+    refusing,
+)
 from cache_monitor.reports.what_if import (
     PERIODS,
     Bytes,
@@ -25,12 +31,8 @@ from cache_monitor.reports.what_if import (
     Timeouts,
     WhatIf,
 )
-from cache_monitor.stores.base import StoreError
 from cache_monitor.trace.what_if import POLICIES
 from cache_monitor.what_if import what_if
-
-REFUSED, INTERRUPTED = 2, 130
-"""The exit statuses for bad arguments or a failing store, and for Ctrl-C."""
 
 
 class Command(BaseCommand):
@@ -89,16 +91,11 @@ class Command(BaseCommand):
             timeouts=_numbers(options, "timeout", float, "60,600"),
         )
         now = datetime.now(UTC)
-        try:
-            since = parse_moment(options["since"], now)
-        except ValueError as error:
-            message = f"--since is {options['since']!r}. {error}"
-            raise CommandError(message, returncode=REFUSED) from error
+        since = moment_option(options, "since", now) or now
         bar = ProgressBar(self.stderr)
         try:
-            found = what_if(asked, since, now, options["alias"], bar.show)
-        except (UnknownAlias, StoreError) as error:
-            raise CommandError(str(error), returncode=REFUSED) from error
+            with refusing():
+                found = what_if(asked, since, now, options["alias"], bar.show)
         except KeyboardInterrupt:
             bar.clear()
             self.stderr.write("Interrupted: nothing was predicted.")
@@ -108,9 +105,9 @@ class Command(BaseCommand):
         if note := store_note():
             self.stderr.write(note)
         if options["format"] == "json":
-            self.stdout.write(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
+            give(self, msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
         else:
-            self.stdout.write(table.harmless("\n".join(_table(found))))
+            give(self, "\n".join(_table(found)))
 
 
 def _numbers(
@@ -124,7 +121,7 @@ def _numbers(
     if any(not 0 < each < 1e9 for each in numbers):
         option = f"--{name.replace('_', '-')}"
         message = f"{option} is {given!r}. Write numbers above 0, such as {example}."
-        raise CommandError(message, returncode=REFUSED)
+        raise refusal(message)
     return numbers
 
 
@@ -140,7 +137,7 @@ def _sizes(given: str) -> list[int]:
     ]
     if any(not 0 < each < 2**53 for each in sizes):
         message = f"--bytes is {given!r}. Write sizes above 0, such as 64MB,1.5GB."
-        raise CommandError(message, returncode=REFUSED)
+        raise refusal(message)
     return sizes
 
 
@@ -148,7 +145,7 @@ def _policies(given: str) -> list[str]:
     names = [each.strip() for each in given.split(",") if each.strip()]
     if unknown := [each for each in names if each not in POLICIES]:
         message = f"--policy is {', '.join(unknown)!r}. Write some of {', '.join(POLICIES)}."
-        raise CommandError(message, returncode=REFUSED)
+        raise refusal(message)
     return names
 
 

@@ -8,7 +8,7 @@ from typing import TextIO
 
 import pytest
 
-from cache_monitor.exporters.terminal import keyboard
+from cache_monitor.management.commands.cache_top import keyboard
 
 pty = pytest.importorskip("pty", reason="there are no terminals on this system")
 termios = pytest.importorskip("termios", reason="there are no terminals on this system")

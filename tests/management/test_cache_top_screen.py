@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 from rich.console import Console, RenderableType
 
-from cache_monitor.exporters.terminal import (
+from cache_monitor.management.commands.cache_top import (
     ORDERS,
     ScreenView,
     help_line,

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from django.test import override_settings
 
+from cache_monitor.apps import check_exporters
 from cache_monitor.conf import problems
-from cache_monitor.exporters.starting import check_exporters
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def _run(
@@ -32,7 +32,7 @@ def _run(
         "        'STORE': {'BACKEND': 'cache_monitor.stores.memory.MemoryStore'}},",
         ")",
         "django.setup()",
-        "from cache_monitor.exporters.starting import start_exporters",
+        "from cache_monitor.apps import start_exporters",
         "start_exporters()" if start else "",
         code,
     ]

@@ -7,14 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from cache_monitor.exporters.trace_files import write_whole
+from cache_monitor.management.output import whole_file
+
+
+def _write(path: Path, content: bytes) -> None:
+    with whole_file(path) as file:
+        file.write(content)
 
 
 def test_a_new_file_has_the_content_and_the_usual_rights(tmp_path: Path) -> None:
     path = tmp_path / "report.json"
     before = os.umask(0o027)
     try:
-        write_whole(path, b"{}")
+        _write(path, b"{}")
     finally:
         os.umask(before)
     assert path.read_bytes() == b"{}"
@@ -25,7 +30,7 @@ def test_a_link_stays_a_link(tmp_path: Path) -> None:
     path, link = tmp_path / "report.json", tmp_path / "latest.json"
     path.write_text("old")
     link.symlink_to(path)
-    write_whole(link, b"new")
+    _write(link, b"new")
     assert link.is_symlink()
     assert path.read_text() == "new"
 
@@ -40,16 +45,16 @@ def test_what_fails_leaves_the_old_file_and_no_draft(
     path.write_text("old")
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space left"):
-        write_whole(path, b"new")
+        _write(path, b"new")
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_directory_is_refused(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="is not a file"):
-        write_whole(tmp_path, b"")
+        _write(tmp_path, b"")
 
 
 def test_a_directory_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        write_whole(tmp_path / "nowhere" / "report.json", b"")
+        _write(tmp_path / "nowhere" / "report.json", b"")

@@ -7,7 +7,7 @@ import random
 import pytest
 from django.test import override_settings
 
-from cache_monitor.exporters.metrics import (
+from cache_monitor.exporters.prometheus import (
     DAY,
     HOUR,
     beginning,

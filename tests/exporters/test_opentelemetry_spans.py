@@ -16,7 +16,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.trace import Tracer, get_tracer
 
 from cache_monitor import context
-from cache_monitor.exporters import spans
+from cache_monitor.exporters import opentelemetry
 from cache_monitor.worker.requests import RequestStats
 from tests.exporters.receiver import Received, run_receiver
 
@@ -61,9 +61,9 @@ def received(monkeypatch: pytest.MonkeyPatch) -> Iterator[Received]:
         exporter = OTLPSpanExporter(f"{received.url}/v1/traces")
         provider.add_span_processor(SimpleSpanProcessor(exporter))
         # A process's provider can be set only once.
-        monkeypatch.setattr(spans, "get_tracer", provider.get_tracer)
+        monkeypatch.setattr(opentelemetry, "get_tracer", provider.get_tracer)
         TRACERS.append(provider.get_tracer("test"))
-        middleware = ["cache_monitor.exporters.spans.CacheSpansMiddleware"]
+        middleware = ["cache_monitor.exporters.opentelemetry.CacheSpansMiddleware"]
         with override_settings(MIDDLEWARE=middleware):
             yield received
         TRACERS.pop()
@@ -123,7 +123,7 @@ def test_calls_that_become_spans_go_the_quick_way() -> None:
     """Beside the calls of a view, too: the way of a call must not be a longer one for it."""
     before = context.current()
     tracer = get_tracer("quick")
-    listeners: list[context.Listener] = [spans.CallSpans(tracer), RequestStats()]
+    listeners: list[context.Listener] = [opentelemetry.CallSpans(tracer), RequestStats()]
     for number, listener in enumerate(listeners):
         context.start_listening(listener)
         around = context.current()
