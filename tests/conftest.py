@@ -22,7 +22,7 @@ from django.core.signals import request_finished
 from django.test.utils import setup_databases, teardown_databases
 from playwright.sync_api import Browser, sync_playwright
 
-from tests import interpreters, workers
+from tests import at_once, interpreters, workers
 from tests.demo_site.site import Demo
 from tests.services import (
     CHROMIUM,
@@ -113,6 +113,14 @@ def pytest_xdist_auto_num_workers() -> int | None:
     if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
         return None  # xdist reads it
     return workers.workers()
+
+
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """The bodies of tests that wait at once have been run together."""
+    if pyfuncitem.get_closest_marker("at_once") is None:
+        return None
+    at_once.outcome(pyfuncitem).result()
+    return True
 
 
 def pytest_deselected(items: list[pytest.Item]) -> None:
@@ -209,11 +217,15 @@ def _empty_redis(server: Server) -> None:
 
 @pytest.fixture
 def small_redis(pytestconfig: pytest.Config) -> Iterator[Server]:
-    """A server of one test's own that has room for some 70 entries of 50 kB and evicts the rest.
+    """A server of one test's own that has room for some 70 entries of 50 kB and evicts the rest."""
+    with redis_with_little_room(pytestconfig) as server:
+        yield server
 
-    Of its own, since what other clients' buffers take counts against the room as well.
-    """
-    with run_redis(find_or_leave(REDIS, pytestconfig)) as server:
+
+@contextmanager
+def redis_with_little_room(config: pytest.Config) -> Iterator[Server]:
+    """Of one test's own, since what other clients' buffers take counts against the room as well."""
+    with run_redis(find_or_leave(REDIS, config)) as server:
         with redis.Redis.from_url(server.url) as client:
             client.config_set("maxmemory-policy", "allkeys-lru")
             client.config_set("maxmemory", client.info("memory")["used_memory"] + 4_000_000)

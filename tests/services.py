@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -185,11 +186,15 @@ def _warden(pid: int) -> subprocess.Popen[str]:
     )
 
 
+_WARDENS_LOCK: Final = threading.Lock()
+
+
 def _tell_warden(line: str) -> None:
-    told = _warden(os.getpid()).stdin
-    assert told is not None
-    told.write(f"{line}\n")
-    told.flush()
+    with _WARDENS_LOCK:
+        told = _warden(os.getpid()).stdin
+        assert told is not None
+        told.write(f"{line}\n")
+        told.flush()
 
 
 def _wait_until(answers: Callable[[], bool], running: RunningProcess, deadline: float) -> None:

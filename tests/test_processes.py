@@ -17,6 +17,8 @@ import pytest
 from tests.services import LOOPBACK, free_port, run_process, run_server
 from tests.waiting import until
 
+pytestmark = pytest.mark.at_once
+
 ROOT = Path(__file__).resolve().parent.parent
 MIXED_CALLS = int(os.environ.get("CACHE_MONITOR_MIXED_CALLS", "1200"))
 """Calls of each of the 32 threads; what is promised is CACHE_MONITOR_MIXED_CALLS=50004."""
@@ -62,13 +64,9 @@ def calls_in(report: dict[str, Any]) -> dict[str, int]:
     return {name: each["calls"] for name, each in operations.items()}
 
 
-@pytest.fixture
-def site(tmp_path: Path) -> Site:
-    return Site(tmp_path)
-
-
 @pytest.mark.slow
-def test_two_processes_with_four_threads_each_lose_no_call(site: Site) -> None:
+def test_two_processes_with_four_threads_each_lose_no_call(tmp_path: Path) -> None:
+    site = Site(tmp_path)
     processes = [site.start("tests.programs.hammer", "threads", "10000") for _ in range(2)]
     for process in processes:
         _, err = process.communicate(timeout=120)
@@ -84,19 +82,22 @@ def test_two_processes_with_four_threads_each_lose_no_call(site: Site) -> None:
     assert report["quality"]["dropped_calls"] == 0
 
 
-def test_a_program_that_ends_at_once_loses_nothing(site: Site) -> None:
+def test_a_program_that_ends_at_once_loses_nothing(tmp_path: Path) -> None:
+    site = Site(tmp_path)
     site.run("tests.programs.hammer", "main", "10")
     assert site.calls() == {"get": 5, "set": 5}
 
 
-def test_forked_workers_record_too_and_count_nothing_of_their_parents(site: Site) -> None:
+def test_forked_workers_record_too_and_count_nothing_of_their_parents(tmp_path: Path) -> None:
+    site = Site(tmp_path)
     site.run("tests.programs.hammer", "fork", "200")
     report = site.stats()
     assert calls_in(report) == {"get": 300, "set": 300}
     assert report["quality"]["processes"] == 3
 
 
-def test_the_workers_of_a_pool_lose_nothing(site: Site) -> None:
+def test_the_workers_of_a_pool_lose_nothing(tmp_path: Path) -> None:
+    site = Site(tmp_path)
     site.run("tests.programs.hammer", "pool", "200")
     assert site.calls() == {"get": 400, "set": 400}
 
@@ -112,7 +113,8 @@ def test_without_the_table_the_program_works_and_says_once_what_to_do(tmp_path: 
 
 
 @pytest.mark.slow
-def test_eight_forked_processes_of_four_threads_lose_no_operation(site: Site) -> None:
+def test_eight_forked_processes_of_four_threads_lose_no_operation(tmp_path: Path) -> None:
+    site = Site(tmp_path)
     _, err = site.run("tests.programs.hammer", "mixed", str(MIXED_CALLS))
     assert not err
     report = site.stats()
@@ -139,19 +141,22 @@ def test_eight_forked_processes_of_four_threads_lose_no_operation(site: Site) ->
 
 
 @pytest.mark.parametrize("forked_by", ["child", "forkserver"])
-def test_a_child_of_multiprocessing_loses_nothing(site: Site, forked_by: str) -> None:
+def test_a_child_of_multiprocessing_loses_nothing(tmp_path: Path, forked_by: str) -> None:
+    site = Site(tmp_path)
     site.run("tests.programs.hammer", forked_by, "200")
     assert site.calls() == {"get": 100, "set": 100}
 
 
 @pytest.mark.slow
-def test_a_thousand_concurrent_tasks_lose_nothing_and_count_nothing_twice(site: Site) -> None:
+def test_a_thousand_concurrent_tasks_lose_nothing_and_count_nothing_twice(tmp_path: Path) -> None:
+    site = Site(tmp_path)
     site.run("tests.programs.hammer", "tasks", "8")
     assert site.calls() == {"set": 2000, "get": 4000, "get_or_set": 2000}
 
 
 @pytest.mark.slow
-def test_greenlets_that_share_a_cache_lose_nothing_and_count_nothing_twice(site: Site) -> None:
+def test_greenlets_that_share_a_cache_lose_nothing_and_count_nothing_twice(tmp_path: Path) -> None:
+    site = Site(tmp_path)
     _need("gevent")
     site.run("tests.programs.hammer", "gevent", "40")
     assert site.calls() == {"get_or_set": 1000, "get": 1000, "delete": 1000, "get_many": 1000}
@@ -190,8 +195,9 @@ def _ask(url: str) -> str:
 @pytest.mark.slow
 @pytest.mark.parametrize("options", [("--max-requests", "10"), ("--preload", "--threads", "4")])
 def test_gunicorns_workers_lose_nothing_when_they_end(
-    site: Site, tmp_path: Path, options: tuple[str, ...]
+    tmp_path: Path, options: tuple[str, ...]
 ) -> None:
+    site = Site(tmp_path)
     _need("gunicorn")
     address = f"{LOOPBACK}:{free_port()}"
     argv = [sys.executable, "-m", "gunicorn", "tests.programs.web:application", "-w", "2"]
@@ -212,10 +218,11 @@ def test_gunicorns_workers_lose_nothing_when_they_end(
 @pytest.mark.parametrize("program", ["web", "warm"])
 @pytest.mark.parametrize("options", [(), ("--lazy-apps",)], ids=["preforked", "lazy"])
 def test_uwsgis_workers_lose_nothing_when_they_end(
-    site: Site, program: str, options: tuple[str, ...]
+    tmp_path: Path, program: str, options: tuple[str, ...]
 ) -> None:
     """Python is not told of its forks, which are made in C: before the first call, or after the
     draining thread has begun in the parent."""
+    site = Site(tmp_path)
     uwsgi = Path(sys.executable).with_name("uwsgi")
     if not uwsgi.exists():
         pytest.skip("uwsgi is not installed (pip install uWSGI, which takes a compiler)")
@@ -239,8 +246,9 @@ def test_uwsgis_workers_lose_nothing_when_they_end(
 
 
 @pytest.mark.slow
-def test_celerys_workers_lose_nothing_when_they_end(site: Site, tmp_path: Path) -> None:
+def test_celerys_workers_lose_nothing_when_they_end(tmp_path: Path) -> None:
     """Some because they have done their share of tasks, the others because of a SIGTERM."""
+    site = Site(tmp_path)
     _need("celery")
     site.run("tests.programs.tasks")
     argv = [sys.executable, "-m", "celery", "-A", "tests.programs.tasks", "worker"]

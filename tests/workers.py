@@ -58,6 +58,9 @@ def keep_together(item: pytest.Item) -> None:
     """Give a test its group, unless its module does."""
     if item.get_closest_marker("xdist_group"):
         return
+    if item.get_closest_marker("at_once"):
+        item.add_marker(pytest.mark.xdist_group("at once"))
+        return
     fixtures = set(getattr(item, "fixturenames", ()))
     groups = [group for name, group in GROUP_OF_FIXTURE.items() if name in fixtures]
     groups += [server for server in SERVERS if item.get_closest_marker(server)]

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from heapq import heapify, heappop, heappush
 from pathlib import Path
@@ -21,7 +20,7 @@ import redis
 
 from tests.conftest import find_or_leave
 from tests.services import LOOPBACK, MEMCACHED, REDIS, Program, Server
-from tests.stores.servers import POSTGRESQL, PostgresDaemon
+from tests.stores.servers import PostgresDaemon
 
 ROOT = Path(__file__).parents[2]
 
@@ -274,7 +273,6 @@ def _told_by_hosts(
     kind: str, directory: Path, redis_server: Server, postgresql: PostgresDaemon | None
 ) -> Told:
     """What three hosts tell that share a store of this kind, when all was played."""
-    directory.mkdir()
     options: dict[str, Any] = {
         "redis": {"URL": redis_server.url, "PREFIX": f"hosts-{uuid4().hex}"},
         "sqlite": {"PATH": str(directory / "monitor.sqlite3")},
@@ -298,36 +296,9 @@ def _told_by_hosts(
         return told_by(site)
 
 
-@pytest.fixture(scope="module")
-def of_hosts(
-    request: pytest.FixtureRequest,
-    redis_server: Server,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[dict[str, Future[Told]]]:
-    """What is told by the store that hosts share. Nearly all the time is waited for, and so for all
-    the stores at once."""
-    directory = tmp_path_factory.mktemp("hosts")
-    servers: dict[str, PostgresDaemon | None] = dict.fromkeys(STORES)
-    if POSTGRESQL.find():
-        servers["postgresql"] = request.getfixturevalue("postgresql_server")
-    else:
-        del servers["postgresql"]
-    with ThreadPoolExecutor(len(STORES)) as threads:
-        yield {
-            kind: threads.submit(_told_by_hosts, kind, directory / kind, redis_server, postgresql)
-            for kind, postgresql in servers.items()
-        }
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", STORES)
-def test_what_one_host_did_explains_the_misses_of_another(
-    of_hosts: dict[str, Future[Told]], kind: str, pytestconfig: pytest.Config
-) -> None:
-    if kind == "postgresql":
-        find_or_leave(POSTGRESQL, pytestconfig)
+def assert_explained(told_by_each: Told) -> None:
     mixed = {f"mixed_{name}": EXPECTED[name] for name in MIXED}
-    for told in of_hosts[kind].result():
+    for told in told_by_each:
         for name, reason in {**EXPECTED, **mixed}.items():
             misses = 3 * KEYS if name == "never" else KEYS
             wrong = sum(
@@ -335,6 +306,23 @@ def test_what_one_host_did_explains_the_misses_of_another(
             )
             assert told[name][reason] >= 0.97 * misses, (name, told[name])
             assert wrong <= 0.01 * misses, (name, told[name])
+
+
+@pytest.mark.slow
+@pytest.mark.at_once(longest=True)
+@pytest.mark.parametrize("kind", ["redis", "sqlite"])
+def test_what_one_host_did_explains_the_misses_of_another(
+    kind: str, tmp_path: Path, redis_server: Server
+) -> None:
+    assert_explained(_told_by_hosts(kind, tmp_path, redis_server, None))
+
+
+@pytest.mark.slow
+@pytest.mark.at_once(longest=True)
+def test_what_one_host_did_explains_the_misses_of_another_in_postgresql(
+    tmp_path: Path, redis_server: Server, postgresql_server: PostgresDaemon
+) -> None:
+    assert_explained(_told_by_hosts("postgresql", tmp_path, redis_server, postgresql_server))
 
 
 APART = {"never": "never_set", "expired": "expired", "theirs": "never_set", "lost": "lost"}
@@ -428,26 +416,15 @@ def play_apart(hosts: Hosts) -> None:
     time.sleep(2)
 
 
-@pytest.fixture(scope="module")
-def of_hosts_apart(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[dict[str, Future[Told | None]]]:
-    """The same of caches that hosts do not share, for all kinds of them at once."""
-    directory = tmp_path_factory.mktemp("apart")
-    kinds = [kind for kind, program in PROGRAMS.items() if program is None or program.find()]
-    with ThreadPoolExecutor(len(BACKENDS)) as threads:
-        yield {kind: threads.submit(_told_by_hosts_apart, kind, directory / kind) for kind in kinds}
-
-
 @pytest.mark.slow
-@pytest.mark.xdist_group("hosts apart")
+@pytest.mark.at_once
 @pytest.mark.parametrize("kind", BACKENDS)
 def test_what_hosts_did_to_stores_of_their_own_explains_nothing_on_another(
-    of_hosts_apart: dict[str, Future[Told | None]], kind: str, pytestconfig: pytest.Config
+    kind: str, tmp_path: Path, pytestconfig: pytest.Config
 ) -> None:
     if program := PROGRAMS[kind]:
         find_or_leave(program, pytestconfig)
-    told = of_hosts_apart[kind].result()
+    told = _told_by_hosts_apart(kind, tmp_path)
     if told is None:
         pytest.skip("this user may not make namespaces")
     for each in told:

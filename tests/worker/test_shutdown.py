@@ -59,14 +59,11 @@ SERVERS: dict[str, tuple[tuple[str, ...], signal.Signals]] = {
 }
 
 
-@pytest.fixture
-def site(tmp_path: Path) -> Site:
-    return Site(tmp_path)
-
-
 @pytest.mark.slow
+@pytest.mark.at_once
 @pytest.mark.parametrize("server", SERVERS)
-def test_a_server_that_ends_politely_loses_nothing(server: str, site: Site, tmp_path: Path) -> None:
+def test_a_server_that_ends_politely_loses_nothing(server: str, tmp_path: Path) -> None:
+    site = Site(tmp_path)
     arguments, end = SERVERS[server]
     _need(arguments[0])
     port = free_port()
@@ -85,11 +82,13 @@ def test_a_server_that_ends_politely_loses_nothing(server: str, site: Site, tmp_
 
 
 @pytest.mark.slow
+@pytest.mark.at_once
 @pytest.mark.parametrize("pool", ["solo", "threads"])
 def test_celerys_workers_without_children_lose_nothing_when_they_end(
-    pool: str, site: Site, tmp_path: Path
+    pool: str, tmp_path: Path
 ) -> None:
     _need("celery")
+    site = Site(tmp_path)
     site.run("tests.programs.tasks")
     argv = [sys.executable, "-m", "celery", "-A", "tests.programs.tasks", "worker"]
     argv += ["-P", pool, "-c", "2", "--without-gossip", "--without-mingle"]
@@ -105,9 +104,11 @@ def test_celerys_workers_without_children_lose_nothing_when_they_end(
 
 
 @pytest.mark.slow
-def test_a_server_whose_process_lives_on_is_recorded_after_its_end(site: Site) -> None:
+@pytest.mark.at_once
+def test_a_server_whose_process_lives_on_is_recorded_after_its_end(tmp_path: Path) -> None:
     """It began in another thread, or was begun by a program."""
     _need("uvicorn")
+    site = Site(tmp_path)
     out, err = site.run("tests.programs.revived", str(free_port()))
     assert json.loads(out) == {"shut down": True, "ends": 2}, err
     report = site.stats()

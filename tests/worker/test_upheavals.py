@@ -6,8 +6,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +18,11 @@ from tests.services import LOOPBACK, MEMCACHED, REDIS, Server, answers_line, fre
 from tests.stores.servers import Daemon, RedisDaemon
 from tests.worker.test_hosts import EXPIRY, KEYS, PAUSE, ROOT, Hosts, Told, running, told_by
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.at_once]
 
 ASKED = 3.0
 """Seconds in which the servers are asked for their evictions."""
 A, B = 0, 1
-FIRST_DATABASE = 9
-"""Of the Redis whose others other modules have; a clear() leaves nothing."""
 SQLITE = "cache_monitor.stores.sqlite.SQLiteStore"
 REDIS_CACHE = "django.core.cache.backends.redis.RedisCache"
 
@@ -50,17 +47,17 @@ def assert_right(all_told: Told, expected: dict[str, str], sure: float = 0.97) -
             assert KEYS - 1 <= sum(told[name].values()) <= KEYS, (name, told[name])
 
 
-@pytest.fixture
-def memcached(pytestconfig: pytest.Config) -> Iterator[tuple[Daemon, str]]:
+@contextmanager
+def memcached(pytestconfig: pytest.Config) -> Iterator[tuple[Daemon, Server]]:
     server = Server("memcached", LOOPBACK, free_port())
     argv = [find_or_leave(MEMCACHED, pytestconfig), "-l", server.host, "-p", str(server.port)]
     argv += ["-u", "nobody"] if os.geteuid() == 0 else []
     daemon = Daemon(argv, lambda: answers_line(server, b"version", b"VERSION"))
     with daemon.running():
-        yield daemon, server.address
+        yield daemon, server
 
 
-@pytest.fixture
+@contextmanager
 def redis_alone(pytestconfig: pytest.Config, tmp_path: Path) -> Iterator[RedisDaemon]:
     """A Redis that has nothing any more when it was restarted."""
     daemon = RedisDaemon(find_or_leave(REDIS, pytestconfig), tmp_path)
@@ -90,31 +87,30 @@ LOST = {"never": "never_set", "flushed": "lost", "restarted": "lost"}
 
 @pytest.mark.redis
 def test_what_a_flush_and_a_restart_of_redis_took_away_was_lost(
-    tmp_path: Path, redis_alone: RedisDaemon
+    tmp_path: Path, pytestconfig: pytest.Config
 ) -> None:
-    cache = {"BACKEND": REDIS_CACHE, "LOCATION": redis_alone.address.url}
-    site = site_of(cache, file_of(tmp_path))
-    with running(tmp_path, site, 2) as hosts:
-        lose(hosts, redis_alone, lambda: redis_alone.client().flushdb())
+    with redis_alone(pytestconfig, tmp_path) as daemon:
+        cache = {"BACKEND": REDIS_CACHE, "LOCATION": daemon.address.url}
+        site = site_of(cache, file_of(tmp_path))
+        with running(tmp_path, site, 2) as hosts:
+            lose(hosts, daemon, lambda: daemon.client().flushdb())
     # Whether the server was asked in time is a matter of how busy the machine is.
     assert_right(told_by(site), LOST, sure=0)
 
 
 @pytest.mark.memcached
 def test_what_a_flush_and_a_restart_of_memcached_took_away_was_lost(
-    tmp_path: Path, memcached: tuple[Daemon, str]
+    tmp_path: Path, pytestconfig: pytest.Config
 ) -> None:
-    daemon, address = memcached
-    host, port = address.split(":")
-    cache = {
-        "BACKEND": "django.core.cache.backends.memcached.PyMemcacheCache",
-        "LOCATION": address,
-        "OPTIONS": {"ignore_exc": True},
-    }
-    site = site_of(cache, file_of(tmp_path))
-    with running(tmp_path, site, 2) as hosts:
-        server = Server("memcached", host, int(port))
-        lose(hosts, daemon, lambda: answers_line(server, b"flush_all", b"OK"))
+    with memcached(pytestconfig) as (daemon, server):
+        cache = {
+            "BACKEND": "django.core.cache.backends.memcached.PyMemcacheCache",
+            "LOCATION": server.address,
+            "OPTIONS": {"ignore_exc": True},
+        }
+        site = site_of(cache, file_of(tmp_path))
+        with running(tmp_path, site, 2) as hosts:
+            lose(hosts, daemon, lambda: answers_line(server, b"flush_all", b"OK"))
     # Whether the server was asked in time is a matter of how busy the machine is.
     assert_right(told_by(site), LOST, sure=0)
 
@@ -165,7 +161,6 @@ EXPLAINED = {
 
 def _deploy(directory: Path, address: str, before: Sequence[Sequence[str]]) -> Told:
     """What is told where processes went and others came, which ``before`` started."""
-    directory.mkdir()
     site = site_of({"BACKEND": REDIS_CACHE, "LOCATION": address}, file_of(directory))
     server = redis.Redis.from_url(address)
     server.flushdb()
@@ -189,44 +184,43 @@ def _deploy(directory: Path, address: str, before: Sequence[Sequence[str]]) -> T
     return told_by(site)
 
 
-@pytest.fixture(scope="module")
-def of_deployments(
-    redis_server: Server, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[dict[str, Future[Told]]]:
-    """Deployments of each kind at once: nearly all of their time is waited for. There is none in
-    containers where this user may not make PID namespaces."""
-    directory = tmp_path_factory.mktemp("deployments")
-    starts: dict[str, list[list[str]]] = {
-        "processes": [[]],
-        "containers": [_namespaces()],
-        "users": _releases(directory),
-    }
-    with ThreadPoolExecutor(len(starts)) as threads:
-        yield {
-            kind: threads.submit(
-                _deploy, directory / kind, f"{redis_server.url}/{FIRST_DATABASE + place}", before
-            )
-            for place, (kind, before) in enumerate(starts.items())
-            if kind != "containers" or before[0]
-        }
-
-
-@pytest.mark.parametrize("kind", ["processes", "containers", "users"])
+@pytest.mark.parametrize(
+    ("kind", "database"), [("processes", 9), ("containers", 10), ("users", 11)]
+)
 def test_what_the_processes_before_a_deployment_did_explains_the_misses_after_it(
-    of_deployments: dict[str, Future[Told]], kind: str
+    kind: str, database: int, tmp_path: Path, redis_server: Server
 ) -> None:
     """In containers all of them have the PID 1, and the host's name; as two users they come from
     two releases of the site, too."""
-    if kind not in of_deployments:
-        pytest.skip("this user may not make PID namespaces")
-    assert_right(of_deployments[kind].result(), EXPLAINED)
+    starts: Sequence[Sequence[str]] = [[]]
+    if kind == "containers":
+        starts = [_namespaces()]
+        if not starts[0]:
+            pytest.skip("this user may not make PID namespaces")
+    elif kind == "users":
+        starts = _releases(tmp_path)
+    site = tmp_path / "site"
+    site.mkdir()
+    assert_right(_deploy(site, f"{redis_server.url}/{database}", starts), EXPLAINED)
 
 
 def test_while_the_store_is_away_nothing_is_told_twice_and_nothing_wrong(
-    tmp_path: Path, redis_server: Server, redis_alone: RedisDaemon
+    tmp_path: Path, redis_server: Server, pytestconfig: pytest.Config
 ) -> None:
     address = f"redis://{redis_server.host}:{redis_server.port}/13"
-    options = {"URL": redis_alone.address.url, "PREFIX": "away"}
+    with redis_alone(pytestconfig, tmp_path) as daemon:
+        told = _told_while_away(tmp_path, address, daemon)
+    expected = {
+        "never": "never_set",
+        "before": "deleted",
+        "during": "deleted",
+        "after": "expired",
+    }
+    assert_right(told, expected, sure=0)
+
+
+def _told_while_away(tmp_path: Path, address: str, daemon: RedisDaemon) -> Told:
+    options = {"URL": daemon.address.url, "PREFIX": "away"}
     store = {"BACKEND": "cache_monitor.stores.redis.RedisStore", "OPTIONS": options}
     site = site_of({"BACKEND": REDIS_CACHE, "LOCATION": address}, store)
     server = redis.Redis.from_url(address)
@@ -237,7 +231,7 @@ def test_while_the_store_is_away_nothing_is_told_twice_and_nothing_wrong(
         hosts.do(A, "set", "before")
         time.sleep(PAUSE)
         hosts.do(B, "delete", "before")
-        stack.enter_context(redis_alone.paused())
+        stack.enter_context(daemon.paused())
         time.sleep(PAUSE)
         hosts.do(A, "get", "before")
         hosts.do(A, "set", "during")
@@ -252,10 +246,4 @@ def test_while_the_store_is_away_nothing_is_told_twice_and_nothing_wrong(
         hosts.do(B, "get", "after")
         time.sleep(ASKED)
     server.close()
-    expected = {
-        "never": "never_set",
-        "before": "deleted",
-        "during": "deleted",
-        "after": "expired",
-    }
-    assert_right(told_by(site), expected, sure=0)
+    return told_by(site)
