@@ -1,8 +1,9 @@
 """Listening to the calls of a piece of code, for those who show them one by one."""
 
+import operator
 from collections import deque
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from datetime import timedelta
 from typing import Literal, NamedTuple
 
@@ -25,6 +26,7 @@ from cache_monitor.conf import get_conf
 from cache_monitor.keys.known_keys import is_toolbar_key
 from cache_monitor.keys.naming import unmasked_name
 from cache_monitor.page_cache.outcomes import PagePass
+from cache_monitor.stats.window import percent
 
 Timeout = float | Literal["default", "n/a"] | None
 """Seconds; None for "no expiry"; ``"default"`` where the caller gave none; ``"n/a"`` where the
@@ -111,6 +113,15 @@ class Totals:
     def lookups(self) -> int:
         """Keys asked for."""
         return self.hits + self.misses
+
+    @property
+    def hit_percent(self) -> int | None:
+        """Hits in whole per cent of lookups; None without lookups."""
+        return percent(self.hits, self.lookups)
+
+    def __add__(self, other: "Totals") -> "Totals":
+        """Both together."""
+        return Totals(*map(operator.add, astuple(self), astuple(other)))
 
     def add(self, call: RawCall) -> None:
         """Count ``call``."""

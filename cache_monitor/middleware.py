@@ -113,10 +113,7 @@ def _is_known_staff(request: HttpRequest) -> bool:
 
 
 def _server_timing(stats: requests.RequestStats) -> str:
-    """The tally as an entry of the header, in milliseconds (W3C Server Timing)."""
-    uses = stats.uses().values()
-    lookups = sum(use.lookups for use in uses)
-    misses = sum(use.misses for use in uses)
-    seconds = sum(use.seconds for use in uses)
-    ratio = f", {(lookups - misses) / lookups:.0%} hits" if lookups else ""
-    return f'cache;dur={seconds * 1e3:.2f};desc="{stats.calls} calls{ratio}"'
+    """The totals as an entry of the header, in milliseconds (W3C Server Timing)."""
+    totals = stats.totals()
+    hits = "" if totals.hit_percent is None else f", {totals.hit_percent}% hits"
+    return f'cache;dur={totals.seconds * 1e3:.2f};desc="{totals.calls} calls{hits}"'

@@ -10,7 +10,7 @@ from django.template.defaultfilters import filesizeformat
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
-from cache_monitor.reports.schema import Point
+from cache_monitor.reports.schema import Point, relative_change
 
 UNKNOWN = "–"
 MINUS = "\u2212"
@@ -81,9 +81,8 @@ def _percent(percent: float) -> str:
 
 def change(now: float | None, before: float | None) -> str:
     """The relative change of a figure; empty where there is none to compare with."""
-    if now is None or before is None or before <= 0 or now < 0:
-        return ""
-    return _signed((now - before) / before * 100, _("%(number)s%%"))
+    share = relative_change(now, before)
+    return "" if share is None else _signed(share * 100, _("%(number)s%%"))
 
 
 def points(now: float | None, before: float | None) -> str:

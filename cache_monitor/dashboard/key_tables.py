@@ -115,11 +115,11 @@ def lines_of(page_request: PageRequest) -> LinesOf:
 
 
 class MissShare(NamedTuple):
-    """A reason of ``misses`` among ``every`` one of a cache."""
+    """A reason of ``misses``, and its share of those of a cache."""
 
     word: str
     misses: int
-    every: int
+    share: float | None
 
 
 def reason_words() -> dict[str, str]:
@@ -188,10 +188,10 @@ def operations(caches: Caches) -> TableSpec[CacheItem[tuple[str, Operation]]]:
 
 def miss_reasons(caches: Caches) -> TableSpec[CacheItem[MissShare]]:
     every = [
-        CacheItem(alias, MissShare(word, getattr(cache.miss_reasons, name), cache.misses))
+        CacheItem(alias, MissShare(word, misses, cache.miss_reasons.share(name)))
         for alias, cache in caches.items()
         for name, word in reason_words().items()
-        if getattr(cache.miss_reasons, name)
+        if (misses := getattr(cache.miss_reasons, name))
     ]
     return TableSpec(
         "miss_reasons",
@@ -200,7 +200,7 @@ def miss_reasons(caches: Caches) -> TableSpec[CacheItem[MissShare]]:
             *cache_column(caches),
             text_column("reason", _("Reason"), lambda each: each.item.word),
             count_column("misses", _("Misses")),
-            ratio_column("share", _("Share"), lambda each: each.item.misses / each.item.every),
+            ratio_column("share", _("Share")),
         ],
         every,
         order="-misses",
@@ -321,13 +321,11 @@ def pages(caches: Caches) -> TableSpec[CacheItem[Page]]:
             *cache_column(caches),
             count_column("requests", _("Requests")),
             ratio_column("served_ratio", _("Served")),
-            count_column(
-                "not_stored", _("Not stored"), lambda each: sum(each.item.not_stored.values())
-            ),
+            count_column("not_stored", _("Not stored"), lambda each: each.item.made_and_not_stored),
             text_column("why_not_stored", _("Why not"), lambda each: why_not_stored(each.item)),
             decimal_column("variants_per_address", _("Variants per address")),
             text_column("varies_by", _("Varies by"), lambda each: why_varied(each.item)),
-            ratio_column("by_query", _("Only by query string"), lambda each: by_query(each.item)),
+            ratio_column("by_query", _("Only by query string")),
         ],
         every,
         order="-requests",
@@ -336,11 +334,11 @@ def pages(caches: Caches) -> TableSpec[CacheItem[Page]]:
 
 def why_not_stored(page: Page) -> str:
     """The most frequent reason in a sentence, with the line of code where that is known."""
-    if not page.not_stored:
-        if 2 * page.missed.get("other_key", 0) <= page.requests:
+    reason = page.main_reason
+    if reason is None:
+        if not page.is_mostly_stored_for_others:
             return ""
         return sentences.missed("other_key", detail=page.details.get("other_key", ""))
-    reason = min(page.not_stored, key=lambda each: (-page.not_stored[each], each))
     sentence = sentences.not_stored(reason, page.details.get(reason, ""))
     cause = page.causes.get(reason)
     return f"{sentence} {sentences.cause(cause)}" if cause else sentence
@@ -355,13 +353,6 @@ def why_varied(page: Page) -> str:
         return ""
     headers, cause = ", ".join(map(str.title, page.varies_by)), page.causes.get("variant")
     return f"{headers}. {sentences.cause(cause)}" if cause else headers
-
-
-def by_query(page: Page) -> float | None:
-    """The share of the addresses that differ from others by their query strings alone."""
-    if not page.distinct_addresses or page.distinct_paths is None:
-        return None
-    return max(0.0, 1 - page.distinct_paths / page.distinct_addresses)
 
 
 def _line_column(lines: LinesOf) -> ColumnSpec[CacheItem[HotKey]]:

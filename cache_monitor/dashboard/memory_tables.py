@@ -6,7 +6,7 @@ from typing import NamedTuple
 from django.utils.translation import gettext as _
 
 from cache_monitor.dashboard import formats
-from cache_monitor.dashboard.overview import memory_figures, share
+from cache_monitor.dashboard.overview import memory_figures
 from cache_monitor.dashboard.query import Links, Query
 from cache_monitor.dashboard.tables import (
     ROWS_OF_SEVERAL,
@@ -30,7 +30,7 @@ from cache_monitor.dashboard.tables import (
     text_column,
     time_column,
 )
-from cache_monitor.reports.build import once, same_entries
+from cache_monitor.reports.build import once, same_entries, stale_total
 from cache_monitor.reports.schema import (
     Cache,
     LargestEntry,
@@ -46,12 +46,12 @@ STALE_REASONS: tuple[StaleReason, ...] = ("expired", "idle", "never_read", "no_e
 
 
 class GroupMemory(NamedTuple):
-    """The entries and bytes of one group, and the bytes of the whole cache."""
+    """The entries and bytes of one group, and its share of the cache's bytes."""
 
     group: str
     entries: int
     bytes: int | None
-    whole: int | None
+    share: float | None
     exact: bool | None
 
 
@@ -70,7 +70,9 @@ def memory_groups(
 ) -> TableSpec[CacheItem[GroupMemory]]:
     """The groups by their bytes; with a button each for a user who ``may_delete`` them."""
     every = [
-        CacheItem(alias, GroupMemory(each.group, each.entries, each.bytes, it.bytes, it.exact))
+        CacheItem(
+            alias, GroupMemory(each.group, each.entries, each.bytes, it.share(each.bytes), it.exact)
+        )
         for alias, it in _memories(caches)
         for each in it.groups
     ]
@@ -84,7 +86,7 @@ def memory_groups(
             *cache_column(caches),
             count_column("entries", _("Entries"), lambda each: each.item.entries, _exact),
             size_column("bytes", _("Size"), lambda each: each.item.bytes, _exact),
-            ratio_column("share", _("Share"), lambda each: share(each.item.bytes, each.item.whole)),
+            ratio_column("share", _("Share")),
             *([_delete_column(links)] if may_delete else []),
         ],
         every,
@@ -284,19 +286,18 @@ def stale_choices(caches: Caches, links: Links, query: Query, why: str) -> Seque
         "no_expiry": _("No expiry"),
     }
     here = links.path("stale")
-    every = [FilterChoice(_("All kinds"), "", f"{here}?{query.encode(why='', page='')}", not why)]
-    for reason in STALE_REASONS:
-        counts = [getattr(cache.stale, reason) for cache in once(caches).values()]
-        known = [count for count in counts if count is not None]
-        every.append(
+    return [
+        FilterChoice(_("All kinds"), "", f"{here}?{query.encode(why='', page='')}", not why),
+        *(
             FilterChoice(
                 labels[reason],
-                formats.count(sum(known) if known else None),
+                formats.count(stale_total(caches, reason)),
                 f"{here}?{query.encode(why=reason, page='')}",
                 why == reason,
             )
-        )
-    return every
+            for reason in STALE_REASONS
+        ),
+    ]
 
 
 def named(alias: str, caches: Caches) -> str:
@@ -330,7 +331,7 @@ def _live(
         problem=memory.problem or "",
         is_known=memory.entries is not None or memory.bytes is not None,
         figures=figures,
-        bar=make_bar(share(memory.bytes, memory.limit_bytes)),
+        bar=make_bar(memory.full),
         freed_within=freed_within,
         has_chart=any(group.bytes for group in memory.groups),
         action_url=action_url,
@@ -381,8 +382,8 @@ def _freed(memory: Memory) -> Sequence[LabelledShare]:
         LabelledShare(
             label,
             formats.about(formats.size(value), exact=memory.exact),
-            formats.ratio(share(value, memory.bytes)),
-            make_bar(share(value, memory.bytes)),
+            formats.ratio(memory.share(value)),
+            make_bar(memory.share(value)),
         )
         for label, value in every
         if value is not None

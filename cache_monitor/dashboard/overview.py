@@ -88,11 +88,6 @@ def memory_figures(memory: Memory, *, says_period: bool = False) -> Sequence[Fig
     ]
 
 
-def share(part: int | None, whole: int | None) -> float | None:
-    """The part of a whole, where both are known."""
-    return part / whole if part is not None and whole else None
-
-
 def _quality(quality: Quality, now: datetime | None) -> QualityRows:
     newest = formats.moment(quality.newest_record_at)
     seconds = (now - newest).total_seconds() if now and newest else None
@@ -129,7 +124,7 @@ def _cache(alias: str, anchor: str, cache: Cache, before: Cache | None, links: L
         anchor=anchor,
         backend=cache.backend,
         backend_name=cache.backend.rpartition(".")[2],
-        called=any(operation.calls for operation in cache.operations.values()),
+        called=cache.calls > 0,
         hit_ratio=formats.ratio(cache.hit_ratio),
         hit_change=formats.points(cache.hit_ratio, before.hit_ratio) if before else "",
         hit_bar=make_bar(cache.hit_ratio),
@@ -137,7 +132,7 @@ def _cache(alias: str, anchor: str, cache: Cache, before: Cache | None, links: L
         figures=_figures(cache, before),
         short=_short(cache),
         memory=memory_figures(memory),
-        memory_bar=make_bar(share(memory.bytes, memory.limit_bytes)),
+        memory_bar=make_bar(memory.full),
         tables=_tables(alias, cache, links),
     )
 
@@ -172,7 +167,7 @@ def _figures(cache: Cache, before: Cache | None) -> Sequence[Figure]:
             cache.errors > 0,
             note=changed(lambda it: it.errors),
         ),
-        Figure(_("get p99"), formats.duration(_get_p99(cache)), note=changed(_get_p99)),
+        Figure(_("get p99"), formats.duration(cache.get_p99), note=changed(lambda it: it.get_p99)),
         Figure(
             _("Time saved"),
             formats.estimated(cache.seconds_saved, cache.seconds_saved_error),
@@ -205,11 +200,6 @@ def _short(cache: Cache) -> Sequence[Figure]:
     named = {figure.label: figure for figure in _figures(cache, None)}
     labels = _("Lookups"), _("Misses"), _("Errors"), _("get p99")
     return [*(named[label] for label in labels), memory_figures(cache.memory)[0]]
-
-
-def _get_p99(cache: Cache) -> float | None:
-    get = cache.operations.get("get")
-    return get.seconds.p99 if get else None
 
 
 def _limit(value: int | None, written: Callable[[int | None], str]) -> str:

@@ -1,7 +1,6 @@
 """The time series as tables: the same figures as the charts, for those who do not see them."""
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
 from functools import partial
 
 from django.utils.translation import gettext as _
@@ -10,6 +9,7 @@ from cache_monitor.dashboard import formats
 from cache_monitor.dashboard.key_tables import reason_words
 from cache_monitor.dashboard.tables import Caches, Cell, ColumnSpec, TableSpec, Value, time_column
 from cache_monitor.reports.schema import Point, Report
+from cache_monitor.reports.series import calls_per_second, misses_of
 
 MOST_POINTS = 30
 """Steps that the page shows; a download has all."""
@@ -42,7 +42,7 @@ def series(report: Report) -> Sequence[TableSpec[Item]]:
         TableSpec(
             name, title, [time_column("at", _("Time"), lambda item: item[0]), *columns], items
         )
-        for name, title, columns in _columns(lines, _rate(items, report.until))
+        for name, title, columns in _columns(lines, calls_per_second(report))
     ]
 
 
@@ -85,7 +85,10 @@ def _columns(
     lines: Mapping[str, Sequence[Point]], rate: Callable[[Point], float | None]
 ) -> Sequence[tuple[str, str, Sequence[ColumnSpec[Item]]]]:
     aliases = list(lines)
-    ratios = [_column(alias, alias, "hit_ratio", _ratio, formats.ratio) for alias in aliases]
+    ratios = [
+        _column(alias, alias, "hit_ratio", lambda point: point.hit_ratio, formats.ratio)
+        for alias in aliases
+    ]
     rates = [
         _column(alias, alias, "operations_per_second", rate, formats.decimal) for alias in aliases
     ]
@@ -102,26 +105,11 @@ def _columns(
     ]
 
 
-def _rate(items: Sequence[Item], until: str) -> Callable[[Point], float | None]:
-    """Reads the calls a second in a step; None for the newest one, which is not over."""
-    end = datetime.fromisoformat(until)
-    newest = [datetime.fromisoformat(at) for at, _step in items[:2]]
-    step = newest[0] - newest[1] if len(newest) > 1 else None
-
-    def rate(point: Point) -> float | None:
-        if step is None or datetime.fromisoformat(point.at) + step > end:
-            return None
-        return point.calls / step.total_seconds()
-
-    return rate
-
-
 def _reasons() -> Sequence[ColumnSpec[Item]]:
     """For each reason the misses of all caches together, as the chart stacks them."""
 
     def missed(name: str, item: Item) -> int | None:
-        reasons = [point.miss_reasons for point in item[1].values() if point.miss_reasons]
-        return sum(getattr(each, name) or 0 for each in reasons) if reasons else None
+        return misses_of(item[1].values(), name)
 
     def cell(name: str, item: Item) -> Cell:
         return Cell(formats.count(missed(name, item)))
@@ -189,10 +177,6 @@ def _column(
 def _read(alias: str, value: Callable[[Point], Value], item: Item) -> Value:
     point = item[1].get(alias)
     return None if point is None else value(point)
-
-
-def _ratio(point: Point) -> float | None:
-    return point.hits / point.lookups if point.lookups else None
 
 
 def _p99(point: Point) -> float | None:

@@ -130,7 +130,7 @@ def timeouts(
             ColumnSpec(
                 "gains_most",
                 _("Gains most"),
-                lambda each: _value_of(best_timeout(each.item, most_stale)),
+                lambda each: _value_of(each.item.best(most_stale)),
                 lambda each: _best_cell(each.item, most_stale),
                 is_numeric=False,
             ),
@@ -157,28 +157,6 @@ def knows_stale_shares(caches: Caches) -> bool:
         for each in it.timeouts
         for option in each.options
     )
-
-
-def best_timeout(group: Timeouts, most_stale: float | None) -> TimeoutOption | None:
-    """The timeout that gains most and is known to gain anything; with ``most_stale`` of those
-    that are known to serve no greater share of stale hits."""
-    fresh = [
-        each
-        for each in _gaining(group)
-        if most_stale is None or (each.stale_share is not None and each.stale_share <= most_stale)
-    ]
-    return max(fresh, key=lambda each: each.hit_ratio or 0.0, default=None)
-
-
-def _gaining(group: Timeouts) -> list[TimeoutOption]:
-    now = group.hit_ratio
-    return [
-        each
-        for each in group.options
-        if now is not None
-        and each.hit_ratio is not None
-        and each.hit_ratio - now > (each.error or 0.0)
-    ]
 
 
 def _predicted(caches: Caches) -> list[tuple[str, CacheWhatIf]]:
@@ -273,7 +251,7 @@ def _sizes(it: CacheWhatIf) -> list[Size]:
     }
     return [
         Size(
-            each.entries / (it.size or each.entries),
+            it.factor(each.entries),
             each,
             best.get(each.entries),
             {name: curve.get(each.entries) for name, curve in others.items()},
@@ -367,10 +345,10 @@ def _gain(group: Timeouts, option: TimeoutOption) -> str:
 
 
 def _best_cell(group: Timeouts, most_stale: float | None) -> Cell:
-    best = best_timeout(group, most_stale)
+    best = group.best(most_stale)
     if best is not None:
         return Cell(_gain(group, best), is_numeric=False)
-    is_unknown = any(each.stale_share is None for each in _gaining(group))
+    is_unknown = any(each.stale_share is None for each in group.gaining)
     return Cell(
         _("unknown: how stale it would be") if is_unknown else _("none of them"), is_numeric=False
     )

@@ -23,11 +23,10 @@ from cache_monitor.concurrency import TimedValue
 from cache_monitor.conf import get_conf
 from cache_monitor.errors import MissingExtra
 from cache_monitor.reports.build import once, same_entries
-from cache_monitor.reports.schema import Cache, Finding, KeyGroup, Report
-from cache_monitor.reports.series import REASONS
+from cache_monitor.reports.caches import lookups_by_group
+from cache_monitor.reports.schema import REASONS, Cache, Finding, Report
 from cache_monitor.scan.snapshot import STALE_REASONS
 from cache_monitor.stats.codec import CorruptPayload, decode
-from cache_monitor.stats.details import OTHER_GROUPS
 from cache_monitor.stats.histogram import Histogram, buckets_of
 from cache_monitor.stats.window import OperationStats, Window
 from cache_monitor.stores.base import StoreError
@@ -242,7 +241,7 @@ def gauge_metrics(
     for name, cache in once(report.caches).items():
         _add_memory(made, name, cache, ", ".join(same_entries(name, report.caches)))
     for name, cache in report.caches.items():
-        for group, hits, misses in _groups(cache.key_groups):
+        for group, hits, misses in lookups_by_group(cache.key_groups, GROUPS):
             made["key_group_lookups"].add_metric((name, group, "hit"), hits)
             made["key_group_lookups"].add_metric((name, group, "miss"), misses)
     yield from made.values()
@@ -280,16 +279,6 @@ def _add_memory(made: Families, alias: str, cache: Cache, aliases: str) -> None:
         number = getattr(stale, reason)
         if number is not None:
             made["stale_entries"].add_metric((alias, aliases, reason), number)
-
-
-def _groups(groups: list[KeyGroup]) -> Iterator[tuple[str, int, int]]:
-    """Name, hits and misses of the busiest groups, and of all the others together."""
-    named = [each for each in groups if each.group != OTHER_GROUPS]
-    for each in named[:GROUPS]:
-        yield each.group, each.hits, each.misses
-    others = [*named[GROUPS:], *(each for each in groups if each.group == OTHER_GROUPS)]
-    if others:
-        yield OTHER_GROUPS, sum(each.hits for each in others), sum(each.misses for each in others)
 
 
 def _gauge(name: str, text: str, *labels: str) -> GaugeMetricFamily:

@@ -3,8 +3,7 @@
 import json
 from collections.abc import Iterator
 
-from cache_monitor.reports.schema import Cache, Finding, MissReasons, Report
-from cache_monitor.reports.series import REASONS
+from cache_monitor.reports.schema import REASONS, Cache, Finding, MissReasons, Report
 
 NOTHING = "–"
 _SIGN = "\ufffd"
@@ -26,7 +25,12 @@ def brief(number: int | None) -> str:
 
 
 def share(ratio: float | None) -> str:
-    return NOTHING if ratio is None else f"{ratio:.1%}"
+    """A share in per cent; only a true 0 or 1 reads as 0.0% or 100.0%."""
+    if ratio is None:
+        return NOTHING
+    if 0 < ratio < 0.001:
+        return "<0.1%"
+    return ">99.9%" if 0.999 < ratio < 1 else f"{ratio:.1%}"
 
 
 def duration(seconds: float | None) -> str:

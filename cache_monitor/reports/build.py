@@ -18,7 +18,7 @@ from cache_monitor.reports import caches, past_rows, schema
 from cache_monitor.reports.predictions import StoredPrediction
 from cache_monitor.reports.schema import Cache
 from cache_monitor.reports.series import Series, moment
-from cache_monitor.scan.snapshot import Snapshot, merge
+from cache_monitor.scan.snapshot import Snapshot, StaleReason, merge
 from cache_monitor.stats import distinct
 from cache_monitor.stats.codec import CorruptPayload, decode
 from cache_monitor.stats.details import OTHER_GROUPS, Details, StoredDetails
@@ -96,6 +96,14 @@ def once(caches: Mapping[str, Cache]) -> dict[str, Cache]:
     return {
         alias: cache for alias, cache in caches.items() if cache.memory.counted_in not in caches
     }
+
+
+def stale_total(caches: Mapping[str, Cache], reason: StaleReason) -> int | None:
+    """The entries of all caches that are stale for ``reason``, those that are shared once; None
+    where it is known of no cache."""
+    counts = [getattr(cache.stale, reason) for cache in once(caches).values()]
+    known = [count for count in counts if count is not None]
+    return sum(known) if known else None
 
 
 STANDS_FOR = 3600.0

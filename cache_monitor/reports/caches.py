@@ -1,17 +1,19 @@
 """One cache's part of the report, with its contents as the last scan found them."""
 
+from collections.abc import Sequence
 from math import inf
 from typing import TypedDict
 
 from cache_monitor.reports import pages, schema
 from cache_monitor.reports.savings import Estimate, Savings, is_state, mean_to_produce
+from cache_monitor.reports.schema import per_request
 from cache_monitor.reports.series import Series, miss_reasons, moment
 from cache_monitor.scan.snapshot import Snapshot
 from cache_monitor.stats import distinct, histogram
-from cache_monitor.stats.details import Details, GroupStats, ViewStats
+from cache_monitor.stats.details import OTHER_GROUPS, Details, GroupStats, ViewStats
 from cache_monitor.stats.lifetimes import LifeStats
 from cache_monitor.stats.top_keys import KeyStats
-from cache_monitor.stats.window import OperationStats, Window
+from cache_monitor.stats.window import OperationStats, Window, ratio
 
 
 def memory_of(
@@ -94,7 +96,7 @@ def cache(
         lookups=hits + misses,
         hits=hits,
         misses=misses,
-        hit_ratio=_ratio(hits, hits + misses),
+        hit_ratio=ratio(hits, hits + misses),
         errors=sum(each.faults for each in operations),
         interrupted=sum(each.interrupted for each in operations),
         operations={name: _operation(name, each) for name, each in _by_calls(total)},
@@ -125,15 +127,11 @@ def _by_calls(total: Window) -> list[tuple[str, OperationStats]]:
     return sorted(total.operations.items(), key=lambda each: (-each[1].calls, each[0]))
 
 
-def _ratio(part: int, whole: int) -> float | None:
-    return round(part / whole, 4) if whole else None
-
-
 def _misses_per_request(details: Details) -> float | None:
     """The misses of all views together for each of their requests, those not shown too."""
     requests = sum(view.requests for view in details.views.values())
     misses = sum(view.misses for view in details.views.values())
-    return round(misses / requests, 4) if requests else None
+    return per_request(misses, requests)
 
 
 def _operation(name: str, stats: OperationStats) -> schema.Operation:
@@ -173,7 +171,7 @@ def _hot_key(key: str, stats: KeyStats, lookups: int, savings: Savings) -> schem
         hits=stats.hits,
         misses=stats.misses,
         sets=stats.sets,
-        share=_ratio(stats.lookups, lookups),
+        share=ratio(stats.lookups, lookups),
         max_overcount=stats.missing,
         bytes=stats.bytes,
         miss_reasons=_reasons_of_key(stats),
@@ -200,6 +198,17 @@ def _key_groups(details: Details, savings: Savings, hours: float) -> list[schema
     ]
 
 
+def lookups_by_group(groups: Sequence[schema.KeyGroup], most: int) -> list[tuple[str, int, int]]:
+    """Name, hits and misses of the first ``most`` groups, and of all the others together."""
+    named = [each for each in groups if each.group != OTHER_GROUPS]
+    others = [*named[most:], *(each for each in groups if each.group == OTHER_GROUPS)]
+    found = [(each.group, each.hits, each.misses) for each in named[:most]]
+    if others:
+        hits, misses = sum(each.hits for each in others), sum(each.misses for each in others)
+        found.append((OTHER_GROUPS, hits, misses))
+    return found
+
+
 def _key_group(
     name: str, stats: GroupStats, savings: Savings, has_seen_requests: bool, hours: float
 ) -> schema.KeyGroup:
@@ -211,7 +220,7 @@ def _key_group(
         lookups=stats.lookups,
         hits=stats.hits,
         misses=stats.misses,
-        hit_ratio=_ratio(stats.hits, stats.lookups),
+        hit_ratio=ratio(stats.hits, stats.lookups),
         sets=stats.sets,
         deletes=stats.deletes,
         errors=stats.errors,
@@ -304,12 +313,12 @@ def _view(name: str, stats: ViewStats, savings: Savings) -> schema.View:
         requests=stats.requests,
         lookups=stats.lookups,
         misses=stats.misses,
-        misses_per_request=round(stats.misses / stats.requests, 4) if stats.requests else None,
+        misses_per_request=per_request(stats.misses, stats.requests),
         seconds=stats.seconds,
         **_saved(savings.of_view(stats)),
         request_seconds=whole or None,
         # Calls that run at once, in several tasks, may take longer together than their request.
-        share_of_request=min(1.0, round(stats.seconds / whole, 4)) if whole else None,
+        share_of_request=ratio(stats.seconds, whole),
         calls=stats.calls,
         groups=[
             schema.GroupOfView(

@@ -16,6 +16,7 @@ from cache_monitor.reports.schema import HotKey, KeyGroup, MissReasons
 from cache_monitor.stats import distinct
 from cache_monitor.stats.details import Details
 from cache_monitor.stats.pages import PageStats
+from cache_monitor.stats.window import ratio
 
 PAGES_SHOWN = 200
 
@@ -37,7 +38,7 @@ def _page(route: str, stats: PageStats) -> schema.Page:
         served=stats.served,
         stored=stats.stored,
         bypassed=stats.bypassed,
-        served_ratio=round(stats.served / requests, 4) if requests else None,
+        served_ratio=ratio(stats.served, requests),
         missed=dict(stats.missed),
         not_stored=dict(stats.not_stored),
         details=dict(stats.details),
@@ -101,9 +102,7 @@ def _whole_key(page: HotKey, headers: HotKey) -> HotKey:
         lookups=lookups,
         misses=page.misses + headers.misses,
         miss_reasons=_added(page.miss_reasons, headers.miss_reasons),
-        share=round(page.share * lookups / page.lookups, 4)
-        if page.share and page.lookups
-        else None,
+        share=ratio(page.share * lookups, page.lookups) if page.share else None,
     )
 
 
@@ -114,7 +113,7 @@ def _whole(page: KeyGroup, headers: KeyGroup) -> KeyGroup:
         page,
         lookups=lookups,
         misses=misses,
-        hit_ratio=round(page.hits / lookups, 4) if lookups else None,
+        hit_ratio=ratio(page.hits, lookups),
         distinct_keys=max(page.distinct_keys or 0, headers.distinct_keys or 0),
         miss_reasons=_added(page.miss_reasons, headers.miss_reasons),
         lookup_seconds=page.lookup_seconds + headers.lookup_seconds,

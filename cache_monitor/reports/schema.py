@@ -22,6 +22,7 @@ from cache_monitor.scan.snapshot import (
     StaleReason,
     doc,
 )
+from cache_monitor.stats.window import ratio
 
 TakenBytes = Annotated[int | None, doc("Bytes that they take.")]
 TotalSeconds = Annotated[float, doc("Seconds of all calls together.")]
@@ -81,6 +82,18 @@ SampleMisses = Annotated[
 MissesPerRequest = Annotated[
     float | None, doc("Misses for each request that called the cache; null without the middleware.")
 ]
+
+
+def per_request(number: float, requests: int) -> float | None:
+    """So many for each of ``requests``; None without any."""
+    return round(number / requests, 4) if requests else None
+
+
+def relative_change(now: float | None, before: float | None) -> float | None:
+    """By what share of ``before`` a figure has grown; None where there is nothing to compare."""
+    if now is None or before is None or before <= 0 or now < 0:
+        return None
+    return (now - before) / before
 
 
 class ProcessMemory(Struct, frozen=True, kw_only=True):
@@ -160,6 +173,17 @@ class Memory(Struct, frozen=True, kw_only=True):
             "UTC; null where the server counts."
         ),
     ] = None
+
+    @property
+    def full(self) -> float | None:
+        """The share of its limit that it takes; None where either is unknown."""
+        if self.bytes is None or self.limit_bytes is None:
+            return None
+        return ratio(self.bytes, self.limit_bytes)
+
+    def share(self, size: int | None) -> float | None:
+        """What share of its bytes ``size`` is; None where either is unknown."""
+        return None if size is None or self.bytes is None else ratio(size, self.bytes)
 
 
 class Stale(Struct, frozen=True, kw_only=True):
@@ -264,6 +288,17 @@ class Operation(Struct, frozen=True, kw_only=True):
     seconds: Annotated[Seconds, doc("How long the calls took.")]
 
 
+REASONS = (
+    "never_set",
+    "expired",
+    "evicted",
+    "lost",
+    "deleted",
+    "cleared",
+    "version_changed",
+)
+
+
 class MissReasons(Struct, frozen=True, kw_only=True):
     """Why lookups missed; the reasons add up to the misses that they stand beside.
 
@@ -300,6 +335,13 @@ class MissReasons(Struct, frozen=True, kw_only=True):
         """Whether each reason is of a miss that was judged."""
         return not self.error
 
+    def share(self, reason: str) -> float | None:
+        """The share of the misses that have ``reason``; None without misses."""
+        return ratio(
+            getattr(self, reason) or 0,
+            sum(getattr(self, each) or 0 for each in (*REASONS, "unknown")),
+        )
+
 
 ReasonsOfMisses = Annotated[MissReasons, doc("The misses by their reason.")]
 
@@ -333,6 +375,11 @@ class HotKey(Struct, frozen=True, kw_only=True):
     produce_seconds: ProduceSeconds = None
     seconds_saved: SecondsSaved
     seconds_saved_error: SecondsSavedError = None
+
+    @property
+    def hit_ratio(self) -> float | None:
+        """Hits divided by hits and misses; ``lookups`` may be too high."""
+        return ratio(self.hits, self.hits + self.misses)
 
 
 class Lives(Struct, frozen=True, kw_only=True):
@@ -630,6 +677,28 @@ class Page(Struct, frozen=True, kw_only=True):
         bool, doc("Whether cache_page stands above the view; else the site is cached.")
     ] = False
 
+    @property
+    def made_and_not_stored(self) -> int:
+        """Answers that were made and not stored, for whatever reason."""
+        return sum(self.not_stored.values())
+
+    @property
+    def main_reason(self) -> str | None:
+        """Why most answers that were made were not stored; None where all were."""
+        return min(self.not_stored, key=lambda each: (-self.not_stored[each], each), default=None)
+
+    @property
+    def is_mostly_stored_for_others(self) -> bool:
+        """Whether most requests found the page stored for another language or time zone only."""
+        return 2 * self.missed.get("other_key", 0) > self.requests
+
+    @property
+    def by_query(self) -> float | None:
+        """The share of the addresses that differ from others by their query strings alone."""
+        if not self.distinct_addresses or self.distinct_paths is None:
+            return None
+        return ratio(self.distinct_addresses - self.distinct_paths, self.distinct_addresses)
+
 
 class Point(Struct, frozen=True, kw_only=True):
     """One step of the time series; ``at`` is its beginning, ``seconds`` the time of its calls
@@ -660,6 +729,11 @@ class Point(Struct, frozen=True, kw_only=True):
     miss_reasons: Annotated[
         MissReasons | None, doc("The misses by their reason. Null where nothing was looked up.")
     ] = None
+
+    @property
+    def hit_ratio(self) -> float | None:
+        """Hits divided by lookups."""
+        return ratio(self.hits, self.lookups)
 
 
 class Cache(Struct, frozen=True, kw_only=True):
@@ -705,6 +779,23 @@ class Cache(Struct, frozen=True, kw_only=True):
             "What was predicted last of other sizes, policies and timeouts; null where nothing was."
         ),
     ] = None
+
+    @property
+    def calls(self) -> int:
+        """Calls of all operations."""
+        return sum(each.calls for each in self.operations.values())
+
+    @property
+    def slowest_p99(self) -> float | None:
+        """The p99 of the operation with the greatest; None without calls."""
+        p99s = [each.seconds.p99 for each in self.operations.values()]
+        return max((each for each in p99s if each is not None), default=None)
+
+    @property
+    def get_p99(self) -> float | None:
+        """The p99 of ``get``; None without such calls."""
+        get = self.operations.get("get")
+        return None if get is None else get.seconds.p99
 
 
 class Quality(Struct, frozen=True, kw_only=True):
@@ -813,3 +904,8 @@ class Report(Struct, frozen=True, kw_only=True):
     findings: Annotated[
         list[Finding], doc("The caching mistakes that are not muted, the dearest first.")
     ]
+
+    @property
+    def mistakes(self) -> list[Finding]:
+        """The findings that are more than a hint."""
+        return [each for each in self.findings if each.severity != "info"]

@@ -1,10 +1,10 @@
 """Figures over time, in steps that a chart can show; why lookups missed in each."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from math import sqrt
 
-from cache_monitor.reports.schema import MissReasons, Point
+from cache_monitor.reports.schema import REASONS, MissReasons, Point, Report
 from cache_monitor.stats.window import (
     MINUTE,
     MemoryByProcess,
@@ -14,16 +14,6 @@ from cache_monitor.stats.window import (
     greater,
 )
 from cache_monitor.stores.resolutions import longest
-
-REASONS = (
-    "never_set",
-    "expired",
-    "evicted",
-    "lost",
-    "deleted",
-    "cleared",
-    "version_changed",
-)
 
 
 def miss_reasons(
@@ -190,3 +180,25 @@ class Series:
 def _reasons_of(misses: int, window: Window) -> MissReasons:
     hours = window.seconds / HOUR
     return miss_reasons(misses, window.reasons, window.traced, window.judged, window.squares, hours)
+
+
+def calls_per_second(report: Report) -> Callable[[Point], float | None]:
+    """Reads the calls a second in a step of ``report``; None for the newest one, which is not
+    over."""
+    until = datetime.fromisoformat(report.until)
+    line = next((each.series for each in report.caches.values() if len(each.series) > 1), [])
+    moments = [datetime.fromisoformat(each.at) for each in line[:2]]
+    step = moments[1] - moments[0] if moments else None
+
+    def rate(point: Point) -> float | None:
+        if step is None or datetime.fromisoformat(point.at) + step > until:
+            return None
+        return point.calls / step.total_seconds()
+
+    return rate
+
+
+def misses_of(points: Iterable[Point], reason: str) -> int | None:
+    """The misses of ``reason`` in one step of several caches; None where none was asked."""
+    known = [each.miss_reasons for each in points if each.miss_reasons is not None]
+    return sum(getattr(each, reason) or 0 for each in known) if known else None

@@ -159,6 +159,29 @@ class Timeouts(Struct, frozen=True, kw_only=True):
         Ratio | None, doc("The share of hits that served a value that had changed, 0 to 1.")
     ] = None
 
+    @property
+    def gaining(self) -> list[TimeoutOption]:
+        """The options that hit more than the timeout of today by more than their error."""
+        now = self.hit_ratio
+        return [
+            each
+            for each in self.options
+            if now is not None
+            and each.hit_ratio is not None
+            and each.hit_ratio - now > (each.error or 0.0)
+        ]
+
+    def best(self, most_stale: float | None) -> TimeoutOption | None:
+        """The gaining option with the highest hit ratio; with ``most_stale`` of those that are
+        known to serve no greater share of stale hits."""
+        fresh = [
+            each
+            for each in self.gaining
+            if most_stale is None
+            or (each.stale_share is not None and each.stale_share <= most_stale)
+        ]
+        return max(fresh, key=lambda each: each.hit_ratio or 0.0, default=None)
+
 
 class CacheWhatIf(Struct, frozen=True, kw_only=True):
     """One cache. ``hit_ratio`` is what the model of ``policy`` gives for today's room, which is
@@ -232,6 +255,10 @@ class CacheWhatIf(Struct, frozen=True, kw_only=True):
         doc("Entries that stand for the size of today: its limit, else what it holds."),
     ] = None
     optimum: Annotated[_Curve, doc("What no policy can exceed, by the number of entries.")] = []
+
+    def factor(self, entries: int) -> float:
+        """How many times the size of today room for ``entries`` is."""
+        return entries / (self.size or entries)
 
 
 class WhatIf(Struct, frozen=True, kw_only=True):

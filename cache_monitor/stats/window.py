@@ -198,6 +198,23 @@ def greater(one: int | None, other: int | None) -> int | None:
     return max(one, other)
 
 
+def ratio(part: float, whole: float) -> float | None:
+    """A share to four digits, at most 1; only a true 0 or 1 is one. None of nothing."""
+    if not whole:
+        return None
+    if part <= 0 or part >= whole:
+        return 1.0 if part > 0 else 0.0
+    return min(max(round(part / whole, 4), 0.0001), 0.9999)
+
+
+def percent(part: float, whole: float) -> int | None:
+    """A share as whole per cent, likewise."""
+    share = ratio(part, whole)
+    if share is None or share in {0.0, 1.0}:
+        return None if share is None else round(100 * share)
+    return min(max(round(100 * share), 1), 99)
+
+
 MINUTE = 60
 TOLD_FOR = 5 * MINUTE
 """Seconds that a process's figure holds where nobody knows how often each looks. One that was

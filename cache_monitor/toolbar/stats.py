@@ -1,7 +1,6 @@
 """What the toolbar's store keeps of a request: values for JSON."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import fields
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypedDict
 
 from django.conf import settings
@@ -121,7 +120,7 @@ def request_stats(capture: Capture, kept: Kept, rows: CallRows, seconds: float) 
     """The panel's data of a request that took ``seconds``."""
     totals = capture.totals()
     watched = watched_aliases()
-    total = _counts(_sum(totals.values()))
+    total = _counts(sum(totals.values(), Totals()))
     total["request_milliseconds"] = milliseconds(seconds)
     return {
         "total": total,
@@ -138,27 +137,10 @@ def request_stats(capture: Capture, kept: Kept, rows: CallRows, seconds: float) 
     }
 
 
-def percent(part: int, whole: int) -> int | None:
-    """A whole per cent; 0 and 100 are exact."""
-    if whole == 0:
-        return None
-    if part in {0, whole}:
-        return 100 if part else 0
-    return min(max(round(100 * part / whole), 1), 99)
-
-
-def _sum(parts: Iterable[Totals]) -> Totals:
-    total = Totals()
-    for part in parts:
-        for each in fields(Totals):
-            setattr(total, each.name, getattr(total, each.name) + getattr(part, each.name))
-    return total
-
-
 def _counts(totals: Totals) -> Stats:
     names = ("calls", "reads", "writes", "deletes", "others", "lookups", "hits", "misses")
     return {
         **{name: getattr(totals, name) for name in (*names, "errors", "interrupted")},
-        "hit_percent": percent(totals.hits, totals.lookups),
+        "hit_percent": totals.hit_percent,
         "milliseconds": milliseconds(totals.seconds),
     }

@@ -13,6 +13,7 @@ from cache_monitor.page_cache.outcomes import PagePass
 from cache_monitor.stacks import RawStack, caller_of
 from cache_monitor.stats.pages import PageStats, add_hashes, count_word
 from cache_monitor.stats.top_keys import SAMPLE_SIZE
+from cache_monitor.stats.window import percent
 from cache_monitor.worker.access_patterns import (
     MANY_REPEATS,
     MANY_SINGLES,
@@ -154,6 +155,20 @@ class CacheUse:
         use.note(operation, hit, seconds)
 
 
+class RequestTotals(NamedTuple):
+    """What a request did with all caches together."""
+
+    calls: int
+    lookups: int
+    misses: int
+    seconds: float
+
+    @property
+    def hit_percent(self) -> int | None:
+        """Hits in whole per cent of lookups; None without lookups."""
+        return percent(self.lookups - self.misses, self.lookups)
+
+
 class RequestStats:
     """Listens to the calls of one request, and counts them when asked for a figure: mostly in the
     draining thread, so that the request does not wait.
@@ -209,6 +224,16 @@ class RequestStats:
         with self._lock:
             self._count()
             return dict(self._sums or {})
+
+    def totals(self) -> RequestTotals:
+        """What the request did with all caches."""
+        uses = self.uses().values()
+        return RequestTotals(
+            self.calls,
+            sum(use.lookups for use in uses),
+            sum(use.misses for use in uses),
+            sum(use.seconds for use in uses),
+        )
 
     def repeated_gets(self) -> list[RepeatedGet]:
         """The keys that the request got, if there are enough to matter."""

@@ -142,16 +142,16 @@ def option(factor: float, ratio: float, stale: float | None = None) -> TimeoutOp
 
 
 def test_no_timeout_is_named_that_may_gain_nothing() -> None:
-    assert what_if.best_timeout(group(option(2, 0.705)), None) is None
+    assert group(option(2, 0.705)).best(None) is None
 
 
 def test_of_the_timeouts_those_count_that_are_not_too_stale_for_the_reader() -> None:
     found = group(option(2, 0.8, 0.004), option(4, 0.85, 0.02))
     for most, timeout in ((None, 1200.0), (0.05, 1200.0), (0.01, 600.0)):
-        best = what_if.best_timeout(found, most)
+        best = found.best(most)
         assert best is not None
         assert best.timeout == timeout
-    assert what_if.best_timeout(found, 0.001) is None
+    assert found.best(0.001) is None
 
 
 def test_a_timeout_of_which_nobody_knows_how_stale_it_is_is_not_fresh_enough() -> None:

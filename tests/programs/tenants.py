@@ -28,7 +28,7 @@ def main() -> None:
     from django_tenants.utils import schema_context
 
     import cache_monitor
-    from cache_monitor.reports.series import REASONS
+    from cache_monitor.reports.schema import REASONS
 
     def each(name: str) -> list[str]:
         return [f"{name}:{n}" for n in range(KEYS)]

@@ -1,7 +1,6 @@
 import pytest
 
-from cache_monitor.reports.schema import MissReasons
-from cache_monitor.reports.series import REASONS
+from cache_monitor.reports.schema import REASONS, HotKey, MissReasons
 from cache_monitor.stats import histogram
 from cache_monitor.stats.details import Details, ViewUse
 from cache_monitor.stats.distinct import hash_of
@@ -189,3 +188,19 @@ def test_calls_that_overlap_are_at_most_the_whole_request() -> None:
     view = made.view("shop:product")
     view.requests, view.seconds, view.request_seconds = 1, 3.0, 2.0
     assert cache_of(made).views[0].share_of_request == 1.0
+
+
+def test_the_ratio_of_a_key_that_may_be_counted_too_often_is_of_what_is_known() -> None:
+    key = HotKey(
+        key="a",
+        group="a",
+        lookups=30,
+        hits=8,
+        misses=2,
+        sets=0,
+        share=None,
+        max_overcount=20,
+        bytes=None,
+        seconds_saved=None,
+    )
+    assert key.hit_ratio == 0.8

@@ -1,9 +1,10 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cache_monitor.stats.codec import decode, encode
 from cache_monitor.stats.distinct import hash_of
-from cache_monitor.stats.window import Window, total
+from cache_monitor.stats.window import Window, percent, ratio, total
 
 calls = st.lists(
     st.tuples(
@@ -69,3 +70,22 @@ def test_a_total_of_what_is_known_is_unknown_only_where_nothing_is_known() -> No
     assert total(None, None) is None
     assert total(None, 0) == 0
     assert total(2, 3) == 5
+
+
+@pytest.mark.parametrize(
+    ("part", "whole", "share", "per_cent"),
+    [
+        (0, 0, None, None),
+        (0, 5, 0.0, 0),
+        (5, 5, 1.0, 100),
+        (1, 3, 0.3333, 33),
+        (99_999, 100_000, 0.9999, 99),
+        (1, 100_000, 0.0001, 1),
+        (1.2, 1.0, 1.0, 100),
+    ],
+)
+def test_only_a_true_nothing_or_everything_reads_as_such(
+    part: float, whole: float, share: float | None, per_cent: int | None
+) -> None:
+    assert ratio(part, whole) == share
+    assert percent(part, whole) == per_cent

@@ -51,7 +51,7 @@ configure()
 import cache_monitor
 from cache_monitor.stores.shared import trace_settings
 from cache_monitor.worker import wiring, trace_rollup
-from cache_monitor.reports.series import REASONS
+from cache_monitor.reports.schema import REASONS
 from cache_monitor.stores.opening import get_store
 
 def told():

@@ -49,7 +49,7 @@ Order = Callable[[HotKey], Any]
 ORDERS: Mapping[str, Order] = {
     "lookups": lambda key: -key.lookups,
     "misses": lambda key: -key.misses,
-    "ratio": lambda key: key.hits / key.lookups if key.lookups else 2.0,
+    "ratio": lambda key: 2.0 if key.hit_ratio is None else key.hit_ratio,
     "bytes": lambda key: -(key.bytes or 0),
     "name": lambda key: key.key,
 }
@@ -178,9 +178,8 @@ def _header(report: Report, seconds: float) -> Text:
     line.append(f"   {processes(quality.processes)}")
     if quality.dropped_calls:
         line.append(f"   {quality.dropped_calls:,} calls missing", style="yellow")
-    grave = sum(each.severity != "info" for each in report.findings)
-    if grave:
-        line.append(f"   {grave} findings: cache_stats", style="yellow")
+    if report.mistakes:
+        line.append(f"   {len(report.mistakes)} findings: cache_stats", style="yellow")
     return line
 
 
@@ -211,24 +210,17 @@ def _caches(caches: Mapping[str, Cache], seconds: float) -> Table:
         ("memory", 8),
     )
     for alias, cache in caches.items():
-        calls = sum(each.calls for each in cache.operations.values())
         table.add_row(
             Text(plain(alias, WIDTH)),
             Text(share(cache.hit_ratio), style=_colour(cache.hit_ratio)),
             _rate(cache.lookups, seconds),
-            _rate(calls, seconds),
+            _rate(cache.calls, seconds),
             Text(brief(cache.errors), style="red" if cache.errors else ""),
-            duration(_slowest(cache)),
+            duration(cache.slowest_p99),
             brief(cache.memory.entries),
             size(cache.memory.bytes),
         )
     return table
-
-
-def _slowest(cache: Cache) -> float | None:
-    """The p99 of the operation with the greatest."""
-    known = [each.seconds.p99 for each in cache.operations.values() if each.seconds.p99 is not None]
-    return max(known, default=None)
 
 
 def _misses(caches: Mapping[str, Cache]) -> Table:
@@ -245,13 +237,12 @@ def _hot_keys(caches: Mapping[str, Cache], order: str, most: int | None) -> Tabl
     keys = [(alias, key) for alias, cache in caches.items() for key in cache.hot_keys]
     keys.sort(key=lambda each: (ORDERS[order](each[1]), each[1].key))
     for alias, key in keys[:most]:
-        ratio = key.hits / key.lookups if key.lookups else None
         table.add_row(
             Text(plain(key.key, WIDTH)),
             plain(alias, 10),
             brief(key.lookups),
             _some(key.misses),
-            Text(share(ratio), style=_colour(ratio)),
+            Text(share(key.hit_ratio), style=_colour(key.hit_ratio)),
             size(key.bytes),
         )
     return table
