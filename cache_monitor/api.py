@@ -1,18 +1,25 @@
 """The Python API: the site's report, and bringing this process's records to the store."""
 
+import asyncio
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from datetime import datetime
+from functools import partial, wraps
+from queue import SimpleQueue
+from typing import ParamSpec, TypeVar
 
 from django.conf import settings
+from django.db import connections
+from django.utils import translation
 from msgspec import structs
 
+from cache_monitor import concurrency
 from cache_monitor.backends import PATH as EXPLICIT_PATH
 from cache_monitor.conf import Conf, get_conf
 from cache_monitor.findings import history
 from cache_monitor.findings.engine import detected, watch
-from cache_monitor.keys.learned import learned
+from cache_monitor.keys.grouping import learned
 from cache_monitor.periods import AHEAD
 from cache_monitor.reports import key_history
 from cache_monitor.reports.build import SILENT_AFTER, Material, ReportPeriod, build, merged_details
@@ -22,13 +29,51 @@ from cache_monitor.reports.schema import Finding, Report
 from cache_monitor.stats.details import Details
 from cache_monitor.stores import opening
 from cache_monitor.stores.base import Identity, Kind, Row, Store, StoreError, session
-from cache_monitor.stores.offloop import off_loop
 from cache_monitor.stores.opening import get_store
-from cache_monitor.stores.resolutions import longest
-from cache_monitor.stores.shared import known_groups, trace_settings
+from cache_monitor.stores.rows import known_groups, longest, trace_settings
 from cache_monitor.worker import wiring
 
 DEFAULT_PERIOD = 3600.0
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def off_loop(function: Callable[P, R]) -> Callable[P, R]:
+    """Run ``function`` in a thread of its own where it is called in an event loop, which waits:
+    Django forbids the use of databases there."""
+
+    @wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return function(*args, **kwargs)
+        return _in_thread(partial(function, *args, **kwargs))
+
+    return call
+
+
+def _in_thread(job: Callable[[], R]) -> R:
+    results: SimpleQueue[tuple[R] | BaseException] = SimpleQueue()
+    language = translation.get_language()
+
+    def run() -> None:
+        result: tuple[R] | BaseException
+        try:
+            with translation.override(language):
+                result = (job(),)
+        except BaseException as error:
+            result = error
+        finally:
+            connections.close_all()
+        results.put(result)
+
+    concurrency.start(run, f"{concurrency.THREAD_NAME}-report", results.put)
+    result = results.get()
+    if isinstance(result, BaseException):
+        raise result
+    return result[0]
 
 
 class UnknownAlias(ValueError):

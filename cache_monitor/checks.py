@@ -33,9 +33,9 @@ from cache_monitor.stores.opening import (
     can_be_written,
     chosen_store,
     in_memory,
+    is_on_a_network,
     make_store,
 )
-from cache_monitor.stores.sqlite_file import is_on_a_network
 
 _DUMMY = "django.core.cache.backends.dummy.DummyCache"
 _LOCAL_MEMORY = "django.core.cache.backends.locmem.LocMemCache"

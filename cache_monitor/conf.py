@@ -1,17 +1,21 @@
-"""The ``CACHE_MONITOR`` setting: its keys, their defaults, what is wrong with a user's value."""
+"""The ``CACHE_MONITOR`` setting: its keys, their defaults, what is wrong with a user's value.
+
+The thresholds of ``FINDINGS`` are not round numbers but costs: time that requests or workers lose,
+bytes that hold nothing of use, calls that fail.
+"""
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from functools import cache
 from typing import Any, Literal, NamedTuple
 
 from django.conf import settings
+from django.core.signals import setting_changed
 
 from cache_monitor.key_patterns import rule_problems
-from cache_monitor.setting_changes import forget_on_change
-from cache_monitor.thresholds import threshold_problems
 
 SETTING = "CACHE_MONITOR"
 
@@ -54,6 +58,80 @@ class Conf:
     exporters: Sequence[str] = ()
 
 
+def _limit(default: float, most: float, what: str) -> Any:
+    """The field of a threshold that is at most ``most``; ``what`` it means and costs."""
+    return field(default=default, metadata={"most": most, "what": what})
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """The thresholds of all rules, in upper case in the settings. Times are seconds."""
+
+    min_calls: int = _limit(
+        100, 1e9, "Calls below which figures tell nothing: a ratio of 100 is known to ten points."
+    )
+    min_errors: int = _limit(
+        5, 1e9, "Failed calls below which it may have been the server's restart."
+    )
+    error_share: float = _limit(
+        0.001, 1, "The share of calls that may fail: one visitor in a thousand notices."
+    )
+    lost_share: float = _limit(
+        0.01, 1, "The share of one worker's time that a mistake may cost: 36 seconds an hour."
+    )
+    lost_request_seconds: float = _limit(
+        0.005,
+        60,
+        "Seconds that a mistake may cost each request: as long as a database query, of which a "
+        "quick page affords some dozens.",
+    )
+    assumed_produce_seconds: float = _limit(
+        0.005,
+        3600,
+        "Seconds that a value takes to produce where nobody has measured it: a database query.",
+    )
+    large_value_bytes: int = _limit(
+        256 * 1024,
+        1e12,
+        "Bytes of one value: 256 KiB take 2 ms on a wire of 1 Gbit/s, each time, and about as "
+        "long again to be unpickled.",
+    )
+    idle_memory_share: float = _limit(
+        0.2,
+        1,
+        "The share of a cache's entries or bytes that may be dead weight: of every five that it "
+        "has room for, one less is of use.",
+    )
+    idle_memory_entries: int = _limit(
+        100, 1e12, "Entries that may be dead weight: a third of what Django's caches hold at first."
+    )
+    idle_memory_bytes: int = _limit(
+        12 * 1024 * 1024,
+        1e15,
+        "Bytes that may be dead weight: a fifth of what memcached holds at first.",
+    )
+    hot_key_load: float = _limit(
+        0.05,
+        1000,
+        "The share of one core's time that lookups of a single key may take: twenty such keys "
+        "are all that one server can serve.",
+    )
+    aged_after: float = _limit(
+        86400.0,
+        1e10,
+        "Seconds after which a value that is still served is old: yesterday's, to a visitor.",
+    )
+
+    @classmethod
+    def of(cls, setting: Mapping[str, Any]) -> "Thresholds":
+        """Those of a ``setting`` that :func:`problems` finds nothing wrong with."""
+        return cls(**{name.lower(): value for name, value in setting.items()})
+
+
+THRESHOLDS = {each.name.upper(): each for each in fields(Thresholds)}
+"""By their names in ``CACHE_MONITOR["FINDINGS"]``."""
+
+
 class Problem(NamedTuple):
     """Something in the user's setting that cannot be used, and what to write instead."""
 
@@ -68,7 +146,7 @@ class _Range:
 
     least: float
     most: float
-    unit: str
+    unit: str = ""
     whole: bool = False
 
     def accepts(self, value: object) -> bool:
@@ -81,7 +159,8 @@ class _Range:
 
     def __str__(self) -> str:
         number = "a whole number" if self.whole else "a number"
-        return f"{number} of {self.unit} from {self.least:g} to {self.most:g}"
+        unit = f" of {self.unit}" if self.unit else ""
+        return f"{number}{unit} from {self.least:g} to {self.most:g}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,16 +269,24 @@ _MEANINGS: Mapping[str, str] = {
 
 def documentation() -> str:
     """The table of the settings for the README, in Markdown."""
-    rows = [
-        f"| `{key}` | `{_as_written(value)}` | {_MEANINGS[key]} |"
-        for key, value in sorted(defaults().items())
-    ]
-    return "\n".join(["| key | default | meaning |", "| --- | --- | --- |", *rows])
+    return _table(
+        "key", ((key, value, _MEANINGS[key]) for key, value in sorted(defaults().items()))
+    )
+
+
+def threshold_documentation() -> str:
+    """The table of the thresholds."""
+    known = THRESHOLDS.items()
+    return _table("threshold", ((key, each.default, each.metadata["what"]) for key, each in known))
+
+
+def _table(name: str, rows: Iterable[tuple[str, object, str]]) -> str:
+    lines = [f"| `{key}` | `{_as_written(value)}` | {what} |" for key, value, what in rows]
+    return "\n".join([f"| {name} | default | meaning |", "| --- | --- | --- |", *lines])
 
 
 def _as_written(value: object) -> str:
-    whole = isinstance(value, float) and value.is_integer()
-    return repr(int(value) if whole and isinstance(value, float) else value)
+    return repr(int(value) if isinstance(value, float) and value.is_integer() else value)
 
 
 def problems(value: object) -> Iterator[Problem]:
@@ -212,16 +299,9 @@ def problems(value: object) -> Iterator[Problem]:
 
 
 def _key_problems(key: object, value: object) -> Iterator[Problem]:
-    known = [*_RULES, *_PROBLEMS]
+    known = sorted([*_RULES, *_PROBLEMS])
     if key not in known:
-        [meant] = get_close_matches(str(key).upper(), known, n=1) or [""]
-        yield Problem(
-            str(key),
-            f"{SETTING} has no key {key!r}.",
-            f"Write {meant}, if that is what is meant."
-            if meant
-            else f"Remove it, or write one of: {', '.join(sorted(known))}.",
-        )
+        yield Problem(str(key), f"{SETTING} has no key {key!r}.", _instead_of(key, known))
     elif key in _PROBLEMS:
         yield from _PROBLEMS[str(key)](value)
     elif not (rule := _RULES[str(key)]).accepts(value):
@@ -233,14 +313,40 @@ def _key_problems(key: object, value: object) -> Iterator[Problem]:
         )
 
 
+def _instead_of(name: object, known: Sequence[str]) -> str:
+    """What to write for an unknown ``name``."""
+    [meant] = get_close_matches(str(name).upper(), known, n=1) or [""]
+    if meant:
+        return f"Write {meant}, if that is what is meant."
+    return f"Remove it, or write one of: {', '.join(known)}."
+
+
 def _group_problems(value: object) -> Iterator[Problem]:
     for problem in rule_problems(value):
         yield Problem("KEY_GROUPS", f"{SETTING}['KEY_GROUPS'] {problem.message}", problem.hint)
 
 
 def _finding_problems(value: object) -> Iterator[Problem]:
-    for problem in threshold_problems(value):
-        yield Problem("FINDINGS", f"{SETTING}['FINDINGS']{problem.message}", problem.hint)
+    if not isinstance(value, Mapping):
+        yield Problem(
+            "FINDINGS",
+            f"{SETTING}['FINDINGS'] is {value!r}, not a dict.",
+            'Write a dict of thresholds such as {"LARGE_VALUE_BYTES": 1_000_000}.',
+        )
+        return
+    for name, number in value.items():
+        if name not in THRESHOLDS:
+            message = f"{SETTING}['FINDINGS'] has no threshold {name!r}."
+            yield Problem("FINDINGS", message, _instead_of(name, [*THRESHOLDS]))
+            continue
+        threshold = THRESHOLDS[name]
+        rule = _Range(0, threshold.metadata["most"], whole=threshold.type is int)
+        if not rule.accepts(number):
+            yield Problem(
+                "FINDINGS",
+                f"{SETTING}['FINDINGS'][{name!r}] is {number!r}.",
+                f"Write {rule} (default: {threshold.default!r}).",
+            )
 
 
 def _sanitizer_problems(value: object) -> Iterator[Problem]:
@@ -296,6 +402,24 @@ def _parse(value: object) -> Conf:
         **{key.lower(): each for key, each in used.items()},
         store=StoreConf(store.get("BACKEND"), store.get("OPTIONS", {})),
     )
+
+
+_forgetting: defaultdict[str, list[Callable[[], object]]] = defaultdict(list)
+
+
+def forget_on_change(settings: tuple[str, ...], *forget: Callable[[], object]) -> None:
+    """Have each of ``forget`` called when one of ``settings`` has another value, as in tests. All
+    receivers of such changes are here."""
+    for setting in settings:
+        _forgetting[setting].extend(forget)
+
+
+def _changed(*, setting: str, **_: object) -> None:
+    for forget in _forgetting[setting]:
+        forget()
+
+
+setting_changed.connect(_changed, dispatch_uid="cache_monitor.conf")
 
 
 @cache

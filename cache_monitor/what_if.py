@@ -29,8 +29,7 @@ from cache_monitor.scan.identity import own_cache, store_of
 from cache_monitor.stats.codec import CorruptPayload, decode, encode
 from cache_monitor.stores.base import Row, Store, StoreError
 from cache_monitor.stores.opening import get_store
-from cache_monitor.stores.resolutions import settled
-from cache_monitor.stores.shared import FIRST, plans, slices_by_minute, slices_of
+from cache_monitor.stores.rows import FIRST, plans, settled, slices_by_minute, slices_of
 from cache_monitor.trace.codec import StoredSlice
 from cache_monitor.trace.plan import Plan
 from cache_monitor.trace.reading import BoundedTrace, CacheTrace, read_trace

@@ -15,8 +15,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "cache_monitor"
 # line, and what stands on its own line.
 ROOMS = [
     {"calls", "concurrency", "conf", "errors", "key_patterns", "keys", "models"}
-    | {"periods", "setting_changes", "stats", "thresholds"}
-    | {"trace"},
+    | {"periods", "stats", "trace"},
     {"context", "recorder", "stores", "scan"},
     {"instrument", "page_cache", "stacks"},
     {"backends", "capture", "worker"},

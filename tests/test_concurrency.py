@@ -32,7 +32,7 @@ LOCKS = {"Lock", "RLock", "Condition", "Event", "Semaphore", "BoundedSemaphore",
 """What holds a lock; a SimpleQueue holds none that a fork could leave taken."""
 APART = {
     # Is held through a fork on purpose, and makes its lock anew in the child.
-    "stores.sqlite_file",
+    "stores.sqlite",
     # A command of its own process, which forks nothing.
     "management.commands.cache_scan",
 }

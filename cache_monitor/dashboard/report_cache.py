@@ -10,11 +10,10 @@ from typing import Final, NamedTuple
 
 from cache_monitor import api
 from cache_monitor.concurrency import TimedValues, call_in_forked_children
-from cache_monitor.conf import SETTING, get_conf
+from cache_monitor.conf import SETTING, forget_on_change, get_conf
 from cache_monitor.dashboard.query import Query
 from cache_monitor.reports.key_history import KeyPoint
 from cache_monitor.reports.schema import Report
-from cache_monitor.setting_changes import forget_on_change
 
 KeyLines = Mapping[str, Sequence[KeyPoint]]
 """The use of keys over time, by key."""

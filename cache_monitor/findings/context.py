@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Generic, NamedTuple, TypeVar
 
+from cache_monitor.conf import Thresholds
 from cache_monitor.findings.texts import advice, docs_url
 from cache_monitor.keys.display import is_nameless
 from cache_monitor.reports.pages import whole_groups
@@ -17,7 +18,6 @@ from cache_monitor.stats.codec import CorruptPayload, decode
 from cache_monitor.stats.details import OTHER_GROUPS
 from cache_monitor.stats.window import CountedWindow
 from cache_monitor.stores.base import Row
-from cache_monitor.thresholds import Thresholds
 
 Evidence = Iterable[tuple[str, int | float | str | None]]
 

@@ -10,7 +10,7 @@ from django.conf import settings
 from django.utils.translation import gettext as _
 from django.utils.translation import override
 
-from cache_monitor.conf import get_conf
+from cache_monitor.conf import THRESHOLDS, Thresholds, get_conf
 from cache_monitor.findings import (
     finding_detected,
     history,
@@ -25,7 +25,6 @@ from cache_monitor.findings.texts import ADVICE, TITLES
 from cache_monitor.keys.display import printable
 from cache_monitor.reports.schema import Cache, Finding, Report
 from cache_monitor.stores.base import Row, Store
-from cache_monitor.thresholds import NAMES, Thresholds
 
 logger = logging.getLogger("cache_monitor")
 finding_logger = logging.getLogger("cache_monitor.findings")
@@ -244,7 +243,7 @@ def _condition(rule: Rule) -> str:
 
     def quoted(match: re.Match[str]) -> str:
         upper = match[1].upper()
-        return f"`{upper if upper in NAMES else match[1]}`"
+        return f"`{upper if upper in THRESHOLDS else match[1]}`"
 
     return _QUOTED.sub(quoted, " ".join((rule.__doc__ or "").split()))
 

@@ -13,12 +13,11 @@ from django.conf import settings
 from django.utils.module_loading import import_string
 
 from cache_monitor.calls import bounded
-from cache_monitor.conf import SETTING, get_conf
+from cache_monitor.conf import SETTING, forget_on_change, get_conf
 from cache_monitor.errors import NotReady
 from cache_monitor.key_patterns import Match, Search, search_for
 from cache_monitor.keys.display import describe_error, printable, shortened
 from cache_monitor.keys.grouping import GROUP_LENGTH
-from cache_monitor.setting_changes import forget_on_change
 
 logger = logging.getLogger("cache_monitor")
 

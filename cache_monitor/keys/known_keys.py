@@ -19,8 +19,8 @@ from django.apps import apps
 from django.conf import settings
 from django.utils.module_loading import import_string
 
+from cache_monitor.conf import forget_on_change
 from cache_monitor.errors import NotReady
-from cache_monitor.setting_changes import forget_on_change
 
 PageKind = Literal["page", "page_headers"]
 

@@ -21,11 +21,11 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
 from cache_monitor.calls import KEY_LIMIT
+from cache_monitor.conf import forget_on_change
 from cache_monitor.errors import let_pass
 from cache_monitor.keys import known_keys
 from cache_monitor.keys.display import CUT, SHOWN_LENGTH
 from cache_monitor.keys.grouping import looks_random
-from cache_monitor.setting_changes import forget_on_change
 
 _DJANGOS = re.compile("[a-z0-9]{32}")
 _MARK: Final = "_cache_monitor_learns"

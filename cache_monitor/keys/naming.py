@@ -11,14 +11,19 @@ from typing import Literal, NamedTuple
 
 from django.conf import settings
 
-from cache_monitor.conf import SETTING, get_conf
+from cache_monitor.conf import SETTING, forget_on_change, get_conf
 from cache_monitor.errors import NotReady
 from cache_monitor.keys import known_keys
 from cache_monitor.keys.custom import NOT_SANITIZED, ChosenGroups, is_sanitizing, sanitized
 from cache_monitor.keys.display import CUT, SHOWN_LENGTH, printable, shortened, shown, text_of
-from cache_monitor.keys.grouping import GROUP_LENGTH, MATCHED_LENGTH, group_of, has_plain_numbers
+from cache_monitor.keys.grouping import (
+    GROUP_LENGTH,
+    MATCHED_LENGTH,
+    group_of,
+    has_plain_numbers,
+    learned,
+)
 from cache_monitor.keys.known_keys import PREFIX, is_session, may_be_sessions, query_cache_group
-from cache_monitor.keys.learned import learned
 from cache_monitor.keys.masking import (
     Masked,
     is_masked,
@@ -28,7 +33,6 @@ from cache_monitor.keys.masking import (
     without_masks,
 )
 from cache_monitor.keys.routes import routes
-from cache_monitor.setting_changes import forget_on_change
 
 _MOST_FORMS = 8192
 _ZEROS = bytes.maketrans(b"123456789", b"000000000")

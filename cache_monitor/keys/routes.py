@@ -14,10 +14,9 @@ from typing import Any, NamedTuple
 import django.utils.cache as django_cache
 from django.urls import Resolver404, resolve
 
-from cache_monitor.conf import get_conf
+from cache_monitor.conf import forget_on_change, get_conf
 from cache_monitor.keys.display import describe_error
 from cache_monitor.keys.known_keys import page_key
-from cache_monitor.setting_changes import forget_on_change
 
 logger = logging.getLogger("cache_monitor")
 

@@ -11,8 +11,8 @@ from typing import NamedTuple
 from msgspec import structs
 from msgspec.structs import replace
 
+from cache_monitor.keys.grouping import learned, with_more
 from cache_monitor.keys.known_keys import bypassing_apps
-from cache_monitor.keys.learned import learned, with_more
 from cache_monitor.keys.naming import is_chosen
 from cache_monitor.reports import caches, past_rows, schema
 from cache_monitor.reports.predictions import StoredPrediction
@@ -25,7 +25,7 @@ from cache_monitor.stats.details import OTHER_GROUPS, Details, StoredDetails
 from cache_monitor.stats.merge import DetailsMerge, fold_groups
 from cache_monitor.stats.window import Window
 from cache_monitor.stores.base import Row
-from cache_monitor.stores.resolutions import MERGED, window_of
+from cache_monitor.stores.rows import MERGED, window_of
 
 
 def fold_learned(details: Details) -> None:

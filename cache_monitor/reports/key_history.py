@@ -19,9 +19,9 @@ from cache_monitor.stats.codec import CorruptPayload, decode
 from cache_monitor.stats.columns import Columns
 from cache_monitor.stats.details import DetailedKeys
 from cache_monitor.stats.lifetimes import LifeStats
-from cache_monitor.stores import shared
+from cache_monitor.stores import rows as stored
 from cache_monitor.stores.base import Row, Store
-from cache_monitor.stores.resolutions import longest
+from cache_monitor.stores.rows import longest
 from cache_monitor.trace.codec import StoredSlice
 from cache_monitor.trace.events import MISS, SECOND, SHOWN, hash_of
 from cache_monitor.trace.plan import Plan
@@ -75,11 +75,11 @@ def _history_of(
     if found is None:
         return None
     hashed, name = found
-    plans = shared.plans(store)
+    plans = stored.plans(store)
     if not plans.get(family, Plan()).takes(hashed):
         return KeyHistory(False, since)
     begins, parts = _parts(store, family, since, until)
-    doubtful = shared.doubtful_of(store, parts, plans, until).names
+    doubtful = stored.doubtful_of(store, parts, plans, until).names
     tolerance = int(get_conf().clock_tolerance * SECOND)
     moments: list[KeyEvent] = []
     lives = LifeStats()
@@ -105,7 +105,7 @@ def _parts(
     store: Store, family: str, since: float, until: float
 ) -> tuple[float, dict[str, list[StoredSlice]]]:
     """The slices of a cache by their stores, and since when they are all there."""
-    first = max(int(since) - shared.HOUR, shared.FIRST)
+    first = max(int(since) - stored.HOUR, stored.FIRST)
     rows = [
         row
         for row in store.read("trace", first, int(until) + 1, None)
@@ -115,7 +115,7 @@ def _parts(
     parts: defaultdict[str, list[StoredSlice]] = defaultdict(list)
     left = MOST_READ
     for row in rows:
-        slices = shared.slices_of(row.payload)
+        slices = stored.slices_of(row.payload)
         left -= sum(part.count for part in slices)
         if left < 0:
             return max(since, float(row.start + row.seconds)), parts
@@ -134,8 +134,8 @@ def _identity(store: Store, cache: Any, family: str, key: str) -> tuple[int, str
         return hash_of(name), name
     # What the function makes of it here need not be what it made of it there.
     states = [
-        shared.remembered_state(row.payload)
-        for row in store.read("trace", shared.STATE, shared.STATE + 1, None)
+        stored.remembered_state(row.payload)
+        for row in store.read("trace", stored.STATE, stored.STATE + 1, None)
         if row.alias.partition(".")[0] == family
     ]
     found = {

@@ -6,7 +6,7 @@ from math import inf
 from typing import NamedTuple
 
 from cache_monitor.stores.base import Identity, Row, Store
-from cache_monitor.stores.shared import (
+from cache_monitor.stores.rows import (
     FIRST,
     HOUR,
     MOST_REPLAYED,

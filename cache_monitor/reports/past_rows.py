@@ -15,7 +15,7 @@ from cache_monitor.stats.details import StoredDetails, pack
 from cache_monitor.stats.merge import DetailsMerge
 from cache_monitor.stats.window import MemoryByProcess, Window
 from cache_monitor.stores.base import Row
-from cache_monitor.stores.resolutions import KEYS_KEPT, MINUTE, window_of
+from cache_monitor.stores.rows import KEYS_KEPT, MINUTE, window_of
 
 ANY_NUMBER = 1_000_000
 """Groups that a report may hold: its windows are bounded one by one."""

@@ -13,7 +13,7 @@ from cache_monitor.stats.window import (
     Window,
     greater,
 )
-from cache_monitor.stores.resolutions import longest
+from cache_monitor.stores.rows import longest
 
 
 def miss_reasons(

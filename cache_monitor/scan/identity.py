@@ -27,7 +27,7 @@ from cache_monitor.conf import get_conf
 from cache_monitor.keys.display import text_of
 from cache_monitor.scan.key_forms import key_form
 from cache_monitor.scan.memcached import address_of
-from cache_monitor.stores.opening import DATABASE, chosen_store
+from cache_monitor.stores.opening import DATABASE, chosen_store, mount_of
 from cache_monitor.trace.plan import HostProof
 
 _LOCAL = {"", "localhost", "127.0.0.1", "::1", "0.0.0.0"}  # noqa: S104 - nothing is bound to it
@@ -205,16 +205,6 @@ def _network() -> str:
         return f"{_machine()}/{socket.gethostname()}"
 
 
-class _Mount(NamedTuple):
-    """A mounted file system: its mount point, the mounted part, and its origin."""
-
-    at: str
-    root: str
-    device: str
-    kind: str
-    source: str
-
-
 _OF_A_NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "ceph"})
 _OF_A_DISK = frozenset({"btrfs", "ext2", "ext3", "ext4", "f2fs", "overlay", "tmpfs", "xfs", "zfs"})
 
@@ -223,7 +213,7 @@ def _host_of_path(path: Path) -> Host:
     """The host of a directory or file. Containers may share one under different paths, and hosts
     one in the network."""
     found = path.resolve()
-    mount = _mount_of(found)
+    mount = mount_of(found)
     if mount is None:
         return Host("u", f"{_machine()}/{socket.gethostname()}{found}")
     own = found.relative_to(mount.at).as_posix()
@@ -233,32 +223,6 @@ def _host_of_path(path: Path) -> Host:
     # Other file systems may be local or not.
     proof: HostProof = "p" if mount.kind in _OF_A_DISK else "u"
     return Host(proof, f"{_machine()}\0{mount.device}\0{place}")
-
-
-def _mount_of(path: Path) -> _Mount | None:
-    """The file system of ``path``; None where unknown."""
-    over = [each for each in _mounts() if path.is_relative_to(each.at)]
-    # The last mount at one place is on top.
-    return max(reversed(over), key=lambda each: len(Path(each.at).parts), default=None)
-
-
-def _mounts() -> list[_Mount]:
-    try:
-        text = Path("/proc/self/mountinfo").read_text("utf-8", "surrogateescape")
-    except OSError:
-        return []
-    return [_mount(line) for line in text.splitlines()]
-
-
-def _mount(line: str) -> _Mount:
-    before, _, after = line.partition(" - ")
-    _, _, device, root, at, *_ = before.split(" ")
-    kind, source, *_ = after.split(" ")
-    return _Mount(_unescaped(at), _unescaped(root), device, kind, _unescaped(source))
-
-
-def _unescaped(text: str) -> str:
-    return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), text)
 
 
 # What it is by its settings

@@ -20,12 +20,12 @@ from cache_monitor.concurrency import TimedValues
 from cache_monitor.conf import get_conf
 from cache_monitor.keys.naming import group_key
 from cache_monitor.scan.base import BackendScanner, BadCursor, Entry, EntryPage, ScanError, Traced
-from cache_monitor.scan.files import file_name
 from cache_monitor.scan.identity import prefix_of, trace_store, version_of
+from cache_monitor.scan.local import file_name
 from cache_monitor.scan.snapshot import Snapshot
 from cache_monitor.stats.codec import CorruptPayload, decode
 from cache_monitor.stats.details import Details
-from cache_monitor.stores import shared as traced
+from cache_monitor.stores import rows as stored
 from cache_monitor.stores.base import Store, StoreError
 from cache_monitor.stores.opening import get_store
 from cache_monitor.trace.codec import StoredSlice, level_for, sampled
@@ -284,21 +284,21 @@ def uses_of(alias: str, cache: Any, store: Store, own: Reporter) -> RecordedUses
     store cannot be used, which it reports elsewhere."""
     name = trace_store(alias, cache, own.process)
     conf, now = get_conf(), time.time()
-    until, length = int(now) + traced.HOUR, traced.SLICE
+    until, length = int(now) + stored.HOUR, stored.SLICE
     try:
-        plan = traced.plans(store).get(base_name(name), Plan())
+        plan = stored.plans(store).get(base_name(name), Plan())
         name = plan.name_of(name)
-        state = traced.state_of(store, name)
-        rows = store.read("trace", traced.FIRST, until, name, seconds=length, of_processes=True)
-        slices = [each for row in rows for each in traced.slices_of(row.payload)]
+        state = stored.state_of(store, name)
+        rows = store.read("trace", stored.FIRST, until, name, seconds=length, of_processes=True)
+        slices = [each for row in rows for each in stored.slices_of(row.payload)]
     except StoreError:
         return None
     uses = RecordedUses(_names_of(cache), plan, state, now)
     uses.stale_after, uses.kept = conf.stale_after, conf.trace_kept
     uses.tolerance = int(conf.clock_tolerance * SECOND)
-    reporting = traced.reporting_processes(state, slices, now)
+    reporting = stored.reporting_processes(state, slices, now)
     if reporting:
-        all_reported = 2 * conf.flush_interval + traced.SLICE
+        all_reported = 2 * conf.flush_interval + stored.SLICE
         reported_at = own.reported_at if reporting == {own.process} else 0.0
         uses.reported_until = int(max(reported_at, now - all_reported) * SECOND)
     uses.not_replayed = _replay_newest(state, slices, 2 * conf.trace_keys, uses.tolerance)
@@ -324,10 +324,10 @@ def _replay_newest(
     state: State, slices: list[StoredSlice], most_keys: int, tolerance: int
 ) -> set[int]:
     """Replay ``slices`` on ``state``; returns the keys that are too many to be replayed."""
-    if sum(each.count for each in slices) > traced.MOST_REPLAYED:
+    if sum(each.count for each in slices) > stored.MOST_REPLAYED:
         return {key.hash for each in slices for key in each.decode_keys()}
     few = most_keys if any(each.level for each in slices) else inf
-    level = level_for(slices, (few, traced.MOST_REPLAYED), state.plans, 0)
+    level = level_for(slices, (few, stored.MOST_REPLAYED), state.plans, 0)
     replayed, left_out = [], set[int]()
     for each in slices:
         # It is the latest known, final or not.

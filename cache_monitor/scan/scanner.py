@@ -29,9 +29,8 @@ from cache_monitor.scan.base import (
     with_plausible_times,
 )
 from cache_monitor.scan.database import DatabaseScanner
-from cache_monitor.scan.files import FileScanner
 from cache_monitor.scan.identity import entries_identity
-from cache_monitor.scan.locmem import LocMemScanner
+from cache_monitor.scan.local import FileScanner, LocMemScanner
 from cache_monitor.scan.memcached import MemcachedScanner
 from cache_monitor.scan.recorded import (
     NOT_RECORDED,

@@ -1,6 +1,7 @@
 """Choose the store and open it. A database store gets a connection of the monitor's own."""
 
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,9 +18,8 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from cache_monitor.concurrency import call_in_forked_children, new_lock
-from cache_monitor.conf import SETTING, StoreConf, get_conf
+from cache_monitor.conf import SETTING, StoreConf, forget_on_change, get_conf
 from cache_monitor.errors import let_pass
-from cache_monitor.setting_changes import forget_on_change
 from cache_monitor.stores.base import Store, StoreError
 
 DATABASE = "cache_monitor.stores.database.DatabaseStore"
@@ -114,6 +114,58 @@ def can_be_written(path: Path) -> bool:
     return os.access(path.parent, os.W_OK | os.X_OK) and (
         not path.exists() or os.access(path, os.R_OK | os.W_OK)
     )
+
+
+class Mount(NamedTuple):
+    """A mounted file system: its mount point, the mounted part, and its origin."""
+
+    at: str
+    root: str
+    device: str
+    kind: str
+    source: str
+
+
+def mount_of(path: Path) -> Mount | None:
+    """The file system of ``path``, which is resolved; None where unknown."""
+    over = [each for each in _mounts() if path.is_relative_to(each.at)]
+    # The last mount at one place is on top.
+    return max(reversed(over), key=lambda each: len(Path(each.at).parts), default=None)
+
+
+def is_on_a_network(path: Path) -> bool:
+    """Whether other hosts may use the same file, as far as known."""
+    if sys.platform == "win32":
+        return str(path).startswith("\\\\")
+    mount = mount_of(path.parent.resolve())
+    kind = "" if mount is None else mount.kind
+    return kind in _NETWORKS or (kind.startswith("fuse.") and kind != "fuse.fuse-overlayfs")
+
+
+_NETWORKS = frozenset(
+    {"9p", "afs", "beegfs", "ceph", "cifs", "glusterfs", "gfs2", "lustre", "ncpfs"}
+    | {"nfs", "nfs4", "ocfs2", "smb2", "smb3", "smbfs", "virtiofs"}
+)
+
+
+def _mounts() -> list[Mount]:
+    try:
+        text = Path("/proc/self/mountinfo").read_text("utf-8", "surrogateescape")
+    except OSError:
+        return []
+    return [parse_mount(line) for line in text.splitlines()]
+
+
+def parse_mount(line: str) -> Mount:
+    """A line of Linux's ``mountinfo``."""
+    before, _, after = line.partition(" - ")
+    _, _, device, root, at, *_ = map(_unescaped, before.split(" "))
+    kind, source, *_ = map(_unescaped, after.split(" "))
+    return Mount(at, root, device, kind, source)
+
+
+def _unescaped(text: str) -> str:
+    return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), text)
 
 
 def is_testing() -> bool:

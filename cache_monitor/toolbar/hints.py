@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any, Literal
 
-from cache_monitor.thresholds import Thresholds
+from cache_monitor.conf import Thresholds
 from cache_monitor.toolbar.request import CallRow
 from cache_monitor.worker.access_patterns import (
     MANY_REPEATS,

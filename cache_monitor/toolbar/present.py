@@ -9,10 +9,9 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from cache_monitor.conf import get_conf
+from cache_monitor.conf import Thresholds, get_conf
 from cache_monitor.keys.display import shortened
 from cache_monitor.stacks import CodeLine, StackRenderer, place_of
-from cache_monitor.thresholds import Thresholds
 from cache_monitor.toolbar import savings
 from cache_monitor.toolbar.hints import Hint, HintContext, hints
 from cache_monitor.toolbar.reasons import Places, summed

@@ -16,7 +16,7 @@ from cache_monitor.keys.custom import is_sanitizing
 from cache_monitor.reports.newest_trace import newer
 from cache_monitor.stores.base import StoreError
 from cache_monitor.stores.opening import get_store
-from cache_monitor.stores.shared import trace_settings
+from cache_monitor.stores.rows import trace_settings
 from cache_monitor.toolbar.request import CallRow, Kept, KeyRow
 from cache_monitor.trace.events import MISS, SECOND, Reason, hash_of
 from cache_monitor.worker import wiring

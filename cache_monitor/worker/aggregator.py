@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 
 from cache_monitor.calls import SECONDS, STARTED, Recorded, Source
-from cache_monitor.keys.learned import learned
+from cache_monitor.keys.grouping import learned
 from cache_monitor.keys.naming import is_chosen, learned_group
 from cache_monitor.keys.routes import NO_ROUTE
 from cache_monitor.page_cache.outcomes import PagePass

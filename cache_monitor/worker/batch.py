@@ -24,12 +24,11 @@ from cache_monitor.calls import (
     Recorded,
     Source,
 )
-from cache_monitor.conf import SETTING
+from cache_monitor.conf import SETTING, forget_on_change
+from cache_monitor.keys.grouping import learned
 from cache_monitor.keys.known_keys import has_toolbar_key, is_toolbar_key
-from cache_monitor.keys.learned import learned
 from cache_monitor.keys.masking import own_sessions
 from cache_monitor.keys.naming import KeyName, may_be_cached, name_other_key, name_plain_key
-from cache_monitor.setting_changes import forget_on_change
 from cache_monitor.stats.distinct import hash_of
 
 Alike = tuple[Hashable, bool | tuple[bool, ...] | None, int | None, Hashable, str | None]

@@ -11,7 +11,7 @@ from uuid import uuid4
 from cache_monitor.stats.codec import encode
 from cache_monitor.stats.window import Window
 from cache_monitor.stores.base import Kind, Row, Store
-from cache_monitor.stores.resolutions import ABANDONED_AFTER
+from cache_monitor.stores.rows import ABANDONED_AFTER
 from cache_monitor.trace.slices import Slice
 from cache_monitor.worker.aggregator import Aggregator
 from cache_monitor.worker.aggregator import Part as CountedBucket

@@ -17,7 +17,7 @@ from cache_monitor.stats.details import Details, DetailsState, StoredDetails
 from cache_monitor.stats.merge import DetailsMerge
 from cache_monitor.stats.window import MemoryByProcess, Window
 from cache_monitor.stores.base import Kind, Row, Store, StoreError, session
-from cache_monitor.stores.resolutions import (
+from cache_monitor.stores.rows import (
     ABANDONED_AFTER,
     KEYS_KEPT,
     MERGED,

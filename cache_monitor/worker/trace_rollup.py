@@ -21,10 +21,10 @@ from cache_monitor.stats.codec import encode
 from cache_monitor.stats.details import Details
 from cache_monitor.stats.window import Window
 from cache_monitor.stores.base import Row, Store
-from cache_monitor.stores.resolutions import MINUTE
-from cache_monitor.stores.shared import (
+from cache_monitor.stores.rows import (
     FIRST,
     HOUR,
+    MINUTE,
     PLAN,
     SHARED,
     SLICE,

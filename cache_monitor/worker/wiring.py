@@ -15,7 +15,7 @@ from django.core.cache.backends.dummy import DummyCache
 from django.core.cache.backends.locmem import LocMemCache
 from django.db import connections
 
-from cache_monitor.conf import get_conf
+from cache_monitor.conf import forget_on_change, get_conf
 from cache_monitor.instrument.aliases import forget_instances, instance_of, makes_own_keys
 from cache_monitor.instrument.sizes import stored_size
 from cache_monitor.recorder import recorder
@@ -27,9 +27,8 @@ from cache_monitor.scan.identity import (
     version_of,
 )
 from cache_monitor.scan.schedule import ScanScheduler, read_evictions
-from cache_monitor.setting_changes import forget_on_change
 from cache_monitor.stores.opening import get_store, is_testing
-from cache_monitor.stores.shared import trace_settings
+from cache_monitor.stores.rows import trace_settings
 from cache_monitor.trace.events import Value
 from cache_monitor.worker.live_values import stored_value
 from cache_monitor.worker.trace_events import CacheIdentity, EntryAccess

@@ -23,16 +23,16 @@ from uuid import uuid4
 
 from cache_monitor import concurrency, context
 from cache_monitor.conf import Conf
-from cache_monitor.keys.learned import learned
+from cache_monitor.keys.grouping import learned
 from cache_monitor.page_cache import watch
 from cache_monitor.recorder import Recorder
 from cache_monitor.scan.recorded import Reporter
 from cache_monitor.scan.schedule import eviction_reading
 from cache_monitor.scan.snapshot import Snapshot
 from cache_monitor.stacks import take_stack
-from cache_monitor.stores import shared
+from cache_monitor.stores import rows
 from cache_monitor.stores.base import Store, StoreBusyError, StoreError
-from cache_monitor.stores.shared import TraceSettings
+from cache_monitor.stores.rows import TraceSettings
 from cache_monitor.trace.events import EvictionReading
 from cache_monitor.worker import requests, trace_rollup
 from cache_monitor.worker.aggregator import Aggregator
@@ -468,7 +468,7 @@ class BackgroundWorker:
                 self._read.append((alias, reading))
 
     def _follow_plans(self, store: Store) -> None:
-        plans = shared.plans(store)
+        plans = rows.plans(store)
         with self._draining:
             self._drainer.flusher.tracer.follow(plans)
         self._has_plans = True
@@ -521,4 +521,4 @@ class BackgroundWorker:
 
 def _share_groups(store: Store) -> None:
     """Learn of groups of keys what other processes have learned, and let them learn of ours."""
-    learned.learn(shared.share_groups(store, learned.folding.templates, int(time.time())))
+    learned.learn(rows.share_groups(store, learned.folding.templates, int(time.time())))

@@ -104,7 +104,7 @@ def day_of_rows(now: int) -> Iterator[object]:
     """Processes apart until a stretch is over, its rows have had time to come, and one of them
     merges, half of its interval later on average; then as cache_monitor.worker.rollup has it.
     """
-    from cache_monitor.stores.resolutions import HOUR, LIVE, MERGED, MINUTE, SETTLED
+    from cache_monitor.stores.rows import HOUR, LIVE, MERGED, MINUTE, SETTLED
     from cache_monitor.worker.rollup import MERGE_INTERVAL
 
     minute = now // MINUTE * MINUTE
@@ -131,7 +131,7 @@ def day_of_rows(now: int) -> Iterator[object]:
 
 
 def year_of_rows(now: int) -> Iterator[object]:
-    from cache_monitor.stores.resolutions import DAY, HOUR, MERGED, WEEK
+    from cache_monitor.stores.rows import DAY, HOUR, MERGED, WEEK
 
     hour = now // HOUR * HOUR
     year, month, day = hour - 365 * DAY, hour - 35 * DAY, hour - 26 * HOUR
@@ -180,7 +180,7 @@ def details_row(process: str, alias: str, start: int, seconds: int, calls: int) 
     from cache_monitor.stats.top_keys import HotKeys
     from cache_monitor.stats.window import add_reasons
     from cache_monitor.stores.base import Row
-    from cache_monitor.stores.resolutions import KEYS_KEPT
+    from cache_monitor.stores.rows import KEYS_KEPT
 
     source = Random(start)
     details = Details(start, seconds, HotKeys(1000), 200, uses=calls, final=True)

@@ -26,8 +26,7 @@ from cache_monitor.calls import RawCall, Source
 from cache_monitor.conf import Conf
 from cache_monitor.stores.base import Row
 from cache_monitor.stores.memory import MemoryStore
-from cache_monitor.stores.resolutions import settled
-from cache_monitor.stores.shared import FIRST, TraceSettings, plans, state_of
+from cache_monitor.stores.rows import FIRST, TraceSettings, plans, settled, state_of
 from cache_monitor.trace.events import SECOND, EvictionReading
 from cache_monitor.trace.plan import TraceLimits
 from cache_monitor.worker.batch import deduplicate

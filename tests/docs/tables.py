@@ -37,7 +37,7 @@ def _findings() -> str:
 
 
 def _thresholds() -> str:
-    from cache_monitor.thresholds import threshold_documentation
+    from cache_monitor.conf import threshold_documentation
 
     return threshold_documentation()
 

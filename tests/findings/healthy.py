@@ -6,6 +6,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from cache_monitor.conf import Thresholds
 from cache_monitor.findings.context import Environment
 from cache_monitor.findings.engine import find
 from cache_monitor.reports.schema import (
@@ -21,7 +22,6 @@ from cache_monitor.reports.schema import (
     Stale,
     StaleEntry,
 )
-from cache_monitor.thresholds import Thresholds
 
 REDIS = "django.core.cache.backends.redis.RedisCache"
 LOCMEM = "django.core.cache.backends.locmem.LocMemCache"

@@ -3,11 +3,11 @@ import logging
 import pytest
 from msgspec.structs import replace
 
+from cache_monitor.conf import Thresholds
 from cache_monitor.findings import engine as finding_rules
 from cache_monitor.findings.engine import RULES, find
 from cache_monitor.findings.texts import ADVICE
 from cache_monitor.reports.schema import MissReasons
-from cache_monitor.thresholds import Thresholds
 from tests.findings.healthy import PRODUCTION, cache, codes, findings, group, hot_key, operation
 
 

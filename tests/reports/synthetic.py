@@ -12,7 +12,7 @@ from cache_monitor.stats.distinct import hash_of
 from cache_monitor.stats.top_keys import HotKeys
 from cache_monitor.stats.window import OperationStats, Window
 from cache_monitor.stores.base import Kind, Row
-from cache_monitor.stores.resolutions import MERGED
+from cache_monitor.stores.rows import MERGED
 
 BEGIN = 1_900_000_000 // 3600 * 3600
 END = BEGIN + 3600

@@ -4,7 +4,7 @@ from cache_monitor.scan.snapshot import Scope, Snapshot
 from cache_monitor.stats.codec import encode
 from cache_monitor.stats.top_keys import HotKeys
 from cache_monitor.stores.base import Row
-from cache_monitor.stores.resolutions import MERGED, window_of
+from cache_monitor.stores.rows import MERGED, window_of
 from tests.reports.synthetic import (
     BACKEND,
     BEGIN,

@@ -8,11 +8,11 @@ import pytest
 from django.test import override_settings
 
 from cache_monitor.calls import Call, Source
-from cache_monitor.keys.learned import learned
+from cache_monitor.keys.grouping import learned
 from cache_monitor.keys.naming import name_key, why_grouped
 from cache_monitor.stats.details import Details
 from cache_monitor.worker.aggregator import Aggregator
-from tests.keys.test_learned import WORDS
+from tests.keys.test_grouping_learned import WORDS
 from tests.reports.synthetic import BEGIN, cache_of, details
 
 SHIRTS = [f"api:product:{word}-shirt" for word in WORDS]

@@ -16,7 +16,7 @@ from cache_monitor.middleware import CacheMonitorMiddleware
 from cache_monitor.reports.key_history import KeyHistory, key_history
 from cache_monitor.scan.identity import store_of
 from cache_monitor.stores.opening import get_store
-from cache_monitor.stores.shared import trace_settings
+from cache_monitor.stores.rows import trace_settings
 from cache_monitor.trace.events import CLEAR, DELETE, HIT, MISS, WRITE
 from cache_monitor.trace.plan import Plan
 from cache_monitor.worker import trace_rollup, wiring

@@ -143,7 +143,7 @@ def _name(place: Place, cache: Any, shown: str) -> str:
     """The user's key of a file that is only known by its digest."""
     if not isinstance(place, FilePlace):
         return shown
-    from cache_monitor.scan.files import file_name
+    from cache_monitor.scan.local import file_name
 
     planted = [*(f"old:{number}" for number in range(5)), "forever", "gone"]
     return next((key for key in planted if file_name(cache, key)[:16] in shown), shown)
@@ -205,7 +205,7 @@ def test_of_others_in_the_same_place_nothing_is_counted_or_shown(place: Place) -
 
 
 def _digest_of(place: Place, cache: Any, key: str) -> str:
-    from cache_monitor.scan.files import UNKNOWN_KEY, file_name
+    from cache_monitor.scan.local import UNKNOWN_KEY, file_name
 
     return f"{UNKNOWN_KEY} {file_name(cache, key)[:16]}" if isinstance(place, FilePlace) else ""
 

@@ -50,7 +50,7 @@ for alias in ("files", "database", "redis", "memcached"):
                *(f"planted:fresh:{number}" for number in range(20)))
     names = {}
     if alias == "files":
-        from cache_monitor.scan.files import UNKNOWN_KEY, file_name
+        from cache_monitor.scan.local import UNKNOWN_KEY, file_name
         names = {f"{UNKNOWN_KEY} {file_name(caches[alias], key)[:16]}": key for key in planted}
     for entry in step.entries:
         key = names.get(entry.shown, entry.shown)

@@ -235,7 +235,7 @@ import json, time
 from tests.programs.hosts import configure
 configure()
 from django.core.cache import cache
-from cache_monitor.stores.shared import trace_settings
+from cache_monitor.stores.rows import trace_settings
 from cache_monitor.worker import wiring, trace_rollup
 from cache_monitor.scan.schedule import ScanScheduler
 from cache_monitor.scan.recorded import Reporter

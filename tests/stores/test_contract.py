@@ -16,7 +16,7 @@ from cache_monitor.stores.base import Row, Store
 from cache_monitor.stores.database import DatabaseStore
 from cache_monitor.stores.memory import MemoryStore
 from cache_monitor.stores.redis import RedisStore
-from cache_monitor.stores.resolutions import DAY, HOUR, WEEK
+from cache_monitor.stores.rows import DAY, HOUR, WEEK
 from cache_monitor.stores.sqlite import SQLiteStore
 from cache_monitor.worker.rollup import roll_up
 from tests.stores.conftest import wait_until

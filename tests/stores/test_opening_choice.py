@@ -14,7 +14,7 @@ from django.test import override_settings
 
 from cache_monitor import api
 from cache_monitor.conf import StoreConf
-from cache_monitor.stores import opening, sqlite_file
+from cache_monitor.stores import opening
 from cache_monitor.stores.memory import MemoryStore
 from cache_monitor.stores.opening import DATABASE, MEMORY, SQLITE, StoreChoice, chosen_store
 
@@ -171,9 +171,8 @@ def test_a_named_file_that_cannot_be_written_to_is_told(tmp_path: Path, name: st
 
 
 def test_a_file_on_a_network_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    mounts = tmp_path / "mountinfo"
-    mounts.write_text(f"36 22 0:52 / {tmp_path} rw shared:2 - fuse.sshfs host:/site rw\n")
-    monkeypatch.setattr(sqlite_file, "_MOUNTS", mounts)
+    line = f"36 22 0:52 / {tmp_path} rw shared:2 - fuse.sshfs host:/site rw"
+    monkeypatch.setattr(opening, "_mounts", lambda: [opening.parse_mount(line)])
     store = {"BACKEND": SQLITE, "OPTIONS": {"PATH": tmp_path / "statistics.sqlite3"}}
     with override_settings(CACHE_MONITOR={"STORE": store}):
         assert "several hosts" in _told()

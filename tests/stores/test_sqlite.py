@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from cache_monitor.stores import sqlite, sqlite_file
+from cache_monitor.stores import opening, sqlite
 from cache_monitor.stores.base import Row, StoreError
 from cache_monitor.stores.sqlite import SQLiteStore
 from tests.stores.disks import filled, use_up
@@ -68,15 +68,18 @@ def test_it_has_a_write_ahead_log(store: SQLiteStore, path: Path) -> None:
     assert told(path, "PRAGMA journal_mode") == [("wal",)]
 
 
+@pytest.mark.parametrize("folder", ["data", "a b", "données", "数据"])
 def test_it_does_without_one_on_a_network(
-    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str
 ) -> None:
-    mounts = tmp_path / "mountinfo"
-    mounts.write_text(
-        "22 1 8:1 / / rw shared:1 - ext4 /dev/vda rw\n"
-        f"36 22 0:52 / {tmp_path} rw shared:2 - nfs4 server:/site rw\n"
-    )
-    monkeypatch.setattr(sqlite_file, "_MOUNTS", mounts)
+    path = tmp_path / folder / "statistics.sqlite3"
+    path.parent.mkdir()
+    written = str(path.parent).replace(" ", "\\040")
+    mounts = [
+        "22 1 8:1 / / rw shared:1 - ext4 /dev/vda rw",
+        f"36 22 0:52 / {written} rw shared:2 - nfs4 server:/site rw",
+    ]
+    monkeypatch.setattr(opening, "_mounts", lambda: [*map(opening.parse_mount, mounts)])
     store = SQLiteStore(path)
     store.put([ROW], now=1)
     assert told(path, "PRAGMA journal_mode") == [("delete",)]
@@ -398,11 +401,11 @@ def test_a_forked_child_uses_the_file_as_its_parent_does(store: SQLiteStore) -> 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 def test_a_fork_comes_between_uses(store: SQLiteStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """In the midst of one the child would take over locks that are its parent's."""
-    monkeypatch.setattr(sqlite_file, "_FORK_WAITS", 60.0)
+    monkeypatch.setattr(sqlite, "_FORK_WAITS", 60.0)
     entered, leave = Event(), Event()
 
     def use() -> None:
-        with sqlite_file.gate.entered():
+        with sqlite.gate.entered():
             entered.set()
             leave.wait(60)
 
@@ -420,7 +423,7 @@ def test_a_child_that_was_forked_amid_a_use_leaves_the_file_alone(
     store: SQLiteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No fork waits for long."""
-    monkeypatch.setattr(sqlite_file, "_FORK_WAITS", 0.01)
+    monkeypatch.setattr(sqlite, "_FORK_WAITS", 0.01)
 
     def refuses() -> bool:
         try:
@@ -429,7 +432,7 @@ def test_a_child_that_was_forked_amid_a_use_leaves_the_file_alone(
             return "restart" in str(error)
         return False
 
-    with sqlite_file.gate.entered():
+    with sqlite.gate.entered():
         assert _in_child(refuses)
     assert _rows(store) == [ROW]
 
@@ -438,7 +441,7 @@ def test_a_child_that_was_forked_amid_a_use_leaves_the_file_alone(
 def test_a_child_of_which_python_was_not_told_leaves_it_alone_too(
     store: SQLiteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gate = sqlite_file.ForkGate()
+    gate = sqlite.ForkGate()
     with gate.entered():
         monkeypatch.setattr(gate, "_pid", -1)
         with pytest.raises(StoreError, match="restart"), gate.entered():

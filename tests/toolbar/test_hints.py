@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cache_monitor.calls import Call, Source
-from cache_monitor.thresholds import Thresholds
+from cache_monitor.conf import Thresholds
 from cache_monitor.toolbar.hints import MANY_UNREAD_SETS, Hint, HintContext, Usage, hints
 from cache_monitor.toolbar.request import CallRow
 from cache_monitor.worker.access_patterns import MANY_REPEATS, MANY_SINGLES, AccessPatterns

@@ -21,7 +21,7 @@ from cache_monitor.stats.histogram import middle_of
 from cache_monitor.stats.merge import DetailsMerge
 from cache_monitor.stats.top_keys import KeyStats
 from cache_monitor.stores.opening import get_store
-from cache_monitor.stores.shared import trace_settings
+from cache_monitor.stores.rows import trace_settings
 from cache_monitor.worker import wiring
 from tests.anew import begin_anew
 from tests.clocks import timing_clock

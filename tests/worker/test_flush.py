@@ -13,7 +13,7 @@ from cache_monitor.stats.details import Details
 from cache_monitor.stats.window import Window
 from cache_monitor.stores.base import Row
 from cache_monitor.stores.memory import MemoryStore
-from cache_monitor.stores.resolutions import ABANDONED_AFTER, HOUR, MERGED, MINUTE
+from cache_monitor.stores.rows import ABANDONED_AFTER, HOUR, MERGED, MINUTE
 from cache_monitor.worker.aggregator import Aggregator
 from cache_monitor.worker.flush import STEP, Flusher
 from cache_monitor.worker.rollup import merge_processes, roll_up

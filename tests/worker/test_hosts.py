@@ -49,7 +49,7 @@ import json, time
 from tests.programs.hosts import configure
 configure()
 import cache_monitor
-from cache_monitor.stores.shared import trace_settings
+from cache_monitor.stores.rows import trace_settings
 from cache_monitor.worker import wiring, trace_rollup
 from cache_monitor.reports.schema import REASONS
 from cache_monitor.stores.opening import get_store

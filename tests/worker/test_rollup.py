@@ -10,7 +10,7 @@ from cache_monitor.stats.top_keys import HotKeys
 from cache_monitor.stats.window import Window
 from cache_monitor.stores.base import Row
 from cache_monitor.stores.memory import MemoryStore
-from cache_monitor.stores.resolutions import (
+from cache_monitor.stores.rows import (
     DAY,
     HOUR,
     KEYS_KEPT,

@@ -5,7 +5,7 @@ from cache_monitor.stats.codec import encode
 from cache_monitor.stats.window import Window
 from cache_monitor.stores.base import Row, Store
 from cache_monitor.stores.memory import MemoryStore
-from cache_monitor.stores.resolutions import MERGED, MINUTE
+from cache_monitor.stores.rows import MERGED, MINUTE
 from cache_monitor.worker import rollup
 from cache_monitor.worker.rollup import INTERVAL, MERGE_INTERVAL, Maintenance
 

@@ -11,7 +11,7 @@ from cache_monitor.stats.codec import decode
 from cache_monitor.stats.window import Window, add_reasons
 from cache_monitor.stores.base import Kind, Row, StoreError
 from cache_monitor.stores.memory import MemoryStore
-from cache_monitor.stores.shared import TraceSettings, plans, state_of
+from cache_monitor.stores.rows import TraceSettings, plans, state_of
 from cache_monitor.trace import slices
 from cache_monitor.trace.codec import decode_slices, encode_slices
 from cache_monitor.trace.events import SECOND

@@ -8,7 +8,7 @@ import pytest
 from cache_monitor.calls import Call, Source
 from cache_monitor.stores.base import Row, StoreError
 from cache_monitor.stores.memory import MemoryStore
-from cache_monitor.stores.shared import TraceSettings
+from cache_monitor.stores.rows import TraceSettings
 from cache_monitor.trace.events import SECOND, EvictionReading
 from cache_monitor.trace.plan import TraceLimits
 from cache_monitor.worker.aggregator import Aggregator

@@ -18,7 +18,7 @@ from cache_monitor.stats.details import Details
 from cache_monitor.stats.window import Window
 from cache_monitor.stores.base import Row, StoreBusyError, StoreError
 from cache_monitor.stores.memory import MemoryStore
-from cache_monitor.stores.shared import TraceSettings
+from cache_monitor.stores.rows import TraceSettings
 from cache_monitor.trace.codec import decode_slices
 from cache_monitor.trace.events import HIT, MISS, WRITE
 from cache_monitor.trace.plan import TraceLimits

@@ -20,7 +20,7 @@ from cache_monitor.management.output import INTERRUPTED, moment_option, refusal,
 from cache_monitor.scan.identity import store_of
 from cache_monitor.stores.base import Store
 from cache_monitor.stores.opening import get_store
-from cache_monitor.stores.shared import slices_by_minute
+from cache_monitor.stores.rows import slices_by_minute
 from cache_monitor.trace.codec import StoredSlice
 from cache_monitor.trace.events import SECOND
 from cache_monitor.trace.workload import Entry, Request, TracePeriod, lookups_of, requests

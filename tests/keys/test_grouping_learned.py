@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cache_monitor.keys.learned import (
+from cache_monitor.keys.grouping import (
     MOST_NAMES,
     MOST_TEMPLATES,
     MOST_VALUES,

@@ -18,7 +18,7 @@ from django.core.cache.backends.filebased import FileBasedCache
 
 import cache_monitor
 from cache_monitor.scan.base import Bounds
-from cache_monitor.scan.files import UNKNOWN_KEY, file_name, idle_for, read_head
+from cache_monitor.scan.local import UNKNOWN_KEY, file_name, idle_for, read_head
 from cache_monitor.scan.scanner import scanner_for
 from cache_monitor.scan.snapshot import LONGEST, Snapshot
 from cache_monitor.stats.codec import decode, encode

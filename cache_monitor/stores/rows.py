@@ -1,11 +1,12 @@
-"""Rows that processes share: the trace's slices, plans and states, what a replay of it tells, and
-the learned key groups.
+"""The rows of a store: how long they are as they age, and those that processes share.
 
-A new process has seen no keys, so all processes read and extend one row of key groups: a site's
-groups stay the same after a deployment and in each period. Two that write at once may overwrite
+Shared are the trace's slices, plans and states, the results of its replay, and the learned key
+groups. A new process has seen no keys, so all processes read and extend one row of groups: they
+stay the same after a deployment and in each period. Two that write at once may overwrite
 each other; the next flush of either adds what is missing.
 """
 
+import math
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
@@ -16,13 +17,12 @@ import msgspec
 from msgspec import Meta, Struct
 
 from cache_monitor.conf import get_conf
-from cache_monitor.keys.learned import MOST_TEMPLATES
-from cache_monitor.stats.codec import encode
+from cache_monitor.keys.grouping import MOST_TEMPLATES
+from cache_monitor.stats.codec import decode, encode
 from cache_monitor.stats.details import Details, GroupStats
 from cache_monitor.stats.top_keys import HotKeys, KeyStats
 from cache_monitor.stats.window import Window
 from cache_monitor.stores.base import Kind, Row, Store
-from cache_monitor.stores.resolutions import MINUTE, settled
 from cache_monitor.trace.codec import StoredSlice, Unreadable, decode_slices, pack, sampled, unpack
 from cache_monitor.trace.plan import (
     Plan,
@@ -34,10 +34,82 @@ from cache_monitor.trace.plan import (
 )
 from cache_monitor.trace.state import ReplayResult, ReplayStats, State, decode_state
 
+MERGED = ""
+"""The process of rows that several processes have gone into."""
+
+
+class Resolution(NamedTuple):
+    """Rows of ``fine`` seconds become rows of ``coarse`` seconds when they are ``age`` old. Where
+    both are the same only the processes are merged."""
+
+    kind: Kind
+    fine: int
+    coarse: int
+    age: int
+
+
+MINUTE, HOUR, DAY, WEEK = 60, 3600, 86400, 7 * 86400
+SETTLED = 30
+"""Seconds after which the rows of a bucket are there, all but late ones, with the default
+``FLUSH_INTERVAL``. The sooner they are merged, the fewer rows a report has to read. But a process
+that could not tell whether its row was written writes it once more, and a row that came again after
+it was merged would count twice."""
+_CLOSED = 10
+"""Seconds after which a process has closed a bucket, and its row is under way."""
+YOUNG = 10 * MINUTE
+"""Seconds for which it is asked every few seconds whether there are rows of single processes; what
+comes later is merged by :func:`roll_up`."""
+
+LIVE = 20 * MINUTE
+"""Seconds for which charts stay as fine as they were recorded: somebody who looks at the last
+quarter of an hour wants to see what he has just done."""
+
+STEPS = (
+    Resolution("window", 10, 10, age=SETTLED),
+    Resolution("window", 10, MINUTE, age=LIVE),
+    Resolution("window", MINUTE, 5 * MINUTE, age=2 * HOUR),
+    Resolution("window", 5 * MINUTE, HOUR, age=26 * HOUR),
+    Resolution("window", HOUR, DAY, age=35 * DAY),
+    Resolution("details", MINUTE, MINUTE, age=SETTLED),
+    Resolution("details", MINUTE, 5 * MINUTE, age=15 * MINUTE),
+    Resolution("details", 5 * MINUTE, HOUR, age=2 * HOUR),
+    Resolution("details", HOUR, DAY, age=50 * HOUR),
+    Resolution("details", DAY, WEEK, age=100 * DAY),
+)
+
+_SHORTEST: dict[Kind, int] = {"window": 10, "details": MINUTE}
+
+
+def longest(kind: Kind, ago: float) -> int:
+    """The longest bucket, in seconds, that a row may cover that ended ``ago`` seconds ago."""
+    lengths = [step.coarse for step in STEPS if step.kind == kind and step.age <= ago]
+    return max([_SHORTEST[kind], *lengths])
+
+
+ABANDONED_AFTER = 2 * HOUR
+"""Seconds after which a row that its process has not finished will not be finished."""
+
+KEYS_KEPT = {MINUTE: 1000, 5 * MINUTE: 500, HOUR: 500, DAY: 250, WEEK: 250}
+"""Hot keys in merged details of a length: what nobody will look at need not be read each time."""
+
+
+def settled(flush_interval: float) -> int:
+    """:data:`SETTLED` for processes that write every ``flush_interval`` seconds."""
+    return max(SETTLED, math.ceil(2 * flush_interval + _CLOSED))
+
+
+def window_of(row: Row) -> Window:
+    """The window that a row holds. Raises :class:`CorruptPayload`."""
+    window = decode(row.payload, Window)
+    if row.process != MERGED and not window.final:
+        window.unfinished = set(window.processes)
+    return window
+
+
 SHARED = ""
 PLAN, STATE, FIRST = 0, 1, 2
 """The ``start`` of the rows of plans and states, and the least of others."""
-SLICE, HOUR = 10, 3600
+SLICE = 10
 MOST_REPLAYED = 50_000
 """The most events that a reader replays."""
 MOST_KEYS = 1000
@@ -99,7 +171,7 @@ def slices_by_minute(
 ) -> Iterator[dict[str, list[StoredSlice]]]:
     """Minute by minute what is traced of one cache, by the names of its stores: one, or one for
     each process where each has its own. Raises :class:`StoreError`."""
-    # What was told late is in a slice that begins after it.
+    # An event that was reported late is in a slice that begins after it.
     first = max(int(since) // MINUTE * MINUTE - MINUTE, FIRST)
     last = min(int(until), int(time.time())) + MINUTE
     for start in range(first, last, _STEP):
@@ -112,7 +184,7 @@ def slices_by_minute(
             yield found
 
 
-# What a replay of the trace tells, as rows
+# The results of a replay, as rows
 
 
 class TraceSettings(NamedTuple):
@@ -215,7 +287,6 @@ def _add(group: GroupStats, stats: ReplayStats) -> None:
 
 # Learned key groups
 
-_DAY = 86400
 Name = Annotated[str, Meta(max_length=200, pattern=r"\{text\}")]
 
 
@@ -239,7 +310,7 @@ def share_groups(store: Store, learned: frozenset[str], now: int) -> frozenset[s
     stored = _group_row(store)
     # Sorted, so that every process keeps the same ones.
     whole = frozenset(sorted(stored.templates | learned)[:MOST_TEMPLATES])
-    day = now // _DAY
+    day = now // DAY
     if whole and (whole != stored.templates or day > stored.day):
         row = Row("groups", SHARED, SHARED, 0, 0, pack(_GroupRow(day, whole)))
         store.put([row], now)

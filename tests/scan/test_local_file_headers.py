@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cache_monitor.scan.files import HEADER, Expiry, expiry_of, read_head
+from cache_monitor.scan.local import HEADER, Expiry, expiry_of, read_head
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))

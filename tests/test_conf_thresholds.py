@@ -1,8 +1,9 @@
+from dataclasses import asdict
 from typing import Any
 
 import pytest
 
-from cache_monitor.thresholds import NAMES, Thresholds, threshold_problems
+from cache_monitor.conf import Thresholds, problems
 
 
 def test_a_setting_replaces_the_thresholds_that_it_names() -> None:
@@ -12,8 +13,8 @@ def test_a_setting_replaces_the_thresholds_that_it_names() -> None:
 
 
 def test_the_defaults_are_a_setting_without_problems() -> None:
-    defaults = {name: getattr(Thresholds(), name.lower()) for name in NAMES}
-    assert list(threshold_problems(defaults)) == []
+    defaults = {name.upper(): each for name, each in asdict(Thresholds()).items()}
+    assert list(problems({"FINDINGS": defaults})) == []
 
 
 @pytest.mark.parametrize(
@@ -31,6 +32,6 @@ def test_the_defaults_are_a_setting_without_problems() -> None:
     ],
 )
 def test_a_bad_threshold_is_named_with_what_to_write(setting: Any, says: str, hint: str) -> None:
-    [problem] = threshold_problems(setting)
+    [problem] = problems({"FINDINGS": setting})
     assert says in problem.message
     assert hint in problem.hint

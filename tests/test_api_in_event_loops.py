@@ -12,7 +12,7 @@ from django.utils import translation
 
 import cache_monitor
 from cache_monitor import api
-from cache_monitor.stores.offloop import off_loop
+from cache_monitor.api import off_loop
 from cache_monitor.stores.opening import get_store
 from tests.anew import begin_anew
 

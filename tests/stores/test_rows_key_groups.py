@@ -11,15 +11,15 @@ from django.core.cache import cache
 from django.test import override_settings
 
 import cache_monitor
-from cache_monitor.keys.learned import MOST_TEMPLATES
+from cache_monitor.keys.grouping import MOST_TEMPLATES
 from cache_monitor.stores.base import Row
 from cache_monitor.stores.memory import MemoryStore
 from cache_monitor.stores.opening import get_store
-from cache_monitor.stores.shared import known_groups, share_groups
+from cache_monitor.stores.rows import known_groups, share_groups
 from cache_monitor.trace.codec import pack
 from cache_monitor.worker import worker
 from tests.anew import begin_anew
-from tests.keys.test_learned import WORDS
+from tests.keys.test_grouping_learned import WORDS
 
 DAY = 86400
 SHIRTS, USERS = "api:product:{text}", "avatar-img-{text}"
