@@ -77,15 +77,15 @@ class DashboardAdmin(ModelAdmin):
 
     def _action(self, name: str) -> "Callable[..., HttpResponse]":
         def action(request: HttpRequest) -> HttpResponse:
-            from cache_monitor.dashboard import actions  # noqa: PLC0415 - dear at each start
+            from cache_monitor.dashboard import deleting  # noqa: PLC0415 - dear at each start
 
-            return actions.action(request, self.admin_site, name)
+            return deleting.action(request, self.admin_site, name)
 
         return self._guarded(action)
 
     def _muting(self, name: str) -> "Callable[..., HttpResponse]":
         def change(request: HttpRequest) -> HttpResponse:
-            from cache_monitor.dashboard.actions import mute, unmute  # noqa: PLC0415 - dear at each start
+            from cache_monitor.dashboard.findings import mute, unmute  # noqa: PLC0415 - dear at each start
 
             view = mute if name == "mute_finding" else unmute
             return view(request, self.admin_site)

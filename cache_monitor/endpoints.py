@@ -20,8 +20,8 @@ from django.views.decorators.http import require_safe
 from msgspec.structs import replace
 
 from cache_monitor import api
+from cache_monitor.dashboard.page import cached_report
 from cache_monitor.dashboard.query import BadParameterError, Query, parse_query
-from cache_monitor.dashboard.report_cache import cached_report
 from cache_monitor.errors import MissingExtra
 from cache_monitor.exporters import access, json
 from cache_monitor.exporters.json import parse_top, trim

@@ -1,29 +1,62 @@
-"""Delete entries step by step, with an entry in the admin's history."""
+"""The pages that delete entries: a question first, then step by step, with an entry in the admin's
+history."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, TypedDict
+from typing import Literal, TypedDict, cast
 
+from django.contrib import messages
+from django.contrib.admin import AdminSite
 from django.contrib.admin.models import DELETION, LogEntry
 from django.contrib.contenttypes.models import ContentType
 from django.contrib.sessions.backends.base import SessionBase
 from django.core import signing
-from django.http import QueryDict
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
+from django.template.response import TemplateResponse
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from cache_monitor.dashboard import formats
+from cache_monitor.dashboard.columns import make_bar
 from cache_monitor.dashboard.entry import find_shown
-from cache_monitor.dashboard.memory_tables import STALE_REASONS, stale_words
-from cache_monitor.dashboard.query import BadParameterError, as_shown, check_alias, check_choice
+from cache_monitor.dashboard.formats import stale_words
+from cache_monitor.dashboard.page import (
+    TEMPLATES,
+    page_context,
+    readings,
+    refused,
+)
+from cache_monitor.dashboard.query import (
+    BadParameterError,
+    Links,
+    as_shown,
+    check_alias,
+    check_choice,
+    previous_query,
+)
 from cache_monitor.keys.naming import name_key
 from cache_monitor.models import Dashboard
 from cache_monitor.scan import entries
 from cache_monitor.scan.entries import EntryTotals, Selection
-from cache_monitor.scan.snapshot import StaleReason
+from cache_monitor.scan.snapshot import STALE_REASONS, StaleReason
 
 WHY: tuple[StaleReason | Literal["any"], ...] = ("any", *STALE_REASONS)
+
+
+STEP_LIMIT = 50_000
+"""Entries that one request examines."""
+STEP_SECONDS = 1.0
+SALT = "cache_monitor.dashboard.deleting"
+MAX_AGE = 3600
+"""Seconds after which an interrupted deletion has to begin anew."""
+CURSORS = "cache_monitor_deletions"
+"""Where the user's session keeps the cursors. A cursor may be the stored key of an entry, perhaps a
+session's, so it does not travel in a form: a signature does not hide it."""
+_MAX_CURSORS = 5
+_OBJECT_LENGTH = 200
+"""Characters that the admin's history has for the object's name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,17 +183,18 @@ _ALL = (
 ACTIONS = {each.name: each for each in _ALL}
 
 
-STEP_LIMIT = 50_000
-"""Entries that one request examines."""
-STEP_SECONDS = 1.0
-SALT = "cache_monitor.dashboard.deleting"
-MAX_AGE = 3600
-"""Seconds after which an interrupted deletion has to begin anew."""
-CURSORS = "cache_monitor_deletions"
-"""Where the user's session keeps the cursors. A cursor may be the stored key of an entry, perhaps a
-session's, so it does not travel in a form: a signature does not hide it."""
-_MAX_CURSORS = 5
-_OBJECT_LENGTH = 200
+def log_action(
+    user_id: int | str, alias: str, flag: int, words: str = "", message: str = ""
+) -> LogEntry:
+    """A new entry in the admin's history."""
+    return LogEntry.objects.create(
+        user_id=cast("int", user_id),
+        content_type=ContentType.objects.get_for_model(Dashboard, for_concrete_model=False),
+        object_id=alias,
+        object_repr=words[:_OBJECT_LENGTH],
+        action_flag=flag,
+        change_message=message,
+    )
 
 
 class DeleteProgress(TypedDict):
@@ -174,6 +208,108 @@ class DeleteProgress(TypedDict):
     entries: int
     bytes: int | None
     examined: int
+
+
+def action(request: HttpRequest, site: AdminSite, name: str) -> HttpResponse:
+    """The action ``name``: ask before anything is deleted; delete on POST."""
+    action = ACTIONS[name]
+    if not request.user.has_perm(f"cache_monitor.{action.permission}"):
+        raise PermissionDenied
+    data = request.POST if request.method == "POST" else request.GET
+    try:
+        target = target_of(action, data)
+    except BadParameterError as error:
+        return refused(request, site, error)
+    links = Links(site, previous_query(data))
+    if request.method != "POST":
+        return _question(request, site, target, links)
+    return _deleted(request, site, target, links)
+
+
+def _question(request: HttpRequest, site: AdminSite, target: Target, links: Links) -> HttpResponse:
+    """The page that asks before anything is deleted, with how much that is."""
+    measured = measure_target(target)
+    context = {
+        "count": formats.count(measured.entries),
+        "size": formats.size(measured.bytes),
+        "none": not measured.entries and measured.cursor is None and not measured.problem,
+        "looked_at": formats.count(measured.examined) if measured.cursor else "",
+        "total": formats.count(measured.total),
+        "problem": measured.problem,
+        "reach": entries.clear_reach(target.alias) if target.action is CLEAR else None,
+        "per_process": entries.is_per_process(target.alias),
+        "sessions": target.action.parameter == "group" and target.value == "session",
+    }
+    return _answer(request, site, target, links, "confirm", context)
+
+
+def _deleted(request: HttpRequest, site: AdminSite, target: Target, links: Links) -> HttpResponse:
+    # Anonymous users do not come here: the admin has sent them to its login.
+    user_id = cast("int | str", request.user.pk)
+    text = request.POST.get("progress", "")
+    if text:
+        progress = unpack(text, user_id, target, request.session)
+        if progress is None:
+            messages.error(request, _("That was interrupted for too long. Begin anew."))
+            return HttpResponseRedirect(_back(target, links))
+    else:
+        progress = begin(user_id, target)
+    done = delete_step(target, progress)
+    if done.problem is None and done.cursor is not None:
+        context = {
+            **_progress_context(done, progress, target),
+            "progress": pack(progress, request.session),
+        }
+        return _answer(request, site, target, links, "deleting", context)
+    forget_cursor(progress, request.session)
+    readings.clear()
+    summary = summarize(target, progress)
+    if done.problem:
+        messages.error(request, f"{summary}. {done.problem}")
+    else:
+        messages.success(request, _("%(summary)s. The figures follow soon.") % {"summary": summary})
+    return HttpResponseRedirect(_back(target, links))
+
+
+def _progress_context(
+    done: EntryTotals, progress: DeleteProgress, target: Target
+) -> Mapping[str, object]:
+    share = min(1.0, progress["examined"] / done.total) if done.total else None
+    return {
+        "said": summarize(target, progress),
+        "share": formats.ratio(share),
+        "bar": make_bar(share),
+        "looked_at": formats.count(progress["examined"]),
+        "total": formats.count(done.total),
+    }
+
+
+def _answer(
+    request: HttpRequest,
+    site: AdminSite,
+    target: Target,
+    links: Links,
+    template: str,
+    context: Mapping[str, object],
+) -> HttpResponse:
+    whole = {
+        **site.each_context(request),
+        **page_context(links, target.action.name),
+        "title": target.action.title,
+        "action_url": links.path(target.action.name),
+        "back_url": _back(target, links),
+        "hidden": {**target.parameters, "back": links.page("dashboard").partition("?")[2]},
+        "target": target,
+        "words": formats.visible(formats.cut(target.words, 300)),
+        **context,
+    }
+    return TemplateResponse(request, f"{TEMPLATES}/{template}.html", whole)
+
+
+def _back(target: Target, links: Links) -> str:
+    if target.action.parameter == "key":
+        return links.page("entry", alias=target.alias, key=target.value)
+    return links.page(target.action.back)
 
 
 def measure_target(target: Target) -> EntryTotals:
@@ -194,13 +330,7 @@ def measure_target(target: Target) -> EntryTotals:
 
 def begin(user_id: int | str, target: Target) -> DeleteProgress:
     """A deletion that has deleted nothing yet, with its entry in the admin's history."""
-    log = LogEntry.objects.create(
-        user_id=user_id,
-        content_type=ContentType.objects.get_for_model(Dashboard, for_concrete_model=False),
-        object_id=target.alias,
-        object_repr="",
-        action_flag=DELETION,
-    )
+    log = log_action(user_id, target.alias, DELETION)
     return DeleteProgress(
         user=str(user_id),
         target=_identity(target),

@@ -11,10 +11,11 @@ from django.utils.translation import gettext as _
 
 from cache_monitor import context
 from cache_monitor.dashboard import formats
-from cache_monitor.dashboard.key_tables import reason_words, what_ended, why_missed
-from cache_monitor.dashboard.memory_tables import expiry, stale_words
-from cache_monitor.dashboard.query import BadParameterError, Content, PageRequest, as_shown
-from cache_monitor.dashboard.tables import Figure
+from cache_monitor.dashboard.columns import Figure
+from cache_monitor.dashboard.formats import expiry, reason_words, stale_words
+from cache_monitor.dashboard.keys import what_ended, why_missed
+from cache_monitor.dashboard.page import Content, PageRequest
+from cache_monitor.dashboard.query import BadParameterError, as_shown
 from cache_monitor.keys.custom import is_sanitizing
 from cache_monitor.keys.naming import KeyName, name_key, why_grouped
 from cache_monitor.reports.key_history import KeyHistory, key_history

@@ -1,4 +1,4 @@
-"""Figures in words: localised, with units, and a dash for an unknown one."""
+"""Figures and reasons in words: localised, with units, and a dash for an unknown figure."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -10,7 +10,7 @@ from django.template.defaultfilters import filesizeformat
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
-from cache_monitor.reports.schema import Point, relative_change
+from cache_monitor.reports.schema import Point, StaleReason, relative_change
 
 UNKNOWN = "–"
 MINUS = "\u2212"
@@ -160,6 +160,39 @@ def visible(text: str) -> str:
         each.encode("unicode_escape").decode() if category(each) in {"Cc", "Cf", "Cs"} else each
         for each in text
     )
+
+
+def reason_words() -> dict[str, str]:
+    """The words for the reasons of misses, by their names in the report."""
+    return {
+        "never_set": _("never set"),
+        "expired": _("expired"),
+        "evicted": _("evicted"),
+        "lost": _("lost"),
+        "deleted": _("deleted"),
+        "cleared": _("cleared"),
+        "version_changed": _("version changed"),
+        "unknown": _("unknown"),
+    }
+
+
+def stale_words() -> dict[StaleReason, str]:
+    """The words for the kinds of stale entries, by their names in the report."""
+    return {
+        "expired": _("expired"),
+        "idle": _("idle"),
+        "never_read": _("never read"),
+        "no_expiry": _("no expiry"),
+    }
+
+
+def expiry(seconds: float | None, *, never: bool) -> str:
+    """When an entry expires, or how long ago it did."""
+    if never:
+        return _("never")
+    if seconds is not None and seconds < 0:
+        return _("%(age)s ago") % {"age": age(-seconds)}
+    return age(seconds)
 
 
 def _joined(number: int, unit: str) -> str:

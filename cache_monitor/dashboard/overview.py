@@ -1,62 +1,94 @@
-"""The overview: the report's figures of each cache, formatted for the templates."""
+"""The overview: each cache with its figures, its short tables, and the charts."""
 
-import json
 from collections import Counter
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from django.utils.translation import gettext as _
 
-from cache_monitor.checks import has_tenants
-from cache_monitor.dashboard import formats, key_tables
-from cache_monitor.dashboard.formats import sparkline
-from cache_monitor.dashboard.layout import render_preview
-from cache_monitor.dashboard.query import Links
-from cache_monitor.dashboard.series import MOST_POINTS, is_empty, labels, series, units
-from cache_monitor.dashboard.tables import (
-    AnySpec,
-    CacheRows,
+from cache_monitor.conf import get_conf
+from cache_monitor.dashboard import formats, keys
+from cache_monitor.dashboard.charts import charts, recorded_from, series
+from cache_monitor.dashboard.columns import (
+    Bar,
+    CacheItem,
     Caches,
-    ChartRows,
     Figure,
-    Frame,
-    QualityRows,
-    Table,
+    cache_column,
+    code_column,
+    count_column,
+    duration_column,
     make_bar,
+    ratio_column,
+    text_column,
 )
-from cache_monitor.reports.schema import Cache, Memory, Quality, Report
+from cache_monitor.dashboard.findings import finding_rows
+from cache_monitor.dashboard.formats import reason_words, sparkline
+from cache_monitor.dashboard.memory import memory_figures
+from cache_monitor.dashboard.page import Content, PageRequest
+from cache_monitor.dashboard.query import Links
+from cache_monitor.dashboard.tables import AnySpec, Table, TableSpec, render_preview
+from cache_monitor.reports.schema import Cache, Operation, Report
 
+OVERVIEW_CHARTS = ("hit_ratio", "rate", "latency", "memory", "latency_map")
+MAX_STRIPS = 4
+"""Caches that the overview has room for with all of their figures; of more each has a line."""
+MAX_FINDINGS = 3
+"""Findings that the overview shows; they have a page of their own."""
 MOST_ROWS = 5
 """Rows of a table that has a page of its own."""
 MOST_OPERATIONS = 20
 
 
-def frame(report: Report) -> Frame:
-    """What every page shows besides its own content."""
-    now = formats.moment(report.generated_at)
-    return Frame(
-        since=formats.moment(report.since),
-        until=formats.moment(report.until),
-        generated_at=now,
-        quality=_quality(report.quality, now),
+def build(page_request: PageRequest) -> Content:
+    """The overview."""
+    caches = page_request.report.caches
+    before = page_request.before.caches if page_request.before else {}
+    rows = cache_rows(caches, before, page_request.links)
+    here = page_request.links.page("dashboard")
+    called = [cache for cache in rows if cache.called]
+    many = len(called) > MAX_STRIPS
+    return Content(
+        downloads=[
+            operations(caches),
+            miss_reasons(caches),
+            *series(page_request.report),
+        ],
+        context={
+            "caches": worst_first(called, page_request.report) if many else called,
+            "many_caches": many,
+            "not_called": [cache.alias for cache in rows if not cache.called],
+            "charts": charts(page_request.report, here, OVERVIEW_CHARTS),
+            "begins_at": recorded_from(page_request),
+            "flush_interval": formats.age(max(1.0, get_conf().flush_interval)),
+            "findings": finding_rows(page_request.report, page_request.links)[:MAX_FINDINGS],
+            "findings_url": page_request.links.page("findings"),
+            "more_findings": formats.some_of(MAX_FINDINGS, len(page_request.report.findings)),
+        },
     )
 
 
-def charts(report: Report, here: str, names: Sequence[str]) -> Sequence[ChartRows]:
-    """The charts ``names``, each with its table; ``here`` is the page's address with its query."""
-    words = units(report.caches)
-    sheets = {spec.name: spec for spec in series(report)}
-    return [
-        ChartRows(
-            name=spec.name,
-            title=spec.caption,
-            unit=words[spec.name],
-            labels=json.dumps(labels(spec.name), ensure_ascii=False),
-            empty=is_empty(spec.name, report.caches),
-            table=render_preview(spec, MOST_POINTS, download=f"{here}&table={spec.name}"),
-        )
-        for spec in (sheets[name] for name in names if name in sheets)
-    ]
+@dataclass(frozen=True, slots=True)
+class CacheRows:
+    """One cache on the overview: its strip of figures and its tables."""
+
+    alias: str
+    anchor: str
+    backend: str
+    backend_name: str
+    called: bool
+    hit_ratio: str
+    hit_change: str
+    hit_bar: Bar | None
+    # Not in the ``repr``, for the same reason as a table's rows.
+    sparkline: Sequence[str] = field(repr=False)
+    figures: Sequence[Figure] = field(repr=False)
+    short: Sequence[Figure] = field(repr=False)
+    """Those that fit into one line."""
+    memory: Sequence[Figure] = field(repr=False)
+    memory_bar: Bar | None
+    tables: Sequence[Table] = field(repr=False)
 
 
 def cache_rows(caches: Caches, before: Caches, links: Links) -> Sequence[CacheRows]:
@@ -67,54 +99,19 @@ def cache_rows(caches: Caches, before: Caches, links: Links) -> Sequence[CacheRo
     ]
 
 
-def memory_figures(memory: Memory, *, says_period: bool = False) -> Sequence[Figure]:
-    """Bytes and entries with their limits. ``says_period`` where the other figures are of now."""
-    return [
-        Figure(
-            _("Memory"),
-            formats.about(formats.size(memory.bytes), exact=memory.exact),
-            note=_limit(memory.limit_bytes, formats.size),
-        ),
-        Figure(
-            _("Entries"),
-            formats.about(formats.count(memory.entries), exact=memory.exact),
-            note=_limit(memory.limit_entries, formats.count),
-        ),
-        Figure(
-            _("Evictions"),
-            formats.count(memory.evictions),
-            note=_("in this period") if says_period and memory.evictions_since else "",
-        ),
-    ]
+def worst_first(rows: Sequence[CacheRows], report: Report) -> Sequence[CacheRows]:
+    """Caches with severe findings first, then those with errors, then by their hit ratios."""
+    weights = {"error": 10_000, "warning": 1, "info": 0}
+    found = Counter[str]()
+    for finding in report.findings:
+        found[finding.alias] += weights[finding.severity]
 
+    def rank(row: CacheRows) -> tuple[int, int, float]:
+        cache = report.caches[row.alias]
+        ratio = 2.0 if cache.hit_ratio is None else cache.hit_ratio
+        return -found[row.alias], -cache.errors, ratio
 
-def _quality(quality: Quality, now: datetime | None) -> QualityRows:
-    newest = formats.moment(quality.newest_record_at)
-    seconds = (now - newest).total_seconds() if now and newest else None
-    dropped, corrupt = quality.dropped_calls, quality.corrupt_windows
-    return QualityRows(
-        processes=formats.count(quality.processes),
-        newest_at=newest,
-        newest_age=formats.age(seconds),
-        figures=[
-            Figure(_("Dropped calls"), formats.count(dropped), dropped > 0),
-            *(
-                [Figure(_("Stopped reporting"), formats.count(quality.cut_off_processes), True)]
-                if quality.cut_off_processes
-                else []
-            ),
-            Figure(_("Corrupt windows"), formats.count(corrupt), corrupt > 0),
-            *(
-                [Figure(_("Not recorded: past CACHES"), ", ".join(quality.not_recorded), True)]
-                if quality.not_recorded
-                else []
-            ),
-            # A user who may see one tenant's keys sees those of all.
-            *([Figure(_("Keys shown"), _("those of all tenants"), True)] if has_tenants() else []),
-        ],
-        estimated=quality.estimated,
-        of_all_tenants=has_tenants(),
-    )
+    return sorted(rows, key=rank)
 
 
 def _cache(alias: str, anchor: str, cache: Cache, before: Cache | None, links: Links) -> CacheRows:
@@ -180,21 +177,6 @@ def _off(cache: Cache) -> str:
     return formats.give_or_take(cache.seconds_saved, cache.seconds_saved_error)
 
 
-def worst_first(rows: Sequence[CacheRows], report: Report) -> Sequence[CacheRows]:
-    """Caches with severe findings first, then those with errors, then by their hit ratios."""
-    weights = {"error": 10_000, "warning": 1, "info": 0}
-    found = Counter[str]()
-    for finding in report.findings:
-        found[finding.alias] += weights[finding.severity]
-
-    def rank(row: CacheRows) -> tuple[int, int, float]:
-        cache = report.caches[row.alias]
-        ratio = 2.0 if cache.hit_ratio is None else cache.hit_ratio
-        return -found[row.alias], -cache.errors, ratio
-
-    return sorted(rows, key=rank)
-
-
 def _short(cache: Cache) -> Sequence[Figure]:
     """The figures that fit into one line."""
     named = {figure.label: figure for figure in _figures(cache, None)}
@@ -202,23 +184,73 @@ def _short(cache: Cache) -> Sequence[Figure]:
     return [*(named[label] for label in labels), memory_figures(cache.memory)[0]]
 
 
-def _limit(value: int | None, written: Callable[[int | None], str]) -> str:
-    return "" if value is None else _("of %(limit)s") % {"limit": written(value)}
-
-
 def _tables(alias: str, cache: Cache, links: Links) -> Sequence[Table]:
     """The short tables, and the first rows of those that have a page of their own."""
     alone = {alias: cache}
     here = links.page("dashboard", alias=alias)
     every: Sequence[tuple[AnySpec, int, str]] = [
-        (key_tables.operations(alone), MOST_OPERATIONS, ""),
-        (key_tables.miss_reasons(alone), MOST_OPERATIONS, ""),
-        (key_tables.key_groups(alone, links), MOST_ROWS, links.page("groups", alias=alias)),
-        (key_tables.hot_keys(alone, links), MOST_ROWS, links.page("keys", alias=alias)),
-        (key_tables.views(alone, links), MOST_ROWS, links.page("views", alias=alias)),
+        (operations(alone), MOST_OPERATIONS, ""),
+        (miss_reasons(alone), MOST_OPERATIONS, ""),
+        (keys.key_groups(alone, links), MOST_ROWS, links.page("groups", alias=alias)),
+        (keys.hot_keys(alone, links), MOST_ROWS, links.page("keys", alias=alias)),
+        (keys.views(alone, links), MOST_ROWS, links.page("views", alias=alias)),
     ]
     return [
         render_preview(spec, most, all_url, "" if all_url else f"{here}&table={spec.name}")
         for spec, most, all_url in every
         if spec.items
     ]
+
+
+class MissShare(NamedTuple):
+    """A reason of ``misses``, and its share of those of a cache."""
+
+    word: str
+    misses: int
+    share: float | None
+
+
+def operations(caches: Caches) -> TableSpec[CacheItem[tuple[str, Operation]]]:
+    every = [CacheItem(a, each) for a, c in caches.items() for each in c.operations.items()]
+    return TableSpec(
+        "operations",
+        _("Operations"),
+        [
+            *cache_column(caches),
+            code_column("operation", _("Operation"), lambda each: each.item[0]),
+            count_column("calls", _("Calls"), lambda each: each.item[1].calls),
+            count_column("keys", _("Keys"), lambda each: each.item[1].keys),
+            count_column("hits", _("Hits"), lambda each: each.item[1].hits),
+            count_column("misses", _("Misses"), lambda each: each.item[1].misses),
+            count_column("errors", _("Errors"), lambda each: each.item[1].errors),
+            count_column("interrupted", _("Interrupted"), lambda each: each.item[1].interrupted),
+            duration_column("p50", _("p50"), lambda each: each.item[1].seconds.p50),
+            duration_column("p90", _("p90"), lambda each: each.item[1].seconds.p90),
+            duration_column("p99", _("p99"), lambda each: each.item[1].seconds.p99),
+            duration_column("max", _("Max"), lambda each: each.item[1].seconds.max),
+            duration_column("total", _("Total"), lambda each: each.item[1].seconds.total),
+        ],
+        every,
+        order="-calls",
+    )
+
+
+def miss_reasons(caches: Caches) -> TableSpec[CacheItem[MissShare]]:
+    every = [
+        CacheItem(alias, MissShare(word, misses, cache.miss_reasons.share(name)))
+        for alias, cache in caches.items()
+        for name, word in reason_words().items()
+        if (misses := getattr(cache.miss_reasons, name))
+    ]
+    return TableSpec(
+        "miss_reasons",
+        _("Misses by reason"),
+        [
+            *cache_column(caches),
+            text_column("reason", _("Reason"), lambda each: each.item.word),
+            count_column("misses", _("Misses")),
+            ratio_column("share", _("Share")),
+        ],
+        every,
+        order="-misses",
+    )

@@ -1,23 +1,20 @@
 """The parameters of the URL, and links with other ones."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from urllib.parse import urlencode
 
 from django.conf import settings
 from django.contrib.admin import AdminSite
 from django.http import QueryDict
 from django.urls import reverse
-from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 
 from cache_monitor.dashboard.formats import visible
-from cache_monitor.dashboard.tables import AnySpec
 from cache_monitor.keys.display import SHOWN_LENGTH
 from cache_monitor.keys.naming import SESSION_MASK, written_as_shown
 from cache_monitor.periods import parse_duration, parse_moment
-from cache_monitor.reports.schema import Report
 
 RANGES = ("15m", "1h", "6h", "24h", "7d", "30d")
 DEFAULT_RANGE = "1h"
@@ -135,6 +132,15 @@ def parse_query(data: QueryDict, now: datetime, own: Collection[str] = ()) -> Qu
     )
 
 
+def previous_query(data: QueryDict) -> Query:
+    """The query of the page that the user came from; the default where it cannot be read."""
+    now = datetime.now(UTC)
+    try:
+        return parse_query(QueryDict(data.get("back", "")), now)
+    except BadParameterError:
+        return parse_query(QueryDict(urlencode({"alias": data.get("alias", "")})), now)
+
+
 def _given(data: QueryDict, known: Collection[str]) -> Mapping[str, str]:
     """The parameters that carry a value; a form sends the empty ones too."""
     for name, values in data.lists():
@@ -211,41 +217,3 @@ class Links:
         if not all(map(_can_be_named, target.values())):
             return ""
         return f"{self.path(name)}?{urlencode({**target, 'back': self._query.carried()})}"
-
-
-@dataclass(frozen=True, slots=True)
-class PageRequest:
-    """A request for a page: its query, the report, and the user's permissions."""
-
-    query: Query
-    report: Report
-    links: Links
-    before: Report | None
-    """The report of the period before, where the page compares with it."""
-    has_perm: Callable[[str], bool]
-
-    def may(self, permission: str) -> bool:
-        """Whether the user has a permission of the dashboard."""
-        return self.has_perm(f"cache_monitor.{permission}")
-
-
-@dataclass(frozen=True, slots=True)
-class Content:
-    """The content of a page: ``tables`` that the URL sorts and searches, the context of its
-    template, and other tables as ``downloads``."""
-
-    tables: Sequence[AnySpec] = ()
-    downloads: Sequence[AnySpec] = ()
-    context: Mapping[str, object] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class DashboardPage:
-    """One page. ``name`` is that of its URL and of its template, ``tables`` are those that the URL
-    sorts and searches, ``own`` its other parameters."""
-
-    name: str
-    title: str | Promise
-    build: Callable[[PageRequest], Content]
-    tables: tuple[str, ...] = ()
-    own: tuple[str, ...] = ()

@@ -1,44 +1,61 @@
-"""The tables of the dashboard: their columns, and what the templates print of them."""
+"""The tables: searched, sorted and cut into pages as the URL asks, or as a file."""
 
+import csv
+import io
+import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
-from operator import attrgetter
-from typing import Any, Generic, TypeVar
+from dataclasses import dataclass, field, replace
+from typing import Any, Generic
 
+import msgspec
+from django.core.paginator import Page, Paginator
+from django.http import HttpResponse
 from django.utils.translation import gettext as _
 
 from cache_monitor.dashboard import formats
-from cache_monitor.dashboard.formats import counts
-from cache_monitor.reports.schema import Cache
+from cache_monitor.dashboard.columns import Cell, ColumnSpec, Item, Value
+from cache_monitor.dashboard.query import BadParameterError, Query
+
+ROWS = 50
+"""Rows of one page of a table."""
+ROWS_OF_SEVERAL = 15
+"""Rows of one page of a table that has others below it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Bar:
-    """A bar's filled part, 0 to 100, as SVG writes numbers."""
+class TableSpec(Generic[Item]):
+    """A table with all of its items.
 
-    width: str
+    ``order`` is the column that it is sorted by unless the URL names another, with a minus for
+    descending; empty keeps the order of the items. ``empty`` is shown without items, ``rows`` is
+    the number of them on one page. The ``hidden`` columns are shown on demand, because with them a
+    table is wider than most screens.
+    """
 
+    name: str
+    caption: str
+    columns: Sequence[ColumnSpec[Item]]
+    items: Sequence[Item]
+    order: str = ""
+    note: str = ""
+    empty: str = ""
+    rows: int = ROWS
+    is_searchable: bool = True
+    hidden: frozenset[str] = frozenset()
 
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """One cell of a table. ``code`` marks text that the site's users wrote, such as a key."""
-
-    text: str
-    is_numeric: bool = True
-    code: bool = False
-    title: str = ""
-    url: str = ""
-    at: datetime | None = None
-    bar: Bar | None = None
-    sparkline: Sequence[str] = ()
-    """The points of SVG lines that are drawn instead of the text, which describes them."""
+    def records(self) -> list[Mapping[str, Value]]:
+        """The items as plain values, for a download."""
+        return [
+            {field.name: field.value(item) for field in self.data_columns} for item in self.items
+        ]
 
     @property
-    def is_plain(self) -> bool:
-        """Whether there is only text, as in most cells: a template for each cell would take most of
-        the time."""
-        return not (self.code or self.url or self.at or self.bar or self.sparkline)
+    def data_columns(self) -> Sequence[ColumnSpec[Item]]:
+        """The columns that hold figures, not buttons."""
+        return [column for column in self.columns if not column.has_no_data]
+
+
+AnySpec = TableSpec[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,354 +127,280 @@ class Table:
     """Shows all columns again; empty where they are shown."""
 
 
-@dataclass(frozen=True, slots=True)
-class ChartRows:
-    """A chart, and the same figures as a table. ``labels`` are the words for its bars, by their
-    names in the report, as JSON."""
-
-    name: str
-    title: str
-    unit: str
-    labels: str
-    empty: bool
-    table: Table
+ROWS_WITHOUT_SEARCH = 10
+"""Rows from which on a table can be searched."""
+COLUMNS_WITHOUT_CHOICES = 5
+"""Columns from which on some can be left out."""
+_NONE = "none"
+"""No column is left out, where otherwise some are."""
+MAX_SEARCH_LENGTH = 200
+"""Characters of a search."""
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
-    """A labelled figure. ``is_warning`` marks one that needs attention."""
+class TableQuery:
+    """The search, order and page of one table. ``prefix`` begins its parameters in the URL."""
 
-    label: str
-    text: str
-    is_warning: bool = False
-    note: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class LabelledShare:
-    """A part of a whole with its bar."""
-
-    label: str
-    text: str
-    share: str
-    bar: Bar | None
-
-
-@dataclass(frozen=True, slots=True)
-class CacheRows:
-    """One cache on the overview: its strip of figures and its tables."""
-
-    alias: str
-    anchor: str
-    backend: str
-    backend_name: str
-    called: bool
-    hit_ratio: str
-    hit_change: str
-    hit_bar: Bar | None
-    # Not in the ``repr``, for the same reason as a table's rows.
-    sparkline: Sequence[str] = field(repr=False)
-    figures: Sequence[Figure] = field(repr=False)
-    short: Sequence[Figure] = field(repr=False)
-    """Those that fit into one line."""
-    memory: Sequence[Figure] = field(repr=False)
-    memory_bar: Bar | None
-    tables: Sequence[Table] = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class QualityRows:
-    """How far the figures can be trusted."""
-
-    processes: str
-    newest_at: datetime | None
-    newest_age: str
-    figures: Sequence[Figure]
-    estimated: bool
-    of_all_tenants: bool
-    """Whether the site has tenants, whose figures are added up here."""
-
-
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """What every page shows: the period and the quality of the figures."""
-
-    since: datetime | None
-    until: datetime | None
-    generated_at: datetime | None
-    quality: QualityRows
-
-
-@dataclass(frozen=True, slots=True)
-class FilterChoice:
-    """A link to the page with another filter."""
-
-    label: str
-    text: str
-    url: str
-    chosen: bool
-
-
-@dataclass(frozen=True, slots=True)
-class CacheMemory:
-    """What the last scan found in one cache, for the pages about memory and stale entries.
-
-    ``names`` are the cache's and those of others with the same entries, ``neighbours`` those with
-    other entries in the same store. ``basis`` says how many entries were scanned, ``problem`` why
-    something is unknown.
-    """
-
-    alias: str
-    names: str
-    neighbours: str
-    backend_name: str
-    measured_at: datetime | None
-    basis: str
-    problem: str
-    is_known: bool
-    figures: Sequence[Figure]
-    bar: Bar | None
-    freed_within: Sequence[LabelledShare]
-    has_chart: bool
-    """Whether there are groups to draw."""
-    action_url: str
-
-
-Item = TypeVar("Item")
-Value = str | int | float | None
-ROWS = 50
-"""Rows of one page of a table."""
-ROWS_OF_SEVERAL = 15
-"""Rows of one page of a table that has others below it."""
-# Beyond this a key is no longer read, only carried in every refresh.
-MAX_TITLE_LENGTH = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class ColumnSpec(Generic[Item]):
-    """A column: ``value`` is sorted by, searched in and downloaded, ``cell`` is what is shown.
-
-    A column that ``has_no_data`` is neither sorted by nor downloaded, one that ``is_unsorted`` is
-    not sorted by.
-    """
-
-    name: str
-    label: str
-    value: Callable[[Item], Value]
-    cell: Callable[[Item], Cell]
-    is_numeric: bool = True
-    has_no_data: bool = False
-    is_unsorted: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class TableSpec(Generic[Item]):
-    """A table with all of its items.
-
-    ``order`` is the column that it is sorted by unless the URL names another, with a minus for
-    descending; empty keeps the order of the items. ``empty`` is shown without items, ``rows`` is
-    the number of them on one page. The ``hidden`` columns are shown on demand, because with them a
-    table is wider than most screens.
-    """
-
-    name: str
-    caption: str
-    columns: Sequence[ColumnSpec[Item]]
-    items: Sequence[Item]
-    order: str = ""
-    note: str = ""
-    empty: str = ""
-    rows: int = ROWS
-    is_searchable: bool = True
+    prefix: str
+    search: str
+    sort: str
+    page: int
     hidden: frozenset[str] = frozenset()
-
-    def records(self) -> list[Mapping[str, Value]]:
-        """The items as plain values, for a download."""
-        return [
-            {field.name: field.value(item) for field in self.data_columns} for item in self.items
-        ]
-
-    @property
-    def data_columns(self) -> Sequence[ColumnSpec[Item]]:
-        """The columns that hold figures, not buttons."""
-        return [column for column in self.columns if not column.has_no_data]
+    """The columns that are left out."""
 
 
-AnySpec = TableSpec[Any]
-Caches = Mapping[str, Cache]
+def parameters(tables: Sequence[str]) -> list[str]:
+    """The parameters of the tables of a page, the first of which has the short names."""
+    return [prefix + name for prefix in prefixes(tables).values() for name in ("q", "sort", "page")]
 
 
-@dataclass(frozen=True, slots=True)
-class CacheItem(Generic[Item]):
-    """An item of one cache."""
-
-    alias: str
-    item: Item
+def column_parameters(tables: Sequence[str]) -> list[str]:
+    """The parameters that leave columns of the tables out."""
+    return [f"{prefix}hide" for prefix in prefixes(tables).values()]
 
 
-def cache_column(caches: Caches) -> Sequence[ColumnSpec[CacheItem[Any]]]:
-    """The column that names the cache; none where a page shows one cache alone."""
-    if len(caches) == 1:
+def prefixes(tables: Sequence[str]) -> Mapping[str, str]:
+    """The prefix of each table's parameters."""
+    return {name: f"{name}-" if place else "" for place, name in enumerate(tables)}
+
+
+def parse_table_query(own: Mapping[str, str], prefix: str, spec: AnySpec) -> TableQuery:
+    """The query of ``spec`` in a page's parameters. Raises BadParameterError."""
+    sort = own.get(f"{prefix}sort", spec.order)
+    names = [column.name for column in spec.data_columns if not column.is_unsorted]
+    if sort and sort.removeprefix("-") not in names:
+        raise BadParameterError(
+            f"{prefix}sort",
+            _("Write one of: %(names)s; a minus before it turns the order round.")
+            % {"names": ", ".join(names)},
+        )
+    search = own.get(f"{prefix}q", "")
+    if len(search) > MAX_SEARCH_LENGTH:
+        raise BadParameterError(f"{prefix}q", _("It is too long."))
+    page = _page(f"{prefix}page", own.get(f"{prefix}page", "1"))
+    return TableQuery(prefix, search, sort, page, _hidden(f"{prefix}hide", own, spec))
+
+
+def apply_query(spec: TableSpec[Item], asked: TableQuery) -> TableSpec[Item]:
+    """``spec`` with the items that match the query, in its order."""
+    found = _found(spec, asked.search)
+    return replace(spec, items=_sorted(spec.columns, found, asked.sort))
+
+
+def render_table(spec: AnySpec, asked: TableQuery, here: str, query: Query) -> Table:
+    """One page of ``spec``, the last one where ``asked`` is beyond it. ``here`` is the address of
+    the dashboard's page."""
+    found = apply_query(spec, asked).items
+    page = Paginator(found, spec.rows).get_page(asked.page)
+
+    def url(**changes: str) -> str:
+        prefixed = {asked.prefix + name: value for name, value in changes.items()}
+        return f"{here}?{query.encode(prefixed)}#{spec.name}"
+
+    columns = [column for column in spec.columns if column.name not in asked.hidden]
+    return Table(
+        name=spec.name,
+        caption=spec.caption,
+        columns=[_column(column, asked.sort, url) for column in columns],
+        rows=[[column.cell(item) for column in columns] for item in page],
+        shown_of=formats.some_of(len(found), len(spec.items)),
+        note=spec.note,
+        empty=_("Nothing here matches the search.") if spec.items else spec.empty,
+        pager=_pager(page, url) if page.has_other_pages() else None,
+        search=_search(spec, asked, query, url),
+        csv_url=f"{here}?{query.encode(table=spec.name, format='csv')}",
+        json_url=f"{here}?{query.encode(table=spec.name, format='json')}",
+        choices=_choices(spec, asked.hidden, url),
+        every_column_url=url(hide=_left_out(spec, frozenset())) if asked.hidden else "",
+    )
+
+
+def render_preview(spec: AnySpec, most: int, all_url: str = "", download: str = "") -> Table:
+    """The first ``most`` rows of ``spec`` in its own order, with links to the whole table alone."""
+    items = _sorted(spec.columns, spec.items, spec.order)
+    columns = [column for column in spec.columns if column.name not in spec.hidden]
+    return Table(
+        name=spec.name,
+        caption=spec.caption,
+        columns=[Column(column.label, column.is_numeric) for column in columns],
+        rows=[[column.cell(item) for column in columns] for item in items[:most]],
+        shown_of=formats.some_of(min(most, len(items)), len(items)),
+        note=spec.note,
+        empty=spec.empty,
+        all_url=all_url,
+        csv_url=f"{download}&format=csv" if download else "",
+        json_url=f"{download}&format=json" if download else "",
+    )
+
+
+def _found(spec: TableSpec[Item], search: str) -> Sequence[Item]:
+    """The items that have the search's text somewhere in a column of words."""
+    if not search:
+        return spec.items
+    wanted = search.casefold()
+    words = _words(spec)
+    return [
+        item
+        for item in spec.items
+        if any(wanted in str(column.value(item)).casefold() for column in words)
+    ]
+
+
+def _words(spec: TableSpec[Item]) -> Sequence[ColumnSpec[Item]]:
+    """The columns that can be searched."""
+    return [column for column in spec.data_columns if not (column.is_numeric or column.is_unsorted)]
+
+
+def _sorted(columns: Sequence[ColumnSpec[Item]], items: Sequence[Item], order: str) -> list[Item]:
+    """The items by one column; unknown values come last in either direction."""
+    name = order.removeprefix("-")
+    column = next((each for each in columns if each.name == name), None)
+    if column is None:
+        return list(items)
+    valued = [(column.value(item), item) for item in items]
+    known = [each for each in valued if each[0] is not None]
+    known.sort(key=lambda each: _comparable(each[0]), reverse=order.startswith("-"))
+    return [item for _, item in known] + [item for value, item in valued if value is None]
+
+
+def _comparable(value: Value) -> tuple[bool, float | str]:
+    """Numbers before texts, should a column hold both."""
+    return (True, value.casefold()) if isinstance(value, str) else (False, value or 0)
+
+
+def _page(parameter: str, text: str) -> int:
+    # str.isdecimal() knows digits of other scripts, which int() reads as well.
+    if len(text) > 6 or not text.isdecimal() or int(text) < 1:
+        raise BadParameterError(parameter, _("Write a whole number from 1 on."))
+    return int(text)
+
+
+def _column(column: ColumnSpec[Item], sort: str, url: Callable[..., str]) -> Column:
+    """The head of a column. The first click sorts figures from the largest, words from A."""
+    if column.has_no_data or column.is_unsorted:
+        return Column(column.label, column.is_numeric)
+    up, down = column.name, f"-{column.name}"
+    first, second = (down, up) if column.is_numeric else (up, down)
+    order = {up: "ascending", down: "descending"}.get(sort, "")
+    return Column(
+        column.label,
+        column.is_numeric,
+        sort_url=url(sort=second if sort == first else first, page=""),
+        order=order,
+    )
+
+
+def _hidden(parameter: str, own: Mapping[str, str], spec: AnySpec) -> frozenset[str]:
+    """The columns that are left out; the first one is the heading of its row and stays."""
+    asked = own.get(parameter, "")
+    if not asked:
+        return spec.hidden
+    hidden = frozenset(asked.split(",")) - {"", _NONE}
+    names = [column.name for column in spec.columns[1:]]
+    if not hidden <= set(names):
+        raise BadParameterError(
+            parameter,
+            _("Write the columns to leave out with a comma between: %(names)s.")
+            % {"names": ", ".join(names)},
+        )
+    return hidden
+
+
+def _left_out(spec: AnySpec, chosen: frozenset[str]) -> str:
+    """How an address says that the columns ``chosen`` are left out: in their order, so that a
+    choice has one address."""
+    if chosen == spec.hidden:
+        return ""
+    return ",".join(each.name for each in spec.columns if each.name in chosen) or _NONE
+
+
+def _choices(
+    spec: AnySpec, hidden: frozenset[str], url: Callable[..., str]
+) -> Sequence[ColumnChoice]:
+    if len(spec.columns) < COLUMNS_WITHOUT_CHOICES or not spec.items:
         return []
-    return [code_column("cache", _("Cache"), lambda each: each.alias)]
+    return [
+        ColumnChoice(
+            column.label,
+            column.name not in hidden,
+            url(hide=_left_out(spec, chosen)),
+        )
+        for column in spec.columns[1:]
+        for chosen in [hidden ^ {column.name}]
+        if column.label
+    ]
 
 
-# Without a ``value`` these columns show the attribute of a CacheItem's item that they are named by.
-Read = Callable[[Item], Any] | None
-
-
-def count_column(
-    name: str,
-    label: str,
-    value: Read[Item] = None,
-    exact: Callable[[Item], bool | None] = lambda item: True,
-) -> ColumnSpec[Item]:
-    """A column of whole numbers; those that are not ``exact`` are marked as estimates."""
-    return _figure_column(name, label, value, formats.count, exact)
-
-
-def size_column(
-    name: str,
-    label: str,
-    value: Read[Item] = None,
-    exact: Callable[[Item], bool | None] = lambda item: True,
-) -> ColumnSpec[Item]:
-    """A column of bytes; those that are not ``exact`` are marked as estimates."""
-    return _figure_column(name, label, value, formats.size, exact)
-
-
-def duration_column(name: str, label: str, value: Read[Item] = None) -> ColumnSpec[Item]:
-    """A column of seconds that something took."""
-    return _figure_column(name, label, value, formats.duration)
-
-
-def age_column(name: str, label: str, value: Read[Item] = None) -> ColumnSpec[Item]:
-    """A column of seconds since something."""
-    return _figure_column(name, label, value, formats.age)
-
-
-def decimal_column(name: str, label: str, value: Read[Item] = None) -> ColumnSpec[Item]:
-    """A column of numbers with decimals."""
-    return _figure_column(name, label, value, formats.decimal)
-
-
-def estimate_column(
-    name: str, label: str, error: Callable[[Item], float | None], value: Read[Item] = None
-) -> ColumnSpec[Item]:
-    """A column of seconds with their errors, which are in the titles."""
-    read = value or _attribute(name)
-
-    def cell(item: Item) -> Cell:
-        seconds, off = read(item), error(item)
-        return Cell(formats.estimated(seconds, off), title=formats.give_or_take(seconds, off))
-
-    return ColumnSpec(name, label, read, cell)
-
-
-def ratio_column(
-    name: str, label: str, value: Read[Item] = None, *, has_bars: bool = True
-) -> ColumnSpec[Item]:
-    """A column of ratios, 0 to 1; without bars where there are many of them side by side."""
-    read = value or _attribute(name)
-
-    def cell(item: Item) -> Cell:
-        ratio = read(item)
-        return Cell(formats.ratio(ratio), bar=make_bar(ratio) if has_bars else None)
-
-    return ColumnSpec(name, label, read, cell)
-
-
-def code_column(
-    name: str,
-    label: str,
-    value: Read[Item] = None,
-    url: Callable[[Item], str] = lambda item: "",
-) -> ColumnSpec[Item]:
-    """A column of text that the site's users wrote, such as keys."""
-    read = value or _attribute(name)
-    return ColumnSpec(name, label, read, lambda item: code(read(item), url(item)), is_numeric=False)
-
-
-def text_column(name: str, label: str, value: Callable[[Item], str]) -> ColumnSpec[Item]:
-    """A column of the monitor's own words."""
-    return ColumnSpec(
-        name, label, value, lambda item: Cell(value(item), is_numeric=False), is_numeric=False
+def _pager(page: Page[Any], url: Callable[..., str]) -> Pager:
+    return Pager(
+        text=_("%(first)s to %(last)s of %(every)s")
+        % {
+            "first": formats.count(page.start_index()),
+            "last": formats.count(page.end_index()),
+            "every": formats.count(page.paginator.count),
+        },
+        previous_url=url(page=str(page.number - 1)) if page.has_previous() else "",
+        next_url=url(page=str(page.number + 1)) if page.has_next() else "",
     )
 
 
-def time_column(name: str, label: str, value: Read[Item] = None) -> ColumnSpec[Item]:
-    """A column of moments, RFC 3339 text."""
-    read = value or _attribute(name)
-
-    def cell(item: Item) -> Cell:
-        return Cell(formats.UNKNOWN, is_numeric=False, at=formats.moment(read(item)))
-
-    return ColumnSpec(name, label, read, cell, is_numeric=False)
-
-
-def sparkline_column(
-    name: str, label: str, values: Callable[[Item], Sequence[int]]
-) -> ColumnSpec[Item]:
-    """A column of numbers over time, drawn as a line; downloaded with a space between them."""
-
-    def cell(item: Item) -> Cell:
-        numbers = values(item)
-        if not any(numbers):
-            return Cell(formats.UNKNOWN, is_numeric=False)
-        text = _("at most %(most)s in one step, %(last)s in the last") % {
-            "most": formats.count(max(numbers)),
-            "last": formats.count(numbers[-1]),
-        }
-        return Cell(text, is_numeric=False, sparkline=[counts(numbers)])
-
-    def value(item: Item) -> str:
-        return " ".join(map(str, values(item)))
-
-    return ColumnSpec(name, label, value, cell, is_numeric=False, is_unsorted=True)
-
-
-def link_column(label: str, url: Callable[[Item], str]) -> ColumnSpec[Item]:
-    """A column of links that lead to an action."""
-
-    def cell(item: Item) -> Cell:
-        target = url(item)
-        return Cell(label if target else "", is_numeric=False, url=target)
-
-    return ColumnSpec(
-        "action", _("Action"), lambda item: None, cell, is_numeric=False, has_no_data=True
+def _search(
+    spec: AnySpec, asked: TableQuery, query: Query, url: Callable[..., str]
+) -> SearchBox | None:
+    """The search box; none for a table of a few rows."""
+    few = len(spec.items) < ROWS_WITHOUT_SEARCH or not spec.is_searchable
+    if few and not asked.search:
+        return None
+    parameter = f"{asked.prefix}q"
+    hidden = {**query.shared, **query.own}
+    left_out = {parameter, f"{asked.prefix}page"}
+    return SearchBox(
+        parameter=parameter,
+        text=asked.search,
+        hint=", ".join(column.label for column in _words(spec)),
+        hidden={name: text for name, text in hidden.items() if text and name not in left_out},
+        clear_url=url(q="", page="") if asked.search else "",
     )
 
 
-def code(text: str, url: str = "") -> Cell:
-    """A cell with text that the site's users wrote: cut, with its invisible characters shown."""
-    if not text:
-        # An empty key, which a cache takes like any other.
-        return Cell(_("(empty)"), is_numeric=False)
-    shown = formats.visible(formats.cut(text))
-    title = "" if shown == text else formats.visible(text[:MAX_TITLE_LENGTH])
-    return Cell(shown, is_numeric=False, code=True, title=title, url=url)
+FORMATS = ("csv", "json")
+# A spreadsheet runs what begins so as a formula, and a visitor may have written the key.
+# Some take the wide forms of East Asian scripts for the same signs.
+_SIGNS = r"=+\-@\uff1d\uff0b\uff0d\uff20"
+_FORMULA = re.compile(rf"[\t\r\n]|[\s\"']*[{_SIGNS}]")
+# Where a comma is the decimal sign, a file's cells end at a semicolon, whatever stands around it;
+# a text that is pasted has them end at a tab.
+_NEXT_CELL = re.compile(rf"([;\t\r\n][\s\"']*)(?=[{_SIGNS}])")
 
 
-def make_bar(share: float | None) -> Bar | None:
-    """The bar of a share; None where nobody knows it."""
-    return None if share is None else Bar(f"{min(1.0, max(0.0, share)) * 100:.2f}")
+def download(spec: AnySpec, wanted: str) -> HttpResponse:
+    """All rows of ``spec`` as a file that the browser saves."""
+    body, kind = (
+        (_csv(spec), "text/csv; charset=utf-8")
+        if wanted == "csv"
+        else (msgspec.json.encode(spec.records()), "application/json")
+    )
+    response = HttpResponse(body, content_type=kind)
+    response["Content-Disposition"] = f'attachment; filename="cache-{spec.name}.{wanted}"'
+    return response
 
 
-def _attribute(name: str) -> Callable[[Any], Any]:
-    read = attrgetter(name)
-    return lambda each: read(each.item)
+def _csv(spec: AnySpec) -> bytes:
+    text = io.StringIO()
+    names = [column.name for column in spec.data_columns]
+    writer = csv.writer(text)
+    writer.writerow(names)
+    writer.writerows(_cells(record, names) for record in spec.records())
+    # With the mark by which spreadsheets know UTF-8; a lone surrogate has no bytes.
+    return text.getvalue().encode("utf-8-sig", "backslashreplace")
 
 
-def _figure_column(
-    name: str,
-    label: str,
-    value: Read[Item],
-    text: Callable[[Any], str],
-    exact: Callable[[Item], bool | None] = lambda item: True,
-) -> ColumnSpec[Item]:
-    read = value or _attribute(name)
+def _cells(record: Mapping[str, Value], names: Sequence[str]) -> list[Value]:
+    return [_harmless(record[name]) for name in names]
 
-    def cell(item: Item) -> Cell:
-        return Cell(formats.about(text(read(item)), exact=exact(item)))
 
-    return ColumnSpec(name, label, read, cell)
+def _harmless(value: Value) -> Value:
+    if not isinstance(value, str):
+        return value
+    text = _NEXT_CELL.sub(r"\1'", value)
+    return f"'{text}" if _FORMULA.match(text) else text

@@ -1,4 +1,4 @@
-"""The dashboard's pages, and its figures as JSON."""
+"""The dashboard's pages by their names, and its figures as JSON."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -8,89 +8,51 @@ from itertools import chain
 import msgspec
 from django.conf import settings
 from django.contrib.admin import AdminSite
-from django.contrib.staticfiles import finders
 from django.http import HttpRequest, HttpResponse
-from django.template.defaultfilters import filesizeformat
 from django.template.response import TemplateResponse
-from django.templatetags.static import static
-from django.utils import timezone
-from django.utils.html import avoid_wrapping
-from django.utils.translation import get_language, get_language_bidi, gettext
 from django.utils.translation import gettext as _
 
 from cache_monitor import api
 from cache_monitor.conf import get_conf
-from cache_monitor.dashboard import layout
-from cache_monitor.dashboard.layout import FORMATS, download
-from cache_monitor.dashboard.overview import frame
-from cache_monitor.dashboard.pages import ENTRY, LISTED, PAGES
+from cache_monitor.dashboard import entry, findings, keys, memory, overview, stale, tables, what_if
+from cache_monitor.dashboard.page import (
+    ENTRY,
+    TEMPLATES,
+    TITLES,
+    CachedReport,
+    Content,
+    DashboardPage,
+    PageRequest,
+    cached_report,
+    frame,
+    page_context,
+    refused,
+    report_before,
+)
 from cache_monitor.dashboard.query import (
     RANGES,
     BadParameterError,
-    Content,
-    DashboardPage,
     Links,
-    PageRequest,
     Query,
     check_alias,
     check_choice,
     parse_query,
 )
-from cache_monitor.dashboard.report_cache import CachedReport, cached_report, report_before
-from cache_monitor.dashboard.tables import AnySpec
+from cache_monitor.dashboard.tables import FORMATS, AnySpec, download
 from cache_monitor.exporters import json
 
-CHART_JS = "cache_monitor/vendor/chart.umd.min.js"
-# They add themselves to the library, and so come after it.
-PLUGINS = (
-    "cache_monitor/vendor/chartjs-chart-matrix.min.js",
-    "cache_monitor/vendor/chartjs-chart-treemap.min.js",
+_PAGES = (
+    DashboardPage("dashboard", overview.build),
+    DashboardPage("findings", findings.build),
+    DashboardPage("keys", keys.build_keys, tables=("hot_keys", "samples"), own=("group",)),
+    DashboardPage("groups", keys.build_groups, tables=("key_groups",)),
+    DashboardPage("views", keys.build_views, tables=("views", "samples", "pages"), own=("view",)),
+    DashboardPage("memory", memory.build, tables=("groups", "largest", "processes", "abilities")),
+    DashboardPage("stale", stale.build, tables=("entries", "caches"), own=("why",)),
+    DashboardPage("whatif", what_if.build, tables=("timeouts", "sizes"), own=("stale",)),
+    DashboardPage(ENTRY, entry.build, own=("key", "value")),
 )
-# Django's own texts, as its filesizeformat has them.
-_LARGER_SIZES = ("%s KB", "%s MB", "%s GB", "%s TB", "%s PB")
-
-
-def page_context(links: Links, page_name: str) -> dict[str, object]:
-    """What every page has: its name, the navigation, and what the templates hand to the scripts."""
-    urls = [_url(path) for path in (CHART_JS, *PLUGINS)]
-    return {
-        "page_name": page_name,
-        "navigation": [(each.name, each.title, links.page(each.name)) for each in LISTED],
-        "dashboard_url": links.page("dashboard"),
-        # Without the library the plugins would only fail.
-        "chart_urls": [url for url in urls if url] if urls[0] else [],
-        "time_zone": timezone.get_current_timezone_name(),
-        "language": get_language() or settings.LANGUAGE_CODE,
-        "sizes": "|".join(_sizes()),
-        "rtl": get_language_bidi(),
-    }
-
-
-def _sizes() -> list[str]:
-    """How sizes are written, with %s for the number: one byte, bytes, and by each unit."""
-    bytes_texts = [filesizeformat(number).replace(str(number), "%s") for number in (1, 2)]
-    return [*bytes_texts, *(avoid_wrapping(gettext(text)) for text in _LARGER_SIZES)]
-
-
-def _url(path: str) -> str | None:
-    """The URL of a static file; None where this installation lacks it.
-
-    Static files with hashed names raise for a file that was never collected.
-    """
-    try:
-        url = static(path)
-    except ValueError:
-        return None
-    return url if _found(path) else None
-
-
-def _found(path: str) -> bool:
-    if not settings.DEBUG or "django.contrib.staticfiles" not in settings.INSTALLED_APPS:
-        return True
-    return finders.find(path) is not None
-
-
-TEMPLATES = "cache_monitor/dashboard"
+PAGES = {page.name: page for page in _PAGES}
 # ``table`` and ``format`` ask for the rows of a table in place of the page.
 DOWNLOAD = ("table", "format")
 
@@ -100,7 +62,7 @@ def page(request: HttpRequest, site: AdminSite, name: str) -> HttpResponse:
     rows."""
     page = PAGES[name]
     try:
-        asked_of_tables = layout.parameters(page.tables), layout.column_parameters(page.tables)
+        asked_of_tables = tables.parameters(page.tables), tables.column_parameters(page.tables)
         own = (*page.own, *chain(*asked_of_tables), *DOWNLOAD)
         query, reading = _asked(request, own)
         before = report_before(query) if query.compare else None
@@ -114,11 +76,11 @@ def page(request: HttpRequest, site: AdminSite, name: str) -> HttpResponse:
     except BadParameterError as error:
         return refused(request, site, error)
     here = page_request.links.path(page.name)
-    tables = {
-        spec.name: layout.render_table(spec, asked[spec.name], here, query)
+    rendered = {
+        spec.name: tables.render_table(spec, asked[spec.name], here, query)
         for spec in content.tables
     }
-    context = {**_context(page, page_request, reading), **content.context, "tables": tables}
+    context = {**_context(page, page_request, reading), **content.context, "tables": rendered}
     if query.partial:
         return TemplateResponse(request, f"{TEMPLATES}/fragment.html", context)
     context = {**site.each_context(request), **context}
@@ -135,20 +97,6 @@ def stats(request: HttpRequest) -> HttpResponse:
     return _json(json.encode(reading.report))
 
 
-def refused(request: HttpRequest, site: AdminSite, error: BadParameterError) -> HttpResponse:
-    """The page about a parameter that cannot be used."""
-    start = parse_query(type(request.GET)(), datetime.now(UTC))
-    context = {
-        **site.each_context(request),
-        "title": _("Cache dashboard"),
-        "problem": error,
-        "page_url": Links(site, start).path("dashboard"),
-    }
-    return TemplateResponse(
-        request, f"{TEMPLATES}/refused.html", context, status=HTTPStatus.BAD_REQUEST
-    )
-
-
 def _asked(request: HttpRequest, own: tuple[str, ...] = ()) -> tuple[Query, CachedReport]:
     query = parse_query(request.GET, datetime.now(UTC), own)
     if query.alias is not None:
@@ -158,19 +106,19 @@ def _asked(request: HttpRequest, own: tuple[str, ...] = ()) -> tuple[Query, Cach
 
 def _asked_tables(
     page: DashboardPage, content: Content, query: Query
-) -> Mapping[str, layout.TableQuery]:
-    prefixes = layout.prefixes(page.tables)
+) -> Mapping[str, tables.TableQuery]:
+    prefixes = tables.prefixes(page.tables)
     return {
-        spec.name: layout.parse_table_query(query.own, prefixes[spec.name], spec)
+        spec.name: tables.parse_table_query(query.own, prefixes[spec.name], spec)
         for spec in content.tables
     }
 
 
 def _download(
-    query: Query, content: Content, asked: Mapping[str, layout.TableQuery]
+    query: Query, content: Content, asked: Mapping[str, tables.TableQuery]
 ) -> HttpResponse:
     every: dict[str, AnySpec] = {
-        spec.name: layout.apply_query(spec, asked[spec.name]) for spec in content.tables
+        spec.name: tables.apply_query(spec, asked[spec.name]) for spec in content.tables
     }
     every |= {spec.name: spec for spec in content.downloads}
     name, wanted = query.own.get("table", ""), query.own["format"]
@@ -191,7 +139,7 @@ def _context(
     asked = query.encode(table="", format="")
     return {
         **page_context(links, page.name),
-        "title": _("Cache dashboard") if page is LISTED[0] else page.title,
+        "title": _("Cache dashboard") if page.name == "dashboard" else TITLES[page.name],
         "page_template": f"{TEMPLATES}/{page.name}.html",
         "frame": frame(page_request.report),
         "query": query,
@@ -200,7 +148,7 @@ def _context(
         "enabled": conf.enabled,
         "store_problem": reading.store_problem,
         "store_note": api.store_note(),
-        "refresh_seconds": conf.refresh_seconds if query.live and page is not ENTRY else 0,
+        "refresh_seconds": conf.refresh_seconds if query.live and page.name != ENTRY else 0,
         "page_url": here,
         # What the period's form keeps of the page's own question.
         "kept": {name: text for name, text in query.own.items() if not name.endswith("page")},

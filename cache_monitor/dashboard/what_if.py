@@ -10,14 +10,11 @@ from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
 
 from cache_monitor.dashboard import formats
-from cache_monitor.dashboard.query import Links
-from cache_monitor.dashboard.tables import (
-    ROWS_OF_SEVERAL,
+from cache_monitor.dashboard.columns import (
     CacheItem,
     Caches,
     Cell,
     ColumnSpec,
-    TableSpec,
     age_column,
     cache_column,
     code_column,
@@ -25,6 +22,9 @@ from cache_monitor.dashboard.tables import (
     ratio_column,
     size_column,
 )
+from cache_monitor.dashboard.page import Content, PageRequest
+from cache_monitor.dashboard.query import BadParameterError, Links
+from cache_monitor.dashboard.tables import ROWS_OF_SEVERAL, TableSpec
 from cache_monitor.reports.predictions import FACTORS
 from cache_monitor.reports.schema import Cache
 from cache_monitor.reports.what_if import (
@@ -42,6 +42,42 @@ MOST_STALE = 10.0
 """Per cent of stale hits up to which the reader may choose."""
 
 
+def build(page_request: PageRequest) -> Content:
+    """The what-if page."""
+    caches, links = page_request.report.caches, page_request.links
+    stale = _stale_share(page_request.query.own.get("stale", ""))
+    rows = whatif_rows(caches)
+    return Content(
+        tables=[sizes(caches), timeouts(caches, links, stale)],
+        context={
+            "predicted": [each for each in rows if not each.problem],
+            "unpredicted": [each for each in rows if each.problem],
+            "findings_url": links.page("findings"),
+            "knows_stale": knows_stale_shares(caches),
+            "most_stale": MOST_STALE,
+            "stale": page_request.query.own.get("stale", MOST_STALE),
+            "other_parameters": {
+                name: text
+                for name, text in {**page_request.query.shared, **page_request.query.own}.items()
+                if text and name != "stale"
+            },
+        },
+    )
+
+
+def _stale_share(text: str) -> float | None:
+    """The share of stale hits that the user accepts; None where none was chosen."""
+    if not text:
+        return None
+    try:
+        percent = float(text)
+    except ValueError:
+        percent = -1.0
+    if not 0 <= percent <= 100:
+        raise BadParameterError("stale", _("Write a number of per cent from 0 to 100, such as 1."))
+    return percent / 100
+
+
 @dataclass(frozen=True, slots=True)
 class WhatIfRows:
     """The predictions for one cache; ``problem`` says why there are none."""
@@ -51,7 +87,7 @@ class WhatIfRows:
     since: datetime | None
     until: datetime | None
     problem: str
-    said: Sequence[str]
+    basis: Sequence[str]
     labels: str
 
 
@@ -175,7 +211,7 @@ def _rows(alias: str, cache: Cache) -> WhatIfRows:
         since=formats.moment(it.since) if it else None,
         until=formats.moment(it.until) if it else None,
         problem=_problem(cache),
-        said=_basis(it) if it and it.entries else [],
+        basis=_basis(it) if it and it.entries else [],
         labels=json.dumps(_labels(it), ensure_ascii=False) if it else "",
     )
 

@@ -10,7 +10,7 @@ from django.test import Client
 from django.urls import reverse
 
 from cache_monitor import api
-from cache_monitor.dashboard.report_cache import key_lines, readings
+from cache_monitor.dashboard.page import key_lines, readings
 from cache_monitor.reports.schema import Report
 from tests.dashboard.reports import busy_cache, key_line, quiet_cache, report_of
 from tests.dashboard.visiting import axe_script, complaints, page, site

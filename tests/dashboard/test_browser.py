@@ -9,7 +9,7 @@ import pytest
 from django.contrib.staticfiles import finders
 from playwright.sync_api import Browser, Page, expect
 
-from cache_monitor.dashboard.views import CHART_JS
+from cache_monitor.dashboard.page import CHART_JS
 
 DASHBOARD = "/admin/cache_monitor/dashboard/"
 CHARTS = ("hit_ratio", "rate", "latency", "memory")

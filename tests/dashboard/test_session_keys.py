@@ -10,7 +10,7 @@ from django.test import Client
 from django.urls import reverse
 
 import cache_monitor
-from cache_monitor.dashboard.pages import PAGES
+from cache_monitor.dashboard.views import PAGES
 from cache_monitor.keys.naming import name_key
 from cache_monitor.stores.base import Kind
 from cache_monitor.stores.opening import get_store

@@ -6,8 +6,9 @@ import pytest
 from django.apps import apps
 from django.template.loader import render_to_string
 
-from cache_monitor.dashboard import overview
-from cache_monitor.dashboard.tables import Cell, Column, Table
+from cache_monitor.dashboard import page
+from cache_monitor.dashboard.columns import Cell
+from cache_monitor.dashboard.tables import Column, Table
 from tests.dashboard.reports import report_of
 
 
@@ -34,9 +35,9 @@ def test_where_tenants_share_the_processes_the_dashboard_says_whose_keys_it_show
     installed: list[str], shown: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(apps, "is_installed", lambda name: name in installed)
-    quality = overview._quality(report_of().quality, None)
+    quality = page._quality(report_of().quality, None)
     assert ("those of all tenants" in [figure.text for figure in quality.figures]) is shown
-    page = render_to_string(
+    html = render_to_string(
         "cache_monitor/dashboard/quality.html", {"frame": {"quality": quality}, "query": {}}
     )
-    assert ("to operators alone" in page) is shown
+    assert ("to operators alone" in html) is shown

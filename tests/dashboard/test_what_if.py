@@ -52,7 +52,7 @@ def test_a_cache_that_stores_nothing_is_told_so() -> None:
 def test_a_prediction_says_what_it_rests_on() -> None:
     (row,) = what_if.whatif_rows({"default": predicted_cache()})
     assert row.problem == ""
-    assert list(row.said) == [
+    assert list(row.basis) == [
         "policy: locmem",
         "today room for 1,000 entries",
         "observed 71.2%, simulated 71.0%",
@@ -63,7 +63,7 @@ def test_a_prediction_says_what_it_rests_on() -> None:
 def test_an_assumed_policy_and_no_limit_are_told_as_such() -> None:
     it = replace(prediction(), policy="allkeys-lru", policy_is_assumed=True, room=None, rate=1.0)
     (row,) = what_if.whatif_rows({"default": replace(busy_cache(), what_if=it)})
-    assert list(row.said) == [
+    assert list(row.basis) == [
         "assumed: allkeys-lru",
         "today no limit, about 1,000 entries held",
         "observed 71.2%, simulated 71.0%",

@@ -14,7 +14,7 @@ from django.test import Client, override_settings
 from django.urls import reverse
 
 import cache_monitor
-from cache_monitor.dashboard.pages import PAGES
+from cache_monitor.dashboard.views import PAGES
 from cache_monitor.exporters import json
 from cache_monitor.findings import history
 from cache_monitor.findings.history import Mute, Sighting

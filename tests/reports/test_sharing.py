@@ -9,7 +9,7 @@ from django.test import override_settings
 from msgspec.structs import replace
 from redis import Redis
 
-from cache_monitor.dashboard.memory_tables import memory_rows, named
+from cache_monitor.dashboard.memory import memory_rows, named
 from cache_monitor.reports.build import once, told_together
 from cache_monitor.reports.caches import memory_of, stale_of
 from cache_monitor.reports.schema import Cache

@@ -1,25 +1,21 @@
-"""The memory page and the page of stale entries: what the last scan found in each cache."""
+"""The memory page: what the last scan found in each cache, and what each backend can report."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import NamedTuple
 
 from django.utils.translation import gettext as _
 
 from cache_monitor.dashboard import formats
-from cache_monitor.dashboard.overview import memory_figures
-from cache_monitor.dashboard.query import Links, Query
-from cache_monitor.dashboard.tables import (
-    ROWS_OF_SEVERAL,
+from cache_monitor.dashboard.charts import charts, recorded_from, series
+from cache_monitor.dashboard.columns import (
+    Bar,
     CacheItem,
-    CacheMemory,
     Caches,
     Cell,
     ColumnSpec,
     Figure,
-    FilterChoice,
-    LabelledShare,
-    TableSpec,
-    age_column,
     cache_column,
     code_column,
     count_column,
@@ -30,19 +26,74 @@ from cache_monitor.dashboard.tables import (
     text_column,
     time_column,
 )
-from cache_monitor.reports.build import once, same_entries, stale_total
-from cache_monitor.reports.schema import (
-    Cache,
-    LargestEntry,
-    Memory,
-    ProcessMemory,
-    Stale,
-    StaleEntry,
-    StaleReason,
-)
+from cache_monitor.dashboard.page import Content, PageRequest
+from cache_monitor.dashboard.query import Links
+from cache_monitor.dashboard.tables import ROWS_OF_SEVERAL, TableSpec
+from cache_monitor.reports.build import once, same_entries
+from cache_monitor.reports.schema import Cache, LargestEntry, Memory, ProcessMemory
 from cache_monitor.scan.capabilities import COLUMNS, ESTIMATED, MATRIX, RECORDED, YES, Capability
 
-STALE_REASONS: tuple[StaleReason, ...] = ("expired", "idle", "never_read", "no_expiry")
+
+def build(page_request: PageRequest) -> Content:
+    """The memory page."""
+    caches, links = page_request.report.caches, page_request.links
+
+    def clear_url(alias: str) -> str:
+        return links.action("clear", alias=alias) if page_request.may("clear_cache") else ""
+
+    own = processes(caches)
+    return Content(
+        tables=[
+            memory_groups(caches, links, may_delete=page_request.may("delete_group")),
+            largest(caches, links),
+            *([own] if own.items else []),
+            capabilities(),
+        ],
+        downloads=[spec for spec in series(page_request.report) if spec.name == "memory"],
+        context={
+            "caches": memory_rows(caches, clear_url),
+            "empty_caches": empty_caches(caches),
+            "unscanned_caches": unscanned_caches(caches),
+            "ability_notes": capability_notes(),
+            "charts": charts(page_request.report, links.page("memory"), ("memory",)),
+            "begins_at": recorded_from(page_request),
+        },
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledShare:
+    """A part of a whole with its bar."""
+
+    label: str
+    text: str
+    share: str
+    bar: Bar | None
+
+
+@dataclass(frozen=True, slots=True)
+class CacheMemory:
+    """What the last scan found in one cache, for the pages about memory and stale entries.
+
+    ``names`` are the cache's and those of others with the same entries, ``neighbours`` those with
+    other entries in the same store. ``basis`` says how many entries were scanned, ``problem`` why
+    something is unknown.
+    """
+
+    alias: str
+    names: str
+    neighbours: str
+    backend_name: str
+    measured_at: datetime | None
+    basis: str
+    problem: str
+    is_known: bool
+    figures: Sequence[Figure]
+    bar: Bar | None
+    freed_within: Sequence[LabelledShare]
+    has_chart: bool
+    """Whether there are groups to draw."""
+    action_url: str
 
 
 class GroupMemory(NamedTuple):
@@ -53,16 +104,6 @@ class GroupMemory(NamedTuple):
     bytes: int | None
     share: float | None
     exact: bool | None
-
-
-def stale_words() -> dict[StaleReason, str]:
-    """The words for the kinds of stale entries, by their names in the report."""
-    return {
-        "expired": _("expired"),
-        "idle": _("idle"),
-        "never_read": _("never read"),
-        "no_expiry": _("no expiry"),
-    }
 
 
 def memory_groups(
@@ -129,61 +170,6 @@ def processes(caches: Caches) -> TableSpec[CacheItem[ProcessMemory]]:
     )
 
 
-def stale_entries(caches: Caches, links: Links, why: str = "") -> TableSpec[CacheItem[StaleEntry]]:
-    """The stale entries; only those stale for ``why`` if given."""
-    words = stale_words()
-    return TableSpec(
-        "entries",
-        _("Entries"),
-        [
-            code_column(
-                "key",
-                _("Key"),
-                url=lambda each: links.entry(each.alias, each.item.key, each.item.group),
-            ),
-            *cache_column(caches),
-            text_column(
-                "why", _("Why"), lambda each: ", ".join(words[why] for why in each.item.why)
-            ),
-            code_column("group", _("Group")),
-            age_column("age", _("Age")),
-            age_column("idle", _("Not read for")),
-            _expiry_column(),
-            size_column("bytes", _("Size")),
-        ],
-        [
-            CacheItem(alias, each)
-            for alias, cache in once(caches).items()
-            for each in cache.stale.entries
-            if why in {"", *each.why}
-        ],
-        order="-bytes",
-        empty=(
-            _("The last scan of the caches found no stale entry.")
-            if any(cache.memory.measured_at for cache in caches.values())
-            else _("The caches have not been scanned yet.")
-        ),
-    )
-
-
-def _expiry_column() -> ColumnSpec[CacheItem[StaleEntry]]:
-    return ColumnSpec(
-        "expires_in",
-        _("Expires in"),
-        lambda each: each.item.expires_in,
-        lambda each: Cell(expiry(each.item.expires_in, never="no_expiry" in each.item.why)),
-    )
-
-
-def expiry(seconds: float | None, *, never: bool) -> str:
-    """When an entry expires, or how long ago it did."""
-    if never:
-        return _("never")
-    if seconds is not None and seconds < 0:
-        return _("%(age)s ago") % {"age": formats.age(-seconds)}
-    return formats.age(seconds)
-
-
 def _memories(caches: Caches) -> Sequence[tuple[str, Memory]]:
     return [(alias, cache.memory) for alias, cache in once(caches).items()]
 
@@ -233,73 +219,6 @@ def unscanned_caches(caches: Caches) -> Sequence[str]:
     ]
 
 
-def stale_caches(caches: Caches, action_url: ActionUrl) -> TableSpec[CacheItem[Cache]]:
-    """The number of stale entries in each cache; ``action_url`` leads to deleting them, or is
-    empty."""
-
-    def delete_url(each: CacheItem[Cache]) -> str:
-        return action_url(each.alias) if _has_stale(each.item.stale) else ""
-
-    return TableSpec(
-        "caches",
-        _("Stale entries by cache"),
-        [
-            code_column("cache", _("Cache"), lambda each: named(each.alias, caches)),
-            count_column(
-                "expired", _("Expired, still stored"), lambda each: each.item.stale.expired
-            ),
-            count_column(
-                "idle",
-                _("Idle"),
-                lambda each: each.item.stale.idle,
-                lambda each: not each.item.stale.idle_error,
-            ),
-            count_column(
-                "never_read",
-                _("Never read"),
-                lambda each: each.item.stale.never_read,
-                lambda each: not each.item.stale.never_read_error,
-            ),
-            count_column("no_expiry", _("No expiry"), lambda each: each.item.stale.no_expiry),
-            size_column("bytes", _("Bytes held"), lambda each: each.item.stale.bytes),
-            time_column("measured_at", _("Seen at"), lambda each: each.item.memory.measured_at),
-            text_column("rests_on", _("Rests on"), lambda each: _basis_and_errors(each.item)),
-            time_column("recorded_since", _("Uses known since"), lambda each: _since(each.item)),
-            link_column(_("Delete…"), delete_url),
-        ],
-        [
-            CacheItem(alias, cache)
-            for alias, cache in once(caches).items()
-            if cache.memory.entries != 0
-        ],
-        empty=_("No cache has an entry."),
-        is_searchable=False,
-    )
-
-
-def stale_choices(caches: Caches, links: Links, query: Query, why: str) -> Sequence[FilterChoice]:
-    """A link for each kind of stale entries, with their number in all caches."""
-    labels = {
-        "expired": _("Expired, still stored"),
-        "idle": _("Idle"),
-        "never_read": _("Never read"),
-        "no_expiry": _("No expiry"),
-    }
-    here = links.path("stale")
-    return [
-        FilterChoice(_("All kinds"), "", f"{here}?{query.encode(why='', page='')}", not why),
-        *(
-            FilterChoice(
-                labels[reason],
-                formats.count(stale_total(caches, reason)),
-                f"{here}?{query.encode(why=reason, page='')}",
-                why == reason,
-            )
-            for reason in STALE_REASONS
-        ),
-    ]
-
-
 def named(alias: str, caches: Caches) -> str:
     """The cache, and those whose entries are the same."""
     return ", ".join(same_entries(alias, caches))
@@ -327,7 +246,7 @@ def _live(
         neighbours=", ".join(_neighbours(alias, memory, caches)),
         backend_name=cache.backend.rpartition(".")[2],
         measured_at=formats.moment(memory.measured_at),
-        basis=_basis(memory),
+        basis=basis(memory),
         problem=memory.problem or "",
         is_known=memory.entries is not None or memory.bytes is not None,
         figures=figures,
@@ -338,7 +257,7 @@ def _live(
     )
 
 
-def _basis(memory: Memory) -> str:
+def basis(memory: Memory) -> str:
     """How many entries the figures are based on."""
     if memory.measured_at is None:
         return _("not scanned yet")
@@ -348,25 +267,6 @@ def _basis(memory: Memory) -> str:
     if memory.exact:
         return _("exact: every entry was scanned (%(count)s)") % {"count": examined}
     return _("~estimated from the %(count)s entries scanned") % {"count": examined}
-
-
-def _basis_and_errors(cache: Cache) -> str:
-    """How many entries the figures are based on, and the errors of those about uses."""
-    memory, stale = cache.memory, cache.stale
-    if not memory.exact or not memory.examined:
-        words = [_basis(memory)]
-    else:
-        words = [_("all %(count)s entries") % {"count": formats.count(memory.examined)}]
-    errors = [
-        (_("idle"), stale.idle_error),
-        (_("never read"), stale.never_read_error),
-    ]
-    words += [f"{name} ±{formats.count(error)}" for name, error in errors if error]
-    return "; ".join(words)
-
-
-def _since(cache: Cache) -> str | None:
-    return cache.stale.recorded_since if cache.memory.examined else None
 
 
 def _freed(memory: Memory) -> Sequence[LabelledShare]:
@@ -390,8 +290,29 @@ def _freed(memory: Memory) -> Sequence[LabelledShare]:
     ]
 
 
-def _has_stale(stale: Stale) -> bool:
-    return bool(stale.expired or stale.idle or stale.never_read or stale.no_expiry)
+def memory_figures(memory: Memory, *, says_period: bool = False) -> Sequence[Figure]:
+    """Bytes and entries with their limits. ``says_period`` where the other figures are of now."""
+    return [
+        Figure(
+            _("Memory"),
+            formats.about(formats.size(memory.bytes), exact=memory.exact),
+            note=_limit(memory.limit_bytes, formats.size),
+        ),
+        Figure(
+            _("Entries"),
+            formats.about(formats.count(memory.entries), exact=memory.exact),
+            note=_limit(memory.limit_entries, formats.count),
+        ),
+        Figure(
+            _("Evictions"),
+            formats.count(memory.evictions),
+            note=_("in this period") if says_period and memory.evictions_since else "",
+        ),
+    ]
+
+
+def _limit(value: int | None, written: Callable[[int | None], str]) -> str:
+    return "" if value is None else _("of %(limit)s") % {"limit": written(value)}
 
 
 def capabilities() -> TableSpec[Capability]:

@@ -10,7 +10,7 @@ from django.test import Client
 from django.urls import reverse
 from msgspec.structs import replace
 
-from cache_monitor.dashboard import layout
+from cache_monitor.dashboard import tables
 from tests.dashboard.conftest import ShowReport
 from tests.dashboard.reports import busy_cache, hot_key, report_of
 
@@ -91,7 +91,7 @@ def test_a_spreadsheet_runs_no_key_as_a_formula(
 def test_no_part_of_a_key_becomes_a_formula_where_another_sign_ends_a_cell(
     key: str, cell: str
 ) -> None:
-    assert layout._harmless(key) == cell
+    assert tables._harmless(key) == cell
 
 
 @pytest.mark.usefixtures("full_report")

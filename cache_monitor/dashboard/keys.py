@@ -1,4 +1,4 @@
-"""The tables of calls: operations, miss reasons, keys, groups, views, pages."""
+"""The pages of hot keys, key groups and views: who called the caches, and for what."""
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
@@ -8,13 +8,10 @@ from django.utils.translation import gettext as _
 
 from cache_monitor import api
 from cache_monitor.dashboard import formats
-from cache_monitor.dashboard.query import Links, PageRequest
-from cache_monitor.dashboard.report_cache import FRESH_FOR_LONG, KeyLines, key_lines
-from cache_monitor.dashboard.tables import (
+from cache_monitor.dashboard.columns import (
     CacheItem,
     Caches,
     ColumnSpec,
-    TableSpec,
     cache_column,
     code_column,
     count_column,
@@ -26,184 +23,58 @@ from cache_monitor.dashboard.tables import (
     sparkline_column,
     text_column,
 )
+from cache_monitor.dashboard.formats import reason_words
+from cache_monitor.dashboard.page import (
+    FRESH_FOR_LONG,
+    Content,
+    KeyLines,
+    PageRequest,
+    key_lines,
+)
+from cache_monitor.dashboard.query import Links
+from cache_monitor.dashboard.tables import TableSpec
 from cache_monitor.page_cache import sentences
 from cache_monitor.reports.pages import whole_groups, whole_keys
-from cache_monitor.reports.schema import HotKey, KeyGroup, Lives, MissReasons, Operation, Page, View
-
-
-class Sample(NamedTuple):
-    """A key that was found, or missed; ``group`` is empty where it is not known."""
-
-    hit: bool
-    key: str
-    group: str
-
-
-def of_group(caches: Caches, links: Links, group: str) -> TableSpec[CacheItem[Sample]]:
-    """Samples of the keys of ``group``."""
-    every = [
-        CacheItem(alias, sample)
-        for alias, cache in caches.items()
-        for it in cache.key_groups
-        if it.group == group
-        for sample in _samples(it, group)
-    ]
-    return _spec(caches, links, every)
-
-
-def of_view(caches: Caches, links: Links, view: str) -> TableSpec[CacheItem[Sample]]:
-    """Samples of the keys that requests of ``view`` looked up."""
-    every = [
-        CacheItem(alias, sample)
-        for alias, cache in caches.items()
-        for it in cache.views
-        if it.view == view
-        for sample in _samples(it, "")
-    ]
-    return _spec(caches, links, every)
-
-
-def _samples(it: View | KeyGroup, group: str) -> Iterator[Sample]:
-    yield from (Sample(True, key, group) for key in it.sample_hits)
-    yield from (Sample(False, key, group) for key in it.sample_misses)
-
-
-def _spec(
-    caches: Caches, links: Links, every: Sequence[CacheItem[Sample]]
-) -> TableSpec[CacheItem[Sample]]:
-    return TableSpec(
-        "samples",
-        _("Samples of hits and misses"),
-        [
-            code_column(
-                "key",
-                _("Key"),
-                url=lambda each: links.entry(each.alias, each.item.key, each.item.group),
-            ),
-            *cache_column(caches),
-            text_column(
-                "outcome", _("Outcome"), lambda each: _("hit") if each.item.hit else _("miss")
-            ),
-        ],
-        every,
-        note=_("Up to five of each, of every cache: some that were asked for, not all."),
-        empty=_("No key was looked up in this period."),
-        is_searchable=False,
-    )
-
+from cache_monitor.reports.schema import HotKey, KeyGroup, Lives, MissReasons, Page, View
 
 LinesOf = Callable[[str], KeyLines]
 """The lines of the hot keys of a cache, by its alias."""
 
 
-def lines_of(page_request: PageRequest) -> LinesOf:
-    """Reads the lines of a cache when its first key is shown: few pages have keys of all caches."""
-    query = page_request.query
-    until = None if query.live else query.until
-
-    @cache
-    def lines(alias: str) -> KeyLines:
-        keys = [each.key for each in page_request.report.caches[alias].hot_keys]
-
-        def read() -> KeyLines:
-            return api.key_series(keys, query.since, until, alias)
-
-        # A line's steps are a minute and longer: a refresh seldom has anything to add.
-        return key_lines.get((*query.period.values(), alias), read, FRESH_FOR_LONG)
-
-    return lines
-
-
-class MissShare(NamedTuple):
-    """A reason of ``misses``, and its share of those of a cache."""
-
-    word: str
-    misses: int
-    share: float | None
-
-
-def reason_words() -> dict[str, str]:
-    """The words for the reasons of misses, by their names in the report."""
-    return {
-        "never_set": _("never set"),
-        "expired": _("expired"),
-        "evicted": _("evicted"),
-        "lost": _("lost"),
-        "deleted": _("deleted"),
-        "cleared": _("cleared"),
-        "version_changed": _("version changed"),
-        "unknown": _("unknown"),
-    }
-
-
-def why_missed(reasons: MissReasons) -> str:
-    """The reasons, the most frequent first, such as "80 expired, 20 deleted"."""
-    counts = [(getattr(reasons, name) or 0, word) for name, word in reason_words().items()]
-    found = sorted((each for each in counts if each[0]), key=lambda each: -each[0])
-    return ", ".join(
-        f"{formats.about(formats.count(number), exact=reasons.exact)} {word}"
-        for number, word in found
+def build_keys(page_request: PageRequest) -> Content:
+    """The hot keys; those of one ``group`` of the URL with samples."""
+    group, caches, links = (
+        page_request.query.own.get("group", ""),
+        page_request.report.caches,
+        page_request.links,
+    )
+    hottest = hot_keys(caches, links, group, lines_of(page_request))
+    return Content(
+        tables=[hottest, *([of_group(caches, links, group)] if group else [])],
+        context={"group": group, "every_url": links.page("keys")},
     )
 
 
-def what_ended(lives: Lives) -> str:
-    """What ended entries, the most frequent first, such as "80 expired, 20 overwritten (unread:
-    15)"."""
-    words = {**reason_words(), "overwritten": _("overwritten")}
-    unread = {"overwritten": lives.overwritten_unread, "deleted": lives.deleted_unread}
-    counts = [(getattr(lives, name, 0), name) for name in words]
-    found = sorted((each for each in counts if each[0]), key=lambda each: -each[0])
-    return ", ".join(
-        f"{formats.count(number)} {words[name]}"
-        + (_(" (%(count)s unread)") % {"count": formats.count(few)} if few else "")
-        for number, name in found
-        for few in [unread.get(name, 0)]
+def build_groups(page_request: PageRequest) -> Content:
+    """The key groups."""
+    return Content(tables=[key_groups(page_request.report.caches, page_request.links)])
+
+
+def build_views(page_request: PageRequest) -> Content:
+    """The site's views and cached pages; one ``view`` of the URL with samples."""
+    view, caches, links = (
+        page_request.query.own.get("view", ""),
+        page_request.report.caches,
+        page_request.links,
     )
-
-
-def operations(caches: Caches) -> TableSpec[CacheItem[tuple[str, Operation]]]:
-    every = [CacheItem(a, each) for a, c in caches.items() for each in c.operations.items()]
-    return TableSpec(
-        "operations",
-        _("Operations"),
-        [
-            *cache_column(caches),
-            code_column("operation", _("Operation"), lambda each: each.item[0]),
-            count_column("calls", _("Calls"), lambda each: each.item[1].calls),
-            count_column("keys", _("Keys"), lambda each: each.item[1].keys),
-            count_column("hits", _("Hits"), lambda each: each.item[1].hits),
-            count_column("misses", _("Misses"), lambda each: each.item[1].misses),
-            count_column("errors", _("Errors"), lambda each: each.item[1].errors),
-            count_column("interrupted", _("Interrupted"), lambda each: each.item[1].interrupted),
-            duration_column("p50", _("p50"), lambda each: each.item[1].seconds.p50),
-            duration_column("p90", _("p90"), lambda each: each.item[1].seconds.p90),
-            duration_column("p99", _("p99"), lambda each: each.item[1].seconds.p99),
-            duration_column("max", _("Max"), lambda each: each.item[1].seconds.max),
-            duration_column("total", _("Total"), lambda each: each.item[1].seconds.total),
+    cached = pages(caches)
+    return Content(
+        tables=[
+            views(caches, links, view),
+            *([of_view(caches, links, view)] if view else []),
+            *([cached] if cached.items and not view else []),
         ],
-        every,
-        order="-calls",
-    )
-
-
-def miss_reasons(caches: Caches) -> TableSpec[CacheItem[MissShare]]:
-    every = [
-        CacheItem(alias, MissShare(word, misses, cache.miss_reasons.share(name)))
-        for alias, cache in caches.items()
-        for name, word in reason_words().items()
-        if (misses := getattr(cache.miss_reasons, name))
-    ]
-    return TableSpec(
-        "miss_reasons",
-        _("Misses by reason"),
-        [
-            *cache_column(caches),
-            text_column("reason", _("Reason"), lambda each: each.item.word),
-            count_column("misses", _("Misses")),
-            ratio_column("share", _("Share")),
-        ],
-        every,
-        order="-misses",
+        context={"view": view, "every_url": links.page("views")},
     )
 
 
@@ -329,6 +200,110 @@ def pages(caches: Caches) -> TableSpec[CacheItem[Page]]:
         ],
         every,
         order="-requests",
+    )
+
+
+def lines_of(page_request: PageRequest) -> LinesOf:
+    """Reads the lines of a cache when its first key is shown: few pages have keys of all caches."""
+    query = page_request.query
+    until = None if query.live else query.until
+
+    @cache
+    def lines(alias: str) -> KeyLines:
+        keys = [each.key for each in page_request.report.caches[alias].hot_keys]
+
+        def read() -> KeyLines:
+            return api.key_series(keys, query.since, until, alias)
+
+        # A line's steps are a minute and longer: a refresh seldom has anything to add.
+        return key_lines.get((*query.period.values(), alias), read, FRESH_FOR_LONG)
+
+    return lines
+
+
+class Sample(NamedTuple):
+    """A key that was found, or missed; ``group`` is empty where it is not known."""
+
+    hit: bool
+    key: str
+    group: str
+
+
+def of_group(caches: Caches, links: Links, group: str) -> TableSpec[CacheItem[Sample]]:
+    """Samples of the keys of ``group``."""
+    every = [
+        CacheItem(alias, sample)
+        for alias, cache in caches.items()
+        for it in cache.key_groups
+        if it.group == group
+        for sample in _samples(it, group)
+    ]
+    return _spec(caches, links, every)
+
+
+def of_view(caches: Caches, links: Links, view: str) -> TableSpec[CacheItem[Sample]]:
+    """Samples of the keys that requests of ``view`` looked up."""
+    every = [
+        CacheItem(alias, sample)
+        for alias, cache in caches.items()
+        for it in cache.views
+        if it.view == view
+        for sample in _samples(it, "")
+    ]
+    return _spec(caches, links, every)
+
+
+def _samples(it: View | KeyGroup, group: str) -> Iterator[Sample]:
+    yield from (Sample(True, key, group) for key in it.sample_hits)
+    yield from (Sample(False, key, group) for key in it.sample_misses)
+
+
+def _spec(
+    caches: Caches, links: Links, every: Sequence[CacheItem[Sample]]
+) -> TableSpec[CacheItem[Sample]]:
+    return TableSpec(
+        "samples",
+        _("Samples of hits and misses"),
+        [
+            code_column(
+                "key",
+                _("Key"),
+                url=lambda each: links.entry(each.alias, each.item.key, each.item.group),
+            ),
+            *cache_column(caches),
+            text_column(
+                "outcome", _("Outcome"), lambda each: _("hit") if each.item.hit else _("miss")
+            ),
+        ],
+        every,
+        note=_("Up to five of each, of every cache: some that were asked for, not all."),
+        empty=_("No key was looked up in this period."),
+        is_searchable=False,
+    )
+
+
+def why_missed(reasons: MissReasons) -> str:
+    """The reasons, the most frequent first, such as "80 expired, 20 deleted"."""
+    counts = [(getattr(reasons, name) or 0, word) for name, word in reason_words().items()]
+    found = sorted((each for each in counts if each[0]), key=lambda each: -each[0])
+    return ", ".join(
+        f"{formats.about(formats.count(number), exact=reasons.exact)} {word}"
+        for number, word in found
+    )
+
+
+def what_ended(lives: Lives) -> str:
+    """What ended entries, the most frequent first, such as "80 expired, 20 overwritten (unread:
+    15)"."""
+    words = {**reason_words(), "overwritten": _("overwritten")}
+    unread = {"overwritten": lives.overwritten_unread, "deleted": lives.deleted_unread}
+    counts = [(getattr(lives, name, 0), name) for name in words]
+    found = sorted((each for each in counts if each[0]), key=lambda each: -each[0])
+    return ", ".join(
+        f"{formats.count(number)} {words[name]}"
+        + (_(" (%(count)s unread)") % {"count": formats.count(few)} if few else "")
+        for number, name in found
+        for few in [unread.get(name, 0)]
     )
 
 

@@ -7,22 +7,18 @@ from dataclasses import replace
 import pytest
 from django.http import QueryDict
 
-from cache_monitor.dashboard.layout import (
+from cache_monitor.dashboard.columns import code_column, count_column, link_column
+from cache_monitor.dashboard.query import BadParameterError, Query, parse_query
+from cache_monitor.dashboard.tables import (
+    ROWS,
+    Table,
+    TableSpec,
     apply_query,
     column_parameters,
     parameters,
     parse_table_query,
     render_preview,
     render_table,
-)
-from cache_monitor.dashboard.query import BadParameterError, Query, parse_query
-from cache_monitor.dashboard.tables import (
-    ROWS,
-    Table,
-    TableSpec,
-    code_column,
-    count_column,
-    link_column,
 )
 from tests.dashboard.reports import NOW
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from cache_monitor.dashboard.series import begins_at, is_empty, labels, series, units
-from cache_monitor.dashboard.tables import AnySpec, Caches
+from cache_monitor.dashboard.charts import begins_at, is_empty, labels, series, units
+from cache_monitor.dashboard.columns import Caches
+from cache_monitor.dashboard.tables import AnySpec
 from cache_monitor.reports.schema import MissReasons, Point
 from tests.dashboard.reports import busy_cache, point, quiet_cache, report_of
 

@@ -1,13 +1,18 @@
-"""The time series as tables: the same figures as the charts, for those who do not see them."""
+"""The charts over time, each with the same figures as a table, for those who do not see it."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 
 from django.utils.translation import gettext as _
 
 from cache_monitor.dashboard import formats
-from cache_monitor.dashboard.key_tables import reason_words
-from cache_monitor.dashboard.tables import Caches, Cell, ColumnSpec, TableSpec, Value, time_column
+from cache_monitor.dashboard.columns import Caches, Cell, ColumnSpec, Value, time_column
+from cache_monitor.dashboard.formats import reason_words
+from cache_monitor.dashboard.page import PageRequest
+from cache_monitor.dashboard.tables import Table, TableSpec, render_preview
 from cache_monitor.reports.schema import Point, Report
 from cache_monitor.reports.series import calls_per_second, misses_of
 
@@ -18,6 +23,20 @@ Step = Mapping[str, Point]
 """The points of one moment, by alias."""
 Item = tuple[str, Step]
 
+
+@dataclass(frozen=True, slots=True)
+class ChartRows:
+    """A chart, and the same figures as a table. ``labels`` are the words for its bars, by their
+    names in the report, as JSON."""
+
+    name: str
+    title: str
+    unit: str
+    labels: str
+    empty: bool
+    table: Table
+
+
 # Whether a chart has something to draw at a point.
 _MEASURED: Mapping[str, Callable[[Point], bool]] = {
     "hit_ratio": lambda point: point.lookups > 0,
@@ -26,6 +45,23 @@ _MEASURED: Mapping[str, Callable[[Point], bool]] = {
     "latency_map": lambda point: point.p99 is not None,
     "memory": lambda point: point.memory_bytes is not None or point.evictions is not None,
 }
+
+
+def charts(report: Report, here: str, names: Sequence[str]) -> Sequence[ChartRows]:
+    """The charts ``names``, each with its table; ``here`` is the page's address with its query."""
+    words = units(report.caches)
+    sheets = {spec.name: spec for spec in series(report)}
+    return [
+        ChartRows(
+            name=spec.name,
+            title=spec.caption,
+            unit=words[spec.name],
+            labels=json.dumps(labels(spec.name), ensure_ascii=False),
+            empty=is_empty(spec.name, report.caches),
+            table=render_preview(spec, MOST_POINTS, download=f"{here}&table={spec.name}"),
+        )
+        for spec in (sheets[name] for name in names if name in sheets)
+    ]
 
 
 def series(report: Report) -> Sequence[TableSpec[Item]]:
@@ -71,6 +107,13 @@ def labels(name: str) -> Mapping[str, str]:
         # %s: the scripts put each cache's alias there.
         return {"evictions": _("Evictions"), "evictions_of": _evictions_of("%s")}
     return reason_words() if name == "hit_ratio" else {}
+
+
+def recorded_from(page_request: PageRequest) -> datetime | None:
+    """When the figures begin, if that is well after the period's beginning."""
+    begins = formats.moment(begins_at(page_request.report.caches))
+    length = page_request.query.until - page_request.query.since
+    return begins if begins and begins > page_request.query.since + length / 10 else None
 
 
 def begins_at(caches: Caches) -> str | None:

@@ -1,6 +1,6 @@
 """What the lists of keys and groups say in words."""
 
-from cache_monitor.dashboard.key_tables import what_ended
+from cache_monitor.dashboard.keys import what_ended
 from cache_monitor.reports.schema import Lives
 
 

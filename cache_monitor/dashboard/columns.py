@@ -1,0 +1,253 @@
+"""The columns of the dashboard's tables, and the cells, figures and bars that the pages show."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from operator import attrgetter
+from typing import Any, Generic, TypeVar
+
+from django.utils.translation import gettext as _
+
+from cache_monitor.dashboard import formats
+from cache_monitor.dashboard.formats import counts
+from cache_monitor.reports.schema import Cache
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A bar's filled part, 0 to 100, as SVG writes numbers."""
+
+    width: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One cell of a table. ``code`` marks text that the site's users wrote, such as a key."""
+
+    text: str
+    is_numeric: bool = True
+    code: bool = False
+    title: str = ""
+    url: str = ""
+    at: datetime | None = None
+    bar: Bar | None = None
+    sparkline: Sequence[str] = ()
+    """The points of SVG lines that are drawn instead of the text, which describes them."""
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether there is only text, as in most cells: a template for each cell would take most of
+        the time."""
+        return not (self.code or self.url or self.at or self.bar or self.sparkline)
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A labelled figure. ``is_warning`` marks one that needs attention."""
+
+    label: str
+    text: str
+    is_warning: bool = False
+    note: str = ""
+
+
+Item = TypeVar("Item")
+Value = str | int | float | None
+# Beyond this a key is no longer read, only carried in every refresh.
+MAX_TITLE_LENGTH = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnSpec(Generic[Item]):
+    """A column: ``value`` is sorted by, searched in and downloaded, ``cell`` is what is shown.
+
+    A column that ``has_no_data`` is neither sorted by nor downloaded, one that ``is_unsorted`` is
+    not sorted by.
+    """
+
+    name: str
+    label: str
+    value: Callable[[Item], Value]
+    cell: Callable[[Item], Cell]
+    is_numeric: bool = True
+    has_no_data: bool = False
+    is_unsorted: bool = False
+
+
+Caches = Mapping[str, Cache]
+
+
+@dataclass(frozen=True, slots=True)
+class CacheItem(Generic[Item]):
+    """An item of one cache."""
+
+    alias: str
+    item: Item
+
+
+def cache_column(caches: Caches) -> Sequence[ColumnSpec[CacheItem[Any]]]:
+    """The column that names the cache; none where a page shows one cache alone."""
+    if len(caches) == 1:
+        return []
+    return [code_column("cache", _("Cache"), lambda each: each.alias)]
+
+
+# Without a ``value`` these columns show the attribute of a CacheItem's item that they are named by.
+Read = Callable[[Item], Any] | None
+
+
+def count_column(
+    name: str,
+    label: str,
+    value: Read[Item] = None,
+    exact: Callable[[Item], bool | None] = lambda item: True,
+) -> ColumnSpec[Item]:
+    """A column of whole numbers; those that are not ``exact`` are marked as estimates."""
+    return _figure_column(name, label, value, formats.count, exact)
+
+
+def size_column(
+    name: str,
+    label: str,
+    value: Read[Item] = None,
+    exact: Callable[[Item], bool | None] = lambda item: True,
+) -> ColumnSpec[Item]:
+    """A column of bytes; those that are not ``exact`` are marked as estimates."""
+    return _figure_column(name, label, value, formats.size, exact)
+
+
+def duration_column(name: str, label: str, value: Read[Item] = None) -> ColumnSpec[Item]:
+    """A column of seconds that something took."""
+    return _figure_column(name, label, value, formats.duration)
+
+
+def age_column(name: str, label: str, value: Read[Item] = None) -> ColumnSpec[Item]:
+    """A column of seconds since something."""
+    return _figure_column(name, label, value, formats.age)
+
+
+def decimal_column(name: str, label: str, value: Read[Item] = None) -> ColumnSpec[Item]:
+    """A column of numbers with decimals."""
+    return _figure_column(name, label, value, formats.decimal)
+
+
+def estimate_column(
+    name: str, label: str, error: Callable[[Item], float | None], value: Read[Item] = None
+) -> ColumnSpec[Item]:
+    """A column of seconds with their errors, which are in the titles."""
+    read = value or _attribute(name)
+
+    def cell(item: Item) -> Cell:
+        seconds, off = read(item), error(item)
+        return Cell(formats.estimated(seconds, off), title=formats.give_or_take(seconds, off))
+
+    return ColumnSpec(name, label, read, cell)
+
+
+def ratio_column(
+    name: str, label: str, value: Read[Item] = None, *, has_bars: bool = True
+) -> ColumnSpec[Item]:
+    """A column of ratios, 0 to 1; without bars where there are many of them side by side."""
+    read = value or _attribute(name)
+
+    def cell(item: Item) -> Cell:
+        ratio = read(item)
+        return Cell(formats.ratio(ratio), bar=make_bar(ratio) if has_bars else None)
+
+    return ColumnSpec(name, label, read, cell)
+
+
+def code_column(
+    name: str,
+    label: str,
+    value: Read[Item] = None,
+    url: Callable[[Item], str] = lambda item: "",
+) -> ColumnSpec[Item]:
+    """A column of text that the site's users wrote, such as keys."""
+    read = value or _attribute(name)
+    return ColumnSpec(name, label, read, lambda item: code(read(item), url(item)), is_numeric=False)
+
+
+def text_column(name: str, label: str, value: Callable[[Item], str]) -> ColumnSpec[Item]:
+    """A column of the monitor's own words."""
+    return ColumnSpec(
+        name, label, value, lambda item: Cell(value(item), is_numeric=False), is_numeric=False
+    )
+
+
+def time_column(name: str, label: str, value: Read[Item] = None) -> ColumnSpec[Item]:
+    """A column of moments, RFC 3339 text."""
+    read = value or _attribute(name)
+
+    def cell(item: Item) -> Cell:
+        return Cell(formats.UNKNOWN, is_numeric=False, at=formats.moment(read(item)))
+
+    return ColumnSpec(name, label, read, cell, is_numeric=False)
+
+
+def sparkline_column(
+    name: str, label: str, values: Callable[[Item], Sequence[int]]
+) -> ColumnSpec[Item]:
+    """A column of numbers over time, drawn as a line; downloaded with a space between them."""
+
+    def cell(item: Item) -> Cell:
+        numbers = values(item)
+        if not any(numbers):
+            return Cell(formats.UNKNOWN, is_numeric=False)
+        text = _("at most %(most)s in one step, %(last)s in the last") % {
+            "most": formats.count(max(numbers)),
+            "last": formats.count(numbers[-1]),
+        }
+        return Cell(text, is_numeric=False, sparkline=[counts(numbers)])
+
+    def value(item: Item) -> str:
+        return " ".join(map(str, values(item)))
+
+    return ColumnSpec(name, label, value, cell, is_numeric=False, is_unsorted=True)
+
+
+def link_column(label: str, url: Callable[[Item], str]) -> ColumnSpec[Item]:
+    """A column of links that lead to an action."""
+
+    def cell(item: Item) -> Cell:
+        target = url(item)
+        return Cell(label if target else "", is_numeric=False, url=target)
+
+    return ColumnSpec(
+        "action", _("Action"), lambda item: None, cell, is_numeric=False, has_no_data=True
+    )
+
+
+def code(text: str, url: str = "") -> Cell:
+    """A cell with text that the site's users wrote: cut, with its invisible characters shown."""
+    if not text:
+        # An empty key, which a cache takes like any other.
+        return Cell(_("(empty)"), is_numeric=False)
+    shown = formats.visible(formats.cut(text))
+    title = "" if shown == text else formats.visible(text[:MAX_TITLE_LENGTH])
+    return Cell(shown, is_numeric=False, code=True, title=title, url=url)
+
+
+def make_bar(share: float | None) -> Bar | None:
+    """The bar of a share; None where nobody knows it."""
+    return None if share is None else Bar(f"{min(1.0, max(0.0, share)) * 100:.2f}")
+
+
+def _attribute(name: str) -> Callable[[Any], Any]:
+    read = attrgetter(name)
+    return lambda each: read(each.item)
+
+
+def _figure_column(
+    name: str,
+    label: str,
+    value: Read[Item],
+    text: Callable[[Any], str],
+    exact: Callable[[Item], bool | None] = lambda item: True,
+) -> ColumnSpec[Item]:
+    read = value or _attribute(name)
+
+    def cell(item: Item) -> Cell:
+        return Cell(formats.about(text(read(item)), exact=exact(item)))
+
+    return ColumnSpec(name, label, read, cell)

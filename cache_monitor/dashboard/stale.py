@@ -1,0 +1,201 @@
+"""The page of stale entries: what no longer earns its place in the caches, by the last scan."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from django.utils.translation import gettext as _
+
+from cache_monitor.conf import get_conf
+from cache_monitor.dashboard import formats
+from cache_monitor.dashboard.columns import (
+    CacheItem,
+    Caches,
+    Cell,
+    ColumnSpec,
+    age_column,
+    cache_column,
+    code_column,
+    count_column,
+    link_column,
+    size_column,
+    text_column,
+    time_column,
+)
+from cache_monitor.dashboard.formats import expiry, stale_words
+from cache_monitor.dashboard.memory import ActionUrl, basis, empty_caches, named
+from cache_monitor.dashboard.page import Content, PageRequest
+from cache_monitor.dashboard.query import Links, Query, check_choice
+from cache_monitor.dashboard.tables import TableSpec
+from cache_monitor.reports.build import once, stale_total
+from cache_monitor.reports.schema import Cache, Stale, StaleEntry
+from cache_monitor.scan.snapshot import STALE_REASONS
+
+
+def build(page_request: PageRequest) -> Content:
+    """The page of stale entries; ``why`` in the URL chooses a kind."""
+    caches, links = page_request.report.caches, page_request.links
+    why = page_request.query.own.get("why", "")
+    if why:
+        check_choice("why", why, STALE_REASONS)
+
+    def delete_url(alias: str) -> str:
+        may = page_request.may("delete_stale")
+        return links.action("delete_stale", alias=alias, why=why or "any") if may else ""
+
+    return Content(
+        tables=[
+            stale_entries(caches, links, why),
+            stale_caches(caches, delete_url),
+        ],
+        context={
+            "stale_after": formats.age(get_conf().stale_after),
+            "empty_caches": empty_caches(caches),
+            "choices": stale_choices(caches, links, page_request.query, why),
+        },
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class FilterChoice:
+    """A link to the page with another filter."""
+
+    label: str
+    text: str
+    url: str
+    chosen: bool
+
+
+def stale_entries(caches: Caches, links: Links, why: str = "") -> TableSpec[CacheItem[StaleEntry]]:
+    """The stale entries; only those stale for ``why`` if given."""
+    words = stale_words()
+    return TableSpec(
+        "entries",
+        _("Entries"),
+        [
+            code_column(
+                "key",
+                _("Key"),
+                url=lambda each: links.entry(each.alias, each.item.key, each.item.group),
+            ),
+            *cache_column(caches),
+            text_column(
+                "why", _("Why"), lambda each: ", ".join(words[why] for why in each.item.why)
+            ),
+            code_column("group", _("Group")),
+            age_column("age", _("Age")),
+            age_column("idle", _("Not read for")),
+            _expiry_column(),
+            size_column("bytes", _("Size")),
+        ],
+        [
+            CacheItem(alias, each)
+            for alias, cache in once(caches).items()
+            for each in cache.stale.entries
+            if why in {"", *each.why}
+        ],
+        order="-bytes",
+        empty=(
+            _("The last scan of the caches found no stale entry.")
+            if any(cache.memory.measured_at for cache in caches.values())
+            else _("The caches have not been scanned yet.")
+        ),
+    )
+
+
+def _expiry_column() -> ColumnSpec[CacheItem[StaleEntry]]:
+    return ColumnSpec(
+        "expires_in",
+        _("Expires in"),
+        lambda each: each.item.expires_in,
+        lambda each: Cell(expiry(each.item.expires_in, never="no_expiry" in each.item.why)),
+    )
+
+
+def stale_caches(caches: Caches, action_url: ActionUrl) -> TableSpec[CacheItem[Cache]]:
+    """The number of stale entries in each cache; ``action_url`` leads to deleting them, or is
+    empty."""
+
+    def delete_url(each: CacheItem[Cache]) -> str:
+        return action_url(each.alias) if _has_stale(each.item.stale) else ""
+
+    return TableSpec(
+        "caches",
+        _("Stale entries by cache"),
+        [
+            code_column("cache", _("Cache"), lambda each: named(each.alias, caches)),
+            count_column(
+                "expired", _("Expired, still stored"), lambda each: each.item.stale.expired
+            ),
+            count_column(
+                "idle",
+                _("Idle"),
+                lambda each: each.item.stale.idle,
+                lambda each: not each.item.stale.idle_error,
+            ),
+            count_column(
+                "never_read",
+                _("Never read"),
+                lambda each: each.item.stale.never_read,
+                lambda each: not each.item.stale.never_read_error,
+            ),
+            count_column("no_expiry", _("No expiry"), lambda each: each.item.stale.no_expiry),
+            size_column("bytes", _("Bytes held"), lambda each: each.item.stale.bytes),
+            time_column("measured_at", _("Seen at"), lambda each: each.item.memory.measured_at),
+            text_column("rests_on", _("Rests on"), lambda each: _basis_and_errors(each.item)),
+            time_column("recorded_since", _("Uses known since"), lambda each: _since(each.item)),
+            link_column(_("Delete…"), delete_url),
+        ],
+        [
+            CacheItem(alias, cache)
+            for alias, cache in once(caches).items()
+            if cache.memory.entries != 0
+        ],
+        empty=_("No cache has an entry."),
+        is_searchable=False,
+    )
+
+
+def stale_choices(caches: Caches, links: Links, query: Query, why: str) -> Sequence[FilterChoice]:
+    """A link for each kind of stale entries, with their number in all caches."""
+    labels = {
+        "expired": _("Expired, still stored"),
+        "idle": _("Idle"),
+        "never_read": _("Never read"),
+        "no_expiry": _("No expiry"),
+    }
+    here = links.path("stale")
+    return [
+        FilterChoice(_("All kinds"), "", f"{here}?{query.encode(why='', page='')}", not why),
+        *(
+            FilterChoice(
+                labels[reason],
+                formats.count(stale_total(caches, reason)),
+                f"{here}?{query.encode(why=reason, page='')}",
+                why == reason,
+            )
+            for reason in STALE_REASONS
+        ),
+    ]
+
+
+def _basis_and_errors(cache: Cache) -> str:
+    """How many entries the figures are based on, and the errors of those about uses."""
+    memory, stale = cache.memory, cache.stale
+    if not memory.exact or not memory.examined:
+        words = [basis(memory)]
+    else:
+        words = [_("all %(count)s entries") % {"count": formats.count(memory.examined)}]
+    errors = [
+        (_("idle"), stale.idle_error),
+        (_("never read"), stale.never_read_error),
+    ]
+    words += [f"{name} ±{formats.count(error)}" for name, error in errors if error]
+    return "; ".join(words)
+
+
+def _since(cache: Cache) -> str | None:
+    return cache.stale.recorded_since if cache.memory.examined else None
+
+
+def _has_stale(stale: Stale) -> bool:
+    return bool(stale.expired or stale.idle or stale.never_read or stale.no_expiry)
