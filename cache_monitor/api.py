@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from datetime import datetime
 from functools import partial, wraps
@@ -16,6 +17,8 @@ from msgspec import structs
 
 from cache_monitor import concurrency
 from cache_monitor.backends import PATH as EXPLICIT_PATH
+from cache_monitor.calls import SOURCE, RawCall
+from cache_monitor.capture import outcomes_of
 from cache_monitor.conf import Conf, get_conf
 from cache_monitor.findings import history
 from cache_monitor.findings.engine import detected, watch
@@ -24,16 +27,21 @@ from cache_monitor.periods import AHEAD
 from cache_monitor.reports import key_history
 from cache_monitor.reports.build import SILENT_AFTER, Material, ReportPeriod, build, merged_details
 from cache_monitor.reports.key_history import KeyPoint
-from cache_monitor.reports.newest_trace import newer_rows
+from cache_monitor.reports.newest_trace import newer, newer_rows
 from cache_monitor.reports.schema import Finding, Report
 from cache_monitor.stats.details import Details
 from cache_monitor.stores import opening
 from cache_monitor.stores.base import Identity, Kind, Row, Store, StoreError, session
 from cache_monitor.stores.opening import get_store
 from cache_monitor.stores.rows import known_groups, longest, trace_settings
+from cache_monitor.trace.events import MISS, SECOND, Reason, hash_of
 from cache_monitor.worker import wiring
+from cache_monitor.worker.trace_events import accesses_of, entry_identity
 
 DEFAULT_PERIOD = 3600.0
+_NEAR = SECOND // 100
+"""The greatest difference between the times of a miss in a call and in the trace: they are of two
+clocks."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -125,6 +133,49 @@ def key_details(alias: str) -> Details:
     period = _period(None, None)
     wiring.background_worker.request_flush()
     return merged_details(_Stored(period, alias).rows("details"), period)
+
+
+@off_loop
+def reasons_of_misses(calls: Sequence[RawCall], clock_offset: float) -> list[dict[int, Reason]]:
+    """For each of ``calls``, made in this process, why it missed the keys that it missed, by their
+    places in it; ``clock_offset`` added to the times of the calls gives Unix time.
+
+    The reasons are the dashboard's, of misses that are not rolled up yet: *unknown* of others, and
+    where the store cannot be read."""
+    wiring.background_worker.request_flush()
+    try:
+        misses = _newest_misses()
+    except StoreError:
+        misses = {}
+    process, offset = wiring.background_worker.process, int(clock_offset * SECOND)
+    found = []
+    for call in calls:
+        alias = call[SOURCE].alias
+        identity = wiring.cache_identity(process, alias)
+        missed = [place for place, hit in enumerate(outcomes_of(call)) if hit is False]
+        reasons: dict[int, Reason] = {}
+        if identity is not None:
+            accesses = (each for each in accesses_of(call, identity, offset) if each.kind == MISS)
+            for place, access in zip(missed, accesses, strict=False):
+                key = hash_of(entry_identity(identity, access.key, access.final))
+                reasons[place] = _nearest(misses.get((alias, key), ()), access.ended)
+        found.append(reasons)
+    return found
+
+
+def _newest_misses() -> Mapping[tuple[str, int], Sequence[tuple[int, Reason]]]:
+    """The times and reasons of the misses that are not rolled up yet, by alias and key."""
+    found: defaultdict[tuple[str, int], list[tuple[int, Reason]]] = defaultdict(list)
+    for each in newer(get_store(), trace_settings(), time.time()):
+        for miss in each.result.misses:
+            found[miss.alias, miss.key].append((miss.at, miss.reason))
+    return found
+
+
+def _nearest(misses: Sequence[tuple[int, Reason]], at: int) -> Reason:
+    """The reason of the one of ``misses`` at the time ``at``."""
+    near = min(misses, key=lambda each: abs(each[0] - at), default=None)
+    return near[1] if near is not None and abs(near[0] - at) <= _NEAR else "unknown"
 
 
 def refuse_unknown(alias: str | None) -> None:

@@ -11,14 +11,14 @@ from statistics import median
 from typing import Any, Literal
 
 from cache_monitor.conf import Thresholds
-from cache_monitor.toolbar.request import CallRow
-from cache_monitor.worker.access_patterns import (
+from cache_monitor.stats.access_patterns import (
     MANY_REPEATS,
     Runs,
     changes_unknown_entries,
     is_lookup,
     loops,
 )
+from cache_monitor.toolbar.request import CallRow
 
 Code = Literal["repeated-gets", "single-gets", "large-values", "never-read", "key-explosion"]
 

@@ -171,8 +171,7 @@ def _keys(number: int, row: CallRow, reasons: Places) -> Iterator[KeyView]:
     for place, each in enumerate(row["keys"]):
         reason = None
         if each["hit"] is False:
-            found = reasons.get((number, place), "unknown")
-            reason = None if found is None else REASONS[found]
+            reason = REASONS[reasons.get((number, place), "unknown")]
         text = shortened(each["key"], KEY_LENGTH)
         title = "" if text == each["key"] else each["key"]
         yield KeyView(text, title, _label(each), each["hit"], reason)

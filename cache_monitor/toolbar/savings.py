@@ -18,11 +18,11 @@ from cache_monitor.errors import let_pass
 from cache_monitor.keys.known_keys import CACHALOT_TABLES_GROUP
 from cache_monitor.recorder import recorder
 from cache_monitor.reports.savings import mean_to_produce
+from cache_monitor.stats.compute_time import Spans
 from cache_monitor.stats.details import GroupStats
 from cache_monitor.stats.top_keys import KeyStats
 from cache_monitor.toolbar.hints import Usage
 from cache_monitor.toolbar.request import CallRow, KeyRow
-from cache_monitor.worker.compute_time import Spans
 
 MOST_GROUPS = 2000
 

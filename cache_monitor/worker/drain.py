@@ -16,9 +16,9 @@ from cache_monitor.calls import SECONDS, SOURCE, STARTED, RawCall
 from cache_monitor.errors import let_pass
 from cache_monitor.page_cache import watch
 from cache_monitor.recorder import Recorder
+from cache_monitor.stats.compute_time import ComputedKey, MissSetMatcher
 from cache_monitor.worker import requests
 from cache_monitor.worker.batch import Batch
-from cache_monitor.worker.compute_time import ComputedKey, MissSetMatcher
 from cache_monitor.worker.flush import Flusher
 from cache_monitor.worker.subscribers import subscribers
 

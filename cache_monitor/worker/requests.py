@@ -11,15 +11,15 @@ from cache_monitor.keys.display import is_nameless
 from cache_monitor.keys.known_keys import is_toolbar_key
 from cache_monitor.page_cache.outcomes import PagePass
 from cache_monitor.stacks import RawStack, caller_of
-from cache_monitor.stats.pages import PageStats, add_hashes, count_word
-from cache_monitor.stats.top_keys import SAMPLE_SIZE
-from cache_monitor.stats.window import percent
-from cache_monitor.worker.access_patterns import (
+from cache_monitor.stats.access_patterns import (
     MANY_REPEATS,
     MANY_SINGLES,
     AccessPatterns,
     RepeatedGet,
 )
+from cache_monitor.stats.pages import PageStats, add_hashes, count_word
+from cache_monitor.stats.top_keys import SAMPLE_SIZE
+from cache_monitor.stats.window import percent
 from cache_monitor.worker.batch import name_and_hash
 
 MOST_STACKS = 20

@@ -66,9 +66,9 @@ def test_a_long_key_is_cut_and_its_title_has_more_of_it() -> None:
 
 
 def test_a_miss_has_its_reason_and_one_that_nobody_knows_says_so() -> None:
-    told = request_report(call("get_many", ("a", "b", "c", "d"), (False, False, True, False)))
-    [shown] = context(told, {(0, 0): "expired", (0, 3): None})["calls"]
-    expected = [REASONS["expired"], REASONS["unknown"], None, None]
+    told = request_report(call("get_many", ("a", "b", "c"), (False, False, True)))
+    [shown] = context(told, {(0, 0): "expired"})["calls"]
+    expected = [REASONS["expired"], REASONS["unknown"], None]
     assert [key.reason for key in shown.keys] == expected
 
 

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 
 from cache_monitor.calls import PLAIN_HIT, Call, Source
 from cache_monitor.keys.naming import known_group
+from cache_monitor.stats.compute_time import ComputedKey
 from cache_monitor.stats.details import Details, ViewUse
 from cache_monitor.stats.window import Window
 from cache_monitor.worker import aggregator as module
 from cache_monitor.worker import counting
 from cache_monitor.worker.aggregator import DETAILS_SECONDS, WINDOW_SECONDS, Aggregator, Part
 from cache_monitor.worker.batch import name_and_hash
-from cache_monitor.worker.compute_time import ComputedKey
 from cache_monitor.worker.requests import RequestRecord, RequestStats
 
 NOW = 1_800_000_000.0

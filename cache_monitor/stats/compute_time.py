@@ -4,10 +4,10 @@ The function of a ``get_or_set`` is timed by itself. Otherwise a value was compu
 of the lookup that missed and the beginning of the next write of the same key (same alias, same
 version, as the caller gave it) in the same context, which is a thread or a task:
 
-* An ``add`` counts like a ``set``, even if another value was faster: the work was done. * If
-several keys miss before the first of them is written, the second takes the time since the first
-  was written, and so on; otherwise time would count twice. A value that is missed and written while
-  another is computed is a part of that, whose time counts whole.
+* An ``add`` counts like a ``set``, even if another value was faster: the work was done.
+* If several keys miss before the first of them is written, the second takes the time since the
+  first was written, and so on; otherwise time would count twice. A value that is missed and written
+  while another is computed is a part of that, whose time counts whole.
 * ``set_many`` divides the time evenly among the keys it writes.
 * ``cache_page`` looks a page up only if it knows by which headers the page varies. If that list was
   missing, the page's key was never looked up: its write then belongs to the miss of the list for
