@@ -130,19 +130,21 @@ _WithPrints = tuple[
     tuple[int, ...],
 ]
 RawCall = _Usual | _WithEntries | _WithPrints
-PlainHit = tuple[Source, float, float, Hashable, bool, int | None]
-"""A hit of one key of which nothing else is to be said, cut off behind its size: most calls are
-such hits, and a shorter tuple is made, kept and read in less time."""
+PlainHit = tuple[Source, float, float, Hashable]
+"""A hit of one key of which nothing else is to be said, cut off behind its key: most calls on local
+memory are such hits, and a shorter tuple is made, kept and read in less time."""
 Recorded = PlainHit | RawCall
 """A call as it waits in the buffer."""
 
-PLAIN_HIT: Final = 6
+PLAIN_HIT: Final = 4
 """The length of a :data:`PlainHit`."""
 
 
 def whole(call: Recorded) -> RawCall:
     """``call`` in its full length."""
-    return (*call, None, None, None, None, None, None) if len(call) == PLAIN_HIT else call
+    if len(call) != PLAIN_HIT:
+        return call
+    return (*call, True, None, None, None, None, None, None, None)
 
 
 def entries_of(call: RawCall) -> Entries | None:

@@ -73,7 +73,7 @@ def leaf_get(operation: ObservedOperation, otherwise: Method) -> Method:
         hit = value is not MISSING
         is_kept = type(key) is str and len(key) <= KEY_LIMIT
         call: Recorded = (
-            (source, started, seconds, key, True, None)
+            (source, started, seconds, key)
             if hit and is_kept and version is None and around is None
             else (
                 source,
@@ -183,30 +183,25 @@ def sized_get(operation: ObservedOperation, otherwise: Method) -> Method:
         sizes = inner.sizes
         hit = value is not default or len(sizes) > 0 or inner.found is True
         size = None if not hit or not sizes else sizes[0] if len(sizes) == 1 else sum(sizes)
-        is_kept = type(key) is str and len(key) <= KEY_LIMIT
-        call: Recorded = (
-            (source, started, seconds, key, True, size)
-            if hit and is_kept and version is None and around is None
-            else (
-                source,
-                started,
-                seconds,
-                key if is_kept else bounded(key),
-                hit,
-                size,
-                None,
-                version if version is None else bounded(version),
-                None,
-                None,
-                None,
-                None if hit else get_ident(),
-            )
+        call: RawCall = (
+            source,
+            started,
+            seconds,
+            key if type(key) is str and len(key) <= KEY_LIMIT else bounded(key),
+            hit,
+            size,
+            None,
+            version if version is None else bounded(version),
+            None,
+            None,
+            None,
+            None if hit else get_ident(),
         )
         append(call)
         if len(buffer) > recorder.limit:
             recorder.relieve(call)
         if around is not None:
-            tell(around, whole(call))
+            tell(around, call)
         return value
 
     return get

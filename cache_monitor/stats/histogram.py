@@ -15,7 +15,7 @@ import sys
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
-from itertools import accumulate
+from itertools import accumulate, compress
 
 _UPPER = 3 if sys.byteorder == "little" else 0
 _HALF_A_BUCKET = 1 << 47
@@ -36,6 +36,24 @@ def buckets_of(seconds: Sequence[float]) -> list[int]:
     # In less than half of the time that ``array`` takes for it.
     doubles = struct.pack(f"{len(seconds)}d", *seconds)
     return memoryview(doubles).cast("H")[_UPPER::4].tolist()
+
+
+def counts_of(seconds: Sequence[float]) -> dict[int, int]:
+    """How many of the durations, of which none may be negative, each bucket has.
+
+    Nearly all have the upper byte of their buckets in common, and to count bytes takes half of the
+    time that it takes to count numbers.
+    """
+    doubles = struct.pack(f"<{len(seconds)}d", *seconds)
+    lows, highs = doubles[6::8], doubles[7::8]
+    common = highs[0] << 8 if highs else 0
+    counts = {common | low: count for low, count in Counter(lows).items()}
+    for high in {*highs.translate(None, highs[:1])}:
+        is_high = bytes(high) + b"\x01" + bytes(255 - high)
+        for low, count in Counter(compress(lows, highs.translate(is_high))).items():
+            counts[common | low] -= count
+            counts[high << 8 | low] = count
+    return {bucket: count for bucket, count in counts.items() if count}
 
 
 def middle_of(bucket: int) -> float:
@@ -90,7 +108,11 @@ class Histogram:
 
     def count(self, seconds: Sequence[float]) -> None:
         """Count calls by their durations."""
-        self._lanes += _lanes(Counter(buckets_of(seconds)))
+        self.add(counts_of(seconds))
+
+    def add(self, counts: Mapping[int, int]) -> None:
+        """Add calls that are counted by their buckets."""
+        self._lanes += _lanes(counts)
 
     def merge(self, other: "Histogram") -> None:
         """Add the calls that ``other`` counted."""

@@ -12,6 +12,7 @@ MAX_COUNT = 2**53
 MessagePack cannot write."""
 _CODES = {1: "B", 2: "H", 4: "I", 8: "Q"}
 """By how many bytes a number takes, what :mod:`array` calls it."""
+_WIDEST = max(_CODES)
 NONE = b"\x01"
 """No numbers, packed."""
 
@@ -20,14 +21,23 @@ def pack(numbers: Collection[int]) -> bytes:
     """``numbers`` in as few bytes as the greatest needs for each, behind a byte that says how many
     these are. None may be negative. One of more than ``MAX_COUNT``, which only rows that somebody
     has tampered with add up to, counts as that."""
-    greatest = max(numbers, default=0)
-    if greatest > MAX_COUNT:
-        return pack([min(number, MAX_COUNT) for number in numbers])
-    width = next(width for width in _CODES if greatest < 1 << 8 * width)
-    packed = array(_CODES[width], numbers)
+    for width, code in _CODES.items():
+        try:
+            # In one go: what does not fit is mostly found at once, and to ask for the greatest
+            # first takes twice as long.
+            packed = array(code, numbers)
+        except OverflowError:
+            continue
+        if width < _WIDEST or max(packed) <= MAX_COUNT:
+            return _to_bytes(width, packed)
+    capped = [min(number, MAX_COUNT) for number in numbers]
+    return _to_bytes(_WIDEST, array(_CODES[_WIDEST], capped))
+
+
+def _to_bytes(width: int, numbers: "array[int]") -> bytes:
     if sys.byteorder == "big":
-        packed.byteswap()
-    return bytes((width,)) + packed.tobytes()
+        numbers.byteswap()
+    return bytes((width,)) + numbers.tobytes()
 
 
 def length(packed: bytes) -> int:
@@ -36,7 +46,7 @@ def length(packed: bytes) -> int:
     width = packed[0] if packed else 0
     if width not in _CODES or (len(packed) - 1) % width:
         raise ValueError("numbers that are cut")
-    if width == max(_CODES) and max(unpack(packed), default=0) > MAX_COUNT:
+    if width == _WIDEST and max(unpack(packed), default=0) > MAX_COUNT:
         raise ValueError("a number that is no count")
     return (len(packed) - 1) // width
 

@@ -5,13 +5,13 @@ ends says 0. So at each moment the latest figure of each process counts, be it o
 one before. Of the sums at several moments the greatest stays.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated
 
 from msgspec import Meta, Struct, field
 
 from cache_monitor.stats import distinct
-from cache_monitor.stats.histogram import Histogram
+from cache_monitor.stats.histogram import Histogram, buckets_of, counts_of
 from cache_monitor.stats.packed_ints import MAX_COUNT
 
 # What is read back from a store is held to these.
@@ -48,6 +48,15 @@ class OperationStats(Struct, array_like=True, gc=False):
     def faults(self) -> int:
         """The errors that are no ordinary answer."""
         return max(self.errors - self.absent, 0)
+
+    def count(self, seconds: Sequence[float]) -> None:
+        """Count calls by what each of them took."""
+        counts = counts_of(seconds)
+        self.calls += len(seconds)
+        self.seconds += sum(seconds)
+        self.times.add(counts)
+        if max(counts, default=0) >= buckets_of([self.slowest])[0]:
+            self.slowest = max(self.slowest, *seconds)
 
     def merge(self, other: "OperationStats") -> None:
         """Add the calls that ``other`` counted."""

@@ -8,7 +8,9 @@ then works once for each key, not once for each call.
 from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
 from operator import itemgetter
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from msgspec import Struct
 
 from cache_monitor.calls import (
     KEY,
@@ -38,26 +40,26 @@ alike = itemgetter(3, 4, 5, 7, 8)
 """What makes a call :data:`Alike` to others."""
 
 
-class HitRun:
+class HitRun(Struct, eq=False, gc=False):
     """The plain hits of one key: how many, what they took together, the first and the last.
 
     ``sized`` of them knew how large the value was: ``bytes`` together, ``largest`` the largest.
     ``stored`` is the size that the others found, as far as that could be looked up afterwards.
+
+    Out of the garbage collector's sight, for there may be one for each call.
     """
 
-    __slots__ = ("bytes", "count", "first", "largest", "last", "seconds", "sized", "stored")
-
-    def __init__(self, first: Recorded) -> None:
-        self.count = 1
-        self.first = self.last = first
-        self.seconds = first[SECONDS]
-        self.sized = self.bytes = self.largest = 0
-        self.stored: int | None = None
-        if first[SIZE] is not None:
-            self.add_size(first[SIZE])
+    first: Recorded
+    last: Recorded
+    count: int
+    seconds: float
+    sized: int = 0
+    bytes: int = 0
+    largest: int = 0
+    stored: int | None = None
 
     def add_size(self, size: int) -> None:
-        """Note the size of one more value."""
+        """Note the size of one of the values."""
         self.sized += 1
         self.bytes += size
         self.largest = max(size, self.largest)
@@ -70,6 +72,10 @@ class HitRun:
         self.bytes += later.bytes
         self.largest = max(self.largest, later.largest)
 
+    def last_size(self) -> int | None:
+        """The bytes of the value that the last one found, where it knew."""
+        return self.last[SIZE] if len(self.last) != PLAIN_HIT else None
+
     def sizes(self) -> tuple[int | None, int | None]:
         """The bytes of all values, and of the largest; None where no size is known."""
         if self.stored is None:
@@ -79,7 +85,7 @@ class HitRun:
 
 
 class Hits(NamedTuple):
-    """The plain hits of one source: by their key, and what each call took."""
+    """The plain hits of one source: by their key, and what each call took, in no order."""
 
     runs: dict[str, HitRun]
     times: list[float]
@@ -110,32 +116,12 @@ class Batch(NamedTuple):
 
 
 def deduplicate(calls: Sequence[Recorded]) -> Batch:
-    """``calls`` as a batch. Nothing but this looks at each plain hit."""
-    hits: defaultdict[Source, Hits] = defaultdict(_no_hits)
-    by_source: defaultdict[Source, list[RawCall]] = defaultdict(list)
+    """``calls`` as a batch."""
     others: list[RawCall] = []
-    source: Source | None = None
-    runs, times = _no_hits()
-    for call in calls:
-        # Asked here as well, for most are cut off: that spares them a call of a function.
-        if len(call) != PLAIN_HIT and not is_plain_hit(call):
-            others.append(call)
-            by_source[call[SOURCE]].append(call)
-            continue
-        if call[SOURCE] is not source:
-            source = call[SOURCE]
-            runs, times = hits[source]
-        times.append(call[SECONDS])
-        key: str = call[KEY]  # type: ignore[assignment]  # a plain hit's is a text
-        run = runs.get(key)
-        if run is None:
-            runs[key] = HitRun(call)
-            continue
-        run.count += 1
-        run.seconds += call[SECONDS]
-        run.last = call
-        if call[SIZE] is not None:
-            run.add_size(call[SIZE])
+    hits = _gather(calls, others)
+    by_source: defaultdict[Source, list[RawCall]] = defaultdict(list)
+    for call in others:
+        by_source[call[SOURCE]].append(call)
     # Looked for among what is different, which is little; rarely is one there.
     if any(has_toolbar_key(own.runs) for own in hits.values()) or has_toolbar_key(
         {call[KEY] for call in others}
@@ -143,6 +129,45 @@ def deduplicate(calls: Sequence[Recorded]) -> Batch:
         return deduplicate([call for call in calls if not is_toolbar_key(call[KEY])])
     ended = calls[-1][STARTED] + calls[-1][SECONDS] if calls else 0.0
     return Batch(calls, hits, others, by_source, ended)
+
+
+def _gather(calls: Sequence[Recorded], others: list[RawCall]) -> dict[Source, Hits]:
+    """The plain hits among ``calls``, by their source; what is none is put into ``others``. Nothing
+    but this looks at each plain hit."""
+    by_key: defaultdict[Source, _ByKey] = defaultdict(_ByKey.empty)
+    in_full: list[RawCall] = []
+    source: Source | None = None
+    first, again = _ByKey.empty()
+    for call in calls:
+        key: str = call[KEY]  # type: ignore[assignment]  # a plain hit's is a text
+        # Asked here as well, for most are cut off: that spares them a call of a function.
+        if len(call) != PLAIN_HIT:
+            if not is_plain_hit(call):
+                others.append(call)
+                continue
+            in_full.append(call)
+        if call[SOURCE] is not source:
+            source = call[SOURCE]
+            first, again = by_key[source]
+        known = again.get(key)
+        if known is not None:
+            known[0] = call
+            known.append(call[SECONDS])
+        elif key in first:
+            again[key] = [call, first[key][SECONDS], call[SECONDS]]
+        else:
+            first[key] = call
+    hits = {source: found.hits() for source, found in by_key.items()}
+    _add_sizes(hits, in_full)
+    return hits
+
+
+def _add_sizes(hits: Mapping[Source, Hits], calls: Sequence[RawCall]) -> None:
+    """Add the sizes that ``calls`` knew, of the plain hits among which they are."""
+    for call in calls:
+        key, size = call[KEY], call[SIZE]
+        if size is not None and isinstance(key, str):
+            hits[call[SOURCE]].runs[key].add_size(size)
 
 
 def is_plain_hit(call: Recorded) -> bool:
@@ -155,8 +180,33 @@ def is_plain_hit(call: Recorded) -> bool:
     )
 
 
-def _no_hits() -> Hits:
-    return Hits({}, [])
+class _ByKey(NamedTuple):
+    """Plain hits of one source while they are gathered: the ``first`` of each key, and of keys
+    that came ``again`` the last one and what each took. A list, for nothing is read and written in
+    less time; and none for a key that came once, as a million may."""
+
+    first: dict[str, Recorded]
+    again: dict[str, list[Any]]
+
+    @classmethod
+    def empty(cls) -> "_ByKey":
+        return cls({}, {})
+
+    def hits(self) -> Hits:
+        runs: dict[str, HitRun] = {}
+        times: list[float] = []
+        again = self.again
+        for key, first in self.first.items():
+            own = again.get(key)
+            if own is None:
+                times.append(first[SECONDS])
+                runs[key] = HitRun(first, first, 1, first[SECONDS])
+            else:
+                last = own[0]
+                del own[0]
+                times += own
+                runs[key] = HitRun(first, last, len(own), sum(own))
+        return Hits(runs, times)
 
 
 _MOST_REMEMBERED = 16_384

@@ -26,7 +26,7 @@ from cache_monitor.keys.naming import known_group
 from cache_monitor.stats.details import Details, GroupStats
 from cache_monitor.stats.distinct import hash_of
 from cache_monitor.stats.top_keys import SAMPLE_SIZE
-from cache_monitor.stats.window import OperationStats, Window, greater
+from cache_monitor.stats.window import Window, greater
 from cache_monitor.worker.batch import Alike, HitRun, Hits, alike, name_and_hash
 
 Measure = Callable[[str, Hashable, Hashable], int | None]
@@ -74,7 +74,7 @@ class Counting:
         uses = _Uses(self._source, self._details)
         operation = self._window.operation(self._source.operation)
         if others:
-            _count_times(operation, _own_times(self._source, others))
+            operation.count(_own_times(self._source, others))
             if self._source.operation in _TAKE_TIMEOUT:
                 uses.note_writes(others, newest)
             if self._source.operation == "get":
@@ -82,7 +82,7 @@ class Counting:
             uses.note_times(others)
             self._count_alike(uses, Counter(map(alike, others)))
         if hits:
-            _count_times(operation, hits.times)
+            operation.count(hits.times)
             self._add_hits(uses, hits)
         self._add_totals(uses)
 
@@ -391,11 +391,3 @@ def _own_times(source: Source, calls: Sequence[RawCall]) -> list[float]:
         # What the site's own function took is not the cache's time.
         return [max(call[SECONDS] - (call[PRODUCED] or 0.0), 0.0) for call in calls]
     return [call[SECONDS] for call in calls]
-
-
-def _count_times(operation: OperationStats, seconds: Sequence[float]) -> None:
-    operation.calls += len(seconds)
-    operation.seconds += sum(seconds)
-    slowest = max(seconds)
-    operation.slowest = max(operation.slowest, slowest)
-    operation.times.count(seconds)

@@ -19,7 +19,6 @@ from cache_monitor.calls import (
     KEY,
     OUTCOME,
     SECONDS,
-    SIZE,
     SOURCE,
     STARTED,
     VERSION,
@@ -317,7 +316,8 @@ class Tracer:
             key = self._key(alias, identity, text, ended)
             if key is not None:
                 began = int(run.first[STARTED] * SECOND) + offset
-                value = Value(size=last[SIZE]) if last[SIZE] else UNKNOWN_VALUE
+                size = run.last_size()
+                value = Value(size=size) if size else UNKNOWN_VALUE
                 self._events.append((ended, identity.store, key, form, began, run.count, value))
 
     def _trace_lookups(

@@ -62,10 +62,11 @@ from django.core.cache import cache, caches
 early = caches["default"]
 early.set("a", 1)
 django.setup()
+from cache_monitor.calls import whole
 from cache_monitor.recorder import recorder
 assert caches["default"] is early
 assert cache.get("a") == 1
-print([(call[0].operation, call[4]) for call in recorder.buffer])
+print([(call[0].operation, whole(call)[4]) for call in recorder.buffer])
 """
     assert _program(code, tmp_path) == "[('get', True)]"
 

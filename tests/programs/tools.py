@@ -129,10 +129,11 @@ def with_opentelemetry() -> tuple[list[object], object]:
 
 def counted() -> dict[str, Any]:
     """Of each operation the calls, hits and misses, as the monitor's buffer has them."""
+    from cache_monitor.calls import whole
     from cache_monitor.recorder import recorder
 
     operations: dict[str, list[int]] = {}
-    for call in recorder.buffer:
+    for call in map(whole, recorder.buffer):
         if call[0].alias != "default":
             continue
         outcome = call[4] if isinstance(call[4], tuple) else (call[4],)

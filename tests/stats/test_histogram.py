@@ -36,6 +36,11 @@ def test_a_quantile_is_within_five_percent_of_the_true_one(
     assert found == pytest.approx(true, rel=0.05)
 
 
+@given(st.lists(durations | st.sampled_from([0.0, 1e-12, 1e300])))
+def test_durations_are_counted_at_once_as_one_by_one(seconds: list[float]) -> None:
+    assert histogram.counts_of(seconds) == _buckets(seconds)
+
+
 @given(st.lists(durations), st.lists(durations))
 def test_merging_two_histograms_gives_the_histogram_of_both(
     one: list[float], other: list[float]
