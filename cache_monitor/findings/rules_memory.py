@@ -1,11 +1,11 @@
 """Mistakes with the room that a cache has: too little of it, or too much asked of it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from cache_monitor.findings.context import Cost, Evidence, RuleContext, predicted_room
 from cache_monitor.keys.naming import name_key
 from cache_monitor.reports.pages import whole_groups
-from cache_monitor.reports.schema import Cache, Finding
+from cache_monitor.reports.schema import Cache, Finding, MissReasons
 
 WORTH = 10
 """A cause of misses counts from one lookup in so many: what is rarer than that, the hits outweigh
@@ -28,8 +28,6 @@ def evicted_early(context: RuleContext) -> Iterator[Finding]:
         and _has_evicted(cache)
         and context.is_costly(lost)
     ):
-        groups = whole_groups(cache.key_groups)
-        hit = max(groups, key=lambda group: group.miss_reasons.evicted or 0, default=None)
         yield context.find(
             "evicted-early",
             "warning",
@@ -43,7 +41,7 @@ def evicted_early(context: RuleContext) -> Iterator[Finding]:
                 ("lost_seconds", round(lost, 3)),
                 *predicted_room(context),
             ],
-            group=hit.group if hit is not None else None,
+            group=_hit_most(cache, lambda reasons: reasons.evicted),
             cost=Cost(lost),
         )
 
@@ -61,8 +59,6 @@ def lost_entries(context: RuleContext) -> Iterator[Finding]:
         and WORTH * gone > cache.lookups
         and context.is_costly(lost)
     ):
-        groups = whole_groups(cache.key_groups)
-        hit = max(groups, key=lambda group: group.miss_reasons.lost or 0, default=None)
         yield context.find(
             "lost-entries",
             "warning",
@@ -74,9 +70,16 @@ def lost_entries(context: RuleContext) -> Iterator[Finding]:
                 *_causes(cache),
                 ("lost_seconds", round(lost, 3)),
             ],
-            group=hit.group if hit is not None else None,
+            group=_hit_most(cache, lambda reasons: reasons.lost),
             cost=Cost(lost),
         )
+
+
+def _hit_most(cache: Cache, count: Callable[[MissReasons], int | None]) -> str | None:
+    """The group with most misses of one reason; None where no group is known to have any."""
+    counts = {each.group: count(each.miss_reasons) or 0 for each in whole_groups(cache.key_groups)}
+    most = max(counts, key=counts.__getitem__, default=None)
+    return most if most is not None and counts[most] else None
 
 
 def _causes(cache: Cache) -> Evidence:

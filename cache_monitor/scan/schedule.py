@@ -283,14 +283,15 @@ def read_evictions(alias: str) -> EvictionReading | None:
             return None
         with closing(scanner):
             limits = scanner.limits()
-            is_full = None
+            entries = None
             if limits.evictions is None and limits.limit_entries is not None:
-                is_full = _is_full(total_of(scanner), limits.limit_entries)
+                entries = total_of(scanner)
     except Exception as error:
         let_pass(error)
         return None
-    if limits.evictions is None and is_full is None:
+    if limits.evictions is None and entries is None:
         return None
+    is_full = _is_full(entries, limits.limit_entries)
     return EvictionReading(
         int(time.time() * SECOND), limits.evictions, limits.boot, is_full, limits.is_behind
     )
@@ -300,17 +301,20 @@ def eviction_reading(snapshot: Snapshot) -> EvictionReading | None:
     """The same from the snapshot of a shared cache."""
     is_full = None
     if snapshot.evictions is None:
-        is_full = _is_full(snapshot.entries, snapshot.limit_entries)
-        if is_full is None:
+        if snapshot.entries is None or snapshot.limit_entries is None:
             return None
+        is_full = _is_full(snapshot.entries, snapshot.limit_entries)
     return EvictionReading(
         int(snapshot.measured_at * SECOND), snapshot.evictions, snapshot.boot, is_full
     )
 
 
 def _is_full(entries: int | None, limit: int | None) -> bool | None:
-    """Whether there are as many entries as a cull leaves; None where unknown."""
-    return None if entries is None or limit is None else _ENTRIES_CULLED * entries >= limit
+    """Whether there are as many entries as the cache takes; None where unknown, also where there
+    are so many that it may have been full before."""
+    if entries is None or limit is None:
+        return None
+    return entries >= limit or (None if _ENTRIES_CULLED * entries >= limit else False)
 
 
 NO_LIMIT = 1 << 62

@@ -92,6 +92,8 @@ BEFORE, UNSURE, AFTER = -1, 0, 1
 def relation(one: EntryChange, other: EntryChange | TracedLookup, tolerance: int) -> int:
     """Whether ``one`` took effect before ``other``, after it, or either is possible."""
     if one.process == other.process and one.process:
+        if one.ended == other.ended and one.order != other.order:
+            return BEFORE if one.order < other.order else AFTER  # one call did both
         if one.ended <= other.began and one.order <= other.order:
             return BEFORE
         return AFTER if one.began >= other.ended and one.order >= other.order else UNSURE
@@ -270,11 +272,11 @@ def why_gone(since: int, until: int, readings: Sequence[EvictionReading]) -> Rea
     "evicted" needs evidence: a counter that rose meanwhile, or a full backend. So does "lost": that
     nothing was evicted. Otherwise it is "unknown".
     """
-    if any(each.full and since <= each.at <= until for each in readings):
-        return "evicted"
     found = _readings_between(since, until, readings)
     if found is None:
-        return None
+        # What takes its place anew may have lost its entries: a later reading will say so.
+        is_full = any(each.full and since <= each.at <= until for each in readings)
+        return "evicted" if is_full and not any(each.boot for each in readings) else None
     between, is_whole = found
     is_either = any(each.behind for each in between) and _rose(between)
     if is_either or not is_one_server(readings):

@@ -58,8 +58,6 @@ MOST_VERSIONS = 8
 PATIENCE = 600 * SECOND
 """How long a miss waits for the backend's reading of its evictions."""
 _HOUR = 3600 * SECOND
-_LEAST_OVERLAP = SECOND // 1000
-"""The least time that two computations of a stampede have in common."""
 
 
 class EventBatch:
@@ -320,6 +318,7 @@ class KeyReplay:
             replay.build_history(self._state.name)
             replay.count_lives(partial(self._result.life_stats, self._state), covered)
             replay.count_rewrites(partial(self._result.change_stats, self._state), covered)
+            replay.count_stampedes(partial(self._result.group_stats, self._state))
         for version, replay in self._versions.items():
             for event in sorted(replay.lookups, key=lambda each: each.ended):
                 if event.call.kind == HIT:
@@ -328,7 +327,6 @@ class KeyReplay:
                     self._miss(version, replay, event)
             for event in replay.uses:
                 replay.note_read(event)
-        self._count_stampedes()
         seen = [event.ended for each in self._versions.values() for event in each.events()]
         self._state.seen = max([self._state.seen, *(at // SECOND for at in seen)])
         versions = [each.state(version, since) for version, each in self._versions.items()]
@@ -417,24 +415,3 @@ class KeyReplay:
         if True in others:
             return "version_changed"
         return "unknown" if None in others else "never_set"
-
-    def _count_stampedes(self) -> None:
-        computations = [
-            (event.began - event.compute_time, event.began, event)
-            for replay in self._versions.values()
-            for event in replay.changes
-            if event.compute_time
-        ]
-        computations.sort(key=lambda each: each[:2])
-        last = self._state.last_computation
-        for began, ended, event in computations:
-            if last is not None:
-                least = _LEAST_OVERLAP if last[2] == event.host else self._tolerance
-                if min(last[1], ended) - max(last[0], began) > max(least, _LEAST_OVERLAP):
-                    last = (min(last[0], began), max(last[1], ended), event.host)
-                    stats = self._result.group_stats(self._state, event.call.alias, event.ended)
-                    if stats is not None:
-                        stats.stampedes += event.weight
-                    continue
-            last = (began, ended, event.host)
-        self._state.last_computation = last

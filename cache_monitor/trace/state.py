@@ -47,7 +47,8 @@ class VersionState(Struct, array_like=True, gc=False):
     ``gone``: beginning and end of the first lookup since then that missed without a recorded cause.
     ``last_read``: when it was last read. ``found``: when the latest value was written that a read
     found for sure; ``perhaps``: that a read may have found; 0 for none. ``life`` is the entry that
-    is there, ``written`` the last write.
+    is there, ``written`` the last write. ``last_computation``: the beginning and the end of the
+    last computation of its value, and the host.
     """
 
     version: _Number | _Text
@@ -59,6 +60,7 @@ class VersionState(Struct, array_like=True, gc=False):
     perhaps: _Time = 0
     life: Life | None = None
     written: LastWrite | None = None
+    last_computation: tuple[_Time, _Time, _Number] | None = None
 
     def history(self, tolerance: int) -> VersionHistory:
         """The changes as a history. ``tolerance`` is in microseconds."""
@@ -66,15 +68,13 @@ class VersionState(Struct, array_like=True, gc=False):
 
 
 class KeyState(Struct, array_like=True, gc=False):
-    """The state of one key. ``seen``: when it was last used, in seconds. ``last_computation``: its
-    beginning, its end and the host. ``whole``: no version was left out. ``missed``: an hour since
-    1970, and the misses in it."""
+    """The state of one key. ``seen``: when it was last used, in seconds. ``whole``: no version was
+    left out. ``missed``: an hour since 1970, and the misses in it."""
 
     group: _Text = ""
     kind: _Text = "key"
     name: _Text = ""
     seen: _Seconds = 0
-    last_computation: tuple[_Time, _Time, _Number] | None = None
     versions: Annotated[list[VersionState], Meta(max_length=64)] = []
     whole: bool = True
     missed: tuple[_Number, _Number] = (0, 0)

@@ -1,7 +1,7 @@
 """Replay of the events of one version of one key."""
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 
 from cache_monitor.trace.events import (
@@ -42,8 +42,10 @@ from cache_monitor.trace.miss_reasons import (
     lookup_of,
     relation,
 )
-from cache_monitor.trace.state import VersionState, carried
+from cache_monitor.trace.state import ReplayStats, VersionState, carried
 
+_LEAST_OVERLAP = SECOND // 1000
+"""The least time that two computations of a stampede have in common."""
 _MOST_DELETES = 16
 """Bulk deletes after a write that are compared: mostly the first took the entry away."""
 
@@ -66,6 +68,7 @@ class VersionReplay:
         self._read, self._found, self._perhaps = state.last_read, state.found, state.perhaps
         self._life = state.life
         self._written = state.written
+        self._last_computation = state.last_computation
         self._new: list[tuple[EntryChange, str, int]] = []
         """The changes of this replay, each with its alias and weight."""
         self._deletes: list[BulkDelete] = []
@@ -146,6 +149,27 @@ class VersionReplay:
         if before is not None and before.at < covered:
             before = None
         self._written = count_rewrites(before, self.changes, stats_at)
+
+    def count_stampedes(self, stats_at: Callable[[str, int], ReplayStats | None]) -> None:
+        """Count the computations that another one of the same value overlaps, but for the first."""
+        computations = [
+            (event.began - event.compute_time, event.began, event)
+            for event in self.changes
+            if event.compute_time
+        ]
+        computations.sort(key=lambda each: each[:2])
+        last = self._last_computation
+        for began, ended, event in computations:
+            if last is not None:
+                least = _LEAST_OVERLAP if last[2] == event.host else self._tolerance
+                if min(last[1], ended) - max(last[0], began) > max(least, _LEAST_OVERLAP):
+                    last = (min(last[0], began), max(last[1], ended), event.host)
+                    stats = stats_at(event.call.alias, event.ended)
+                    if stats is not None:
+                        stats.stampedes += event.weight
+                    continue
+            last = (began, ended, event.host)
+        self._last_computation = last
 
     def life_ended_by(self, miss: Event) -> EndedLife | None:
         """The life that this miss was the first to find ended."""
@@ -251,6 +275,7 @@ class VersionReplay:
             self._perhaps,
             self._lives.life_at(since),
             self._written,
+            self._last_computation,
         )
 
 

@@ -11,6 +11,7 @@ from cache_monitor.calls import (
     ERROR,
     KEY,
     OUTCOME,
+    PRODUCED,
     SECONDS,
     SIZE,
     SOURCE,
@@ -39,10 +40,6 @@ from cache_monitor.trace.events import (
     WRITE,
     Value,
 )
-
-PART_SECONDS = 0.01
-"""Seconds at the beginning of a ``get_or_set`` in which it looks, and at its end in which it
-writes; the rest produces the value."""
 
 _KINDS: Mapping[str, int] = {
     "set": WRITE,
@@ -82,8 +79,9 @@ class CacheIdentity(NamedTuple):
     ``store`` names whose entries these are, the same for all aliases and processes that share
     them; ``is_own`` tells that no other process does. Caches of one store that differ in their
     ``prefix`` are cleared together. ``incr_renews`` tells that ``incr`` writes the entry anew, with
-    the default timeout. ``room`` gives the entries of a cache in this process and how many it
-    takes; ``evicts`` is False for one that keeps nothing: there is nothing to expire either.
+    the default timeout. ``is_full`` is asked of a cache in this process: whether it may have
+    evicted more than was noted, None if unknown. ``evicts`` is False for one that keeps nothing:
+    there is nothing to expire either.
     ``own_keys`` tells that a function of the project's makes its keys: calls bring along what it
     made of theirs. ``stored`` looks into a cache of this process for what else is to be known of a
     value that was just written.
@@ -95,7 +93,7 @@ class CacheIdentity(NamedTuple):
     prefix: str = ""
     is_own: bool = False
     incr_renews: bool = False
-    room: Callable[[], tuple[int, int]] | None = None
+    is_full: Callable[[], bool | None] | None = None
     evicts: bool = True
     own_keys: bool = False
     stored: "Callable[[EntryAccess, Value], Value] | None" = None
@@ -206,16 +204,27 @@ def _looked_up(
                     REFUSED, key, version, began, ended, _lasts(call, identity, ended)
                 )
         return
-    until, since = ended, began
-    if call[SOURCE].operation == "get_or_set":
-        until = min(ended, began + int(PART_SECONDS * SECOND))
-        since = max(until, ended - int(PART_SECONDS * SECOND))
+    if call[SOURCE].operation == "get_or_set" and found is False:
+        yield from _filled(call, identity, began, ended)
+        return
     outcomes = found if isinstance(found, tuple) else (found,)
     for key, hit in zip(keys_of(call), outcomes, strict=False):
         if hit is not None:
-            yield EntryAccess(HIT if hit else MISS, key, version, began, until)
-        if hit is False and call[SOURCE].operation == "get_or_set":
-            yield EntryAccess(WRITE, key, version, since, ended, _lasts(call, identity, ended))
+            yield EntryAccess(HIT if hit else MISS, key, version, began, ended)
+
+
+def _filled(
+    call: RawCall, identity: CacheIdentity, began: int, ended: int
+) -> Iterator[EntryAccess]:
+    """The miss of a ``get_or_set`` and its write. Both were made outside of the time that it took
+    to compute the value."""
+    version, asked = _version(call, identity), ended - began - int((call[PRODUCED] or 0.0) * SECOND)
+    since = max(began, ended - asked)
+    # Where the two may overlap they end together: their order tells which was first.
+    until = began + asked if began + asked <= since else ended
+    for key in keys_of(call):
+        yield EntryAccess(MISS, key, version, began, until)
+        yield EntryAccess(WRITE, key, version, since, ended, _lasts(call, identity, ended))
 
 
 def _changed(

@@ -4,7 +4,7 @@ Of hits, which are the bulk of all calls, each batch has one event a key: from t
 last, unless the key changed meanwhile. All else is an event of its own.
 """
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from functools import lru_cache
 from itertools import compress
@@ -85,7 +85,6 @@ _ended = itemgetter(0)
 
 _READS = frozenset({HIT, MISS, USE})
 _LOOKUPS = frozenset({"get", "get_many"})
-_WRITERS = frozenset({"set", "add", "set_many", "get_or_set"})
 
 
 class Allowance:
@@ -135,7 +134,6 @@ class Tracer:
         self._doubted: int | None = None
         self._keys: defaultdict[str, dict[str | tuple[str, str], Key]] = defaultdict(dict)
         self._named: set[tuple[str, int]] = set()
-        self._entries: dict[str, int] = {}
         self._events: list[_Event] = []
         self._stores: set[str] = set()
         self._missed: set[str] = set()
@@ -199,7 +197,6 @@ class Tracer:
         their call among its others."""
         offset = self._follow_clock(int(clock_offset * SECOND))
         self._events = []
-        writes: Counter[str] = Counter()
         changed: defaultdict[str, set[str]] = defaultdict(set)
         known = {alias: self._identity(alias) for alias in batch.aliases()}
         for place, call in enumerate(batch.others):
@@ -210,8 +207,6 @@ class Tracer:
             changed[source.alias].update(
                 self._trace_call(call, identity, offset, computed.get(place, {}))
             )
-            if source.operation in _WRITERS:
-                writes[source.alias] += len(call[KEY]) if isinstance(call[KEY], tuple) else 1
         # A lookup that missed comes before what was stored for it, in the same microsecond perhaps.
         others, self._events = self._events, []
         for source, calls in batch.by_source.items():
@@ -221,7 +216,7 @@ class Tracer:
         self._events += others
         self._trace_hits(batch, offset, changed)
         self._fill_slices()
-        self._read(batch, writes)
+        self._read(batch)
 
     def note_view(self, view: str, changes: Iterable[RawCall]) -> None:
         """Note which view made these calls, which were traced before and changed entries."""
@@ -550,7 +545,7 @@ class Tracer:
             self._stores.add(store)
         return part
 
-    def _read(self, batch: Batch, writes: Mapping[str, int]) -> None:
+    def _read(self, batch: Batch) -> None:
         """Note what caches of this process say of their evictions, by now."""
         at = int(batch.ended * SECOND) + (self._offset or 0)
         for alias in batch.aliases():
@@ -559,13 +554,8 @@ class Tracer:
                 continue
             if not identity.evicts:
                 self.note_reading(alias, EvictionReading(at, 0))
-            elif identity.room is not None:
-                entries, most = identity.room()
-                before = self._entries.get(identity.store, 0)
-                self._entries[identity.store] = entries
-                # It may have been full between two looks, and have thrown some out.
-                full = max(before, entries) + writes.get(alias, 0) >= most
-                self.note_reading(alias, EvictionReading(at, None, "", full))
+            elif identity.is_full is not None:
+                self.note_reading(alias, EvictionReading(at, None, "", identity.is_full()))
 
 
 def _is_usual(call: RawCall) -> bool:

@@ -62,10 +62,10 @@ def cache_identity(process: str, alias: str) -> CacheIdentity | None:
     real = type(found)
     own: Any = found
     renewing: Any = BaseCache.incr
-    room: Callable[[], tuple[int, int]] | None = None
+    is_full: Callable[[], bool | None] | None = None
     stored: Callable[[EntryAccess, Value], Value] | None = None
     if issubclass(real, LocMemCache):
-        room, stored = partial(_room, own), partial(stored_value, own)
+        is_full, stored = partial(_is_full, own), partial(stored_value, own)
     return CacheIdentity(
         store=trace_store(alias, found, process),
         # One that derives from nothing of Django's may have none, and one of its own.
@@ -74,7 +74,7 @@ def cache_identity(process: str, alias: str) -> CacheIdentity | None:
         prefix=prefix_of(found),
         is_own=is_of_one_process(found),
         incr_renews=getattr(real, "incr", None) is renewing,
-        room=room,
+        is_full=is_full,
         evicts=not issubclass(real, DummyCache),
         own_keys=makes_own_keys(found),
         # To ask for an entry takes its key, which the project's function is not asked for here.
@@ -82,9 +82,11 @@ def cache_identity(process: str, alias: str) -> CacheIdentity | None:
     )
 
 
-def _room(cache: Any) -> tuple[int, int]:
-    """How many entries a cache in this process has, and how many it takes."""
-    return len(cache._cache), cache._max_entries
+def _is_full(cache: Any) -> bool | None:
+    """Whether a ``LocMemCache`` may have evicted more than was noted; None if unknown."""
+    if type(cache)._cull is LocMemCache._cull:  # type: ignore[attr-defined]  # not in the stubs
+        return False  # each of its culls is noted
+    return len(cache._cache) >= cache._max_entries or None
 
 
 forget_on_change(("CACHES",), cache_identity.cache_clear, forget_instances)

@@ -53,6 +53,7 @@ def test_a_cache_that_was_never_full_has_not_evicted() -> None:
 
 def test_a_full_cache_whose_groups_nobody_knows_is_found_all_the_same() -> None:
     assert codes(crowded(9000, key_groups=[]), ALONE) == [("evicted-early", None)]
+    assert codes(crowded(9000, key_groups=[group("small")]), ALONE) == [("evicted-early", None)]
 
 
 def test_large_values_are_found_once_a_group_by_their_largest() -> None:

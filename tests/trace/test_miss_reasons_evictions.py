@@ -39,6 +39,17 @@ def counted(*readings: tuple[int, int], boot: str = "a") -> list[EvictionReading
         ),
         ([EvictionReading(0, 5), EvictionReading(25, 5, behind=True)], "lost"),
         ([EvictionReading(0, None, "", False), EvictionReading(25, None, "b", True)], "evicted"),
+        # A place that may be made anew, and lose its entries by that.
+        ([EvictionReading(0, None, "a", False), EvictionReading(15, None, "", True)], None),
+        (
+            [
+                EvictionReading(0, None, "a", False),
+                EvictionReading(15, None, "", True),
+                EvictionReading(25, None, "b", False),
+            ],
+            "unknown",
+        ),
+        ([EvictionReading(15, None, "", True)], "evicted"),
         # Either may have been the cause.
         ([EvictionReading(0, None, "a", False), EvictionReading(25, None, "b", True)], "unknown"),
         ([EvictionReading(0, 5), EvictionReading(25, 6, behind=True)], "unknown"),

@@ -1,11 +1,11 @@
 """What a replay makes of what the record does not cover: unknown, and nothing twice."""
 
 from cache_monitor.trace.codec import StoredSlice
-from cache_monitor.trace.events import NEVER, SECOND
+from cache_monitor.trace.events import MISS, NEVER, SECOND, WRITE, CallType
 from cache_monitor.trace.plan import Plan
 from cache_monitor.trace.replay import Replay
 from cache_monitor.trace.state import ReplayResult, State, decode_state, encode_state
-from tests.trace.world import TOLERANCE, World, key_of
+from tests.trace.world import START, TOLERANCE, World, key_of
 
 
 def run(
@@ -199,3 +199,25 @@ def test_computing_one_value_at_once_in_two_processes_is_a_stampede() -> None:
     world.set("page:1", 0, computed=SECOND)
     told, _ = run(State(), world.stored(), world.now // SECOND)
     assert sum(each.stampedes for each in told.groups.values()) == 2
+
+
+def test_values_of_two_versions_computed_at_once_are_no_stampede() -> None:
+    world = World(1)
+    world.pass_by(5)
+    world.set("page:1", 0, version=1, computed=SECOND)
+    world.set("page:1", 3, version=2, computed=SECOND)
+    told, state = run(State(), world.stored(), world.now // SECOND)
+    assert not any(each.stampedes for each in told.groups.values())
+    world.slices.clear()
+    world.set("page:1", 4, version=1, computed=SECOND)
+    told, _ = run(state, world.stored(), world.now // SECOND)
+    assert sum(each.stampedes for each in told.groups.values()) == 1
+
+
+def test_a_call_that_misses_and_writes_misses_before_it_writes() -> None:
+    world = World(1)
+    part, began = world._slice(0), START * SECOND
+    for kind in (MISS, WRITE):
+        part.add(key_of("page:1"), CallType(kind, "default", 1), began, began + SECOND // 20)
+    told, _ = run(State(), world.stored(), world.now // SECOND)
+    assert reasons(told) == ["never_set"]

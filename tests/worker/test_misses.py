@@ -173,6 +173,34 @@ def test_what_was_thrown_out_was_evicted_however_empty_the_cache_is_by_then(tmp_
         assert _reasons("files") == {"never_set": 1, "evicted": len(gone)}
 
 
+def test_what_is_taken_away_while_there_is_room_was_not_evicted(tmp_path: Path) -> None:
+    options = {"OPTIONS": {"MAX_ENTRIES": 30}}
+    directory = "django.core.cache.backends.filebased.FileBasedCache"
+    own_way = {"BACKEND": "tests.backends.test_culls.OwnWay", "LOCATION": "own", **options}
+    more = {
+        "roomy": {"BACKEND": LOCMEM, "LOCATION": "roomy", **options},
+        "files": {"BACKEND": directory, "LOCATION": str(tmp_path), **options},
+        "own": own_way,
+    }
+    with override_settings(CACHES={**CACHES, **more}):
+        for alias in more:
+            caches[alias].get("none")
+        assert cache_monitor.report().caches["files"].misses == 1
+        for alias in more:
+            for number in range(40):
+                caches[alias].set(f"{number % 25}", 1)
+        for alias in ("roomy", "own"):
+            caches[alias]._delete(caches[alias].make_key("7"))  # type: ignore[attr-defined]  # not in the stubs
+            caches[alias].get("7")
+        Path(caches["files"]._key_to_file("7")).unlink()  # type: ignore[attr-defined]  # likewise
+        caches["files"].get("7")
+        assert _reasons("roomy") == {"never_set": 1, "lost": 1}
+        # It may have been full meanwhile, or make room in a way of its own.
+        assert _reasons("own") == _reasons("files") == {"never_set": 1, "unknown": 1}
+        for alias in more:
+            caches[alias].clear()
+
+
 def test_get_or_set_misses_before_it_writes() -> None:
     cache = caches["default"]
     cache.get_or_set("a", 1)

@@ -51,7 +51,7 @@ def test_what_is_known_of_a_cache_comes_from_its_backend_and_settings(
     assert memory.store == twin.store != wiring.cache_identity("another", "default").store  # type: ignore[union-attr]  # it is known
     assert wiring.cache_identity("another", "files") == plain
     assert (memory.evicts, dummy.evicts) == (True, False)
-    assert memory.room is not None
-    assert memory.room()[1] == 300
+    assert memory.is_full is not None
+    assert memory.is_full() is False
     assert memory.stored is not None
     assert wiring.cache_identity("one", "nowhere") is None
