@@ -33,6 +33,7 @@ from cache_monitor.stores.opening import (
     can_be_written,
     chosen_store,
     in_memory,
+    is_made_for_tests,
     is_on_a_network,
     make_store,
 )
@@ -245,7 +246,7 @@ def _backend(alias: str) -> object:
 
 def _store_warnings(choice: StoreChoice) -> Iterator[CheckMessage]:
     """W002: a store that not all processes share, or that gets in the site's way."""
-    if choice.in_memory_because is not None:
+    if choice.in_memory_because is not None and not is_made_for_tests():
         yield Caution(
             in_memory(choice.in_memory_because), hint=WHAT_TO_NAME, id="cache_monitor.W002"
         )

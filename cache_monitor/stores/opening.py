@@ -176,6 +176,13 @@ def is_testing() -> bool:
     return hasattr(getattr(utils, "_TestState", None), "saved_data")
 
 
+def is_made_for_tests() -> bool:
+    """Whether the default database is the one in memory that a test runner makes in place of the
+    site's: it says nothing about the site."""
+    name = settings.DATABASES.get(DEFAULT_DB_ALIAS, {}).get("NAME")
+    return str(name).startswith(f"file:memorydb_{DEFAULT_DB_ALIAS}")
+
+
 def make_store(conf: StoreConf) -> Store:
     """The store of ``conf``. Raises :class:`StoreError` for a bad path or bad options."""
     path = str(conf.backend)

@@ -10,6 +10,8 @@ import pytest
 from django.conf import settings
 from django.core.checks import run_checks
 from django.core.management import CommandError, call_command
+from django.db.backends.sqlite3.base import DatabaseWrapper
+from django.db.backends.sqlite3.creation import DatabaseCreation
 from django.test import override_settings
 
 from cache_monitor import api
@@ -89,6 +91,16 @@ def test_a_database_in_memory_has_its_statistics_there(
     _has(monkeypatch, ENGINE=SQLITE_ENGINE, NAME=name)
     assert _chosen() == StoreChoice(StoreConf(MEMORY), "the default database is in memory")
     assert "is in memory" in _told()
+
+
+def test_a_test_runners_database_in_memory_is_no_fault_of_the_site(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    entry = {"ENGINE": SQLITE_ENGINE, "NAME": "db.sqlite3", "TEST": {"NAME": None}}
+    runner: Any = DatabaseCreation(DatabaseWrapper({**entry}))
+    _has(monkeypatch, ENGINE=SQLITE_ENGINE, NAME=runner._get_test_db_name())
+    assert _chosen().store == StoreConf(MEMORY)
+    assert run_checks(tags=["cache_monitor"]) == []
 
 
 def test_without_a_database_they_are_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
