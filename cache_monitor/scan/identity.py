@@ -25,13 +25,17 @@ from django.db import connections, router
 
 from cache_monitor.conf import get_conf
 from cache_monitor.keys.display import text_of
+from cache_monitor.scan.base import ScanError
 from cache_monitor.scan.key_forms import key_form
-from cache_monitor.scan.memcached import address_of
 from cache_monitor.stores.opening import DATABASE, chosen_store, mount_of
 from cache_monitor.trace.plan import HostProof
 
 _LOCAL = {"", "localhost", "127.0.0.1", "::1", "0.0.0.0"}  # noqa: S104 - nothing is bound to it
 _REDIS_PORT = 6379
+_MEMCACHED_PORT = 11211
+_ADDRESS = re.compile(
+    r"(?:inet6?:)?(?:\[(?P<six>[^\]]*)\]|(?P<host>[^:\[\]]*))(?::(?P<port>[0-9]{1,5}))?(?::[0-9]+)?"
+)
 
 
 def identity_of(alias: str, cache: Any) -> str:
@@ -271,6 +275,16 @@ def _memcached_server(server: object) -> str:
         return _socket(server.removeprefix("unix:"))
     host, port = address_of(server)
     return f"{_host(host)}:{port}"
+
+
+def address_of(server: object) -> tuple[str, int]:
+    """The host and port of a server in ``LOCATION``. Raises :class:`ScanError`."""
+    if isinstance(server, (tuple, list)):
+        return str(server[0]), int(server[1])
+    match = _ADDRESS.fullmatch(str(server).strip())
+    if match is None:
+        raise ScanError("LOCATION is in a form that cannot be scanned.")
+    return match["six"] or match["host"] or "localhost", int(match["port"] or _MEMCACHED_PORT)
 
 
 def _of_redis(cache: Any) -> str:

@@ -30,15 +30,12 @@ from cache_monitor.scan.base import (
     describe_error,
     parse_count,
 )
+from cache_monitor.scan.identity import address_of
 from cache_monitor.scan.key_forms import NOT_RECOGNIZABLE, is_text, key_form, shown_text
 from cache_monitor.scan.snapshot import LONGEST
 from cache_monitor.trace.events import NOT_ONLY
 
 _CHUNK = 1 << 16
-_PORT = 11211
-_ADDRESS = re.compile(
-    r"(?:inet6?:)?(?:\[(?P<six>[^\]]*)\]|(?P<host>[^:\[\]]*))(?::(?P<port>[0-9]{1,5}))?(?::[0-9]+)?"
-)
 _TRIES, _BUSY_PAUSE = 5, 0.2
 _ENOUGH = 1024
 """Bytes of a long answer that a server must send in the time of a short one."""
@@ -170,16 +167,6 @@ def _connected(server: object, timeout: float) -> socket.socket:
             raise
         return found
     return socket.create_connection(address_of(server), timeout)
-
-
-def address_of(server: object) -> tuple[str, int]:
-    """The host and port of a server in ``LOCATION``. Raises :class:`ScanError`."""
-    if isinstance(server, (tuple, list)):
-        return str(server[0]), int(server[1])
-    match = _ADDRESS.fullmatch(str(server).strip())
-    if match is None:
-        raise ScanError("LOCATION is in a form that cannot be scanned.")
-    return match["six"] or match["host"] or "localhost", int(match["port"] or _PORT)
 
 
 _RANGE = 100_000
