@@ -17,8 +17,8 @@ from cache_monitor.context import forget_leftovers
 from cache_monitor.errors import MissingExtra
 from cache_monitor.exporters.call_log import CallLog
 from cache_monitor.instrument.install import install, uninstall
+from cache_monitor.keys.known_keys import learn_routes
 from cache_monitor.keys.masking import learn_sessions
-from cache_monitor.keys.routes import learn_routes
 from cache_monitor.page_cache import watch
 from cache_monitor.stores.base import Store
 from cache_monitor.stores.opening import import_store

@@ -20,9 +20,9 @@ from cache_monitor.backends import PATH as EXPLICIT_PATH
 from cache_monitor.backends import WRAPS_HINT, wraps_problem
 from cache_monitor.conf import SETTING, Conf, get_conf, problems
 from cache_monitor.instrument.wrapper import can_be_recorded
-from cache_monitor.keys.custom import sanitizer_problem
+from cache_monitor.keys.display import sanitizer_problem
 from cache_monitor.keys.known_keys import bypassing_apps
-from cache_monitor.scan.key_forms import OF_TENANTS
+from cache_monitor.scan.identity import OF_TENANTS
 from cache_monitor.scan.scanner import OTHERS, kind_of
 from cache_monitor.stores.base import StoreError
 from cache_monitor.stores.opening import (

@@ -1,16 +1,20 @@
-"""The patterns of ``KEY_GROUPS``: what is wrong with them, and a search with a time limit.
+"""The patterns of ``KEY_GROUPS``: the groups that they name, with a time limit, and their faults.
 
 Python's ``re`` cannot be stopped: it tries every way to divide a text among the repetitions of a
 pattern, and no other thread of the process runs meanwhile. The package ``regex``, which reads the
 same patterns, can. Patterns with one repetition at most have little to divide and need no package.
 """
 
+import logging
 import re
+import time
 from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib import import_module
 from types import ModuleType
 from typing import Any, NamedTuple, Protocol
+
+logger = logging.getLogger("cache_monitor")
 
 LONGEST = 1000
 """Characters of a pattern."""
@@ -95,6 +99,77 @@ def _engine() -> ModuleType | None:
     try:
         return import_module("regex")
     except ImportError:
+        return None
+
+
+SEARCHED_LENGTH = 250
+"""Characters of a key that a pattern gets: memcached's limit, hence most whole keys."""
+SLOW = 0.001
+"""Seconds of CPU after which a search is slow: most take a thousandth of it."""
+ALLOWANCE = 0.02
+"""Seconds of CPU for all slow searches of one pattern. Each is repeated to exclude other causes, so
+that a pattern costs 50 ms at most."""
+
+
+class Rule:
+    """A pattern, and the name of the group of matching keys."""
+
+    def __init__(self, pattern: str | re.Pattern[str], name: str) -> None:
+        self.name = name
+        self.pattern = pattern.pattern if isinstance(pattern, re.Pattern) else pattern
+        self._search: Search = search_for(pattern)
+        self._left = ALLOWANCE
+
+    @property
+    def has_retired(self) -> bool:
+        """Whether its searches have used their allowance."""
+        return self._left <= 0
+
+    def find(self, text: str) -> Match | None:
+        """The match in ``text``; None as well after a timeout."""
+        match, spent = self._timed(text)
+        if spent > SLOW:
+            # A garbage collection may slow one search, hardly two.
+            match, spent = self._timed(text)
+            if spent > SLOW:
+                self._take(spent)
+        return match
+
+    def _timed(self, text: str) -> tuple[Match | None, float]:
+        began = time.thread_time()
+        try:
+            match = self._search(text, seconds=max(self._left, SLOW))
+        except TimeoutError:
+            return None, max(time.thread_time() - began, 2 * SLOW)
+        return match, time.thread_time() - began
+
+    def _take(self, spent: float) -> None:
+        self._left -= spent
+        if self.has_retired:
+            logger.error(
+                "CACHE_MONITOR['KEY_GROUPS']: the pattern %r took more than %.0f ms over keys, so"
+                " this process no longer uses it. Anchor it with ^, and write what may not match in"
+                " several ways, such as [^:]* instead of .*.",
+                self.pattern,
+                ALLOWANCE * 1e3,
+            )
+
+
+class ChosenGroups:
+    """The rules in their order. Thread-safe."""
+
+    def __init__(self, rules: Mapping[str | re.Pattern[str], str]) -> None:
+        self._rules = tuple(Rule(*each) for each in rules.items())
+
+    def group_of(self, text: str) -> str | None:
+        """The name of the first matching pattern, or None."""
+        text = text[:SEARCHED_LENGTH]
+        for rule in self._rules:
+            match = rule.find(text)
+            if rule.has_retired:
+                self._rules = tuple(each for each in self._rules if each is not rule)
+            if match is not None:
+                return match.expand(rule.name) or None
         return None
 
 

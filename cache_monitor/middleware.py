@@ -13,7 +13,7 @@ from django.urls import Resolver404, resolve
 from cache_monitor import context
 from cache_monitor.conf import get_conf
 from cache_monitor.errors import let_pass
-from cache_monitor.page_cache.sentences import cache_status
+from cache_monitor.page_cache.outcomes import cache_status
 from cache_monitor.recorder import recorder
 from cache_monitor.worker import requests
 

@@ -16,7 +16,7 @@ from cache_monitor.dashboard.formats import expiry, reason_words, stale_words
 from cache_monitor.dashboard.keys import what_ended, why_missed
 from cache_monitor.dashboard.page import Content, PageRequest
 from cache_monitor.dashboard.query import BadParameterError, as_shown
-from cache_monitor.keys.custom import is_sanitizing
+from cache_monitor.keys.display import is_sanitizing
 from cache_monitor.keys.naming import KeyName, name_key, why_grouped
 from cache_monitor.reports.key_history import KeyHistory, key_history
 from cache_monitor.reports.pages import whole_groups, whole_keys

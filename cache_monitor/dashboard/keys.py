@@ -33,7 +33,7 @@ from cache_monitor.dashboard.page import (
 )
 from cache_monitor.dashboard.query import Links
 from cache_monitor.dashboard.tables import TableSpec
-from cache_monitor.page_cache import sentences
+from cache_monitor.page_cache import outcomes
 from cache_monitor.reports.pages import whole_groups, whole_keys
 from cache_monitor.reports.schema import HotKey, KeyGroup, Lives, MissReasons, Page, View
 
@@ -313,21 +313,21 @@ def why_not_stored(page: Page) -> str:
     if reason is None:
         if not page.is_mostly_stored_for_others:
             return ""
-        return sentences.missed("other_key", detail=page.details.get("other_key", ""))
-    sentence = sentences.not_stored(reason, page.details.get(reason, ""))
+        return outcomes.missed("other_key", detail=page.details.get("other_key", ""))
+    sentence = outcomes.not_stored(reason, page.details.get(reason, ""))
     cause = page.causes.get(reason)
-    return f"{sentence} {sentences.cause(cause)}" if cause else sentence
+    return f"{sentence} {outcomes.cause(cause)}" if cause else sentence
 
 
 def why_varied(page: Page) -> str:
     """The headers that the page is kept apart by, with the line of code where that is known; or
     the line that makes it personal though nothing keeps it apart."""
     if unvaried := page.causes.get("unvaried"):
-        return sentences.unvaried(unvaried)
+        return outcomes.unvaried(unvaried)
     if not page.varies_by:
         return ""
     headers, cause = ", ".join(map(str.title, page.varies_by)), page.causes.get("variant")
-    return f"{headers}. {sentences.cause(cause)}" if cause else headers
+    return f"{headers}. {outcomes.cause(cause)}" if cause else headers
 
 
 def _line_column(lines: LinesOf) -> ColumnSpec[CacheItem[HotKey]]:

@@ -10,8 +10,7 @@ from typing import Any
 from cache_monitor.calls import KEY, OUTCOME, SECONDS, STARTED, RawCall, is_failure
 from cache_monitor.keys.known_keys import is_toolbar_key
 from cache_monitor.keys.naming import name_key
-from cache_monitor.page_cache.outcomes import PagePass
-from cache_monitor.page_cache.sentences import cache_status
+from cache_monitor.page_cache.outcomes import PagePass, cache_status
 from cache_monitor.worker.subscribers import Subscriber
 
 logger = logging.getLogger("cache_monitor.calls")

@@ -1,4 +1,4 @@
-"""Mask what looks like a credential in a key.
+"""Find session keys, and mask what looks like a credential in a key.
 
 A session key logs its reader in, and a key such as ``cart:<session key>`` contains one. Django's
 are 32 letters and digits. A digest looks the same, so it is masked too; by its mask it keeps a name
@@ -17,12 +17,13 @@ from functools import cache, wraps
 from importlib import import_module
 from typing import Any, Final, NamedTuple
 
+from django.apps import apps
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
 from cache_monitor.calls import KEY_LIMIT
 from cache_monitor.conf import forget_on_change
-from cache_monitor.errors import let_pass
+from cache_monitor.errors import NotReady, let_pass
 from cache_monitor.keys import known_keys
 from cache_monitor.keys.display import CUT, SHOWN_LENGTH
 from cache_monitor.keys.grouping import looks_random
@@ -108,6 +109,59 @@ def learn_sessions() -> None:
 
     setattr(learning, _MARK, True)
     base._session_key = property(kept.fget, learning, kept.fdel, kept.__doc__)
+
+
+_NUMBERS = re.compile("[0-9]+")
+# Of ``sessions.backends.cache``, and with one letter more of ``cached_db``.
+_DJANGO_PREFIX = "django.contrib.sessions.cache"
+
+
+def is_session(text: str) -> bool:
+    """Whether the key ``text`` contains a session key."""
+    if _DJANGO_PREFIX in text:
+        return True
+    try:
+        own = _own_sessions()
+    except NotReady:
+        return False
+    return own is not None and own.search(text) is not None
+
+
+def may_be_sessions(shape: str) -> bool:
+    """Whether a key of this ``shape``, which has zeros for numbers, may contain a session key."""
+    if _DJANGO_PREFIX in shape:
+        return True
+    if not (settings.configured and apps.ready):
+        return True
+    prefix = _own_prefix()
+    # Without a prefix it is 32 letters and digits, which have no shape.
+    return bool(prefix) and _NUMBERS.sub("0", prefix or "") in shape
+
+
+@cache
+def _own_sessions() -> re.Pattern[str] | None:
+    """Matches the keys of a ``SESSION_ENGINE`` with its own ``cache_key_prefix``."""
+    if not (settings.configured and apps.ready):
+        raise NotReady
+    prefix = _own_prefix()
+    if prefix is None or prefix.startswith(_DJANGO_PREFIX):
+        return None
+    if not prefix:
+        return re.compile(r"\A[a-z0-9]{32}\Z")
+    # At the start of a word only: the prefix "s:" must not match "users:17".
+    return re.compile(r"(?<![^\W_])" + re.escape(prefix))
+
+
+def _own_prefix() -> str | None:
+    try:
+        store: Any = import_module(settings.SESSION_ENGINE).SessionStore
+        prefix = store.cache_key_prefix
+    except Exception:
+        return None
+    return prefix if isinstance(prefix, str) else None
+
+
+forget_on_change(("SESSION_ENGINE",), _own_sessions.cache_clear)
 
 
 DOTS = "••••"

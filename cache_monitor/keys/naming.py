@@ -13,9 +13,19 @@ from django.conf import settings
 
 from cache_monitor.conf import SETTING, forget_on_change, get_conf
 from cache_monitor.errors import NotReady
+from cache_monitor.key_patterns import ChosenGroups
 from cache_monitor.keys import known_keys
-from cache_monitor.keys.custom import NOT_SANITIZED, ChosenGroups, is_sanitizing, sanitized
-from cache_monitor.keys.display import CUT, SHOWN_LENGTH, printable, shortened, shown, text_of
+from cache_monitor.keys.display import (
+    CUT,
+    NOT_SANITIZED,
+    SHOWN_LENGTH,
+    is_sanitizing,
+    printable,
+    sanitized,
+    shortened,
+    shown,
+    text_of,
+)
 from cache_monitor.keys.grouping import (
     GROUP_LENGTH,
     MATCHED_LENGTH,
@@ -23,16 +33,17 @@ from cache_monitor.keys.grouping import (
     has_plain_numbers,
     learned,
 )
-from cache_monitor.keys.known_keys import PREFIX, is_session, may_be_sessions, query_cache_group
+from cache_monitor.keys.known_keys import PREFIX, query_cache_group, routes
 from cache_monitor.keys.masking import (
     Masked,
     is_masked,
+    is_session,
     masked,
+    may_be_sessions,
     own_sessions,
     without_look_alikes,
     without_masks,
 )
-from cache_monitor.keys.routes import routes
 
 _MOST_FORMS = 8192
 _ZEROS = bytes.maketrans(b"123456789", b"000000000")
@@ -281,9 +292,10 @@ def _joined(*words: str) -> str:
 
 def _chosen_group(text: str) -> str | None:
     try:
-        return _chosen_groups().group_of(text)
+        group = _chosen_groups().group_of(text)
     except NotReady:
         return None
+    return None if group is None else shortened(printable(group), GROUP_LENGTH)
 
 
 @cache

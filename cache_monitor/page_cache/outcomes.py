@@ -1,24 +1,17 @@
-"""The outcome of a request in Django's page cache, and why a page was not stored.
-
-The words here are those of the report; :mod:`.sentences` puts them in sentences.
+"""The outcome of a request in Django's page cache, why a page was not stored, and both in words:
+those of the report, sentences for people, and the header ``Cache-Status`` (RFC 9211).
 
 The rules are those of ``django.middleware.cache`` (5.2 to 6.1), in their order. They are applied to
 the response as it comes in, and change nothing of it.
-
-Django does not record the cause: the response has ``Vary: Cookie``, whoever added it. So the hooks
-that every cause goes through are watched: headers, CSRF tokens, sessions. That begins with the
-first request that passes the page cache.
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from functools import wraps
+from collections.abc import Mapping
 from typing import Any, Literal
 
-import django.middleware.csrf as django_csrf
-from django.contrib.sessions.backends.base import SessionBase
 from django.core.cache.backends.dummy import DummyCache
-from django.http.response import HttpResponseBase, ResponseHeaders
+from django.http.response import HttpResponseBase
 from django.utils.cache import get_max_age, has_vary_header
+from django.utils.translation import gettext as _
 from msgspec import Struct
 
 from cache_monitor.stacks import RawStack
@@ -204,91 +197,99 @@ def _without_timeout(middleware: Any, response: HttpResponseBase) -> ReasonAndDe
     return None if timeout else ("timeout_0", "")
 
 
-Blame = Callable[[str], None]
-"""Called by the hooks with what was done, in the stack of the code that did it."""
-
-_MARK = "_cache_monitor_blames"
+_DECORATORS = ("django/views/decorators/", "django/utils/decorators")
 
 
-def watch_causes(blame: Blame) -> None:
-    """Call ``blame`` from now on. Idempotent."""
-    if not hasattr(ResponseHeaders, _MARK):
-        setattr(ResponseHeaders, _MARK, True)
-        _watch_headers(blame)
-        _watch_tokens(blame)
-        _watch_sessions(blame)
+def not_stored(reason: str, detail: str = "") -> str:
+    """Why an answer was not stored; ``detail`` is as in
+    :class:`PagePass`."""
+    sentences = {
+        "method": _("Only GET and HEAD are cached; this was %(detail)s."),
+        "no_fetch": _(
+            "FetchFromCacheMiddleware was not asked, and only after it does "
+            "UpdateCacheMiddleware store anything. Is it in MIDDLEWARE, as the last?"
+        ),
+        "inner": _("A cache_page further in had served it."),
+        "disabled": _("Something set request._cache_update_cache to False."),
+        "streaming": _("Streaming and file responses are not cached."),
+        "status": _("Only responses with the status 200 are cached; this was %(detail)s."),
+        "cookie": _("It sets a cookie (%(detail)s) and varies by Cookie."),
+        "private": _("Cache-Control says private: %(detail)s."),
+        "no-cache": _("Cache-Control says no-cache: %(detail)s."),
+        "no-store": _("Cache-Control says no-store: %(detail)s."),
+        "vary_star": _("It varies by everything (Vary: *)."),
+        "max_age_0": _("Cache-Control says max-age=0."),
+        "timeout_0": _("Its timeout is 0."),
+        "dummy": _("The cache is a DummyCache, which keeps nothing."),
+        "error": _("The cache raised %(detail)s."),
+    }
+    sentence = sentences.get(reason, _("Why is not known."))
+    return sentence % {"detail": detail or "?"} if "%(detail)s" in sentence else sentence
 
 
-def _watch_headers(blame: Blame) -> None:
-    original = ResponseHeaders.__setitem__
-
-    @wraps(original)
-    def set_header(self: ResponseHeaders, key: Any, value: Any) -> None:
-        name = key.lower() if type(key) is str and len(key) in _LENGTHS else ""
-        if name in _WATCHED:
-            before = _words(self.get(key, ""))
-            original(self, key, value)
-            for word in _words(self[key]):
-                if word not in before:
-                    blame(f"{name}:{word}")
-        else:
-            original(self, key, value)
-
-    ResponseHeaders.__setitem__ = set_header  # type: ignore[method-assign]  # the purpose
-
-
-_WATCHED = frozenset({"vary", "cache-control"})
-_LENGTHS = frozenset(map(len, _WATCHED))
+def cause(text: str) -> str:
+    """What the project's code did, and where: ``text`` is such as ``session shop/views.py:12``."""
+    what, _space, where = text.partition(" ")
+    if where.startswith(_DECORATORS):
+        # The view has returned by then, so no stack names it.
+        where = _("a decorator of the view")
+    if what == "session":
+        return _("The session was read or changed in %(where)s.") % {"where": where}
+    if what == "csrf":
+        return _("A CSRF token was made in %(where)s.") % {"where": where}
+    header, _colon, value = what.partition(":")
+    shown = {"vary": "Vary", "cache-control": "Cache-Control"}.get(header, header)
+    return _("%(header)s: %(value)s was set in %(where)s.") % {
+        "header": shown,
+        "value": value,
+        "where": where,
+    }
 
 
-def _words(value: str) -> Iterable[str]:
-    """The names in a header: those of ``Vary``, the directives of ``Cache-Control``."""
-    return [word.partition("=")[0].strip().lower() for word in value.split(",")]
+def unvaried(text: str) -> str:
+    """A page that is one visitor's own is stored for all; ``text`` is as for :func:`cause`."""
+    return _("%(cause)s Yet the page is stored without Vary: Cookie, so every visitor gets it.") % {
+        "cause": cause(text)
+    }
 
 
-def _watch_tokens(blame: Blame) -> None:
-    # What get_token() calls last, by its module's name for it: others have get_token by theirs.
-    original = getattr(django_csrf, "_mask_cipher_secret", None)
-    if original is None:
-        return
-
-    @wraps(original)
-    def _mask_cipher_secret(secret: Any) -> Any:
-        blame("csrf")
-        return original(secret)
-
-    django_csrf._mask_cipher_secret = _mask_cipher_secret  # type: ignore[attr-defined]  # private
-
-
-def _watch_sessions(blame: Blame) -> None:
-    # Every engine of Django's or of others' derives from it.
-    if "accessed" not in vars(SessionBase):
-        SessionBase.accessed = _Accessed(blame)  # type: ignore[assignment]  # a descriptor of it
+def missed(what: str, varies: tuple[str, ...] = (), detail: str = "") -> str:
+    """What the page cache did not find."""
+    if what == "other_key":
+        stored, _comma, looked_up = detail.partition(", ")
+        return _(
+            "It was looked up for %(looked_up)s, and stored for %(stored)s: language or time zone "
+            "changed in between. See the order of MIDDLEWARE (manage.py check)."
+        ) % {"looked_up": looked_up or "?", "stored": stored or "?"}
+    if what == "header_list":
+        return _("No page of this address was in the cache.")
+    if varies:
+        return _("It was not there in this variant: it varies by %(headers)s.") % {
+            "headers": ", ".join(map(str.title, varies))
+        }
+    return _("It was no longer in the cache.")
 
 
-class _Accessed:
-    """``SessionBase.accessed``, an attribute of each session as before."""
+_DETAILS = {"cookie": "set-cookie", "vary_star": "vary-all"}
 
-    def __init__(self, blame: Blame) -> None:
-        self._blame = blame
 
-    def __get__(self, session: Any, owner: type) -> Any:
-        if session is None:
-            # As for a class that has no such attribute.
-            raise AttributeError(f"type object {owner.__name__!r} has no attribute 'accessed'")
-        try:
-            return session.__dict__["accessed"]
-        except KeyError:
-            message = f"{type(session).__name__!r} object has no attribute 'accessed'"
-            raise AttributeError(message, name="accessed", obj=session) from None
-
-    def __set__(self, session: Any, value: Any) -> None:
-        session.__dict__["accessed"] = value
-        if value:
-            self._blame("session")
-
-    def __delete__(self, session: Any) -> None:
-        try:
-            del session.__dict__["accessed"]
-        except KeyError:
-            raise AttributeError("accessed") from None
+def cache_status(page_pass: PagePass) -> str:
+    """Such as ``django; hit; ttl=120``, ``django; fwd=miss; stored`` or
+    ``django; fwd=bypass; detail="set-cookie"``."""
+    parts = ["django"]
+    if page_pass.fetch == "hit":
+        parts.append("hit")
+    elif page_pass.fetch == "bypass":
+        parts.append("fwd=method")
+    elif page_pass.stored:
+        parts += ["fwd=miss", "stored"]
+    else:
+        parts.append("fwd=bypass")
+    if page_pass.ttl is not None:
+        parts.append(f"ttl={page_pass.ttl:.0f}")
+    if page_pass.reason is not None and page_pass.fetch != "bypass":
+        detail = _DETAILS.get(page_pass.reason, page_pass.reason.replace("_", "-"))
+        parts.append(f'detail="{detail}"')
+    elif page_pass.missed == "other_key":
+        parts.append('detail="other-key"')
+    return "; ".join(parts)

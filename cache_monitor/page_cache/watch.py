@@ -3,15 +3,22 @@
 The methods of ``FetchFromCacheMiddleware`` and ``UpdateCacheMiddleware`` are wrapped where they
 are, so that ``cache_page``, ``CacheMiddleware`` and a project's subclasses are watched as well.
 Arguments and results stay as they are.
+
+Django does not record why a page was not stored: the response has ``Vary: Cookie``, whoever added
+it. So the hooks that every cause goes through are watched too: headers, CSRF tokens, sessions. That
+begins with the first request that passes the page cache.
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from functools import wraps
 from time import perf_counter
 from typing import Any, Protocol, runtime_checkable
 
+import django.middleware.csrf as django_csrf
+from django.contrib.sessions.backends.base import SessionBase
+from django.http.response import ResponseHeaders
 from django.middleware.cache import FetchFromCacheMiddleware, UpdateCacheMiddleware
 from django.utils.cache import get_max_age
 
@@ -19,9 +26,8 @@ from cache_monitor import context
 from cache_monitor.calls import ERROR, SOURCE, RawCall
 from cache_monitor.conf import get_conf
 from cache_monitor.errors import let_pass
-from cache_monitor.keys.known_keys import page_key
-from cache_monitor.keys.routes import route_of, routes, watchers
-from cache_monitor.page_cache.outcomes import PagePass, watch_causes, why_not_stored
+from cache_monitor.keys.known_keys import page_key, route_of, routes, watchers
+from cache_monitor.page_cache.outcomes import PagePass, why_not_stored
 from cache_monitor.recorder import recorder
 from cache_monitor.stacks import take_stack
 from cache_monitor.stats.distinct import hash_of
@@ -130,7 +136,7 @@ def _guarded(step: Callable[..., PagePass | None], *args: Any) -> PagePass | Non
 
 
 def _begin(middleware: Any, request: Any) -> PagePass:
-    watch_causes(_blame)
+    _watch_causes()
     outer = _current.get()
     while outer is not None and (outer.is_over or outer.request != id(request)):
         outer = outer.outer
@@ -283,3 +289,85 @@ def _blame(name: str) -> None:
 def _header(name: str) -> str:
     """``HTTP_ACCEPT_LANGUAGE`` as ``accept-language``."""
     return name.removeprefix("HTTP_").replace("_", "-").lower()
+
+
+# What leads to an outcome
+
+_BLAMES = "_cache_monitor_blames"
+
+
+def _watch_causes() -> None:
+    """Watch from now on what the outcomes go back to. Idempotent."""
+    if not hasattr(ResponseHeaders, _BLAMES):
+        setattr(ResponseHeaders, _BLAMES, True)
+        _watch_headers()
+        _watch_tokens()
+        # Every engine of Django's or of others' derives from it.
+        if "accessed" not in vars(SessionBase):
+            SessionBase.accessed = _Accessed()  # type: ignore[assignment]  # a descriptor of it
+
+
+def _watch_headers() -> None:
+    original = ResponseHeaders.__setitem__
+
+    @wraps(original)
+    def set_header(self: ResponseHeaders, key: Any, value: Any) -> None:
+        name = key.lower() if type(key) is str and len(key) in _LENGTHS else ""
+        if name in _WATCHED:
+            before = _words(self.get(key, ""))
+            original(self, key, value)
+            for word in _words(self[key]):
+                if word not in before:
+                    _blame(f"{name}:{word}")
+        else:
+            original(self, key, value)
+
+    ResponseHeaders.__setitem__ = set_header  # type: ignore[method-assign]  # the purpose
+
+
+_WATCHED = frozenset({"vary", "cache-control"})
+_LENGTHS = frozenset(map(len, _WATCHED))
+
+
+def _words(value: str) -> Iterable[str]:
+    """The names in a header: those of ``Vary``, the directives of ``Cache-Control``."""
+    return [word.partition("=")[0].strip().lower() for word in value.split(",")]
+
+
+def _watch_tokens() -> None:
+    # What get_token() calls last, by its module's name for it: others have get_token by theirs.
+    original = getattr(django_csrf, "_mask_cipher_secret", None)
+    if original is None:
+        return
+
+    @wraps(original)
+    def _mask_cipher_secret(secret: Any) -> Any:
+        _blame("csrf")
+        return original(secret)
+
+    django_csrf._mask_cipher_secret = _mask_cipher_secret  # type: ignore[attr-defined]  # private
+
+
+class _Accessed:
+    """``SessionBase.accessed``, an attribute of each session as before."""
+
+    def __get__(self, session: Any, owner: type) -> Any:
+        if session is None:
+            # As for a class that has no such attribute.
+            raise AttributeError(f"type object {owner.__name__!r} has no attribute 'accessed'")
+        try:
+            return session.__dict__["accessed"]
+        except KeyError:
+            message = f"{type(session).__name__!r} object has no attribute 'accessed'"
+            raise AttributeError(message, name="accessed", obj=session) from None
+
+    def __set__(self, session: Any, value: Any) -> None:
+        session.__dict__["accessed"] = value
+        if value:
+            _blame("session")
+
+    def __delete__(self, session: Any) -> None:
+        try:
+            del session.__dict__["accessed"]
+        except KeyError:
+            raise AttributeError("accessed") from None

@@ -1,7 +1,8 @@
-"""Which aliases keep their entries in one store, and which store that is.
+"""Which store an alias keeps its entries in, and which of the keys there are its own.
 
 Several aliases of ``CACHES`` often share a database, table, directory or dict, with a key prefix or
-a version each.
+a version each; other programs may use a server too. The form of an alias's own stored keys is found
+by calling its key function with probes.
 """
 
 import re
@@ -9,6 +10,7 @@ import socket
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from hashlib import blake2b
+from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from threading import local
 from typing import Any, NamedTuple
@@ -26,7 +28,6 @@ from django.db import connections, router
 from cache_monitor.conf import get_conf
 from cache_monitor.keys.display import text_of
 from cache_monitor.scan.base import ScanError
-from cache_monitor.scan.key_forms import key_form
 from cache_monitor.stores.opening import DATABASE, chosen_store, mount_of
 from cache_monitor.trace.plan import HostProof
 
@@ -351,3 +352,98 @@ _NAMES = {
     "RedisCache": _of_redis,
 }
 """By the name of a base class."""
+
+
+# Its stored keys
+
+# They differ at both ends, in either case of letters. So many digests share only what is the same
+# in all: the chance of a common hexadecimal digit is 1 in 16 ** 11.
+_PROBES = tuple(f"{letter}-probe-{letter}" for letter in "bcdfghjklmnp")
+NOT_RECOGNIZABLE = "KEY_FUNCTION leaves nothing that distinguishes this cache's keys from others."
+OF_TENANTS = ("django_tenants", "tenant_schemas")
+"""Packages whose key functions make another key of the same for each tenant: which, the thread's
+connection determines, and the monitor's has no tenant."""
+
+_GLOB_SPECIAL = re.compile(r"([*?\[\]\\])")
+
+
+class KeyForm(NamedTuple):
+    """What stands ``before`` and ``after`` the user's key in a stored key.
+
+    ``opaque``: between them is something made of the user's key, such as a digest.
+    """
+
+    before: str
+    after: str
+    opaque: bool
+
+    @property
+    def is_recognizable(self) -> bool:
+        """Whether the alias's keys can be distinguished from others."""
+        return bool(self.before or self.after)
+
+    @property
+    def glob(self) -> str:
+        """A Redis pattern that all stored keys match."""
+        return f"{_escaped(self.before)}*{_escaped(self.after)}"
+
+    def user_key(self, stored: str) -> str | None:
+        """The user's key, or the stored one where that is opaque; None for another's entry."""
+        before, after = self.before, self.after
+        if not (stored.startswith(before) and stored.endswith(after)):
+            return None
+        if len(stored) < len(before) + len(after):
+            return None
+        return stored if self.opaque else stored[len(before) : len(stored) - len(after)]
+
+
+def key_form(cache: BaseCache) -> KeyForm:
+    """The form of ``cache``'s stored keys, with its prefix and its version."""
+    if getattr(cache.key_func, "__module__", "").partition(".")[0] in OF_TENANTS:
+        return KeyForm("", "", opaque=True)
+    made = [_stored_probe(cache, probe) for probe in _PROBES]
+    if len(set(made)) < len(made):
+        # Different keys become the same one, or it fails.
+        return KeyForm("", "", opaque=True)
+    before, after = _common(made)
+    is_undone = all(
+        stored == f"{before}{probe}{after}" for stored, probe in zip(made, _PROBES, strict=True)
+    )
+    return KeyForm(before, after, opaque=not is_undone)
+
+
+def shown_text(stored: bytes) -> str:
+    """A stored key as text, whatever bytes it is made of."""
+    return stored.decode("utf-8", "backslashreplace")
+
+
+def is_text(stored: bytes) -> bool:
+    """Whether a stored key is text. No cache of Django's writes others."""
+    try:
+        stored.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _common(texts: list[str]) -> tuple[str, str]:
+    """What all of ``texts`` begin with, and what the rest of them ends with."""
+    before = _beginning(texts)
+    rests = [each[len(before) :][::-1] for each in texts]
+    return before, _beginning(rests)[::-1]
+
+
+def _beginning(texts: list[str]) -> str:
+    alike = takewhile(lambda letters: len(set(letters)) == 1, zip(*texts, strict=False))
+    return "".join(letters[0] for letters in alike)
+
+
+def _stored_probe(cache: BaseCache, probe: str) -> str:
+    try:
+        return str(cache.key_func(probe, cache.key_prefix, cache.version))
+    except Exception:
+        return ""
+
+
+def _escaped(part: str) -> str:
+    return _GLOB_SPECIAL.sub(r"\\\1", part)

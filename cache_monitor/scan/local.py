@@ -30,7 +30,7 @@ from cache_monitor.scan.base import (
     boot_of,
     in_buckets,
 )
-from cache_monitor.scan.key_forms import key_form
+from cache_monitor.scan.identity import key_form
 from cache_monitor.scan.snapshot import Scope, StaleReason
 
 _TRIES = 10

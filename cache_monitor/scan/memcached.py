@@ -30,8 +30,7 @@ from cache_monitor.scan.base import (
     describe_error,
     parse_count,
 )
-from cache_monitor.scan.identity import address_of
-from cache_monitor.scan.key_forms import NOT_RECOGNIZABLE, is_text, key_form, shown_text
+from cache_monitor.scan.identity import NOT_RECOGNIZABLE, address_of, is_text, key_form, shown_text
 from cache_monitor.scan.snapshot import LONGEST
 from cache_monitor.trace.events import NOT_ONLY
 

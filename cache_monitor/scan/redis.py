@@ -25,7 +25,7 @@ from cache_monitor.scan.base import (
     describe_error,
     parse_count,
 )
-from cache_monitor.scan.key_forms import NOT_RECOGNIZABLE, is_text, key_form, shown_text
+from cache_monitor.scan.identity import NOT_RECOGNIZABLE, is_text, key_form, shown_text
 from cache_monitor.scan.redis_servers import Node, Refusal, Reply, Server, Servers
 from cache_monitor.scan.snapshot import LONGEST_POLICY, StaleReason
 

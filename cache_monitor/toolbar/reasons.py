@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from cache_monitor import api, context
 from cache_monitor.calls import RawCall
 from cache_monitor.concurrency import new_lock
-from cache_monitor.keys.custom import is_sanitizing
+from cache_monitor.keys.display import is_sanitizing
 from cache_monitor.toolbar.request import CallRow, Kept, KeyRow
 from cache_monitor.trace.events import Reason
 

@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 from cache_monitor.api import backend_path
 from cache_monitor.capture import Capture, Totals, watched_aliases
 from cache_monitor.keys.naming import name_key
-from cache_monitor.page_cache import sentences
+from cache_monitor.page_cache import outcomes
 from cache_monitor.page_cache.outcomes import PagePass
 from cache_monitor.stacks import caller_of
 from cache_monitor.toolbar.reasons import Places
@@ -69,7 +69,7 @@ def page_sentences(
         return
     if page["fetch"] == "miss" and page["missed"] is not None:
         yield _("This page was not served from the cache.")
-        yield sentences.missed(page["missed"], tuple(page["varies"]), page["detail"])
+        yield outcomes.missed(page["missed"], tuple(page["varies"]), page["detail"])
         if page["missed"] != "other_key" and (reason := _reason(page, rows, reasons)):
             yield _("Why: %(reason)s.") % {"reason": words[reason]}
     yield from _stored(page)
@@ -85,11 +85,11 @@ def _stored(page: PageRow) -> Iterator[str]:
     elif page["stored"] is False:
         yield _("It was not stored.")
         if page["reason"] is not None:
-            yield sentences.not_stored(page["reason"], page["detail"])
+            yield outcomes.not_stored(page["reason"], page["detail"])
     if page["unvaried"]:
-        yield sentences.unvaried(page["unvaried"])
+        yield outcomes.unvaried(page["unvaried"])
     elif page["cause"]:
-        yield sentences.cause(page["cause"])
+        yield outcomes.cause(page["cause"])
 
 
 def _served(page: PageRow) -> str:

@@ -5,8 +5,8 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 
 from cache_monitor.calls import SECONDS, STARTED, Recorded, Source
 from cache_monitor.keys.grouping import learned
+from cache_monitor.keys.known_keys import NO_ROUTE
 from cache_monitor.keys.naming import is_chosen, learned_group
-from cache_monitor.keys.routes import NO_ROUTE
 from cache_monitor.page_cache.outcomes import PagePass
 from cache_monitor.stats.access_patterns import RepeatedGet, loops
 from cache_monitor.stats.compute_time import ComputedKey

@@ -17,8 +17,8 @@ from django.utils.cache import get_cache_key, learn_cache_key
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cache_monitor.keys.known_keys import routes
 from cache_monitor.keys.naming import KeyName, group_key, name_key, written_as_shown
-from cache_monitor.keys.routes import routes
 
 MD5 = hashlib.md5(b"", usedforsecurity=False).hexdigest()
 

@@ -13,8 +13,7 @@ from django.views.decorators.cache import cache_page
 
 from cache_monitor import context
 from cache_monitor.capture import Capture
-from cache_monitor.page_cache.outcomes import PagePass
-from cache_monitor.page_cache.sentences import cache_status
+from cache_monitor.page_cache.outcomes import PagePass, cache_status
 from cache_monitor.stacks import caller_of
 from cache_monitor.toolbar.stats import page_row, page_sentences
 from tests.page_cache import site

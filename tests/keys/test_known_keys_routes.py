@@ -25,10 +25,17 @@ from django.views.decorators.vary import vary_on_headers
 
 import cache_monitor
 from cache_monitor.capture import CapturedCall
-from cache_monitor.keys import routes as module
-from cache_monitor.keys.known_keys import page_key
+from cache_monitor.keys import known_keys as module
+from cache_monitor.keys.known_keys import (
+    NO_ROUTE,
+    Routes,
+    is_catch_all,
+    learn_routes,
+    page_key,
+    readable,
+    routes,
+)
 from cache_monitor.keys.naming import may_be_cached, name_key
-from cache_monitor.keys.routes import NO_ROUTE, Routes, is_catch_all, learn_routes, readable, routes
 from cache_monitor.testing import capture_cache_calls
 from tests.anew import begin_anew
 
@@ -376,7 +383,9 @@ import django
 from django.conf import settings
 
 settings.configure(
-    INSTALLED_APPS=["cache_monitor"], ROOT_URLCONF="tests.keys.test_routes", ALLOWED_HOSTS=["*"]
+    INSTALLED_APPS=["cache_monitor"],
+    ROOT_URLCONF="tests.keys.test_known_keys_routes",
+    ALLOWED_HOSTS=["*"],
 )
 django.setup()
 from django.test import RequestFactory

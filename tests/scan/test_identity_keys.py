@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from django.core.cache.backends.base import BaseCache
 
-from cache_monitor.scan.key_forms import key_form
+from cache_monitor.scan.identity import key_form
 
 
 def form(**params: Any) -> Any:

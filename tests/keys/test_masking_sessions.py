@@ -13,7 +13,7 @@ from django.test import override_settings
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cache_monitor.keys.known_keys import may_be_sessions
+from cache_monitor.keys.masking import may_be_sessions
 from cache_monitor.keys.naming import KeyName, known_group, name_key
 
 SESSION_KEY = "k7fz0q2m9x4b1v8c3n6d5g2hk7fz0q2m"
