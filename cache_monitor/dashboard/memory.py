@@ -321,7 +321,13 @@ def capabilities() -> TableSpec[Capability]:
     backend: ColumnSpec[Capability] = text_column(
         "backend", _("Backend"), lambda each: each.backend
     )
-    return TableSpec("abilities", _("What each backend can report"), [backend, *columns], MATRIX)
+    return TableSpec(
+        "abilities",
+        _("What each backend can report"),
+        [backend, *columns],
+        MATRIX,
+        is_searchable=False,
+    )
 
 
 def capability_notes() -> Sequence[tuple[str, Sequence[tuple[str, str]]]]:

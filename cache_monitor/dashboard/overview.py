@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 from django.utils.translation import gettext as _
 
-from cache_monitor.conf import get_conf
 from cache_monitor.dashboard import formats, keys
 from cache_monitor.dashboard.charts import charts, recorded_from, series
 from cache_monitor.dashboard.columns import (
@@ -61,7 +60,6 @@ def build(page_request: PageRequest) -> Content:
             "not_called": [cache.alias for cache in rows if not cache.called],
             "charts": charts(page_request.report, here, OVERVIEW_CHARTS),
             "begins_at": recorded_from(page_request),
-            "flush_interval": formats.age(max(1.0, get_conf().flush_interval)),
             "findings": finding_rows(page_request.report, page_request.links)[:MAX_FINDINGS],
             "findings_url": page_request.links.page("findings"),
             "more_findings": formats.some_of(MAX_FINDINGS, len(page_request.report.findings)),

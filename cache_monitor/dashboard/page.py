@@ -89,6 +89,8 @@ class DashboardPage:
     build: Callable[[PageRequest], Content]
     tables: tuple[str, ...] = ()
     own: tuple[str, ...] = ()
+    needs_calls: bool = False
+    """Whether it has nothing to show of a period in which no cache was called."""
 
 
 KeyLines = Mapping[str, Sequence[KeyPoint]]
@@ -158,7 +160,8 @@ class QualityRows:
     newest_at: datetime | None
     newest_age: str
     figures: Sequence[Figure]
-    estimated: bool
+    counts: str
+    """Whether the counts are exact."""
     of_all_tenants: bool
     """Whether the site has tenants, whose figures are added up here."""
 
@@ -171,46 +174,61 @@ class Frame:
     until: datetime | None
     generated_at: datetime | None
     quality: QualityRows
+    has_calls: bool
+    is_unread: bool
+    """Whether the store fails and has nothing to show, so that nothing is known."""
 
 
-def frame(report: Report) -> Frame:
+def frame(reading: CachedReport) -> Frame:
     """What every page shows besides its own content."""
+    report = reading.report
     now = formats.moment(report.generated_at)
+    caches = report.caches.values()
+    has_calls = any(cache.calls for cache in caches)
+    is_unread = reading.store_problem is not None and not (
+        has_calls or any(cache.memory.measured_at for cache in caches)
+    )
     return Frame(
         since=formats.moment(report.since),
         until=formats.moment(report.until),
         generated_at=now,
-        quality=_quality(report.quality, now),
+        quality=_quality(report.quality, now, is_unread=is_unread),
+        has_calls=has_calls,
+        is_unread=is_unread,
     )
 
 
-def _quality(quality: Quality, now: datetime | None) -> QualityRows:
+def _quality(quality: Quality, now: datetime | None, *, is_unread: bool = False) -> QualityRows:
     newest = formats.moment(quality.newest_record_at)
     seconds = (now - newest).total_seconds() if now and newest else None
     dropped, corrupt = quality.dropped_calls, quality.corrupt_windows
+    figures = [
+        # Those of this process are known, whatever the store does.
+        Figure(_("Dropped calls"), _known(dropped, dropped or not is_unread), dropped > 0),
+        Figure(_("Corrupt windows"), _known(corrupt, not is_unread), corrupt > 0),
+    ]
+    if quality.cut_off_processes:
+        cut_off = formats.count(quality.cut_off_processes)
+        figures.insert(1, Figure(_("Stopped reporting"), cut_off, True))
+    if quality.not_recorded:
+        not_recorded = ", ".join(quality.not_recorded)
+        figures.append(Figure(_("Not recorded: past CACHES"), not_recorded, True))
+    if has_tenants():
+        # A user who may see one tenant's keys sees those of all.
+        figures.append(Figure(_("Keys shown"), _("those of all tenants"), True))
+    counts = _("~estimated") if quality.estimated else _("exact")
     return QualityRows(
-        processes=formats.count(quality.processes),
+        processes=_known(quality.processes, not is_unread),
         newest_at=newest,
         newest_age=formats.age(seconds),
-        figures=[
-            Figure(_("Dropped calls"), formats.count(dropped), dropped > 0),
-            *(
-                [Figure(_("Stopped reporting"), formats.count(quality.cut_off_processes), True)]
-                if quality.cut_off_processes
-                else []
-            ),
-            Figure(_("Corrupt windows"), formats.count(corrupt), corrupt > 0),
-            *(
-                [Figure(_("Not recorded: past CACHES"), ", ".join(quality.not_recorded), True)]
-                if quality.not_recorded
-                else []
-            ),
-            # A user who may see one tenant's keys sees those of all.
-            *([Figure(_("Keys shown"), _("those of all tenants"), True)] if has_tenants() else []),
-        ],
-        estimated=quality.estimated,
+        figures=figures,
+        counts=formats.UNKNOWN if is_unread else counts,
         of_all_tenants=has_tenants(),
     )
+
+
+def _known(number: int, is_known: object) -> str:
+    return formats.count(number) if is_known else formats.UNKNOWN
 
 
 CHART_JS = "cache_monitor/vendor/chart.umd.min.js"

@@ -22,7 +22,7 @@ from cache_monitor.dashboard.columns import (
     time_column,
 )
 from cache_monitor.dashboard.formats import expiry, stale_words
-from cache_monitor.dashboard.memory import ActionUrl, basis, empty_caches, named
+from cache_monitor.dashboard.memory import ActionUrl, basis, empty_caches, named, unscanned_caches
 from cache_monitor.dashboard.page import Content, PageRequest
 from cache_monitor.dashboard.query import Links, Query, check_choice
 from cache_monitor.dashboard.tables import TableSpec
@@ -50,6 +50,7 @@ def build(page_request: PageRequest) -> Content:
         context={
             "stale_after": formats.age(get_conf().stale_after),
             "empty_caches": empty_caches(caches),
+            "unscanned_caches": unscanned_caches(caches),
             "choices": stale_choices(caches, links, page_request.query, why),
         },
     )
@@ -148,9 +149,9 @@ def stale_caches(caches: Caches, action_url: ActionUrl) -> TableSpec[CacheItem[C
         [
             CacheItem(alias, cache)
             for alias, cache in once(caches).items()
-            if cache.memory.entries != 0
+            if cache.memory.measured_at is not None and cache.memory.entries != 0
         ],
-        empty=_("No cache has an entry."),
+        empty=_("No cache has been scanned yet, or there is nothing in it."),
         is_searchable=False,
     )
 

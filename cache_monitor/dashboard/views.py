@@ -14,7 +14,17 @@ from django.utils.translation import gettext as _
 
 from cache_monitor import api
 from cache_monitor.conf import get_conf
-from cache_monitor.dashboard import entry, findings, keys, memory, overview, stale, tables, what_if
+from cache_monitor.dashboard import (
+    entry,
+    findings,
+    formats,
+    keys,
+    memory,
+    overview,
+    stale,
+    tables,
+    what_if,
+)
 from cache_monitor.dashboard.page import (
     ENTRY,
     TEMPLATES,
@@ -22,6 +32,7 @@ from cache_monitor.dashboard.page import (
     CachedReport,
     Content,
     DashboardPage,
+    Frame,
     PageRequest,
     cached_report,
     frame,
@@ -44,9 +55,21 @@ from cache_monitor.exporters import json
 _PAGES = (
     DashboardPage("dashboard", overview.build),
     DashboardPage("findings", findings.build),
-    DashboardPage("keys", keys.build_keys, tables=("hot_keys", "samples"), own=("group",)),
-    DashboardPage("groups", keys.build_groups, tables=("key_groups",)),
-    DashboardPage("views", keys.build_views, tables=("views", "samples", "pages"), own=("view",)),
+    DashboardPage(
+        "keys",
+        keys.build_keys,
+        tables=("hot_keys", "samples"),
+        own=("group",),
+        needs_calls=True,
+    ),
+    DashboardPage("groups", keys.build_groups, tables=("key_groups",), needs_calls=True),
+    DashboardPage(
+        "views",
+        keys.build_views,
+        tables=("views", "samples", "pages"),
+        own=("view",),
+        needs_calls=True,
+    ),
     DashboardPage("memory", memory.build, tables=("groups", "largest", "processes", "abilities")),
     DashboardPage("stale", stale.build, tables=("entries", "caches"), own=("why",)),
     DashboardPage("whatif", what_if.build, tables=("timeouts", "sizes"), own=("stale",)),
@@ -71,8 +94,8 @@ def page(request: HttpRequest, site: AdminSite, name: str) -> HttpResponse:
         )
         content = page.build(page_request)
         asked = _asked_tables(page, content, query)
-        if query.own.get("format"):
-            return _download(query, content, asked)
+        if any(query.own.get(name) for name in DOWNLOAD):
+            return _download(page_request, content, asked)
     except BadParameterError as error:
         return refused(request, site, error)
     here = page_request.links.path(page.name)
@@ -115,15 +138,20 @@ def _asked_tables(
 
 
 def _download(
-    query: Query, content: Content, asked: Mapping[str, tables.TableQuery]
+    page_request: PageRequest, content: Content, asked: Mapping[str, tables.TableQuery]
 ) -> HttpResponse:
     every: dict[str, AnySpec] = {
         spec.name: tables.apply_query(spec, asked[spec.name]) for spec in content.tables
     }
     every |= {spec.name: spec for spec in content.downloads}
-    name, wanted = query.own.get("table", ""), query.own["format"]
+    name, wanted = (page_request.query.own.get(parameter, "") for parameter in DOWNLOAD)
     check_choice("table", name, every)
     check_choice("format", wanted, FORMATS)
+    if problem := page_request.report.quality.store_problem:
+        # A file must not say that there is nothing, where nothing is known.
+        return HttpResponse(
+            problem, content_type="text/plain; charset=utf-8", status=HTTPStatus.SERVICE_UNAVAILABLE
+        )
     return download(every[name], wanted)
 
 
@@ -135,19 +163,20 @@ def _context(
     page: DashboardPage, page_request: PageRequest, reading: CachedReport
 ) -> dict[str, object]:
     conf, query, links = get_conf(), page_request.query, page_request.links
-    here = links.path(page.name)
+    here, shown = links.path(page.name), frame(reading)
     asked = query.encode(table="", format="")
     return {
         **page_context(links, page.name),
         "title": _("Cache dashboard") if page.name == "dashboard" else TITLES[page.name],
-        "page_template": f"{TEMPLATES}/{page.name}.html",
-        "frame": frame(page_request.report),
+        "page_template": f"{TEMPLATES}/{_template(page, shown)}.html",
+        "frame": shown,
         "query": query,
         "ranges": _ranges(),
         "aliases": list(settings.CACHES),
         "enabled": conf.enabled,
         "store_problem": reading.store_problem,
         "store_note": api.store_note(),
+        "flush_interval": formats.age(max(1.0, conf.flush_interval)),
         "refresh_seconds": conf.refresh_seconds if query.live and page.name != ENTRY else 0,
         "page_url": here,
         # What the period's form keeps of the page's own question.
@@ -156,8 +185,15 @@ def _context(
         "other_period_url": f"{here}?{query.encode(range='', since=query.range or '1h', until='')}",
         "default_url": f"{here}?{query.encode(range='1h', since='', until='')}",
         "longer_url": f"{here}?{query.encode(range='7d', since='', until='')}",
+        "every_cache_url": f"{here}?{query.encode(alias='')}",
         "json_url": links.page("stats_json", compare=""),
     }
+
+
+def _template(page: DashboardPage, shown: Frame) -> str:
+    if shown.is_unread and page.name != ENTRY:
+        return "unread"
+    return "empty" if page.needs_calls and not shown.has_calls else page.name
 
 
 def _ranges() -> list[tuple[str, str]]:

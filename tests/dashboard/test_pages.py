@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 
@@ -14,7 +15,14 @@ from msgspec.structs import replace
 from cache_monitor import api
 from cache_monitor.reports.schema import Finding, Memory, Report
 from tests.dashboard.conftest import ShowReport
-from tests.dashboard.reports import HOSTILE, busy_cache, hot_key, quiet_cache, report_of
+from tests.dashboard.reports import (
+    HOSTILE,
+    busy_cache,
+    hot_key,
+    predicted_cache,
+    quiet_cache,
+    report_of,
+)
 
 PAGES = ["dashboard", "findings", "keys", "groups", "views", "memory", "stale"]
 
@@ -97,19 +105,73 @@ def test_a_hostile_key_breaks_out_of_no_page(
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_a_page_without_figures_teaches(viewer: Client, show_report: ShowReport, name: str) -> None:
-    show_report(report_of(default=quiet_cache()))
+def test_a_page_without_figures_says_what_to_do(
+    viewer: Client, show_report: ShowReport, name: str
+) -> None:
+    report = report_of(default=quiet_cache())
+    show_report(replace(report, quality=replace(report.quality, newest_record_at=None)))
     page = page_of(viewer, name)
-    lessons = {
-        "dashboard": "No cache calls in this period",
-        "findings": "Nothing in this period",
-        "keys": "No key was looked up",
-        "groups": "No key was used",
-        "views": "cache_monitor.middleware.CacheMonitorMiddleware",
-        "memory": "Not scanned yet:",
-        "stale": "The caches have not been scanned yet.",
+    steps = {"memory": "<code>manage.py cache_scan</code>", "stale": "manage.py cache_scan"}
+    assert steps.get(name, "Use any page of your site that caches something.") in page
+
+
+@pytest.mark.parametrize("name", ["keys", "groups", "findings", "dashboard"])
+def test_a_page_about_a_cache_that_nobody_called_leads_to_the_others(
+    viewer: Client, show_report: ShowReport, name: str
+) -> None:
+    show_report(report_of(default=quiet_cache()))
+    page = page_of(viewer, name, alias="default")
+    assert "No calls of the cache default in this period" in page
+    assert f'{reverse(f"admin:cache_monitor_{name}")}?range=1h">Look at all caches' in page
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_of_a_store_that_fails_nothing_is_said_to_be_known(
+    viewer: Client, show_report: ShowReport, name: str
+) -> None:
+    report = report_of(default=quiet_cache())
+    problem = "The server is away."
+    quality = replace(report.quality, store_problem=problem, processes=0, newest_record_at=None)
+    show_report(replace(report, quality=quality))
+    page = page_of(viewer, name)
+    assert problem in page
+    assert "There is nothing to show until the store answers" in page
+    figures = re.findall(r"<dt>([^<]+)</dt>\s*<dd>([^<]*)</dd>", page)
+    assert {label: text for label, text in figures if label != "Period"} == {
+        "Processes reporting": "–",
+        "Newest record": "–",
+        "Dropped calls": "–",
+        "Corrupt windows": "–",
+        "Counts": "–",
     }
-    assert lessons[name] in page
+    assert "No findings" not in page
+    assert "canned yet" not in page
+
+
+def test_a_file_of_a_store_that_fails_is_refused(viewer: Client, show_report: ShowReport) -> None:
+    report = report_of(default=quiet_cache())
+    quality = replace(report.quality, store_problem="The server is away.")
+    show_report(replace(report, quality=quality))
+    url = reverse("admin:cache_monitor_keys", query={"table": "hot_keys", "format": "csv"})
+    response = viewer.get(url)
+    assert (response.status_code, response.content) == (503, b"The server is away.")
+
+
+@pytest.mark.parametrize(
+    ("query", "parameter"),
+    [
+        ({"table": "hot_keys"}, "format"),
+        ({"format": "csv"}, "table"),
+        ({"table": "hot_keys", "format": "xml"}, "format"),
+    ],
+)
+def test_a_file_takes_a_table_and_a_format(
+    viewer: Client, show_report: ShowReport, query: dict[str, str], parameter: str
+) -> None:
+    show_report(report_of(default=busy_cache()))
+    response = viewer.get(reverse("admin:cache_monitor_keys", query=query))
+    assert response.status_code == 400
+    assert f"<code>{parameter}</code>" in response.content.decode()
 
 
 def test_where_nothing_is_stale_it_is_said(viewer: Client, show_report: ShowReport) -> None:
@@ -249,3 +311,35 @@ def test_what_all_sessions_are_shown_as_leads_nowhere(
     page = page_of(viewer, "memory")
     assert masked in page
     assert f'"><code><bdi>{masked}' not in page
+
+
+def test_views_are_asked_for_where_the_middleware_is_missing(
+    viewer: Client, show_report: ShowReport
+) -> None:
+    show_report(report_of(default=replace(busy_cache(), views=[])))
+    assert "cache_monitor.middleware.CacheMonitorMiddleware" in page_of(viewer, "views")
+
+
+# The admin's, a project's, or what only some pages and includes are given.
+OPTIONAL = {"csp_nonce", "subtitle", "crumb", "label", "anchor", "history", "samples", "pages"}
+OPTIONAL |= {"processes"}
+
+
+@pytest.mark.parametrize("name", [*PAGES, "whatif", "entry", "delete_group", "clear"])
+def test_a_template_names_nothing_that_it_is_not_given(
+    deleter: Client, show_report: ShowReport, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    show_report(report_of(default=predicted_cache(), other=quiet_cache()))
+    targets = {
+        "entry": {"alias": "default", "key": "user:1:profile"},
+        "delete_group": {"alias": "default", "group": "user:{int}:profile"},
+        "clear": {"alias": "default"},
+    }
+    with caplog.at_level("DEBUG", "django.template"):
+        page_of(deleter, name, **targets.get(name, {}))
+    missing = {
+        record.args[0]
+        for record in caplog.records
+        if isinstance(record.args, tuple) and str(record.args[1]).startswith("cache_monitor/")
+    }
+    assert missing <= OPTIONAL
