@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from datetime import datetime
 from functools import partial, wraps
@@ -24,11 +24,11 @@ from cache_monitor.findings import history
 from cache_monitor.findings.engine import detected, watch
 from cache_monitor.keys.grouping import learned
 from cache_monitor.periods import AHEAD
-from cache_monitor.reports import key_history
-from cache_monitor.reports.build import SILENT_AFTER, Material, ReportPeriod, build, merged_details
-from cache_monitor.reports.key_history import KeyPoint
-from cache_monitor.reports.newest_trace import newer, newer_rows
+from cache_monitor.reports import series
+from cache_monitor.reports.build import SILENT_AFTER, Material, build, merged_details
 from cache_monitor.reports.schema import Finding, Report
+from cache_monitor.reports.series import KeyPoint, ReportPeriod
+from cache_monitor.reports.traced import newer, newer_rows
 from cache_monitor.stats.details import Details
 from cache_monitor.stores import opening
 from cache_monitor.stores.base import Identity, Kind, Row, Store, StoreError, session
@@ -123,7 +123,7 @@ def key_series(
     period = _period(since, until)
     wiring.background_worker.request_flush()
     stored = _Stored(period, alias)
-    return key_history.key_series(keys, stored.rows("details"), period)
+    return series.key_series(keys, stored.rows("details"), period)
 
 
 @off_loop
@@ -222,25 +222,21 @@ def _report(period: ReportPeriod, alias: str | None) -> tuple[Report, list[Row]]
     with ExitStack() as stack:
         with suppress(StoreError):
             stack.enter_context(session(get_store()))
-        windows, details = list(stored.rows("window")), list(stored.rows("details"))
-        newest = stored.newest({row.identity for row in (*windows, *details)})
-        windows += [row for row in newest if row.kind == "window"]
-        details += [row for row in newest if row.kind == "details"]
-        looks, noted, predictions = stored.looks(), stored.findings(), stored.predictions()
+        rows = [*stored.rows("window"), *stored.rows("details")]
+        rows += stored.newest({row.identity for row in rows})
+        rows += [*stored.latest("scan"), *stored.latest("what_if")]
+        noted = stored.findings()
         stored.learn_groups()
     material = Material(
         backends={name: backend_path(name) for name in settings.CACHES if alias in (None, name)},
-        windows=windows,
-        details=details,
-        looks=looks,
+        rows=rows,
         dropped=flushed.missing,
         store_problem=stored.problem or (None if flushed.is_flushed else flushed.problem),
-        predictions=predictions,
     )
     conf = get_conf()
     silent_after = max(SILENT_AFTER, 3 * conf.flush_interval)
     built = build(material, period, fresh_for=_freshness(conf), silent_after=silent_after)
-    found = detected(built, windows, period.until)
+    found = detected(built, [row for row in rows if row.kind == "window"], period.until)
     return structs.replace(built, findings=found), noted
 
 
@@ -299,7 +295,7 @@ class _Stored:
         self._alias = alias
         self.problem: str | None = None
 
-    def rows(self, kind: Kind) -> Iterator[Row]:
+    def rows(self, kind: Kind) -> list[Row]:
         """Whatever overlaps the period; buckets are reported whole.
 
         One read for rows of all lengths: between two, a roll-up could move a row from one to the
@@ -307,53 +303,38 @@ class _Stored:
         """
         since, until = int(self._period.since), int(self._period.until) + 1
         begin = since - longest(kind, self._period.now - since)
-        for row in self._read(kind, begin, until, self._alias):
-            if row.start < until and row.start + row.seconds > since:
-                yield row
+        found = self._ask(lambda store: store.read(kind, begin, until, self._alias))
+        return [row for row in found if row.start < until and row.start + row.seconds > since]
 
     def newest(self, there: Collection[Identity]) -> list[Row]:
         """What the trace tells of the period beyond the rows that are ``there``. To be asked after
         these: what goes from one to the other meanwhile is then late, not there twice."""
-        if self.problem is not None:
-            return []
-        try:
-            found = newer_rows(get_store(), trace_settings(), self._period.now)
-        except StoreError as error:
-            self.problem = str(error)
-            return []
+        now = self._period.now
         return [
             row
-            for row in found
+            for row in self._ask(lambda store: newer_rows(store, trace_settings(), now))
             if self._alias in (None, row.alias)
             and row.identity not in there
             and row.start <= self._period.until
             and row.start + row.seconds > self._period.since
         ]
 
-    def looks(self) -> list[Row]:
-        """What was last seen inside the caches."""
-        return self._read("scan", 0, 1, self._alias)
-
-    def learn_groups(self) -> None:
-        """Learn which groups of keys the site's processes have learned to be one."""
-        if self.problem is None:
-            try:
-                learned.learn(known_groups(get_store()))
-            except StoreError as error:
-                self.problem = str(error)
-
-    def predictions(self) -> list[Row]:
-        """What was predicted of other caches."""
-        return self._read("what_if", 0, 1, self._alias)
+    def latest(self, kind: Kind) -> list[Row]:
+        """The rows of which there is only the latest: scans and predictions."""
+        return self._ask(lambda store: store.read(kind, 0, 1, self._alias))
 
     def findings(self) -> list[Row]:
         """What was noted of findings, which are of no alias."""
-        return self._read("finding", 0, history.ALWAYS, None)
+        return self._ask(lambda store: store.read("finding", 0, history.ALWAYS, None))
 
-    def _read(self, kind: Kind, since: int, until: int, alias: str | None) -> list[Row]:
+    def learn_groups(self) -> None:
+        """Learn which groups of keys the site's processes have learned to be one."""
+        learned.learn(frozenset(self._ask(known_groups)))
+
+    def _ask(self, read: Callable[[Store], Iterable[R]]) -> list[R]:
         if self.problem is None:
             try:
-                return list(get_store().read(kind, since, until, alias))
+                return list(read(get_store()))
             except StoreError as error:
                 self.problem = str(error)
         return []

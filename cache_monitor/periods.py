@@ -70,9 +70,14 @@ def _moment(text: str, now: datetime) -> datetime:
         return _EARLIEST if moment.year < now.year else _LATEST
 
 
-def rfc3339(moment: datetime) -> str:
-    """``moment`` in UTC, to the second."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+def rfc3339(moment: datetime | float) -> str:
+    """``moment``, of which a number is Unix time, in UTC, to the second."""
+    at = (
+        moment.astimezone(UTC)
+        if isinstance(moment, datetime)
+        else datetime.fromtimestamp(moment, UTC)
+    )
+    return at.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def _aware(moment: datetime) -> datetime:

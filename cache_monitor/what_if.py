@@ -21,9 +21,9 @@ from django.core.cache.backends.memcached import BaseMemcachedCache
 from cache_monitor.api import refuse_unknown, report
 from cache_monitor.concurrency import OutOfTime, Pace
 from cache_monitor.conf import get_conf
+from cache_monitor.periods import rfc3339
 from cache_monitor.reports.predictions import PredictionPeriod, StoredPrediction, predicted
 from cache_monitor.reports.schema import Cache, Memory
-from cache_monitor.reports.series import moment
 from cache_monitor.reports.what_if import CacheFacts, CacheWhatIf, Question, WhatIf, cache_what_if
 from cache_monitor.scan.identity import own_cache, store_of
 from cache_monitor.stats.codec import CorruptPayload, decode, encode
@@ -73,8 +73,8 @@ def what_if(
     store = get_store()
     period = since.timestamp(), until.timestamp()
     return WhatIf(
-        since=moment(period[0]),
-        until=moment(period[1]),
+        since=rfc3339(period[0]),
+        until=rfc3339(period[1]),
         caches={
             name: _cache(store, name, question, period, partial(on_progress, name))
             for name in settings.CACHES

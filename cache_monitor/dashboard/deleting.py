@@ -22,12 +22,7 @@ from cache_monitor.dashboard import formats
 from cache_monitor.dashboard.columns import make_bar
 from cache_monitor.dashboard.entry import find_shown
 from cache_monitor.dashboard.formats import stale_words
-from cache_monitor.dashboard.page import (
-    TEMPLATES,
-    page_context,
-    readings,
-    refused,
-)
+from cache_monitor.dashboard.page import TEMPLATES, page_context, readings, refused
 from cache_monitor.dashboard.query import (
     BadParameterError,
     Links,

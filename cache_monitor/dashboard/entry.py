@@ -18,9 +18,9 @@ from cache_monitor.dashboard.page import Content, PageRequest
 from cache_monitor.dashboard.query import BadParameterError, as_shown
 from cache_monitor.keys.display import is_sanitizing
 from cache_monitor.keys.naming import KeyName, name_key, why_grouped
-from cache_monitor.reports.key_history import KeyHistory, key_history
-from cache_monitor.reports.pages import whole_groups, whole_keys
+from cache_monitor.reports.keys import whole_groups, whole_keys
 from cache_monitor.reports.schema import Cache, HotKey, KeyGroup
+from cache_monitor.reports.traced import KeyHistory, key_history
 from cache_monitor.scan import entries
 from cache_monitor.scan.entries import EntryAnswer, LiveEntry, Selection
 from cache_monitor.stores.base import StoreError

@@ -24,17 +24,11 @@ from cache_monitor.dashboard.columns import (
     text_column,
 )
 from cache_monitor.dashboard.formats import reason_words
-from cache_monitor.dashboard.page import (
-    FRESH_FOR_LONG,
-    Content,
-    KeyLines,
-    PageRequest,
-    key_lines,
-)
+from cache_monitor.dashboard.page import FRESH_FOR_LONG, Content, KeyLines, PageRequest, key_lines
 from cache_monitor.dashboard.query import Links
 from cache_monitor.dashboard.tables import TableSpec
 from cache_monitor.page_cache import outcomes
-from cache_monitor.reports.pages import whole_groups, whole_keys
+from cache_monitor.reports.keys import whole_groups, whole_keys
 from cache_monitor.reports.schema import HotKey, KeyGroup, Lives, MissReasons, Page, View
 
 LinesOf = Callable[[str], KeyLines]

@@ -29,7 +29,7 @@ from cache_monitor.dashboard.columns import (
 from cache_monitor.dashboard.page import Content, PageRequest
 from cache_monitor.dashboard.query import Links
 from cache_monitor.dashboard.tables import ROWS_OF_SEVERAL, TableSpec
-from cache_monitor.reports.build import once, same_entries
+from cache_monitor.reports.memory import once, same_entries
 from cache_monitor.reports.schema import Cache, LargestEntry, Memory, ProcessMemory
 from cache_monitor.scan.capabilities import COLUMNS, ESTIMATED, MATRIX, RECORDED, YES, Capability
 

@@ -32,8 +32,8 @@ from cache_monitor.dashboard import formats
 from cache_monitor.dashboard.columns import Figure
 from cache_monitor.dashboard.query import BadParameterError, Links, Query, parse_query
 from cache_monitor.dashboard.tables import AnySpec
-from cache_monitor.reports.key_history import KeyPoint
 from cache_monitor.reports.schema import Quality, Report
+from cache_monitor.reports.series import KeyPoint
 
 TEMPLATES = "cache_monitor/dashboard"
 

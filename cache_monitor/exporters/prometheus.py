@@ -22,8 +22,8 @@ from cache_monitor import api
 from cache_monitor.concurrency import TimedValue
 from cache_monitor.conf import get_conf
 from cache_monitor.errors import MissingExtra
-from cache_monitor.reports.build import once, same_entries
 from cache_monitor.reports.caches import lookups_by_group
+from cache_monitor.reports.memory import once, same_entries
 from cache_monitor.reports.schema import REASONS, Cache, Finding, Report
 from cache_monitor.scan.snapshot import STALE_REASONS
 from cache_monitor.stats.codec import CorruptPayload, decode

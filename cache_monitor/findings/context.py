@@ -11,7 +11,7 @@ from typing import Generic, NamedTuple, TypeVar
 from cache_monitor.conf import Thresholds
 from cache_monitor.findings.texts import advice, docs_url
 from cache_monitor.keys.display import is_nameless
-from cache_monitor.reports.pages import whole_groups
+from cache_monitor.reports.keys import whole_groups
 from cache_monitor.reports.schema import Cache, Finding, KeyGroup, Severity, View, Worth
 from cache_monitor.reports.what_if import CacheWhatIf, Entries, TimeoutOption, Timeouts
 from cache_monitor.stats.codec import CorruptPayload, decode

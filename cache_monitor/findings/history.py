@@ -11,8 +11,8 @@ from typing import NamedTuple, TypeVar
 
 from msgspec import Struct, structs
 
+from cache_monitor.periods import rfc3339
 from cache_monitor.reports.schema import Finding
-from cache_monitor.reports.series import moment
 from cache_monitor.stats.codec import CorruptPayload, decode, encode
 from cache_monitor.stats.window import UnixTime
 from cache_monitor.stores.base import Row, Store
@@ -136,8 +136,8 @@ def with_history(findings: Iterable[Finding], known: FindingHistory, now: float)
             structs.replace(
                 finding,
                 id=name,
-                first_seen=moment(seen.first_seen) if seen else None,
-                last_seen=moment(seen.last_seen) if seen else None,
+                first_seen=rfc3339(seen.first_seen) if seen else None,
+                last_seen=rfc3339(seen.last_seen) if seen else None,
             )
         )
     return shown

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 from cache_monitor.findings.context import Cost, Evidence, RuleContext, predicted_room
 from cache_monitor.keys.naming import name_key
-from cache_monitor.reports.pages import whole_groups
+from cache_monitor.reports.keys import whole_groups
 from cache_monitor.reports.schema import Cache, Finding, MissReasons
 
 WORTH = 10

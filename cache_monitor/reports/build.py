@@ -1,36 +1,127 @@
 """Merge the store's rows into a report.
 
-Processes learn at different times, and rows of before have the single names: the sums of these are
-added up when a report is made, and nothing is lost.
+Rows of the past hardly change, so what was merged of them is kept for the next report. It costs
+more to merge details apart than to take each by itself. So where others will join them within
+minutes, or where they are still of single processes, they are merged apart only when the same ones
+are asked for a second time.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from itertools import count
 from typing import NamedTuple
 
-from msgspec import structs
 from msgspec.structs import replace
 
 from cache_monitor.keys.grouping import learned, with_more
 from cache_monitor.keys.known_keys import bypassing_apps
 from cache_monitor.keys.naming import is_chosen
-from cache_monitor.reports import caches, past_rows, schema
+from cache_monitor.periods import rfc3339
+from cache_monitor.reports import caches, memory, schema
 from cache_monitor.reports.predictions import StoredPrediction
-from cache_monitor.reports.schema import Cache
-from cache_monitor.reports.series import Series, moment
-from cache_monitor.scan.snapshot import Snapshot, StaleReason, merge
+from cache_monitor.reports.series import ReportPeriod, Series
+from cache_monitor.scan.snapshot import Snapshot
 from cache_monitor.stats import distinct
 from cache_monitor.stats.codec import CorruptPayload, decode
-from cache_monitor.stats.details import OTHER_GROUPS, Details, StoredDetails
+from cache_monitor.stats.details import OTHER_GROUPS, Details, StoredDetails, pack
 from cache_monitor.stats.merge import DetailsMerge, fold_groups
-from cache_monitor.stats.window import Window
-from cache_monitor.stores.base import Row
-from cache_monitor.stores.rows import MERGED, window_of
+from cache_monitor.stats.window import MemoryByProcess, Window
+from cache_monitor.stores.base import Kind, Row
+from cache_monitor.stores.rows import KEYS_KEPT, MERGED, MINUTE, window_of
+
+ANY_NUMBER = 1_000_000
+"""Groups that a report may hold: its windows are bounded one by one."""
+STEPS_REMEMBERED = 1000
+"""Steps of the past, some 20 kB each, that need not be read again: those of five caches."""
+BUCKETS_REMEMBERED = 100
+"""Those of the last minute, which are not rolled up yet, likewise."""
+DETAILS_REMEMBERED = 40
+"""Details of the past, up to a megabyte each, likewise: five minutes, hours, days and weeks, and
+the minutes that are over."""
+SHORT = 5 * MINUTE
+"""Rolled-up details of up to so many seconds are joined by others, or rolled up further, within
+that time."""
+KEYS_REMEMBERED = 500
+"""Hot keys in each of these, five times as many as are shown, or as many as each of their rows has.
+What is not known of the others goes into a report's ``max_overcount``."""
+
+
+class PastRows:
+    """The name of what is made of some rows, which are let go once that is there: what is
+    remembered would else keep the payloads of all processes. Rows that differ go by the same name
+    once in 10**19 times."""
+
+    __slots__ = ("_name", "_rows")
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self._rows: Sequence[Row] = rows
+        self._name = hash(tuple(rows)), sum(len(row.payload) for row in rows)
+
+    def __hash__(self) -> int:
+        return self._name[0]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, PastRows) and self._name == other._name
+
+    def take(self) -> Sequence[Row]:
+        """The rows, once."""
+        rows, self._rows = self._rows, ()
+        return rows
+
+
+def _in_one(named: PastRows) -> tuple[Window, int]:
+    """Windows in one, which nobody may change, and how many could not be read."""
+    rows = named.take()
+    start = min(row.start for row in rows)
+    whole = Window(start, max(row.start + row.seconds for row in rows) - start)
+    held = MemoryByProcess()
+    corrupt = 0
+    for row in rows:
+        try:
+            window = window_of(row)
+        except CorruptPayload:
+            corrupt += 1
+        else:
+            whole.merge(window)
+            held.add(window)
+    held.note_in(whole)
+    return whole, corrupt
+
+
+step_of_the_past = lru_cache(maxsize=STEPS_REMEMBERED)(_in_one)
+bucket_just_over = lru_cache(maxsize=BUCKETS_REMEMBERED)(_in_one)
+
+
+def was_there(rows: PastRows) -> bool:
+    """Whether the same rows were asked about before."""
+    return next(_times_asked(hash(rows))) > 0
+
+
+@lru_cache(maxsize=STEPS_REMEMBERED)
+def _times_asked(_name: int) -> Iterator[int]:
+    return count()
+
+
+@lru_cache(maxsize=DETAILS_REMEMBERED)
+def details_of_the_past(named: PastRows) -> tuple[StoredDetails, int]:
+    """Details in one, which nobody may change, and how many could not be read."""
+    rows = named.take()
+    merging = DetailsMerge(rows[0].start, rows[0].seconds, ANY_NUMBER)
+    corrupt = 0
+    for row in rows:
+        try:
+            merging.add(decode(row.payload, StoredDetails))
+        except CorruptPayload:
+            corrupt += 1
+    most = max(KEYS_REMEMBERED, KEYS_KEPT.get(rows[0].seconds, 0))
+    return pack(merging.whole(most)), corrupt
 
 
 def fold_learned(details: Details) -> None:
     """Fold the groups of ``details`` by what this process has learned and by what they show
-    themselves, which it learns with it."""
+    themselves, which it learns with it: other processes learn at other times, and older rows have
+    the single names."""
     names = [
         name
         for name, group in details.groups.items()
@@ -42,163 +133,85 @@ def fold_learned(details: Details) -> None:
     fold_groups(details, lambda name: name if is_chosen(name) else folding.fold(name))
 
 
-class Sharing(NamedTuple):
-    """The aliases that share a store, and the one of them in which entries count that are the same;
-    None for that one itself."""
-
-    aliases: list[str]
-    counted_in: str | None
-
-
-def sharing(looks: Mapping[str, Snapshot | None]) -> dict[str, Sharing]:
-    """What the aliases share that have a store in common, as the last ``looks`` found.
-
-    Of those whose keys have the same prefix, version and function too, the entries are the same:
-    they count in the first of them.
-    """
-    stores: defaultdict[str, list[str]] = defaultdict(list)
-    first: dict[tuple[str, str], str] = {}
-    known = {alias: look for alias, look in looks.items() if look is not None and look.store}
-    for alias, look in known.items():
-        stores[look.store].append(alias)
-        first.setdefault((look.store, look.keys), alias)
-    found = {}
-    for alias, look in known.items():
-        counted_in = first[look.store, look.keys]
-        if len(stores[look.store]) > 1:
-            found[alias] = Sharing(stores[look.store], counted_in if counted_in != alias else None)
-    return found
-
-
-def told_together(
-    caches: Mapping[str, Cache], looks: Mapping[str, Snapshot | None]
-) -> dict[str, Cache]:
-    """``caches`` with the names of those that share a store. What one of them evicts may be
-    another's: where they count it themselves, it is the store's, as it is a server's."""
-    found = dict(caches)
-    for alias, (aliases, counted_in) in sharing(looks).items():
-        memory = replace(found[alias].memory, aliases=aliases, counted_in=counted_in)
-        if memory.evictions_since is not None:
-            evicted = sum(caches[each].memory.evictions or 0 for each in aliases)
-            memory = replace(memory, evictions=evicted)
-        found[alias] = replace(found[alias], memory=memory)
-    return found
-
-
-def same_entries(alias: str, caches: Mapping[str, Cache]) -> list[str]:
-    """``alias`` and those whose entries count in it."""
-    return [alias, *(each for each, it in caches.items() if it.memory.counted_in == alias)]
-
-
-def once(caches: Mapping[str, Cache]) -> dict[str, Cache]:
-    """``caches`` without those whose entries are another's as well, which stands for them; all of
-    them where that one is not among them."""
-    return {
-        alias: cache for alias, cache in caches.items() if cache.memory.counted_in not in caches
-    }
-
-
-def stale_total(caches: Mapping[str, Cache], reason: StaleReason) -> int | None:
-    """The entries of all caches that are stale for ``reason``, those that are shared once; None
-    where it is known of no cache."""
-    counts = [getattr(cache.stale, reason) for cache in once(caches).values()]
-    known = [count for count in counts if count is not None]
-    return sum(known) if known else None
-
-
-STANDS_FOR = 3600.0
-"""Seconds for which the last look stands where nobody has called the cache since."""
-
-
 SILENT_AFTER = 300.0
 """Seconds after which a process that has stopped in the midst of a bucket has ended, or cannot
 reach the store."""
 
 
-class ReportPeriod(NamedTuple):
-    """The period that a report covers, in Unix time; ``now`` is when it was asked for."""
-
-    since: float
-    until: float
-    now: float
-
-
 class Material(NamedTuple):
-    """What a report is made of: the backend of each alias to report on, the stored rows, and the
-    calls that are known to be missing from them, and why rows are missing, if any are."""
+    """What a report is made of: the backend of each alias to report on, the stored ``rows`` of all
+    kinds, the calls that are known to be missing from them, and why rows are missing, if any
+    are."""
 
     backends: Mapping[str, str]
-    windows: Iterable[Row]
-    details: Iterable[Row]
-    looks: Iterable[Row]
+    rows: Iterable[Row]
     dropped: int
     store_problem: str | None = None
-    predictions: Iterable[Row] = ()
 
 
-class _Alias:
-    """One cache's windows and details merged, and the windows step by step."""
+class _CacheRows:
+    """The rows of one cache, merged."""
 
-    def __init__(self, period: ReportPeriod, told_for: float, silent_after: float) -> None:
-        self.merging = DetailsMerge(0, 1, past_rows.ANY_NUMBER)
-        self.series = Series(*period, told_for)
-        self.looks: list[Snapshot] = []
+    def __init__(self, period: ReportPeriod, fresh_for: float, silent_after: float) -> None:
+        self.merge = DetailsMerge(0, 1, ANY_NUMBER)
+        self.series = Series(*period, fresh_for)
+        self.snapshots: list[Snapshot] = []
         self.predicted: schema.CacheWhatIf | None = None
         self.corrupt = 0
-        self.now = period.now
-        self.heard: set[int] = set()
-        """The processes that have just been heard of."""
-        self._lately = self.now - silent_after
+        self.active: set[int] = set()
+        """The processes that have reported within ``silent_after`` seconds."""
+        self._now = period.now
+        self._active_since = period.now - silent_after
 
-    def read_windows(self, rows: Iterable[Row]) -> None:
-        """Add windows, and take from memory the steps that are of the past."""
+    def add_windows(self, rows: Iterable[Row]) -> None:
+        """Add windows; those of the past come merged from memory."""
         steps: defaultdict[int, list[Row]] = defaultdict(list)
-        young: defaultdict[int, list[Row]] = defaultdict(list)
+        buckets: defaultdict[int, list[Row]] = defaultdict(list)
         for row in rows:
             if row.process == MERGED:
                 steps[row.start // self.series.step].append(row)
             else:
-                young[row.start].append(row)
-        for those in steps.values():
-            self.add_whole(*past_rows.step_of_the_past(past_rows.PastRows(those)))
-        for those in young.values():
-            named = past_rows.PastRows(those)
-            if self.is_over(those) and past_rows.was_there(named):
-                self.add_whole(*past_rows.bucket_just_over(named))
+                buckets[row.start].append(row)
+        for each in steps.values():
+            self._add_merged(*step_of_the_past(PastRows(each)))
+        for each in buckets.values():
+            past = PastRows(each)
+            if self._is_over(each) and was_there(past):
+                self._add_merged(*bucket_just_over(past))
             else:
-                self.read(those, self.add_window)
+                self._add(each, lambda row: self._add_window(window_of(row)))
 
-    def is_over(self, rows: Sequence[Row]) -> bool:
-        """Whether the first of ``rows``, and what began with it, will hardly change any more."""
-        return rows[0].start + rows[0].seconds <= self.now
-
-    def add_whole(self, window: Window, corrupt: int) -> None:
-        """Add what several windows were merged into."""
-        self._add(window)
-        self.corrupt += corrupt
-
-    def read_details(self, rows: Iterable[Row]) -> None:
-        """Add details, and take from memory those of the past."""
-        young: list[Row] = []
-        past: defaultdict[tuple[int, int | None], list[Row]] = defaultdict(list)
+    def add_details(self, rows: Iterable[Row]) -> None:
+        """Add details; those of the past come merged from memory."""
+        groups: defaultdict[tuple[int, int | None], list[Row]] = defaultdict(list)
         for row in rows:
-            if row.process == MERGED:
-                # Those of one length: the longer, the more seldom there is another one.
-                past[row.seconds, None].append(row)
+            # Merged ones of one length together: the longer they are, the seldomer one is added.
+            groups[row.seconds, None if row.process == MERGED else row.start].append(row)
+        for (seconds, start), each in groups.items():
+            past = PastRows(each)
+            is_lasting = start is None and seconds > SHORT
+            if is_lasting or (self._is_over(each) and was_there(past)):
+                details, corrupt = details_of_the_past(past)
+                self.merge.add(details)
+                self.corrupt += corrupt
             else:
-                past[row.seconds, row.start].append(row)
-        for (seconds, start), those in past.items():
-            named = past_rows.PastRows(those)
-            lasting = start is None and seconds > past_rows.SHORT
-            if not (lasting or (self.is_over(those) and past_rows.was_there(named))):
-                young.extend(those)
-                continue
-            details, corrupt = past_rows.details_of_the_past(named)
-            self.merging.add(details)
-            self.corrupt += corrupt
-        self.read(young, self.add_details)
+                self._add(each, lambda row: self.merge.add(decode(row.payload, StoredDetails)))
 
-    def read(self, rows: Iterable[Row], add: Callable[[Row], None]) -> None:
+    def add_snapshots(self, rows: Iterable[Row]) -> None:
+        """Add what scans found."""
+        self._add(rows, lambda row: self.snapshots.append(decode(row.payload, Snapshot)))
+
+    def add_predictions(self, rows: Iterable[Row]) -> None:
+        """Add the prediction."""
+        self._add(rows, self._add_prediction)
+
+    def details(self) -> Details:
+        """All details in one, with the groups that are known to be one."""
+        whole = self.merge.whole(caches.HOT_KEYS_SHOWN)
+        fold_learned(whole)
+        return whole
+
+    def _add(self, rows: Iterable[Row], add: Callable[[Row], None]) -> None:
         """Add the rows that can be read, and count the others."""
         for row in rows:
             try:
@@ -206,51 +219,21 @@ class _Alias:
             except CorruptPayload:
                 self.corrupt += 1
 
-    def add_window(self, row: Row) -> None:
-        self._add(window_of(row))
-
-    def _add(self, window: Window) -> None:
-        self.series.add(window)
-        if window.start + window.seconds > self._lately:
-            self.heard |= window.processes
-
-    def add_details(self, row: Row) -> None:
-        self.merging.add(decode(row.payload, StoredDetails))
-
-    def add_look(self, row: Row) -> None:
-        self.looks.append(decode(row.payload, Snapshot))
-
-    def add_prediction(self, row: Row) -> None:
+    def _add_prediction(self, row: Row) -> None:
         self.predicted = decode(row.payload, StoredPrediction).predicted
 
-    def details(self) -> Details:
-        """All details in one, with the groups that are known to be one."""
-        whole = self.merging.whole(caches.HOT_KEYS_SHOWN)
-        fold_learned(whole)
-        return whole
+    def _add_merged(self, window: Window, corrupt: int) -> None:
+        self._add_window(window)
+        self.corrupt += corrupt
 
-    def memory(self, now: float, fresh_for: float) -> Snapshot | None:
-        """What is in the cache: the latest look, or those of all processes that still run.
+    def _add_window(self, window: Window) -> None:
+        self.series.add(window)
+        if window.start + window.seconds > self._active_since:
+            self.active |= window.processes
 
-        A process whose look is ``fresh_for`` seconds older than the latest has ended, and its
-        memory with it. Where nobody calls a cache nobody looks either, and what was seen last
-        stands, but no longer than an hour.
-        """
-        looks = [each for each in self.looks if each.scope == "shared"]
-        latest = max((each.measured_at for each in self.looks), default=0.0)
-        oldest = min(latest, now) - fresh_for
-        if not looks and latest > now - STANDS_FOR:
-            looks = [each for each in self.looks if each.measured_at > oldest]
-        return merge(looks) if looks else None
-
-
-class _Rows(NamedTuple):
-    """What is stored of one cache."""
-
-    windows: list[Row]
-    details: list[Row]
-    looks: list[Row]
-    predictions: list[Row]
+    def _is_over(self, rows: Sequence[Row]) -> bool:
+        """Whether the first of ``rows``, and what began with it, will hardly change any more."""
+        return rows[0].start + rows[0].seconds <= self._now
 
 
 class _CacheReport(NamedTuple):
@@ -258,9 +241,9 @@ class _CacheReport(NamedTuple):
 
     cache: schema.Cache
     total: Window
-    heard: set[int]
+    active: set[int]
     corrupt: int
-    look: Snapshot | None
+    snapshot: Snapshot | None
 
 
 def build(
@@ -270,80 +253,63 @@ def build(
     fresh_for: float,
     silent_after: float = SILENT_AFTER,
 ) -> schema.Report:
-    """The report on ``material``. A look that is ``fresh_for`` seconds older than the latest says
-    nothing of a cache in the memory of a process; one that has stopped in the midst of a bucket
+    """The report on ``material``. A scan that is ``fresh_for`` seconds older than the latest says
+    nothing of a cache in the memory of a process. A process that stopped in the midst of a bucket
     has ended when it was silent for ``silent_after`` seconds."""
-    windows, details, looks, predictions = (
-        _by_alias(rows)
-        for rows in (material.windows, material.details, material.looks, material.predictions)
+    rows: defaultdict[tuple[str, Kind], list[Row]] = defaultdict(list)
+    for row in material.rows:
+        rows[row.alias, row.kind].append(row)
+
+    def report(alias: str, backend: str) -> _CacheReport:
+        merged = _CacheRows(period, fresh_for, silent_after)
+        merged.add_windows(rows[alias, "window"])
+        merged.add_details(rows[alias, "details"])
+        merged.add_snapshots(rows[alias, "scan"])
+        merged.add_predictions(rows[alias, "what_if"])
+        total = merged.series.total()
+        snapshot = memory.latest(merged.snapshots, period.now, fresh_for)
+        cache = caches.cache(backend, total, merged.details(), merged.series, snapshot)
+        cache = replace(cache, what_if=merged.predicted)
+        return _CacheReport(cache, total, merged.active, merged.corrupt, snapshot)
+
+    # One after the other, so that what one has learned is there for the next.
+    reports = {alias: report(alias, backend) for alias, backend in material.backends.items()}
+    memories = memory.with_sharing(
+        {alias: each.cache.memory for alias, each in reports.items()},
+        {alias: each.snapshot for alias, each in reports.items()},
     )
-    # One after the other, so that what one took in memory is there for the next.
-    parts = {
-        alias: _part(
-            backend,
-            period,
-            fresh_for,
-            silent_after,
-            _Rows(windows[alias], details[alias], looks[alias], predictions[alias]),
-        )
-        for alias, backend in material.backends.items()
-    }
     return schema.Report(
         schema_version=schema.SCHEMA_VERSION,
-        generated_at=moment(period.now),
-        since=moment(period.since),
-        until=moment(period.until),
-        quality=_quality(list(parts.values()), material),
-        caches=told_together(
-            {alias: part.cache for alias, part in parts.items()},
-            {alias: part.look for alias, part in parts.items()},
-        ),
+        generated_at=rfc3339(period.now),
+        since=rfc3339(period.since),
+        until=rfc3339(period.until),
+        quality=_quality(list(reports.values()), material),
+        caches={
+            alias: replace(each.cache, memory=memories[alias]) for alias, each in reports.items()
+        },
         findings=[],
     )
 
 
 def merged_details(rows: Iterable[Row], period: ReportPeriod) -> Details:
     """The details of one cache in one."""
-    alias = _Alias(period, told_for=0.0, silent_after=0.0)
-    alias.read_details(rows)
-    return alias.details()
+    merged = _CacheRows(period, fresh_for=0.0, silent_after=0.0)
+    merged.add_details(rows)
+    return merged.details()
 
 
-def _by_alias(rows: Iterable[Row]) -> defaultdict[str, list[Row]]:
-    found: defaultdict[str, list[Row]] = defaultdict(list)
-    for row in rows:
-        found[row.alias].append(row)
-    return found
-
-
-def _part(
-    backend: str, period: ReportPeriod, fresh_for: float, silent_after: float, rows: _Rows
-) -> _CacheReport:
-    alias = _Alias(period, fresh_for, silent_after)
-    alias.read_windows(rows.windows)
-    alias.read_details(rows.details)
-    alias.read(rows.looks, alias.add_look)
-    alias.read(rows.predictions, alias.add_prediction)
-    total = alias.series.total()
-    whole = alias.details()
-    look = alias.memory(period.now, fresh_for)
-    cache = caches.cache(backend, total, whole, alias.series, look)
-    cache = structs.replace(cache, what_if=alias.predicted)
-    return _CacheReport(cache, total, alias.heard, alias.corrupt, look)
-
-
-def _quality(parts: Sequence[_CacheReport], material: Material) -> schema.Quality:
-    processes: set[int] = set().union(*(each.total.processes for each in parts))
-    unfinished: set[int] = set().union(*(each.total.unfinished for each in parts))
-    heard: set[int] = set().union(*(each.heard for each in parts))
-    newest = max((each.total.newest for each in parts), default=0.0)
+def _quality(reports: Sequence[_CacheReport], material: Material) -> schema.Quality:
+    processes: set[int] = set().union(*(each.total.processes for each in reports))
+    unfinished: set[int] = set().union(*(each.total.unfinished for each in reports))
+    active: set[int] = set().union(*(each.active for each in reports))
+    newest = max((each.total.newest for each in reports), default=0.0)
     return schema.Quality(
         processes=distinct.estimate(processes),
-        cut_off_processes=distinct.estimate(unfinished - heard),
-        newest_record_at=moment(newest) if newest else None,
-        dropped_calls=material.dropped + sum(each.total.dropped for each in parts),
-        corrupt_windows=sum(each.corrupt for each in parts),
+        cut_off_processes=distinct.estimate(unfinished - active),
+        newest_record_at=rfc3339(newest) if newest else None,
+        dropped_calls=material.dropped + sum(each.total.dropped for each in reports),
+        corrupt_windows=sum(each.corrupt for each in reports),
         not_recorded=bypassing_apps(),
-        estimated=any(key.max_overcount for each in parts for key in each.cache.hot_keys),
+        estimated=any(key.max_overcount for each in reports for key in each.cache.hot_keys),
         store_problem=material.store_problem,
     )

@@ -1,70 +1,54 @@
-"""One cache's part of the report, with its contents as the last scan found them."""
+"""One cache's part of the report, made of its merged windows and details."""
 
 from collections.abc import Sequence
 from math import inf
 from typing import TypedDict
 
-from cache_monitor.reports import pages, schema
+from cache_monitor.periods import rfc3339
+from cache_monitor.reports import schema
+from cache_monitor.reports.memory import memory_of, stale_of
 from cache_monitor.reports.savings import Estimate, Savings, is_state, mean_to_produce
-from cache_monitor.reports.schema import per_request
-from cache_monitor.reports.series import Series, miss_reasons, moment
+from cache_monitor.reports.series import Series, miss_reasons
 from cache_monitor.scan.snapshot import Snapshot
 from cache_monitor.stats import distinct, histogram
 from cache_monitor.stats.details import OTHER_GROUPS, Details, GroupStats, ViewStats
 from cache_monitor.stats.lifetimes import LifeStats
+from cache_monitor.stats.pages import PageStats
 from cache_monitor.stats.top_keys import KeyStats
 from cache_monitor.stats.window import OperationStats, Window, ratio
 
-
-def memory_of(
-    look: Snapshot | None, culled: int | None = None, since: float = 0.0
-) -> schema.Memory:
-    """What ``look`` found in the cache; all unknown without one. Where the cache has no counter of
-    its own, ``culled`` entries were evicted ``since`` then."""
-    if look is None:
-        return schema.Memory()
-    counts = look.evictions is None and culled is not None
-    return schema.Memory(
-        entries=look.entries,
-        bytes=look.bytes,
-        limit_bytes=look.limit_bytes,
-        limit_entries=look.limit_entries,
-        evictions=culled if counts else look.evictions,
-        evictions_since=moment(since) if counts else None,
-        policy=look.policy,
-        used_bytes=look.used_bytes,
-        empty_bytes=look.empty_bytes,
-        measured_at=moment(look.measured_at),
-        scope=look.scope,
-        exact=look.exact,
-        groups=look.groups,
-        largest=look.largest,
-        examined=look.examined,
-        freed_within=look.freed_within,
-        problem=look.problem,
-        processes=[
-            schema.ProcessMemory(
-                measured_at=moment(each.measured_at), entries=each.entries, bytes=each.bytes
-            )
-            for each in look.processes
-        ],
-    )
+PAGES_SHOWN = 200
 
 
-def stale_of(look: Snapshot | None) -> schema.Stale:
-    """What of it is stale."""
-    if look is None:
-        return schema.Stale()
-    return schema.Stale(
-        expired=look.expired,
-        idle=look.idle,
-        never_read=look.never_read,
-        no_expiry=look.no_expiry,
-        bytes=look.stale_bytes,
-        entries=look.stale,
-        idle_error=look.idle_error,
-        never_read_error=look.never_read_error,
-        recorded_since=moment(look.recorded_since) if look.recorded_since else None,
+def pages(details: Details) -> list[schema.Page]:
+    """The pages, those with the most requests first."""
+    every = [_page(route, stats) for route, stats in details.pages.items()]
+    busiest = sorted(every, key=lambda each: (-each.requests, -each.bypassed, each.page))
+    return busiest[:PAGES_SHOWN]
+
+
+def _page(route: str, stats: PageStats) -> schema.Page:
+    requests = stats.served + stats.made
+    addresses = distinct.estimate(stats.addresses)
+    variants = distinct.estimate(stats.variants)
+    return schema.Page(
+        page=route,
+        requests=requests,
+        served=stats.served,
+        stored=stats.stored,
+        bypassed=stats.bypassed,
+        served_ratio=ratio(stats.served, requests),
+        missed=dict(stats.missed),
+        not_stored=dict(stats.not_stored),
+        details=dict(stats.details),
+        causes=dict(stats.causes),
+        varies_by=sorted(stats.varies, key=lambda each: (-stats.varies[each], each)),
+        distinct_addresses=addresses or None,
+        distinct_paths=distinct.estimate(stats.paths) or None,
+        variants_per_address=round(variants / addresses, 2) if addresses and variants else None,
+        made_seconds=stats.made_seconds,
+        not_stored_seconds=stats.not_stored_seconds,
+        is_decorated=not stats.site_wide,
     )
 
 
@@ -83,10 +67,10 @@ class _Saved(TypedDict):
 
 
 def cache(
-    backend: str, total: Window, details: Details, series: Series, look: Snapshot | None
+    backend: str, total: Window, details: Details, series: Series, snapshot: Snapshot | None
 ) -> schema.Cache:
     """What is known of a cache: ``total`` merges its windows, ``details`` what is known of its
-    keys, ``look`` is what is inside now."""
+    keys, ``snapshot`` is what is in it now."""
     operations = total.operations.values()
     hits = sum(each.hits for each in operations)
     misses = sum(each.misses for each in operations)
@@ -110,9 +94,9 @@ def cache(
         hot_keys=_hot_keys(details, savings),
         key_groups=_key_groups(details, savings, series.hours),
         views=_views(details, savings),
-        pages=pages.pages(details),
-        memory=memory_of(look, total.culled, series.since),
-        stale=stale_of(look),
+        pages=pages(details),
+        memory=memory_of(snapshot, total.culled, series.since),
+        stale=stale_of(snapshot),
         series=list(series.points()),
     )
 
@@ -127,11 +111,15 @@ def _by_calls(total: Window) -> list[tuple[str, OperationStats]]:
     return sorted(total.operations.items(), key=lambda each: (-each[1].calls, each[0]))
 
 
+def _per_request(number: float, requests: int) -> float | None:
+    return round(number / requests, 4) if requests else None
+
+
 def _misses_per_request(details: Details) -> float | None:
     """The misses of all views together for each of their requests, those not shown too."""
     requests = sum(view.requests for view in details.views.values())
     misses = sum(view.misses for view in details.views.values())
-    return per_request(misses, requests)
+    return _per_request(misses, requests)
 
 
 def _operation(name: str, stats: OperationStats) -> schema.Operation:
@@ -240,8 +228,8 @@ def _key_group(
         seconds=stats.lookup_seconds + stats.other_seconds,
         rewrites=stats.rewrites if has_seen_requests else None,
         repeated_seconds=stats.repeated_seconds if has_seen_requests else None,
-        first_set_at=moment(stats.first_set) if stats.first_set else None,
-        mean_set_at=moment(stats.mean_set or stats.first_set) if stats.first_set else None,
+        first_set_at=rfc3339(stats.first_set) if stats.first_set else None,
+        mean_set_at=rfc3339(stats.mean_set or stats.first_set) if stats.first_set else None,
         timeout=stats.timeout or None,
         lives=lives_of(stats.lives),
         changes=_changes(stats),
@@ -288,7 +276,7 @@ def lives_of(stats: LifeStats | None) -> schema.Lives:
         lost_by_restart=stats.causes.get("restart", 0),
         lost_by_replica=stats.causes.get("replica", 0),
         lost_by_refusal=stats.causes.get("refused", 0),
-        restarted_at=moment(stats.restarted_at) if stats.restarted_at else None,
+        restarted_at=rfc3339(stats.restarted_at) if stats.restarted_at else None,
     )
 
 
@@ -313,7 +301,7 @@ def _view(name: str, stats: ViewStats, savings: Savings) -> schema.View:
         requests=stats.requests,
         lookups=stats.lookups,
         misses=stats.misses,
-        misses_per_request=per_request(stats.misses, stats.requests),
+        misses_per_request=_per_request(stats.misses, stats.requests),
         seconds=stats.seconds,
         **_saved(savings.of_view(stats)),
         request_seconds=whole or None,

@@ -13,7 +13,7 @@ from typing import NamedTuple, TypeVar
 from msgspec import Struct, structs
 
 from cache_monitor.concurrency import OutOfTime, Paced
-from cache_monitor.reports.series import moment
+from cache_monitor.periods import rfc3339
 from cache_monitor.reports.what_if import (
     LEAST_LOOKUPS,
     CacheFacts,
@@ -85,8 +85,8 @@ def predicted(
     lookups = sum(each.times for part in parts for each in part.lookups(period.counted_from))
     found = structs.replace(
         not_yet_predicted(parts, known),
-        since=moment(period.counted_from),
-        until=moment(period.until),
+        since=rfc3339(period.counted_from),
+        until=rfc3339(period.until),
         trace_seconds=round(period.until - period.since, 3),
         lookups=lookups,
         observed_hit_ratio=_rounded(hit_ratio(parts, period.counted_from)),

@@ -1,10 +1,19 @@
-"""Figures over time, in steps that a chart can show; why lookups missed in each."""
+"""Figures over time, in steps that a chart can show: of a cache, and of single keys; why lookups
+missed in each."""
 
-from collections.abc import Callable, Iterable, Iterator
-from datetime import UTC, datetime
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from datetime import datetime
 from math import sqrt
+from typing import NamedTuple
 
+from msgspec import Struct
+
+from cache_monitor.periods import rfc3339
 from cache_monitor.reports.schema import REASONS, MissReasons, Point, Report
+from cache_monitor.stats import packed_ints
+from cache_monitor.stats.codec import CorruptPayload, decode
+from cache_monitor.stats.columns import Columns
+from cache_monitor.stats.details import DetailedKeys
 from cache_monitor.stats.window import (
     MINUTE,
     MemoryByProcess,
@@ -13,6 +22,7 @@ from cache_monitor.stats.window import (
     Window,
     greater,
 )
+from cache_monitor.stores.base import Row
 from cache_monitor.stores.rows import longest
 
 
@@ -67,13 +77,16 @@ def _error(judged: int, sampled: int, least: float = 0.0) -> float | None:
     return round(min(1.0, max(1 / sqrt(judged), least)), 4) if sampled else 0.0
 
 
+class ReportPeriod(NamedTuple):
+    """The period that a report covers, in Unix time; ``now`` is when it was asked for."""
+
+    since: float
+    until: float
+    now: float
+
+
 STEPS = (10, 30, 60, 300, 900, 3600, 6 * 3600, 86400, 7 * 86400)
 MOST_POINTS = 200
-
-
-def moment(at: float) -> str:
-    """``at``, Unix time, as the export writes times."""
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 HOUR = 3600
@@ -161,7 +174,7 @@ class Series:
         lookups = sums.hits + sums.misses
         p50, p90, p99 = sums.times.quantiles((0.5, 0.9, 0.99), sums.slowest)
         return Point(
-            at=moment(step * self.step),
+            at=rfc3339(step * self.step),
             lookups=lookups,
             hits=sums.hits,
             misses=sums.misses,
@@ -202,3 +215,64 @@ def misses_of(points: Iterable[Point], reason: str) -> int | None:
     """The misses of ``reason`` in one step of several caches; None where none was asked."""
     known = [each.miss_reasons for each in points if each.miss_reasons is not None]
     return sum(getattr(each, reason) or 0 for each in known) if known else None
+
+
+KEY_POINTS = 60
+
+
+class KeyPoint(Struct, frozen=True, kw_only=True):
+    """What is known of one key in one step of time; ``at`` is its beginning.
+
+    Nothing is 0 here, and not None: a key that was not among the hot ones of a step has at most
+    as many lookups as the report's ``max_overcount`` says for the whole period.
+    """
+
+    at: str
+    lookups: int
+    hits: int
+
+
+def key_series(
+    keys: Collection[str], rows: Iterable[Row], period: ReportPeriod
+) -> dict[str, list[KeyPoint]]:
+    """For each of ``keys``, named as the report names them, its steps in order, at most
+    ``KEY_POINTS``: all keys have the same ones. ``rows`` are the details of one cache."""
+    step = _step(period)
+    first, last = int(period.since // step), int(-(-period.until // step))
+    lines = {key: ([0] * (last - first), [0] * (last - first)) for key in keys}
+    for row in rows:
+        at = row.start // step - first
+        if 0 <= at < last - first:
+            try:
+                columns = decode(row.payload, DetailedKeys).hot_keys.columns
+            except CorruptPayload:
+                continue
+            _add(lines, at, columns)
+    moments = [rfc3339(number * step) for number in range(first, last)]
+    return {
+        key: [
+            KeyPoint(at=at, lookups=of, hits=found)
+            for at, of, found in zip(moments, lookups, hits, strict=True)
+        ]
+        for key, (lookups, hits) in lines.items()
+    }
+
+
+def _step(period: ReportPeriod) -> int:
+    """As fine as the period's oldest rows are, or a multiple of it: none leaves a gap."""
+    finest = longest("details", period.now - period.since)
+    # One more than fits: a period seldom begins where a step does.
+    steps = (period.until - period.since) / finest + 1
+    return finest * max(1, int(-(-steps // KEY_POINTS)))
+
+
+def _add(lines: Mapping[str, tuple[list[int], list[int]]], at: int, columns: Columns) -> None:
+    all_lookups, all_misses = (
+        packed_ints.unpack(columns.lookups),
+        packed_ints.unpack(columns.misses),
+    )
+    for place, key in enumerate(columns.keys):
+        if key in lines:
+            lookups, hits = lines[key]
+            lookups[at] += all_lookups[place]
+            hits[at] += max(0, all_lookups[place] - all_misses[place])

@@ -7,7 +7,6 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from cache_monitor.reports.key_history import KeyPoint
 from cache_monitor.reports.schema import (
     Cache,
     FreedWithin,
@@ -26,6 +25,7 @@ from cache_monitor.reports.schema import (
     StaleEntry,
     View,
 )
+from cache_monitor.reports.series import KeyPoint
 from cache_monitor.reports.what_if import CacheWhatIf, Entries, Policy, TimeoutOption, Timeouts
 
 NOW: Final = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)

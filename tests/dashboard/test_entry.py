@@ -23,7 +23,7 @@ from cache_monitor.worker.wiring import background_worker
 from tests.anew import begin_anew
 from tests.dashboard.conftest import ShowReport
 from tests.dashboard.reports import busy_cache, quiet_cache, report_of
-from tests.reports.test_keyhistory import visit
+from tests.reports.test_traced import visit
 
 KEY = "user:1:profile"
 SECRET = "the-value-itself"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from cache_monitor.reports.build import Material, ReportPeriod, build
+from cache_monitor.reports.build import Material, build
 from cache_monitor.reports.schema import Cache, Report
+from cache_monitor.reports.series import ReportPeriod
 from cache_monitor.stats.codec import encode
 from cache_monitor.stats.details import Details
 from cache_monitor.stats.distinct import hash_of
@@ -51,9 +52,7 @@ def report_on(
 ) -> Report:
     material = Material(
         backends={"default": BACKEND} if backends is None else backends,
-        windows=[each for each in rows if each.kind == "window"],
-        details=[each for each in rows if each.kind == "details"],
-        looks=[each for each in rows if each.kind == "scan"],
+        rows=rows,
         dropped=dropped,
     )
     return build(material, ReportPeriod(since, until, until), fresh_for=60)

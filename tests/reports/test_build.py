@@ -1,5 +1,5 @@
-from cache_monitor.reports import past_rows
-from cache_monitor.reports.series import moment
+from cache_monitor.periods import rfc3339
+from cache_monitor.reports import build
 from cache_monitor.scan.snapshot import Scope, Snapshot
 from cache_monitor.stats.codec import encode
 from cache_monitor.stats.top_keys import HotKeys
@@ -38,7 +38,7 @@ def test_every_cache_is_reported_and_no_other() -> None:
 
 def test_the_period_is_told_as_it_was_asked_for() -> None:
     report = report_on()
-    assert (report.since, report.until) == (moment(BEGIN), moment(END))
+    assert (report.since, report.until) == (rfc3339(BEGIN), rfc3339(END))
     assert report.quality.newest_record_at is None
 
 
@@ -47,7 +47,7 @@ def test_processes_and_newest_records_are_those_of_all_caches() -> None:
     two.processes = {1, 2}
     report = report_on(row(one), row(two, alias="b"), backends={"default": BACKEND, "b": BACKEND})
     assert report.quality.processes == 3
-    assert report.quality.newest_record_at == moment(BEGIN + 19)
+    assert report.quality.newest_record_at == rfc3339(BEGIN + 19)
 
 
 def test_a_process_that_stopped_in_the_midst_of_its_work_is_told_of_once_it_is_silent() -> None:
@@ -96,9 +96,9 @@ def test_a_rolled_up_row_that_was_written_again_is_read_again() -> None:
 
 
 def test_the_past_that_is_remembered_is_bounded() -> None:
-    for n in range(2 * past_rows.STEPS_REMEMBERED):
+    for n in range(2 * build.STEPS_REMEMBERED):
         report_on(merged(window(BEGIN + n, get=calls(n, 0, 0.5))))
-    assert past_rows.step_of_the_past.cache_info().currsize <= past_rows.STEPS_REMEMBERED
+    assert build.step_of_the_past.cache_info().currsize <= build.STEPS_REMEMBERED
 
 
 def _hour(begin: int, *keys: str) -> Row:
@@ -146,17 +146,17 @@ def test_a_minute_that_is_over_is_reported_the_same_however_often_it_is_asked_fo
         "b": 1,
         "c": 1,
     }
-    before = past_rows.details_of_the_past.cache_info().hits
+    before = build.details_of_the_past.cache_info().hits
     assert [report_on(*over, *now) for _ in range(3)] == [first] * 3
     # The hour each time, and the minute once it was seen to be asked for again.
-    assert past_rows.details_of_the_past.cache_info().hits == before + 3 + 2
+    assert build.details_of_the_past.cache_info().hits == before + 3 + 2
 
 
 def test_rolled_up_details_of_minutes_are_merged_apart_once_they_are_asked_for_again() -> None:
     def taken(row: Row) -> int:
-        before = past_rows.details_of_the_past.cache_info().misses
+        before = build.details_of_the_past.cache_info().misses
         report_on(row)
-        return past_rows.details_of_the_past.cache_info().misses - before
+        return build.details_of_the_past.cache_info().misses - before
 
     hour, minute = _hour(BEGIN, "of an hour"), _minute(MERGED, BEGIN, "of a minute")
     assert [taken(hour) for _ in range(3)] == [1, 0, 0]
@@ -164,7 +164,7 @@ def test_rolled_up_details_of_minutes_are_merged_apart_once_they_are_asked_for_a
 
 
 def test_as_many_keys_are_remembered_as_a_row_has() -> None:
-    keys = [f"key:{n}" for n in range(past_rows.KEYS_REMEMBERED + 100)]
+    keys = [f"key:{n}" for n in range(build.KEYS_REMEMBERED + 100)]
     minute = _minute(MERGED, BEGIN, *keys)
     first = report_on(minute)
     assert not first.quality.estimated
@@ -232,12 +232,12 @@ def test_of_a_shared_cache_the_latest_look_counts_however_old_it_is() -> None:
 
 def test_what_is_remembered_does_not_keep_the_rows_that_it_was_made_of() -> None:
     for make, part in (
-        (past_rows.details_of_the_past, _hour(BEGIN, "a")),
-        (past_rows.step_of_the_past, merged(window(get=calls(1, 0, 0.5)))),
+        (build.details_of_the_past, _hour(BEGIN, "a")),
+        (build.step_of_the_past, merged(window(get=calls(1, 0, 0.5)))),
     ):
         make.cache_clear()
-        named = past_rows.PastRows([part])
+        named = build.PastRows([part])
         made = make(named)
         assert named.take() == ()
-        assert make(past_rows.PastRows([part])) is made
-        assert make(past_rows.PastRows([part._replace(payload=b"")])) is not made
+        assert make(build.PastRows([part])) is made
+        assert make(build.PastRows([part._replace(payload=b"")])) is not made

@@ -3,7 +3,8 @@ from typing import Any
 import pytest
 from django.core.cache import caches
 
-from cache_monitor.reports.series import MOST_POINTS, STEPS, Series, miss_reasons, moment
+from cache_monitor.periods import rfc3339
+from cache_monitor.reports.series import MOST_POINTS, STEPS, Series, miss_reasons
 from cache_monitor.stats.codec import encode
 from cache_monitor.stats.window import Window
 from cache_monitor.worker.aggregator import Aggregator
@@ -72,7 +73,7 @@ def test_a_step_tells_its_calls_how_long_they_took_and_why_lookups_missed() -> N
 
 
 def test_a_step_tells_when_it_begins() -> None:
-    assert next(Series(BEGIN, END, END).points()).at == moment(BEGIN)
+    assert next(Series(BEGIN, END, END).points()).at == rfc3339(BEGIN)
 
 
 def test_the_steps_add_up_to_the_total() -> None:

@@ -14,7 +14,7 @@ from django.test import RequestFactory, override_settings
 from django.views.decorators.cache import cache_page
 
 import cache_monitor
-from cache_monitor.reports.newest_trace import newer_rows
+from cache_monitor.reports.traced import newer_rows
 from cache_monitor.stats.codec import decode
 from cache_monitor.stats.details import Details, GroupStats, StoredDetails
 from cache_monitor.stats.histogram import middle_of

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cache_monitor.reports.newest_trace import Newer, newer, newer_rows
+from cache_monitor.reports.traced import Newer, newer, newer_rows
 from cache_monitor.stats.codec import decode
 from cache_monitor.stats.window import Window, add_reasons
 from cache_monitor.stores.base import Kind, Row, StoreError

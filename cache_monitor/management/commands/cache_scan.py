@@ -17,10 +17,9 @@ from cache_monitor.api import backend_path, refuse_unknown
 from cache_monitor.context import muted
 from cache_monitor.exporters.table import count, plain, size
 from cache_monitor.management.output import INTERRUPTED, ProgressBar, give, refusal, refusing
-from cache_monitor.reports.build import Sharing, sharing
-from cache_monitor.reports.caches import memory_of, stale_of
+from cache_monitor.periods import rfc3339
+from cache_monitor.reports.memory import memory_of, stale_of, with_sharing
 from cache_monitor.reports.schema import SCHEMA_VERSION, Memory, Stale
-from cache_monitor.reports.series import moment
 from cache_monitor.scan.schedule import NO_LIMIT, FullScan
 from cache_monitor.scan.snapshot import STALE_REASONS, Snapshot, StaleReason
 from cache_monitor.stores.opening import get_store
@@ -116,11 +115,9 @@ def _as_json(found: Mapping[str, Snapshot], backends: Mapping[str, str], top: in
     """One document: ``memory`` and ``stale`` of each cache as in the report, with the first
     ``top`` of each list."""
     caches: dict[str, Any] = {}
-    shared = sharing(found)
+    memories = _memories(found)
     for alias, snapshot in found.items():
-        memory, stale = memory_of(snapshot), stale_of(snapshot)
-        if alias in shared:
-            memory = msgspec.structs.replace(memory, **shared[alias]._asdict())
+        memory, stale = memories[alias], stale_of(snapshot)
         caches[alias] = {
             "backend": backends[alias],
             "memory": msgspec.structs.replace(
@@ -130,22 +127,26 @@ def _as_json(found: Mapping[str, Snapshot], backends: Mapping[str, str], top: in
         }
     document = {
         "schema_version": SCHEMA_VERSION,
-        "generated_at": moment(time.time()),
+        "generated_at": rfc3339(time.time()),
         "caches": caches,
     }
     return msgspec.json.format(msgspec.json.encode(document), indent=2).decode()
 
 
+def _memories(found: Mapping[str, Snapshot]) -> dict[str, Memory]:
+    return with_sharing({alias: memory_of(each) for alias, each in found.items()}, found)
+
+
 def _as_table(found: Mapping[str, Snapshot], backends: Mapping[str, str], top: int) -> str:
     """Lines for a terminal, with the first ``top`` of each list."""
-    shared = sharing(found)
+    memories = _memories(found)
     lines: list[str] = []
     for alias, snapshot in found.items():
-        own = shared.get(alias, Sharing([alias], None))
-        if own.counted_in is not None:
+        memory = memories[alias]
+        if memory.counted_in is not None:
             continue
-        same = [each for each, it in shared.items() if it.counted_in == alias]
-        others = [each for each in own.aliases if each not in {alias, *same}]
+        same = [each for each, it in memories.items() if it.counted_in == alias]
+        others = [each for each in memory.aliases if each not in {alias, *same}]
         lines += [f"{', '.join([alias, *same])} ({backends[alias]})"]
         if others:
             lines += [f"  in one store with {', '.join(others)}"]

@@ -10,8 +10,7 @@ from msgspec.structs import replace
 from redis import Redis
 
 from cache_monitor.dashboard.memory import memory_rows, named
-from cache_monitor.reports.build import once, told_together
-from cache_monitor.reports.caches import memory_of, stale_of
+from cache_monitor.reports.memory import memory_of, once, stale_of, with_sharing
 from cache_monitor.reports.schema import Cache
 from cache_monitor.scan.snapshot import Snapshot
 from tests.dashboard.reports import quiet_cache
@@ -24,11 +23,11 @@ LOCMEM = "django.core.cache.backends.locmem.LocMemCache"
 
 
 def _told(looks: dict[str, Snapshot]) -> dict[str, Cache]:
-    found = {
-        alias: replace(quiet_cache(), memory=memory_of(look), stale=stale_of(look))
+    memories = with_sharing({alias: memory_of(look) for alias, look in looks.items()}, looks)
+    return {
+        alias: replace(quiet_cache(), memory=memories[alias], stale=stale_of(look))
         for alias, look in looks.items()
     }
-    return told_together(found, looks)
 
 
 def _looked_at(entries: dict[str, dict[str, Any]]) -> dict[str, Cache]:
@@ -82,11 +81,11 @@ def test_what_any_of_them_evicted_is_the_stores() -> None:
         for alias, store in (("a", "one"), ("b", "one"), ("c", "other"))
     }
     found = {
-        alias: replace(quiet_cache(), memory=memory_of(look, culled, 5.0))
+        alias: memory_of(look, culled, 5.0)
         for (alias, look), culled in zip(looks.items(), (3, 4, 5), strict=True)
     }
-    told = told_together(found, looks)
-    assert [each.memory.evictions for each in told.values()] == [7, 7, 5]
+    told = with_sharing(found, looks)
+    assert [each.evictions for each in told.values()] == [7, 7, 5]
 
 
 def test_an_alias_that_is_asked_for_alone_is_shown() -> None:

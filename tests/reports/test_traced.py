@@ -13,7 +13,7 @@ from django.views.decorators.cache import cache_page
 
 import cache_monitor
 from cache_monitor.middleware import CacheMonitorMiddleware
-from cache_monitor.reports.key_history import KeyHistory, key_history
+from cache_monitor.reports.traced import KeyHistory, key_history
 from cache_monitor.scan.identity import store_of
 from cache_monitor.stores.opening import get_store
 from cache_monitor.stores.rows import trace_settings

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from cache_monitor.reports.pages import whole_groups, whole_keys
+from cache_monitor.reports.keys import whole_groups, whole_keys
 from cache_monitor.reports.schema import HotKey, MissReasons
 from tests.findings.healthy import group
 

@@ -1,31 +1,152 @@
-"""One key in a period: what happened to it, and its use over time."""
+"""What a report reads from the trace: the newest minutes, which nobody has rolled up yet, and what
+happened to one key."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Hashable, Iterator
+from hashlib import blake2b
+from math import inf
 from typing import Any, NamedTuple
-
-from msgspec import Struct
 
 from cache_monitor.conf import get_conf
 from cache_monitor.instrument.aliases import makes_own_keys
 from cache_monitor.keys.known_keys import header_list_of
-from cache_monitor.reports.build import ReportPeriod
 from cache_monitor.reports.caches import lives_of
 from cache_monitor.reports.schema import Lives
-from cache_monitor.reports.series import moment
 from cache_monitor.scan.identity import own_cache, prefix_of, store_of
-from cache_monitor.stats import packed_ints
-from cache_monitor.stats.codec import CorruptPayload, decode
-from cache_monitor.stats.columns import Columns
-from cache_monitor.stats.details import DetailedKeys
 from cache_monitor.stats.lifetimes import LifeStats
 from cache_monitor.stores import rows as stored
-from cache_monitor.stores.base import Row, Store
-from cache_monitor.stores.rows import longest
-from cache_monitor.trace.codec import StoredSlice
+from cache_monitor.stores.base import Identity, Row, Store
+from cache_monitor.stores.rows import (
+    FIRST,
+    HOUR,
+    MOST_REPLAYED,
+    SLICE,
+    STATE,
+    TraceSettings,
+    doubtful_of,
+    plans,
+    remembered_state,
+    replay_process,
+    reporting_processes,
+    row_of,
+    rows_of,
+    sampled_slices,
+    slices_of,
+)
+from cache_monitor.trace.codec import StoredSlice, level_for
 from cache_monitor.trace.events import MISS, SECOND, SHOWN, hash_of
 from cache_monitor.trace.plan import Plan
 from cache_monitor.trace.reading import KeyEvent, replay_key
+from cache_monitor.trace.replay import Replay
+from cache_monitor.trace.state import ReplayResult, State
+
+
+class Newer(NamedTuple):
+    """The result of replaying what one store has that nobody has rolled up yet. ``is_all``: no
+    other process may still report calls from before now. ``outbox``: rows of earlier results that
+    may not be in the store yet."""
+
+    name: str
+    result: ReplayResult
+    is_all: bool
+    outbox: list[Row]
+
+
+class _Unrolled(NamedTuple):
+    """What one store has that nobody has rolled up yet: slices to be replayed on ``state``, and
+    those ``ahead`` that only show what came after. Of equal ``version`` the result is equal."""
+
+    name: str
+    state: State
+    slices: list[StoredSlice]
+    ahead: list[StoredSlice]
+    is_all: bool
+    is_doubtful: bool
+    version: Hashable
+
+
+def newer(store: Store, conf: TraceSettings, now: float) -> Iterator[Newer]:
+    """What the trace tells that nobody has rolled up yet. Raises :class:`StoreError`.
+
+    Where several processes use a store, what they did last is not there yet: misses of that time
+    are told of later.
+    """
+    for each in _unrolled(store, conf, now):
+        yield _replayed(each, conf)
+
+
+def newer_rows(store: Store, conf: TraceSettings, now: float) -> list[Row]:
+    """The same as rows of windows and details. Raises :class:`StoreError`."""
+    found: dict[Identity, Row] = {}
+    made: dict[str, tuple[Hashable, list[Row]]] = {}
+    for each in _unrolled(store, conf, now):
+        version, rows = _latest.rows.get(each.name, (None, []))
+        if version != each.version:
+            rows = _rows(_replayed(each, conf), conf)
+        made[each.name] = each.version, rows
+        found.update({row.identity: row for row in rows})
+    _latest.rows = made
+    return list(found.values())
+
+
+class _Latest:
+    """The rows that were made last, by the name of their store, and what they were made of: a page
+    that is looked at again replays only what is new."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, tuple[Hashable, list[Row]]] = {}
+
+
+_latest = _Latest()
+
+
+def _rows(newer: Newer, conf: TraceSettings) -> list[Row]:
+    process = replay_process(newer.name, -1)
+    return [*newer.outbox, *rows_of(newer.result, process, conf.key_groups, final=False)]
+
+
+def _unrolled(store: Store, conf: TraceSettings, now: float) -> Iterator[_Unrolled]:
+    payloads: dict[str, list[bytes]] = {}
+    for row in store.read("trace", FIRST, int(now) + HOUR, None, seconds=SLICE, of_processes=True):
+        payloads.setdefault(row.alias, []).append(row.payload)
+    stored = {
+        name: [part for payload in own for part in slices_of(payload)]
+        for name, own in payloads.items()
+    }
+    doubtful = doubtful_of(store, stored, plans(store), now).names
+    for name, slices in stored.items():
+        states = [row.payload for row in store.read("trace", STATE, STATE + 1, name)]
+        payload = states[0] if states else b""
+        state = remembered_state(payload)
+        is_all = len(reporting_processes(state, slices, now)) < 2
+        until = int(now) + HOUR if is_all else int(now) - conf.settled
+        due = [each for each in slices if each.end <= until]
+        ahead = [each for each in slices if each.end > until]
+        is_doubtful = name in doubtful
+        digest = blake2b(b"".join(sorted(payloads[name])) + payload).digest()
+        version = digest, len(due), is_all, is_doubtful, conf
+        yield _Unrolled(name, state, due, ahead, is_all, is_doubtful, version)
+
+
+def _replayed(unrolled: _Unrolled, conf: TraceSettings) -> Newer:
+    name, state, is_all = unrolled.name, unrolled.state.copy(), unrolled.is_all
+    outbox = [row_of(each) for each in state.outbox]
+    slices = [*unrolled.slices, *unrolled.ahead]
+    if sum(each.count for each in slices) > MOST_REPLAYED:
+        return Newer(name, ReplayResult(), False, outbox)
+    # A process that had to drop keys says so by its level.
+    most_keys = 2 * conf.limits.keys if any(each.level for each in slices) else inf
+    level = level_for(slices, (most_keys, MOST_REPLAYED), state.plans, 0)
+    due = sampled_slices(unrolled.slices, level, state)
+    ahead = sampled_slices(unrolled.ahead, level, state)
+    for each in due:
+        # That it is not final yet says nothing of its process.
+        each.final = True
+    replay = Replay(state, int(conf.tolerance * 1e6))
+    last = max((each.end for each in due), default=state.until)
+    result = replay.skip(due, last) if unrolled.is_doubtful else replay.run(due, ahead, last)
+    return Newer(name, result, is_all, outbox)
+
 
 MOST_MOMENTS = 100
 """The latest that are shown."""
@@ -145,64 +266,3 @@ def _identity(store: Store, cache: Any, family: str, key: str) -> tuple[int, str
         if each.name.rpartition("\0")[2] == key and not each.name.startswith(SHOWN)
     }
     return found.pop() if len(found) == 1 else None
-
-
-MOST_POINTS = 60
-
-
-class KeyPoint(Struct, frozen=True, kw_only=True):
-    """What is known of one key in one step of time; ``at`` is its beginning.
-
-    Nothing is 0 here, and not None: a key that was not among the hot ones of a step has at most
-    as many lookups as the report's ``max_overcount`` says for the whole period.
-    """
-
-    at: str
-    lookups: int
-    hits: int
-
-
-def key_series(
-    keys: Collection[str], rows: Iterable[Row], period: ReportPeriod
-) -> dict[str, list[KeyPoint]]:
-    """For each of ``keys``, named as the report names them, its steps in order, at most
-    ``MOST_POINTS``: all keys have the same ones. ``rows`` are the details of one cache."""
-    step = _step(period)
-    first, last = int(period.since // step), int(-(-period.until // step))
-    lines = {key: ([0] * (last - first), [0] * (last - first)) for key in keys}
-    for row in rows:
-        at = row.start // step - first
-        if 0 <= at < last - first:
-            try:
-                columns = decode(row.payload, DetailedKeys).hot_keys.columns
-            except CorruptPayload:
-                continue
-            _add(lines, at, columns)
-    moments = [moment(number * step) for number in range(first, last)]
-    return {
-        key: [
-            KeyPoint(at=at, lookups=of, hits=found)
-            for at, of, found in zip(moments, lookups, hits, strict=True)
-        ]
-        for key, (lookups, hits) in lines.items()
-    }
-
-
-def _step(period: ReportPeriod) -> int:
-    """As fine as the period's oldest rows are, or a multiple of it: none leaves a gap."""
-    finest = longest("details", period.now - period.since)
-    # One more than fits: a period seldom begins where a step does.
-    steps = (period.until - period.since) / finest + 1
-    return finest * max(1, int(-(-steps // MOST_POINTS)))
-
-
-def _add(lines: Mapping[str, tuple[list[int], list[int]]], at: int, columns: Columns) -> None:
-    all_lookups, all_misses = (
-        packed_ints.unpack(columns.lookups),
-        packed_ints.unpack(columns.misses),
-    )
-    for place, key in enumerate(columns.keys):
-        if key in lines:
-            lookups, hits = lines[key]
-            lookups[at] += all_lookups[place]
-            hits[at] += max(0, all_lookups[place] - all_misses[place])

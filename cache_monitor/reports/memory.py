@@ -1,0 +1,267 @@
+"""What is in the caches, and how much of it is stale, as the last scans found it."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Protocol, TypeVar
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from cache_monitor.periods import rfc3339
+from cache_monitor.scan.snapshot import (
+    FreedWithin,
+    LargestEntry,
+    MemoryGroup,
+    Scope,
+    Snapshot,
+    StaleEntry,
+    StaleReason,
+    doc,
+    merge,
+)
+from cache_monitor.stats.window import ratio
+
+TakenBytes = Annotated[int | None, doc("Bytes that they take.")]
+
+
+class ProcessMemory(Struct, frozen=True, kw_only=True):
+    """What one process holds of a cache that lives in each process."""
+
+    measured_at: Annotated[str, doc("When the process looked: RFC 3339, UTC.")]
+    entries: Annotated[int | None, doc("Entries that it holds.")]
+    bytes: TakenBytes
+
+
+class Memory(Struct, frozen=True, kw_only=True):
+    """What is in a cache and how large it is, read from the live backend. Where the scan stopped at
+    its limit, the figures are extrapolated from the entries ``examined``."""
+
+    entries: Annotated[int | None, doc("Entries in the cache.")] = None
+    bytes: TakenBytes = None
+    limit_bytes: Annotated[
+        int | None, doc("Bytes that the cache may take; null without a limit.")
+    ] = None
+    limit_entries: Annotated[int | None, doc("Entries that it may have; null without a limit.")] = (
+        None
+    )
+    evictions: Annotated[
+        int | None,
+        doc(
+            "Entries evicted for want of room: since the start of its server, or, where the "
+            "monitor counts them, since evictions_since."
+        ),
+    ] = None
+    policy: Annotated[
+        str | None, doc("What its server evicts, such as allkeys-lru; null where it does not tell.")
+    ] = None
+    used_bytes: Annotated[
+        int | None,
+        doc("Bytes that its server takes for everybody's entries; null where it does not tell."),
+    ] = None
+    empty_bytes: Annotated[int, doc("Bytes of these that the server takes without any entry.")] = 0
+    measured_at: Annotated[str | None, doc("When this was read from the cache: RFC 3339, UTC.")] = (
+        None
+    )
+    scope: Annotated[
+        Scope | None, doc("Whether the processes share the cache or each has its own.")
+    ] = None
+    exact: Annotated[
+        bool | None, doc("False where the figures are reckoned from a part of the entries.")
+    ] = None
+    groups: Annotated[list[MemoryGroup], doc("The groups of keys, the heaviest first.")] = []
+    largest: Annotated[list[LargestEntry], doc("The heaviest entries.")] = []
+    examined: Annotated[int | None, doc("Entries that the scan examined.")] = None
+    freed_within: Annotated[FreedWithin, doc("When its bytes come free.")] = FreedWithin()
+    problem: Annotated[
+        str | None, doc("What could not be read, or where the figures come from instead.")
+    ] = None
+    processes: Annotated[
+        list[ProcessMemory], doc("What each process holds, where each has its own cache.")
+    ] = []
+    aliases: Annotated[
+        list[str],
+        doc("The caches that share its store, itself included; empty where it has its own."),
+    ] = []
+    counted_in: Annotated[
+        str | None, doc("The cache of them that has the same entries and stands for both in sums.")
+    ] = None
+    evictions_since: Annotated[
+        str | None,
+        doc(
+            "Where the period begins in which the processes counted what they evicted: RFC 3339, "
+            "UTC; null where the server counts."
+        ),
+    ] = None
+
+    @property
+    def full(self) -> float | None:
+        """The share of its limit that it takes; None where either is unknown."""
+        if self.bytes is None or self.limit_bytes is None:
+            return None
+        return ratio(self.bytes, self.limit_bytes)
+
+    def share(self, size: int | None) -> float | None:
+        """What share of its bytes ``size`` is; None where either is unknown."""
+        return None if size is None or self.bytes is None else ratio(size, self.bytes)
+
+
+class Stale(Struct, frozen=True, kw_only=True):
+    """How many entries are stale, by reason; an entry can have several. What the backend does not
+    tell is known from the site's calls."""
+
+    expired: Annotated[int | None, doc("Entries past their timeout that are still stored.")] = None
+    idle: Annotated[int | None, doc("Entries that nobody has used for STALE_AFTER.")] = None
+    never_read: Annotated[
+        int | None, doc("Entries that nobody has read since they were written.")
+    ] = None
+    no_expiry: Annotated[int | None, doc("Entries without a timeout.")] = None
+    bytes: Annotated[int | None, doc("Bytes of all stale entries, each counted once.")] = None
+    entries: Annotated[list[StaleEntry], doc("Some of them.")] = []
+    idle_error: Annotated[
+        int | None, doc("By how many idle may be wrong: 0 where it is exact, null where unknown.")
+    ] = None
+    never_read_error: Annotated[
+        int | None,
+        doc("By how many never_read may be wrong: 0 where it is exact, null where unknown."),
+    ] = None
+    recorded_since: Annotated[
+        str | None,
+        doc(
+            "Since when the site's calls are on record, which tell what the backend does not: RFC"
+            " 3339, UTC; null without a record."
+        ),
+    ] = None
+
+
+def memory_of(snapshot: Snapshot | None, culled: int | None = None, since: float = 0.0) -> Memory:
+    """What ``snapshot`` found in the cache; all unknown without one. Where the cache has no counter
+    of its own, ``culled`` entries were evicted ``since`` then."""
+    if snapshot is None:
+        return Memory()
+    counts = snapshot.evictions is None and culled is not None
+    return Memory(
+        entries=snapshot.entries,
+        bytes=snapshot.bytes,
+        limit_bytes=snapshot.limit_bytes,
+        limit_entries=snapshot.limit_entries,
+        evictions=culled if counts else snapshot.evictions,
+        evictions_since=rfc3339(since) if counts else None,
+        policy=snapshot.policy,
+        used_bytes=snapshot.used_bytes,
+        empty_bytes=snapshot.empty_bytes,
+        measured_at=rfc3339(snapshot.measured_at),
+        scope=snapshot.scope,
+        exact=snapshot.exact,
+        groups=snapshot.groups,
+        largest=snapshot.largest,
+        examined=snapshot.examined,
+        freed_within=snapshot.freed_within,
+        problem=snapshot.problem,
+        processes=[
+            ProcessMemory(
+                measured_at=rfc3339(each.measured_at), entries=each.entries, bytes=each.bytes
+            )
+            for each in snapshot.processes
+        ],
+    )
+
+
+def stale_of(snapshot: Snapshot | None) -> Stale:
+    """What of it is stale."""
+    if snapshot is None:
+        return Stale()
+    return Stale(
+        expired=snapshot.expired,
+        idle=snapshot.idle,
+        never_read=snapshot.never_read,
+        no_expiry=snapshot.no_expiry,
+        bytes=snapshot.stale_bytes,
+        entries=snapshot.stale,
+        idle_error=snapshot.idle_error,
+        never_read_error=snapshot.never_read_error,
+        recorded_since=rfc3339(snapshot.recorded_since) if snapshot.recorded_since else None,
+    )
+
+
+STANDS_FOR = 3600.0
+"""Seconds for which the last scan stands where nobody has called the cache since."""
+
+
+def latest(snapshots: Sequence[Snapshot], now: float, fresh_for: float) -> Snapshot | None:
+    """What is in a cache: the latest of ``snapshots``, or those of all processes that still run.
+
+    A process whose scan is ``fresh_for`` seconds older than the latest has ended, and its memory
+    with it. Where nobody calls a cache nobody scans it either, and the last scan stands, but no
+    longer than an hour.
+    """
+    found = [each for each in snapshots if each.scope == "shared"]
+    newest = max((each.measured_at for each in snapshots), default=0.0)
+    oldest = min(newest, now) - fresh_for
+    if not found and newest > now - STANDS_FOR:
+        found = [each for each in snapshots if each.measured_at > oldest]
+    return merge(found) if found else None
+
+
+class _Contents(Protocol):
+    """A report's part on one cache."""
+
+    @property
+    def memory(self) -> Memory: ...
+    @property
+    def stale(self) -> Stale: ...
+
+
+C = TypeVar("C", bound=_Contents)
+
+
+def with_sharing(
+    memories: Mapping[str, Memory], snapshots: Mapping[str, Snapshot | None]
+) -> dict[str, Memory]:
+    """``memories`` with the names of the aliases that share a store, as ``snapshots`` tell.
+
+    Of aliases whose keys have the same prefix, version and function, the entries are the same: they
+    count in the first of them. What one of several aliases evicts may be another's: where they
+    count it themselves, it is the store's, as it is a server's.
+    """
+    known = {alias: each for alias, each in snapshots.items() if each is not None and each.store}
+    stores: defaultdict[str, list[str]] = defaultdict(list)
+    first: dict[tuple[str, str], str] = {}
+    for alias, each in known.items():
+        stores[each.store].append(alias)
+        first.setdefault((each.store, each.keys), alias)
+    found = dict(memories)
+    for alias, each in known.items():
+        aliases, counted_in = stores[each.store], first[each.store, each.keys]
+        if len(aliases) > 1:
+            memory = memories[alias]
+            evicted = memory.evictions
+            if memory.evictions_since is not None:
+                evicted = sum(memories[one].evictions or 0 for one in aliases)
+            found[alias] = replace(
+                memory,
+                aliases=aliases,
+                counted_in=None if counted_in == alias else counted_in,
+                evictions=evicted,
+            )
+    return found
+
+
+def same_entries(alias: str, caches: Mapping[str, C]) -> list[str]:
+    """``alias`` and those whose entries count in it."""
+    return [alias, *(each for each, it in caches.items() if it.memory.counted_in == alias)]
+
+
+def once(caches: Mapping[str, C]) -> dict[str, C]:
+    """``caches`` without those whose entries are another's as well, which stands for them; all of
+    them where that one is not among them."""
+    return {
+        alias: cache for alias, cache in caches.items() if cache.memory.counted_in not in caches
+    }
+
+
+def stale_total(caches: Mapping[str, C], reason: StaleReason) -> int | None:
+    """The entries of all caches that are stale for ``reason``, those that are shared once; None
+    where it is known of no cache."""
+    counts = [getattr(cache.stale, reason) for cache in once(caches).values()]
+    known = [count for count in counts if count is not None]
+    return sum(known) if known else None
