@@ -40,8 +40,8 @@ class CacheMonitorConfig(AppConfig):
         checks.register_checks()
         if get_conf().enabled:
             background_worker.attach()
-            background_worker.watch_with(_watch_findings)
-            background_worker.predict_with(_predict)
+            background_worker.hooks.watch = _watch_findings
+            background_worker.hooks.predict = _predict
             import_store()
             install()
             learn_routes()

@@ -49,7 +49,7 @@ def not_over() -> bool:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
     clock = traffic_clock(monkeypatch, time.time() - 1000)
     # The process's own thread would predict beside the tests.
-    monkeypatch.setattr(wiring.background_worker, "_predict", None)
+    monkeypatch.setattr(wiring.background_worker.hooks, "predict", None)
     backend = {
         "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
         "LOCATION": "predicted",

@@ -14,9 +14,8 @@ from cache_monitor.conf import THRESHOLDS, Thresholds, get_conf
 from cache_monitor.findings import (
     finding_detected,
     history,
-    rules_memory,
+    rules_backend,
     rules_requests,
-    rules_setup,
     rules_timeouts,
     rules_usage,
 )
@@ -32,13 +31,13 @@ finding_logger = logging.getLogger("cache_monitor.findings")
 Rule = Callable[[RuleContext], Iterator[Finding]]
 
 RULES: Mapping[str, Rule] = {
-    "backend-errors": rules_setup.backend_errors,
-    "dummy-backend": rules_setup.dummy_backend,
-    "local-memory-many-processes": rules_setup.local_memory_many_processes,
-    "evicted-early": rules_memory.evicted_early,
-    "lost-entries": rules_memory.lost_entries,
-    "large-values": rules_memory.large_values,
-    "clear-under-traffic": rules_memory.clear_under_traffic,
+    "backend-errors": rules_backend.backend_errors,
+    "dummy-backend": rules_backend.dummy_backend,
+    "local-memory-many-processes": rules_backend.local_memory_many_processes,
+    "evicted-early": rules_backend.evicted_early,
+    "lost-entries": rules_backend.lost_entries,
+    "large-values": rules_backend.large_values,
+    "clear-under-traffic": rules_backend.clear_under_traffic,
     "stampede": rules_requests.stampede,
     "short-timeout": rules_timeouts.short_timeout,
     "unchanged-rewrites": rules_timeouts.unchanged_rewrites,
@@ -53,7 +52,7 @@ RULES: Mapping[str, Rule] = {
     "single-gets": rules_requests.single_gets,
     "repeated-gets": rules_requests.repeated_gets,
     "cheap-to-recompute": rules_usage.cheap_to_recompute,
-    "hot-key": rules_memory.hot_key,
+    "hot-key": rules_backend.hot_key,
     "never-stored": rules_usage.never_stored,
     "cache-bound-view": rules_requests.cache_bound_view,
     # Last: it is silent on groups that another rule has explained.

@@ -1,11 +1,13 @@
-"""The time buckets of this process that the store does not have yet."""
+"""From the time buckets of this process to the store."""
 
+import logging
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass, field
 from math import inf
+from threading import Lock
 from uuid import uuid4
 
 from cache_monitor.stats.codec import encode
@@ -16,6 +18,8 @@ from cache_monitor.trace.slices import Slice
 from cache_monitor.worker.aggregator import Aggregator
 from cache_monitor.worker.aggregator import Part as CountedBucket
 from cache_monitor.worker.trace_writer import Tracer
+
+logger = logging.getLogger("cache_monitor")
 
 Bucket = CountedBucket | Slice
 
@@ -218,6 +222,68 @@ class Flusher:
         for era in self._eras:
             for alias, bucket in era.buckets():
                 yield era, alias, bucket
+
+
+class StoreWriter:
+    """Writes what a process has drained to its store, and knows how far that came.
+
+    ``lock`` is held while the flusher is used; ``failed`` is called with faults of ours.
+    """
+
+    def __init__(
+        self,
+        get_flusher: Callable[[], Flusher],
+        lock: Lock,
+        failed: Callable[[Exception], None],
+    ) -> None:
+        self.problem: str | None = None
+        """What is wrong with the store; None if nothing is known to be."""
+        self.missing = 0
+        """Calls that the store lacks: dropped, or refused so far."""
+        self.taken = 0
+        """How often something was drained; told before it is taken out of where it waits."""
+        self.is_busy = False
+        """Whether other processes kept the store from being written the last time."""
+        self._written = 0
+        self._get_flusher = get_flusher
+        self.lock = lock
+        self._failed = failed
+
+    @property
+    def has_all(self) -> bool:
+        """Whether the store has all that was drained."""
+        return self._written == self.taken
+
+    def write(self, store: Store, last: bool) -> None:
+        """Write what has changed. Raises :class:`StoreError`."""
+        with self.lock:
+            flusher, taken = self._get_flusher(), self.taken
+            flusher.aggregator.learn_groups()
+            changes = flusher.changes(last)
+            while flusher.faults:
+                self._failed(flusher.faults.popleft())
+        flusher.put(store, changes)
+        with self.lock:
+            flusher.delivered(changes)
+            self._written = taken
+            self.missing = flusher.missing(store_works=True)
+
+    def note_success(self) -> None:
+        """The store works."""
+        self.is_busy = False
+        if self.problem is not None:
+            logger.info("The cache monitor's store works again.")
+            self.problem = None
+
+    def note_failure(self, problem: str) -> None:
+        """The store failed: log that, and drop the oldest buckets where too many wait."""
+        if problem != self.problem:
+            logger.error("%s Until then the statistics wait in memory.", problem)
+            self.problem = problem
+        with self.lock:
+            flusher = self._get_flusher()
+            flusher.refused()
+            self.missing = flusher.missing(store_works=False)
 
 
 def _is_changed(era: _ClockEra, alias: str, bucket: Bucket) -> bool:

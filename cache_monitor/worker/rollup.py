@@ -6,17 +6,15 @@ every count stays exact. Rows that arrive late, from a process that could not re
 merged into what was rolled up before.
 """
 
-import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
-from cache_monitor.conf import Conf
 from cache_monitor.keys.naming import learned_group
 from cache_monitor.stats.codec import CorruptPayload, decode, encode
 from cache_monitor.stats.details import Details, DetailsState, StoredDetails
 from cache_monitor.stats.merge import DetailsMerge
 from cache_monitor.stats.window import MemoryByProcess, Window
-from cache_monitor.stores.base import Kind, Row, Store, StoreError, session
+from cache_monitor.stores.base import Kind, Row, Store, session
 from cache_monitor.stores.rows import (
     ABANDONED_AFTER,
     KEYS_KEPT,
@@ -25,7 +23,6 @@ from cache_monitor.stores.rows import (
     STEPS,
     YOUNG,
     Resolution,
-    settled,
     window_of,
 )
 
@@ -120,84 +117,3 @@ def _merged_details(start: int, seconds: int, rows: Iterable[Row]) -> Details | 
             merging = DetailsMerge(start, seconds, part.group_limit, learned_group)
         merging.add(part)
     return None if merging is None else merging.whole(KEYS_KEPT[seconds])
-
-
-MERGE_INTERVAL = 10
-TRACE_INTERVAL = 20
-INTERVAL = 60
-_GOES_ON_FOR = 2 * INTERVAL
-"""Seconds that it is done after the rows of the last calls have settled. Then there is nothing new
-to be done, and an idle site writes nothing: what ages meanwhile waits for the next calls."""
-
-
-class Maintenance:
-    """Does it in whichever process comes first. ``failed`` takes note of a fault of ours;
-    ``roll_trace`` replays what was traced, ``predict`` has predicted what other caches would hit,
-    beside all this."""
-
-    def __init__(
-        self,
-        get_conf: Callable[[], Conf],
-        failed: Callable[[Exception], None],
-        roll_trace: Callable[[Store, int], None],
-        predict: Callable[[Store], None],
-    ) -> None:
-        self._get_conf = get_conf
-        self._failed = failed
-        self._roll_trace = roll_trace
-        self._predict = predict
-        self._tracing = _LeaderLock("trace", TRACE_INTERVAL)
-        self._merging = _LeaderLock("merge", MERGE_INTERVAL)
-        self._tidying = _LeaderLock("tidy", INTERVAL)
-        self._predicting = _LeaderLock("what if", INTERVAL)
-
-    def work(
-        self, store: Store, watch: Callable[[Store], None] | None, idle_for: float = 0.0
-    ) -> None:
-        """Merge, roll up and prune where it is time for that, and then let ``watch`` look at
-        ``store``; unless this process has made no calls for long, ``idle_for`` seconds. A fault of
-        ours in one of them keeps none of the others from being done.
-
-        Raises :class:`StoreError`.
-        """
-        now = int(time.time())
-        conf = self._get_conf()
-        ready = settled(conf.flush_interval)
-        if idle_for > ready + _GOES_ON_FOR:
-            return
-        if self._merging.has_come(store, now):
-            self._do(lambda: merge_processes(store, now, ready))
-        if self._tracing.has_come(store, now):
-            self._do(lambda: self._roll_trace(store, now))
-        if self._tidying.has_come(store, now):
-            self._do(lambda: roll_up(store, now, ready))
-            self._do(lambda: store.prune(int(now - conf.retention)))
-            if watch is not None:
-                self._do(lambda: watch(store))
-        if self._predicting.has_come(store, now):
-            self._do(lambda: self._predict(store))
-
-    def _do(self, job: Callable[[], object]) -> None:
-        try:
-            job()
-        except StoreError:
-            raise
-        except Exception as error:
-            self._failed(error)
-
-
-class _LeaderLock:
-    """Whose turn a job is that one process does every ``interval`` seconds."""
-
-    def __init__(self, job: str, interval: int) -> None:
-        self._job = job
-        self._interval = interval
-        self._next = 0.0
-
-    def has_come(self, store: Store, now: int) -> bool:
-        """Whether this process does it now, which the store tells one of them. Whether or not it
-        does, it does not ask again for ``interval``."""
-        if time.monotonic() < self._next:
-            return False
-        self._next = time.monotonic() + self._interval
-        return store.lock(self._job, self._interval, now)

@@ -30,10 +30,10 @@ from cache_monitor.scan.schedule import ScanScheduler, read_evictions
 from cache_monitor.stores.opening import get_store, is_testing
 from cache_monitor.stores.rows import trace_settings
 from cache_monitor.trace.events import Value
-from cache_monitor.worker.live_values import stored_value
-from cache_monitor.worker.trace_events import CacheIdentity, EntryAccess
+from cache_monitor.worker.jobs import Wiring
+from cache_monitor.worker.trace_events import CacheIdentity, EntryAccess, stored_value
 from cache_monitor.worker.trace_writer import MANY_PROCESSES, UNPLANNED_BYTES, Tracer
-from cache_monitor.worker.worker import BackgroundWorker, Wiring
+from cache_monitor.worker.worker import BackgroundWorker
 
 
 def _cache_of(alias: str) -> Any:

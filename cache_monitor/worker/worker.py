@@ -1,46 +1,30 @@
-"""The draining thread: takes calls from the recorder, counts them, brings them to the store.
+"""The draining thread of each process: it takes calls from the recorder, counts and flushes them.
 
-It starts with the first recorded call, in every process by itself: a thread does not survive a
-fork, and a process that makes no cache calls needs none. Nothing here runs on the site's path,
-but for the relief that a full buffer asks of the thread that filled it.
-
-Looking into the caches, and tidying the store up, are done beside it in threads of their own: what
-hangs there keeps nothing from being counted and delivered.
+It starts with the first recorded call: a thread does not survive a fork, and a process that makes
+no cache calls needs none. Nothing here runs on the site's path, but for the relief that a full
+buffer asks of the thread that filled it.
 """
 
 import atexit
-import logging
 import os
 import time
 from collections import deque
-from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from queue import Empty, SimpleQueue
 from threading import get_ident
 from typing import NamedTuple
 from uuid import uuid4
 
 from cache_monitor import concurrency, context
-from cache_monitor.conf import Conf
-from cache_monitor.keys.grouping import learned
 from cache_monitor.page_cache import watch
 from cache_monitor.recorder import Recorder
-from cache_monitor.scan.recorded import Reporter
-from cache_monitor.scan.schedule import eviction_reading
-from cache_monitor.scan.snapshot import Snapshot
 from cache_monitor.stacks import take_stack
-from cache_monitor.stores import rows
 from cache_monitor.stores.base import Store, StoreBusyError, StoreError
-from cache_monitor.stores.rows import TraceSettings
-from cache_monitor.trace.events import EvictionReading
-from cache_monitor.worker import requests, trace_rollup
+from cache_monitor.worker import requests
 from cache_monitor.worker.aggregator import Aggregator
-from cache_monitor.worker.background import BackgroundJob
-from cache_monitor.worker.counting import Measure
 from cache_monitor.worker.drain import Drainer
-from cache_monitor.worker.flush import Flusher
-from cache_monitor.worker.rollup import Maintenance
+from cache_monitor.worker.flush import Flusher, StoreWriter
+from cache_monitor.worker.jobs import BackgroundJobs, Hooks, Wiring
 from cache_monitor.worker.shutdown import (
     DEADLINE,
     ServerShutdown,
@@ -49,9 +33,6 @@ from cache_monitor.worker.shutdown import (
     wait_patiently,
 )
 from cache_monitor.worker.subscribers import subscribers
-from cache_monitor.worker.trace_writer import Tracer
-
-logger = logging.getLogger("cache_monitor")
 
 DRAIN_INTERVAL = 0.5
 BATCH = 10_000
@@ -63,27 +44,6 @@ PATIENCE = 10.0
 
 
 _TOO_SLOW = "The store has not taken what this process recorded within %(seconds)s seconds."
-
-
-class Wiring(NamedTuple):
-    """What the collector is joined to.
-
-    ``scan`` scans the caches that are due, for a process and a store; the process made calls
-    until a Unix time, and is known to the trace as a teller. ``is_testing`` tells whether
-    Django's test runner is at work. ``make_tracer`` makes what traces a process's calls;
-    ``trace_settings`` say how that is rolled up, ``read_evictions`` asks a cache's servers.
-    ``at_end`` gives back what a thread of the monitor's holds.
-    """
-
-    get_conf: Callable[[], Conf]
-    open_store: Callable[[], Store]
-    measure: Measure
-    scan: Callable[[str, Store, float, Reporter], dict[str, Snapshot]]
-    is_testing: Callable[[], bool]
-    make_tracer: Callable[[str], Tracer]
-    trace_settings: Callable[[], TraceSettings]
-    read_evictions: Callable[[str], EvictionReading | None]
-    at_end: Callable[[], None]
 
 
 class FlushResult(NamedTuple):
@@ -109,8 +69,7 @@ class BackgroundWorker:
         self._attached = False
         self._in_tests = False
         self._stops_with_children = False
-        self._watch: Callable[[Store], None] | None = None
-        self._predict: Callable[[Store, Callable[[], bool]], None] | None = None
+        self.hooks = Hooks()
         # A signal's handler that makes calls may come while its own thread holds it.
         self._starting = concurrency.new_rlock()
         self._draining = concurrency.new_lock()
@@ -119,31 +78,33 @@ class BackgroundWorker:
 
     def _begin(self) -> None:
         self.process = uuid4().hex
-        self._has_plans = False
         self._recorder.reported_at = 0.0
         self._pid = os.getpid()
         self._drainer = Drainer(self._recorder, self._make_flusher)
-        self.problem: str | None = None
-        self._store_is_busy = False
+        self._writer = StoreWriter(
+            lambda: self._drainer.flusher, self._draining, self._recorder.failed
+        )
+        self.jobs = BackgroundJobs(
+            self.process,
+            self._wiring,
+            self.hooks,
+            self._recorder,
+            self._drainer,
+            self._writer,
+        )
         self._busy_with = ""
         self._is_running = False
         self._thread: int | None = None
         self._over: SimpleQueue[None] = SimpleQueue()
         self._wake: SimpleQueue[None] = SimpleQueue()
         self._asked: deque[_Answers] = deque()
-        self._taken = self._delivered = 0
-        self._missing = 0
-        self._scanned: deque[dict[str, Snapshot]] = deque()
-        self._read: deque[tuple[str, EvictionReading]] = deque()
         self._stopping = False
         self._next_flush = 0.0
-        failed, at_end = self._recorder.failed, self._wiring.at_end
-        self._scans = BackgroundJob("scan", failed, at_end)
-        self._tidies = BackgroundJob("tidy", failed, at_end)
-        self._predictions = BackgroundJob("what-if", failed, at_end)
-        self._tidying = Maintenance(
-            self._wiring.get_conf, failed, self._roll_trace, self._predict_beside
-        )
+
+    @property
+    def problem(self) -> str | None:
+        """What is wrong with the store; None if nothing is known to be."""
+        return self._writer.problem
 
     # Lifecycle
 
@@ -157,21 +118,13 @@ class BackgroundWorker:
         atexit.register(self.stop)
         self._stop_with_children()
 
-    def watch_with(self, watch: Callable[[Store], None]) -> None:
-        """Let ``watch`` look at the store once a minute, in one of the processes."""
-        self._watch = watch
-
-    def predict_with(self, predict: Callable[[Store, Callable[[], bool]], None]) -> None:
-        """Let ``predict`` compute now and then, in one of the processes, what is long to compute;
-        it is given the store, and what tells whether this process ends."""
-        self._predict = predict
-
     def after_fork(self) -> None:
         """Begin anew in a forked child: what was counted so far is the parent's."""
         self._recorder.after_fork()
         requests.waiting.clear()
         watch.finished.clear()
         subscribers.reset()
+        self.jobs.is_ending = True
         self._begin()
         stop_with_celerys_worker(self.stop)
         self._stop_with_children()
@@ -251,12 +204,10 @@ class BackgroundWorker:
     def stop(self) -> None:
         """Flush and end the thread; waits for a slow store only so long."""
         self._stopping = True
-        self._scans.end()
-        self._tidies.end()
-        self._predictions.end()
+        self.jobs.end()
         if self._is_running:
             self._wake_up()
-            wait_patiently(self._over, lambda: self._is_running, lambda: self._store_is_busy)
+            wait_patiently(self._over, lambda: self._is_running, lambda: self._writer.is_busy)
         self._recorder.faults.tell()
 
     def end(self) -> None:
@@ -274,13 +225,13 @@ class BackgroundWorker:
     def request_flush(self, patience: float = PATIENCE) -> FlushResult:
         """Bring everything recorded so far to the store; how far that came in ``patience`` seconds.
         Where the store has all of it, nobody is asked and nothing is written."""
-        # In this order: what was taken meanwhile has not been delivered.
-        if not self._has_more() and self._delivered == self._taken and not self._stopping:
-            return FlushResult(True, None, self._missing)
+        # In this order: what was taken meanwhile has not been written.
+        if not self._has_more() and self._writer.has_all and not self._stopping:
+            return FlushResult(True, None, self._writer.missing)
         if not self._stopping:
             self._start()
         if not self._is_running or self._stopping or self._thread == get_ident():
-            return FlushResult(False, self.problem, self._missing)
+            return FlushResult(False, self.problem, self._writer.missing)
         answers = _Answers()
         self._asked.append(answers)
         self._wake_up()
@@ -288,10 +239,10 @@ class BackgroundWorker:
             return answers.get(timeout=patience)
         except Empty:
             problem = self.problem or _TOO_SLOW % {"seconds": f"{patience:g}"}
-            return FlushResult(False, problem, self._missing)
+            return FlushResult(False, problem, self._writer.missing)
 
     def _has_more(self) -> bool:
-        return self._drainer.has_more() or bool(self._scanned or self._read)
+        return self._drainer.has_more() or self.jobs.has_found()
 
     # The thread
 
@@ -320,10 +271,10 @@ class BackgroundWorker:
         time."""
         ends = time.monotonic() + DEADLINE
         self._turn(last=True)
-        while self._store_is_busy and time.monotonic() < ends:
+        while self._writer.is_busy and time.monotonic() < ends:
             self._turn(last=True)
-        if self._store_is_busy:
-            self._store_failed(self._busy_with)
+        if self._writer.is_busy:
+            self._writer.note_failure(self._busy_with)
 
     def _turn(self, last: bool = False) -> None:
         asked = [self._asked.popleft() for _ in range(len(self._asked))]
@@ -331,13 +282,13 @@ class BackgroundWorker:
         begun = time.time()
         try:
             self._server.watch()
-            self.drain(last=last)
+            self.drain()
             subscribers.notify()
             due = time.monotonic() >= self._next_flush
             # Once a test, always a test: the databases come back to their names before the end.
             self._in_tests = self._in_tests or self._wiring.is_testing()
             if asked or ((due or last) and not self._in_tests):
-                is_flushed = self._flush_now(begun, due, last)
+                is_flushed = self._flush(begun, due, last)
                 if due:
                     # Not put off by reports: scans and roll-ups are done when a flush is due.
                     self._next_flush = time.monotonic() + self._wiring.get_conf().flush_interval
@@ -345,24 +296,21 @@ class BackgroundWorker:
             # A fault of ours must not end the thread: the buffer would fill for good.
             self._recorder.failed(error)
         for answers in asked:
-            answers.put(FlushResult(is_flushed, self.problem, self._missing))
+            answers.put(FlushResult(is_flushed, self.problem, self._writer.missing))
         # Here, where no lock is held: whoever logs waits for locks of the site's.
         self._recorder.faults.tell()
 
-    def drain(self, last: bool = False) -> None:
-        """Count everything in the buffer, for the ``last`` time perhaps."""
+    def drain(self) -> None:
+        """Count everything in the buffer."""
         # Only what is there now: under load the buffer may never be seen empty.
         for _ in range(len(self._recorder.buffer) // BATCH + 1):
             with self._draining:
                 self._take_in(BATCH)
         with self._draining:
             self._drainer.note_views()
-            while self._scanned:
-                self._taken += 1
-                self._note_memory(self._scanned.popleft())
-            while self._read:
-                self._taken += 1
-                self._drainer.flusher.tracer.note_reading(*self._read.popleft())
+            if self.jobs.has_found():
+                self._writer.taken += 1
+                self.jobs.note_found(self._drainer.flusher)
             wanted = self._drainer.flusher.aggregator.callers.wanted
         # The limit was raised by whoever woke the thread; 0 where a fork has just made it that.
         self._recorder.want_stacks(wanted, self._wake_at())
@@ -373,10 +321,10 @@ class BackgroundWorker:
         return self._wiring.get_conf().buffer_size // 2
 
     def _take_in(self, most: int) -> None:
-        """Count, where the lock is held; meanwhile there may be something to be delivered."""
-        before, self._taken = self._taken, self._taken + 1
+        """Count at most so many calls. The caller holds the lock."""
+        before, self._writer.taken = self._writer.taken, self._writer.taken + 1
         if not self._drainer.take_in(most):
-            self._taken = before
+            self._writer.taken = before
 
     def _make_flusher(self) -> Flusher:
         conf = self._wiring.get_conf()
@@ -388,137 +336,38 @@ class BackgroundWorker:
         )
         return Flusher(self.process, aggregator, self._wiring.make_tracer(self.process))
 
-    # Bringing it to the store
-
-    def _flush_now(self, begun: float, due: bool, last: bool) -> bool:
-        self._store_is_busy = False
+    def _flush(self, begun: float, due: bool, last: bool) -> bool:
+        """Write to the store what this process has until ``begun``; whether the store took it."""
+        writer = self._writer
+        writer.is_busy = False
         try:
             store = self._wiring.open_store()
-            self._catch_up(store, last)
-            self._deliver(store, last)
-            self._recorder.process = self._drainer.flusher.tracer.process
-            self._recorder.reported_at = begun
+            self._write(store, begun, last)
             if last:
-                self._beside(partial(_share_groups, store))
-                self._beside(partial(self._tidy_at_end, store))
+                self.jobs.finish(store)
             elif due:
-                self._scans.do(partial(self._beside, partial(self._scan, store)))
-                self._tidies.do(partial(self._beside, partial(self._tidy, store, self._watch)))
+                self.jobs.start(store)
         except StoreError as error:
-            self._store_is_busy = isinstance(error, StoreBusyError)
+            writer.is_busy = isinstance(error, StoreBusyError)
             self._busy_with = str(error)
             # At the end it is tried again: nothing is to be said of what passes meanwhile.
-            if not (last and self._store_is_busy):
-                self._store_failed(str(error))
+            if not (last and writer.is_busy):
+                writer.note_failure(str(error))
         except Exception as error:
             self._recorder.failed(error)
-            self._store_failed(f"The store failed ({type(error).__name__}): see the log.")
+            writer.note_failure(f"The store failed ({type(error).__name__}): see the log.")
         else:
-            self._store_works()
+            writer.note_success()
             return True
         return False
 
-    def _catch_up(self, store: Store, last: bool) -> None:
+    def _write(self, store: Store, begun: float, last: bool) -> None:
         if last:
-            self._read_evictions()
-            self.drain(last=True)
-        if not self._has_plans:
+            self.jobs.read_evictions()
+            self.drain()
+        if not self.jobs.has_plans:
             # A new process of a busy site must not begin with all keys.
-            self._follow_plans(store)
-
-    def _deliver(self, store: Store, last: bool) -> None:
-        with self._draining:
-            taken = self._taken
-            self._drainer.flusher.aggregator.learn_groups()
-            changes = self._drainer.flusher.changes(last)
-            while self._drainer.flusher.faults:
-                self._recorder.failed(self._drainer.flusher.faults.popleft())
-        self._drainer.flusher.put(store, changes)
-        with self._draining:
-            self._drainer.flusher.delivered(changes)
-            self._delivered = taken
-            self._missing = self._drainer.flusher.missing(store_works=True)
-
-    # Beside it
-
-    def _beside(self, job: Callable[[], None]) -> None:
-        try:
-            job()
-        except StoreError as error:
-            # Where the process ends its store may be gone with it: another process does the job.
-            if not self._stopping:
-                self._store_failed(str(error))
-
-    def _scan(self, store: Store) -> None:
-        scanned = self._scanned
-        self._read_evictions()
-        self._follow_plans(store)
-        _share_groups(store)
-        reporter = Reporter(self._recorder.process, self._recorder.reported_at)
-        found = self._wiring.scan(self.process, store, self._drainer.active_at, reporter)
-        scanned.append(found)
-
-    def _read_evictions(self) -> None:
-        """Ask servers that may have evicted what was missed."""
-        with self._draining:
-            missed = self._drainer.flusher.tracer.take_missed()
-        for alias in missed:
-            reading = self._wiring.read_evictions(alias)
-            if reading is not None:
-                self._read.append((alias, reading))
-
-    def _follow_plans(self, store: Store) -> None:
-        plans = rows.plans(store)
-        with self._draining:
-            self._drainer.flusher.tracer.follow(plans)
-        self._has_plans = True
-
-    def _roll_trace(self, store: Store, now: int) -> None:
-        subscribers.add_reasons(trace_rollup.roll(store, now, self._wiring.trace_settings()))
-
-    def _predict_beside(self, store: Store) -> None:
-        if self._predict is not None and not self._stopping:
-            job = partial(self._predict, store, partial(self._has_ended, self.process))
-            self._predictions.do(partial(self._beside, job))
-
-    def _has_ended(self, process: str) -> bool:
-        return self._stopping or self.process != process
-
-    def _tidy(self, store: Store, watch: Callable[[Store], None] | None) -> None:
-        self._tidying.work(store, watch, time.time() - self._drainer.active_at)
-
-    def _tidy_at_end(self, store: Store) -> None:
-        # A process that ends has no time to look around.
-        if not self._tidies.is_busy:
-            self._tidy(store, None)
-
-    def _note_memory(self, snapshots: dict[str, Snapshot]) -> None:
-        now = time.time()
-        aggregator, tracer = self._drainer.flusher.aggregator, self._drainer.flusher.tracer
-        for alias, snapshot in snapshots.items():
-            is_shared = snapshot.scope == "shared"
-            if is_shared and (reading := eviction_reading(snapshot)) is not None:
-                tracer.note_reading(alias, reading)
-            if snapshot.bytes is not None:
-                aggregator.note_memory(alias, snapshot.bytes, is_shared, now)
-            # The counters of several processes could not be told from one that began anew.
-            if snapshot.evictions is not None and is_shared:
-                aggregator.note_evictions(alias, snapshot.evictions, now)
-
-    def _store_works(self) -> None:
-        if self.problem is not None:
-            logger.info("The cache monitor's store works again.")
-            self.problem = None
-
-    def _store_failed(self, problem: str) -> None:
-        if problem != self.problem:
-            logger.error("%s Until then the statistics wait in memory.", problem)
-            self.problem = problem
-        with self._draining:
-            self._drainer.flusher.refused()
-            self._missing = self._drainer.flusher.missing(store_works=False)
-
-
-def _share_groups(store: Store) -> None:
-    """Learn of groups of keys what other processes have learned, and let them learn of ours."""
-    learned.learn(rows.share_groups(store, learned.folding.templates, int(time.time())))
+            self.jobs.follow_plans(store)
+        self._writer.write(store, last)
+        self._recorder.process = self._drainer.flusher.tracer.process
+        self._recorder.reported_at = begun

@@ -28,7 +28,8 @@ def minute(start: int) -> float:
     """Seconds of CPU time that it takes to merge what was done from ``start`` on."""
     from cache_monitor.stores.opening import get_store
     from cache_monitor.stores.rows import SETTLED
-    from cache_monitor.worker.rollup import MERGE_INTERVAL, merge_processes, roll_up
+    from cache_monitor.worker.jobs import MERGE_INTERVAL
+    from cache_monitor.worker.rollup import merge_processes, roll_up
 
     busy = 0.0
     for now in range(start, start + 60, MERGE_INTERVAL):

@@ -105,7 +105,7 @@ def day_of_rows(now: int) -> Iterator[object]:
     merges, half of its interval later on average; then as cache_monitor.worker.rollup has it.
     """
     from cache_monitor.stores.rows import HOUR, LIVE, MERGED, MINUTE, SETTLED
-    from cache_monitor.worker.rollup import MERGE_INTERVAL
+    from cache_monitor.worker.jobs import MERGE_INTERVAL
 
     minute = now // MINUTE * MINUTE
     merged_to = now - SETTLED - MERGE_INTERVAL // 2

@@ -43,8 +43,7 @@ def _thresholds() -> str:
 
 
 _SUBJECTS: Final = {
-    "rules_setup": "the set-up, errors",
-    "rules_memory": "the cache and its server",
+    "rules_backend": "the cache and its server",
     "rules_timeouts": "timeouts",
     "rules_usage": "the use of keys",
     "rules_requests": "requests and pages",

@@ -20,7 +20,7 @@ from cache_monitor.stores.base import Store
 from cache_monitor.stores.memory import MemoryStore
 from cache_monitor.stores.opening import get_store
 from cache_monitor.worker import wiring
-from cache_monitor.worker.rollup import Maintenance
+from cache_monitor.worker.jobs import Maintenance
 from tests.anew import begin_anew
 from tests.waiting import until
 
@@ -184,13 +184,13 @@ def test_the_thread_that_tidies_the_store_up_watches_too(
     # The last turn of an earlier test's thread may have been this process's for a minute.
     faults: list[Exception] = []
     tidying = Maintenance(get_conf, faults.append, lambda store, now: None, _nothing)
-    monkeypatch.setattr(wiring.background_worker, "_tidying", tidying)
+    monkeypatch.setattr(wiring.background_worker.jobs, "_maintenance", tidying)
     monkeypatch.setattr(wiring.background_worker, "_next_flush", 0.0)
     caches["default"].get("export:7")
     with caplog.at_level(logging.INFO, "cache_monitor.findings"):
         assert cache_monitor.flush()
         until(lambda: bool(caplog.records))
-        until(lambda: not wiring.background_worker._tidies.is_busy)
+        until(lambda: not wiring.background_worker.jobs.is_busy)
     assert faults == []
     assert {record.threadName for record in caplog.records} == {"cache-monitor-tidy"}
     assert cache_monitor.report().findings[0].first_seen is not None

@@ -5,7 +5,7 @@ from msgspec.structs import replace
 
 from cache_monitor.reports.schema import GroupOfView, MissReasons, View, Worth
 from tests.findings.healthy import LOCMEM, cache, codes, findings, group, hot_key
-from tests.findings.test_rules_memory import ALONE
+from tests.findings.test_rules_backend_room import ALONE
 
 UNREAD = {"sets": 4000, "lookups": 60, "hits": 50, "misses": 10, "distinct_keys": 4000}
 EXPLODED = {"sets": 4000, "lookups": 4000, "hits": 0, "misses": 4000, "distinct_keys": 3900}

@@ -17,7 +17,7 @@ from cache_monitor.stores.memory import MemoryStore
 from cache_monitor.stores.opening import get_store
 from cache_monitor.stores.rows import known_groups, share_groups
 from cache_monitor.trace.codec import pack
-from cache_monitor.worker import worker
+from cache_monitor.worker import jobs
 from tests.anew import begin_anew
 from tests.keys.test_grouping_learned import WORDS
 
@@ -100,7 +100,7 @@ def test_a_new_process_draws_the_groups_of_one_whose_rows_are_gone() -> None:
         for word in WORDS:
             cache.get(f"api:product:{word}-shirt")
         assert _groups() == {SHIRTS}
-        worker._share_groups(get_store())
+        jobs._share_groups(get_store())
         [row] = get_store().read("groups", 0, 1, None)
     with _site():
         get_store().put([row], int(time.time()))

@@ -209,7 +209,7 @@ def test_what_django_redis_adds_explains_misses(redis_server: Server) -> None:
         cache.client.get_client().delete(cache.make_key("kept"))
         assert cache.get("kept") is None
         wiring.background_worker.drain()
-        wiring.background_worker._read_evictions()
+        wiring.background_worker.jobs.read_evictions()
         details = _details()
         cache.client.get_client().flushall()
     reasons = {name: group.reasons for name, group in details.groups.items() if group.misses}

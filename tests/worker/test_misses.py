@@ -379,7 +379,7 @@ def _look() -> None:
     wiring.background_worker.drain()
     reading = read_evictions("default")
     assert reading is not None
-    wiring.background_worker._read.append(("default", reading))
+    wiring.background_worker.jobs._readings.append(("default", reading))
 
 
 # Several processes

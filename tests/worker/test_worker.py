@@ -23,11 +23,11 @@ from cache_monitor.trace.codec import decode_slices
 from cache_monitor.trace.events import HIT, MISS, WRITE
 from cache_monitor.trace.plan import TraceLimits
 from cache_monitor.worker import wiring
-from cache_monitor.worker.rollup import Maintenance
+from cache_monitor.worker.jobs import Maintenance, Wiring
 from cache_monitor.worker.subscribers import Subscriber, subscribers
 from cache_monitor.worker.trace_events import CacheIdentity
 from cache_monitor.worker.trace_writer import Tracer
-from cache_monitor.worker.worker import HELP, BackgroundWorker, FlushResult, Wiring
+from cache_monitor.worker.worker import HELP, BackgroundWorker, FlushResult
 from tests.anew import begin_anew
 from tests.waiting import until
 
@@ -345,7 +345,7 @@ def test_a_look_that_never_returns_keeps_nothing_from_the_store(site: _Site) -> 
         go_on.wait(60)
         return {}
 
-    site.background_worker._wiring = site.background_worker._wiring._replace(scan=hang)
+    site.background_worker.jobs._wiring = site.background_worker._wiring._replace(scan=hang)
     site.conf = Conf(buffer_size=BUFFER, flush_interval=0.0)
     site.call()
     assert site.background_worker.flush()
@@ -368,14 +368,14 @@ def test_what_is_done_beside_says_nothing_of_a_store_that_is_gone_with_the_proce
         go_on.wait(60)
         raise StoreError("There is no such file.")
 
-    site.background_worker._wiring = site.background_worker._wiring._replace(scan=lose)
+    site.background_worker.jobs._wiring = site.background_worker._wiring._replace(scan=lose)
     site.conf = Conf(buffer_size=BUFFER, flush_interval=0.0)
     site.call()
     assert site.background_worker.flush()
     assert begun.wait(60)
     site.background_worker.stop()
     go_on.set()
-    until(lambda: not site.background_worker._scans.is_busy)
+    until(lambda: not site.background_worker.jobs.is_busy)
     assert caplog.messages == []
 
 
@@ -499,17 +499,13 @@ def test_who_made_no_calls_since_writes_nothing(
     site.conf = Conf(buffer_size=BUFFER, flush_interval=0.0)
     site.call()
     assert site.background_worker.flush()
-    until(
-        lambda: (
-            not site.background_worker._tidies.is_busy and not site.background_worker._scans.is_busy
-        )
-    )
+    until(lambda: not site.background_worker.jobs.is_busy)
     site.background_worker._drainer.active_at -= 3600
-    site.background_worker._tidying = Maintenance(
+    site.background_worker.jobs._maintenance = Maintenance(
         lambda: site.conf,
         site.recorder.failed,
-        site.background_worker._roll_trace,
-        site.background_worker._predict_beside,
+        site.background_worker.jobs.roll_trace,
+        site.background_worker.jobs._predict,
     )
     asked: list[str] = []
 
@@ -521,12 +517,7 @@ def test_who_made_no_calls_since_writes_nothing(
     monkeypatch.setattr(site.store, "put", lambda rows, now: asked.append("put"))
     for _ in range(3):
         assert site.background_worker.flush()
-        until(
-            lambda: (
-                not site.background_worker._tidies.is_busy
-                and not site.background_worker._scans.is_busy
-            )
-        )
+        until(lambda: not site.background_worker.jobs.is_busy)
     assert asked == []
 
 
@@ -555,7 +546,10 @@ def test_the_monitors_threads_never_ask_for_caches_under_djangos_lock(
         monkeypatch.setattr(wiring.background_worker, "_next_flush", 0.0)
         assert wiring.background_worker.flush()
         until(
-            lambda: wiring.background_worker._scanned or not wiring.background_worker._scans.is_busy
+            lambda: (
+                wiring.background_worker.jobs.has_found()
+                or not wiring.background_worker.jobs._scans.is_busy
+            )
         )
         begin_anew()
     assert set(asked) == {threading.current_thread().name}

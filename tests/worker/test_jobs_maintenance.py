@@ -6,8 +6,8 @@ from cache_monitor.stats.window import Window
 from cache_monitor.stores.base import Row, Store
 from cache_monitor.stores.memory import MemoryStore
 from cache_monitor.stores.rows import MERGED, MINUTE
-from cache_monitor.worker import rollup
-from cache_monitor.worker.rollup import INTERVAL, MERGE_INTERVAL, Maintenance
+from cache_monitor.worker import jobs
+from cache_monitor.worker.jobs import INTERVAL, MERGE_INTERVAL, Maintenance
 
 NOW = 1_700_000_000
 
@@ -32,7 +32,7 @@ def _nothing(store: Store) -> None:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> _Clock:
     clock = _Clock()
-    monkeypatch.setattr(rollup, "time", clock)
+    monkeypatch.setattr(jobs, "time", clock)
     return clock
 
 
@@ -83,8 +83,8 @@ def test_a_fault_of_ours_in_one_job_keeps_none_of_the_others_from_being_done(
     def broken(*_: object) -> None:
         raise ValueError("broken")
 
-    monkeypatch.setattr(rollup, "merge_processes", broken)
-    monkeypatch.setattr(rollup, "roll_up", broken)
+    monkeypatch.setattr(jobs, "merge_processes", broken)
+    monkeypatch.setattr(jobs, "roll_up", broken)
     store = MemoryStore()
     _put(store, NOW - int(get_conf().retention) - MINUTE, "old")
     _put(store, NOW - MINUTE, "young")

@@ -6,7 +6,7 @@ from threading import enumerate as enumerate_threads
 
 import pytest
 
-from cache_monitor.worker.background import BackgroundJob
+from cache_monitor.worker.jobs import BackgroundJob
 from tests.waiting import until
 
 
