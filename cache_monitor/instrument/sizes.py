@@ -12,6 +12,7 @@ say that the rest is the same. Of a cached page the content counts, for its head
 import os
 from collections.abc import Callable, Hashable
 from functools import update_wrapper
+from inspect import CO_VARARGS, CO_VARKEYWORDS
 from types import FunctionType
 from typing import Any
 from zlib import crc32
@@ -20,7 +21,7 @@ from django.core.cache.backends.base import BaseCache, default_key_func
 from django.core.cache.backends.filebased import FileBasedCache
 from django.core.cache.backends.locmem import LocMemCache
 from django.core.cache.backends.memcached import PyMemcacheCache
-from django.core.cache.backends.redis import RedisCache, RedisSerializer
+from django.core.cache.backends.redis import RedisCache
 from django.http import HttpResponse
 
 from cache_monitor.context import CallContext, current, under_way
@@ -155,28 +156,33 @@ def _note_size_of(file: Any) -> None:
         recorder.failed(error)
 
 
-def _noting_result(original: Any) -> Any:
-    """For a method that makes bytes of a value."""
+_NOT_GIVEN = object()
 
-    def noting(self: Any, *args: Any, **kwargs: Any) -> Any:
+
+def _noting_result(original: Any) -> Any:
+    """For a method that makes bytes of a value: it runs once for each value of a ``set_many``."""
+
+    def noting(self: Any, value: Any = _NOT_GIVEN, /, *others: Any, **named: Any) -> Any:
         inner = current()
+        is_usual = value is not _NOT_GIVEN and not others and not named
+        args = () if is_usual else others if value is _NOT_GIVEN else (value, *others)
         if inner is None or inner.inside is None:
-            return original(self, *args, **kwargs)
+            return original(self, value) if is_usual else original(self, *args, **named)
         sizes, prints = inner.sizes, inner.prints
         before, printed = len(sizes), len(prints)
-        data = original(self, *args, **kwargs)
+        data = original(self, value) if is_usual else original(self, *args, **named)
         # It may have called itself, or another one that notes, for the same value.
         if len(sizes) > before:
             del sizes[before:]
         if len(prints) > printed:
             del prints[printed:]
-        if type(data) is bytes and args and not issubclass(type(args[0]), HttpResponse):
+        if type(data) is bytes and not issubclass(type(value), HttpResponse):
             # Nearly always, and hence without a call of ours.
             sizes.append(len(data))
             prints.append((crc32(data) or 1) if len(data) <= MOST_BYTES else 0)
         else:
             _note(data, inner)
-            _note_print(data, args, inner)
+            _note_print(data, (value,), inner)
         return data
 
     return noting
@@ -184,35 +190,18 @@ def _noting_result(original: Any) -> Any:
 
 def _noting_argument(original: Any) -> Any:
     """For a method that makes a value of bytes: it runs once for each value of a ``get_many``."""
-    if original is _DJANGOS_LOADS:
-        return _noting_loads(original)
 
     def noting(self: Any, *args: Any, **kwargs: Any) -> Any:
-        inner = current()
-        if inner is None or inner.inside is None or not args:
+        inner = under_way()
+        if inner is None or not args:
             return original(self, *args, **kwargs)
-        data = args[0]
-        sizes = inner.sizes
-        before = len(sizes)
+        before = len(inner.sizes)
         value = original(self, *args, **kwargs)
-        if len(sizes) > before:
-            del sizes[before:]
-        if type(data) is bytes:
-            sizes.append(len(data))
-        else:
-            _note(data, inner)
+        del inner.sizes[before:]
+        _note(args[0], inner)
         return value
 
-    return noting
-
-
-_DJANGOS_LOADS = RedisSerializer.loads
-
-
-def _noting_loads(original: Any) -> Any:
-    """The same for Django's own, whose arguments are known: in half of the time."""
-
-    def loads(self: Any, data: Any) -> Any:
+    def noting_one(self: Any, data: Any) -> Any:
         inner = current()
         if inner is None or inner.inside is None:
             return original(self, data)
@@ -227,7 +216,19 @@ def _noting_loads(original: Any) -> Any:
             _note(data, inner)
         return value
 
-    return loads
+    return _with_its_argument(noting_one, original) or noting
+
+
+def _with_its_argument(method: Any, original: FunctionType) -> Any:
+    """``method``, of one argument, with the name that ``original`` has for its only one; None
+    where that takes others. To hand on whatever comes would take half as long again."""
+    code = original.__code__
+    takes_more = code.co_kwonlyargcount or code.co_flags & (CO_VARARGS | CO_VARKEYWORDS)
+    if code.co_argcount != 2 or takes_more or original.__defaults__:
+        return None
+    names = (*code.co_varnames[:2], *method.__code__.co_varnames[2:])
+    method.__code__ = method.__code__.replace(co_varnames=names)
+    return method
 
 
 def _noting_serialized(original: Any) -> Any:
