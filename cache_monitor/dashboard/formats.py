@@ -46,7 +46,10 @@ def some_of(shown: int, every: int) -> str:
 
 def about(text: str, *, exact: bool | None) -> str:
     """``text`` marked as an estimate where it is one."""
-    return f"~{text}" if exact is False and text != UNKNOWN else text
+    if exact is not False or text == UNKNOWN:
+        return text
+    # Apart from a minus, or the two would look like one sign.
+    return f"~{_NARROW_SPACE}{text}" if text.startswith(MINUS) else f"~{text}"
 
 
 def estimated(seconds: float | None, error: float | None) -> str:

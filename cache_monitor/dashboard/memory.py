@@ -164,7 +164,12 @@ def processes(caches: Caches) -> TableSpec[CacheItem[ProcessMemory]]:
             count_column("entries", _("Entries")),
             size_column("bytes", _("Size")),
         ],
-        [CacheItem(alias, each) for alias, it in _memories(caches) for each in it.processes],
+        [
+            CacheItem(alias, each)
+            for alias, it in _memories(caches)
+            if it.entries != 0
+            for each in it.processes
+        ],
         order="-bytes",
         rows=ROWS_OF_SEVERAL,
     )

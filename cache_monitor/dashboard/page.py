@@ -288,9 +288,9 @@ def refused(request: HttpRequest, site: AdminSite, error: BadParameterError) -> 
     start = parse_query(type(request.GET)(), datetime.now(UTC))
     context = {
         **site.each_context(request),
+        **page_context(Links(site, start), "refused"),
         "title": _("Cache dashboard"),
         "problem": error,
-        "page_url": Links(site, start).path("dashboard"),
     }
     return TemplateResponse(
         request, f"{TEMPLATES}/refused.html", context, status=HTTPStatus.BAD_REQUEST
