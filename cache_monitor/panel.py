@@ -6,7 +6,6 @@ the toolbar's store, and all that takes thought is done when somebody opens the 
 process that is.
 """
 
-from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -27,17 +26,20 @@ from cache_monitor.errors import let_pass
 from cache_monitor.recorder import recorder
 from cache_monitor.stacks import StackTaker
 from cache_monitor.toolbar.present import RequestReport
-from cache_monitor.toolbar.reasons import misses_of_requests
 from cache_monitor.toolbar.request import (
     SHOWN_CALLS,
-    CallRows,
+    RequestRows,
+    TotalRow,
     capture_stream,
-    has_pages_by_cookie,
-    route_of,
-    view_of,
+    request_rows,
 )
-from cache_monitor.toolbar.savings import SiteStats, of_the_last_hour, produced_in, productions
-from cache_monitor.toolbar.stats import Stats, request_stats
+from cache_monitor.toolbar.site import (
+    SiteStats,
+    compute_times,
+    misses_of_requests,
+    of_the_last_hour,
+)
+from cache_monitor.toolbar.timeline import computed_in
 
 __all__ = ["CacheMonitorPanel"]
 
@@ -69,16 +71,16 @@ class CacheMonitorPanel(Panel):
     @property
     def nav_subtitle(self) -> str:
         """The short form in the side bar."""
-        stats = self._stats()
-        return _short_form(stats["total"]) if stats else ""
+        rows = self._stored()
+        return _short_form(rows["total"]) if rows else ""
 
     @property
     def content(self) -> str:
         """The panel's HTML, from what the store kept."""
-        stats = self._stats()
-        if not stats:
+        rows = self._stored()
+        if rows is None:
             return ""
-        request_report = RequestReport(stats, get_config()["HIDE_IN_STACKTRACES"])
+        request_report = RequestReport(rows, get_config()["HIDE_IN_STACKTRACES"])
         # Within the request itself (RENDER_PANELS) there is no time to wait or to read a store.
         is_later = bool(getattr(self, "from_store", False))
         reasons = misses_of_requests.reasons(self.toolbar.request_id) if is_later else {}
@@ -114,29 +116,28 @@ class CacheMonitorPanel(Panel):
     def generate_stats(self, request: HttpRequest, response: HttpResponse) -> None:
         """Store what was heard; of a stream once more when it ends."""
         try:
-            stats = self._told(request, response)
+            rows = self._rows(request, response)
         except Exception as error:
             # The toolbar would let it reach the site, whose response is ready.
             let_pass(error)
             recorder.failed(error)
             return
-        if not response.streaming:
-            productions.learn(produced_in(stats["calls"]))
-        stats["stream"] = {"ended": False, "calls": 0} if response.streaming else None
-        stats["toolbar_counts"] = self._deviating_counts(stats["total"])
-        self.record_stats(stats)  # type: ignore[no-untyped-call]
+        rows["toolbar_counts"] = self._deviating_counts(rows["total"])
+        self.record_stats(rows)  # type: ignore[no-untyped-call]
         if response.streaming:
-            before = stats["total"]["calls"]
+            before = rows["total"]["calls"]
             capture_stream(
                 response, self._capture, lambda: self._stream_ended(request, response, before)
             )
+        else:
+            compute_times.learn(computed_in(rows["calls"]))
 
     def generate_server_timing(self, request: HttpRequest, response: HttpResponse) -> None:
         """The ``Server-Timing`` entry; not translated, since a header is ASCII."""
-        stats = self._stats()
-        if not stats:
+        rows = self._stored()
+        if rows is None:
             return
-        total = stats["total"]
+        total = rows["total"]
         title = "Cache calls: {calls}, hits: {hits} of {lookups} lookups".format(**total)
         self.record_server_timing(  # type: ignore[no-untyped-call]
             "total_time", title, total["milliseconds"]
@@ -156,31 +157,30 @@ class CacheMonitorPanel(Panel):
             )
         ]
 
-    def _stats(self) -> Stats:
-        stats: Stats = self.get_stats()  # type: ignore[no-untyped-call]
-        return stats
+    def _stored(self) -> RequestRows | None:
+        """What the toolbar's store has of the request; None where it has nothing."""
+        rows: RequestRows | None = self.get_stats()  # type: ignore[no-untyped-call]
+        return rows or None
 
-    def _told(self, request: HttpRequest, response: HttpResponse) -> Stats:
-        """The account of the request until now; its misses are remembered."""
+    def _rows(self, request: HttpRequest, response: HttpResponse) -> RequestRows:
+        """The rows of the request until now; its misses are remembered."""
         kept = self._capture.kept()
-        rows = CallRows(self._began, partial(route_of, request))
-        stats = request_stats(self._capture, kept, rows, self._ended - self._began)
-        stats["varies_by_cookie"] = has_pages_by_cookie(response, kept)
-        stats["view"] = view_of(request) if stats["varies_by_cookie"] else None
-        misses_of_requests.remember(self.toolbar.request_id, kept, stats["calls"])
-        return stats
+        lasted = self._began, self._ended
+        rows = request_rows(self._capture, kept, lasted, request, response)
+        misses_of_requests.remember(self.toolbar.request_id, kept, rows["calls"])
+        return rows
 
     def _stream_ended(self, request: HttpRequest, response: HttpResponse, before: int) -> None:
         self._ended = perf_counter()
         if not self.toolbar.store.exists(self.toolbar.request_id):
             # Pushed out by newer requests: to store it again would push out another.
             return
-        stats = self._told(request, response)
-        productions.learn(produced_in(stats["calls"]))
-        stats["stream"] = {"ended": True, "calls": stats["total"]["calls"] - before}
-        self.record_stats(stats)  # type: ignore[no-untyped-call]
+        rows = self._rows(request, response)
+        compute_times.learn(computed_in(rows["calls"]))
+        rows["stream"] = {"ended": True, "calls": rows["total"]["calls"] - before}
+        self.record_stats(rows)  # type: ignore[no-untyped-call]
 
-    def _deviating_counts(self, total: Stats) -> dict[str, int] | None:
+    def _deviating_counts(self, total: TotalRow) -> dict[str, int] | None:
         """Hits and misses by the toolbar's own cache panel, where it is on and they differ."""
         for panel in self.toolbar.enabled_panels:
             if panel.panel_id == "CachePanel" and hasattr(panel, "misses"):
@@ -189,7 +189,7 @@ class CacheMonitorPanel(Panel):
         return None
 
 
-def _short_form(total: Stats) -> str:
+def _short_form(total: TotalRow) -> str:
     calls, time = total["calls"], total["milliseconds"]
     if not calls:
         return _("no calls")

@@ -8,7 +8,7 @@ none: a wrong hint costs the trust in all others.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
-from typing import Any, Literal
+from typing import Literal
 
 from cache_monitor.conf import Thresholds
 from cache_monitor.stats.access_patterns import (
@@ -60,10 +60,21 @@ class HintContext:
 
 
 @dataclass(frozen=True, slots=True)
+class HintEvidence:
+    """The figures of a hint: the time of a single get, the bytes of a large value, how many writes
+    were ``replaced`` unread, how many ``sets`` of the group the site made."""
+
+    milliseconds_a_get: float | None = None
+    bytes: int | None = None
+    replaced: int | None = None
+    sets: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Hint:
     """Something to change. ``calls`` are places in the rows; ``what`` is the key or the group.
 
-    ``saves`` is in milliseconds a request, None where unknown. ``evidence`` has the figures.
+    ``saves`` is in milliseconds a request, None where unknown.
     """
 
     code: Code
@@ -71,7 +82,7 @@ class Hint:
     what: str
     calls: tuple[int, ...]
     saves: float | None = None
-    evidence: Mapping[str, Any] = field(default_factory=dict)
+    evidence: HintEvidence = field(default_factory=HintEvidence)
 
 
 Rule = Callable[[HintContext], Iterator[Hint]]
@@ -142,7 +153,7 @@ def single_gets(context: HintContext) -> Iterator[Hint]:
     for (alias, _, group, _), calls in loops((tuple(loop), number) for loop, number in singles):
         trip = median(context.rows[call]["milliseconds"] for call in calls)
         saves = trip * (len(calls) - 1)
-        evidence = {"milliseconds_a_get": trip}
+        evidence = HintEvidence(milliseconds_a_get=trip)
         yield Hint("single-gets", str(alias), str(group), tuple(sorted(calls)), saves, evidence)
 
 
@@ -160,7 +171,9 @@ def large_values(context: HintContext) -> Iterator[Hint]:
         row = context.rows[largest]
         what = row["keys"][0]["key"] if len(row["keys"]) == 1 else group
         rest = tuple(call for call in calls if call != largest)
-        yield Hint("large-values", alias, what, (largest, *rest), None, {"bytes": row["bytes"]})
+        yield Hint(
+            "large-values", alias, what, (largest, *rest), None, HintEvidence(bytes=row["bytes"])
+        )
 
 
 def never_read(context: HintContext) -> Iterator[Hint]:
@@ -201,7 +214,7 @@ def _replaced_unread(context: HintContext) -> Iterator[Hint]:
                 unread[each["id"]] = number
     for (alias, key), calls in wasted.items():
         took = sum(context.rows[call]["milliseconds"] for call in calls)
-        yield Hint("never-read", alias, key, tuple(calls), took, {"replaced": len(calls)})
+        yield Hint("never-read", alias, key, tuple(calls), took, HintEvidence(replaced=len(calls)))
 
 
 def _undoes(row: CallRow, write: CallRow) -> bool:
@@ -226,4 +239,4 @@ def _unused_by_site(context: HintContext) -> Iterator[Hint]:
             continue
         if usage.lookups == 0 and usage.sets >= MANY_UNREAD_SETS:
             took = sum(context.rows[call]["milliseconds"] for call in calls)
-            yield Hint("never-read", *group, tuple(calls), took, {"sets": usage.sets})
+            yield Hint("never-read", *group, tuple(calls), took, HintEvidence(sets=usage.sets))

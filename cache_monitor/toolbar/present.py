@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from django.utils.formats import number_format
 from django.utils.functional import Promise
@@ -11,14 +12,13 @@ from django.utils.translation import gettext_lazy as _
 
 from cache_monitor.conf import Thresholds, get_conf
 from cache_monitor.keys.display import shortened
+from cache_monitor.page_cache import outcomes
 from cache_monitor.stacks import CodeLine, StackRenderer, place_of
-from cache_monitor.toolbar import savings
+from cache_monitor.toolbar import site
 from cache_monitor.toolbar.hints import Hint, HintContext, hints
-from cache_monitor.toolbar.reasons import Places, summed
-from cache_monitor.toolbar.request import CallRow, KeyRow
-from cache_monitor.toolbar.savings import SiteStats
-from cache_monitor.toolbar.stats import Stats, page_sentences
-from cache_monitor.toolbar.timeline import colour_of, timelines
+from cache_monitor.toolbar.request import CallRow, KeyRow, PageRow, RequestRows
+from cache_monitor.toolbar.site import Places, SiteStats, summed
+from cache_monitor.toolbar.timeline import Group, colour_of, computed_in, saved, timelines
 
 KEY_LENGTH = 80
 """Characters of a key that a row shows; up to 250 are in its title."""
@@ -40,6 +40,55 @@ REASONS: Mapping[str, Promise] = {
     "unknown": _("reason unknown"),
 }
 _WORDS: Mapping[str, Promise] = {"hit": _("hit"), "miss": _("miss")}
+
+
+def page_sentences(
+    page: PageRow, rows: Sequence[CallRow], reasons: Places, words: Mapping[str, Promise]
+) -> Iterator[str]:
+    """The outcome of a page for the panel; ``words`` are those for the reasons of misses."""
+    if page["fetch"] == "hit":
+        yield _served(page)
+        return
+    if page["fetch"] == "miss" and page["missed"] is not None:
+        yield gettext("This page was not served from the cache.")
+        yield outcomes.missed(page["missed"], tuple(page["varies"]), page["detail"])
+        if page["missed"] != "other_key" and (reason := _reason(page, rows, reasons)):
+            yield gettext("Why: %(reason)s.") % {"reason": words[reason]}
+    yield from _stored(page)
+
+
+def _stored(page: PageRow) -> Iterator[str]:
+    if page["stored"]:
+        yield (
+            gettext("It is stored now.")
+            if page["ttl"] is None
+            else gettext("It is stored now, for %(seconds)s s.") % {"seconds": _whole(page["ttl"])}
+        )
+    elif page["stored"] is False:
+        yield gettext("It was not stored.")
+        if page["reason"] is not None:
+            yield outcomes.not_stored(page["reason"], page["detail"])
+    if page["unvaried"]:
+        yield outcomes.unvaried(page["unvaried"])
+    elif page["cause"]:
+        yield outcomes.cause(page["cause"])
+
+
+def _served(page: PageRow) -> str:
+    if page["age"] is None:
+        return gettext("This page was served from the cache.")
+    return gettext("This page was served from the cache, %(age)s s after it was stored.") % {
+        "age": _whole(page["age"])
+    }
+
+
+def _reason(page: PageRow, rows: Sequence[CallRow], reasons: Places) -> str | None:
+    """The reason of the page's last miss, where known."""
+    for number in range(len(rows) - 1, -1, -1):
+        for place, each in enumerate(rows[number]["keys"]):
+            if each["hit"] is False and each["key"] == page["key"]:
+                return reasons.get((number, place))
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,33 +129,33 @@ class HintView:
 class RequestReport:
     """What is known of one request by now."""
 
-    def __init__(self, stats: Stats, hidden: Sequence[str]) -> None:
-        self.stats = stats
-        self.rows: list[CallRow] = stats["calls"]
-        self._traces = StackRenderer(stats["stacks"], hidden)
+    def __init__(self, request_rows: RequestRows, hidden: Sequence[str]) -> None:
+        self.request_rows = request_rows
+        self.rows = request_rows["calls"]
+        self._traces = StackRenderer(request_rows["stacks"], hidden)
         self._callers = [self._traces.caller(row["stack"]) for row in self.rows]
 
-    def context(self, reasons: Places, site_stats: SiteStats, most: int) -> Stats:
+    def context(self, reasons: Places, site_stats: SiteStats, most: int) -> dict[str, Any]:
         """The templates' context, with ``most`` calls."""
         rows = self.rows[:most]
         calls = list(self._calls(rows, reasons))
-        total = self.stats["total"]
-        saved = savings.saved(self.rows, self._means(site_stats), site_stats.key_means)
+        total = self.request_rows["total"]
+        savings = saved(self.rows, self._means(site_stats), site_stats.key_means)
         return {
-            **self.stats,
+            **self.request_rows,
             "total": {
                 **total,
                 "share_percent": _share(total["milliseconds"], total["request_milliseconds"]),
             },
-            "saved": saved,
-            "saved_text": _signed(saved.milliseconds),
+            "saved": savings,
+            "saved_text": _signed(savings.milliseconds),
             "reasons": [
                 (REASONS[reason], count) for reason, count in sorted(summed(reasons).items())
             ],
             "hints": list(self._hints(site_stats)),
             "pages": [
                 list(page_sentences(row, rows, reasons, REASONS))
-                for row in self.stats.get("pages", ())
+                for row in self.request_rows["pages"]
             ],
             "timelines": timelines(
                 rows, [_title(call) for call in calls], total["request_milliseconds"]
@@ -119,17 +168,17 @@ class RequestReport:
             "outcomes": _distinct(word for row in rows for word in _outcomes(row)),
         }
 
-    def _means(self, site_stats: SiteStats) -> dict[savings.Group, float]:
+    def _means(self, site_stats: SiteStats) -> dict[Group, float]:
         """The nearest known: of this process, this request, the site."""
-        here = savings.produced_in(self.rows)
-        means = {group: total / count for group, (count, total) in here.items()}
-        return {**site_stats.means, **means, **savings.productions.means()}
+        here = site.RecentComputeTimes()
+        here.learn(computed_in(self.rows))
+        return {**site_stats.means, **here.means(), **site.compute_times.means()}
 
     def _hints(self, site_stats: SiteStats) -> Iterator[HintView]:
         lines = [place and (place.path, place.line) for place in self._callers]
         limits = Thresholds.of(get_conf().findings)
         case = HintContext(
-            self.rows, lines, self.stats["varies_by_cookie"], site_stats.usage, limits
+            self.rows, lines, self.request_rows["varies_by_cookie"], site_stats.usage, limits
         )
         for hint in hints(case):
             numbers = [call + 1 for call in hint.calls]
@@ -140,9 +189,13 @@ class RequestReport:
     def _place_of(self, hint: Hint) -> CodeLine | None:
         """The line of most of its calls."""
         place = Counter(self._callers[call] for call in hint.calls).most_common(1)[0][0]
-        if hint.code == "key-explosion" and self.stats["view"] and not (place and place.is_project):
+        if (
+            hint.code == "key-explosion"
+            and self.request_rows["view"]
+            and not (place and place.is_project)
+        ):
             # A decorator called: the view below it can be changed.
-            return place_of(self.stats["view"])
+            return place_of(self.request_rows["view"])
         return place
 
     def _calls(self, rows: Sequence[CallRow], reasons: Places) -> Iterator[CallView]:
@@ -199,6 +252,10 @@ def _title(call: CallView) -> str:
 def _share(part: float, whole: float) -> float | None:
     """Per cent; more than 100 where calls were made at the same time."""
     return 100 * part / whole if part and whole else None
+
+
+def _whole(value: float) -> str:
+    return number_format(round(value), force_grouping=True)
 
 
 def _number(value: float, places: int) -> str:

@@ -1,16 +1,18 @@
-"""A request, its calls and its response, as rows for the toolbar's stores: JSON, without secrets.
+"""What the toolbar's store keeps of a request: rows as JSON has them, without secrets.
 
-Made at the end of each request, so it does little; the rest is done when the panel is opened.
+They are made at the end of each request, so little is done here; the rest is done when somebody
+opens the panel.
 """
 
 import contextlib
 import inspect
 import logging
 from collections.abc import AsyncIterator, Callable, Hashable, Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, TypedDict
 
 from asgiref.sync import sync_to_async
+from django.conf import settings
 from django.core.cache import caches
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
@@ -18,12 +20,22 @@ from django.urls import Resolver404, ResolverMatch, resolve
 from django.utils.cache import has_vary_header
 
 from cache_monitor import context
+from cache_monitor.api import backend_path
 from cache_monitor.calls import KEY, OUTCOME, SOURCE, VERSION, RawCall, is_interrupted
-from cache_monitor.capture import Heard, keys_of, outcomes_of, timeout_of
+from cache_monitor.capture import (
+    Capture,
+    Heard,
+    Totals,
+    keys_of,
+    outcomes_of,
+    timeout_of,
+    watched_aliases,
+)
 from cache_monitor.context import Listener, start_listening, stop_listening
 from cache_monitor.errors import let_pass
 from cache_monitor.keys.naming import KeyKind, name_key, written_as_shown
-from cache_monitor.stacks import FrameRow, RawStack, StackPacker
+from cache_monitor.page_cache.outcomes import PagePass
+from cache_monitor.stacks import FrameRow, PackedStacks, RawStack, StackPacker, caller_of
 
 SHOWN_CALLS = 500
 SHOWN_KEYS_OF_CALL = 20
@@ -99,7 +111,7 @@ class CallRows:
         return [self._row(each) for each in kept]
 
     @property
-    def stacks(self) -> dict[str, list[list[Any]]]:
+    def stacks(self) -> PackedStacks:
         """The stacks of the calls made into rows."""
         return self._packer.packed()
 
@@ -172,6 +184,154 @@ def _one(outcome: bool | tuple[bool, ...] | None) -> bool | None:
 def milliseconds(seconds: float) -> float:
     """``seconds`` in milliseconds, to a tenth of a microsecond."""
     return round(seconds * 1000, 4)
+
+
+class PageRow(TypedDict):
+    """A page that went through the cache: how it was looked up, and whether it was stored."""
+
+    alias: str
+    fetch: str | None
+    missed: str | None
+    key: str | None
+    varies: list[str]
+    age: float | None
+    ttl: float | None
+    stored: bool | None
+    reason: str | None
+    detail: str
+    cause: str | None
+    unvaried: str | None
+
+
+def page_row(page_pass: PagePass) -> PageRow:
+    """``page_pass`` as values for JSON."""
+    key = page_pass.looked_up or page_pass.looked_up_list or page_pass.key
+    return {
+        "alias": page_pass.alias,
+        "fetch": page_pass.fetch,
+        "missed": page_pass.missed,
+        # As the rows of the calls name it.
+        "key": None if key is None else name_key(key, page_pass.alias)[0],
+        "varies": list(page_pass.varies),
+        "age": page_pass.age,
+        "ttl": page_pass.ttl,
+        "stored": page_pass.stored,
+        "reason": page_pass.reason,
+        "detail": page_pass.detail[:200],
+        "cause": _with_place(page_pass.cause()),
+        "unvaried": _with_place(page_pass.unvaried()),
+    }
+
+
+def _with_place(found: tuple[str, Any] | None) -> str | None:
+    place = None if found is None else caller_of(found[1])
+    return f"{found[0]} {place.where}" if found and place else None
+
+
+class CountsRow(TypedDict):
+    """The calls of one cache, or of all."""
+
+    calls: int
+    reads: int
+    writes: int
+    deletes: int
+    others: int
+    lookups: int
+    hits: int
+    misses: int
+    errors: int
+    interrupted: int
+    hit_percent: int | None
+    milliseconds: float
+
+
+class TotalRow(CountsRow):
+    """The calls of all caches, and how long the request took."""
+
+    request_milliseconds: float
+
+
+class CacheRow(CountsRow):
+    """The calls of one cache."""
+
+    alias: str
+    backend: str
+
+
+class StreamRow(TypedDict):
+    """A response that is a stream, and how many calls were made while it was sent."""
+
+    ended: bool
+    calls: int
+
+
+class RequestRows(TypedDict):
+    """All that is kept of a request. ``view`` is known where ``varies_by_cookie``;
+    ``toolbar_counts`` are those of the toolbar's own panel where they differ."""
+
+    total: TotalRow
+    caches: list[CacheRow]
+    not_called: list[str]
+    not_watched: list[str]
+    calls: list[CallRow]
+    stacks: PackedStacks
+    pages: list[PageRow]
+    varies_by_cookie: bool
+    view: FrameRow | None
+    stream: StreamRow | None
+    toolbar_counts: dict[str, int] | None
+
+
+def request_rows(
+    capture: Capture,
+    kept: Kept,
+    lasted: tuple[float, float],
+    request: HttpRequest,
+    response: HttpResponseBase,
+) -> RequestRows:
+    """The rows of a request, of whose calls ``kept`` are listed. It ``lasted`` from one reading of
+    ``time.perf_counter()`` to another."""
+    began, ended = lasted
+    totals, watched = capture.totals(), watched_aliases()
+    rows = CallRows(began, partial(route_of, request))
+    varies_by_cookie = has_pages_by_cookie(response, kept)
+    return {
+        "total": {
+            **_counts(sum(totals.values(), Totals())),
+            "request_milliseconds": milliseconds(ended - began),
+        },
+        "caches": [
+            {**_counts(totals[alias]), "alias": alias, "backend": backend_path(alias)}
+            for alias in settings.CACHES
+            if alias in totals
+        ],
+        "not_called": [alias for alias in watched if alias not in totals],
+        "not_watched": [alias for alias in settings.CACHES if alias not in (*watched, *totals)],
+        "calls": rows.make(kept),
+        "stacks": rows.stacks,
+        "pages": [page_row(each) for each in capture.page_passes],
+        "varies_by_cookie": varies_by_cookie,
+        "view": view_of(request) if varies_by_cookie else None,
+        "stream": {"ended": False, "calls": 0} if response.streaming else None,
+        "toolbar_counts": None,
+    }
+
+
+def _counts(totals: Totals) -> CountsRow:
+    return {
+        "calls": totals.calls,
+        "reads": totals.reads,
+        "writes": totals.writes,
+        "deletes": totals.deletes,
+        "others": totals.others,
+        "lookups": totals.lookups,
+        "hits": totals.hits,
+        "misses": totals.misses,
+        "errors": totals.errors,
+        "interrupted": totals.interrupted,
+        "hit_percent": totals.hit_percent,
+        "milliseconds": milliseconds(totals.seconds),
+    }
 
 
 MOST_LISTS = 5

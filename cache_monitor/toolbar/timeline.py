@@ -1,12 +1,146 @@
-"""The calls of a request as bars on its time axis."""
+"""The time of a request: its calls as bars on an axis, the computing after misses, and what hits
+saved.
 
-from collections.abc import Sequence
+The time to compute a value is known from a ``get_or_set``, or from a miss to the set of the same
+key in the same thread or task. A hit saved that time, less the lookup's; where it is unknown, a hit
+counts for nothing. A hit whose value the request then renews saved nothing.
+
+A cached page has two entries, its list of headers and itself. The time is the page's, though often
+only the list is missed.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal
 
 from cache_monitor.capture import DELETES, WRITES
-from cache_monitor.toolbar.request import CallRow
-from cache_monitor.toolbar.savings import fills
+from cache_monitor.keys.known_keys import CACHALOT_TABLES_GROUP
+from cache_monitor.stats.compute_time import Spans
+from cache_monitor.toolbar.request import CallRow, KeyRow
+
+Group = tuple[str, str]
+"""Alias and key group."""
+_NONE: Mapping[Group, float] = MappingProxyType({})
+_SETS = frozenset({"set", "add", "set_many"})
+_GETS = frozenset({"get", "get_many"})
+
+
+@dataclass(slots=True)
+class Fill:
+    """The rows of a miss and of the write that filled it; between them the values of ``names`` were
+    computed."""
+
+    miss: int
+    write: int
+    begins: float
+    ends: float
+    names: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """The ``milliseconds`` of the ``known`` ones of ``hits``; None where none is known."""
+
+    milliseconds: float | None
+    known: int
+    hits: int
+
+
+def fills(rows: Sequence[CallRow]) -> list[Fill]:
+    """The misses with a later write of the same key."""
+    missed: dict[tuple[object, ...], tuple[int, float]] = {}
+    found: dict[tuple[int, int], Fill] = {}
+    spans: defaultdict[object, Spans] = defaultdict(Spans)
+    for number, row in enumerate(rows):
+        ended = row["at"] + row["milliseconds"] + (row["produced"] or 0.0)
+        for each in row["keys"]:
+            entry = _entry(row, each)
+            if row["operation"] in _GETS and each["hit"] is False:
+                missed[entry] = (number, ended)
+            elif _fills(row, each) and entry in missed:
+                miss, began = missed.pop(entry)
+                if (miss, number) not in found:
+                    starts = max(row["at"], began)
+                    begins = spans[row["context"]].since(began, starts, ended)
+                    found[miss, number] = Fill(miss, number, begins, starts, [])
+                found[miss, number].names.append(_name(each))
+    return list(found.values())
+
+
+def computed_in(rows: Sequence[CallRow]) -> dict[Group, tuple[int, float]]:
+    """The number of computed values, and the sum of their milliseconds, by group."""
+    seen: dict[Group, tuple[int, float]] = {}
+    for row in rows:
+        if row["produced"] is not None and row["misses"] and row["keys"]:
+            _add(seen, (row["alias"], _name(row["keys"][0])), row["produced"])
+    for fill in fills(rows):
+        for name in fill.names:
+            group = (rows[fill.write]["alias"], name)
+            _add(seen, group, (fill.ends - fill.begins) / len(fill.names))
+    return seen
+
+
+def saved(
+    rows: Sequence[CallRow], means: Mapping[Group, float], key_means: Mapping[Group, float] = _NONE
+) -> Saved:
+    """What the hits of ``rows`` saved, by the mean milliseconds to compute values of groups and
+    keys."""
+    total, known, hits = 0.0, 0, 0
+    renewed = _renewed(rows)
+    for number, row in enumerate(rows):
+        lookup = row["milliseconds"] / max(len(row["keys"]) + row["more_keys"], 1)
+        for each in row["keys"]:
+            if not each["hit"] or not _holds_a_value(each) or (number, each["id"]) in renewed:
+                continue
+            hits += 1
+            alias = row["alias"]
+            places = (key_means, each["key"]), (means, _name(each)), (means, each["group"])
+            mean = next((at[alias, name] for at, name in places if (alias, name) in at), None)
+            if mean is not None:
+                known += 1
+                total += mean - lookup
+    return Saved(total if known else None, known, hits)
+
+
+def _renewed(rows: Sequence[CallRow]) -> set[tuple[int, int]]:
+    """The hits, by row and key, whose value is written again later."""
+    found: dict[int, int] = {}
+    renewed: set[tuple[int, int]] = set()
+    for number, row in enumerate(rows):
+        for each in row["keys"]:
+            if each["hit"]:
+                found[each["id"]] = number
+            elif each["id"] in found and _fills(row, each):
+                renewed.add((found.pop(each["id"]), each["id"]))
+    return renewed
+
+
+def _fills(row: CallRow, each: KeyRow) -> bool:
+    return row["operation"] in _SETS and row["error"] is None and _holds_a_value(each)
+
+
+def _holds_a_value(each: KeyRow) -> bool:
+    return bool(each["kind"] != "page_headers" and each["group"] != CACHALOT_TABLES_GROUP)
+
+
+def _entry(row: CallRow, each: KeyRow) -> tuple[object, ...]:
+    """The same for a miss and the write that fills it."""
+    if each["route"] is not None:
+        return row["alias"], each["route"]
+    return each["id"], row["context"]
+
+
+def _name(each: KeyRow) -> str:
+    """The group, or the page by its route: all pages may share one group."""
+    return each["group"] if each["route"] is None else f"page {each['route']}"
+
+
+def _add(seen: dict[Group, tuple[int, float]], group: Group, milliseconds: float) -> None:
+    count, total = seen.get(group, (0, 0.0))
+    seen[group] = (count + 1, total + milliseconds)
+
 
 Colour = Literal["hit", "miss", "write", "error", "other"]
 

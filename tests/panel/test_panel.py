@@ -15,7 +15,7 @@ from django.core.cache import cache, caches
 from django.test import Client, override_settings
 from django.utils import translation
 
-from cache_monitor.toolbar.reasons import MissesOfRequests
+from cache_monitor.toolbar.site import MissesOfRequests
 from tests.anew import begin_anew
 from tests.clocks import timing_clock
 from tests.panel.visits import PANEL, VisitDoing, visit
@@ -593,7 +593,7 @@ def test_panels_that_are_rendered_with_the_page_wait_for_nothing(
         raise AssertionError("waited, or read the report")
 
     monkeypatch.setattr("cache_monitor.panel.of_the_last_hour", refuse)
-    monkeypatch.setattr("cache_monitor.toolbar.reasons.time.sleep", refuse)
+    monkeypatch.setattr("cache_monitor.toolbar.site.time.sleep", refuse)
     with override_settings(DEBUG_TOOLBAR_CONFIG={"RENDER_PANELS": True}):
         told = visit_doing(lambda: caches["files"].get("a"), without_toolbars_own=True)
     page = told.response.content.decode()
@@ -607,7 +607,7 @@ def test_a_fault_of_the_panels_own_does_not_reach_the_site(
     def fail(*_: object) -> None:
         raise RuntimeError("a fault of ours")
 
-    monkeypatch.setattr("cache_monitor.panel.request_stats", fail)
+    monkeypatch.setattr("cache_monitor.panel.request_rows", fail)
     noted: list[BaseException] = []
     monkeypatch.setattr("cache_monitor.recorder.recorder.failed", noted.append)
     told = visit_doing(lambda: cache.get("a"))

@@ -109,7 +109,7 @@ def test_gets_in_a_loop_are_told_with_the_round_trips_that_a_get_many_would_save
     assert (hint.code, hint.what) == ("single-gets", "price:{int}")
     assert len(hint.calls) == 10
     assert hint.saves == pytest.approx(18.0)
-    assert hint.evidence["milliseconds_a_get"] == pytest.approx(2.0)
+    assert hint.evidence.milliseconds_a_get == pytest.approx(2.0)
 
 
 def test_misses_that_are_filled_one_by_one_are_a_loop_too() -> None:
@@ -137,7 +137,7 @@ def test_a_large_value_is_told_with_its_size() -> None:
     rows = rows_of(call("get", "catalogue", True, size=LARGE_BYTES + 1))
     [hint] = told(rows)
     assert (hint.code, hint.what) == ("large-values", "catalogue")
-    assert hint.evidence["bytes"] == LARGE_BYTES + 1
+    assert hint.evidence.bytes == LARGE_BYTES + 1
 
 
 def test_what_is_large_is_the_projects_to_say() -> None:
@@ -170,7 +170,7 @@ def test_a_group_that_the_site_writes_and_never_looks_up_is_told() -> None:
     usage = {("default", "report:{int}"): Usage(sets=MANY_UNREAD_SETS, lookups=0)}
     [hint] = told(in_turn(("set", "report:4")), usage=usage)
     assert (hint.code, hint.what) == ("never-read", "report:{int}")
-    assert hint.evidence["sets"] == MANY_UNREAD_SETS
+    assert hint.evidence.sets == MANY_UNREAD_SETS
 
 
 @pytest.mark.parametrize("usage", [Usage(4, 0), Usage(900, 1)], ids=str)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from cache_monitor.calls import RawCall
 from cache_monitor.stacks import PackedStacks
-from cache_monitor.toolbar import savings
+from cache_monitor.toolbar import site
 from cache_monitor.toolbar.hints import Usage
 from cache_monitor.toolbar.present import KEY_LENGTH, REASONS, RequestReport
-from cache_monitor.toolbar.reasons import Places
-from cache_monitor.toolbar.savings import Productions, SiteStats
+from cache_monitor.toolbar.request import RequestRows
+from cache_monitor.toolbar.site import Places, RecentComputeTimes, SiteStats
 from tests.toolbar.making import call, rows_of
 
 PAGE = f"views.decorators.cache.cache_page..GET.{'a' * 32}.{'b' * 32}.en.UTC"
@@ -23,8 +23,8 @@ STACKS: PackedStacks = {
 
 
 @pytest.fixture(autouse=True)
-def fresh_productions(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(savings, "productions", Productions())
+def fresh_compute_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(site, "compute_times", RecentComputeTimes())
 
 
 def request_report(
@@ -34,8 +34,9 @@ def request_report(
     for row, stack in zip(rows, stacks, strict=False):
         row["stack"] = stack
     total = {"calls": len(rows), "milliseconds": 2.0, "request_milliseconds": 20.0}
-    given = {"calls": rows, "stacks": STACKS, "total": total}
-    return RequestReport({"varies_by_cookie": False, "view": None, **given, **stats}, ())
+    given = {"calls": rows, "stacks": STACKS, "total": total, "pages": []}
+    kept = {"varies_by_cookie": False, "view": None, **given, **stats}
+    return RequestReport(cast(RequestRows, kept), ())
 
 
 def context(

@@ -9,7 +9,7 @@ from django.test import override_settings
 from cache_monitor import api
 from cache_monitor.context import current
 from cache_monitor.toolbar.hints import Usage
-from cache_monitor.toolbar.savings import SiteStats, of_the_last_hour
+from cache_monitor.toolbar.site import SiteStats, of_the_last_hour
 
 MEMORY = {"STORE": {"BACKEND": "cache_monitor.stores.memory.MemoryStore"}}
 

@@ -1,18 +1,28 @@
-"""The reasons of a request's misses, by the trace when the panel is opened.
+"""What is known of a request from elsewhere: from the trace why its lookups missed, from this
+process and the site what values take to compute and how groups are used.
 
-They are the dashboard's, for misses that are not rolled up yet. The misses hold keys as the site
-wrote them, so they stay in this process: another process, or a much later panel, shows "unknown".
+The reasons are the dashboard's, of misses that are not rolled up yet. The misses hold keys as the
+site wrote them, so they stay in this process: another process, or a much later panel, shows
+"unknown".
 """
 
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from cache_monitor import api, context
 from cache_monitor.calls import RawCall
 from cache_monitor.concurrency import new_lock
+from cache_monitor.errors import let_pass
 from cache_monitor.keys.display import is_sanitizing
+from cache_monitor.recorder import recorder
+from cache_monitor.reports.savings import mean_to_produce
+from cache_monitor.stats.details import GroupStats
+from cache_monitor.stats.top_keys import KeyStats
+from cache_monitor.toolbar.hints import Usage
 from cache_monitor.toolbar.request import CallRow, Kept, KeyRow
+from cache_monitor.toolbar.timeline import Group
 from cache_monitor.trace.events import Reason
 
 MOST_MISSES = 20_000
@@ -92,3 +102,67 @@ def _may_be_kept(keys: Sequence[KeyRow]) -> bool:
 def summed(places: Places) -> dict[str, int]:
     """The number of misses by reason."""
     return Counter[str](places.values())
+
+
+MOST_GROUPS = 2000
+
+
+class RecentComputeTimes:
+    """The mean milliseconds to compute values, in this process lately."""
+
+    def __init__(self) -> None:
+        self._lock = new_lock()
+        self._seen: OrderedDict[Group, tuple[int, float]] = OrderedDict()
+
+    def learn(self, seen: Mapping[Group, tuple[int, float]]) -> None:
+        """Add computed values: their number and the sum of their milliseconds, by group."""
+        with self._lock:
+            for group, (count, total) in seen.items():
+                before, took = self._seen.pop(group, (0, 0.0))
+                self._seen[group] = (before + count, took + total)
+            while len(self._seen) > MOST_GROUPS:
+                self._seen.popitem(last=False)
+
+    def means(self) -> dict[Group, float]:
+        with self._lock:
+            return {group: total / count for group, (count, total) in self._seen.items()}
+
+
+compute_times = RecentComputeTimes()
+
+
+@dataclass(frozen=True, slots=True)
+class SiteStats:
+    """The mean milliseconds to compute a value by alias and key group, or key; the use by group."""
+
+    means: Mapping[Group, float] = field(default_factory=dict)
+    key_means: Mapping[Group, float] = field(default_factory=dict)
+    usage: Mapping[Group, Usage] = field(default_factory=dict)
+
+
+def of_the_last_hour(aliases: Collection[str]) -> SiteStats:
+    """What the store tells of these caches; nothing where that cannot be read."""
+    means: dict[Group, float] = {}
+    key_means: dict[Group, float] = {}
+    usage: dict[Group, Usage] = {}
+    try:
+        with context.muted():
+            for alias in aliases:
+                details = api.key_details(alias)
+                usage |= {
+                    (alias, name): Usage(group.sets, group.lookups)
+                    for name, group in details.groups.items()
+                }
+                means |= _means(alias, details.groups)
+                key_means |= _means(alias, details.hot_keys.table)
+    except Exception as error:
+        let_pass(error)
+        # The panel shows the request without them.
+        recorder.failed(error)
+        return SiteStats()
+    return SiteStats(means, key_means, usage)
+
+
+def _means(alias: str, stats: Mapping[str, GroupStats | KeyStats]) -> dict[Group, float]:
+    means = {name: mean_to_produce(each) for name, each in stats.items()}
+    return {(alias, name): mean * 1000 for name, mean in means.items() if mean is not None}

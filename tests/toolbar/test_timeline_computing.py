@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from cache_monitor.toolbar import savings
-from cache_monitor.toolbar.savings import Group, Productions, fills, produced_in, saved
+from cache_monitor.toolbar import site
+from cache_monitor.toolbar.site import RecentComputeTimes
+from cache_monitor.toolbar.timeline import Group, Saved, computed_in, fills, saved
 from tests.toolbar.making import call, rows_of
 
 PAGE = f"views.decorators.cache.cache_page..GET.{'a' * 32}.{'b' * 32}.en.UTC"
@@ -22,7 +23,7 @@ def test_a_miss_and_the_set_that_fills_it_tell_the_time_to_produce() -> None:
     )
     [fill] = fills(rows)
     assert (fill.miss, fill.write) == (0, 1)
-    assert about(produced_in(rows)) == {("default", "product:{int}"): (1, 40.0)}
+    assert about(computed_in(rows)) == {("default", "product:{int}"): (1, 40.0)}
 
 
 def test_a_set_in_another_thread_or_cache_or_of_another_key_fills_nothing() -> None:
@@ -47,7 +48,7 @@ def test_a_set_many_shares_the_time_among_what_it_fills() -> None:
         call("get_many", ("p:1", "p:2", "p:3"), (False, True, False), at=0, took=1.0),
         call("set_many", ("p:1", "p:3"), at=21),
     )
-    assert about(produced_in(rows)) == {("default", "p:{int}"): (2, 20.0)}
+    assert about(computed_in(rows)) == {("default", "p:{int}"): (2, 20.0)}
 
 
 def test_of_values_missed_together_each_took_the_time_since_the_one_before() -> None:
@@ -57,7 +58,7 @@ def test_of_values_missed_together_each_took_the_time_since_the_one_before() -> 
         call("set", "a", at=22, took=1.0),
         call("set", "b", at=33, took=1.0),
     )
-    assert about(produced_in(rows)) == {("default", "a"): (1, 21.0), ("default", "b"): (1, 10.0)}
+    assert about(computed_in(rows)) == {("default", "a"): (1, 21.0), ("default", "b"): (1, 10.0)}
 
 
 def test_a_busy_key_saves_what_its_own_values_take() -> None:
@@ -68,7 +69,7 @@ def test_a_busy_key_saves_what_its_own_values_take() -> None:
 
 def test_a_get_or_set_that_ran_its_callable_tells_the_time_to_produce() -> None:
     rows = rows_of(call("get_or_set", "a", False, took=31.0, produced=30.0))
-    assert about(produced_in(rows)) == {("default", "a"): (1, 30.0)}
+    assert about(computed_in(rows)) == {("default", "a"): (1, 30.0)}
     assert rows[0]["milliseconds"] == pytest.approx(1.0)
 
 
@@ -79,7 +80,7 @@ def test_a_page_is_produced_between_the_miss_of_its_headers_and_its_set() -> Non
         call("set", PAGE, at=102),
         route="/offers/",
     )
-    assert about(produced_in(rows)) == {("default", "page /offers/"): (1, 101.0)}
+    assert about(computed_in(rows)) == {("default", "page /offers/"): (1, 101.0)}
 
 
 def test_a_cached_page_saves_its_production_once() -> None:
@@ -114,7 +115,7 @@ def test_what_nobody_has_seen_being_produced_is_not_known() -> None:
 
 
 def test_a_process_remembers_the_mean_of_what_it_saw() -> None:
-    known = Productions()
+    known = RecentComputeTimes()
     known.learn({("default", "a"): (1, 10.0)})
     known.learn({("default", "a"): (3, 90.0)})
     assert known.means() == {("default", "a"): 25.0}
@@ -123,8 +124,8 @@ def test_a_process_remembers_the_mean_of_what_it_saw() -> None:
 def test_a_process_forgets_the_groups_that_it_saw_longest_ago(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(savings, "MOST_GROUPS", 2)
-    known = Productions()
+    monkeypatch.setattr(site, "MOST_GROUPS", 2)
+    known = RecentComputeTimes()
     for name in ("a", "b", "a", "c"):
         known.learn({("default", name): (1, 1.0)})
     assert {name for _, name in known.means()} == {"a", "c"}
@@ -136,4 +137,4 @@ def test_a_hit_whose_value_is_then_written_anew_saved_nothing() -> None:
         call("set", "a:1", at=40),
     )
     means = {("default", "a:{int}"): 40.0, ("default", "b:{int}"): 10.0}
-    assert saved(rows, means) == savings.Saved(9.0, 1, 1)
+    assert saved(rows, means) == Saved(9.0, 1, 1)

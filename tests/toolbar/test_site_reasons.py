@@ -14,9 +14,9 @@ from cache_monitor import api
 from cache_monitor.capture import Capture
 from cache_monitor.context import start_listening, stop_listening
 from cache_monitor.stores.base import StoreError
-from cache_monitor.toolbar import reasons
-from cache_monitor.toolbar.reasons import MissesOfRequests, Places, summed
+from cache_monitor.toolbar import site
 from cache_monitor.toolbar.request import CallRow, CallRows
+from cache_monitor.toolbar.site import MissesOfRequests, Places, summed
 from tests.anew import begin_anew
 
 MEMORY = {"STORE": {"BACKEND": "cache_monitor.stores.memory.MemoryStore"}}
@@ -148,7 +148,7 @@ def test_the_keys_of_a_project_that_sanitizes_them_are_not_remembered() -> None:
 
 
 def test_the_misses_of_old_requests_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reasons, "MOST_MISSES", 10)
+    monkeypatch.setattr(site, "MOST_MISSES", 10)
     misses = MissesOfRequests()
     for number in range(5):
         misses.remember(
