@@ -260,7 +260,7 @@ def _store_warnings(choice: StoreChoice) -> Iterator[CheckMessage]:
                 + WHAT_TO_NAME,
                 id="cache_monitor.W002",
             )
-        elif is_on_a_network(Path(path)):
+        elif is_on_a_network(Path(path).parent):
             yield Caution(
                 f"The statistics are kept in {path}, on a file system that several hosts may "
                 "share: SQLite then works without its write-ahead log, and depends on the "

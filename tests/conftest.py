@@ -37,6 +37,7 @@ from tests.services import (
     run_memcached,
     run_redis,
 )
+from tests.stores.mariadb import MARIADB, MariaDaemon, stand_in_for_mysqlclient
 from tests.stores.servers import POSTGRESQL, PostgresDaemon, directory_for_all
 from tests.workers import made_once
 
@@ -195,6 +196,16 @@ def postgresql_server(pytestconfig: pytest.Config) -> Iterator[PostgresDaemon]:
     command = find_or_leave(POSTGRESQL, pytestconfig)
     with directory_for_all() as directory:
         server = PostgresDaemon(command, directory)
+        with server.running():
+            yield server
+
+
+@pytest.fixture(scope="session")
+def mariadb_server(pytestconfig: pytest.Config) -> Iterator[MariaDaemon]:
+    command = find_or_leave(MARIADB, pytestconfig)
+    stand_in_for_mysqlclient()
+    with directory_for_all() as directory:
+        server = MariaDaemon(command, directory)
         with server.running():
             yield server
 

@@ -124,15 +124,26 @@ class _Table:
             connection.set_autocommit(False)
             try:
                 with connection.cursor() as cursor:
-                    milliseconds = max(1, round(self._bounds.seconds() * 1000))
-                    cursor.execute(f"SET LOCAL statement_timeout = {milliseconds}")
+                    cursor.execute(f"SET LOCAL statement_timeout = {self._milliseconds()}")
                     yield cursor
             finally:
                 connection.rollback()
                 connection.set_autocommit(True)
         else:
             with connection.cursor() as cursor:
+                if connection.vendor == "mysql":
+                    # The server does not notice that a client has given up.
+                    limit = (
+                        f"max_statement_time = {self._milliseconds() / 1000}"
+                        if connection.mysql_is_mariadb
+                        else f"max_execution_time = {self._milliseconds()}"
+                    )
+                    cursor.execute(f"SET SESSION {limit}")
                 yield cursor
+
+    def _milliseconds(self) -> int:
+        """The time that a statement has."""
+        return max(1, round(self._bounds.seconds() * 1000))
 
     def _moment(self, expires: Any) -> datetime | None:
         try:

@@ -12,7 +12,9 @@ import struct
 import time
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import cached_property
 from hashlib import md5
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 from zlib import crc32
@@ -20,6 +22,7 @@ from zlib import crc32
 from django.core.cache.backends.filebased import FileBasedCache
 from django.core.cache.backends.locmem import LocMemCache
 
+from cache_monitor.concurrency import TimedValues
 from cache_monitor.scan.base import (
     BUCKETS,
     BackendLimits,
@@ -31,7 +34,9 @@ from cache_monitor.scan.base import (
     in_buckets,
 )
 from cache_monitor.scan.identity import key_form
+from cache_monitor.scan.recorded import recorded_details
 from cache_monitor.scan.snapshot import Scope, StaleReason
+from cache_monitor.stores.opening import is_on_a_network
 
 _TRIES = 10
 
@@ -172,15 +177,12 @@ _NOATIME, _RELATIME = getattr(os, "ST_NOATIME", 0), getattr(os, "ST_RELATIME", 0
 
 
 class FileScanner(BackendScanner):
-    """The files of a FileBasedCache; an entry's size is its file's.
+    """The files of the FileBasedCache ``alias``; an entry's size is its file's."""
 
-    ``keys`` maps file names to the users' keys that the recorded calls show.
-    """
-
-    def __init__(self, cache: FileBasedCache, keys: Mapping[str, str]) -> None:
+    def __init__(self, alias: str, cache: FileBasedCache) -> None:
         files: Any = cache
         self._files = files
-        self._keys = keys
+        self._alias = alias
         self._times = _access_times(files._dir)
         by_access: tuple[StaleReason, ...] = () if self._times == "none" else ("idle", "never_read")
         super().__init__(cache, ("expired", "no_expiry", *by_access))
@@ -196,6 +198,11 @@ class FileScanner(BackendScanner):
         for bucket, following in in_buckets(names, lambda name: int(name[:3], 16), cursor):
             found = (self._entry(name) for name in bucket)
             yield EntryPage([each for each in found if each], len(bucket), following)
+
+    @cached_property
+    def _keys(self) -> Mapping[str, str]:
+        """The users' keys by file name, as far as recorded."""
+        return _recorded_keys(self._alias, self._files)
 
     def _names(self) -> list[str]:
         try:
@@ -299,6 +306,23 @@ def file_name(cache: Any, key: str) -> str:
     return md5(made.encode(), usedforsecurity=False).hexdigest() + str(cache.cache_suffix)
 
 
+_KEYS, _KEYS_SECONDS, _MAX_CACHED = 20_000, 60.0, 100
+_file_names: TimedValues[Mapping[str, str]] = TimedValues(_MAX_CACHED)
+
+
+def _recorded_keys(alias: str, cache: Any) -> Mapping[str, str]:
+    """The most used keys by file name, from the statistics in the store, which have no session's;
+    cached."""
+    # The file name of "" tells apart settings that name files differently.
+    identity = alias, str(cache._dir), file_name(cache, "")
+
+    def read() -> Mapping[str, str]:
+        keys = (key for details in recorded_details(alias) for key in details.hot_keys.table)
+        return {file_name(cache, key): key for key in islice(dict.fromkeys(keys), _KEYS)}
+
+    return _file_names.get(identity, read, _KEYS_SECONDS)
+
+
 def idle_for(now: float, read_at: float, written_at: float, times: AccessTimes) -> float | None:
     """Seconds since the last use, as far as that is certain; Unix times."""
     if times == "none":
@@ -311,6 +335,9 @@ def idle_for(now: float, read_at: float, written_at: float, times: AccessTimes) 
 
 
 def _access_times(directory: str) -> AccessTimes:
+    # A server of files does not see the reads that its client answers from memory.
+    if is_on_a_network(Path(directory)):
+        return "none"
     try:
         flags = os.statvfs(directory).f_flag
     except (OSError, AttributeError):

@@ -2,8 +2,7 @@
 
 The trace has the calls of all processes since it began, perhaps of a part of the keys, perhaps with
 gaps. It tells when an entry was written and read, and which entries should be in a cache that
-cannot be scanned. The statistics in the store have the most used keys, but no session's: they name
-the files of a FileBasedCache.
+cannot be scanned.
 """
 
 import time
@@ -16,12 +15,10 @@ from django.core.cache.backends.filebased import FileBasedCache
 from django.core.cache.backends.memcached import BaseMemcachedCache
 from msgspec.structs import replace
 
-from cache_monitor.concurrency import TimedValues
 from cache_monitor.conf import get_conf
 from cache_monitor.keys.naming import group_key
 from cache_monitor.scan.base import BackendScanner, BadCursor, Entry, EntryPage, ScanError, Traced
 from cache_monitor.scan.identity import prefix_of, trace_store, version_of
-from cache_monitor.scan.local import file_name
 from cache_monitor.scan.snapshot import Snapshot
 from cache_monitor.stats.codec import CorruptPayload, decode
 from cache_monitor.stats.details import Details
@@ -347,33 +344,12 @@ def _replay_newest(
 PERIOD = 86400.0
 """Seconds of recorded calls that are read."""
 _ROWS = 200
-_KEYS = 20_000
-_GOOD_FOR = 60.0
 _ROLLED_UP = 86400
 """Seconds of the longest bucket of rolled-up statistics."""
 
-_MAX_CACHED = 100
 _PAGE = 1000
 NOT_SCANNABLE = "This backend cannot be scanned: the figures are estimates from the recorded calls."
 NOT_RECORDED = "This backend cannot be scanned, and no call of it is recorded."
-
-_file_names: TimedValues[Mapping[str, str]] = TimedValues(_MAX_CACHED)
-
-
-def keys_of_files(alias: str, cache: Any) -> Mapping[str, str]:
-    """The recorded keys of the FileBasedCache ``alias`` by file name, cached for a minute."""
-    # The file name of "" tells apart settings that name files differently.
-    identity = alias, str(cache._dir), file_name(cache, "")
-
-    def read() -> Mapping[str, str]:
-        return {file_name(cache, key): key for key in _recorded_keys(alias)}
-
-    return _file_names.get(identity, read, _GOOD_FOR)
-
-
-def forget() -> None:
-    """Read the keys again at the next use."""
-    _file_names.clear()
 
 
 class RecordedScanner(BackendScanner):
@@ -448,7 +424,7 @@ def estimated(snapshot: Snapshot) -> Snapshot:
 def sizes_of(alias: str) -> dict[str, int]:
     """The average size of the values written in the last day, by key group."""
     sums: dict[str, tuple[int, int]] = {}
-    for details in _recorded(alias):
+    for details in recorded_details(alias):
         for name, group in details.groups.items():
             if group.sets and group.bytes_written is not None:
                 sets, size = sums.get(name, (0, 0))
@@ -456,17 +432,7 @@ def sizes_of(alias: str) -> dict[str, int]:
     return {name: round(size / sets) for name, (sets, size) in sums.items()}
 
 
-def _recorded_keys(alias: str) -> list[str]:
-    keys: dict[str, None] = {}
-    for details in _recorded(alias):
-        for key in details.hot_keys.table:
-            if len(keys) >= _KEYS:
-                return list(keys)
-            keys[key] = None
-    return list(keys)
-
-
-def _recorded(alias: str) -> Iterator[Details]:
+def recorded_details(alias: str) -> Iterator[Details]:
     """The recorded details of ``alias``, the newest first; none without a store."""
     now = int(time.time())
     try:

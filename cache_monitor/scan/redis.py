@@ -1,7 +1,8 @@
 """Scan Redis: the alias's own keys on servers that may hold many others.
 
-SCAN, MEMORY USAGE, PTTL and OBJECT IDLETIME do not count as a use, so idle times stay. Without a
-maxmemory Redis shares small integers between keys, so a counter may show the idle time of another.
+SCAN, MEMORY USAGE, PTTL and OBJECT IDLETIME do not count as a use, so idle times stay; but the
+server counts the last two in its ``keyspace_hits``. Without a maxmemory Redis shares small integers
+between keys, so a counter may show the idle time of another.
 """
 
 import time
@@ -31,17 +32,17 @@ from cache_monitor.scan.snapshot import LONGEST_POLICY, StaleReason
 
 
 class _Command(NamedTuple):
-    """A command about one key. ``packed`` is all but the key in the server's protocol, ``name`` is
-    for people, ``reveals`` the stale reason that is unknown where it is refused."""
+    """A command about one key, which follows ``words``. ``name`` is for people, ``reveals`` the
+    stale reason that is unknown where it is refused."""
 
-    packed: bytes
+    words: tuple[bytes, ...]
     name: str
     reveals: StaleReason | None = None
 
 
-_SIZE = _Command(b"*3\r\n$6\r\nMEMORY\r\n$5\r\nUSAGE\r\n", "MEMORY USAGE")
-_TTL = _Command(b"*2\r\n$4\r\nPTTL\r\n", "PTTL", "no_expiry")
-_IDLE = _Command(b"*3\r\n$6\r\nOBJECT\r\n$8\r\nIDLETIME\r\n", "OBJECT", "idle")
+_SIZE = _Command((b"MEMORY", b"USAGE"), "MEMORY USAGE")
+_TTL = _Command((b"PTTL",), "PTTL", "no_expiry")
+_IDLE = _Command((b"OBJECT", b"IDLETIME"), "OBJECT", "idle")
 # Replies of PTTL.
 _NO_EXPIRY, _GONE = -1, -2
 _GREATEST_CURSOR = (1 << 64) - 1
@@ -120,7 +121,7 @@ class _EntryReader:
         self, server: Server, stored: list[Stored], commands: Sequence[_Command]
     ) -> list[list[int | None]]:
         """The replies to each of ``commands`` for all keys; None where it is refused."""
-        replies = _exchange(server, stored, [each.packed for each in commands])
+        replies = server.exchange([(*each.words, key) for key in stored for each in commands])
         columns = [replies[number :: len(commands)] for number in range(len(commands))]
         return [self._numbers(*each) for each in zip(commands, columns, strict=True)]
 
@@ -148,16 +149,6 @@ def _number(reply: Reply) -> int | None:
     if not isinstance(reply, int) or not _GONE <= reply <= GREATEST:
         raise ScanError(IMPLAUSIBLE)
     return reply
-
-
-def _exchange(server: Server, stored: list[Stored], commands: list[bytes]) -> list[Reply]:
-    """The replies to each command for each key, one after the other.
-
-    Packed here: the library's own packing takes longer than all the rest.
-    """
-    parts = (*commands, b"")
-    packed = b"".join([(b"$%d\r\n%b\r\n" % (len(key), key)).join(parts) for key in stored])
-    return server.exchange([packed], len(stored) * len(commands))
 
 
 # Redis serves no other client during a page; this many keys take well below a millisecond.

@@ -16,6 +16,7 @@ from django.core.cache.backends.redis import RedisCache
 from msgspec import Struct, field
 from msgspec.structs import replace
 
+from cache_monitor.concurrency import Paced
 from cache_monitor.scan import redis_servers
 from cache_monitor.scan.base import (
     BackendLimits,
@@ -37,7 +38,6 @@ from cache_monitor.scan.recorded import (
     RecordedScanner,
     RecordedUses,
     estimated,
-    keys_of_files,
     sizes_of,
 )
 from cache_monitor.scan.redis import RedisScanner
@@ -126,10 +126,8 @@ def scanner_for(alias: str, cache: BaseCache, bounds: Bounds) -> BackendScanner 
 
     Raises what the backend's driver raises.
     """
-    if isinstance(cache, FileBasedCache):
-        return FileScanner(cache, keys_of_files(alias, cache))
     kind = kind_of(type(cache))
-    return None if kind == OTHERS else _KINDS[kind][1](cache, bounds)
+    return None if kind == OTHERS else _KINDS[kind][1](alias, cache, bounds)
 
 
 def scope_of(cache: BaseCache | None) -> Scope:
@@ -168,15 +166,21 @@ def _is_of_cachex(class_: type) -> bool:
     return _is_from("django_cachex.cache.resp", "RespCache")(class_) and has_pools
 
 
-def _on(servers: Callable[[Any, Bounds], Servers]) -> Callable[[Any, Bounds], BackendScanner]:
-    return lambda cache, bounds: RedisScanner(cache, servers(cache, bounds), bounds)
+_MakeScanner = Callable[[str, Any, Bounds], BackendScanner]
+"""By the alias, the cache, and the bounds."""
 
 
-_KINDS: dict[str, tuple[_IsOf, Callable[[Any, Bounds], BackendScanner]]] = {
-    "LocMemCache": (_is(LocMemCache), lambda cache, _: LocMemScanner(cache)),
-    # Made in scanner_for, which knows the alias.
-    "FileBasedCache": (_is(FileBasedCache), lambda cache, _: FileScanner(cache, {})),
-    "DatabaseCache": (_is(BaseDatabaseCache), DatabaseScanner),
+def _on(servers: Callable[[Any, Bounds], Servers]) -> _MakeScanner:
+    return lambda _, cache, bounds: RedisScanner(cache, servers(cache, bounds), bounds)
+
+
+_KINDS: dict[str, tuple[_IsOf, _MakeScanner]] = {
+    "LocMemCache": (_is(LocMemCache), lambda _, cache, bounds: LocMemScanner(cache)),
+    "FileBasedCache": (_is(FileBasedCache), lambda alias, cache, _: FileScanner(alias, cache)),
+    "DatabaseCache": (
+        _is(BaseDatabaseCache),
+        lambda _, cache, bounds: DatabaseScanner(cache, bounds),
+    ),
     "RedisCache (Django's)": (_is(RedisCache), _on(redis_servers.of_django)),
     "RedisCache (django-redis)": (
         _is_from("django_redis.cache", "RedisCache"),
@@ -184,8 +188,11 @@ _KINDS: dict[str, tuple[_IsOf, Callable[[Any, Bounds], BackendScanner]]] = {
     ),
     "django-valkey": (_is_of_django_valkey, _on(redis_servers.of_django_redis)),
     "django-cachex": (_is_of_cachex, _on(redis_servers.of_cachex)),
-    "memcached": (_is(BaseMemcachedCache), MemcachedScanner),
-    "DummyCache": (_is(DummyCache), lambda cache, _: EmptyScanner(cache)),
+    "memcached": (
+        _is(BaseMemcachedCache),
+        lambda _, cache, bounds: MemcachedScanner(cache, bounds),
+    ),
+    "DummyCache": (_is(DummyCache), lambda _, cache, bounds: EmptyScanner(cache)),
 }
 
 
@@ -214,6 +221,7 @@ class _ScanContext(NamedTuple):
     limits: ScanLimits
     on_page: OnPage | None
     uses: RecordedUses | None
+    pace: Callable[[], None] | None
 
 
 def advance(
@@ -222,15 +230,17 @@ def advance(
     state: ScanState,
     on_page: OnPage | None = None,
     uses: RecordedUses | None = None,
+    pace: Callable[[], None] | None = None,
 ) -> tuple[Snapshot, ScanState]:
-    """Continue a pass through ``cache``: the snapshot by now, and the new state.
+    """Continue a pass through ``cache``: the snapshot by now, and the new state. ``pace`` is called
+    all the time, to pause for the threads of the site.
 
     The figures of an unfinished pass are estimated for the whole, and not ``exact``. At the end of
     a pass the next one begins. Never raises: a backend that fails gives a snapshot with a
     ``problem``, and with what was scanned until then. Uses no operation of the cache. May open a
     database connection in this thread, which the caller closes.
     """
-    snapshot, after = _open_and_advance(cache, _ScanContext(limits, on_page, uses), state)
+    snapshot, after = _open_and_advance(cache, _ScanContext(limits, on_page, uses, pace), state)
     store, keys = entries_identity(limits.alias, cache)
     if after.whole is not None:
         after = replace(after, whole=replace(after.whole, store=store, keys=keys))
@@ -306,7 +316,8 @@ def _add_pages(
 ) -> None:
     for page in scan:
         totals.sums.scanned += page.scanned
-        for entry in page.entries:
+        entries = page.entries if context.pace is None else Paced(page.entries, context.pace)
+        for entry in entries:
             totals.add(entry if context.uses is None else context.uses.with_uses(entry))
         if context.on_page is not None and not context.on_page(totals.sums.scanned, scanner):
             scan.stop()

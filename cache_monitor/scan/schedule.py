@@ -15,6 +15,7 @@ from django.core.cache.backends.base import BaseCache
 from django.db import connections
 from msgspec.structs import replace
 
+from cache_monitor.concurrency import Pace
 from cache_monitor.conf import Conf, get_conf
 from cache_monitor.errors import let_pass
 from cache_monitor.scan.base import BackendScanner, Bounds, ScanLimits, describe_error
@@ -46,6 +47,9 @@ _SNAPSHOT, _STATE = 0, 1
 _ENTRIES_CULLED = 1.5
 """Most caches remove a third of their entries when they are full: so a cache with ``limit / 1.5``
 entries may have been full."""
+
+CPU_SHARE = 0.5
+"""Of a core that a background scan takes: the threads of the site compute in between."""
 
 ASK_SECONDS = 1.0
 """How long a server may take to return its eviction counter."""
@@ -149,7 +153,7 @@ class ScanScheduler:
     def _scan_own(self, alias: str, cache: BaseCache, store: Store, conf: Conf) -> Snapshot:
         state = _current(self._own.get(alias))
         with self._uses(alias, cache, store) as uses:
-            snapshot, after = advance(cache, _limits(alias, conf), state, uses=uses)
+            snapshot, after = advance(cache, _limits(alias, conf), state, uses=uses, pace=_pace())
         self._own[alias] = after
         return _reported(snapshot, after)
 
@@ -172,7 +176,7 @@ class ScanScheduler:
             state = _current(self._with_own_cursor(alias, states.get(alias)))
             with self._uses(alias, due[alias], store) as uses:
                 snapshot, after = advance(
-                    due[alias], _limits(alias, conf), state, lambda *_: lock.renew(), uses
+                    due[alias], _limits(alias, conf), state, lambda *_: lock.renew(), uses, _pace()
                 )
             found[alias] = _reported(snapshot, after)
             store_scan(store, alias, found[alias], after)
@@ -199,6 +203,10 @@ class ScanScheduler:
         """``stored``; with the cursor that must not be stored where this process scanned last."""
         own = self._own.get(alias)
         return own if own and stored and own.scanned_at == stored.scanned_at else stored
+
+
+def _pace() -> Pace:
+    return Pace(inf, CPU_SHARE, lambda: False)
 
 
 def _current(state: ScanState | None) -> ScanState:

@@ -133,11 +133,11 @@ def mount_of(path: Path) -> Mount | None:
     return max(reversed(over), key=lambda each: len(Path(each.at).parts), default=None)
 
 
-def is_on_a_network(path: Path) -> bool:
-    """Whether other hosts may use the same file, as far as known."""
+def is_on_a_network(folder: Path) -> bool:
+    """Whether other hosts may use the same files, as far as known."""
     if sys.platform == "win32":
-        return str(path).startswith("\\\\")
-    mount = mount_of(path.parent.resolve())
+        return str(folder).startswith("\\\\")
+    mount = mount_of(folder.resolve())
     kind = "" if mount is None else mount.kind
     return kind in _NETWORKS or (kind.startswith("fuse.") and kind != "fuse.fuse-overlayfs")
 

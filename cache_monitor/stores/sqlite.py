@@ -375,7 +375,7 @@ class SQLiteStore:
 
     def _set_mode(self, connection: sqlite3.Connection) -> None:
         # A write-ahead log needs memory that hosts do not share.
-        mode = "DELETE" if is_on_a_network(self.path) else "WAL"
+        mode = "DELETE" if is_on_a_network(self.path.parent) else "WAL"
         connection.execute(f"PRAGMA journal_mode = {mode}").fetchall()
 
     def _refusal(self, error: sqlite3.Error | OSError) -> StoreError:

@@ -9,7 +9,7 @@ import pytest
 from django_redis.cache import RedisCache as DjangoRedisCache
 from redis import Redis
 
-from cache_monitor.scan import recorded
+from cache_monitor.scan import local
 from tests.backends.sentinel import SERVICE, run_sentinel
 from tests.conftest import find_or_leave
 from tests.scan.places import (
@@ -45,7 +45,7 @@ PLACES = [
 
 @pytest.fixture(autouse=True)
 def _fresh_names() -> None:
-    recorded.forget()
+    local._file_names.clear()
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,7 @@ import time
 from typing import Any
 
 from cache_monitor.calls import Call, Source
-from cache_monitor.scan import recorded
+from cache_monitor.scan import local
 from cache_monitor.scan.identity import is_of_one_process, trace_store
 from cache_monitor.scan.recorded import RecordedUses, Reporter, uses_of
 from cache_monitor.stores.base import Store
@@ -50,7 +50,7 @@ class Recorded:
         # The calls have their times from the clock that the record goes by.
         flusher.tracer.trace(flusher.aggregator.add(self._calls, 0.0), 0.0, {})
         flusher.put(self._store, flusher.changes(last=True))
-        recorded.forget()
+        local._file_names.clear()
         uses = uses_of(ALIAS, self._cache, self._store, Reporter(PROCESS, time.time()))
         assert uses is not None
         return uses

@@ -19,6 +19,7 @@ from cache_monitor.stores import opening
 from tests.scan.inspection import inspect_cache
 from tests.scan.places import TABLE, DatabasePlace, table
 from tests.stores.conftest import database
+from tests.stores.mariadb import MariaDaemon
 from tests.stores.servers import PostgresDaemon
 from tests.waiting import until
 
@@ -200,6 +201,42 @@ def test_a_table_that_is_locked_is_given_up(
     assert found.entries is None
     assert found.problem is not None
     assert "cannot be read" in found.problem
+
+
+def test_a_statement_that_is_given_up_does_not_go_on_in_mariadb(
+    mariadb_server: MariaDaemon, all_databases: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client that has gone away is not noticed by a server that computes."""
+    monkeypatch.setattr(base, "ANSWER_SECONDS", 0.3)
+    entry = {**mariadb_server.settings, "OPTIONS": {"connect_timeout": 2, "read_timeout": 1}}
+    with (
+        database("mariadb", entry),
+        table("mariadb"),
+        mariadb_server.connect() as admin,
+        admin.cursor() as cursor,
+    ):
+        cache = DatabasePlace().cache()
+        cache.set("a", 1)
+        cursor.execute(f"RENAME TABLE `{TABLE}` TO `real {TABLE}`")
+        each = ", ".join(f"information_schema.collations AS c{number}" for number in range(5))
+        slow = f"(SELECT COUNT(*) FROM {each}) = 0"  # noqa: S608
+        cursor.execute(f"CREATE VIEW `{TABLE}` AS SELECT * FROM `real {TABLE}` WHERE {slow}")  # noqa: S608
+
+        def running() -> list[int]:
+            cursor.execute(
+                "SELECT id FROM information_schema.processlist WHERE info LIKE %s",
+                [f"SELECT%`{TABLE}`%"],
+            )
+            return [number for (number,) in cursor.fetchall()]
+
+        try:
+            assert look(cache).entries is None
+            until(lambda: not running())
+        finally:
+            for number in running():
+                cursor.execute(f"KILL {number}")
+            cursor.execute(f"DROP VIEW `{TABLE}`")
+            cursor.execute(f"RENAME TABLE `real {TABLE}` TO `{TABLE}`")
 
 
 def test_the_time_limit_is_left_behind_in_no_session(postgresql_table: dict[str, Any]) -> None:

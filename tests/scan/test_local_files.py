@@ -20,8 +20,11 @@ import cache_monitor
 from cache_monitor.scan.base import Bounds
 from cache_monitor.scan.local import UNKNOWN_KEY, file_name, idle_for, read_head
 from cache_monitor.scan.scanner import scanner_for
+from cache_monitor.scan.schedule import read_evictions
 from cache_monitor.scan.snapshot import LONGEST, Snapshot
 from cache_monitor.stats.codec import decode, encode
+from cache_monitor.stores import opening
+from cache_monitor.stores.opening import get_store
 from tests.anew import begin_anew
 from tests.scan.inspection import inspect_cache
 
@@ -174,6 +177,31 @@ def test_access_times_that_are_written_once_a_day_tell_what_is_certain(
     assert idle_for(10 * DAY, read, written, "daily") == idle
     assert idle_for(10 * DAY, read, written, "each") == 10 * DAY - max(read, written)
     assert idle_for(10 * DAY, read, written, "none") is None
+
+
+def test_on_a_network_access_times_tell_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client answers reads from its memory, of which the server knows nothing."""
+    line = f"36 22 0:52 / {tmp_path} rw,relatime shared:2 - nfs4 server:/site rw"
+    monkeypatch.setattr(opening, "_mounts", lambda: [opening.parse_mount(line)])
+    cache = cache_in(tmp_path)
+    cache.set("a", 1)
+    found = look(cache)
+    assert (found.entries, found.never_read, found.idle) == (1, None, None)
+
+
+@pytest.mark.django_db
+def test_evictions_are_asked_for_without_the_names_of_files(
+    fresh: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_use(*_: object, **__: object) -> None:
+        raise AssertionError("the store was read")
+
+    monkeypatch.setattr(get_store(), "read", no_use)
+    reading = read_evictions("files")
+    assert reading is not None
+    assert reading.full is False
 
 
 def test_the_age_is_the_time_since_the_write(tmp_path: Path) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Any
 
 import pytest
 from django.core.cache import caches
 
+from cache_monitor.concurrency import Pace
+from cache_monitor.scan import schedule
 from cache_monitor.scan.database import AFTER_KEY
 from cache_monitor.scan.scanner import ScanState
 from cache_monitor.scan.schedule import (
@@ -226,3 +228,27 @@ def test_a_process_without_calls_scans_again_only_where_others_work(
         window = encode(Window(int(now()) - 30, 10))
         store.put([Row("window", "second", "own", int(now()) - 30, 10, window)], int(now()))
     assert set(scheduler.scan_due("first", store, began)) == renewed
+
+
+def test_a_background_scan_pauses_for_the_threads_of_the_site(
+    shared: Any, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another thread that wants to compute waits until this one pauses."""
+    paces: list[Pace] = []
+
+    class Counted(Pace):
+        calls = 0
+
+        def __init__(self, seconds: float, share: float, is_over: Callable[[], bool]) -> None:
+            assert share <= 0.5
+            super().__init__(seconds, share, is_over)
+            paces.append(self)
+
+        def __call__(self) -> None:
+            Counted.calls += 1
+            super().__call__()
+
+    monkeypatch.setattr(schedule, "Pace", Counted)
+    found = ScanScheduler().scan_due("first", store)
+    assert len(paces) == len(found) == 2
+    assert Counted.calls >= found["default"].examined / 100

@@ -14,7 +14,7 @@ from cache_monitor.models import Window
 from tests.conftest import find_or_leave, leave
 from tests.services import LOOPBACK, REDIS
 from tests.stores.disks import NoDisk, small_disk
-from tests.stores.mariadb import MARIADB, SMALL, MariaDaemon, stand_in_for_mysqlclient
+from tests.stores.mariadb import SMALL, MariaDaemon
 from tests.stores.servers import (
     PGBOUNCER,
     BouncerDaemon,
@@ -80,16 +80,6 @@ def pgbouncer(postgresql_server: PostgresDaemon, pytestconfig: pytest.Config) ->
         bouncer = BouncerDaemon(command, directory, postgresql_server)
         with bouncer.running():
             yield bouncer.port
-
-
-@pytest.fixture(scope="session")
-def mariadb_server(pytestconfig: pytest.Config) -> Iterator[MariaDaemon]:
-    command = find_or_leave(MARIADB, pytestconfig)
-    stand_in_for_mysqlclient()
-    with directory_for_all() as directory:
-        server = MariaDaemon(command, directory)
-        with server.running():
-            yield server
 
 
 @pytest.fixture
