@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from operator import attrgetter
 
 from django.utils.translation import gettext as _
 
@@ -105,7 +106,8 @@ def labels(name: str) -> Mapping[str, str]:
     """The words for the bars of the chart ``name``, by their names in the report."""
     if name == "memory":
         # %s: the scripts put each cache's alias there.
-        return {"evictions": _("Evictions"), "evictions_of": _evictions_of("%s")}
+        evictions_of = _("%(alias)s evictions") % {"alias": "%s"}
+        return {"evictions": _("Evictions"), "evictions_of": evictions_of}
     return reason_words() if name == "hit_ratio" else {}
 
 
@@ -124,21 +126,39 @@ def begins_at(caches: Caches) -> str | None:
     )
 
 
+_Line = tuple[str, str, Callable[[Point], Value], Callable[..., str]]
+"""A column of each cache: its label, its name, what it shows of a point, and how."""
+_ALIAS = "%(alias)s"
+
+
 def _columns(
     lines: Mapping[str, Sequence[Point]], rate: Callable[[Point], float | None]
 ) -> Sequence[tuple[str, str, Sequence[ColumnSpec[Item]]]]:
-    aliases = list(lines)
-    ratios = [
-        _column(alias, alias, "hit_ratio", lambda point: point.hit_ratio, formats.ratio)
-        for alias in aliases
+    def of_each(*every: _Line) -> list[ColumnSpec[Item]]:
+        return [_column(alias, line) for alias in lines for line in every]
+
+    evictions = (_("%(alias)s evictions"), "evictions", attrgetter("evictions"), formats.count)
+    memory = [
+        column
+        for alias, points in lines.items()
+        for column in (
+            _column(alias, (_ALIAS, "memory", attrgetter("memory_bytes"), formats.size)),
+            *([_column(alias, evictions)] if _knows_evictions(points) else []),
+        )
     ]
-    rates = [
-        _column(alias, alias, "operations_per_second", rate, formats.decimal) for alias in aliases
-    ]
-    lookups = [column for alias in aliases for column in _hits_and_misses(alias)]
-    latency = [column for alias in aliases for column in _percentiles(alias)]
-    p99s = [_column(alias, alias, "latency_map", _p99, formats.duration) for alias in aliases]
-    memory = [column for alias, line in lines.items() for column in _memory(alias, line)]
+    ratios = of_each((_ALIAS, "hit_ratio", attrgetter("hit_ratio"), formats.ratio))
+    rates = of_each((_ALIAS, "operations_per_second", rate, formats.decimal))
+    lookups = of_each(
+        (_("%(alias)s hits"), "hits", attrgetter("hits"), formats.count),
+        (_("%(alias)s misses"), "misses", attrgetter("misses"), formats.count),
+    )
+    latency = of_each(
+        *(
+            (f"{_ALIAS} {name}", name, attrgetter(name), formats.duration)
+            for name in ("p50", "p90", "p99")
+        )
+    )
+    p99s = of_each((_ALIAS, "latency_map", attrgetter("p99"), formats.duration))
     return [
         ("hit_ratio", _("Hit ratio and misses by reason"), [*ratios, *_reasons()]),
         ("rate", _("Operations a second"), [*rates, *lookups]),
@@ -146,6 +166,17 @@ def _columns(
         ("memory", _("Memory"), memory),
         ("latency_map", _("Latency by cache"), p99s),
     ]
+
+
+def _column(alias: str, line: _Line) -> ColumnSpec[Item]:
+    label, name, value, text = line
+
+    def read(item: Item) -> Value:
+        point = item[1].get(alias)
+        return None if point is None else value(point)
+
+    named = label % {"alias": alias}
+    return ColumnSpec(f"{alias}.{name}", named, read, lambda item: Cell(text(read(item))))
 
 
 def _reasons() -> Sequence[ColumnSpec[Item]]:
@@ -168,62 +199,8 @@ def _reasons() -> Sequence[ColumnSpec[Item]]:
     ]
 
 
-def _hits_and_misses(alias: str) -> Sequence[ColumnSpec[Item]]:
-    hits = _("%(alias)s hits") % {"alias": alias}
-    misses = _("%(alias)s misses") % {"alias": alias}
-    return [
-        _column(alias, hits, "hits", lambda point: point.hits, formats.count),
-        _column(alias, misses, "misses", lambda point: point.misses, formats.count),
-    ]
-
-
-def _percentiles(alias: str) -> Sequence[ColumnSpec[Item]]:
-    every: Mapping[str, Callable[[Point], Value]] = {
-        "p50": lambda point: point.p50,
-        "p90": lambda point: point.p90,
-        "p99": _p99,
-    }
-    return [
-        _column(alias, f"{alias} {name}", name, value, formats.duration)
-        for name, value in every.items()
-    ]
-
-
-def _memory(alias: str, line: Sequence[Point]) -> Sequence[ColumnSpec[Item]]:
-    """The bytes; and the evictions of a cache where they are counted."""
-    size = _column(alias, alias, "memory", lambda point: point.memory_bytes, formats.size)
-    if not _knows_evictions(line):
-        return [size]
-    label = _evictions_of(alias)
-    return [size, _column(alias, label, "evictions", lambda it: it.evictions, formats.count)]
-
-
-def _evictions_of(alias: str) -> str:
-    return _("%(alias)s evictions") % {"alias": alias}
-
-
 def _knows_evictions(line: Sequence[Point]) -> bool:
     return any(point.evictions is not None for point in line)
-
-
-def _column(
-    alias: str,
-    label: str,
-    name: str,
-    value: Callable[[Point], Value],
-    text: Callable[..., str],
-) -> ColumnSpec[Item]:
-    read = partial(_read, alias, value)
-    return ColumnSpec(f"{alias}.{name}", label, read, lambda item: Cell(text(read(item))))
-
-
-def _read(alias: str, value: Callable[[Point], Value], item: Item) -> Value:
-    point = item[1].get(alias)
-    return None if point is None else value(point)
-
-
-def _p99(point: Point) -> float | None:
-    return point.p99
 
 
 def _known(point: Point) -> bool:

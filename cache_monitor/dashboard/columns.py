@@ -9,15 +9,11 @@ from typing import Any, Generic, TypeVar
 from django.utils.translation import gettext as _
 
 from cache_monitor.dashboard import formats
-from cache_monitor.dashboard.formats import counts
+from cache_monitor.dashboard.formats import sparkline
 from cache_monitor.reports.schema import Cache
 
-
-@dataclass(frozen=True, slots=True)
-class Bar:
-    """A bar's filled part, 0 to 100, as SVG writes numbers."""
-
-    width: str
+Bar = str
+"""A bar's filled part, 0 to 100, as SVG writes numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,13 +188,16 @@ def sparkline_column(
 
     def cell(item: Item) -> Cell:
         numbers = values(item)
-        if not any(numbers):
+        most = max(numbers, default=0)
+        if not most:
             return Cell(formats.UNKNOWN, is_numeric=False)
         text = _("at most %(most)s in one step, %(last)s in the last") % {
-            "most": formats.count(max(numbers)),
+            "most": formats.count(most),
             "last": formats.count(numbers[-1]),
         }
-        return Cell(text, is_numeric=False, sparkline=[counts(numbers)])
+        return Cell(
+            text, is_numeric=False, sparkline=sparkline([number / most for number in numbers])
+        )
 
     def value(item: Item) -> str:
         return " ".join(map(str, values(item)))
@@ -230,7 +229,7 @@ def code(text: str, url: str = "") -> Cell:
 
 def make_bar(share: float | None) -> Bar | None:
     """The bar of a share; None where nobody knows it."""
-    return None if share is None else Bar(f"{min(1.0, max(0.0, share)) * 100:.2f}")
+    return None if share is None else f"{min(1.0, max(0.0, share)) * 100:.2f}"
 
 
 def _attribute(name: str) -> Callable[[Any], Any]:

@@ -222,7 +222,7 @@ _CHANGES: tuple[tuple[str, Callable[[float], str]], ...] = (
 
 def _prediction_url(finding: Finding, links: Links) -> str:
     """The what-if page, for findings that it may help with."""
-    return links.page("whatif", alias=finding.alias) if finding.code in _PREDICTABLE else ""
+    return links.page("what_if", alias=finding.alias) if finding.code in _PREDICTABLE else ""
 
 
 def _docs_url(finding: Finding, links: Links) -> str:

@@ -10,7 +10,7 @@ from django.template.defaultfilters import filesizeformat
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
-from cache_monitor.reports.schema import Point, StaleReason, relative_change
+from cache_monitor.reports.schema import StaleReason, relative_change
 
 UNKNOWN = "–"
 MINUS = "\u2212"
@@ -218,35 +218,22 @@ WIDTH, HEIGHT = 100.0, 20.0
 _INSET = 1.0
 
 
-def sparkline(series: Sequence[Point]) -> list[str]:
-    """The points of SVG lines, one for each run without a gap; a box of 100 by 20.
-
-    Steps without lookups have no ratio: the line is interrupted there, not drawn at zero.
-    """
-    first = next((place for place, point in enumerate(series) if point.lookups), None)
+def sparkline(shares: Sequence[float | None]) -> list[str]:
+    """The points of SVG lines for shares of 0 to 1, one line for each run without a gap, which None
+    is; a box of 100 by 20."""
+    first = next((place for place, share in enumerate(shares) if share is not None), None)
     if first is None:
         return []
-    # What was before the first lookup is left out, or a new site's line would be a dot.
-    drawn = series[first:]
+    # What was before the first one is left out, or a new site's line would be a dot.
+    drawn = shares[first:]
     step = WIDTH / max(1, len(drawn) - 1)
     lines: list[list[str]] = [[]]
-    for place, point in enumerate(drawn):
-        if point.lookups:
-            lines[-1].append(f"{place * step:.1f},{_height(point.hits / point.lookups):.1f}")
+    for place, share in enumerate(drawn):
+        if share is not None:
+            lines[-1].append(f"{place * step:.1f},{_height(share):.1f}")
         elif lines[-1]:
             lines.append([])
     return [" ".join(_with_dot(line)) for line in lines if line]
-
-
-def counts(numbers: Sequence[int]) -> str:
-    """The points of an SVG line from 0 at the bottom to the greatest number at the top; a box of
-    100 by 20."""
-    most = max(1, *numbers)
-    step = WIDTH / max(1, len(numbers) - 1)
-    points = [
-        f"{place * step:.1f},{_height(number / most):.1f}" for place, number in enumerate(numbers)
-    ]
-    return " ".join(_with_dot(points))
 
 
 def _height(ratio: float) -> float:

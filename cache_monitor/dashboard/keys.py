@@ -1,6 +1,6 @@
 """The pages of hot keys, key groups and views: who called the caches, and for what."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -225,36 +225,25 @@ class Sample(NamedTuple):
 
 def of_group(caches: Caches, links: Links, group: str) -> TableSpec[CacheItem[Sample]]:
     """Samples of the keys of ``group``."""
-    every = [
-        CacheItem(alias, sample)
-        for alias, cache in caches.items()
-        for it in cache.key_groups
-        if it.group == group
-        for sample in _samples(it, group)
-    ]
-    return _spec(caches, links, every)
+    found = [(a, it) for a, c in caches.items() for it in c.key_groups if it.group == group]
+    return _samples(caches, links, found, group)
 
 
 def of_view(caches: Caches, links: Links, view: str) -> TableSpec[CacheItem[Sample]]:
     """Samples of the keys that requests of ``view`` looked up."""
-    every = [
-        CacheItem(alias, sample)
-        for alias, cache in caches.items()
-        for it in cache.views
-        if it.view == view
-        for sample in _samples(it, "")
-    ]
-    return _spec(caches, links, every)
+    found = [(a, it) for a, c in caches.items() for it in c.views if it.view == view]
+    return _samples(caches, links, found, "")
 
 
-def _samples(it: View | KeyGroup, group: str) -> Iterator[Sample]:
-    yield from (Sample(True, key, group) for key in it.sample_hits)
-    yield from (Sample(False, key, group) for key in it.sample_misses)
-
-
-def _spec(
-    caches: Caches, links: Links, every: Sequence[CacheItem[Sample]]
+def _samples(
+    caches: Caches, links: Links, found: Sequence[tuple[str, View | KeyGroup]], group: str
 ) -> TableSpec[CacheItem[Sample]]:
+    every = [
+        CacheItem(alias, Sample(hit, key, group))
+        for alias, it in found
+        for hit, keys in ((True, it.sample_hits), (False, it.sample_misses))
+        for key in keys
+    ]
     return TableSpec(
         "samples",
         _("Samples of hits and misses"),

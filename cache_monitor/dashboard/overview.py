@@ -123,7 +123,7 @@ def _cache(alias: str, anchor: str, cache: Cache, before: Cache | None, links: L
         hit_ratio=formats.ratio(cache.hit_ratio),
         hit_change=formats.points(cache.hit_ratio, before.hit_ratio) if before else "",
         hit_bar=make_bar(cache.hit_ratio),
-        sparkline=sparkline(cache.series),
+        sparkline=sparkline([point.hit_ratio for point in cache.series]),
         figures=_figures(cache, before),
         short=_short(cache),
         memory=memory_figures(memory),

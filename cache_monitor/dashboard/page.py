@@ -5,7 +5,7 @@ the refreshes of several viewers and the programs that poll the JSON ask the sam
 asks first reads the store; the others wait for the answer instead of reading it again beside.
 """
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -48,7 +48,7 @@ TITLES: Mapping[str, str | Promise] = {
     "views": gettext_lazy("Views"),
     "memory": gettext_lazy("Memory"),
     "stale": gettext_lazy("Stale entries"),
-    "whatif": gettext_lazy("What if"),
+    "what_if": gettext_lazy("What if"),
     ENTRY: gettext_lazy("Entry"),
 }
 """The pages in the order of the navigation."""
@@ -153,27 +153,20 @@ def _kept(question: Hashable, read: Callable[[], CachedReport], query: Query) ->
 
 
 @dataclass(frozen=True, slots=True)
-class QualityRows:
-    """How far the figures can be trusted."""
-
-    processes: str
-    newest_at: datetime | None
-    newest_age: str
-    figures: Sequence[Figure]
-    counts: str
-    """Whether the counts are exact."""
-    of_all_tenants: bool
-    """Whether the site has tenants, whose figures are added up here."""
-
-
-@dataclass(frozen=True, slots=True)
 class Frame:
-    """What every page shows: the period and the quality of the figures."""
+    """What every page shows: the period, and how far the figures can be trusted."""
 
     since: datetime | None
     until: datetime | None
     generated_at: datetime | None
-    quality: QualityRows
+    processes: str
+    newest_at: datetime | None
+    newest_age: str
+    quality: Sequence[Figure]
+    counts: str
+    """Whether the counts are exact."""
+    of_all_tenants: bool
+    """Whether the site has tenants, whose figures are added up here."""
     has_calls: bool
     is_unread: bool
     """Whether the store fails and has nothing to show, so that nothing is known."""
@@ -181,50 +174,41 @@ class Frame:
 
 def frame(reading: CachedReport) -> Frame:
     """What every page shows besides its own content."""
-    report = reading.report
-    now = formats.moment(report.generated_at)
+    report, quality = reading.report, reading.report.quality
+    now, newest = formats.moment(report.generated_at), formats.moment(quality.newest_record_at)
     caches = report.caches.values()
     has_calls = any(cache.calls for cache in caches)
     is_unread = reading.store_problem is not None and not (
         has_calls or any(cache.memory.measured_at for cache in caches)
     )
+    counts = _("~estimated") if quality.estimated else _("exact")
     return Frame(
         since=formats.moment(report.since),
         until=formats.moment(report.until),
         generated_at=now,
-        quality=_quality(report.quality, now, is_unread=is_unread),
+        processes=_known(quality.processes, not is_unread),
+        newest_at=newest,
+        newest_age=formats.age((now - newest).total_seconds() if now and newest else None),
+        quality=list(_quality(quality, is_unread=is_unread)),
+        counts=formats.UNKNOWN if is_unread else counts,
+        of_all_tenants=has_tenants(),
         has_calls=has_calls,
         is_unread=is_unread,
     )
 
 
-def _quality(quality: Quality, now: datetime | None, *, is_unread: bool = False) -> QualityRows:
-    newest = formats.moment(quality.newest_record_at)
-    seconds = (now - newest).total_seconds() if now and newest else None
+def _quality(quality: Quality, *, is_unread: bool) -> Iterator[Figure]:
     dropped, corrupt = quality.dropped_calls, quality.corrupt_windows
-    figures = [
-        # Those of this process are known, whatever the store does.
-        Figure(_("Dropped calls"), _known(dropped, dropped or not is_unread), dropped > 0),
-        Figure(_("Corrupt windows"), _known(corrupt, not is_unread), corrupt > 0),
-    ]
+    # Those of this process are known, whatever the store does.
+    yield Figure(_("Dropped calls"), _known(dropped, dropped or not is_unread), dropped > 0)
     if quality.cut_off_processes:
-        cut_off = formats.count(quality.cut_off_processes)
-        figures.insert(1, Figure(_("Stopped reporting"), cut_off, True))
+        yield Figure(_("Stopped reporting"), formats.count(quality.cut_off_processes), True)
+    yield Figure(_("Corrupt windows"), _known(corrupt, not is_unread), corrupt > 0)
     if quality.not_recorded:
-        not_recorded = ", ".join(quality.not_recorded)
-        figures.append(Figure(_("Not recorded: past CACHES"), not_recorded, True))
+        yield Figure(_("Not recorded: past CACHES"), ", ".join(quality.not_recorded), True)
     if has_tenants():
         # A user who may see one tenant's keys sees those of all.
-        figures.append(Figure(_("Keys shown"), _("those of all tenants"), True))
-    counts = _("~estimated") if quality.estimated else _("exact")
-    return QualityRows(
-        processes=_known(quality.processes, not is_unread),
-        newest_at=newest,
-        newest_age=formats.age(seconds),
-        figures=figures,
-        counts=formats.UNKNOWN if is_unread else counts,
-        of_all_tenants=has_tenants(),
-    )
+        yield Figure(_("Keys shown"), _("those of all tenants"), True)
 
 
 def _known(number: int, is_known: object) -> str:

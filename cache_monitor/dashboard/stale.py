@@ -1,6 +1,6 @@
 """The page of stale entries: what no longer earns its place in the caches, by the last scan."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from django.utils.translation import gettext as _
@@ -27,7 +27,7 @@ from cache_monitor.dashboard.page import Content, PageRequest
 from cache_monitor.dashboard.query import Links, Query, check_choice
 from cache_monitor.dashboard.tables import TableSpec
 from cache_monitor.reports.memory import once, stale_total
-from cache_monitor.reports.schema import Cache, Stale, StaleEntry
+from cache_monitor.reports.schema import Cache, Stale, StaleEntry, StaleReason
 from cache_monitor.scan.snapshot import STALE_REASONS
 
 
@@ -124,22 +124,7 @@ def stale_caches(caches: Caches, action_url: ActionUrl) -> TableSpec[CacheItem[C
         _("Stale entries by cache"),
         [
             code_column("cache", _("Cache"), lambda each: named(each.alias, caches)),
-            count_column(
-                "expired", _("Expired, still stored"), lambda each: each.item.stale.expired
-            ),
-            count_column(
-                "idle",
-                _("Idle"),
-                lambda each: each.item.stale.idle,
-                lambda each: not each.item.stale.idle_error,
-            ),
-            count_column(
-                "never_read",
-                _("Never read"),
-                lambda each: each.item.stale.never_read,
-                lambda each: not each.item.stale.never_read_error,
-            ),
-            count_column("no_expiry", _("No expiry"), lambda each: each.item.stale.no_expiry),
+            *(_reason_column(reason, label) for reason, label in _labels().items()),
             size_column("bytes", _("Bytes held"), lambda each: each.item.stale.bytes),
             time_column("measured_at", _("Seen at"), lambda each: each.item.memory.measured_at),
             text_column("rests_on", _("Rests on"), lambda each: _basis_and_errors(each.item)),
@@ -156,14 +141,27 @@ def stale_caches(caches: Caches, action_url: ActionUrl) -> TableSpec[CacheItem[C
     )
 
 
-def stale_choices(caches: Caches, links: Links, query: Query, why: str) -> Sequence[FilterChoice]:
-    """A link for each kind of stale entries, with their number in all caches."""
-    labels = {
+def _reason_column(reason: StaleReason, label: str) -> ColumnSpec[CacheItem[Cache]]:
+    return count_column(
+        reason,
+        label,
+        lambda each: getattr(each.item.stale, reason),
+        lambda each: not getattr(each.item.stale, f"{reason}_error", None),
+    )
+
+
+def _labels() -> Mapping[StaleReason, str]:
+    return {
         "expired": _("Expired, still stored"),
         "idle": _("Idle"),
         "never_read": _("Never read"),
         "no_expiry": _("No expiry"),
     }
+
+
+def stale_choices(caches: Caches, links: Links, query: Query, why: str) -> Sequence[FilterChoice]:
+    """A link for each kind of stale entries, with their number in all caches."""
+    labels = _labels()
     here = links.path("stale")
     return [
         FilterChoice(_("All kinds"), "", f"{here}?{query.encode(why='', page='')}", not why),
@@ -174,7 +172,7 @@ def stale_choices(caches: Caches, links: Links, query: Query, why: str) -> Seque
                 f"{here}?{query.encode(why=reason, page='')}",
                 why == reason,
             )
-            for reason in STALE_REASONS
+            for reason in labels
         ),
     ]
 

@@ -150,17 +150,13 @@ class TableQuery:
 
 
 def parameters(tables: Sequence[str]) -> list[str]:
-    """The parameters of the tables of a page, the first of which has the short names."""
-    return [prefix + name for prefix in prefixes(tables).values() for name in ("q", "sort", "page")]
-
-
-def column_parameters(tables: Sequence[str]) -> list[str]:
-    """The parameters that leave columns of the tables out."""
-    return [f"{prefix}hide" for prefix in prefixes(tables).values()]
+    """The parameters of the tables of a page."""
+    every = prefixes(tables).values()
+    return [prefix + name for prefix in every for name in ("q", "sort", "page", "hide")]
 
 
 def prefixes(tables: Sequence[str]) -> Mapping[str, str]:
-    """The prefix of each table's parameters."""
+    """The prefix of each table's parameters; the first one's have short names."""
     return {name: f"{name}-" if place else "" for place, name in enumerate(tables)}
 
 

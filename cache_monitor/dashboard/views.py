@@ -1,9 +1,9 @@
 """The dashboard's pages by their names, and its figures as JSON."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from http import HTTPStatus
-from itertools import chain
 
 import msgspec
 from django.conf import settings
@@ -15,6 +15,7 @@ from django.utils.translation import gettext as _
 from cache_monitor import api
 from cache_monitor.conf import get_conf
 from cache_monitor.dashboard import (
+    deleting,
     entry,
     findings,
     formats,
@@ -72,7 +73,7 @@ _PAGES = (
     ),
     DashboardPage("memory", memory.build, tables=("groups", "largest", "processes", "abilities")),
     DashboardPage("stale", stale.build, tables=("entries", "caches"), own=("why",)),
-    DashboardPage("whatif", what_if.build, tables=("timeouts", "sizes"), own=("stale",)),
+    DashboardPage("what_if", what_if.build, tables=("timeouts", "sizes"), own=("stale",)),
     DashboardPage(ENTRY, entry.build, own=("key", "value")),
 )
 PAGES = {page.name: page for page in _PAGES}
@@ -85,8 +86,7 @@ def page(request: HttpRequest, site: AdminSite, name: str) -> HttpResponse:
     rows."""
     page = PAGES[name]
     try:
-        asked_of_tables = tables.parameters(page.tables), tables.column_parameters(page.tables)
-        own = (*page.own, *chain(*asked_of_tables), *DOWNLOAD)
+        own = (*page.own, *tables.parameters(page.tables), *DOWNLOAD)
         query, reading = _asked(request, own)
         before = report_before(query) if query.compare else None
         page_request = PageRequest(
@@ -110,7 +110,7 @@ def page(request: HttpRequest, site: AdminSite, name: str) -> HttpResponse:
     return TemplateResponse(request, f"{TEMPLATES}/page.html", context)
 
 
-def stats(request: HttpRequest) -> HttpResponse:
+def stats(request: HttpRequest, _site: AdminSite) -> HttpResponse:
     """The report as JSON."""
     try:
         __, reading = _asked(request)
@@ -118,6 +118,21 @@ def stats(request: HttpRequest) -> HttpResponse:
         problem = {"error": {"parameter": error.parameter, "message": error.message}}
         return _json(msgspec.json.encode(problem), HTTPStatus.BAD_REQUEST)
     return _json(json.encode(reading.report))
+
+
+_VIEWS: Mapping[str, Callable[[HttpRequest, AdminSite], HttpResponse]] = {
+    **{name: partial(page, name=name) for name in PAGES},
+    "dashboard_changelist": partial(page, name="dashboard"),
+    "stats_json": stats,
+    **{name: partial(deleting.action, name=name) for name in deleting.ACTIONS},
+    "mute_finding": findings.mute,
+    "unmute_finding": findings.unmute,
+}
+
+
+def answer(request: HttpRequest, site: AdminSite, name: str) -> HttpResponse:
+    """What is at the admin's URL ``cache_monitor_<name>``."""
+    return _VIEWS[name](request, site)
 
 
 def _asked(request: HttpRequest, own: tuple[str, ...] = ()) -> tuple[Query, CachedReport]:

@@ -325,7 +325,7 @@ OPTIONAL = {"csp_nonce", "subtitle", "crumb", "label", "anchor", "history", "sam
 OPTIONAL |= {"processes"}
 
 
-@pytest.mark.parametrize("name", [*PAGES, "whatif", "entry", "delete_group", "clear"])
+@pytest.mark.parametrize("name", [*PAGES, "what_if", "entry", "delete_group", "clear"])
 def test_a_template_names_nothing_that_it_is_not_given(
     deleter: Client, show_report: ShowReport, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:

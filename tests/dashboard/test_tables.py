@@ -35,9 +35,7 @@ def test_where_tenants_share_the_processes_the_dashboard_says_whose_keys_it_show
     installed: list[str], shown: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(apps, "is_installed", lambda name: name in installed)
-    quality = page._quality(report_of().quality, None)
-    assert ("those of all tenants" in [figure.text for figure in quality.figures]) is shown
-    html = render_to_string(
-        "cache_monitor/dashboard/quality.html", {"frame": {"quality": quality}, "query": {}}
-    )
+    frame = page.frame(page.CachedReport(report_of(), None))
+    assert ("those of all tenants" in [figure.text for figure in frame.quality]) is shown
+    html = render_to_string("cache_monitor/dashboard/quality.html", {"frame": frame, "query": {}})
     assert ("to operators alone" in html) is shown

@@ -14,7 +14,6 @@ from cache_monitor.dashboard.tables import (
     Table,
     TableSpec,
     apply_query,
-    column_parameters,
     parameters,
     parse_table_query,
     render_preview,
@@ -145,8 +144,8 @@ def test_a_table_may_do_without_a_search_box() -> None:
 
 def test_a_second_table_has_parameters_of_its_own() -> None:
     assert parameters(["fruit", "nuts"]) == [
-        *("q", "sort", "page"),
-        *("nuts-q", "nuts-sort", "nuts-page"),
+        *("q", "sort", "page", "hide"),
+        *("nuts-q", "nuts-sort", "nuts-page", "nuts-hide"),
     ]
 
 
@@ -168,7 +167,7 @@ WIDE: TableSpec[Row] = TableSpec(
 
 
 def wide(text: str, spec: TableSpec[Row] = WIDE) -> Table:
-    query = parse_query(QueryDict(text), NOW, [*parameters(["wide"]), *column_parameters(["wide"])])
+    query = parse_query(QueryDict(text), NOW, parameters(["wide"]))
     return render_table(spec, parse_table_query(query.own, "", spec), "/page/", query)
 
 
