@@ -22,7 +22,6 @@ from cache_monitor.conf import SETTING, Conf, get_conf, problems
 from cache_monitor.instrument.wrapper import can_be_recorded
 from cache_monitor.keys.display import sanitizer_problem
 from cache_monitor.keys.known_keys import bypassing_apps
-from cache_monitor.scan.identity import OF_TENANTS
 from cache_monitor.scan.scanner import OTHERS, kind_of
 from cache_monitor.stores.base import StoreError
 from cache_monitor.stores.opening import (
@@ -40,11 +39,6 @@ from cache_monitor.stores.opening import (
 
 _DUMMY = "django.core.cache.backends.dummy.DummyCache"
 _LOCAL_MEMORY = "django.core.cache.backends.locmem.LocMemCache"
-
-
-def has_tenants() -> bool:
-    """Whether the site has tenants, which the monitor does not tell apart."""
-    return any(map(apps.is_installed, OF_TENANTS))
 
 
 def register_deployment_checks() -> None:

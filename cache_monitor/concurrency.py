@@ -105,11 +105,6 @@ def begin_anew() -> None:
         _begin()
 
 
-def is_forked() -> bool:
-    """Whether this is a child that Python was not told of and that has not begun anew."""
-    return os.getpid() not in _begun
-
-
 @contextmanager
 def importing() -> Iterator[None]:
     """Import in a thread of the monitor's what few processes need: other threads that fork wait

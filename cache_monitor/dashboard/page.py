@@ -25,13 +25,13 @@ from django.utils.translation import get_language, get_language_bidi, gettext, g
 from django.utils.translation import gettext as _
 
 from cache_monitor import api
-from cache_monitor.checks import has_tenants
 from cache_monitor.concurrency import TimedValues, call_in_forked_children
 from cache_monitor.conf import SETTING, forget_on_change, get_conf
 from cache_monitor.dashboard import formats
 from cache_monitor.dashboard.columns import Figure
 from cache_monitor.dashboard.query import BadParameterError, Links, Query, parse_query
 from cache_monitor.dashboard.tables import AnySpec
+from cache_monitor.keys.known_keys import has_tenants
 from cache_monitor.reports.schema import Quality, Report
 from cache_monitor.reports.series import KeyPoint
 

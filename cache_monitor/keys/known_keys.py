@@ -140,6 +140,16 @@ def bypassing_apps() -> list[str]:
         return []
 
 
+OF_TENANTS = ("django_tenants", "tenant_schemas")
+"""Packages whose key functions make another key of the same for each tenant: which, the thread's
+connection determines, and the monitor's has no tenant."""
+
+
+def has_tenants() -> bool:
+    """Whether the site has tenants, which the monitor does not tell apart."""
+    return any(map(apps.is_installed, OF_TENANTS))
+
+
 @cache
 def _installed() -> _Installed:
     if not (settings.configured and apps.ready):

@@ -26,7 +26,7 @@ from django.core.cache.backends.locmem import LocMemCache
 from django.db import connections, router
 
 from cache_monitor.conf import get_conf
-from cache_monitor.keys.display import text_of
+from cache_monitor.keys.known_keys import OF_TENANTS
 from cache_monitor.scan.base import ScanError
 from cache_monitor.stores.opening import DATABASE, chosen_store, mount_of
 from cache_monitor.trace.plan import HostProof
@@ -135,7 +135,7 @@ def prefix_of(cache: Any) -> str:
 
 def version_of(cache: Any) -> str:
     """Its ``VERSION`` as text."""
-    return text_of(getattr(cache, "version", 1))
+    return str(getattr(cache, "version", 1))
 
 
 # Which host's it is
@@ -360,10 +360,6 @@ _NAMES = {
 # in all: the chance of a common hexadecimal digit is 1 in 16 ** 11.
 _PROBES = tuple(f"{letter}-probe-{letter}" for letter in "bcdfghjklmnp")
 NOT_RECOGNIZABLE = "KEY_FUNCTION leaves nothing that distinguishes this cache's keys from others."
-OF_TENANTS = ("django_tenants", "tenant_schemas")
-"""Packages whose key functions make another key of the same for each tenant: which, the thread's
-connection determines, and the monitor's has no tenant."""
-
 _GLOB_SPECIAL = re.compile(r"([*?\[\]\\])")
 
 

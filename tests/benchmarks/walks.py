@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -94,9 +94,10 @@ def _configure(redis_url: str) -> None:
 
 
 def _follow(walk: Walk) -> None:
+    from django.conf import settings
     from django.core.cache import caches
     from django.core.management import call_command
-    from django.test import Client
+    from django.test import Client, override_settings
 
     import cache_monitor
 
@@ -121,24 +122,30 @@ def _follow(walk: Walk) -> None:
         _open_panel()
     caches["redis"].set("product:1", "a product")
     cache_monitor.flush()
-    # The first one makes the monitor's own instances of the caches.
-    _scan("redis")
-    with walk.watched("a Redis scan to its row", ASKING):
-        _scan("redis")
+    with override_settings(CACHES={"redis": settings.CACHES["redis"]}):
+        scan = _scans_of("redis")
+        # The first one makes the monitor's own instance of the cache.
+        scan()
+        with walk.watched("a Redis scan to its row", ASKING):
+            scan()
     with walk.watched("from there to the Memory page", ASKING):
         assert client.get("/admin/cache_monitor/dashboard/memory/").status_code == 200
 
 
-def _scan(alias: str) -> None:
+def _scans_of(alias: str) -> Callable[[], None]:
     from cache_monitor.scan.recorded import NO_REPORTER
     from cache_monitor.scan.schedule import ScanScheduler
     from cache_monitor.stores.opening import get_store
     from cache_monitor.worker.wiring import background_worker
 
     scheduler, process, store = ScanScheduler(), background_worker.process, get_store()
-    # The worker's own scan may have the lock, or have been a moment ago.
-    while alias not in scheduler.scan_due(process, store, reporter=NO_REPORTER):
-        time.sleep(0.1)
+
+    def scan() -> None:
+        # The worker's own scan may have the lock, or have been a moment ago.
+        while alias not in scheduler.scan_due(process, store, reporter=NO_REPORTER):
+            time.sleep(0.1)
+
+    return scan
 
 
 def _logged_in(client: Any) -> Any:
