@@ -22,9 +22,10 @@ from cache_monitor.api import refuse_unknown, report
 from cache_monitor.concurrency import OutOfTime, Pace
 from cache_monitor.conf import get_conf
 from cache_monitor.periods import rfc3339
-from cache_monitor.reports.predictions import PredictionPeriod, StoredPrediction, predicted
+from cache_monitor.reports.predictions import cache_what_if, predicted
 from cache_monitor.reports.schema import Cache, Memory
-from cache_monitor.reports.what_if import CacheFacts, CacheWhatIf, Question, WhatIf, cache_what_if
+from cache_monitor.reports.simulations import CacheFacts, PredictionPeriod
+from cache_monitor.reports.what_if import CacheWhatIf, Question, StoredPrediction, WhatIf
 from cache_monitor.scan.identity import own_cache, store_of
 from cache_monitor.stats.codec import CorruptPayload, decode, encode
 from cache_monitor.stores.base import Row, Store, StoreError
@@ -313,7 +314,7 @@ def _predicted(
         since = min(since, row.start)
         pace()
     period = PredictionPeriod(float(since), float(until))
-    traces = [each.of(alias) for each in trace.pop_traces(*period)]
+    traces = [each.of(alias) for each in trace.pop_traces(period.since, period.until)]
     return predicted(traces, period, known, pace)
 
 

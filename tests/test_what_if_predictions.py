@@ -16,9 +16,9 @@ from msgspec import structs
 
 from cache_monitor import api, what_if
 from cache_monitor.concurrency import OutOfTime, Pace
-from cache_monitor.reports.predictions import PredictionPeriod
 from cache_monitor.reports.predictions import predicted as predict
-from cache_monitor.reports.what_if import CacheFacts, CacheWhatIf
+from cache_monitor.reports.simulations import CacheFacts, PredictionPeriod
+from cache_monitor.reports.what_if import CacheWhatIf
 from cache_monitor.stores.base import Row, Store
 from cache_monitor.stores.opening import get_store
 from cache_monitor.trace.simulated.base import Access

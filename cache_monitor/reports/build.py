@@ -19,8 +19,8 @@ from cache_monitor.keys.known_keys import bypassing_apps
 from cache_monitor.keys.naming import is_chosen
 from cache_monitor.periods import rfc3339
 from cache_monitor.reports import caches, memory, schema
-from cache_monitor.reports.predictions import StoredPrediction
 from cache_monitor.reports.series import ReportPeriod, Series
+from cache_monitor.reports.what_if import StoredPrediction
 from cache_monitor.scan.snapshot import Snapshot
 from cache_monitor.stats import distinct
 from cache_monitor.stats.codec import CorruptPayload, decode

@@ -42,8 +42,8 @@ def main() -> None:
 def predicted_rows() -> Iterator[Row]:
     """What is predicted of each cache: eight sizes under four policies and the optimum, and five
     timeouts of each of ten groups."""
-    from cache_monitor.reports.predictions import SIZES, StoredPrediction
-    from cache_monitor.reports.what_if import GROUPS, Bytes, Policy
+    from cache_monitor.reports.predictions import SIZES
+    from cache_monitor.reports.what_if import GROUPS, Bytes, Policy, StoredPrediction
     from cache_monitor.stats.codec import encode
     from tests.dashboard.reports import predicted_size, prediction
 

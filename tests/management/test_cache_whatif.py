@@ -18,9 +18,9 @@ from django.test import override_settings
 
 from cache_monitor import what_if
 from cache_monitor.management import output
-from cache_monitor.reports import what_if as reports_what_if
+from cache_monitor.reports import simulations
 from cache_monitor.reports.schema import Cache
-from cache_monitor.reports.what_if import CacheFacts
+from cache_monitor.reports.simulations import CacheFacts
 from cache_monitor.trace.what_if import MeasuredContents
 from cache_monitor.what_if import facts_of
 from cache_monitor.worker import wiring
@@ -218,7 +218,7 @@ def test_ctrl_c_ends_it_with_a_word_and_the_status_of_the_other_commands(
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(reports_what_if, "predict", interrupted)
+    monkeypatch.setattr(simulations, "predict", interrupted)
     out, terminal = StringIO(), Terminal()
     with pytest.raises(SystemExit) as ended:
         call_command("cache_whatif", stdout=out, stderr=terminal)

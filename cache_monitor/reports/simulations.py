@@ -1,0 +1,316 @@
+"""Simulations of one cache with another size, policy or timeout, from its trace."""
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import cached_property
+from itertools import islice
+from math import inf
+from statistics import median
+from types import MappingProxyType
+from typing import NamedTuple
+
+from cache_monitor.concurrency import Paced
+from cache_monitor.reports.what_if import (
+    GROUPS,
+    PERIODS,
+    Bytes,
+    Entries,
+    TimeoutOption,
+    Timeouts,
+)
+from cache_monitor.trace.freshness import Values, entries_by_group, stale_share
+from cache_monitor.trace.simulated.base import Model
+from cache_monitor.trace.simulated.django import BY_THIRDS, Cull
+from cache_monitor.trace.simulated.policies import Optimum
+from cache_monitor.trace.what_if import (
+    CULLING,
+    MeasuredContents,
+    Prediction,
+    ceiling,
+    combined,
+    model_of,
+    predict,
+    simulate,
+    sized,
+)
+from cache_monitor.trace.workload import SimulatedCall
+
+WARM_UP = 0.25
+"""The share of the trace that fills the simulated cache before anything counts."""
+_LOOKS = 50
+"""How often the entries of a simulated cache are counted."""
+_DIGITS = 5
+
+Make = Callable[[float], Model]
+"""Makes the model of a cache of a size."""
+
+
+class CacheFacts(NamedTuple):
+    """What is known of a cache beside its trace: the policy of its backend, the entries that it
+    takes, if they are limited, and holds; what the values of its groups take to compute, in
+    seconds; the groups whose timeouts are not for the project to choose; how a backend that counts
+    its entries makes room; and what the entries take, if somebody has looked."""
+
+    policy: str
+    policy_is_assumed: bool = False
+    room: int | None = None
+    held: int | None = None
+    computed: Mapping[str, float] = MappingProxyType({})
+    given: Collection[str] = ()
+    cull: Cull = BY_THIRDS
+    memory: MeasuredContents | None = None
+
+    def sized(self, workloads: list[list[SimulatedCall]]) -> list[list[SimulatedCall]]:
+        """``workloads``, with what each entry takes where the cache has room for bytes."""
+        if self.memory is None or not self.has_sizes:
+            return workloads
+        return sized(workloads, self.memory)
+
+    @property
+    def has_sizes(self) -> bool:
+        """Whether it matters how large each entry is."""
+        return self.memory is not None and self.policy not in CULLING
+
+    def in_bytes(self, curve: Iterable[Entries]) -> list[Bytes]:
+        """The same for the memory that those entries take; nothing where that is not known."""
+        if self.memory is None:
+            return []
+        return [
+            Bytes(
+                bytes=self.memory.bytes_for(each.entries),
+                entries=each.entries,
+                hit_ratio=each.hit_ratio,
+                error=each.error,
+                seconds_saved_per_hour=each.seconds_saved_per_hour,
+            )
+            for each in curve
+        ]
+
+    @property
+    def make(self) -> Make:
+        """What makes the model of the cache as it is."""
+        return model_of(self.policy, self.cull, self.memory.slabs if self.memory else None)
+
+    @property
+    def today(self) -> float:
+        """Its room, in entries."""
+        return inf if self.room is None else float(self.room)
+
+
+class PredictionPeriod(NamedTuple):
+    """The trace that there is, in Unix time, of which the share ``warm_up`` fills the simulated
+    cache."""
+
+    since: float
+    until: float
+    warm_up: float = WARM_UP
+
+    @property
+    def counted_from(self) -> float:
+        """From when on lookups count."""
+        return self.since + self.warm_up * (self.until - self.since)
+
+
+class TimeoutChange(NamedTuple):
+    """A timeout in seconds, how many times as long as the usual one it is, and whether all entries
+    are given it, or each so many times its own."""
+
+    timeout: float
+    factor: float
+    is_fixed: bool = False
+
+
+class Simulations:
+    """Simulations of one cache, whose traces are one, or one for each process that has a cache for
+    itself. ``pace`` is called now and then, and may raise :class:`OutOfTime`."""
+
+    def __init__(
+        self,
+        workloads: list[list[SimulatedCall]],
+        values: Values,
+        known: CacheFacts,
+        period: PredictionPeriod,
+        pace: Callable[[], None],
+    ) -> None:
+        self.known = known
+        self._workloads = [Paced(each, pace) for each in workloads]
+        self._values = values
+        self._entries_of = entries_by_group(workloads)
+        self._period = period
+        self.on_step: Callable[[], None] = lambda: None
+        """Called after each simulation."""
+
+    def predict(
+        self,
+        size: float,
+        make: Make | None = None,
+        *,
+        factor: float = 1.0,
+        group: str | None = None,
+        fill_error: float | None = None,
+        workloads: Sequence[Collection[SimulatedCall]] | None = None,
+    ) -> Prediction:
+        """What is hit with room for ``size``; of ``group``'s lookups alone where its timeouts
+        change."""
+        found = combined(
+            [
+                predict(
+                    each,
+                    make or self.known.make,
+                    size,
+                    factor=factor,
+                    group=group,
+                    since=self._period.counted_from,
+                    fill_error=fill_error,
+                )
+                for each in (self._workloads if workloads is None else workloads)
+            ]
+        )
+        self.on_step()
+        return found
+
+    def ceiling(self, size: int, fill_error: float) -> Prediction:
+        """What no policy exceeds."""
+        if self.known.has_sizes:
+            most = [
+                ceiling(each, size, self._period.counted_from).predicted(fill_error)
+                for each in self._workloads
+            ]
+            return min(combined(most), self._unlimited, key=lambda each: each.hit_ratio or 0.0)
+        return combined(
+            [
+                predict(
+                    each,
+                    _optimum_for(each),
+                    size,
+                    since=self._period.counted_from,
+                    fill_error=fill_error,
+                )
+                for each in self._workloads
+            ]
+        )
+
+    @cached_property
+    def _unlimited(self) -> Prediction:
+        """What is hit where nothing ever goes."""
+        return self.predict(inf)
+
+    def most_held(self) -> int:
+        """How many entries there are at most where nothing is evicted, by weight, as far as some
+        looks tell."""
+        held = 0.0
+        for workload in self._workloads:
+            model, calls = self.known.make(inf), iter(workload)
+            while some := [*islice(calls, len(workload) // _LOOKS + 1)]:
+                simulate(some, model)
+                held = max(held, model.held_at(max(each.access.at for each in some)))
+        return round(held)
+
+    def usual_timeouts(self, without: Collection[str] = ()) -> Mapping[str, float]:
+        """The median timeout of the groups that have one, those with the most lookups."""
+        lasts: dict[str, list[float]] = {}
+        lookups: dict[str, float] = {}
+        for kind, access, _, group, times, *_ in (
+            each for some in self._workloads for each in some
+        ):
+            if group in without:
+                continue
+            if kind == "get":
+                lookups[group] = lookups.get(group, 0.0) + times * access.weight
+            if kind in {"get", "set"} and access.timeout < inf:
+                lasts.setdefault(group, []).append(access.timeout)
+        busiest = sorted(lasts, key=lambda group: (-lookups.get(group, 0.0), group))
+        return {group: median(lasts[group]) for group in busiest[:GROUPS] if group in lookups}
+
+    def entries(self, size: int, found: Prediction, now: Prediction) -> Entries:
+        """``found``, for room for ``size``."""
+        return Entries(
+            entries=size,
+            hit_ratio=rounded(found.hit_ratio),
+            error=rounded(found.error),
+            seconds_saved_per_hour=self.saved(found, now),
+        )
+
+    def timeouts(
+        self, group: str, timeout: float, changes: Iterable[TimeoutChange], *, is_quick: bool
+    ) -> Timeouts | None:
+        """A group with other timeouts; None where none of its lookups counts. ``is_quick``: the
+        error of the options that comes from how the sample fills the cache is that of today's."""
+        room = self.known.today
+        # Without a limit no other group has a say in what this one hits.
+        workloads = (
+            self._workloads if room < inf else [_of(group, each) for each in self._workloads]
+        )
+        now = self.predict(room, group=group, workloads=workloads)
+        if now.hit_ratio is None:
+            return None
+        fill_error = now.fill_error if is_quick else None
+        rewrites = self._values.rewrites(self._entries_of[group])
+
+        def option(change: TimeoutChange) -> TimeoutOption:
+            changed: Sequence[Collection[SimulatedCall]] = workloads
+            factor = change.factor
+            if change.is_fixed:
+                changed, factor = [_lasting(change.timeout, group, each) for each in workloads], 1.0
+            found = Prediction(None, None)
+            if self._period.until - self._period.since >= PERIODS * change.timeout:
+                found = self.predict(
+                    room, factor=factor, group=group, fill_error=fill_error, workloads=changed
+                )
+            else:
+                self.on_step()
+            is_known = found.hit_ratio is not None
+            stale = stale_share(changed, self._values, group, factor) if is_known else None
+            return TimeoutOption(
+                factor=change.factor,
+                timeout=round(change.timeout, 3),
+                hit_ratio=rounded(found.hit_ratio),
+                error=rounded(found.error),
+                seconds_saved_per_hour=self.saved(found, now),
+                stale_share=rounded(stale),
+            )
+
+        return Timeouts(
+            group=group,
+            timeout=round(timeout, 3),
+            hit_ratio=rounded(now.hit_ratio),
+            lookups=round(now.lookups),
+            options=[option(change) for change in changes],
+            rewrites=round(rewrites.rewrites),
+            unchanged=rounded(rewrites.unchanged),
+            seconds_to_change=rewrites.seconds_to_change,
+            stale_share=rounded(stale_share(workloads, self._values, group)),
+        )
+
+    def saved(self, found: Prediction, now: Prediction) -> float | None:
+        """The seconds of computing that ``found`` saves in an hour more than ``now``; None where it
+        is not known what any value takes to compute."""
+        gains = [
+            (found.hits.get(group, 0.0) - now.hits.get(group, 0.0)) * each
+            for group, each in self.known.computed.items()
+            if group in found.hits or group in now.hits
+        ]
+        seconds = self._period.until - self._period.counted_from
+        if found.hit_ratio is None or not gains or seconds <= 0:
+            return None
+        return round(sum(gains) * 3600 / seconds, 3)
+
+
+def _of(group: str, workload: Paced[SimulatedCall]) -> Paced[SimulatedCall]:
+    return workload.only(lambda each: each.group == group or each.kind == "clear")
+
+
+def _lasting(timeout: float, group: str, workload: Iterable[SimulatedCall]) -> list[SimulatedCall]:
+    """The same, had all entries of ``group`` been stored for so many seconds."""
+    return [
+        each._replace(access=each.access._replace(timeout=timeout)) if each.group == group else each
+        for each in workload
+    ]
+
+
+def _optimum_for(workload: Collection[SimulatedCall]) -> Make:
+    lookups = [each.access for each in workload if each.kind == "get"]
+    return lambda size: Optimum(size, lookups)
+
+
+def rounded(ratio: float | None) -> float | None:
+    return None if ratio is None else round(min(max(ratio, 0.0), 1.0), _DIGITS)
