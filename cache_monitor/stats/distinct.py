@@ -5,10 +5,10 @@ distinct elements in a data stream", 2002). Up to ``SIZE`` different keys the co
 beyond, its standard error is 1/sqrt(SIZE - 2), which is 8.9 %. Sketches merge by union.
 """
 
-import struct
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterable
+from struct import Struct
 from zlib import crc32
 
 from cache_monitor.stats import packed_ints
@@ -47,7 +47,7 @@ def pack(sketch: Iterable[int]) -> bytes:
     """The smallest hashes of ``sketch`` as a store keeps them: four bytes each, ascending."""
     # A larger one is from a row that somebody has tampered with.
     hashes = sorted(each for each in sketch if each < _SPACE)[:SIZE]
-    return struct.pack(f"<{len(hashes)}I", *hashes)
+    return Struct(f"<{len(hashes)}I").pack(*hashes)
 
 
 def unpack(packed: bytes) -> "array[int]":

@@ -10,12 +10,12 @@ A dict of counts by bucket does where there are few, as for the ages of a group'
 :class:`Histogram` is for the many that a report adds up: it does so in one addition.
 """
 
-import struct
 import sys
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from itertools import accumulate, compress
+from struct import Struct
 
 _UPPER = 3 if sys.byteorder == "little" else 0
 _HALF_A_BUCKET = 1 << 47
@@ -24,7 +24,11 @@ FIRST = 15_888
 """The bucket of 2**-30 s, 0.9 ns: a :class:`Histogram` counts what is below in this one as well."""
 LAST = FIRST + 16 * 46 - 1
 """The one up to 2**16 s, 18 hours: likewise for what is above."""
-_HEAD = struct.Struct("<BH")
+# Here and below no format is given to the functions of ``struct``. They keep a hundred of them: a
+# format for each length would drive out the site's, and be left over in the memory of a burst.
+_HEAD = Struct("<BH")
+_DOUBLE = Struct(">d")
+_BITS = Struct(">Q")
 _HEAD_SIZE = _HEAD.size
 _LANE = 8
 _MOST = 2**53
@@ -34,7 +38,7 @@ _MOST = 2**53
 def buckets_of(seconds: Sequence[float]) -> list[int]:
     """The bucket of each duration; none may be negative."""
     # In less than half of the time that ``array`` takes for it.
-    doubles = struct.pack(f"{len(seconds)}d", *seconds)
+    doubles = Struct(f"{len(seconds)}d").pack(*seconds)
     return memoryview(doubles).cast("H")[_UPPER::4].tolist()
 
 
@@ -44,7 +48,7 @@ def counts_of(seconds: Sequence[float]) -> dict[int, int]:
     Nearly all have the upper byte of their buckets in common, and to count bytes takes half of the
     time that it takes to count numbers.
     """
-    doubles = struct.pack(f"<{len(seconds)}d", *seconds)
+    doubles = Struct(f"<{len(seconds)}d").pack(*seconds)
     lows, highs = doubles[6::8], doubles[7::8]
     common = highs[0] << 8 if highs else 0
     counts = {common | low: count for low, count in Counter(lows).items()}
@@ -58,7 +62,7 @@ def counts_of(seconds: Sequence[float]) -> dict[int, int]:
 
 def middle_of(bucket: int) -> float:
     """The duration, in seconds, that stands for all values in ``bucket``."""
-    middle: float = struct.unpack(">d", struct.pack(">Q", (bucket << 48) + _HALF_A_BUCKET))[0]
+    middle: float = _DOUBLE.unpack(_BITS.pack((bucket << 48) + _HALF_A_BUCKET))[0]
     return middle
 
 
@@ -135,7 +139,7 @@ class Histogram:
 
     def _counts(self) -> Sequence[int]:
         lanes = -(-self._lanes.bit_length() // 64)
-        return struct.unpack(f"<{lanes}Q", self._lanes.to_bytes(_LANE * lanes, "little"))
+        return Struct(f"<{lanes}Q").unpack(self._lanes.to_bytes(_LANE * lanes, "little"))
 
     def pack(self) -> bytes:
         """As few bytes as a store needs: how many each bucket takes, the first bucket that counted
@@ -145,7 +149,7 @@ class Histogram:
             return b""
         first = next(place for place, count in enumerate(counts) if count)
         width = next(width for width in (1, 2, 4, 8) if max(counts) < 1 << 8 * width)
-        wide = struct.pack(f"<{len(counts) - first}Q", *counts[first:])
+        wide = Struct(f"<{len(counts) - first}Q").pack(*counts[first:])
         packed = bytearray(len(wide) // _LANE * width)
         for byte in range(width):
             packed[byte::width] = wide[byte::_LANE]
@@ -168,7 +172,7 @@ def _lanes(counts: Mapping[int, int]) -> int:
     wide = [0] * (highest - lowest + 1)
     for bucket, count in counts.items():
         wide[bucket - lowest] = count
-    lanes = int.from_bytes(struct.pack(f"<{len(wide)}Q", *wide), "little")
+    lanes = int.from_bytes(Struct(f"<{len(wide)}Q").pack(*wide), "little")
     return lanes << 64 * (lowest - FIRST)
 
 
@@ -197,6 +201,6 @@ def _unpacked(packed: bytes) -> int:
     for byte in range(width):
         wide[byte::_LANE] = packed[_HEAD_SIZE + byte :: width]
     # Counts of fewer bytes need no such look: no store has as many rows as would not fit.
-    if width == _LANE and max(struct.unpack(f"<{lanes}Q", wide), default=0) > _MOST:
+    if width == _LANE and max(Struct(f"<{lanes}Q").unpack(wide), default=0) > _MOST:
         raise ValueError("a histogram of too many calls")
     return int.from_bytes(wide, "little") << 64 * first
