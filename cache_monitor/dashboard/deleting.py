@@ -271,7 +271,7 @@ def _progress_context(
 ) -> Mapping[str, object]:
     share = min(1.0, progress["examined"] / done.total) if done.total else None
     return {
-        "said": summarize(target, progress),
+        "summary": summarize(target, progress),
         "share": formats.ratio(share),
         "bar": make_bar(share),
         "looked_at": formats.count(progress["examined"]),

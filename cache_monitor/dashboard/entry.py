@@ -208,7 +208,7 @@ def build(page_request: PageRequest) -> Content:
             "alias": alias,
             "name": name,
             "crumb": formats.cut(name.shown, 60),
-            "asked": _asked_figures(hot) if hot else [],
+            "key_figures": _key_figures(hot) if hot else [],
             "group": _group_figures(group) if group else [],
             "grouped_by": _grouped_by(key, alias) if name.kind == "key" else "",
             "group_url": page_request.links.group(alias, name.group),
@@ -296,7 +296,7 @@ def _hot_key(cache: Cache, key: str, name: KeyName) -> HotKey | None:
     return next((each for each in every if each.key in {key, name.shown}), None)
 
 
-def _asked_figures(key: HotKey) -> Sequence[Figure]:
+def _key_figures(key: HotKey) -> Sequence[Figure]:
     exact = key.max_overcount == 0
     return [
         Figure(_("Lookups"), formats.about(formats.count(key.lookups), exact=exact)),

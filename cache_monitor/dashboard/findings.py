@@ -422,10 +422,10 @@ def _finding(data: QueryDict, query: Query) -> Finding:
     check_choice("code", code, RULES)
     check_alias(alias)
     group, key = (data.get(name, "")[:SHOWN_LENGTH] or None for name in ("group", "key"))
-    wanted = identity(_bare_finding(code, alias, group, key))
+    named = identity(_bare_finding(code, alias, group, key))
     until = None if query.live else query.until
     for finding in api.report(since=query.since, until=until, alias=alias).findings:
-        if finding.id == wanted:
+        if finding.id == named:
             return finding
     raise BadParameterError("code", _("There is no such finding in this period, or it is muted."))
 

@@ -195,8 +195,8 @@ class Links:
 
     def page(self, name: str, **changes: str) -> str:
         """A page with the same period and cache; ``changes`` are added, an empty one removes."""
-        asked = self._query.carried(**changes)
-        return f"{self.path(name)}?{asked}" if asked else self.path(name)
+        carried = self._query.carried(**changes)
+        return f"{self.path(name)}?{carried}" if carried else self.path(name)
 
     def entry(self, alias: str, key: str, group: str = "") -> str:
         """The page of one key; nothing for a session's, which is masked."""

@@ -177,37 +177,37 @@ def parse_table_query(own: Mapping[str, str], prefix: str, spec: AnySpec) -> Tab
     return TableQuery(prefix, search, sort, page, _hidden(f"{prefix}hide", own, spec))
 
 
-def apply_query(spec: TableSpec[Item], asked: TableQuery) -> TableSpec[Item]:
+def apply_query(spec: TableSpec[Item], table_query: TableQuery) -> TableSpec[Item]:
     """``spec`` with the items that match the query, in its order."""
-    found = _found(spec, asked.search)
-    return replace(spec, items=_sorted(spec.columns, found, asked.sort))
+    found = _found(spec, table_query.search)
+    return replace(spec, items=_sorted(spec.columns, found, table_query.sort))
 
 
-def render_table(spec: AnySpec, asked: TableQuery, here: str, query: Query) -> Table:
-    """One page of ``spec``, the last one where ``asked`` is beyond it. ``here`` is the address of
+def render_table(spec: AnySpec, table_query: TableQuery, here: str, query: Query) -> Table:
+    """One page of ``spec``, the last one where the query is beyond it. ``here`` is the address of
     the dashboard's page."""
-    found = apply_query(spec, asked).items
-    page = Paginator(found, spec.rows).get_page(asked.page)
+    found = apply_query(spec, table_query).items
+    page = Paginator(found, spec.rows).get_page(table_query.page)
 
     def url(**changes: str) -> str:
-        prefixed = {asked.prefix + name: value for name, value in changes.items()}
+        prefixed = {table_query.prefix + name: value for name, value in changes.items()}
         return f"{here}?{query.encode(prefixed)}#{spec.name}"
 
-    columns = [column for column in spec.columns if column.name not in asked.hidden]
+    columns = [column for column in spec.columns if column.name not in table_query.hidden]
     return Table(
         name=spec.name,
         caption=spec.caption,
-        columns=[_column(column, asked.sort, url) for column in columns],
+        columns=[_column(column, table_query.sort, url) for column in columns],
         rows=[[column.cell(item) for column in columns] for item in page],
         shown_of=formats.some_of(len(found), len(spec.items)),
         note=spec.note,
         empty=_("Nothing here matches the search.") if spec.items else spec.empty,
         pager=_pager(page, url) if page.has_other_pages() else None,
-        search=_search(spec, asked, query, url),
+        search=_search(spec, table_query, query, url),
         csv_url=f"{here}?{query.encode(table=spec.name, format='csv')}",
         json_url=f"{here}?{query.encode(table=spec.name, format='json')}",
-        choices=_choices(spec, asked.hidden, url),
-        every_column_url=url(hide=_left_out(spec, frozenset())) if asked.hidden else "",
+        choices=_choices(spec, table_query.hidden, url),
+        every_column_url=url(hide=_left_out(spec, frozenset())) if table_query.hidden else "",
     )
 
 
@@ -233,12 +233,12 @@ def _found(spec: TableSpec[Item], search: str) -> Sequence[Item]:
     """The items that have the search's text somewhere in a column of words."""
     if not search:
         return spec.items
-    wanted = search.casefold()
+    text = search.casefold()
     words = _words(spec)
     return [
         item
         for item in spec.items
-        if any(wanted in str(column.value(item)).casefold() for column in words)
+        if any(text in str(column.value(item)).casefold() for column in words)
     ]
 
 
@@ -288,10 +288,10 @@ def _column(column: ColumnSpec[Item], sort: str, url: Callable[..., str]) -> Col
 
 def _hidden(parameter: str, own: Mapping[str, str], spec: AnySpec) -> frozenset[str]:
     """The columns that are left out; the first one is the heading of its row and stays."""
-    asked = own.get(parameter, "")
-    if not asked:
+    text = own.get(parameter, "")
+    if not text:
         return spec.hidden
-    hidden = frozenset(asked.split(",")) - {"", _NONE}
+    hidden = frozenset(text.split(",")) - {"", _NONE}
     names = [column.name for column in spec.columns[1:]]
     if not hidden <= set(names):
         raise BadParameterError(
@@ -341,21 +341,21 @@ def _pager(page: Page[Any], url: Callable[..., str]) -> Pager:
 
 
 def _search(
-    spec: AnySpec, asked: TableQuery, query: Query, url: Callable[..., str]
+    spec: AnySpec, table_query: TableQuery, query: Query, url: Callable[..., str]
 ) -> SearchBox | None:
     """The search box; none for a table of a few rows."""
     few = len(spec.items) < ROWS_WITHOUT_SEARCH or not spec.is_searchable
-    if few and not asked.search:
+    if few and not table_query.search:
         return None
-    parameter = f"{asked.prefix}q"
+    parameter = f"{table_query.prefix}q"
     hidden = {**query.shared, **query.own}
-    left_out = {parameter, f"{asked.prefix}page"}
+    left_out = {parameter, f"{table_query.prefix}page"}
     return SearchBox(
         parameter=parameter,
-        text=asked.search,
+        text=table_query.search,
         hint=", ".join(column.label for column in _words(spec)),
         hidden={name: text for name, text in hidden.items() if text and name not in left_out},
-        clear_url=url(q="", page="") if asked.search else "",
+        clear_url=url(q="", page="") if table_query.search else "",
     )
 
 
@@ -369,15 +369,15 @@ _FORMULA = re.compile(rf"[\t\r\n]|[\s\"']*[{_SIGNS}]")
 _NEXT_CELL = re.compile(rf"([;\t\r\n][\s\"']*)(?=[{_SIGNS}])")
 
 
-def download(spec: AnySpec, wanted: str) -> HttpResponse:
+def download(spec: AnySpec, form: str) -> HttpResponse:
     """All rows of ``spec`` as a file that the browser saves."""
     body, kind = (
         (_csv(spec), "text/csv; charset=utf-8")
-        if wanted == "csv"
+        if form == "csv"
         else (msgspec.json.encode(spec.records()), "application/json")
     )
     response = HttpResponse(body, content_type=kind)
-    response["Content-Disposition"] = f'attachment; filename="cache-{spec.name}.{wanted}"'
+    response["Content-Disposition"] = f'attachment; filename="cache-{spec.name}.{form}"'
     return response
 
 

@@ -87,20 +87,20 @@ def page(request: HttpRequest, site: AdminSite, name: str) -> HttpResponse:
     page = PAGES[name]
     try:
         own = (*page.own, *tables.parameters(page.tables), *DOWNLOAD)
-        query, reading = _asked(request, own)
+        query, reading = _read_report(request, own)
         before = report_before(query) if query.compare else None
         page_request = PageRequest(
             query, reading.report, Links(site, query), before, request.user.has_perm
         )
         content = page.build(page_request)
-        asked = _asked_tables(page, content, query)
+        table_queries = _parse_tables(page, content, query)
         if any(query.own.get(name) for name in DOWNLOAD):
-            return _download(page_request, content, asked)
+            return _download(page_request, content, table_queries)
     except BadParameterError as error:
         return refused(request, site, error)
     here = page_request.links.path(page.name)
     rendered = {
-        spec.name: tables.render_table(spec, asked[spec.name], here, query)
+        spec.name: tables.render_table(spec, table_queries[spec.name], here, query)
         for spec in content.tables
     }
     context = {**_context(page, page_request, reading), **content.context, "tables": rendered}
@@ -113,7 +113,7 @@ def page(request: HttpRequest, site: AdminSite, name: str) -> HttpResponse:
 def stats(request: HttpRequest, _site: AdminSite) -> HttpResponse:
     """The report as JSON."""
     try:
-        __, reading = _asked(request)
+        __, reading = _read_report(request)
     except BadParameterError as error:
         problem = {"error": {"parameter": error.parameter, "message": error.message}}
         return _json(msgspec.json.encode(problem), HTTPStatus.BAD_REQUEST)
@@ -135,14 +135,14 @@ def answer(request: HttpRequest, site: AdminSite, name: str) -> HttpResponse:
     return _VIEWS[name](request, site)
 
 
-def _asked(request: HttpRequest, own: tuple[str, ...] = ()) -> tuple[Query, CachedReport]:
+def _read_report(request: HttpRequest, own: tuple[str, ...] = ()) -> tuple[Query, CachedReport]:
     query = parse_query(request.GET, datetime.now(UTC), own)
     if query.alias is not None:
         check_alias(query.alias)
     return query, cached_report(query)
 
 
-def _asked_tables(
+def _parse_tables(
     page: DashboardPage, content: Content, query: Query
 ) -> Mapping[str, tables.TableQuery]:
     prefixes = tables.prefixes(page.tables)
@@ -153,21 +153,21 @@ def _asked_tables(
 
 
 def _download(
-    page_request: PageRequest, content: Content, asked: Mapping[str, tables.TableQuery]
+    page_request: PageRequest, content: Content, table_queries: Mapping[str, tables.TableQuery]
 ) -> HttpResponse:
     every: dict[str, AnySpec] = {
-        spec.name: tables.apply_query(spec, asked[spec.name]) for spec in content.tables
+        spec.name: tables.apply_query(spec, table_queries[spec.name]) for spec in content.tables
     }
     every |= {spec.name: spec for spec in content.downloads}
-    name, wanted = (page_request.query.own.get(parameter, "") for parameter in DOWNLOAD)
+    name, form = (page_request.query.own.get(parameter, "") for parameter in DOWNLOAD)
     check_choice("table", name, every)
-    check_choice("format", wanted, FORMATS)
+    check_choice("format", form, FORMATS)
     if problem := page_request.report.quality.store_problem:
         # A file must not say that there is nothing, where nothing is known.
         return HttpResponse(
             problem, content_type="text/plain; charset=utf-8", status=HTTPStatus.SERVICE_UNAVAILABLE
         )
-    return download(every[name], wanted)
+    return download(every[name], form)
 
 
 def _json(body: bytes, status: HTTPStatus = HTTPStatus.OK) -> HttpResponse:
@@ -179,7 +179,7 @@ def _context(
 ) -> dict[str, object]:
     conf, query, links = get_conf(), page_request.query, page_request.links
     here, shown = links.path(page.name), frame(reading)
-    asked = query.encode(table="", format="")
+    encoded = query.encode(table="", format="")
     return {
         **page_context(links, page.name),
         "title": _("Cache dashboard") if page.name == "dashboard" else TITLES[page.name],
@@ -196,7 +196,7 @@ def _context(
         "page_url": here,
         # What the period's form keeps of the page's own question.
         "kept": {name: text for name, text in query.own.items() if not name.endswith("page")},
-        "partial_url": f"{here}?{asked}&partial=1",
+        "partial_url": f"{here}?{encoded}&partial=1",
         "other_period_url": f"{here}?{query.encode(range='', since=query.range or '1h', until='')}",
         "default_url": f"{here}?{query.encode(range='1h', since='', until='')}",
         "longer_url": f"{here}?{query.encode(range='7d', since='', until='')}",

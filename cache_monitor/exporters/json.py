@@ -3,6 +3,7 @@
 The schema is made from the types that the document is encoded from.
 """
 
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -15,9 +16,10 @@ from cache_monitor.reports.what_if import WhatIf
 __all__ = ["encode", "schema"]
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-SCHEMA_ID = f"urn:django-cache-monitor:report:{SCHEMA_VERSION}"
-
-WHAT_IF_ID = "urn:django-cache-monitor:what-if:1"
+_IDS: Mapping[type[msgspec.Struct], str] = {
+    Report: f"urn:django-cache-monitor:report:{SCHEMA_VERSION}",
+    WhatIf: "urn:django-cache-monitor:what-if:1",
+}
 
 _encoder = msgspec.json.Encoder()
 
@@ -28,21 +30,11 @@ def encode(report: Report, *, indent: int | None = None) -> bytes:
 
 
 @cache
-def schema() -> dict[str, Any]:
-    """The JSON Schema of the document of :func:`encode`.
+def schema(document: type[msgspec.Struct] = Report) -> dict[str, Any]:
+    """The JSON Schema of a ``document``: the report, or the answer of ``cache_whatif``.
 
     Every field is required, null or not. Further fields are allowed, for later releases.
     """
-    return _schema_of(Report, SCHEMA_ID)
-
-
-@cache
-def what_if_schema() -> dict[str, Any]:
-    """The same for the document of ``cache_whatif``."""
-    return _schema_of(WhatIf, WHAT_IF_ID)
-
-
-def _schema_of(document: type[msgspec.Struct], identity: str) -> dict[str, Any]:
     made = msgspec.json.schema(document)
     for definition in made["$defs"].values():
         if "properties" in definition:
@@ -52,17 +44,12 @@ def _schema_of(document: type[msgspec.Struct], identity: str) -> dict[str, Any]:
                 each.pop("default", None)
         if "description" in definition:
             definition["description"] = _as_prose(definition["description"])
-    return {"$schema": DIALECT, "$id": identity, "title": document.__name__, **made}
+    return {"$schema": DIALECT, "$id": _IDS[document], "title": document.__name__, **made}
 
 
-def encode_schema(*, indent: int | None = None) -> bytes:
-    """The JSON Schema as a document."""
-    return _laid_out(msgspec.json.encode(schema()), indent)
-
-
-def encode_what_if_schema(*, indent: int | None = None) -> bytes:
-    """The JSON Schema of the document of ``cache_whatif``."""
-    return _laid_out(msgspec.json.encode(what_if_schema()), indent)
+def encode_schema(document: type[msgspec.Struct] = Report, *, indent: int | None = None) -> bytes:
+    """The JSON Schema of ``document`` as JSON."""
+    return _laid_out(msgspec.json.encode(schema(document)), indent)
 
 
 def _laid_out(document: bytes, indent: int | None) -> bytes:

@@ -102,11 +102,11 @@ _NEVER_AGAIN = -1
 _LARGEST = 2**32 - 1
 
 
-def _oracle_general(asked: Iterable[Request], file: BinaryIO) -> None:
+def _oracle_general(trace: Iterable[Request], file: BinaryIO) -> None:
     """libCacheSim's oracleGeneral: lookups only. An unknown size is the average, or 1."""
     numbers, count, first = _Numbers(), 0, None
     sizes = _Sizes()
-    for each in asked:
+    for each in trace:
         size = sizes.of(each)
         if each.operation == "get":
             first = each.at if first is None else first
@@ -152,12 +152,12 @@ class _Sizes:
 _TWITTERS = {"get": "get", "set": "set", "delete": "delete"}
 
 
-def _twitter(asked: Iterable[Request], file: BinaryIO) -> None:
+def _twitter(trace: Iterable[Request], file: BinaryIO) -> None:
     """Twitter's format: time, key, sizes of key and value, client, operation, timeout. An unknown
     size is 0."""
     numbers, sizes, first = _Numbers(), _Sizes(), None
     clients: dict[int, int] = {}
-    for each in asked:
+    for each in trace:
         at, operation, entry, lasts, process, _ = each
         size = sizes.of(each)
         name = _TWITTERS.get(operation)
@@ -170,10 +170,10 @@ def _twitter(asked: Iterable[Request], file: BinaryIO) -> None:
             file.write(f"{seconds},{key},0,{size},{client},{name},{timeout}\n".encode())
 
 
-def _caffeine(asked: Iterable[Request], file: BinaryIO) -> None:
+def _caffeine(trace: Iterable[Request], file: BinaryIO) -> None:
     """Caffeine's ``lirs`` format, a number a line: lookups only."""
     numbers = _Numbers()
-    for request in asked:
+    for request in trace:
         if request.operation == "get":
             file.write(b"%d\n" % numbers.of(request.entry))
 
@@ -181,11 +181,11 @@ def _caffeine(asked: Iterable[Request], file: BinaryIO) -> None:
 _EXPIRING = frozenset({"set", "touch"})
 
 
-def _csv(asked: Iterable[Request], file: BinaryIO) -> None:
+def _csv(trace: Iterable[Request], file: BinaryIO) -> None:
     """A line for each request; a timeout only where one begins."""
     numbers, sizes = _Numbers(), _Sizes()
     file.write(b"time,operation,key,timeout,bytes\n")
-    for each in asked:
+    for each in trace:
         at, operation, entry, lasts, *_ = each
         size = sizes.of(each) or ""
         key = "" if operation == "clear" else f"{numbers.of(entry):016x}"

@@ -11,7 +11,7 @@ from django.core.management.base import BaseCommand, CommandParser
 
 from cache_monitor.api import store_note
 from cache_monitor.exporters import table
-from cache_monitor.exporters.json import encode_what_if_schema
+from cache_monitor.exporters.json import encode_schema
 from cache_monitor.management.output import (
     INTERRUPTED,
     ProgressBar,
@@ -81,9 +81,9 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Print the predictions."""
         if options["schema"]:
-            self.stdout.write(encode_what_if_schema(indent=2).decode())
+            self.stdout.write(encode_schema(WhatIf, indent=2).decode())
             return
-        asked = Question(
+        question = Question(
             entries=_numbers(options, "entries", int, "500,2000"),
             bytes=_sizes(options["bytes"]),
             policies=_policies(options["policy"]),
@@ -95,7 +95,7 @@ class Command(BaseCommand):
         bar = ProgressBar(self.stderr)
         try:
             with refusing():
-                found = what_if(asked, since, now, options["alias"], bar.show)
+                found = what_if(question, since, now, options["alias"], bar.show)
         except KeyboardInterrupt:
             bar.clear()
             self.stderr.write("Interrupted: nothing was predicted.")
