@@ -11,6 +11,9 @@ KEY_LIMIT = 512
 """Characters of a key that are kept; longer keys are cut when they are recorded."""
 
 
+LOOKUPS = frozenset({"get", "get_many", "get_or_set"})
+"""The operations whose keys are lookups, which are found or missed."""
+
 Entries = tuple[tuple[str, ...], bool]
 """What a key function of the project's own made of the keys of a call, with the cache's own
 version; and whether it makes others for other versions."""

@@ -13,6 +13,7 @@ from django.core.cache.backends.base import DEFAULT_TIMEOUT
 from cache_monitor.backends import PATH as EXPLICIT_PATH
 from cache_monitor.calls import (
     KEY,
+    LOOKUPS,
     OUTCOME,
     SOURCE,
     STARTED,
@@ -32,7 +33,7 @@ Timeout = float | Literal["default", "n/a"] | None
 """Seconds; None for "no expiry"; ``"default"`` where the caller gave none; ``"n/a"`` where the
 operation takes none."""
 
-READS = frozenset({"get", "get_many", "get_or_set", "has_key"})
+READS = LOOKUPS | {"has_key"}
 WRITES = frozenset({"set", "add", "set_many", "touch", "incr", "decr"})
 WRITES |= {"incr_version", "decr_version"}
 DELETES = frozenset({"delete", "delete_many", "clear"})

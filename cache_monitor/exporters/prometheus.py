@@ -19,6 +19,7 @@ from typing import NamedTuple
 from django.conf import settings
 
 from cache_monitor import api
+from cache_monitor.calls import LOOKUPS
 from cache_monitor.concurrency import TimedValue
 from cache_monitor.conf import get_conf
 from cache_monitor.errors import MissingExtra
@@ -83,8 +84,6 @@ def beginning(now: float, retention: float) -> int:
     length = DAY if retention >= DAY else HOUR
     return int(now // length) * length
 
-
-LOOKUPS = frozenset({"get", "get_many", "get_or_set"})
 
 BOUNDS = tuple(2.0**power for power in range(-19, 2))
 """The upper bounds of the histogram's buckets in seconds, 1.9 µs to 2 s; powers of two, where the

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Generic, NamedTuple, TypeVar
 
+from cache_monitor.calls import LOOKUPS
 from cache_monitor.conf import Thresholds
 from cache_monitor.findings.texts import advice, docs_url
 from cache_monitor.keys.display import is_nameless
@@ -21,7 +22,6 @@ from cache_monitor.stores.base import Row
 
 Evidence = Iterable[tuple[str, int | float | str | None]]
 
-_READS = ("get", "get_many", "get_or_set")
 _OWN_KINDS = frozenset({"key", "page", "fragment"})
 """Kinds of groups that the project decides on; sessions and the header lists of pages are
 Django's."""
@@ -89,14 +89,14 @@ class RuleContext(NamedTuple):
     @property
     def lookup_seconds(self) -> float:
         """The mean seconds of a lookup of one key."""
-        reads = [self.cache.operations[name] for name in _READS if name in self.cache.operations]
+        reads = [each for name, each in self.cache.operations.items() if name in LOOKUPS]
         keys = sum((each.hits or 0) + (each.misses or 0) for each in reads)
         return sum(each.seconds.total for each in reads) / keys if keys else 0.0
 
     @property
     def typical_lookup_seconds(self) -> float:
         """The median seconds of a lookup of one key, which a few slow ones do not change."""
-        reads = [self.cache.operations[name] for name in _READS if name in self.cache.operations]
+        reads = [each for name, each in self.cache.operations.items() if name in LOOKUPS]
         calls = sum(each.calls for each in reads)
         keys = sum((each.hits or 0) + (each.misses or 0) for each in reads)
         if not keys:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from math import inf
 from typing import TypedDict
 
+from cache_monitor.calls import LOOKUPS
 from cache_monitor.periods import rfc3339
 from cache_monitor.reports import schema
 from cache_monitor.reports.memory import memory_of, stale_of
@@ -55,8 +56,6 @@ def _page(route: str, stats: PageStats) -> schema.Page:
 HOT_KEYS_SHOWN = 100
 GROUPS_SHOWN = 200
 VIEWS_SHOWN = 200
-
-_LOOKUPS = frozenset({"get", "get_many", "get_or_set"})
 
 
 class _Saved(TypedDict):
@@ -124,7 +123,7 @@ def _misses_per_request(details: Details) -> float | None:
 
 def _operation(name: str, stats: OperationStats) -> schema.Operation:
     p50, p90, p99 = stats.times.quantiles((0.5, 0.9, 0.99), stats.slowest)
-    looks_up = name in _LOOKUPS
+    looks_up = name in LOOKUPS
     return schema.Operation(
         calls=stats.calls,
         keys=stats.keys,

@@ -8,7 +8,7 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from statistics import median
 from typing import Generic, NamedTuple, TypeVar
 
-from cache_monitor.calls import ERROR, KEY, OUTCOME, SECONDS, SOURCE, VERSION, RawCall
+from cache_monitor.calls import ERROR, KEY, LOOKUPS, OUTCOME, SECONDS, SOURCE, VERSION, RawCall
 
 MANY_REPEATS = 3
 """Lookups of one unchanged entry; two are common, as in the head and in the body of a page."""
@@ -19,7 +19,6 @@ MOST_KEYS = 1000
 MOST_TIMES = 63
 """The most calls of one key whose times are kept for their median."""
 
-_LOOKUPS = frozenset({"get", "get_many", "get_or_set"})
 _FILLS = frozenset({"set", "set_many", "add"})
 _HARMLESS = frozenset({"add", "has_key", "touch", "ttl", "pttl", "keys", "iter_keys"})
 """Operations that do not change the value of an existing entry."""
@@ -90,7 +89,7 @@ class Runs(Generic[Entry]):
 
 def is_lookup(operation: str) -> bool:
     """Whether the operation looks entries up."""
-    return operation in _LOOKUPS
+    return operation in LOOKUPS
 
 
 def changes_unknown_entries(operation: str, has_keys: bool) -> bool:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Literal
 
+from cache_monitor.capture import READS
 from cache_monitor.conf import Thresholds
 from cache_monitor.stats.access_patterns import (
     MANY_REPEATS,
@@ -27,8 +28,6 @@ UNREAD_MILLISECONDS = 20.0
 MANY_UNREAD_SETS = 5
 """Writes of a group without a lookup, by the site in the last hour."""
 
-_LOOKUPS = frozenset({"get", "get_many", "get_or_set"})
-_READS = _LOOKUPS | {"has_key"}
 _SETS = frozenset({"set", "set_many"})
 _UNDOING = _SETS | {"delete", "delete_many"}
 
@@ -230,7 +229,7 @@ def _unused_by_site(context: HintContext) -> Iterator[Hint]:
     read = {
         (row["alias"], each["group"])
         for row in context.rows
-        if row["operation"] in _READS
+        if row["operation"] in READS
         for each in row["keys"]
     }
     for group, calls in written.items():

@@ -12,6 +12,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from cache_monitor.calls import (
     ERROR,
     KEY,
+    LOOKUPS,
     OUTCOME,
     PRODUCED,
     SECONDS,
@@ -39,7 +40,6 @@ _Several = defaultdict[tuple[bool | None, bool], Counter[str]]
 """Keys of calls on several at once, and how often they came, by whether they were found (None where
 nothing was looked up) and whether the call failed."""
 
-_READS = frozenset({"get", "get_many", "get_or_set"})
 _WRITES = frozenset({"set", "add", "set_many"})
 _TAKE_TIMEOUT = _WRITES | {"get_or_set"}
 _LONGEST = 100 * 365 * 86400.0
@@ -187,7 +187,7 @@ class Counting:
         if size is not None or error is not None or key is None:
             return size
         source = self._source
-        asked = _wrote(source, outcome) or (source.operation in _READS and outcome)
+        asked = _wrote(source, outcome) or (source.operation in LOOKUPS and outcome)
         return self._measure(source.alias, key, version) if asked else None
 
 
@@ -217,7 +217,7 @@ class _Uses:
         self._alias = source.alias
         self._details = details
         self._seconds: Seconds = defaultdict(float)
-        self._looks_up = source.operation in _READS
+        self._looks_up = source.operation in LOOKUPS
         self._adds = source.operation == "add"
         self._counts = source.operation in _COUNTERS
         self._writes = source.operation in _WRITES

@@ -5,7 +5,7 @@ from collections.abc import Hashable, Iterable, Mapping
 from time import perf_counter
 from typing import NamedTuple, cast
 
-from cache_monitor.calls import KEY, OUTCOME, PRODUCED, SOURCE, RawCall
+from cache_monitor.calls import KEY, LOOKUPS, OUTCOME, PRODUCED, SOURCE, RawCall
 from cache_monitor.concurrency import new_lock
 from cache_monitor.keys.display import is_nameless
 from cache_monitor.keys.known_keys import is_toolbar_key
@@ -105,7 +105,6 @@ MOST_KEYS = 1000
 """The most keys of a request that are told apart; others count in its sums only."""
 MOST_CHANGES = 1000
 """The most writes and deletes of a request for which the trace keeps the view."""
-_LOOKUPS = frozenset({"get", "get_many", "get_or_set"})
 _CHANGES = frozenset({"set", "add", "set_many", "get_or_set", "touch", "delete", "delete_many"})
 _FILLS = frozenset({"set", "add", "set_many"})
 
@@ -283,7 +282,7 @@ class RequestStats:
 
     def _add(self, use: CacheUse, call: RawCall) -> None:
         source, _, seconds, key, outcome, *_ = call
-        if source.operation in _LOOKUPS:
+        if source.operation in LOOKUPS:
             if outcome is True:
                 use.lookups += 1
             else:

@@ -17,6 +17,7 @@ from cache_monitor.calls import (
     EFFECT,
     ERROR,
     KEY,
+    LOOKUPS,
     OUTCOME,
     PRODUCED,
     SECONDS,
@@ -68,7 +69,6 @@ _UNITS = {"pexpire": 0.001, "pexpire_at": 0.001}
 """The measure, in seconds, of timeouts and times that are given in another."""
 _POINTS_IN_TIME = frozenset({"expire_at", "pexpire_at"})
 _VERSION_STEPS = {"incr_version": 1, "decr_version": -1}
-_LOOKUPS = frozenset({"get", "get_many", "get_or_set"})
 _ASKED_FIRST = frozenset({"add", "touch", "delete", "expire", "pexpire", "persist"})
 """Operations that do nothing where they answer no."""
 
@@ -195,7 +195,7 @@ def _accesses(call: RawCall, identity: CacheIdentity, offset: int) -> Iterator[E
         yield EntryAccess(CLEAR, "", identity.version, began, ended)
     elif operation in _VERSION_STEPS:
         yield from _moved(call, identity, began, ended)
-    elif operation in _LOOKUPS:
+    elif operation in LOOKUPS:
         yield from _looked_up(call, identity, began, ended)
     else:
         yield from _changed(call, identity, began, ended)
