@@ -1,6 +1,10 @@
-"""The slice that a process fills: its events of one store in one time bucket."""
+"""The slices that a process writes: its events of one store in one time bucket each."""
 
 from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping
+from math import inf, log2
+
+from msgspec.structs import replace
 
 from cache_monitor.stats import packed_ints
 from cache_monitor.trace.codec import (
@@ -9,11 +13,13 @@ from cache_monitor.trace.codec import (
     MOST_VIEWS,
     READS,
     StoredSlice,
+    encode_slices,
     numbered,
     packed_keys,
     zigzag,
 )
 from cache_monitor.trace.events import (
+    CLEAR,
     HASH_BITS,
     HIT,
     SECOND,
@@ -25,8 +31,19 @@ from cache_monitor.trace.events import (
     Value,
     latest_readings,
 )
-from cache_monitor.trace.plan import Plan
+from cache_monitor.trace.plan import Plan, base_name
 
+SLICE_SECONDS = 10
+UNPLANNED_BYTES = 1800.0
+"""A second that the processes of a host may write of a trace before there is a plan for it, where
+they are many."""
+MANY_PROCESSES = 8
+_AT_FIRST = 45.0
+"""Seconds."""
+_LEAST = 10
+"""Events that a slice may have in any case."""
+MOST_REMEMBERED = 16_384
+"""Keys of which it is remembered that their names were written; 2 MB."""
 RUN = SECOND
 """Hits of one key that begin within this time of the first are one event."""
 LONG_RUN = 10 * SECOND
@@ -301,3 +318,139 @@ class Slice:
         kinds = [call.kind for call in self._calls]
         changes = (at for at, call in enumerate(self._event_calls) if kinds[call] not in READS)
         return packed_ints.pack([self._event_views.get(at, 0) for at in changes])
+
+
+TracedEvent = tuple[int, str, Key, CallType, int, int, Value]
+"""An event before it is in a slice: when it ended, its store, key and type, when it began, how many
+times, and its value. A delete of many keys has a key without a hash, whose name is the pattern. A
+bare tuple, since there may be one for each call."""
+
+
+class _Allowance:
+    """The bytes that a process may write of traces without a plan: ``rate`` a second, and at first
+    those of ``_AT_FIRST``."""
+
+    def __init__(self, rate: float) -> None:
+        self.rate = rate
+        self._began: float | None = None
+        self._spent = 0
+
+    def left(self, now: float) -> float:
+        """The bytes that a slice may have; never 0."""
+        if self._began is None:
+            self._began = now
+        saved = self.rate * (max(now - self._began, 0.0) + _AT_FIRST) - self._spent
+        return max(saved, self.rate)
+
+    def spend(self, size: int) -> None:
+        """So many bytes were written."""
+        self._spent += size
+
+
+class SliceWriter:
+    """The slices that one process is writing, by store and time bucket. ``allowed``: the bytes a
+    second that it may write without a plan."""
+
+    def __init__(self, process: str, host: int, allowed: float = inf) -> None:
+        self.process = process
+        self._host = host
+        self._allowance = _Allowance(allowed)
+        self._plans: Mapping[str, Plan] = {}
+        self._slices: dict[tuple[str, int], Slice] = {}
+        self._stores: set[str] = set()
+        self._sealed_to = 0
+        self._named: set[tuple[str, int]] = set()
+
+    def __iter__(self) -> Iterator[tuple[str, Slice]]:
+        """Store and slice, for all slices."""
+        for (store, _), each in self._slices.items():
+            yield store, each
+
+    def follow(self, plans: Mapping[str, Plan]) -> bool:
+        """Write by ``plans`` from now on; whether they have changed."""
+        if plans == self._plans:
+            return False
+        self._plans = plans
+        for store, each in self:
+            plan = plans.get(base_name(store))
+            if plan is not None and not each.plan:
+                each.adopt_plan(plan)
+        return True
+
+    def plan_of(self, store: str) -> Plan:
+        """The plan of a store."""
+        return self._plans.get(base_name(store), Plan())
+
+    def find(self, store: str, at: int) -> Slice | None:
+        """The slice for what happened at a time, if there is one."""
+        return self._slices.get((store, self._start(at)))
+
+    def at(self, store: str, at: int) -> Slice:
+        """The slice for what happened at a time."""
+        start = self._start(at)
+        found = self._slices.get((store, start))
+        if found is None:
+            found = Slice(start, SLICE_SECONDS, self.process, self._host, self.plan_of(store))
+            before = self._slices.get((store, start - SLICE_SECONDS))
+            if before is not None:
+                # What was too much for it will be for this one, which comes back step by step.
+                found.level = max(found.level, before.level - 1)
+            self._slices[store, start] = found
+            self._stores.add(store)
+        return found
+
+    def _start(self, at: int) -> int:
+        return max(at // SECOND // SLICE_SECONDS * SLICE_SECONDS, self._sealed_to)
+
+    def add(self, events: Iterable[TracedEvent]) -> None:
+        """Add ``events``, which are ordered by when they ended."""
+        target, place, until = None, "", 0
+        for ended, store, key, call, began, times, value in events:
+            if target is None or store != place or ended >= until:
+                target, place = self.at(store, ended), store
+                until = (target.start + SLICE_SECONDS) * SECOND
+            if not key.hash:
+                pattern = None if call.kind == CLEAR else key.name
+                target.add_delete(began, ended, pattern, call.version)
+            elif not target.level or target.takes(key.hash):
+                is_new = key.name and not target.has(key.hash)
+                named = self._named_once(store, key) if is_new else key
+                target.add(named, call, began, ended, times, value)
+
+    def _named_once(self, store: str, key: Key) -> Key:
+        """``key`` without its name if that was written: the replay remembers it."""
+        if (store, key.hash) in self._named:
+            return replace(key, name="")
+        if len(self._named) >= MOST_REMEMBERED:
+            self._named.clear()
+        self._named.add((store, key.hash))
+        return key
+
+    def encode(self, each: Slice, now: float) -> bytes:
+        """The payload of a slice. Without a plan it drops keys until it has no more bytes than this
+        process may write."""
+        payload = encode_slices([each.stored()])
+        if not each.plan:
+            # What was written of the slice before has been spent.
+            most = each.written + self._allowance.left(now)
+            while len(payload) > most and len(each) > _LEAST:
+                each.raise_to(each.level + max(1, int(log2(len(payload) / most))))
+                payload = encode_slices([each.stored()])
+            self._allowance.spend(max(len(payload) - each.written, 0))
+            each.written = max(len(payload), each.written)
+        return payload
+
+    def end(self, now: float) -> None:
+        """The process ends: nobody need wait for more slices of it."""
+        for store in self._stores:
+            self.at(store, int(now * SECOND)).ended = True
+
+    def seal(self, each: Slice) -> None:
+        """Let a slice not change any more: what is still to come goes to the next."""
+        each.final = True
+        self._sealed_to = max(self._sealed_to, each.start + each.seconds)
+
+    def forget(self, store: str, each: Slice) -> None:
+        """Drop a slice, and seal its bucket."""
+        self.seal(each)
+        self._slices.pop((store, each.start), None)

@@ -54,24 +54,24 @@ class _ClockEra:
 
     def buckets(self) -> Iterator[tuple[str, Bucket]]:
         yield from self.aggregator.parts()
-        yield from self.tracer.parts()
+        yield from self.tracer.slices
 
     def seal(self, bucket: Bucket) -> None:
         if isinstance(bucket, Slice):
-            self.tracer.seal(bucket)
+            self.tracer.slices.seal(bucket)
         else:
             self.aggregator.seal(bucket)
 
     def forget(self, alias: str, bucket: Bucket) -> None:
         if isinstance(bucket, Slice):
-            self.tracer.forget(alias, bucket)
+            self.tracer.slices.forget(alias, bucket)
         else:
             self.aggregator.forget(alias, bucket)
         self.stored.pop(_name(alias, bucket), None)
 
     def row(self, alias: str, bucket: Bucket, written_at: float) -> Row:
         if isinstance(bucket, Slice):
-            payload = self.tracer.encoded(bucket, written_at)
+            payload = self.tracer.slices.encode(bucket, written_at)
         else:
             payload = encode(bucket)
         return Row(_kind(bucket), self.process, alias, bucket.start, bucket.seconds, payload)
@@ -140,7 +140,7 @@ class Flusher:
         self._drop_abandoned(now)
         if last:
             self.aggregator.note_end(now)
-            self.tracer.end(now)
+            self.tracer.slices.end(now)
         for era, _, bucket in self._buckets():
             if last or era.is_over or bucket.start + bucket.seconds + _CLOSED_AFTER < now:
                 era.seal(bucket)

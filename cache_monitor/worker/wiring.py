@@ -30,9 +30,10 @@ from cache_monitor.scan.schedule import ScanScheduler, read_evictions
 from cache_monitor.stores.opening import get_store, is_testing
 from cache_monitor.stores.rows import trace_settings
 from cache_monitor.trace.events import Value
+from cache_monitor.trace.slices import MANY_PROCESSES, UNPLANNED_BYTES
 from cache_monitor.worker.jobs import Wiring
 from cache_monitor.worker.trace_events import CacheIdentity, EntryAccess, stored_value
-from cache_monitor.worker.trace_writer import MANY_PROCESSES, UNPLANNED_BYTES, Tracer
+from cache_monitor.worker.trace_writer import Tracer
 from cache_monitor.worker.worker import BackgroundWorker
 
 

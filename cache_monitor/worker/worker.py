@@ -369,5 +369,5 @@ class BackgroundWorker:
             # A new process of a busy site must not begin with all keys.
             self.jobs.follow_plans(store)
         self._writer.write(store, last)
-        self._recorder.process = self._drainer.flusher.tracer.process
+        self._recorder.process = self._drainer.flusher.tracer.slices.process
         self._recorder.reported_at = begun

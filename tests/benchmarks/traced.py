@@ -29,10 +29,11 @@ from cache_monitor.stores.memory import MemoryStore
 from cache_monitor.stores.rows import FIRST, TraceSettings, plans, settled, state_of
 from cache_monitor.trace.events import SECOND, EvictionReading
 from cache_monitor.trace.plan import TraceLimits
+from cache_monitor.trace.slices import SLICE_SECONDS, UNPLANNED_BYTES
 from cache_monitor.worker.batch import deduplicate
 from cache_monitor.worker.trace_events import CacheIdentity
 from cache_monitor.worker.trace_rollup import roll
-from cache_monitor.worker.trace_writer import SLICE_SECONDS, UNPLANNED_BYTES, Tracer
+from cache_monitor.worker.trace_writer import Tracer
 
 GET, SET = Source("default", "get"), Source("default", "set")
 START = 1_800_000_000 // 3600 * 3600
@@ -141,15 +142,17 @@ def flush(
 ) -> None:
     """Bring what has changed to the store, as cache_monitor.worker.flush does."""
     number, now = of
-    for name, part in list(tracer.parts()):
+    for name, part in list(tracer.slices):
         if part.start + part.seconds + CLOSED < now:
-            tracer.seal(part)
+            tracer.slices.seal(part)
         if stored.get((number, part.start)) != part.revision:
-            payload = tracer.encoded(part, now)
+            payload = tracer.slices.encode(part, now)
             stored[number, part.start] = part.revision
-            store.put([Row("trace", tracer.process, name, part.start, SLICE_SECONDS, payload)], now)
+            store.put(
+                [Row("trace", tracer.slices.process, name, part.start, SLICE_SECONDS, payload)], now
+            )
         if part.final:
-            tracer.forget(name, part)
+            tracer.slices.forget(name, part)
             stored.pop((number, part.start), None)
 
 

@@ -19,10 +19,10 @@ from cache_monitor.trace.events import (
     hash_of,
 )
 from cache_monitor.trace.plan import Plan
-from cache_monitor.trace.slices import Slice
+from cache_monitor.trace.slices import SLICE_SECONDS, Slice
 from cache_monitor.worker.batch import deduplicate
 from cache_monitor.worker.trace_events import CacheIdentity
-from cache_monitor.worker.trace_writer import SLICE_SECONDS, Tracer
+from cache_monitor.worker.trace_writer import Tracer
 
 START = 1_700_000_000
 SHARED = CacheIdentity("shared", 300, "1", "site")
@@ -45,7 +45,7 @@ def hear(tracer: Tracer, calls: Sequence[Call], **computed: Any) -> None:
 
 
 def parts(tracer: Tracer) -> list[Slice]:
-    return [part for _, part in tracer.parts()]
+    return [part for _, part in tracer.slices]
 
 
 def events(tracer: Tracer) -> list[Event]:
@@ -142,7 +142,7 @@ def test_what_comes_late_for_a_sealed_slice_goes_to_the_next(
     tracer = make()
     hear(tracer, [call("set", 0.0, "a")])
     [first] = parts(tracer)
-    tracer.seal(first)
+    tracer.slices.seal(first)
     hear(tracer, [call("set", 0.5, "b")])
     assert [part.start for part in parts(tracer)] == [first.start, first.start + SLICE_SECONDS]
     assert len(first) == 1

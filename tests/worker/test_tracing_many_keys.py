@@ -37,7 +37,7 @@ def _told(tracer: Tracer) -> list[str]:
     """The key of each event."""
     return [
         key.name.partition("\0")[2]
-        for _, part in tracer.parts()
+        for _, part in tracer.slices
         for stored in [part.stored()]
         for keys in [stored.decode_keys()]
         for event in stored.decode_events(keys, frozenset())
@@ -68,7 +68,7 @@ def test_a_slice_that_had_to_let_keys_go_has_forgotten_their_names() -> None:
     for first in range(0, 100_000, 10_000):
         keys = [f"user:{number}" for number in range(first, first + 10_000)]
         _hear(tracer, *(Call(GET, 1.0, 0.1, key, outcome=False) for key in keys))
-    [(_, part)] = tracer.parts()
+    [(_, part)] = tracer.slices
     assert part.level > 0
     assert len(part._keys_by_number) == len(part._numbers) == len({*part._event_keys}) <= 20_000
     told = _told(tracer)
@@ -82,7 +82,7 @@ def test_a_slice_goes_on_at_the_level_of_the_one_before_and_comes_back_step_by_s
         _hear(tracer, Call(GET, 1.0, 0.1, f"user:{number}", outcome=False))
     for turn in range(1, 5):
         _hear(tracer, Call(GET, 10.0 * turn + 1, 0.1, "user:1", outcome=False))
-    levels = [part.level for _, part in tracer.parts()]
+    levels = [part.level for _, part in tracer.slices]
     assert levels == [3, 2, 1, 0, 0]
 
 
@@ -111,8 +111,8 @@ def test_without_a_plan_a_process_writes_what_it_may_of_all_keys_of_its_level() 
     now, keys, written = 1_800_000_010.0, 3000, 0
     for turn in range(12):
         _hear(tracer, *(each._replace(started=10.0 * turn + 1) for each in _calls(3000, keys)))
-        for store, part in list(tracer.parts()):
-            payload = tracer.encoded(part, now + 10 * turn)
+        for store, part in list(tracer.slices):
+            payload = tracer.slices.encode(part, now + 10 * turn)
             [stored] = decode_slices(payload)
             assert stored.level == part.level > 0
             expected = {f"user:{n}" for n in range(keys)}
@@ -121,7 +121,7 @@ def test_without_a_plan_a_process_writes_what_it_may_of_all_keys_of_its_level() 
                 each for each in hashes if level_of(each) >= part.level
             }
             written += len(payload)
-            tracer.forget(store, part)
+            tracer.slices.forget(store, part)
     # What it may at first, what it may in that time, and a little in each slice.
     assert written <= 100.0 * (45 + 110 + 12)
 
@@ -129,8 +129,8 @@ def test_without_a_plan_a_process_writes_what_it_may_of_all_keys_of_its_level() 
 def test_a_process_of_few_keys_writes_all_of_them_before_there_is_a_plan() -> None:
     tracer = Tracer("process", 1, lambda alias: FACTS, allowed=1800.0 / 6)
     _hear(tracer, *_calls(2000, 600))
-    [(_, part)] = tracer.parts()
-    [stored] = decode_slices(tracer.encoded(part, 1_800_000_010.0))
+    [(_, part)] = tracer.slices
+    [stored] = decode_slices(tracer.slices.encode(part, 1_800_000_010.0))
     assert (stored.level, stored.count) == (0, 2000)
 
 
@@ -140,7 +140,7 @@ def test_what_was_traced_without_a_plan_is_as_the_plan_has_it_when_that_is_read(
     hot = hash_of("\0user:7")
     tracer.follow({"store": Plan(4, 5, frozenset({hot}))})
     _hear(tracer, *_calls(1000, 1000))
-    [(_, part)] = tracer.parts()
+    [(_, part)] = tracer.slices
     stored = part.stored()
     assert (stored.plan, stored.level) == (4, 5)
     within = {
