@@ -46,12 +46,13 @@ class BackgroundJob:
         self._at_end = at_end
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._is_running = False
+        self._has_ended = False
         self.is_busy = False
 
     def do(self, job: Job) -> bool:
-        """Start ``job``; returns False if another one is running or no thread can be started. Only
-        for the draining thread."""
-        if self.is_busy:
+        """Start ``job``; returns False if another one is running, after :meth:`end`, or if no
+        thread can be started. Only for the draining thread."""
+        if self.is_busy or self._has_ended:
             return False
         self.is_busy = True
         self._jobs.put(job)
@@ -69,6 +70,7 @@ class BackgroundJob:
 
     def end(self) -> None:
         """Let the thread end after its job, without waiting for it."""
+        self._has_ended = True
         self._jobs.put(None)
 
     def _run(self) -> None:

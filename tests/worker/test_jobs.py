@@ -67,6 +67,15 @@ def test_a_fault_of_a_job_ends_nothing(noted: _Noted) -> None:
     assert noted.ends.get(timeout=60) == "end"
 
 
+def test_after_the_end_no_job_begins(noted: _Noted) -> None:
+    aside = BackgroundJob("test", noted.failed, noted.at_end)
+    assert aside.do(lambda: None)
+    aside.end()
+    assert noted.ends.get(timeout=60) == "end"
+    assert not aside.do(lambda: pytest.fail("done"))
+    assert not aside.is_busy
+
+
 def test_where_nothing_was_to_be_done_there_is_no_thread(noted: _Noted) -> None:
     BackgroundJob("idle", noted.failed, noted.at_end).end()
     assert "cache-monitor-idle" not in {each.name for each in enumerate_threads()}
