@@ -8,8 +8,7 @@ from django.core.cache.backends.base import BaseCache, InvalidCacheBackendError
 from django.utils.module_loading import import_string
 
 from cache_monitor.conf import get_conf
-from cache_monitor.instrument.install import alias_being_created, instrument
-from cache_monitor.instrument.wrapper import can_be_recorded
+from cache_monitor.instrument.install import alias_being_created, can_be_recorded, instrument
 
 __all__ = ["MonitoredCache"]
 

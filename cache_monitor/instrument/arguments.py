@@ -3,7 +3,7 @@
 The arguments go on as they came. Two exceptions cannot be seen by anybody: a callable that
 ``BaseCache.get_or_set`` itself calls is timed, and an iterator notes the keys that it gives.
 
-Here are the operations on one key; :mod:`cache_monitor.instrument.wrapper` lists them all.
+Here are the operations on one key; :mod:`cache_monitor.instrument.install` lists them all.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence, Sized

@@ -31,7 +31,7 @@ from cache_monitor.instrument.observe import (
     record_failed,
     tell,
 )
-from cache_monitor.instrument.swallowed_errors import is_swallowing
+from cache_monitor.instrument.side_effects import is_swallowing
 from cache_monitor.recorder import recorder
 
 LEAVES = frozenset({LocMemCache, DummyCache})

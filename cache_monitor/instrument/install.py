@@ -2,27 +2,299 @@
 
 Django makes a cache in ``CacheHandler.create_connection``. What it makes is noted there with its
 alias, at the bottom: tools that put an object of theirs in front of it may come before or after.
+
+Recording methods are put in place of a backend's own, in the classes that have them. In place, as
+tracing tools do, rather than in a subclass: the class, what is kept on it, registries, pickles and
+``type()`` stay the project's own. An instance that serves no alias passes straight through.
 """
 
-from collections.abc import Callable
+import inspect
+import sys
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
-from functools import partial, wraps
-from typing import Any
+from functools import partial, update_wrapper, wraps
+from inspect import Parameter
+from types import FunctionType
+from typing import Any, ClassVar
+from weakref import ref
 
 import django.core.cache as django_cache
 from django.conf import settings
 from django.core.cache import CacheHandler, caches
-from django.core.cache.backends.base import InvalidCacheBackendError
+from django.core.cache.backends.base import BaseCache, InvalidCacheBackendError
 
+from cache_monitor.calls import bounded
 from cache_monitor.conf import get_conf
 from cache_monitor.errors import let_pass
 from cache_monitor.instrument import aliases
-from cache_monitor.instrument.culls import watch_culls
-from cache_monitor.instrument.fastpath import LEAVES
+from cache_monitor.instrument.aliases import belongs_to, telling_lookup
+from cache_monitor.instrument.arguments import (
+    USUAL_PLACES,
+    Args,
+    CallSignature,
+    HandedOnLookup,
+    Increment,
+    Kwargs,
+    Lookup,
+    LookupMany,
+    Many,
+    Mapped,
+    Places,
+    Touch,
+    VersionStep,
+    Write,
+    handed_to,
+    parameters_of,
+    places_of,
+    takes_anything,
+)
+from cache_monitor.instrument.compute_time import AsyncProduction, OwnProduction, Production
+from cache_monitor.instrument.fastpath import LEAVES, fast_path
+from cache_monitor.instrument.observe import Method, ObservedOperation, observed, observed_async
+from cache_monitor.instrument.side_effects import watch_culls, watch_swallowed
 from cache_monitor.instrument.sizes import watch_sizes
-from cache_monitor.instrument.swallowed_errors import watch_swallowed
-from cache_monitor.instrument.wrapper import can_be_recorded, unwrap_all, wrap_class
 from cache_monitor.recorder import recorder
+
+
+class Addition(CallSignature):
+    """An operation of the backend's own. Its first argument is a key, or a pattern of keys, where
+    it is a string; ``timeout`` or ``when`` is what it gives an entry to live."""
+
+    __slots__ = ("_cache",)
+    operation: ClassVar[str]
+    places: ClassVar[Places | None] = USUAL_PLACES
+    """None where the method takes anything and only the client that it hands it to can tell."""
+
+    def __init__(self, cache: BaseCache, args: Args, kwargs: Kwargs) -> None:
+        super().__init__(cache, args, kwargs)
+        self._cache = cache
+
+    def key(self) -> Hashable:
+        first = self._given("key")
+        return bounded(first) if isinstance(first, str) else None
+
+    def timeout(self) -> object:
+        return self._given("timeout")
+
+    def version(self) -> Hashable:
+        version = self._given("version")
+        return version if version is None else bounded(version)
+
+    def _given(self, meaning: str) -> Any:
+        position, name, default = self._places()[meaning]
+        if position is not None and len(self.args) > position:
+            return self.args[position]
+        return self.kwargs.get(name, default)
+
+    def _places(self) -> Places:
+        if self.places is not None:
+            return self.places
+        method = handed_to(self._cache, self.operation)
+        return places_of(method) if isinstance(method, FunctionType) else USUAL_PLACES
+
+
+def addition(operation: str, method: object) -> type[Addition]:
+    """The shape of ``method``, which a backend has for an ``operation`` that Django has not."""
+    places = None
+    if isinstance(method, FunctionType) and not takes_anything(parameters_of(method)):
+        places = places_of(method)
+    namespace = {"__slots__": (), "operation": operation, "places": places}
+    return type(Addition.__name__, (Addition,), namespace)
+
+
+SHAPES: Mapping[str, type[CallSignature]] = {
+    "get": Lookup,
+    "get_many": LookupMany,
+    "get_or_set": OwnProduction,
+    "set": Write,
+    "add": Write,
+    "touch": Touch,
+    "delete": CallSignature,
+    "has_key": CallSignature,
+    "incr": Increment,
+    "decr": Increment,
+    "incr_version": VersionStep,
+    "decr_version": VersionStep,
+    "set_many": Mapped,
+    "delete_many": Many,
+}
+"""The shapes of Django's own operations on keys; every other is an addition of the backend's."""
+
+_LIBRARIES = ("django", "django_redis")
+
+
+def shape_of(name: str, operation: str, method: object, class_: type) -> type[CallSignature]:
+    """The shape of ``method``, which ``class_`` has as ``name`` for ``operation``."""
+    usual = SHAPES.get(operation)
+    if usual is None:
+        return addition(operation, method)
+    if usual is Lookup and belongs_to(method, class_, *_LIBRARIES):
+        return HandedOnLookup
+    if usual is OwnProduction and class_ is BaseCache and belongs_to(method, class_, "django"):
+        return Production if name == operation else AsyncProduction
+    names = _own_names(usual, parameters_of(method))
+    if names:
+        return type(usual.__name__, (usual,), {"__slots__": (), "names": names})
+    return usual
+
+
+def _own_names(shape: type[CallSignature], parameters: Sequence[Parameter]) -> dict[str, str]:
+    """The backend's names for Django's arguments, where they are others."""
+    djangos = {
+        "keys" if issubclass(shape, Many) else "data" if shape is Mapped else "key": 0,
+        "default": 1 if shape in {Lookup, OwnProduction} else None,
+        "timeout": shape.timeout_at,
+        "version": shape.version_at,
+    }
+    taken = {each.name for each in parameters}
+    return {
+        name: parameters[at].name
+        for name, at in djangos.items()
+        if at is not None
+        and name not in taken
+        and at < len(parameters)
+        and parameters[at].kind is Parameter.POSITIONAL_OR_KEYWORD
+    }
+
+
+def can_be_recorded(class_: type) -> bool:
+    """Whether ``class_`` is a backend: Django asks of one no more than that it can be called like
+    one, and some, such as django-valkey's, derive from nothing of Django's."""
+    return issubclass(class_, BaseCache) or all(
+        callable(getattr(class_, each, None)) for each in _ASKED_OF_A_BACKEND
+    )
+
+
+_ASKED_OF_A_BACKEND = ("get", "set", "delete", "get_many", "clear")
+
+
+_NOT_OPERATIONS = frozenset(
+    {"close", "get_backend_timeout", "make_and_validate_key", "make_key", "validate_key"}
+)
+_OURS = __name__.rpartition(".")[0]
+
+
+class _Wrapped(ref[type]):
+    """A class whose methods were wrapped, and which these were. Weakly: they hold the class."""
+
+    __slots__ = ("originals",)
+    originals: dict[str, ref[Any]]
+
+
+_wrapped: dict[int, _Wrapped] = {}
+
+
+def wrap_class(class_: type) -> None:
+    """Have the methods of ``class_`` record, and of the classes that it derives from."""
+    for each in class_.__mro__:
+        if _is_a_projects(each):
+            _wrap_own(each, class_)
+
+
+def unwrap_all() -> None:
+    """Put the methods back where nobody has put others in their place since."""
+    for wrapped in list(_wrapped.values()):
+        class_ = wrapped()
+        if class_ is None:
+            continue
+        for name in wrapped.originals:
+            method = vars(class_).get(name)
+            if is_ours(method):
+                type.__setattr__(class_, name, original_of(method))
+    _wrapped.clear()
+
+
+def is_ours(method: object) -> bool:
+    """Whether ``method`` is one that :func:`wrap_class` made."""
+    return isinstance(method, FunctionType) and str(method.__globals__.get("__name__")).startswith(
+        _OURS
+    )
+
+
+def original_of(method: Any) -> Any:
+    """The method in whose place ``method`` stands."""
+    cells = dict(zip(method.__code__.co_freevars, method.__closure__ or (), strict=True))
+    found = cells["original"].cell_contents
+    return original_of(found) if is_ours(found) else found
+
+
+def _is_a_projects(class_: type) -> bool:
+    """Whether ``class_`` is a backend, or a class that a project or a library made for one."""
+    if issubclass(class_, BaseCache):
+        return True
+    return class_.__module__.partition(".")[0] not in sys.stdlib_module_names | {"builtins"}
+
+
+def _wrap_own(class_: type, backend: type) -> None:
+    wrapped = _wrapped.get(id(class_))
+    if wrapped is None:
+        wrapped = _Wrapped(class_, partial(_wrapped.pop, id(class_)))
+        wrapped.originals = {}
+        _wrapped[id(class_)] = wrapped
+    for name, original in _methods(class_):
+        before = wrapped.originals.get(name)
+        # Another one than was wrapped is a patch, and calls what it found. The same one was put
+        # back by a patch that has ended.
+        if before is None or before() is original:
+            method = _recording(name, original, class_, backend)
+            try:
+                type.__setattr__(class_, name, method)
+            except TypeError:
+                return  # of an extension in C: it works, unrecorded
+            wrapped.originals[name] = ref(original)
+
+
+def _methods(class_: type) -> Iterator[tuple[str, Any]]:
+    for name, found in list(vars(class_).items()):
+        if name.startswith("_") or name in _NOT_OPERATIONS or is_ours(found):
+            continue
+        if isinstance(found, FunctionType) or (_is_operation(name) and _binds(found)):
+            yield name, found
+
+
+def _is_operation(name: str) -> bool:
+    return name in SHAPES or (name[:1] == "a" and name[1:] in SHAPES)
+
+
+def _binds(found: object) -> bool:
+    """Whether ``found`` becomes a method as a function does; some tools' wrappers do."""
+    return callable(found) and not isinstance(found, type) and hasattr(type(found), "__get__")
+
+
+def _recording(name: str, original: Any, class_: type, backend: type) -> Method:
+    is_async = inspect.iscoroutinefunction(original)
+    operation_name = name[1:] if is_async and hasattr(backend, name[1:]) else name
+    method = original if isinstance(original, FunctionType) else _bound(original)
+    call = telling_lookup(method, class_, name)
+    operation = ObservedOperation(
+        operation_name, method, call, shape_of(name, operation_name, original, class_)
+    )
+    if is_async:
+        return _named(observed_async(operation), original)
+    usual = observed(operation)
+    return _named(fast_path(class_, operation, usual) or usual, original)
+
+
+def _bound(original: Any) -> Method:
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return original.__get__(self, type(self))(*args, **kwargs)
+
+    return call
+
+
+def _named(method: Method, original: Callable[..., Any]) -> Method:
+    """``method`` looking like ``original``, without the ``__wrapped__`` that tools take for a
+    patch of their own."""
+    update_wrapper(method, original)
+    wrapped = inspect.getattr_static(original, "__wrapped__", None)
+    if wrapped is None:
+        del method.__wrapped__  # type: ignore[attr-defined]  # a function has it, a Callable has not
+    else:
+        method.__wrapped__ = wrapped  # type: ignore[attr-defined]  # likewise
+    if isinstance(original, FunctionType):
+        method.__signature__ = inspect.signature(original)  # type: ignore[attr-defined]  # likewise
+    return method
+
 
 _creating: ContextVar[str | None] = ContextVar("cache_monitor_creating", default=None)
 _replaced: dict[str, Any] = {}

@@ -9,9 +9,8 @@ from typing import Any, TypeVar, cast
 import msgspec
 
 from cache_monitor.stats import details
+from cache_monitor.stats.compact import MAX_COUNT, Histogram
 from cache_monitor.stats.details import Details, StoredDetails
-from cache_monitor.stats.histogram import Histogram
-from cache_monitor.stats.packed_ints import MAX_COUNT
 from cache_monitor.stats.window import Counts
 
 MAX_BYTES = 4 * 1024 * 1024

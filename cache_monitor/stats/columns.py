@@ -2,7 +2,7 @@
 
 What a column has in common is said once, and a reader goes over the columns that it needs in a
 fraction of the time that an object for each key would take. Columns of numbers stay bytes until
-then (see :mod:`cache_monitor.stats.packed_ints`): a report holds hundreds of tables at a time,
+then (see :mod:`cache_monitor.stats.compact`): a report holds hundreds of tables at a time,
 which would be thousands of lists and dicts for the garbage collector to go over.
 
 A key that a table does not hold may have been used up to the table's floor. So over all tables a
@@ -23,8 +23,8 @@ from typing import Annotated
 
 from msgspec import Meta, Struct, field
 
-from cache_monitor.stats import packed_ints
-from cache_monitor.stats.packed_ints import NONE
+from cache_monitor.stats import compact
+from cache_monitor.stats.compact import NO_INTS
 from cache_monitor.stats.top_keys import HotKeys, KeyStats, edge
 from cache_monitor.stats.window import Count, Duration, greater
 
@@ -32,19 +32,19 @@ from cache_monitor.stats.window import Count, Duration, greater
 class SparseCounts(Struct, array_like=True, gc=False):
     """Counts of those few keys that have any, by their places."""
 
-    places: bytes = NONE
-    counts: bytes = NONE
+    places: bytes = NO_INTS
+    counts: bytes = NO_INTS
 
     def fits(self, keys: int) -> bool:
         """Whether each count is one of ``keys`` keys."""
-        places = packed_ints.length(self.places)
-        return places == packed_ints.length(self.counts) and (
-            not places or max(packed_ints.unpack(self.places)) < keys
+        places = compact.length_of(self.places)
+        return places == compact.length_of(self.counts) and (
+            not places or max(compact.unpack_ints(self.places)) < keys
         )
 
     def items(self) -> Iterator[tuple[int, int]]:
         """The places, and the count at each."""
-        return zip(packed_ints.unpack(self.places), packed_ints.unpack(self.counts), strict=True)
+        return zip(compact.unpack_ints(self.places), compact.unpack_ints(self.counts), strict=True)
 
 
 class Columns(Struct, array_like=True, gc=False):
@@ -53,12 +53,12 @@ class Columns(Struct, array_like=True, gc=False):
     keys: list[str] = []
     groups: dict[str, Count] = {}
     """How many keys each group has: the keys of the first one come first, and so on."""
-    excess: bytes = NONE
+    excess: bytes = NO_INTS
     """Their weights less the table's floor: what ranks them."""
-    lookups: bytes = NONE
-    misses: bytes = NONE
-    sets: bytes = NONE
-    sizes: bytes = NONE
+    lookups: bytes = NO_INTS
+    misses: bytes = NO_INTS
+    sets: bytes = NO_INTS
+    sizes: bytes = NO_INTS
     """The bytes of their values and one more, 0 where they are not known."""
     reasons: dict[Annotated[str, Meta(max_length=32)], SparseCounts] = {}
     produced: SparseCounts = field(default_factory=SparseCounts)
@@ -73,17 +73,17 @@ class Columns(Struct, array_like=True, gc=False):
         lengths = {
             keys,
             sum(self.groups.values()),
-            packed_ints.length(self.excess),
-            packed_ints.length(self.lookups),
-            packed_ints.length(self.misses),
-            packed_ints.length(self.sets),
-            packed_ints.length(self.sizes),
+            compact.length_of(self.excess),
+            compact.length_of(self.lookups),
+            compact.length_of(self.misses),
+            compact.length_of(self.sets),
+            compact.length_of(self.sizes),
         }
         few = self.produced, *self.reasons.values()
         if (
             len(lengths) > 1
             or not all(each.fits(keys) for each in few)
-            or packed_ints.length(self.produced.places) != len(self.produce_seconds)
+            or compact.length_of(self.produced.places) != len(self.produce_seconds)
             or len(self.produce_squares) not in {0, len(self.produce_seconds)}
         ):
             raise ValueError("columns that do not fit together")
@@ -93,9 +93,9 @@ class Columns(Struct, array_like=True, gc=False):
         tables have for these keys, and none of this table's other keys. They are as with a floor of
         0: ``missing`` can be less than nothing."""
         keys, groups, ends = self.keys, list(self.groups), list(accumulate(self.groups.values()))
-        excess, lookups = packed_ints.unpack(self.excess), packed_ints.unpack(self.lookups)
-        misses, sets = packed_ints.unpack(self.misses), packed_ints.unpack(self.sets)
-        sizes = packed_ints.unpack(self.sizes)
+        excess, lookups = compact.unpack_ints(self.excess), compact.unpack_ints(self.lookups)
+        misses, sets = compact.unpack_ints(self.misses), compact.unpack_ints(self.sets)
+        sizes = compact.unpack_ints(self.sizes)
         for place in places:
             key = keys[place]
             stats = found.get(key)
@@ -161,11 +161,11 @@ def _columns(table: Mapping[str, KeyStats], floor: int) -> Columns:
         keys=[key for key, _ in ordered],
         groups=Counter(each.group for each in stats),
         # No weight is below the floor but in a table that somebody has tampered with.
-        excess=packed_ints.pack([max(0, each.weight() - floor) for each in stats]),
-        lookups=packed_ints.pack([each.lookups for each in stats]),
-        misses=packed_ints.pack([each.misses for each in stats]),
-        sets=packed_ints.pack([each.sets for each in stats]),
-        sizes=packed_ints.pack([0 if each.bytes is None else each.bytes + 1 for each in stats]),
+        excess=compact.pack_ints([max(0, each.weight() - floor) for each in stats]),
+        lookups=compact.pack_ints([each.lookups for each in stats]),
+        misses=compact.pack_ints([each.misses for each in stats]),
+        sets=compact.pack_ints([each.sets for each in stats]),
+        sizes=compact.pack_ints([0 if each.bytes is None else each.bytes + 1 for each in stats]),
         reasons=_reasons(stats),
         produced=_few({at: each.produced for at, each in enumerate(stats) if each.produced}),
         produce_seconds=[each.produce_seconds for each in stats if each.produced],
@@ -182,7 +182,7 @@ def _reasons(stats: Sequence[KeyStats]) -> dict[str, SparseCounts]:
 
 
 def _few(counts: Mapping[int, int]) -> SparseCounts:
-    return SparseCounts(packed_ints.pack(counts.keys()), packed_ints.pack(counts.values()))
+    return SparseCounts(compact.pack_ints(counts.keys()), compact.pack_ints(counts.values()))
 
 
 MOST_RANKED = 100_000
@@ -204,7 +204,7 @@ class Ranking:
         self.floor += stored.floor
         excess, forgotten = self._excess, self._forgotten
         columns = stored.columns
-        for key, more in zip(columns.keys, packed_ints.unpack(columns.excess), strict=True):
+        for key, more in zip(columns.keys, compact.unpack_ints(columns.excess), strict=True):
             excess[key] = excess.get(key, forgotten) + more
         if len(excess) > MOST_RANKED:
             self._forget()

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Raw, Struct, structs
 
-from cache_monitor.stats import columns, distinct, histogram
+from cache_monitor.stats import columns, compact
 from cache_monitor.stats.columns import StoredKeys
 from cache_monitor.stats.lifetimes import ChangeStats, LifeStats
 from cache_monitor.stats.pages import OTHER_PAGES, PAGE_LIMIT, PageStats
@@ -65,7 +65,7 @@ class GroupStats(Struct, array_like=True, gc=False):
     sample_hits: Samples = ()
     """A few of the keys that were found."""
     sample_misses: Samples = ()
-    sketch: Annotated[bytes, Meta(max_length=distinct.MAX_BYTES)] = b""
+    sketch: Annotated[bytes, Meta(max_length=compact.MAX_BYTES)] = b""
     traced: Count = 0
     """See :attr:`~cache_monitor.stats.window.Window.traced`."""
     judged: Count = 0
@@ -138,17 +138,17 @@ class GroupStats(Struct, array_like=True, gc=False):
     def add_key(self, key_hash: int) -> None:
         """Add a key to the sketch."""
         self.keys.add(key_hash)
-        if len(self.keys) > 2 * distinct.SIZE:
-            self.keys = distinct.smallest(self.keys)
+        if len(self.keys) > 2 * compact.SIZE:
+            self.keys = compact.smallest(self.keys)
 
     def add_keys(self, hashes: Sequence[int]) -> None:
         """Add many keys to the sketch."""
-        if len(hashes) > distinct.SIZE <= len(self.keys):
+        if len(hashes) > compact.SIZE <= len(self.keys):
             limit = max(self.keys)
             hashes = [each for each in hashes if each < limit]
         self.keys.update(hashes)
-        if len(self.keys) > 2 * distinct.SIZE:
-            self.keys = distinct.smallest(self.keys)
+        if len(self.keys) > 2 * compact.SIZE:
+            self.keys = compact.smallest(self.keys)
 
     def count_hits(self, samples: Sequence[str], hits: int, read: int | None) -> None:
         """Count ``hits`` that read so many bytes, where that is known; of some of the keys that
@@ -200,7 +200,7 @@ class GroupStats(Struct, array_like=True, gc=False):
             self.judged += other.judged
             self.squares += other.squares
         if other.ages:
-            histogram.add(self.ages, other.ages)
+            compact.add(self.ages, other.ages)
         if other.lives is not None or other.changes is not None or other.called_from:
             self._merge_seldom(other)
 
@@ -242,11 +242,13 @@ class GroupStats(Struct, array_like=True, gc=False):
 
     def packed(self) -> "GroupStats":
         """The same as a store takes it."""
-        return structs.replace(self, keys=set(), sketch=distinct.pack(self.keys))
+        return structs.replace(self, keys=set(), sketch=compact.pack_sketch(self.keys))
 
     def unpacked(self) -> "GroupStats":
         """The same as it is counted on."""
-        return structs.replace(self, keys=self.keys.union(distinct.unpack(self.sketch)), sketch=b"")
+        return structs.replace(
+            self, keys=self.keys.union(compact.unpack_sketch(self.sketch)), sketch=b""
+        )
 
 
 class ViewUse(Struct, array_like=True, gc=False):

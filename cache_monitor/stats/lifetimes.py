@@ -6,7 +6,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from cache_monitor.stats import histogram
+from cache_monitor.stats import compact
 from cache_monitor.stats.window import Bucket, Count, UnixTime
 
 End = Literal["expired", "deleted", "cleared", "evicted", "lost", "overwritten", "version_changed"]
@@ -47,13 +47,13 @@ class LifeStats(Struct, array_like=True, gc=False):
         self.ends[how] = self.ends.get(how, 0) + weight
         if is_unread:
             self.unread[how] = self.unread.get(how, 0) + weight
-        [bucket] = histogram.buckets_of([max(seconds, 0.0)])
+        [bucket] = compact.buckets_of([max(seconds, 0.0)])
         for each in (self.lasted, self.evicted_at) if how == "evicted" else (self.lasted,):
             each[bucket] = each.get(bucket, 0) + weight
 
     def read(self, seconds: float, weight: int) -> None:
         """Count ``weight`` values that were read for the first time."""
-        [bucket] = histogram.buckets_of([max(seconds, 0.0)])
+        [bucket] = compact.buckets_of([max(seconds, 0.0)])
         self.first_read[bucket] = self.first_read.get(bucket, 0) + weight
 
     def merge(self, other: "LifeStats") -> None:
@@ -62,9 +62,9 @@ class LifeStats(Struct, array_like=True, gc=False):
             self.ends[how] = self.ends.get(how, 0) + count
         for how, count in other.unread.items():
             self.unread[how] = self.unread.get(how, 0) + count
-        histogram.add(self.lasted, other.lasted)
-        histogram.add(self.first_read, other.first_read)
-        histogram.add(self.evicted_at, other.evicted_at)
+        compact.add(self.lasted, other.lasted)
+        compact.add(self.first_read, other.first_read)
+        compact.add(self.evicted_at, other.evicted_at)
         for cause, count in other.causes.items():
             self.causes[cause] = self.causes.get(cause, 0) + count
         self.restarted_at = max(self.restarted_at, other.restarted_at)
@@ -93,14 +93,14 @@ class ChangeStats(Struct, array_like=True, gc=False):
             self.untold += weight
             return
         self.seen += 1
-        [bucket] = histogram.buckets_of([max(seconds, 0.0)])
+        [bucket] = compact.buckets_of([max(seconds, 0.0)])
         counts = self.same if is_same else self.changed
         counts[bucket] = counts.get(bucket, 0) + weight
 
     def merge(self, other: "ChangeStats") -> None:
         """Add what ``other`` counted."""
-        histogram.add(self.same, other.same)
-        histogram.add(self.changed, other.changed)
+        compact.add(self.same, other.same)
+        compact.add(self.changed, other.changed)
         self.untold += other.untold
         self.seen += other.seen
 
@@ -124,7 +124,7 @@ class ChangeStats(Struct, array_like=True, gc=False):
             return None
         buckets = self.same.keys() | self.changed.keys()
         return lasting(
-            (histogram.middle_of(each), self.changed.get(each, 0), self.same.get(each, 0))
+            (compact.middle_of(each), self.changed.get(each, 0), self.same.get(each, 0))
             for each in buckets
         )
 
@@ -139,7 +139,7 @@ class ChangeStats(Struct, array_like=True, gc=False):
         if mean is None:
             return None
         stale = (
-            count * (1 - exp(-histogram.middle_of(bucket) / mean)) for bucket, count in ages.items()
+            count * (1 - exp(-compact.middle_of(bucket) / mean)) for bucket, count in ages.items()
         )
         return sum(stale) / hits
 

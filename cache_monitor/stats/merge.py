@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 
-from cache_monitor.stats import distinct
+from cache_monitor.stats import compact
 from cache_monitor.stats.columns import Ranking, StoredKeys
+from cache_monitor.stats.compact import Union
 from cache_monitor.stats.details import Details, GroupStats, StoredDetails, ViewStats, ViewUse
-from cache_monitor.stats.distinct import Union
 from cache_monitor.stats.top_keys import HotKeys, MergedSample, few_of
 
 Fold = Callable[[str], str]
@@ -42,7 +42,7 @@ def _fold_uses(view: ViewStats, details: Details, fold: Fold) -> None:
 
 def _merge(into: GroupStats, group: GroupStats) -> None:
     into.merge(group)
-    into.keys = distinct.unite(into.keys, group.keys)
+    into.keys = compact.unite(into.keys, group.keys)
     into.sample_hits = few_of((*into.sample_hits, *group.sample_hits))
     into.sample_misses = few_of((*into.sample_misses, *group.sample_misses))
 

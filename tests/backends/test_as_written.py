@@ -22,8 +22,7 @@ from django.utils.module_loading import import_string
 
 from cache_monitor import context
 from cache_monitor.instrument.aliases import instance_of
-from cache_monitor.instrument.install import install, uninstall
-from cache_monitor.instrument.wrapper import is_ours
+from cache_monitor.instrument.install import install, is_ours, uninstall
 from cache_monitor.scan import schedule
 from cache_monitor.worker import wiring
 from tests.backends import written

@@ -12,7 +12,7 @@ from unittest import mock
 
 import pytest
 
-from cache_monitor.instrument.wrapper import is_ours, original_of
+from cache_monitor.instrument.install import is_ours, original_of
 from tests.backends.contract import Pair, open_pair, parameters
 
 pytestmark = pytest.mark.filterwarnings("ignore::django.core.cache.CacheKeyWarning")

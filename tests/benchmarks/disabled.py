@@ -6,7 +6,7 @@ import django
 from django.conf import settings
 from django.core.cache import caches
 
-from cache_monitor.instrument.wrapper import is_ours
+from cache_monitor.instrument.install import is_ours
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ from cache_monitor.exporters.prometheus import (
     since_midnight,
 )
 from cache_monitor.stats.codec import encode
-from cache_monitor.stats.histogram import Histogram
+from cache_monitor.stats.compact import Histogram
 from cache_monitor.stats.window import Window
 from cache_monitor.stores.base import Row, Store
 from cache_monitor.worker.rollup import roll_up

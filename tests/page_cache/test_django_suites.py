@@ -40,7 +40,7 @@ def say_what_is_wrapped():
     from django.core.cache.backends.locmem import LocMemCache
     from django.middleware.cache import FetchFromCacheMiddleware
 
-    from cache_monitor.instrument.wrapper import is_ours
+    from cache_monitor.instrument.install import is_ours
 
     get, fetch = LocMemCache.get, FetchFromCacheMiddleware.process_request
     print("{RECORDS}", is_ours(get), hasattr(fetch, "__wrapped__"))

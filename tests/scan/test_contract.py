@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from django.db import router, transaction
 
-from cache_monitor.instrument.culls import watch_culls
+from cache_monitor.instrument.side_effects import watch_culls
 from cache_monitor.recorder import recorder
 from cache_monitor.reports.memory import memory_of
 from cache_monitor.scan import recorded as known

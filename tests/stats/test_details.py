@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cache_monitor.stats.codec import decode, encode
+from cache_monitor.stats.compact import pack_sketch
 from cache_monitor.stats.details import (
     GROUPS_OF_A_VIEW,
     OTHER_GROUPS,
@@ -17,7 +18,6 @@ from cache_monitor.stats.details import (
     ViewStats,
     ViewUse,
 )
-from cache_monitor.stats.distinct import pack
 from cache_monitor.stats.top_keys import HotKeys
 
 names = st.text(max_size=5)
@@ -122,7 +122,7 @@ def test_a_sketch_comes_back_from_a_store_and_is_counted_on() -> None:
     details.group("a", "key").add_keys([*range(0, 1000, 2)])
     again = decode(encode(details), Details)
     again.group("a", "key").add_keys([1, 3])
-    assert again.groups["a"].packed().sketch == pack({1, 3, *range(0, 1000, 2)})
+    assert again.groups["a"].packed().sketch == pack_sketch({1, 3, *range(0, 1000, 2)})
 
 
 def test_a_view_tells_so_many_groups_apart() -> None:
