@@ -130,12 +130,17 @@ def is_of_one_process(cache: Any) -> bool:
 
 def prefix_of(cache: Any) -> str:
     """Its ``KEY_PREFIX``; a class that derives from nothing of Django's may have none."""
-    return str(getattr(cache, "key_prefix", ""))
+    return _plain_text(getattr(cache, "key_prefix", ""))
 
 
 def version_of(cache: Any) -> str:
     """Its ``VERSION`` as text."""
-    return str(getattr(cache, "version", 1))
+    return _plain_text(getattr(cache, "version", 1))
+
+
+def _plain_text(value: object) -> str:
+    # The text of a subclass of str may be one of the same subclass.
+    return str.__str__(str(value))
 
 
 # Which host's it is
