@@ -27,6 +27,7 @@ from cache_monitor.conf import get_conf
 from cache_monitor.keys.known_keys import is_toolbar_key
 from cache_monitor.keys.naming import unmasked_name
 from cache_monitor.page_cache.outcomes import PagePass
+from cache_monitor.stacks import RawStack
 from cache_monitor.stats.window import percent
 
 Timeout = float | Literal["default", "n/a"] | None
@@ -150,31 +151,31 @@ class Totals:
             self.others += 1
 
 
-class Heard(NamedTuple):
-    """A call as it was heard: ``value_type`` as in :class:`CapturedCall`; ``mark`` is what
-    :class:`Capture` was told to keep beside it."""
+class KeptCall(NamedTuple):
+    """A call with its ``value_type``, as in :class:`CapturedCall`, and the stack of its caller."""
 
     call: RawCall
-    value_type: str | None
-    mark: object
+    value_type: str | None = None
+    stack: RawStack | None = None
 
 
 class Capture:
-    """A listener that counts every call it hears, and keeps the first ``keep`` (None: all).
+    """A listener that counts all calls and keeps the first ``keep`` (None: all).
 
-    ``mark``, if given, is asked on the caller's path for something to keep beside a call; only for
-    the calls that are kept. Any number of threads may be heard at once. The debug toolbar's own
-    calls are left out.
+    ``take_stack``, if given, is called on the caller's path, only for the calls that are kept. Any
+    number of threads may make calls at once. The debug toolbar's own calls are left out.
     """
 
-    def __init__(self, keep: int | None = None, mark: Callable[[], object] | None = None) -> None:
+    def __init__(
+        self, keep: int | None = None, take_stack: Callable[[], RawStack] | None = None
+    ) -> None:
         self._keep = keep
-        self._mark = mark
-        self._to_mark = keep
-        self._kept: list[Heard] = []
+        self._take_stack = take_stack
+        self._stacks_left = keep
+        self._kept: list[KeptCall] = []
         self._totals: dict[str, Totals] = {}
         self.page_passes: list[PagePass] = []
-        self._pending: deque[tuple[RawCall, str | None, object]] = deque()
+        self._pending: deque[tuple[RawCall, str | None, RawStack | None]] = deque()
         self._lock = new_lock()
 
     def on_page(self, page_pass: PagePass) -> None:
@@ -183,8 +184,9 @@ class Capture:
 
     def on_call(self, call: RawCall, kind: str | None = None) -> None:
         """Take note of ``call``."""
-        mark = self._mark
-        self._pending.append((call, kind, None if mark is None else self._marked(call, mark)))
+        take_stack = self._take_stack
+        stack = None if take_stack is None else self._stack_of(call, take_stack)
+        self._pending.append((call, kind, stack))
         # Whoever has the lock counts this call too. Waiting would lock up a call made by a
         # destructor or a signal handler that runs in the middle of counting.
         if len(self._pending) >= _BATCH and not self._lock.locked():
@@ -195,29 +197,30 @@ class Capture:
         """The calls kept, in the order in which they began."""
         return tuple(_captured(each) for each in self.kept())
 
-    def kept(self) -> list[Heard]:
-        """The calls kept, in the order in which they began, each with its mark."""
+    def kept(self) -> list[KeptCall]:
+        """The same, as they were recorded."""
         with self._lock:
             self._count()
             return sorted(self._kept, key=lambda each: each.call[STARTED])
 
     def totals(self) -> Mapping[str, Totals]:
-        """The counts of all calls heard, by alias."""
+        """The counts of all calls, by alias."""
         with self._lock:
             self._count()
             return dict(self._totals)
 
-    def _marked(self, call: RawCall, mark: Callable[[], object]) -> object:
-        # Threads may take a few marks too many from each other: a mark more does no harm.
-        if self._to_mark is not None:
-            if self._to_mark <= 0 or is_toolbar_key(call[KEY]):
+    def _stack_of(self, call: RawCall, take_stack: Callable[[], RawStack]) -> RawStack | None:
+        # Threads may let each other take a few too many, which does no harm.
+        if self._stacks_left is not None:
+            if self._stacks_left <= 0 or is_toolbar_key(call[KEY]):
                 return None
-            self._to_mark -= 1
-        return mark()
+            self._stacks_left -= 1
+        return take_stack()
 
     def _count(self) -> None:
         for _ in range(len(self._pending)):
-            call, kind, mark = self._pending.popleft()
+            pending = self._pending.popleft()
+            call = pending[0]
             if is_toolbar_key(call[KEY]):
                 continue
             alias = call[SOURCE].alias
@@ -225,7 +228,7 @@ class Capture:
                 self._totals[alias] = Totals()
             self._totals[alias].add(call)
             if self._keep is None or len(self._kept) < self._keep:
-                self._kept.append(Heard(call, kind, mark))
+                self._kept.append(KeptCall(*pending))
 
 
 def watched_aliases() -> tuple[str, ...]:
@@ -273,8 +276,8 @@ def timeout_of(call: RawCall) -> Timeout:
         return "n/a"
 
 
-def _captured(heard: Heard) -> CapturedCall:
-    call = heard.call
+def _captured(kept: KeptCall) -> CapturedCall:
+    call = kept.call
     source, started, seconds, _, _, size, _, _, error, *_ = call
     names = [unmasked_name(each, source.alias) for each in keys_of(call)]
     return CapturedCall(
@@ -288,6 +291,6 @@ def _captured(heard: Heard) -> CapturedCall:
         bytes=size,
         timeout=timeout_of(call),
         error=None if error is None else str(error),
-        value_type=heard.value_type,
+        value_type=kept.value_type,
         interrupted=is_interrupted(error),
     )

@@ -63,8 +63,8 @@ class CacheMonitorPanel(Panel):
 
     def __init__(self, toolbar: Any, get_response: Any) -> None:
         super().__init__(toolbar, get_response)
-        mark = StackTaker().take if get_config()["ENABLE_STACKTRACES"] else None
-        self._capture = Capture(keep=SHOWN_CALLS, mark=mark)
+        take_stack = StackTaker().take if get_config()["ENABLE_STACKTRACES"] else None
+        self._capture = Capture(keep=SHOWN_CALLS, take_stack=take_stack)
         self._is_listening = False
         self._began = self._ended = perf_counter()
 
@@ -114,7 +114,7 @@ class CacheMonitorPanel(Panel):
         stop_listening(self._capture)
 
     def generate_stats(self, request: HttpRequest, response: HttpResponse) -> None:
-        """Store what was heard; of a stream once more when it ends."""
+        """Store the calls; of a stream once more when it ends."""
         try:
             rows = self._rows(request, response)
         except Exception as error:

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
+from types import CodeType
 from typing import Any, NamedTuple
 
 from django.template.base import Node
@@ -39,7 +40,7 @@ class RawStack(NamedTuple):
     the line and the template's name.
     """
 
-    codes: list[Any]
+    codes: list[CodeType]
     instructions: list[int]
     template: tuple[int, str, int, str] | None
 
@@ -69,7 +70,7 @@ class StackTaker:
 
 def take_stack(skipped: int) -> RawStack:
     """The stack from the frame on that is ``skipped`` calls outside of this one."""
-    codes: list[Any] = []
+    codes: list[CodeType] = []
     instructions: list[int] = []
     template = None
     add_code, add_instruction = codes.append, instructions.append
@@ -138,7 +139,7 @@ class StackPacker:
                 node = self._node(node, self._tag(stack.template))
         return node
 
-    def _frame(self, code: Any, instruction: int) -> int:
+    def _frame(self, code: CodeType, instruction: int) -> int:
         # The identity is safe to tell code by: the stacks added hold on to it.
         name = (id(code), instruction)
         number = self._numbers.get(name)
@@ -163,7 +164,7 @@ class StackPacker:
         return self._nodes.setdefault((outer, frame), len(self._nodes))
 
 
-def _line(code: Any, instruction: int) -> int:
+def _line(code: CodeType, instruction: int) -> int:
     for start, end, line in code.co_lines():
         if start <= instruction < end and line is not None:
             return int(line)
@@ -210,7 +211,7 @@ _SETTERS = ("django/utils/cache.py", "django/http/", "django/contrib/sessions/ba
 
 
 def caller_of(stack: RawStack) -> CodeLine | None:
-    """Who made the call that ``stack`` was taken in, as :meth:`Traces.caller` tells it."""
+    """Who made the call that ``stack`` was taken in, as :meth:`StackRenderer.caller` tells it."""
     packer = StackPacker()
     number = packer.add(stack)
     return StackRenderer(packer.packed(), machinery=(*_MACHINERY, *_SETTERS)).caller(number)

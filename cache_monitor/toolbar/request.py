@@ -24,7 +24,7 @@ from cache_monitor.api import backend_path
 from cache_monitor.calls import KEY, OUTCOME, SOURCE, VERSION, RawCall, is_interrupted
 from cache_monitor.capture import (
     Capture,
-    Heard,
+    KeptCall,
     Totals,
     keys_of,
     outcomes_of,
@@ -35,7 +35,7 @@ from cache_monitor.context import Listener, start_listening, stop_listening
 from cache_monitor.errors import let_pass
 from cache_monitor.keys.naming import KeyKind, name_key, written_as_shown
 from cache_monitor.page_cache.outcomes import PagePass
-from cache_monitor.stacks import FrameRow, PackedStacks, RawStack, StackPacker, caller_of
+from cache_monitor.stacks import FrameRow, PackedStacks, StackPacker, caller_of
 
 SHOWN_CALLS = 500
 SHOWN_KEYS_OF_CALL = 20
@@ -86,7 +86,7 @@ class CallRow(_Keys):
     stack: int | None
 
 
-Kept = Sequence[Heard]
+Kept = Sequence[KeptCall]
 """Calls with their stacks."""
 
 PAGES = frozenset({"page", "page_headers"})
@@ -119,8 +119,8 @@ class CallRows:
     def _route(self) -> str | None:
         return self._route_of()
 
-    def _row(self, heard: Heard) -> CallRow:
-        call, value_type, stack = heard
+    def _row(self, kept: KeptCall) -> CallRow:
+        call, value_type, stack = kept
         source, started, seconds, _, _, size, _, version, error, _, produced, context = call[:12]
         own = seconds if produced is None else max(seconds - produced, 0.0)
         return {
@@ -137,7 +137,7 @@ class CallRows:
             "error": None if error is None else str(error),
             "interrupted": is_interrupted(error),
             "context": context,
-            "stack": self._packer.add(stack) if isinstance(stack, RawStack) else None,
+            "stack": None if stack is None else self._packer.add(stack),
         }
 
     def _keys(self, call: RawCall) -> _Keys:

@@ -22,7 +22,7 @@ from cache_monitor.stacks import DEPTH, TEMPLATE, RawStack, StackPacker, StackTa
 
 def stacks_of(work: Callable[[], object]) -> list[RawStack]:
     """The stacks of the cache calls that ``work`` makes."""
-    capture = Capture(mark=StackTaker().take)
+    capture = Capture(take_stack=StackTaker().take)
     start_listening(capture)
     try:
         work()
@@ -97,8 +97,13 @@ def test_a_stack_keeps_code_and_numbers_and_no_value() -> None:
 
 
 def test_only_the_calls_that_are_kept_have_their_stack_taken() -> None:
-    taken = []
-    capture = Capture(keep=3, mark=lambda: taken.append(1))
+    taken: list[RawStack] = []
+
+    def take() -> RawStack:
+        taken.append(RawStack([], [], None))
+        return taken[-1]
+
+    capture = Capture(keep=3, take_stack=take)
     start_listening(capture)
     for _ in range(10):
         cache.get("a")

@@ -7,7 +7,7 @@ from typing import Any
 from django.core.cache.backends.base import DEFAULT_TIMEOUT
 
 from cache_monitor.calls import RawCall, Source
-from cache_monitor.capture import Heard
+from cache_monitor.capture import KeptCall
 from cache_monitor.toolbar.request import CallRow, CallRows
 
 MILLISECOND = 0.001
@@ -48,7 +48,7 @@ def call(
 
 def rows_of(*calls: RawCall, route: str | None = None) -> list[CallRow]:
     """The rows of a request that made these calls in this order."""
-    return CallRows(0.0, lambda: route).make([Heard(each, None, None) for each in calls])
+    return CallRows(0.0, lambda: route).make([KeptCall(each) for each in calls])
 
 
 def in_turn(*calls: tuple[Any, ...], took: float = 1.0, **options: Any) -> list[CallRow]:

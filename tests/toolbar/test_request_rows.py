@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from cache_monitor.capture import Heard
+from cache_monitor.capture import KeptCall
 from cache_monitor.toolbar import request as rows_module
 from cache_monitor.toolbar.request import CallRows
 from tests.toolbar.making import call, in_turn, rows_of
@@ -88,7 +88,7 @@ def test_a_request_without_cached_pages_is_not_asked_for_its_route() -> None:
     def unknown() -> str:
         raise AssertionError("asked")
 
-    CallRows(0.0, unknown).make([Heard(call("get", "a", True), None, None)])
+    CallRows(0.0, unknown).make([KeptCall(call("get", "a", True))])
 
 
 def test_a_session_is_masked() -> None:
@@ -97,7 +97,7 @@ def test_a_session_is_masked() -> None:
 
 
 def test_a_row_tells_the_type_of_the_value_and_cuts_its_name() -> None:
-    heard = [Heard(call("get"), name, None) for name in ("list", "T" * 200, None)]
+    heard = [KeptCall(call("get"), name) for name in ("list", "T" * 200, None)]
     assert [row["type"] for row in CallRows(0.0, lambda: None).make(heard)] == [
         "list",
         "T" * 80,
