@@ -27,7 +27,7 @@ from cache_monitor.reports.schema import Cache, Memory
 from cache_monitor.reports.simulations import CacheFacts, PredictionPeriod
 from cache_monitor.reports.what_if import CacheWhatIf, Question, StoredPrediction, WhatIf
 from cache_monitor.scan.identity import own_cache, store_of
-from cache_monitor.stats.codec import CorruptPayload, decode, encode
+from cache_monitor.stats.payloads import CorruptPayload, decode, encode
 from cache_monitor.stores.base import Row, Store, StoreError
 from cache_monitor.stores.opening import get_store
 from cache_monitor.stores.rows import FIRST, plans, settled, slices_by_minute, slices_of

@@ -1,9 +1,8 @@
 """What the store has of a test's calls."""
 
 import cache_monitor
-from cache_monitor.stats.codec import decode
-from cache_monitor.stats.details import Details, StoredDetails
-from cache_monitor.stats.merge import DetailsMerge
+from cache_monitor.stats.details import Details
+from cache_monitor.stats.payloads import DetailsMerge, StoredDetails, decode
 from cache_monitor.stores.opening import get_store
 
 

@@ -15,8 +15,8 @@ from cache_monitor.keys.display import is_nameless
 from cache_monitor.reports.keys import whole_groups
 from cache_monitor.reports.schema import Cache, Finding, KeyGroup, Severity, View, Worth
 from cache_monitor.reports.what_if import CacheWhatIf, Entries, TimeoutOption, Timeouts
-from cache_monitor.stats.codec import CorruptPayload, decode
 from cache_monitor.stats.details import OTHER_GROUPS
+from cache_monitor.stats.payloads import CorruptPayload, decode
 from cache_monitor.stats.window import CountedWindow
 from cache_monitor.stores.base import Row
 

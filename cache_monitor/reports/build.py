@@ -23,9 +23,15 @@ from cache_monitor.reports.series import ReportPeriod, Series
 from cache_monitor.reports.what_if import StoredPrediction
 from cache_monitor.scan.snapshot import Snapshot
 from cache_monitor.stats import compact
-from cache_monitor.stats.codec import CorruptPayload, decode
-from cache_monitor.stats.details import OTHER_GROUPS, Details, StoredDetails, pack
-from cache_monitor.stats.merge import DetailsMerge, fold_groups
+from cache_monitor.stats.details import OTHER_GROUPS, Details
+from cache_monitor.stats.payloads import (
+    CorruptPayload,
+    DetailsMerge,
+    StoredDetails,
+    decode,
+    fold_groups,
+    pack_details,
+)
 from cache_monitor.stats.window import MemoryByProcess, Window
 from cache_monitor.stores.base import Kind, Row
 from cache_monitor.stores.rows import KEYS_KEPT, MERGED, MINUTE, window_of
@@ -115,7 +121,7 @@ def details_of_the_past(named: PastRows) -> tuple[StoredDetails, int]:
         except CorruptPayload:
             corrupt += 1
     most = max(KEYS_REMEMBERED, KEYS_KEPT.get(rows[0].seconds, 0))
-    return pack(merging.whole(most)), corrupt
+    return pack_details(merging.whole(most)), corrupt
 
 
 def fold_learned(details: Details) -> None:

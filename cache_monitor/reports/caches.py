@@ -12,9 +12,8 @@ from cache_monitor.reports.savings import Estimate, Savings, is_state, mean_to_p
 from cache_monitor.reports.series import Series, miss_reasons
 from cache_monitor.scan.snapshot import Snapshot
 from cache_monitor.stats import compact
-from cache_monitor.stats.details import OTHER_GROUPS, Details, GroupStats, ViewStats
-from cache_monitor.stats.lifetimes import LifeStats
-from cache_monitor.stats.pages import PageStats
+from cache_monitor.stats.details import OTHER_GROUPS, Details, PageStats, ViewStats
+from cache_monitor.stats.groups import GroupStats, LifeStats
 from cache_monitor.stats.top_keys import KeyStats
 from cache_monitor.stats.window import OperationStats, Window, ratio
 

@@ -45,7 +45,8 @@ from typing import NamedTuple, Protocol
 
 from cache_monitor.keys.known_keys import CACHALOT_GROUP, CACHALOT_TABLES_GROUP, CACHEOPS_GROUP
 from cache_monitor.keys.naming import headers_of_page
-from cache_monitor.stats.details import Details, GroupStats, ViewStats, ViewUse
+from cache_monitor.stats.details import Details, ViewStats, ViewUse
+from cache_monitor.stats.groups import GroupStats
 from cache_monitor.stats.top_keys import KeyStats
 
 _ENOUGH = 10

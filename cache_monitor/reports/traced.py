@@ -13,7 +13,7 @@ from cache_monitor.keys.known_keys import header_list_of
 from cache_monitor.reports.caches import lives_of
 from cache_monitor.reports.schema import Lives
 from cache_monitor.scan.identity import own_cache, prefix_of, store_of
-from cache_monitor.stats.lifetimes import LifeStats
+from cache_monitor.stats.groups import LifeStats
 from cache_monitor.stores import rows as stored
 from cache_monitor.stores.base import Identity, Row, Store
 from cache_monitor.stores.rows import (

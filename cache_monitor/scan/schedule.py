@@ -24,7 +24,7 @@ from cache_monitor.scan.identity import EntriesIdentity, entries_identity, own_c
 from cache_monitor.scan.recorded import MAX_UNRECORDED, NO_REPORTER, RecordedUses, Reporter, uses_of
 from cache_monitor.scan.scanner import ScanState, advance, scanner_for, scope_of, total_of, unknown
 from cache_monitor.scan.snapshot import Snapshot
-from cache_monitor.stats.codec import CorruptPayload, decode, encode
+from cache_monitor.stats.payloads import CorruptPayload, decode, encode
 from cache_monitor.stores.base import Row, Store, StoreError
 from cache_monitor.trace.events import SECOND, EvictionReading
 

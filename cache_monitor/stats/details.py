@@ -1,254 +1,20 @@
-"""What happened to the keys of one cache in one time bucket."""
+"""What happened to the keys of one cache in one time bucket, by groups, views and pages."""
 
-from collections.abc import Sequence
-from typing import Annotated, Literal
+from collections.abc import Iterable
+from typing import Annotated
 
-from msgspec import Meta, Raw, Struct, structs
+from msgspec import Meta, Struct
 
-from cache_monitor.stats import columns, compact
-from cache_monitor.stats.columns import StoredKeys
-from cache_monitor.stats.lifetimes import ChangeStats, LifeStats
-from cache_monitor.stats.pages import OTHER_PAGES, PAGE_LIMIT, PageStats
-from cache_monitor.stats.top_keys import SAMPLE_SIZE, HotKeys, Samples, with_one_more
-from cache_monitor.stats.window import (
-    Bucket,
-    Count,
-    Duration,
-    Hash,
-    Length,
-    Reasons,
-    Start,
-    UnixTime,
-    add_reasons,
-    total,
-)
-
-GroupKind = Literal["key", "page", "page_headers", "fragment", "session"]
+from cache_monitor.stats import compact
+from cache_monitor.stats.groups import GroupKind, GroupStats
+from cache_monitor.stats.top_keys import HotKeys, Samples
+from cache_monitor.stats.window import Count, Duration, Hash, Length, Start
 
 OTHER_GROUPS = "(other groups)"
 OTHER_VIEWS = "(other views)"
 VIEW_LIMIT = 500
 GROUPS_OF_A_VIEW = 32
 """Groups of keys that are told apart for one view."""
-
-
-class GroupStats(Struct, array_like=True, gc=False):
-    """The calls on the keys of one group; ``keys`` sketches how many different ones there are, or
-    ``sketch`` does, in bytes as a store has them."""
-
-    kind: GroupKind
-    lookups: Count = 0
-    hits: Count = 0
-    misses: Count = 0
-    sets: Count = 0
-    deletes: Count = 0
-    errors: Count = 0
-    bytes_read: Count | None = None
-    bytes_written: Count | None = None
-    keys: set[Hash] = set()
-    reasons: Reasons = {}
-    produced: Count = 0
-    """How many values were seen being produced, in ``produce_seconds`` together."""
-    produce_seconds: Duration = 0.0
-    ages: dict[Bucket, Count] = {}
-    """The histogram of the seconds since the write, of hits whose write is known."""
-    other_uses: Count = 0
-    """Calls that had the use of an entry without a lookup: ``has_key``, ``add``, ``incr``."""
-    stampedes: Count = 0
-    """How many of the values were produced while somebody else produced the same one."""
-    repeated_gets: Count = 0
-    """Gets that ``repeated_gets_requests`` requests could have spared, having got the same."""
-    repeated_gets_requests: Count = 0
-    single_gets: Count = 0
-    """Different keys that ``single_gets_requests`` requests got one by one."""
-    single_gets_requests: Count = 0
-    sample_hits: Samples = ()
-    """A few of the keys that were found."""
-    sample_misses: Samples = ()
-    sketch: Annotated[bytes, Meta(max_length=compact.MAX_BYTES)] = b""
-    traced: Count = 0
-    """See :attr:`~cache_monitor.stats.window.Window.traced`."""
-    judged: Count = 0
-    lookup_seconds: Duration = 0.0
-    """The time of the lookups, each key of a ``get_many`` its share of its call."""
-    other_seconds: Duration = 0.0
-    """The time of all other calls on its keys."""
-    counts: Count = 0
-    """Of ``other_uses``, the calls that change a value where it is: ``incr`` and ``decr``."""
-    adds: Count = 0
-    """Of ``other_uses``, the calls of ``add``."""
-    rewrites: Count = 0
-    """Writes of a value by the request that had found it."""
-    repeated_seconds: Duration = 0.0
-    """The time of the ``repeated_gets``."""
-    first_set: UnixTime = 0.0
-    """When one of its keys was first written; 0 where none was."""
-    timeout: Duration = 0.0
-    """The longest timeout that a write gave; 0 where none gave one."""
-    produce_squares: Duration = 0.0
-    """The squares of the seconds that each value took to produce, added up: how they spread."""
-    squares: Annotated[float, Meta(ge=0, le=1e300)] = 0.0
-    """See :attr:`~cache_monitor.stats.window.Window.squares`."""
-    lives: LifeStats | None = None
-    """Of its entries that have ended and are in the trace."""
-    changes: ChangeStats | None = None
-    """Of its values that were written anew and are in the trace."""
-    mean_set: UnixTime = 0.0
-    """When its keys were written on average; 0 where that is when the first one was, or close."""
-    called_from: Annotated[str, Meta(max_length=200)] = ""
-    """A line of code that asks for its keys, where their names do not tell what they are for and it
-    was seen outside of requests."""
-
-    def count(self, hit: bool | None, wrote: bool, times: int, sample: str | None = None) -> None:
-        """Count ``times`` uses of a key; ``hit`` is None where nothing was looked up. ``sample``
-        is the key as it may be shown."""
-        if hit is not None:
-            self.lookups += times
-            if hit:
-                self.hits += times
-                if sample is not None and len(self.sample_hits) < SAMPLE_SIZE:
-                    self.sample_hits = with_one_more(self.sample_hits, sample)
-            else:
-                self.misses += times
-                if sample is not None and len(self.sample_misses) < SAMPLE_SIZE:
-                    self.sample_misses = with_one_more(self.sample_misses, sample)
-        if wrote:
-            self.sets += times
-
-    def add_seconds(self, seconds: float, looked_up: bool) -> None:
-        """Add what calls on its keys took."""
-        if looked_up:
-            self.lookup_seconds += seconds
-        else:
-            self.other_seconds += seconds
-
-    def note_set(self, at: float, timeout: float) -> None:
-        """Note that a key was written at the Unix time ``at`` for ``timeout`` seconds, 0 where
-        the call gave no timeout."""
-        self.first_set = min(self.first_set, at) if self.first_set else at
-        self.timeout = max(self.timeout, timeout)
-
-    def add_bytes(self, size: int, wrote: bool) -> None:
-        """Add the bytes of values that were written or read."""
-        if wrote:
-            self.bytes_written = (self.bytes_written or 0) + size
-        else:
-            self.bytes_read = (self.bytes_read or 0) + size
-
-    def add_key(self, key_hash: int) -> None:
-        """Add a key to the sketch."""
-        self.keys.add(key_hash)
-        if len(self.keys) > 2 * compact.SIZE:
-            self.keys = compact.smallest(self.keys)
-
-    def add_keys(self, hashes: Sequence[int]) -> None:
-        """Add many keys to the sketch."""
-        if len(hashes) > compact.SIZE <= len(self.keys):
-            limit = max(self.keys)
-            hashes = [each for each in hashes if each < limit]
-        self.keys.update(hashes)
-        if len(self.keys) > 2 * compact.SIZE:
-            self.keys = compact.smallest(self.keys)
-
-    def count_hits(self, samples: Sequence[str], hits: int, read: int | None) -> None:
-        """Count ``hits`` that read so many bytes, where that is known; of some of the keys that
-        were found, as they may be shown, samples are kept."""
-        self.lookups += hits
-        self.hits += hits
-        if read is not None:
-            self.add_bytes(read, False)
-        for sample in samples:
-            if len(self.sample_hits) >= SAMPLE_SIZE:
-                break
-            self.sample_hits = with_one_more(self.sample_hits, sample)
-
-    def count_misses(self, samples: Sequence[str], misses: int) -> None:
-        """Count ``misses``; of some of the keys, as they may be shown, samples are kept."""
-        self.lookups += misses
-        self.misses += misses
-        for sample in samples:
-            if len(self.sample_misses) >= SAMPLE_SIZE:
-                break
-            self.sample_misses = with_one_more(self.sample_misses, sample)
-
-    def merge(self, other: "GroupStats") -> None:
-        """Add the calls that ``other`` counted, but for its keys and samples."""
-        self.lookups += other.lookups
-        self.hits += other.hits
-        self.misses += other.misses
-        self.sets += other.sets
-        self.lookup_seconds += other.lookup_seconds
-        self.other_seconds += other.other_seconds
-        # Asked first: a report merges thousands, most of which have none of what follows.
-        if other.deletes or other.errors or other.other_uses:
-            self.deletes += other.deletes
-            self.errors += other.errors
-            self.other_uses += other.other_uses
-            self.counts += other.counts
-            self.adds += other.adds
-        if other.bytes_read is not None or other.bytes_written is not None:
-            self.bytes_read = total(self.bytes_read, other.bytes_read)
-            self.bytes_written = total(self.bytes_written, other.bytes_written)
-        # What was produced may be told in a later bucket than its write.
-        if other.first_set or other.produced or other.rewrites or other.stampedes:
-            self._merge_writes(other)
-        if other.repeated_gets or other.single_gets:
-            self._merge_access_patterns(other)
-        if other.reasons:
-            add_reasons(self.reasons, other.reasons)
-            self.traced += other.traced
-            self.judged += other.judged
-            self.squares += other.squares
-        if other.ages:
-            compact.add(self.ages, other.ages)
-        if other.lives is not None or other.changes is not None or other.called_from:
-            self._merge_seldom(other)
-
-    def _merge_seldom(self, other: "GroupStats") -> None:
-        if other.called_from:
-            # The same one in whatever order they come.
-            self.called_from = min(self.called_from or other.called_from, other.called_from)
-        if other.lives is not None:
-            self.lives = self.lives or LifeStats()
-            self.lives.merge(other.lives)
-        if other.changes is not None:
-            self.changes = self.changes or ChangeStats()
-            self.changes.merge(other.changes)
-
-    def _merge_writes(self, other: "GroupStats") -> None:
-        self.produced += other.produced
-        self.produce_seconds += other.produce_seconds
-        self.produce_squares += other.produce_squares
-        self.stampedes += other.stampedes
-        self.rewrites += other.rewrites
-        if other.first_set:
-            self.mean_set = self._mean_set_with(other)
-            self.note_set(other.first_set, other.timeout)
-
-    def _mean_set_with(self, other: "GroupStats") -> float:
-        """The mean of both, when the sets of ``other`` are counted already."""
-        theirs = other.mean_set or other.first_set
-        if not self.first_set:
-            return theirs
-        share = min(other.sets / self.sets, 1.0) if self.sets else 0.0
-        return (1 - share) * (self.mean_set or self.first_set) + share * theirs
-
-    def _merge_access_patterns(self, other: "GroupStats") -> None:
-        self.repeated_gets += other.repeated_gets
-        self.repeated_gets_requests += other.repeated_gets_requests
-        self.repeated_seconds += other.repeated_seconds
-        self.single_gets += other.single_gets
-        self.single_gets_requests += other.single_gets_requests
-
-    def packed(self) -> "GroupStats":
-        """The same as a store takes it."""
-        return structs.replace(self, keys=set(), sketch=compact.pack_sketch(self.keys))
-
-    def unpacked(self) -> "GroupStats":
-        """The same as it is counted on."""
-        return structs.replace(
-            self, keys=self.keys.union(compact.unpack_sketch(self.sketch)), sketch=b""
-        )
 
 
 class ViewUse(Struct, array_like=True, gc=False):
@@ -306,6 +72,98 @@ class ViewStats(Struct, array_like=True, gc=False):
             (self.groups.get(name) or self.use(name)).merge(use)
 
 
+PAGE_LIMIT = 200
+OTHER_PAGES = "(other pages)"
+
+Word = Annotated[str, Meta(max_length=32)]
+Words = Annotated[dict[Word, Count], Meta(max_length=32)]
+"""How many requests, by reason."""
+Text = Annotated[str, Meta(max_length=300)]
+Examples = Annotated[dict[Word, Text], Meta(max_length=32)]
+Sketch = set[Hash]
+
+
+class PageStats(Struct, array_like=True, gc=False):
+    """The requests of one route.
+
+    ``bypassed`` were neither GET nor HEAD. ``missed`` is by what was not there, ``not_stored`` by
+    why the answer was not stored; ``details`` has for each of those reasons an example, such as
+    the name of a cookie, and ``causes`` the line of code that led to it. ``varies`` counts the
+    headers that pages vary by. ``addresses``, ``paths`` and ``variants`` are sketches
+    (:mod:`cache_monitor.stats.compact`) of the addresses with and without query strings, and of
+    the pages that are kept apart. ``made`` answers took ``made_seconds`` to make.
+    """
+
+    served: Count = 0
+    stored: Count = 0
+    bypassed: Count = 0
+    missed: Words = {}
+    not_stored: Words = {}
+    details: Examples = {}
+    causes: Examples = {}
+    varies: Words = {}
+    addresses: Sketch = set()
+    paths: Sketch = set()
+    variants: Sketch = set()
+    made: Count = 0
+    made_seconds: Duration = 0.0
+    not_stored_seconds: Duration = 0.0
+    """What the answers that were not stored took to make, together."""
+    site_wide: Count = 0
+    """How many passed the cache of the whole site, not one that stands above this view."""
+
+    def merge(self, other: "PageStats") -> None:
+        """Add what ``other`` counted."""
+        self.served += other.served
+        self.stored += other.stored
+        self.bypassed += other.bypassed
+        self.made += other.made
+        self.made_seconds += other.made_seconds
+        self.not_stored_seconds += other.not_stored_seconds
+        self.site_wide += other.site_wide
+        for own, others in (
+            (self.missed, other.missed),
+            (self.not_stored, other.not_stored),
+            (self.varies, other.varies),
+        ):
+            for word, count in others.items():
+                count_word(own, word, count)
+        for texts, more in ((self.details, other.details), (self.causes, other.causes)):
+            for word, text in more.items():
+                # The same one in whatever order they come.
+                texts[word] = min(texts.get(word, text), text)
+        for sketch, added in (
+            (self.addresses, other.addresses),
+            (self.paths, other.paths),
+            (self.variants, other.variants),
+        ):
+            add_hashes(sketch, added)
+
+    def bounded(self) -> "PageStats":
+        """The same with sketches as small as they may be stored."""
+        for sketch in (self.addresses, self.paths, self.variants):
+            _cut(sketch)
+        return self
+
+
+def count_word(words: dict[str, int], word: str, count: int = 1) -> None:
+    """Add ``count`` to ``word``; there are few words, and a tampered row's many are left out."""
+    if word in words or len(words) < 32:
+        words[word] = words.get(word, 0) + count
+
+
+def add_hashes(sketch: set[int], hashes: Iterable[int]) -> None:
+    """Add ``hashes`` to a sketch in place, and keep it small."""
+    sketch.update(hashes)
+    if len(sketch) > 2 * compact.SIZE:
+        _cut(sketch)
+
+
+def _cut(sketch: set[int]) -> None:
+    if len(sketch) > compact.SIZE:
+        sketch.intersection_update(compact.smallest(sketch))
+
+
 class Details(Struct, array_like=True):
     """What one process did with the keys of one cache from ``start`` for ``seconds``.
 
@@ -360,87 +218,3 @@ class Details(Struct, array_like=True):
     def kept_page(self, route: str) -> str:
         """The name that the page ``route`` is counted under."""
         return route if route in self.pages or len(self.pages) < PAGE_LIMIT else OTHER_PAGES
-
-
-class StoredDetails(Struct, array_like=True, gc=False):
-    """:class:`Details` as bytes have them."""
-
-    start: Start
-    seconds: Length
-    hot_keys: StoredKeys
-    group_limit: Count
-    groups: dict[str, GroupStats] = {}
-    uses: Count = 0
-    views: dict[str, ViewStats] = {}
-    final: bool = False
-    pages: dict[str, PageStats] = {}
-
-
-class DetailedKeys(Struct, array_like=True, gc=False):
-    """The beginning of :class:`StoredDetails`, for those who want its keys alone: what follows is
-    not even read."""
-
-    start: Start
-    seconds: Length
-    hot_keys: StoredKeys
-
-
-class DetailsState(Struct, array_like=True, gc=False):
-    """:class:`StoredDetails` for those who want to know whether they are final, and nothing of
-    what is in them."""
-
-    start: Start
-    seconds: Length
-    hot_keys: Raw
-    group_limit: Count
-    groups: Raw = Raw()
-    uses: Count = 0
-    views: Raw = Raw()
-    final: bool = False
-
-
-def folded(details: Details, most: int) -> Details:
-    """``details`` with the ``most`` used groups of their own, and the others counted as one."""
-    ranked = sorted(
-        (name for name in details.groups if name != OTHER_GROUPS),
-        key=lambda name: details.groups[name].lookups + details.groups[name].sets,
-        reverse=True,
-    )
-    kept = {*ranked[:most]}
-    groups = {name: group for name, group in details.groups.items() if name in kept}
-    other = GroupStats("key")
-    for name, group in details.groups.items():
-        if name not in kept:
-            other.merge(group)
-            other.add_keys([*group.keys])
-    return structs.replace(details, groups={**groups, OTHER_GROUPS: other})
-
-
-def pack(details: Details) -> StoredDetails:
-    """``details`` as a store takes them."""
-    return StoredDetails(
-        details.start,
-        details.seconds,
-        columns.pack(details.hot_keys),
-        details.group_limit,
-        {name: group.packed() for name, group in details.groups.items()},
-        details.uses,
-        details.views,
-        details.final,
-        {route: page.bounded() for route, page in details.pages.items()},
-    )
-
-
-def unpack(stored: StoredDetails) -> Details:
-    """What :func:`pack` made ``stored`` of."""
-    return Details(
-        stored.start,
-        stored.seconds,
-        columns.unpack(stored.hot_keys),
-        stored.group_limit,
-        {name: group.unpacked() for name, group in stored.groups.items()},
-        stored.uses,
-        stored.views,
-        stored.final,
-        stored.pages,
-    )

@@ -14,8 +14,8 @@ from itertools import pairwise
 from math import inf, log2
 from typing import NamedTuple, cast
 
-from cache_monitor.stats.lifetimes import LEAST as LEAST_REWRITES
-from cache_monitor.stats.lifetimes import lasting
+from cache_monitor.stats.groups import LEAST as LEAST_REWRITES
+from cache_monitor.stats.groups import lasting
 from cache_monitor.trace.events import MISS, NEVER, SECOND, UNKNOWN_TIME, WRITE, Event
 from cache_monitor.trace.workload import FILLED_WITHIN, Entry, SimulatedCall
 

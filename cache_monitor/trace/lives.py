@@ -8,7 +8,7 @@ from typing import Annotated, NamedTuple
 
 from msgspec import Meta, Struct
 
-from cache_monitor.stats.lifetimes import ChangeStats, End, LifeStats
+from cache_monitor.stats.groups import ChangeStats, End, LifeStats
 from cache_monitor.trace.events import (
     CLEAR,
     DELETE,

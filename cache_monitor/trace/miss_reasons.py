@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from cache_monitor.stats.lifetimes import Cause
+from cache_monitor.stats.groups import Cause
 from cache_monitor.trace.events import (
     CLEAR,
     COMPUTE,

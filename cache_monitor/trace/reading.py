@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from math import inf
 from typing import NamedTuple
 
-from cache_monitor.stats.lifetimes import LifeStats
+from cache_monitor.stats.groups import LifeStats
 from cache_monitor.trace.codec import StoredSlice
 from cache_monitor.trace.events import (
     CLEAR,

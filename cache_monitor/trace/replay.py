@@ -12,7 +12,7 @@ from typing import NamedTuple
 from msgspec import structs
 
 from cache_monitor.stats import compact
-from cache_monitor.stats.lifetimes import End
+from cache_monitor.stats.groups import End
 from cache_monitor.trace.codec import StoredSlice
 from cache_monitor.trace.events import (
     COMPUTE,

@@ -9,7 +9,7 @@ from typing import Annotated, NamedTuple
 import msgspec
 from msgspec import Meta, Struct, structs
 
-from cache_monitor.stats.lifetimes import ChangeStats, LifeStats
+from cache_monitor.stats.groups import ChangeStats, LifeStats
 from cache_monitor.trace.codec import pack, unpack
 from cache_monitor.trace.events import (
     HASH_BITS,

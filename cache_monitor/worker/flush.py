@@ -10,7 +10,7 @@ from math import inf
 from threading import Lock
 from uuid import uuid4
 
-from cache_monitor.stats.codec import encode
+from cache_monitor.stats.payloads import encode
 from cache_monitor.stats.window import Window
 from cache_monitor.stores.base import Kind, Row, Store
 from cache_monitor.stores.rows import ABANDONED_AFTER

@@ -10,9 +10,15 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from cache_monitor.keys.naming import learned_group
-from cache_monitor.stats.codec import CorruptPayload, decode, encode
-from cache_monitor.stats.details import Details, DetailsState, StoredDetails
-from cache_monitor.stats.merge import DetailsMerge
+from cache_monitor.stats.details import Details
+from cache_monitor.stats.payloads import (
+    CorruptPayload,
+    DetailsMerge,
+    DetailsState,
+    StoredDetails,
+    decode,
+    encode,
+)
 from cache_monitor.stats.window import MemoryByProcess, Window
 from cache_monitor.stores.base import Kind, Row, Store, session
 from cache_monitor.stores.rows import (

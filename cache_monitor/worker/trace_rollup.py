@@ -16,9 +16,9 @@ from uuid import uuid4
 
 from msgspec import structs
 
-from cache_monitor.stats.codec import decode as decode_stats
-from cache_monitor.stats.codec import encode
 from cache_monitor.stats.details import Details
+from cache_monitor.stats.payloads import decode as decode_stats
+from cache_monitor.stats.payloads import encode
 from cache_monitor.stats.window import Window
 from cache_monitor.stores.base import Row, Store
 from cache_monitor.stores.rows import (

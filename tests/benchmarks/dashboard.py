@@ -44,7 +44,7 @@ def predicted_rows() -> Iterator[Row]:
     timeouts of each of ten groups."""
     from cache_monitor.reports.predictions import SIZES
     from cache_monitor.reports.what_if import GROUPS, Bytes, Policy, StoredPrediction
-    from cache_monitor.stats.codec import encode
+    from cache_monitor.stats.payloads import encode
     from tests.dashboard.reports import predicted_size, prediction
 
     few = prediction()

@@ -20,9 +20,8 @@ from django.conf import settings
 
 from cache_monitor.calls import RawCall, Source
 from cache_monitor.conf import Conf
-from cache_monitor.stats.codec import decode, encode
-from cache_monitor.stats.details import Details, StoredDetails
-from cache_monitor.stats.merge import DetailsMerge
+from cache_monitor.stats.details import Details
+from cache_monitor.stats.payloads import DetailsMerge, StoredDetails, decode, encode
 from cache_monitor.stats.window import Window
 from cache_monitor.worker.aggregator import Aggregator
 from tests.benchmarks.growth import BATCH, print_growth

@@ -29,9 +29,9 @@ from cache_monitor.scan.snapshot import (
     StaleEntry,
 )
 from cache_monitor.scan.totals import Sums
-from cache_monitor.stats.codec import encode
 from cache_monitor.stats.compact import Histogram
 from cache_monitor.stats.details import Details
+from cache_monitor.stats.payloads import encode
 from cache_monitor.stats.top_keys import HotKeys
 from cache_monitor.stats.window import Window
 from cache_monitor.stores.base import Kind, Row

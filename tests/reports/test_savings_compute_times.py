@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from cache_monitor.reports.savings import Estimate, ProduceTimes, added
-from cache_monitor.stats.details import GroupStats
+from cache_monitor.stats.groups import GroupStats
 from cache_monitor.stats.top_keys import KeyStats
 
 

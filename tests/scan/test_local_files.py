@@ -22,7 +22,7 @@ from cache_monitor.scan.local import UNKNOWN_KEY, file_name, idle_for, read_head
 from cache_monitor.scan.scanner import scanner_for
 from cache_monitor.scan.schedule import read_evictions
 from cache_monitor.scan.snapshot import LONGEST, Snapshot
-from cache_monitor.stats.codec import decode, encode
+from cache_monitor.stats.payloads import decode, encode
 from cache_monitor.stores import opening
 from cache_monitor.stores.opening import get_store
 from tests.anew import begin_anew

@@ -6,11 +6,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cache_monitor.stats import compact
-from cache_monitor.stats.codec import CorruptPayload, decode, encode
 from cache_monitor.stats.columns import Columns, SparseCounts, pack, unpack
-from cache_monitor.stats.details import Details, StoredDetails
-from cache_monitor.stats.details import pack as pack_details
-from cache_monitor.stats.merge import DetailsMerge
+from cache_monitor.stats.details import Details
+from cache_monitor.stats.payloads import (
+    CorruptPayload,
+    DetailsMerge,
+    StoredDetails,
+    decode,
+    encode,
+    pack_details,
+)
 from cache_monitor.stats.top_keys import HotKeys, KeyStats
 
 counts = st.integers(0, compact.MAX_COUNT // 4)

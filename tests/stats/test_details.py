@@ -3,21 +3,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cache_monitor.stats.codec import decode, encode
 from cache_monitor.stats.compact import pack_sketch
 from cache_monitor.stats.details import (
     GROUPS_OF_A_VIEW,
     OTHER_GROUPS,
     OTHER_VIEWS,
     VIEW_LIMIT,
-    DetailedKeys,
     Details,
-    DetailsState,
-    GroupStats,
-    StoredDetails,
     ViewStats,
     ViewUse,
 )
+from cache_monitor.stats.groups import GroupStats
+from cache_monitor.stats.payloads import DetailedKeys, DetailsState, StoredDetails, decode, encode
 from cache_monitor.stats.top_keys import HotKeys
 
 names = st.text(max_size=5)

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from django.db import connections
 
-from cache_monitor.stats.codec import encode
 from cache_monitor.stats.details import Details
+from cache_monitor.stats.payloads import encode
 from cache_monitor.stats.top_keys import HotKeys
 from cache_monitor.stats.window import Window
 from cache_monitor.stores.base import Row, Store

@@ -6,7 +6,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from cache_monitor.stats import compact
-from cache_monitor.stats.lifetimes import LifeStats
+from cache_monitor.stats.groups import LifeStats
 from cache_monitor.trace.events import HIT, NEVER, SECOND, WRITE, CallType, Event
 from cache_monitor.trace.lives import LifeTracker
 from cache_monitor.trace.miss_reasons import EntryChange

@@ -1,6 +1,6 @@
 """What was written anew when it had expired is counted, and what else was written is not."""
 
-from cache_monitor.stats.lifetimes import ChangeStats
+from cache_monitor.stats.groups import ChangeStats
 from cache_monitor.trace.events import DELETE, NEVER, SECOND, TOUCH, WRITE, CallType, Event
 from cache_monitor.trace.lives import LastWrite, count_rewrites
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from cache_monitor.calls import RawCall, Source
-from cache_monitor.stats.codec import decode, encode
 from cache_monitor.stats.details import Details
+from cache_monitor.stats.payloads import decode, encode
 from cache_monitor.stats.window import Window
 from cache_monitor.stores.base import Row
 from cache_monitor.stores.memory import MemoryStore

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from cache_monitor.reports.traced import Newer, newer, newer_rows
-from cache_monitor.stats.codec import decode
+from cache_monitor.stats.payloads import decode
 from cache_monitor.stats.window import Window, add_reasons
 from cache_monitor.stores.base import Kind, Row, StoreError
 from cache_monitor.stores.memory import MemoryStore

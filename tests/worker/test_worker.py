@@ -13,8 +13,8 @@ from cache_monitor.calls import Call, Source
 from cache_monitor.conf import Conf
 from cache_monitor.recorder import Recorder
 from cache_monitor.scan.snapshot import Scope, Snapshot
-from cache_monitor.stats.codec import decode
 from cache_monitor.stats.details import Details
+from cache_monitor.stats.payloads import decode
 from cache_monitor.stats.window import Window
 from cache_monitor.stores.base import Row, StoreBusyError, StoreError
 from cache_monitor.stores.memory import MemoryStore

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cache_monitor.stats.details import Details
-from cache_monitor.stats.merge import fold_groups
+from cache_monitor.stats.payloads import fold_groups
 from cache_monitor.stats.top_keys import HotKeys
 
 

@@ -3,15 +3,8 @@ from functools import reduce
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cache_monitor.stats.codec import decode, encode
-from cache_monitor.stats.details import (
-    OTHER_GROUPS,
-    OTHER_VIEWS,
-    VIEW_LIMIT,
-    Details,
-    StoredDetails,
-)
-from cache_monitor.stats.merge import DetailsMerge
+from cache_monitor.stats.details import OTHER_GROUPS, OTHER_VIEWS, VIEW_LIMIT, Details
+from cache_monitor.stats.payloads import DetailsMerge, StoredDetails, decode, encode
 from cache_monitor.stats.top_keys import HotKeys, few_of, with_one_more
 
 uses = st.lists(st.tuples(st.sampled_from("abc"), st.booleans()), max_size=30)

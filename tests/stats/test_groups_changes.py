@@ -5,7 +5,7 @@ from random import Random
 import pytest
 
 from cache_monitor.stats import compact
-from cache_monitor.stats.lifetimes import ChangeStats
+from cache_monitor.stats.groups import ChangeStats
 
 
 def counted(mean: float, number: int = 3000, gap: float = 100.0) -> ChangeStats:

@@ -1,12 +1,171 @@
-"""The details of many processes and buckets in one, and several key groups in one."""
+"""Windows and details as the payloads of rows, and the details of many rows in one.
+
+A payload is MessagePack behind a version byte. What comes from a store is not trusted: it is
+bounded in size, checked against the types while it is read, and never executed.
+"""
 
 from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
-from cache_monitor.stats import compact
+import msgspec
+from msgspec import Raw, Struct, structs
+
+from cache_monitor.stats import columns, compact
 from cache_monitor.stats.columns import Ranking, StoredKeys
-from cache_monitor.stats.compact import Union
-from cache_monitor.stats.details import Details, GroupStats, StoredDetails, ViewStats, ViewUse
+from cache_monitor.stats.compact import MAX_COUNT, Histogram, Union
+from cache_monitor.stats.details import OTHER_GROUPS, Details, PageStats, ViewStats, ViewUse
+from cache_monitor.stats.groups import GroupStats
 from cache_monitor.stats.top_keys import HotKeys, MergedSample, few_of
+from cache_monitor.stats.window import Count, Counts, Length, Start
+
+
+class StoredDetails(Struct, array_like=True, gc=False):
+    """:class:`Details` as bytes have them."""
+
+    start: Start
+    seconds: Length
+    hot_keys: StoredKeys
+    group_limit: Count
+    groups: dict[str, GroupStats] = {}
+    uses: Count = 0
+    views: dict[str, ViewStats] = {}
+    final: bool = False
+    pages: dict[str, PageStats] = {}
+
+
+class DetailedKeys(Struct, array_like=True, gc=False):
+    """The beginning of :class:`StoredDetails`, for those who want its keys alone: what follows is
+    not even read."""
+
+    start: Start
+    seconds: Length
+    hot_keys: StoredKeys
+
+
+class DetailsState(Struct, array_like=True, gc=False):
+    """:class:`StoredDetails` for those who want to know whether they are final, and nothing of
+    what is in them."""
+
+    start: Start
+    seconds: Length
+    hot_keys: Raw
+    group_limit: Count
+    groups: Raw = Raw()
+    uses: Count = 0
+    views: Raw = Raw()
+    final: bool = False
+
+
+def folded(details: Details, most: int) -> Details:
+    """``details`` with the ``most`` used groups of their own, and the others counted as one."""
+    ranked = sorted(
+        (name for name in details.groups if name != OTHER_GROUPS),
+        key=lambda name: details.groups[name].lookups + details.groups[name].sets,
+        reverse=True,
+    )
+    kept = {*ranked[:most]}
+    groups = {name: group for name, group in details.groups.items() if name in kept}
+    other = GroupStats("key")
+    for name, group in details.groups.items():
+        if name not in kept:
+            other.merge(group)
+            other.add_keys([*group.keys])
+    return structs.replace(details, groups={**groups, OTHER_GROUPS: other})
+
+
+def pack_details(details: Details) -> StoredDetails:
+    """``details`` as a store takes them."""
+    return StoredDetails(
+        details.start,
+        details.seconds,
+        columns.pack(details.hot_keys),
+        details.group_limit,
+        {name: group.packed() for name, group in details.groups.items()},
+        details.uses,
+        details.views,
+        details.final,
+        {route: page.bounded() for route, page in details.pages.items()},
+    )
+
+
+def unpack_details(stored: StoredDetails) -> Details:
+    """What :func:`pack_details` made ``stored`` of."""
+    return Details(
+        stored.start,
+        stored.seconds,
+        columns.unpack(stored.hot_keys),
+        stored.group_limit,
+        {name: group.unpacked() for name, group in stored.groups.items()},
+        stored.uses,
+        stored.views,
+        stored.final,
+        stored.pages,
+    )
+
+
+MAX_BYTES = 4 * 1024 * 1024
+_VERSION = b"\x01"
+
+T = TypeVar("T")
+
+
+class CorruptPayload(ValueError):
+    """Bytes that are not a payload of this version."""
+
+
+def encode(value: msgspec.Struct) -> bytes:
+    """``value`` as bytes. Details of more groups than a reader would take have the least used ones
+    in one."""
+    payload = _encoded(value)
+    if isinstance(value, Details):
+        groups = len(value.groups)
+        while len(payload) > MAX_BYTES and groups > 1:
+            groups //= 2
+            payload = _encoded(folded(value, groups))
+    return payload
+
+
+def _encoded(value: msgspec.Struct) -> bytes:
+    stored = pack_details(value) if isinstance(value, Details) else value
+    return _VERSION + msgspec.msgpack.encode(stored, enc_hook=_packed)
+
+
+def decode(payload: bytes, type_: type[T]) -> T:
+    """The value that :func:`encode` made ``payload`` of.
+
+    Raises :class:`CorruptPayload` for anything else: cut, damaged, too large, of a newer version.
+    """
+    if type_ is Details:
+        return cast(T, unpack_details(_decode(payload, StoredDetails)))
+    return _decode(payload, type_)
+
+
+def _decode(payload: bytes, type_: type[T]) -> T:
+    if len(payload) > MAX_BYTES:
+        raise CorruptPayload(f"{len(payload)} bytes, more than {MAX_BYTES}")
+    if payload[:1] != _VERSION:
+        raise CorruptPayload(f"version {payload[:1]!r}")
+    try:
+        return msgspec.msgpack.decode(memoryview(payload)[1:], type=type_, dec_hook=_unpacked)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise CorruptPayload(str(error)) from error
+
+
+def _packed(value: Any) -> bytes:
+    if isinstance(value, Histogram):
+        return value.pack()
+    raise NotImplementedError(f"no encoding of {type(value)}")
+
+
+def _unpacked(type_: type, value: Any) -> Any:
+    """A histogram, of its bytes or of counts by bucket, as it was stored at first."""
+    if isinstance(value, bytes):
+        return Histogram.unpack(value)
+    counts = msgspec.convert(value, Counts)
+    if sum(counts.values()) > MAX_COUNT:
+        raise ValueError("a histogram of too many calls")
+    return Histogram(counts)
+
 
 Fold = Callable[[str], str]
 """The group that a group belongs to: mostly itself."""

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cache_monitor.stats import codec, compact
-from cache_monitor.stats.codec import CorruptPayload, decode, encode
+from cache_monitor.stats import compact, payloads
 from cache_monitor.stats.compact import buckets_of, hash_of
-from cache_monitor.stats.details import Details, StoredDetails, pack
+from cache_monitor.stats.details import Details
+from cache_monitor.stats.payloads import CorruptPayload, StoredDetails, decode, encode, pack_details
 from cache_monitor.stats.top_keys import HotKeys
 from cache_monitor.stats.window import Window
 
@@ -43,7 +43,7 @@ def test_what_is_no_payload_is_refused(payload: bytes) -> None:
 
 
 def test_a_payload_that_is_too_large_is_refused_unread(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(codec, "MAX_BYTES", 3)
+    monkeypatch.setattr(payloads, "MAX_BYTES", 3)
     with pytest.raises(CorruptPayload, match="more than 3"):
         decode(_payload(), Window)
 
@@ -151,7 +151,7 @@ def test_a_window_of_a_later_version_can_be_read() -> None:
 def test_columns_of_hot_keys_that_do_not_fit_together_are_refused() -> None:
     details = Details(0, 60, HotKeys(10), 10)
     details.hot_keys.entry("a", "group")
-    stored = pack(details)
+    stored = pack_details(details)
     stored.hot_keys.columns.lookups = compact.pack_ints([0, 1])
     with pytest.raises(CorruptPayload, match="fit together"):
         decode(encode(stored), StoredDetails)
@@ -160,7 +160,7 @@ def test_columns_of_hot_keys_that_do_not_fit_together_are_refused() -> None:
 def test_details_of_too_many_groups_are_encoded_as_what_a_reader_takes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(codec, "MAX_BYTES", 2_000_000)
+    monkeypatch.setattr(payloads, "MAX_BYTES", 2_000_000)
     details = Details(0, 60, HotKeys(10), 10_000)
     for number in range(5000):
         group = details.group(f"group:{number}", "key")
@@ -168,7 +168,7 @@ def test_details_of_too_many_groups_are_encoded_as_what_a_reader_takes(
         group.count(False, True, 1)
         group.add_keys([hash_of(f"{number}:{key}") for key in range(150)])
     payload = encode(details)
-    assert len(payload) <= codec.MAX_BYTES
+    assert len(payload) <= payloads.MAX_BYTES
     read = decode(payload, Details)
     for figure in ("lookups", "hits", "misses", "sets"):
         before, after = (
