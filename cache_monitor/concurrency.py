@@ -1,8 +1,8 @@
-"""Locks, threads and what a forked child has to begin anew: the one list of it.
+"""Locks, threads, forks, values with a time limit, and the pace of background computation.
 
-A child has one thread of its parent's, and a copy of all else: locks that the others held, which
-nobody will release, and calls and connections that are the parent's. So every lock of the package
-is made here, and whoever keeps something that is a process's own has it begun anew from here.
+A forked child has one thread of its parent, and a copy of everything else: locks that other threads
+held, which nobody will release, and the parent's calls and connections. So every lock of the
+package is made here, and all state that belongs to one process registers here to be reset.
 """
 
 import _thread
@@ -19,20 +19,20 @@ Value = TypeVar("Value")
 
 _locks: set["ref[Any]"] = set()
 _jobs: list[Callable[[], None]] = []
-_begun: dict[int, int] = {os.getpid(): get_ident()}
-"""Which thread has begun anew in which process."""
+_reset_by: dict[int, int] = {os.getpid(): get_ident()}
+"""The thread that has reset the state of each process."""
 _forking: set[int] = set()
 _importing: set[int] = set()
-"""The threads that do so just now."""
-_PATIENCE = 1.0
-"""Seconds that either waits for the other at most: an import takes a tenth of one, a fork less."""
+"""The threads that fork or import now."""
+_MOST_WAITING = 1.0
+"""Seconds that a fork and an import wait for each other: an import takes a tenth, a fork less."""
 
 
 def new_lock() -> Lock:
     """A lock that is free in every forked child.
 
-    To be held by ``with`` alone, which a signal's handler that raises cannot leave it held by: that
-    may come between any call of ``acquire`` and the ``try`` behind it.
+    Use ``with`` only: a signal's handler may raise between a call of ``acquire`` and the ``try``
+    after it, and the lock would stay taken.
     """
     lock = Lock()
     _note(lock)
@@ -40,19 +40,20 @@ def new_lock() -> Lock:
 
 
 def new_rlock() -> RLock:
-    """Likewise, for one that a signal's handler may want while its own thread holds it."""
+    """A lock that is free in every forked child, and that a signal's handler may take while its
+    own thread has it."""
     lock = RLock()
     _note(lock)
     return lock
 
 
 def _note(lock: Any) -> None:
-    # Taken out again by the set's own method, in one step, when nobody has the lock any more.
+    # The set's own method removes it in one step when the lock is gone.
     _locks.add(ref(lock, _locks.discard))
 
 
 class TimedValue(Generic[Value]):
-    """A value that is used for some seconds. Whoever asks while it is read waits for it."""
+    """A value that is used for some seconds. Other threads wait while one reads it."""
 
     def __init__(self) -> None:
         self._lock = new_lock()
@@ -70,7 +71,7 @@ class TimedValue(Generic[Value]):
 
 
 class TimedValues(Generic[Value]):
-    """The same by key: the ``most`` values that were asked for last."""
+    """Such values by key: the ``most`` that were used last."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -92,28 +93,27 @@ class TimedValues(Generic[Value]):
             self._values.clear()
 
 
-def call_in_forked_children(begin_anew: Callable[[], None]) -> None:
-    """Let every child of this process call ``begin_anew`` when it begins, with free locks and in
-    the order in which this was asked for."""
-    _jobs.append(begin_anew)
+def call_in_forked_children(reset: Callable[[], None]) -> None:
+    """Let every child of this process call ``reset`` when it begins: with free locks, and in the
+    order of the calls of this function."""
+    _jobs.append(reset)
 
 
-def begin_anew() -> None:
-    """Begin anew in a forked child. Whoever finds that Python was not told of the fork (uWSGI forks
-    in C) calls it, and of several threads that do the first one."""
-    if _begun.setdefault(os.getpid(), get_ident()) == get_ident():
-        _begin()
+def reset_after_fork() -> None:
+    """Reset the state in a child of which Python does not know: uWSGI forks in C. Of several
+    threads that call it the first one does it."""
+    if _reset_by.setdefault(os.getpid(), get_ident()) == get_ident():
+        _reset()
 
 
 @contextmanager
 def importing() -> Iterator[None]:
-    """Import in a thread of the monitor's what few processes need: other threads that fork wait
-    till that is done. In a child of theirs nobody would go on with half an import, nor give its
-    lock back."""
-    me, ends = get_ident(), time.monotonic() + _PATIENCE
+    """Keep other threads from forking while this one imports: in the child nobody would complete
+    the import, or release its lock."""
+    me, ends = get_ident(), time.monotonic() + _MOST_WAITING
     _importing.add(me)
     while _forking and time.monotonic() < ends:
-        # Not both wait: who forks comes first.
+        # A fork comes first, so that not both wait.
         _importing.discard(me)
         time.sleep(0.001)  # no lock: a fork would copy it, a signal leave it held
         _importing.add(me)
@@ -124,7 +124,7 @@ def importing() -> Iterator[None]:
 
 
 def _before_fork() -> None:
-    me, ends = get_ident(), time.monotonic() + _PATIENCE
+    me, ends = get_ident(), time.monotonic() + _MOST_WAITING
     _forking.add(me)
     while _importing - {me} and time.monotonic() < ends:
         time.sleep(0.001)  # no lock: a fork would copy it, a signal leave it held
@@ -134,14 +134,14 @@ def _after_fork() -> None:
     _forking.discard(get_ident())
 
 
-def _begin() -> None:
+def _reset() -> None:
     _forking.clear()
     _importing.clear()
-    _begun[os.getpid()] = get_ident()
-    for process in [*_begun]:
+    _reset_by[os.getpid()] = get_ident()
+    for process in [*_reset_by]:
         if process != os.getpid():
-            # Its number may be given to another one.
-            del _begun[process]
+            # Another process may get its number.
+            del _reset_by[process]
     for each in [*_locks]:
         lock = each()
         if lock is not None:
@@ -150,29 +150,29 @@ def _begin() -> None:
         job()
 
 
-# A system without forks, such as Windows, has nothing to begin anew.
+# Windows has no forks.
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_begin)
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_reset)
 
 
 THREAD_NAME = "cache-monitor"
-"""The name of the thread that counts and delivers; those of the others begin with it."""
+"""The name of the worker's thread; the names of the monitor's other threads begin with it."""
 
 
 def start(run: Callable[[], None], name: str, failed: Callable[[Exception], None]) -> None:
-    """Let ``run`` run in a daemon thread. ``failed`` is told where there is none to be had by then.
+    """Run ``run`` in a daemon thread. ``failed`` gets the error where that fails later.
 
-    What a signal's handler raises in the midst of ``Thread.start`` leaves locks held that every
-    thread needs to begin. Such handlers run in the main thread alone; so that one begins a bare
-    thread, which is one step, and that one begins the other.
+    A signal's handler that raises within ``Thread.start`` leaves locks taken that every new thread
+    needs. Handlers run in the main thread only. So this thread starts a bare one in a single step,
+    and that one starts the other.
 
-    Raises ``RuntimeError`` where there are no more threads, as in a program that ends.
+    Raises ``RuntimeError`` where no thread can start, as in a program that ends.
     """
     _thread.start_new_thread(_start, (run, name, failed))
 
 
 def is_too_late(error: Exception) -> bool:
-    """Whether none could begin since the program ends, which is nobody's fault."""
+    """Whether no thread could start because the program ends."""
     return isinstance(error, RuntimeError) and "shutdown" in str(error)
 
 
@@ -180,8 +180,7 @@ def _start(run: Callable[[], None], name: str, failed: Callable[[Exception], Non
     try:
         Thread(target=run, name=name, daemon=True).start()
     except RuntimeError:
-        # There was one more thread to be had and no second one: from Python 3.12 on none begins in
-        # a program that ends, which may be what this one was begun for.
+        # The program ends, where Python 3.12 and later start no thread: this one does the work.
         run()
     except Exception as error:
         failed(error)
@@ -190,22 +189,21 @@ def _start(run: Callable[[], None], name: str, failed: Callable[[Exception], Non
 Item = TypeVar("Item")
 
 STEP_SECONDS = 0.002
-"""Of work between two pauses. Only one thread of a process computes at a time, and another that
-wants to waits for the end of such a step."""
-_BETWEEN = 100
-"""Items of a collection between two looks at the clock."""
+"""Of computing between two pauses. Only one thread of a process computes at a time; another one
+waits for the end of such a step."""
+_ITEMS_A_CHECK = 100
+"""Items of a collection between two readings of the clock."""
 
 
 class OutOfTime(Exception):
-    """What was allowed has been used up, or the process ends."""
+    """The allowed time has been used, or the process ends."""
 
 
 class Pace:
-    """Called now and then by the thread that computes: pauses so that this takes ``share`` of a
-    core at most.
+    """Called often by a background computation: pauses, so that the thread uses at most ``share``
+    of a core.
 
-    It raises :class:`OutOfTime` after ``seconds`` of computing, or where ``is_over``. A computation
-    of other processes takes none of it: it is this thread's time that counts.
+    Raises :class:`OutOfTime` after ``seconds`` of this thread's CPU time, or where ``is_over``.
     """
 
     def __init__(self, seconds: float, share: float, is_over: Callable[[], bool]) -> None:
@@ -221,7 +219,6 @@ class Pace:
             return
         if now - self._began > self._most or self._is_over():
             raise OutOfTime
-        # Of the thread that computes beside the site, never of one that serves it.
         time.sleep((now - self._paused) * self._pauses)
         self._paused = now
 
@@ -232,7 +229,7 @@ class Pace:
 
 
 class Paced(Generic[Item], Collection[Item]):
-    """The same items, whoever goes through which keeps to a pace."""
+    """The same items; iterating over them keeps to a pace."""
 
     def __init__(self, items: Collection[Item], pace: Callable[[], None]) -> None:
         self._items = items
@@ -245,11 +242,11 @@ class Paced(Generic[Item], Collection[Item]):
         return item in self._items
 
     def only(self, wanted: Callable[[Item], bool]) -> "Paced[Item]":
-        """Those that are ``wanted``, at the same pace."""
+        """The ``wanted`` items, at the same pace."""
         return Paced([each for each in self if wanted(each)], self._pace)
 
     def __iter__(self) -> Iterator[Item]:
         for place, item in enumerate(self._items):
-            if place % _BETWEEN == 0:
+            if place % _ITEMS_A_CHECK == 0:
                 self._pace()
             yield item

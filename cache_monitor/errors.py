@@ -1,8 +1,8 @@
-"""Errors of the monitor's own: noted by kind, logged at a bounded rate, never the site's.
+"""The monitor's own errors: noted by kind, logged at a bounded rate, never raised into the site.
 
-The handler of a signal runs between any two steps of a program, and what it raises comes out of
-whatever is under way: the time limit of a task queue, of a test, Ctrl-C. That is the caller's, and
-must not be taken for a fault of the code that it interrupts: neither of ours nor of a backend.
+A signal's handler runs between any two steps of a program. What it raises, such as the time limit
+of a task queue or Ctrl-C, is an interruption. It belongs to the caller, and is no fault of the code
+that it interrupts: neither of the monitor nor of a backend.
 """
 
 import logging
@@ -20,36 +20,36 @@ from msgspec import Struct
 
 PACKAGE = __name__.partition(".")[0]
 
-_COME_UPON = frozenset({PACKAGE, "django", "msgspec", *sys.stdlib_module_names})
-"""Whose exceptions our own code raises, or comes upon without a frame of theirs between: where a
-function in C raises them."""
+_EXPECTED = frozenset({PACKAGE, "django", "msgspec", *sys.stdlib_module_names})
+"""Packages whose exceptions may be raised by a line of our own code: ours, and those with functions
+in C, which have no frame."""
 _SIGNALS = frozenset(map(int, Signals))
 
 
 def let_pass(error: BaseException) -> None:
-    """Raise ``error`` again, to be called where it was caught, if it only passed by."""
+    """Raise ``error`` again where it is an interruption; called where it was caught."""
     if is_passing(error):
         raise error
 
 
 def is_passing(error: BaseException) -> bool:
-    """Whether ``error`` came from outside into the code of ours that it was caught in.
+    """Whether ``error`` was raised from outside into our code, which caught it.
 
-    What another thread has raised in ours has no frame of its own, and is known by being none of
-    the exceptions that our code can come upon.
+    An exception that another thread has raised in this one has no frame of its own. It is
+    recognized by its type, if our code cannot raise that.
     """
     if is_interruption(error):
         return True
     frames = list(_frames(error))
-    return bool(frames) and _package(frames[-1]) == PACKAGE and not _is_come_upon(type(error))
+    return bool(frames) and _package(frames[-1]) == PACKAGE and not _is_expected(type(error))
 
 
 def is_interruption(error: BaseException) -> bool:
-    """Whether ``error`` came from outside into whatever it was caught in, ours or not.
+    """Whether ``error`` was raised from outside into the code that it interrupted, ours or not.
 
-    Whatever is no ``Exception`` does: a cancelled task, Ctrl-C, the end of the process or of a
-    generator. A signal's handler is known by what it was called with: a signal and the frame that
-    it interrupts.
+    All that are no ``Exception`` were: a cancelled task, Ctrl-C, the end of the process or of a
+    generator. A signal's handler is recognized by its arguments: a signal and the interrupted
+    frame.
     """
     if not isinstance(error, Exception):
         return True
@@ -65,17 +65,17 @@ def _frames(error: BaseException) -> Iterator[FrameType]:
 
 def _handles_signal(frame: FrameType, interrupted: FrameType) -> bool:
     """Whether ``frame`` was called with a signal and ``interrupted``, as only a handler is."""
-    given = list(_given(frame))
+    given = list(_arguments(frame))
     return any(each is interrupted for each in given) and any(
         isinstance(each, int) and each in _SIGNALS for each in given
     )
 
 
-def _given(frame: FrameType) -> Iterator[object]:
+def _arguments(frame: FrameType) -> Iterator[object]:
     """The arguments of ``frame``, those of ``*args`` one by one."""
     code, values = frame.f_code, frame.f_locals
-    arguments = code.co_argcount + code.co_kwonlyargcount + bool(code.co_flags & CO_VARARGS)
-    for name in code.co_varnames[:arguments]:
+    count = code.co_argcount + code.co_kwonlyargcount + bool(code.co_flags & CO_VARARGS)
+    for name in code.co_varnames[:count]:
         value = values.get(name)
         if type(value) is tuple:
             yield from value
@@ -87,8 +87,8 @@ def _package(frame: FrameType) -> str:
     return str(frame.f_globals.get("__name__", "")).partition(".")[0]
 
 
-def _is_come_upon(kind: type) -> bool:
-    return kind.__module__.partition(".")[0] in _COME_UPON
+def _is_expected(kind: type) -> bool:
+    return kind.__module__.partition(".")[0] in _EXPECTED
 
 
 logger = logging.getLogger("cache_monitor")
@@ -96,32 +96,32 @@ logger = logging.getLogger("cache_monitor")
 INTERVAL = 60.0
 """Seconds between two records of one kind."""
 MOST_KINDS = 50
-"""Kinds that are told apart; all further ones are one."""
+"""Kinds that are distinguished; all further ones are one."""
 
 _Kind = tuple[str, str]
 
 
-class _Seen(Struct):
-    """What is known of a kind: when it was last to be logged, and how many came since."""
+class _KindState(Struct):
+    """When a fault of a kind was last to be logged, and how many there were since."""
 
     logged_at: float
     since: int = 0
 
 
 class Faults:
-    """Notes faults, and logs them when told to: where no lock is held that the site may want.
+    """Notes faults, and logs them later: where no lock is held that the site may want.
 
-    A kind is a place in our code and a type of exception. The first of a kind is logged, and from
-    then on one in ``INTERVAL`` seconds, with how many were left out.
+    A kind is a line of our code and a type of exception. The first fault of a kind is logged, and
+    then one every ``INTERVAL`` seconds, with the number of those left out.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._kinds: dict[_Kind, _Seen] = {}
+        self._kinds: dict[_Kind, _KindState] = {}
         self._waiting: deque[tuple[str, int, TracebackException]] = deque()
 
     def note(self, error: BaseException) -> None:
-        """Take note of ``error``. Keeps nothing of what the site had in its hands."""
+        """Note ``error``, without any values of its frames."""
         kind = _kind(error)
         if kind not in self._kinds and len(self._kinds) >= MOST_KINDS:
             kind = ("other places", "faults")
@@ -131,24 +131,24 @@ class Faults:
             seen.since += 1
             return
         left_out = 0 if seen is None else seen.since
-        self._kinds[kind] = _Seen(now)
-        told = TracebackException(type(error), error, error.__traceback__, lookup_lines=False)
-        self._waiting.append((" at ".join(reversed(kind)), left_out, told))
+        self._kinds[kind] = _KindState(now)
+        summary = TracebackException(type(error), error, error.__traceback__, lookup_lines=False)
+        self._waiting.append((" at ".join(reversed(kind)), left_out, summary))
 
-    def tell(self) -> None:
-        """Log what was noted."""
+    def log(self) -> None:
+        """Log the noted faults."""
         while self._waiting:
             try:
-                kind, left_out, told = self._waiting.popleft()
+                kind, left_out, summary = self._waiting.popleft()
             except IndexError:
-                # Another thread tells of it.
+                # Another thread logs it.
                 return
             more = f" {left_out} more of the kind were not logged." if left_out else ""
             logger.error(
                 "A fault of the cache monitor's own, which the site does not notice: %s.%s\n%s",
                 kind,
                 more,
-                "".join(told.format()).rstrip(),
+                "".join(summary.format()).rstrip(),
             )
 
 
@@ -157,7 +157,7 @@ def _kind(error: BaseException) -> _Kind:
 
 
 def _place(traceback: TracebackType | None) -> str:
-    """The last line of ours that it came through; of any other where none of ours is there."""
+    """The innermost line of ours in ``traceback``; of any code where there is none of ours."""
     place = "an unknown place"
     for frame, line in walk_tb(traceback):
         name = str(frame.f_globals.get("__name__", ""))

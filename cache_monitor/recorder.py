@@ -83,7 +83,7 @@ class Recorder:
             self.drop(len(self.buffer))
             self.failed(error)
             # Without relief there may be no thread.
-            self.faults.tell()
+            self.faults.log()
 
     def want_stacks(self, calls: int, limit: int) -> None:
         """Have the stacks taken of the next ``calls`` that are made outside of requests: what finds
@@ -166,7 +166,7 @@ class Recorder:
         self.faults.note(error)
         if self._on_pressure is None:
             # Where there is no such thread.
-            self.faults.tell()
+            self.faults.log()
 
     def after_fork(self) -> None:
         """Begin anew in a forked child: the calls in the buffer are the parent's."""

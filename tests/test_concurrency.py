@@ -132,7 +132,7 @@ def test_the_locks_of_all_modules_are_free_in_a_forked_child() -> None:
 
 
 def test_who_forks_waits_for_an_import_and_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(concurrency, "_PATIENCE", 60.0)
+    monkeypatch.setattr(concurrency, "_MOST_WAITING", 60.0)
     order: list[str] = []
     importing, imported = SimpleQueue[None](), SimpleQueue[None]()
 
@@ -169,13 +169,13 @@ def test_a_child_begins_anew_once_whoever_notices_first(monkeypatch: pytest.Monk
     begun: list[int] = []
     monkeypatch.setattr(concurrency, "_jobs", [lambda: begun.append(1)])
     monkeypatch.setattr(concurrency, "_locks", set())
-    monkeypatch.setattr(concurrency, "_begun", {})
-    concurrency.begin_anew()
+    monkeypatch.setattr(concurrency, "_reset_by", {})
+    concurrency.reset_after_fork()
     assert begun == [1]
-    [(process, _)] = concurrency._begun.items()
+    [(process, _)] = concurrency._reset_by.items()
     assert process == os.getpid()
-    monkeypatch.setitem(concurrency._begun, os.getpid(), -1)
-    concurrency.begin_anew()
+    monkeypatch.setitem(concurrency._reset_by, os.getpid(), -1)
+    concurrency.reset_after_fork()
     assert begun == [1]
 
 

@@ -51,7 +51,7 @@ def test_a_fault_is_logged_with_its_place_type_and_traceback(
 ) -> None:
     faults.note(_caught(KeyError, _here))
     assert caplog.records == []
-    faults.tell()
+    faults.log()
     [record] = caplog.records
     assert record.levelno == logging.ERROR
     assert "KeyError at tests.test_errors:" in record.getMessage()
@@ -66,7 +66,7 @@ def test_each_kind_is_told_and_not_the_first_alone(
         for raising in (_here, _there):
             for _ in range(3):
                 faults.note(_caught(kind, lambda kind, raising=raising: raising(kind)))  # type: ignore[misc]  # bound now
-    faults.tell()
+    faults.log()
     # All came through one line of ours last, the lambda's callee differing in none of it.
     assert len(_told(caplog)) == len(set(_told(caplog))) >= 2
 
@@ -76,23 +76,23 @@ def test_of_a_kind_one_is_logged_a_minute_with_how_many_were_left_out(
 ) -> None:
     for _ in range(5):
         faults.note(_caught(KeyError, _here))
-        faults.tell()
+        faults.log()
     assert len(caplog.records) == 1
     clock.now += INTERVAL
     faults.note(_caught(KeyError, _here))
-    faults.tell()
+    faults.log()
     assert len(caplog.records) == 2
     assert "4 more of the kind were not logged" in caplog.records[1].getMessage()
     clock.now += INTERVAL
     faults.note(_caught(KeyError, _here))
-    faults.tell()
+    faults.log()
     assert "were not logged" not in caplog.records[2].getMessage()
 
 
 def test_kinds_beyond_a_number_are_one(faults: Faults, caplog: pytest.LogCaptureFixture) -> None:
     for number in range(MOST_KINDS + 20):
         faults.note(_caught(type(f"Fault{number}", (Exception,), {}), _here))
-    faults.tell()
+    faults.log()
     assert len(caplog.records) == MOST_KINDS + 1
     assert "faults at other places" in _told(caplog)[-1]
 

@@ -177,7 +177,7 @@ gate = ForkGate()
 gate.watch_forks()
 
 
-PATIENCE = 2.0
+LOCK_TIMEOUT = 2.0
 """Seconds that it waits for another connection's lock."""
 _APPLICATION = 0x43_4D_6F_6E  # "CMon"
 _VERSIONS = (
@@ -326,7 +326,7 @@ class SQLiteStore:
     def _connect(self) -> sqlite3.Connection:
         # As a URI, because SQLite would create it with its own permissions.
         return sqlite3.connect(
-            f"{self.path.as_uri()}?mode=rw", uri=True, timeout=PATIENCE, isolation_level=None
+            f"{self.path.as_uri()}?mode=rw", uri=True, timeout=LOCK_TIMEOUT, isolation_level=None
         )
 
     def _prepare(self, connection: sqlite3.Connection) -> None:

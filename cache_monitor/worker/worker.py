@@ -133,7 +133,7 @@ class BackgroundWorker:
         """Begin anew if this is a child that Python was not told of: uWSGI forks in C. Called
         where a request begins, with which what the thread missed in the one before is over."""
         if os.getpid() != self._pid:
-            concurrency.begin_anew()
+            concurrency.reset_after_fork()
         self._server.watch()
         self._drainer.begin_request()
 
@@ -165,7 +165,7 @@ class BackgroundWorker:
     def _begin_with_first_calls(self) -> None:
         """Begin anew in a child forked in C before any call: those in the buffer are its own."""
         calls = [*self._recorder.buffer]
-        concurrency.begin_anew()
+        concurrency.reset_after_fork()
         self._recorder.buffer.extend(calls)
 
     def _help(self) -> None:
@@ -199,7 +199,7 @@ class BackgroundWorker:
         self._recorder.limit = 0
         if not concurrency.is_too_late(error):
             self._recorder.failed(error)
-            self._recorder.faults.tell()
+            self._recorder.faults.log()
 
     def stop(self) -> None:
         """Flush and end the thread; waits for a slow store only so long."""
@@ -208,7 +208,7 @@ class BackgroundWorker:
         if self._is_running:
             self._wake_up()
             wait_patiently(self._over, lambda: self._is_running, lambda: self._writer.is_busy)
-        self._recorder.faults.tell()
+        self._recorder.faults.log()
 
     def end(self) -> None:
         """As :meth:`stop`, where the process may yet live on: what is called later is counted as
@@ -298,7 +298,7 @@ class BackgroundWorker:
         for answers in asked:
             answers.put(FlushResult(is_flushed, self.problem, self._writer.missing))
         # Here, where no lock is held: whoever logs waits for locks of the site's.
-        self._recorder.faults.tell()
+        self._recorder.faults.log()
 
     def drain(self) -> None:
         """Count everything in the buffer."""

@@ -278,7 +278,7 @@ def file(tmp_path: Path) -> Path:
 def test_the_monitors_file_is_locked_by_another_connection(
     site: Site, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite_store, "PATIENCE", 0.1)
+    monkeypatch.setattr(sqlite_store, "LOCK_TIMEOUT", 0.1)
     site.suffers(faulty.locked_sqlite({"NAME": file}), in_file(file), "another connection")
 
 

@@ -314,7 +314,7 @@ def test_what_is_no_file_is_refused(path: Path, make: Callable[[Path], None]) ->
 def test_a_locked_file_is_waited_for_and_then_told(
     store: SQLiteStore, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite, "PATIENCE", 0.1)
+    monkeypatch.setattr(sqlite, "LOCK_TIMEOUT", 0.1)
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
     with pytest.raises(StoreError, match="another connection has locked it"):
