@@ -19,4 +19,4 @@ def begin_anew() -> None:
 def count_now() -> None:
     """Count what was called, in this thread: to ask the draining one takes far longer."""
     with wiring.background_worker._draining:
-        wiring.background_worker._drainer.take_in(BATCH)
+        wiring.background_worker._drainer.drain(BATCH)

@@ -85,7 +85,12 @@ def cache(
         bytes_read=total.bytes_read,
         bytes_written=total.bytes_written,
         miss_reasons=miss_reasons(
-            misses, total.reasons, total.traced, total.judged, total.squares, series.hours
+            misses,
+            total.reasons,
+            total.traced_misses,
+            total.classified_misses,
+            total.variance,
+            series.hours,
         ),
         misses_per_request=_misses_per_request(details),
         **_saved(savings.of_all()),
@@ -213,7 +218,12 @@ def _key_group(
         bytes_read=stats.bytes_read,
         bytes_written=stats.bytes_written,
         miss_reasons=miss_reasons(
-            stats.misses, stats.reasons, stats.traced, stats.judged, stats.squares, hours
+            stats.misses,
+            stats.reasons,
+            stats.traced_misses,
+            stats.classified_misses,
+            stats.variance,
+            hours,
         ),
         produce_seconds=mean_to_produce(stats),
         **_saved(savings.of_group(name, stats)),

@@ -29,26 +29,24 @@ def miss_reasons(
     misses: int,
     known: Reasons,
     traced: int,
-    judged: int,
-    squares: float = 0.0,
+    classified: int,
+    variance: float = 0.0,
     hours: float = 0.0,
 ) -> MissReasons:
-    """The reasons of ``misses``, made of those of the ``traced`` ones, of which ``judged`` have a
-    reason that is known.
+    """The reasons of ``misses`` from those of the ``traced`` ones, of which ``classified`` have a
+    known reason.
 
-    Where all keys are traced each miss counts for itself, and those of which nothing is told, or
-    not yet, are unknown. Where each stands for several, the reasons have its shares of the misses,
-    known to about one by the square root of those that were judged.
-
-    It is more where some keys are missed again and again: a key is in the trace with all its
-    misses. ``squares`` says how much, for each of the ``hours`` of the period; how much these have
-    in common is not known, so that more of them make it no less.
+    If all keys are traced each miss counts for itself; those without a reason yet are unknown. If a
+    sample is traced, all misses have its shares, with an error of about one by the square root of
+    the classified ones. The error is larger if some keys are missed again and again, since a key is
+    traced with all its misses: ``variance`` says by how much, for each of the ``hours`` of the
+    period. How these correlate is unknown, so that more hours do not make it smaller.
     """
     told = sum(known.values())
     if told > traced:
         # An hour of the period need not begin with one of the clock.
-        error = sqrt((1 + hours) * squares) / told
-        return _shared(misses, known, told, judged, error)
+        error = sqrt((1 + hours) * variance) / told
+        return _shared(misses, known, told, classified, error)
     left = misses
     counts = {}
     for reason in REASONS:
@@ -58,22 +56,22 @@ def miss_reasons(
     return MissReasons(**counts, unknown=left, judged=misses - left, error=_error(misses - left, 0))
 
 
-def _shared(misses: int, known: Reasons, told: int, judged: int, error: float) -> MissReasons:
-    """``misses`` parted as ``known`` is, to the last one."""
+def _shared(misses: int, known: Reasons, told: int, classified: int, error: float) -> MissReasons:
+    """``misses`` divided as ``known`` is, to the last one."""
     counts = {reason: misses * known.get(reason, 0) // told for reason in (*REASONS, "unknown")}
     # Those that are left over go to the reasons that lost most by the rounding down.
     rests = sorted(counts, key=lambda reason: -(misses * known.get(reason, 0) % told))
     for reason in rests[: misses - sum(counts.values())]:
         counts[reason] += 1
-    judged = min(judged, misses)
-    return MissReasons(**counts, judged=judged, error=_error(judged, 1, error))
+    classified = min(classified, misses)
+    return MissReasons(**counts, judged=classified, error=_error(classified, 1, error))
 
 
-def _error(judged: int, sampled: int, least: float = 0.0) -> float | None:
+def _error(classified: int, sampled: int, least: float = 0.0) -> float | None:
     """How far off a share of the reasons may be; None where none is known."""
-    if not judged:
+    if not classified:
         return None
-    return round(min(1.0, max(1 / sqrt(judged), least)), 4) if sampled else 0.0
+    return round(min(1.0, max(1 / sqrt(classified), least)), 4) if sampled else 0.0
 
 
 class ReportPeriod(NamedTuple):
@@ -191,7 +189,14 @@ class Series:
 
 def _reasons_of(misses: int, window: Window) -> MissReasons:
     hours = window.seconds / HOUR
-    return miss_reasons(misses, window.reasons, window.traced, window.judged, window.squares, hours)
+    return miss_reasons(
+        misses,
+        window.reasons,
+        window.traced_misses,
+        window.classified_misses,
+        window.variance,
+        hours,
+    )
 
 
 def calls_per_second(report: Report) -> Callable[[Point], float | None]:

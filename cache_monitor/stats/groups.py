@@ -222,9 +222,9 @@ class GroupStats(Struct, array_like=True, gc=False):
     """A few of the keys that were found."""
     sample_misses: Samples = ()
     sketch: Annotated[bytes, Meta(max_length=compact.MAX_BYTES)] = b""
-    traced: Count = 0
-    """See :attr:`~cache_monitor.stats.window.Window.traced`."""
-    judged: Count = 0
+    traced_misses: Count = 0
+    """See :attr:`~cache_monitor.stats.window.Window.traced_misses`."""
+    classified_misses: Count = 0
     lookup_seconds: Duration = 0.0
     """The time of the lookups, each key of a ``get_many`` its share of its call."""
     other_seconds: Duration = 0.0
@@ -243,8 +243,8 @@ class GroupStats(Struct, array_like=True, gc=False):
     """The longest timeout that a write gave; 0 where none gave one."""
     produce_squares: Duration = 0.0
     """The squares of the seconds that each value took to produce, added up: how they spread."""
-    squares: Annotated[float, Meta(ge=0, le=1e300)] = 0.0
-    """See :attr:`~cache_monitor.stats.window.Window.squares`."""
+    variance: Annotated[float, Meta(ge=0, le=1e300)] = 0.0
+    """See :attr:`~cache_monitor.stats.window.Window.variance`."""
     lives: LifeStats | None = None
     """Of its entries that have ended and are in the trace."""
     changes: ChangeStats | None = None
@@ -352,9 +352,9 @@ class GroupStats(Struct, array_like=True, gc=False):
             self._merge_access_patterns(other)
         if other.reasons:
             add_reasons(self.reasons, other.reasons)
-            self.traced += other.traced
-            self.judged += other.judged
-            self.squares += other.squares
+            self.traced_misses += other.traced_misses
+            self.classified_misses += other.classified_misses
+            self.variance += other.variance
         if other.ages:
             compact.add(self.ages, other.ages)
         if other.lives is not None or other.changes is not None or other.called_from:

@@ -101,16 +101,15 @@ class Window(Struct, array_like=True, gc=False):
     """The bytes that each process holds of a cache of its own, by the process's hash, 0 where it
     has ended; in windows of up to a minute (see :mod:`cache_monitor.stats.window`)."""
 
-    traced: Count = 0
-    """How many misses of the trace ``reasons`` tell of. Where not all keys are in the trace, each
-    stands for several misses."""
-    judged: Count = 0
-    """How many of those have a reason that is known."""
+    traced_misses: Count = 0
+    """The misses of which ``reasons`` tell. If a sample of the keys is traced, each stands for
+    several."""
+    classified_misses: Count = 0
+    """Those of them whose reason is known."""
     culled: Count | None = None
     """How many entries processes threw out to make room, where the backend has no counter."""
-    squares: Annotated[float, Meta(ge=0, le=1e300)] = 0.0
-    """Of the keys that stand for others, how many misses these may have had, squared and added up,
-    by the hour: how far off the ``reasons`` may be."""
+    variance: Annotated[float, Meta(ge=0, le=1e300)] = 0.0
+    """The variance of the misses if a sample of the keys is traced: the sum of each hour's."""
     unfinished: set[Hash] = set()
     """Sketches the processes that may still change a part of it, or have stopped reporting."""
 
@@ -156,9 +155,9 @@ class Window(Struct, array_like=True, gc=False):
         self.memory_is_shared = self.memory_is_shared or other.memory_is_shared
         add_reasons(self.reasons, other.reasons)
         self.evictions = greater(self.evictions, other.evictions)
-        self.traced += other.traced
-        self.judged += other.judged
-        self.squares += other.squares
+        self.traced_misses += other.traced_misses
+        self.classified_misses += other.classified_misses
+        self.variance += other.variance
         self.culled = total(self.culled, other.culled)
         self.unfinished = compact.unite(self.unfinished, other.unfinished)
 

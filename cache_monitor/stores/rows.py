@@ -241,8 +241,11 @@ def rows_of(result: ReplayResult, process: str, key_groups: int, final: bool) ->
     """The windows and details of a replay's ``result``, as rows."""
     for (alias, start), stats in result.windows.items():
         window = Window(start, SLICE, reasons=stats.reasons, final=final)
-        window.traced, window.judged = stats.traced, stats.judged
-        window.squares = float(stats.squares)
+        window.traced_misses, window.classified_misses = (
+            stats.traced_misses,
+            stats.classified_misses,
+        )
+        window.variance = float(stats.variance)
         yield Row("window", process, alias, start, SLICE, encode(window))
     for (alias, start), details in _details(result, key_groups).items():
         details.final = final
@@ -275,9 +278,9 @@ def _add(group: GroupStats, stats: ReplayStats) -> None:
         GroupStats(
             group.kind,
             reasons=stats.reasons,
-            traced=stats.traced,
-            judged=stats.judged,
-            squares=float(stats.squares),
+            traced_misses=stats.traced_misses,
+            classified_misses=stats.classified_misses,
+            variance=float(stats.variance),
             ages=stats.ages,
             stampedes=stats.stampedes,
             lives=stats.lives,

@@ -349,7 +349,7 @@ class KeyReplay:
 
     def _miss(self, version: Version, replay: VersionReplay, event: Event) -> None:
         lookup = lookup_of(event)
-        squares = self._squares(event)
+        variance = self._variance(event)
         reason = self._reason(version, replay, lookup)
         alias, key = event.call.alias, self._state
         if reason == GONE:
@@ -363,7 +363,7 @@ class KeyReplay:
                 key.name,
                 event.weight,
                 self._key,
-                squares,
+                variance,
                 UNKNOWN_TIME if life is None else life.written,
                 life is not None and life.is_unread,
             )
@@ -382,11 +382,11 @@ class KeyReplay:
                 reason,  # type: ignore[arg-type]  # "gone" was dealt with
                 event.weight,
                 self._key,
-                squares,
+                variance,
             )
         )
 
-    def _squares(self, miss: Event) -> int:
+    def _variance(self, miss: Event) -> int:
         """What a miss adds to the square of its key's misses in an hour: a key is traced with all
         of its misses, or with none."""
         hour, before = miss.ended // _HOUR, 0

@@ -82,8 +82,8 @@ class KeyState(Struct, array_like=True, gc=False):
 
 class ClassifiedMiss(NamedTuple):
     """A miss and its reason. ``at``: when the call ended. ``weight``: the number of misses that it
-    stands for. ``name`` is empty if the key must not be kept; ``key`` is its hash. ``squares`` is
-    added to :attr:`ReplayStats.squares`."""
+    stands for. ``name`` is empty if the key must not be kept; ``key`` is its hash. ``variance`` is
+    added to :attr:`ReplayStats.variance`."""
 
     alias: str
     group: str
@@ -93,7 +93,7 @@ class ClassifiedMiss(NamedTuple):
     reason: Reason
     weight: int
     key: int = 0
-    squares: int = 0
+    variance: int = 0
 
 
 class PendingMiss(Struct, array_like=True, gc=False):
@@ -110,7 +110,7 @@ class PendingMiss(Struct, array_like=True, gc=False):
     name: _Text
     weight: Annotated[int, Meta(ge=1, le=2**HASH_BITS)]
     key: Annotated[int, Meta(ge=0, lt=2**HASH_BITS)] = 0
-    squares: Annotated[int, Meta(ge=0)] = 0
+    variance: Annotated[int, Meta(ge=0)] = 0
     written: _Time = UNKNOWN_TIME
     is_unread: bool = False
 
@@ -125,7 +125,7 @@ class PendingMiss(Struct, array_like=True, gc=False):
             reason,
             self.weight,
             self.key,
-            self.squares,
+            self.variance,
         )
 
 
@@ -221,27 +221,26 @@ def decode_state(payload: bytes) -> State:
 class ReplayStats:
     """What a replay found about one group in one minute, or about one window.
 
-    ``traced``: the misses; ``judged``: those of known reason; ``reasons``: by weight. ``squares``:
-    the sum of squares from which the error of a sample is estimated. ``ages``: the ages of values
-    that were found, by bucket.
+    ``classified_misses``: the traced misses of known reason. ``reasons``: by weight. ``variance``:
+    that of the misses, if a sample is traced. ``ages``: of values that were found, by bucket.
     """
 
     __slots__ = (
         "ages",
         "changes",
-        "judged",
+        "classified_misses",
         "lives",
         "reasons",
-        "squares",
         "stampedes",
-        "traced",
+        "traced_misses",
+        "variance",
     )
 
     def __init__(self) -> None:
         self.reasons: dict[str, int] = {}
-        self.traced = 0
-        self.judged = 0
-        self.squares = 0
+        self.traced_misses = 0
+        self.classified_misses = 0
+        self.variance = 0
         self.ages: dict[int, int] = {}
         self.stampedes = 0
         self.lives: LifeStats | None = None
@@ -250,9 +249,9 @@ class ReplayStats:
     def add(self, miss: ClassifiedMiss) -> None:
         """Count a miss."""
         self.reasons[miss.reason] = self.reasons.get(miss.reason, 0) + miss.weight
-        self.traced += 1
-        self.judged += miss.reason != "unknown"
-        self.squares += miss.squares
+        self.traced_misses += 1
+        self.classified_misses += miss.reason != "unknown"
+        self.variance += miss.variance
 
 
 class ReplayResult:

@@ -58,7 +58,7 @@ class Drainer:
         """Whether there is anything to be counted; needs no lock."""
         return self._recorder.has_more() or bool(requests.waiting or watch.finished)
 
-    def take_in(self, most: int) -> bool:
+    def drain(self, most: int) -> bool:
         """Count the oldest calls in the buffer, at most ``most``, and all requests; whether there
         was anything."""
         has_more = self.has_more()
@@ -75,7 +75,7 @@ class Drainer:
             with self._going_on():
                 self._look_closer(batch, clock_offset)
         with self._going_on():
-            aggregator.callers.hear(self._recorder.take_stacks())
+            aggregator.callers.add(self._recorder.take_stacks())
         dropped = self._recorder.take_dropped()
         aggregator.add_dropped(dropped, now)
         for alias in dropped:

@@ -39,18 +39,18 @@ class Callers:
         """The number of calls whose stacks should be captured: few, if the last ones were of no
         use."""
 
-    def hear(self, taken: Iterable[tuple[RawCall, object]]) -> None:
+    def add(self, taken: Iterable[tuple[RawCall, object]]) -> None:
         """Add the stacks of some calls."""
         before, calls = len(self.known), 0
         for call, stack in taken:
             calls += 1
-            self._hear(call, cast("RawStack", stack))
+            self._add(call, cast("RawStack", stack))
         if len(self.known) > before:
             self.wanted = MOST_STACKS
         elif calls:
             self.wanted = max(self.wanted // 2, 1)
 
-    def _hear(self, call: RawCall, stack: RawStack) -> None:
+    def _add(self, call: RawCall, stack: RawStack) -> None:
         alias, key = call[SOURCE].alias, call[KEY]
         text = key[0] if isinstance(key, tuple) and key else key
         if type(text) is not str or len(self.known) >= MOST_CALLERS:

@@ -174,7 +174,7 @@ class BackgroundWorker:
         # that calls in the midst of this finds the lock taken, and leaves.
         if not self._draining.locked():
             with self._draining:
-                self._take_in(HELP)
+                self._drain(HELP)
 
     def _wake_up(self) -> None:
         if self._wake.empty():
@@ -305,7 +305,7 @@ class BackgroundWorker:
         # Only what is there now: under load the buffer may never be seen empty.
         for _ in range(len(self._recorder.buffer) // BATCH + 1):
             with self._draining:
-                self._take_in(BATCH)
+                self._drain(BATCH)
         with self._draining:
             self._drainer.note_views()
             if self.jobs.has_found():
@@ -320,10 +320,10 @@ class BackgroundWorker:
         another core has just made is in that one's cache, and has to come over."""
         return self._wiring.get_conf().buffer_size // 2
 
-    def _take_in(self, most: int) -> None:
+    def _drain(self, most: int) -> None:
         """Count at most so many calls. The caller holds the lock."""
         before, self._writer.taken = self._writer.taken, self._writer.taken + 1
-        if not self._drainer.take_in(most):
+        if not self._drainer.drain(most):
             self._writer.taken = before
 
     def _make_flusher(self) -> Flusher:

@@ -95,13 +95,17 @@ def told(
     state = State(plans={1: plan.hot}, uncovered_hot=dict.fromkeys(plan.hot, 0))
     replay = Replay(state, SECOND // 20)
     figures = Counter[str]()
-    seen = judged = squares = 0
+    seen = classified = variance = 0
     told = replay.run(list(taken(events, plan, names)), (), START + HOUR + SLICE)
     for each in told.windows.values():
         figures.update(each.reasons)
-        seen, judged, squares = seen + each.traced, judged + each.judged, squares + each.squares
+        seen, classified, variance = (
+            seen + each.traced_misses,
+            classified + each.classified_misses,
+            variance + each.variance,
+        )
     misses = sum(each.kind == MISS for each in events)
-    return series.miss_reasons(misses, figures, seen, judged, float(squares), 0.0)
+    return series.miss_reasons(misses, figures, seen, classified, float(variance), 0.0)
 
 
 class Result(NamedTuple):

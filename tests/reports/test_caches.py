@@ -45,7 +45,7 @@ def test_percentiles_are_those_of_the_calls() -> None:
 
 def test_the_reasons_of_a_cache_add_up_to_its_misses() -> None:
     made = window(get=calls(0, 5))
-    made.reasons, made.traced, made.judged = {"expired": 2, "evicted": 1}, 3, 3
+    made.reasons, made.traced_misses, made.classified_misses = {"expired": 2, "evicted": 1}, 3, 3
     reasons = cache_of(made).miss_reasons
     assert (reasons.expired, reasons.evicted, reasons.unknown) == (2, 1, 2)
     assert _total(reasons) == 5
@@ -55,7 +55,7 @@ def test_the_reasons_of_a_group_and_of_a_key_add_up_to_their_misses() -> None:
     made = details()
     group = made.group("user:{int}", "key")
     group.count(False, False, 4)
-    group.reasons, group.traced, group.judged = {"expired": 3}, 3, 3
+    group.reasons, group.traced_misses, group.classified_misses = {"expired": 3}, 3, 3
     key = made.hot_keys.entry("user:1", "user:{int}")
     key.count(False, False, 2)
     key.add_reasons({"deleted": 1})
@@ -69,7 +69,7 @@ def test_reasons_found_later_than_their_misses_are_not_more_than_these() -> None
     made = details()
     group = made.group("a", "key")
     group.count(False, False, 1)
-    group.reasons, group.traced, group.judged = {"expired": 2, "evicted": 2}, 4, 4
+    group.reasons, group.traced_misses, group.classified_misses = {"expired": 2, "evicted": 2}, 4, 4
     reasons = cache_of(made).key_groups[0].miss_reasons
     assert (reasons.expired, reasons.evicted, reasons.unknown) == (1, 0, 0)
 

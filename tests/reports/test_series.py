@@ -60,7 +60,7 @@ def test_a_step_tells_its_calls_how_long_they_took_and_why_lookups_missed() -> N
     series = Series(BEGIN, END, END)
     seconds = [n / 1000 for n in range(1, 101)]
     called = window(BEGIN, get=calls(96, 4, *seconds), set=calls(0, 0, 0.1))
-    called.reasons, called.traced, called.judged = {"expired": 3}, 3, 3
+    called.reasons, called.traced_misses, called.classified_misses = {"expired": 3}, 3, 3
     series.add(called)
     quiet = window(BEGIN + series.step, set=calls(0, 0, 0.1))
     series.add(quiet)

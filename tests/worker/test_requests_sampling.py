@@ -136,12 +136,12 @@ def test_a_stack_is_taken_of_few_calls_and_of_fewer_where_there_is_nothing_to_le
     heard = [(_call("article:7", True), take_stack(1))]
     wanted = []
     for _ in range(6):
-        callers.hear(heard)
+        callers.add(heard)
         wanted.append(callers.wanted)
-    callers.hear([(_call(_digest(1), True), take_stack(1))])
+    callers.add([(_call(_digest(1), True), take_stack(1))])
     assert wanted == [10, 5, 2, 1, 1, 1]
     assert callers.wanted == MOST_STACKS
-    callers.hear([])
+    callers.add([])
     assert callers.wanted == MOST_STACKS
 
 
@@ -150,7 +150,7 @@ def test_no_more_groups_than_so_many_have_a_line() -> None:
     stack = take_stack(1)
     for number in range(MOST_CALLERS + 10):
         call = Call(Source(f"cache{number}", "get"), 0.0, 0.001, _digest(number), True)
-        callers.hear([(call, stack)])
+        callers.add([(call, stack)])
     assert len(callers.known) == MOST_CALLERS
 
 

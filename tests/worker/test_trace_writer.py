@@ -40,7 +40,7 @@ def make() -> Callable[..., Tracer]:
     return make
 
 
-def hear(tracer: Tracer, calls: Sequence[Call], **computed: Any) -> None:
+def trace(tracer: Tracer, calls: Sequence[Call], **computed: Any) -> None:
     tracer.trace(deduplicate(calls), START, computed.get("computed", {}))
 
 
@@ -55,7 +55,7 @@ def events(tracer: Tracer) -> list[Event]:
 
 def test_hits_of_one_batch_are_one_event_a_key(make: Callable[..., Tracer]) -> None:
     tracer = make()
-    hear(tracer, [call("get", 0.1 * n, f"k:{n % 2}", True) for n in range(6)])
+    trace(tracer, [call("get", 0.1 * n, f"k:{n % 2}", True) for n in range(6)])
     assert [(each.call.kind, each.times) for each in events(tracer)] == [(HIT, 3)] * 2
 
 
@@ -68,7 +68,7 @@ def test_keys_that_get_many_found_are_told_like_plain_hits_and_each_miss_by_itse
         for n in range(3)
         for shift, keys in ((0.0, ("a", "b")), (0.01, ("c", "d")))
     ]
-    hear(tracer, [*lookups[:4], call("set", 0.15, "c"), *lookups[4:]])
+    trace(tracer, [*lookups[:4], call("set", 0.15, "c"), *lookups[4:]])
     told = [(each.key, each.call.kind, each.times) for each in events(tracer)]
     a, b, c, d = (hash_of(f"site\0{key}") for key in "abcd")
     # Which of two values each hit of "c" found is in their order.
@@ -80,7 +80,7 @@ def test_keys_that_get_many_found_are_told_like_plain_hits_and_each_miss_by_itse
 
 def test_a_batch_is_told_in_the_order_of_its_ends(make: Callable[..., Tracer]) -> None:
     tracer = make()
-    hear(
+    trace(
         tracer,
         [
             call("get", 0.0, "a", False),
@@ -99,21 +99,21 @@ def test_a_batch_is_told_in_the_order_of_its_ends(make: Callable[..., Tracer]) -
 def test_the_time_that_a_value_took_is_told_with_its_write(make: Callable[..., Tracer]) -> None:
     tracer = make()
     calls = [call("set", 0.1, "a"), call("add", 0.2, "b", effect=False)]
-    hear(tracer, calls, computed={0: {"a": 0.5}, 1: {"b": 0.25}})
+    trace(tracer, calls, computed={0: {"a": 0.5}, 1: {"b": 0.25}})
     told = [(each.call.kind, each.compute_time) for each in events(tracer)]
     assert told == [(WRITE, SECOND // 2), (COMPUTE, SECOND // 4)]
 
 
 def test_a_key_has_its_name_in_the_first_slice_alone(make: Callable[..., Tracer]) -> None:
     tracer = make()
-    hear(tracer, [call("set", 0.0, "a"), call("set", 2.0 * SLICE_SECONDS, "a")])
+    trace(tracer, [call("set", 0.0, "a"), call("set", 2.0 * SLICE_SECONDS, "a")])
     names = [key.name for part in parts(tracer) for key in part.stored().decode_keys()]
     assert names == ["site\0a", ""]
 
 
 def test_a_key_that_is_not_shown_as_it_is_has_no_name(make: Callable[..., Tracer]) -> None:
     tracer = make()
-    hear(tracer, [call("get", 0.0, "django.contrib.sessions.cache" + "a" * 32, False)])
+    trace(tracer, [call("get", 0.0, "django.contrib.sessions.cache" + "a" * 32, False)])
     [key] = parts(tracer)[0].stored().decode_keys()
     assert (key.name, key.group) == ("", "session")
 
@@ -122,7 +122,7 @@ def test_what_the_plan_leaves_out_is_not_told(make: Callable[..., Tracer]) -> No
     tracer = make()
     hot = hash_of("site\0a")
     tracer.follow({"shared": Plan(3, 48, frozenset({hot}))})
-    hear(tracer, [call("set", 0.0, "a"), call("set", 0.1, "b")])
+    trace(tracer, [call("set", 0.0, "a"), call("set", 0.1, "b")])
     [part] = parts(tracer)
     assert part.plan == 3
     assert [each.key for each in events(tracer)] == [hot]
@@ -130,7 +130,7 @@ def test_what_the_plan_leaves_out_is_not_told(make: Callable[..., Tracer]) -> No
 
 def test_a_clear_concerns_the_whole_store(make: Callable[..., Tracer]) -> None:
     tracer = make()
-    hear(tracer, [call("clear", 0.0, None), call("delete_pattern", 0.1, "a*")])
+    trace(tracer, [call("clear", 0.0, None), call("delete_pattern", 0.1, "a*")])
     [part] = parts(tracer)
     assert [each[3] for each in part.deletes] == [None, "site\0a*"]
     assert CLEAR not in {each.call.kind for each in events(tracer)}
@@ -140,10 +140,10 @@ def test_what_comes_late_for_a_sealed_slice_goes_to_the_next(
     make: Callable[..., Tracer],
 ) -> None:
     tracer = make()
-    hear(tracer, [call("set", 0.0, "a")])
+    trace(tracer, [call("set", 0.0, "a")])
     [first] = parts(tracer)
     tracer.slices.seal(first)
-    hear(tracer, [call("set", 0.5, "b")])
+    trace(tracer, [call("set", 0.5, "b")])
     assert [part.start for part in parts(tracer)] == [first.start, first.start + SLICE_SECONDS]
     assert len(first) == 1
 
@@ -152,17 +152,17 @@ def test_lookups_that_missed_a_shared_cache_are_asked_for_once(
     make: Callable[..., Tracer],
 ) -> None:
     tracer = make()
-    hear(tracer, [call("get", 0.0, "a", False), call("get_many", 0.1, ("b",), (False,))])
+    trace(tracer, [call("get", 0.0, "a", False), call("get_many", 0.1, ("b",), (False,))])
     assert tracer.take_missed() == {"default"}
     assert tracer.take_missed() == set()
     own = make(SHARED._replace(is_own=True))
-    hear(own, [call("get", 0.0, "a", False)])
+    trace(own, [call("get", 0.0, "a", False)])
     assert own.take_missed() == set()
 
 
 def test_a_cache_that_nobody_can_tell_of_is_not_traced(make: Callable[..., Tracer]) -> None:
     tracer = make(None)
-    hear(tracer, [call("set", 0.0, "a"), call("get", 0.1, "a", True)])
+    trace(tracer, [call("set", 0.0, "a"), call("get", 0.1, "a", True)])
     tracer.note_gap("default", START)
     assert parts(tracer) == []
 
@@ -175,27 +175,27 @@ def test_keys_of_a_projects_own_making_are_told_apart_by_what_was_made_of_them(
 ) -> None:
     tracer = make(OWN)
     for tenant in ("one", "two"):
-        hear(tracer, [call("set", 0.0, "a", entries=((f"{tenant}:a",), True))])
-        hear(tracer, [call("get", 0.1, "a", True, entries=((f"{tenant}:a",), True))])
+        trace(tracer, [call("set", 0.0, "a", entries=((f"{tenant}:a",), True))])
+        trace(tracer, [call("get", 0.1, "a", True, entries=((f"{tenant}:a",), True))])
     told = events(tracer)
     assert [each.call.kind for each in told] == [WRITE, HIT, WRITE, HIT]
     assert len({each.key for each in told}) == 2
     # As Django makes it, it is the entry of all aliases whose keys Django makes.
     plain = make(OWN)
-    hear(plain, [call("set", 0.0, "a", entries=(("site:1:a",), True))])
+    trace(plain, [call("set", 0.0, "a", entries=(("site:1:a",), True))])
     assert [each.key for each in events(plain)] == [hash_of("site\0a")]
 
 
 def test_a_key_that_nobody_could_tell_is_a_gap(make: Callable[..., Tracer]) -> None:
     tracer = make(OWN)
-    hear(tracer, [call("set", 0.0, "a", entries=None)])
+    trace(tracer, [call("set", 0.0, "a", entries=None)])
     [part] = parts(tracer)
     assert (len(part), part.gap) == (0, True)
 
 
 def test_a_key_that_the_function_refuses_did_nothing(make: Callable[..., Tracer]) -> None:
     tracer = make(OWN)
-    hear(tracer, [call("set", 0.0, "a", error="ValueError", entries=((), True))])
+    trace(tracer, [call("set", 0.0, "a", error="ValueError", entries=((), True))])
     assert parts(tracer) == []
 
 
@@ -203,14 +203,14 @@ def test_versions_that_a_key_function_leaves_out_are_one_entry(
     make: Callable[..., Tracer],
 ) -> None:
     tracer = make(OWN)
-    hear(tracer, [call("set", 0.0, "a", version="7", entries=(("a",), False))])
+    trace(tracer, [call("set", 0.0, "a", version="7", entries=(("a",), False))])
     assert [each.call.version for each in events(tracer)] == ["1"]
 
 
 def test_a_pattern_takes_the_keys_of_its_own_tenant(make: Callable[..., Tracer]) -> None:
     tracer = make(OWN)
-    hear(tracer, [call("delete_pattern", 0.0, "a*", entries=(("one:a*",), True))])
-    hear(tracer, [call("delete_pattern", 0.1, "b*", entries=(("digest",), True))])
+    trace(tracer, [call("delete_pattern", 0.0, "a*", entries=(("one:a*",), True))])
+    trace(tracer, [call("delete_pattern", 0.1, "b*", entries=(("digest",), True))])
     [part] = parts(tracer)
     assert [each[3] for each in part.deletes] == ["\0one:\1\0a*"]
     assert part.gap  # whose keys the second one took nobody knows
