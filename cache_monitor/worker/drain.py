@@ -86,7 +86,7 @@ class Drainer:
             aggregator.add_request(request_record, now)
             if changes := request_record.stats.changes():
                 self._changed.append((request_record.view, changes))
-        passes = watch.take()
+        passes = watch.take() if watch.finished else ()
         for page_pass in passes:
             aggregator.add_page(page_pass, now)
         subscribers.add_pages(passes)
@@ -113,9 +113,10 @@ class Drainer:
                 self.flusher.tracer.note_full(alias, at + clock_offset)
 
     def _look_closer(self, batch: Batch, clock_offset: float) -> None:
-        made = self._matcher.match(batch.others, self._requests)
+        others = batch.others
+        made = self._matcher.match(others, self._requests) if others else {}
         for place, values in made.items():
-            call = batch.others[place]
+            call = others[place]
             at = call[STARTED] + call[SECONDS] + clock_offset
             alias = call[SOURCE].alias
             self.flusher.aggregator.add_produced(
