@@ -11,7 +11,6 @@ from queue import SimpleQueue
 from typing import ParamSpec, TypeVar
 
 from django.conf import settings
-from django.db import connections
 from django.utils import translation
 from msgspec import structs
 
@@ -32,7 +31,7 @@ from cache_monitor.reports.traced import newer, newer_rows
 from cache_monitor.stats.details import Details
 from cache_monitor.stores import opening
 from cache_monitor.stores.base import Identity, Kind, Row, Store, StoreError, session
-from cache_monitor.stores.opening import get_store
+from cache_monitor.stores.opening import close_connections_of_this_thread, get_store
 from cache_monitor.stores.rows import known_groups, longest, trace_settings
 from cache_monitor.trace.events import MISS, SECOND, Reason, hash_of
 from cache_monitor.worker import wiring
@@ -74,7 +73,7 @@ def _in_thread(job: Callable[[], R]) -> R:
         except BaseException as error:
             result = error
         finally:
-            connections.close_all()
+            close_connections_of_this_thread()
         results.put(result)
 
     concurrency.start(run, f"{concurrency.THREAD_NAME}-report", results.put)

@@ -7,6 +7,9 @@ package is made here, and all state that belongs to one process registers here t
 
 import _thread
 import os
+import queue
+import sys
+import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Hashable, Iterator
@@ -52,12 +55,42 @@ def _note(lock: Any) -> None:
     _locks.add(ref(lock, _locks.discard))
 
 
+def _of_threads() -> dict[str, Any]:
+    """What this package imports by name of the modules that make and join threads."""
+    names = {threading: ("Lock", "RLock", "Thread", "get_ident", "local"), queue: ("SimpleQueue",)}
+    return {name: getattr(module, name) for module in names for name in names[module]}
+
+
+_imported = _of_threads()
+
+
+def follow_patches() -> None:
+    """Import anew what gevent or eventlet has replaced of Python's threads since this package was
+    imported, as gunicorn's workers do after ``--preload``. A thread of the monitor's is then one
+    of theirs, and where it waited as Python's do, nothing else of its process would run."""
+    now = _of_threads()
+    if now == _imported:
+        return
+    imported, package = dict(_imported), __name__.partition(".")[0]
+    _imported.update(now)
+    for path, module in [*sys.modules.items()]:
+        if path.partition(".")[0] == package:
+            for name, each in imported.items():
+                if vars(module).get(name) is each:
+                    setattr(module, name, now[name])
+
+
 class TimedValue(Generic[Value]):
     """A value that is used for some seconds. Other threads wait while one reads it."""
 
     def __init__(self) -> None:
-        self._lock = new_lock()
+        self._made: dict[int, Lock] = {}
         self._kept: tuple[float, Value] | None = None
+
+    @property
+    def _lock(self) -> Lock:
+        # Made when it is first needed, after :func:`follow_patches`: greenlets read under it.
+        return self._made[0] if self._made else self._made.setdefault(0, new_lock())
 
     def get(self, read: Callable[[], Value], seconds: float) -> Value:
         """The value, at most ``seconds`` old; else what ``read`` returns. Raises what ``read``

@@ -155,10 +155,14 @@ def test_a_thousand_concurrent_tasks_lose_nothing_and_count_nothing_twice(tmp_pa
 
 
 @pytest.mark.slow
-def test_greenlets_that_share_a_cache_lose_nothing_and_count_nothing_twice(tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", ["gevent", "gevent-late"])
+def test_greenlets_that_share_a_cache_lose_nothing_and_count_nothing_twice(
+    how: str, tmp_path: Path
+) -> None:
     site = Site(tmp_path)
     _need("gevent")
-    site.run("tests.programs.hammer", "gevent", "40")
+    _, errors = site.run("tests.programs.hammer", how, "40")
+    assert "Traceback" not in errors
     assert site.calls() == {"get_or_set": 1000, "get": 1000, "delete": 1000, "get_many": 1000}
 
 

@@ -3,6 +3,7 @@
 import os
 import re
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
@@ -10,7 +11,7 @@ from urllib.request import url2pathname
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
-from django.db import DEFAULT_DB_ALIAS, connections
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
 from django.db.utils import load_backend
 from django.utils.functional import Promise
 from django.utils.module_loading import import_string
@@ -276,3 +277,12 @@ def own_connection(using: str) -> Any:
 def is_own(connection: Any) -> bool:
     """Whether ``connection`` is the monitor's own."""
     return connection is not connections[connection.alias]
+
+
+def close_connections_of_this_thread() -> None:
+    """Close Django's connections that this thread has opened. Where gevent or eventlet came late,
+    it has those of other threads before it, which serve the site."""
+    for connection in connections.all(initialized_only=True):
+        with suppress(DatabaseError):
+            connection.validate_thread_sharing()
+            connection.close()

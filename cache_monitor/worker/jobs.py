@@ -55,6 +55,9 @@ class BackgroundJob:
         if self.is_busy or self._has_ended:
             return False
         self.is_busy = True
+        if not self._is_running:
+            # Of the kind that threads wait for by now: see ``concurrency.follow_patches``.
+            self._jobs = SimpleQueue()
         self._jobs.put(job)
         if not self._is_running:
             self._is_running = True

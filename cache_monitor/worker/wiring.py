@@ -13,7 +13,6 @@ from django.core.cache import InvalidCacheBackendError
 from django.core.cache.backends.base import BaseCache
 from django.core.cache.backends.dummy import DummyCache
 from django.core.cache.backends.locmem import LocMemCache
-from django.db import connections
 
 from cache_monitor.conf import forget_on_change, get_conf
 from cache_monitor.instrument.aliases import forget_instances, instance_of, makes_own_keys
@@ -27,7 +26,11 @@ from cache_monitor.scan.identity import (
     version_of,
 )
 from cache_monitor.scan.schedule import ScanScheduler, read_evictions
-from cache_monitor.stores.opening import get_store, is_testing
+from cache_monitor.stores.opening import (
+    close_connections_of_this_thread,
+    get_store,
+    is_testing,
+)
 from cache_monitor.stores.rows import trace_settings
 from cache_monitor.trace.events import Value
 from cache_monitor.trace.slices import MANY_PROCESSES, UNPLANNED_BYTES
@@ -139,6 +142,6 @@ background_worker = BackgroundWorker(
         make_tracer=_make_tracer,
         trace_settings=trace_settings,
         read_evictions=read_evictions,
-        at_end=connections.close_all,
+        at_end=close_connections_of_this_thread,
     ),
 )

@@ -55,11 +55,6 @@ class FlushResult(NamedTuple):
     missing: int
 
 
-_Answers = SimpleQueue[FlushResult]
-"""Where the answer to a request for a flush is waited for. Not an Event: what a signal's handler
-raises in the midst of waiting for one leaves it locked."""
-
-
 class BackgroundWorker:
     """One process's draining thread and what it has counted."""
 
@@ -97,7 +92,7 @@ class BackgroundWorker:
         self._thread: int | None = None
         self._over: SimpleQueue[None] = SimpleQueue()
         self._wake: SimpleQueue[None] = SimpleQueue()
-        self._asked: deque[_Answers] = deque()
+        self._asked: deque[SimpleQueue[FlushResult]] = deque()
         self._stopping = False
         self._next_flush = 0.0
 
@@ -184,6 +179,8 @@ class BackgroundWorker:
         with self._starting:
             if self._stopping or self._is_running:
                 return
+            concurrency.follow_patches()
+            self._over, self._wake = SimpleQueue(), SimpleQueue()
             self._in_tests = self._in_tests or self._wiring.is_testing()
             self._recorder.limit = self._wake_at()
             self._next_flush = time.monotonic() + self._wiring.get_conf().flush_interval
@@ -232,7 +229,8 @@ class BackgroundWorker:
             self._start()
         if not self._is_running or self._stopping or self._thread == get_ident():
             return FlushResult(False, self.problem, self._writer.missing)
-        answers = _Answers()
+        # Not an Event: what a signal's handler raises in the midst of waiting leaves one locked.
+        answers: SimpleQueue[FlushResult] = SimpleQueue()
         self._asked.append(answers)
         self._wake_up()
         try:

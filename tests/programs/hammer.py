@@ -5,7 +5,8 @@ workers of a multiprocessing pool; ``main``: in the main thread, and end at once
 eight forked processes of four threads each, twelve different operations in turn; ``child``: in a
 child of multiprocessing; ``forkserver``: in one that its fork server forked; ``forever``: until a
 signal comes, a dot for each ``CALLS`` calls; ``gevent``: in 100 greenlets that share the cache;
-``tasks``: in 1,000 concurrent tasks.
+``gevent-late``: likewise, where gevent comes after Django, as in gunicorn's workers after
+``--preload``; ``tasks``: in 1,000 concurrent tasks.
 """
 
 import asyncio
@@ -146,6 +147,10 @@ if __name__ == "__main__":
 
         monkey.patch_all()
     django.setup()
+    if sys.argv[1] == "gevent-late":
+        from gevent import monkey
+
+        monkey.patch_all()
     ways = {
         "threads": in_threads,
         "fork": in_forks,
@@ -156,6 +161,7 @@ if __name__ == "__main__":
         "forkserver": in_served_child,
         "forever": forever,
         "gevent": in_greenlets,
+        "gevent-late": in_greenlets,
         "tasks": in_tasks,
     }
     ways[sys.argv[1]](int(sys.argv[2]))

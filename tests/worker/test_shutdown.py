@@ -46,6 +46,10 @@ SERVERS: dict[str, tuple[tuple[str, ...], signal.Signals]] = {
             ("uvicorn.workers.UvicornWorker", "asgi"),
         )
     },
+    "gunicorn, gevent after --preload": (
+        (*GUNICORN, "-k", "gevent", "--preload", "--graceful-timeout", "1", f"{SERVED}:wsgi"),
+        signal.SIGTERM,
+    ),
     "hypercorn": (("hypercorn", f"{SERVED}:asgi", "-b", f"{LOOPBACK}:PORT"), signal.SIGTERM),
     "hypercorn of two workers": (
         ("hypercorn", f"{SERVED}:asgi", "-b", f"{LOOPBACK}:PORT", "-w", "2"),
