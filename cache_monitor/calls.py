@@ -147,7 +147,8 @@ def whole(call: Recorded) -> RawCall:
     """``call`` in its full length."""
     if len(call) != PLAIN_HIT:
         return call
-    return (*call, True, None, None, None, None, None, None, None)
+    source, started, seconds, key = call
+    return (source, started, seconds, key, True, None, None, None, None, None, None, None)
 
 
 def entries_of(call: RawCall) -> Entries | None:

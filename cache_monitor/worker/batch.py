@@ -135,17 +135,23 @@ def _gather(calls: Sequence[Recorded], others: list[RawCall]) -> dict[Source, Hi
     """The plain hits among ``calls``, by their source; what is none is put into ``others``. Nothing
     but this looks at each plain hit."""
     by_key: defaultdict[Source, _ByKey] = defaultdict(_ByKey.empty)
-    in_full: list[RawCall] = []
+    sized: list[RawCall] = []
     source: Source | None = None
     first, again = _ByKey.empty()
     for call in calls:
         key: str = call[KEY]  # type: ignore[assignment]  # a plain hit's is a text
-        # Asked here as well, for most are cut off: that spares them a call of a function.
         if len(call) != PLAIN_HIT:
-            if not is_plain_hit(call):
+            # As ``is_plain_hit`` has it, without a call for each.
+            if (
+                call[OUTCOME] is not True
+                or call[VERSION] is not None
+                or call[PRODUCED] is not None
+                or type(key) is not str
+            ):
                 others.append(call)
                 continue
-            in_full.append(call)
+            if call[SIZE] is not None:
+                sized.append(call)
         if call[SOURCE] is not source:
             source = call[SOURCE]
             first, again = by_key[source]
@@ -158,7 +164,7 @@ def _gather(calls: Sequence[Recorded], others: list[RawCall]) -> dict[Source, Hi
         else:
             first[key] = call
     hits = {source: found.hits() for source, found in by_key.items()}
-    _add_sizes(hits, in_full)
+    _add_sizes(hits, sized)
     return hits
 
 
