@@ -188,10 +188,15 @@ class Links:
     def __init__(self, site: AdminSite, query: Query) -> None:
         self._site = site
         self._query = query
+        self._paths: dict[str, str] = {}
 
     def path(self, name: str) -> str:
         """The address of a page by its name, without a query."""
-        return reverse(f"admin:cache_monitor_{name}", current_app=self._site.name)
+        found = self._paths.get(name)
+        if found is None:  # a page has a hundred links to few others
+            url = f"admin:cache_monitor_{name}"
+            found = self._paths[name] = reverse(url, current_app=self._site.name)
+        return found
 
     def page(self, name: str, **changes: str) -> str:
         """A page with the same period and cache; ``changes`` are added, an empty one removes."""

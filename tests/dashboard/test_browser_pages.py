@@ -190,9 +190,12 @@ def test_the_keyboard_reaches_an_entry(page: Page, site: str) -> None:
 def test_dragging_over_a_chart_looks_closer(page: Page, site: str, complaints: list[str]) -> None:
     make_traffic(site)
     wait_for_figures(page, site, "?alias=default", "Over time")
+    # Nothing moves any more: every chart has its place, and no refresh brings others.
+    page.get_by_role("button", name="Pause").click()
+    canvases = "[...document.querySelectorAll('canvas[data-cm-chart]')]"
+    page.wait_for_function(f"{canvases}.every((each) => Chart.getChart(each))")
     canvas = page.locator("canvas[data-cm-chart=rate]")
-    canvas.scroll_into_view_if_needed()
-    page.wait_for_timeout(500)
+    canvas.hover()
     box = canvas.bounding_box()
     assert box is not None
     middle = box["y"] + box["height"] / 2
