@@ -34,8 +34,8 @@ from cache_monitor.dashboard.query import (
 from cache_monitor.keys.naming import name_key
 from cache_monitor.models import Dashboard
 from cache_monitor.scan import entries
+from cache_monitor.scan.base import STALE_REASONS, StaleReason
 from cache_monitor.scan.entries import EntryTotals, Selection
-from cache_monitor.scan.snapshot import STALE_REASONS, StaleReason
 
 WHY: tuple[StaleReason | Literal["any"], ...] = ("any", *STALE_REASONS)
 

@@ -28,7 +28,7 @@ from cache_monitor.dashboard.query import Links, Query, check_choice
 from cache_monitor.dashboard.tables import TableSpec
 from cache_monitor.reports.memory import once, stale_total
 from cache_monitor.reports.schema import Cache, Stale, StaleEntry, StaleReason
-from cache_monitor.scan.snapshot import STALE_REASONS
+from cache_monitor.scan.base import STALE_REASONS
 
 
 def build(page_request: PageRequest) -> Content:

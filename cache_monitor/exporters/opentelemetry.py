@@ -25,7 +25,7 @@ from cache_monitor.keys.known_keys import is_toolbar_key
 from cache_monitor.keys.naming import name_key
 from cache_monitor.reports.memory import once, same_entries
 from cache_monitor.reports.schema import Cache, Report
-from cache_monitor.scan.snapshot import STALE_REASONS
+from cache_monitor.scan.base import STALE_REASONS
 from cache_monitor.trace.state import ClassifiedMiss
 from cache_monitor.worker.subscribers import Subscriber, subscribers
 

@@ -32,14 +32,13 @@ from cache_monitor.reports.keys import (
 )
 from cache_monitor.reports.memory import Memory, ProcessMemory, Stale
 from cache_monitor.reports.what_if import CacheWhatIf
+from cache_monitor.scan.base import Scope, StaleReason
 from cache_monitor.scan.snapshot import (
     FreedWithin,
     GroupName,
     LargestEntry,
     MemoryGroup,
-    Scope,
     StaleEntry,
-    StaleReason,
     doc,
 )
 from cache_monitor.stats.window import ratio

@@ -17,7 +17,15 @@ from typing import Any, Literal, NamedTuple, TypeVar
 
 from django.core.cache.backends.base import BaseCache
 
-from cache_monitor.scan.snapshot import LONGEST, STALE_REASONS, Scope, StaleReason
+Scope = Literal["shared", "per process"]
+StaleReason = Literal["expired", "idle", "never_read", "no_expiry"]
+
+STALE_REASONS: tuple[StaleReason, ...] = ("expired", "idle", "never_read", "no_expiry")
+
+LONGEST = 1e11
+"""Seconds, some 3000 years: what expires later never does."""
+LONGEST_POLICY = 32
+"""Characters of the name of a policy."""
 
 
 class ScanLimits(NamedTuple):

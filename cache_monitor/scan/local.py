@@ -30,12 +30,13 @@ from cache_monitor.scan.base import (
     Entry,
     EntryPage,
     ScanError,
+    Scope,
+    StaleReason,
     boot_of,
     in_buckets,
 )
 from cache_monitor.scan.identity import key_form
 from cache_monitor.scan.recorded import recorded_details
-from cache_monitor.scan.snapshot import Scope, StaleReason
 from cache_monitor.stores.opening import is_on_a_network
 
 _TRIES = 10

@@ -18,6 +18,7 @@ from zlib import crc32
 from django.core.cache.backends.memcached import BaseMemcachedCache
 
 from cache_monitor.scan.base import (
+    LONGEST,
     BackendLimits,
     BackendScanner,
     BadCursor,
@@ -31,7 +32,6 @@ from cache_monitor.scan.base import (
     parse_count,
 )
 from cache_monitor.scan.identity import NOT_RECOGNIZABLE, address_of, is_text, key_form, shown_text
-from cache_monitor.scan.snapshot import LONGEST
 from cache_monitor.trace.events import NOT_ONLY
 
 _CHUNK = 1 << 16

@@ -15,6 +15,7 @@ from cache_monitor.errors import let_pass
 from cache_monitor.scan.base import (
     GREATEST,
     IMPLAUSIBLE,
+    LONGEST_POLICY,
     BackendLimits,
     BackendScanner,
     BadCursor,
@@ -22,13 +23,13 @@ from cache_monitor.scan.base import (
     Entry,
     EntryPage,
     ScanError,
+    StaleReason,
     boot_of,
     describe_error,
     parse_count,
 )
 from cache_monitor.scan.identity import NOT_RECOGNIZABLE, is_text, key_form, shown_text
 from cache_monitor.scan.redis_servers import Node, Refusal, Reply, Server, Servers
-from cache_monitor.scan.snapshot import LONGEST_POLICY, StaleReason
 
 
 class _Command(NamedTuple):

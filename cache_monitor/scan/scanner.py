@@ -19,6 +19,7 @@ from msgspec.structs import replace
 from cache_monitor.concurrency import Paced
 from cache_monitor.scan import redis_servers
 from cache_monitor.scan.base import (
+    STALE_REASONS,
     BackendLimits,
     BackendScanner,
     BadCursor,
@@ -26,6 +27,8 @@ from cache_monitor.scan.base import (
     Entry,
     EntryPage,
     ScanLimits,
+    Scope,
+    StaleReason,
     describe_error,
     with_plausible_times,
 )
@@ -42,7 +45,7 @@ from cache_monitor.scan.recorded import (
 )
 from cache_monitor.scan.redis import RedisScanner
 from cache_monitor.scan.redis_servers import Servers
-from cache_monitor.scan.snapshot import STALE_REASONS, Scope, Snapshot, StaleReason
+from cache_monitor.scan.snapshot import Snapshot
 from cache_monitor.scan.totals import (
     RECORDED_REASONS,
     ScanTotals,

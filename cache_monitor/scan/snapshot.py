@@ -5,23 +5,14 @@ ranges.
 """
 
 import heapq
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from itertools import chain, zip_longest
-from operator import attrgetter
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Annotated, Generic, TypeVar
 
 from msgspec import Meta, Struct
-from msgspec.structs import replace
 
+from cache_monitor.scan.base import LONGEST, LONGEST_POLICY, Scope, StaleReason
 from cache_monitor.stats.window import Count, UnixTime
-
-Scope = Literal["shared", "per process"]
-StaleReason = Literal["expired", "idle", "never_read", "no_expiry"]
-
-STALE_REASONS: tuple[StaleReason, ...] = ("expired", "idle", "never_read", "no_expiry")
-
-LONGEST = 1e11
-"""Seconds, some 3000 years: what expires later never does."""
 
 Age = Annotated[float, Meta(ge=0, le=LONGEST)]
 TimeLeft = Annotated[float, Meta(ge=-LONGEST, le=LONGEST)]
@@ -29,9 +20,6 @@ TimeLeft = Annotated[float, Meta(ge=-LONGEST, le=LONGEST)]
 GROUPS = 50
 LARGEST = 20
 STALE = 200
-PROCESSES = 50
-LONGEST_POLICY = 32
-"""Characters of the name of a policy."""
 
 
 def doc(text: str) -> Meta:
@@ -183,98 +171,3 @@ def some_of_each(samples: list[list[StaleEntry]]) -> list[StaleEntry]:
     # An entry of several reasons is the same object in their lists.
     chosen = {id(each): each for each in in_turns if each is not None}
     return sorted(list(chosen.values())[:STALE], key=lambda each: -(each.bytes or 0))
-
-
-def merge(snapshots: Sequence[Snapshot]) -> Snapshot:
-    """One snapshot of those, at least one, that processes took of the same alias.
-
-    Of a shared cache that is the newest with figures. Caches that each process has for itself are
-    added up, as old as the oldest; a key of several processes is named once, with its largest copy.
-    A figure is None where no process knows it; it is exact only if each process's is.
-    """
-    if any(each.scope == "shared" for each in snapshots):
-        return max(snapshots, key=lambda each: (each.entries is not None, each.measured_at))
-    if len(snapshots) == 1:
-        return replace(snapshots[0], processes=_processes(snapshots))
-    return _added_up(snapshots)
-
-
-_ADDED = (
-    *("entries", "bytes", "limit_bytes", "limit_entries", "evictions", "stale_bytes"),
-    *("expired", "idle", "never_read", "no_expiry", "idle_error", "never_read_error"),
-)
-
-
-def _sums(snapshots: Sequence[Struct], fields: Iterable[str]) -> dict[str, Any]:
-    return {name: _sum(getattr(each, name) for each in snapshots) for name in fields}
-
-
-def _added_up(snapshots: Sequence[Snapshot]) -> Snapshot:
-    return Snapshot(
-        alias=snapshots[0].alias,
-        measured_at=min(each.measured_at for each in snapshots),
-        scope="per process",
-        examined=sum(each.examined for each in snapshots),
-        exact=all(each.exact for each in snapshots),
-        **_sums(snapshots, _ADDED),
-        groups=_groups(snapshots),
-        largest=_largest(snapshots),
-        recorded_since=max(
-            (each.recorded_since for each in snapshots if each.recorded_since is not None),
-            default=None,
-        ),
-        stale=_stale(snapshots),
-        problem=next((each.problem for each in snapshots if each.problem), None),
-        freed_within=FreedWithin(
-            **_sums([each.freed_within for each in snapshots], FreedWithin.__struct_fields__)
-        ),
-        processes=_processes(snapshots),
-        store=snapshots[0].store,
-        keys=snapshots[0].keys,
-    )
-
-
-def _processes(snapshots: Sequence[Snapshot]) -> list[ProcessTotals]:
-    processes = [
-        ProcessTotals(measured_at=each.measured_at, entries=each.entries, bytes=each.bytes)
-        for each in snapshots
-    ]
-    return sorted(processes, key=lambda each: -(each.bytes or 0))[:PROCESSES]
-
-
-def _sum(figures: Iterable[int | None]) -> int | None:
-    known = [each for each in figures if each is not None]
-    return sum(known) if known else None
-
-
-def _groups(snapshots: Sequence[Snapshot]) -> list[MemoryGroup]:
-    alike: dict[str, list[MemoryGroup]] = {}
-    for snapshot in snapshots:
-        for each in snapshot.groups:
-            alike.setdefault(each.group, []).append(each)
-    groups = [
-        MemoryGroup(
-            group=name,
-            entries=sum(each.entries for each in same),
-            bytes=_sum(each.bytes for each in same),
-        )
-        for name, same in alike.items()
-    ]
-    return sorted(groups, key=lambda each: (-(each.bytes or 0), -each.entries))[:GROUPS]
-
-
-def _largest(snapshots: Sequence[Snapshot]) -> list[LargestEntry]:
-    found = (each for snapshot in snapshots for each in snapshot.largest)
-    ascending = sorted(found, key=attrgetter("bytes"))
-    by_key = {each.key: each for each in ascending}
-    return sorted(by_key.values(), key=lambda each: -each.bytes)[:LARGEST]
-
-
-def _stale(snapshots: Sequence[Snapshot]) -> list[StaleEntry]:
-    found = (each for snapshot in snapshots for each in snapshot.stale)
-    ascending = sorted(found, key=lambda each: each.bytes or 0)
-    by_key = {(each.key, *each.why): each for each in ascending}
-    samples = sorted(by_key.values(), key=lambda each: -(each.bytes or 0))
-    return some_of_each(
-        [[each for each in samples if reason in each.why] for reason in STALE_REASONS]
-    )

@@ -8,19 +8,16 @@ from typing import Annotated, NamedTuple
 from msgspec import Meta, Struct, field
 
 from cache_monitor.keys.naming import group_key, name_key
-from cache_monitor.scan.base import GREATEST, Entry, ScanLimits
+from cache_monitor.scan.base import GREATEST, STALE_REASONS, Entry, ScanLimits, Scope, StaleReason
 from cache_monitor.scan.snapshot import (
     GROUPS,
     LARGEST,
     STALE,
-    STALE_REASONS,
     FreedWithin,
     LargestEntry,
     MemoryGroup,
-    Scope,
     Snapshot,
     StaleEntry,
-    StaleReason,
     TopN,
     some_of_each,
 )

@@ -1,6 +1,7 @@
 from cache_monitor.periods import rfc3339
 from cache_monitor.reports import build
-from cache_monitor.scan.snapshot import Scope, Snapshot
+from cache_monitor.scan.base import Scope
+from cache_monitor.scan.snapshot import Snapshot
 from cache_monitor.stats.payloads import encode
 from cache_monitor.stats.top_keys import HotKeys
 from cache_monitor.stores.base import Row

@@ -17,11 +17,11 @@ from django.core.cache import caches
 from django.core.cache.backends.filebased import FileBasedCache
 
 import cache_monitor
-from cache_monitor.scan.base import Bounds
+from cache_monitor.scan.base import LONGEST, Bounds
 from cache_monitor.scan.local import UNKNOWN_KEY, file_name, idle_for, read_head
 from cache_monitor.scan.scanner import scanner_for
 from cache_monitor.scan.schedule import read_evictions
-from cache_monitor.scan.snapshot import LONGEST, Snapshot
+from cache_monitor.scan.snapshot import Snapshot
 from cache_monitor.stats.payloads import decode, encode
 from cache_monitor.stores import opening
 from cache_monitor.stores.opening import get_store

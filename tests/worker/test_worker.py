@@ -12,7 +12,8 @@ from django.test import override_settings
 from cache_monitor.calls import Call, Source
 from cache_monitor.conf import Conf
 from cache_monitor.recorder import Recorder
-from cache_monitor.scan.snapshot import Scope, Snapshot
+from cache_monitor.scan.base import Scope
+from cache_monitor.scan.snapshot import Snapshot
 from cache_monitor.stats.details import Details
 from cache_monitor.stats.payloads import decode
 from cache_monitor.stats.window import Window

@@ -20,8 +20,9 @@ from cache_monitor.management.output import INTERRUPTED, ProgressBar, give, refu
 from cache_monitor.periods import rfc3339
 from cache_monitor.reports.memory import memory_of, stale_of, with_sharing
 from cache_monitor.reports.schema import SCHEMA_VERSION, Memory, Stale
+from cache_monitor.scan.base import STALE_REASONS, StaleReason
 from cache_monitor.scan.schedule import NO_LIMIT, FullScan
-from cache_monitor.scan.snapshot import STALE_REASONS, Snapshot, StaleReason
+from cache_monitor.scan.snapshot import Snapshot
 from cache_monitor.stores.opening import get_store
 
 COMPLETE, INCOMPLETE = 0, 3
