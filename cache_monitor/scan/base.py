@@ -210,6 +210,20 @@ def with_plausible_times(entry: Entry) -> Entry:
     return entry
 
 
+def stale_reasons(entry: Entry, stale_after: float) -> list[StaleReason]:
+    """Why ``entry`` is stale; ``stale_after`` in seconds. Empty where it is not."""
+    why: list[StaleReason] = []
+    if entry.expires_in is not None and entry.expires_in <= 0:
+        why.append("expired")
+    if entry.idle is not None and entry.idle > stale_after:
+        why.append("idle")
+    if entry.never_read:
+        why.append("never_read")
+    if entry.no_expiry:
+        why.append("no_expiry")
+    return why
+
+
 class EntryPage(NamedTuple):
     """Some of the alias's entries, found among ``scanned`` ones. ``cursor`` continues after them.
 

@@ -26,11 +26,11 @@ from cache_monitor.scan.base import (
     ScanLimits,
     StaleReason,
     describe_error,
+    stale_reasons,
     with_plausible_times,
 )
 from cache_monitor.scan.recorded import RecordedScanner, RecordedUses, Reporter, uses_of
 from cache_monitor.scan.scanner import Scan, kind_of, scanner_for, scope_of
-from cache_monitor.scan.totals import stale_reasons
 from cache_monitor.stores.base import StoreError
 from cache_monitor.stores.opening import get_store
 

@@ -45,10 +45,10 @@ from cache_monitor.scan.recorded import (
 )
 from cache_monitor.scan.redis import RedisScanner
 from cache_monitor.scan.redis_servers import Servers
-from cache_monitor.scan.snapshot import Snapshot
-from cache_monitor.scan.totals import (
+from cache_monitor.scan.snapshot import (
     RECORDED_REASONS,
     ScanTotals,
+    Snapshot,
     Sums,
     TotalEntries,
     estimate_total,

@@ -46,13 +46,7 @@ from cache_monitor.trace.events import (
     hash_of,
 )
 from cache_monitor.trace.plan import Plan, host_proof
-from cache_monitor.trace.slices import (
-    MOST_NAMED,
-    SLICE_SECONDS,
-    Slice,
-    SliceWriter,
-    TracedEvent,
-)
+from cache_monitor.trace.slices import MOST_NAMED, SLICE_SECONDS, Slice, SliceWriter, TracedEvent
 from cache_monitor.worker.batch import Batch, Hits, is_plain_hit, name_and_hash
 from cache_monitor.worker.trace_events import (
     CacheIdentity,

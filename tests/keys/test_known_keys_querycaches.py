@@ -22,7 +22,7 @@ from cache_monitor.keys.naming import name_key
 from cache_monitor.scan.base import Entry, ScanLimits
 from cache_monitor.scan.entries import live_entry
 from cache_monitor.scan.scanner import EmptyScanner
-from cache_monitor.scan.totals import ScanTotals, TotalEntries
+from cache_monitor.scan.snapshot import ScanTotals, TotalEntries
 from tests.services import Server
 
 SHA1 = hashlib.sha1(b"", usedforsecurity=False).hexdigest()

@@ -27,8 +27,8 @@ from cache_monitor.scan.snapshot import (
     ProcessTotals,
     Snapshot,
     StaleEntry,
+    Sums,
 )
-from cache_monitor.scan.totals import Sums
 from cache_monitor.stats.compact import Histogram
 from cache_monitor.stats.details import Details
 from cache_monitor.stats.payloads import encode

@@ -8,13 +8,7 @@ import msgspec
 
 from cache_monitor.reports.memory import merged_snapshots
 from cache_monitor.scan.base import STALE_REASONS, StaleReason
-from cache_monitor.scan.snapshot import (
-    FreedWithin,
-    LargestEntry,
-    MemoryGroup,
-    Snapshot,
-    StaleEntry,
-)
+from cache_monitor.scan.snapshot import FreedWithin, LargestEntry, MemoryGroup, Snapshot, StaleEntry
 
 
 def snapshot(**figures: Any) -> Snapshot:

@@ -10,8 +10,7 @@ from django.core.cache.backends.dummy import DummyCache
 from django.core.cache.backends.locmem import LocMemCache
 
 from cache_monitor.scan.base import Entry, ScanLimits
-from cache_monitor.scan.snapshot import GROUPS, LARGEST, STALE, Snapshot
-from cache_monitor.scan.totals import ScanTotals, TotalEntries
+from cache_monitor.scan.snapshot import GROUPS, LARGEST, STALE, ScanTotals, Snapshot, TotalEntries
 from tests.scan.inspection import inspect_cache
 
 
