@@ -1,5 +1,6 @@
 """A store in one of the project's databases."""
 
+import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
@@ -19,6 +20,7 @@ from django.db.models import Q
 from django.db.transaction import atomic
 from django.utils.connection import ConnectionDoesNotExist
 
+from cache_monitor import context
 from cache_monitor.models import Window
 from cache_monitor.stores.base import Fault, Kind, Row, RowGone, StoreBusyError, StoreError, advice
 from cache_monitor.stores.opening import is_own, own_connection
@@ -67,8 +69,10 @@ def session(using: str) -> Iterator[None]:
 
 @contextmanager
 def using_database(using: str) -> Iterator[None]:
-    """Read or write through the monitor's own connection, outside of the site's transactions."""
-    with _store_errors(using):
+    """Read or write through the monitor's own connection, outside of the site's transactions and
+    caches."""
+    _leave_out_of_query_caches()
+    with _store_errors(using), context.muted():
         shared = connections[using]
         connection = _sessions.connections.get(using) or own_connection(using)
         if connection is shared:
@@ -88,6 +92,18 @@ def using_database(using: str) -> Iterator[None]:
                 _sessions.connections[using] = connection if is_kept else None
             if not is_kept:
                 _close(connection)
+
+
+def _leave_out_of_query_caches() -> None:
+    """Have no query cache keep the monitor's rows: django-cachalot keeps those of every table, in
+    the site's own cache, and would give reports old ones."""
+    module = sys.modules.get("cachalot.settings")
+    if module is not None:
+        settings, table = module.cachalot_settings, Window._meta.db_table
+        if table not in settings.CACHALOT_UNCACHABLE_TABLES:
+            settings.CACHALOT_UNCACHABLE_TABLES = frozenset(
+                {*settings.CACHALOT_UNCACHABLE_TABLES, table}
+            )
 
 
 def _close(connection: Any) -> None:

@@ -1,4 +1,7 @@
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +18,7 @@ from tests.stores import faulty
 from tests.stores.conftest import wait_until
 from tests.stores.servers import PostgresDaemon
 
+ROOT = Path(__file__).resolve().parents[2]
 ROW = Row("window", "process", "default", 100, 10, b"payload")
 
 
@@ -220,3 +224,41 @@ def test_no_word_of_a_drivers_message_is_passed_on(postgresql: dict[str, Any]) -
     assert "127.0.0.1" not in str(told.value)
     assert 'user "postgres"' not in str(told.value)
     assert "correct them in DATABASES" in str(told.value)
+
+
+BESIDE_CACHALOT = """
+import sys
+from django.conf import settings
+
+settings.configure(
+    INSTALLED_APPS=["django.contrib.contenttypes", "cachalot", "cache_monitor"],
+    DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": sys.argv[1]}},
+    CACHALOT_DATABASES=["default"],
+    CACHE_MONITOR={"STORE": {"BACKEND": "cache_monitor.stores.database.DatabaseStore"}},
+)
+import django
+django.setup()
+
+from django.core.cache import cache
+from django.core.management import call_command
+import cache_monitor
+
+call_command("migrate", verbosity=0)
+cache_monitor.flush()
+cache.clear()
+before = cache_monitor.report().caches["default"].calls
+cache.get("a")
+cache_monitor.report()
+cache.get("a")
+print(cache_monitor.report().caches["default"].calls - before, len(cache._cache))
+"""
+
+
+def test_a_query_cache_keeps_no_row_of_the_monitors(tmp_path: Path) -> None:
+    """It would fill the site's cache with them, and give the next report old ones."""
+    pytest.importorskip("cachalot")
+    command = [sys.executable, "-W", "error", "-c", BESIDE_CACHALOT, str(tmp_path / "site.sqlite3")]
+    printed = subprocess.run(
+        command, capture_output=True, text=True, check=True, cwd=ROOT, timeout=60
+    ).stdout
+    assert printed == "2 0\n"
