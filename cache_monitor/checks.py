@@ -1,6 +1,6 @@
 """``manage.py check``: what is wrong with the settings, and what to write instead.
 
-They are the static half of the findings: what traffic shows, the report says.
+These are the findings that need no traffic; the others are in the report.
 """
 
 from collections.abc import Iterator, Mapping

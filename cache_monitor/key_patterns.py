@@ -19,8 +19,7 @@ logger = logging.getLogger("cache_monitor")
 LONGEST = 1000
 """Characters of a pattern."""
 MOST_REPEATS = 1000
-"""What the counts of a pattern, ``{20}`` and the like, may come to when multiplied: ``regex``
-writes them out."""
+"""The greatest product of a pattern's counts, such as ``{20}``: ``regex`` writes them out."""
 EXTRA = "django-cache-monitor[key-groups]"
 
 _GROUP_SIGN = re.compile(r"\(\?")
@@ -35,21 +34,22 @@ class NoEngine(Exception):
 
 
 class Match(Protocol):
-    """What was found."""
+    """A match."""
 
     def expand(self, template: str, /) -> str:
-        """``template`` with what its references stand for."""
+        """``template`` with its back-references replaced."""
 
 
 class Search(Protocol):
-    """Looks for a pattern in a text, for so many seconds; TimeoutError then."""
+    """Searches a text for a pattern. Raises ``TimeoutError`` after ``seconds``."""
 
     def __call__(self, text: str, /, *, seconds: float) -> Match | None:
-        """The first place where it is."""
+        """The first match."""
 
 
 def search_for(pattern: str | re.Pattern[str]) -> Search:
-    """What looks for ``pattern``; NoEngine where that takes a package which is not there."""
+    """A search for ``pattern``. Raises :class:`NoEngine` where it needs ``regex`` and that is not
+    installed."""
     compiled = re.compile(pattern)
     if is_simple(compiled.pattern):
 
@@ -60,7 +60,7 @@ def search_for(pattern: str | re.Pattern[str]) -> Search:
     engine = _engine()
     if engine is None:
         raise NoEngine
-    # Each module numbers its flags its own way.
+    # The numbers of the flags differ between the modules.
     named: Mapping[str, int] = {name: getattr(engine, name) for name in _FLAGS}
     flags = sum(named[name] for name in _FLAGS if compiled.flags & getattr(re, name))
     limited: Any = engine.compile(compiled.pattern, flags)
@@ -73,7 +73,7 @@ def search_for(pattern: str | re.Pattern[str]) -> Search:
 
 
 def is_simple(text: str) -> bool:
-    """Whether the pattern ``text`` can be found in few ways only, told from its signs alone."""
+    """Whether the pattern ``text`` can match in few ways only, by its special characters alone."""
     signs = _GROUP_SIGN.sub("(", text)
     repetitions, alternatives = len(_REPETITION.findall(signs)), signs.count("|")
     if repetitions:
@@ -82,7 +82,7 @@ def is_simple(text: str) -> bool:
 
 
 def repeats(text: str) -> int:
-    """What the counts of the pattern ``text`` come to when multiplied."""
+    """The product of the counts of the pattern ``text``."""
     product = 1
     for least, most in _COUNT.findall(text):
         product *= max(int(least or 0), int(most or 0), 1)
@@ -90,7 +90,7 @@ def repeats(text: str) -> int:
 
 
 def has_engine() -> bool:
-    """Whether patterns that are not simple can be searched for."""
+    """Whether there is an engine for patterns that are not simple."""
     return _engine() is not None
 
 
@@ -174,7 +174,7 @@ class ChosenGroups:
 
 
 MOST_RULES = 100
-"""Every one of them may be tried for every new key."""
+"""Each may be tried for each new key."""
 
 _EXAMPLE = r'Write a dict such as {r"^tenant:(\w+):": r"tenant \1"}.'
 _ENGINE_HINT = (
@@ -229,7 +229,7 @@ def _pattern_problem(pattern: object) -> RuleProblem | None:
 
 
 def _engine_problem(pattern: Any, text: str) -> RuleProblem | None:
-    """What keeps a pattern, which ``re`` takes, from being searched for with a limit."""
+    """Why a pattern that ``re`` takes cannot be searched for with a time limit."""
     if not has_engine():
         return RuleProblem(
             f"has a pattern that takes the package regex, which is not installed: {text!r}.",
@@ -253,7 +253,7 @@ def _name_problem(pattern: str | re.Pattern[str], name: object) -> RuleProblem |
             f"names the group of {shown!r} {name!r}.", f"Write a text that is not empty. {_EXAMPLE}"
         )
     try:
-        # A template is looked at whether or not there is something to replace.
+        # The template is parsed even where nothing is replaced.
         re.sub(pattern, name, "")
     except (re.error, IndexError) as error:
         return RuleProblem(

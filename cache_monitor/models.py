@@ -11,7 +11,7 @@ __all__ = ["Dashboard"]
 
 class Window(models.Model):
     """One stored payload: the statistics of one process, one cache and one time bucket,
-    or (``kind`` "scan") what a process last saw inside a cache."""
+    or (``kind`` "scan") the result of the last scan of a cache."""
 
     kind = models.CharField(max_length=8)
     process = models.CharField(max_length=32)

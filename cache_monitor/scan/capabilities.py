@@ -108,9 +108,9 @@ MATRIX = (
             "limit": "MAX_ENTRIES, and what the disk has room for.",
             "evictions": _CULLS,
             "idle": f"{_RECORD} Of other files roughly, from access times, of which Linux writes"
-            " one a day (relatime), and none with noatime.",
-            "never_read": "From the recorded calls; of other files from access times, if the file"
-            " system is not mounted with noatime.",
+            " one a day (relatime), and none with noatime or on a network.",
+            "never_read": "From the recorded calls; of other files from access times, unless the"
+            " file system is mounted with noatime or is on a network.",
             "keys": "A file's name is a digest: its key is known if its use was recorded.",
         },
     ),
@@ -194,17 +194,18 @@ MATRIX = (
 
 
 def documentation() -> str:
-    """The table for the README in Markdown, with its notes; equal rows are one."""
+    """The table for the README in Markdown, with its notes; equal rows are one, equal notes too."""
     rows: dict[tuple[str, ...], list[str]] = {}
+    notes: dict[str, list[str]] = {}
     for each in MATRIX:
         rows.setdefault(tuple(each.cells[column] for column in COLUMNS), []).append(each.backend)
+        text = " ".join(f"*{_HEADINGS[column]}*: {note}" for column, note in each.notes.items())
+        notes.setdefault(text, []).append(each.backend)
     lines = [
         f"| backend | {' | '.join(_HEADINGS[column] for column in COLUMNS)} |",
         "| --- " * (len(COLUMNS) + 1) + "|",
         *(f"| {', '.join(names)} | {' | '.join(cells)} |" for cells, names in rows.items()),
         "",
+        *(f"- **{', '.join(names)}**: {text}" for text, names in notes.items()),
     ]
-    for each in MATRIX:
-        notes = [f"*{_HEADINGS[column]}*: {note}" for column, note in each.notes.items()]
-        lines.append(f"- **{each.backend}**: {' '.join(notes)}")
     return "\n".join(lines)

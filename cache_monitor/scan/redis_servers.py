@@ -13,7 +13,7 @@ from zlib import crc32
 
 from cache_monitor.scan.base import BoundedSocket, Bounds, ScanError, parse_count
 
-_NOT_OURS = ("maint_", "himport_", "orig_", "event_", "cache_", "retry", "health_check")
+_UNUSED_OPTIONS = ("maint_", "himport_", "orig_", "event_", "cache_", "retry", "health_check")
 """Beginnings of the names of connection options that a scan does not use."""
 
 
@@ -55,7 +55,7 @@ class Server:
         given = {
             name: value
             for name, value in settings.items()
-            if value is not None and not name.startswith(_NOT_OURS)
+            if value is not None and not name.startswith(_UNUSED_OPTIONS)
         }
         place = given.get("path") or f"{given.get('host')}:{given.get('port')}"
         self.number = crc32(str(place).encode())

@@ -75,7 +75,7 @@ class Store(Protocol):
     def lock(self, name: str, seconds: int, now: int) -> bool:
         """Take the lock ``name`` (at most 32 characters) for ``seconds``; False where it is taken.
 
-        It ends by itself, whatever becomes of the process.
+        It ends by itself, even where the process has died.
         """
 
 
@@ -88,7 +88,7 @@ def session(store: Store) -> Iterator[None]:
 
 
 class Fault(NamedTuple):
-    """Words of which an error has one, and the advice for it."""
+    """A kind of error: words of which its text has one, and the advice."""
 
     words: tuple[str, ...]
     advice: str

@@ -218,7 +218,7 @@ class _Current:
         self.forget()
 
     def forget(self) -> None:
-        """Open it anew when it is next asked for."""
+        """Open the store again at the next use."""
         self._store: Store | None = None
         self.in_memory_because: str | Promise | None = None
 

@@ -91,7 +91,8 @@ ABANDONED_AFTER = 2 * HOUR
 """Seconds after which a row that its process has not finished will not be finished."""
 
 KEYS_KEPT = {MINUTE: 1000, 5 * MINUTE: 500, HOUR: 500, DAY: 250, WEEK: 250}
-"""Hot keys in merged details of a length: what nobody will look at need not be read each time."""
+"""Hot keys in merged details, by their length: fewer in older ones, which are read more often than
+they are shown."""
 
 
 def settled(flush_interval: float) -> int:

@@ -39,7 +39,8 @@ def test_a_caches_row_is_found_by_its_class(cache: BaseCache, row: str) -> None:
 
 def test_the_documentation_has_a_line_for_each_backend() -> None:
     text = documentation()
+    noted = [line.split("**")[1] for line in text.splitlines() if line.startswith("- **")]
     named = [line.split(" | ")[0] for line in text.splitlines() if line.startswith("| ")]
     for row in MATRIX:
         assert any(row.backend in each for each in named)
-        assert f"\n- **{row.backend}**: " in text
+        assert any(row.backend in each for each in noted)
