@@ -20,7 +20,7 @@ from cache_monitor.keys.display import is_sanitizing
 from cache_monitor.keys.naming import KeyName, name_key, why_grouped
 from cache_monitor.reports.keys import whole_groups, whole_keys
 from cache_monitor.reports.schema import Cache, HotKey, KeyGroup
-from cache_monitor.reports.traced import KeyHistory, key_history
+from cache_monitor.reports.traced import KeyEvent, KeyHistory, key_history
 from cache_monitor.scan import entries
 from cache_monitor.scan.entries import EntryAnswer, LiveEntry, Selection
 from cache_monitor.stores.base import StoreError
@@ -42,7 +42,6 @@ from cache_monitor.trace.events import (
     USE,
     WRITE,
 )
-from cache_monitor.trace.reading import KeyEvent
 
 
 class HistoryLine(NamedTuple):

@@ -33,9 +33,8 @@ from cache_monitor.reports.what_if import (
     Timeouts,
 )
 from cache_monitor.trace.freshness import Values
-from cache_monitor.trace.reading import CacheTrace, hit_ratio
 from cache_monitor.trace.what_if import POLICIES, Prediction
-from cache_monitor.trace.workload import SimulatedCall, simulated_calls
+from cache_monitor.trace.workload import CacheTrace, SimulatedCall, hit_ratio, simulated_calls
 
 SIZES = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 4.0, 8.0)
 """Times the size of today."""

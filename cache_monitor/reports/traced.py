@@ -1,8 +1,9 @@
 """What a report reads from the trace: the newest minutes, which nobody has rolled up yet, and what
 happened to one key."""
 
+import time
 from collections import defaultdict
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from hashlib import blake2b
 from math import inf
 from typing import Any, NamedTuple
@@ -31,14 +32,24 @@ from cache_monitor.stores.rows import (
     row_of,
     rows_of,
     sampled_slices,
+    settled,
     slices_of,
 )
 from cache_monitor.trace.codec import StoredSlice, level_for
-from cache_monitor.trace.events import MISS, SECOND, SHOWN, hash_of
+from cache_monitor.trace.events import (
+    CLEAR,
+    MISS,
+    PATTERN_DELETE,
+    SECOND,
+    SHOWN,
+    Event,
+    Reason,
+    hash_of,
+    takes,
+)
 from cache_monitor.trace.plan import Plan
-from cache_monitor.trace.reading import KeyEvent, replay_key
-from cache_monitor.trace.replay import Replay
-from cache_monitor.trace.state import ReplayResult, State
+from cache_monitor.trace.replay import EventBatch, Replay
+from cache_monitor.trace.state import ALL_KEYS, ReplayResult, State
 
 
 class Newer(NamedTuple):
@@ -154,6 +165,23 @@ MOST_READ = 200_000
 """Events that are gone through for it, of all keys; those of a busy site's last minutes."""
 
 
+class KeyEvent(NamedTuple):
+    """An event of one key, as it is shown: ``kind`` is that of its call, ``at`` when it ended, with
+    ``timeout`` in microseconds. ``process`` is its name. ``view`` wrote or deleted the key, as far
+    as known."""
+
+    at: int
+    kind: int
+    process: str
+    host: int
+    version: str
+    timeout: int
+    times: int = 1
+    compute_time: int = 0
+    reason: Reason | None = None
+    view: str = ""
+
+
 class KeyHistory(NamedTuple):
     """The latest ``moments``, the newest first, of ``total`` since the Unix time ``since``; and
     how long its values lasted. ``is_traced`` says whether the key is among those in the trace."""
@@ -167,6 +195,20 @@ class KeyHistory(NamedTuple):
     def times(self, *kinds: int) -> int:
         """How often something of these kinds happened, of the moments shown."""
         return sum(each.times for each in self.moments if each.kind in kinds)
+
+
+class _TracedKey(NamedTuple):
+    """A key's hash and its name in the trace."""
+
+    hash: int
+    name: str
+
+
+class _ReplayedKey(NamedTuple):
+    """What the trace has of one key; the events ascending."""
+
+    events: list[KeyEvent]
+    lives: LifeStats
 
 
 def key_history(
@@ -195,9 +237,8 @@ def _history_of(
     found = _identity(store, own_cache(alias), family, key)
     if found is None:
         return None
-    hashed, name = found
     plans = stored.plans(store)
-    if not plans.get(family, Plan()).takes(hashed):
+    if not plans.get(family, Plan()).takes(found.hash):
         return KeyHistory(False, since)
     begins, parts = _parts(store, family, since, until)
     doubtful = stored.doubtful_of(store, parts, plans, until).names
@@ -206,8 +247,9 @@ def _history_of(
     lives = LifeStats()
     for place, slices in parts.items():
         # Of a cache that each process has for itself most do not have the key.
-        if any(_has(each, hashed) for each in slices):
-            told = replay_key(slices, hashed, name, tolerance)
+        if any(_has(each, found.hash) for each in slices):
+            due, ahead = _settled(store, place, slices)
+            told = _replay_key(due, ahead, found, tolerance)
             if place in doubtful:
                 moments += map(_without_reason, told.events)
             else:
@@ -216,6 +258,19 @@ def _history_of(
     kept = [each for each in moments if begins * SECOND <= each.at < until * SECOND]
     kept.sort(reverse=True)
     return KeyHistory(True, begins, len(kept), kept[:MOST_MOMENTS], lives_of(lives))
+
+
+def _settled(
+    store: Store, place: str, slices: Sequence[StoredSlice]
+) -> tuple[list[StoredSlice], list[StoredSlice]]:
+    """The slices of a time of which all processes have reported, and later ones."""
+    now = time.time()
+    states = [row.payload for row in store.read("trace", STATE, STATE + 1, place)]
+    state = remembered_state(states[0] if states else b"")
+    is_all = len(reporting_processes(state, slices, now)) < 2
+    until = inf if is_all else now - settled(get_conf().flush_interval)
+    due = [each for each in slices if each.end <= until]
+    return due, [each for each in slices if each.end > until]
 
 
 def _without_reason(moment: KeyEvent) -> KeyEvent:
@@ -248,11 +303,11 @@ def _has(part: StoredSlice, hashed: int) -> bool:
     return any(key.hash == hashed for key in part.decode_keys())
 
 
-def _identity(store: Store, cache: Any, family: str, key: str) -> tuple[int, str] | None:
+def _identity(store: Store, cache: Any, family: str, key: str) -> _TracedKey | None:
     """The hash and the name of a key in the trace."""
     if not makes_own_keys(cache):
         name = f"{prefix_of(cache)}\0{key}"
-        return hash_of(name), name
+        return _TracedKey(hash_of(name), name)
     # What the function makes of it here need not be what it made of it there.
     states = [
         stored.remembered_state(row.payload)
@@ -260,9 +315,64 @@ def _identity(store: Store, cache: Any, family: str, key: str) -> tuple[int, str
         if row.alias.partition(".")[0] == family
     ]
     found = {
-        (hashed, each.name)
+        _TracedKey(hashed, each.name)
         for state in states
         for hashed, each in state.keys.items()
         if each.name.rpartition("\0")[2] == key and not each.name.startswith(SHOWN)
     }
     return found.pop() if len(found) == 1 else None
+
+
+def _replay_key(
+    slices: Sequence[StoredSlice], ahead: Sequence[StoredSlice], key: _TracedKey, tolerance: int
+) -> _ReplayedKey:
+    """Replay one key. What was before ``slices`` is unknown, and so are the reasons of misses in
+    those ``ahead``."""
+    state = State()
+    state.note_uncovered(ALL_KEYS, min((each.start for each in slices), default=0) * SECOND)
+    replay = Replay(state, tolerance, only=key.hash)
+    until = max((each.end for each in slices), default=0)
+    for each in slices:
+        # It is the latest known, final or not.
+        each.final = True
+    batch = EventBatch([*slices, *ahead], state, only=key.hash)
+    result = replay.run(slices, ahead, until)
+    reasons = {(each.at, each.alias): each.reason for each in result.misses}
+    processes = {each.process_number: each.process for each in (*slices, *ahead)}
+    events = [_key_event(each, processes, reasons) for each in batch.events.get(key.hash, ())]
+    events += [
+        KeyEvent(
+            each.ended,
+            CLEAR if each.pattern is None else PATTERN_DELETE,
+            processes.get(each.process, ""),
+            each.host,
+            "",
+            0,
+        )
+        for each in batch.deletes
+        if each.pattern is None or takes(each.pattern, key.name) is True
+    ]
+    lives = LifeStats()
+    for stats in result.groups.values():
+        if stats.lives is not None:
+            lives.merge(stats.lives)
+    return _ReplayedKey(sorted(events), lives)
+
+
+def _key_event(
+    event: Event, processes: dict[int, str], reasons: dict[tuple[int, str], Reason]
+) -> KeyEvent:
+    call = event.call
+    is_miss = call.kind == MISS
+    return KeyEvent(
+        event.ended,
+        call.kind,
+        processes.get(event.process, ""),
+        event.host,
+        str(call.version),
+        call.timeout,
+        event.times,
+        event.compute_time,
+        reasons.get((event.ended, call.alias), "unknown") if is_miss else None,
+        event.view,
+    )

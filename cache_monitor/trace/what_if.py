@@ -17,7 +17,7 @@ from math import inf, sqrt
 from types import MappingProxyType
 from typing import NamedTuple
 
-from cache_monitor.trace.simulated.base import Access, Model
+from cache_monitor.trace.simulated import Access, Model
 from cache_monitor.trace.simulated.django import BY_THIRDS, Cull, Database, FileBased, LocMem
 from cache_monitor.trace.simulated.memcached import Memcached, Slabs
 from cache_monitor.trace.simulated.policies import Arc, Lfu, S3Fifo

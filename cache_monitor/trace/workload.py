@@ -1,4 +1,7 @@
-"""What a site asked of a cache, taken from the trace, whatever the cache answered.
+"""What a site asked of a cache in a period, taken from the trace, whatever the cache answered.
+
+There may be more events than can be simulated in time. Then fewer keys are read, each with all its
+events; the hottest keys stay.
 
 For our own simulations (:func:`simulated_calls`): a lookup that missed and the write that filled it
 are one thing, since another cache might have hit and the write would not have been made. A lookup
@@ -11,7 +14,7 @@ any other key.
 """
 
 from bisect import bisect_left
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from math import inf
 from operator import attrgetter
@@ -21,6 +24,7 @@ from cache_monitor.trace.codec import StoredSlice
 from cache_monitor.trace.events import (
     CLEAR,
     DELETE,
+    HASH_BITS,
     HIT,
     MISS,
     MOVE,
@@ -35,7 +39,150 @@ from cache_monitor.trace.events import (
     hit_times,
     level_of,
 )
-from cache_monitor.trace.simulated.base import Access
+from cache_monitor.trace.plan import HOT_KEYS
+from cache_monitor.trace.simulated import Access
+
+
+class CacheTrace(NamedTuple):
+    """The trace of one cache, or of one process's if each has its own.
+
+    ``groups``: the groups of the keys, by their hashes. ``share`` of the keys is traced, besides
+    the hottest, which always are. If several aliases share their entries, only lookups through
+    ``alias`` count; empty for all.
+    """
+
+    events: list[Event]
+    groups: dict[int, str]
+    share: float
+    alias: str = ""
+
+    def lookups(self, since: float = -inf) -> Iterator[Event]:
+        """The lookups that count, from ``since`` (Unix time) on."""
+        return (
+            each
+            for each in self.events
+            if each.call.kind in {HIT, MISS}
+            and each.began / 1e6 >= since
+            and self.alias in {"", each.call.alias}
+        )
+
+    def of(self, alias: str) -> "CacheTrace":
+        """The part of it that concerns the entries of ``alias``."""
+        own = {each.key for each in self.events if each.call.alias == alias}
+        return CacheTrace(
+            # Clears have no key.
+            [each for each in self.events if not each.key or each.key in own],
+            {key: group for key, group in self.groups.items() if key in own},
+            self.share,
+            alias,
+        )
+
+
+def read_trace(
+    slices: Sequence[StoredSlice], hot: frozenset[int], since: float, until: float
+) -> CacheTrace:
+    """The events of ``slices`` between ``since`` and ``until`` (Unix time). If their levels differ,
+    only the keys of the highest are read: each has all of its events."""
+    level = max((each.level for each in slices), default=0)
+    events: list[Event] = []
+    groups: dict[int, str] = {}
+    for stored in slices:
+        keys = stored.decode_keys()
+        kept = {
+            key.hash: key.group for key in keys if level_of(key.hash) >= level or key.hash in hot
+        }
+        groups.update(kept)
+        for event in stored.decode_events(keys, hot):
+            if event.key in kept:
+                weight = 1 if event.key in hot else 1 << level
+                events.append(event._replace(weight=weight))
+        events += stored.clears()
+    events = [each for each in events if since <= each.began / 1e6 < until]
+    return CacheTrace(sorted(events, key=_began_and_order), groups, 1 / (1 << level))
+
+
+def _began_and_order(event: Event) -> tuple[int, int]:
+    return event.began, event.order
+
+
+class BoundedTrace:
+    """At most ``most`` events of a cache, by the names of its stores: one, or one for each process.
+    ``hot``: the keys that are traced at every level."""
+
+    def __init__(self, most: int, hot: frozenset[int]) -> None:
+        self.level = 0
+        self.has_room = True
+        self._most = most
+        self._hot = hot
+        self._events: dict[str, list[Event]] = {}
+        self._groups: dict[str, dict[int, str]] = {}
+
+    def add(self, name: str, slices: Iterable[StoredSlice]) -> None:
+        """Add the slices of a store, as far as there is room."""
+        events = self._events.setdefault(name, [])
+        groups = self._groups.setdefault(name, {})
+        for stored in slices:
+            if stored.level > self.level:
+                self._raise_level(stored.level)
+            keys = stored.decode_keys()
+            indexes = {index for index, key in enumerate(keys) if self._takes(key.hash)}
+            groups.update((keys[index].hash, keys[index].group) for index in indexes)
+            events.extend(stored.decode_events(keys, self._hot, indexes))
+            events.extend(stored.clears())
+            self._make_room()
+
+    def pop_traces(self, since: float, until: float) -> list[CacheTrace]:
+        """The traces of the stores between ``since`` and ``until`` (Unix time), and forget them:
+        they may be large."""
+        return [self._pop_trace(name, since, until) for name in list(self._events)]
+
+    def _pop_trace(self, name: str, since: float, until: float) -> CacheTrace:
+        events = self._events.pop(name)
+        events[:] = (
+            each._replace(weight=self._weight(each.key))
+            for each in events
+            if since <= each.began / 1e6 < until
+        )
+        events.sort(key=_began_and_order)
+        return CacheTrace(events, self._groups.pop(name), 1 / (1 << self.level))
+
+    def _make_room(self) -> None:
+        while sum(map(len, self._events.values())) > self._most:
+            hot = sum(each.key in self._hot for own in self._events.values() for each in own)
+            if 2 * hot > self._most or self.level == HASH_BITS:
+                # Fewer of the other keys would represent too little.
+                self.has_room = False
+                return
+            self._raise_level(self.level + 1)
+
+    def _takes(self, key: int) -> bool:
+        return level_of(key) >= self.level or key in self._hot
+
+    def _weight(self, key: int) -> int:
+        return 1 if key in self._hot or not key else 1 << self.level
+
+    def _raise_level(self, level: int) -> None:
+        if not self._hot:
+            counts = Counter(each.key for events in self._events.values() for each in events)
+            self._hot = frozenset(key for key, _ in counts.most_common(HOT_KEYS) if key)
+        self.level = level
+        for name, events in self._events.items():
+            events[:] = [each for each in events if self._takes(each.key)]
+            groups = self._groups[name]
+            for key in [key for key in groups if not self._takes(key)]:
+                del groups[key]
+
+
+def hit_ratio(traces: Iterable[CacheTrace], since: float) -> float | None:
+    """The recorded hit ratio from ``since`` (Unix time) on; None without lookups."""
+    hits = lookups = 0
+    for trace in traces:
+        for each in trace.lookups(since):
+            lookups += each.times * each.weight
+            if each.call.kind == HIT:
+                hits += each.times * each.weight
+    return hits / lookups if lookups else None
+
 
 CallKind = Literal["get", "set", "touch", "delete", "clear"]
 Entry = tuple[int, Version]

@@ -18,7 +18,7 @@ from pathlib import Path
 from random import Random
 
 from cache_monitor.trace.plan import HOT_KEYS
-from cache_monitor.trace.simulated.base import Access, Lru
+from cache_monitor.trace.simulated import Access, Lru
 from cache_monitor.trace.what_if import Prediction, predict
 from cache_monitor.trace.workload import SimulatedCall
 

@@ -23,7 +23,7 @@ from cache_monitor.stores.opening import get_store
 from cache_monitor.trace.codec import encode_slices
 from cache_monitor.trace.events import HASH_BITS, HIT, MISS, SECOND, CallType, Key, Value
 from cache_monitor.trace.plan import Plan
-from cache_monitor.trace.simulated.base import Access, Lru, Model
+from cache_monitor.trace.simulated import Access, Lru, Model
 from cache_monitor.trace.simulated.policies import Arc, Lfu, S3Fifo
 from cache_monitor.trace.slices import Slice
 from cache_monitor.trace.what_if import predict

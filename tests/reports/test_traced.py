@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,11 +15,13 @@ from django.views.decorators.cache import cache_page
 import cache_monitor
 from cache_monitor.middleware import CacheMonitorMiddleware
 from cache_monitor.reports.traced import KeyHistory, key_history
-from cache_monitor.scan.identity import store_of
+from cache_monitor.scan.identity import store_of, trace_store
+from cache_monitor.stores.base import Row
 from cache_monitor.stores.opening import get_store
 from cache_monitor.stores.rows import trace_settings
-from cache_monitor.trace.events import CLEAR, DELETE, HIT, MISS, WRITE
+from cache_monitor.trace.events import CLEAR, DELETE, HIT, MISS, SECOND, WRITE
 from cache_monitor.trace.plan import Plan
+from cache_monitor.trace.slices import SliceWriter
 from cache_monitor.worker import trace_rollup, wiring
 from cache_monitor.worker.wiring import background_worker
 from tests.anew import begin_anew
@@ -184,3 +187,25 @@ def test_a_cached_page_was_missed_where_the_list_of_its_headers_was() -> None:
     # What was before the trace is not known.
     assert kinds(found) == [(MISS, "unknown"), (WRITE, None), (HIT, None)]
     assert (found.total, found.times(MISS)) == (3, 1)
+
+
+def test_while_another_process_may_still_report_the_last_misses_are_unknown(tmp_path: Path) -> None:
+    directory = "django.core.cache.backends.filebased.FileBasedCache"
+    with override_settings(
+        CACHES={"files": {"BACKEND": directory, "LOCATION": str(tmp_path)}}, CACHE_MONITOR=MEMORY
+    ):
+        begin_anew()
+        caches["files"].set("a", 1)
+        caches["files"].delete("a")
+        caches["files"].get("a")
+        assert told("a", "files").moments[0].reason == "deleted"
+        place, now = trace_store("files", caches["files"], "other"), time.time()
+        others = SliceWriter("other", 1)
+        for is_ended, reason in ((False, "unknown"), (True, "deleted")):
+            if is_ended:
+                others.end(now)
+            part = others.at(place, int(now * SECOND))
+            row = Row("trace", "other", place, part.start, part.seconds, others.encode(part, now))
+            get_store().put([row], int(now))
+            assert told("a", "files").moments[0].reason == reason
+        begin_anew()

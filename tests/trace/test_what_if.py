@@ -7,7 +7,7 @@ from random import Random
 import pytest
 
 from cache_monitor.trace.events import DELETE, HIT, MISS, NEVER, SECOND, WRITE, CallType, Event
-from cache_monitor.trace.simulated.base import Access, Lru
+from cache_monitor.trace.simulated import Access, Lru
 from cache_monitor.trace.simulated.django import LocMem
 from cache_monitor.trace.what_if import POLICIES, combined, predict
 from cache_monitor.trace.workload import SimulatedCall, simulated_calls

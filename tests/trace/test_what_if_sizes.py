@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 
-from cache_monitor.trace.simulated.base import Access, Model
+from cache_monitor.trace.simulated import Access, Model
 from cache_monitor.trace.simulated.redis import RedisLru
 from cache_monitor.trace.what_if import MeasuredContents, predict, sized
 from cache_monitor.trace.workload import SimulatedCall

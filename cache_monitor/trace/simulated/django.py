@@ -3,7 +3,7 @@
 from bisect import bisect_left, insort
 from typing import NamedTuple
 
-from cache_monitor.trace.simulated.base import Access, Drawn, Key, Lru
+from cache_monitor.trace.simulated import Access, Drawn, Key, Lru
 
 
 class Cull(NamedTuple):

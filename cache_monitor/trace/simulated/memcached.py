@@ -7,7 +7,7 @@ from math import ceil, inf
 from random import Random
 from typing import NamedTuple
 
-from cache_monitor.trace.simulated.base import Access, Expiring, Key, Model
+from cache_monitor.trace.simulated import Access, Expiring, Key, Model
 
 
 class Slabs(NamedTuple):

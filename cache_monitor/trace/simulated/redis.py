@@ -8,7 +8,7 @@ import heapq
 from collections import OrderedDict
 from math import inf
 
-from cache_monitor.trace.simulated.base import Access, Drawn, Expiring, Key, Model
+from cache_monitor.trace.simulated import Access, Drawn, Expiring, Key, Model
 
 
 class NoEviction(Model):

@@ -2,7 +2,7 @@
 
 from random import Random
 
-from cache_monitor.trace.simulated.base import Access, Lru, Model
+from cache_monitor.trace.simulated import Access, Lru, Model
 from cache_monitor.trace.simulated.policies import Optimum
 from cache_monitor.trace.what_if import CULLING, POLICIES, ceiling, predict
 from cache_monitor.trace.workload import SimulatedCall

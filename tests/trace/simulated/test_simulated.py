@@ -19,7 +19,7 @@ from django.test import override_settings
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cache_monitor.trace.simulated.base import Access, Lru, Model
+from cache_monitor.trace.simulated import Access, Lru, Model
 from cache_monitor.trace.simulated.django import Cull, Database, FileBased, LocMem
 from cache_monitor.trace.simulated.memcached import Memcached, Slabs
 from cache_monitor.trace.simulated.policies import Arc, Optimum, S3Fifo

@@ -6,8 +6,8 @@ import pytest
 
 from cache_monitor.trace.codec import StoredSlice
 from cache_monitor.trace.events import HIT, MISS, SECOND, CallType, Key, hash_of, level_of
-from cache_monitor.trace.reading import BoundedTrace, hit_ratio
 from cache_monitor.trace.slices import Slice
+from cache_monitor.trace.workload import BoundedTrace, hit_ratio
 
 START = 1_700_000_000
 NOBODY: frozenset[int] = frozenset()
