@@ -1,6 +1,6 @@
 """Tests that mostly wait, for processes of their own or for time to pass: they do so at once.
 
-The first of them that runs runs the bodies of all that were chosen, in threads, and each of them
+The first of a group that runs runs the bodies of all of it that were chosen, in threads, and each
 has the outcome of its own. Such a test is a function of its parameters, of ``tmp_path`` and of
 fixtures of the whole session, and leaves alone what belongs to this process: Django's settings,
 caches and databases, the environment, what was recorded.
@@ -15,31 +15,42 @@ import pytest
 
 MOST: Final = 6
 """Bodies at a time: what they wait for shall still come when it is due."""
-OUTCOMES: Final = pytest.StashKey[dict[pytest.Item, Future[None]]]()
+Outcomes = dict[pytest.Item, Future[None]]
+OUTCOMES: Final = pytest.StashKey[dict[str, Outcomes]]()
+"""What became of the bodies, by the groups that have run."""
 
 
-def are_marked(items: list[pytest.Item]) -> list[pytest.Function]:
-    """Those of the tests that wait at once, the ones that take longest first."""
-    marked = [
-        (not mark.kwargs.get("longest", False), place, item)
-        for place, item in enumerate(items)
-        if isinstance(item, pytest.Function) and (mark := item.get_closest_marker("at_once"))
-    ]
-    return [item for *_, item in sorted(marked)]
+def group_of(item: pytest.Item) -> str | None:
+    """The group that waits at once; of most tests there is none."""
+    mark = item.get_closest_marker("at_once")
+    return mark and mark.args[0]
 
 
 def outcome(item: pytest.Function) -> Future[None]:
-    """What became of the body of a test, when those of all of them have ended: no other test is to
+    """What became of the body of a test, when those of its group have ended: no other test is to
     run beside them."""
-    stash = item.session.stash
-    if OUTCOMES not in stash:
-        with ThreadPoolExecutor(MOST) as threads:
-            chosen = are_marked(item.session.items)
-            outcomes: dict[pytest.Item, Future[None]] = {
-                each: _begin(each, item, threads) for each in chosen
-            }
-            stash[OUTCOMES] = outcomes
-    return stash[OUTCOMES][item]
+    group = group_of(item)
+    assert group is not None
+    groups = item.session.stash.setdefault(OUTCOMES, {})
+    if group not in groups:
+        groups[group] = _run(group, item)
+    return groups[group][item]
+
+
+def _run(group: str, running: pytest.Function) -> Outcomes:
+    chosen = [
+        each
+        for each in running.session.items
+        if isinstance(each, pytest.Function) and group_of(each) == group
+    ]
+    chosen.sort(key=_is_short)
+    with ThreadPoolExecutor(MOST) as threads:
+        return {each: _begin(each, running, threads) for each in chosen}
+
+
+def _is_short(item: pytest.Item) -> bool:
+    mark = item.get_closest_marker("at_once")
+    return mark is None or not mark.kwargs.get("longest", False)
 
 
 def _begin(
@@ -69,5 +80,5 @@ def _of_session(name: str, item: pytest.Function, running: pytest.Function) -> o
         factory: pytest.TempPathFactory = running._request.getfixturevalue("tmp_path_factory")
         return factory.mktemp(item.originalname[:30])
     scope = item._fixtureinfo.name2fixturedefs[name][-1].scope
-    assert scope == "session", f"{item.nodeid} runs at once with others: {name} is of one {scope}"
+    assert scope == "session", f"{item.nodeid} waits at once with others: {name} is of one {scope}"
     return running._request.getfixturevalue(name)

@@ -118,7 +118,7 @@ def pytest_xdist_auto_num_workers() -> int | None:
 
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     """The bodies of tests that wait at once have been run together."""
-    if pyfuncitem.get_closest_marker("at_once") is None:
+    if at_once.group_of(pyfuncitem) is None:
         return None
     at_once.outcome(pyfuncitem).result()
     return True

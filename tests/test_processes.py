@@ -17,7 +17,7 @@ import pytest
 from tests.services import LOOPBACK, free_port, run_process, run_server
 from tests.waiting import until
 
-pytestmark = pytest.mark.at_once
+pytestmark = pytest.mark.at_once("processes")
 
 ROOT = Path(__file__).resolve().parent.parent
 MIXED_CALLS = int(os.environ.get("CACHE_MONITOR_MIXED_CALLS", "1200"))

@@ -16,6 +16,8 @@ from typing import Final
 
 import pytest
 
+from tests import at_once
+
 MOST_WORKERS: Final = 2
 """By default: enough for what a hosted machine has, and no burden for one that does more."""
 
@@ -58,8 +60,8 @@ def keep_together(item: pytest.Item) -> None:
     """Give a test its group, unless its module does."""
     if item.get_closest_marker("xdist_group"):
         return
-    if item.get_closest_marker("at_once"):
-        item.add_marker(pytest.mark.xdist_group("at once"))
+    if group := at_once.group_of(item):
+        item.add_marker(pytest.mark.xdist_group(group))
         return
     fixtures = set(getattr(item, "fixturenames", ()))
     groups = [group for name, group in GROUP_OF_FIXTURE.items() if name in fixtures]

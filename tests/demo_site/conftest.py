@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -11,11 +10,6 @@ from tests.dashboard.visiting import axe_script
 from tests.demo_site.site import Demo, RunningDemo, Visitor
 
 __all__ = ["axe_script"]
-
-
-@pytest.fixture
-def own_demo(prepared_demo: Demo, tmp_path: Path) -> Demo:
-    return prepared_demo.copy(tmp_path / "var")
 
 
 @pytest.fixture(scope="session")

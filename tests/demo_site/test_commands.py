@@ -7,12 +7,15 @@ import signal
 import sqlite3
 import subprocess
 from contextlib import closing
+from pathlib import Path
 from typing import Final
 
 import pytest
 
 from tests.demo_site.site import COMMAND_DEADLINE, NOBODY, Demo, RunningDemo
 from tests.services import kill, start
+
+pytestmark = pytest.mark.at_once("demo")
 
 SHOP_TABLES: Final = ("shop_category", "shop_product", "shop_review", "shop_article")
 SUMMARY: Final = re.compile(r"^(\d+) requests, (\d+) errors$", re.MULTILINE)
@@ -33,7 +36,8 @@ def test_seeding_gives_a_shop_of_some_thousand_rows(prepared_demo: Demo) -> None
     assert counts["shop_review"] == 6000
 
 
-def test_seeding_twice_changes_nothing(own_demo: Demo) -> None:
+def test_seeding_twice_changes_nothing(prepared_demo: Demo, tmp_path: Path) -> None:
+    own_demo = prepared_demo.copy(tmp_path / "var")
     before = shop_rows(own_demo)
     again = own_demo.manage("demo_seed")
 
@@ -43,7 +47,8 @@ def test_seeding_twice_changes_nothing(own_demo: Demo) -> None:
 
 
 @pytest.mark.slow
-def test_seeding_makes_the_same_shop_everywhere(prepared_demo: Demo, own_demo: Demo) -> None:
+def test_seeding_makes_the_same_shop_everywhere(prepared_demo: Demo, tmp_path: Path) -> None:
+    own_demo = prepared_demo.copy(tmp_path / "var")
     emptied = own_demo.manage("flush", "--no-input")
     seeded = own_demo.manage("demo_seed")
 
@@ -52,14 +57,18 @@ def test_seeding_makes_the_same_shop_everywhere(prepared_demo: Demo, own_demo: D
 
 
 @pytest.mark.slow
-def test_the_admin_login_is_printed_and_can_be_made_again(own_demo: Demo) -> None:
+def test_the_admin_login_is_printed_and_can_be_made_again(
+    prepared_demo: Demo, tmp_path: Path
+) -> None:
+    own_demo = prepared_demo.copy(tmp_path / "var")
     done = own_demo.manage("demo_admin")
 
     assert done.returncode == 0
     assert "admin with the password admin" in done.stdout
 
 
-def test_the_admin_login_is_refused_where_debug_is_off(own_demo: Demo) -> None:
+def test_the_admin_login_is_refused_where_debug_is_off(prepared_demo: Demo, tmp_path: Path) -> None:
+    own_demo = prepared_demo.copy(tmp_path / "var")
     done = own_demo.manage("demo_admin", DEMO_DEBUG="0")
 
     assert done.returncode != 0
@@ -134,8 +143,6 @@ def test_traffic_that_is_interrupted_still_sums_up(running_demo: RunningDemo) ->
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        # A test run in the background of a shell ignores the signal, and so would its children.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     try:
         assert traffic.stdout is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -36,7 +37,11 @@ def stats_after_gets(demo: Demo, count: int) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-def test_fifty_visits_of_a_product_are_fifty_gets_and_one_set_of_one_cache(own_demo: Demo) -> None:
+@pytest.mark.at_once("demo")
+def test_fifty_visits_of_a_product_are_fifty_gets_and_one_set_of_one_cache(
+    prepared_demo: Demo, tmp_path: Path
+) -> None:
+    own_demo = prepared_demo.copy(tmp_path / "var")
     with own_demo.running() as running:
         visitor = running.visitor()
         for _ in range(50):

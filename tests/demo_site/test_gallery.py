@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import pytest
 
@@ -20,6 +18,7 @@ from tests.services import Server
 FINDINGS_DEADLINE: Final = 60.0
 POLL_INTERVAL: Final = 0.5
 OLD_AFTER: Final = 8.0
+SEEN_AGAIN_AFTER: Final = 2.0
 
 Found = set[tuple[str, str, str | None]]
 """Code, alias and group."""
@@ -34,28 +33,18 @@ def found_in(demo: Demo) -> Found:
     return {(each["code"], each["alias"], each["group"]) for each in findings_of(demo)}
 
 
-@pytest.fixture(scope="module")
-def faults(prepared_demo: Demo) -> list[dict[str, Any]]:
+def faults_of(demo: Demo) -> list[dict[str, Any]]:
     """The gallery's faults as the demo knows them."""
     code = (
         "import json; from gallery.faults import FAULTS;"
         "print(json.dumps([[f.code, f.alias, f.group] for f in FAULTS.values()]))"
     )
-    done = prepared_demo.manage("shell", "--verbosity", "0", "--command", code)
+    done = demo.manage("shell", "--verbosity", "0", "--command", code)
     assert done.returncode == 0, done.stderr
     return [
         {"code": code, "alias": alias, "group": group}
         for code, alias, group in json.loads(done.stdout)
     ]
-
-
-@pytest.fixture(scope="module")
-def gallery(prepared_demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDemo]:
-    var = tmp_path_factory.mktemp("gallery") / "var"
-    # A DummyCache is a mistake where DEBUG is off.
-    demo = prepared_demo.copy(var, DEMO_DEBUG="0", DEMO_AGED_AFTER=str(OLD_AFTER))
-    with demo.running(ready="/gallery/") as running:
-        yield running
 
 
 def commit(visitor: Visitor, code: str) -> None:
@@ -64,31 +53,35 @@ def commit(visitor: Visitor, code: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.at_once("demo", longest=True)
 def test_every_fault_of_the_gallery_is_found_once_and_nothing_else(
-    gallery: RunningDemo, faults: list[dict[str, Any]]
+    prepared_demo: Demo, tmp_path: Path
 ) -> None:
+    faults = faults_of(prepared_demo)
     assert {each["code"] for each in faults} == RULES.keys() - {"local-memory-many-processes"}
-    visitor = gallery.visitor()
-    commit(visitor, "aged-content")
-    for fault in faults:
-        if fault["code"] != "aged-content":
-            commit(visitor, fault["code"])
-    time.sleep(OLD_AFTER)
-    commit(visitor, "aged-content")
+    # A DummyCache is a mistake where DEBUG is off.
+    demo = prepared_demo.copy(tmp_path / "var", DEMO_DEBUG="0", DEMO_AGED_AFTER=str(OLD_AFTER))
+    with demo.running(ready="/gallery/") as gallery:
+        visitor = gallery.visitor()
+        commit(visitor, "aged-content")
+        for fault in faults:
+            if fault["code"] != "aged-content":
+                commit(visitor, fault["code"])
+        time.sleep(OLD_AFTER)
+        commit(visitor, "aged-content")
 
-    expected = {(each["code"], each["alias"], each["group"]) for each in faults}
-    ends = time.monotonic() + FINDINGS_DEADLINE
-    while (found := found_in(gallery.demo)) != expected and time.monotonic() < ends:
-        time.sleep(POLL_INTERVAL)
+        expected = {(each["code"], each["alias"], each["group"]) for each in faults}
+        ends = time.monotonic() + FINDINGS_DEADLINE
+        while (found := found_in(demo)) != expected and time.monotonic() < ends:
+            time.sleep(POLL_INTERVAL)
     assert found == expected
 
 
-def test_the_gallery_shows_a_page_for_each_fault(
-    gallery: RunningDemo, faults: list[dict[str, Any]]
-) -> None:
-    visitor = gallery.visitor()
+@pytest.mark.at_once("demo")
+def test_the_gallery_shows_a_page_for_each_fault(running_demo: RunningDemo) -> None:
+    visitor = running_demo.visitor()
     listed = visitor.get("/gallery/").text
-    for fault in faults:
+    for fault in faults_of(running_demo.demo):
         page = f"/gallery/{fault['code']}/"
         assert f'href="{page}"' in listed
         assert "Make this mistake" in visitor.get(page).text
@@ -97,15 +90,18 @@ def test_the_gallery_shows_a_page_for_each_fault(
 
 
 @pytest.mark.slow
+@pytest.mark.at_once("demo", longest=True)
 def test_local_memory_of_two_processes_is_found(prepared_demo: Demo, tmp_path: Path) -> None:
+    """They must have been seen together for half a minute, and have made a hundred lookups."""
     demo = prepared_demo.copy(tmp_path / "var", DEMO_DEBUG="0")
     with demo.running(ready="/gallery/") as one, demo.running(ready="/gallery/") as other:
         visitors = [one.visitor(), other.visitor()]
         ends = time.monotonic() + 2 * FINDINGS_DEADLINE
         while not (found := found_in(demo)) and time.monotonic() < ends:
-            for product in 10 * [*range(1, 11)]:
+            for product in range(1, 11):
                 for visitor in visitors:
                     assert visitor.get(f"/products/{product}/").status == 200
+            time.sleep(SEEN_AGAIN_AFTER)
     assert found == {("local-memory-many-processes", "default", None)}
 
 
@@ -122,31 +118,6 @@ LATER: Final = 12.0
 there."""
 
 
-class Visited(NamedTuple):
-    """What the monitor says of a shop that was visited."""
-
-    lookups: int
-    visits: int
-    findings: list[dict[str, Any]]
-
-
-@pytest.fixture(scope="module")
-def visited_shops(
-    prepared_demo: Demo, tmp_path_factory: pytest.TempPathFactory, redis_server: Server
-) -> dict[str, Visited]:
-    """Each shop when its visitors have gone: one after the other comes, all are waited for once."""
-    with ExitStack() as stack:
-        shops = {}
-        for name, (debug, is_shared) in SHOPS.items():
-            var = tmp_path_factory.mktemp("shop") / "var"
-            demo = prepared_demo.copy(var, **SESSIONS, DEMO_DEBUG=debug)
-            url = redis_server.url if is_shared else ""
-            running = stack.enter_context(running_site(demo, url))
-            shops[name] = running, _visit(running, VISITS_IN_DEBUG if debug == "1" else VISITS)
-        time.sleep(LATER)
-        return {name: _seen(running.demo, visits) for name, (running, visits) in shops.items()}
-
-
 def _visit(running: RunningDemo, each: int) -> int:
     """Let all visitors come at once, each so often; how many visits that were."""
     categories = categories_of(running.demo)
@@ -161,19 +132,21 @@ def _visit(running: RunningDemo, each: int) -> int:
     return VISITORS * each
 
 
-def _seen(demo: Demo, visits: int) -> Visited:
-    report = report_of(demo)
-    lookups = sum(each["lookups"] for each in report["caches"].values())
-    return Visited(lookups, visits, report["findings"])
-
-
-@pytest.mark.parametrize("shop", SHOPS)
 @pytest.mark.slow
-def test_a_healthy_shop_has_no_finding(visited_shops: dict[str, Visited], shop: str) -> None:
+@pytest.mark.at_once("demo", longest=True)
+@pytest.mark.parametrize("shop", SHOPS)
+def test_a_healthy_shop_has_no_finding(
+    prepared_demo: Demo, redis_server: Server, tmp_path: Path, shop: str
+) -> None:
     """Sessions, cached pages, fragments, querysets and get-then-set, by several at once, in one
     process or in four gunicorn workers with Redis; what an hour of a small shop brings, in a
     minute: each mistake costs sixty times its share of time. The hour itself:
     ``python -m tests.demo_site.shoppers``."""
-    visited = visited_shops[shop]
-    assert visited.lookups > visited.visits / 2
-    assert visited.findings == []
+    debug, is_shared = SHOPS[shop]
+    demo = prepared_demo.copy(tmp_path / "var", **SESSIONS, DEMO_DEBUG=debug)
+    with running_site(demo, redis_server.url if is_shared else "") as running:
+        visits = _visit(running, VISITS_IN_DEBUG if debug == "1" else VISITS)
+        time.sleep(LATER)
+        report = report_of(running.demo)
+    assert sum(each["lookups"] for each in report["caches"].values()) > visits / 2
+    assert report["findings"] == []

@@ -23,12 +23,7 @@ REQUEST_ID: Final = re.compile(r'data-request-id="(\w+)"')
 VISITS: Final = 40
 DEADLINE: Final = 60.0
 
-pytestmark = pytest.mark.slow
-
-
-@pytest.fixture
-def venv(tmp_path: Path) -> Path:
-    return installed(tmp_path)
+pytestmark = [pytest.mark.slow, pytest.mark.at_once("demo")]
 
 
 def process_of(page: str) -> int:
@@ -87,9 +82,10 @@ def assert_any_process_opens_the_panel(url: str) -> None:
     ids=" ".join,
 )
 def test_the_calls_of_all_processes_are_in_one_report(
-    own_demo: Demo, venv: Path, choices: dict[str, str]
+    prepared_demo: Demo, tmp_path: Path, choices: dict[str, str]
 ) -> None:
-    with made(own_demo, venv, TRAFFIC="0", **choices) as running:
+    own_demo = prepared_demo.copy(tmp_path / "var")
+    with made(own_demo, installed(tmp_path), TRAFFIC="0", **choices) as running:
         answers = visit_until_several_answer(running.url)
         assert_reported(own_demo, answers)
         assert_files_are_served(running.url)
@@ -100,8 +96,9 @@ def test_the_calls_of_all_processes_are_in_one_report(
     assert "Traceback" not in output
 
 
-def test_one_process_serves_asgi(own_demo: Demo, venv: Path) -> None:
-    with made(own_demo, venv, TRAFFIC="0", ASGI="1") as running:
+def test_one_process_serves_asgi(prepared_demo: Demo, tmp_path: Path) -> None:
+    own_demo = prepared_demo.copy(tmp_path / "var")
+    with made(own_demo, installed(tmp_path), TRAFFIC="0", ASGI="1") as running:
         answers = visit(running.url, 5)
         assert_reported(own_demo, answers)
         assert_files_are_served(running.url)
@@ -112,8 +109,11 @@ def test_one_process_serves_asgi(own_demo: Demo, venv: Path) -> None:
     assert "Traceback" not in output
 
 
-def test_without_a_choice_the_development_server_serves(own_demo: Demo, venv: Path) -> None:
-    with made(own_demo, venv, TRAFFIC="0") as running:
+def test_without_a_choice_the_development_server_serves(
+    prepared_demo: Demo, tmp_path: Path
+) -> None:
+    own_demo = prepared_demo.copy(tmp_path / "var")
+    with made(own_demo, installed(tmp_path), TRAFFIC="0") as running:
         assert "runserver from one process" in running.visitor().get("/").visible_text
         output = running.interrupt()
 
@@ -122,11 +122,12 @@ def test_without_a_choice_the_development_server_serves(own_demo: Demo, venv: Pa
 
 
 def test_services_and_traffic_go_with_workers_and_end_with_them(
-    own_demo: Demo, venv: Path, pytestconfig: pytest.Config
+    prepared_demo: Demo, tmp_path: Path, pytestconfig: pytest.Config
 ) -> None:
+    own_demo = prepared_demo.copy(tmp_path / "var")
     find_or_leave(REDIS, pytestconfig)
     find_or_leave(MEMCACHED, pytestconfig)
-    with made(own_demo, venv, WORKERS="2", SERVICES="1") as running:
+    with made(own_demo, installed(tmp_path), WORKERS="2", SERVICES="1") as running:
         visitor = running.visitor()
         for alias in ("redis", "redis-builtin", "memcached"):
             visitor.get(f"/backends/{alias}/")
@@ -154,10 +155,10 @@ def test_services_and_traffic_go_with_workers_and_end_with_them(
     ],
 )
 def test_a_value_that_cannot_be_used_is_refused_with_an_example(
-    prepared_demo: Demo, venv: Path, choice: str, said: str
+    prepared_demo: Demo, tmp_path: Path, choice: str, said: str
 ) -> None:
     name, _, value = choice.partition("=")
-    output = refused(prepared_demo, venv, free_port(), **{name: value})
+    output = refused(prepared_demo, installed(tmp_path), free_port(), **{name: value})
 
     assert said in output
     assert f"For example: make demo {name}=" in output
@@ -173,8 +174,8 @@ def test_a_server_that_is_not_installed_is_named(prepared_demo: Demo, tmp_path: 
 
 
 def test_a_port_that_is_taken_is_named(
-    prepared_demo: Demo, venv: Path, redis_server: Server
+    prepared_demo: Demo, tmp_path: Path, redis_server: Server
 ) -> None:
-    output = refused(prepared_demo, venv, redis_server.port)
+    output = refused(prepared_demo, installed(tmp_path), redis_server.port)
 
     assert f"Something listens on port {redis_server.port} already" in output

@@ -6,6 +6,7 @@ import json
 import re
 import time
 from html import unescape
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qs, urldefrag, urlsplit
 
@@ -35,7 +36,9 @@ def log_in(visitor: Visitor) -> None:
 
 
 @pytest.mark.slow
-def test_every_link_of_the_start_page_leads_to_a_page(visitor: Visitor) -> None:
+@pytest.mark.at_once("demo")
+def test_every_link_of_the_start_page_leads_to_a_page(running_demo: RunningDemo) -> None:
+    visitor = running_demo.visitor()
     log_in(visitor)
     found = links(LINK, visitor)
     # The toolbar names its own documentation, which is not asked for.
@@ -107,7 +110,9 @@ def shows(report: dict[str, Any], effect: str) -> bool:
 
 
 @pytest.mark.slow
-def test_a_visit_shows_where_the_tour_says(own_demo: Demo) -> None:
+@pytest.mark.at_once("demo")
+def test_a_visit_shows_where_the_tour_says(prepared_demo: Demo, tmp_path: Path) -> None:
+    own_demo = prepared_demo.copy(tmp_path / "var")
     with own_demo.running() as running:
         visitor = running.visitor()
         start = visitor.get("/").text

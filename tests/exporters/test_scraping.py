@@ -83,6 +83,7 @@ def _eventually(question: Callable[[], float | None], expected: float) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.at_once("processes")
 def test_a_prometheus_reads_what_all_processes_did(prometheus_path: str, tmp_path: Path) -> None:
     def total(name: str, *labels: str) -> float | None:
         found = _ask(prometheus, f"sum({name}{{{','.join(labels)}}})")

@@ -15,7 +15,7 @@ import pytest
 
 from tests.workers import made_once
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.at_once("processes", longest=True)]
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 SUITES: Final = ("cache", "middleware", "csrf_tests", "sessions_tests", "decorators")

@@ -309,7 +309,7 @@ def assert_explained(told_by_each: Told) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.at_once(longest=True)
+@pytest.mark.at_once("processes", longest=True)
 @pytest.mark.parametrize("kind", ["redis", "sqlite"])
 def test_what_one_host_did_explains_the_misses_of_another(
     kind: str, tmp_path: Path, redis_server: Server
@@ -318,7 +318,7 @@ def test_what_one_host_did_explains_the_misses_of_another(
 
 
 @pytest.mark.slow
-@pytest.mark.at_once(longest=True)
+@pytest.mark.at_once("processes", longest=True)
 def test_what_one_host_did_explains_the_misses_of_another_in_postgresql(
     tmp_path: Path, redis_server: Server, postgresql_server: PostgresDaemon
 ) -> None:
@@ -417,7 +417,7 @@ def play_apart(hosts: Hosts) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.at_once
+@pytest.mark.at_once("processes")
 @pytest.mark.parametrize("kind", BACKENDS)
 def test_what_hosts_did_to_stores_of_their_own_explains_nothing_on_another(
     kind: str, tmp_path: Path, pytestconfig: pytest.Config

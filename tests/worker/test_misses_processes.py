@@ -11,7 +11,7 @@ from tests.conftest import find_or_leave, redis_with_little_room
 from tests.services import LOOPBACK, MEMCACHED, Server, answers_line, free_port, run_process
 from tests.test_processes import Site
 
-pytestmark = pytest.mark.at_once
+pytestmark = pytest.mark.at_once("processes")
 
 
 def _reasons_in_four_workers(var: Path, backend: str, location: str = "") -> dict[str, Any]:

@@ -64,7 +64,7 @@ SERVERS: dict[str, tuple[tuple[str, ...], signal.Signals]] = {
 
 
 @pytest.mark.slow
-@pytest.mark.at_once
+@pytest.mark.at_once("processes")
 @pytest.mark.parametrize("server", SERVERS)
 def test_a_server_that_ends_politely_loses_nothing(server: str, tmp_path: Path) -> None:
     site = Site(tmp_path)
@@ -86,7 +86,7 @@ def test_a_server_that_ends_politely_loses_nothing(server: str, tmp_path: Path) 
 
 
 @pytest.mark.slow
-@pytest.mark.at_once
+@pytest.mark.at_once("processes")
 @pytest.mark.parametrize("pool", ["solo", "threads"])
 def test_celerys_workers_without_children_lose_nothing_when_they_end(
     pool: str, tmp_path: Path
@@ -108,7 +108,7 @@ def test_celerys_workers_without_children_lose_nothing_when_they_end(
 
 
 @pytest.mark.slow
-@pytest.mark.at_once
+@pytest.mark.at_once("processes")
 def test_a_server_whose_process_lives_on_is_recorded_after_its_end(tmp_path: Path) -> None:
     """It began in another thread, or was begun by a program."""
     _need("uvicorn")

@@ -18,7 +18,7 @@ from tests.services import LOOPBACK, MEMCACHED, REDIS, Server, answers_line, fre
 from tests.stores.servers import Daemon, RedisDaemon
 from tests.worker.test_hosts import EXPIRY, KEYS, PAUSE, ROOT, Hosts, Told, running, told_by
 
-pytestmark = [pytest.mark.slow, pytest.mark.at_once]
+pytestmark = [pytest.mark.slow, pytest.mark.at_once("processes")]
 
 ASKED = 3.0
 """Seconds in which the servers are asked for their evictions."""
