@@ -2,7 +2,7 @@
 
 The first of a group that runs runs the bodies of all of it that were chosen, in threads, and each
 has the outcome of its own. Such a test is a function of its parameters, of ``tmp_path`` and of
-fixtures of the whole session, and leaves alone what belongs to this process: Django's settings,
+fixtures of the whole session that all of its group know, and leaves alone what belongs to this process: Django's settings,
 caches and databases, the environment, what was recorded.
 """
 

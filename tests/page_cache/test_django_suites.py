@@ -13,8 +13,6 @@ from typing import Final
 import django
 import pytest
 
-from tests.workers import made_once
-
 pytestmark = [pytest.mark.slow, pytest.mark.at_once("processes", longest=True)]
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -47,19 +45,16 @@ def say_what_is_wrapped():
 '''
 
 
-@pytest.fixture(scope="session")
-def django_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def _fetch_source(directory: Path) -> Path:
     """The Django that is installed here, with its tests, which only its sources bring."""
-    return made_once(tmp_path_factory, "django-source", _fetch_source)
-
-
-def _fetch_source(directory: Path) -> None:
     wanted = ["--no-deps", "--no-binary", ":all:", f"Django=={django.get_version()}"]
     argv = [sys.executable, "-m", "pip", "download", "--quiet", "--dest", str(directory), *wanted]
     subprocess.run(argv, check=True)
     (archive,) = directory.glob("*.tar.gz")
     with tarfile.open(archive) as opened:
         opened.extractall(directory, filter="data")
+    (source,) = directory.glob("*/tests")
+    return source
 
 
 def _run(source: Path, settings: str, modules: Path) -> str:
@@ -83,9 +78,9 @@ def _number(pattern: str, printed: str) -> int:
 
 
 def test_django_s_own_suites_of_caches_and_middleware_pass_as_without_the_monitor(
-    django_source: Path, tmp_path: Path
+    tmp_path: Path,
 ) -> None:
-    (source,) = django_source.glob("*/tests")
+    source = _fetch_source(tmp_path)
     (tmp_path / "monitored.py").write_text(MONITORED)
     monitored = _run(source, "monitored", tmp_path)
 
