@@ -2,8 +2,8 @@
 
 The first of a group that runs runs the bodies of all of it that were chosen, in threads, and each
 has the outcome of its own. Such a test is a function of its parameters, of ``tmp_path`` and of
-fixtures of the whole session that all of its group know, and leaves alone what belongs to this process: Django's settings,
-caches and databases, the environment, what was recorded.
+fixtures of the whole session that all of the group know. It leaves alone what belongs to this
+process: Django's settings, caches and databases, the environment, what was recorded.
 """
 
 from __future__ import annotations

@@ -256,13 +256,17 @@ def answers_line(server: Server, question: bytes, expected: bytes) -> bool:
         return False
 
 
+COPIED_AT_ONCE: Final = ("--repl-diskless-sync-delay", "0")
+"""A Redis server waits five seconds for further replicas before it sends the first its data."""
+
+
 @contextmanager
 def run_redis(command: str) -> Iterator[Server]:
     """A Redis server that keeps nothing on disk."""
     server = Server("redis", LOOPBACK, free_port())
     with tempfile.TemporaryDirectory(prefix="redis-") as directory:
         argv = [command, "--bind", server.host, "--port", str(server.port), "--dir", directory]
-        argv += ["--save", "", "--appendonly", "no"]
+        argv += ["--save", "", "--appendonly", "no", *COPIED_AT_ONCE]
         with run_process(argv, lambda: answers_line(server, b"PING", b"+PONG")):
             yield server
 

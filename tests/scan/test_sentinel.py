@@ -40,7 +40,7 @@ def watched(
     with ExitStack() as stack:
         primary = RedisDaemon(command, tmp_path_factory.mktemp("primary"))
         stack.enter_context(primary.running())
-        follows = ["--replicaof", f"{LOOPBACK} {primary.port}", "--repl-diskless-sync-delay", "0"]
+        follows = ["--replicaof", f"{LOOPBACK} {primary.port}"]
         replica = RedisDaemon(command, tmp_path_factory.mktemp("replica"), *follows)
         stack.enter_context(replica.running())
         with replica.client() as copy:

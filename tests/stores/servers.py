@@ -14,7 +14,14 @@ from typing import Any, Final
 
 import redis
 
-from tests.services import LOOPBACK, Program, answers_line, free_port, run_process
+from tests.services import (
+    COPIED_AT_ONCE,
+    LOOPBACK,
+    Program,
+    answers_line,
+    free_port,
+    run_process,
+)
 from tests.services import Server as Address
 
 PASSWORD: Final = "only for the tests"
@@ -81,7 +88,7 @@ class RedisDaemon(Daemon):
         argv = [command, *options, "--bind", LOOPBACK, "--port", str(self.port)]
         argv += ["--dir", str(directory)]
         if "--sentinel" not in options:
-            argv += ["--save", ""]
+            argv += ["--save", "", *COPIED_AT_ONCE]
         super().__init__(argv, lambda: answers_line(self.address, b"PING", b"+PONG"))
 
     def client(self, **options: Any) -> Any:

@@ -120,7 +120,7 @@ def primary_and_replica(
     command = find_or_leave(REDIS, pytestconfig)
     primary = RedisDaemon(command, tmp_path)
     with primary.running():
-        follows = ["--replicaof", f"{LOOPBACK} {primary.port}", "--repl-diskless-sync-delay", "0"]
+        follows = ["--replicaof", f"{LOOPBACK} {primary.port}"]
         replica = RedisDaemon(command, tmp_path, *follows)
         with replica.running(), replica.client() as copy:
             until(lambda: copy.info("replication")["master_link_status"] == "up")
