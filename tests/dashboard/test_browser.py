@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import time
 import urllib.request
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.contrib.staticfiles import finders
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Request, expect
 
 from cache_monitor.dashboard.page import CHART_JS
+from tests.dashboard.visiting import wait_until
 
 DASHBOARD = "/admin/cache_monitor/dashboard/"
+REFRESH = "**/*partial=1*"
 CHARTS = ("hit_ratio", "rate", "latency", "memory")
 PAINTED = """canvas => {
     const {data} = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
@@ -20,18 +24,6 @@ PAINTED = """canvas => {
 SIDEWAYS = "document.documentElement.scrollWidth > window.innerWidth"
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("dashboard")]
-
-
-def wait_until(page: Page, function: str, argument: object = None, seconds: float = 15) -> None:
-    """Wait until the JavaScript ``function`` answers yes.
-
-    Playwright's own ``wait_for_function`` polls inside the page, where the policy of the page
-    forbids it to evaluate anything.
-    """
-    deadline = time.monotonic() + seconds
-    while not page.evaluate(function, argument):
-        assert time.monotonic() < deadline, function
-        page.wait_for_timeout(50)
 
 
 def make_traffic(site: str) -> None:
@@ -80,13 +72,23 @@ def test_the_page_refreshes_itself_and_keeps_what_was_opened(
 @pytest.mark.once
 def test_the_page_says_that_its_figures_are_old(page: Page, site: str) -> None:
     make_traffic(site)
+    page.clock.install()
     page.goto(site + DASHBOARD)
-    page.route("**/*partial=1*", lambda route: route.abort())
+    page.route(REFRESH, lambda route: route.abort())
     status = page.locator("[data-cm-status]")
-    expect(status).to_be_visible(timeout=10_000)
+    let_a_minute_pass_until(page, status.is_visible)
     expect(status).to_contain_text("old")
-    page.unroute("**/*partial=1*")
-    expect(status).to_be_hidden(timeout=20_000)
+    page.unroute(REFRESH)
+    let_a_minute_pass_until(page, status.is_hidden)
+
+
+def let_a_minute_pass_until(page: Page, is_so: Callable[[], bool]) -> None:
+    """Often enough for a refresh that was under way to end, and for the next to begin."""
+    deadline = time.monotonic() + 60
+    while not is_so():
+        assert time.monotonic() < deadline
+        page.clock.fast_forward(60_000)
+        page.wait_for_timeout(50)
 
 
 @pytest.mark.once
@@ -97,26 +99,69 @@ def test_a_refresh_after_the_logout_says_so(page: Page, site: str) -> None:
     expect(page.locator("[data-cm-status]")).to_contain_text("logged out", timeout=10_000)
 
 
+class Clock:
+    """The clock of a page, which stands still unless the test moves it, and what the page asks
+    for."""
+
+    def __init__(self, page: Page) -> None:
+        self.asked: list[str] = []
+        self._reports = 0
+        self._page = page
+        page.on("request", lambda request: self.asked.append(request.url))
+        page.on("requestfinished", self._count)
+        page.clock.install()
+        page.clock.pause_at(datetime.now(UTC) + timedelta(hours=1))
+
+    def _count(self, request: Request) -> None:
+        self._reports += "stats.json" in request.url
+
+    def open(self, address: str) -> None:
+        """Until the charts have what they draw."""
+        self._page.goto(address)
+        self._wait_for_report()
+
+    def refresh(self) -> None:
+        """Let it be time for one, and wait for the charts', which is the last that it asks for."""
+        with self._page.expect_request(REFRESH):
+            self._page.clock.fast_forward(60_000)
+        self._wait_for_report()
+
+    def _wait_for_report(self) -> None:
+        deadline = time.monotonic() + 60
+        while self._reports == 0:
+            assert time.monotonic() < deadline, self.asked
+            self._page.wait_for_timeout(20)
+        self._reports = 0
+
+    def let_nothing_be_asked(self) -> None:
+        """However much time passes."""
+        self.asked.clear()
+        for _ in range(3):
+            self._page.clock.fast_forward(60_000)
+        last = self._page.evaluate("fetch('?last').then(answer => answer.url)")
+        assert self.asked == [last]
+
+
 @pytest.mark.once
 def test_it_can_be_paused(page: Page, site: str) -> None:
     make_traffic(site)
-    page.goto(site + DASHBOARD)
+    clock = Clock(page)
+    clock.open(site + DASHBOARD)
+    clock.refresh()
     page.locator("[data-cm-pause]").click()
     expect(page.locator("[data-cm-pause]")).to_have_text("Resume")
-    # A refresh may have been under way.
-    page.wait_for_timeout(2000)
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
-    page.wait_for_timeout(2500)
-    assert asked == []
+    clock.let_nothing_be_asked()
+    page.locator("[data-cm-pause]").click()
+    with page.expect_request(REFRESH):
+        page.clock.fast_forward(1)
 
 
 @pytest.mark.once
 def test_a_hidden_tab_asks_nothing(page: Page, site: str) -> None:
     make_traffic(site)
-    page.goto(site + DASHBOARD)
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
+    clock = Clock(page)
+    clock.open(site + DASHBOARD)
+    clock.refresh()
     page.evaluate(
         """() => {
             Object.defineProperty(document, "hidden", {get: () => window.pretendHidden});
@@ -124,25 +169,22 @@ def test_a_hidden_tab_asks_nothing(page: Page, site: str) -> None:
             document.dispatchEvent(new Event("visibilitychange"));
         }"""
     )
-    page.wait_for_timeout(2500)
-    assert len(asked) <= 2  # one refresh may have been under way
-    asked.clear()
-    with page.expect_request("**/*partial=1*"):
-        page.evaluate(
-            "window.pretendHidden = false; document.dispatchEvent(new Event('visibilitychange'))"
-        )
+    clock.let_nothing_be_asked()
+    page.evaluate(
+        "window.pretendHidden = false; document.dispatchEvent(new Event('visibilitychange'))"
+    )
+    with page.expect_request(REFRESH):
+        page.clock.fast_forward(1)
 
 
 @pytest.mark.once
 def test_a_period_that_has_ended_is_not_fetched_again(page: Page, site: str) -> None:
     make_traffic(site)
+    clock = Clock(page)
     page.goto(f"{site}{DASHBOARD}?since=3h&until=2h")
     expect(page.locator("[data-cm-pause]")).to_be_hidden()
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
     page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
-    page.wait_for_timeout(1500)
-    assert asked == []
+    clock.let_nothing_be_asked()
 
 
 @pytest.mark.once

@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.dashboard.axe import violations
-from tests.dashboard.test_browser import wait_until
+from tests.dashboard.visiting import settle, wait_until
 
 DASHBOARD = "/admin/cache_monitor/dashboard/"
 SIDEWAYS = "document.documentElement.scrollWidth > window.innerWidth"
@@ -72,9 +72,9 @@ def test_every_page_can_be_used_by_everybody(
     for name, path in PAGES.items():
         page.set_viewport_size({"width": 1440, "height": 900})
         page.goto(site + DASHBOARD + path)
-        page.wait_for_load_state("networkidle")
         for width in (1440, 390):
             page.set_viewport_size({"width": width, "height": 900})
+            settle(page)
             found[name, width] = violations(page, axe_script)
             assert not page.evaluate(SIDEWAYS), (name, width)
     assert {each: said for each, said in found.items() if said} == {}
@@ -101,7 +101,7 @@ def test_hostile_keys_keep_to_their_cells(
     wait_for_figures(page, site, "keys/", "onerror")
     for path in ("", "keys/", "groups/", "memory/", "stale/"):
         page.goto(site + DASHBOARD + path)
-        page.wait_for_load_state("networkidle")
+        settle(page)
         assert "broken" not in page.title()
         assert page.locator("h1").count() <= 2  # the site's name and the page's
         assert not page.evaluate(SIDEWAYS), path
@@ -229,7 +229,7 @@ def test_the_period_before_is_drawn_as_a_ghost(
     make_traffic(site, "earlier")
     since, until = (f"{began + timedelta(seconds=n):%Y-%m-%dT%H:%M:%SZ}" for n in (-10, 20))
     page.goto(f"{site}{DASHBOARD}?alias=default&since={since}&until={until}&compare=1")
-    page.wait_for_load_state("networkidle")
+    settle(page)
     # The lines of the hit ratios; the bars below them have no ghosts.
     lines = "data.datasets.filter(({type}) => type === 'line').map(({label}) => label)"
     assert page.evaluate(f"{chart('hit_ratio')}?.{lines}") == ["default", "default, before"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -91,3 +92,29 @@ def _complain(message: ConsoleMessage, complaints: list[str]) -> None:
 def axe_script(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> str:
     npm = find_or_leave(axe.NPM, pytestconfig)
     return axe.fetch(npm, tmp_path_factory.mktemp("axe"))
+
+
+def wait_until(page: Page, function: str, argument: object = None, seconds: float = 15) -> None:
+    """Wait until the JavaScript ``function`` answers yes.
+
+    Playwright's own ``wait_for_function`` polls inside the page, where the policy of the page
+    forbids it to evaluate anything.
+    """
+    deadline = time.monotonic() + seconds
+    while not page.evaluate(function, argument):
+        assert time.monotonic() < deadline, function
+        page.wait_for_timeout(50)
+
+
+DRAWN: Final = """() => !window.Chart
+    || !document.querySelector("[data-cm-chart], [data-cm-treemap], [data-cm-whatif]")
+    || performance.getEntriesByName("cache-monitor-drawing").length > 0"""
+
+
+def settle(page: Page) -> None:
+    """Until the page shows all that it shows when it is opened: the charts have come, and what they
+    changed is painted."""
+    wait_until(page, DRAWN)
+    page.evaluate(
+        "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
+    )

@@ -9,7 +9,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.dashboard.test_browser import SIDEWAYS
 from tests.dashboard.test_browser_pages import DASHBOARD, PAGES, make_traffic
-from tests.dashboard.visiting import log_in, served
+from tests.dashboard.visiting import log_in, served, settle
 
 pytest.importorskip("unfold", reason="django-unfold is not installed")
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("unfold")]
@@ -48,7 +48,7 @@ def test_every_page_is_shown(
         response = unfolded.goto(unfold_site + DASHBOARD + path)
         assert response is not None
         assert response.status == (400 if name == REFUSED else 200), name
-        unfolded.wait_for_load_state("networkidle")
+        settle(unfolded)
         expect(unfolded.locator("#content-main")).to_be_visible()
         assert not unfolded.evaluate(SIDEWAYS), name
     # The refusal is an answer with the status 400, of which a console always tells.
