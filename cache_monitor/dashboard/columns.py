@@ -10,6 +10,7 @@ from django.utils.translation import gettext as _
 
 from cache_monitor.dashboard import formats
 from cache_monitor.dashboard.formats import sparkline
+from cache_monitor.dashboard.query import Links
 from cache_monitor.reports.schema import Cache
 
 Bar = str
@@ -86,6 +87,22 @@ def cache_column(caches: Caches) -> Sequence[ColumnSpec[CacheItem[Any]]]:
     if len(caches) == 1:
         return []
     return [code_column("cache", _("Cache"), lambda each: each.alias)]
+
+
+def group_column(links: Links) -> ColumnSpec[CacheItem[Any]]:
+    """The column of key groups, which lead to their keys."""
+    return code_column(
+        "group", _("Group"), url=lambda each: links.group(each.alias, each.item.group)
+    )
+
+
+def key_column(links: Links) -> ColumnSpec[CacheItem[Any]]:
+    """The column of keys, which lead to their entries."""
+
+    def url(each: CacheItem[Any]) -> str:
+        return links.entry(each.alias, each.item.key, getattr(each.item, "group", ""))
+
+    return code_column("key", _("Key"), url=url)
 
 
 # Without a ``value`` these columns show the attribute of a CacheItem's item that they are named by.

@@ -18,6 +18,8 @@ from cache_monitor.dashboard.columns import (
     decimal_column,
     duration_column,
     estimate_column,
+    group_column,
+    key_column,
     ratio_column,
     size_column,
     sparkline_column,
@@ -85,13 +87,9 @@ def hot_keys(
         "hot_keys",
         _("Hot keys"),
         [
-            code_column(
-                "key",
-                _("Key"),
-                url=lambda each: links.entry(each.alias, each.item.key, each.item.group),
-            ),
+            key_column(links),
             *cache_column(caches),
-            *([] if group else [_group_column(links)]),
+            *([] if group else [group_column(links)]),
             count_column("lookups", _("Lookups"), lambda each: each.item.lookups, _is_exact),
             *([_line_column(lines)] if lines else []),
             ratio_column("share", _("Share")),
@@ -117,7 +115,7 @@ def key_groups(caches: Caches, links: Links) -> TableSpec[CacheItem[KeyGroup]]:
         "key_groups",
         _("Key groups"),
         [
-            _group_column(links),
+            group_column(links),
             *cache_column(caches),
             count_column("distinct_keys", _("Keys")),
             count_column("lookups", _("Lookups")),
@@ -248,11 +246,7 @@ def _samples(
         "samples",
         _("Samples of hits and misses"),
         [
-            code_column(
-                "key",
-                _("Key"),
-                url=lambda each: links.entry(each.alias, each.item.key, each.item.group),
-            ),
+            key_column(links),
             *cache_column(caches),
             text_column(
                 "outcome", _("Outcome"), lambda each: _("hit") if each.item.hit else _("miss")
@@ -331,9 +325,3 @@ def _saved_column() -> ColumnSpec[CacheItem[Any]]:
 
 def _is_exact(each: CacheItem[HotKey]) -> bool:
     return each.item.max_overcount == 0
-
-
-def _group_column(links: Links) -> ColumnSpec[CacheItem[Any]]:
-    return code_column(
-        "group", _("Group"), url=lambda each: links.group(each.alias, each.item.group)
-    )

@@ -17,8 +17,9 @@ from cache_monitor.dashboard.columns import (
     ColumnSpec,
     Figure,
     cache_column,
-    code_column,
     count_column,
+    group_column,
+    key_column,
     link_column,
     make_bar,
     ratio_column,
@@ -30,7 +31,7 @@ from cache_monitor.dashboard.page import Content, PageRequest
 from cache_monitor.dashboard.query import Links
 from cache_monitor.dashboard.tables import ROWS_OF_SEVERAL, TableSpec
 from cache_monitor.reports.memory import once, same_entries
-from cache_monitor.reports.schema import Cache, LargestEntry, Memory, ProcessMemory
+from cache_monitor.reports.schema import LargestEntry, Memory, ProcessMemory
 from cache_monitor.scan.capabilities import COLUMNS, ESTIMATED, MATRIX, RECORDED, YES, Capability
 
 
@@ -73,11 +74,11 @@ class LabelledShare:
 
 @dataclass(frozen=True, slots=True)
 class CacheMemory:
-    """What the last scan found in one cache, for the pages about memory and stale entries.
+    """What the last scan found in one cache.
 
-    ``names`` are the cache's and those of others with the same entries, ``neighbours`` those with
-    other entries in the same store. ``basis`` says how many entries were scanned, ``problem`` why
-    something is unknown.
+    ``names`` are the cache's and those of others with the same entries. ``neighbours`` have other
+    entries in the same store: its limit and its evictions are theirs too. ``basis`` says how many
+    entries were scanned, ``problem`` why something is unknown.
     """
 
     alias: str
@@ -121,9 +122,7 @@ def memory_groups(
         "groups",
         _("Memory by key group"),
         [
-            code_column(
-                "group", _("Group"), url=lambda each: links.group(each.alias, each.item.group)
-            ),
+            group_column(links),
             *cache_column(caches),
             count_column("entries", _("Entries"), lambda each: each.item.entries, _exact),
             size_column("bytes", _("Size"), lambda each: each.item.bytes, _exact),
@@ -142,7 +141,7 @@ def largest(caches: Caches, links: Links) -> TableSpec[CacheItem[LargestEntry]]:
         "largest",
         _("Largest entries"),
         [
-            code_column("key", _("Key"), url=lambda each: links.entry(each.alias, each.item.key)),
+            key_column(links),
             *cache_column(caches),
             size_column("bytes", _("Size")),
         ],
@@ -197,16 +196,24 @@ def memory_rows(caches: Caches, action_url: ActionUrl) -> Sequence[CacheMemory]:
     """The memory of each cache that may have entries; ``action_url`` leads to clearing it, or is
     empty."""
     return [
-        _live(
-            alias,
-            cache,
-            caches,
-            figures=memory_figures(cache.memory, says_period=True),
-            freed_within=_freed(cache.memory) if cache.memory.entries else [],
+        CacheMemory(
+            alias=alias,
+            names=named(alias, caches),
+            neighbours=", ".join(each for each in it.aliases if each not in same),
+            backend_name=cache.backend.rpartition(".")[2],
+            measured_at=formats.moment(it.measured_at),
+            basis=basis(it),
+            problem=it.problem or "",
+            is_known=it.entries is not None or it.bytes is not None,
+            figures=memory_figures(it, says_period=True),
+            bar=make_bar(it.full),
+            freed_within=_freed(it) if it.entries else [],
+            has_chart=any(group.bytes for group in it.groups),
             action_url=action_url(alias),
         )
         for alias, cache in once(caches).items()
-        if cache.memory.measured_at is not None and cache.memory.entries != 0
+        for it, same in [(cache.memory, same_entries(alias, caches))]
+        if it.measured_at is not None and it.entries != 0
     ]
 
 
@@ -229,43 +236,8 @@ def named(alias: str, caches: Caches) -> str:
     return ", ".join(same_entries(alias, caches))
 
 
-def _neighbours(alias: str, memory: Memory, caches: Caches) -> list[str]:
-    """The caches with other entries in the same store, whose limit and evictions are the same."""
-    same = same_entries(alias, caches)
-    return [each for each in memory.aliases if each not in same]
-
-
-def _live(
-    alias: str,
-    cache: Cache,
-    caches: Caches,
-    *,
-    figures: Sequence[Figure],
-    freed_within: Sequence[LabelledShare],
-    action_url: str,
-) -> CacheMemory:
-    memory = cache.memory
-    return CacheMemory(
-        alias=alias,
-        names=named(alias, caches),
-        neighbours=", ".join(_neighbours(alias, memory, caches)),
-        backend_name=cache.backend.rpartition(".")[2],
-        measured_at=formats.moment(memory.measured_at),
-        basis=basis(memory),
-        problem=memory.problem or "",
-        is_known=memory.entries is not None or memory.bytes is not None,
-        figures=figures,
-        bar=make_bar(memory.full),
-        freed_within=freed_within,
-        has_chart=any(group.bytes for group in memory.groups),
-        action_url=action_url,
-    )
-
-
 def basis(memory: Memory) -> str:
     """How many entries the figures are based on."""
-    if memory.measured_at is None:
-        return _("not scanned yet")
     if memory.exact is None or not memory.examined:
         return memory.problem or ""
     examined = formats.count(memory.examined)

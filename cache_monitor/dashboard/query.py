@@ -82,6 +82,11 @@ class Query:
         compare = "1" if self.compare else ""
         return {**self.period, "alias": self.alias or "", "compare": compare}
 
+    def without(self, *names: str) -> Mapping[str, str]:
+        """The other parameters, for a form that has these itself."""
+        every = {**self.shared, **self.own}
+        return {name: text for name, text in every.items() if text and name not in names}
+
     def carried(self, **changes: str) -> str:
         """The period and the cache as a query string, for a link to another page."""
         return _encoded({**self.shared, **changes})

@@ -16,6 +16,7 @@ from cache_monitor.dashboard.columns import (
     cache_column,
     code_column,
     count_column,
+    key_column,
     link_column,
     size_column,
     text_column,
@@ -73,11 +74,7 @@ def stale_entries(caches: Caches, links: Links, why: str = "") -> TableSpec[Cach
         "entries",
         _("Entries"),
         [
-            code_column(
-                "key",
-                _("Key"),
-                url=lambda each: links.entry(each.alias, each.item.key, each.item.group),
-            ),
+            key_column(links),
             *cache_column(caches),
             text_column(
                 "why", _("Why"), lambda each: ", ".join(words[why] for why in each.item.why)

@@ -348,13 +348,11 @@ def _search(
     if few and not table_query.search:
         return None
     parameter = f"{table_query.prefix}q"
-    hidden = {**query.shared, **query.own}
-    left_out = {parameter, f"{table_query.prefix}page"}
     return SearchBox(
         parameter=parameter,
         text=table_query.search,
         hint=", ".join(column.label for column in _words(spec)),
-        hidden={name: text for name, text in hidden.items() if text and name not in left_out},
+        hidden=query.without(parameter, f"{table_query.prefix}page"),
         clear_url=url(q="", page="") if table_query.search else "",
     )
 

@@ -17,8 +17,8 @@ from cache_monitor.dashboard.columns import (
     ColumnSpec,
     age_column,
     cache_column,
-    code_column,
     count_column,
+    group_column,
     ratio_column,
     size_column,
 )
@@ -56,11 +56,7 @@ def build(page_request: PageRequest) -> Content:
             "knows_stale": knows_stale_shares(caches),
             "most_stale": MOST_STALE,
             "stale": page_request.query.own.get("stale", MOST_STALE),
-            "other_parameters": {
-                name: text
-                for name, text in {**page_request.query.shared, **page_request.query.own}.items()
-                if text and name != "stale"
-            },
+            "other_parameters": page_request.query.without("stale"),
         },
     )
 
@@ -156,9 +152,7 @@ def timeouts(
         "timeouts",
         _("Hit ratio by timeout"),
         [
-            code_column(
-                "group", _("Group"), url=lambda each: links.group(each.alias, each.item.group)
-            ),
+            group_column(links),
             *cache_column(caches),
             age_column("timeout", _("Timeout")),
             ratio_column("hit_ratio", _("Hit ratio"), has_bars=False),
