@@ -21,7 +21,7 @@ from msgspec.structs import replace
 
 from cache_monitor import api
 from cache_monitor.dashboard.page import cached_report
-from cache_monitor.dashboard.query import BadParameterError, Query, parse_query
+from cache_monitor.dashboard.query import OF_REPORTS, BadParameterError, Query, parse_query
 from cache_monitor.errors import MissingExtra
 from cache_monitor.exporters import access, json
 from cache_monitor.exporters.json import parse_top, trim
@@ -112,7 +112,7 @@ def stats(request: HttpRequest) -> HttpResponseBase:
     400 for a parameter that cannot be used, 503 where the store cannot be read.
     """
     try:
-        query = parse_query(request.GET, datetime.now(UTC), own=(_TOP,))
+        query = parse_query(request.GET, datetime.now(UTC), (_TOP,), OF_REPORTS)
         top = _top(query)
         report, trouble = cached_report(query)
     except api.UnknownAlias as error:

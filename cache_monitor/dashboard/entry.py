@@ -15,7 +15,7 @@ from cache_monitor.dashboard.columns import Figure
 from cache_monitor.dashboard.formats import expiry, reason_words, stale_words
 from cache_monitor.dashboard.keys import what_ended, why_missed
 from cache_monitor.dashboard.page import Content, PageRequest
-from cache_monitor.dashboard.query import BadParameterError, as_shown
+from cache_monitor.dashboard.query import BadParameterError, as_shown, flag
 from cache_monitor.keys.display import is_sanitizing
 from cache_monitor.keys.naming import KeyName, name_key, why_grouped
 from cache_monitor.reports.keys import whole_groups, whole_keys
@@ -197,6 +197,7 @@ def build(page_request: PageRequest) -> Content:
         raise BadParameterError("alias", _("Name the cache that the key is in."))
     if not (key := as_shown(own.get("key", ""))):
         raise BadParameterError("key", _("Name a key."))
+    shows_value = flag("value", own.get("value", ""))
     cache, answer = page_request.report.caches[alias], find_shown(alias, key)
     hot = _hot_key(cache, key, name_key(key, alias))
     name = _name(alias, key, answer.entry, hot)
@@ -215,7 +216,7 @@ def build(page_request: PageRequest) -> Content:
             "stored": _stored_figures(answer.entry) if answer.entry else [],
             "answer": answer,
             "may_see": may_see,
-            "value": _value(alias, answer, key) if may_see and own.get("value") else None,
+            "value": _value(alias, answer, key) if may_see and shows_value else None,
             "value_url": _value_url(page_request),
             "delete_url": _delete_url(page_request, alias, name),
         }

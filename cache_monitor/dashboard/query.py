@@ -20,7 +20,8 @@ RANGES = ("15m", "1h", "6h", "24h", "7d", "30d")
 DEFAULT_RANGE = "1h"
 # ``compare=1`` puts the period before beside the one that is asked for. ``partial=1`` asks for the
 # inside of the page alone: what the page fetches to refresh itself.
-PARAMETERS = ("range", "since", "until", "alias", "compare", "partial")
+OF_REPORTS = ("range", "since", "until", "alias")
+OF_PAGES = (*OF_REPORTS, "compare", "partial")
 
 
 class BadParameterError(ValueError):
@@ -113,9 +114,15 @@ def as_shown(key: str) -> str:
     return key
 
 
-def parse_query(data: QueryDict, now: datetime, own: Collection[str] = ()) -> Query:
-    """The query in ``data``; ``own`` are the page's parameters. Raises BadParameterError."""
-    given = _given(data, (*PARAMETERS, *own))
+def parse_query(
+    data: QueryDict,
+    now: datetime,
+    own: Collection[str] = (),
+    shared: Collection[str] = OF_PAGES,
+) -> Query:
+    """The query in ``data``; ``own`` are the page's parameters beside the ``shared`` ones. Raises
+    BadParameterError."""
+    given = _given(data, (*shared, *own))
     until_text, since_text = given.get("until", ""), given.get("since", "")
     until = _moment("until", until_text, now) if until_text else now
     named = "" if since_text else given.get("range", DEFAULT_RANGE)
@@ -131,8 +138,8 @@ def parse_query(data: QueryDict, now: datetime, own: Collection[str] = ()) -> Qu
         since_text=since_text,
         until_text=until_text,
         alias=given.get("alias"),
-        compare=_flag("compare", given.get("compare", "")),
-        partial=_flag("partial", given.get("partial", "")),
+        compare=flag("compare", given.get("compare", "")),
+        partial=flag("partial", given.get("partial", "")),
         own={name: value for name, value in given.items() if name in own},
     )
 
@@ -175,7 +182,8 @@ def _moment(name: str, text: str, now: datetime) -> datetime:
         raise BadParameterError(name, str(error)) from None
 
 
-def _flag(name: str, text: str) -> bool:
+def flag(name: str, text: str) -> bool:
+    """Whether the parameter ``name`` is 1. Raises BadParameterError."""
     if text not in {"", "0", "1"}:
         raise BadParameterError(name, _("Write 1, or leave it out."))
     return text == "1"

@@ -1,6 +1,6 @@
 """The dashboard's pages by their names, and its figures as JSON."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from http import HTTPStatus
@@ -42,6 +42,8 @@ from cache_monitor.dashboard.page import (
     report_before,
 )
 from cache_monitor.dashboard.query import (
+    OF_PAGES,
+    OF_REPORTS,
     RANGES,
     BadParameterError,
     Links,
@@ -113,7 +115,7 @@ def page(request: HttpRequest, site: AdminSite, name: str) -> HttpResponse:
 def stats(request: HttpRequest, _site: AdminSite) -> HttpResponse:
     """The report as JSON."""
     try:
-        __, reading = _read_report(request)
+        __, reading = _read_report(request, shared=OF_REPORTS)
     except BadParameterError as error:
         problem = {"error": {"parameter": error.parameter, "message": error.message}}
         return _json(msgspec.json.encode(problem), HTTPStatus.BAD_REQUEST)
@@ -135,8 +137,10 @@ def answer(request: HttpRequest, site: AdminSite, name: str) -> HttpResponse:
     return _VIEWS[name](request, site)
 
 
-def _read_report(request: HttpRequest, own: tuple[str, ...] = ()) -> tuple[Query, CachedReport]:
-    query = parse_query(request.GET, datetime.now(UTC), own)
+def _read_report(
+    request: HttpRequest, own: Sequence[str] = (), shared: Sequence[str] = OF_PAGES
+) -> tuple[Query, CachedReport]:
+    query = parse_query(request.GET, datetime.now(UTC), own, shared)
     if query.alias is not None:
         check_alias(query.alias)
     return query, cached_report(query)

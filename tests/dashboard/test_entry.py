@@ -170,7 +170,12 @@ def test_looking_is_not_recorded_and_does_not_refresh_itself(
 
 
 @pytest.mark.parametrize(
-    ("query", "parameter"), [({"key": "k"}, "alias"), ({"alias": "default"}, "key")]
+    ("query", "parameter"),
+    [
+        ({"key": "k"}, "alias"),
+        ({"alias": "default"}, "key"),
+        ({"alias": "default", "key": "k", "value": "yes"}, "value"),
+    ],
 )
 def test_it_needs_a_cache_and_a_key(
     viewer: Client, cache: BaseCache, query: dict[str, str], parameter: str

@@ -134,6 +134,7 @@ def test_parameters_choose(program: Client) -> None:
         ({"top": "0"}, "top"),
         ({"top": "9" * 5000}, "top"),
         ({"colour": "red"}, "colour"),
+        ({"compare": "1"}, "compare"),
     ],
 )
 def test_a_bad_parameter_is_named(parameters: dict[str, str], named: str, program: Client) -> None:
