@@ -2,10 +2,11 @@
 happened to one key."""
 
 import time
-from collections import defaultdict
-from collections.abc import Hashable, Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from math import inf
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from cache_monitor.conf import get_conf
@@ -53,13 +54,11 @@ from cache_monitor.trace.state import ALL_KEYS, ReplayResult, State
 
 
 class Newer(NamedTuple):
-    """The result of replaying what one store has that nobody has rolled up yet. ``is_all``: no
-    other process may still report calls from before now. ``outbox``: rows of earlier results that
-    may not be in the store yet."""
+    """The result of replaying what one store has that nobody has rolled up yet. ``outbox``: rows of
+    earlier results that may not be in the store yet."""
 
     name: str
     result: ReplayResult
-    is_all: bool
     outbox: list[Row]
 
 
@@ -71,7 +70,6 @@ class _Unrolled(NamedTuple):
     state: State
     slices: list[StoredSlice]
     ahead: list[StoredSlice]
-    is_all: bool
     is_doubtful: bool
     version: Hashable
 
@@ -136,15 +134,15 @@ def _unrolled(store: Store, conf: TraceSettings, now: float) -> Iterator[_Unroll
         is_doubtful = name in doubtful
         digest = blake2b(b"".join(sorted(payloads[name])) + payload).digest()
         version = digest, len(due), is_all, is_doubtful, conf
-        yield _Unrolled(name, state, due, ahead, is_all, is_doubtful, version)
+        yield _Unrolled(name, state, due, ahead, is_doubtful, version)
 
 
 def _replayed(unrolled: _Unrolled, conf: TraceSettings) -> Newer:
-    name, state, is_all = unrolled.name, unrolled.state.copy(), unrolled.is_all
+    name, state = unrolled.name, unrolled.state.copy()
     outbox = [row_of(each) for each in state.outbox]
     slices = [*unrolled.slices, *unrolled.ahead]
     if sum(each.count for each in slices) > MOST_REPLAYED:
-        return Newer(name, ReplayResult(), False, outbox)
+        return Newer(name, ReplayResult(), outbox)
     # A process that had to drop keys says so by its level.
     most_keys = 2 * conf.limits.keys if any(each.level for each in slices) else inf
     level = level_for(slices, (most_keys, MOST_REPLAYED), state.plans, 0)
@@ -156,7 +154,7 @@ def _replayed(unrolled: _Unrolled, conf: TraceSettings) -> Newer:
     replay = Replay(state, int(conf.tolerance * 1e6))
     last = max((each.end for each in due), default=state.until)
     result = replay.skip(due, last) if unrolled.is_doubtful else replay.run(due, ahead, last)
-    return Newer(name, result, is_all, outbox)
+    return Newer(name, result, outbox)
 
 
 MOST_MOMENTS = 100
@@ -191,10 +189,12 @@ class KeyHistory(NamedTuple):
     total: int = 0
     moments: list[KeyEvent] = []
     lives: Lives = Lives()
+    counts: Mapping[int, int] = MappingProxyType({})
+    """How often each kind of event happened, in all of them."""
 
     def times(self, *kinds: int) -> int:
-        """How often something of these kinds happened, of the moments shown."""
-        return sum(each.times for each in self.moments if each.kind in kinds)
+        """How often something of these kinds happened."""
+        return sum(self.counts.get(kind, 0) for kind in kinds)
 
 
 class _TracedKey(NamedTuple):
@@ -217,20 +217,24 @@ def key_history(
     """What happened to ``key``, as the user writes it, in the cache ``alias``; None where the trace
     cannot tell which entry that is. A cached page is missed as well where the list of its headers
     is, which Django asks for first. Raises :class:`StoreError`."""
-    told = _history_of(store, alias, key, since, until)
-    headers = header_list_of(key)
-    lists = headers and told and _history_of(store, alias, headers, since, until)
-    if not told or not lists:
-        return told
-    missed = [each for each in lists.moments if each.kind == MISS]
-    moments = sorted([*told.moments, *missed], reverse=True)
-    total = told.total + len(missed)
-    return told._replace(total=total, moments=moments[:MOST_MOMENTS])
+    found = _history_of(store, alias, key, since, until)
+    if found is None:
+        return None
+    moments, headers = found.moments, header_list_of(key)
+    lists = _history_of(store, alias, headers, since, until) if headers else None
+    if lists is not None:
+        moments += (each for each in lists.moments if each.kind == MISS)
+    moments.sort(reverse=True)
+    counts = Counter[int]()
+    for each in moments:
+        counts[each.kind] += each.times
+    return found._replace(total=len(moments), moments=moments[:MOST_MOMENTS], counts=counts)
 
 
 def _history_of(
     store: Store, alias: str, key: str, since: float, until: float
 ) -> KeyHistory | None:
+    """All events of one key, in no order."""
     family = store_of(alias)
     if family is None:
         return None
@@ -239,7 +243,7 @@ def _history_of(
         return None
     plans = stored.plans(store)
     if not plans.get(family, Plan()).takes(found.hash):
-        return KeyHistory(False, since)
+        return KeyHistory(False, since, moments=[])
     begins, parts = _parts(store, family, since, until)
     doubtful = stored.doubtful_of(store, parts, plans, until).names
     tolerance = int(get_conf().clock_tolerance * SECOND)
@@ -256,8 +260,7 @@ def _history_of(
                 moments += told.events
                 lives.merge(told.lives)
     kept = [each for each in moments if begins * SECOND <= each.at < until * SECOND]
-    kept.sort(reverse=True)
-    return KeyHistory(True, begins, len(kept), kept[:MOST_MOMENTS], lives_of(lives))
+    return KeyHistory(True, begins, moments=kept, lives=lives_of(lives))
 
 
 def _settled(

@@ -14,6 +14,7 @@ from django.views.decorators.cache import cache_page
 
 import cache_monitor
 from cache_monitor.middleware import CacheMonitorMiddleware
+from cache_monitor.reports import traced
 from cache_monitor.reports.traced import KeyHistory, key_history
 from cache_monitor.scan.identity import store_of, trace_store
 from cache_monitor.stores.base import Row
@@ -175,6 +176,18 @@ def test_where_two_tenants_have_the_key_neither_is_told_for_the_other() -> None:
     trace_rollup.roll(get_store(), int(time.time()) + 400, trace_settings())
     now = time.time()
     assert key_history(get_store(), "tenants", "a", now - 3600, now + 60) is None
+
+
+def test_what_happened_often_is_counted_beyond_what_is_listed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(traced, "MOST_MOMENTS", 2)
+    for n in range(5):
+        caches["default"].set("often", n)
+        caches["default"].delete("often")
+    found = told("often")
+    assert (found.total, len(found.moments)) == (10, 2)
+    assert (found.times(WRITE), found.times(DELETE)) == (5, 5)
 
 
 def test_a_cached_page_was_missed_where_the_list_of_its_headers_was() -> None:
