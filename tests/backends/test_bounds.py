@@ -25,6 +25,7 @@ def _grown(load: str, switch: str, tmp_path: Path) -> float:
 
 
 @pytest.mark.slow
+@pytest.mark.at_once("processes")
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads /proc")
 @pytest.mark.parametrize(
     ("load", "most"),

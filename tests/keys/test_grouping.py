@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import random
 import re
 import time
 import uuid
 
 import pytest
-from hypothesis import assume, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cache_monitor.keys.grouping import GROUP_LENGTH, MATCHED_LENGTH, group_of, has_plain_numbers
@@ -135,26 +136,27 @@ def test_a_token_that_the_cut_of_a_long_key_goes_through_is_a_token() -> None:
 
 
 WORDS = ["user", "a", "fe80", "db8", "cafe", "T", "v1", "es-419", "é", "@", "%40", "deadbeef" * 2]
-PARTS = st.lists(
-    st.sampled_from([*WORDS, "2001", "12", "3", "2026", "01", "eyJabcdefgh", "AbcDefGhijk=="])
-    | st.text("0123456789", min_size=1, max_size=20),
-    min_size=1,
-    max_size=9,
-)
-BETWEEN = st.lists(st.sampled_from([":", ":", ":", "::", "", "-", ".", "_", "/"]), min_size=9)
+PARTS = [*WORDS, "2001", "12", "3", "2026", "01", "eyJabcdefgh", "AbcDefGhijk=="]
+BETWEEN = [":", ":", ":", "::", "", "-", ".", "_", "/"]
 
 
-@given(PARTS, BETWEEN)
-@example(["host", "2001", "db8", "1"], [":", ":", "::", "", "", "", "", "", ""])
-@example(["2001", "db8", "0", "0", "0", "0", "2", "1"], [":"] * 9)
-@settings(max_examples=1000)
-@pytest.mark.slow
-def test_keys_that_differ_in_plain_numbers_alone_have_one_group(
-    parts: list[str], between: list[str]
-) -> None:
-    key = "".join(map("".join, zip(parts, between, strict=False)))
-    assume(has_plain_numbers(key))
-    assert group_of(key) == group_of(re.sub("[0-9]+", "0", key))
+def _any_key() -> str:
+    """Of one part to nine, of which some are numbers of any length."""
+    parts = [
+        random.choice(PARTS)
+        if random.random() < 0.6
+        else "".join(random.choices("0123456789", k=random.randint(1, 20)))
+        for _ in range(random.randint(1, 9))
+    ]
+    return "".join(part + random.choice(BETWEEN) for part in parts)
+
+
+def test_keys_that_differ_in_plain_numbers_alone_have_one_group() -> None:
+    """Of so many, as one in seven has plain numbers alone, that Hypothesis would take a minute."""
+    keys = ["host:2001:db8::1", "2001:db8:0:0:0:0:2:1:", *(_any_key() for _ in range(50_000))]
+    plain = [key for key in keys if has_plain_numbers(key)]
+    assert len(plain) > 2000
+    assert [key for key in plain if group_of(key) != group_of(re.sub("[0-9]+", "0", key))] == []
 
 
 PIECES = st.lists(st.sampled_from(list("aA1-_.:/@+=e0fvyJ xT%é")), min_size=1, max_size=12)
