@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
+from django.conf import settings
 from django.contrib.auth.models import Permission, User
 from django.test import Client, override_settings
 from django.urls import reverse
@@ -335,8 +338,12 @@ def test_a_template_names_nothing_that_it_is_not_given(
         "delete_group": {"alias": "default", "group": "user:{int}:profile"},
         "clear": {"alias": "default"},
     }
-    with caplog.at_level("DEBUG", "django.template"):
-        page_of(deleter, name, **targets.get(name, {}))
+    # As pytest-django's --fail-on-template-vars sets it.
+    templates: Any = deepcopy(settings.TEMPLATES)
+    templates[0]["OPTIONS"]["string_if_invalid"] = "not-given-%s"
+    with caplog.at_level("DEBUG", "django.template"), override_settings(TEMPLATES=templates):
+        page = page_of(deleter, name, **targets.get(name, {}))
+    assert re.findall("not-given-.{30}", page) == []
     missing = {
         record.args[0]
         for record in caplog.records
