@@ -264,5 +264,10 @@ def name_and_hash(key: str, alias: str) -> _Named:
     return known
 
 
-forget_on_change((SETTING, "SESSION_ENGINE"), _remembered.forget)
-learned.on_change(_remembered.forget)
+def forget_names() -> None:
+    """Name all keys anew when they come again."""
+    _remembered.forget()
+
+
+forget_on_change((SETTING, "SESSION_ENGINE"), forget_names)
+learned.on_change(forget_names)

@@ -17,6 +17,7 @@ from cache_monitor.stores.rows import ABANDONED_AFTER
 from cache_monitor.trace.slices import Slice
 from cache_monitor.worker.aggregator import Aggregator
 from cache_monitor.worker.aggregator import Part as CountedBucket
+from cache_monitor.worker.batch import forget_names
 from cache_monitor.worker.trace_writer import Tracer
 
 logger = logging.getLogger("cache_monitor")
@@ -181,6 +182,11 @@ class Flusher:
             if bucket.final and era.stored_revision(alias, bucket) == bucket.revision:
                 era.forget(alias, bucket)
         self._drop_finished()
+        if not any(self._buckets()):
+            # Nobody calls. A few names from the midst of a burst would keep its memory for good.
+            forget_names()
+            for era in self._eras:
+                era.tracer.forget_keys()
 
     def refused(self) -> None:
         """Drop the oldest buckets if too many wait, but for those that are being written."""

@@ -167,6 +167,10 @@ class Tracer:
         self.slices.add(events)
         self._read_evictions(batch)
 
+    def forget_keys(self) -> None:
+        """Name and hash all keys anew when they come again."""
+        self._keys = _TracedKeys()
+
     def note_view(self, view: str, changes: Iterable[RawCall]) -> None:
         """Name the view that made these calls, which were traced before and changed entries."""
         for call in changes:

@@ -4,16 +4,19 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
 from cache_monitor.calls import RawCall, Source
+from cache_monitor.keys.naming import name_plain_key
 from cache_monitor.stats.details import Details
 from cache_monitor.stats.payloads import decode, encode
 from cache_monitor.stats.window import Window
 from cache_monitor.stores.base import Row
 from cache_monitor.stores.memory import MemoryStore
 from cache_monitor.stores.rows import ABANDONED_AFTER, HOUR, MERGED, MINUTE
+from cache_monitor.worker import batch
 from cache_monitor.worker.aggregator import Aggregator
 from cache_monitor.worker.flush import STEP, Flusher
 from cache_monitor.worker.rollup import merge_processes, roll_up
@@ -261,3 +264,24 @@ def test_a_write_whose_answer_was_lost_counts_once(
                 process.flush()
         merge_processes(process.store, int(process.now))
     assert process.stored == (100, 100)
+
+
+def test_names_are_remembered_while_somebody_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name from the midst of a burst keeps a megabyte of its memory from the system."""
+    naming = Mock(wraps=name_plain_key)
+    monkeypatch.setattr("cache_monitor.worker.batch.name_plain_key", naming)
+    process = Process(monkeypatch)
+    batch.forget_names()
+    process.work(1)
+    batch.name_and_hash("user:1", "default")
+    process.flush()
+    process.now += MINUTE / 2
+    process.flush()
+    naming.reset_mock()
+    batch.name_and_hash("user:1", "default")
+    assert not naming.called
+    process.now += MINUTE
+    # The first one is the last of its bucket, which is forgotten when the store has it.
+    process.flush()
+    batch.name_and_hash("user:1", "default")
+    assert naming.called
