@@ -151,6 +151,17 @@ def test_of_a_store_that_fails_nothing_is_said_to_be_known(
     assert "canned yet" not in page
 
 
+def test_of_a_store_that_fails_an_entry_shows_what_the_cache_itself_tells(
+    viewer: Client, show_report: ShowReport
+) -> None:
+    report = report_of(default=quiet_cache())
+    quality = replace(report.quality, store_problem="The server is away.")
+    show_report(replace(report, quality=quality))
+    page = page_of(viewer, "entry", alias="default", key="user:1")
+    assert "In the cache now" in page
+    assert "in this period" not in page
+
+
 def test_a_file_of_a_store_that_fails_is_refused(viewer: Client, show_report: ShowReport) -> None:
     report = report_of(default=quiet_cache())
     quality = replace(report.quality, store_problem="The server is away.")
