@@ -71,14 +71,15 @@ def keep_together(item: pytest.Item) -> None:
 
 
 def order(items: list[pytest.Item]) -> None:
-    """Groups first, then what takes seconds, then the rest."""
+    """Groups first, then what takes seconds, then the rest. Of the groups that wait at once one
+    begins and one ends, so that the one's processes are not the other's load."""
     items.sort(key=_weight)
 
 
 def _weight(item: pytest.Item) -> int:
     if item.get_closest_marker("xdist_group"):
-        return 0
-    return 1 if item.get_closest_marker("slow") else 2
+        return {"processes": 0, "demo": 2}.get(at_once.group_of(item) or "", 1)
+    return 3 if item.get_closest_marker("slow") else 4
 
 
 def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Event
@@ -27,10 +27,12 @@ from cache_monitor.stores.redis import RedisStore
 from cache_monitor.worker import wiring
 from cache_monitor.worker.rollup import roll_up
 from tests.anew import begin_anew
+from tests.conftest import find_or_leave
+from tests.services import REDIS
 from tests.stores import faulty
 from tests.stores.conftest import create_table, database, wait_until
 from tests.stores.mariadb import MariaDaemon
-from tests.stores.servers import PostgresDaemon, RedisDaemon
+from tests.stores.servers import POSTGRESQL, PostgresDaemon, RedisDaemon, directory_for_all
 from tests.workers import on_server
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -344,28 +346,27 @@ def test_the_clock_steps_back_an_hour(
 @pytest.fixture(params=[pytest.param(name, marks=on_server(name)) for name in STILL])
 def stands_still(
     request: pytest.FixtureRequest,
-) -> tuple[Setting, AbstractContextManager[None], dict[str, Any]]:
-    """A setting, what makes its store stand still, and the DATABASES that it needs."""
+) -> tuple[Setting, AbstractContextManager[None]]:
+    """A setting, and what makes its store stand still."""
     if request.param == "redis":
         url = request.getfixturevalue("redis_url")
         server: RedisDaemon = request.getfixturevalue("redis_daemon")
-        return in_redis(f"{url}?socket_timeout=60"), server.paused(), {}
+        return in_redis(f"{url}?socket_timeout=60"), server.paused()
     entry = request.getfixturevalue(request.param)
-    databases = {request.param: entry}
     if request.param == "sqlite":
         entry["OPTIONS"]["timeout"] = 60
-        return in_database("sqlite"), faulty.locked_sqlite(entry), databases
+        return in_database("sqlite"), faulty.locked_sqlite(entry)
     entry["OPTIONS"]["connect_timeout"] = 60
     postgres: PostgresDaemon = request.getfixturevalue("postgresql_server")
-    return in_database("postgresql"), postgres.paused(), databases
+    return in_database("postgresql"), postgres.paused()
 
 
 def test_no_call_waits_for_a_store_that_does_not_answer(
     site: Site,
-    stands_still: tuple[Setting, AbstractContextManager[None], Any],
+    stands_still: tuple[Setting, AbstractContextManager[None]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    setting, fault, _ = stands_still
+    setting, fault = stands_still
     asked = Event()
 
     def spy_on(store: type[RedisStore | DatabaseStore], method: str) -> None:
@@ -397,27 +398,73 @@ def test_no_call_waits_for_a_store_that_does_not_answer(
         assert site.counted == (site.made, 0)
 
 
-@pytest.mark.slow
-def test_a_program_ends_although_its_store_does_not_answer(
-    stands_still: tuple[Setting, AbstractContextManager[None], dict[str, Any]], tmp_path: Path
-) -> None:
-    setting, fault, databases = stands_still
-    settings = {"CACHE_MONITOR": setting, "DATABASES": databases}
-    environment = {
-        **os.environ,
-        "CACHE_MONITOR_TEST_VAR": str(tmp_path),
-        "CACHE_MONITOR_TEST_SETTINGS": json.dumps(settings, default=str),
-        "DJANGO_SETTINGS_MODULE": "tests.stores.site",
+Standing = tuple[Setting, AbstractContextManager[None], dict[str, Any]]
+
+
+@contextmanager
+def _still_redis(directory: Path, config: pytest.Config) -> Iterator[Standing]:
+    server = RedisDaemon(find_or_leave(REDIS, config), directory)
+    with server.running():
+        yield in_redis(f"{server.address.url}?socket_timeout=60"), server.paused(), {}
+
+
+@contextmanager
+def _still_postgresql(directory: Path, config: pytest.Config) -> Iterator[Standing]:
+    command = find_or_leave(POSTGRESQL, config)
+    with directory_for_all() as own:
+        server = PostgresDaemon(command, own)
+        server.settings["OPTIONS"] = {"connect_timeout": 60}
+        with server.running():
+            yield in_database("own"), server.paused(), {"own": server.settings}
+
+
+@contextmanager
+def _still_sqlite(directory: Path, config: pytest.Config) -> Iterator[Standing]:
+    entry = {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": str(directory / "own.sqlite3"),
+        "OPTIONS": {"timeout": 60},
     }
-    with fault:
-        ended = subprocess.run(
-            [sys.executable, "-m", "tests.programs.hammer", "main", "10"],
-            cwd=ROOT,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=300,  # it ends at all; how soon is a matter of the machine
-            check=False,
-        )
-    assert ended.returncode == 0
-    assert "Traceback" not in ended.stderr
+    yield in_database("own"), faulty.locked_sqlite(entry), {"own": entry}
+
+
+STANDING = {"redis": _still_redis, "postgresql": _still_postgresql, "sqlite": _still_sqlite}
+"""What stores in servers and files of their own need, and what makes them stand still."""
+
+
+@pytest.mark.slow
+@pytest.mark.at_once("processes")
+@pytest.mark.parametrize("kind", [pytest.param(name, marks=on_server(name)) for name in STANDING])
+def test_a_program_ends_although_its_store_does_not_answer(
+    kind: str, tmp_path: Path, pytestconfig: pytest.Config
+) -> None:
+    with STANDING[kind](tmp_path, pytestconfig) as (setting, fault, databases):
+        settings = {"CACHE_MONITOR": setting, "DATABASES": databases}
+        environment = {
+            **os.environ,
+            "CACHE_MONITOR_TEST_VAR": str(tmp_path),
+            "CACHE_MONITOR_TEST_SETTINGS": json.dumps(settings, default=str),
+            "DJANGO_SETTINGS_MODULE": "tests.stores.site",
+        }
+        if databases:
+            migrate = ["migrate", "--database", "own", "cache_monitor", "--verbosity", "0"]
+            _run(environment, "django", *migrate)
+        with fault:
+            errors = _run(environment, "tests.programs.hammer", "main", "10")
+    assert "Traceback" not in errors
+
+
+def _run(environment: dict[str, str], *module: str) -> str:
+    """What a program says of errors when it has ended, as it does; how soon is a matter of the
+    machine."""
+    ended = subprocess.run(
+        [sys.executable, "-m", *module],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    return ended.stderr
