@@ -1,9 +1,8 @@
 """Listening to the calls of a piece of code, for those who show them one by one."""
 
-import operator
 from collections import deque
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal, NamedTuple
 
@@ -123,7 +122,8 @@ class Totals:
 
     def __add__(self, other: "Totals") -> "Totals":
         """Both together."""
-        return Totals(*map(operator.add, astuple(self), astuple(other)))
+        names = Totals.__slots__
+        return Totals(*(getattr(self, name) + getattr(other, name) for name in names))
 
     def add(self, call: RawCall) -> None:
         """Count ``call``."""

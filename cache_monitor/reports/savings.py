@@ -1,40 +1,37 @@
-"""What a cache saves: the time that producing what it found would have taken, less its own.
+"""What a cache saves: the time to compute the values that it found, less the time of its calls.
 
-* A group saves what its hits were spared (:mod:`cache_monitor.reports.savings`), less the
-  time of all calls on its keys. A negative figure says that the cache took longer than it saved,
-  and stays negative.
-* A hit whose value the same request writes anew saved nothing: the value was produced all the same.
-  A session is another matter: what was found need not be loaded, and what has changed is stored.
-* A cached page and its list of headers are one thing: the page's hits count, and the time of both.
-* What is state, not a copy (:mod:`cache_monitor.reports.savings`), saves nothing and costs nothing.
-* None says that nobody saw a value being produced; it is never 0.
+* A group saves what its hits would have taken to compute, less the time of all calls on its keys.
+  A negative figure says that the cache costs more than it saves, and stays negative.
+* A hit whose value the same request then writes anew saved nothing, except that of a session: what
+  was found need not be loaded, and what has changed is stored.
+* A cached page and its list of headers are one: the page's hits count, and the time of both.
+* What is state, not a copy (below), saves nothing and costs nothing.
+* None says that nobody saw a value being computed; it is never 0.
 
 Keys of one group may differ by a hundred times, and those that are found most are not those that
-are produced most. So the hits of each key count with the time of that key, as far as it is known:
+are computed most. So the hits of each key count with the compute time of that key, as far as known:
 
-* a key that is among the hottest has its own mean. Where keys were produced often enough to tell
-  how much the time of one and the same key varies, that mean is drawn to the group's, the more the
-  less it was seen and the less keys differ (the best linear prediction of a random effect;
-  Robinson, "That BLUP is a good thing", Statistical Science, 1991);
-* all other hits count with the mean of all other values.
+* A key among the hottest has its own mean. If the group shows how much the times of one key vary,
+  that mean is drawn to the group's: the more, the fewer values were seen and the less keys differ
+  (the best linear prediction of a random effect; Robinson, "That BLUP is a good thing", Statistical
+  Science, 1991).
+* All other hits count with the mean of all other values.
 
-The error is stated so that it covers the truth nineteen times in twenty, also where one value in a
-hundred takes thirty times as long as usual (log-normal times with a deviation of 1.46): two
-standard errors, and more where few values were seen, the more so the less even they are. Few values
-have hardly one of the long ones among them, so that their mean and what they spread by are both too
-small; two that happen to be alike tell nothing of that, and one tells little more than that there
-was one. What nobody has ever seen no figure tells: of
-values one in ten of which takes forty times as long, dozens must have been seen.
+The error covers the truth nineteen times in twenty, also if one value in a hundred takes thirty
+times as long as usual (log-normal times with a deviation of 1.46). It is two standard errors, and
+more if few values were seen, the more so the less even they are: few values seldom have a long one
+among them, so that their mean and their spread are both too small. One value tells little more than
+that there was one. Of values of which one in ten takes forty times as long, dozens must be seen.
 
 A counter, a throttle, a lock, a flag, a namespace's version or a deny list saves no work: there is
-nothing that it could be produced from. What a group is called does not tell that, its use does:
+nothing to compute its value from. Its use shows that, not its name:
 
-* its values are changed where they are (``incr``, ``decr``);
-* they are added and never filled in after a miss: locks, and what must be done once;
-* they are written although nobody has missed them, at no work: a throttle's history, a version;
-* hardly any of its misses is filled: a flag, a deny list;
-* who misses mostly waits for others to write, which takes no work then: a task's result;
-* a query cache notes in them when a table was written.
+* Its values are changed in place (``incr``, ``decr``).
+* They are added and never fill a miss: locks, and what must be done once.
+* They are written without a miss before, at no work: a throttle's history, a version.
+* Hardly any of its misses is filled: a flag, a deny list.
+* Who misses mostly waits for others to write, which takes no work: a task's result.
+* A query cache notes in them when a table was written.
 """
 
 from collections import defaultdict
