@@ -94,6 +94,21 @@ def test_who_reads_the_store_imports_nothing_of_the_worker_that_fills_it() -> No
     assert [name for name, module in readers if "worker" in _rooms_imported(module)] == []
 
 
+FACES = {"admin", "dashboard", "endpoints", "exporters", "management", "middleware", "panel"}
+
+
+def test_no_face_adds_up_or_averages_figures() -> None:
+    """A figure is computed once, for all of them: in the report, or in what keeps it."""
+    assert [
+        f"{name}:{node.lineno}"
+        for name, module in _modules()
+        if name.split(".")[0] in FACES
+        for node in ast.walk(module)
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func) in {"sum", "mean", "median", "statistics.mean", "math.fsum"}
+    ] == []
+
+
 def test_nothing_imports_the_package_root() -> None:
     rooms = set().union(*ROOMS)
     wrong = [

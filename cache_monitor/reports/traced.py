@@ -51,6 +51,7 @@ from cache_monitor.trace.events import (
 from cache_monitor.trace.plan import Plan
 from cache_monitor.trace.replay import EventBatch, Replay
 from cache_monitor.trace.state import ALL_KEYS, ReplayResult, State
+from cache_monitor.trace.workload import TracePeriod, lookups_of
 
 
 class Newer(NamedTuple):
@@ -379,3 +380,22 @@ def _key_event(
         reasons.get((event.ended, call.alias), "unknown") if is_miss else None,
         event.view,
     )
+
+
+def traced_lookups(
+    store: Store, family: str, since: float, until: float
+) -> tuple[TracePeriod, Mapping[str, int]]:
+    """The level of sampling of all slices of a cache, and the lookups of each process's cache at
+    it."""
+    span = int(since * SECOND), int(until * SECOND)
+    level = 0
+    for found in stored.slices_by_minute(store, family, since, until):
+        level = max([level, *(part.level for parts in found.values() for part in parts)])
+    period = TracePeriod(*span, level)
+    counts: dict[str, int] = {}
+    for found in stored.slices_by_minute(store, family, since, until):
+        for name, parts in found.items():
+            lookups = sum(lookups_of(part, period) for part in parts)
+            if lookups:
+                counts[name] = counts.get(name, 0) + lookups
+    return period, counts

@@ -401,3 +401,23 @@ def _requests_of(stored: StoredSlice, period: TracePeriod) -> Iterator[Request]:
     for each in stored.bulk_deletes():
         if each.pattern is None and period.since <= each.began < period.until:
             yield Request(each.began, "clear", (0, ""), 0, each.process)
+
+
+class ValueSizes:
+    """The known bytes of the requested values, each at most ``limit``."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._known: dict[Entry, int] = {}
+
+    def of(self, request: Request) -> int:
+        """The bytes of the requested value; 0 where unknown."""
+        if request.size:
+            self._known[request.entry] = min(request.size, self._limit)
+        return self._known.get(request.entry, 0)
+
+    @property
+    def usual(self) -> int:
+        """The average."""
+        sizes = self._known.values()
+        return max(1, round(sum(sizes) / len(sizes))) if sizes else 1

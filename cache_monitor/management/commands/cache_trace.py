@@ -17,13 +17,14 @@ from django.core.management.base import BaseCommand, CommandParser
 
 from cache_monitor.api import refuse_unknown, store_note
 from cache_monitor.management.output import INTERRUPTED, moment_option, refusal, refusing, writing
+from cache_monitor.reports.traced import traced_lookups
 from cache_monitor.scan.identity import store_of
 from cache_monitor.stores.base import Store
 from cache_monitor.stores.opening import get_store
 from cache_monitor.stores.rows import slices_by_minute
 from cache_monitor.trace.codec import StoredSlice
 from cache_monitor.trace.events import SECOND
-from cache_monitor.trace.workload import Entry, Request, TracePeriod, lookups_of, requests
+from cache_monitor.trace.workload import Entry, Request, ValueSizes, requests
 
 
 class NothingTraced(ValueError):
@@ -47,7 +48,7 @@ def write_trace(
     Of caches in each process it is the one with the most lookups. Raises :class:`NothingTraced`
     and :class:`StoreError`.
     """
-    period, counts = _survey(store, family, since, until)
+    period, counts = traced_lookups(store, family, since, until)
     if not counts:
         raise NothingTraced
     name, lookups = max(counts.items(), key=lambda each: each[1])
@@ -59,24 +60,6 @@ def write_trace(
     with writing(path) as file:
         FORMATS[form](requests(own(), period), file)
     return WrittenTrace(lookups, 1 << period.level, len(counts))
-
-
-def _survey(
-    store: Store, family: str, since: float, until: float
-) -> tuple[TracePeriod, Mapping[str, int]]:
-    """The level of sampling of all slices, and the lookups of each cache at it."""
-    span = int(since * SECOND), int(until * SECOND)
-    level = 0
-    for found in slices_by_minute(store, family, since, until):
-        level = max([level, *(part.level for parts in found.values() for part in parts)])
-    period = TracePeriod(*span, level)
-    counts: dict[str, int] = {}
-    for found in slices_by_minute(store, family, since, until):
-        for name, parts in found.items():
-            lookups = sum(lookups_of(part, period) for part in parts)
-            if lookups:
-                counts[name] = counts.get(name, 0) + lookups
-    return period, counts
 
 
 class _Numbers:
@@ -105,7 +88,7 @@ _LARGEST = 2**32 - 1
 def _oracle_general(trace: Iterable[Request], file: BinaryIO) -> None:
     """libCacheSim's oracleGeneral: lookups only. An unknown size is the average, or 1."""
     numbers, count, first = _Numbers(), 0, None
-    sizes = _Sizes()
+    sizes = ValueSizes(_LARGEST)
     for each in trace:
         size = sizes.of(each)
         if each.operation == "get":
@@ -130,32 +113,13 @@ def _look_ahead(records: mmap, count: int, usual: int) -> None:
         following[number] = place
 
 
-class _Sizes:
-    """The known bytes of the values in one file."""
-
-    def __init__(self) -> None:
-        self._known: dict[Entry, int] = {}
-
-    def of(self, request: Request) -> int:
-        """The bytes of the requested value; 0 where unknown."""
-        if request.size:
-            self._known[request.entry] = min(request.size, _LARGEST)
-        return self._known.get(request.entry, 0)
-
-    @property
-    def usual(self) -> int:
-        """The average."""
-        sizes = self._known.values()
-        return max(1, round(sum(sizes) / len(sizes))) if sizes else 1
-
-
 _TWITTERS = {"get": "get", "set": "set", "delete": "delete"}
 
 
 def _twitter(trace: Iterable[Request], file: BinaryIO) -> None:
     """Twitter's format: time, key, sizes of key and value, client, operation, timeout. An unknown
     size is 0."""
-    numbers, sizes, first = _Numbers(), _Sizes(), None
+    numbers, sizes, first = _Numbers(), ValueSizes(_LARGEST), None
     clients: dict[int, int] = {}
     for each in trace:
         at, operation, entry, lasts, process, _ = each
@@ -183,7 +147,7 @@ _EXPIRING = frozenset({"set", "touch"})
 
 def _csv(trace: Iterable[Request], file: BinaryIO) -> None:
     """A line for each request; a timeout only where one begins."""
-    numbers, sizes = _Numbers(), _Sizes()
+    numbers, sizes = _Numbers(), ValueSizes(_LARGEST)
     file.write(b"time,operation,key,timeout,bytes\n")
     for each in trace:
         at, operation, entry, lasts, *_ = each
