@@ -126,7 +126,10 @@ def _module(function: object) -> str:
 
 SLOW = 0.0002
 """Seconds that a key function may take for a key."""
-_MOST_SLOW = 3
+_MOST_SLOW = 3.0
+_QUICK = 0.05
+"""What a quick answer makes up of a slow one: the system, or Python's lock, interrupts each of them
+now and then."""
 
 
 def makes_own_keys(cache: object) -> bool:
@@ -142,7 +145,7 @@ class KeyMaker:
     """Asks a cache what it makes of keys.
 
     It does so until that turns out to be more than a glance, which the site should not wait for
-    twice: where the function uses a cache itself, or takes long more than once.
+    twice: where the function uses a cache itself, or takes long again and again.
     """
 
     __slots__ = ("_left",)
@@ -175,6 +178,8 @@ class KeyMaker:
             self._left = 0
         elif clock() - started > SLOW * max(len(keys), 1):
             self._left -= 1
+        elif self._left < _MOST_SLOW:
+            self._left = min(self._left + _QUICK, _MOST_SLOW)
         return names, varies
 
     def note(self, cache: Any, key: Hashable, version: Hashable, around: CallContext) -> None:

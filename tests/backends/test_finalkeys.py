@@ -139,6 +139,24 @@ def test_a_key_function_that_takes_long_is_not_waited_for_on_and_on(
     assert [call.entries is None for call in heard] == [False] * 3 + [True] * 7
 
 
+def test_a_key_function_that_is_interrupted_now_and_then_is_asked_on(
+    heard: Heard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As each is on a busy machine, however quick."""
+    now = [0.0, 0.0]
+
+    def function(key: str, prefix: str, version: int) -> str:
+        now[0] += now[1]
+        return key
+
+    monkeypatch.setattr(aliases, "clock", lambda: now[0])
+    with cache_with(function) as cache:
+        for number in range(300):
+            now[1] = float(number % 30 == 0)
+            cache.get("a")
+    assert [call.entries for call in heard] == [(("a",), True)] * 300
+
+
 def test_a_key_function_that_refuses_a_key_is_the_callers_to_hear_of(heard: Heard) -> None:
     def function(key: str, prefix: str, version: int) -> str:
         raise LookupError(key)
