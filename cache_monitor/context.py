@@ -118,9 +118,9 @@ def forget_leftovers() -> None:
 @contextmanager
 def muted() -> Iterator[None]:
     """Record nothing inside: the monitor does not watch itself."""
-    around = _scope.get()
+    outer = _scope.get()
     try:
         _scope.set(CallContext(muted=True))
         yield
     finally:
-        _scope.set(around)
+        _scope.set(outer)

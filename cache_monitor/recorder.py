@@ -103,8 +103,8 @@ class Recorder:
         self._wanted -= 1
         if self._wanted <= 0:
             self.limit = self._usual_limit
-        around = current()
-        if self._take_stack is not None and (around is None or not around.listeners):
+        outer = current()
+        if self._take_stack is not None and (outer is None or not outer.listeners):
             # Of a request it will be known which view it was for.
             self._stacks.append((whole(call), self._take_stack(3)))
 

@@ -159,7 +159,7 @@ class KeyMaker:
         if self._left <= 0 or key is None:
             return None
         keys: Sequence[Any] = key if isinstance(key, tuple) else (key,)
-        around, inner = current(), CallContext(muted=True)
+        outer, inner = current(), CallContext(muted=True)
         started = clock()
         try:
             enter(inner)
@@ -167,13 +167,13 @@ class KeyMaker:
             is_own = version is None or not names or str(version) == str(cache.version)
             varies = is_own or str(cache.make_key(keys[0], version)) != names[0]
         except Exception as fault:
-            enter(around)
+            enter(outer)
             let_pass(fault)
             return (), True
         except BaseException:
-            enter(around)
+            enter(outer)
             raise
-        enter(around)
+        enter(outer)
         if inner.used:
             self._left = 0
         elif clock() - started > SLOW * max(len(keys), 1):
@@ -182,8 +182,8 @@ class KeyMaker:
             self._left = min(self._left + _QUICK, _MOST_SLOW)
         return names, varies
 
-    def note(self, cache: Any, key: Hashable, version: Hashable, around: CallContext) -> None:
-        """Tell the operation ``around`` what ``cache`` makes of the keys of a part of it: it may
+    def note(self, cache: Any, key: Hashable, version: Hashable, outer: CallContext) -> None:
+        """Tell the operation ``outer`` what ``cache`` makes of the keys of a part of it: it may
         run in another thread, which has another tenant."""
         try:
             made = self.entries(cache, key, version)
@@ -191,7 +191,7 @@ class KeyMaker:
             let_pass(fault)
             recorder.failed(fault)
             return
-        finals = around.finals
+        finals = outer.finals
         if made is None or finals is None:
             return
         names, varies = made
@@ -199,7 +199,7 @@ class KeyMaker:
             if finals.setdefault(each, (name, varies)) != (name, varies):
                 finals[each] = None
 
-    def told(
+    def entries_noted(
         self, cache: Any, key: Hashable, version: Hashable, inner: CallContext
     ) -> Entries | None:
         """What the parts of an operation told; what they did not is asked now."""

@@ -57,7 +57,7 @@ class CallSignature:
         or where that is not known."""
         return None
 
-    def leave_word(self, result: Any, around: CallContext) -> None:
+    def notify_outer(self, result: Any, outer: CallContext) -> None:
         """Tell the operation that this call is part of what it did."""
 
     def timeout(self) -> object:
@@ -136,8 +136,8 @@ class Write(CallSignature):
     moves_values = True
     timeout_at = 2
 
-    def leave_word(self, result: Any, around: CallContext) -> None:
-        around.wrote = around.wrote or result is not False
+    def notify_outer(self, result: Any, outer: CallContext) -> None:
+        outer.wrote = outer.wrote or result is not False
 
     def prints(self, noted: list[int], outcome: object) -> tuple[int, ...]:
         return tuple(noted[-1:])
@@ -163,8 +163,8 @@ class Lookup(CallSignature):
         # There are backends that call a default which can be called.
         return None if callable(default) else True
 
-    def leave_word(self, result: Any, around: CallContext) -> None:
-        around.found = self.outcome(result, around)
+    def notify_outer(self, result: Any, outer: CallContext) -> None:
+        outer.found = self.outcome(result, outer)
 
     def kind(self, result: Any, outcome: object) -> str | None:
         return type(result).__name__ if outcome else None
@@ -283,8 +283,8 @@ class LookupMany(Many):
     def outcome(self, result: Any, inner: CallContext) -> tuple[bool, ...] | None:
         return all_found(self.keys, result)
 
-    def leave_word(self, result: Any, around: CallContext) -> None:
-        around.found = bool(result)
+    def notify_outer(self, result: Any, outer: CallContext) -> None:
+        outer.found = bool(result)
 
     def kind(self, result: Any, outcome: object) -> str | None:
         return all_kinds(result)
@@ -312,8 +312,8 @@ class Mapped(CallSignature):
         is_each = type(data) is dict and len(data) == len(noted)
         return tuple(noted) if is_each and (len(noted) == 1 or not self.is_shuffled) else ()
 
-    def leave_word(self, result: Any, around: CallContext) -> None:
-        around.wrote = True
+    def notify_outer(self, result: Any, outer: CallContext) -> None:
+        outer.wrote = True
 
     def kind(self, result: Any, outcome: object) -> str | None:
         return all_kinds(self.argument(0, "data"))

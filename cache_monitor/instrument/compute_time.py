@@ -69,10 +69,10 @@ class Production(OwnProduction):
     def produced(self, inner: CallContext) -> float | None:
         return inner.produced if self.producer is None else self.producer.seconds
 
-    def leave_word(self, result: Any, around: CallContext) -> None:
+    def notify_outer(self, result: Any, outer: CallContext) -> None:
         if self.producer is not None:
-            around.found, around.wrote = not self.producer.was_asked, self.producer.was_asked
-            around.produced = self.producer.seconds
+            outer.found, outer.wrote = not self.producer.was_asked, self.producer.was_asked
+            outer.produced = self.producer.seconds
 
     def callback(self) -> CodeType | None:
         return None
@@ -96,8 +96,8 @@ class AsyncProduction(Production):
 class _Producer:
     """Makes the value for a ``get_or_set``, and knows whether it had to.
 
-    Apart from the shape: that holds the arguments, which would then hold it, and the value would
-    stay in memory until the next garbage collection.
+    Apart from the signature: that holds the arguments, which would then hold it, and the value
+    would stay in memory until the next garbage collection.
     """
 
     __slots__ = ("seconds", "was_asked")

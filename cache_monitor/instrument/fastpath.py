@@ -1,9 +1,8 @@
-"""Short ways for the operations that sites make most: ``get``, ``set`` and ``get_many``.
+"""Fast paths for the operations that sites call most: ``get``, ``set`` and ``get_many``.
 
-Only for methods that are Django's or django-redis's own: how the arguments of those were written
-nobody below can tell. Where a call is part of another, where somebody listens who wants to know
-more, and for what is out of the ordinary, ``otherwise`` serves, the way by
-:mod:`cache_monitor.instrument.observe`.
+Only for methods that are Django's or django-redis's own: nothing below these sees how the arguments
+were written. ``fallback``, of :mod:`cache_monitor.instrument.observe`, serves where a call is part
+of another, where a listener wants to know more, and for what is out of the ordinary.
 
 Each function makes its own tuple of a call and appends it: a helper that they shared would be one
 more call of Python in each ``get`` of the site.
@@ -27,9 +26,9 @@ from cache_monitor.instrument.observe import (
     About,
     Method,
     ObservedOperation,
+    notify,
     record,
     record_failed,
-    tell,
 )
 from cache_monitor.instrument.side_effects import is_swallowing
 from cache_monitor.recorder import recorder
@@ -41,7 +40,7 @@ is not known: what those methods call may be overridden."""
 append, buffer = recorder.append, recorder.buffer
 
 
-def leaf_get(operation: ObservedOperation, otherwise: Method) -> Method:
+def leaf_get(operation: ObservedOperation, fallback: Method) -> Method:
     """``get`` of a leaf: nothing but the clock and an append. A default of ours tells a miss, and
     no other code sees it."""
     original = operation.original
@@ -50,31 +49,31 @@ def leaf_get(operation: ObservedOperation, otherwise: Method) -> Method:
         noted = find(id(self))
         if noted is None:
             return original(self, key, default, version)
-        around, source = current(), noted.leaf_get
+        outer, source = current(), noted.leaf_get
         if (
-            around is not None
-            and around.inside == noted.alias
-            and around.callback is None
+            outer is not None
+            and outer.inside == noted.alias
+            and outer.callback is None
             and noted.key_maker is None
         ):
             # Of another operation, as of a get_many of many keys.
             value = original(self, key, MISSING, version)
-            around.found = value is not MISSING
-            return value if around.found else default
-        if source is None or (around is not None and around.only is None):
-            return otherwise(self, key, default, version)
+            outer.found = value is not MISSING
+            return value if outer.found else default
+        if source is None or (outer is not None and outer.only is None):
+            return fallback(self, key, default, version)
         started = clock()
         try:
             value = original(self, key, MISSING, version)
         except BaseException as error:
-            _failed(source, started, error, around, _about(key, version))
+            _failed(source, started, error, outer, _about(key, version))
             raise
         seconds = clock() - started
         hit = value is not MISSING
         is_kept = type(key) is str and len(key) <= KEY_LIMIT
         call: Recorded = (
             (source, started, seconds, key)
-            if hit and is_kept and version is None and around is None
+            if hit and is_kept and version is None and outer is None
             else (
                 source,
                 started,
@@ -93,14 +92,14 @@ def leaf_get(operation: ObservedOperation, otherwise: Method) -> Method:
         append(call)
         if len(buffer) > recorder.limit:
             recorder.relieve(call)
-        if around is not None:
-            tell(around, whole(call))
+        if outer is not None:
+            notify(outer, whole(call))
         return value if hit else default
 
     return get
 
 
-def leaf_set(operation: ObservedOperation, otherwise: Method) -> Method:
+def leaf_set(operation: ObservedOperation, fallback: Method) -> Method:
     """``set`` of a leaf."""
     original = operation.original
 
@@ -114,23 +113,23 @@ def leaf_set(operation: ObservedOperation, otherwise: Method) -> Method:
         noted = find(id(self))
         if noted is None:
             return original(self, key, value, timeout, version)
-        around, source = current(), noted.leaf_set
+        outer, source = current(), noted.leaf_set
         if (
-            around is not None
-            and around.inside == noted.alias
-            and around.callback is None
+            outer is not None
+            and outer.inside == noted.alias
+            and outer.callback is None
             and noted.key_maker is None
         ):
             result = original(self, key, value, timeout, version)
-            around.wrote = True
+            outer.wrote = True
             return result
-        if source is None or (around is not None and around.only is None):
-            return otherwise(self, key, value, timeout, version)
+        if source is None or (outer is not None and outer.only is None):
+            return fallback(self, key, value, timeout, version)
         started = clock()
         try:
             result = original(self, key, value, timeout, version)
         except BaseException as error:
-            _failed(source, started, error, around, _about(key, version, timeout))
+            _failed(source, started, error, outer, _about(key, version, timeout))
             raise
         seconds = clock() - started
         kept = key if type(key) is str and len(key) <= KEY_LIMIT else bounded(key)
@@ -140,14 +139,14 @@ def leaf_set(operation: ObservedOperation, otherwise: Method) -> Method:
         append(call)
         if len(buffer) > recorder.limit:
             recorder.relieve(call)
-        if around is not None:
-            tell(around, call)
+        if outer is not None:
+            notify(outer, call)
         return result
 
     return set
 
 
-def sized_get(operation: ObservedOperation, otherwise: Method) -> Method:
+def sized_get(operation: ObservedOperation, fallback: Method) -> Method:
     """``get`` of a backend that turns values into bytes: that it made one of bytes tells a hit."""
     original, call_it = operation.original, operation.call
 
@@ -162,23 +161,23 @@ def sized_get(operation: ObservedOperation, otherwise: Method) -> Method:
         noted = find(id(self))
         if noted is None:
             return original(self, key, default, version, *others, **more)
-        around, source = current(), noted.sized_get
-        if source is None or others or more or (around is not None and around.only is None):
-            return otherwise(self, key, default, version, *others, **more)
-        inner = CallContext(() if around is None else around.listeners, noted.alias)
+        outer, source = current(), noted.sized_get
+        if source is None or others or more or (outer is not None and outer.only is None):
+            return fallback(self, key, default, version, *others, **more)
+        inner = CallContext(() if outer is None else outer.listeners, noted.alias)
         started = clock()
         try:
             enter(inner)
             value = call_it(self, key, default, version)
         except BaseException as error:
-            enter(around)
-            _failed(source, started, error, around, _about(key, version))
+            enter(outer)
+            _failed(source, started, error, outer, _about(key, version))
             raise
-        enter(around)
+        enter(outer)
         seconds = clock() - started
         if inner.swallowed is not None and is_swallowing(self):
             swallowed = inner.swallowed
-            record_failed(source, (started, seconds), swallowed, around, _about(key, version))
+            record_failed(source, (started, seconds), swallowed, outer, _about(key, version))
             return value
         sizes = inner.sizes
         hit = value is not default or len(sizes) > 0 or inner.found is True
@@ -200,14 +199,14 @@ def sized_get(operation: ObservedOperation, otherwise: Method) -> Method:
         append(call)
         if len(buffer) > recorder.limit:
             recorder.relieve(call)
-        if around is not None:
-            tell(around, call)
+        if outer is not None:
+            notify(outer, call)
         return value
 
     return get
 
 
-def sized_set(operation: ObservedOperation, otherwise: Method) -> Method:
+def sized_set(operation: ObservedOperation, fallback: Method) -> Method:
     """``set`` of a backend that turns values into bytes."""
     original = operation.original
 
@@ -215,27 +214,27 @@ def sized_set(operation: ObservedOperation, otherwise: Method) -> Method:
         noted = find(id(self))
         if noted is None:
             return original(self, *args, **kwargs)
-        around = current()
+        outer = current()
         source = noted.sized_set
-        if source is None or not args or (around is not None and around.only is None):
-            return otherwise(self, *args, **kwargs)
+        if source is None or not args or (outer is not None and outer.only is None):
+            return fallback(self, *args, **kwargs)
         key, number = args[0], len(args)
         timeout = args[2] if number > 2 else kwargs.get("timeout", DEFAULT_TIMEOUT)
         version = args[3] if number > 3 else kwargs.get("version")
-        inner = CallContext(() if around is None else around.listeners, noted.alias)
+        inner = CallContext(() if outer is None else outer.listeners, noted.alias)
         started = clock()
         try:
             enter(inner)
             result = original(self, *args, **kwargs)
         except BaseException as error:
-            enter(around)
-            _failed(source, started, error, around, _about(key, version, timeout))
+            enter(outer)
+            _failed(source, started, error, outer, _about(key, version, timeout))
             raise
-        enter(around)
+        enter(outer)
         seconds = clock() - started
         if inner.swallowed is not None and is_swallowing(self):
             about = _about(key, version, timeout)
-            record_failed(source, (started, seconds), inner.swallowed, around, about)
+            record_failed(source, (started, seconds), inner.swallowed, outer, about)
             return result
         sizes = inner.sizes
         call: RawCall = (
@@ -257,14 +256,14 @@ def sized_set(operation: ObservedOperation, otherwise: Method) -> Method:
         append(call)
         if len(buffer) > recorder.limit:
             recorder.relieve(call)
-        if around is not None:
-            tell(around, call)
+        if outer is not None:
+            notify(outer, call)
         return result
 
     return set
 
 
-def sized_get_many(operation: ObservedOperation, otherwise: Method) -> Method:
+def sized_get_many(operation: ObservedOperation, fallback: Method) -> Method:
     """``get_many`` of a backend that turns values into bytes, and the one of ``BaseCache``, which
     asks for one key after the other."""
     original = operation.original
@@ -273,32 +272,32 @@ def sized_get_many(operation: ObservedOperation, otherwise: Method) -> Method:
         noted = find(id(self))
         if noted is None:
             return original(self, *args, **kwargs)
-        around = current()
+        outer = current()
         source = noted.sized_get_many
         if (
             source is None
             or not args
             or type(args[0]) not in COLLECTIONS
-            or (around is not None and around.only is None)
+            or (outer is not None and outer.only is None)
         ):
-            return otherwise(self, *args, **kwargs)
+            return fallback(self, *args, **kwargs)
         keys = args[0]
         version = args[1] if len(args) > 1 else kwargs.get("version")
-        inner = CallContext(() if around is None else around.listeners, noted.alias)
+        inner = CallContext(() if outer is None else outer.listeners, noted.alias)
         started = clock()
         try:
             enter(inner)
             found = original(self, *args, **kwargs)
         except BaseException as error:
-            enter(around)
-            _failed(source, started, error, around, _about_many(keys, version))
+            enter(outer)
+            _failed(source, started, error, outer, _about_many(keys, version))
             raise
-        enter(around)
+        enter(outer)
         span = started, clock() - started
         if inner.swallowed is not None and is_swallowing(self):
-            record_failed(source, span, inner.swallowed, around, _about_many(keys, version))
+            record_failed(source, span, inner.swallowed, outer, _about_many(keys, version))
             return found
-        record(_found_call(source, span, keys, found, inner.sizes, version), around)
+        record(_found_call(source, span, keys, found, inner.sizes, version), outer)
         return found
 
     return get_many
@@ -313,8 +312,8 @@ _BASE: _Makers = {"get_many": sized_get_many}
 _SIZED: _Makers = {"get": sized_get, "set": sized_set, "get_many": sized_get_many}
 
 
-def fast_path(class_: type, operation: ObservedOperation, otherwise: Method) -> Method | None:
-    """The short way for ``operation``, as ``class_`` has it, where there is one."""
+def fast_path(class_: type, operation: ObservedOperation, fallback: Method) -> Method | None:
+    """The fast path for ``operation``, as ``class_`` has it, where there is one."""
     makers: _Makers = {}
     if belongs_to(operation.original, class_, *SIZED):
         makers = _SIZED
@@ -323,7 +322,7 @@ def fast_path(class_: type, operation: ObservedOperation, otherwise: Method) -> 
     elif class_ is BaseCache and belongs_to(operation.original, class_, "django"):
         makers = _BASE
     make = makers.get(operation.name)
-    return None if make is None else make(operation, otherwise)
+    return None if make is None else make(operation, fallback)
 
 
 def _found_call(
@@ -351,10 +350,10 @@ def _found_call(
 
 
 def _failed(
-    source: Source, started: float, error: BaseException, around: CallContext | None, about: About
+    source: Source, started: float, error: BaseException, outer: CallContext | None, about: About
 ) -> None:
     span = started, clock() - started
-    record_failed(source, span, raised(error), around, about)
+    record_failed(source, span, raised(error), outer, about)
 
 
 def _about(key: Any, version: Any, timeout: Any = None) -> About:

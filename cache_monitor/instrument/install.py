@@ -94,7 +94,7 @@ class Addition(CallSignature):
 
 
 def addition(operation: str, method: object) -> type[Addition]:
-    """The shape of ``method``, which a backend has for an ``operation`` that Django has not."""
+    """The signature of ``method``, which a backend has for an ``operation`` that Django has not."""
     places = None
     if isinstance(method, FunctionType) and not takes_anything(parameters_of(method)):
         places = places_of(method)
@@ -102,7 +102,7 @@ def addition(operation: str, method: object) -> type[Addition]:
     return type(Addition.__name__, (Addition,), namespace)
 
 
-SHAPES: Mapping[str, type[CallSignature]] = {
+SIGNATURES: Mapping[str, type[CallSignature]] = {
     "get": Lookup,
     "get_many": LookupMany,
     "get_or_set": OwnProduction,
@@ -118,14 +118,14 @@ SHAPES: Mapping[str, type[CallSignature]] = {
     "set_many": Mapped,
     "delete_many": Many,
 }
-"""The shapes of Django's own operations on keys; every other is an addition of the backend's."""
+"""The signatures of Django's own operations on keys; any other is an addition of the backend's."""
 
 _LIBRARIES = ("django", "django_redis")
 
 
-def shape_of(name: str, operation: str, method: object, class_: type) -> type[CallSignature]:
-    """The shape of ``method``, which ``class_`` has as ``name`` for ``operation``."""
-    usual = SHAPES.get(operation)
+def signature_of(name: str, operation: str, method: object, class_: type) -> type[CallSignature]:
+    """The signature of ``method``, which ``class_`` has as ``name`` for ``operation``."""
+    usual = SIGNATURES.get(operation)
     if usual is None:
         return addition(operation, method)
     if usual is Lookup and belongs_to(method, class_, *_LIBRARIES):
@@ -138,13 +138,13 @@ def shape_of(name: str, operation: str, method: object, class_: type) -> type[Ca
     return usual
 
 
-def _own_names(shape: type[CallSignature], parameters: Sequence[Parameter]) -> dict[str, str]:
+def _own_names(signature: type[CallSignature], parameters: Sequence[Parameter]) -> dict[str, str]:
     """The backend's names for Django's arguments, where they are others."""
     djangos = {
-        "keys" if issubclass(shape, Many) else "data" if shape is Mapped else "key": 0,
-        "default": 1 if shape in {Lookup, OwnProduction} else None,
-        "timeout": shape.timeout_at,
-        "version": shape.version_at,
+        "keys" if issubclass(signature, Many) else "data" if signature is Mapped else "key": 0,
+        "default": 1 if signature in {Lookup, OwnProduction} else None,
+        "timeout": signature.timeout_at,
+        "version": signature.version_at,
     }
     taken = {each.name for each in parameters}
     return {
@@ -253,7 +253,7 @@ def _methods(class_: type) -> Iterator[tuple[str, Any]]:
 
 
 def _is_operation(name: str) -> bool:
-    return name in SHAPES or (name[:1] == "a" and name[1:] in SHAPES)
+    return name in SIGNATURES or (name[:1] == "a" and name[1:] in SIGNATURES)
 
 
 def _binds(found: object) -> bool:
@@ -267,7 +267,7 @@ def _recording(name: str, original: Any, class_: type, backend: type) -> Method:
     method = original if isinstance(original, FunctionType) else _bound(original)
     call = telling_lookup(method, class_, name)
     operation = ObservedOperation(
-        operation_name, method, call, shape_of(name, operation_name, original, class_)
+        operation_name, method, call, signature_of(name, operation_name, original, class_)
     )
     if is_async:
         return _named(observed_async(operation), original)

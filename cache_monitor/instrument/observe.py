@@ -38,7 +38,7 @@ class ObservedOperation(NamedTuple):
     """To be called with the instance."""
     call: Method
     """``original``, or what makes the same call and tells whether the key was there."""
-    shape: type[CallSignature]
+    signature: type[CallSignature]
 
 
 class About(NamedTuple):
@@ -55,27 +55,27 @@ class About(NamedTuple):
 class _Observation:
     """One call under way, of an operation that may call others of the same cache inside."""
 
-    __slots__ = ("around", "cache", "inner", "key_maker", "shape", "source", "started")
+    __slots__ = ("cache", "inner", "key_maker", "outer", "signature", "source", "started")
 
     def __init__(
         self,
         noted: Noted,
         operation: ObservedOperation,
         cache: BaseCache,
-        around: CallContext | None,
+        outer: CallContext | None,
         args: Args,
         kwargs: Kwargs,
     ) -> None:
         self.source = noted.sources[operation.name]
         self.cache = cache
-        self.shape = shape = _shaped(operation.shape, cache, args, kwargs)
-        self.around = around
-        self.inner = CallContext(around.listeners if around else (), noted.alias)
+        self.signature = signature = _signature(operation.signature, cache, args, kwargs)
+        self.outer = outer
+        self.inner = CallContext(outer.listeners if outer else (), noted.alias)
         self.key_maker = noted.key_maker
         if self.key_maker is not None:
             self.inner.finals = {}
-        if isinstance(shape, OwnProduction):
-            self.inner.callback = shape.callback()
+        if isinstance(signature, OwnProduction):
+            self.inner.callback = signature.callback()
         self.started = clock()
 
     def caller(self) -> int:
@@ -92,11 +92,11 @@ class _Observation:
             call = self._described(seconds, result)
         except BaseException as fault:
             call = (self.source, self.started, seconds, *(None,) * 9)
-            record(call, self.around)
+            record(call, self.outer)
             let_pass(fault)
             recorder.failed(fault)
         else:
-            record(call, self.around, self._kind(result, call))
+            record(call, self.outer, self._kind(result, call))
 
     def failed(self, error: BaseException) -> None:
         """Record the call that raised."""
@@ -107,69 +107,76 @@ class _Observation:
         try:
             about = self._about()
         except BaseException as fault:
-            record_failed(self.source, span, name, self.around, About())
+            record_failed(self.source, span, name, self.outer, About())
             let_pass(fault)
             recorder.failed(fault)
         else:
-            record_failed(self.source, span, name, self.around, about)
+            record_failed(self.source, span, name, self.outer, about)
 
     def _about(self) -> About:
-        shape = self.shape
-        produced, entries = shape.produced(self.inner), self._entries()
+        signature = self.signature
+        produced, entries = signature.produced(self.inner), self._entries()
         return About(
-            shape.key(), shape.version(), shape.timeout(), produced, self.caller(), entries
+            signature.key(),
+            signature.version(),
+            signature.timeout(),
+            produced,
+            self.caller(),
+            entries,
         )
 
     def _entries(self) -> Entries | None:
         if self.key_maker is None:
             return None
-        shape = self.shape
-        return self.key_maker.told(self.cache, shape.key(), shape.version(), self.inner)
+        signature = self.signature
+        return self.key_maker.entries_noted(
+            self.cache, signature.key(), signature.version(), self.inner
+        )
 
     def _kind(self, result: Any, call: RawCall) -> str | None:
         """The type of the value that ``call`` moved, where somebody wants to know."""
-        if self.around is None or self.around.only is not None:
+        if self.outer is None or self.outer.only is not None:
             return None
         try:
-            return self.shape.kind(result, call[OUTCOME])
+            return self.signature.kind(result, call[OUTCOME])
         except Exception as error:
             let_pass(error)
             return None
 
     def _described(self, seconds: float, result: Any) -> RawCall:
-        shape = self.shape
-        outcome = shape.outcome(result, self.inner)
+        signature = self.signature
+        outcome = signature.outcome(result, self.inner)
         call = (
             self.source,
             self.started,
             seconds,
-            shape.key(),
+            signature.key(),
             outcome,
             self._size(outcome),
-            shape.timeout(),
-            shape.version(),
+            signature.timeout(),
+            signature.version(),
             None,
             # By its type: to ask a lazy value for its class would make it.
-            result if type(result) is shape.effects else None,
-            shape.produced(self.inner),
+            result if type(result) is signature.effects else None,
+            signature.produced(self.inner),
             None if outcome is True else self.caller(),
         )
         noted = self.inner.prints
-        prints = shape.prints(noted, outcome) if noted else ()
+        prints = signature.prints(noted, outcome) if noted else ()
         entries = None if self.key_maker is None else self._entries()
         if prints:
             return (*call, entries, prints)
         return call if self.key_maker is None else (*call, entries)
 
     def _size(self, outcome: object) -> int | None:
-        if not self.shape.moves_values:
+        if not self.signature.moves_values:
             return None
         if self.inner.sizes:
-            return self.shape.size(self.inner.sizes)
-        if self.around is None or self.around.only is not None or outcome is False:
+            return self.signature.size(self.inner.sizes)
+        if self.outer is None or self.outer.only is not None or outcome is False:
             return None
         # Somebody listens who wants to see the size at once.
-        return stored_size(self.cache, self.shape.key(), self.shape.version())
+        return stored_size(self.cache, self.signature.key(), self.signature.version())
 
 
 class _AsyncObservation(_Observation):
@@ -195,7 +202,7 @@ def record(call: RawCall, call_context: CallContext | None, kind: str | None = N
     if isinstance(call[KEY], tuple):
         recorder.weigh(len(call[KEY]))
     if call_context is not None:
-        tell(call_context, call, kind)
+        notify(call_context, call, kind)
 
 
 def record_failed(
@@ -211,7 +218,7 @@ def record_failed(
     record(call if entries is None else (*call, entries), call_context)
 
 
-def tell(call_context: CallContext, call: RawCall, kind: str | None = None) -> None:
+def notify(call_context: CallContext, call: RawCall, kind: str | None = None) -> None:
     """Tell those who listen of ``call``."""
     for listener in call_context.listeners:
         try:
@@ -229,19 +236,19 @@ def observed(operation: ObservedOperation) -> Method:
         noted = find(id(self))
         if noted is None:
             return original(self, *args, **kwargs)
-        around = current()
-        if around is not None and around.hides(noted.alias) and not _is_callback(around):
-            return _hidden(operation, self, noted, around, args, kwargs)
-        call = _Observation(noted, operation, self, around, args, kwargs)
-        shaped = call.shape
+        outer = current()
+        if outer is not None and outer.hides(noted.alias) and not _is_callback(outer):
+            return _hidden(operation, self, noted, outer, args, kwargs)
+        call = _Observation(noted, operation, self, outer, args, kwargs)
+        signature = call.signature
         try:
             enter(call.inner)
-            result = call_it(self, *shaped.args, **shaped.kwargs)
+            result = call_it(self, *signature.args, **signature.kwargs)
         except BaseException as error:
-            enter(around)
+            enter(outer)
             call.failed(error)
             raise
-        enter(around)
+        enter(outer)
         call.succeeded(result)
         return result
 
@@ -256,22 +263,22 @@ def observed_async(operation: ObservedOperation) -> Method:
         noted = find(id(self))
         if noted is None:
             return await original(self, *args, **kwargs)
-        around = current()
-        if around is not None and around.hides(noted.alias) and not _is_callback(around):
-            shape = _shaped(operation.shape, self, args, kwargs)
-            before = _listen(shape, around)
-            result = await call_it(self, *shape.args, **shape.kwargs)
-            _leave_word(shape, result, around, before)
+        outer = current()
+        if outer is not None and outer.hides(noted.alias) and not _is_callback(outer):
+            signature = _signature(operation.signature, self, args, kwargs)
+            before = _sizes_before(signature, outer)
+            result = await call_it(self, *signature.args, **signature.kwargs)
+            _notify_outer(signature, result, outer, before)
             return result
-        call = _AsyncObservation(noted, operation, self, around, args, kwargs)
-        shaped = call.shape
+        call = _AsyncObservation(noted, operation, self, outer, args, kwargs)
+        signature = call.signature
         token: Token[CallContext | None] | None = None
         try:
             token = enter(call.inner)
-            result = await call_it(self, *shaped.args, **shaped.kwargs)
+            result = await call_it(self, *signature.args, **signature.kwargs)
         except BaseException as error:
             try:
-                enter(around) if token is None else leave(token)
+                enter(outer) if token is None else leave(token)
             except ValueError as elsewhere:
                 # A coroutine that nobody awaits to its end is closed in the context of whoever
                 # collects it, whose scope is none of ours.
@@ -289,54 +296,54 @@ def _hidden(
     operation: ObservedOperation,
     cache: Any,
     noted: Noted,
-    around: CallContext,
+    outer: CallContext,
     args: Args,
     kwargs: Kwargs,
 ) -> Any:
     """Make a call that is part of another."""
-    if around.muted:
-        around.used = True
+    if outer.muted:
+        outer.used = True
         return operation.call(cache, *args, **kwargs)
-    shape = _shaped(operation.shape, cache, args, kwargs)
-    before = _listen(shape, around)
-    result = operation.call(cache, *shape.args, **shape.kwargs)
-    _leave_word(shape, result, around, before)
-    if noted.key_maker is not None and around.finals is not None:
-        noted.key_maker.note(cache, shape.key(), shape.version(), around)
+    signature = _signature(operation.signature, cache, args, kwargs)
+    before = _sizes_before(signature, outer)
+    result = operation.call(cache, *signature.args, **signature.kwargs)
+    _notify_outer(signature, result, outer, before)
+    if noted.key_maker is not None and outer.finals is not None:
+        noted.key_maker.note(cache, signature.key(), signature.version(), outer)
     return result
 
 
-def _listen(shape: CallSignature, around: CallContext) -> int:
-    if shape.looks_up:
-        around.found = None
-    return len(around.sizes)
+def _sizes_before(signature: CallSignature, outer: CallContext) -> int:
+    if signature.looks_up:
+        outer.found = None
+    return len(outer.sizes)
 
 
-def _leave_word(shape: CallSignature, result: Any, around: CallContext, before: int) -> None:
-    """Tell the operation ``around`` what came of a call that is part of it."""
+def _notify_outer(signature: CallSignature, result: Any, outer: CallContext, before: int) -> None:
+    """Tell the operation ``outer`` what came of a call that is part of it."""
     try:
-        if shape.looks_up and around.found is None:
-            around.found = len(around.sizes) > before
-        shape.leave_word(result, around)
+        if signature.looks_up and outer.found is None:
+            outer.found = len(outer.sizes) > before
+        signature.notify_outer(result, outer)
     except Exception as error:
         let_pass(error)
         recorder.failed(error)
 
 
-def _shaped(
-    shape: type[CallSignature], cache: BaseCache, args: Args, kwargs: Kwargs
+def _signature(
+    signature: type[CallSignature], cache: BaseCache, args: Args, kwargs: Kwargs
 ) -> CallSignature:
     try:
-        return shape(cache, args, kwargs)
+        return signature(cache, args, kwargs)
     except Exception as error:
         let_pass(error)
         recorder.failed(error)
         return CallSignature(cache, args, kwargs)
 
 
-def _is_callback(around: CallContext) -> bool:
+def _is_callback(outer: CallContext) -> bool:
     """Whether a call inside of a backend's own ``get_or_set`` is made by the caller's function."""
-    return around.callback is not None and _is_called_from(around.callback)
+    return outer.callback is not None and _is_called_from(outer.callback)
 
 
 def _is_called_from(code: CodeType) -> bool:

@@ -1,4 +1,4 @@
-"""What the short ways record, which serve where nobody listens, or a request's tally alone."""
+"""What the fast paths record, which serve where nobody listens, or one request alone."""
 
 import sys
 import threading
@@ -37,7 +37,7 @@ def test_without_a_listener_a_call_tells_as_much(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Then the short ways serve, which make no shape and enter no scope."""
+    """Then the fast paths serve, which make no signature and enter no context."""
     tally = RequestStats()
     with open_pair(name, request, tmp_path) as pair, listening(tally if is_counted else None):
         cache: Any = pair.monitored

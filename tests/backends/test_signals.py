@@ -15,7 +15,7 @@ from django.core.cache.backends.locmem import LocMemCache
 
 from cache_monitor import context
 from cache_monitor.instrument.fastpath import sized_get, sized_get_many, sized_set
-from cache_monitor.instrument.install import is_ours, original_of, shape_of
+from cache_monitor.instrument.install import is_ours, original_of, signature_of
 from cache_monitor.instrument.observe import ObservedOperation, observed
 from cache_monitor.recorder import recorder
 from tests.backends.making import make_recorded
@@ -76,14 +76,14 @@ class Key:
 
 
 def _sized_class() -> type[BaseCache]:
-    """LocMemCache with the short ways of the backends that tell sizes."""
+    """LocMemCache with the fast paths of the backends that report sizes."""
     makers = {"get": sized_get, "set": sized_set, "get_many": sized_get_many}
     ways: dict[str, Any] = {}
     for name, make in makers.items():
         method: Any = getattr(LocMemCache, name)
         original = original_of(method) if is_ours(method) else method
-        shape = shape_of(name, name, original, LocMemCache)
-        operation = ObservedOperation(name, original, original, shape)
+        signature = signature_of(name, name, original, LocMemCache)
+        operation = ObservedOperation(name, original, original, signature)
         ways[name] = make(operation, observed(operation))
     return type("LocMemCache", (LocMemCache,), ways)
 
