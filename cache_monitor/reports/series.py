@@ -91,10 +91,10 @@ HOUR = 3600
 
 class Series:
     """The steps between two moments (Unix time), as they are at ``now``; steps without calls are
-    zero, not left out. What a process holds is known for ``told_for`` seconds."""
+    zero, not left out. The memory of a process is known for ``known_for`` seconds."""
 
     def __init__(
-        self, since: float, until: float, now: float, told_for: float = 2 * MINUTE
+        self, since: float, until: float, now: float, known_for: float = 2 * MINUTE
     ) -> None:
         # A finer step than the rows of its time would leave a gap beside each of them.
         finest = max(longest("window", now - since), (until - since) / MOST_POINTS)
@@ -103,7 +103,7 @@ class Series:
         self._first = int(since // self.step)
         self._last = int(-(-until // self.step))
         self._windows: dict[int, Window] = {}
-        self._held = MemoryByProcess(told_for)
+        self._held = MemoryByProcess(known_for)
 
     @property
     def hours(self) -> float:

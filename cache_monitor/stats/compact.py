@@ -75,7 +75,7 @@ def middle_of(bucket: int) -> float:
     return middle
 
 
-def add(into: MutableMapping[int, int], other: Mapping[int, int]) -> None:
+def add_buckets(into: MutableMapping[int, int], other: Mapping[int, int]) -> None:
     """Merge ``other`` into ``into``."""
     for bucket, count in other.items():
         into[bucket] = into.get(bucket, 0) + count
@@ -189,7 +189,7 @@ def _within(counts: Mapping[int, int]) -> dict[int, int]:
     """``counts`` of the buckets that a :class:`Histogram` has."""
     found: dict[int, int] = {}
     for bucket, count in counts.items():
-        add(found, {min(max(bucket, FIRST), LAST): count})
+        add_buckets(found, {min(max(bucket, FIRST), LAST): count})
     return found
 
 

@@ -75,16 +75,16 @@ class LifeStats(Struct, array_like=True, gc=False):
             self.ends[how] = self.ends.get(how, 0) + count
         for how, count in other.unread.items():
             self.unread[how] = self.unread.get(how, 0) + count
-        compact.add(self.lasted, other.lasted)
-        compact.add(self.first_read, other.first_read)
-        compact.add(self.evicted_at, other.evicted_at)
+        compact.add_buckets(self.lasted, other.lasted)
+        compact.add_buckets(self.first_read, other.first_read)
+        compact.add_buckets(self.evicted_at, other.evicted_at)
         for cause, count in other.causes.items():
             self.causes[cause] = self.causes.get(cause, 0) + count
         self.restarted_at = max(self.restarted_at, other.restarted_at)
 
 
 LEAST = 20
-"""Pairs of writes by which anything is told."""
+"""Pairs of writes without which nothing is estimated."""
 _CLOSE = 1.001
 _MOST = 700.0
 """The greatest exponent whose power is a number."""
@@ -92,18 +92,18 @@ _MOST = 700.0
 
 class ChangeStats(Struct, array_like=True, gc=False):
     """Values that were written anew when they had expired: by the seconds since the write before
-    those that were the ``same`` and those that had ``changed``, and how many are ``untold``; each
-    stands for others where keys are sampled. ``seen`` are those that were compared."""
+    those that were the ``same`` and those that had ``changed``; of how many that is ``unknown``.
+    Each stands for others where keys are sampled. ``seen`` are those that were compared."""
 
     same: dict[Bucket, Count] = {}
     changed: dict[Bucket, Count] = {}
-    untold: Count = 0
+    unknown: Count = 0
     seen: Count = 0
 
     def add(self, seconds: float, weight: int, is_same: bool | None) -> None:
         """Count ``weight`` values; None where it is not known whether they were the same."""
         if is_same is None:
-            self.untold += weight
+            self.unknown += weight
             return
         self.seen += 1
         [bucket] = compact.buckets_of([max(seconds, 0.0)])
@@ -112,21 +112,21 @@ class ChangeStats(Struct, array_like=True, gc=False):
 
     def merge(self, other: "ChangeStats") -> None:
         """Add what ``other`` counted."""
-        compact.add(self.same, other.same)
-        compact.add(self.changed, other.changed)
-        self.untold += other.untold
+        compact.add_buckets(self.same, other.same)
+        compact.add_buckets(self.changed, other.changed)
+        self.unknown += other.unknown
         self.seen += other.seen
 
     @property
     def rewrites(self) -> int:
         """How many there were."""
-        return sum(self.same.values()) + sum(self.changed.values()) + self.untold
+        return sum(self.same.values()) + sum(self.changed.values()) + self.unknown
 
     @property
     def unchanged(self) -> float | None:
         """The share that was the same; None where too few are known."""
         same, changed = sum(self.same.values()), sum(self.changed.values())
-        is_enough = self.seen >= LEAST and same + changed >= self.untold
+        is_enough = self.seen >= LEAST and same + changed >= self.unknown
         return same / (same + changed) if is_enough else None
 
     @property
@@ -345,7 +345,7 @@ class GroupStats(Struct, array_like=True, gc=False):
         if other.bytes_read is not None or other.bytes_written is not None:
             self.bytes_read = total(self.bytes_read, other.bytes_read)
             self.bytes_written = total(self.bytes_written, other.bytes_written)
-        # What was produced may be told in a later bucket than its write.
+        # What was produced may be counted in a later bucket than its write.
         if other.first_set or other.produced or other.rewrites or other.stampedes:
             self._merge_writes(other)
         if other.repeated_gets or other.single_gets:
@@ -356,7 +356,7 @@ class GroupStats(Struct, array_like=True, gc=False):
             self.classified_misses += other.classified_misses
             self.variance += other.variance
         if other.ages:
-            compact.add(self.ages, other.ages)
+            compact.add_buckets(self.ages, other.ages)
         if other.lives is not None or other.changes is not None or other.called_from:
             self._merge_seldom(other)
 

@@ -1,8 +1,8 @@
 """What happened to one cache in one time bucket: the figures that charts are drawn from.
 
-Every window says what its process held when it last looked, and the last one of a process that
-ends says 0. So at each moment the latest figure of each process counts, be it of that moment or of
-one before. Of the sums at several moments the greatest stays.
+Every window has the memory that its process held at its last scan; the last window of a process
+that ends has 0. So at each moment the latest figure of each process counts. Of the sums at several
+moments the greatest is kept.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -99,7 +99,7 @@ class Window(Struct, array_like=True, gc=False):
     """What the server's counter of evictions stood at, where processes share the cache."""
     own_memory: Annotated[dict[Hash, Count], Meta(max_length=1000)] = {}
     """The bytes that each process holds of a cache of its own, by the process's hash, 0 where it
-    has ended; in windows of up to a minute (see :mod:`cache_monitor.stats.window`)."""
+    has ended; in windows of up to a minute (see :class:`MemoryByProcess`)."""
 
     traced_misses: Count = 0
     """The misses of which ``reasons`` tell. If a sample of the keys is traced, each stands for
@@ -142,7 +142,7 @@ class Window(Struct, array_like=True, gc=False):
         """Add what ``other`` counted; the bucket stays this window's own.
 
         Neither memory nor a counter adds up over time: the greater figure stays. What processes
-        hold of their own is gathered apart (:mod:`cache_monitor.stats.window`).
+        hold of their own is gathered apart (:class:`MemoryByProcess`).
         """
         self.newest = max(self.newest, other.newest)
         self.dropped += other.dropped
@@ -223,62 +223,62 @@ def percent(part: float, whole: float) -> int | None:
 
 
 MINUTE = 60
-TOLD_FOR = 5 * MINUTE
-"""Seconds that a process's figure holds where nobody knows how often each looks. One that was
-killed counts for so long beside the one that came for it."""
+KNOWN_FOR = 5 * MINUTE
+"""Seconds for which the memory of a process counts as known where nobody knows how often it is
+scanned. That of a killed process counts for so long beside its successor's."""
 
 
-def in_all(held: Mapping[int, int]) -> int | None:
-    """The bytes that processes, named by their hashes, hold together; None where there are none.
-    Exact for fewer than ``distinct.SIZE`` processes; of more, some stand for the others."""
-    if not held:
+def in_all(by_process: Mapping[int, int]) -> int | None:
+    """The bytes of all processes, which are named by their hashes; None where there are none. Exact
+    for fewer than ``compact.SIZE`` processes; of more, some stand for the others."""
+    if not by_process:
         return None
-    known = compact.smallest(held)
-    return sum(held[process] for process in known) * compact.estimate(known) // len(known)
+    known = compact.smallest(by_process)
+    return sum(by_process[process] for process in known) * compact.estimate(known) // len(known)
 
 
 class MemoryByProcess:
     """The bytes that a cache holds, gathered from windows of several processes and times.
 
-    A process of which nothing was heard for ``told_for`` seconds has ended.
+    A process that has reported nothing for ``known_for`` seconds has ended.
     """
 
-    def __init__(self, told_for: float = TOLD_FOR) -> None:
-        self._told_for = told_for
+    def __init__(self, known_for: float = KNOWN_FOR) -> None:
+        self._known_for = known_for
         self._own: dict[int, dict[int, int]] = {}
-        """The bytes of each process, by when the window began that said it."""
+        """The bytes of each process, by the beginning of the window that reported them."""
         self._greatest: int | None = None
 
     def add(self, window: Window) -> None:
         """Take in ``window``, which stays as it is."""
         if window.own_memory:
-            told = self._own.setdefault(window.start, {})
+            reported = self._own.setdefault(window.start, {})
             for process, size in window.own_memory.items():
-                told[process] = max(size, told.get(process, 0))
+                reported[process] = max(size, reported.get(process, 0))
         self._greatest = greater(self._greatest, window.memory_bytes)
 
     def note_in(self, window: Window) -> None:
-        """Let ``window``, the merge of those that were added, say what the cache holds."""
+        """Put what the cache holds into ``window``, the merge of those that were added."""
         window.own_memory, window.memory_bytes = {}, self._greatest
-        for _, held in self._moments():
+        for _, by_process in self._moments():
             if window.seconds <= MINUTE:
-                window.own_memory = held
+                window.own_memory = by_process
             else:
-                window.memory_bytes = greater(window.memory_bytes, in_all(held))
+                window.memory_bytes = greater(window.memory_bytes, in_all(by_process))
 
     def sums(self) -> Iterator[tuple[int, int | None]]:
-        """The moments at which processes said what they hold, and the bytes of all together."""
-        for start, held in self._moments():
-            yield start, in_all(held)
+        """The moments at which processes reported their memory, and the bytes of all together."""
+        for start, by_process in self._moments():
+            yield start, in_all(by_process)
 
     def _moments(self) -> Iterator[tuple[int, dict[int, int]]]:
         latest: dict[int, tuple[int, int]] = {}
-        for start, told in sorted(self._own.items()):
-            latest.update((process, (size, start)) for process, size in told.items())
+        for start, reported in sorted(self._own.items()):
+            latest.update((process, (size, start)) for process, size in reported.items())
             latest = {
                 process: each
                 for process, each in latest.items()
-                if start - each[1] <= self._told_for
+                if start - each[1] <= self._known_for
             }
             if len(latest) > 2 * compact.SIZE:
                 latest = {process: latest[process] for process in compact.smallest(latest)}

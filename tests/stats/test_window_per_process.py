@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cache_monitor.stats import compact
-from cache_monitor.stats.window import TOLD_FOR, MemoryByProcess, Window, in_all
+from cache_monitor.stats.window import KNOWN_FOR, MemoryByProcess, Window, in_all
 
 
-def _held(*windows: Window, told_for: float = TOLD_FOR) -> MemoryByProcess:
-    held = MemoryByProcess(told_for)
+def _held(*windows: Window, known_for: float = KNOWN_FOR) -> MemoryByProcess:
+    held = MemoryByProcess(known_for)
     for window in windows:
         held.add(window)
     return held
@@ -22,8 +22,8 @@ def _own(start: int, **sizes: int) -> Window:
     return Window(start, 10, own_memory={ord(name): size for name, size in sizes.items()})
 
 
-def _sums(*windows: Window, told_for: float = TOLD_FOR) -> list[int | None]:
-    return [size for _, size in _held(*windows, told_for=told_for).sums()]
+def _sums(*windows: Window, known_for: float = KNOWN_FOR) -> list[int | None]:
+    return [size for _, size in _held(*windows, known_for=known_for).sums()]
 
 
 def test_processes_add_up_and_of_each_its_latest_figure_counts() -> None:
@@ -39,7 +39,7 @@ def test_a_process_that_ended_does_not_count_beside_the_one_that_came_for_it() -
 
 
 def test_a_process_of_which_nothing_was_heard_for_long_has_ended() -> None:
-    assert _sums(_own(0, a=100), _own(100, b=5), _own(101, b=5), told_for=100) == [100, 105, 5]
+    assert _sums(_own(0, a=100), _own(100, b=5), _own(101, b=5), known_for=100) == [100, 105, 5]
 
 
 def test_windows_may_come_in_any_order() -> None:

@@ -45,7 +45,7 @@ def test_what_is_written_after_a_delete_is_none_of_them() -> None:
 
 
 def test_without_a_fingerprint_nothing_is_told_of_it() -> None:
-    assert counted(event(WRITE, 0, 7), event(WRITE, 70)).untold == 1
+    assert counted(event(WRITE, 0, 7), event(WRITE, 70)).unknown == 1
 
 
 def test_a_replay_goes_on_where_the_one_before_it_ended() -> None:
