@@ -20,7 +20,8 @@ from typing import Any, Literal, NamedTuple
 import django.utils.cache as django_cache
 from django.apps import apps
 from django.conf import settings
-from django.urls import Resolver404, resolve
+from django.urls import Resolver404, get_resolver, resolve
+from django.urls.converters import DEFAULT_CONVERTERS, get_converters
 from django.utils.module_loading import import_string
 
 from cache_monitor.conf import forget_on_change, get_conf
@@ -219,6 +220,7 @@ watchers: list[KeyWatcher] = []
 NO_ROUTE = "(no route)"
 """The route of an address that matches none."""
 
+_CONVERTERS = "django.urls.converters"
 _KEY_MAKERS = ("_generate_cache_key", "_generate_cache_header_key")
 _MARK = "_cache_monitor_learns"
 
@@ -278,13 +280,18 @@ class Routes:
         if short in self._young:
             return
         known = self._old.get(short) or self._new(request)
+        if known is None:
+            return
         young = self._young
         young[short] = known
         if len(young) >= _MOST:
             self._old, self._young = young, {}
 
-    def _new(self, request: Any) -> _Known:
-        route = _route(request)
+    def _new(self, request: Any) -> _Known | None:
+        try:
+            route = _route(request)
+        except _Undecided:
+            return None
         name = self.named(route)
         if route is None or not is_catch_all(route):
             return name
@@ -391,20 +398,52 @@ def _learn_from(key: str, arguments: tuple[object, ...]) -> None:
             watcher(key, arguments)
 
 
-def route_of(request: Any) -> str:
-    """The route of ``request`` as a path, or :data:`NO_ROUTE`."""
-    return routes.named(_route(request))
+def route_of(request: Any) -> str | None:
+    """The route of ``request`` as a path, or :data:`NO_ROUTE`; None where it is not known yet."""
+    try:
+        return routes.named(_route(request))
+    except _Undecided:
+        return None
+
+
+class _Undecided(Exception):
+    """Only a converter of the project's could tell the route."""
 
 
 def _route(request: Any) -> str | None:
-    """The route of ``request``, or None; the per-site cache asks before Django resolves it."""
+    """The route of ``request``, or None; the per-site cache asks before Django resolves it.
+
+    Raises :class:`_Undecided`. A project's converter may query the database, so only Django may
+    call it.
+    """
     match = getattr(request, "resolver_match", None)
     if match is None:
+        urlconf = getattr(request, "urlconf", None)
         try:
-            match = resolve(request.path_info, getattr(request, "urlconf", None))
+            if not DEFAULT_CONVERTERS.keys() >= get_converters().keys():
+                _refuse_own_converters(get_resolver(urlconf), request.path_info)
+            match = resolve(request.path_info, urlconf)
         except Resolver404:
             return None
     return str(match.route)
+
+
+def _refuse_own_converters(resolver: Any, path: str) -> bool:
+    """Whether ``resolver`` has a route for ``path``. Raises :class:`_Undecided` where finding it
+    calls a converter of the project's."""
+    found = resolver.pattern.match(path)
+    for each in resolver.url_patterns if found is not None else ():
+        converters = getattr(each.pattern, "converters", {}).values()
+        if any(type(converter).__module__ != _CONVERTERS for converter in converters):
+            if each.pattern.regex.search(found[0]):
+                raise _Undecided
+        elif (
+            _refuse_own_converters(each, found[0])
+            if hasattr(each, "url_patterns")
+            else each.pattern.match(found[0]) is not None
+        ):
+            return True
+    return False
 
 
 def _short(digest: str) -> int:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import django.utils.cache
 import pytest
@@ -16,7 +16,7 @@ from django.conf.urls.i18n import i18n_patterns
 from django.core.cache import caches
 from django.http import HttpRequest, HttpResponse
 from django.test import AsyncClient, Client, RequestFactory, override_settings
-from django.urls import include, path, re_path
+from django.urls import include, path, re_path, register_converter
 from django.utils import translation
 from django.utils.decorators import method_decorator
 from django.views import View
@@ -64,8 +64,26 @@ class PartlyCached(View):
         return HttpResponse("page")
 
 
+class Asking:
+    """A converter as projects write them to look an object up."""
+
+    regex = "[0-9]+"
+    asked: ClassVar[list[str]] = []
+
+    def to_python(self, value: str) -> int:
+        self.asked.append(value)
+        return int(value)
+
+    def to_url(self, value: int) -> str:
+        return str(value)
+
+
+register_converter(Asking, "asking")
+
 cached = cache_page(60)
 urlpatterns = [
+    path("asked/<asking:pk>/", plain),
+    path("asked/<asking:pk>/", include([path("more/", plain)])),
     path("", cached(plain)),
     path("product/<int:pk>/", cached(plain), name="product"),
     path("class/<slug:slug>/", Page.as_view()),
@@ -123,6 +141,19 @@ def groups_of(*paths: str, **request: Any) -> set[str]:
 )
 def test_a_cached_page_goes_by_its_method_and_route(address: str, name: str) -> None:
     assert groups_of(address, address) == {f"page GET {name}", f"page headers {name}"}
+
+
+def test_a_converter_of_the_projects_is_called_by_django_alone() -> None:
+    """It may ask the database. A page from the cache needs no route, and so asks nothing."""
+    Asking.asked.clear()
+    with override_settings(MIDDLEWARE=PER_SITE):
+        first, second = groups_of("/en-us/asked/1/"), groups_of("/asked/1/")
+        assert Asking.asked == ["1"]
+        assert groups_of("/asked/1/") == second
+        assert groups_of("/product/1/", "/asked/2/more/") >= {"page GET /product/<int:pk>/"}
+    assert Asking.asked == ["1", "2"]
+    assert "page headers (no route)" in first
+    assert "page GET /asked/<asking:pk>/" in second
 
 
 def test_a_cached_method_of_a_class_and_a_prefix_with_dots() -> None:
