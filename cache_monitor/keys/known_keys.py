@@ -290,7 +290,7 @@ class Routes:
     def _new(self, request: Any) -> _Known | None:
         try:
             route = _route(request)
-        except _Undecided:
+        except _RouteUnknown:
             return None
         name = self.named(route)
         if route is None or not is_catch_all(route):
@@ -402,18 +402,18 @@ def route_of(request: Any) -> str | None:
     """The route of ``request`` as a path, or :data:`NO_ROUTE`; None where it is not known yet."""
     try:
         return routes.named(_route(request))
-    except _Undecided:
+    except _RouteUnknown:
         return None
 
 
-class _Undecided(Exception):
+class _RouteUnknown(Exception):
     """Only a converter of the project's could tell the route."""
 
 
 def _route(request: Any) -> str | None:
     """The route of ``request``, or None; the per-site cache asks before Django resolves it.
 
-    Raises :class:`_Undecided`. A project's converter may query the database, so only Django may
+    Raises :class:`_RouteUnknown`. A project's converter may query the database, so only Django may
     call it.
     """
     match = getattr(request, "resolver_match", None)
@@ -429,14 +429,14 @@ def _route(request: Any) -> str | None:
 
 
 def _refuse_own_converters(resolver: Any, path: str) -> bool:
-    """Whether ``resolver`` has a route for ``path``. Raises :class:`_Undecided` where finding it
+    """Whether ``resolver`` has a route for ``path``. Raises :class:`_RouteUnknown` where finding it
     calls a converter of the project's."""
     found = resolver.pattern.match(path)
     for each in resolver.url_patterns if found is not None else ():
         converters = getattr(each.pattern, "converters", {}).values()
         if any(type(converter).__module__ != _CONVERTERS for converter in converters):
             if each.pattern.regex.search(found[0]):
-                raise _Undecided
+                raise _RouteUnknown
         elif (
             _refuse_own_converters(each, found[0])
             if hasattr(each, "url_patterns")
