@@ -11,9 +11,9 @@ _SEVERAL = 2
 
 
 def backend_errors(context: RuleContext) -> Iterator[Finding]:
-    """At least ``min_errors`` calls raised, and more than ``error_share`` of all. A ``get_or_set``
-    raises what the site's own function raises: it counts where most of its calls fail. That a
-    counter's key is absent is an answer of ``incr``, no failure."""
+    """At least ``min_errors`` calls raised, and more than ``error_share`` of all. Not counted are
+    the errors of ``get_or_set`` unless most of its calls fail, since the site's own function may
+    raise, and counters that ``incr`` does not find."""
     operations = context.cache.operations
     failed = {name: _failed(name, each) for name, each in operations.items()}
     calls = sum(each.calls for each in operations.values())
@@ -34,7 +34,7 @@ def _failed(name: str, operation: Operation) -> int:
 
 
 def dummy_backend(context: RuleContext) -> Iterator[Finding]:
-    """A ``DummyCache`` is asked where ``DEBUG`` is off: it stores nothing."""
+    """A ``DummyCache``, which stores nothing, is asked for keys. Silent where ``DEBUG`` is on."""
     if (
         context.backend == "DummyCache"
         and not context.environment.is_debug
@@ -48,9 +48,8 @@ def dummy_backend(context: RuleContext) -> Iterator[Finding]:
 
 
 def local_memory_many_processes(context: RuleContext) -> Iterator[Finding]:
-    """Several processes use a ``LocMemCache`` by now, where ``DEBUG`` is off, and made at least
-    ``min_calls`` lookups: each has its own entries, and what one deletes the others go on
-    serving."""
+    """Several processes use a ``LocMemCache`` now, and it had at least ``min_calls`` lookups.
+    Silent where ``DEBUG`` is on."""
     processes = context.environment.processes.get(context.alias, 0)
     if (
         context.backend == "LocMemCache"
@@ -75,8 +74,9 @@ _CULLED = 2
 
 
 def evicted_early(context: RuleContext) -> Iterator[Finding]:
-    """The cache evicted, most misses come of it, at least one lookup in ten, and to produce the
-    values anew costs more than ``lost_share`` of a worker's time."""
+    """Most misses, and at least one lookup in ten, are of evicted entries; to compute their values
+    again costs more than ``lost_share`` of a worker's time. Silent if the server or the entries say
+    that the cache has evicted nothing."""
     cache = context.cache
     evicted = cache.miss_reasons.evicted or 0
     lost = evicted * context.mean_produce_seconds
@@ -106,9 +106,9 @@ def evicted_early(context: RuleContext) -> Iterator[Finding]:
 
 
 def lost_entries(context: RuleContext) -> Iterator[Finding]:
-    """Most misses, at least one lookup in ten, are of entries that were gone before their time
-    though the cache evicted nothing, and to produce the values anew costs more than ``lost_share``
-    of a worker's time."""
+    """Most misses, and at least one lookup in ten, are of entries that were gone before their
+    timeout though the cache had evicted nothing; to compute their values again costs more than
+    ``lost_share`` of a worker's time."""
     cache = context.cache
     gone = cache.miss_reasons.lost or 0
     lost = gone * context.mean_produce_seconds
@@ -170,7 +170,8 @@ def _has_evicted(cache: Cache) -> bool:
 
 
 def large_values(context: RuleContext) -> Iterator[Finding]:
-    """A value is larger than ``large_value_bytes``. One finding for each group that has such."""
+    """A value of a hot key, or one that a scan found, is larger than ``large_value_bytes``. One
+    finding for each group."""
     groups = {entry.key: entry.group for entry in context.cache.hot_keys}
     sizes = {entry.key: entry.bytes for entry in context.cache.memory.largest}
     # What a call has carried; several calls on one key may have carried different values.
@@ -195,8 +196,8 @@ def large_values(context: RuleContext) -> Iterator[Finding]:
 
 
 def clear_under_traffic(context: RuleContext) -> Iterator[Finding]:
-    """``clear()`` made at least ``min_calls`` lookups miss, and to produce the values anew costs
-    more than ``lost_share`` of a worker's time."""
+    """At least ``min_calls`` lookups missed because of ``clear()``; to compute their values again
+    costs more than ``lost_share`` of a worker's time."""
     clears = context.cache.operations.get("clear")
     cleared = context.cache.miss_reasons.cleared or 0
     lost = cleared * context.mean_produce_seconds
@@ -220,7 +221,8 @@ def clear_under_traffic(context: RuleContext) -> Iterator[Finding]:
 
 
 def hot_key(context: RuleContext) -> Iterator[Finding]:
-    """One key takes a third of the lookups, and more than ``hot_key_load`` of one core's time."""
+    """One key has more than a third of the lookups, and these take more than ``hot_key_load`` of
+    one core's time. Silent for cached pages."""
     own = {group.group for group in context.groups() if group.kind != "page"}
     for key in context.cache.hot_keys[:1]:
         seconds = (key.lookups - key.max_overcount) * context.lookup_seconds

@@ -6,23 +6,22 @@ from cache_monitor.findings.context import IN_PROCESS, Cost, RuleContext
 from cache_monitor.reports.schema import Finding, Page, View
 
 _AT_ONCE = 10
-"""Values produced in vain: fewer are chance where a popular key expires."""
+"""Values computed in vain: fewer are chance when a popular key expires."""
 _OFTEN = 3
-"""One value in so many is produced in vain: where two always do so at once it is one in two."""
+"""One value in so many is computed in vain: if two always compute at once it is one in two."""
 
 _MANY_CALLS = 10
 """Calls of a request that are many: a cached page, a session and some values are fewer."""
 _MUCH_OF_A_REQUEST = 1 / 3
 _NOTICED = 10
-"""So many times what a single mistake may cost a request: half of the tenth of a second that a
-visitor notices."""
-_GROUPS_TOLD = 3
+"""So many times ``lost_request_seconds``: half of the tenth of a second that a visitor notices."""
+_MOST_GROUPS = 3
 
 
 def stampede(context: RuleContext) -> Iterator[Finding]:
-    """A third of the values of a group, ten and more, were produced while somebody else, on
-    whichever host, produced the same one, and that costs more than ``lost_share`` of a worker's
-    time. Of several at once all but one count."""
+    """At least ten values of a group, and a third of all, were computed while another process or
+    thread computed the same value; that costs more than ``lost_share`` of a worker's time. Of
+    several at once all but one count."""
     for group in context.copies():
         lost = group.stampedes * context.produce_seconds(group)
         if (
@@ -45,15 +44,16 @@ def stampede(context: RuleContext) -> Iterator[Finding]:
 
 
 def single_gets(context: RuleContext) -> Iterator[Finding]:
-    """Requests get five and more keys of a group one by one, and that costs
-    ``lost_request_seconds`` of each of them, or more than ``lost_share`` of a worker's time."""
+    """Requests get at least five keys of a group one by one; that costs ``lost_request_seconds`` of
+    each request, or more than ``lost_share`` of a worker's time. Silent for backends without a
+    server, and if a value is computed as fast as it is looked up."""
     if context.backend in IN_PROCESS:
         return
     trip = _trip(context)
     for group in context.groups():
         requests, gets = group.single_gets_requests or 0, group.single_gets or 0
         lost = max(gets - requests, 0) * trip
-        # What is produced as quickly as it is got needs no cache, thus no get_many.
+        # What is computed as fast as it is looked up needs no cache, thus no get_many.
         is_dear = group.produce_seconds is None or group.produce_seconds > trip
         if requests and is_dear and _is_slow(context, lost, requests):
             yield context.find(
@@ -72,8 +72,8 @@ def single_gets(context: RuleContext) -> Iterator[Finding]:
 
 
 def repeated_gets(context: RuleContext) -> Iterator[Finding]:
-    """Requests get one unchanged entry, or the same ones by ``get_many``, three times and more, and
-    that costs ``lost_request_seconds`` of each of them, or more than ``lost_share`` of a worker's
+    """Requests get an unchanged entry, or the same entries by ``get_many``, at least three times;
+    that costs ``lost_request_seconds`` of each request, or more than ``lost_share`` of a worker's
     time."""
     for group in context.groups():
         requests, again = group.repeated_gets_requests or 0, group.repeated_gets or 0
@@ -96,9 +96,9 @@ def repeated_gets(context: RuleContext) -> Iterator[Finding]:
 
 
 def cache_bound_view(context: RuleContext) -> Iterator[Finding]:
-    """A view makes ten and more calls of one cache in each request, ``min_calls`` and more in all,
-    waits for them for a third of its time and for ten times ``lost_request_seconds``. One finding
-    for each group that most of the time of such a view went to."""
+    """A view makes at least ten calls of one cache in each request, ``min_calls`` in all, and waits
+    for them for a third of its time and for ten times ``lost_request_seconds``. One finding for
+    each group that most of the time of such a view goes to."""
     worst: dict[str, View] = {}
     for view in context.cache.views:
         if _is_cache_bound(context, view) and view.groups:
@@ -115,7 +115,7 @@ def cache_bound_view(context: RuleContext) -> Iterator[Finding]:
                 ("calls_each", round(view.calls / view.requests, 1)),
                 ("cache_request_seconds", round(view.seconds / view.requests, 6)),
                 ("request_share", view.share_of_request),
-                ("groups", ", ".join(use.group for use in view.groups[:_GROUPS_TOLD])),
+                ("groups", ", ".join(use.group for use in view.groups[:_MOST_GROUPS])),
                 ("lost_seconds", round(view.seconds, 3)),
             ],
             group=group,
@@ -133,7 +133,7 @@ def _is_cache_bound(context: RuleContext, view: View) -> bool:
 
 
 def _trip(context: RuleContext) -> float:
-    """What a ``get`` mostly takes."""
+    """The median seconds of a ``get``."""
     gets = context.cache.operations.get("get")
     return (gets.seconds.p50 or 0.0) if gets is not None else 0.0
 
@@ -143,12 +143,13 @@ def _is_slow(context: RuleContext, lost: float, requests: int) -> bool:
 
 
 _ON_PURPOSE = frozenset({"method", "inner", "status", "streaming", "error", "unknown", "dummy"})
-"""Reasons that a project means, or that another finding tells of."""
+"""Reasons that a project may mean, or that have a finding of their own."""
 
 
 def page_not_stored(context: RuleContext) -> Iterator[Finding]:
-    """A page behind ``cache_page`` was asked for ``min_calls`` times and never stored, and to make
-    it anew each time costs more than ``lost_share`` of a worker's time."""
+    """A page behind ``cache_page`` was requested at least ``min_calls`` times and never stored; to
+    compute it each time costs more than ``lost_share`` of a worker's time. Silent if the reason may
+    be meant, as the method or the status of its responses."""
     for page in context.cache.pages:
         reason = _reason(page)
         if (
@@ -175,7 +176,7 @@ def page_not_stored(context: RuleContext) -> Iterator[Finding]:
 
 
 def _reason(page: Page) -> str | None:
-    """What kept most of its answers out; None where that may be meant."""
+    """Why most of its responses were not stored; None if that may be meant."""
     kept_out = {why: count for why, count in page.not_stored.items() if why not in _ON_PURPOSE}
     most = max(kept_out, key=lambda why: (kept_out[why], why), default=None)
     return most if most is not None and 2 * kept_out[most] > page.requests else None

@@ -28,9 +28,9 @@ _FULL = 0.5
 
 
 def short_timeout(context: RuleContext) -> Iterator[Finding]:
-    """Most misses of a group are expiries of keys that are asked for ten times and more, at least
-    one lookup in four, and to produce their values anew costs more than ``lost_share`` of a
-    worker's time."""
+    """Most misses of a group, and more than one lookup in four, are of expired entries, and its
+    keys have at least ten lookups each; to compute their values again costs more than
+    ``lost_share`` of a worker's time. Silent if most values had changed by then."""
     for group in context.copies():
         expired = group.miss_reasons.expired or 0
         lost = context.seconds_lost(group, expired)
@@ -60,8 +60,9 @@ def short_timeout(context: RuleContext) -> Iterator[Finding]:
 
 
 def unchanged_rewrites(context: RuleContext) -> Iterator[Finding]:
-    """Nine in ten values of a group that were written anew when they had expired were what had been
-    there, and to produce these costs more than ``lost_share`` of a worker's time."""
+    """At least nine in ten values of a group were unchanged when they were written again after
+    their expiry; to compute these costs more than ``lost_share`` of a worker's time. Silent if few
+    such writes were traced."""
     for group in context.copies():
         share = group.changes.unchanged
         if share is None or share < _UNCHANGED:
@@ -94,8 +95,8 @@ def _unchanged(group: KeyGroup) -> Evidence:
 
 
 def no_expiry(context: RuleContext) -> Iterator[Finding]:
-    """More than ``idle_memory_share`` of the entries have no timeout, and these are more than
-    ``idle_memory_entries`` or ``idle_memory_bytes``: nothing but eviction ever removes them."""
+    """A scan found that more than ``idle_memory_share`` of the entries have no timeout, and that
+    these are more than ``idle_memory_entries``, or larger than ``idle_memory_bytes``."""
     memory, endless = context.cache.memory, context.cache.stale.no_expiry
     if not memory.entries or not endless:
         return
@@ -125,8 +126,9 @@ def no_expiry(context: RuleContext) -> Iterator[Finding]:
 
 
 def aged_content(context: RuleContext) -> Iterator[Finding]:
-    """A group was found ``min_calls`` times, and one hit in ten serves a value older than
-    ``aged_after``, unless it is known that fewer than one in ten have changed by then."""
+    """A group has at least ``min_calls`` hits, and one in ten serves a value older than
+    ``aged_after``. Silent if fewer than one in ten of the values are known to have changed by
+    then."""
     for group in context.groups():
         age, stale = group.age_p90, group.changes.stale_share
         is_old = age is not None and age > context.limits.aged_after
@@ -147,7 +149,7 @@ def aged_content(context: RuleContext) -> Iterator[Finding]:
 
 
 def expired_stored(context: RuleContext) -> Iterator[Finding]:
-    """Entries that have expired take half of the room for entries and are more than
+    """A scan found that expired entries take half of the room for entries and are more than
     ``idle_memory_entries``, or take more than ``idle_memory_bytes``."""
     memory, expired = context.cache.memory, context.cache.stale.expired
     if not memory.entries or not expired:

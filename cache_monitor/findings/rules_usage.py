@@ -1,4 +1,4 @@
-"""Mistakes in what is cached: entries that nobody wants, or that do not last until he comes."""
+"""Mistakes in what is cached: values that are written and hardly read, or never there when read."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -18,25 +18,25 @@ from cache_monitor.reports.schema import Finding, KeyGroup, MissReasons
 _HARDLY = 0.1
 """Uses for each write below which a group is hardly asked for."""
 _AGAIN = 5
-"""Writes for each key, unasked for, from which on they overwrite one another."""
+"""Writes for each key without a miss before from which on they overwrite one another."""
 _ESTIMATE = 1.3
-"""How many more keys there may be than is told: three standard errors of the estimate."""
+"""How many more keys there may be than estimated: three standard errors."""
 _AN_HOUR = 3300.0
 """Seconds; a report of the last hour covers a little less."""
 _SEEN = 10
-"""Values that must have been seen: of fewer the mean tells little."""
+"""The least number of measured values: the mean of fewer tells little."""
 _SELDOM = 4
-"""Lookups for each write of what is cached to be found again."""
+"""The least lookups for each write of values that are cached to be found again."""
 _BY_CHANCE = 200
-"""One hit in so many: keys out of many thousands meet by chance sooner."""
+"""With fewer hits, one in so many writes, keys out of many thousands were found by chance."""
 _RARELY = 4
 """A hit ratio below one in four, not counting each key's first miss."""
 
 
 def never_read(context: RuleContext) -> Iterator[Finding]:
-    """A group is written ``min_calls`` times and not asked for a tenth as often though half of its
-    timeout, or an hour, has passed since, and that wastes more than ``lost_share`` of a worker's
-    time, or ``idle_memory_bytes``."""
+    """A group is written at least ``min_calls`` times and used less than a tenth as often, though
+    half of its timeout, or an hour, has passed; that wastes more than ``lost_share`` of a worker's
+    time, or ``idle_memory_bytes``. Silent for cached pages."""
     for group in _written(context):
         # A page is written by who has asked for it, maybe under another key.
         uses = group.lookups + group.other_uses
@@ -58,10 +58,10 @@ def never_read(context: RuleContext) -> Iterator[Finding]:
 
 
 def overwritten(context: RuleContext) -> Iterator[Finding]:
-    """The same keys are set five times and more without a miss before, at least twice for each
-    time that one is found, and that wastes more than ``lost_share`` of a worker's time, or
-    ``idle_memory_bytes``. Or each value that is found is written anew, as a growing list is, at
-    ``idle_memory_bytes`` in all and more."""
+    """Keys of a group are set at least five times each without a miss before, and twice for each
+    time that one is found; that wastes more than ``lost_share`` of a worker's time, or
+    ``idle_memory_bytes``. Or each value that is found is written again, as a growing list is, with
+    ``idle_memory_bytes`` in all. Silent if each traced value was read."""
     for group in context.groups():
         unasked = _unasked(group)
         waste = context.waste(group, unasked)
@@ -86,9 +86,9 @@ def overwritten(context: RuleContext) -> Iterator[Finding]:
 
 
 def key_explosion(context: RuleContext) -> Iterator[Finding]:
-    """Each key of a group, or each but a few that are asked for often, is asked for once and then
-    written in vain, ``min_calls`` times and more, and that wastes more than ``lost_share`` of a
-    worker's time, or ``idle_memory_bytes``."""
+    """Keys of a group are looked up once each, then written, at least ``min_calls`` in all, and not
+    found again; that wastes more than ``lost_share`` of a worker's time, or ``idle_memory_bytes``.
+    A few hot keys do not count. Silent if most misses are of entries that had been there."""
     for group in _written(context):
         rest = _without_hot_keys(context, group)
         asked = max(rest.lookups, rest.sets) if group.kind == "page" else rest.lookups
@@ -112,9 +112,9 @@ def key_explosion(context: RuleContext) -> Iterator[Finding]:
 
 
 def deleted_early(context: RuleContext) -> Iterator[Finding]:
-    """Most misses of a group come from a deletion, it is deleted ``min_calls`` times and more often
-    than found, and to produce the values anew costs more than ``lost_share`` of a worker's
-    time."""
+    """Most misses of a group are of deleted entries, and it is deleted at least ``min_calls`` times
+    and more often than found; to compute the values again costs more than ``lost_share`` of a
+    worker's time. Silent if each traced value was read."""
     for group in context.copies():
         deleted = group.miss_reasons.deleted or 0
         lost = context.seconds_lost(group, deleted)
@@ -141,8 +141,9 @@ def deleted_early(context: RuleContext) -> Iterator[Finding]:
 
 
 def cheap_to_recompute(context: RuleContext) -> Iterator[Finding]:
-    """A group was found ``min_calls`` times, four times as often as it was written, and to produce
-    a value, which was seen ten times and more, takes no longer than to look it up."""
+    """To compute a value of a group takes no longer than to look it up, by at least ten measured
+    values, with at least ``min_calls`` hits and four lookups for each write. Silent if the requests
+    that find the values hardly compute any."""
     for group in context.copies():
         to_produce = group.produce_seconds
         if (
@@ -167,37 +168,36 @@ def cheap_to_recompute(context: RuleContext) -> Iterator[Finding]:
 
 
 def _is_made_elsewhere(context: RuleContext, group: KeyGroup) -> bool:
-    """Whether the requests that find values of ``group`` have hardly missed any: those who write
-    them, as a task does its result, had them before they looked."""
+    """Whether the requests that find values of ``group`` have hardly missed any: others compute
+    them, such as a task that stores its result."""
     uses = [use for view in context.cache.views for use in view.groups if use.group == group.group]
     hits = sum(use.hits for use in uses)
     return hits > 0 and 2 * (sum(use.lookups for use in uses) - hits) < group.produced
 
 
 def _lookup_seconds(context: RuleContext, group: KeyGroup) -> float:
-    """What a lookup of ``group`` mostly takes: the mean of its own ones, or less where a few slow
-    ones have made that. Where no server is asked, it is the value that must be unpickled."""
+    """The typical seconds of a lookup of ``group``: the mean of its own, or less if a few slow ones
+    raised that."""
     own = group.lookup_seconds / group.lookups if group.lookups else 0.0
     return min(own, context.typical_lookup_seconds * _share_of_lookup(context, group))
 
 
 def _share_of_lookup(context: RuleContext, group: KeyGroup) -> float:
-    """What a lookup of ``group`` takes, of what one of its cache takes. Where no server is asked,
-    it is the value that must be unpickled; a server's answer takes its way, whatever is in it."""
+    """The seconds of a lookup of ``group``, divided by those of any of its cache. Without a server,
+    the time goes into the value, which is unpickled; with one, into the round trip."""
     if context.backend not in IN_PROCESS:
         return 1.0
     own, every = group.bytes_read, context.cache.bytes_read
     if not (own and every and group.hits):
-        # Of what several keys at once have brought nobody knows what each was.
+        # The sizes of values that several keys brought at once are unknown.
         return 0.0
     return min(1.0, own / group.hits / (every / max(context.cache.hits, 1)))
 
 
 def never_stored(context: RuleContext) -> Iterator[Finding]:
-    """Requests ask for keys of a group again and again, or for many of them one by one, and none
-    was ever written or found, ``min_calls`` times and more. A flag that is never set is asked for
-    once in a request, and is no finding unless that costs more than ``lost_share`` of a worker's
-    time."""
+    """A group is looked up at least ``min_calls`` times, and none of its keys was found, written or
+    deleted. Silent if most keys are asked for once in a request, as flags are, unless that costs
+    more than ``lost_share`` of a worker's time."""
     for group in context.groups():
         in_loops = (group.repeated_gets or 0) + (group.single_gets or 0)
         if (
@@ -222,9 +222,9 @@ def never_stored(context: RuleContext) -> Iterator[Finding]:
 
 
 def low_hit_ratio(context: RuleContext) -> Iterator[Finding]:
-    """A group is looked up ``min_calls`` times, and three in four miss though they could have been
-    there: each key's first miss does not count. What filling these misses again took is more than
-    ``lost_share`` of a worker's time, and no other finding says why."""
+    """A group is looked up at least ``min_calls`` times, and three in four lookups miss, not
+    counting the first miss of each key; to compute the values again costs more than ``lost_share``
+    of a worker's time. Silent if another finding says why."""
     for group in context.copies():
         # The first of a key that is then stored cannot be helped.
         first = min(round(_ESTIMATE * (group.distinct_keys or 0)), group.sets)

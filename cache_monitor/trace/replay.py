@@ -7,7 +7,7 @@ ended, and stampedes.
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from msgspec import structs
 
@@ -25,6 +25,7 @@ from cache_monitor.trace.events import (
     Event,
     EvictionReading,
     Key,
+    Reason,
     Version,
     latest_readings,
     takes,
@@ -168,7 +169,7 @@ class Replay:
                     )
                 )
         for miss in state.pending:
-            self.result.add(miss.classified("unknown"))
+            self.result.add(miss.miss)
         self.counts = batch.counts()
         state.until = max(state.until, until)
         end = max((each.end for each in slices), default=until)
@@ -191,26 +192,28 @@ class Replay:
         ]
         return structs.replace(key, versions=versions)
 
-    def _classify(self, miss: PendingMiss, until: int) -> None:
+    def _classify(self, pending: PendingMiss, until: int) -> None:
         """Find the reason of a miss of an entry that should be there, now or when the backend has
         said more."""
-        reason = why_gone(miss.since, miss.until, self._readings)
-        if reason is None and miss.at > until - PATIENCE:
-            self._pending.append(miss)
+        reason = why_gone(pending.since, pending.until, self._readings)
+        if reason is None and pending.miss.at > until - PATIENCE:
+            self._pending.append(pending)
             return
-        self.result.add(miss.classified(reason or "unknown"))
+        self.result.add(pending.miss._replace(reason=reason or "unknown"))
         if reason in {"evicted", "lost"}:
-            self._end_life(miss, reason)
+            self._end_life(pending, reason)
 
-    def _end_life(self, miss: PendingMiss, reason: End) -> None:
+    def _end_life(self, pending: PendingMiss, reason: End) -> None:
         """Count the life of the entry that was missed."""
+        miss = pending.miss
         group = KeyState(miss.group, miss.kind)
         lives = self.result.life_stats(group, miss.alias, miss.at)
         if lives is None:
             return
-        if miss.written != UNKNOWN_TIME:
-            lives.end(reason, (miss.at - miss.written) / SECOND, miss.weight, miss.is_unread)
-        loss = loss_cause(miss.since, miss.until, self._readings)
+        if pending.written != UNKNOWN_TIME:
+            lasted = (miss.at - pending.written) / SECOND
+            lives.end(reason, lasted, miss.weight, pending.is_unread)
+        loss = loss_cause(pending.since, pending.until, self._readings)
         if reason == "lost" and loss is not None:
             lives.lose(loss.cause, miss.weight, loss.at / SECOND)
 
@@ -348,43 +351,30 @@ class KeyReplay:
                 stats.ages[bucket] = stats.ages.get(bucket, 0) + weight
 
     def _miss(self, version: Version, replay: VersionReplay, event: Event) -> None:
-        lookup = lookup_of(event)
-        variance = self._variance(event)
-        reason = self._reason(version, replay, lookup)
-        alias, key = event.call.alias, self._state
-        if reason == GONE:
-            life = replay.life_ended_by(event)
-            miss = PendingMiss(
-                *replay.gone_between(lookup),
-                event.ended,
-                alias,
-                key.group,
-                key.kind,
-                key.name,
-                event.weight,
-                self._key,
-                variance,
-                UNKNOWN_TIME if life is None else life.written,
-                life is not None and life.is_unread,
-            )
-            self._context.classify(miss, event.ended)
-            return
-        lives = self._result.life_stats(key, alias, event.ended)
-        if reason == "lost" and lives is not None:
-            lives.lose("refused", event.weight)
-        self._result.add(
-            ClassifiedMiss(
-                alias,
-                key.group,
-                key.kind,
-                key.name,
-                event.ended,
-                reason,  # type: ignore[arg-type]  # "gone" was dealt with
-                event.weight,
-                self._key,
-                variance,
-            )
+        lookup, key = lookup_of(event), self._state
+        miss = ClassifiedMiss(
+            event.call.alias,
+            key.group,
+            key.kind,
+            key.name,
+            event.ended,
+            "unknown",
+            event.weight,
+            self._key,
+            self._variance(event),
         )
+        reason = self._reason(version, replay, lookup)
+        if reason == GONE:
+            since, until = replay.gone_between(lookup)
+            pending = PendingMiss(since, until, miss)
+            if (life := replay.life_ended_by(event)) is not None:
+                pending.written, pending.is_unread = life.written, life.is_unread
+            self._context.classify(pending, event.ended)
+            return
+        lives = self._result.life_stats(key, miss.alias, miss.at)
+        if reason == "lost" and lives is not None:
+            lives.lose("refused", miss.weight)
+        self._result.add(miss._replace(reason=cast("Reason", reason)))
 
     def _variance(self, miss: Event) -> int:
         """What a miss adds to the square of its key's misses in an hour: a key is traced with all

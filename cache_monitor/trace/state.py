@@ -85,48 +85,27 @@ class ClassifiedMiss(NamedTuple):
     stands for. ``name`` is empty if the key must not be kept; ``key`` is its hash. ``variance`` is
     added to :attr:`ReplayStats.variance`."""
 
-    alias: str
-    group: str
-    kind: str
-    name: str
-    at: int
-    reason: Reason
-    weight: int
-    key: int = 0
-    variance: int = 0
-
-
-class PendingMiss(Struct, array_like=True, gc=False):
-    """A miss that waits for the backend's next reading of its evictions. The entry was there at
-    ``since`` and first missed at ``until``. ``written``: when the life began that this miss was the
-    first to find ended."""
-
-    since: _Time
-    until: _Time
-    at: _Time
     alias: _Text
     group: _Text
     kind: _Text
     name: _Text
+    at: _Time
+    reason: Reason
     weight: Annotated[int, Meta(ge=1, le=2**HASH_BITS)]
     key: Annotated[int, Meta(ge=0, lt=2**HASH_BITS)] = 0
     variance: Annotated[int, Meta(ge=0)] = 0
+
+
+class PendingMiss(Struct, array_like=True, gc=False):
+    """A miss that waits for the backend's next reading of its evictions; its reason is unknown so
+    far. The entry was there at ``since`` and first missed at ``until``. ``written``: when the life
+    began that this miss was the first to find ended."""
+
+    since: _Time
+    until: _Time
+    miss: ClassifiedMiss
     written: _Time = UNKNOWN_TIME
     is_unread: bool = False
-
-    def classified(self, reason: Reason) -> ClassifiedMiss:
-        """The miss with its reason."""
-        return ClassifiedMiss(
-            self.alias,
-            self.group,
-            self.kind,
-            self.name,
-            self.at,
-            reason,
-            self.weight,
-            self.key,
-            self.variance,
-        )
 
 
 class State(Struct, array_like=True):
