@@ -56,6 +56,8 @@ def configure(backend: str) -> None:
     # Else DatabaseCache gives up writes, silently, that would have to wait for another's.
     databases: Any = settings.DATABASES
     databases["default"]["OPTIONS"]["transaction_mode"] = "IMMEDIATE"
+    # Nobody pulls the plug: else each write would wait for the disk, and all others for it.
+    databases["default"]["OPTIONS"]["init_command"] = "PRAGMA synchronous = OFF"
     # Four workers and the store take turns at one file, on a machine that may be busy.
     databases["default"]["OPTIONS"]["timeout"] = 60
     django.setup()
