@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import pytest
 
-MOST: Final = 6
+MOST: Final = 4
 """Bodies at a time: what they wait for shall still come when it is due."""
 Outcomes = dict[pytest.Item, Future[None]]
 OUTCOMES: Final = pytest.StashKey[dict[str, Outcomes]]()
