@@ -289,15 +289,22 @@ def test_the_server_timing_header_has_an_entry(visit_doing: VisitDoing) -> None:
     assert "CacheMonitorPanel_total_time;dur=" in header
 
 
-def test_the_toolbars_own_count_is_explained_where_it_differs(visit_doing: VisitDoing) -> None:
-    def work() -> None:
-        cache.set("nothing", None)
-        cache.get("nothing")
-
+@pytest.mark.parametrize(
+    ("work", "hits", "misses", "because"),
+    [
+        (lambda: (cache.set_many({"a": None}), cache.get("a")), 0, 1, "a stored None, for a miss"),
+        (lambda: (cache.set_many({"a": 5}), cache.get("a", 5)), 0, 1, "equals the default"),
+        (lambda: cache.get_or_set("a", 5), 1, 0, "to produce its value for a hit"),
+    ],
+    ids=["none", "default", "get_or_set"],
+)
+def test_the_toolbars_own_count_is_explained_where_it_differs(
+    work: Callable[[], object], hits: int, misses: int, because: str, visit_doing: VisitDoing
+) -> None:
     told = visit_doing(work)
-
-    assert told.stats["toolbar_counts"] == {"hits": 0, "misses": 1}
-    assert "own cache panel counts 0 hits and 1 misses" in told.html()
+    assert told.stats["toolbar_counts"] == {"hits": hits, "misses": misses}
+    assert f"own cache panel counts {hits} hits and {misses} misses" in told.html()
+    assert because in told.html()
 
 
 def test_the_toolbars_own_count_is_not_mentioned_where_it_is_the_same(
