@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple
 
 from django.utils.translation import gettext as _
@@ -133,46 +134,35 @@ def _cache(alias: str, anchor: str, cache: Cache, before: Cache | None, links: L
 
 
 def _figures(cache: Cache, before: Cache | None) -> Sequence[Figure]:
-    nothing = formats.UNKNOWN
-    looked_up = cache.lookups > 0
+    def figure(
+        label: str,
+        name: str,
+        text: Callable[..., str],
+        *,
+        is_known: bool = True,
+        is_warning: bool = False,
+        note: str = "",
+    ) -> Figure:
+        now = getattr(cache, name)
+        change = formats.change(now, getattr(before, name)) if before else ""
+        notes = " ".join(filter(None, (note, change)))
+        return Figure(label, text(now if is_known else None), is_warning, notes)
 
-    def changed(value: Callable[[Cache], float | None]) -> str:
-        return formats.change(value(cache), value(before)) if before else ""
-
+    count, looked_up, error = formats.count, cache.lookups > 0, cache.seconds_saved_error
     return [
-        Figure(_("Lookups"), formats.count(cache.lookups), note=changed(lambda it: it.lookups)),
-        Figure(
-            _("Hits"),
-            formats.count(cache.hits) if looked_up else nothing,
-            note=changed(lambda it: it.hits),
-        ),
-        Figure(
-            _("Misses"),
-            formats.count(cache.misses) if looked_up else nothing,
-            note=changed(lambda it: it.misses),
-        ),
-        Figure(
-            _("Misses per request"),
-            formats.decimal(cache.misses_per_request),
-            note=changed(lambda it: it.misses_per_request),
-        ),
-        Figure(
-            _("Errors"),
-            formats.count(cache.errors),
-            cache.errors > 0,
-            note=changed(lambda it: it.errors),
-        ),
-        Figure(_("get p99"), formats.duration(cache.get_p99), note=changed(lambda it: it.get_p99)),
-        Figure(
+        figure(_("Lookups"), "lookups", count),
+        figure(_("Hits"), "hits", count, is_known=looked_up),
+        figure(_("Misses"), "misses", count, is_known=looked_up),
+        figure(_("Misses per request"), "misses_per_request", formats.decimal),
+        figure(_("Errors"), "errors", count, is_warning=cache.errors > 0),
+        figure(_("get p99"), "get_p99", formats.duration),
+        figure(
             _("Time saved"),
-            formats.estimated(cache.seconds_saved, cache.seconds_saved_error),
-            note=" ".join(filter(None, (_off(cache), changed(lambda it: it.seconds_saved)))),
+            "seconds_saved",
+            partial(formats.estimated, error=error),
+            note=formats.give_or_take(cache.seconds_saved, error),
         ),
     ]
-
-
-def _off(cache: Cache) -> str:
-    return formats.give_or_take(cache.seconds_saved, cache.seconds_saved_error)
 
 
 def _short(cache: Cache) -> Sequence[Figure]:

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
+from msgspec import structs
 
 from cache_monitor.api import backend_path, refuse_unknown
 from cache_monitor.context import muted
@@ -112,25 +113,33 @@ def _interruptible() -> Iterator[threading.Event]:
 _TABLE_WIDTH = 60
 
 
+class ScannedCache(msgspec.Struct):
+    """A cache as in the report."""
+
+    backend: str
+    memory: Memory
+    stale: Stale
+
+
+class ScanDocument(msgspec.Struct):
+    """The result as JSON."""
+
+    schema_version: int
+    generated_at: str
+    caches: dict[str, ScannedCache]
+
+
 def _as_json(found: Mapping[str, Snapshot], backends: Mapping[str, str], top: int) -> str:
-    """One document: ``memory`` and ``stale`` of each cache as in the report, with the first
-    ``top`` of each list."""
-    caches: dict[str, Any] = {}
-    memories = _memories(found)
-    for alias, snapshot in found.items():
-        memory, stale = memories[alias], stale_of(snapshot)
-        caches[alias] = {
-            "backend": backends[alias],
-            "memory": msgspec.structs.replace(
-                memory, groups=memory.groups[:top], largest=memory.largest[:top]
-            ),
-            "stale": msgspec.structs.replace(stale, entries=stale.entries[:top]),
-        }
-    document = {
-        "schema_version": SCHEMA_VERSION,
-        "generated_at": rfc3339(time.time()),
-        "caches": caches,
-    }
+    """One document, with the first ``top`` of each list."""
+    caches = {}
+    for alias, memory in _memories(found).items():
+        stale = stale_of(found[alias])
+        caches[alias] = ScannedCache(
+            backends[alias],
+            structs.replace(memory, groups=memory.groups[:top], largest=memory.largest[:top]),
+            structs.replace(stale, entries=stale.entries[:top]),
+        )
+    document = ScanDocument(SCHEMA_VERSION, rfc3339(time.time()), caches)
     return msgspec.json.format(msgspec.json.encode(document), indent=2).decode()
 
 
