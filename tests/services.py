@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import os
@@ -219,6 +220,25 @@ def stop(process: subprocess.Popen[Any]) -> None:
         pass
     finally:
         kill(process)
+
+
+def wait_for_group(process: subprocess.Popen[Any], seconds: float = 60.0) -> None:
+    """Until the process has ended, and those that it started: on a busy machine they may still be
+    at what they do at their end."""
+    process.wait(seconds)
+    ends = time.monotonic() + seconds
+    while _group_is_running(process.pid):
+        assert time.monotonic() < ends, f"a child of {process.args!r} runs on"
+        time.sleep(POLL_INTERVAL)
+
+
+def _group_is_running(group: int) -> bool:
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, _, its_group, *_ = path.read_text().rpartition(")")[2].split()
+            if int(its_group) == group and state not in {"Z", "X"}:
+                return True
+    return False
 
 
 def kill(process: subprocess.Popen[Any]) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.services import LOOPBACK, free_port, run_process, run_server
+from tests.services import LOOPBACK, free_port, run_process, run_server, wait_for_group
 from tests.waiting import until
 
 pytestmark = pytest.mark.at_once("processes")
@@ -209,7 +209,7 @@ def test_gunicorns_workers_lose_nothing_when_they_end(
     with run_server(argv, site.environment, f"http://{address}/", cwd=ROOT) as server:
         workers = {_ask(f"http://{address}/") for _ in range(40)}
         server.process.send_signal(signal.SIGTERM)
-        server.process.wait(60)
+        wait_for_group(server.process)
     if "--max-requests" in options:
         assert len(workers) > 2
     answers = (tmp_path / "answers").stat().st_size
@@ -241,7 +241,7 @@ def test_uwsgis_workers_lose_nothing_when_they_end(
         while server.output.count("ready in") < (2 if options else 1) and time.monotonic() < ends:
             time.sleep(0.1)
         server.process.send_signal(signal.SIGTERM)
-        server.process.wait(60)
+        wait_for_group(server.process)
         # Who looks whether the server answers, and gives up too soon, is answered all the same.
         pages = server.output.count("GET / =>")
     assert pages > 40
@@ -264,5 +264,5 @@ def test_celerys_workers_lose_nothing_when_they_end(tmp_path: Path) -> None:
 
     with run_process(argv, are_done, env=site.environment, cwd=ROOT, deadline=60) as worker:
         worker.process.send_signal(signal.SIGTERM)
-        worker.process.wait(60)
+        wait_for_group(worker.process)
     assert site.calls() == {"set": 500, "get": 500}

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from cache_monitor.worker.shutdown import ServerShutdown
-from tests.services import LOOPBACK, free_port, run_process, run_server
+from tests.services import LOOPBACK, free_port, run_process, run_server, wait_for_group
 from tests.test_processes import ROOT, Site, _ask, _need, calls_in
 
 PAGES = 20
@@ -77,7 +77,7 @@ def test_a_server_that_ends_politely_loses_nothing(server: str, tmp_path: Path) 
         for _ in range(PAGES):
             _ask(url)
         running.process.send_signal(end)
-        running.process.wait(60)
+        wait_for_group(running.process)
         assert "cache monitor" not in running.output
     answers = (tmp_path / "answers").stat().st_size
     # The first is the one that found that the server answers.
@@ -103,7 +103,7 @@ def test_celerys_workers_without_children_lose_nothing_when_they_end(
     environment = {**site.environment, "DJANGO_SETTINGS_MODULE": "tests.programs.seldom"}
     with run_process(argv, are_done, env=environment, cwd=ROOT, deadline=120) as worker:
         worker.process.send_signal(signal.SIGTERM)
-        worker.process.wait(60)
+        wait_for_group(worker.process)
     assert site.calls() == {"set": 500, "get": 500}
 
 
