@@ -125,8 +125,7 @@ def _unrolled(store: Store, conf: TraceSettings, now: float) -> Iterator[_Unroll
     }
     doubtful = doubtful_of(store, stored, plans(store), now).names
     for name, slices in stored.items():
-        states = [row.payload for row in store.read("trace", STATE, STATE + 1, name)]
-        payload = states[0] if states else b""
+        payload = _state_of(store, name)
         state = remembered_state(payload)
         is_all = len(reporting_processes(state, slices, now)) < 2
         until = int(now) + HOUR if is_all else int(now) - conf.settled
@@ -253,8 +252,10 @@ def _history_of(
     for place, slices in parts.items():
         # Of a cache that each process has for itself most do not have the key.
         if any(_has(each, found.hash) for each in slices):
-            due, ahead = _settled(store, place, slices)
-            told = _replay_key(due, ahead, found, tolerance)
+            state = remembered_state(_state_of(store, place))
+            due, ahead = _settled(state, slices)
+            unknown_until = 0 if _is_whole(store, place, state, slices) else _beginning(slices)
+            told = _replay_key(due, ahead, found, tolerance, unknown_until, state.until)
             if place in doubtful:
                 moments += map(_without_reason, told.events)
             else:
@@ -264,13 +265,28 @@ def _history_of(
     return KeyHistory(True, begins, moments=kept, lives=lives_of(lives))
 
 
+def _state_of(store: Store, place: str) -> bytes:
+    """What was rolled up of the trace of one cache; empty before that was done."""
+    return next((row.payload for row in store.read("trace", STATE, STATE + 1, place)), b"")
+
+
+def _beginning(slices: Sequence[StoredSlice]) -> int:
+    return min(each.start for each in slices)
+
+
+def _is_whole(store: Store, place: str, state: State, slices: Sequence[StoredSlice]) -> bool:
+    """Whether the trace of the cache begins with ``slices``: nothing was before them."""
+    first = _beginning(slices)
+    if state.since:
+        return first <= state.since
+    return not any(row.seconds for row in store.read("trace", FIRST, first, place))
+
+
 def _settled(
-    store: Store, place: str, slices: Sequence[StoredSlice]
+    state: State, slices: Sequence[StoredSlice]
 ) -> tuple[list[StoredSlice], list[StoredSlice]]:
     """The slices of a time of which all processes have reported, and later ones."""
     now = time.time()
-    states = [row.payload for row in store.read("trace", STATE, STATE + 1, place)]
-    state = remembered_state(states[0] if states else b"")
     is_all = len(reporting_processes(state, slices, now)) < 2
     until = inf if is_all else now - settled(get_conf().flush_interval)
     due = [each for each in slices if each.end <= until]
@@ -328,17 +344,23 @@ def _identity(store: Store, cache: Any, family: str, key: str) -> _TracedKey | N
 
 
 def _replay_key(
-    slices: Sequence[StoredSlice], ahead: Sequence[StoredSlice], key: _TracedKey, tolerance: int
+    slices: Sequence[StoredSlice],
+    ahead: Sequence[StoredSlice],
+    key: _TracedKey,
+    tolerance: int,
+    unknown_until: int,
+    rolled_until: int,
 ) -> _ReplayedKey:
-    """Replay one key. What was before ``slices`` is unknown, and so are the reasons of misses in
-    those ``ahead``."""
+    """Replay one key. What it was before ``unknown_until`` (Unix time, or 0) is unknown, and so are
+    the reasons of misses in the slices ``ahead``. ``rolled_until``: what is before that time has
+    been rolled up."""
     state = State()
-    state.note_uncovered(ALL_KEYS, min((each.start for each in slices), default=0) * SECOND)
+    state.note_uncovered(ALL_KEYS, unknown_until * SECOND)
     replay = Replay(state, tolerance, only=key.hash)
     until = max((each.end for each in slices), default=0)
     for each in slices:
-        # It is the latest known, final or not.
-        each.final = True
+        # That it is not final yet says nothing of its process, unless it was rolled up like that.
+        each.final = each.final or each.end > rolled_until
     batch = EventBatch([*slices, *ahead], state, only=key.hash)
     result = replay.run(slices, ahead, until)
     reasons = {(each.at, each.alias): each.reason for each in result.misses}

@@ -15,6 +15,7 @@ from django.views.decorators.cache import cache_page
 import cache_monitor
 from cache_monitor.middleware import CacheMonitorMiddleware
 from cache_monitor.reports import traced
+from cache_monitor.reports.keys import REASONS
 from cache_monitor.reports.traced import KeyHistory, key_history
 from cache_monitor.scan.identity import store_of, trace_store
 from cache_monitor.stores.base import Row
@@ -22,7 +23,7 @@ from cache_monitor.stores.opening import get_store
 from cache_monitor.stores.rows import trace_settings
 from cache_monitor.trace.events import CLEAR, DELETE, HIT, MISS, SECOND, WRITE
 from cache_monitor.trace.plan import Plan
-from cache_monitor.trace.slices import SliceWriter
+from cache_monitor.trace.slices import Slice, SliceWriter
 from cache_monitor.worker import trace_rollup, wiring
 from cache_monitor.worker.wiring import background_worker
 from tests.anew import begin_anew
@@ -91,6 +92,11 @@ def test_a_key_that_is_used_once_in_a_while_has_its_history() -> None:
     assert (found.lives.deleted, found.lives.cleared, found.lives.unread) == (1, 1, 1)
 
 
+def _row_of(place: str, part: Slice, writer: SliceWriter, now: float) -> Row:
+    payload = writer.encode(part, now)
+    return Row("trace", writer.process, place, part.start, part.seconds, payload)
+
+
 def visit(view: str, work: Callable[[], object]) -> None:
     """Answer a request of ``view``, which does ``work``."""
 
@@ -149,8 +155,35 @@ def test_what_was_rolled_up_is_part_of_it() -> None:
     assert kinds(told("rare")) == [(WRITE, None)]
 
 
-def test_of_what_was_before_the_period_nothing_is_made_up() -> None:
+def reason_in_report(key: str) -> str:
+    reasons = [
+        each.miss_reasons
+        for each in cache_monitor.report().caches["default"].hot_keys
+        if each.key == key
+    ]
+    return next(each for each in (*REASONS, "unknown") if getattr(reasons[0], each))
+
+
+def test_a_miss_that_the_trace_begins_with_has_the_reason_that_the_report_gives() -> None:
     caches["default"].get("rare")
+    assert kinds(told("rare")) == [(MISS, "never_set")]
+    assert reason_in_report("rare") == "never_set"
+    # Long afterwards the process has not reported again: what it did besides is unknown.
+    trace_rollup.roll(get_store(), int(time.time()) + 200, trace_settings())
+    assert reason_in_report("rare") == "unknown"
+    assert kinds(told("rare")) == [(MISS, "unknown")]
+
+
+def test_of_what_was_before_the_period_nothing_is_made_up() -> None:
+    """Whether the trace before it was rolled up or not."""
+    now = time.time()
+    writer = SliceWriter(background_worker.process, 1)
+    place = trace_store("default", caches["default"], writer.process)
+    part = writer.at(place, int((now - 7000) * SECOND))
+    get_store().put([_row_of(place, part, writer, now)], int(now))
+    caches["default"].get("rare")
+    assert kinds(told("rare")) == [(MISS, "unknown")]
+    trace_rollup.roll(get_store(), int(now) + 200, trace_settings())
     assert kinds(told("rare")) == [(MISS, "unknown")]
 
 
@@ -197,8 +230,7 @@ def test_a_cached_page_was_missed_where_the_list_of_its_headers_was() -> None:
     names = [key.partition(":1:")[2] for key in caches["default"]._cache]  # type: ignore[attr-defined]  # LocMemCache
     [key] = [name for name in names if "cache_page" in name]
     found = told(key)
-    # What was before the trace is not known.
-    assert kinds(found) == [(MISS, "unknown"), (WRITE, None), (HIT, None)]
+    assert kinds(found) == [(MISS, "never_set"), (WRITE, None), (HIT, None)]
     assert (found.total, found.times(MISS)) == (3, 1)
 
 
@@ -218,7 +250,6 @@ def test_while_another_process_may_still_report_the_last_misses_are_unknown(tmp_
             if is_ended:
                 others.end(now)
             part = others.at(place, int(now * SECOND))
-            row = Row("trace", "other", place, part.start, part.seconds, others.encode(part, now))
-            get_store().put([row], int(now))
+            get_store().put([_row_of(place, part, others, now)], int(now))
             assert told("a", "files").moments[0].reason == reason
         begin_anew()
