@@ -204,7 +204,7 @@ def _accesses(call: RawCall, identity: CacheIdentity, offset: int) -> Iterator[E
 def _looked_up(
     call: RawCall, identity: CacheIdentity, began: int, ended: int
 ) -> Iterator[EntryAccess]:
-    version, found = _version(call, identity), call[OUTCOME]
+    version, found = call_version(call, identity), call[OUTCOME]
     if call[ERROR] is not None:
         if call[SOURCE].operation == "get_or_set" and call[ERROR] in _REFUSALS:
             for key in keys_of(call):
@@ -226,7 +226,10 @@ def _filled(
 ) -> Iterator[EntryAccess]:
     """The miss of a ``get_or_set`` and its write. Both were made outside of the time that it took
     to compute the value."""
-    version, asked = _version(call, identity), ended - began - int((call[PRODUCED] or 0.0) * SECOND)
+    version, asked = (
+        call_version(call, identity),
+        ended - began - int((call[PRODUCED] or 0.0) * SECOND),
+    )
     since = max(began, ended - asked)
     # Where the two may overlap they end together: their order tells which was first.
     until = began + asked if began + asked <= since else ended
@@ -258,14 +261,14 @@ def _changed(
         kind = PATTERN_DELETE
     lasts = _lasts(call, identity, ended) if kind in (WRITE, TOUCH, REFUSED) else NEVER
     for key in keys_of(call):
-        yield EntryAccess(kind, key, _version(call, identity), began, ended, lasts)
+        yield EntryAccess(kind, key, call_version(call, identity), began, ended, lasts)
 
 
 def _counted(
     call: RawCall, identity: CacheIdentity, began: int, ended: int
 ) -> Iterator[EntryAccess]:
     """A counter that is written anew, and whose value the caller is given."""
-    version, lasts = _version(call, identity), _lasts(call, identity, ended)
+    version, lasts = call_version(call, identity), _lasts(call, identity, ended)
     for key in keys_of(call):
         yield EntryAccess(WRITE, key, version, began, ended, lasts)
         yield EntryAccess(USE, key, version, ended, ended)
@@ -275,7 +278,7 @@ def _moved(call: RawCall, identity: CacheIdentity, began: int, ended: int) -> It
     """Both ends of a change of version."""
     if call[ERROR] is not None:
         return
-    before, after = _version(call, identity), call[EFFECT]
+    before, after = call_version(call, identity), call[EFFECT]
     # Django writes the entry anew, without the timeout that it had. The value is as old as before.
     lasts = _microseconds(identity.default_timeout)
     for key in keys_of(call):
@@ -312,8 +315,8 @@ def keys_of(call: RawCall) -> tuple[str, ...]:
     return () if key is None else (str(key),)
 
 
-def _version(call: RawCall, identity: CacheIdentity) -> str:
-    """As text: 2 and "2" make the same key."""
+def call_version(call: RawCall, identity: CacheIdentity) -> str:
+    """The version of the entries that ``call`` named, as text: 2 and "2" make the same key."""
     given = call[VERSION]
     return identity.version if given is None else str(given)
 

@@ -15,6 +15,7 @@ from typing import cast
 from msgspec.structs import replace
 
 from cache_monitor.calls import (
+    CONTEXT,
     ERROR,
     KEY,
     OUTCOME,
@@ -25,10 +26,12 @@ from cache_monitor.calls import (
     RawCall,
     Recorded,
     Source,
+    entries_of,
     whole,
 )
 from cache_monitor.keys.known_keys import is_toolbar_key
 from cache_monitor.keys.naming import name_plain_key
+from cache_monitor.stats.compute_time import Computations
 from cache_monitor.trace.events import (
     CLEAR,
     COMPUTE,
@@ -52,6 +55,7 @@ from cache_monitor.worker.trace_events import (
     CacheIdentity,
     EntryAccess,
     accesses_of,
+    call_version,
     entry_identity,
     finals_of,
     is_pattern,
@@ -123,6 +127,7 @@ class Tracer:
         self._names: dict[str, str] = {}
         """The stores' names by the present plans."""
         self._keys = _TracedKeys()
+        self._computations = Computations()
         self._offset = -(1 << 62)
         """What makes Unix time, in microseconds, of the clock of calls."""
         self._doubted: int | None = None
@@ -360,7 +365,7 @@ class Tracer:
                 value = values.get(access.key, UNKNOWN_VALUE)
                 if took := int(left.pop(access.key, 0.0) * SECOND):
                     value = replace(value, compute_time=took)
-            self._add_access(identity, alias, access, value)
+            self._add_access(identity, alias, access, value, call[CONTEXT])
         self._trace_unwritten(call, identity, left)
         return changed
 
@@ -368,18 +373,30 @@ class Tracer:
         self, call: RawCall, identity: CacheIdentity, computed: Mapping[str, float]
     ) -> None:
         """Trace values that were computed for entries that were there by then."""
-        finals = finals_of(call) if computed else {}
+        if not computed:
+            return
+        finals, (_, varies) = finals_of(call), entries_of(call) or ((), True)
+        version = call_version(call, identity) if varies else identity.version
         for key, seconds in computed.items():
             ended, final = self._end_of(call), finals.get(key, "")
-            access = EntryAccess(COMPUTE, key, identity.version, ended, ended, final=final)
+            access = EntryAccess(COMPUTE, key, version, ended, ended, final=final)
             value = Value(int(seconds * SECOND))
-            self._add_access(identity, call[SOURCE].alias, access, value)
+            self._add_access(identity, call[SOURCE].alias, access, value, call[CONTEXT])
 
     def _add_access(
-        self, identity: CacheIdentity, alias: str, access: EntryAccess, value: Value
+        self,
+        identity: CacheIdentity,
+        alias: str,
+        access: EntryAccess,
+        value: Value,
+        context: int | None,
     ) -> None:
         key = self._key(alias, identity, access.key, access.ended, access.final)
         if key is not None:
+            if took := value.compute_time:
+                where = context, identity.store, key.hash, access.version
+                took = self._computations.time_after_inner(where, access.began, took)
+                value = replace(value, compute_time=took)
             if access.kind == WRITE and identity.stored is not None:
                 value = identity.stored(access, value)
             form = _form(access.kind, alias, access.version, access.lasts)

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 from typing import Any
@@ -241,3 +241,70 @@ def test_of_callers_who_produce_the_same_at_once_all_but_one_do_so_in_vain(way: 
     caches["default"].get_or_set("alone", _work)
     assert (_group("rush").produced, _group("rush").stampedes) == (4, 3)
     assert _group("alone").stampedes == 0
+
+
+def _nested_get_or_set(work: Callable[[], int]) -> None:
+    def outer() -> Any:
+        _work()
+        value = caches["default"].get_or_set("deep", work)
+        _work()
+        return value
+
+    caches["default"].get_or_set("deep", outer)
+
+
+def _recursive(work: Callable[[], int], depth: int = 3) -> None:
+    def outer() -> int:
+        if depth:
+            _recursive(work, depth - 1)
+        return work()
+
+    caches["default"].get_or_set("deep", outer)
+
+
+def _get_and_set_around_get_or_set(work: Callable[[], int]) -> None:
+    if caches["default"].get("deep") is None:
+        _work()
+        caches["default"].set("deep", caches["default"].get_or_set("deep", work))
+
+
+def _get_and_set_in_get_or_set(work: Callable[[], int]) -> None:
+    def outer() -> int:
+        if caches["default"].get("deep") is None:
+            caches["default"].set("deep", work())
+        return _work()
+
+    caches["default"].get_or_set("deep", outer)
+
+
+@pytest.mark.parametrize(
+    "compute",
+    [_nested_get_or_set, _recursive, _get_and_set_around_get_or_set, _get_and_set_in_get_or_set],
+)
+def test_a_value_computed_within_its_own_computation_is_no_stampede(
+    compute: Callable[[Callable[[], int]], None],
+) -> None:
+    compute(_work)
+    assert _group("deep").produced >= 2
+    assert _group("deep").stampedes == 0
+
+
+def test_a_value_of_another_version_that_came_too_late_is_no_stampede() -> None:
+    both = Barrier(2)
+
+    def late() -> None:
+        cache = caches["default"]
+        assert cache.get("two", version=2) is None
+        both.wait(timeout=60)
+        both.wait(timeout=60)
+        assert not cache.add("two", _work(), version=2)
+
+    with ThreadPoolExecutor(1) as thread:
+        done = thread.submit(late)
+        assert caches["default"].get("two") is None
+        both.wait(timeout=60)
+        caches["default"].set("two", 0, version=2)
+        both.wait(timeout=60)
+        caches["default"].set("two", _work())
+        done.result(timeout=60)
+    assert (_group("two").produced, _group("two").stampedes) == (2, 0)
