@@ -27,7 +27,7 @@ from cache_monitor.reports.caches import lookups_by_group
 from cache_monitor.reports.memory import once, same_entries
 from cache_monitor.reports.schema import REASONS, Cache, Finding, Report
 from cache_monitor.scan.base import STALE_REASONS
-from cache_monitor.stats.compact import Histogram, buckets_of
+from cache_monitor.stats.histogram import Histogram, buckets_of
 from cache_monitor.stats.payloads import CorruptPayload, decode
 from cache_monitor.stats.window import OperationStats, Window
 from cache_monitor.stores.base import StoreError

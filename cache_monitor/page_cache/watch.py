@@ -30,7 +30,7 @@ from cache_monitor.keys.known_keys import page_key, route_of, routes, watchers
 from cache_monitor.page_cache.outcomes import PagePass, why_not_stored
 from cache_monitor.recorder import recorder
 from cache_monitor.stacks import take_stack
-from cache_monitor.stats.compact import hash_of
+from cache_monitor.stats.distinct import hash_of
 
 MOST_WAITING = 10_000
 """Passes that wait to be counted at most; the oldest are dropped."""

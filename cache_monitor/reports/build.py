@@ -22,7 +22,7 @@ from cache_monitor.reports import caches, memory, schema
 from cache_monitor.reports.series import ReportPeriod, Series
 from cache_monitor.reports.what_if import StoredPrediction
 from cache_monitor.scan.snapshot import Snapshot
-from cache_monitor.stats import compact
+from cache_monitor.stats import distinct
 from cache_monitor.stats.details import OTHER_GROUPS, Details
 from cache_monitor.stats.payloads import (
     CorruptPayload,
@@ -310,8 +310,8 @@ def _quality(reports: Sequence[_CacheReport], material: Material) -> schema.Qual
     active: set[int] = set().union(*(each.active for each in reports))
     newest = max((each.total.newest for each in reports), default=0.0)
     return schema.Quality(
-        processes=compact.estimate(processes),
-        cut_off_processes=compact.estimate(unfinished - active),
+        processes=distinct.estimate(processes),
+        cut_off_processes=distinct.estimate(unfinished - active),
         newest_record_at=rfc3339(newest) if newest else None,
         dropped_calls=material.dropped + sum(each.total.dropped for each in reports),
         corrupt_windows=sum(each.corrupt for each in reports),

@@ -11,7 +11,7 @@ from cache_monitor.reports.memory import memory_of, stale_of
 from cache_monitor.reports.savings import Estimate, Savings, is_state, mean_to_produce
 from cache_monitor.reports.series import Series, miss_reasons
 from cache_monitor.scan.snapshot import Snapshot
-from cache_monitor.stats import compact
+from cache_monitor.stats import distinct, histogram
 from cache_monitor.stats.details import OTHER_GROUPS, Details, PageStats, ViewStats
 from cache_monitor.stats.groups import GroupStats, LifeStats
 from cache_monitor.stats.top_keys import KeyStats
@@ -29,8 +29,8 @@ def pages(details: Details) -> list[schema.Page]:
 
 def _page(route: str, stats: PageStats) -> schema.Page:
     requests = stats.served + stats.made
-    addresses = compact.estimate(stats.addresses)
-    variants = compact.estimate(stats.variants)
+    addresses = distinct.estimate(stats.addresses)
+    variants = distinct.estimate(stats.variants)
     return schema.Page(
         page=route,
         requests=requests,
@@ -44,7 +44,7 @@ def _page(route: str, stats: PageStats) -> schema.Page:
         causes=dict(stats.causes),
         varies_by=sorted(stats.varies, key=lambda each: (-stats.varies[each], each)),
         distinct_addresses=addresses or None,
-        distinct_paths=compact.estimate(stats.paths) or None,
+        distinct_paths=distinct.estimate(stats.paths) or None,
         variants_per_address=round(variants / addresses, 2) if addresses and variants else None,
         made_seconds=stats.made_seconds,
         not_stored_seconds=stats.not_stored_seconds,
@@ -203,7 +203,7 @@ def lookups_by_group(groups: Sequence[schema.KeyGroup], most: int) -> list[tuple
 def _key_group(
     name: str, stats: GroupStats, savings: Savings, has_seen_requests: bool, hours: float
 ) -> schema.KeyGroup:
-    age_p50, age_p90 = compact.quantiles(stats.ages, (0.5, 0.9), inf)
+    age_p50, age_p90 = histogram.quantiles(stats.ages, (0.5, 0.9), inf)
     return schema.KeyGroup(
         group=name,
         kind=stats.kind,
@@ -268,9 +268,9 @@ def lives_of(stats: LifeStats | None) -> schema.Lives:
     """How long entries lasted, as a report tells it."""
     if stats is None:
         return schema.Lives()
-    lifetime_p50, lifetime_p90 = compact.quantiles(stats.lasted, (0.5, 0.9), inf)
-    first_read_p50, first_read_p90 = compact.quantiles(stats.first_read, (0.5, 0.9), inf)
-    [evicted_age_p50] = compact.quantiles(stats.evicted_at, (0.5,), inf)
+    lifetime_p50, lifetime_p90 = histogram.quantiles(stats.lasted, (0.5, 0.9), inf)
+    first_read_p50, first_read_p90 = histogram.quantiles(stats.first_read, (0.5, 0.9), inf)
+    [evicted_age_p50] = histogram.quantiles(stats.evicted_at, (0.5,), inf)
     return schema.Lives(
         **stats.ends,
         unread=sum(stats.unread.values()),
@@ -293,7 +293,7 @@ def _distinct_keys(stats: GroupStats) -> int:
     was produced had its key named twice, by the miss and by the write."""
     again = min(stats.produced, stats.lookups)
     named = stats.lookups + stats.sets + stats.deletes + stats.other_uses - again
-    return min(compact.estimate(stats.keys), max(named, len(stats.keys)))
+    return min(distinct.estimate(stats.keys), max(named, len(stats.keys)))
 
 
 def _views(details: Details, savings: Savings) -> list[schema.View]:

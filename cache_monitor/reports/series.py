@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from cache_monitor.periods import rfc3339
 from cache_monitor.reports.schema import REASONS, MissReasons, Point, Report
-from cache_monitor.stats import compact
+from cache_monitor.stats import packed_ints
 from cache_monitor.stats.columns import Columns
 from cache_monitor.stats.payloads import CorruptPayload, DetailedKeys, decode
 from cache_monitor.stats.window import (
@@ -272,8 +272,8 @@ def _step(period: ReportPeriod) -> int:
 
 def _add(lines: Mapping[str, tuple[list[int], list[int]]], at: int, columns: Columns) -> None:
     all_lookups, all_misses = (
-        compact.unpack_ints(columns.lookups),
-        compact.unpack_ints(columns.misses),
+        packed_ints.unpack_ints(columns.lookups),
+        packed_ints.unpack_ints(columns.misses),
     )
     for place, key in enumerate(columns.keys):
         if key in lines:

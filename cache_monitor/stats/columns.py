@@ -2,7 +2,7 @@
 
 What a column has in common is said once, and a reader goes over the columns that it needs in a
 fraction of the time that an object for each key would take. Columns of numbers stay bytes until
-then (see :mod:`cache_monitor.stats.compact`): a report holds hundreds of tables at a time,
+then (see :mod:`cache_monitor.stats.packed_ints`): a report holds hundreds of tables at a time,
 which would be thousands of lists and dicts for the garbage collector to go over.
 
 A key that a table does not hold may have been used up to the table's floor. So over all tables a
@@ -23,8 +23,8 @@ from typing import Annotated
 
 from msgspec import Meta, Struct, field
 
-from cache_monitor.stats import compact
-from cache_monitor.stats.compact import NO_INTS
+from cache_monitor.stats import packed_ints
+from cache_monitor.stats.packed_ints import NO_INTS
 from cache_monitor.stats.top_keys import HotKeys, KeyStats, edge
 from cache_monitor.stats.window import Count, Duration, greater
 
@@ -37,14 +37,16 @@ class SparseCounts(Struct, array_like=True, gc=False):
 
     def fits(self, keys: int) -> bool:
         """Whether each count is one of ``keys`` keys."""
-        places = compact.length_of(self.places)
-        return places == compact.length_of(self.counts) and (
-            not places or max(compact.unpack_ints(self.places)) < keys
+        places = packed_ints.length_of(self.places)
+        return places == packed_ints.length_of(self.counts) and (
+            not places or max(packed_ints.unpack_ints(self.places)) < keys
         )
 
     def items(self) -> Iterator[tuple[int, int]]:
         """The places, and the count at each."""
-        return zip(compact.unpack_ints(self.places), compact.unpack_ints(self.counts), strict=True)
+        return zip(
+            packed_ints.unpack_ints(self.places), packed_ints.unpack_ints(self.counts), strict=True
+        )
 
 
 class Columns(Struct, array_like=True, gc=False):
@@ -73,17 +75,17 @@ class Columns(Struct, array_like=True, gc=False):
         lengths = {
             keys,
             sum(self.groups.values()),
-            compact.length_of(self.excess),
-            compact.length_of(self.lookups),
-            compact.length_of(self.misses),
-            compact.length_of(self.sets),
-            compact.length_of(self.sizes),
+            packed_ints.length_of(self.excess),
+            packed_ints.length_of(self.lookups),
+            packed_ints.length_of(self.misses),
+            packed_ints.length_of(self.sets),
+            packed_ints.length_of(self.sizes),
         }
         few = self.produced, *self.reasons.values()
         if (
             len(lengths) > 1
             or not all(each.fits(keys) for each in few)
-            or compact.length_of(self.produced.places) != len(self.produce_seconds)
+            or packed_ints.length_of(self.produced.places) != len(self.produce_seconds)
             or len(self.produce_squares) not in {0, len(self.produce_seconds)}
         ):
             raise ValueError("columns that do not fit together")
@@ -93,9 +95,12 @@ class Columns(Struct, array_like=True, gc=False):
         tables have for these keys, and none of this table's other keys. They are as with a floor of
         0: ``missing`` can be less than nothing."""
         keys, groups, ends = self.keys, list(self.groups), list(accumulate(self.groups.values()))
-        excess, lookups = compact.unpack_ints(self.excess), compact.unpack_ints(self.lookups)
-        misses, sets = compact.unpack_ints(self.misses), compact.unpack_ints(self.sets)
-        sizes = compact.unpack_ints(self.sizes)
+        excess, lookups = (
+            packed_ints.unpack_ints(self.excess),
+            packed_ints.unpack_ints(self.lookups),
+        )
+        misses, sets = packed_ints.unpack_ints(self.misses), packed_ints.unpack_ints(self.sets)
+        sizes = packed_ints.unpack_ints(self.sizes)
         for place in places:
             key = keys[place]
             stats = found.get(key)
@@ -161,11 +166,13 @@ def _columns(table: Mapping[str, KeyStats], floor: int) -> Columns:
         keys=[key for key, _ in ordered],
         groups=Counter(each.group for each in stats),
         # No weight is below the floor but in a table that somebody has tampered with.
-        excess=compact.pack_ints([max(0, each.weight() - floor) for each in stats]),
-        lookups=compact.pack_ints([each.lookups for each in stats]),
-        misses=compact.pack_ints([each.misses for each in stats]),
-        sets=compact.pack_ints([each.sets for each in stats]),
-        sizes=compact.pack_ints([0 if each.bytes is None else each.bytes + 1 for each in stats]),
+        excess=packed_ints.pack_ints([max(0, each.weight() - floor) for each in stats]),
+        lookups=packed_ints.pack_ints([each.lookups for each in stats]),
+        misses=packed_ints.pack_ints([each.misses for each in stats]),
+        sets=packed_ints.pack_ints([each.sets for each in stats]),
+        sizes=packed_ints.pack_ints(
+            [0 if each.bytes is None else each.bytes + 1 for each in stats]
+        ),
         reasons=_reasons(stats),
         produced=_few({at: each.produced for at, each in enumerate(stats) if each.produced}),
         produce_seconds=[each.produce_seconds for each in stats if each.produced],
@@ -182,7 +189,9 @@ def _reasons(stats: Sequence[KeyStats]) -> dict[str, SparseCounts]:
 
 
 def _few(counts: Mapping[int, int]) -> SparseCounts:
-    return SparseCounts(compact.pack_ints(counts.keys()), compact.pack_ints(counts.values()))
+    return SparseCounts(
+        packed_ints.pack_ints(counts.keys()), packed_ints.pack_ints(counts.values())
+    )
 
 
 MOST_RANKED = 100_000
@@ -204,7 +213,7 @@ class Ranking:
         self.floor += stored.floor
         excess, forgotten = self._excess, self._forgotten
         columns = stored.columns
-        for key, more in zip(columns.keys, compact.unpack_ints(columns.excess), strict=True):
+        for key, more in zip(columns.keys, packed_ints.unpack_ints(columns.excess), strict=True):
             excess[key] = excess.get(key, forgotten) + more
         if len(excess) > MOST_RANKED:
             self._forget()

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from cache_monitor.stats import compact
+from cache_monitor.stats import distinct
 from cache_monitor.stats.groups import GroupKind, GroupStats
 from cache_monitor.stats.top_keys import HotKeys, Samples
 from cache_monitor.stats.window import Count, Duration, Hash, Length, Start
@@ -90,7 +90,7 @@ class PageStats(Struct, array_like=True, gc=False):
     why the answer was not stored; ``details`` has for each of those reasons an example, such as
     the name of a cookie, and ``causes`` the line of code that led to it. ``varies`` counts the
     headers that pages vary by. ``addresses``, ``paths`` and ``variants`` are sketches
-    (:mod:`cache_monitor.stats.compact`) of the addresses with and without query strings, and of
+    (:mod:`cache_monitor.stats.distinct`) of the addresses with and without query strings, and of
     the pages that are kept apart. ``made`` answers took ``made_seconds`` to make.
     """
 
@@ -155,13 +155,13 @@ def count_word(words: dict[str, int], word: str, count: int = 1) -> None:
 def add_hashes(sketch: set[int], hashes: Iterable[int]) -> None:
     """Add ``hashes`` to a sketch in place, and keep it small."""
     sketch.update(hashes)
-    if len(sketch) > 2 * compact.SIZE:
+    if len(sketch) > 2 * distinct.SIZE:
         _cut(sketch)
 
 
 def _cut(sketch: set[int]) -> None:
-    if len(sketch) > compact.SIZE:
-        sketch.intersection_update(compact.smallest(sketch))
+    if len(sketch) > distinct.SIZE:
+        sketch.intersection_update(distinct.smallest(sketch))
 
 
 class Details(Struct, array_like=True):

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, structs
 
-from cache_monitor.stats import compact
+from cache_monitor.stats import distinct, histogram
 from cache_monitor.stats.top_keys import SAMPLE_SIZE, Samples, with_one_more
 from cache_monitor.stats.window import (
     Bucket,
@@ -60,13 +60,13 @@ class LifeStats(Struct, array_like=True, gc=False):
         self.ends[how] = self.ends.get(how, 0) + weight
         if is_unread:
             self.unread[how] = self.unread.get(how, 0) + weight
-        [bucket] = compact.buckets_of([max(seconds, 0.0)])
+        [bucket] = histogram.buckets_of([max(seconds, 0.0)])
         for each in (self.lasted, self.evicted_at) if how == "evicted" else (self.lasted,):
             each[bucket] = each.get(bucket, 0) + weight
 
     def read(self, seconds: float, weight: int) -> None:
         """Count ``weight`` values that were read for the first time."""
-        [bucket] = compact.buckets_of([max(seconds, 0.0)])
+        [bucket] = histogram.buckets_of([max(seconds, 0.0)])
         self.first_read[bucket] = self.first_read.get(bucket, 0) + weight
 
     def merge(self, other: "LifeStats") -> None:
@@ -75,9 +75,9 @@ class LifeStats(Struct, array_like=True, gc=False):
             self.ends[how] = self.ends.get(how, 0) + count
         for how, count in other.unread.items():
             self.unread[how] = self.unread.get(how, 0) + count
-        compact.add_buckets(self.lasted, other.lasted)
-        compact.add_buckets(self.first_read, other.first_read)
-        compact.add_buckets(self.evicted_at, other.evicted_at)
+        histogram.add_buckets(self.lasted, other.lasted)
+        histogram.add_buckets(self.first_read, other.first_read)
+        histogram.add_buckets(self.evicted_at, other.evicted_at)
         for cause, count in other.causes.items():
             self.causes[cause] = self.causes.get(cause, 0) + count
         self.restarted_at = max(self.restarted_at, other.restarted_at)
@@ -106,14 +106,14 @@ class ChangeStats(Struct, array_like=True, gc=False):
             self.unknown += weight
             return
         self.seen += 1
-        [bucket] = compact.buckets_of([max(seconds, 0.0)])
+        [bucket] = histogram.buckets_of([max(seconds, 0.0)])
         counts = self.same if is_same else self.changed
         counts[bucket] = counts.get(bucket, 0) + weight
 
     def merge(self, other: "ChangeStats") -> None:
         """Add what ``other`` counted."""
-        compact.add_buckets(self.same, other.same)
-        compact.add_buckets(self.changed, other.changed)
+        histogram.add_buckets(self.same, other.same)
+        histogram.add_buckets(self.changed, other.changed)
         self.unknown += other.unknown
         self.seen += other.seen
 
@@ -137,7 +137,7 @@ class ChangeStats(Struct, array_like=True, gc=False):
             return None
         buckets = self.same.keys() | self.changed.keys()
         return lasting(
-            (compact.middle_of(each), self.changed.get(each, 0), self.same.get(each, 0))
+            (histogram.middle_of(each), self.changed.get(each, 0), self.same.get(each, 0))
             for each in buckets
         )
 
@@ -152,7 +152,7 @@ class ChangeStats(Struct, array_like=True, gc=False):
         if mean is None:
             return None
         stale = (
-            count * (1 - exp(-compact.middle_of(bucket) / mean)) for bucket, count in ages.items()
+            count * (1 - exp(-histogram.middle_of(bucket) / mean)) for bucket, count in ages.items()
         )
         return sum(stale) / hits
 
@@ -221,7 +221,7 @@ class GroupStats(Struct, array_like=True, gc=False):
     sample_hits: Samples = ()
     """A few of the keys that were found."""
     sample_misses: Samples = ()
-    sketch: Annotated[bytes, Meta(max_length=compact.MAX_BYTES)] = b""
+    sketch: Annotated[bytes, Meta(max_length=distinct.MAX_BYTES)] = b""
     traced_misses: Count = 0
     """See :attr:`~cache_monitor.stats.window.Window.traced_misses`."""
     classified_misses: Count = 0
@@ -294,17 +294,17 @@ class GroupStats(Struct, array_like=True, gc=False):
     def add_key(self, key_hash: int) -> None:
         """Add a key to the sketch."""
         self.keys.add(key_hash)
-        if len(self.keys) > 2 * compact.SIZE:
-            self.keys = compact.smallest(self.keys)
+        if len(self.keys) > 2 * distinct.SIZE:
+            self.keys = distinct.smallest(self.keys)
 
     def add_keys(self, hashes: Sequence[int]) -> None:
         """Add many keys to the sketch."""
-        if len(hashes) > compact.SIZE <= len(self.keys):
+        if len(hashes) > distinct.SIZE <= len(self.keys):
             limit = max(self.keys)
             hashes = [each for each in hashes if each < limit]
         self.keys.update(hashes)
-        if len(self.keys) > 2 * compact.SIZE:
-            self.keys = compact.smallest(self.keys)
+        if len(self.keys) > 2 * distinct.SIZE:
+            self.keys = distinct.smallest(self.keys)
 
     def count_hits(self, samples: Sequence[str], hits: int, read: int | None) -> None:
         """Count ``hits`` that read so many bytes, where that is known; of some of the keys that
@@ -356,7 +356,7 @@ class GroupStats(Struct, array_like=True, gc=False):
             self.classified_misses += other.classified_misses
             self.variance += other.variance
         if other.ages:
-            compact.add_buckets(self.ages, other.ages)
+            histogram.add_buckets(self.ages, other.ages)
         if other.lives is not None or other.changes is not None or other.called_from:
             self._merge_seldom(other)
 
@@ -398,10 +398,10 @@ class GroupStats(Struct, array_like=True, gc=False):
 
     def packed(self) -> "GroupStats":
         """The same as a store takes it."""
-        return structs.replace(self, keys=set(), sketch=compact.pack_sketch(self.keys))
+        return structs.replace(self, keys=set(), sketch=distinct.pack_sketch(self.keys))
 
     def unpacked(self) -> "GroupStats":
         """The same as it is counted on."""
         return structs.replace(
-            self, keys=self.keys.union(compact.unpack_sketch(self.sketch)), sketch=b""
+            self, keys=self.keys.union(distinct.unpack_sketch(self.sketch)), sketch=b""
         )

@@ -10,11 +10,13 @@ from typing import Any, TypeVar, cast
 import msgspec
 from msgspec import Raw, Struct, structs
 
-from cache_monitor.stats import columns, compact
+from cache_monitor.stats import columns, distinct
 from cache_monitor.stats.columns import Ranking, StoredKeys
-from cache_monitor.stats.compact import MAX_COUNT, Histogram, Union
 from cache_monitor.stats.details import OTHER_GROUPS, Details, PageStats, ViewStats, ViewUse
+from cache_monitor.stats.distinct import Union
 from cache_monitor.stats.groups import GroupStats
+from cache_monitor.stats.histogram import Histogram
+from cache_monitor.stats.packed_ints import MAX_COUNT
 from cache_monitor.stats.top_keys import HotKeys, MergedSample, few_of
 from cache_monitor.stats.window import Count, Counts, Length, Start
 
@@ -201,7 +203,7 @@ def _fold_uses(view: ViewStats, details: Details, fold: Fold) -> None:
 
 def _merge(into: GroupStats, group: GroupStats) -> None:
     into.merge(group)
-    into.keys = compact.unite(into.keys, group.keys)
+    into.keys = distinct.unite(into.keys, group.keys)
     into.sample_hits = few_of((*into.sample_hits, *group.sample_hits))
     into.sample_misses = few_of((*into.sample_misses, *group.sample_misses))
 

@@ -10,8 +10,9 @@ from typing import Annotated
 
 from msgspec import Meta, Struct, field
 
-from cache_monitor.stats import compact
-from cache_monitor.stats.compact import MAX_COUNT, Histogram, buckets_of, counts_of
+from cache_monitor.stats import distinct
+from cache_monitor.stats.histogram import Histogram, buckets_of, counts_of
+from cache_monitor.stats.packed_ints import MAX_COUNT
 
 # What is read back from a store is held to these.
 Count = Annotated[int, Meta(ge=0, le=MAX_COUNT)]
@@ -75,7 +76,7 @@ class Window(Struct, array_like=True, gc=False):
     """What one process did with one cache from ``start`` (Unix time) for ``seconds``.
 
     A window of a longer bucket, or of several processes, is the merge of its parts.
-    ``processes`` sketches which processes that were (see :mod:`cache_monitor.stats.compact`).
+    ``processes`` sketches which processes that were (see :mod:`cache_monitor.stats.distinct`).
     """
 
     start: Start
@@ -146,7 +147,7 @@ class Window(Struct, array_like=True, gc=False):
         """
         self.newest = max(self.newest, other.newest)
         self.dropped += other.dropped
-        self.processes = compact.unite(self.processes, other.processes)
+        self.processes = distinct.unite(self.processes, other.processes)
         for name, operation in other.operations.items():
             self.operation(name).merge(operation)
         self.bytes_read = total(self.bytes_read, other.bytes_read)
@@ -159,7 +160,7 @@ class Window(Struct, array_like=True, gc=False):
         self.classified_misses += other.classified_misses
         self.variance += other.variance
         self.culled = total(self.culled, other.culled)
-        self.unfinished = compact.unite(self.unfinished, other.unfinished)
+        self.unfinished = distinct.unite(self.unfinished, other.unfinished)
 
 
 class CountedCalls(Struct, array_like=True, gc=False):
@@ -230,11 +231,11 @@ scanned. That of a killed process counts for so long beside its successor's."""
 
 def in_all(by_process: Mapping[int, int]) -> int | None:
     """The bytes of all processes, which are named by their hashes; None where there are none. Exact
-    for fewer than ``compact.SIZE`` processes; of more, some stand for the others."""
+    for fewer than ``distinct.SIZE`` processes; of more, some stand for the others."""
     if not by_process:
         return None
-    known = compact.smallest(by_process)
-    return sum(by_process[process] for process in known) * compact.estimate(known) // len(known)
+    known = distinct.smallest(by_process)
+    return sum(by_process[process] for process in known) * distinct.estimate(known) // len(known)
 
 
 class MemoryByProcess:
@@ -280,6 +281,6 @@ class MemoryByProcess:
                 for process, each in latest.items()
                 if start - each[1] <= self._known_for
             }
-            if len(latest) > 2 * compact.SIZE:
-                latest = {process: latest[process] for process in compact.smallest(latest)}
+            if len(latest) > 2 * distinct.SIZE:
+                latest = {process: latest[process] for process in distinct.smallest(latest)}
             yield start, {process: size for process, (size, _) in latest.items()}

@@ -9,9 +9,9 @@ from cache_monitor.keys.known_keys import NO_ROUTE
 from cache_monitor.keys.naming import is_chosen, learned_group
 from cache_monitor.page_cache.outcomes import PagePass
 from cache_monitor.stats.access_patterns import RepeatedGet, loops
-from cache_monitor.stats.compact import hash_of
 from cache_monitor.stats.compute_time import ComputedKey
 from cache_monitor.stats.details import OTHER_GROUPS, Details, ViewStats
+from cache_monitor.stats.distinct import hash_of
 from cache_monitor.stats.groups import GroupStats
 from cache_monitor.stats.payloads import fold_groups
 from cache_monitor.stats.top_keys import SAMPLE_SIZE, HotKeys, KeyStats, Samples, with_one_more

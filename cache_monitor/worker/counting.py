@@ -24,8 +24,8 @@ from cache_monitor.calls import (
     is_interrupted,
 )
 from cache_monitor.keys.naming import known_group
-from cache_monitor.stats.compact import hash_of
 from cache_monitor.stats.details import Details
+from cache_monitor.stats.distinct import hash_of
 from cache_monitor.stats.groups import GroupStats
 from cache_monitor.stats.top_keys import SAMPLE_SIZE
 from cache_monitor.stats.window import Window, greater

@@ -15,7 +15,7 @@ from cache_monitor.exporters.prometheus import (
     cumulative,
     since_midnight,
 )
-from cache_monitor.stats.compact import Histogram
+from cache_monitor.stats.histogram import Histogram
 from cache_monitor.stats.payloads import encode
 from cache_monitor.stats.window import Window
 from cache_monitor.stores.base import Row, Store

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from cache_monitor.reports.build import Material, build
 from cache_monitor.reports.schema import Cache, Report
 from cache_monitor.reports.series import ReportPeriod
-from cache_monitor.stats.compact import hash_of
 from cache_monitor.stats.details import Details
+from cache_monitor.stats.distinct import hash_of
 from cache_monitor.stats.payloads import encode
 from cache_monitor.stats.top_keys import HotKeys
 from cache_monitor.stats.window import OperationStats, Window

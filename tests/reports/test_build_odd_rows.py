@@ -29,8 +29,8 @@ from cache_monitor.scan.snapshot import (
     StaleEntry,
     Sums,
 )
-from cache_monitor.stats.compact import Histogram
 from cache_monitor.stats.details import Details
+from cache_monitor.stats.histogram import Histogram
 from cache_monitor.stats.payloads import encode
 from cache_monitor.stats.top_keys import HotKeys
 from cache_monitor.stats.window import Window

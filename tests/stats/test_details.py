@@ -3,7 +3,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cache_monitor.stats.compact import pack_sketch
 from cache_monitor.stats.details import (
     GROUPS_OF_A_VIEW,
     OTHER_GROUPS,
@@ -13,6 +12,7 @@ from cache_monitor.stats.details import (
     ViewStats,
     ViewUse,
 )
+from cache_monitor.stats.distinct import pack_sketch
 from cache_monitor.stats.groups import GroupStats
 from cache_monitor.stats.payloads import DetailedKeys, DetailsState, StoredDetails, decode, encode
 from cache_monitor.stats.top_keys import HotKeys

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cache_monitor.stats import compact, payloads
-from cache_monitor.stats.compact import buckets_of, hash_of
+from cache_monitor.stats import packed_ints, payloads
 from cache_monitor.stats.details import Details
+from cache_monitor.stats.distinct import hash_of
+from cache_monitor.stats.histogram import buckets_of
 from cache_monitor.stats.payloads import CorruptPayload, StoredDetails, decode, encode, pack_details
 from cache_monitor.stats.top_keys import HotKeys
 from cache_monitor.stats.window import Window
@@ -152,7 +153,7 @@ def test_columns_of_hot_keys_that_do_not_fit_together_are_refused() -> None:
     details = Details(0, 60, HotKeys(10), 10)
     details.hot_keys.entry("a", "group")
     stored = pack_details(details)
-    stored.hot_keys.columns.lookups = compact.pack_ints([0, 1])
+    stored.hot_keys.columns.lookups = packed_ints.pack_ints([0, 1])
     with pytest.raises(CorruptPayload, match="fit together"):
         decode(encode(stored), StoredDetails)
 

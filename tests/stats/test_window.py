@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cache_monitor.stats.compact import hash_of
+from cache_monitor.stats.distinct import hash_of
 from cache_monitor.stats.payloads import decode, encode
 from cache_monitor.stats.window import Window, percent, ratio, total
 

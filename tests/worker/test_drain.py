@@ -15,9 +15,9 @@ from django.views.decorators.cache import cache_page
 
 import cache_monitor
 from cache_monitor.reports.traced import newer_rows
-from cache_monitor.stats.compact import middle_of
 from cache_monitor.stats.details import Details
 from cache_monitor.stats.groups import GroupStats
+from cache_monitor.stats.histogram import middle_of
 from cache_monitor.stats.payloads import DetailsMerge, StoredDetails, decode
 from cache_monitor.stats.top_keys import KeyStats
 from cache_monitor.stores.opening import get_store

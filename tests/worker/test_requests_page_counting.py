@@ -11,8 +11,8 @@ from cache_monitor.api import report
 from cache_monitor.page_cache import watch
 from cache_monitor.page_cache.outcomes import PagePass
 from cache_monitor.reports.schema import Page
-from cache_monitor.stats.compact import hash_of
 from cache_monitor.stats.details import PageStats
+from cache_monitor.stats.distinct import hash_of
 from cache_monitor.worker import requests, wiring
 from tests.anew import begin_anew
 

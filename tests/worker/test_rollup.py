@@ -3,8 +3,8 @@
 import pytest
 
 from cache_monitor.reports.series import Series
-from cache_monitor.stats.compact import hash_of
 from cache_monitor.stats.details import Details
+from cache_monitor.stats.distinct import hash_of
 from cache_monitor.stats.payloads import decode, encode
 from cache_monitor.stats.top_keys import HotKeys
 from cache_monitor.stats.window import Window

@@ -1,30 +1,20 @@
-"""Figures in few bytes: histograms of durations, sketches of different keys, columns of counts.
+"""Log-linear histograms of durations.
 
-*Histograms* are log-linear. A bucket is the upper 16 bits of a duration's IEEE 754 double: sign,
-exponent and the first four bits of the mantissa. That cuts each power of two into 16 equal buckets,
-so a value read back from its bucket's middle is at most 1/32 (3.2 %) off: the layout of
-HdrHistogram (Gil Tene, hdrhistogram.org). Reading the bits of a whole batch costs next to nothing,
-where a logarithm for each value would not. Histograms merge by adding their buckets. A dict of
-counts by bucket does where there are few, as for the ages of a group's values. A
-:class:`Histogram` is for the many that a report adds up: it does so in one addition.
-
-*Sketches* estimate how many different keys there were. They keep the smallest hashes that they have
-seen (k minimum values; Bar-Yossef et al., "Counting distinct elements in a data stream", 2002). Up
-to ``SIZE`` different keys the count is exact; beyond, its standard error is 1/sqrt(SIZE - 2), which
-is 8.9 %. Sketches merge by union.
-
-*Packed integers* are the columns of a table in a row. They are read from it all at once, and made
-numbers of only where somebody asks for them.
+A bucket is the upper 16 bits of a duration's IEEE 754 double: sign, exponent and the first four
+bits of the mantissa. That cuts each power of two into 16 equal buckets, so a value read back from
+its bucket's middle is at most 1/32 (3.2 %) off: the layout of HdrHistogram (Gil Tene,
+hdrhistogram.org). Reading the bits of a whole batch costs next to nothing, where a logarithm for
+each value would not. Histograms merge by adding their buckets. A dict of counts by bucket does
+where there are few, as for the ages of a group's values. A :class:`Histogram` is for the many that
+a report adds up: it does so in one addition.
 """
 
 import sys
-from array import array
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from itertools import accumulate, compress
 from struct import Struct
-from zlib import crc32
 
 _UPPER = 3 if sys.byteorder == "little" else 0
 _HALF_A_BUCKET = 1 << 47
@@ -213,147 +203,3 @@ def _unpacked(packed: bytes) -> int:
     if width == _LANE and max(Struct(f"<{lanes}Q").unpack(wide), default=0) > _MOST:
         raise ValueError("a histogram of too many calls")
     return int.from_bytes(wide, "little") << 64 * first
-
-
-MAX_COUNT = 2**53
-"""Up to this every reader of JSON has integers, and no sum of the rows of a store comes to what
-MessagePack cannot write."""
-_CODES = {1: "B", 2: "H", 4: "I", 8: "Q"}
-"""By how many bytes a number takes, what :mod:`array` calls it."""
-_WIDEST = max(_CODES)
-NO_INTS = b"\x01"
-"""No numbers, packed."""
-
-
-def pack_ints(numbers: Collection[int]) -> bytes:
-    """``numbers`` in as few bytes as the greatest needs for each, behind a byte that says how many
-    these are. None may be negative. One of more than ``MAX_COUNT``, which only rows that somebody
-    has tampered with add up to, counts as that."""
-    for width, code in _CODES.items():
-        try:
-            # In one go: what does not fit is mostly found at once, and to ask for the greatest
-            # first takes twice as long.
-            packed = array(code, numbers)
-        except OverflowError:
-            continue
-        if width < _WIDEST or max(packed) <= MAX_COUNT:
-            return _to_bytes(width, packed)
-    capped = [min(number, MAX_COUNT) for number in numbers]
-    return _to_bytes(_WIDEST, array(_CODES[_WIDEST], capped))
-
-
-def _to_bytes(width: int, numbers: "array[int]") -> bytes:
-    if sys.byteorder == "big":
-        numbers.byteswap()
-    return bytes((width,)) + numbers.tobytes()
-
-
-def length_of(packed: bytes) -> int:
-    """How many numbers are packed in ``packed``. Raises :class:`ValueError` for what
-    :func:`pack_ints` did not make, and for numbers that are no counts."""
-    width = packed[0] if packed else 0
-    if width not in _CODES or (len(packed) - 1) % width:
-        raise ValueError("numbers that are cut")
-    if width == _WIDEST and max(unpack_ints(packed), default=0) > MAX_COUNT:
-        raise ValueError("a number that is no count")
-    return (len(packed) - 1) // width
-
-
-def unpack_ints(packed: bytes) -> "array[int]":
-    """What :func:`pack_ints` made ``packed`` of; :func:`length_of` refuses anything else."""
-    return read_ints(_CODES[packed[0]], packed[1:])
-
-
-def read_ints(code: str, little_endian: bytes) -> "array[int]":
-    """Numbers of the width that :mod:`array` calls ``code``."""
-    numbers = array(code, little_endian)
-    if sys.byteorder == "big":
-        numbers.byteswap()
-    return numbers
-
-
-SIZE = 128
-_SPACE = 2**32
-_WIDTH = 4
-MAX_BYTES = SIZE * _WIDTH
-"""Of a packed sketch."""
-_GOLDEN = 0x9E3779B1
-_ROOM = 16 * SIZE
-
-
-def hash_of(key: str) -> int:
-    """A hash of 32 bits that is the same in every process and on every host.
-
-    A checksum spread by Fibonacci hashing (Knuth, The Art of Computer Programming, 6.4): a tenth
-    of the cost of a cryptographic hash, and even enough for counting up to some hundred million
-    keys. It tells nothing of a key.
-    """
-    return crc32(key.encode("utf-8", "surrogatepass")) * _GOLDEN % _SPACE
-
-
-def smallest(hashes: Iterable[int]) -> set[int]:
-    """The sketch of ``hashes``."""
-    return set(sorted(set(hashes))[:SIZE])
-
-
-def unite(sketch: set[int], other: set[int]) -> set[int]:
-    """The merge of two sketches, made of the first one; cut back only now and then."""
-    sketch |= other
-    return sketch if len(sketch) <= _ROOM else smallest(sketch)
-
-
-def pack_sketch(sketch: Iterable[int]) -> bytes:
-    """The smallest hashes of ``sketch`` as a store keeps them: four bytes each, ascending."""
-    # A larger one is from a row that somebody has tampered with.
-    hashes = sorted(each for each in sketch if each < _SPACE)[:SIZE]
-    return Struct(f"<{len(hashes)}I").pack(*hashes)
-
-
-def unpack_sketch(packed: bytes) -> "array[int]":
-    """What :func:`pack_sketch` made ``packed`` of; of anything else some hashes."""
-    return read_ints("I", packed[: len(packed) // _WIDTH * _WIDTH])
-
-
-class Union:
-    """The merge of many sketches. Once there are enough hashes to know how small one must be, the
-    others are not even put in."""
-
-    __slots__ = ("_hashes", "_limit")
-
-    def __init__(self) -> None:
-        self._hashes: set[int] = set()
-        self._limit = _SPACE
-
-    def add(self, sketch: set[int]) -> None:
-        """Merge ``sketch`` into it."""
-        limit = self._limit
-        if limit == _SPACE:
-            self._hashes |= sketch
-        else:
-            self._hashes.update([each for each in sketch if each < limit])
-        self._cut_back()
-
-    def add_packed(self, packed: bytes) -> None:
-        """Merge the sketch that was packed into ``packed`` into it."""
-        hashes = unpack_sketch(packed)
-        if hashes and hashes[-1] >= self._limit:
-            hashes = hashes[: bisect_left(hashes, self._limit)]
-        self._hashes.update(hashes)
-        self._cut_back()
-
-    def sketch(self) -> set[int]:
-        """The sketch of all that were added."""
-        return set(sorted(self._hashes)[:SIZE])
-
-    def _cut_back(self) -> None:
-        if len(self._hashes) > 2 * SIZE:
-            ascending = sorted(self._hashes)[:SIZE]
-            self._hashes = set(ascending)
-            self._limit = ascending[-1]
-
-
-def estimate(sketch: set[int]) -> int:
-    """The number of different keys that went into ``sketch``."""
-    if len(sketch) < SIZE:
-        return len(sketch)
-    return round((SIZE - 1) * _SPACE / max(smallest(sketch)))

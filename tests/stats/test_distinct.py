@@ -2,27 +2,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cache_monitor.stats import compact
+from cache_monitor.stats import distinct
 
 hashes = st.sets(st.integers(min_value=0, max_value=2**32 - 1), max_size=400)
 
 
-@given(st.sets(st.integers(), max_size=compact.SIZE - 1))
+@given(st.sets(st.integers(), max_size=distinct.SIZE - 1))
 def test_few_keys_are_counted_exactly(numbers: set[int]) -> None:
     keys = [f"user:{number}" for number in numbers]
-    assert compact.estimate(compact.smallest(map(compact.hash_of, keys))) == len(numbers)
+    assert distinct.estimate(distinct.smallest(map(distinct.hash_of, keys))) == len(numbers)
 
 
 def test_many_keys_are_estimated_within_three_standard_errors() -> None:
-    sketch = compact.smallest(compact.hash_of(f"user:{n}") for n in range(100_000))
-    assert compact.estimate(sketch) == pytest.approx(100_000, rel=3 * 0.089)
+    sketch = distinct.smallest(distinct.hash_of(f"user:{n}") for n in range(100_000))
+    assert distinct.estimate(sketch) == pytest.approx(100_000, rel=3 * 0.089)
 
 
 @given(hashes, hashes, hashes)
 def test_merging_sketches_gives_the_sketch_of_all_in_any_order(
     one: set[int], two: set[int], three: set[int]
 ) -> None:
-    smallest = compact.smallest
+    smallest = distinct.smallest
     whole = smallest(one | two | three)
     assert smallest(smallest(one | two) | smallest(three)) == whole
     assert smallest(smallest(three) | smallest(smallest(two) | one)) == whole
@@ -30,35 +30,35 @@ def test_merging_sketches_gives_the_sketch_of_all_in_any_order(
 
 @given(st.lists(st.sets(st.integers(min_value=0, max_value=2**32 - 1), max_size=200), max_size=12))
 def test_the_union_of_many_sketches_is_the_sketch_of_all(sets: list[set[int]]) -> None:
-    union = compact.Union()
+    union = distinct.Union()
     for each in sets:
-        union.add(compact.smallest(each))
-    assert union.sketch() == compact.smallest(set().union(*sets))
+        union.add(distinct.smallest(each))
+    assert union.sketch() == distinct.smallest(set().union(*sets))
 
 
 @given(st.lists(st.sets(st.integers(0, 2**32 - 1), max_size=200), max_size=20))
 def test_packed_sketches_unite_as_those_that_are_not(sets: list[set[int]]) -> None:
-    packed, whole = compact.Union(), compact.Union()
+    packed, whole = distinct.Union(), distinct.Union()
     for hashes in sets:
-        packed.add_packed(compact.pack_sketch(hashes))
-        whole.add(compact.smallest(hashes))
+        packed.add_packed(distinct.pack_sketch(hashes))
+        whole.add(distinct.smallest(hashes))
     assert packed.sketch() == whole.sketch()
 
 
 @given(st.binary(max_size=600))
 def test_arbitrary_bytes_for_a_sketch_do_no_harm(packed: bytes) -> None:
-    union = compact.Union()
+    union = distinct.Union()
     union.add_packed(packed)
-    assert len(union.sketch()) <= compact.SIZE
+    assert len(union.sketch()) <= distinct.SIZE
 
 
 def test_a_hash_that_is_too_large_is_not_packed() -> None:
-    assert list(compact.unpack_sketch(compact.pack_sketch({1, 2**32, 2**60}))) == [1]
+    assert list(distinct.unpack_sketch(distinct.pack_sketch({1, 2**32, 2**60}))) == [1]
 
 
 def test_a_hash_is_the_same_in_every_process() -> None:
-    assert compact.hash_of("user:1") == 3698912738
+    assert distinct.hash_of("user:1") == 3698912738
 
 
 def test_a_lone_surrogate_can_be_hashed() -> None:
-    assert compact.hash_of("\ud800") != compact.hash_of("\ud801")
+    assert distinct.hash_of("\ud800") != distinct.hash_of("\ud801")
