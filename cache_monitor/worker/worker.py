@@ -39,6 +39,9 @@ BATCH = 10_000
 """Calls that are counted in one go: the more, the more of them are alike."""
 HELP = 100
 """Calls that a site's thread counts, or drops, where the draining thread falls behind."""
+HELP_PAUSE = 0.01
+"""Seconds that the draining thread leaves them for it. A thread waits up to 0.005 s for the
+interpreter."""
 PATIENCE = 10.0
 """Seconds that a report waits for a flush; then it is made without."""
 
@@ -304,6 +307,8 @@ class BackgroundWorker:
         for _ in range(len(self._recorder.buffer) // BATCH + 1):
             with self._draining:
                 self._drain(BATCH)
+            if len(self._recorder.buffer) > self._wiring.get_conf().buffer_size:
+                self._let_site_help()
         with self._draining:
             self._drainer.note_views()
             if self.jobs.has_found():
@@ -312,6 +317,13 @@ class BackgroundWorker:
             wanted = self._drainer.flusher.aggregator.callers.wanted
         # The limit was raised by whoever woke the thread; 0 where a fork has just made it that.
         self._recorder.want_stacks(wanted, self._wake_at())
+
+    def _let_site_help(self) -> None:
+        """Leave the lock to a site's thread that finds the buffer too long. Otherwise it would meet
+        the lock free only by chance, and the buffer would grow to twice its limit."""
+        # At the end nobody helps, and time is short.
+        if not self._stopping:
+            time.sleep(HELP_PAUSE)
 
     def _wake_at(self) -> int:
         """How many calls in the buffer wake the thread. Fewer would cost more CPU time: what

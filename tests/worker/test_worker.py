@@ -227,6 +227,31 @@ def test_where_the_thread_falls_behind_the_site_helps(
     assert site.calls() == BUFFER * 3 + 1
 
 
+def test_between_batches_the_site_can_help_while_the_buffer_is_too_long(
+    site: _Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.call(outcome=True)
+    site.background_worker.flush()
+    lengths: list[int] = []
+
+    def call() -> None:
+        lengths.append(len(site.recorder.buffer))
+        site.call(outcome=True)
+        lengths.append(len(site.recorder.buffer))
+
+    with monkeypatch.context() as context:
+        context.setattr(site.background_worker, "_turn", lambda last=False: None)
+        context.setattr(site.background_worker, "_let_site_help", call)
+        context.setattr("cache_monitor.worker.worker.BATCH", HELP)
+        waiting = [Call(GET, time.perf_counter(), 0.0, "a", True)] * (BUFFER + 4 * HELP)
+        site.recorder.buffer.extend(waiting)
+        site.background_worker.drain()
+    # Two batches, after each of which a call counts as much again; a third one needs no help.
+    assert [length - BUFFER for length in lengths] == [3 * HELP, 2 * HELP + 1, HELP + 1, 2]
+    assert site.background_worker.flush()
+    assert site.calls() == len(waiting) + 3
+
+
 def test_what_nobody_can_count_is_dropped_and_counted(site: _Site) -> None:
     site.call(outcome=True)
     site.background_worker.flush()
