@@ -10,13 +10,19 @@ from typing import Any
 import pytest
 
 from cache_monitor.worker.shutdown import ServerShutdown
+from tests.programs import gunicorn_hooks
 from tests.services import LOOPBACK, free_port, run_process, run_server, wait_for_group
 from tests.test_processes import ROOT, Site, _ask, _need, calls_in
+from tests.waiting import until
 
 PAGES = 20
 SERVED = "tests.programs.served"
 
-GUNICORN = ("gunicorn", "-w", "2", "-b", f"{LOOPBACK}:PORT", "--no-control-socket")
+WORKERS = 2
+GUNICORN = (
+    *("gunicorn", "-w", str(WORKERS), "-b", f"{LOOPBACK}:PORT", "--no-control-socket"),
+    *("-c", f"python:{gunicorn_hooks.__name__}"),
+)
 SERVERS: dict[str, tuple[tuple[str, ...], signal.Signals]] = {
     "uvicorn": (
         ("uvicorn", f"{SERVED}:asgi", "--host", LOOPBACK, "--port", "PORT"),
@@ -64,14 +70,8 @@ SERVERS: dict[str, tuple[tuple[str, ...], signal.Signals]] = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "server",
-    [
-        # Its workers end when gunicorn's patience does, half a minute later.
-        pytest.param(name, marks=pytest.mark.at_once("processes", longest="--preload" in name))
-        for name in SERVERS
-    ],
-)
+@pytest.mark.at_once("processes")
+@pytest.mark.parametrize("server", SERVERS)
 def test_a_server_that_ends_politely_loses_nothing(server: str, tmp_path: Path) -> None:
     site = Site(tmp_path)
     arguments, end = SERVERS[server]
@@ -82,6 +82,8 @@ def test_a_server_that_ends_politely_loses_nothing(server: str, tmp_path: Path) 
     with run_server(argv, site.environment, url, cwd=ROOT, deadline=120) as running:
         for _ in range(PAGES):
             _ask(url)
+        if "gunicorn" in arguments:
+            until(lambda: running.output.count(gunicorn_hooks.READY) == WORKERS)
         running.process.send_signal(end)
         wait_for_group(running.process)
         assert "cache monitor" not in running.output
