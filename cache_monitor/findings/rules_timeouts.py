@@ -1,6 +1,7 @@
 """Mistakes with timeouts: entries that go too early, too late, or never."""
 
 from collections.abc import Iterator
+from math import sqrt
 
 from cache_monitor.findings.context import (
     Cost,
@@ -9,7 +10,8 @@ from cache_monitor.findings.context import (
     predicted_longer_timeout,
     predicted_shorter_timeout,
 )
-from cache_monitor.reports.schema import Finding, KeyGroup
+from cache_monitor.reports.schema import Finding, KeyGroup, Memory
+from cache_monitor.scan.snapshot import OTHER_GROUPS
 
 _ASKED_AGAIN = 10
 """Lookups for each key: fewer could be chance, and a longer timeout would not help them."""
@@ -23,6 +25,8 @@ _CHANGED = 0.5
 """Where fewer are the same, a longer timeout mostly would."""
 _STALE = 0.1
 """One hit in so many that serves a value which has changed."""
+_STANDARD_ERRORS = 3
+"""The difference of two estimates counts from so many standard errors on."""
 _FULL = 0.5
 """The share of the room for entries from which on expired ones fill it."""
 
@@ -120,7 +124,7 @@ def no_expiry(context: RuleContext) -> Iterator[Finding]:
                 ("bytes_without_expiry", size),
                 ("bytes", memory.bytes),
             ],
-            group=_most_frequent_group(context, "no_expiry"),
+            group=_most_endless_group(context.cache.memory, endless),
             cost=Cost(bytes=size),
         )
 
@@ -154,14 +158,15 @@ def expired_stored(context: RuleContext) -> Iterator[Finding]:
     memory, expired = context.cache.memory, context.cache.stale.expired
     if not memory.entries or not expired:
         return
-    size = round((memory.bytes or 0) * expired / memory.entries)
+    size = context.cache.stale.expired_bytes
     is_many = (
         expired > context.limits.idle_memory_entries
         and memory.limit_entries is not None
         and expired > _FULL * memory.limit_entries
     )
     is_much = (
-        size > context.limits.idle_memory_bytes
+        size is not None
+        and size > context.limits.idle_memory_bytes
         and expired > context.limits.idle_memory_share * memory.entries
     )
     if is_many or is_much:
@@ -178,7 +183,20 @@ def expired_stored(context: RuleContext) -> Iterator[Finding]:
         )
 
 
-def _most_frequent_group(context: RuleContext, why: str) -> str | None:
-    """The group that most of the stale entries shown for this reason belong to."""
-    groups = [entry.group for entry in context.cache.stale.entries if why in entry.why]
-    return max(set(groups), key=lambda group: (groups.count(group), group), default=None)
+def _most_endless_group(memory: Memory, endless: int) -> str | None:
+    """The group that surely has most of the ``endless`` entries, those without a timeout; None
+    where that is not known. The scan counts them in each group that it lists."""
+    counts = {each.group: each.no_expiry or 0 for each in memory.groups}
+    # All that are in no group of the list, or in the one of many, may be those of one other.
+    unnamed = endless - sum(counts.values()) + counts.pop(OTHER_GROUPS, 0)
+    first, second, *_ = [*sorted(counts.values(), reverse=True), 0, 0]
+    others = second + max(unnamed, 0)
+    if memory.exact is False:
+        # Those examined are a sample, and the error of each count about its root.
+        scale = (memory.entries or 0) / max(memory.examined or 0, 1)
+        margin = _STANDARD_ERRORS * sqrt((first + others) * scale)
+    else:
+        margin = 0.0
+    if first - others <= margin:
+        return None
+    return max(counts, key=counts.__getitem__)

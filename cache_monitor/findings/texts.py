@@ -104,9 +104,8 @@ ADVICE: Mapping[str, Text] = {
         "many old values it would serve."
     ),
     "no-expiry": _(
-        "Many entries, of “%(what)s” above all, have no timeout. They stay until the cache is "
-        "full, whether or not anybody asks for them. Pass a timeout to set(), or set TIMEOUT in "
-        "CACHES['%(alias)s']."
+        "Many entries have no timeout. They stay until the cache is full, whether or not anybody "
+        "asks for them. Pass a timeout to set(), or set TIMEOUT in CACHES['%(alias)s']."
     ),
     "aged-content": _(
         "Hits on “%(what)s” got values that were stored long ago, so visitors may see what has "
@@ -189,7 +188,6 @@ _LIMITS: Mapping[str, Text] = {
     "PyLibMCCache": _OF_MEMCACHED,
 }
 _SOME_LIMIT = _("the cache's limit")
-_SOME_ENTRIES = _("these entries")
 
 
 class Words(NamedTuple):
@@ -218,7 +216,7 @@ def in_words(finding: Finding, backend: str) -> Words:
 def _advice(code: str, alias: str, backend: str, what: str | None) -> str:
     limit = str(_LIMITS.get(backend.rpartition(".")[2], _SOME_LIMIT)) % {"alias": alias}
     named = {"alias": alias, "backend": backend, "limit": limit}
-    return str(ADVICE[code]) % {**named, "what": what or str(_SOME_ENTRIES)}
+    return str(ADVICE[code]) % {**named, "what": what or ""}
 
 
 DISTRIBUTION = "django-cache-monitor"

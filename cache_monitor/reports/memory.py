@@ -119,6 +119,7 @@ class Stale(Struct, frozen=True, kw_only=True):
     ] = None
     no_expiry: Annotated[int | None, doc("Entries without a timeout.")] = None
     bytes: Annotated[int | None, doc("Bytes of all stale entries, each counted once.")] = None
+    expired_bytes: Annotated[int | None, doc("Bytes of the expired ones.")] = None
     entries: Annotated[list[StaleEntry], doc("Some of them.")] = []
     idle_error: Annotated[
         int | None, doc("By how many idle may be wrong: 0 where it is exact, null where unknown.")
@@ -179,6 +180,7 @@ def stale_of(snapshot: Snapshot | None) -> Stale:
         never_read=snapshot.never_read,
         no_expiry=snapshot.no_expiry,
         bytes=snapshot.stale_bytes,
+        expired_bytes=snapshot.expired_bytes,
         entries=snapshot.stale,
         idle_error=snapshot.idle_error,
         never_read_error=snapshot.never_read_error,
@@ -289,7 +291,15 @@ def merged_snapshots(snapshots: Sequence[Snapshot]) -> Snapshot:
 
 _ADDED = (
     *("entries", "bytes", "limit_bytes", "limit_entries", "evictions", "stale_bytes"),
-    *("expired", "idle", "never_read", "no_expiry", "idle_error", "never_read_error"),
+    *(
+        "expired_bytes",
+        "expired",
+        "idle",
+        "never_read",
+        "no_expiry",
+        "idle_error",
+        "never_read_error",
+    ),
 )
 
 
@@ -345,6 +355,7 @@ def _groups(snapshots: Sequence[Snapshot]) -> list[MemoryGroup]:
             group=name,
             entries=sum(each.entries for each in same),
             bytes=_sum(each.bytes for each in same),
+            no_expiry=_sum(each.no_expiry for each in same),
         )
         for name, same in alike.items()
     ]

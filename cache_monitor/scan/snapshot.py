@@ -68,6 +68,7 @@ class MemoryGroup(Struct, frozen=True, kw_only=True):
     group: GroupName
     entries: Annotated[Count, doc("Its entries.")]
     bytes: Annotated[Count | None, doc("Bytes that they take.")]
+    no_expiry: Annotated[Count | None, doc("Those of them without a timeout.")] = None
 
 
 class LargestEntry(Struct, frozen=True, kw_only=True):
@@ -108,6 +109,7 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     several reasons once. ``limit_bytes``, ``evictions``, ``used_bytes`` and ``empty_bytes`` (the
     bytes without any entry) are the server's; ``boot`` names the start that evictions count from,
     ``policy`` the eviction policy. ``problem`` says, without secrets, what is unknown and why.
+    ``expired_bytes`` are those of the ``expired`` ones.
     ``idle_error`` and ``never_read_error`` are the errors of figures that rest on the recorded
     calls, which began at ``recorded_since``. ``processes`` are those that have a cache each, the
     50 largest. ``store`` and ``keys`` are digests: of the store, and with it of the
@@ -141,6 +143,7 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     never_read_error: Count | None = None
     recorded_since: UnixTime | None = None
     stale_bytes: Count | None = None
+    expired_bytes: Count | None = None
     stale: list[StaleEntry] = []
     problem: str | None = None
     freed_within: FreedWithin = FreedWithin()
@@ -259,8 +262,11 @@ class Sums(Struct, kw_only=True):
     sized: Count = 0
     bytes: Count = 0
     stale_bytes: Count = 0
+    expired_bytes: Count = 0
     groups: dict[str, Annotated[list[Count], Meta(min_length=2, max_length=2)]] = {}
     """Entries and bytes of each group."""
+    no_expiry: dict[str, Count] = {}
+    """The entries without a timeout of each group that has any."""
     counts: dict[str, Count] = {}
     idle: StaleKnowledge = field(default_factory=StaleKnowledge)
     never_read: StaleKnowledge = field(default_factory=StaleKnowledge)
@@ -303,9 +309,13 @@ class ScanTotals:
         name = group_key(entry.key, self._limits.alias)
         sums.examined += 1
         sums.bytes += weight
-        group = sums.groups.get(name) or self._new_group(name)
+        if name not in sums.groups and len(sums.groups) >= MAX_GROUPS:
+            name = OTHER_GROUPS
+        group = sums.groups.setdefault(name, [0, 0])
         group[0] += 1
         group[1] += weight
+        if entry.no_expiry:
+            sums.no_expiry[name] = sums.no_expiry.get(name, 0) + 1
         if entry.bytes is not None:
             sums.sized += 1
             if self._largest.takes(weight):
@@ -319,10 +329,6 @@ class ScanTotals:
         if why:
             self._add_stale(entry, weight, why)
 
-    def _new_group(self, name: str) -> list[int]:
-        groups = self.sums.groups
-        return groups.setdefault(name if len(groups) < MAX_GROUPS else OTHER_GROUPS, [0, 0])
-
     def _add_freed(self, entry: Entry, weight: int) -> None:
         freed, expires_in = self.sums.freed, entry.expires_in
         if entry.no_expiry:
@@ -332,6 +338,7 @@ class ScanTotals:
 
     def _add_stale(self, entry: Entry, weight: int, why: list[StaleReason]) -> None:
         self.sums.stale_bytes += weight
+        self.sums.expired_bytes += weight if "expired" in why else 0
         if entry.traced == "sample" and RECORDED_REASONS.issuperset(why):
             self.sums.sampled_bytes += weight
         taking = []
@@ -390,6 +397,11 @@ class ScanTotals:
             idle_error=idle_error,
             never_read_error=never_read_error,
             stale_bytes=_scaled(self._stale_bytes(), scale) if has_sizes else None,
+            expired_bytes=(
+                _scaled(sums.expired_bytes, scale)
+                if has_sizes and "expired" not in self._unsupported
+                else None
+            ),
             stale=some_of_each([list(each) for each in self._stale.values()]),
             freed_within=self._freed(
                 scale if has_sizes and "no_expiry" not in self._unsupported else None
@@ -440,6 +452,11 @@ class ScanTotals:
                     group=group,
                     entries=round(entries * scale),
                     bytes=_scaled(size, scale) if has_sizes else None,
+                    no_expiry=(
+                        None
+                        if "no_expiry" in self._unsupported
+                        else round(self.sums.no_expiry.get(group, 0) * scale)
+                    ),
                 ),
             )
         return list(top)

@@ -57,7 +57,7 @@ def test_an_advice_says_what_was_seen_before_it_says_what_to_do(code: str) -> No
 
 
 def test_a_percent_sign_in_a_key_is_a_text_like_any_other() -> None:
-    assert "“50%(alias)s%d”" in advice("no-expiry", "shop", REDIS, "50%(alias)s%d")
+    assert "“50%(alias)s%d”" in advice("never-read", "shop", REDIS, "50%(alias)s%d")
 
 
 def test_a_finding_is_english_whatever_language_is_active(german: None) -> None:

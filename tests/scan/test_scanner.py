@@ -122,3 +122,13 @@ def test_an_entry_that_is_stale_for_several_reasons_weighs_once() -> None:
     assert found.stale_bytes == 7
     assert [each.why for each in found.stale] == [["idle", "never_read", "no_expiry"]]
     assert (found.expired, found.idle, found.never_read, found.no_expiry) == (None, 1, 1, 1)
+    assert found.expired_bytes is None
+
+
+def test_expired_bytes_and_endless_entries_are_counted_where_they_are() -> None:
+    tally = ScanTotals(ScanLimits("default", 10, 0.0, 60), set())
+    for name, size, left in (("a:1", 5, -1.0), ("a:2", 7, 9.0), ("b:1", 90, None), ("b:2", 1, 9.0)):
+        tally.add(Entry(name, size, expires_in=left, no_expiry=left is None))
+    found = tally.snapshot("shared", TotalEntries(8, False))
+    assert (found.expired, found.expired_bytes) == (2, 10)
+    assert {each.group: each.no_expiry for each in found.groups} == {"a:{int}": 0, "b:{int}": 2}
