@@ -83,6 +83,10 @@ class _TracedKeys:
     def __init__(self) -> None:
         self._keys: defaultdict[str, dict[str | tuple[str, str], Key]] = defaultdict(dict)
 
+    def remembered(self, alias: str) -> Mapping[str | tuple[str, str], Key]:
+        """The keys of a cache that are remembered, by their text; as :meth:`make` adds to them."""
+        return self._keys[alias]
+
     def find(self, alias: str, text: str, final: str = "") -> Key | None:
         """A key, if it is remembered."""
         return self._keys[alias].get((text, final) if final else text)
@@ -98,7 +102,8 @@ class _TracedKeys:
         if not target.takes(hashed) or is_toolbar_key(text):
             return None
         if sum(map(len, self._keys.values())) >= MOST_REMEMBERED:
-            self._keys.clear()
+            for remembered in self._keys.values():
+                remembered.clear()
         # A plain name is quickly made, and this remembers it.
         shown, group, kind = name_plain_key(text) or name_and_hash(text, alias)[0]
         name = name_of(identity, text, final) if shown == text else shown_name(shown, kind)
@@ -278,43 +283,41 @@ class Tracer:
     ) -> None:
         """Trace calls of ``get`` or ``get_many`` that were no plain hits. There may be very many,
         so usual ones are traced together. Keys that ``changed`` are traced call by call."""
-        usual: list[RawCall] = []
-        unusual = calls
         if not identity.own_keys:
-            unusual = []
-            is_usual = _is_plain_miss if source.operation == "get" else _is_plain_get_many
-            for call in calls:
-                (usual if is_usual(call, changed) else unusual).append(call)
-        if usual and source.operation == "get":
-            self._trace_misses(source.alias, identity, usual)
-        elif usual:
-            self._trace_get_many(source.alias, identity, usual)
-        for call in unusual:
+            if source.operation == "get":
+                usual, calls = _plain_misses(calls)
+                self._trace_misses(source.alias, identity, usual)
+            else:
+                usual, calls = _plain_get_manys(calls, changed)
+                self._trace_get_many(source.alias, identity, usual)
+        for call in calls:
             self._trace_call(call, identity, {})
 
     def _trace_misses(self, alias: str, identity: CacheIdentity, calls: Sequence[RawCall]) -> None:
         """Trace plain misses. Each key is looked up once for each slice."""
-        form = _form(MISS, alias, identity.version)
+        # There may be a million different keys: nothing is called for each but what makes a key.
+        form, store = _form(MISS, alias, identity.version), identity.store
+        offset, remembered, add = self._offset, self._keys.remembered(alias), self._events.append
         target, since, until = None, 0, 0
         taken: dict[str, Key | None] = {}
         for call in calls:
-            ended = self._end_of(call)
+            ended = int((call[STARTED] + call[SECONDS]) * SECOND) + offset
             if target is None or not since <= ended < until:
-                target, taken = self.slices.at(identity.store, ended), {}
+                target, taken = self.slices.at(store, ended), {}
                 since, until = target.start * SECOND, (target.start + SLICE_SECONDS) * SECOND
             text = cast("str", call[KEY])
             key = taken.get(text, _UNSEEN)
             if key is _UNSEEN:
-                key = self._keys.find(alias, text)
+                key = remembered.get(text)
                 if key is None:
                     key = self._keys.make(alias, identity, text, target)
                 elif not target.takes(key.hash):
                     key = None
                 taken[text] = key
             if key is not None:
-                began = int(call[STARTED] * SECOND) + self._offset
-                self._events.append((ended, identity.store, key, form, began, 1, UNKNOWN_VALUE))
-        if not identity.is_own:
+                began = int(call[STARTED] * SECOND) + offset
+                add((ended, store, key, form, began, 1, UNKNOWN_VALUE))
+        if calls and not identity.is_own:
             self._missed.add(alias)
 
     def _trace_get_many(
@@ -441,26 +444,43 @@ class Tracer:
                 self.note_reading(alias, EvictionReading(at, None, "", identity.is_full()))
 
 
-def _is_plain_miss(call: RawCall, _: Set[str]) -> bool:
-    """Whether a ``get`` missed in the cache's own version."""
-    return (
-        call[OUTCOME] is False
-        and call[VERSION] is None
-        and call[ERROR] is None
-        and type(call[KEY]) is str
-    )
+_Parted = tuple[Sequence[RawCall], Sequence[RawCall]]
 
 
-def _is_plain_get_many(call: RawCall, changed: Set[str]) -> bool:
-    """Whether a ``get_many`` tells of each key whether it was found, in the cache's own version,
-    and none of them ``changed``."""
-    return (
-        isinstance(call[KEY], tuple)
-        and isinstance(call[OUTCOME], tuple)
-        and call[VERSION] is None
-        and call[ERROR] is None
-        and changed.isdisjoint(keys_of(call))
-    )
+def _plain_misses(calls: Sequence[RawCall]) -> _Parted:
+    """The calls of ``get`` that missed in the cache's own version, and the other calls."""
+    plain: list[RawCall] = []
+    others: list[RawCall] = []
+    for call in calls:
+        if (
+            call[OUTCOME] is False
+            and call[VERSION] is None
+            and call[ERROR] is None
+            and type(call[KEY]) is str
+        ):
+            plain.append(call)
+        else:
+            others.append(call)
+    return plain, others
+
+
+def _plain_get_manys(calls: Sequence[RawCall], changed: Set[str]) -> _Parted:
+    """The calls of ``get_many`` that tell of each key whether it was found, in the cache's own
+    version, and none of whose keys ``changed``; and the other calls."""
+    plain: list[RawCall] = []
+    others: list[RawCall] = []
+    for call in calls:
+        if (
+            isinstance(call[KEY], tuple)
+            and isinstance(call[OUTCOME], tuple)
+            and call[VERSION] is None
+            and call[ERROR] is None
+            and changed.isdisjoint(keys_of(call))
+        ):
+            plain.append(call)
+        else:
+            others.append(call)
+    return plain, others
 
 
 _form = lru_cache(maxsize=1024)(CallType)
