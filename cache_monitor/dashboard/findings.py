@@ -40,7 +40,7 @@ from cache_monitor.findings.engine import RULES, explanations
 from cache_monitor.findings.history import identity
 from cache_monitor.findings.texts import ANCHOR, in_words
 from cache_monitor.keys.display import SHOWN_LENGTH
-from cache_monitor.reports.schema import Finding, Report, Worth
+from cache_monitor.reports.schema import Finding, Report
 from cache_monitor.stores.base import StoreError
 
 
@@ -158,10 +158,10 @@ def _rows(finding: Finding, report: Report, links: Links, *, may_mute: bool) -> 
         alias=finding.alias,
         subject=_subject(finding, links),
         evidence=[
-            *_worth(finding.worth),
+            *_worth(finding),
             *(
-                (label(name), _value(name, it))
-                for name, it in finding.evidence.items()
+                (label(name), _figure(finding, name))
+                for name in finding.evidence
                 if not name.startswith(_PREDICTED)
             ),
         ],
@@ -247,6 +247,15 @@ def _subject(finding: Finding, links: Links) -> Cell | None:
     return None
 
 
+def _figure(finding: Finding, name: str) -> str:
+    """A figure of the evidence; of an estimate with its error, where that is known."""
+    text, errors = _value(name, finding.evidence[name]), finding.evidence_errors
+    if name not in errors:
+        return text
+    error = errors[name]
+    return formats.about(text, exact=False) + (f" ±{_value(name, error)}" if error else "")
+
+
 def _value(name: str, value: float | str | None) -> str:
     """A figure of the evidence, whose name ends in its unit where it has one."""
     if isinstance(value, str) and name.endswith("_at"):
@@ -263,18 +272,28 @@ def _value(name: str, value: float | str | None) -> str:
     return formats.count(value) if isinstance(value, int) else formats.decimal(value)
 
 
-def _worth(worth: Worth) -> Iterator[tuple[str, str]]:
-    """What a finding costs in an hour of use."""
+def _worth(finding: Finding) -> Iterator[tuple[str, str]]:
+    """What a finding costs in an hour of use: an estimate, as the period is no hour of use. Bytes
+    are those of the period."""
+    worth = finding.worth
     if worth.seconds is not None:
-        yield _("Seconds lost an hour"), formats.duration(worth.seconds)
+        seconds = formats.duration(worth.seconds)
+        yield _("Seconds lost an hour"), formats.about(seconds, exact=False)
     if worth.bytes is not None:
-        yield _("Bytes for nothing"), formats.size(worth.bytes)
+        is_exact = not any(name.endswith("bytes") for name in finding.evidence_errors)
+        yield _("Bytes for nothing"), formats.about(formats.size(worth.bytes), exact=is_exact)
     if worth.failed_calls is not None:
-        yield _("Calls in vain an hour"), formats.count(worth.failed_calls)
+        calls = formats.count(worth.failed_calls)
+        yield _("Calls in vain an hour"), formats.about(calls, exact=False)
 
 
 def _evidence_text(finding: Finding) -> str:
-    return ", ".join(f"{label(name)}: {value}" for name, value in finding.evidence.items())
+    errors = finding.evidence_errors
+    return ", ".join(
+        f"{label(name)}: {'~' if name in errors else ''}{value}"
+        + (f" ±{errors[name]}" if errors.get(name) else "")
+        for name, value in finding.evidence.items()
+    )
 
 
 def label(name: str) -> str:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from django.conf import settings
 from django.utils.translation import gettext as _
 from django.utils.translation import override
+from msgspec import structs
 
 from cache_monitor.conf import THRESHOLDS, Thresholds, get_conf
 from cache_monitor.findings import (
@@ -20,6 +21,7 @@ from cache_monitor.findings import (
     rules_usage,
 )
 from cache_monitor.findings.context import Environment, RuleContext, concurrent_processes
+from cache_monitor.findings.estimates import evidence_errors
 from cache_monitor.findings.texts import ADVICE, TITLES
 from cache_monitor.keys.display import printable
 from cache_monitor.reports.schema import Cache, Finding, Report
@@ -154,7 +156,10 @@ def _found(context: RuleContext) -> Iterator[Finding]:
 
 def _found_by(code: str, rule: Rule, context: RuleContext) -> list[Finding]:
     try:
-        return list(rule(context))
+        return [
+            structs.replace(each, evidence_errors=evidence_errors(context, each))
+            for each in rule(context)
+        ]
     except Exception as error:
         # The report goes without it.
         if code not in _broken:

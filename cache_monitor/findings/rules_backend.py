@@ -6,6 +6,7 @@ from cache_monitor.findings.context import Cost, Evidence, RuleContext, predicte
 from cache_monitor.keys.naming import name_key
 from cache_monitor.reports.keys import whole_groups
 from cache_monitor.reports.schema import Cache, Finding, MissReasons, Operation
+from cache_monitor.stats.details import OTHER_GROUPS
 
 _SEVERAL = 2
 
@@ -137,8 +138,10 @@ def lost_entries(context: RuleContext) -> Iterator[Finding]:
 def _hit_most(cache: Cache, count: Callable[[MissReasons], int | None]) -> str | None:
     """The group with most misses of one reason; None where no group is known to have any."""
     counts = {each.group: count(each.miss_reasons) or 0 for each in whole_groups(cache.key_groups)}
+    # Those of many groups may all be one's.
+    others = counts.pop(OTHER_GROUPS, 0)
     most = max(counts, key=counts.__getitem__, default=None)
-    return most if most is not None and counts[most] else None
+    return most if most is not None and counts[most] > others else None
 
 
 def _causes(cache: Cache) -> Evidence:
@@ -225,7 +228,8 @@ def hot_key(context: RuleContext) -> Iterator[Finding]:
     one core's time. Silent for cached pages."""
     own = {group.group for group in context.groups() if group.kind != "page"}
     for key in context.cache.hot_keys[:1]:
-        seconds = (key.lookups - key.max_overcount) * context.lookup_seconds
+        sure = key.lookups - key.max_overcount
+        seconds = sure * context.lookup_seconds
         load = seconds / context.active_seconds
         if (
             key.group in own
@@ -235,7 +239,7 @@ def hot_key(context: RuleContext) -> Iterator[Finding]:
             yield context.find(
                 "hot-key",
                 "warning",
-                [("lookups", key.lookups), ("lookups_share", key.share), ("load_share", load)],
+                [("lookups", sure), ("lookups_share", key.share), ("load_share", load)],
                 group=key.group,
                 key=key.key,
                 cost=Cost(seconds),

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from cache_monitor.findings.context import IN_PROCESS, Cost, RuleContext
 from cache_monitor.reports.schema import Finding, Page, View
+from cache_monitor.stats.details import OTHER_GROUPS
 
 _AT_ONCE = 10
 """Values computed in vain: fewer are chance when a popular key expires."""
@@ -101,10 +102,11 @@ def cache_bound_view(context: RuleContext) -> Iterator[Finding]:
     each group that most of the time of such a view goes to."""
     worst: dict[str, View] = {}
     for view in context.cache.views:
-        if _is_cache_bound(context, view) and view.groups:
-            group = view.groups[0].group
-            if group not in worst or worst[group].seconds < view.seconds:
-                worst[group] = view
+        group = view.groups[0].group if view.groups else OTHER_GROUPS
+        if group == OTHER_GROUPS or not _is_cache_bound(context, view):
+            continue
+        if group not in worst or worst[group].seconds < view.seconds:
+            worst[group] = view
     for group, view in sorted(worst.items()):
         yield context.find(
             "cache-bound-view",

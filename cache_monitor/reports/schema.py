@@ -414,6 +414,13 @@ class Finding(Struct, frozen=True, kw_only=True):
             "where it ends in bytes, 0 to 1 where it ends in share or ratio, else counts."
         ),
     ]
+    evidence_errors: Annotated[
+        dict[str, float | None],
+        doc(
+            "The figures of the evidence that are estimates, and by how much each may be off; null "
+            "where that is unknown. Predicted figures have theirs in predicted_error_points."
+        ),
+    ] = {}
     worth: Annotated[
         Worth, doc("What it costs in an hour of use, which mending it would bring.")
     ] = Worth()

@@ -236,6 +236,7 @@ def finding(number: int) -> Finding:
         group=f"<b>user:{number}</b>",
         key=None,
         evidence={"entries": 1200, "held_bytes": 2048, "share": 0.5, "operation": "<i>set</i>"},
+        evidence_errors={"entries": 30, "share": None},
         advice="Set a timeout.",
         docs="https://example.com/#no-expiry",
     )
@@ -257,14 +258,16 @@ def test_a_finding_has_its_evidence_and_where_to_read_more(
     script = replace(finding(1), severity="error", docs="javascript:alert(1)", group=None)
     show_report(replace(report_of(default=busy_cache()), findings=[finding(0), script]))
     page = page_of(viewer, "findings")
-    for text in ("1,200", "held", "2.0", "50.0%", "&lt;i&gt;set", "warning", "error"):
+    for text in ("~1,200 ±30", "held", "2.0", "~50.0%", "&lt;i&gt;set", "warning", "error"):
         assert text in page, text
     assert page.count("Read more") == 2
     assert "javascript:" not in page
     assert page.count('#finding-no-expiry"') == 1
     assert 'id="finding-no-expiry"' in page
     url = reverse("admin:cache_monitor_findings", query={"table": "findings", "format": "json"})
-    assert [row["severity"] for row in viewer.get(url).json()] == ["warning", "error"]
+    rows = viewer.get(url).json()
+    assert [row["severity"] for row in rows] == ["warning", "error"]
+    assert rows[0]["evidence"].startswith("entries: ~1200 ±30, held: 2048, ")
 
 
 def test_a_young_site_says_from_when_its_charts_are(

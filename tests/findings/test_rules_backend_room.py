@@ -105,6 +105,9 @@ def test_a_key_that_keeps_the_server_busy_is_found() -> None:
     [finding] = findings(cache(hot_keys=[busy()]))
     assert (finding.code, finding.key, finding.group) == ("hot-key", "user:1", "user:{int}")
     assert finding.evidence["load_share"] == pytest.approx(1_000_000 * 2e-4 / 3600)
+    [finding] = findings(cache(hot_keys=[busy(max_overcount=1000)]))
+    # What may be counted too much is not said.
+    assert finding.evidence["lookups"] == 999_000
 
 
 def test_a_key_that_is_only_asked_for_more_often_than_others_is_no_finding() -> None:
@@ -126,6 +129,9 @@ def test_entries_that_were_gone_with_nothing_evicted_are_lost() -> None:
     assert (finding.code, finding.group) == ("lost-entries", "big")
     assert finding.evidence["lost"] == 4000
     assert finding.worth.seconds is not None
+    # Of many groups together nobody knows whose they are.
+    many = replace(big, group="(other groups)")
+    assert codes(replace(ill, key_groups=[many]), ALONE) == [("lost-entries", None)]
 
 
 def test_lost_entries_tell_what_is_known_of_what_took_them_away() -> None:

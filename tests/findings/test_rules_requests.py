@@ -135,3 +135,8 @@ def test_of_a_view_whose_calls_are_named_already_nothing_more_is_said() -> None:
 def test_what_no_middleware_has_seen_is_no_finding() -> None:
     unseen = dict.fromkeys([*SINGLE, *REPEATED])
     assert codes(asked(**unseen)) == []
+
+
+def test_groups_that_share_one_total_are_not_named() -> None:
+    of_many = GroupOfView(group="(other groups)", keys=9, lookups=9, hits=9, seconds=30.0)
+    assert codes(bound(groups=[of_many])) == []

@@ -34,7 +34,24 @@ def test_a_group_that_expires_while_it_is_asked_for_wants_a_longer_timeout() -> 
         "expired": 2900,
         "lost_seconds": 58.0,
     }
+    assert finding.evidence_errors == {"lost_seconds": None}
     assert "timeout" in finding.advice
+
+
+def test_what_a_sample_tells_has_its_error() -> None:
+    [finding] = findings(
+        expiring(
+            lookups=50_000,
+            hits=47_000 - 10_000,
+            misses=13_000,
+            sets=13_000,
+            distinct_keys=1000,
+            miss_reasons=MissReasons(expired=12_900, never_set=100, judged=400, error=0.05),
+        )
+    )
+    assert (finding.code, finding.evidence["expired"]) == ("short-timeout", 12_900)
+    errors = {"expired": 650, "distinct_keys": 300, "lost_seconds": None}
+    assert finding.evidence_errors == errors
 
 
 @pytest.mark.parametrize(
@@ -154,7 +171,9 @@ def test_no_group_is_named_where_another_may_have_more_entries_without_a_timeout
 
 
 def test_a_sample_of_many_entries_names_the_group_without_timeouts() -> None:
-    assert codes(endless({"b": 200, "a": 100}, exact=False, examined=500)) == [("no-expiry", "b")]
+    [finding] = findings(endless({"b": 200, "a": 100}, exact=False, examined=500))
+    assert (finding.code, finding.group) == ("no-expiry", "b")
+    assert finding.evidence_errors == {"entries_without_expiry": None, "entries": None}
 
 
 @pytest.mark.parametrize("endless", [None, 0, 100, 200])
