@@ -232,28 +232,49 @@ class OutOfTime(Exception):
     """The allowed time has been used, or the process ends."""
 
 
+CPU_SHARE = 0.5
+"""Of a core that background work takes: the threads of the site compute in between."""
+
+
 class Pace:
     """Called often by a background computation: pauses, so that the thread uses at most ``share``
-    of a core.
+    of a core. It does not pause while the work ``is_urgent``. Call it without holding a lock."""
 
-    Raises :class:`OutOfTime` after ``seconds`` of this thread's CPU time, or where ``is_over``.
-    """
-
-    def __init__(self, seconds: float, share: float, is_over: Callable[[], bool]) -> None:
-        self._most = seconds
+    def __init__(
+        self, share: float = CPU_SHARE, is_urgent: Callable[[], bool] = lambda: False
+    ) -> None:
         self._pauses = 1 / share - 1
-        self._is_over = is_over
-        self._began = self._paused = time.thread_time()
+        self._is_urgent = is_urgent
+        self._paused = time.thread_time()
 
     def __call__(self) -> None:
         """Pause, if it is time to."""
-        now = time.thread_time()
-        if now - self._paused < STEP_SECONDS:
+        used = time.thread_time() - self._paused
+        if used < STEP_SECONDS:
             return
-        if now - self._began > self._most or self._is_over():
+        self._check()
+        if not self._is_urgent():
+            time.sleep(used * self._pauses)
+        # A greenlet's thread computes for others meanwhile.
+        self._paused = time.thread_time()
+
+    def _check(self) -> None:
+        """Raises :class:`OutOfTime` where the computation must end."""
+
+
+class BoundedPace(Pace):
+    """Such a pace, which raises :class:`OutOfTime` after ``seconds`` of this thread's CPU time, or
+    where ``is_over``."""
+
+    def __init__(self, seconds: float, share: float, is_over: Callable[[], bool]) -> None:
+        super().__init__(share)
+        self._most = seconds
+        self._is_over = is_over
+        self._began = time.thread_time()
+
+    def _check(self) -> None:
+        if self.used > self._most or self._is_over():
             raise OutOfTime
-        time.sleep((now - self._paused) * self._pauses)
-        self._paused = now
 
     @property
     def used(self) -> float:
@@ -261,12 +282,20 @@ class Pace:
         return time.thread_time() - self._began
 
 
-class Paced(Generic[Item], Collection[Item]):
-    """The same items; iterating over them keeps to a pace."""
+def no_pause() -> None:
+    """The pace of a computation for which somebody waits."""
 
-    def __init__(self, items: Collection[Item], pace: Callable[[], None]) -> None:
+
+class Paced(Generic[Item], Collection[Item]):
+    """The same items; iterating over them keeps to a pace, which is asked before every
+    ``step``-th."""
+
+    def __init__(
+        self, items: Collection[Item], pace: Callable[[], None], step: int = _ITEMS_A_CHECK
+    ) -> None:
         self._items = items
         self._pace = pace
+        self._step = step
 
     def __len__(self) -> int:
         return len(self._items)
@@ -276,10 +305,10 @@ class Paced(Generic[Item], Collection[Item]):
 
     def only(self, wanted: Callable[[Item], bool]) -> "Paced[Item]":
         """The ``wanted`` items, at the same pace."""
-        return Paced([each for each in self if wanted(each)], self._pace)
+        return Paced([each for each in self if wanted(each)], self._pace, self._step)
 
     def __iter__(self) -> Iterator[Item]:
         for place, item in enumerate(self._items):
-            if place % _ITEMS_A_CHECK == 0:
+            if place % self._step == 0:
                 self._pace()
             yield item

@@ -19,7 +19,7 @@ from django.core.cache.backends.locmem import LocMemCache
 from django.core.cache.backends.memcached import BaseMemcachedCache
 
 from cache_monitor.api import refuse_unknown, report
-from cache_monitor.concurrency import OutOfTime, Pace
+from cache_monitor.concurrency import BoundedPace, OutOfTime
 from cache_monitor.conf import get_conf
 from cache_monitor.periods import rfc3339
 from cache_monitor.reports.predictions import cache_what_if, predicted
@@ -225,7 +225,7 @@ def update(store: Store, is_over: Callable[[], bool]) -> None:
     aliases = [alias for alias in _traced() if _is_outdated(known.get(alias), now, spent)]
     if not aliases:
         return
-    pace = Pace(CPU_SECONDS, CPU_SHARE, is_over)
+    pace = BoundedPace(CPU_SECONDS, CPU_SHARE, is_over)
     aliases.sort(key=lambda each: _age(known.get(each)))
     faults: list[Exception] = []
     with suppress(OutOfTime):

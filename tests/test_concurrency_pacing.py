@@ -3,7 +3,7 @@
 import pytest
 
 from cache_monitor import concurrency
-from cache_monitor.concurrency import OutOfTime, Pace, Paced
+from cache_monitor.concurrency import BoundedPace, OutOfTime, Pace, Paced
 
 
 class _Clock:
@@ -28,7 +28,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> _Clock:
 
 
 def test_after_each_step_it_pauses_as_long_as_its_share_asks_for(clock: _Clock) -> None:
-    pace = Pace(10.0, 0.2, lambda: False)
+    pace = BoundedPace(10.0, 0.2, lambda: False)
     for _ in range(100):
         clock.now += 0.001
         pace()
@@ -38,7 +38,7 @@ def test_after_each_step_it_pauses_as_long_as_its_share_asks_for(clock: _Clock) 
 
 
 def test_when_its_time_is_used_up_it_ends(clock: _Clock) -> None:
-    pace = Pace(1.0, 0.5, lambda: False)
+    pace = BoundedPace(1.0, 0.5, lambda: False)
     clock.now = 0.9
     pace()
     clock.now = 1.1
@@ -48,7 +48,7 @@ def test_when_its_time_is_used_up_it_ends(clock: _Clock) -> None:
 
 def test_it_ends_with_its_process(clock: _Clock) -> None:
     over: list[int] = []
-    pace = Pace(10.0, 0.5, lambda: bool(over))
+    pace = BoundedPace(10.0, 0.5, lambda: bool(over))
     clock.now = 0.1
     pace()
     over.append(1)
@@ -57,10 +57,40 @@ def test_it_ends_with_its_process(clock: _Clock) -> None:
         pace()
 
 
+def test_urgent_work_does_not_pause_and_pauses_again_later(clock: _Clock) -> None:
+    urgent = [1]
+    pace = Pace(0.5, lambda: bool(urgent))
+    clock.now = 0.1
+    pace()
+    assert not clock.pauses
+    urgent.clear()
+    clock.now = 0.103
+    pace()
+    assert clock.pauses == [pytest.approx(0.003)]
+
+
+def test_what_a_greenlets_thread_computes_in_a_pause_is_not_its_own(
+    clock: _Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pace = Pace(0.5)
+
+    def run_others(seconds: float) -> None:
+        clock.pauses.append(seconds)
+        clock.now += seconds
+
+    monkeypatch.setattr(clock, "sleep", run_others)
+    for _ in range(3):
+        clock.now += 0.004
+        pace()
+    assert clock.pauses == pytest.approx([0.004] * 3)
+
+
 def test_a_paced_collection_is_the_same_and_asks_now_and_then() -> None:
     asked: list[int] = []
     paced = Paced(range(1000), lambda: asked.append(1))
     assert list(paced) == list(range(1000))
     assert (len(paced), 5 in paced, -1 in paced) == (1000, True, False)
     assert len(asked) == 10
+    assert [*Paced(range(6), lambda: asked.append(1), 2)] == [*range(6)]
+    assert len(asked) == 13
     assert list(paced.only(lambda each: each < 3)) == [0, 1, 2]

@@ -6,7 +6,7 @@ cannot be scanned.
 """
 
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from math import ceil, inf, sqrt
 from typing import Any, NamedTuple
 
@@ -15,6 +15,7 @@ from django.core.cache.backends.filebased import FileBasedCache
 from django.core.cache.backends.memcached import BaseMemcachedCache
 from msgspec.structs import replace
 
+from cache_monitor.concurrency import Paced, no_pause
 from cache_monitor.conf import get_conf
 from cache_monitor.keys.naming import group_key
 from cache_monitor.scan.base import BackendScanner, BadCursor, Entry, EntryPage, ScanError, Traced
@@ -276,7 +277,9 @@ class Reporter(NamedTuple):
 NO_REPORTER = Reporter()
 
 
-def uses_of(alias: str, cache: Any, store: Store, own: Reporter) -> RecordedUses | None:
+def uses_of(
+    alias: str, cache: Any, store: Store, own: Reporter, pace: Callable[[], None] = no_pause
+) -> RecordedUses | None:
     """The recorded uses of ``cache``, known as ``alias``; ``own`` is this process. None where the
     store cannot be used, which it reports elsewhere."""
     name = trace_store(alias, cache, own.process)
@@ -287,7 +290,7 @@ def uses_of(alias: str, cache: Any, store: Store, own: Reporter) -> RecordedUses
         name = plan.name_of(name)
         state = stored.state_of(store, name)
         rows = store.read("trace", stored.FIRST, until, name, seconds=length, of_processes=True)
-        slices = [each for row in rows for each in stored.slices_of(row.payload)]
+        slices = [each for row in Paced([*rows], pace, 1) for each in stored.slices_of(row.payload)]
     except StoreError:
         return None
     uses = RecordedUses(_names_of(cache), plan, state, now)
@@ -298,7 +301,9 @@ def uses_of(alias: str, cache: Any, store: Store, own: Reporter) -> RecordedUses
         all_reported = 2 * conf.flush_interval + stored.SLICE
         reported_at = own.reported_at if reporting == {own.process} else 0.0
         uses.reported_until = int(max(reported_at, now - all_reported) * SECOND)
-    uses.not_replayed = _replay_newest(state, slices, 2 * conf.trace_keys, uses.tolerance)
+    uses.not_replayed = _replay_newest(
+        state, slices, 2 * conf.trace_keys, Replay(state, uses.tolerance, pace=pace)
+    )
     return uses
 
 
@@ -318,9 +323,9 @@ def _names_of(cache: Any) -> TraceNames:
 
 
 def _replay_newest(
-    state: State, slices: list[StoredSlice], most_keys: int, tolerance: int
+    state: State, slices: list[StoredSlice], most_keys: int, replay: Replay
 ) -> set[int]:
-    """Replay ``slices`` on ``state``; returns the keys that are too many to be replayed."""
+    """Let ``replay`` bring ``slices`` to ``state``; returns the keys that are too many for it."""
     if sum(each.count for each in slices) > stored.MOST_REPLAYED:
         return {key.hash for each in slices for key in each.decode_keys()}
     few = most_keys if any(each.level for each in slices) else inf
@@ -335,9 +340,7 @@ def _replay_newest(
                 key.hash for key in kept.decode_keys()
             }
         replayed.append(kept)
-    Replay(state, tolerance).run(
-        replayed, [], max((each.end for each in replayed), default=state.until)
-    )
+    replay.run(replayed, [], max((each.end for each in replayed), default=state.until))
     return left_out
 
 
@@ -421,10 +424,11 @@ def estimated(snapshot: Snapshot) -> Snapshot:
     )
 
 
-def sizes_of(alias: str) -> dict[str, int]:
+def sizes_of(alias: str, pace: Callable[[], None]) -> dict[str, int]:
     """The average size of the values written in the last day, by key group."""
     sums: dict[str, tuple[int, int]] = {}
     for details in recorded_details(alias):
+        pace()
         for name, group in details.groups.items():
             if group.sets and group.bytes_written is not None:
                 sets, size = sums.get(name, (0, 0))

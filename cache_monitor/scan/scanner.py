@@ -16,7 +16,7 @@ from django.core.cache.backends.redis import RedisCache
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from cache_monitor.concurrency import Paced
+from cache_monitor.concurrency import Paced, no_pause
 from cache_monitor.scan import redis_servers
 from cache_monitor.scan.base import (
     STALE_REASONS,
@@ -224,7 +224,7 @@ class _ScanContext(NamedTuple):
     limits: ScanLimits
     on_page: OnPage | None
     uses: RecordedUses | None
-    pace: Callable[[], None] | None
+    pace: Callable[[], None]
 
 
 def advance(
@@ -233,7 +233,7 @@ def advance(
     state: ScanState,
     on_page: OnPage | None = None,
     uses: RecordedUses | None = None,
-    pace: Callable[[], None] | None = None,
+    pace: Callable[[], None] = no_pause,
 ) -> tuple[Snapshot, ScanState]:
     """Continue a pass through ``cache``: the snapshot by now, and the new state. ``pace`` is called
     all the time, to pause for the threads of the site.
@@ -257,7 +257,7 @@ def _open_and_advance(
     try:
         scanner = scanner_for(limits.alias, cache, Bounds(limits.deadline))
         if scanner is None and context.uses is not None and context.uses.since:
-            scanner = RecordedScanner(cache, context.uses, sizes_of(limits.alias))
+            scanner = RecordedScanner(cache, context.uses, sizes_of(limits.alias, context.pace))
     except Exception as error:
         return unknown(limits.alias, cache, describe_error(error)), _scanned_now(state)
     if scanner is None:
@@ -319,8 +319,7 @@ def _add_pages(
 ) -> None:
     for page in scan:
         totals.sums.scanned += page.scanned
-        entries = page.entries if context.pace is None else Paced(page.entries, context.pace)
-        for entry in entries:
+        for entry in Paced(page.entries, context.pace):
             totals.add(entry if context.uses is None else context.uses.with_uses(entry))
         if context.on_page is not None and not context.on_page(totals.sums.scanned, scanner):
             scan.stop()

@@ -48,9 +48,6 @@ _ENTRIES_CULLED = 1.5
 """Most caches remove a third of their entries when they are full: so a cache with ``limit / 1.5``
 entries may have been full."""
 
-CPU_SHARE = 0.5
-"""Of a core that a background scan takes: the threads of the site compute in between."""
-
 ASK_SECONDS = 1.0
 """How long a server may take to return its eviction counter."""
 
@@ -152,8 +149,9 @@ class ScanScheduler:
 
     def _scan_own(self, alias: str, cache: BaseCache, store: Store, conf: Conf) -> Snapshot:
         state = _current(self._own.get(alias))
-        with self._uses(alias, cache, store) as uses:
-            snapshot, after = advance(cache, _limits(alias, conf), state, uses=uses, pace=_pace())
+        pace = Pace()
+        with self._uses(alias, cache, store, pace) as uses:
+            snapshot, after = advance(cache, _limits(alias, conf), state, uses=uses, pace=pace)
         self._own[alias] = after
         return _reported(snapshot, after)
 
@@ -174,9 +172,10 @@ class ScanScheduler:
             if not lock.renew():
                 break
             state = _current(self._with_own_cursor(alias, states.get(alias)))
-            with self._uses(alias, due[alias], store) as uses:
+            pace = Pace()
+            with self._uses(alias, due[alias], store, pace) as uses:
                 snapshot, after = advance(
-                    due[alias], _limits(alias, conf), state, lambda *_: lock.renew(), uses, _pace()
+                    due[alias], _limits(alias, conf), state, lambda *_: lock.renew(), uses, pace
                 )
             found[alias] = _reported(snapshot, after)
             store_scan(store, alias, found[alias], after)
@@ -185,10 +184,12 @@ class ScanScheduler:
         return found
 
     @contextmanager
-    def _uses(self, alias: str, cache: BaseCache, store: Store) -> Iterator[RecordedUses | None]:
+    def _uses(
+        self, alias: str, cache: BaseCache, store: Store, pace: Callable[[], None]
+    ) -> Iterator[RecordedUses | None]:
         """The recorded uses of a cache's entries. Keeps since when entries without a record have
         been there."""
-        uses = uses_of(alias, cache, store, self._reporter)
+        uses = uses_of(alias, cache, store, self._reporter, pace)
         if uses is None:
             yield None
             return
@@ -203,10 +204,6 @@ class ScanScheduler:
         """``stored``; with the cursor that must not be stored where this process scanned last."""
         own = self._own.get(alias)
         return own if own and stored and own.scanned_at == stored.scanned_at else stored
-
-
-def _pace() -> Pace:
-    return Pace(inf, CPU_SHARE, lambda: False)
 
 
 def _current(state: ScanState | None) -> ScanState:

@@ -5,12 +5,13 @@ ended, and stampedes.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 from typing import NamedTuple, cast
 
 from msgspec import structs
 
+from cache_monitor.concurrency import Paced, no_pause
 from cache_monitor.stats import histogram
 from cache_monitor.stats.groups import End
 from cache_monitor.trace.codec import StoredSlice
@@ -59,18 +60,26 @@ MOST_VERSIONS = 8
 PATIENCE = 600 * SECOND
 """How long a miss waits for the backend's reading of its evictions."""
 _HOUR = 3600 * SECOND
+_KEYS_A_CHECK = 10
+"""Keys that are replayed between two readings of the clock: less than a millisecond."""
 
 
 class EventBatch:
     """The events of ``slices`` that ``state`` does not include yet: by key, and bulk deletes. If
     ``only`` is given, only the events of the key with this hash."""
 
-    def __init__(self, slices: Iterable[StoredSlice], state: State, only: int | None) -> None:
+    def __init__(
+        self,
+        slices: Collection[StoredSlice],
+        state: State,
+        only: int | None,
+        pace: Callable[[], None] = no_pause,
+    ) -> None:
         self._only = only
         self.events: defaultdict[int, list[Event]] = defaultdict(list)
         self.keys: dict[int, Key] = {}
         self.deletes: list[BulkDelete] = []
-        for each in slices:
+        for each in Paced(slices, pace, 1):
             self._add(each, state)
         self.deletes.sort(key=lambda delete: delete.ended)
 
@@ -104,16 +113,23 @@ class Replay:
     """Replays slices onto ``state``, which it changes.
 
     ``tolerance`` is the greatest difference between the clocks of two hosts, in microseconds. If
-    ``only`` is given, only the key with this hash is replayed.
+    ``only`` is given, only the key with this hash is replayed. ``pace`` is called all the time.
     """
 
-    def __init__(self, state: State, tolerance: int, only: int | None = None) -> None:
+    def __init__(
+        self,
+        state: State,
+        tolerance: int,
+        only: int | None = None,
+        pace: Callable[[], None] = no_pause,
+    ) -> None:
         self.state = state
         self.result = ReplayResult()
         self.counts: dict[int, int] = {}
         """The number of events of each key."""
         self._tolerance = tolerance
         self._only = only
+        self._pace = pace
         self._readings = state.readings
         self._pending: list[PendingMiss] = []
 
@@ -128,19 +144,22 @@ class Replay:
         self._readings = _readings_with(state, slices)
         for miss in state.pending:
             self._classify(miss, until * SECOND)
-        batch, later_batch = (EventBatch(each, state, self._only) for each in (slices, later))
+        batch, later_batch = (
+            EventBatch(each, state, self._only, self._pace) for each in (slices, later)
+        )
         state.until = max(state.until, until)
         since = state.until * SECOND - NEAR
         used = batch.events.keys()
         self.counts = batch.counts()
         has_deletes = batch.deletes or later_batch.deletes
         context = ReplayContext(self.result, state, self._tolerance, self._classify)
-        for key in state.keys.keys() | used if has_deletes else used:
+        replayed = state.keys.keys() | used if has_deletes else used
+        for key in Paced(replayed, self._pace, _KEYS_A_CHECK):
             replay = KeyReplay(context, key, batch.keys.get(key))
             replay.add(batch.events.get(key, ()), later_batch.events.get(key, ()))
             replay.add_bulk_deletes(batch.deletes, later_batch.deletes)
             state.keys[key] = replay.run(since)
-        for key in state.keys.keys() - used:
+        for key in Paced(state.keys.keys() - used, self._pace):
             state.keys[key] = self._without_expired(state.keys[key], since)
         state.readings = self._readings
         state.pending = self._pending[-MOST_WAITING:]
@@ -151,7 +170,7 @@ class Replay:
         """Count the misses of ``slices`` as of unknown reason: calls of other processes to the same
         entries may be missing from them."""
         state = self.state
-        batch = EventBatch(slices, state, self._only)
+        batch = EventBatch(slices, state, self._only, self._pace)
         state.since = state.since or min((each.start for each in slices), default=until)
         for event in (each for events in batch.events.values() for each in events):
             if event.call.kind == MISS:

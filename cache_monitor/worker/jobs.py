@@ -11,6 +11,7 @@ from queue import SimpleQueue
 from typing import NamedTuple
 
 from cache_monitor import concurrency, context
+from cache_monitor.concurrency import Pace, no_pause
 from cache_monitor.conf import Conf
 from cache_monitor.keys.grouping import learned
 from cache_monitor.recorder import Recorder
@@ -117,10 +118,15 @@ class Maintenance:
         self._predicting = _LeaderLock("what if", INTERVAL)
 
     def work(
-        self, store: Store, watch: Callable[[Store], None] | None, idle_for: float = 0.0
+        self,
+        store: Store,
+        watch: Callable[[Store], None] | None,
+        idle_for: float = 0.0,
+        pace: Callable[[], None] = no_pause,
     ) -> None:
         """Do what is due, and then let ``watch`` look for findings; nothing if this process has
-        made no calls for long (``idle_for`` seconds). A fault of ours in one job does not keep
+        made no calls for long (``idle_for`` seconds). Merging and rolling up keep to ``pace``. A
+        fault of ours in one job does not keep
         others from being done. Raises :class:`StoreError`."""
         now = int(time.time())
         conf = self._get_conf()
@@ -128,11 +134,11 @@ class Maintenance:
         if idle_for > ready + _GOES_ON_FOR:
             return
         if self._merging.take(store, now):
-            self._do(lambda: merge_processes(store, now, ready))
+            self._do(lambda: merge_processes(store, now, ready, pace))
         if self._tracing.take(store, now):
             self._do(lambda: self._roll_trace(store, now))
         if self._upkeep.take(store, now):
-            self._do(lambda: roll_up(store, now, ready))
+            self._do(lambda: roll_up(store, now, ready, pace))
             self._do(lambda: store.prune(int(now - conf.retention)))
             if watch is not None:
                 self._do(lambda: watch(store))
@@ -261,7 +267,8 @@ class BackgroundJobs:
 
     def roll_trace(self, store: Store, now: int) -> None:
         """Replay the trace, and pass the reasons of misses on."""
-        subscribers.add_reasons(trace_rollup.roll(store, now, self._wiring.trace_settings()))
+        conf = self._wiring.trace_settings()
+        subscribers.add_reasons(trace_rollup.roll(store, now, conf, self._pace()))
 
     def has_found(self) -> bool:
         """Whether there is anything for :meth:`note_found`."""
@@ -291,7 +298,12 @@ class BackgroundJobs:
         self._snapshots.append(found)
 
     def _maintain(self, store: Store, watch: Callable[[Store], None] | None) -> None:
-        self._maintenance.work(store, watch, time.time() - self._drainer.active_at)
+        idle_for = time.time() - self._drainer.active_at
+        self._maintenance.work(store, watch, idle_for, self._pace())
+
+    def _pace(self) -> Pace:
+        """That of this thread: without pauses when the process ends."""
+        return Pace(is_urgent=lambda: self.is_ending)
 
     def _predict(self, store: Store) -> None:
         predict = self._hooks.predict

@@ -7,8 +7,9 @@ merged into what was rolled up before.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
+from cache_monitor.concurrency import Paced, no_pause
 from cache_monitor.keys.naming import learned_group
 from cache_monitor.stats.details import Details
 from cache_monitor.stats.payloads import (
@@ -35,31 +36,38 @@ from cache_monitor.stores.rows import (
 Name = tuple[str, int]
 
 
-def roll_up(store: Store, now: int, settled: int = SETTLED) -> None:
-    """Roll up everything that is old enough at ``now`` (Unix time). Raises :class:`StoreError`."""
+def roll_up(
+    store: Store, now: int, settled: int = SETTLED, pace: Callable[[], None] = no_pause
+) -> None:
+    """Roll up everything that is old enough at ``now`` (Unix time). ``pace`` is called all the
+    time, outside of the store's transactions. Raises :class:`StoreError`."""
     with session(store):
         for step in STEPS:
-            _roll_up(store, step._replace(age=max(step.age, settled)), 0, now)
+            _roll_up(store, step._replace(age=max(step.age, settled)), 0, now, pace)
 
 
-def merge_processes(store: Store, now: int, settled: int = SETTLED) -> None:
+def merge_processes(
+    store: Store, now: int, settled: int = SETTLED, pace: Callable[[], None] = no_pause
+) -> None:
     """Merge what several processes did in the buckets that are just over at ``now`` (Unix
     time): far less work than :func:`roll_up`. Raises :class:`StoreError`."""
     with session(store):
         for step in STEPS:
             if step.fine == step.coarse:
-                _roll_up(store, step._replace(age=settled), now - YOUNG, now)
+                _roll_up(store, step._replace(age=settled), now - YOUNG, now, pace)
 
 
-def _roll_up(store: Store, step: Resolution, since: int, now: int) -> None:
+def _roll_up(
+    store: Store, step: Resolution, since: int, now: int, pace: Callable[[], None]
+) -> None:
     """Whole buckets only, so that a bucket is rolled up once."""
     end = (now - step.age) // step.coarse * step.coarse
     fine: defaultdict[Name, list[Row]] = defaultdict(list)
     # Where the length stays, what is merged is done.
     of_processes = step.fine == step.coarse
-    for row in store.read(
-        step.kind, since, end, None, seconds=step.fine, of_processes=of_processes
-    ):
+    found = store.read(step.kind, since, end, None, seconds=step.fine, of_processes=of_processes)
+    # All of them first: a store may hold something while it reads.
+    for row in Paced([*found], pace, 1):
         if _is_settled(row, now):
             fine[row.alias, row.start // step.coarse * step.coarse].append(row)
     for (alias, start), rows in fine.items():
@@ -68,7 +76,7 @@ def _roll_up(store: Store, step: Resolution, since: int, now: int) -> None:
             for row in store.read(step.kind, start, start + 1, alias, seconds=step.coarse)
             if row.process == MERGED
         ]
-        merged = _merged(step.kind, start, step.coarse, [*before, *rows])
+        merged = _merged(step.kind, start, step.coarse, Paced([*before, *rows], pace, 1))
         if merged is not None:
             row = Row(step.kind, MERGED, alias, start, step.coarse, encode(merged))
             # By the time that they tell of: rolled up again and again they would never be old.

@@ -9,13 +9,14 @@ them up.
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from math import inf
 from typing import NamedTuple
 from uuid import uuid4
 
 from msgspec import structs
 
+from cache_monitor.concurrency import Paced, no_pause
 from cache_monitor.stats.details import Details
 from cache_monitor.stats.payloads import decode as decode_stats
 from cache_monitor.stats.payloads import encode
@@ -64,12 +65,16 @@ class _Batch(NamedTuple):
     is_uncertain: bool
 
 
-def roll(store: Store, now: int, conf: TraceSettings) -> list[ClassifiedMiss]:
-    """Replay the minutes that have closed by ``now``; returns their misses. Raises
-    :class:`StoreError`."""
+def roll(
+    store: Store, now: int, conf: TraceSettings, pace: Callable[[], None] = no_pause
+) -> list[ClassifiedMiss]:
+    """Replay the minutes that have closed by ``now``; returns their misses. ``pace`` is called all
+    the time, outside of the store's transactions. Raises :class:`StoreError`."""
     deadline = time.monotonic() + _TIME_LIMIT
     known_plans = plans(store)
-    read = _by_store(store.read("trace", FIRST, now + HOUR, None, seconds=SLICE, of_processes=True))
+    found = store.read("trace", FIRST, now + HOUR, None, seconds=SLICE, of_processes=True)
+    # All of them first: a store may hold something while it reads.
+    read = _by_store(Paced([*found], pace, 1))
     slices = {name: [each for _, own in rows for each in own] for name, rows in read.items()}
     uncertain = _uncertain_stores(store, slices, known_plans, now)
     usages: dict[str, _PlanUsage] = {}
@@ -79,7 +84,7 @@ def roll(store: Store, now: int, conf: TraceSettings) -> list[ClassifiedMiss]:
             base = base_name(name)
             plan = known_plans.get(base, Plan())
             try:
-                rolled = _roll(store, name, batch, plan, conf, deadline)
+                rolled = _roll(store, name, batch, plan, conf, _Haste(deadline, pace))
             except _TookTooLong as error:
                 _put_plan(store, base, plan.following(error.level + 1), now)
                 continue
@@ -92,6 +97,19 @@ def roll(store: Store, now: int, conf: TraceSettings) -> list[ClassifiedMiss]:
     if now // MINUTE % 10 == 0:
         _prune(store, now, conf.limits.kept)
     return [each for usage in usages.values() for each in usage.misses]
+
+
+class _Haste(NamedTuple):
+    """Until when it must be done, by ``time.monotonic``, and a pace for the first half of that: no
+    replay is given up because of its pauses."""
+
+    deadline: float
+    pause: Callable[[], None]
+
+    def pace(self) -> None:
+        """Pause, if it is time to and there is time for it."""
+        if time.monotonic() < self.deadline - _TIME_LIMIT / 2:
+            self.pause()
 
 
 class _TookTooLong(Exception):
@@ -199,7 +217,7 @@ def _batch(rows: _ReadRows, now: int, settled: int, *, is_uncertain: bool) -> _B
 
 
 def _roll(
-    store: Store, name: str, batch: _Batch, plan: Plan, conf: TraceSettings, deadline: float
+    store: Store, name: str, batch: _Batch, plan: Plan, conf: TraceSettings, haste: _Haste
 ) -> tuple[TraceUsage, Replay, int] | None:
     """Replay ``batch`` and write the results; returns what it took, the replay and its level. None
     if another process was, or may have been, quicker."""
@@ -207,9 +225,10 @@ def _roll(
     state = state_of(store, name)
     if state.outbox:
         _deliver(store, name, state)
+    haste.pace()
     before = state.until or batch.until - MINUTE
     level, batch = _bounded(batch, state, plan, conf.limits)
-    replay = Replay(state, int(conf.tolerance * 1e6))
+    replay = Replay(state, int(conf.tolerance * 1e6), pace=haste.pace)
     if batch.is_uncertain or (plan.merged and not state.until):
         result = replay.skip(batch.slices, batch.until)
     else:
@@ -219,9 +238,11 @@ def _roll(
     state.token = uuid4().hex
     process = replay_process(name, state.serial)
     state.outbox = list(rows_of(result, process, conf.key_groups, final=True))
+    haste.pace()
     bundles = list(_bundles(store, name, batch.slices))
+    haste.pace()
     row = Row("trace", SHARED, name, STATE, 0, encode_state(state))
-    if time.monotonic() > deadline:
+    if time.monotonic() > haste.deadline:
         if time.thread_time() - began > _MOST_CPU:
             raise _TookTooLong(level)
         return None

@@ -37,6 +37,9 @@ from cache_monitor.worker.subscribers import subscribers
 DRAIN_INTERVAL = 0.5
 BATCH = 10_000
 """Calls that are counted in one go: the more, the more of them are alike."""
+PACED_BATCH = 500
+"""The same where there is time to pause in between: some 4 ms, in which the threads of the site
+have to wait for their turn."""
 HELP = 100
 """Calls that a site's thread counts, or drops, where the draining thread falls behind."""
 HELP_PAUSE = 0.01
@@ -95,6 +98,7 @@ class BackgroundWorker:
         self._thread: int | None = None
         self._over: SimpleQueue[None] = SimpleQueue()
         self._wake: SimpleQueue[None] = SimpleQueue()
+        self._is_awaited = False
         self._asked: deque[SimpleQueue[FlushResult]] = deque()
         self._stopping = False
         self._next_flush = 0.0
@@ -278,12 +282,16 @@ class BackgroundWorker:
             self._writer.note_failure(self._busy_with)
 
     def _turn(self, last: bool = False) -> None:
+        over = self._over
         asked = [self._asked.popleft() for _ in range(len(self._asked))]
+        self._is_awaited = bool(asked) or last
         is_flushed = False
         begun = time.time()
         try:
             self._server.watch()
             self.drain()
+            if self._over is not over:
+                return  # a greenlet, in a child that was forked during a pause
             subscribers.notify()
             due = time.monotonic() >= self._next_flush
             # Once a test, always a test: the databases come back to their names before the end.
@@ -302,13 +310,20 @@ class BackgroundWorker:
         self._recorder.faults.log()
 
     def drain(self) -> None:
-        """Count everything in the buffer."""
+        """Count everything in the buffer, with pauses for the threads of the site."""
         # Only what is there now: under load the buffer may never be seen empty.
-        for _ in range(len(self._recorder.buffer) // BATCH + 1):
+        left = len(self._recorder.buffer)
+        pace = concurrency.Pace(is_urgent=self._is_urgent)
+        while True:
+            most = BATCH if self._is_urgent() else PACED_BATCH
             with self._draining:
-                self._drain(BATCH)
+                self._drain(most)
             if len(self._recorder.buffer) > self._wiring.get_conf().buffer_size:
                 self._let_site_help()
+            left -= most
+            if left <= 0:
+                break
+            pace()
         with self._draining:
             self._drainer.note_views()
             if self.jobs.has_found():
@@ -324,6 +339,12 @@ class BackgroundWorker:
         # At the end nobody helps, and time is short.
         if not self._stopping:
             time.sleep(HELP_PAUSE)
+
+    def _is_urgent(self) -> bool:
+        """Whether to count without pauses: the process ends, a report waits, or the buffer fills
+        faster than it is emptied."""
+        is_filling = len(self._recorder.buffer) > self._wake_at()
+        return self._stopping or self._is_awaited or bool(self._asked) or is_filling
 
     def _wake_at(self) -> int:
         """How many calls in the buffer wake the thread. Fewer would cost more CPU time: what

@@ -1,9 +1,11 @@
 """A cache of which the calls are recorded, and what a look is told of that record."""
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 from cache_monitor.calls import Call, Source
+from cache_monitor.concurrency import no_pause
 from cache_monitor.scan import local
 from cache_monitor.scan.identity import is_of_one_process, trace_store
 from cache_monitor.scan.recorded import RecordedUses, Reporter, uses_of
@@ -42,7 +44,7 @@ class Recorded:
         """Let all calls until now be longer ago."""
         self._calls = [each._replace(started=each.started - seconds) for each in self._calls]
 
-    def uses(self) -> RecordedUses:
+    def uses(self, pace: Callable[[], None] = no_pause) -> RecordedUses:
         """What the record tells by now, of which the store has all."""
         aggregator = Aggregator(PROCESS, hot_keys=100, key_groups=100, measure=lambda *_: None)
         tracer = Tracer(PROCESS, 1, lambda alias: self._facts())
@@ -51,7 +53,7 @@ class Recorded:
         flusher.tracer.trace(flusher.aggregator.add(self._calls, 0.0), 0.0, {})
         flusher.put(self._store, flusher.changes(last=True))
         local._file_names.clear()
-        uses = uses_of(ALIAS, self._cache, self._store, Reporter(PROCESS, time.time()))
+        uses = uses_of(ALIAS, self._cache, self._store, Reporter(PROCESS, time.time()), pace)
         assert uses is not None
         return uses
 

@@ -55,6 +55,19 @@ def _calls(store: MemoryStore) -> int:
     return sum(decode(row.payload, Window).calls for row in _windows(store))
 
 
+def test_rolling_up_may_pause_with_each_row() -> None:
+    """Another thread that wants to compute waits until this one pauses."""
+    store = MemoryStore()
+    rows = [_window(NOW - 2 * DAY + 10 * n, f"process {n % 3}") for n in range(30)]
+    store.put(rows, NOW)
+    pauses: list[bool] = []
+    merge_processes(store, NOW, SETTLED, lambda: pauses.append(store._lock.locked()))
+    roll_up(store, NOW, SETTLED, lambda: pauses.append(store._lock.locked()))
+    assert _calls(store) == len(rows)
+    assert len(pauses) >= 2 * len(rows)
+    assert not any(pauses)
+
+
 def test_young_windows_stay_as_they_are() -> None:
     store = MemoryStore()
     rows = [_window(NOW // 10 * 10 - 10 * n) for n in range(3)]

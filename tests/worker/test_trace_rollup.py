@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -72,6 +73,45 @@ def test_each_minute_is_replayed_as_it_closes_and_counts_once() -> None:
     assert told(store) == EXPECTED
     assert not store.read("trace", 2, 2**40, None, seconds=10)
     assert store.read("trace", 2, 2**40, None, seconds=60)
+
+
+class Writing(MemoryStore):
+    """A store that says whether it is being written."""
+
+    is_writing = False
+
+    def replace(self, remove: Sequence[Row], add: Sequence[Row], now: int) -> None:
+        self.is_writing = True
+        super().replace(remove, add, now)
+        self.is_writing = False
+
+
+def test_a_replay_may_pause_all_the_time_but_while_it_writes() -> None:
+    """Another thread that wants to compute waits until this one pauses."""
+    world = World(1)
+    for n in range(200):
+        world.get(f"never:{n}", n % 4)
+    paced, plain = Writing(), MemoryStore()
+    pauses: list[bool] = []
+    for store in (paced, plain):
+        store.put(rows_of(world), START)
+    roll(paced, LATER, CONF, lambda: pauses.append(paced.is_writing))
+    roll(plain, LATER, CONF)
+    assert told(paced) == told(plain) == {"never_set": 200}
+    assert len(pauses) >= 20
+    assert not any(pauses)
+
+
+def test_a_replay_that_takes_long_does_not_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be given up, and the next one would be of fewer keys."""
+    pauses: list[float] = []
+    now = 100.0
+    haste = trace_rollup._Haste(now + trace_rollup._TIME_LIMIT, lambda: pauses.append(now))
+    monkeypatch.setattr(trace_rollup, "time", SimpleNamespace(monotonic=lambda: now))
+    for _ in range(3):
+        haste.pace()
+        now += trace_rollup._TIME_LIMIT * 0.4
+    assert pauses == [100.0, 106.0]
 
 
 class Interrupted(MemoryStore):

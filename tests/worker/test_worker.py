@@ -2,14 +2,17 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
 from django.core.cache import CacheHandler, caches
 from django.test import override_settings
 
+from cache_monitor import concurrency
 from cache_monitor.calls import Call, Source
+from cache_monitor.concurrency import Pace
 from cache_monitor.conf import Conf
 from cache_monitor.recorder import Recorder
 from cache_monitor.scan.base import Scope
@@ -28,7 +31,7 @@ from cache_monitor.worker.jobs import Maintenance, Wiring
 from cache_monitor.worker.subscribers import Subscriber, subscribers
 from cache_monitor.worker.trace_events import CacheIdentity
 from cache_monitor.worker.trace_writer import Tracer
-from cache_monitor.worker.worker import HELP, BackgroundWorker, FlushResult
+from cache_monitor.worker.worker import HELP, PACED_BATCH, BackgroundWorker, FlushResult
 from tests.anew import begin_anew
 from tests.waiting import until
 
@@ -211,6 +214,66 @@ def test_a_full_buffer_wakes_the_thread_once_and_not_with_every_call(
     monkeypatch.undo()
     assert site.background_worker.flush()
     assert site.recorder.limit == BUFFER // 2
+
+
+class _Pauses:
+    """What the worker has left to count where it may pause, and what comes up then."""
+
+    def __init__(self, site: _Site, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.left: list[int] = []
+        self.then: Callable[[], None] = lambda: None
+        pauses = self
+
+        class Counted(Pace):
+            def __call__(self) -> None:
+                assert not site.background_worker._draining.locked()
+                assert not self._is_urgent()
+                pauses.left.append(len(site.recorder.buffer))
+                pauses.then()
+
+        monkeypatch.setattr(concurrency, "Pace", Counted)
+        site.conf = Conf(buffer_size=20_000, flush_interval=3600.0)
+        for _ in range(4 * PACED_BATCH):
+            site.recorder.append(Call(GET, time.perf_counter(), 0.0, "a", True))
+
+
+def test_calls_are_counted_in_small_batches_with_pauses_and_without_a_lock(
+    site: _Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another thread that wants to compute waits until this one pauses."""
+    pauses = _Pauses(site, monkeypatch)
+    site.background_worker.drain()
+    assert pauses.left == [3 * PACED_BATCH, 2 * PACED_BATCH, PACED_BATCH]
+    assert not site.recorder.buffer
+
+
+def test_nobody_waits_for_pauses(site: _Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither a report, nor the end of the process, nor calls that would find no room."""
+    worker = site.background_worker
+
+    def ask() -> None:
+        worker._asked.append(SimpleQueue())
+
+    pauses = _Pauses(site, monkeypatch)
+    ask()
+    worker._turn()
+    assert not pauses.left
+    pauses = _Pauses(site, monkeypatch)
+    pauses.then = ask
+    worker._turn()
+    # A report that is asked for in the first pause.
+    assert pauses.left == [3 * PACED_BATCH]
+    worker._asked.clear()
+    pauses = _Pauses(site, monkeypatch)
+    site.conf = Conf(buffer_size=2 * PACED_BATCH, flush_interval=3600.0)
+    worker._turn()
+    assert not pauses.left
+    pauses = _Pauses(site, monkeypatch)
+    worker._turn(last=True)
+    assert not pauses.left
+    assert not worker.jobs._pace()._is_urgent()
+    worker.stop()
+    assert worker.jobs._pace()._is_urgent()
 
 
 def test_where_the_thread_falls_behind_the_site_helps(
