@@ -147,7 +147,7 @@ ADVICE: Mapping[str, Text] = {
     ),
     "repeated-gets": _(
         "Requests got the same keys of “%(what)s” again and again, by get() or get_many(), and "
-        "waited for the server each time. Get the value once in a request, and pass it on."
+        "waited for the cache each time. Get the value once in a request, and pass it on."
     ),
     "cheap-to-recompute": _(
         "To look “%(what)s” up took as long as to compute it, so the cache saves no time. It "
@@ -165,9 +165,8 @@ ADVICE: Mapping[str, Text] = {
         "them: a template fragment, or the page."
     ),
     "hot-key": _(
-        "“%(what)s” takes an outsized share of all lookups, and everybody waits for the one "
-        "server that has it. Get it once in a request, or keep it for some seconds in a second "
-        "cache in local memory."
+        "“%(what)s” takes an outsized share of all lookups, and these take much time. Get it once "
+        "in a request, or keep it for some seconds in a second cache in local memory."
     ),
     "low-hit-ratio": _(
         "“%(what)s” was set again and again and hardly ever found, so its values are computed "
