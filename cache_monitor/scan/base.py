@@ -17,6 +17,8 @@ from typing import Any, Literal, NamedTuple, TypeVar
 
 from django.core.cache.backends.base import BaseCache
 
+from cache_monitor.concurrency import no_pause
+
 Scope = Literal["shared", "per process"]
 StaleReason = Literal["expired", "idle", "never_read", "no_expiry"]
 
@@ -274,8 +276,9 @@ class BackendScanner(ABC):
     Every method may raise what the backend's driver raises, or :class:`ScanError`. None counts as a
     use of an entry; only ``remove`` changes one. ``unsupported`` are the stale reasons that the
     backend does not know. ``bounds`` is the time and the bytes that the scan may still take,
-    ``page`` the most entries of a page, 0 where that varies. ``incomplete``: a part of the cache
-    could not be scanned. ``sampled``: the scanned entries stand for the rest.
+    ``page`` the most entries of a page, 0 where that varies. ``pace`` is called while it computes
+    for long. ``incomplete``: a part of the cache could not be scanned. ``sampled``: the scanned
+    entries stand for the rest.
     """
 
     scope: Scope = "shared"
@@ -287,6 +290,7 @@ class BackendScanner(ABC):
         self.incomplete = self.sampled = False
         self.bounds = bounds or Bounds()
         self.page = 0
+        self.pace: Callable[[], None] = no_pause
         self.problems: dict[str, None] = {}
         self._cache = cache
 

@@ -10,7 +10,7 @@ import re
 import stat
 import struct
 import time
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from hashlib import md5
@@ -22,7 +22,7 @@ from zlib import crc32
 from django.core.cache.backends.filebased import FileBasedCache
 from django.core.cache.backends.locmem import LocMemCache
 
-from cache_monitor.concurrency import TimedValues
+from cache_monitor.concurrency import Paced, TimedValues, no_pause
 from cache_monitor.scan.base import (
     BUCKETS,
     BackendLimits,
@@ -203,7 +203,7 @@ class FileScanner(BackendScanner):
     @cached_property
     def _keys(self) -> Mapping[str, str]:
         """The users' keys by file name, as far as recorded."""
-        return _recorded_keys(self._alias, self._files)
+        return _recorded_keys(self._alias, self._files, self.pace)
 
     def _names(self) -> list[str]:
         try:
@@ -311,17 +311,24 @@ _KEYS, _KEYS_SECONDS, _MAX_CACHED = 20_000, 60.0, 100
 _file_names: TimedValues[Mapping[str, str]] = TimedValues(_MAX_CACHED)
 
 
-def _recorded_keys(alias: str, cache: Any) -> Mapping[str, str]:
+def _recorded_keys(alias: str, cache: Any, pace: Callable[[], None]) -> Mapping[str, str]:
     """The most used keys by file name, from the statistics in the store, which have no session's;
     cached."""
     # The file name of "" tells apart settings that name files differently.
     identity = alias, str(cache._dir), file_name(cache, "")
 
     def read() -> Mapping[str, str]:
-        keys = (key for details in recorded_details(alias) for key in details.hot_keys.table)
-        return {file_name(cache, key): key for key in islice(dict.fromkeys(keys), _KEYS)}
+        keys: dict[str, None] = {}
+        for details in recorded_details(alias):
+            pace()
+            keys.update(dict.fromkeys(details.hot_keys.table))
+        return {file_name(cache, key): key for key in Paced([*islice(keys, _KEYS)], pace)}
 
-    return _file_names.get(identity, read, _KEYS_SECONDS)
+    if pace is no_pause:
+        return _file_names.get(identity, read, _KEYS_SECONDS)
+    # With pauses, so not while others wait for it.
+    found = read()
+    return _file_names.get(identity, lambda: found, _KEYS_SECONDS)
 
 
 def idle_for(now: float, read_at: float, written_at: float, times: AccessTimes) -> float | None:

@@ -277,6 +277,7 @@ def _advance(
     cache: BaseCache, scanner: BackendScanner, context: _ScanContext, state: ScanState
 ) -> tuple[Snapshot, ScanState]:
     limits = context.limits
+    scanner.pace = context.pace
     scanner.unsupported.update(state.unsupported)
     scanner.incomplete = scanner.incomplete or state.incomplete
     scanner.sampled = scanner.sampled or state.sampled

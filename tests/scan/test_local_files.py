@@ -17,9 +17,10 @@ from django.core.cache import caches
 from django.core.cache.backends.filebased import FileBasedCache
 
 import cache_monitor
-from cache_monitor.scan.base import LONGEST, Bounds
+from cache_monitor.scan import local
+from cache_monitor.scan.base import LONGEST, Bounds, ScanLimits
 from cache_monitor.scan.local import UNKNOWN_KEY, file_name, idle_for, read_head
-from cache_monitor.scan.scanner import scanner_for
+from cache_monitor.scan.scanner import ScanState, advance, scanner_for
 from cache_monitor.scan.schedule import read_evictions
 from cache_monitor.scan.snapshot import Snapshot
 from cache_monitor.stats.payloads import decode, encode
@@ -79,6 +80,21 @@ def test_keys_are_known_from_the_recorded_calls(fresh: None) -> None:
     assert groups == {"user:{int}", f"{UNKNOWN_KEY} {{hash}}"}
     assert "user:17" in {each.key for each in found.largest}
     assert "k7fz" not in repr(found)
+    # A scan that pauses for the site's threads meanwhile lets none wait for the names.
+    locked: list[bool] = []
+    limits = ScanLimits("files", 10, math.inf, 60)
+    state = ScanState(scanned_at=time.time())
+    names = local._file_names._values
+    with_pauses, _ = advance(
+        cache,
+        limits,
+        state,
+        pace=lambda: locked.extend(each._lock.locked() for each in names.values()),
+    )
+    assert {each.group for each in with_pauses.groups} == groups
+    # At the page, each row and the keys.
+    assert len(locked) >= 3
+    assert not any(locked)
     cache.clear()
 
 
