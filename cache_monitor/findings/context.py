@@ -13,7 +13,15 @@ from cache_monitor.conf import Thresholds
 from cache_monitor.findings.texts import advice, docs_url
 from cache_monitor.keys.display import is_nameless
 from cache_monitor.reports.keys import whole_groups
-from cache_monitor.reports.schema import Cache, Finding, KeyGroup, Severity, View, Worth
+from cache_monitor.reports.schema import (
+    Cache,
+    Finding,
+    KeyGroup,
+    MissReasons,
+    Severity,
+    View,
+    Worth,
+)
 from cache_monitor.reports.what_if import CacheWhatIf, Entries, TimeoutOption, Timeouts
 from cache_monitor.stats.details import OTHER_GROUPS
 from cache_monitor.stats.payloads import CorruptPayload, decode
@@ -25,6 +33,13 @@ Evidence = Iterable[tuple[str, int | float | str | None]]
 _OWN_KINDS = frozenset({"key", "page", "fragment"})
 """Kinds of groups that the project decides on; sessions and the header lists of pages are
 Django's."""
+
+
+def is_most(count: int, misses: int, reasons: MissReasons) -> bool:
+    """Whether ``count`` of the ``misses`` have one reason and are most of them, whatever the error
+    of a sample."""
+    return count - misses * (reasons.error or 0.0) > misses / 2
+
 
 IN_PROCESS = frozenset({"LocMemCache", "FileBasedCache"})
 """Backends that ask no server, and whose ``get_many`` is a loop of ``get``."""

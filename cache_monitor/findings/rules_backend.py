@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
-from cache_monitor.findings.context import Cost, Evidence, RuleContext, predicted_room
+from cache_monitor.findings.context import Cost, Evidence, RuleContext, is_most, predicted_room
 from cache_monitor.keys.naming import name_key
 from cache_monitor.reports.keys import whole_groups
 from cache_monitor.reports.schema import Cache, Finding, MissReasons, Operation
@@ -83,7 +83,7 @@ def evicted_early(context: RuleContext) -> Iterator[Finding]:
     lost = evicted * context.mean_produce_seconds
     if (
         cache.lookups >= context.limits.min_calls
-        and 2 * evicted > cache.misses
+        and is_most(evicted, cache.misses, cache.miss_reasons)
         and WORTH * evicted > cache.lookups
         and _has_evicted(cache)
         and context.is_costly(lost)
@@ -115,7 +115,7 @@ def lost_entries(context: RuleContext) -> Iterator[Finding]:
     lost = gone * context.mean_produce_seconds
     if (
         cache.lookups >= context.limits.min_calls
-        and 2 * gone > cache.misses
+        and is_most(gone, cache.misses, cache.miss_reasons)
         and WORTH * gone > cache.lookups
         and context.is_costly(lost)
     ):

@@ -7,6 +7,7 @@ from cache_monitor.findings.context import (
     Cost,
     Evidence,
     RuleContext,
+    is_most,
     predicted_longer_timeout,
     predicted_shorter_timeout,
 )
@@ -41,7 +42,7 @@ def short_timeout(context: RuleContext) -> Iterator[Finding]:
         if (
             group.lookups >= context.limits.min_calls
             and group.lookups >= _ASKED_AGAIN * max(group.distinct_keys or 1, 1)
-            and 2 * expired > group.misses
+            and is_most(expired, group.misses, group.miss_reasons)
             and _SOON * expired > group.lookups
             and not _mostly_changes(group)
             and context.is_costly(lost)

@@ -10,6 +10,7 @@ from cache_monitor.findings.context import (
     Cost,
     Evidence,
     RuleContext,
+    is_most,
     predicted_longer_timeout,
     predicted_room,
 )
@@ -121,7 +122,7 @@ def deleted_early(context: RuleContext) -> Iterator[Finding]:
         if (
             group.deletes >= context.limits.min_calls
             and group.hits + group.other_uses < group.deletes
-            and 2 * deleted > group.misses
+            and is_most(deleted, group.misses, group.miss_reasons)
             and (group.lives.deleted < _SEEN or group.lives.deleted_unread)
             and context.is_costly(lost)
         ):

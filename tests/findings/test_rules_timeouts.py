@@ -52,6 +52,8 @@ def test_what_a_sample_tells_has_its_error() -> None:
     assert (finding.code, finding.evidence["expired"]) == ("short-timeout", 12_900)
     errors = {"expired": 650, "distinct_keys": 300, "lost_seconds": None}
     assert finding.evidence_errors == errors
+    few = MissReasons(expired=2900, never_set=100, judged=4, error=0.5)
+    assert codes(expiring(miss_reasons=few)) == []
 
 
 @pytest.mark.parametrize(
