@@ -12,6 +12,7 @@ from collections import deque
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 from threading import get_ident
+from time import thread_time
 from typing import NamedTuple
 from uuid import uuid4
 
@@ -38,8 +39,10 @@ DRAIN_INTERVAL = 0.5
 BATCH = 10_000
 """Calls that are counted in one go: the more, the more of them are alike."""
 PACED_BATCH = 500
-"""The same where there is time to pause in between: some 4 ms, in which the threads of the site
-have to wait for their turn."""
+"""The fewest of a batch."""
+BATCH_SECONDS = 0.004
+"""CPU time that a batch may take where there is time to pause afterwards: so long the threads of
+the site have to wait for their turn."""
 HELP = 100
 """Calls that a site's thread counts, or drops, where the draining thread falls behind."""
 HELP_PAUSE = 0.01
@@ -59,6 +62,19 @@ class FlushResult(NamedTuple):
     is_flushed: bool
     problem: str | None
     missing: int
+
+
+class _PacedBatch:
+    """How many calls to count before a pause: as many as took :data:`BATCH_SECONDS` in the batch
+    before. A thousand hits of a few keys take as long as a hundred misses."""
+
+    def __init__(self) -> None:
+        self.size = PACED_BATCH
+
+    def adjust(self, counted: int, seconds: float) -> None:
+        """Note what counting a whole batch took. It grows by steps: the next may be dearer."""
+        fitting = round(counted * BATCH_SECONDS / seconds) if seconds > 0 else BATCH
+        self.size = min(max(fitting, PACED_BATCH), 2 * self.size, BATCH)
 
 
 class BackgroundWorker:
@@ -81,6 +97,7 @@ class BackgroundWorker:
         self.process = uuid4().hex
         self._recorder.reported_at = 0.0
         self._pid = os.getpid()
+        self._batch = _PacedBatch()
         self._drainer = Drainer(self._recorder, self._make_flusher)
         self._writer = StoreWriter(
             lambda: self._drainer.flusher, self._draining, self._recorder.failed
@@ -315,9 +332,13 @@ class BackgroundWorker:
         left = len(self._recorder.buffer)
         pace = concurrency.Pace(is_urgent=self._is_urgent)
         while True:
-            most = BATCH if self._is_urgent() else PACED_BATCH
+            is_urgent = self._is_urgent()
+            most = BATCH if is_urgent else self._batch.size
             with self._draining:
+                began = thread_time()
                 self._drain(most)
+            if not is_urgent and most <= left:
+                self._batch.adjust(most, thread_time() - began)
             if len(self._recorder.buffer) > self._wiring.get_conf().buffer_size:
                 self._let_site_help()
             left -= most

@@ -1,5 +1,6 @@
 """The draining thread: it counts what is recorded, and never stands in the site's way."""
 
+import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -31,7 +32,14 @@ from cache_monitor.worker.jobs import Maintenance, Wiring
 from cache_monitor.worker.subscribers import Subscriber, subscribers
 from cache_monitor.worker.trace_events import CacheIdentity
 from cache_monitor.worker.trace_writer import Tracer
-from cache_monitor.worker.worker import HELP, PACED_BATCH, BackgroundWorker, FlushResult
+from cache_monitor.worker.worker import (
+    BATCH,
+    BATCH_SECONDS,
+    HELP,
+    PACED_BATCH,
+    BackgroundWorker,
+    FlushResult,
+)
 from tests.anew import begin_anew
 from tests.waiting import until
 
@@ -232,6 +240,9 @@ class _Pauses:
                 pauses.then()
 
         monkeypatch.setattr(concurrency, "Pace", Counted)
+        # Each batch takes what one may.
+        clock = itertools.count(0.0, BATCH_SECONDS)
+        monkeypatch.setattr("cache_monitor.worker.worker.thread_time", lambda: next(clock))
         site.conf = Conf(buffer_size=20_000, flush_interval=3600.0)
         for _ in range(4 * PACED_BATCH):
             site.recorder.append(Call(GET, time.perf_counter(), 0.0, "a", True))
@@ -245,6 +256,40 @@ def test_calls_are_counted_in_small_batches_with_pauses_and_without_a_lock(
     site.background_worker.drain()
     assert pauses.left == [3 * PACED_BATCH, 2 * PACED_BATCH, PACED_BATCH]
     assert not site.recorder.buffer
+
+
+def test_a_batch_is_as_long_as_the_cost_of_the_last_one_lets_it_be(
+    site: _Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More calls are more alike, so long as none waits for them longer than it should."""
+    pauses = _Pauses(site, monkeypatch)
+    microseconds = [0.1]
+    spent = [0.0]
+    drain = site.background_worker._drainer.drain
+
+    def counted(most: int) -> bool:
+        spent[0] += microseconds[0] * most / 1e6
+        return drain(most)
+
+    monkeypatch.setattr(site.background_worker._drainer, "drain", counted)
+    monkeypatch.setattr("cache_monitor.worker.worker.thread_time", lambda: spent[0])
+    sizes = []
+    for cost in (0.1, 1.0, 1000.0):
+        microseconds[0] = cost
+        pauses.left.clear()
+        site.recorder.buffer.extend([Call(GET, time.perf_counter(), 0.0, "a", True)] * 60_000)
+        site.conf = Conf(buffer_size=1_000_000, flush_interval=3600.0)
+        began = len(site.recorder.buffer)
+        site.background_worker.drain()
+        left = [began, *pauses.left]
+        sizes.append([one - other for one, other in itertools.pairwise(left)])
+    cheap, dear, dearest = sizes
+    assert cheap[:5] == [500, 1000, 2000, 4000, 8000]
+    assert set(cheap[5:]) == {BATCH}
+    assert dear[:1] == [BATCH]
+    assert set(dear[1:]) == {4000}
+    assert dearest[:1] == [4000]
+    assert set(dearest[1:]) == {PACED_BATCH}
 
 
 def test_nobody_waits_for_pauses(site: _Site, monkeypatch: pytest.MonkeyPatch) -> None:
