@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from types import ModuleType
@@ -36,11 +37,18 @@ def timing_clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 class _Times:
-    """The module ``time``, with a clock of the test's: nobody waits, and the clock goes on."""
+    """The module ``time``, with a clock of the test's: nobody waits, and the clock goes on. But the
+    monitor's own threads pause as ever: they take none of the test's time."""
 
     def __init__(self, clock: Clock) -> None:
         self.time = clock
-        self.sleep = clock.go_on
+        self._clock = clock
+
+    def sleep(self, seconds: float) -> None:
+        if threading.current_thread() is threading.main_thread():
+            self._clock.go_on(seconds)
+        else:
+            time.sleep(seconds)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(time, name)
