@@ -174,19 +174,7 @@ class Replay:
         state.since = state.since or min((each.start for each in slices), default=until)
         for event in (each for events in batch.events.values() for each in events):
             if event.call.kind == MISS:
-                key = batch.keys[event.key]
-                self.result.add(
-                    ClassifiedMiss(
-                        event.call.alias,
-                        key.group,
-                        key.kind,
-                        key.name,
-                        event.ended,
-                        "unknown",
-                        event.weight,
-                        event.key,
-                    )
-                )
+                self.result.add(_unexplained(event, batch.keys[event.key]))
         for miss in state.pending:
             self.result.add(miss.miss)
         self.counts = batch.counts()
@@ -371,17 +359,7 @@ class KeyReplay:
 
     def _miss(self, version: Version, replay: VersionReplay, event: Event) -> None:
         lookup, key = lookup_of(event), self._state
-        miss = ClassifiedMiss(
-            event.call.alias,
-            key.group,
-            key.kind,
-            key.name,
-            event.ended,
-            "unknown",
-            event.weight,
-            self._key,
-            self._variance(event),
-        )
+        miss = _unexplained(event, key, self._variance(event))
         reason = self._reason(version, replay, lookup)
         if reason == GONE:
             since, until = replay.gone_between(lookup)
@@ -424,3 +402,18 @@ class KeyReplay:
         if True in others:
             return "version_changed"
         return "unknown" if None in others else "never_set"
+
+
+def _unexplained(event: Event, key: Key | KeyState, variance: int = 0) -> ClassifiedMiss:
+    """A miss, its reason unknown so far."""
+    return ClassifiedMiss(
+        event.call.alias,
+        key.group,
+        key.kind,
+        key.name,
+        event.ended,
+        "unknown",
+        event.weight,
+        event.key,
+        variance,
+    )
