@@ -6,11 +6,11 @@ bytes that hold nothing of use, calls that fail.
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import Field, dataclass, field, fields
 from difflib import get_close_matches
 from functools import cache
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 from django.conf import settings
 from django.core.signals import setting_changed
@@ -18,126 +18,6 @@ from django.core.signals import setting_changed
 from cache_monitor.key_patterns import rule_problems
 
 SETTING = "CACHE_MONITOR"
-
-
-@dataclass(frozen=True, slots=True)
-class StoreConf:
-    """Where the statistics are kept: the store's dotted path, None for the default one, and its
-    constructor's arguments."""
-
-    backend: str | None = None
-    options: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Conf:
-    """The settings in force. Times are seconds."""
-
-    enabled: bool = True
-    instrument: Literal["all", "explicit"] = "all"
-    store: StoreConf = field(default_factory=StoreConf)
-    flush_interval: float = 10.0
-    buffer_size: int = 50_000
-    hot_keys: int = 1000
-    key_groups: Mapping[str | re.Pattern[str], str] = field(default_factory=dict)
-    key_sanitizer: str | None = None
-    max_key_groups: int = 200
-    retention: float = 30 * 86400.0
-    stale_after: float = 3600.0
-    inspect_interval: float = 60.0
-    scan_limit: int = 100_000
-    scan_seconds: float = 5.0
-    refresh_seconds: float = 5.0
-    trace_keys: int = 8192
-    trace_events: float = 1000.0
-    trace_bytes: int = 500_000_000
-    trace_kept: float = 86400.0
-    clock_tolerance: float = 0.05
-    findings: Mapping[str, float] = field(default_factory=dict)
-    export_tokens: Sequence[str] = ()
-    exporters: Sequence[str] = ()
-
-
-def _limit(default: float, most: float, what: str) -> Any:
-    """The field of a threshold that is at most ``most``; ``what`` it means and costs."""
-    return field(default=default, metadata={"most": most, "what": what})
-
-
-@dataclass(frozen=True, slots=True)
-class Thresholds:
-    """The thresholds of all rules, in upper case in the settings. Times are seconds."""
-
-    min_calls: int = _limit(
-        100, 1e9, "Calls below which figures tell nothing: a ratio of 100 is known to ten points."
-    )
-    min_errors: int = _limit(
-        5, 1e9, "Failed calls below which it may have been the server's restart."
-    )
-    error_share: float = _limit(
-        0.001, 1, "The share of calls that may fail: one visitor in a thousand notices."
-    )
-    lost_share: float = _limit(
-        0.01, 1, "The share of one worker's time that a mistake may cost: 36 seconds an hour."
-    )
-    lost_request_seconds: float = _limit(
-        0.005,
-        60,
-        "Seconds that a mistake may cost each request: as long as a database query, of which a "
-        "quick page affords some dozens.",
-    )
-    assumed_produce_seconds: float = _limit(
-        0.005,
-        3600,
-        "Seconds that a value takes to produce where nobody has measured it: a database query.",
-    )
-    large_value_bytes: int = _limit(
-        256 * 1024,
-        1e12,
-        "Bytes of one value: 256 KiB take 2 ms on a wire of 1 Gbit/s, each time, and about as "
-        "long again to be unpickled.",
-    )
-    idle_memory_share: float = _limit(
-        0.2,
-        1,
-        "The share of a cache's entries or bytes that may be dead weight: of every five that it "
-        "has room for, one less is of use.",
-    )
-    idle_memory_entries: int = _limit(
-        100, 1e12, "Entries that may be dead weight: a third of what Django's caches hold at first."
-    )
-    idle_memory_bytes: int = _limit(
-        12 * 1024 * 1024,
-        1e15,
-        "Bytes that may be dead weight: a fifth of what memcached holds at first.",
-    )
-    hot_key_load: float = _limit(
-        0.05,
-        1000,
-        "The share of one core's time that lookups of a single key may take: twenty such keys "
-        "are all that one server can serve.",
-    )
-    aged_after: float = _limit(
-        86400.0,
-        1e10,
-        "Seconds after which a value that is still served is old: yesterday's, to a visitor.",
-    )
-
-    @classmethod
-    def of(cls, setting: Mapping[str, Any]) -> "Thresholds":
-        """Those of a ``setting`` that :func:`problems` finds nothing wrong with."""
-        return cls(**{name.lower(): value for name, value in setting.items()})
-
-
-THRESHOLDS = {each.name.upper(): each for each in fields(Thresholds)}
-"""By their names in ``CACHE_MONITOR["FINDINGS"]``."""
-
-
-class Problem(NamedTuple):
-    """Something in the user's setting that cannot be used, and what to write instead."""
-
-    key: str
-    message: str
-    hint: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,38 +76,124 @@ class _Several:
         return f"a list of {self.what}, none of them twice"
 
 
+_Rule = _Range | _Choice | _Several
+
+
+def _whole(least: float, most: float, unit: str = "") -> _Range:
+    return _Range(least, most, unit, whole=True)
+
+
+@dataclass(frozen=True, slots=True)
+class StoreConf:
+    """Where the statistics are kept: the store's dotted path, None for the default one, and its
+    constructor's arguments."""
+
+    backend: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
 _DAY = 86400.0
 
-EXPORTERS = ("opentelemetry", "prometheus")
 
-_RULES: Mapping[str, _Range | _Choice | _Several] = {
-    "ENABLED": _Choice((True, False)),
-    "INSTRUMENT": _Choice(("all", "explicit")),
-    "FLUSH_INTERVAL": _Range(0.1, 3600, "seconds"),
-    "BUFFER_SIZE": _Range(1000, 10_000_000, "calls", whole=True),
-    "HOT_KEYS": _Range(10, 10_000, "keys", whole=True),
-    "MAX_KEY_GROUPS": _Range(10, 10_000, "groups", whole=True),
-    "RETENTION": _Range(3600, 3660 * _DAY, "seconds"),
-    "STALE_AFTER": _Range(1, 3660 * _DAY, "seconds"),
-    "INSPECT_INTERVAL": _Range(1, _DAY, "seconds"),
-    "SCAN_LIMIT": _Range(100, 100_000_000, "entries", whole=True),
-    "SCAN_SECONDS": _Range(0.1, 3600, "seconds"),
-    "REFRESH_SECONDS": _Range(1, 3600, "seconds"),
-    "TRACE_KEYS": _Range(100, 1_000_000, "keys", whole=True),
-    "TRACE_EVENTS": _Range(1, 1_000_000, "events a second"),
-    "TRACE_BYTES": _Range(1_000_000, 10**12, "bytes a day", whole=True),
-    "TRACE_KEPT": _Range(3600, 30 * _DAY, "seconds"),
-    "CLOCK_TOLERANCE": _Range(0.001, 10, "seconds"),
-    "EXPORT_TOKENS": _Several(
-        "[0-9a-f]{64}", "SHA-256 digests as manage.py cache_token prints them", secret=True
-    ),
-    "EXPORTERS": _Several("|".join(EXPORTERS), f"names among {', '.join(map(repr, EXPORTERS))}"),
-}
+# The text below each setting and threshold is its meaning in the tables of the documentation.
 
-_STORE_EXAMPLE = (
-    'Write "STORE": {"BACKEND": "cache_monitor.stores.sqlite.SQLiteStore", "OPTIONS": {"PATH": '
-    '"/…/statistics.sqlite3"}}, or leave it out.'
-)
+
+@dataclass(frozen=True, slots=True)
+class Conf:
+    """The settings in force. Times are seconds."""
+
+    enabled: bool = True
+    """False instruments nothing and costs nothing."""
+    instrument: Literal["all", "explicit"] = "all"
+    """`"all"`: every alias; `"explicit"`: only those that name `MonitoredCache`."""
+    store: StoreConf = field(default_factory=StoreConf)
+    """Where the statistics are kept: `BACKEND` is a dotted path, `OPTIONS` its arguments. Not set:
+    a file beside the default database if that is SQLite, otherwise a table in it."""
+    flush_interval: Annotated[float, _Range(0.1, 3600, "seconds")] = 10.0
+    """Seconds between two writes of a process to the store."""
+    buffer_size: Annotated[int, _whole(1000, 10_000_000, "calls")] = 50_000
+    """Calls that a process holds until it counts them; more are dropped."""
+    hot_keys: Annotated[int, _whole(10, 10_000, "keys")] = 1000
+    """Keys whose counts are kept for a cache and a period."""
+    key_groups: Mapping[str | re.Pattern[str], str] = field(default_factory=dict)
+    """Names for groups of keys: a dict of regular expressions and names."""
+    key_sanitizer: str | None = None
+    """Dotted path of a function that takes a key and returns what of it is kept."""
+    max_key_groups: Annotated[int, _whole(10, 10_000, "groups")] = 200
+    """Key groups that are kept; further ones share one."""
+    retention: Annotated[float, _Range(3600, 3660 * _DAY, "seconds")] = 30 * _DAY
+    """Seconds after which statistics are removed."""
+    stale_after: Annotated[float, _Range(1, 3660 * _DAY, "seconds")] = 3600.0
+    """Seconds without a read after which an entry is idle."""
+    inspect_interval: Annotated[float, _Range(1, _DAY, "seconds")] = 60.0
+    """Seconds between two scans of the live caches."""
+    scan_limit: Annotated[int, _whole(100, 100_000_000, "entries")] = 100_000
+    """Entries that one scan examines at most."""
+    scan_seconds: Annotated[float, _Range(0.1, 3600, "seconds")] = 5.0
+    """Seconds after which a scan begins nothing more; it waits 2 s for answers still due."""
+    refresh_seconds: Annotated[float, _Range(1, 3600, "seconds")] = 5.0
+    """Seconds between two refreshes of the dashboard."""
+    trace_keys: Annotated[int, _whole(100, 1_000_000, "keys")] = 8192
+    """Keys of a cache that are traced: of more, a sample."""
+    trace_events: Annotated[float, _Range(1, 1_000_000, "events a second")] = 1000.0
+    """Events that are traced a second, of all processes together."""
+    trace_bytes: Annotated[int, _whole(1_000_000, 10**12, "bytes a day")] = 500_000_000
+    """Bytes that the trace takes in the store a day."""
+    trace_kept: Annotated[float, _Range(3600, 30 * _DAY, "seconds")] = _DAY
+    """Seconds for which the store keeps the trace."""
+    clock_tolerance: Annotated[float, _Range(0.001, 10, "seconds")] = 0.05
+    """Seconds by which the clocks of two hosts may differ."""
+    findings: Mapping[str, float] = field(default_factory=dict)
+    """Thresholds of the [findings](#findings) that differ from the defaults."""
+    export_tokens: Annotated[
+        Sequence[str],
+        _Several("[0-9a-f]{64}", "SHA-256 digests as manage.py cache_token prints them", True),
+    ] = ()
+    """SHA-256 digests of the tokens of programs that may read the export."""
+    exporters: Annotated[
+        Sequence[str],
+        _Several("opentelemetry|prometheus", "names among 'opentelemetry', 'prometheus'"),
+    ] = ()
+    """Exports to start: `"opentelemetry"`, `"prometheus"`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """The thresholds of all rules, in upper case in the settings. Times are seconds."""
+
+    min_calls: Annotated[int, _whole(0, 1e9)] = 100
+    """Calls below which figures tell nothing: a ratio of 100 is known to ten points."""
+    min_errors: Annotated[int, _whole(0, 1e9)] = 5
+    """Failed calls below which it may have been the server's restart."""
+    error_share: Annotated[float, _Range(0, 1)] = 0.001
+    """The share of calls that may fail: one visitor in a thousand notices."""
+    lost_share: Annotated[float, _Range(0, 1)] = 0.01
+    """The share of one worker's time that a mistake may cost: 36 seconds an hour."""
+    lost_request_seconds: Annotated[float, _Range(0, 60)] = 0.005
+    """Seconds that a mistake may cost each request: as long as a database query, of which a quick
+    page affords some dozens."""
+    assumed_produce_seconds: Annotated[float, _Range(0, 3600)] = 0.005
+    """Seconds that a value takes to produce where nobody has measured it: a database query."""
+    large_value_bytes: Annotated[int, _whole(0, 1e12)] = 256 * 1024
+    """Bytes of one value: 256 KiB take 2 ms on a wire of 1 Gbit/s, each time, and about as long
+    again to be unpickled."""
+    idle_memory_share: Annotated[float, _Range(0, 1)] = 0.2
+    """The share of a cache's entries or bytes that may be dead weight: of every five that it has
+    room for, one less is of use."""
+    idle_memory_entries: Annotated[int, _whole(0, 1e12)] = 100
+    """Entries that may be dead weight: a third of what Django's caches hold at first."""
+    idle_memory_bytes: Annotated[int, _whole(0, 1e15)] = 12 * 1024 * 1024
+    """Bytes that may be dead weight: a fifth of what memcached holds at first."""
+    hot_key_load: Annotated[float, _Range(0, 1000)] = 0.05
+    """The share of one core's time that lookups of a single key may take: twenty such keys are all
+    that one server can serve."""
+    aged_after: Annotated[float, _Range(0, 1e10)] = _DAY
+    """Seconds after which a value that is still served is old: yesterday's, to a visitor."""
+
+    @classmethod
+    def of(cls, setting: Mapping[str, Any]) -> "Thresholds":
+        """Those of a ``setting`` that :func:`problems` finds nothing wrong with."""
+        return cls(**{name.lower(): value for name, value in setting.items()})
 
 
 def defaults() -> dict[str, object]:
@@ -238,55 +204,33 @@ def defaults() -> dict[str, object]:
     }
 
 
-_MEANINGS: Mapping[str, str] = {
-    "ENABLED": "False instruments nothing and costs nothing.",
-    "INSTRUMENT": '`"all"`: every alias; `"explicit"`: only those that name `MonitoredCache`.',
-    "STORE": "Where the statistics are kept: `BACKEND` is a dotted path, `OPTIONS` its arguments. "
-    "Not set: a file beside the default database if that is SQLite, otherwise a table in it.",
-    "FLUSH_INTERVAL": "Seconds between two writes of a process to the store.",
-    "BUFFER_SIZE": "Calls that a process holds until it counts them; more are dropped.",
-    "HOT_KEYS": "Keys whose counts are kept for a cache and a period.",
-    "KEY_GROUPS": "Names for groups of keys: a dict of regular expressions and names.",
-    "KEY_SANITIZER": "Dotted path of a function that takes a key and returns what of it is kept.",
-    "MAX_KEY_GROUPS": "Key groups that are kept; further ones share one.",
-    "RETENTION": "Seconds after which statistics are removed.",
-    "STALE_AFTER": "Seconds without a read after which an entry is idle.",
-    "INSPECT_INTERVAL": "Seconds between two scans of the live caches.",
-    "SCAN_LIMIT": "Entries that one scan examines at most.",
-    "SCAN_SECONDS": "Seconds after which a scan begins nothing more; it waits 2 s for answers still"
-    " due.",
-    "TRACE_KEYS": "Keys of a cache that are traced: of more, a sample.",
-    "TRACE_EVENTS": "Events that are traced a second, of all processes together.",
-    "TRACE_BYTES": "Bytes that the trace takes in the store a day.",
-    "TRACE_KEPT": "Seconds for which the store keeps the trace.",
-    "CLOCK_TOLERANCE": "Seconds by which the clocks of two hosts may differ.",
-    "FINDINGS": "Thresholds of the [findings](#findings) that differ from the defaults.",
-    "REFRESH_SECONDS": "Seconds between two refreshes of the dashboard.",
-    "EXPORT_TOKENS": "SHA-256 digests of the tokens of programs that may read the export.",
-    "EXPORTERS": "Exports to start: " + ", ".join(f'`"{each}"`' for each in EXPORTERS) + ".",
-}
+def _rule(setting: "Field[Any]") -> _Rule | None:
+    """What a value must be; None where that takes more than a number or a choice."""
+    if setting.type is bool:
+        return _Choice((True, False))
+    match get_args(setting.type):
+        case (_, _Range() | _Several() as rule):
+            return rule
+        case (str(), *_) as choices:
+            return _Choice(choices)
+    return None
 
 
-def documentation() -> str:
-    """The table of the settings for the README, in Markdown."""
-    return _table(
-        "key", ((key, value, _MEANINGS[key]) for key, value in sorted(defaults().items()))
-    )
+_RULES = {each.name.upper(): rule for each in fields(Conf) if (rule := _rule(each))}
+THRESHOLDS = {each.name.upper(): each for each in fields(Thresholds)}
+"""By their names in ``CACHE_MONITOR["FINDINGS"]``."""
+_STORE_EXAMPLE = (
+    'Write "STORE": {"BACKEND": "cache_monitor.stores.sqlite.SQLiteStore", "OPTIONS": {"PATH": '
+    '"/…/statistics.sqlite3"}}, or leave it out.'
+)
 
 
-def threshold_documentation() -> str:
-    """The table of the thresholds."""
-    known = THRESHOLDS.items()
-    return _table("threshold", ((key, each.default, each.metadata["what"]) for key, each in known))
+class Problem(NamedTuple):
+    """Something in the user's setting that cannot be used, and what to write instead."""
 
-
-def _table(name: str, rows: Iterable[tuple[str, object, str]]) -> str:
-    lines = [f"| `{key}` | `{_as_written(value)}` | {what} |" for key, value, what in rows]
-    return "\n".join([f"| {name} | default | meaning |", "| --- | --- | --- |", *lines])
-
-
-def _as_written(value: object) -> str:
-    return repr(int(value) if isinstance(value, float) and value.is_integer() else value)
+    key: str
+    message: str
+    hint: str
 
 
 def problems(value: object) -> Iterator[Problem]:
@@ -294,23 +238,18 @@ def problems(value: object) -> Iterator[Problem]:
     if not isinstance(value, Mapping):
         yield Problem("", f"{SETTING} must be a dict, not {type(value).__name__}.", "Write {}.")
         return
-    for key, each in value.items():
-        yield from _key_problems(key, each)
-
-
-def _key_problems(key: object, value: object) -> Iterator[Problem]:
     known = sorted([*_RULES, *_PROBLEMS])
-    if key not in known:
-        yield Problem(str(key), f"{SETTING} has no key {key!r}.", _instead_of(key, known))
-    elif key in _PROBLEMS:
-        yield from _PROBLEMS[str(key)](value)
-    elif not (rule := _RULES[str(key)]).accepts(value):
-        is_secret = isinstance(rule, _Several) and rule.secret
-        yield Problem(
-            str(key),
-            f"{SETTING}[{key!r}] " + ("cannot be used." if is_secret else f"is {value!r}."),
-            f"Write {rule} (default: {defaults()[str(key)]!r}).",
-        )
+    for key, each in value.items():
+        if key not in known:
+            yield Problem(str(key), f"{SETTING} has no key {key!r}.", _instead_of(key, known))
+        elif key in _PROBLEMS:
+            for message, hint in _PROBLEMS[key](each):
+                yield Problem(key, f"{SETTING}[{key!r}]{message}", hint)
+        elif not (rule := _RULES[key]).accepts(each):
+            is_secret = isinstance(rule, _Several) and rule.secret
+            wrong = "cannot be used" if is_secret else f"is {each!r}"
+            hint = f"Write {rule} (default: {defaults()[key]!r})."
+            yield Problem(key, f"{SETTING}[{key!r}] {wrong}.", hint)
 
 
 def _instead_of(name: object, known: Sequence[str]) -> str:
@@ -321,65 +260,56 @@ def _instead_of(name: object, known: Sequence[str]) -> str:
     return f"Remove it, or write one of: {', '.join(known)}."
 
 
-def _group_problems(value: object) -> Iterator[Problem]:
+_Wrong = Iterator[tuple[str, str]]
+"""What is wrong with a key's value, in words that follow the key, and what to write instead."""
+
+
+def _group_problems(value: object) -> _Wrong:
     for problem in rule_problems(value):
-        yield Problem("KEY_GROUPS", f"{SETTING}['KEY_GROUPS'] {problem.message}", problem.hint)
+        yield f" {problem.message}", problem.hint
 
 
-def _finding_problems(value: object) -> Iterator[Problem]:
+def _finding_problems(value: object) -> _Wrong:
     if not isinstance(value, Mapping):
-        yield Problem(
-            "FINDINGS",
-            f"{SETTING}['FINDINGS'] is {value!r}, not a dict.",
+        yield (
+            f" is {value!r}, not a dict.",
             'Write a dict of thresholds such as {"LARGE_VALUE_BYTES": 1_000_000}.',
         )
         return
     for name, number in value.items():
         if name not in THRESHOLDS:
-            message = f"{SETTING}['FINDINGS'] has no threshold {name!r}."
-            yield Problem("FINDINGS", message, _instead_of(name, [*THRESHOLDS]))
+            yield f" has no threshold {name!r}.", _instead_of(name, [*THRESHOLDS])
             continue
         threshold = THRESHOLDS[name]
-        rule = _Range(0, threshold.metadata["most"], whole=threshold.type is int)
-        if not rule.accepts(number):
-            yield Problem(
-                "FINDINGS",
-                f"{SETTING}['FINDINGS'][{name!r}] is {number!r}.",
-                f"Write {rule} (default: {threshold.default!r}).",
-            )
+        rule = _rule(threshold)
+        if rule is not None and not rule.accepts(number):
+            yield f"[{name!r}] is {number!r}.", f"Write {rule} (default: {threshold.default!r})."
 
 
-def _sanitizer_problems(value: object) -> Iterator[Problem]:
+def _sanitizer_problems(value: object) -> _Wrong:
     if value is not None and not (isinstance(value, str) and "." in value):
-        yield Problem(
-            "KEY_SANITIZER",
-            f"{SETTING}['KEY_SANITIZER'] is {value!r}.",
+        yield (
+            f" is {value!r}.",
             'Write the dotted path of a function, such as "shop.keys.without_mail_addresses".',
         )
 
 
-def _store_problems(value: object) -> Iterator[Problem]:
+def _store_problems(value: object) -> _Wrong:
     if value is None:
         return
     if not isinstance(value, Mapping):
-        yield Problem("STORE", f"{SETTING}['STORE'] is {value!r}, not a dict.", _STORE_EXAMPLE)
+        yield f" is {value!r}, not a dict.", _STORE_EXAMPLE
         return
     unknown = sorted(str(key) for key in value if key not in {"BACKEND", "OPTIONS"})
     if unknown:
-        yield Problem(
-            "STORE",
-            f"{SETTING}['STORE'] has no key {', '.join(map(repr, unknown))}.",
-            _STORE_EXAMPLE,
-        )
+        yield f" has no key {', '.join(map(repr, unknown))}.", _STORE_EXAMPLE
     if "BACKEND" in value and not isinstance(value["BACKEND"], str):
-        yield Problem(
-            "STORE", f"{SETTING}['STORE']['BACKEND'] must be a dotted path.", _STORE_EXAMPLE
-        )
+        yield "['BACKEND'] must be a dotted path.", _STORE_EXAMPLE
     if not isinstance(value.get("OPTIONS", {}), Mapping):
-        yield Problem("STORE", f"{SETTING}['STORE']['OPTIONS'] must be a dict.", _STORE_EXAMPLE)
+        yield "['OPTIONS'] must be a dict.", _STORE_EXAMPLE
 
 
-_PROBLEMS: Mapping[str, Callable[[object], Iterator[Problem]]] = {
+_PROBLEMS: Mapping[str, Callable[[object], _Wrong]] = {
     "FINDINGS": _finding_problems,
     "KEY_GROUPS": _group_problems,
     "KEY_SANITIZER": _sanitizer_problems,
@@ -388,11 +318,14 @@ _PROBLEMS: Mapping[str, Callable[[object], Iterator[Problem]]] = {
 """For each key that is more than a number or a choice, what finds its problems."""
 
 
-def _parse(value: object) -> Conf:
-    """The settings in force; a part that cannot be used keeps its default.
+@cache
+def get_conf() -> Conf:
+    """The settings in force, read once and again after ``override_settings``.
 
-    ``manage.py check`` names what is wrong; a running site must not fall over it.
+    A part that cannot be used keeps its default: ``manage.py check`` names what is wrong, and a
+    running site must not fall over it.
     """
+    value = getattr(settings, SETTING, {})
     if not isinstance(value, Mapping):
         return Conf()
     bad = {problem.key for problem in problems(value)}
@@ -420,16 +353,4 @@ def _changed(*, setting: str, **_: object) -> None:
 
 
 setting_changed.connect(_changed, dispatch_uid="cache_monitor.conf")
-
-
-@cache
-def _current() -> Conf:
-    return _parse(getattr(settings, SETTING, {}))
-
-
-def get_conf() -> Conf:
-    """The settings in force, read once and again after ``override_settings``."""
-    return _current()
-
-
-forget_on_change((SETTING,), _current.cache_clear)
+forget_on_change((SETTING,), get_conf.cache_clear)

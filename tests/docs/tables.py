@@ -5,9 +5,13 @@
 
 from __future__ import annotations
 
+import ast
+import dataclasses
+import inspect
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -19,9 +23,9 @@ Place = tuple[Path, str]
 
 
 def _settings() -> str:
-    from cache_monitor.conf import documentation
+    from cache_monitor.conf import Conf, defaults
 
-    return documentation()
+    return _with_meanings("key", Conf, sorted(defaults().items()))
 
 
 def _abilities() -> str:
@@ -37,9 +41,34 @@ def _findings() -> str:
 
 
 def _thresholds() -> str:
-    from cache_monitor.conf import threshold_documentation
+    from cache_monitor.conf import Thresholds
 
-    return threshold_documentation()
+    return _with_meanings(
+        "threshold",
+        Thresholds,
+        [(each.name.upper(), each.default) for each in dataclasses.fields(Thresholds)],
+    )
+
+
+def _with_meanings(name: str, fields: type, values: Iterable[tuple[str, object]]) -> str:
+    """A table of ``values`` by the names of ``fields``, in upper case, with their docstrings."""
+    [made] = ast.parse(inspect.getsource(fields)).body
+    assert isinstance(made, ast.ClassDef)
+    meanings = {
+        field.target.id.upper(): " ".join(text.value.value.split())
+        for field, text in pairwise(made.body)
+        if isinstance(field, ast.AnnAssign)
+        and isinstance(field.target, ast.Name)
+        and isinstance(text, ast.Expr)
+        and isinstance(text.value, ast.Constant)
+        and isinstance(text.value.value, str)
+    }
+    lines = [f"| `{key}` | `{_as_written(value)}` | {meanings[key]} |" for key, value in values]
+    return "\n".join([f"| {name} | default | meaning |", "| --- | --- | --- |", *lines])
+
+
+def _as_written(value: object) -> str:
+    return repr(int(value) if isinstance(value, float) and value.is_integer() else value)
 
 
 _SUBJECTS: Final = {
