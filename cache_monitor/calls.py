@@ -58,7 +58,8 @@ class Call(NamedTuple):
     bool, a tuple of bools for a tuple of keys, None for other operations. ``size`` is the bytes
     of the values read or written where the backend had them at hand. ``timeout`` is what the
     caller gave as ``timeout`` or ``when``, by the operation's own measure: milliseconds for
-    django-redis's ``pexpire``, a time for its ``expire_at``. ``error`` is the name of the
+    django-redis's ``pexpire``, a time for its ``expire_at``; a :class:`ChangedTimeout` where the
+    backend made another of it. ``error`` is the name of the
     exception's type, an :class:`Interruption` where that came from outside.
     ``effect`` is what the backend answered where that was yes or no: whether
     ``add`` stored, whether ``touch`` found the key; for ``incr_version`` and ``decr_version`` it
@@ -156,6 +157,26 @@ def entries_of(call: RawCall) -> Entries | None:
     not known, or where there is none."""
     found: Entries | None = next(iter(call[12:13]), None)
     return found
+
+
+class ChangedTimeout(NamedTuple):
+    """A timeout of which the project's backend made another, as one that adds jitter does;
+    ``actual`` is NaN where it gave several keys different ones."""
+
+    given: object
+    actual: object
+
+
+def actual_timeout(call: RawCall) -> object:
+    """The timeout of the entries that ``call`` wrote."""
+    timeout = call[TIMEOUT]
+    return timeout.actual if type(timeout) is ChangedTimeout else timeout
+
+
+def given_timeout(call: RawCall) -> object:
+    """The timeout that the caller gave."""
+    timeout = call[TIMEOUT]
+    return timeout.given if type(timeout) is ChangedTimeout else timeout
 
 
 def prints_of(call: RawCall) -> tuple[int, ...]:

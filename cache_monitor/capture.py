@@ -16,8 +16,8 @@ from cache_monitor.calls import (
     OUTCOME,
     SOURCE,
     STARTED,
-    TIMEOUT,
     RawCall,
+    given_timeout,
     is_fault,
     is_interrupted,
 )
@@ -261,7 +261,7 @@ def outcomes_of(call: RawCall) -> tuple[bool | None, ...]:
 
 def timeout_of(call: RawCall) -> Timeout:
     """What the caller gave."""
-    given = call[TIMEOUT]
+    given = given_timeout(call)
     if call[SOURCE].operation not in _TAKE_TIMEOUT:
         return "n/a"
     if given is DEFAULT_TIMEOUT:

@@ -8,12 +8,13 @@ threads that run sync code for async callers.
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
+from math import isclose, nan
 from types import CodeType
-from typing import Protocol
+from typing import Protocol, cast
 
 from msgspec import Struct
 
-from cache_monitor.calls import RawCall
+from cache_monitor.calls import ChangedTimeout, RawCall
 
 
 class Listener(Protocol):
@@ -40,8 +41,9 @@ class CallContext(Struct, eq=False):
     where one was not taken; ``found`` says whether the last lookup found its key,
     ``wrote`` whether a value was written; ``swallowed`` names an error that the cache's client
     keeps to itself; ``callback`` is the code of the caller's function that the operation calls.
-    ``finals`` gathers what a key function of the project's own makes of keys; ``used`` says whether
-    a call was made that is not recorded.
+    ``finals`` gathers what a key function of the project's own makes of keys; ``timeouts`` the
+    timeouts that the parts of the operation gave, each with its key; ``used`` says whether a call
+    was made that is not recorded.
 
     ``only`` is one of those who listen, where none of them wants values described and nothing is
     under way: so it is in nearly every request, which must not be slower for it.
@@ -59,12 +61,43 @@ class CallContext(Struct, eq=False):
     swallowed: str | None = None
     callback: CodeType | None = None
     finals: dict[Hashable, tuple[str, bool] | None] | None = None
+    timeouts: list[tuple[Hashable, object]] | None = None
     used: bool = False
+
+    def note_timeout(self, key: Hashable, timeout: object, before: int = 0) -> None:
+        """Note that a part of the operation gave ``key`` a timeout. What has been noted since
+        there were ``before`` was given by parts of that part, closer to the server."""
+        noted = self.timeouts = [] if self.timeouts is None else self.timeouts
+        inner = noted[before:] or [(None, timeout)]
+        noted[before:] = [(key if each is None else each, given) for each, given in inner]
+
+    def timeout_of(self, key: Hashable, given: object) -> object:
+        """The timeout of the operation on ``key``, whose caller gave ``given``."""
+        noted = self.timeouts
+        if not noted:
+            return given
+        keys = (None, key, *key) if isinstance(key, tuple) else (None, key)
+        own = [timeout for each, timeout in noted if each in keys]
+        first, *others = own or [timeout for _, timeout in noted]
+        actual = first if all(_are_alike(first, each) for each in others) else nan
+        return given if _are_alike(given, actual) else ChangedTimeout(given, actual)
 
     def hides(self, alias: str) -> bool:
         """Whether a call on the cache ``alias`` made here is no call of its own."""
         return self.muted or self.inside == alias
 
+
+def _are_alike(one: object, other: object) -> bool:
+    if one is other:
+        return True
+    # By their types: any other comparison would run somebody's code.
+    are_numbers = type(one) in _NUMBERS and type(other) in _NUMBERS
+    return are_numbers and isclose(cast("float", one), cast("float", other), abs_tol=_INSTANT)
+
+
+_NUMBERS = (int, float)
+_INSTANT = 0.01
+"""Seconds by which timeouts differ that were made of the same one, one after the other."""
 
 _scope: ContextVar[CallContext | None] = ContextVar("cache_monitor_scope", default=None)
 

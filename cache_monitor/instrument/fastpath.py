@@ -116,6 +116,7 @@ def leaf_set(operation: ObservedOperation, fallback: Method) -> Method:
         outer, source = current(), noted.leaf_set
         if (
             outer is not None
+            and source is not None
             and outer.inside == noted.alias
             and outer.callback is None
             and noted.key_maker is None
@@ -244,7 +245,7 @@ def sized_set(operation: ObservedOperation, fallback: Method) -> Method:
             key if type(key) is str and len(key) <= KEY_LIMIT else bounded(key),
             None,
             None if not sizes else sizes[0] if len(sizes) == 1 else sum(sizes),
-            timeout,
+            timeout if inner.timeouts is None else inner.timeout_of(key, timeout),
             version if version is None else bounded(version),
             None,
             result if type(result) is bool else None,

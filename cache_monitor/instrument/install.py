@@ -51,7 +51,7 @@ from cache_monitor.instrument.arguments import (
 from cache_monitor.instrument.compute_time import AsyncProduction, OwnProduction, Production
 from cache_monitor.instrument.fastpath import LEAVES, fast_path
 from cache_monitor.instrument.observe import Method, ObservedOperation, observed, observed_async
-from cache_monitor.instrument.side_effects import watch_culls, watch_swallowed
+from cache_monitor.instrument.side_effects import watch_culls, watch_swallowed, watch_timeouts
 from cache_monitor.instrument.sizes import watch_sizes
 from cache_monitor.recorder import recorder
 
@@ -350,6 +350,7 @@ def instrument(cache: object, alias: str) -> None:
             watch_sizes(cache)
             watch_swallowed(class_)
             watch_culls(cache, alias)
+            watch_timeouts(cache)
     except Exception as error:
         let_pass(error)
         recorder.failed(error)

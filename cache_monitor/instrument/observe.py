@@ -119,11 +119,17 @@ class _Observation:
         return About(
             signature.key(),
             signature.version(),
-            signature.timeout(),
+            self._timeout(),
             produced,
             self.caller(),
             entries,
         )
+
+    def _timeout(self) -> object:
+        given = self.signature.timeout()
+        if self.inner.timeouts is None:
+            return given
+        return self.inner.timeout_of(self.signature.key(), given)
 
     def _entries(self) -> Entries | None:
         if self.key_maker is None:
@@ -153,7 +159,7 @@ class _Observation:
             signature.key(),
             outcome,
             self._size(outcome),
-            signature.timeout(),
+            self._timeout(),
             signature.version(),
             None,
             # By its type: to ask a lazy value for its class would make it.
@@ -266,7 +272,7 @@ def observed_async(operation: ObservedOperation) -> Method:
         outer = current()
         if outer is not None and outer.hides(noted.alias) and not _is_callback(outer):
             signature = _signature(operation.signature, self, args, kwargs)
-            before = _sizes_before(signature, outer)
+            before = _before(signature, outer)
             result = await call_it(self, *signature.args, **signature.kwargs)
             _notify_outer(signature, result, outer, before)
             return result
@@ -305,7 +311,7 @@ def _hidden(
         outer.used = True
         return operation.call(cache, *args, **kwargs)
     signature = _signature(operation.signature, cache, args, kwargs)
-    before = _sizes_before(signature, outer)
+    before = _before(signature, outer)
     result = operation.call(cache, *signature.args, **signature.kwargs)
     _notify_outer(signature, result, outer, before)
     if noted.key_maker is not None and outer.finals is not None:
@@ -313,7 +319,10 @@ def _hidden(
     return result
 
 
-def _sizes_before(signature: CallSignature, outer: CallContext) -> int:
+def _before(signature: CallSignature, outer: CallContext) -> int:
+    """How many sizes, or timeouts, the operation ``outer`` has noted before a part of it."""
+    if signature.timeout_at is not None:
+        return len(outer.timeouts or ())
     if signature.looks_up:
         outer.found = None
     return len(outer.sizes)
@@ -322,7 +331,9 @@ def _sizes_before(signature: CallSignature, outer: CallContext) -> int:
 def _notify_outer(signature: CallSignature, result: Any, outer: CallContext, before: int) -> None:
     """Tell the operation ``outer`` what came of a call that is part of it."""
     try:
-        if signature.looks_up and outer.found is None:
+        if signature.timeout_at is not None:
+            outer.note_timeout(signature.key(), signature.timeout(), before)
+        elif signature.looks_up and outer.found is None:
             outer.found = len(outer.sizes) > before
         signature.notify_outer(result, outer)
     except Exception as error:

@@ -1,4 +1,5 @@
-"""What a call does beside its result: entries that it throws out, errors that its client swallows.
+"""What a call does beside its result: entries that it throws out, errors that its client swallows,
+and the timeouts that a project's own ``get_backend_timeout`` makes of those it is given.
 
 Django's own backends keep to ``MAX_ENTRIES`` in their ``_cull``, and none of them counts what goes.
 What is put in front of it asks nothing of the cache: it sees the dict before and after, the files
@@ -9,18 +10,23 @@ that succeeds comes by none of these places but two, where pymemcache chooses a 
 """
 
 import sys
+from collections.abc import Callable
 from contextvars import ContextVar
-from functools import update_wrapper
+from functools import partial, update_wrapper
+from math import nan
+from time import time
 from types import FunctionType
 from typing import Any
 
+from django.core.cache.backends.base import DEFAULT_TIMEOUT
 from django.core.cache.backends.db import DatabaseCache
 from django.core.cache.backends.filebased import FileBasedCache
 from django.core.cache.backends.locmem import LocMemCache
-from django.core.cache.backends.memcached import PyMemcacheCache
+from django.core.cache.backends.memcached import BaseMemcachedCache, PyMemcacheCache
+from django.core.cache.backends.redis import RedisCache
 from django.db import connections
 
-from cache_monitor.context import under_way
+from cache_monitor.context import CallContext, under_way
 from cache_monitor.errors import let_pass
 from cache_monitor.instrument.aliases import alias_of, attribute_of, client_of, is_django_redis
 from cache_monitor.recorder import recorder
@@ -117,6 +123,65 @@ _COUNTING: dict[Any, dict[str, Any]] = {
     FileBasedCache: {"_cull": _of_directory, "_delete": _of_file},
     DatabaseCache: {"_cull": _of_table},
 }
+
+
+def watch_timeouts(cache: Any) -> None:
+    """Have noted what a ``get_backend_timeout`` of the project's own makes of timeouts, and what a
+    client of its own hands to django-redis's."""
+    for each in type(cache).__mro__:
+        if not each.__module__.startswith("django."):
+            _replace_own(each, "get_backend_timeout", _noting_timeout)
+    if is_django_redis(type(cache)):
+        client = attribute_of(cache, "_client_cls")
+        if not getattr(client, "set", None).__module__.startswith("django_redis."):
+            djangos = sys.modules["django_redis.client.default"].DefaultClient
+            _replace_own(djangos, "set", _noting_given)
+
+
+def _noting_timeout(original: Any) -> Any:
+    def get_backend_timeout(self: Any, *args: Any, **kwargs: Any) -> Any:
+        operation = under_way()
+        if operation is None:
+            return original(self, *args, **kwargs)
+        before = len(operation.timeouts or ())
+        result = original(self, *args, **kwargs)
+        _note_timeout(operation, partial(_seconds, self, result), before)
+        return result
+
+    return get_backend_timeout
+
+
+def _noting_given(original: Any) -> Any:
+    def noting(self: Any, *args: Any, **kwargs: Any) -> Any:
+        operation = under_way()
+        if operation is not None:
+            given = args[2] if len(args) > 2 else kwargs.get("timeout", DEFAULT_TIMEOUT)
+            _note_timeout(operation, lambda: given, len(operation.timeouts or ()))
+        return original(self, *args, **kwargs)
+
+    return noting
+
+
+def _note_timeout(operation: CallContext, timeout: Callable[[], object], before: int) -> None:
+    try:
+        operation.note_timeout(None, timeout(), before)
+    except Exception as error:
+        let_pass(error)
+        recorder.failed(error)
+
+
+def _seconds(cache: Any, given: object) -> float | None:
+    """A result of ``get_backend_timeout`` in seconds from now; NaN where it is none."""
+    if given is None:
+        return None
+    if not isinstance(given, int | float):
+        return nan
+    is_time = given > _LONGEST_SECONDS or not isinstance(cache, (RedisCache, BaseMemcachedCache))
+    return max(given - time(), 0) if is_time else max(given, 0)
+
+
+_LONGEST_SECONDS = 1_000_000_000
+"""Above this, a timeout in seconds is a point in time."""
 
 
 def is_swallowing(cache: Any) -> bool:

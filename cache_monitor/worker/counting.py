@@ -16,9 +16,9 @@ from cache_monitor.calls import (
     OUTCOME,
     PRODUCED,
     SECONDS,
-    TIMEOUT,
     RawCall,
     Source,
+    actual_timeout,
     is_failure,
     is_fault,
     is_interrupted,
@@ -239,7 +239,7 @@ class _Uses:
         for call in calls:
             if call[OUTCOME] is not True and call[ERROR] is None:
                 key = call[KEY][0] if isinstance(call[KEY], tuple) and call[KEY] else call[KEY]
-                longest[str(key)] = max(longest[str(key)], _seconds_of(call[TIMEOUT]))
+                longest[str(key)] = max(longest[str(key)], _seconds_of(actual_timeout(call)))
         details = self._details
         for text, timeout in longest.items():
             name = name_and_hash(text, self._alias)[0]

@@ -24,9 +24,9 @@ from cache_monitor.calls import (
     SIZE,
     SOURCE,
     STARTED,
-    TIMEOUT,
     VERSION,
     RawCall,
+    actual_timeout,
     entries_of,
     prints_of,
 )
@@ -69,6 +69,8 @@ _UNITS = {"pexpire": 0.001, "pexpire_at": 0.001}
 """The measure, in seconds, of timeouts and times that are given in another."""
 _POINTS_IN_TIME = frozenset({"expire_at", "pexpire_at"})
 _VERSION_STEPS = {"incr_version": 1, "decr_version": -1}
+_RENEWING = frozenset({"incr", "decr", *_VERSION_STEPS})
+"""Operations that write an entry anew, with the default timeout unless the backend gave another."""
 _ASKED_FIRST = frozenset({"add", "touch", "delete", "expire", "pexpire", "persist"})
 """Operations that do nothing where they answer no."""
 
@@ -87,9 +89,10 @@ class CacheIdentity(NamedTuple):
     ``store`` names whose entries these are, the same for all aliases and processes that share
     them; ``is_own`` tells that no other process does. Caches of one store that differ in their
     ``prefix`` are cleared together. ``incr_renews`` tells that ``incr`` writes the entry anew, with
-    the default timeout. ``is_full`` is asked of a cache in this process: whether it may have
-    evicted more than was noted, None if unknown. ``evicts`` is False for one that keeps nothing:
-    there is nothing to expire either.
+    the default timeout, and ``moves_renew`` that ``incr_version`` does. ``whole_seconds`` tells
+    that the backend cuts timeouts to whole seconds. ``is_full`` is asked of a cache in this
+    process: whether it may have evicted more than was noted, None if unknown. ``evicts`` is False
+    for one that keeps nothing: there is nothing to expire either.
     ``own_keys`` tells that a function of the project's makes its keys: calls bring along what it
     made of theirs. ``stored`` looks into a cache of this process for what else is to be known of a
     value that was just written.
@@ -101,8 +104,10 @@ class CacheIdentity(NamedTuple):
     prefix: str = ""
     is_own: bool = False
     incr_renews: bool = False
+    moves_renew: bool = True
     is_full: Callable[[], bool | None] | None = None
     evicts: bool = True
+    whole_seconds: bool = False
     own_keys: bool = False
     stored: "Callable[[EntryAccess, Value], Value] | None" = None
 
@@ -280,7 +285,7 @@ def _moved(call: RawCall, identity: CacheIdentity, began: int, ended: int) -> It
         return
     before, after = call_version(call, identity), call[EFFECT]
     # Django writes the entry anew, without the timeout that it had. The value is as old as before.
-    lasts = _microseconds(identity.default_timeout)
+    lasts = _lasts(call, identity, ended) if identity.moves_renew else UNKNOWN_TIME
     for key in keys_of(call):
         yield EntryAccess(MOVE, key, before, began, ended)
         if after is None or isinstance(after, bool):
@@ -325,15 +330,16 @@ def _lasts(call: RawCall, identity: CacheIdentity, ended: int) -> int:
     """The time to the expiry; ``UNKNOWN_TIME`` where it cannot be read."""
     if not identity.evicts:
         return NEVER
-    operation, timeout = call[SOURCE].operation, call[TIMEOUT]
-    if operation in {"incr", "decr"}:
+    operation, timeout = call[SOURCE].operation, actual_timeout(call)
+    if timeout is None and operation in _RENEWING:
         timeout = DEFAULT_TIMEOUT
     given: Any = identity.default_timeout if timeout is DEFAULT_TIMEOUT else timeout
     if operation in _POINTS_IN_TIME:
         return UNKNOWN_TIME if given is None else _until(given, _UNITS.get(operation, 1.0), ended)
     if isinstance(given, timedelta):
         return _microseconds(given.total_seconds())
-    return _microseconds(given, _UNITS.get(operation, 1.0))
+    lasts = _microseconds(given, _UNITS.get(operation, 1.0))
+    return lasts - lasts % SECOND if identity.whole_seconds and lasts > 0 else lasts
 
 
 def _until(given: Any, unit: float, ended: int) -> int:

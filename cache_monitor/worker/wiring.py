@@ -13,6 +13,7 @@ from django.core.cache import InvalidCacheBackendError
 from django.core.cache.backends.base import BaseCache
 from django.core.cache.backends.dummy import DummyCache
 from django.core.cache.backends.locmem import LocMemCache
+from django.core.cache.backends.memcached import BaseMemcachedCache
 
 from cache_monitor.conf import forget_on_change, get_conf
 from cache_monitor.instrument.aliases import forget_instances, instance_of, makes_own_keys
@@ -66,6 +67,7 @@ def cache_identity(process: str, alias: str) -> CacheIdentity | None:
     real = type(found)
     own: Any = found
     renewing: Any = BaseCache.incr
+    moving: Any = BaseCache.incr_version
     is_full: Callable[[], bool | None] | None = None
     stored: Callable[[EntryAccess, Value], Value] | None = None
     if issubclass(real, LocMemCache):
@@ -78,6 +80,8 @@ def cache_identity(process: str, alias: str) -> CacheIdentity | None:
         prefix=prefix_of(found),
         is_own=is_of_one_process(found),
         incr_renews=getattr(real, "incr", None) is renewing,
+        moves_renew=getattr(real, "incr_version", None) is moving,
+        whole_seconds=issubclass(real, BaseMemcachedCache),
         is_full=is_full,
         evicts=not issubclass(real, DummyCache),
         own_keys=makes_own_keys(found),

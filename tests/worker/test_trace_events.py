@@ -62,6 +62,13 @@ def test_a_new_expiry_leaves_the_value_as_it_is(
     assert access.lasts == (NEVER if expiry is None else int(expiry * SECOND))
 
 
+def test_a_backend_that_cuts_timeouts_to_whole_seconds_has_entries_expire_so_much_earlier() -> None:
+    cutting = FACTS._replace(whole_seconds=True)
+    for timeout, lasts in ((2.9, 2 * SECOND), (0.5, 0), (60, 60 * SECOND), (None, NEVER)):
+        [access] = _accesses("set", timeout=timeout, facts=cutting)
+        assert access.lasts == lasts
+
+
 @pytest.mark.parametrize("operation", ["expire", "pexpire", "persist", "touch", "add", "delete"])
 def test_what_did_nothing_tells_nothing(operation: str) -> None:
     assert _accesses(operation, timeout=60, effect=False) == []
@@ -75,6 +82,13 @@ def test_a_delete_of_what_may_not_have_been_there_is_a_sweep_of_it() -> None:
 def test_a_delete_by_pattern_sweeps_its_version() -> None:
     [access] = _accesses("delete_pattern", "user:*", version=3)
     assert (access.kind, access.key, access.version) == (PATTERN_DELETE, "user:*", "3")
+
+
+def test_a_move_that_does_not_write_anew_keeps_a_timeout_that_is_not_known() -> None:
+    keeping = FACTS._replace(moves_renew=False)
+    for facts, lasts in ((FACTS, 300 * SECOND), (keeping, UNKNOWN_TIME)):
+        _, there = _accesses("incr_version", effect=2, facts=facts)
+        assert (there.kind, there.version, there.lasts) == (TOUCH, "2", lasts)
 
 
 def test_a_clear_has_no_key() -> None:

@@ -40,14 +40,28 @@ def test_what_is_known_of_a_cache_comes_from_its_backend_and_settings(
         "twin": {"BACKEND": LOCMEM},
         "files": {"BACKEND": files, "LOCATION": str(tmp_path), "TIMEOUT": None},
         "dummy": {"BACKEND": "django.core.cache.backends.dummy.DummyCache"},
+        "memcached": {
+            "BACKEND": "django.core.cache.backends.memcached.PyMemcacheCache",
+            "LOCATION": "127.0.0.1:1",
+        },
+        "moving": {
+            "BACKEND": "django_redis.cache.RedisCache",
+            "LOCATION": "redis://127.0.0.1:1",
+        },
     }
-    memory, twin, plain, dummy = (wiring.cache_identity("one", alias) for alias in settings.CACHES)
+    memory, twin, plain, dummy, memcached, moving = (
+        wiring.cache_identity("one", alias) for alias in settings.CACHES
+    )
     assert memory is not None
     assert twin is not None
     assert plain is not None
     assert dummy is not None
+    assert memcached is not None
+    assert moving is not None
     assert memory[1:6] == (7, "3", "site", True, False)
-    assert plain[1:] == (None, "1", "", False, True, None, True, False, None)
+    assert plain[1:] == (None, "1", "", False, True, True, None, True, False, False, None)
+    assert memcached.whole_seconds
+    assert not moving.moves_renew
     assert memory.store == twin.store != wiring.cache_identity("another", "default").store  # type: ignore[union-attr]  # it is known
     assert wiring.cache_identity("another", "files") == plain
     assert (memory.evicts, dummy.evicts) == (True, False)
