@@ -3,8 +3,7 @@
 A prediction is evidence only if it promises more than its error.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Generic, NamedTuple, TypeVar
 
@@ -24,11 +23,10 @@ from cache_monitor.reports.schema import (
 )
 from cache_monitor.reports.what_if import CacheWhatIf, Entries, TimeoutOption, Timeouts
 from cache_monitor.stats.details import OTHER_GROUPS
-from cache_monitor.stats.payloads import CorruptPayload, decode
-from cache_monitor.stats.window import CountedWindow
-from cache_monitor.stores.base import Row
+from cache_monitor.stats.distinct import SIZE
 
-Evidence = Iterable[tuple[str, int | float | str | None]]
+Figure = int | float | str | None
+Evidence = dict[str, Figure]
 
 _OWN_KINDS = frozenset({"key", "page", "fragment"})
 """Kinds of groups that the project decides on; sessions and the header lists of pages are
@@ -70,9 +68,6 @@ class Cost(NamedTuple):
         )
 
 
-NOTHING = Cost()
-
-
 class Waste(NamedTuple):
     """The cost of useless writes, and whether it is above its threshold."""
 
@@ -80,13 +75,51 @@ class Waste(NamedTuple):
     is_costly: bool
 
 
+# Which figures of the evidence are estimates, and by how much they may be off.
+
+_ALWAYS = frozenset(
+    {
+        # By the mean or the median of each call or value.
+        *("load_share", "lookup_seconds", "lost_request_seconds", "written_bytes"),
+        # By those values that have a fingerprint.
+        *("stale_share", "unchanged_share"),
+    }
+)
+_MEASURED = frozenset({"never-stored", "cache-bound-view", "page-not-stored"})
+"""Findings whose lost time was measured call by call. That of the others is by means."""
+_OF_SCAN: Mapping[str, frozenset[str]] = {
+    "evicted-early": frozenset({"entries"}),
+    "expired-stored": frozenset({"expired", "entries", "expired_bytes"}),
+    "no-expiry": frozenset({"entries_without_expiry", "entries", "bytes_without_expiry", "bytes"}),
+}
+"""Figures of the scan, by the finding's code."""
+_OF_REASONS = frozenset({"evicted", "expired", "lost", "misses_by_clear", "misses_by_deletion"})
+_OF_TRACE = frozenset(
+    {
+        *("produced_in_vain", "expired_rewrites", "deleted_unread", "overwritten_unread"),
+        *("lost_by_new_directory", "lost_by_refusal", "lost_by_replica", "lost_by_restart"),
+    }
+)
+_OF_CACHE = frozenset({"dummy-backend", "evicted-early", "lost-entries", "clear-under-traffic"})
+"""Findings of the misses of the whole cache, even if they name a group."""
+_OF_SKETCHES = frozenset({"distinct_keys", "one_of_a_kind"})
+_SKETCH_ERROR = 0.3
+"""Three standard errors."""
+_AGES = frozenset({"median_age", "p90_age"})
+_AGE_ERROR = 0.05
+
+_SEVERITIES: Mapping[str, Severity] = {"backend-errors": "error", "cheap-to-recompute": "info"}
+"""By code; that of the others is "warning"."""
+
+
 class RuleContext(NamedTuple):
-    """A cache, its environment, and the thresholds."""
+    """A cache, its environment, the thresholds, and the code of the rule that reads them."""
 
     alias: str
     cache: Cache
     environment: Environment
     limits: Thresholds
+    code: str = ""
 
     @property
     def backend(self) -> str:
@@ -192,76 +225,65 @@ class RuleContext(NamedTuple):
 
     def find(
         self,
-        code: str,
-        severity: Severity,
-        evidence: Evidence,
-        *,
         group: str | None = None,
+        cost: Cost | None = None,
         key: str | None = None,
-        cost: Cost = NOTHING,
+        /,
+        **evidence: Figure,
     ) -> Finding:
-        """The finding ``code`` of this cache; ``cost`` is that of the report's period."""
-        figures = dict(evidence)
+        """The finding of the rule that has this context. ``cost`` is that of the report's period:
+        without one, the evidence's ``lost_seconds``."""
+        if isinstance(lost := evidence.get("lost_seconds"), int | float):
+            cost = cost or Cost(lost)
+            evidence["lost_seconds"] = round(lost, 3)
         if group is not None and is_nameless(group):
             if (view := self.view_of(group)) is not None:
-                figures.setdefault("view", view.view)
+                evidence.setdefault("view", view.view)
             elif (line := self._line_of(group)) is not None:
-                figures.setdefault("called_from", line)
+                evidence.setdefault("called_from", line)
         return Finding(
-            code=code,
-            severity=severity,
+            code=self.code,
+            severity=_SEVERITIES.get(self.code, "warning"),
             alias=self.alias,
             group=group,
             key=key,
-            evidence=figures,
-            worth=cost.per_hour(self.per_hour),
-            advice=advice(code, self.alias, self.cache.backend, key or group),
-            docs=docs_url(code),
+            evidence=evidence,
+            evidence_errors=self._errors_of(group, evidence),
+            worth=(cost or Cost()).per_hour(self.per_hour),
+            advice=advice(self.code, self.alias, self.cache.backend, key or group),
+            docs=docs_url(self.code),
         )
 
+    def _errors_of(self, group: str | None, evidence: Evidence) -> dict[str, float | None]:
+        """The figures of ``evidence`` that are estimates, each with its error; None where
+        unknown."""
+        of_scan = _OF_SCAN.get(self.code, frozenset())
+        errors: dict[str, float | None] = dict.fromkeys(_ALWAYS)
+        if self.code not in _MEASURED:
+            errors["lost_seconds"] = None
+        if self.cache.memory.exact is False:
+            errors |= dict.fromkeys(of_scan)
+        reasons, misses = self._misses_of(group)
+        if reasons.error:
+            errors |= dict.fromkeys(_OF_TRACE)
+            errors |= dict.fromkeys(_OF_REASONS - of_scan, round(misses * reasons.error))
+        for name, value in evidence.items():
+            if isinstance(value, int | float):
+                if name in _OF_SKETCHES and value > SIZE:
+                    errors[name] = round(_SKETCH_ERROR * value)
+                elif name in _AGES:
+                    errors[name] = round(_AGE_ERROR * value, 3)
+        known = {name for name, value in evidence.items() if value is not None}
+        return {name: error for name, error in sorted(errors.items()) if name in known}
 
-_RECENT = 300
-"""The seconds of windows that are read."""
-_MIN_WINDOWS = 3
-"""With calls in fewer windows a process does not run the site, but a command that ends."""
-_MIN_OVERLAP = 30
-"""Seconds for which processes must run together, unlike one that replaces another at a
-deployment."""
+    def _misses_of(self, name: str | None) -> tuple[MissReasons, int]:
+        """The misses that the evidence on a group is of, by reason and in all."""
+        if self.code not in _OF_CACHE:
+            for group in whole_groups(self.cache.key_groups):
+                if group.group == name:
+                    return group.miss_reasons, group.misses
+        return self.cache.miss_reasons, self.cache.misses
 
-_SeenSpan = tuple[int, int]
-"""When a process was first and last seen."""
-
-
-def concurrent_processes(windows: Iterable[Row], until: float) -> dict[str, int]:
-    """The number of processes that use each alias at the same time, in the minutes before
-    ``until`` (Unix time)."""
-    seen: defaultdict[tuple[str, int], set[int]] = defaultdict(set)
-    for row in windows:
-        if until - _RECENT <= row.start <= until:
-            try:
-                window = decode(row.payload, CountedWindow)
-            except CorruptPayload:
-                continue
-            if window.calls:
-                for process in window.processes:
-                    seen[row.alias, process].add(row.start)
-    spans: defaultdict[str, list[_SeenSpan]] = defaultdict(list)
-    for (alias, _), starts in seen.items():
-        if len(starts) >= _MIN_WINDOWS:
-            spans[alias].append((min(starts), max(starts)))
-    return {alias: _most_at_once(own) for alias, own in spans.items()}
-
-
-def _most_at_once(spans: list[_SeenSpan]) -> int:
-    """The most of ``spans`` that overlap for long enough."""
-    # One that has just begun overlaps only itself.
-    return max(
-        max(1, sum(first <= at and at + _MIN_OVERLAP <= last for first, last in spans))
-        for at, _ in spans
-    )
-
-
-EvidenceList = list[tuple[str, int | float | str | None]]
 
 _ENOUGH = 0.8
 """The smallest change is named that brings this share of the greatest gain."""
@@ -269,45 +291,47 @@ _ENOUGH = 0.8
 Option = TypeVar("Option", Entries, TimeoutOption)
 
 
-def predicted_longer_timeout(context: RuleContext, group: str) -> EvidenceList:
+def predicted_longer_timeout(context: RuleContext, group: str) -> Evidence:
     """The prediction for the shortest longer timeout that gains about as much as any."""
     found = _predicted_timeouts(context, group)
     if found is None or found.hit_ratio is None:
-        return []
+        return {}
     longer = [each for each in found.options if each.factor > 1]
     return _of_timeout(found, _smallest(_gains(longer, found.hit_ratio)))
 
 
-def predicted_shorter_timeout(context: RuleContext, group: str) -> EvidenceList:
+def predicted_shorter_timeout(context: RuleContext, group: str) -> Evidence:
     """The prediction for half of the timeout."""
     found = _predicted_timeouts(context, group)
-    half = (
-        None
-        if found is None
-        else next((what_if for what_if in found.options if what_if.factor == 0.5), None)
-    )
-    if found is None or half is None or found.hit_ratio is None or half.hit_ratio is None:
-        return []
-    return _of_timeout(found, _Gain(half, half.hit_ratio - found.hit_ratio))
+    if found is None or found.hit_ratio is None:
+        return {}
+    halved = [
+        _Gain(each, each.hit_ratio - found.hit_ratio)
+        for each in found.options
+        if each.factor == 0.5 and each.hit_ratio is not None
+    ]
+    return _of_timeout(found, next(iter(halved), None))
 
 
-def predicted_room(context: RuleContext) -> EvidenceList:
+def predicted_room(context: RuleContext) -> Evidence:
     """The prediction for the smallest larger size that gains about as much as any."""
     what_if = _predicted(context)
     if what_if is None or what_if.hit_ratio is None:
-        return []
+        return {}
     larger = [each for each in what_if.entries if each.entries > (what_if.size or 0)]
     best = _smallest(_gains(larger, what_if.hit_ratio))
     if best is None:
-        return []
+        return {}
     bytes_of = {each.entries: each.bytes for each in what_if.bytes}
-    return [
-        ("predicted_instead_entries", what_if.size),
-        ("predicted_entries", best.option.entries),
-        *_if_known("predicted_instead_bytes", bytes_of.get(what_if.size)),
-        *_if_known("predicted_bytes", bytes_of.get(best.option.entries)),
-        *_of_gain(best),
-    ]
+    return {
+        "predicted_instead_entries": what_if.size,
+        "predicted_entries": best.option.entries,
+        **_known(
+            predicted_instead_bytes=bytes_of.get(what_if.size),
+            predicted_bytes=bytes_of.get(best.option.entries),
+        ),
+        **_of_gain(best),
+    }
 
 
 class _Gain(NamedTuple, Generic[Option]):
@@ -353,27 +377,28 @@ def _smallest(gains: Sequence[_Gain[Option]]) -> _Gain[Option] | None:
     return next((each for each in gains if each.ratio >= _ENOUGH * most), None)
 
 
-def _of_timeout(group: Timeouts, gain: _Gain[TimeoutOption] | None) -> EvidenceList:
+def _of_timeout(group: Timeouts, gain: _Gain[TimeoutOption] | None) -> Evidence:
     if gain is None:
-        return []
-    return [
-        ("predicted_instead_timeout", group.timeout),
-        ("predicted_timeout", gain.option.timeout),
-        *_of_gain(gain),
-        *_if_known("unchanged_share", group.unchanged),
-        *_if_known("predicted_stale_share", gain.option.stale_share),
-    ]
+        return {}
+    stale = gain.option.stale_share
+    return {
+        "predicted_instead_timeout": group.timeout,
+        "predicted_timeout": gain.option.timeout,
+        **_of_gain(gain),
+        **_known(unchanged_share=group.unchanged, predicted_stale_share=stale),
+    }
 
 
-def _of_gain(gain: _Gain[Option]) -> EvidenceList:
-    saved: float | None = gain.option.seconds_saved_per_hour
+def _of_gain(gain: _Gain[Option]) -> Evidence:
     error: float | None = gain.option.error
-    return [
-        ("predicted_points", round(100 * gain.ratio, 2)),
-        *_if_known("predicted_error_points", error and round(100 * error, 2)),
-        *_if_known("predicted_saved_seconds", saved),
-    ]
+    return {
+        "predicted_points": round(100 * gain.ratio, 2),
+        **_known(
+            predicted_error_points=error and round(100 * error, 2),
+            predicted_saved_seconds=gain.option.seconds_saved_per_hour,
+        ),
+    }
 
 
-def _if_known(name: str, value: float | None) -> EvidenceList:
-    return [] if value is None else [(name, value)]
+def _known(**figures: Figure) -> Evidence:
+    return {name: figure for name, figure in figures.items() if figure is not None}

@@ -9,7 +9,6 @@ from typing import NamedTuple
 from django.conf import settings
 from django.utils.translation import gettext as _
 from django.utils.translation import override
-from msgspec import structs
 
 from cache_monitor.conf import THRESHOLDS, Thresholds, get_conf
 from cache_monitor.findings import (
@@ -20,11 +19,12 @@ from cache_monitor.findings import (
     rules_timeouts,
     rules_usage,
 )
-from cache_monitor.findings.context import Environment, RuleContext, concurrent_processes
-from cache_monitor.findings.estimates import evidence_errors
+from cache_monitor.findings.context import Environment, RuleContext
 from cache_monitor.findings.texts import ADVICE, TITLES
 from cache_monitor.keys.display import printable
 from cache_monitor.reports.schema import Cache, Finding, Report
+from cache_monitor.stats.payloads import CorruptPayload, decode
+from cache_monitor.stats.window import CountedWindow
 from cache_monitor.stores.base import Row, Store
 
 logger = logging.getLogger("cache_monitor")
@@ -156,10 +156,7 @@ def _found(context: RuleContext) -> Iterator[Finding]:
 
 def _found_by(code: str, rule: Rule, context: RuleContext) -> list[Finding]:
     try:
-        return [
-            structs.replace(each, evidence_errors=evidence_errors(context, each))
-            for each in rule(context)
-        ]
+        return list(rule(context._replace(code=code)))
     except Exception as error:
         # The report goes without it.
         if code not in _broken:
@@ -170,6 +167,47 @@ def _found_by(code: str, rule: Rule, context: RuleContext) -> list[Finding]:
                 exc_info=error,
             )
         return []
+
+
+_RECENT = 300
+"""The seconds of windows that are read."""
+_MIN_WINDOWS = 3
+"""With calls in fewer windows a process does not run the site, but a command that ends."""
+_MIN_OVERLAP = 30
+"""Seconds for which processes must run together, unlike one that replaces another at a
+deployment."""
+
+_SeenSpan = tuple[int, int]
+"""When a process was first and last seen."""
+
+
+def concurrent_processes(windows: Iterable[Row], until: float) -> dict[str, int]:
+    """The number of processes that use each alias at the same time, in the minutes before
+    ``until`` (Unix time)."""
+    seen: defaultdict[tuple[str, int], set[int]] = defaultdict(set)
+    for row in windows:
+        if until - _RECENT <= row.start <= until:
+            try:
+                window = decode(row.payload, CountedWindow)
+            except CorruptPayload:
+                continue
+            if window.calls:
+                for process in window.processes:
+                    seen[row.alias, process].add(row.start)
+    spans: defaultdict[str, list[_SeenSpan]] = defaultdict(list)
+    for (alias, _process), starts in seen.items():
+        if len(starts) >= _MIN_WINDOWS:
+            spans[alias].append((min(starts), max(starts)))
+    return {alias: _most_at_once(own) for alias, own in spans.items()}
+
+
+def _most_at_once(spans: list[_SeenSpan]) -> int:
+    """The most of ``spans`` that overlap for long enough."""
+    # One that has just begun overlaps only itself.
+    return max(
+        max(1, sum(first <= at and at + _MIN_OVERLAP <= last for first, last in spans))
+        for at, _ in spans
+    )
 
 
 def detected(report: Report, windows: Iterable[Row], until: float) -> list[Finding]:

@@ -22,10 +22,11 @@ def backend_errors(context: RuleContext) -> Iterator[Finding]:
     if errors >= max(context.limits.min_errors, 1) and errors > context.limits.error_share * calls:
         worst = max(failed, key=lambda name: failed[name])
         yield context.find(
-            "backend-errors",
-            "error",
-            [("errors", errors), ("calls", calls), ("operation", worst)],
-            cost=Cost(failed_calls=errors),
+            None,
+            Cost(failed_calls=errors),
+            errors=errors,
+            calls=calls,
+            operation=worst,
         )
 
 
@@ -41,11 +42,8 @@ def dummy_backend(context: RuleContext) -> Iterator[Finding]:
         and not context.environment.is_debug
         and context.cache.lookups
     ):
-        lookups = context.cache.lookups
-        cost = Cost(failed_calls=lookups)
-        lost = context.cache.miss_reasons.lost
-        evidence = [("lookups", lookups), ("lost", lost)]
-        yield context.find("dummy-backend", "warning", evidence, cost=cost)
+        lookups, lost = context.cache.lookups, context.cache.miss_reasons.lost
+        yield context.find(None, Cost(failed_calls=lookups), lookups=lookups, lost=lost)
 
 
 def local_memory_many_processes(context: RuleContext) -> Iterator[Finding]:
@@ -59,10 +57,10 @@ def local_memory_many_processes(context: RuleContext) -> Iterator[Finding]:
         and context.cache.lookups >= context.limits.min_calls
     ):
         yield context.find(
-            "local-memory-many-processes",
-            "warning",
-            [("processes", processes), ("lookups", context.cache.lookups)],
-            cost=Cost(context.cache.misses * context.mean_produce_seconds),
+            None,
+            Cost(context.cache.misses * context.mean_produce_seconds),
+            processes=processes,
+            lookups=context.cache.lookups,
         )
 
 
@@ -89,20 +87,15 @@ def evicted_early(context: RuleContext) -> Iterator[Finding]:
         and context.is_costly(lost)
     ):
         yield context.find(
-            "evicted-early",
-            "warning",
-            [
-                ("evicted", evicted),
-                ("misses", cache.misses),
-                ("lookups", cache.lookups),
-                ("entries", cache.memory.entries),
-                ("limit_entries", cache.memory.limit_entries),
-                ("limit_bytes", cache.memory.limit_bytes),
-                ("lost_seconds", round(lost, 3)),
-                *predicted_room(context),
-            ],
-            group=_hit_most(cache, lambda reasons: reasons.evicted),
-            cost=Cost(lost),
+            _hit_most(cache, lambda reasons: reasons.evicted),
+            evicted=evicted,
+            misses=cache.misses,
+            lookups=cache.lookups,
+            entries=cache.memory.entries,
+            limit_entries=cache.memory.limit_entries,
+            limit_bytes=cache.memory.limit_bytes,
+            lost_seconds=lost,
+            **predicted_room(context),
         )
 
 
@@ -120,18 +113,13 @@ def lost_entries(context: RuleContext) -> Iterator[Finding]:
         and context.is_costly(lost)
     ):
         yield context.find(
-            "lost-entries",
-            "warning",
-            [
-                ("lost", gone),
-                ("evicted", cache.miss_reasons.evicted),
-                ("misses", cache.misses),
-                ("lookups", cache.lookups),
-                *_causes(cache),
-                ("lost_seconds", round(lost, 3)),
-            ],
-            group=_hit_most(cache, lambda reasons: reasons.lost),
-            cost=Cost(lost),
+            _hit_most(cache, lambda reasons: reasons.lost),
+            lost=gone,
+            evicted=cache.miss_reasons.evicted,
+            misses=cache.misses,
+            lookups=cache.lookups,
+            **_causes(cache),
+            lost_seconds=lost,
         )
 
 
@@ -153,13 +141,13 @@ def _causes(cache: Cache) -> Evidence:
     at = max((each.restarted_at for each in lives if each.restarted_at), default=None)
     # What begins anew is a server, or the directory of a cache of so many files.
     is_server = cache.memory.limit_entries is None
-    counts = [
-        ("lost_by_restart" if is_server else "lost_by_new_directory", restarted),
-        ("lost_by_refusal", refused),
-        ("lost_by_replica", lagged),
-    ]
-    when = [("restarted_at" if is_server else "new_directory_at", at)] if restarted else []
-    return [*(each for each in counts if each[1]), *when]
+    figures: Evidence = {
+        "lost_by_restart" if is_server else "lost_by_new_directory": restarted,
+        "lost_by_refusal": refused,
+        "lost_by_replica": lagged,
+        "restarted_at" if is_server else "new_directory_at": at if restarted else None,
+    }
+    return {name: figure for name, figure in figures.items() if figure}
 
 
 def _has_evicted(cache: Cache) -> bool:
@@ -189,12 +177,11 @@ def large_values(context: RuleContext) -> Iterator[Finding]:
     for group, (size, name) in sorted(worst.items()):
         read = bytes_read.get(group) or 0
         yield context.find(
-            "large-values",
-            "warning",
-            [("bytes", size), ("read_bytes", read)],
-            group=group,
-            key=name,
-            cost=Cost(bytes=max(size, read)),
+            group,
+            Cost(bytes=max(size, read)),
+            name,
+            bytes=size,
+            read_bytes=read,
         )
 
 
@@ -211,15 +198,10 @@ def clear_under_traffic(context: RuleContext) -> Iterator[Finding]:
         and context.is_costly(lost)
     ):
         yield context.find(
-            "clear-under-traffic",
-            "warning",
-            [
-                ("clears", clears.calls),
-                ("misses_by_clear", cleared),
-                ("misses", context.cache.misses),
-                ("lost_seconds", round(lost, 3)),
-            ],
-            cost=Cost(lost),
+            clears=clears.calls,
+            misses_by_clear=cleared,
+            misses=context.cache.misses,
+            lost_seconds=lost,
         )
 
 
@@ -237,10 +219,10 @@ def hot_key(context: RuleContext) -> Iterator[Finding]:
             and load > context.limits.hot_key_load
         ):
             yield context.find(
-                "hot-key",
-                "warning",
-                [("lookups", sure), ("lookups_share", key.share), ("load_share", load)],
-                group=key.group,
-                key=key.key,
-                cost=Cost(seconds),
+                key.group,
+                Cost(seconds),
+                key.key,
+                lookups=sure,
+                lookups_share=key.share,
+                load_share=load,
             )

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from cache_monitor.findings.context import IN_PROCESS, Cost, RuleContext
+from cache_monitor.findings.context import IN_PROCESS, RuleContext
 from cache_monitor.reports.schema import Finding, Page, View
 from cache_monitor.stats.details import OTHER_GROUPS
 
@@ -31,16 +31,11 @@ def stampede(context: RuleContext) -> Iterator[Finding]:
             and context.is_costly(lost)
         ):
             yield context.find(
-                "stampede",
-                "warning",
-                [
-                    ("produced", group.produced),
-                    ("produced_in_vain", group.stampedes),
-                    ("produce_seconds", group.produce_seconds),
-                    ("lost_seconds", round(lost, 3)),
-                ],
-                group=group.group,
-                cost=Cost(lost),
+                group.group,
+                produced=group.produced,
+                produced_in_vain=group.stampedes,
+                produce_seconds=group.produce_seconds,
+                lost_seconds=lost,
             )
 
 
@@ -58,17 +53,12 @@ def single_gets(context: RuleContext) -> Iterator[Finding]:
         is_dear = group.produce_seconds is None or group.produce_seconds > trip
         if requests and is_dear and _is_slow(context, lost, requests):
             yield context.find(
-                "single-gets",
-                "warning",
-                [
-                    ("requests", requests),
-                    ("gets_each", round(gets / requests, 1)),
-                    ("get_seconds", round(trip, 9)),
-                    ("lost_request_seconds", round(lost / requests, 6)),
-                    ("lost_seconds", round(lost, 3)),
-                ],
-                group=group.group,
-                cost=Cost(lost),
+                group.group,
+                requests=requests,
+                gets_each=round(gets / requests, 1),
+                get_seconds=round(trip, 9),
+                lost_request_seconds=round(lost / requests, 6),
+                lost_seconds=lost,
             )
 
 
@@ -82,17 +72,12 @@ def repeated_gets(context: RuleContext) -> Iterator[Finding]:
         trip = lost / again if again else 0.0
         if requests and _is_slow(context, lost, requests):
             yield context.find(
-                "repeated-gets",
-                "warning",
-                [
-                    ("requests", requests),
-                    ("again_each", round(again / requests, 1)),
-                    ("get_seconds", round(trip, 9)),
-                    ("lost_request_seconds", round(lost / requests, 6)),
-                    ("lost_seconds", round(lost, 3)),
-                ],
-                group=group.group,
-                cost=Cost(lost),
+                group.group,
+                requests=requests,
+                again_each=round(again / requests, 1),
+                get_seconds=round(trip, 9),
+                lost_request_seconds=round(lost / requests, 6),
+                lost_seconds=lost,
             )
 
 
@@ -109,19 +94,14 @@ def cache_bound_view(context: RuleContext) -> Iterator[Finding]:
             worst[group] = view
     for group, view in sorted(worst.items()):
         yield context.find(
-            "cache-bound-view",
-            "warning",
-            [
-                ("view", view.view),
-                ("requests", view.requests),
-                ("calls_each", round(view.calls / view.requests, 1)),
-                ("cache_request_seconds", round(view.seconds / view.requests, 6)),
-                ("request_share", view.share_of_request),
-                ("groups", ", ".join(use.group for use in view.groups[:_MOST_GROUPS])),
-                ("lost_seconds", round(view.seconds, 3)),
-            ],
-            group=group,
-            cost=Cost(view.seconds),
+            group,
+            view=view.view,
+            requests=view.requests,
+            calls_each=round(view.calls / view.requests, 1),
+            cache_request_seconds=round(view.seconds / view.requests, 6),
+            request_share=view.share_of_request,
+            groups=", ".join(use.group for use in view.groups[:_MOST_GROUPS]),
+            lost_seconds=view.seconds,
         )
 
 
@@ -163,17 +143,12 @@ def page_not_stored(context: RuleContext) -> Iterator[Finding]:
             and context.is_costly(page.not_stored_seconds)
         ):
             yield context.find(
-                "page-not-stored",
-                "warning",
-                [
-                    ("requests", page.requests),
-                    ("reason", reason),
-                    ("detail", page.details.get(reason)),
-                    ("cause", page.causes.get(reason)),
-                    ("lost_seconds", round(page.not_stored_seconds, 3)),
-                ],
-                group=page.page,
-                cost=Cost(page.not_stored_seconds),
+                page.page,
+                requests=page.requests,
+                reason=reason,
+                detail=page.details.get(reason),
+                cause=page.causes.get(reason),
+                lost_seconds=page.not_stored_seconds,
             )
 
 

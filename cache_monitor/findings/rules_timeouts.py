@@ -48,19 +48,14 @@ def short_timeout(context: RuleContext) -> Iterator[Finding]:
             and context.is_costly(lost)
         ):
             yield context.find(
-                "short-timeout",
-                "warning",
-                [
-                    ("lookups", group.lookups),
-                    ("misses", group.misses),
-                    ("distinct_keys", group.distinct_keys),
-                    ("expired", expired),
-                    *_unchanged(group),
-                    ("lost_seconds", round(lost, 3)),
-                    *predicted_longer_timeout(context, group.group),
-                ],
-                group=group.group,
-                cost=Cost(lost),
+                group.group,
+                lookups=group.lookups,
+                misses=group.misses,
+                distinct_keys=group.distinct_keys,
+                expired=expired,
+                **_unchanged(group),
+                lost_seconds=lost,
+                **predicted_longer_timeout(context, group.group),
             )
 
 
@@ -76,16 +71,11 @@ def unchanged_rewrites(context: RuleContext) -> Iterator[Finding]:
         lost = context.seconds_lost(group, same)
         if context.is_costly(lost):
             yield context.find(
-                "unchanged-rewrites",
-                "warning",
-                [
-                    ("expired_rewrites", group.changes.rewrites),
-                    *_unchanged(group),
-                    ("lost_seconds", round(lost, 3)),
-                    *predicted_longer_timeout(context, group.group),
-                ],
-                group=group.group,
-                cost=Cost(lost),
+                group.group,
+                expired_rewrites=group.changes.rewrites,
+                **_unchanged(group),
+                lost_seconds=lost,
+                **predicted_longer_timeout(context, group.group),
             )
 
 
@@ -96,7 +86,7 @@ def _mostly_changes(group: KeyGroup) -> bool:
 
 def _unchanged(group: KeyGroup) -> Evidence:
     share = group.changes.unchanged
-    return [] if share is None else [("unchanged_share", round(share, 4))]
+    return {} if share is None else {"unchanged_share": round(share, 4)}
 
 
 def no_expiry(context: RuleContext) -> Iterator[Finding]:
@@ -117,16 +107,12 @@ def no_expiry(context: RuleContext) -> Iterator[Finding]:
     )
     if is_many or is_much:
         yield context.find(
-            "no-expiry",
-            "warning",
-            [
-                ("entries_without_expiry", endless),
-                ("entries", memory.entries),
-                ("bytes_without_expiry", size),
-                ("bytes", memory.bytes),
-            ],
-            group=_most_endless_group(context.cache.memory, endless),
-            cost=Cost(bytes=size),
+            _most_endless_group(context.cache.memory, endless),
+            Cost(bytes=size),
+            entries_without_expiry=endless,
+            entries=memory.entries,
+            bytes_without_expiry=size,
+            bytes=memory.bytes,
         )
 
 
@@ -138,18 +124,14 @@ def aged_content(context: RuleContext) -> Iterator[Finding]:
         age, stale = group.age_p90, group.changes.stale_share
         is_old = age is not None and age > context.limits.aged_after
         if group.hits >= context.limits.min_calls and is_old and (stale is None or stale >= _STALE):
-            known = [] if stale is None else [("stale_share", round(stale, 4))]
+            known: Evidence = {} if stale is None else {"stale_share": round(stale, 4)}
             yield context.find(
-                "aged-content",
-                "warning",
-                [
-                    ("median_age", group.age_p50),
-                    ("p90_age", age),
-                    *known,
-                    ("hits", group.hits),
-                    *predicted_shorter_timeout(context, group.group),
-                ],
-                group=group.group,
+                group.group,
+                median_age=group.age_p50,
+                p90_age=age,
+                **known,
+                hits=group.hits,
+                **predicted_shorter_timeout(context, group.group),
             )
 
 
@@ -172,15 +154,12 @@ def expired_stored(context: RuleContext) -> Iterator[Finding]:
     )
     if is_many or is_much:
         yield context.find(
-            "expired-stored",
-            "warning",
-            [
-                ("expired", expired),
-                ("entries", memory.entries),
-                ("limit_entries", memory.limit_entries),
-                ("expired_bytes", size),
-            ],
-            cost=Cost(bytes=size),
+            None,
+            Cost(bytes=size),
+            expired=expired,
+            entries=memory.entries,
+            limit_entries=memory.limit_entries,
+            expired_bytes=size,
         )
 
 

@@ -50,11 +50,9 @@ def never_read(context: RuleContext) -> Iterator[Finding]:
             and waste.is_costly
         ):
             yield context.find(
-                "never-read",
-                "warning",
-                _use(group),
-                group=group.group,
-                cost=waste.cost,
+                group.group,
+                waste.cost,
+                **_use(group),
             )
 
 
@@ -73,16 +71,12 @@ def overwritten(context: RuleContext) -> Iterator[Finding]:
         ):
             spent = waste.cost.seconds if in_vain else group.seconds - group.lookup_seconds
             yield context.find(
-                "overwritten",
-                "warning",
-                [
-                    *_use(group),
-                    *_unread("overwritten_unread", group.lives.overwritten_unread),
-                    ("written_bytes", size),
-                    *predicted_longer_timeout(context, group.group),
-                ],
-                group=group.group,
-                cost=Cost(spent, size),
+                group.group,
+                Cost(spent, size),
+                **_use(group),
+                **_unread("overwritten_unread", group.lives.overwritten_unread),
+                written_bytes=size,
+                **predicted_longer_timeout(context, group.group),
             )
 
 
@@ -104,11 +98,10 @@ def key_explosion(context: RuleContext) -> Iterator[Finding]:
             and waste.is_costly
         ):
             yield context.find(
-                "key-explosion",
-                "warning",
-                [*_use(group), ("one_of_a_kind", rest.distinct_keys)],
-                group=group.group,
-                cost=waste.cost,
+                group.group,
+                waste.cost,
+                **_use(group),
+                one_of_a_kind=rest.distinct_keys,
             )
 
 
@@ -127,17 +120,12 @@ def deleted_early(context: RuleContext) -> Iterator[Finding]:
             and context.is_costly(lost)
         ):
             yield context.find(
-                "deleted-early",
-                "warning",
-                [
-                    *_use(group),
-                    ("deletes", group.deletes),
-                    ("misses_by_deletion", deleted),
-                    *_unread("deleted_unread", group.lives.deleted_unread),
-                    ("lost_seconds", round(lost, 3)),
-                ],
-                group=group.group,
-                cost=Cost(lost),
+                group.group,
+                **_use(group),
+                deletes=group.deletes,
+                misses_by_deletion=deleted,
+                **_unread("deleted_unread", group.lives.deleted_unread),
+                lost_seconds=lost,
             )
 
 
@@ -156,15 +144,11 @@ def cheap_to_recompute(context: RuleContext) -> Iterator[Finding]:
             and not _is_made_elsewhere(context, group)
         ):
             yield context.find(
-                "cheap-to-recompute",
-                "info",
-                [
-                    ("produce_seconds", to_produce),
-                    ("lookup_seconds", round(lookup, 9)),
-                    ("hits", group.hits),
-                ],
-                group=group.group,
-                cost=Cost(group.lookups * lookup - group.hits * to_produce),
+                group.group,
+                Cost(group.lookups * lookup - group.hits * to_produce),
+                produce_seconds=to_produce,
+                lookup_seconds=round(lookup, 9),
+                hits=group.hits,
             )
 
 
@@ -208,17 +192,13 @@ def never_stored(context: RuleContext) -> Iterator[Finding]:
         ):
             view = context.view_of(group.group)
             yield context.find(
-                "never-stored",
-                "warning",
-                [
-                    ("lookups", group.lookups),
-                    ("lookups_share", round(group.lookups / context.cache.lookups, 4)),
-                    ("distinct_keys", group.distinct_keys),
-                    ("view", view.view if view else None),
-                    ("lost_seconds", round(group.lookup_seconds, 3)),
-                ],
-                group=group.group,
-                cost=Cost(group.lookup_seconds, failed_calls=group.lookups),
+                group.group,
+                Cost(group.lookup_seconds, failed_calls=group.lookups),
+                lookups=group.lookups,
+                lookups_share=round(group.lookups / context.cache.lookups, 4),
+                distinct_keys=group.distinct_keys,
+                view=view.view if view else None,
+                lost_seconds=group.lookup_seconds,
             )
 
 
@@ -238,16 +218,11 @@ def low_hit_ratio(context: RuleContext) -> Iterator[Finding]:
             and context.is_costly(lost)
         ):
             yield context.find(
-                "low-hit-ratio",
-                "warning",
-                [
-                    *_use(group),
-                    ("hit_ratio", group.hit_ratio),
-                    ("lost_seconds", round(lost, 3)),
-                    *(predicted_longer_timeout(context, group.group) or predicted_room(context)),
-                ],
-                group=group.group,
-                cost=Cost(lost),
+                group.group,
+                **_use(group),
+                hit_ratio=group.hit_ratio,
+                lost_seconds=lost,
+                **(predicted_longer_timeout(context, group.group) or predicted_room(context)),
             )
 
 
@@ -305,13 +280,13 @@ def _is_overwritten(group: KeyGroup) -> bool:
 
 def _unread(name: str, count: int) -> Evidence:
     """How many entries surely nobody read: that there were none is not known as surely."""
-    return [(name, count)] if count else []
+    return {name: count} if count else {}
 
 
 def _use(group: KeyGroup) -> Evidence:
-    return [
-        ("sets", group.sets),
-        ("lookups", group.lookups),
-        ("hits", group.hits),
-        ("distinct_keys", group.distinct_keys),
-    ]
+    return {
+        "sets": group.sets,
+        "lookups": group.lookups,
+        "hits": group.hits,
+        "distinct_keys": group.distinct_keys,
+    }
