@@ -1,15 +1,17 @@
-"""One cache's part of the report, made of its merged windows and details."""
+"""One cache's part of the report, made of its merged windows and details and its last scan."""
 
 from collections.abc import Sequence
+from functools import cache as remembered
 from math import inf
-from typing import TypedDict
+from typing import Any, TypeVar
+
+from msgspec import Struct
 
 from cache_monitor.calls import LOOKUPS
 from cache_monitor.periods import rfc3339
 from cache_monitor.reports import schema
-from cache_monitor.reports.memory import memory_of, stale_of
 from cache_monitor.reports.savings import Estimate, Savings, is_state, mean_to_produce
-from cache_monitor.reports.series import Series, miss_reasons
+from cache_monitor.reports.series import Series, exact_reasons, miss_reasons
 from cache_monitor.scan.snapshot import Snapshot
 from cache_monitor.stats import distinct, histogram
 from cache_monitor.stats.details import OTHER_GROUPS, Details, PageStats, ViewStats
@@ -17,7 +19,26 @@ from cache_monitor.stats.groups import GroupStats, LifeStats
 from cache_monitor.stats.top_keys import KeyStats
 from cache_monitor.stats.window import OperationStats, Window, ratio
 
-PAGES_SHOWN = 200
+HOT_KEYS_SHOWN = 100
+GROUPS_SHOWN = VIEWS_SHOWN = PAGES_SHOWN = 200
+_SEEN_IN_REQUESTS = (
+    *("rewrites", "repeated_gets", "repeated_gets_requests", "repeated_seconds"),
+    *("single_gets", "single_gets_requests"),
+)
+"""What is known of a group only if the middleware shows which calls one request made."""
+
+Reported = TypeVar("Reported", bound=Struct)
+
+
+def _reported(kind: type[Reported], stats: Struct, **others: Any) -> Reported:
+    """``others`` as a part of the report, with what has the same name in ``stats``."""
+    names = _same_names(kind, type(stats))
+    return kind(**{name: getattr(stats, name) for name in names} | others)
+
+
+@remembered
+def _same_names(kind: type[Struct], of: type[Struct]) -> list[str]:
+    return [name for name in kind.__struct_fields__ if hasattr(of, name)]
 
 
 def pages(details: Details) -> list[schema.Page]:
@@ -31,37 +52,18 @@ def _page(route: str, stats: PageStats) -> schema.Page:
     requests = stats.served + stats.made
     addresses = distinct.estimate(stats.addresses)
     variants = distinct.estimate(stats.variants)
-    return schema.Page(
+    return _reported(
+        schema.Page,
+        stats,
         page=route,
         requests=requests,
-        served=stats.served,
-        stored=stats.stored,
-        bypassed=stats.bypassed,
         served_ratio=ratio(stats.served, requests),
-        missed=dict(stats.missed),
-        not_stored=dict(stats.not_stored),
-        details=dict(stats.details),
-        causes=dict(stats.causes),
         varies_by=sorted(stats.varies, key=lambda each: (-stats.varies[each], each)),
         distinct_addresses=addresses or None,
         distinct_paths=distinct.estimate(stats.paths) or None,
         variants_per_address=round(variants / addresses, 2) if addresses and variants else None,
-        made_seconds=stats.made_seconds,
-        not_stored_seconds=stats.not_stored_seconds,
         is_decorated=not stats.site_wide,
     )
-
-
-HOT_KEYS_SHOWN = 100
-GROUPS_SHOWN = 200
-VIEWS_SHOWN = 200
-
-
-class _Saved(TypedDict):
-    """What was saved, as several parts of the report tell it."""
-
-    seconds_saved: float | None
-    seconds_saved_error: float | None
 
 
 def cache(
@@ -73,7 +75,9 @@ def cache(
     hits = sum(each.hits for each in operations)
     misses = sum(each.misses for each in operations)
     savings = Savings(details)
-    return schema.Cache(
+    return _reported(
+        schema.Cache,
+        total,
         backend=backend,
         lookups=hits + misses,
         hits=hits,
@@ -82,16 +86,7 @@ def cache(
         errors=sum(each.faults for each in operations),
         interrupted=sum(each.interrupted for each in operations),
         operations={name: _operation(name, each) for name, each in _by_calls(total)},
-        bytes_read=total.bytes_read,
-        bytes_written=total.bytes_written,
-        miss_reasons=miss_reasons(
-            misses,
-            total.reasons,
-            total.traced_misses,
-            total.classified_misses,
-            total.variance,
-            series.hours,
-        ),
+        miss_reasons=miss_reasons(misses, total, series.hours),
         misses_per_request=_misses_per_request(details),
         **_saved(savings.of_all()),
         hot_keys=_hot_keys(details, savings),
@@ -104,10 +99,43 @@ def cache(
     )
 
 
-def _saved(estimate: Estimate | None) -> _Saved:
-    if estimate is None:
-        return {"seconds_saved": None, "seconds_saved_error": None}
-    return {"seconds_saved": estimate.seconds, "seconds_saved_error": estimate.error}
+def _saved(estimate: Estimate | None) -> dict[str, float | None]:
+    seconds, error = estimate or (None, None)
+    return {"seconds_saved": seconds, "seconds_saved_error": error}
+
+
+def memory_of(
+    snapshot: Snapshot | None, culled: int | None = None, since: float = 0.0
+) -> schema.Memory:
+    """What ``snapshot`` found in the cache; all unknown without one. Where the cache has no counter
+    of its own, ``culled`` entries were evicted ``since`` then."""
+    if snapshot is None:
+        return schema.Memory()
+    is_culled = snapshot.evictions is None and culled is not None
+    return _reported(
+        schema.Memory,
+        snapshot,
+        evictions=culled if is_culled else snapshot.evictions,
+        evictions_since=rfc3339(since) if is_culled else None,
+        measured_at=rfc3339(snapshot.measured_at),
+        processes=[
+            _reported(schema.ProcessMemory, each, measured_at=rfc3339(each.measured_at))
+            for each in snapshot.processes
+        ],
+    )
+
+
+def stale_of(snapshot: Snapshot | None) -> schema.Stale:
+    """What of it is stale."""
+    if snapshot is None:
+        return schema.Stale()
+    return _reported(
+        schema.Stale,
+        snapshot,
+        bytes=snapshot.stale_bytes,
+        entries=snapshot.stale,
+        recorded_since=rfc3339(snapshot.recorded_since) if snapshot.recorded_since else None,
+    )
 
 
 def _by_calls(total: Window) -> list[tuple[str, OperationStats]]:
@@ -128,14 +156,11 @@ def _misses_per_request(details: Details) -> float | None:
 def _operation(name: str, stats: OperationStats) -> schema.Operation:
     p50, p90, p99 = stats.times.quantiles((0.5, 0.9, 0.99), stats.slowest)
     looks_up = name in LOOKUPS
-    return schema.Operation(
-        calls=stats.calls,
-        keys=stats.keys,
+    return _reported(
+        schema.Operation,
+        stats,
         hits=stats.hits if looks_up else None,
         misses=stats.misses if looks_up else None,
-        errors=stats.errors,
-        interrupted=stats.interrupted,
-        absent=stats.absent,
         seconds=schema.Seconds(
             total=stats.seconds,
             p50=p50,
@@ -155,27 +180,18 @@ def _hot_keys(details: Details, savings: Savings) -> list[schema.HotKey]:
 
 
 def _hot_key(key: str, stats: KeyStats, lookups: int, savings: Savings) -> schema.HotKey:
-    return schema.HotKey(
+    return _reported(
+        schema.HotKey,
+        stats,
         key=key,
-        group=stats.group,
         lookups=stats.lookups + stats.missing,
-        hits=stats.hits,
-        misses=stats.misses,
-        sets=stats.sets,
         share=ratio(stats.lookups, lookups),
         max_overcount=stats.missing,
-        bytes=stats.bytes,
-        miss_reasons=_reasons_of_key(stats),
+        # A key is in the trace with all its misses, or with none.
+        miss_reasons=exact_reasons(stats.misses, stats.reasons or {}),
         produce_seconds=mean_to_produce(stats),
         **_saved(savings.of_key(stats)),
     )
-
-
-def _reasons_of_key(stats: KeyStats) -> schema.MissReasons:
-    # A key is in the trace with all its misses, or with none.
-    known = stats.reasons or {}
-    told = sum(known.values())
-    return miss_reasons(stats.misses, known, told, told - known.get("unknown", 0))
 
 
 def _key_groups(details: Details, savings: Savings, hours: float) -> list[schema.KeyGroup]:
@@ -204,51 +220,31 @@ def _key_group(
     name: str, stats: GroupStats, savings: Savings, has_seen_requests: bool, hours: float
 ) -> schema.KeyGroup:
     age_p50, age_p90 = histogram.quantiles(stats.ages, (0.5, 0.9), inf)
-    return schema.KeyGroup(
+    of_requests = {
+        each: getattr(stats, each) if has_seen_requests else None for each in _SEEN_IN_REQUESTS
+    }
+    return _reported(
+        schema.KeyGroup,
+        stats,
         group=name,
-        kind=stats.kind,
         distinct_keys=_distinct_keys(stats),
-        lookups=stats.lookups,
-        hits=stats.hits,
-        misses=stats.misses,
         hit_ratio=ratio(stats.hits, stats.lookups),
-        sets=stats.sets,
-        deletes=stats.deletes,
-        errors=stats.errors,
-        bytes_read=stats.bytes_read,
-        bytes_written=stats.bytes_written,
-        miss_reasons=miss_reasons(
-            stats.misses,
-            stats.reasons,
-            stats.traced_misses,
-            stats.classified_misses,
-            stats.variance,
-            hours,
-        ),
+        miss_reasons=miss_reasons(stats.misses, stats, hours),
         produce_seconds=mean_to_produce(stats),
         **_saved(savings.of_group(name, stats)),
         age_p50=age_p50,
         age_p90=age_p90,
-        other_uses=stats.other_uses,
         is_state=is_state(name, stats),
         called_from=stats.called_from or None,
-        lookup_seconds=stats.lookup_seconds,
         seconds=stats.lookup_seconds + stats.other_seconds,
-        rewrites=stats.rewrites if has_seen_requests else None,
-        repeated_seconds=stats.repeated_seconds if has_seen_requests else None,
         first_set_at=rfc3339(stats.first_set) if stats.first_set else None,
         mean_set_at=rfc3339(stats.mean_set or stats.first_set) if stats.first_set else None,
         timeout=stats.timeout or None,
         lives=lives_of(stats.lives),
         changes=_changes(stats),
-        produced=stats.produced,
-        stampedes=stats.stampedes,
-        repeated_gets=stats.repeated_gets if has_seen_requests else None,
-        repeated_gets_requests=stats.repeated_gets_requests if has_seen_requests else None,
-        single_gets=stats.single_gets if has_seen_requests else None,
-        single_gets_requests=stats.single_gets_requests if has_seen_requests else None,
         sample_hits=list(stats.sample_hits),
         sample_misses=list(stats.sample_misses),
+        **of_requests,
     )
 
 
@@ -256,12 +252,7 @@ def _changes(stats: GroupStats) -> schema.Changes:
     changes = stats.changes
     if changes is None:
         return schema.Changes()
-    return schema.Changes(
-        rewrites=changes.rewrites,
-        unchanged=changes.unchanged,
-        seconds_to_change=changes.seconds_to_change,
-        stale_share=changes.stale_share(stats.ages),
-    )
+    return _reported(schema.Changes, changes, stale_share=changes.stale_share(stats.ages))
 
 
 def lives_of(stats: LifeStats | None) -> schema.Lives:
@@ -304,27 +295,17 @@ def _views(details: Details, savings: Savings) -> list[schema.View]:
 def _view(name: str, stats: ViewStats, savings: Savings) -> schema.View:
     whole = stats.request_seconds
     groups = sorted(stats.groups.items(), key=lambda each: (-each[1].seconds, each[0]))
-    return schema.View(
+    return _reported(
+        schema.View,
+        stats,
         view=name,
-        requests=stats.requests,
-        lookups=stats.lookups,
-        misses=stats.misses,
         misses_per_request=_per_request(stats.misses, stats.requests),
-        seconds=stats.seconds,
         **_saved(savings.of_view(stats)),
         request_seconds=whole or None,
         # Calls that run at once, in several tasks, may take longer together than their request.
         share_of_request=ratio(stats.seconds, whole),
-        calls=stats.calls,
         groups=[
-            schema.GroupOfView(
-                group=group,
-                keys=use.calls,
-                lookups=use.lookups,
-                hits=use.hits,
-                seconds=use.seconds,
-            )
-            for group, use in groups
+            _reported(schema.GroupOfView, use, group=group, keys=use.calls) for group, use in groups
         ],
         sample_hits=list(stats.sample_hits),
         sample_misses=list(stats.sample_misses),

@@ -8,7 +8,6 @@ from typing import Annotated, Any, Protocol, TypeVar
 from msgspec import Struct
 from msgspec.structs import replace
 
-from cache_monitor.periods import rfc3339
 from cache_monitor.scan.base import STALE_REASONS, Scope, StaleReason
 from cache_monitor.scan.snapshot import (
     GROUPS,
@@ -135,57 +134,6 @@ class Stale(Struct, frozen=True, kw_only=True):
             " 3339, UTC; null without a record."
         ),
     ] = None
-
-
-def memory_of(snapshot: Snapshot | None, culled: int | None = None, since: float = 0.0) -> Memory:
-    """What ``snapshot`` found in the cache; all unknown without one. Where the cache has no counter
-    of its own, ``culled`` entries were evicted ``since`` then."""
-    if snapshot is None:
-        return Memory()
-    counts = snapshot.evictions is None and culled is not None
-    return Memory(
-        entries=snapshot.entries,
-        bytes=snapshot.bytes,
-        limit_bytes=snapshot.limit_bytes,
-        limit_entries=snapshot.limit_entries,
-        evictions=culled if counts else snapshot.evictions,
-        evictions_since=rfc3339(since) if counts else None,
-        policy=snapshot.policy,
-        used_bytes=snapshot.used_bytes,
-        empty_bytes=snapshot.empty_bytes,
-        measured_at=rfc3339(snapshot.measured_at),
-        scope=snapshot.scope,
-        exact=snapshot.exact,
-        groups=snapshot.groups,
-        largest=snapshot.largest,
-        examined=snapshot.examined,
-        freed_within=snapshot.freed_within,
-        problem=snapshot.problem,
-        processes=[
-            ProcessMemory(
-                measured_at=rfc3339(each.measured_at), entries=each.entries, bytes=each.bytes
-            )
-            for each in snapshot.processes
-        ],
-    )
-
-
-def stale_of(snapshot: Snapshot | None) -> Stale:
-    """What of it is stale."""
-    if snapshot is None:
-        return Stale()
-    return Stale(
-        expired=snapshot.expired,
-        idle=snapshot.idle,
-        never_read=snapshot.never_read,
-        no_expiry=snapshot.no_expiry,
-        bytes=snapshot.stale_bytes,
-        expired_bytes=snapshot.expired_bytes,
-        entries=snapshot.stale,
-        idle_error=snapshot.idle_error,
-        never_read_error=snapshot.never_read_error,
-        recorded_since=rfc3339(snapshot.recorded_since) if snapshot.recorded_since else None,
-    )
 
 
 STANDS_FOR = 3600.0

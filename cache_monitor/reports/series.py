@@ -12,6 +12,7 @@ from cache_monitor.periods import rfc3339
 from cache_monitor.reports.schema import REASONS, MissReasons, Point, Report
 from cache_monitor.stats import packed_ints
 from cache_monitor.stats.columns import Columns
+from cache_monitor.stats.groups import GroupStats
 from cache_monitor.stats.payloads import CorruptPayload, DetailedKeys, decode
 from cache_monitor.stats.window import (
     MINUTE,
@@ -25,16 +26,8 @@ from cache_monitor.stores.base import Row
 from cache_monitor.stores.rows import longest
 
 
-def miss_reasons(
-    misses: int,
-    known: Reasons,
-    traced: int,
-    classified: int,
-    variance: float = 0.0,
-    hours: float = 0.0,
-) -> MissReasons:
-    """The reasons of ``misses`` from those of the ``traced`` ones, of which ``classified`` have a
-    known reason.
+def miss_reasons(misses: int, traced: Window | GroupStats, hours: float) -> MissReasons:
+    """The reasons of ``misses`` from those of the ``traced`` ones.
 
     If all keys are traced each miss counts for itself; those without a reason yet are unknown. If a
     sample is traced, all misses have its shares, with an error of about one by the square root of
@@ -42,36 +35,37 @@ def miss_reasons(
     traced with all its misses: ``variance`` says by how much, for each of the ``hours`` of the
     period. How these correlate is unknown, so that more hours do not make it smaller.
     """
-    told = sum(known.values())
-    if told > traced:
-        # An hour of the period need not begin with one of the clock.
-        error = sqrt((1 + hours) * variance) / told
-        return _shared(misses, known, told, classified, error)
+    weight = sum(traced.reasons.values())
+    if weight <= traced.traced_misses:
+        return exact_reasons(misses, traced.reasons)
+    # An hour of the period need not begin with one of the clock.
+    least_error = sqrt((1 + hours) * traced.variance) / weight
+    classified = min(traced.classified_misses, misses)
+    error = round(min(1.0, max(1 / sqrt(classified), least_error)), 4) if classified else None
+    counts = _divided(misses, traced.reasons, weight)
+    return MissReasons(**counts, judged=classified, error=error)
+
+
+def exact_reasons(misses: int, known: Reasons) -> MissReasons:
+    """The reasons of ``misses``, each of which counts for itself."""
     left = misses
     counts = {}
     for reason in REASONS:
         # A reason that was found late may be counted in a later bucket than its miss.
         counts[reason] = min(known.get(reason, 0), left)
         left -= counts[reason]
-    return MissReasons(**counts, unknown=left, judged=misses - left, error=_error(misses - left, 0))
+    judged = misses - left
+    return MissReasons(**counts, unknown=left, judged=judged, error=0.0 if judged else None)
 
 
-def _shared(misses: int, known: Reasons, told: int, classified: int, error: float) -> MissReasons:
-    """``misses`` divided as ``known`` is, to the last one."""
-    counts = {reason: misses * known.get(reason, 0) // told for reason in (*REASONS, "unknown")}
+def _divided(misses: int, known: Reasons, weight: int) -> dict[str, int]:
+    """``misses`` by reason, divided as ``known`` is, to the last one."""
+    counts = {reason: misses * known.get(reason, 0) // weight for reason in (*REASONS, "unknown")}
     # Those that are left over go to the reasons that lost most by the rounding down.
-    rests = sorted(counts, key=lambda reason: -(misses * known.get(reason, 0) % told))
+    rests = sorted(counts, key=lambda reason: -(misses * known.get(reason, 0) % weight))
     for reason in rests[: misses - sum(counts.values())]:
         counts[reason] += 1
-    classified = min(classified, misses)
-    return MissReasons(**counts, judged=classified, error=_error(classified, 1, error))
-
-
-def _error(classified: int, sampled: int, least: float = 0.0) -> float | None:
-    """How far off a share of the reasons may be; None where none is known."""
-    if not classified:
-        return None
-    return round(min(1.0, max(1 / sqrt(classified), least)), 4) if sampled else 0.0
+    return counts
 
 
 class ReportPeriod(NamedTuple):
@@ -183,20 +177,12 @@ class Series:
             p99=p99,
             memory_bytes=held,
             evictions=evicted,
-            miss_reasons=_reasons_of(sums.misses, window) if window and lookups else None,
+            miss_reasons=(
+                miss_reasons(sums.misses, window, window.seconds / HOUR)
+                if window and lookups
+                else None
+            ),
         )
-
-
-def _reasons_of(misses: int, window: Window) -> MissReasons:
-    hours = window.seconds / HOUR
-    return miss_reasons(
-        misses,
-        window.reasons,
-        window.traced_misses,
-        window.classified_misses,
-        window.variance,
-        hours,
-    )
 
 
 def calls_per_second(report: Report) -> Callable[[Point], float | None]:
@@ -271,12 +257,10 @@ def _step(period: ReportPeriod) -> int:
 
 
 def _add(lines: Mapping[str, tuple[list[int], list[int]]], at: int, columns: Columns) -> None:
-    all_lookups, all_misses = (
-        packed_ints.unpack_ints(columns.lookups),
-        packed_ints.unpack_ints(columns.misses),
-    )
-    for place, key in enumerate(columns.keys):
+    all_lookups = packed_ints.unpack_ints(columns.lookups)
+    all_misses = packed_ints.unpack_ints(columns.misses)
+    for key, of, missed in zip(columns.keys, all_lookups, all_misses, strict=False):
         if key in lines:
             lookups, hits = lines[key]
-            lookups[at] += all_lookups[place]
-            hits[at] += max(0, all_lookups[place] - all_misses[place])
+            lookups[at] += of
+            hits[at] += max(0, of - missed)

@@ -15,7 +15,7 @@ from django.db import connection
 from django.test import override_settings
 
 import cache_monitor
-from cache_monitor.reports.memory import memory_of
+from cache_monitor.reports.caches import memory_of
 from cache_monitor.worker import wiring
 from cache_monitor.worker.worker import FlushResult
 from tests.anew import begin_anew

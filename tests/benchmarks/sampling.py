@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from cache_monitor.reports import series
 from cache_monitor.reports.schema import MissReasons
+from cache_monitor.stats.window import Window, add_reasons
 from cache_monitor.trace.codec import StoredSlice
 from cache_monitor.trace.events import DELETE, HIT, MISS, SECOND, WRITE, CallType, Key, hash_of
 from cache_monitor.trace.plan import HOT_KEYS, Plan
@@ -94,18 +95,15 @@ def told(
     plan = Plan(1, level, frozenset(names[key].hash for key in hottest))
     state = State(plans={1: plan.hot}, uncovered_hot=dict.fromkeys(plan.hot, 0))
     replay = Replay(state, SECOND // 20)
-    figures = Counter[str]()
-    seen = classified = variance = 0
+    window = Window(START, HOUR)
     told = replay.run(list(taken(events, plan, names)), (), START + HOUR + SLICE)
     for each in told.windows.values():
-        figures.update(each.reasons)
-        seen, classified, variance = (
-            seen + each.traced_misses,
-            classified + each.classified_misses,
-            variance + each.variance,
-        )
+        add_reasons(window.reasons, each.reasons)
+        window.traced_misses += each.traced_misses
+        window.classified_misses += each.classified_misses
+        window.variance += each.variance
     misses = sum(each.kind == MISS for each in events)
-    return series.miss_reasons(misses, figures, seen, classified, float(variance), 0.0)
+    return series.miss_reasons(misses, window, 0.0)
 
 
 class Result(NamedTuple):

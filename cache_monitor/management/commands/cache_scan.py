@@ -19,7 +19,8 @@ from cache_monitor.context import muted
 from cache_monitor.exporters.table import count, plain, size
 from cache_monitor.management.output import INTERRUPTED, ProgressBar, give, refusal, refusing
 from cache_monitor.periods import rfc3339
-from cache_monitor.reports.memory import memory_of, stale_of, with_sharing
+from cache_monitor.reports.caches import memory_of, stale_of
+from cache_monitor.reports.memory import with_sharing
 from cache_monitor.reports.schema import SCHEMA_VERSION, Memory, Stale
 from cache_monitor.scan.base import STALE_REASONS, StaleReason
 from cache_monitor.scan.schedule import NO_LIMIT, FullScan
