@@ -132,6 +132,16 @@ def stop_listening(listener: Listener) -> None:
         _scope.set(_of(tuple(each for each in scope.listeners if each is not listener)))
 
 
+@contextmanager
+def listening(listener: Listener) -> Iterator[None]:
+    """Let ``listener`` hear the calls made inside."""
+    start_listening(listener)
+    try:
+        yield
+    finally:
+        stop_listening(listener)
+
+
 def _of(listeners: tuple[Listener, ...]) -> CallContext | None:
     """The scope in which ``listeners`` hear of the calls."""
     if not listeners:

@@ -48,21 +48,13 @@ class CacheMonitorMiddleware:
         """Answer the request."""
         if self._is_async:
             return self._answer_async(request)
-        stats = requests.RequestStats()
-        context.start_listening(stats)
-        try:
+        with context.listening(stats := requests.RequestStats()):
             response = cast(HttpResponseBase, self.get_response(request))
-        finally:
-            context.stop_listening(stats)
         return _finished(request, response, stats)
 
     async def _answer_async(self, request: HttpRequest) -> HttpResponseBase:
-        stats = requests.RequestStats()
-        context.start_listening(stats)
-        try:
+        with context.listening(stats := requests.RequestStats()):
             response = await cast(Awaitable[HttpResponseBase], self.get_response(request))
-        finally:
-            context.stop_listening(stats)
         return _finished(request, response, stats)
 
 

@@ -9,11 +9,8 @@ from django.contrib import messages
 from django.contrib.admin import AdminSite
 from django.contrib.admin.models import DELETION, LogEntry
 from django.contrib.contenttypes.models import ContentType
-from django.contrib.sessions.backends.base import SessionBase
-from django.core import signing
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
-from django.template.response import TemplateResponse
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
@@ -22,7 +19,7 @@ from cache_monitor.dashboard import formats
 from cache_monitor.dashboard.columns import make_bar
 from cache_monitor.dashboard.entry import find_shown
 from cache_monitor.dashboard.formats import stale_words
-from cache_monitor.dashboard.page import TEMPLATES, page_context, readings, refused
+from cache_monitor.dashboard.page import ask, readings
 from cache_monitor.dashboard.query import (
     BadParameterError,
     Links,
@@ -37,19 +34,15 @@ from cache_monitor.scan import entries
 from cache_monitor.scan.base import STALE_REASONS, StaleReason
 from cache_monitor.scan.entries import EntryTotals, Selection
 
-WHY: tuple[StaleReason | Literal["any"], ...] = ("any", *STALE_REASONS)
-
+Why = StaleReason | Literal["any"]
+WHY: tuple[Why, ...] = ("any", *STALE_REASONS)
 
 STEP_LIMIT = 50_000
 """Entries that one request examines."""
 STEP_SECONDS = 1.0
-SALT = "cache_monitor.dashboard.deleting"
-MAX_AGE = 3600
-"""Seconds after which an interrupted deletion has to begin anew."""
-CURSORS = "cache_monitor_deletions"
-"""Where the user's session keeps the cursors. A cursor may be the stored key of an entry, perhaps a
-session's, so it does not travel in a form: a signature does not hide it."""
-_MAX_CURSORS = 5
+DELETIONS = "cache_monitor_deletions"
+"""Where the user's session keeps the deletions that go on, by the number of their log entry."""
+_MAX_DELETIONS = 5
 _OBJECT_LENGTH = 200
 """Characters that the admin's history has for the object's name."""
 
@@ -81,12 +74,14 @@ class Target:
     @property
     def selection(self) -> Selection:
         """The entries that it takes."""
-        parameter, value = self.action.parameter, self.value
-        return Selection(
-            group=value if parameter == "group" else None,
-            key=value if parameter == "key" else None,
-            why=next((why for why in WHY if parameter == "why" and why == value), None),
-        )
+        match self.action.parameter:
+            case "group":
+                return Selection(group=self.value)
+            case "key":
+                return Selection(key=self.value)
+            case "why":
+                return Selection(why=cast("Why", self.value))
+        return Selection()
 
     @property
     def words(self) -> str:
@@ -97,6 +92,10 @@ class Target:
     def question(self) -> str:
         """What is asked before it deletes."""
         return str(self.action.question) % {"alias": self.alias}
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        return {"action": self.action.name, **self.parameters}
 
     @property
     def parameters(self) -> Mapping[str, str]:
@@ -179,11 +178,12 @@ ACTIONS = {each.name: each for each in _ALL}
 
 
 def log_action(
-    user_id: int | str, alias: str, flag: int, words: str = "", message: str = ""
+    request: HttpRequest, alias: str, flag: int, words: str = "", message: str = ""
 ) -> LogEntry:
     """A new entry in the admin's history."""
     return LogEntry.objects.create(
-        user_id=cast("int", user_id),
+        # Anonymous users do not come here: the admin has sent them to its login.
+        user_id=cast("int", request.user.pk),
         content_type=ContentType.objects.get_for_model(Dashboard, for_concrete_model=False),
         object_id=alias,
         object_repr=words[:_OBJECT_LENGTH],
@@ -193,11 +193,10 @@ def log_action(
 
 
 class DeleteProgress(TypedDict):
-    """The state of a deletion. It travels signed in the form of the next step, without its
-    ``cursor``."""
+    """The state of a deletion, which the user's session keeps between two steps. The ``cursor`` may
+    be the stored key of an entry, perhaps a session's, so it does not travel in a form."""
 
-    user: str
-    target: list[str]
+    target: Mapping[str, str]
     log: int
     cursor: str
     entries: int
@@ -211,17 +210,12 @@ def action(request: HttpRequest, site: AdminSite, name: str) -> HttpResponse:
     if not request.user.has_perm(f"cache_monitor.{action.permission}"):
         raise PermissionDenied
     data = request.POST if request.method == "POST" else request.GET
-    try:
-        target = target_of(action, data)
-    except BadParameterError as error:
-        return refused(request, site, error)
-    links = Links(site, previous_query(data))
-    if request.method != "POST":
-        return _question(request, site, target, links)
-    return _deleted(request, site, target, links)
+    target, links = target_of(action, data), Links(site, previous_query(data))
+    step = _deleted if request.method == "POST" else _question
+    return step(request, target, links)
 
 
-def _question(request: HttpRequest, site: AdminSite, target: Target, links: Links) -> HttpResponse:
+def _question(request: HttpRequest, target: Target, links: Links) -> HttpResponse:
     """The page that asks before anything is deleted, with how much that is."""
     measured = measure_target(target)
     context = {
@@ -235,28 +229,26 @@ def _question(request: HttpRequest, site: AdminSite, target: Target, links: Link
         "per_process": entries.is_per_process(target.alias),
         "sessions": target.action.parameter == "group" and target.value == "session",
     }
-    return _answer(request, site, target, links, "confirm", context)
+    return _answer(request, target, links, "confirm", context)
 
 
-def _deleted(request: HttpRequest, site: AdminSite, target: Target, links: Links) -> HttpResponse:
-    # Anonymous users do not come here: the admin has sent them to its login.
-    user_id = cast("int | str", request.user.pk)
-    text = request.POST.get("progress", "")
-    if text:
-        progress = unpack(text, user_id, target, request.session)
-        if progress is None:
-            messages.error(request, _("That was interrupted for too long. Begin anew."))
-            return HttpResponseRedirect(_back(target, links))
-    else:
-        progress = begin(user_id, target)
+def _deleted(request: HttpRequest, target: Target, links: Links) -> HttpResponse:
+    begun = request.session.get(DELETIONS, {})
+    number = request.POST.get("progress", "")
+    progress: DeleteProgress | None = begun.get(number) if number else begin(request, target)
+    if progress is None or progress["target"] != target.identity:
+        messages.error(request, _("That was interrupted for too long. Begin anew."))
+        return HttpResponseRedirect(_back(target, links))
     done = delete_step(target, progress)
+    number = str(progress["log"])
+    others = [(each, state) for each, state in begun.items() if each != number]
     if done.problem is None and done.cursor is not None:
-        context = {
-            **_progress_context(done, progress, target),
-            "progress": pack(progress, request.session),
-        }
-        return _answer(request, site, target, links, "deleting", context)
-    forget_cursor(progress, request.session)
+        latest = others[1 - _MAX_DELETIONS :]
+        request.session[DELETIONS] = dict([*latest, (number, progress)])
+        context = _progress_context(done, progress, target)
+        return _answer(request, target, links, "deleting", context)
+    if begun:
+        request.session[DELETIONS] = dict(others)
     readings.clear()
     summary = summarize(target, progress)
     if done.problem:
@@ -271,6 +263,7 @@ def _progress_context(
 ) -> Mapping[str, object]:
     share = min(1.0, progress["examined"] / done.total) if done.total else None
     return {
+        "progress": progress["log"],
         "summary": summarize(target, progress),
         "share": formats.ratio(share),
         "bar": make_bar(share),
@@ -281,24 +274,19 @@ def _progress_context(
 
 def _answer(
     request: HttpRequest,
-    site: AdminSite,
     target: Target,
     links: Links,
     template: str,
     context: Mapping[str, object],
 ) -> HttpResponse:
-    whole = {
-        **site.each_context(request),
-        **page_context(links, target.action.name),
+    about = {
         "title": target.action.title,
-        "action_url": links.path(target.action.name),
         "back_url": _back(target, links),
-        "hidden": {**target.parameters, "back": links.page("dashboard").partition("?")[2]},
         "target": target,
         "words": formats.visible(formats.cut(target.words, 300)),
-        **context,
     }
-    return TemplateResponse(request, f"{TEMPLATES}/{template}.html", whole)
+    name, hidden = target.action.name, target.parameters
+    return ask(request, links, name, template, hidden, {**about, **context})
 
 
 def _back(target: Target, links: Links) -> str:
@@ -316,55 +304,17 @@ def measure_target(target: Target) -> EntryTotals:
             entries=int(found.entry is not None),
             bytes=found.entry.bytes if found.entry else 0,
             examined=1,
-            cursor=None,
-            total=None,
             problem=found.problem,
         )
     return entries.measure(target.alias, target.selection, seconds=STEP_SECONDS)
 
 
-def begin(user_id: int | str, target: Target) -> DeleteProgress:
+def begin(request: HttpRequest, target: Target) -> DeleteProgress:
     """A deletion that has deleted nothing yet, with its entry in the admin's history."""
-    log = log_action(user_id, target.alias, DELETION)
+    log = log_action(request, target.alias, DELETION)
     return DeleteProgress(
-        user=str(user_id),
-        target=_identity(target),
-        log=log.pk,
-        cursor="",
-        entries=0,
-        bytes=0,
-        examined=0,
+        target=target.identity, log=log.pk, cursor="", entries=0, bytes=0, examined=0
     )
-
-
-def pack(progress: DeleteProgress, session: SessionBase) -> str:
-    """``progress`` as signed text; its cursor goes to ``session``."""
-    cursors = {**session.get(CURSORS, {}), str(progress["log"]): progress["cursor"]}
-    session[CURSORS] = dict(list(cursors.items())[-_MAX_CURSORS:])
-    return signing.dumps({**progress, "cursor": ""}, salt=SALT)
-
-
-def unpack(
-    text: str, user_id: int | str, target: Target, session: SessionBase
-) -> DeleteProgress | None:
-    """The progress of this user with this target; None where the text is not signed or too old."""
-    try:
-        progress: DeleteProgress = signing.loads(text, salt=SALT, max_age=MAX_AGE)
-    except signing.BadSignature:
-        return None
-    fits = progress["user"] == str(user_id) and progress["target"] == _identity(target)
-    cursor = session.get(CURSORS, {}).get(str(progress["log"]))
-    if not fits or cursor is None:
-        return None
-    progress["cursor"] = cursor
-    return progress
-
-
-def forget_cursor(progress: DeleteProgress, session: SessionBase) -> None:
-    """Remove the cursor of this deletion from ``session``."""
-    cursors, own = session.get(CURSORS, {}), str(progress["log"])
-    if own in cursors:
-        session[CURSORS] = {name: at for name, at in cursors.items() if name != own}
 
 
 def delete_step(target: Target, progress: DeleteProgress) -> EntryTotals:
@@ -430,11 +380,5 @@ def _clear(alias: str) -> EntryTotals:
         entries=whole,
         bytes=None if there.cursor else there.bytes,
         examined=there.examined,
-        cursor=None,
         total=there.total,
-        problem=None,
     )
-
-
-def _identity(target: Target) -> list[str]:
-    return [target.action.name, target.alias, target.value]

@@ -3,30 +3,24 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TypeGuard, cast
+from typing import TypeGuard
 
 from django.contrib import messages
 from django.contrib.admin import AdminSite
 from django.contrib.admin.models import CHANGE
-from django.core.exceptions import PermissionDenied
+from django.contrib.auth.decorators import permission_required
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
-from django.template.response import TemplateResponse
 from django.utils.formats import date_format
+from django.utils.functional import Promise
 from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from cache_monitor import api
 from cache_monitor.dashboard import formats
 from cache_monitor.dashboard.columns import Cell, code, code_column, text_column
 from cache_monitor.dashboard.deleting import log_action
-from cache_monitor.dashboard.page import (
-    TEMPLATES,
-    Content,
-    PageRequest,
-    page_context,
-    readings,
-    refused,
-)
+from cache_monitor.dashboard.page import Content, PageRequest, ask, readings
 from cache_monitor.dashboard.query import (
     BadParameterError,
     Links,
@@ -296,101 +290,101 @@ def _evidence_text(finding: Finding) -> str:
     )
 
 
+LABELS: Mapping[str, Promise] = {
+    "again_each": gettext_lazy("again, each request"),
+    "bytes": gettext_lazy("bytes"),
+    "bytes_without_expiry": gettext_lazy("bytes without expiry"),
+    "cache_request_seconds": gettext_lazy("in the cache, each request"),
+    "called_from": gettext_lazy("called from"),
+    "calls": gettext_lazy("calls"),
+    "calls_each": gettext_lazy("calls each request"),
+    "cause": gettext_lazy("cause"),
+    "clears": gettext_lazy("clears"),
+    "deleted_unread": gettext_lazy("deleted unread"),
+    "deletes": gettext_lazy("deletes"),
+    "detail": gettext_lazy("detail"),
+    "distinct_keys": gettext_lazy("distinct keys"),
+    "entries": gettext_lazy("entries"),
+    "entries_without_expiry": gettext_lazy("entries without expiry"),
+    "errors": gettext_lazy("errors"),
+    "evicted": gettext_lazy("evicted"),
+    "expired": gettext_lazy("expired"),
+    "expired_bytes": gettext_lazy("bytes expired"),
+    "expired_rewrites": gettext_lazy("written anew when expired"),
+    "get_seconds": gettext_lazy("a get"),
+    "gets_each": gettext_lazy("gets each request"),
+    "groups": gettext_lazy("groups"),
+    "hit_ratio": gettext_lazy("hit ratio"),
+    "hits": gettext_lazy("hits"),
+    "limit_bytes": gettext_lazy("limit"),
+    "limit_entries": gettext_lazy("entries at most"),
+    "load_share": gettext_lazy("share of the load"),
+    "lookup_seconds": gettext_lazy("lookup"),
+    "lookups": gettext_lazy("lookups"),
+    "lookups_share": gettext_lazy("share of the lookups"),
+    "lost": gettext_lazy("lost"),
+    "lost_by_new_directory": gettext_lazy("lost with the directory"),
+    "lost_by_refusal": gettext_lazy("lost by refused writes"),
+    "lost_by_replica": gettext_lazy("lost on a lagging replica"),
+    "lost_by_restart": gettext_lazy("lost by a restart"),
+    "lost_request_seconds": gettext_lazy("time lost each request"),
+    "lost_seconds": gettext_lazy("time lost"),
+    "median_age": gettext_lazy("median age"),
+    "misses": gettext_lazy("misses"),
+    "misses_by_clear": gettext_lazy("misses by clear"),
+    "misses_by_deletion": gettext_lazy("misses by deletion"),
+    "new_directory_at": gettext_lazy("new directory seen at"),
+    "one_of_a_kind": gettext_lazy("one of a kind"),
+    "operation": gettext_lazy("operation"),
+    "overwritten_unread": gettext_lazy("overwritten unread"),
+    "p90_age": gettext_lazy("age, p90"),
+    "predicted_bytes": gettext_lazy("memory, predicted"),
+    "predicted_entries": gettext_lazy("entries, predicted"),
+    "predicted_error_points": gettext_lazy("points of error"),
+    "predicted_instead_bytes": gettext_lazy("memory now"),
+    "predicted_instead_entries": gettext_lazy("entries now"),
+    "predicted_instead_timeout": gettext_lazy("timeout now"),
+    "predicted_points": gettext_lazy("points gained"),
+    "predicted_saved_seconds": gettext_lazy("saved an hour"),
+    "predicted_stale_share": gettext_lazy("stale hits, predicted"),
+    "predicted_timeout": gettext_lazy("timeout, predicted"),
+    "processes": gettext_lazy("processes"),
+    "produce_seconds": gettext_lazy("to produce"),
+    "produced": gettext_lazy("produced"),
+    "produced_in_vain": gettext_lazy("produced in vain"),
+    "read_bytes": gettext_lazy("read"),
+    "reason": gettext_lazy("reason"),
+    "request_share": gettext_lazy("share of the request"),
+    "requests": gettext_lazy("requests"),
+    "restarted_at": gettext_lazy("restarted at"),
+    "sets": gettext_lazy("sets"),
+    "stale_share": gettext_lazy("share of the hits that had changed"),
+    "unchanged_share": gettext_lazy("rewrites unchanged"),
+    "view": gettext_lazy("view"),
+    "written_bytes": gettext_lazy("written"),
+}
+"""The labels of the figures of the evidence, by their names."""
+
+
 def label(name: str) -> str:
     """The label of a figure of the evidence, without its unit."""
-    return _labels().get(name) or name.removesuffix("_seconds").removesuffix("_bytes").replace(
-        "_", " "
-    )
-
-
-def _labels() -> dict[str, str]:
-    return {
-        "again_each": _("again, each request"),
-        "bytes": _("bytes"),
-        "bytes_without_expiry": _("bytes without expiry"),
-        "cache_request_seconds": _("in the cache, each request"),
-        "called_from": _("called from"),
-        "calls": _("calls"),
-        "calls_each": _("calls each request"),
-        "cause": _("cause"),
-        "clears": _("clears"),
-        "deleted_unread": _("deleted unread"),
-        "deletes": _("deletes"),
-        "detail": _("detail"),
-        "distinct_keys": _("distinct keys"),
-        "entries": _("entries"),
-        "entries_without_expiry": _("entries without expiry"),
-        "errors": _("errors"),
-        "evicted": _("evicted"),
-        "expired": _("expired"),
-        "expired_bytes": _("bytes expired"),
-        "expired_rewrites": _("written anew when expired"),
-        "get_seconds": _("a get"),
-        "gets_each": _("gets each request"),
-        "groups": _("groups"),
-        "hit_ratio": _("hit ratio"),
-        "hits": _("hits"),
-        "limit_bytes": _("limit"),
-        "limit_entries": _("entries at most"),
-        "load_share": _("share of the load"),
-        "lookup_seconds": _("lookup"),
-        "lookups": _("lookups"),
-        "lookups_share": _("share of the lookups"),
-        "lost": _("lost"),
-        "lost_by_new_directory": _("lost with the directory"),
-        "lost_by_refusal": _("lost by refused writes"),
-        "lost_by_replica": _("lost on a lagging replica"),
-        "lost_by_restart": _("lost by a restart"),
-        "lost_request_seconds": _("time lost each request"),
-        "lost_seconds": _("time lost"),
-        "median_age": _("median age"),
-        "misses": _("misses"),
-        "misses_by_clear": _("misses by clear"),
-        "misses_by_deletion": _("misses by deletion"),
-        "new_directory_at": _("new directory seen at"),
-        "one_of_a_kind": _("one of a kind"),
-        "operation": _("operation"),
-        "overwritten_unread": _("overwritten unread"),
-        "p90_age": _("age, p90"),
-        "predicted_bytes": _("memory, predicted"),
-        "predicted_entries": _("entries, predicted"),
-        "predicted_error_points": _("points of error"),
-        "predicted_instead_bytes": _("memory now"),
-        "predicted_instead_entries": _("entries now"),
-        "predicted_instead_timeout": _("timeout now"),
-        "predicted_points": _("points gained"),
-        "predicted_saved_seconds": _("saved an hour"),
-        "predicted_stale_share": _("stale hits, predicted"),
-        "predicted_timeout": _("timeout, predicted"),
-        "processes": _("processes"),
-        "produce_seconds": _("to produce"),
-        "produced": _("produced"),
-        "produced_in_vain": _("produced in vain"),
-        "read_bytes": _("read"),
-        "reason": _("reason"),
-        "request_share": _("share of the request"),
-        "requests": _("requests"),
-        "restarted_at": _("restarted at"),
-        "sets": _("sets"),
-        "stale_share": _("share of the hits that had changed"),
-        "unchanged_share": _("rewrites unchanged"),
-        "view": _("view"),
-        "written_bytes": _("written"),
-    }
+    known = LABELS.get(name)
+    short = name.removesuffix("_seconds").removesuffix("_bytes").replace("_", " ")
+    return short if known is None else str(known)
 
 
 MAX_REASON_LENGTH = 500
 
 
+_may_mute = permission_required("cache_monitor.mute_finding", raise_exception=True)
+
+
+@_may_mute
 def mute(request: HttpRequest, site: AdminSite) -> HttpResponse:
     """Ask for a reason; mute the finding on POST."""
-    data = _permitted_data(request)
+    data = request.POST if request.method == "POST" else request.GET
     query = previous_query(data)
-    try:
-        finding = _finding(data, query)
-    except BadParameterError as error:
-        return refused(request, site, error)
-    links = Links(site, query)
+    finding, links = _finding(data, query), Links(site, query)
     # On one line, without characters that nobody sees or that a database refuses.
     reason = formats.visible(" ".join(data.get("reason", "").split()))[:MAX_REASON_LENGTH]
     problem = ""
@@ -402,21 +396,27 @@ def mute(request: HttpRequest, site: AdminSite) -> HttpResponse:
             problem = _("Write a reason.")
         except StoreError as error:
             problem = str(error)
-    place = {name: getattr(finding, name) for name in ("code", "alias", "group", "key")}
-    context = {"finding": finding, "hidden": place, "problem": problem}
-    return _mute_question(request, site, links, context)
+    place = {name: getattr(finding, name) or "" for name in ("code", "alias", "group", "key")}
+    context = {
+        "title": _("Mute a finding"),
+        "finding": finding,
+        "problem": problem,
+        "longest": MAX_REASON_LENGTH,
+        "back_url": links.page("findings"),
+    }
+    return ask(request, links, "mute_finding", "mute", place, context)
 
 
+@_may_mute
 def unmute(request: HttpRequest, site: AdminSite) -> HttpResponse:
     """Ask whether to show the finding again; do so on POST."""
-    data = _permitted_data(request)
+    data = request.POST if request.method == "POST" else request.GET
     links = Links(site, previous_query(data))
     name = data.get("id", "")
     try:
         muted = api.muted().get(name)
         if muted is None:
-            message = _("No such finding is muted.")
-            return refused(request, site, BadParameterError("id", message))
+            raise BadParameterError("id", _("No such finding is muted."))
         finding = _bare_finding(muted.code, muted.alias, muted.group, muted.key)
         if request.method == "POST":
             api.unmute(name)
@@ -424,14 +424,13 @@ def unmute(request: HttpRequest, site: AdminSite) -> HttpResponse:
     except StoreError as error:
         messages.error(request, str(error))
         return HttpResponseRedirect(links.page("findings"))
-    context = {"finding": finding, "hidden": {"id": name}, "muted": muted}
-    return _mute_question(request, site, links, context)
-
-
-def _permitted_data(request: HttpRequest) -> QueryDict:
-    if not request.user.has_perm("cache_monitor.mute_finding"):
-        raise PermissionDenied
-    return request.POST if request.method == "POST" else request.GET
+    context = {
+        "title": _("Show a finding again"),
+        "finding": finding,
+        "muted": muted,
+        "back_url": links.page("findings"),
+    }
+    return ask(request, links, "unmute_finding", "mute", {"id": name}, context)
 
 
 def _finding(data: QueryDict, query: Query) -> Finding:
@@ -466,24 +465,6 @@ def _bare_finding(code: str, alias: str, group: str | None, key: str | None) -> 
 def _done(request: HttpRequest, links: Links, finding: Finding, message: str) -> HttpResponse:
     readings.clear()
     words = ", ".join(filter(None, [finding.code, finding.alias, finding.group, finding.key]))
-    # Anonymous users do not come here: the admin has sent them to its login.
-    log_action(cast("int | str", request.user.pk), finding.alias, CHANGE, words, message)
+    log_action(request, finding.alias, CHANGE, words, message)
     messages.success(request, f"{words}. {message}")
     return HttpResponseRedirect(links.page("findings"))
-
-
-def _mute_question(
-    request: HttpRequest, site: AdminSite, links: Links, context: Mapping[str, object]
-) -> HttpResponse:
-    name = "unmute_finding" if "muted" in context else "mute_finding"
-    whole = {
-        **site.each_context(request),
-        **page_context(links, name),
-        "title": _("Show a finding again") if "muted" in context else _("Mute a finding"),
-        "action_url": links.path(name),
-        "back_url": links.page("findings"),
-        "back": links.page("dashboard").partition("?")[2],
-        "longest": MAX_REASON_LENGTH,
-        **context,
-    }
-    return TemplateResponse(request, f"{TEMPLATES}/mute.html", whole)

@@ -5,14 +5,13 @@ the refreshes of several viewers and the programs that poll the JSON ask the sam
 asks first reads the store; the others wait for the answer instead of reading it again beside.
 """
 
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from http import HTTPStatus
 from typing import Final, NamedTuple
 
 from django.conf import settings
-from django.contrib.admin import AdminSite
 from django.contrib.staticfiles import finders
 from django.http import HttpRequest, HttpResponse
 from django.template.defaultfilters import filesizeformat
@@ -29,7 +28,7 @@ from cache_monitor.concurrency import TimedValues, call_in_forked_children
 from cache_monitor.conf import SETTING, forget_on_change, get_conf
 from cache_monitor.dashboard import formats
 from cache_monitor.dashboard.columns import Figure
-from cache_monitor.dashboard.query import BadParameterError, Links, Query, parse_query
+from cache_monitor.dashboard.query import Links, Query
 from cache_monitor.dashboard.tables import AnySpec
 from cache_monitor.keys.known_keys import has_tenants
 from cache_monitor.reports.schema import Quality, Report
@@ -111,6 +110,16 @@ class CachedReport(NamedTuple):
     report: Report
     store_problem: str | None
 
+    @property
+    def has_calls(self) -> bool:
+        return any(cache.calls for cache in self.report.caches.values())
+
+    @property
+    def is_unread(self) -> bool:
+        """Whether the store fails and has nothing to show, so that nothing is known."""
+        has_scans = any(cache.memory.measured_at for cache in self.report.caches.values())
+        return self.store_problem is not None and not (self.has_calls or has_scans)
+
 
 readings: Final[TimedValues[CachedReport]] = TimedValues(MOST)
 key_lines: Final[TimedValues[KeyLines]] = TimedValues(MOST)
@@ -121,89 +130,60 @@ for _each in (readings, key_lines):
 
 def cached_report(query: Query) -> CachedReport:
     """The report that ``query`` asks for. Raises :class:`~cache_monitor.api.UnknownAlias`."""
-
-    def read() -> CachedReport:
-        # A period that ends now is left open: calls are recorded while the report is made.
-        until = None if query.live else query.until
-        report = api.report(since=query.since, until=until, alias=query.alias)
-        return CachedReport(report, api.problem_of(report))
-
-    return _kept((*query.period.values(), query.alias), read, query)
+    # A period that ends now is left open: calls are recorded while the report is made.
+    return _cached(query, query.since, None if query.live else query.until)
 
 
 def report_before(query: Query) -> Report | None:
     """The report of the period before; None where that begins before 1970."""
     if query.before.timestamp() < 0:
         return None
-
-    def read() -> CachedReport:
-        report = api.report(since=query.before, until=query.since, alias=query.alias)
-        return CachedReport(report, report.quality.store_problem)
-
-    return _kept(("before", *query.period.values(), query.alias), read, query).report
+    return _cached(query, query.before, query.since, "before").report
 
 
-def _kept(question: Hashable, read: Callable[[], CachedReport], query: Query) -> CachedReport:
+def _cached(query: Query, since: datetime, until: datetime | None, *name: str) -> CachedReport:
     """A long period has long steps: it is read more rarely than the page refreshes itself, unless
     the store failed."""
+
+    def read() -> CachedReport:
+        report = api.report(since=since, until=until, alias=query.alias)
+        return CachedReport(report, api.problem_of(report))
+
+    question = (*name, *query.period.values(), query.alias)
     length = (query.until - query.since).total_seconds()
     briefly = min(FRESH_FOR, get_conf().refresh_seconds / 2)
     kept = readings.get(question, read, max(briefly, min(FRESH_FOR_LONG, length * FRESH_SHARE)))
     return kept if kept.store_problem is None else readings.get(question, read, briefly)
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """What every page shows: the period, and how far the figures can be trusted."""
-
-    since: datetime | None
-    until: datetime | None
-    generated_at: datetime | None
-    processes: str
-    newest_at: datetime | None
-    newest_age: str
-    quality: Sequence[Figure]
-    counts: str
-    """Whether the counts are exact."""
-    of_all_tenants: bool
-    """Whether the site has tenants, whose figures are added up here."""
-    has_calls: bool
-    is_unread: bool
-    """Whether the store fails and has nothing to show, so that nothing is known."""
-
-
-def frame(reading: CachedReport) -> Frame:
-    """What every page shows besides its own content."""
-    report, quality = reading.report, reading.report.quality
+def frame(reading: CachedReport) -> dict[str, object]:
+    """What every page shows besides its own content: the period, and how far the figures can be
+    trusted."""
+    report, quality, is_read = reading.report, reading.report.quality, not reading.is_unread
     now, newest = formats.moment(report.generated_at), formats.moment(quality.newest_record_at)
-    caches = report.caches.values()
-    has_calls = any(cache.calls for cache in caches)
-    is_unread = reading.store_problem is not None and not (
-        has_calls or any(cache.memory.measured_at for cache in caches)
-    )
     counts = _("~estimated") if quality.estimated else _("exact")
-    return Frame(
-        since=formats.moment(report.since),
-        until=formats.moment(report.until),
-        generated_at=now,
-        processes=_known(quality.processes, not is_unread),
-        newest_at=newest,
-        newest_age=formats.age((now - newest).total_seconds() if now and newest else None),
-        quality=list(_quality(quality, is_unread=is_unread)),
-        counts=formats.UNKNOWN if is_unread else counts,
-        of_all_tenants=has_tenants(),
-        has_calls=has_calls,
-        is_unread=is_unread,
-    )
+    return {
+        "since": formats.moment(report.since),
+        "until": formats.moment(report.until),
+        "generated_at": now,
+        "processes": _known(quality.processes, is_read),
+        "newest_at": newest,
+        "newest_age": formats.age((now - newest).total_seconds() if now and newest else None),
+        "quality": list(_quality(quality, is_read=is_read)),
+        "counts": counts if is_read else formats.UNKNOWN,
+        "of_all_tenants": has_tenants(),
+        "has_calls": reading.has_calls,
+        "is_unread": reading.is_unread,
+    }
 
 
-def _quality(quality: Quality, *, is_unread: bool) -> Iterator[Figure]:
+def _quality(quality: Quality, *, is_read: bool) -> Iterator[Figure]:
     dropped, corrupt = quality.dropped_calls, quality.corrupt_windows
     # Those of this process are known, whatever the store does.
-    yield Figure(_("Dropped calls"), _known(dropped, dropped or not is_unread), dropped > 0)
+    yield Figure(_("Dropped calls"), _known(dropped, dropped or is_read), dropped > 0)
     if quality.cut_off_processes:
         yield Figure(_("Stopped reporting"), formats.count(quality.cut_off_processes), True)
-    yield Figure(_("Corrupt windows"), _known(corrupt, not is_unread), corrupt > 0)
+    yield Figure(_("Corrupt windows"), _known(corrupt, is_read), corrupt > 0)
     if quality.not_recorded:
         yield Figure(_("Not recorded: past CACHES"), ", ".join(quality.not_recorded), True)
     if has_tenants():
@@ -250,32 +230,36 @@ def _sizes() -> list[str]:
 
 
 def _url(path: str) -> str | None:
-    """The URL of a static file; None where this installation lacks it.
-
-    Static files with hashed names raise for a file that was never collected.
-    """
+    """The URL of a static file; None where this installation lacks it."""
     try:
         url = static(path)
     except ValueError:
-        return None
-    return url if _found(path) else None
+        return None  # names with hashes: the file was never collected
+    is_looked_up = settings.DEBUG and "django.contrib.staticfiles" in settings.INSTALLED_APPS
+    return None if is_looked_up and finders.find(path) is None else url
 
 
-def _found(path: str) -> bool:
-    if not settings.DEBUG or "django.contrib.staticfiles" not in settings.INSTALLED_APPS:
-        return True
-    return finders.find(path) is not None
+def respond(
+    request: HttpRequest,
+    links: Links,
+    name: str,
+    template: str,
+    context: Mapping[str, object],
+    status: int = HTTPStatus.OK,
+) -> HttpResponse:
+    """The page or action ``name``, as the ``template`` lays it out inside the admin."""
+    whole = {**links.site.each_context(request), **page_context(links, name), **context}
+    return TemplateResponse(request, f"{TEMPLATES}/{template}.html", whole, status=status)
 
 
-def refused(request: HttpRequest, site: AdminSite, error: BadParameterError) -> HttpResponse:
-    """The page about a parameter that cannot be used."""
-    start = parse_query(type(request.GET)(), datetime.now(UTC))
-    context = {
-        **site.each_context(request),
-        **page_context(Links(site, start), "refused"),
-        "title": _("Cache dashboard"),
-        "problem": error,
-    }
-    return TemplateResponse(
-        request, f"{TEMPLATES}/refused.html", context, status=HTTPStatus.BAD_REQUEST
-    )
+def ask(
+    request: HttpRequest,
+    links: Links,
+    name: str,
+    template: str,
+    hidden: Mapping[str, str],
+    context: Mapping[str, object],
+) -> HttpResponse:
+    """The page with the form of the action ``name``; ``hidden`` are its parameters."""
+    form = {"action_url": links.path(name), "hidden": {**hidden, "back": links.carried}}
+    return respond(request, links, name, template, {**form, **context})

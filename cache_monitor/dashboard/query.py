@@ -10,13 +10,21 @@ from django.contrib.admin import AdminSite
 from django.http import QueryDict
 from django.urls import reverse
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from cache_monitor.dashboard.formats import visible
 from cache_monitor.keys.display import SHOWN_LENGTH
 from cache_monitor.keys.naming import SESSION_MASK, written_as_shown
 from cache_monitor.periods import parse_duration, parse_moment
 
-RANGES = ("15m", "1h", "6h", "24h", "7d", "30d")
+RANGES = {
+    "15m": gettext_lazy("last 15 minutes"),
+    "1h": gettext_lazy("last hour"),
+    "6h": gettext_lazy("last 6 hours"),
+    "24h": gettext_lazy("last 24 hours"),
+    "7d": gettext_lazy("last 7 days"),
+    "30d": gettext_lazy("last 30 days"),
+}
 DEFAULT_RANGE = "1h"
 # ``compare=1`` puts the period before beside the one that is asked for. ``partial=1`` asks for the
 # inside of the page alone: what the page fetches to refresh itself.
@@ -199,7 +207,7 @@ class Links:
     """The addresses of the pages, with the period and the cache that ``query`` asks for."""
 
     def __init__(self, site: AdminSite, query: Query) -> None:
-        self._site = site
+        self.site = site
         self._query = query
         self._paths: dict[str, str] = {}
 
@@ -208,8 +216,13 @@ class Links:
         found = self._paths.get(name)
         if found is None:  # a page has a hundred links to few others
             url = f"admin:cache_monitor_{name}"
-            found = self._paths[name] = reverse(url, current_app=self._site.name)
+            found = self._paths[name] = reverse(url, current_app=self.site.name)
         return found
+
+    @property
+    def carried(self) -> str:
+        """The period and the cache as a query string."""
+        return self._query.carried()
 
     def page(self, name: str, **changes: str) -> str:
         """A page with the same period and cache; ``changes`` are added, an empty one removes."""
@@ -234,4 +247,4 @@ class Links:
         """The confirmation page of an action, which comes back to this period."""
         if not all(map(_can_be_named, target.values())):
             return ""
-        return f"{self.path(name)}?{urlencode({**target, 'back': self._query.carried()})}"
+        return f"{self.path(name)}?{urlencode({**target, 'back': self.carried})}"

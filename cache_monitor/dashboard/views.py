@@ -8,7 +8,7 @@ from http import HTTPStatus
 import msgspec
 from django.conf import settings
 from django.contrib.admin import AdminSite
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, QueryDict
 from django.template.response import TemplateResponse
 from django.utils.translation import gettext as _
 
@@ -33,13 +33,12 @@ from cache_monitor.dashboard.page import (
     CachedReport,
     Content,
     DashboardPage,
-    Frame,
     PageRequest,
     cached_report,
     frame,
     page_context,
-    refused,
     report_before,
+    respond,
 )
 from cache_monitor.dashboard.query import (
     OF_PAGES,
@@ -87,19 +86,21 @@ def page(request: HttpRequest, site: AdminSite, name: str) -> HttpResponse:
     """The page ``name``; with ``partial=1`` the part of it that changes, with ``format`` a table's
     rows."""
     page = PAGES[name]
-    try:
-        own = (*page.own, *tables.parameters(page.tables), *DOWNLOAD)
-        query, reading = _read_report(request, own)
-        before = report_before(query) if query.compare else None
-        page_request = PageRequest(
-            query, reading.report, Links(site, query), before, request.user.has_perm
-        )
-        content = page.build(page_request)
-        table_queries = _parse_tables(page, content, query)
-        if any(query.own.get(name) for name in DOWNLOAD):
-            return _download(page_request, content, table_queries)
-    except BadParameterError as error:
-        return refused(request, site, error)
+    query, reading = _read_report(
+        request, (*page.own, *tables.parameters(page.tables), *DOWNLOAD), OF_PAGES
+    )
+    before = report_before(query) if query.compare else None
+    page_request = PageRequest(
+        query, reading.report, Links(site, query), before, request.user.has_perm
+    )
+    content = page.build(page_request)
+    prefixes = tables.prefixes(page.tables)
+    table_queries = {
+        spec.name: tables.parse_table_query(query.own, prefixes[spec.name], spec)
+        for spec in content.tables
+    }
+    if any(query.own.get(name) for name in DOWNLOAD):
+        return _download(page_request, content, table_queries)
     here = page_request.links.path(page.name)
     rendered = {
         spec.name: tables.render_table(spec, table_queries[spec.name], here, query)
@@ -107,15 +108,15 @@ def page(request: HttpRequest, site: AdminSite, name: str) -> HttpResponse:
     }
     context = {**_context(page, page_request, reading), **content.context, "tables": rendered}
     if query.partial:
+        context |= page_context(page_request.links, page.name)
         return TemplateResponse(request, f"{TEMPLATES}/fragment.html", context)
-    context = {**site.each_context(request), **context}
-    return TemplateResponse(request, f"{TEMPLATES}/page.html", context)
+    return respond(request, page_request.links, page.name, "page", context)
 
 
 def stats(request: HttpRequest, _site: AdminSite) -> HttpResponse:
     """The report as JSON."""
     try:
-        __, reading = _read_report(request, shared=OF_REPORTS)
+        __, reading = _read_report(request, (), OF_REPORTS)
     except BadParameterError as error:
         problem = {"error": {"parameter": error.parameter, "message": error.message}}
         return _json(msgspec.json.encode(problem), HTTPStatus.BAD_REQUEST)
@@ -133,27 +134,23 @@ _VIEWS: Mapping[str, Callable[[HttpRequest, AdminSite], HttpResponse]] = {
 
 
 def answer(request: HttpRequest, site: AdminSite, name: str) -> HttpResponse:
-    """What is at the admin's URL ``cache_monitor_<name>``."""
-    return _VIEWS[name](request, site)
+    """What is at the admin's URL ``cache_monitor_<name>``; for a parameter that cannot be used, a
+    page that says so."""
+    try:
+        return _VIEWS[name](request, site)
+    except BadParameterError as error:
+        links = Links(site, parse_query(QueryDict(), datetime.now(UTC)))
+        context = {"title": _("Cache dashboard"), "problem": error}
+        return respond(request, links, "refused", "refused", context, HTTPStatus.BAD_REQUEST)
 
 
 def _read_report(
-    request: HttpRequest, own: Sequence[str] = (), shared: Sequence[str] = OF_PAGES
+    request: HttpRequest, own: Sequence[str], shared: Sequence[str]
 ) -> tuple[Query, CachedReport]:
     query = parse_query(request.GET, datetime.now(UTC), own, shared)
     if query.alias is not None:
         check_alias(query.alias)
     return query, cached_report(query)
-
-
-def _parse_tables(
-    page: DashboardPage, content: Content, query: Query
-) -> Mapping[str, tables.TableQuery]:
-    prefixes = tables.prefixes(page.tables)
-    return {
-        spec.name: tables.parse_table_query(query.own, prefixes[spec.name], spec)
-        for spec in content.tables
-    }
 
 
 def _download(
@@ -182,15 +179,14 @@ def _context(
     page: DashboardPage, page_request: PageRequest, reading: CachedReport
 ) -> dict[str, object]:
     conf, query, links = get_conf(), page_request.query, page_request.links
-    here, shown = links.path(page.name), frame(reading)
+    here = links.path(page.name)
     encoded = query.encode(table="", format="")
     return {
-        **page_context(links, page.name),
         "title": _("Cache dashboard") if page.name == "dashboard" else TITLES[page.name],
-        "page_template": f"{TEMPLATES}/{_template(page, shown)}.html",
-        "frame": shown,
+        "page_template": f"{TEMPLATES}/{_template(page, reading)}.html",
+        "frame": frame(reading),
         "query": query,
-        "ranges": _ranges(),
+        "ranges": RANGES,
         "aliases": list(settings.CACHES),
         "enabled": conf.enabled,
         "store_problem": reading.store_problem,
@@ -209,19 +205,7 @@ def _context(
     }
 
 
-def _template(page: DashboardPage, shown: Frame) -> str:
-    if shown.is_unread and page.name != ENTRY:
+def _template(page: DashboardPage, reading: CachedReport) -> str:
+    if reading.is_unread and page.name != ENTRY:
         return "unread"
-    return "empty" if page.needs_calls and not shown.has_calls else page.name
-
-
-def _ranges() -> list[tuple[str, str]]:
-    labels = (
-        _("last 15 minutes"),
-        _("last hour"),
-        _("last 6 hours"),
-        _("last 24 hours"),
-        _("last 7 days"),
-        _("last 30 days"),
-    )
-    return list(zip(RANGES, labels, strict=True))
+    return "empty" if page.needs_calls and not reading.has_calls else page.name

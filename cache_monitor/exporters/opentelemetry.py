@@ -262,15 +262,9 @@ class CacheSpansMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
         if self._is_async:
             return self._answer_async(request)
-        context.start_listening(self._spans)
-        try:
+        with context.listening(self._spans):
             return self._get_response(request)
-        finally:
-            context.stop_listening(self._spans)
 
     async def _answer_async(self, request: HttpRequest) -> HttpResponseBase:
-        context.start_listening(self._spans)
-        try:
+        with context.listening(self._spans):
             return await cast("Awaitable[HttpResponseBase]", self._get_response(request))
-        finally:
-            context.stop_listening(self._spans)

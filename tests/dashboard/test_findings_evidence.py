@@ -4,7 +4,7 @@ import ast
 from pathlib import Path
 
 from cache_monitor import findings
-from cache_monitor.dashboard.findings import _labels, label
+from cache_monitor.dashboard.findings import LABELS, label
 
 
 def _named() -> set[str]:
@@ -25,7 +25,7 @@ def _named() -> set[str]:
 def test_every_figure_has_words() -> None:
     named = _named()
     assert {"lookups", "lost_seconds", "deleted_unread", "median_age"} <= named
-    assert named - set(_labels()) == set()
+    assert named - set(LABELS) == set()
 
 
 def test_an_unknown_figure_is_shown_by_its_name() -> None:
