@@ -11,9 +11,9 @@ from django.utils.translation import gettext as _
 
 from cache_monitor.dashboard import formats
 from cache_monitor.dashboard.columns import Caches, Cell, ColumnSpec, Value, time_column
-from cache_monitor.dashboard.formats import reason_words
 from cache_monitor.dashboard.page import PageRequest
 from cache_monitor.dashboard.tables import Table, TableSpec, render_preview
+from cache_monitor.reports.keys import REASON_WORDS
 from cache_monitor.reports.schema import Point, Report
 from cache_monitor.reports.series import calls_per_second, misses_of
 
@@ -108,7 +108,8 @@ def labels(name: str) -> Mapping[str, str]:
         # %s: the scripts put each cache's alias there.
         evictions_of = _("%(alias)s evictions") % {"alias": "%s"}
         return {"evictions": _("Evictions"), "evictions_of": evictions_of}
-    return reason_words() if name == "hit_ratio" else {}
+    reasons = REASON_WORDS if name == "hit_ratio" else {}
+    return {reason: str(word) for reason, word in reasons.items()}
 
 
 def recorded_from(page_request: PageRequest) -> datetime | None:
@@ -195,7 +196,7 @@ def _reasons() -> Sequence[ColumnSpec[Item]]:
             partial(missed, name),
             partial(cell, name),
         )
-        for name, word in reason_words().items()
+        for name, word in REASON_WORDS.items()
     ]
 
 

@@ -105,53 +105,36 @@ def key_column(links: Links) -> ColumnSpec[CacheItem[Any]]:
     return code_column("key", _("Key"), url=url)
 
 
-# Without a ``value`` these columns show the attribute of a CacheItem's item that they are named by.
-Read = Callable[[Item], Any] | None
+# Text is the path of an attribute of a CacheItem's item; None stands for the column's name.
+Read = Callable[[Item], Any] | str | None
 
 
-def count_column(
+def figure_column(
     name: str,
     label: str,
     value: Read[Item] = None,
     exact: Callable[[Item], bool | None] = lambda item: True,
+    *,
+    text: Callable[[Any], str] = formats.count,
 ) -> ColumnSpec[Item]:
-    """A column of whole numbers; those that are not ``exact`` are marked as estimates."""
-    return _figure_column(name, label, value, formats.count, exact)
+    """A column of whole numbers, or of what ``text`` writes; those that are not ``exact`` are
+    marked as estimates."""
+    read = _reader(name, value)
 
+    def cell(item: Item) -> Cell:
+        return Cell(formats.about(text(read(item)), exact=exact(item)))
 
-def size_column(
-    name: str,
-    label: str,
-    value: Read[Item] = None,
-    exact: Callable[[Item], bool | None] = lambda item: True,
-) -> ColumnSpec[Item]:
-    """A column of bytes; those that are not ``exact`` are marked as estimates."""
-    return _figure_column(name, label, value, formats.size, exact)
-
-
-def duration_column(name: str, label: str, value: Read[Item] = None) -> ColumnSpec[Item]:
-    """A column of seconds that something took."""
-    return _figure_column(name, label, value, formats.duration)
-
-
-def age_column(name: str, label: str, value: Read[Item] = None) -> ColumnSpec[Item]:
-    """A column of seconds since something."""
-    return _figure_column(name, label, value, formats.age)
-
-
-def decimal_column(name: str, label: str, value: Read[Item] = None) -> ColumnSpec[Item]:
-    """A column of numbers with decimals."""
-    return _figure_column(name, label, value, formats.decimal)
+    return ColumnSpec(name, label, read, cell)
 
 
 def estimate_column(
-    name: str, label: str, error: Callable[[Item], float | None], value: Read[Item] = None
+    name: str, label: str, error: Read[Item], value: Read[Item] = None
 ) -> ColumnSpec[Item]:
     """A column of seconds with their errors, which are in the titles."""
-    read = value or _attribute(name)
+    read, read_error = _reader(name, value), _reader(name, error)
 
     def cell(item: Item) -> Cell:
-        seconds, off = read(item), error(item)
+        seconds, off = read(item), read_error(item)
         return Cell(formats.estimated(seconds, off), title=formats.give_or_take(seconds, off))
 
     return ColumnSpec(name, label, read, cell)
@@ -161,7 +144,7 @@ def ratio_column(
     name: str, label: str, value: Read[Item] = None, *, has_bars: bool = True
 ) -> ColumnSpec[Item]:
     """A column of ratios, 0 to 1; without bars where there are many of them side by side."""
-    read = value or _attribute(name)
+    read = _reader(name, value)
 
     def cell(item: Item) -> Cell:
         ratio = read(item)
@@ -177,7 +160,7 @@ def code_column(
     url: Callable[[Item], str] = lambda item: "",
 ) -> ColumnSpec[Item]:
     """A column of text that the site's users wrote, such as keys."""
-    read = value or _attribute(name)
+    read = _reader(name, value)
     return ColumnSpec(name, label, read, lambda item: code(read(item), url(item)), is_numeric=False)
 
 
@@ -190,7 +173,7 @@ def text_column(name: str, label: str, value: Callable[[Item], str]) -> ColumnSp
 
 def time_column(name: str, label: str, value: Read[Item] = None) -> ColumnSpec[Item]:
     """A column of moments, RFC 3339 text."""
-    read = value or _attribute(name)
+    read = _reader(name, value)
 
     def cell(item: Item) -> Cell:
         return Cell(formats.UNKNOWN, is_numeric=False, at=formats.moment(read(item)))
@@ -249,21 +232,8 @@ def make_bar(share: float | None) -> Bar | None:
     return None if share is None else f"{min(1.0, max(0.0, share)) * 100:.2f}"
 
 
-def _attribute(name: str) -> Callable[[Any], Any]:
-    read = attrgetter(name)
+def _reader(name: str, value: Read[Item]) -> Callable[[Any], Any]:
+    if callable(value):
+        return value
+    read = attrgetter(value or name)
     return lambda each: read(each.item)
-
-
-def _figure_column(
-    name: str,
-    label: str,
-    value: Read[Item],
-    text: Callable[[Any], str],
-    exact: Callable[[Item], bool | None] = lambda item: True,
-) -> ColumnSpec[Item]:
-    read = value or _attribute(name)
-
-    def cell(item: Item) -> Cell:
-        return Cell(formats.about(text(read(item)), exact=exact(item)))
-
-    return ColumnSpec(name, label, read, cell)

@@ -18,7 +18,7 @@ from django.utils.translation import gettext_lazy, ngettext
 from cache_monitor.dashboard import formats
 from cache_monitor.dashboard.columns import make_bar
 from cache_monitor.dashboard.entry import find_shown
-from cache_monitor.dashboard.formats import stale_words
+from cache_monitor.dashboard.formats import STALE_WORDS
 from cache_monitor.dashboard.page import ask, readings
 from cache_monitor.dashboard.query import (
     BadParameterError,
@@ -121,8 +121,7 @@ def target_of(action: Action, data: QueryDict) -> Target:
 
 
 def _stale(why: str) -> str:
-    kinds: dict[str, str] = dict(stale_words().items())
-    kind = kinds.get(why, _("for whatever reason"))
+    kind = STALE_WORDS.get(why, _("for whatever reason"))
     return _("the stale entries (%(kind)s)") % {"kind": kind}
 
 

@@ -7,18 +7,20 @@ from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
 from django.core.cache import caches
+from django.utils.functional import Promise
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from cache_monitor import context
 from cache_monitor.dashboard import formats
 from cache_monitor.dashboard.columns import Figure
-from cache_monitor.dashboard.formats import expiry, reason_words, stale_words
+from cache_monitor.dashboard.formats import ago, expiry, stale_kinds
 from cache_monitor.dashboard.keys import what_ended, why_missed
 from cache_monitor.dashboard.page import Content, PageRequest
 from cache_monitor.dashboard.query import BadParameterError, as_shown, flag
 from cache_monitor.keys.display import is_sanitizing
 from cache_monitor.keys.naming import KeyName, name_key, why_grouped
-from cache_monitor.reports.keys import whole_groups, whole_keys
+from cache_monitor.reports.keys import REASON_WORDS, whole_groups, whole_keys
 from cache_monitor.reports.schema import Cache, HotKey, KeyGroup
 from cache_monitor.reports.traced import KeyEvent, KeyHistory, key_history
 from cache_monitor.scan import entries
@@ -68,13 +70,28 @@ def figures(history: KeyHistory) -> Sequence[Figure]:
     ]
 
 
+_EVENTS: Mapping[int, Promise] = {
+    HIT: gettext_lazy("hit"),
+    MISS: gettext_lazy("miss"),
+    WRITE: gettext_lazy("written"),
+    TOUCH: gettext_lazy("touched"),
+    DELETE: gettext_lazy("deleted"),
+    MOVE: gettext_lazy("version changed"),
+    COMPUTE: gettext_lazy("produced, not stored"),
+    CLEAR: gettext_lazy("cache cleared"),
+    PATTERN_DELETE: gettext_lazy("deleted"),
+    FAILED: gettext_lazy("call failed"),
+    REFUSED: gettext_lazy("refused by the server"),
+    USE: gettext_lazy("used"),
+}
+
+
 def lines(history: KeyHistory) -> Sequence[HistoryLine]:
     """The events, the latest first."""
-    words = _words()
     return [
         HistoryLine(
             datetime.fromtimestamp(each.at / SECOND, UTC),
-            words[each.kind],
+            str(_EVENTS[each.kind]),
             _note(each),
             _short(each.process),
             each.view,
@@ -83,26 +100,9 @@ def lines(history: KeyHistory) -> Sequence[HistoryLine]:
     ]
 
 
-def _words() -> Mapping[int, str]:
-    return {
-        HIT: _("hit"),
-        MISS: _("miss"),
-        WRITE: _("written"),
-        TOUCH: _("touched"),
-        DELETE: _("deleted"),
-        MOVE: _("version changed"),
-        COMPUTE: _("produced, not stored"),
-        CLEAR: _("cache cleared"),
-        PATTERN_DELETE: _("deleted"),
-        FAILED: _("call failed"),
-        REFUSED: _("refused by the server"),
-        USE: _("used"),
-    }
-
-
 def _note(each: KeyEvent) -> str:
     if each.reason is not None:
-        return reason_words()[each.reason]
+        return str(REASON_WORDS[each.reason])
     if each.times > 1:
         return _("%(count)s times") % {"count": formats.count(each.times)}
     if each.kind in (WRITE, TOUCH) and each.timeout == NEVER:
@@ -202,7 +202,10 @@ def build(page_request: PageRequest) -> Content:
     hot = _hot_key(cache, key, name_key(key, alias))
     name = _name(alias, key, answer.entry, hot)
     group = _of_group(cache, name)
-    may_see = page_request.may("view_value") and name.kind != "session"
+    is_session, links = name.kind == "session", page_request.links
+    may_see = page_request.may("view_value") and not is_session
+    may_delete = page_request.may("delete_entry") and not is_session
+    stored_key = answer.entry.key if answer.entry and answer.entry.key is not None else key
     return Content(
         context={
             "alias": alias,
@@ -211,28 +214,23 @@ def build(page_request: PageRequest) -> Content:
             "key_figures": _key_figures(hot) if hot else [],
             "group": _group_figures(group) if group else [],
             "grouped_by": _grouped_by(key, alias) if name.kind == "key" else "",
-            "group_url": page_request.links.group(alias, name.group),
-            **_history(page_request, alias, key, answer, name),
+            "group_url": links.group(alias, name.group),
+            **({} if is_session else _history(page_request, alias, stored_key)),
             "stored": _stored_figures(answer.entry) if answer.entry else [],
             "answer": answer,
             "may_see": may_see,
-            "value": _value(alias, answer, key) if may_see and shows_value else None,
-            "value_url": _value_url(page_request),
-            "delete_url": _delete_url(page_request, alias, name),
+            "value": shown_value(alias, stored_key) if may_see and shows_value else None,
+            "value_url": f"{links.path('entry')}?{page_request.query.encode(value='1')}",
+            "delete_url": links.action("delete_entry", alias=alias, key=key) if may_delete else "",
         }
     )
 
 
-def _history(
-    page_request: PageRequest, alias: str, key: str, answer: EntryAnswer, name: KeyName
-) -> Mapping[str, object]:
-    """The key's history from the trace; none for a session."""
-    if name.kind == "session":
-        return {}
-    known = answer.entry.key if answer.entry else None
+def _history(page_request: PageRequest, alias: str, key: str) -> Mapping[str, object]:
+    """The key's history from the trace."""
     period = page_request.query.since.timestamp(), page_request.query.until.timestamp()
     try:
-        found = key_history(get_store(), alias, key if known is None else known, *period)
+        found = key_history(get_store(), alias, key, *period)
     except StoreError:
         return {}  # the page shows the store's problem elsewhere
     if found is None or not found.moments:
@@ -270,21 +268,6 @@ def _name(alias: str, key: str, entry: LiveEntry | None, hot: HotKey | None) -> 
     name = name_key(key, alias)
     # A sanitizer may make yet something else of what it has made.
     return name._replace(shown=hot.key, group=hot.group) if hot is not None else name
-
-
-def _value(alias: str, answer: EntryAnswer, key: str) -> object:
-    known = answer.entry.key if answer.entry else None
-    return shown_value(alias, key if known is None else known)
-
-
-def _value_url(page_request: PageRequest) -> str:
-    return f"{page_request.links.path('entry')}?{page_request.query.encode(value='1')}"
-
-
-def _delete_url(page_request: PageRequest, alias: str, name: KeyName) -> str:
-    if name.kind == "session" or not page_request.may("delete_entry"):
-        return ""
-    return page_request.links.action("delete_entry", alias=alias, key=page_request.query.own["key"])
 
 
 def _hot_key(cache: Cache, key: str, name: KeyName) -> HotKey | None:
@@ -343,18 +326,10 @@ def _counts(it: HotKey | KeyGroup) -> Sequence[Figure]:
 
 
 def _stored_figures(entry: LiveEntry) -> Sequence[Figure]:
-    words = stale_words()
-    stale = ", ".join(words[why] for why in entry.why)
     return [
         Figure(_("Size"), formats.size(entry.bytes)),
         Figure(_("Expires in"), expiry(entry.expires_in, never=bool(entry.no_expiry))),
-        Figure(_("Last written"), _ago(entry.age)),
-        Figure(_("Last read"), _("never") if entry.never_read else _ago(entry.idle)),
-        Figure(_("Stale"), stale or _("no")),
+        Figure(_("Last written"), ago(entry.age)),
+        Figure(_("Last read"), _("never") if entry.never_read else ago(entry.idle)),
+        Figure(_("Stale"), stale_kinds(entry.why) or _("no")),
     ]
-
-
-def _ago(seconds: float | None) -> str:
-    if seconds is None:
-        return formats.UNKNOWN
-    return _("%(age)s ago") % {"age": formats.age(seconds)}

@@ -1,14 +1,17 @@
 """Figures and reasons in words: localised, with units, and a dash for an unknown figure."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
+from itertools import dropwhile, groupby
 from math import floor, log10
 from unicodedata import category
 
 from django.template.defaultfilters import filesizeformat
 from django.utils.formats import number_format
+from django.utils.functional import Promise
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from cache_monitor.reports.schema import StaleReason, relative_change
 
@@ -124,7 +127,7 @@ def _length(seconds: float) -> str:
 
 
 def age(seconds: float | None) -> str:
-    """How long ago something was, in its two largest units."""
+    """A time in its two largest units."""
     if seconds is None:
         return UNKNOWN
     whole = max(0, round(seconds))
@@ -165,28 +168,18 @@ def visible(text: str) -> str:
     )
 
 
-def reason_words() -> dict[str, str]:
-    """The words for the reasons of misses, by their names in the report."""
-    return {
-        "never_set": _("never set"),
-        "expired": _("expired"),
-        "evicted": _("evicted"),
-        "lost": _("lost"),
-        "deleted": _("deleted"),
-        "cleared": _("cleared"),
-        "version_changed": _("version changed"),
-        "unknown": _("unknown"),
-    }
+STALE_WORDS: Mapping[str, Promise] = {
+    "expired": gettext_lazy("expired"),
+    "idle": gettext_lazy("idle"),
+    "never_read": gettext_lazy("never read"),
+    "no_expiry": gettext_lazy("no expiry"),
+}
+"""The words for the kinds of stale entries, by their names in the report."""
 
 
-def stale_words() -> dict[StaleReason, str]:
-    """The words for the kinds of stale entries, by their names in the report."""
-    return {
-        "expired": _("expired"),
-        "idle": _("idle"),
-        "never_read": _("never read"),
-        "no_expiry": _("no expiry"),
-    }
+def stale_kinds(why: Iterable[StaleReason]) -> str:
+    """The words for why an entry is stale."""
+    return ", ".join(str(STALE_WORDS[each]) for each in why)
 
 
 def expiry(seconds: float | None, *, never: bool) -> str:
@@ -194,8 +187,13 @@ def expiry(seconds: float | None, *, never: bool) -> str:
     if never:
         return _("never")
     if seconds is not None and seconds < 0:
-        return _("%(age)s ago") % {"age": age(-seconds)}
+        return ago(-seconds)
     return age(seconds)
+
+
+def ago(seconds: float | None) -> str:
+    """How long ago something was, in words."""
+    return UNKNOWN if seconds is None else _("%(age)s ago") % {"age": age(seconds)}
 
 
 def _joined(number: int, unit: str) -> str:
@@ -221,25 +219,17 @@ _INSET = 1.0
 def sparkline(shares: Sequence[float | None]) -> list[str]:
     """The points of SVG lines for shares of 0 to 1, one line for each run without a gap, which None
     is; a box of 100 by 20."""
-    first = next((place for place, share in enumerate(shares) if share is not None), None)
-    if first is None:
-        return []
     # What was before the first one is left out, or a new site's line would be a dot.
-    drawn = shares[first:]
+    drawn = list(dropwhile(lambda share: share is None, shares))
     step = WIDTH / max(1, len(drawn) - 1)
-    lines: list[list[str]] = [[]]
-    for place, share in enumerate(drawn):
-        if share is not None:
-            lines[-1].append(f"{place * step:.1f},{_height(share):.1f}")
-        elif lines[-1]:
-            lines.append([])
-    return [" ".join(_with_dot(line)) for line in lines if line]
+    runs = groupby(enumerate(drawn), lambda each: each[1] is None)
+    lines = [
+        [f"{place * step:.1f},{_height(share):.1f}" for place, share in run if share is not None]
+        for _is_gap, run in runs
+    ]
+    # A single point is drawn as a line to itself, which round ends make a dot.
+    return [" ".join(line if len(line) > 1 else line * 2) for line in lines if line]
 
 
 def _height(ratio: float) -> float:
     return _INSET + (1 - ratio) * (HEIGHT - 2 * _INSET)
-
-
-def _with_dot(line: Sequence[str]) -> Sequence[str]:
-    """A single point is drawn as a line to itself, which round ends make a dot."""
-    return line if len(line) > 1 else (*line, *line)

@@ -1,6 +1,6 @@
 """The pages of hot keys, key groups and views: who called the caches, and for what."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -14,23 +14,19 @@ from cache_monitor.dashboard.columns import (
     ColumnSpec,
     cache_column,
     code_column,
-    count_column,
-    decimal_column,
-    duration_column,
     estimate_column,
+    figure_column,
     group_column,
     key_column,
     ratio_column,
-    size_column,
     sparkline_column,
     text_column,
 )
-from cache_monitor.dashboard.formats import reason_words
 from cache_monitor.dashboard.page import FRESH_FOR_LONG, Content, KeyLines, PageRequest, key_lines
 from cache_monitor.dashboard.query import Links
 from cache_monitor.dashboard.tables import TableSpec
 from cache_monitor.page_cache import outcomes
-from cache_monitor.reports.keys import whole_groups, whole_keys
+from cache_monitor.reports.keys import REASON_WORDS, whole_groups, whole_keys
 from cache_monitor.reports.schema import HotKey, KeyGroup, Lives, MissReasons, Page, View
 
 LinesOf = Callable[[str], KeyLines]
@@ -39,14 +35,11 @@ LinesOf = Callable[[str], KeyLines]
 
 def build_keys(page_request: PageRequest) -> Content:
     """The hot keys; those of one ``group`` of the URL with samples."""
-    group, caches, links = (
-        page_request.query.own.get("group", ""),
-        page_request.report.caches,
-        page_request.links,
-    )
+    caches, links = page_request.report.caches, page_request.links
+    group = page_request.query.own.get("group", "")
     hottest = hot_keys(caches, links, group, lines_of(page_request))
     return Content(
-        tables=[hottest, *([of_group(caches, links, group)] if group else [])],
+        tables=[hottest, *([samples(caches, links, group=group)] if group else [])],
         context={"group": group, "every_url": links.page("keys")},
     )
 
@@ -58,16 +51,13 @@ def build_groups(page_request: PageRequest) -> Content:
 
 def build_views(page_request: PageRequest) -> Content:
     """The site's views and cached pages; one ``view`` of the URL with samples."""
-    view, caches, links = (
-        page_request.query.own.get("view", ""),
-        page_request.report.caches,
-        page_request.links,
-    )
+    caches, links = page_request.report.caches, page_request.links
+    view = page_request.query.own.get("view", "")
     cached = pages(caches)
     return Content(
         tables=[
             views(caches, links, view),
-            *([of_view(caches, links, view)] if view else []),
+            *([samples(caches, links, view=view)] if view else []),
             *([cached] if cached.items and not view else []),
         ],
         context={"view": view, "every_url": links.page("views")},
@@ -90,17 +80,15 @@ def hot_keys(
             key_column(links),
             *cache_column(caches),
             *([] if group else [group_column(links)]),
-            count_column("lookups", _("Lookups"), lambda each: each.item.lookups, _is_exact),
+            figure_column("lookups", _("Lookups"), "lookups", _is_exact),
             *([_line_column(lines)] if lines else []),
             ratio_column("share", _("Share")),
-            count_column("hits", _("Hits")),
-            count_column("misses", _("Misses")),
-            text_column(
-                "why_missed", _("Why missed"), lambda each: why_missed(each.item.miss_reasons)
-            ),
-            count_column("sets", _("Sets")),
-            size_column("bytes", _("Size")),
-            _saved_column(),
+            figure_column("hits", _("Hits")),
+            figure_column("misses", _("Misses")),
+            _why_missed_column(),
+            figure_column("sets", _("Sets")),
+            figure_column("bytes", _("Size"), text=formats.size),
+            estimate_column("seconds_saved", _("Saved"), "seconds_saved_error"),
         ],
         kept,
         order="-lookups",
@@ -117,25 +105,23 @@ def key_groups(caches: Caches, links: Links) -> TableSpec[CacheItem[KeyGroup]]:
         [
             group_column(links),
             *cache_column(caches),
-            count_column("distinct_keys", _("Keys")),
-            count_column("lookups", _("Lookups")),
+            figure_column("distinct_keys", _("Keys")),
+            figure_column("lookups", _("Lookups")),
             ratio_column("hit_ratio", _("Hit ratio")),
-            count_column("misses", _("Misses")),
-            text_column(
-                "why_missed", _("Why missed"), lambda each: why_missed(each.item.miss_reasons)
-            ),
-            duration_column("lifetime", _("Lasted"), lambda each: each.item.lives.lifetime_p50),
+            figure_column("misses", _("Misses")),
+            _why_missed_column(),
+            figure_column("lifetime", _("Lasted"), "lives.lifetime_p50", text=formats.duration),
             text_column("ended_by", _("Ended by"), lambda each: what_ended(each.item.lives)),
-            duration_column(
-                "first_read", _("First read"), lambda each: each.item.lives.first_read_p50
+            figure_column(
+                "first_read", _("First read"), "lives.first_read_p50", text=formats.duration
             ),
-            duration_column("produce_seconds", _("To produce")),
-            _saved_column(),
-            count_column("sets", _("Sets")),
-            count_column("deletes", _("Deletes")),
-            count_column("errors", _("Errors")),
-            size_column("bytes_read", _("Read")),
-            size_column("bytes_written", _("Written")),
+            figure_column("produce_seconds", _("To produce"), text=formats.duration),
+            estimate_column("seconds_saved", _("Saved"), "seconds_saved_error"),
+            figure_column("sets", _("Sets")),
+            figure_column("deletes", _("Deletes")),
+            figure_column("errors", _("Errors")),
+            figure_column("bytes_read", _("Read"), text=formats.size),
+            figure_column("bytes_written", _("Written"), text=formats.size),
         ],
         every,
         order="-lookups",
@@ -152,20 +138,17 @@ def views(caches: Caches, links: Links, view: str = "") -> TableSpec[CacheItem[V
         _("Views"),
         [
             code_column(
-                "view",
-                _("View"),
-                lambda each: each.item.view,
-                lambda each: "" if view else links.view(each.item.view),
+                "view", _("View"), url=lambda each: "" if view else links.view(each.item.view)
             ),
             *cache_column(caches),
-            count_column("requests", _("Requests")),
-            count_column("lookups", _("Lookups")),
-            count_column("misses", _("Misses")),
-            decimal_column("misses_per_request", _("Misses per request")),
-            duration_column("seconds", _("In the cache")),
-            duration_column("request_seconds", _("In requests")),
+            figure_column("requests", _("Requests")),
+            figure_column("lookups", _("Lookups")),
+            figure_column("misses", _("Misses")),
+            figure_column("misses_per_request", _("Misses per request"), text=formats.decimal),
+            figure_column("seconds", _("In the cache"), text=formats.duration),
+            figure_column("request_seconds", _("In requests"), text=formats.duration),
             ratio_column("share_of_request", _("Share of requests")),
-            _saved_column(),
+            estimate_column("seconds_saved", _("Saved"), "seconds_saved_error"),
         ],
         every,
         order="-misses",
@@ -182,11 +165,11 @@ def pages(caches: Caches) -> TableSpec[CacheItem[Page]]:
         [
             code_column("page", _("Page")),
             *cache_column(caches),
-            count_column("requests", _("Requests")),
+            figure_column("requests", _("Requests")),
             ratio_column("served_ratio", _("Served")),
-            count_column("not_stored", _("Not stored"), lambda each: each.item.made_and_not_stored),
+            figure_column("not_stored", _("Not stored"), "made_and_not_stored"),
             text_column("why_not_stored", _("Why not"), lambda each: why_not_stored(each.item)),
-            decimal_column("variants_per_address", _("Variants per address")),
+            figure_column("variants_per_address", _("Variants per address"), text=formats.decimal),
             text_column("varies_by", _("Varies by"), lambda each: why_varied(each.item)),
             ratio_column("by_query", _("Only by query string")),
         ],
@@ -221,21 +204,15 @@ class Sample(NamedTuple):
     group: str
 
 
-def of_group(caches: Caches, links: Links, group: str) -> TableSpec[CacheItem[Sample]]:
-    """Samples of the keys of ``group``."""
-    found = [(a, it) for a, c in caches.items() for it in c.key_groups if it.group == group]
-    return _samples(caches, links, found, group)
-
-
-def of_view(caches: Caches, links: Links, view: str) -> TableSpec[CacheItem[Sample]]:
-    """Samples of the keys that requests of ``view`` looked up."""
-    found = [(a, it) for a, c in caches.items() for it in c.views if it.view == view]
-    return _samples(caches, links, found, "")
-
-
-def _samples(
-    caches: Caches, links: Links, found: Sequence[tuple[str, View | KeyGroup]], group: str
+def samples(
+    caches: Caches, links: Links, *, group: str = "", view: str = ""
 ) -> TableSpec[CacheItem[Sample]]:
+    """Samples of the keys of ``group``, or of those that requests of ``view`` looked up."""
+    found: list[tuple[str, KeyGroup | View]] = (
+        [(a, it) for a, c in caches.items() for it in c.key_groups if it.group == group]
+        if group
+        else [(a, it) for a, c in caches.items() for it in c.views if it.view == view]
+    )
     every = [
         CacheItem(alias, Sample(hit, key, group))
         for alias, it in found
@@ -261,7 +238,7 @@ def _samples(
 
 def why_missed(reasons: MissReasons) -> str:
     """The reasons, the most frequent first, such as "80 expired, 20 deleted"."""
-    counts = [(getattr(reasons, name) or 0, word) for name, word in reason_words().items()]
+    counts = [(getattr(reasons, name) or 0, word) for name, word in REASON_WORDS.items()]
     found = sorted((each for each in counts if each[0]), key=lambda each: -each[0])
     return ", ".join(
         f"{formats.about(formats.count(number), exact=reasons.exact)} {word}"
@@ -272,7 +249,7 @@ def why_missed(reasons: MissReasons) -> str:
 def what_ended(lives: Lives) -> str:
     """What ended entries, the most frequent first, such as "80 expired, 20 overwritten (unread:
     15)"."""
-    words = {**reason_words(), "overwritten": _("overwritten")}
+    words = {**REASON_WORDS, "overwritten": _("overwritten")}
     unread = {"overwritten": lives.overwritten_unread, "deleted": lives.deleted_unread}
     counts = [(getattr(lives, name, 0), name) for name in words]
     found = sorted((each for each in counts if each[0]), key=lambda each: -each[0])
@@ -307,19 +284,17 @@ def why_varied(page: Page) -> str:
     return f"{headers}. {outcomes.cause(cause)}" if cause else headers
 
 
+def _why_missed_column() -> ColumnSpec[CacheItem[Any]]:
+    return text_column(
+        "why_missed", _("Why missed"), lambda each: why_missed(each.item.miss_reasons)
+    )
+
+
 def _line_column(lines: LinesOf) -> ColumnSpec[CacheItem[HotKey]]:
     return sparkline_column(
         "lookups_over_time",
         _("Over time"),
         lambda each: [point.lookups for point in lines(each.alias).get(each.item.key, ())],
-    )
-
-
-def _saved_column() -> ColumnSpec[CacheItem[Any]]:
-    return estimate_column(
-        "seconds_saved",
-        _("Saved"),
-        lambda each: each.item.seconds_saved_error,
     )
 
 

@@ -1,9 +1,8 @@
 """The memory page: what the last scan found in each cache, and what each backend can report."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
 
 from django.utils.translation import gettext as _
 
@@ -17,13 +16,12 @@ from cache_monitor.dashboard.columns import (
     ColumnSpec,
     Figure,
     cache_column,
-    count_column,
+    figure_column,
     group_column,
     key_column,
     link_column,
     make_bar,
     ratio_column,
-    size_column,
     text_column,
     time_column,
 )
@@ -31,7 +29,7 @@ from cache_monitor.dashboard.page import Content, PageRequest
 from cache_monitor.dashboard.query import Links
 from cache_monitor.dashboard.tables import ROWS_OF_SEVERAL, TableSpec
 from cache_monitor.reports.memory import once, same_entries
-from cache_monitor.reports.schema import LargestEntry, Memory, ProcessMemory
+from cache_monitor.reports.schema import LargestEntry, Memory, MemoryGroup, ProcessMemory
 from cache_monitor.scan.capabilities import COLUMNS, ESTIMATED, MATRIX, RECORDED, YES, Capability
 
 
@@ -97,39 +95,29 @@ class CacheMemory:
     action_url: str
 
 
-class GroupMemory(NamedTuple):
-    """The entries and bytes of one group, and its share of the cache's bytes."""
-
-    group: str
-    entries: int
-    bytes: int | None
-    share: float | None
-    exact: bool | None
-
-
 def memory_groups(
     caches: Caches, links: Links, *, may_delete: bool = False
-) -> TableSpec[CacheItem[GroupMemory]]:
+) -> TableSpec[CacheItem[MemoryGroup]]:
     """The groups by their bytes; with a button each for a user who ``may_delete`` them."""
-    every = [
-        CacheItem(
-            alias, GroupMemory(each.group, each.entries, each.bytes, it.share(each.bytes), it.exact)
-        )
-        for alias, it in _memories(caches)
-        for each in it.groups
-    ]
+
+    def exact(each: CacheItem[MemoryGroup]) -> bool | None:
+        return caches[each.alias].memory.exact
+
+    def share(each: CacheItem[MemoryGroup]) -> float | None:
+        return caches[each.alias].memory.share(each.item.bytes)
+
     return TableSpec(
         "groups",
         _("Memory by key group"),
         [
             group_column(links),
             *cache_column(caches),
-            count_column("entries", _("Entries"), lambda each: each.item.entries, _exact),
-            size_column("bytes", _("Size"), lambda each: each.item.bytes, _exact),
-            ratio_column("share", _("Share")),
+            figure_column("entries", _("Entries"), exact=exact),
+            figure_column("bytes", _("Size"), exact=exact, text=formats.size),
+            ratio_column("share", _("Share"), share),
             *([_delete_column(links)] if may_delete else []),
         ],
-        every,
+        [CacheItem(alias, each) for alias, it in _memories(caches) for each in it.groups],
         order="-bytes",
         empty=_("No cache has been scanned yet, or there is nothing in it."),
         rows=ROWS_OF_SEVERAL,
@@ -143,7 +131,7 @@ def largest(caches: Caches, links: Links) -> TableSpec[CacheItem[LargestEntry]]:
         [
             key_column(links),
             *cache_column(caches),
-            size_column("bytes", _("Size")),
+            figure_column("bytes", _("Size"), text=formats.size),
         ],
         [CacheItem(alias, each) for alias, it in _memories(caches) for each in it.largest],
         order="-bytes",
@@ -160,8 +148,8 @@ def processes(caches: Caches) -> TableSpec[CacheItem[ProcessMemory]]:
         [
             time_column("measured_at", _("Seen at")),
             *cache_column(caches),
-            count_column("entries", _("Entries")),
-            size_column("bytes", _("Size")),
+            figure_column("entries", _("Entries")),
+            figure_column("bytes", _("Size"), text=formats.size),
         ],
         [
             CacheItem(alias, each)
@@ -178,11 +166,7 @@ def _memories(caches: Caches) -> Sequence[tuple[str, Memory]]:
     return [(alias, cache.memory) for alias, cache in once(caches).items()]
 
 
-def _exact(each: CacheItem[GroupMemory]) -> bool | None:
-    return each.item.exact
-
-
-def _delete_column(links: Links) -> ColumnSpec[CacheItem[GroupMemory]]:
+def _delete_column(links: Links) -> ColumnSpec[CacheItem[MemoryGroup]]:
     return link_column(
         _("Delete…"),
         lambda each: links.action("delete_group", alias=each.alias, group=each.item.group),
@@ -207,7 +191,7 @@ def memory_rows(caches: Caches, action_url: ActionUrl) -> Sequence[CacheMemory]:
             is_known=it.entries is not None or it.bytes is not None,
             figures=memory_figures(it, says_period=True),
             bar=make_bar(it.full),
-            freed_within=_freed(it) if it.entries else [],
+            freed_within=list(_freed(it)) if it.entries else [],
             has_chart=any(group.bytes for group in it.groups),
             action_url=action_url(alias),
         )
@@ -246,7 +230,7 @@ def basis(memory: Memory) -> str:
     return _("~estimated from the %(count)s entries scanned") % {"count": examined}
 
 
-def _freed(memory: Memory) -> Sequence[LabelledShare]:
+def _freed(memory: Memory) -> Iterator[LabelledShare]:
     """What expiry will free, as shares of the cache's bytes."""
     labels = {
         "minute": _("within a minute"),
@@ -254,17 +238,13 @@ def _freed(memory: Memory) -> Sequence[LabelledShare]:
         "day": _("within a day"),
         "never": _("never: no expiry"),
     }
-    every = [(label, getattr(memory.freed_within, name)) for name, label in labels.items()]
-    return [
-        LabelledShare(
-            label,
-            formats.about(formats.size(value), exact=memory.exact),
-            formats.ratio(memory.share(value)),
-            make_bar(memory.share(value)),
-        )
-        for label, value in every
-        if value is not None
-    ]
+    for name, label in labels.items():
+        if (freed := getattr(memory.freed_within, name)) is not None:
+            text, share = (
+                formats.about(formats.size(freed), exact=memory.exact),
+                memory.share(freed),
+            )
+            yield LabelledShare(label, text, formats.ratio(share), make_bar(share))
 
 
 def memory_figures(memory: Memory, *, says_period: bool = False) -> Sequence[Figure]:

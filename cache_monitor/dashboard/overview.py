@@ -17,18 +17,18 @@ from cache_monitor.dashboard.columns import (
     Figure,
     cache_column,
     code_column,
-    count_column,
-    duration_column,
+    figure_column,
     make_bar,
     ratio_column,
     text_column,
 )
 from cache_monitor.dashboard.findings import finding_rows
-from cache_monitor.dashboard.formats import reason_words, sparkline
+from cache_monitor.dashboard.formats import sparkline
 from cache_monitor.dashboard.memory import memory_figures
 from cache_monitor.dashboard.page import Content, PageRequest
 from cache_monitor.dashboard.query import Links
 from cache_monitor.dashboard.tables import AnySpec, Table, TableSpec, render_preview
+from cache_monitor.reports.keys import REASON_WORDS
 from cache_monitor.reports.schema import Cache, Operation, Report
 
 OVERVIEW_CHARTS = ("hit_ratio", "rate", "latency", "memory", "latency_map")
@@ -198,25 +198,36 @@ class MissShare(NamedTuple):
     share: float | None
 
 
-def operations(caches: Caches) -> TableSpec[CacheItem[tuple[str, Operation]]]:
-    every = [CacheItem(a, each) for a, c in caches.items() for each in c.operations.items()]
+class NamedOperation(NamedTuple):
+    """An operation such as ``get``, and its figures."""
+
+    name: str
+    figures: Operation
+
+
+def operations(caches: Caches) -> TableSpec[CacheItem[NamedOperation]]:
+    every = [
+        CacheItem(alias, NamedOperation(*each))
+        for alias, cache in caches.items()
+        for each in cache.operations.items()
+    ]
     return TableSpec(
         "operations",
         _("Operations"),
         [
             *cache_column(caches),
-            code_column("operation", _("Operation"), lambda each: each.item[0]),
-            count_column("calls", _("Calls"), lambda each: each.item[1].calls),
-            count_column("keys", _("Keys"), lambda each: each.item[1].keys),
-            count_column("hits", _("Hits"), lambda each: each.item[1].hits),
-            count_column("misses", _("Misses"), lambda each: each.item[1].misses),
-            count_column("errors", _("Errors"), lambda each: each.item[1].errors),
-            count_column("interrupted", _("Interrupted"), lambda each: each.item[1].interrupted),
-            duration_column("p50", _("p50"), lambda each: each.item[1].seconds.p50),
-            duration_column("p90", _("p90"), lambda each: each.item[1].seconds.p90),
-            duration_column("p99", _("p99"), lambda each: each.item[1].seconds.p99),
-            duration_column("max", _("Max"), lambda each: each.item[1].seconds.max),
-            duration_column("total", _("Total"), lambda each: each.item[1].seconds.total),
+            code_column("operation", _("Operation"), "name"),
+            figure_column("calls", _("Calls"), "figures.calls"),
+            figure_column("keys", _("Keys"), "figures.keys"),
+            figure_column("hits", _("Hits"), "figures.hits"),
+            figure_column("misses", _("Misses"), "figures.misses"),
+            figure_column("errors", _("Errors"), "figures.errors"),
+            figure_column("interrupted", _("Interrupted"), "figures.interrupted"),
+            figure_column("p50", _("p50"), "figures.seconds.p50", text=formats.duration),
+            figure_column("p90", _("p90"), "figures.seconds.p90", text=formats.duration),
+            figure_column("p99", _("p99"), "figures.seconds.p99", text=formats.duration),
+            figure_column("max", _("Max"), "figures.seconds.max", text=formats.duration),
+            figure_column("total", _("Total"), "figures.seconds.total", text=formats.duration),
         ],
         every,
         order="-calls",
@@ -225,9 +236,9 @@ def operations(caches: Caches) -> TableSpec[CacheItem[tuple[str, Operation]]]:
 
 def miss_reasons(caches: Caches) -> TableSpec[CacheItem[MissShare]]:
     every = [
-        CacheItem(alias, MissShare(word, misses, cache.miss_reasons.share(name)))
+        CacheItem(alias, MissShare(str(word), misses, cache.miss_reasons.share(name)))
         for alias, cache in caches.items()
-        for name, word in reason_words().items()
+        for name, word in REASON_WORDS.items()
         if (misses := getattr(cache.miss_reasons, name))
     ]
     return TableSpec(
@@ -236,7 +247,7 @@ def miss_reasons(caches: Caches) -> TableSpec[CacheItem[MissShare]]:
         [
             *cache_column(caches),
             text_column("reason", _("Reason"), lambda each: each.item.word),
-            count_column("misses", _("Misses")),
+            figure_column("misses", _("Misses")),
             ratio_column("share", _("Share")),
         ],
         every,

@@ -12,17 +12,15 @@ from cache_monitor.dashboard.columns import (
     Caches,
     Cell,
     ColumnSpec,
-    age_column,
     cache_column,
     code_column,
-    count_column,
+    figure_column,
     key_column,
     link_column,
-    size_column,
     text_column,
     time_column,
 )
-from cache_monitor.dashboard.formats import expiry, stale_words
+from cache_monitor.dashboard.formats import expiry, stale_kinds
 from cache_monitor.dashboard.memory import ActionUrl, basis, empty_caches, named, unscanned_caches
 from cache_monitor.dashboard.page import Content, PageRequest
 from cache_monitor.dashboard.query import Links, Query, check_choice
@@ -69,21 +67,18 @@ class FilterChoice:
 
 def stale_entries(caches: Caches, links: Links, why: str = "") -> TableSpec[CacheItem[StaleEntry]]:
     """The stale entries; only those stale for ``why`` if given."""
-    words = stale_words()
     return TableSpec(
         "entries",
         _("Entries"),
         [
             key_column(links),
             *cache_column(caches),
-            text_column(
-                "why", _("Why"), lambda each: ", ".join(words[why] for why in each.item.why)
-            ),
+            text_column("why", _("Why"), lambda each: stale_kinds(each.item.why)),
             code_column("group", _("Group")),
-            age_column("age", _("Age")),
-            age_column("idle", _("Not read for")),
+            figure_column("age", _("Age"), text=formats.age),
+            figure_column("idle", _("Not read for"), text=formats.age),
             _expiry_column(),
-            size_column("bytes", _("Size")),
+            figure_column("bytes", _("Size"), text=formats.size),
         ],
         [
             CacheItem(alias, each)
@@ -122,8 +117,8 @@ def stale_caches(caches: Caches, action_url: ActionUrl) -> TableSpec[CacheItem[C
         [
             code_column("cache", _("Cache"), lambda each: named(each.alias, caches)),
             *(_reason_column(reason, label) for reason, label in _labels().items()),
-            size_column("bytes", _("Bytes held"), lambda each: each.item.stale.bytes),
-            time_column("measured_at", _("Seen at"), lambda each: each.item.memory.measured_at),
+            figure_column("bytes", _("Bytes held"), "stale.bytes", text=formats.size),
+            time_column("measured_at", _("Seen at"), "memory.measured_at"),
             text_column("rests_on", _("Rests on"), lambda each: _basis_and_errors(each.item)),
             time_column("recorded_since", _("Uses known since"), lambda each: _since(each.item)),
             link_column(_("Delete…"), delete_url),
@@ -139,7 +134,7 @@ def stale_caches(caches: Caches, action_url: ActionUrl) -> TableSpec[CacheItem[C
 
 
 def _reason_column(reason: StaleReason, label: str) -> ColumnSpec[CacheItem[Cache]]:
-    return count_column(
+    return figure_column(
         reason,
         label,
         lambda each: getattr(each.item.stale, reason),

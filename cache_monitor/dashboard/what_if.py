@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
@@ -15,12 +15,10 @@ from cache_monitor.dashboard.columns import (
     Caches,
     Cell,
     ColumnSpec,
-    age_column,
     cache_column,
-    count_column,
+    figure_column,
     group_column,
     ratio_column,
-    size_column,
 )
 from cache_monitor.dashboard.page import Content, PageRequest
 from cache_monitor.dashboard.query import BadParameterError, Links
@@ -35,8 +33,6 @@ from cache_monitor.reports.what_if import (
     TimeoutOption,
     Timeouts,
 )
-
-Item = TypeVar("Item")
 
 MOST_STALE = 10.0
 """Per cent of stale hits up to which the reader may choose."""
@@ -110,6 +106,9 @@ def sizes(caches: Caches) -> TableSpec[CacheItem[Size]]:
     """The figures of the charts."""
     items = [CacheItem(alias, size) for alias, it in _predicted(caches) for size in _sizes(it)]
     names = list(dict.fromkeys(name for item in items for name in item.item.policies))
+    bytes_column: ColumnSpec[CacheItem[Size]] = figure_column(
+        "bytes", _("Memory"), text=formats.size
+    )
     return TableSpec(
         "sizes",
         _("Hit ratio by size"),
@@ -118,18 +117,18 @@ def sizes(caches: Caches) -> TableSpec[CacheItem[Size]]:
                 "factor", _("Size"), lambda each: each.item.factor, _factor_cell, is_numeric=False
             ),
             *cache_column(caches),
-            count_column("entries", _("Entries"), lambda each: each.item.entries.entries),
-            *_memory_column(items),
-            ratio_column("hit_ratio", _("Hit ratio"), lambda each: each.item.entries.hit_ratio),
-            ColumnSpec("error", _("Error"), lambda each: each.item.entries.error, _error_cell),
-            ColumnSpec(
+            figure_column("entries", _("Entries"), "entries.entries"),
+            *([bytes_column] if any(each.item.bytes is not None for each in items) else []),
+            ratio_column("hit_ratio", _("Hit ratio"), "entries.hit_ratio"),
+            figure_column("error", _("Error"), "entries.error", text=_error),
+            figure_column(
                 "seconds_saved_per_hour",
                 _("Saved an hour"),
-                lambda each: each.item.entries.seconds_saved_per_hour,
-                lambda each: Cell(_saved(each.item.entries.seconds_saved_per_hour)),
+                "entries.seconds_saved_per_hour",
+                text=_saved,
             ),
             *(_policy_column(name) for name in names),
-            ratio_column("optimum", _("Optimum"), lambda each: each.item.best, has_bars=False),
+            ratio_column("optimum", _("Optimum"), "best", has_bars=False),
         ],
         items,
         note=_(
@@ -148,24 +147,29 @@ def timeouts(
     """The groups with their hit ratios by timeout; ``most_stale`` is the share of stale hits that
     the user accepts."""
     every = dict(_predicted(caches))
+
+    def best_timeout(each: CacheItem[Timeouts]) -> float | None:
+        best = each.item.best(most_stale)
+        return best.timeout if best else None
+
     return TableSpec(
         "timeouts",
         _("Hit ratio by timeout"),
         [
             group_column(links),
             *cache_column(caches),
-            age_column("timeout", _("Timeout")),
+            figure_column("timeout", _("Timeout"), text=formats.age),
             ratio_column("hit_ratio", _("Hit ratio"), has_bars=False),
             *(_timeout_column(factor, every) for factor in FACTORS),
             ColumnSpec(
                 "gains_most",
                 _("Gains most"),
-                lambda each: _value_of(each.item.best(most_stale)),
+                best_timeout,
                 lambda each: _best_cell(each.item, most_stale),
                 is_numeric=False,
             ),
             ratio_column("unchanged", _("Rewrites unchanged"), has_bars=False),
-            age_column("seconds_to_change", _("A value lasts")),
+            figure_column("seconds_to_change", _("A value lasts"), text=formats.age),
             ratio_column("stale_share", _("Stale hits"), has_bars=False),
         ],
         [CacheItem(alias, each) for alias, it in every.items() for each in it.timeouts],
@@ -291,13 +295,6 @@ def _sizes(it: CacheWhatIf) -> list[Size]:
     ]
 
 
-def _memory_column(items: Sequence[CacheItem[Size]]) -> Sequence[ColumnSpec[CacheItem[Size]]]:
-    """The memory that a size takes; no column where the size of entries is unknown."""
-    if all(each.item.bytes is None for each in items):
-        return []
-    return [size_column("bytes", _("Memory"))]
-
-
 def _factor_cell(each: CacheItem[Size]) -> Cell:
     text = _times(each.item.factor)
     is_today = each.item.factor == 1
@@ -309,16 +306,11 @@ def _times(factor: float) -> str:
     return f"\u00d7\N{NARROW NO-BREAK SPACE}{number}"
 
 
-def _error_cell(each: CacheItem[Size]) -> Cell:
-    return Cell(_error(each.item.entries.error))
-
-
 def _error(error: float | None) -> str:
     if error is None:
         return formats.UNKNOWN
-    return (
-        _("± %(points)s points") % {"points": formats.decimal(100 * error)} if error else _("none")
-    )
+    points = {"points": formats.decimal(100 * error)}
+    return _("± %(points)s points") % points if error else _("none")
 
 
 def _saved(seconds: float | None) -> str:
@@ -382,7 +374,3 @@ def _best_cell(group: Timeouts, most_stale: float | None) -> Cell:
     return Cell(
         _("unknown: how stale it would be") if is_unknown else _("none of them"), is_numeric=False
     )
-
-
-def _value_of(best: TimeoutOption | None) -> float | None:
-    return best.timeout if best else None

@@ -7,9 +7,11 @@ the one or the other, and what is looked up as often as the page is the list. ``
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated
 
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
 from msgspec import Struct, structs
 
 from cache_monitor.keys.naming import KeyKind, headers_of_page
@@ -63,6 +65,17 @@ REASONS = (
     "cleared",
     "version_changed",
 )
+REASON_WORDS: Mapping[str, Promise] = {
+    "never_set": _("never set"),
+    "expired": _("expired"),
+    "evicted": _("evicted"),
+    "lost": _("lost"),
+    "deleted": _("deleted"),
+    "cleared": _("cleared"),
+    "version_changed": _("version changed"),
+    "unknown": _("unknown"),
+}
+"""The words for the reasons on screens."""
 
 
 class MissReasons(Struct, frozen=True, kw_only=True):

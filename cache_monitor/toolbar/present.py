@@ -13,6 +13,7 @@ from django.utils.translation import gettext_lazy as _
 from cache_monitor.conf import Thresholds, get_conf
 from cache_monitor.keys.display import shortened
 from cache_monitor.page_cache import outcomes
+from cache_monitor.reports.keys import REASON_WORDS
 from cache_monitor.stacks import CodeLine, StackRenderer, place_of
 from cache_monitor.toolbar import site
 from cache_monitor.toolbar.hints import Hint, HintContext, hints
@@ -29,16 +30,7 @@ TITLE_KEY_LENGTH = 60
 NAMED_CALLS = 12
 """Calls that a hint names by their numbers."""
 
-REASONS: Mapping[str, Promise] = {
-    "never_set": _("never set"),
-    "expired": _("expired"),
-    "evicted": _("evicted"),
-    "lost": _("lost"),
-    "deleted": _("deleted"),
-    "cleared": _("cleared"),
-    "version_changed": _("version changed"),
-    "unknown": _("reason unknown"),
-}
+REASONS: Mapping[str, Promise] = {**REASON_WORDS, "unknown": _("reason unknown")}
 _WORDS: Mapping[str, Promise] = {"hit": _("hit"), "miss": _("miss")}
 
 

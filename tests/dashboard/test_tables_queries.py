@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from django.http import QueryDict
 
-from cache_monitor.dashboard.columns import code_column, count_column, link_column
+from cache_monitor.dashboard.columns import code_column, figure_column, link_column
 from cache_monitor.dashboard.query import BadParameterError, Query, parse_query
 from cache_monitor.dashboard.tables import (
     ROWS,
@@ -31,7 +31,7 @@ def sheet_of(rows: list[Row], order: str = "-number") -> TableSpec[Row]:
         "Fruit",
         [
             code_column("name", "Name", lambda row: row[0]),
-            count_column("number", "Number", lambda row: row[1]),
+            figure_column("number", "Number", lambda row: row[1]),
             link_column("Eat", lambda row: f"/eat/{row[0]}"),
         ],
         rows,
@@ -159,7 +159,7 @@ WIDE: TableSpec[Row] = TableSpec(
     "Wide",
     [
         code_column("name", "Name", lambda row: row[0]),
-        *[count_column(f"n{place}", f"Number {place}", lambda row: row[1]) for place in range(5)],
+        *[figure_column(f"n{place}", f"Number {place}", lambda row: row[1]) for place in range(5)],
     ],
     ROW_LIST,
     order="-n0",
