@@ -33,7 +33,7 @@ from cache_monitor.stores.opening import get_store
 from cache_monitor.stores.rows import FIRST, plans, settled, slices_by_minute, slices_of
 from cache_monitor.trace.codec import StoredSlice
 from cache_monitor.trace.plan import Plan
-from cache_monitor.trace.simulated.django import BY_THIRDS, Cull
+from cache_monitor.trace.simulated import BY_THIRDS, Cull
 from cache_monitor.trace.what_if import CULLING, POLICIES, MeasuredContents
 from cache_monitor.trace.workload import BoundedTrace, CacheTrace, read_trace
 

@@ -21,8 +21,7 @@ from cache_monitor.reports.simulations import CacheFacts, PredictionPeriod
 from cache_monitor.reports.what_if import CacheWhatIf
 from cache_monitor.stores.base import Row, Store
 from cache_monitor.stores.opening import get_store
-from cache_monitor.trace.simulated import Access
-from cache_monitor.trace.simulated.django import Cull, LocMem
+from cache_monitor.trace.simulated import Access, Cull, LocMem
 from cache_monitor.trace.what_if import POLICIES
 from cache_monitor.what_if import backend_of
 from cache_monitor.worker import wiring

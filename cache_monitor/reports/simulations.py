@@ -11,8 +11,7 @@ from typing import NamedTuple
 from cache_monitor.concurrency import Paced
 from cache_monitor.reports.what_if import GROUPS, PERIODS, Bytes, Entries, TimeoutOption, Timeouts
 from cache_monitor.trace.freshness import Values, entries_by_group, stale_share
-from cache_monitor.trace.simulated import Model
-from cache_monitor.trace.simulated.django import BY_THIRDS, Cull
+from cache_monitor.trace.simulated import BY_THIRDS, Cull, Model
 from cache_monitor.trace.simulated.policies import Optimum
 from cache_monitor.trace.what_if import (
     CULLING,

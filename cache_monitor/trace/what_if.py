@@ -17,16 +17,26 @@ from math import inf, sqrt
 from types import MappingProxyType
 from typing import NamedTuple
 
-from cache_monitor.trace.simulated import Access, Model
-from cache_monitor.trace.simulated.django import BY_THIRDS, Cull, Database, FileBased, LocMem
-from cache_monitor.trace.simulated.memcached import Memcached, Slabs
+from msgspec import Struct
+
+from cache_monitor.trace.simulated import (
+    BY_THIRDS,
+    Access,
+    Cull,
+    Database,
+    FileBased,
+    LocMem,
+    Model,
+)
 from cache_monitor.trace.simulated.policies import Arc, Lfu, S3Fifo
-from cache_monitor.trace.simulated.redis import (
+from cache_monitor.trace.simulated.servers import (
+    Memcached,
     NoEviction,
     RedisLfu,
     RedisLru,
     RedisRandom,
     RedisTtl,
+    Slabs,
 )
 from cache_monitor.trace.workload import CallKind, SimulatedCall
 
@@ -103,10 +113,13 @@ def predict(
     its lookups count. Lookups before ``since`` (Unix time) fill the cache and do not count. A
     ``fill_error`` from a similar prediction saves two simulations.
     """
-    outcomes = simulate(calls, make(size), factor, group, since)
+
+    def simulated(size: float) -> Outcomes:
+        return simulate(calls, make(size), factor, group, since)
+
+    outcomes = simulated(size)
     if fill_error is None and outcomes.are_sampled:
-        change = _Counterfactual(make, size, factor, group, since)
-        fill_error = _fill_error(calls, change) if size < inf else 0.0
+        fill_error = _fill_error(calls, size, simulated) if size < inf else 0.0
     return outcomes.predicted(fill_error or 0.0)
 
 
@@ -128,15 +141,13 @@ def combined(predictions: Sequence[Prediction]) -> Prediction:
     return Prediction(ratio, error, lookups, hits, max(each.fill_error for each in predictions))
 
 
-class LookupCount:
+class LookupCount(Struct, gc=False):
     """The lookups and hits of one key."""
 
-    __slots__ = ("group", "hits", "lookups", "weight")
-
-    def __init__(self, weight: float, group: str) -> None:
-        self.hits = self.lookups = 0
-        self.weight = weight
-        self.group = group
+    weight: float
+    group: str
+    lookups: int = 0
+    hits: int = 0
 
 
 class Outcomes(NamedTuple):
@@ -231,23 +242,9 @@ def _apply(model: Model, kind: CallKind, access: Access) -> None:
         model.clear()
 
 
-class _Counterfactual(NamedTuple):
-    """The cache to simulate, but for its size."""
-
-    make: Callable[[float], Model]
-    size: float
-    factor: float
-    group: str | None
-    since: float
-
-    def hit_ratio(self, calls: Iterable[SimulatedCall], size: float) -> float:
-        """The hit ratio with room for ``size`` entries."""
-        model = self.make(size)
-        outcomes = simulate(calls, model, self.factor, self.group, self.since)
-        return outcomes.hit_ratio or 0.0
-
-
-def _fill_error(calls: Collection[SimulatedCall], change: _Counterfactual) -> float:
+def _fill_error(
+    calls: Iterable[SimulatedCall], size: float, simulated: Callable[[float], Outcomes]
+) -> float:
     """The standard error of the hit ratio that comes from the room that a sample takes: a little
     more or less than all keys. It is the slope of the curve, times the standard error of that
     room."""
@@ -256,14 +253,12 @@ def _fill_error(calls: Collection[SimulatedCall], change: _Counterfactual) -> fl
     all_sampled = sum(weight for weight, _ in sampled)
     weight = all_sampled / len(sampled)
     share = all_sampled / (all_sampled + len(weights) - len(sampled))
-    size = change.size
     # Each key of that weight is in the sample or not by itself; the more their sizes differ, the
     # more it matters which are.
     mean = sum(each for _, each in sampled) / len(sampled)
     spread = sum(each * each for _, each in sampled) / len(sampled) / mean**2
     relative = share * sqrt(spread * (weight - 1) / max(share * size, weight))
-    more = change.hit_ratio(calls, size * _STEP)
-    less = change.hit_ratio(calls, size / _STEP)
+    more, less = (simulated(each).hit_ratio or 0.0 for each in (size * _STEP, size / _STEP))
     return abs(more - less) / (_STEP - 1 / _STEP) * relative
 
 
@@ -377,16 +372,13 @@ def ceiling(calls: Collection[SimulatedCall], size: float, since: float = -inf) 
             possible.append(hit)
         elif each.fills:
             count.hits += each.times - 1
-    left = size * (ends - max(since, _began(calls)))
+    began = min((each.access.at for each in calls), default=0.0)
+    left = size * (ends - max(since, began))
     for room, each in sorted(possible, key=lambda hit: hit.room):
         count = counts[each.access.key]
         count.hits += each.times if left >= 0 else each.times - 1
         left -= room * each.access.weight
     return Outcomes(counts)
-
-
-def _began(calls: Collection[SimulatedCall]) -> float:
-    return min((each.access.at for each in calls), default=0.0)
 
 
 def _possible_hits(calls: Collection[SimulatedCall], since: float) -> Iterator[_PossibleHit]:

@@ -18,7 +18,8 @@ from pathlib import Path
 from random import Random
 
 from cache_monitor.trace.plan import HOT_KEYS
-from cache_monitor.trace.simulated import Access, Lru
+from cache_monitor.trace.simulated import Access
+from cache_monitor.trace.simulated.servers import RedisLru
 from cache_monitor.trace.what_if import Prediction, predict
 from cache_monitor.trace.workload import SimulatedCall
 
@@ -71,11 +72,11 @@ def _chance(key: int, salt: int) -> float:
 
 
 def by_timeout(asked: Sequence[SimulatedCall]) -> Sequence[Prediction]:
-    return [predict(asked, Lru, inf, factor=each) for each in FACTORS]
+    return [predict(asked, RedisLru, inf, factor=each) for each in FACTORS]
 
 
 def by_size(asked: Sequence[SimulatedCall], sizes: Sequence[int]) -> Sequence[Prediction]:
-    return [predict(asked, Lru, each) for each in sizes]
+    return [predict(asked, RedisLru, each) for each in sizes]
 
 
 def told(

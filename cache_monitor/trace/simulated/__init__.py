@@ -10,9 +10,9 @@ Modeling and Optimization using Miniature Simulations", 2017, with the hottest k
 Times are seconds. ``timeout`` is the time from a write to the entry's expiry, infinite for none.
 """
 
+from bisect import bisect_left, insort
 from collections import OrderedDict
-from collections.abc import Hashable, Iterable, Iterator, Mapping
-from heapq import heappop, heappush
+from collections.abc import Hashable
 from math import inf
 from random import Random
 from typing import NamedTuple
@@ -38,44 +38,23 @@ class Model:
 
     def __init__(self, size: float) -> None:
         self.size = size
-        self.hits = 0.0
-        self.lookups = 0.0
-        self._ends: dict[Key, float] = {}
-        """When the entries expire."""
+        self._ends: OrderedDict[Key, float] = OrderedDict()
+        """When the entries expire, in the order of their writes."""
         self._room: dict[Key, float] = {}
         """What the entries take."""
         self._used = 0.0
 
-    def __len__(self) -> int:
-        return len(self._ends)
-
-    @property
-    def hit_ratio(self) -> float | None:
-        """Hits divided by lookups; None without lookups."""
-        return self.hits / self.lookups if self.lookups else None
-
-    def access(self, access: Access) -> bool:
-        """Look up the key, and write it where it is missing; whether it was there."""
-        is_hit = self.look_up(access)
-        if not is_hit:
-            self.write(access)
-        return is_hit
-
     def look_up(self, access: Access) -> bool:
         """Look up the key; whether it was there."""
-        self.lookups += access.weight
         if self.has(access):
-            self.hits += access.weight
             self._found(access)
             return True
         return False
 
     def look_up_again(self, access: Access, times: int) -> bool:
         """Look up ``times`` more a key that was just looked up; whether it was there."""
-        self.lookups += times * access.weight
         if not self.has(access):
             return False
-        self.hits += times * access.weight
         for _ in range(min(times, _MOST_TOLD)):
             self._found(access)
         return True
@@ -117,12 +96,6 @@ class Model:
         for key in list(self._ends):
             self._drop(key)
 
-    def run(self, accesses: Iterable[Access]) -> float | None:
-        """Look up all of them; the hit ratio."""
-        for access in accesses:
-            self.access(access)
-        return self.hit_ratio
-
     def _drop(self, key: Key) -> None:
         """Let the entry go."""
         del self._ends[key]
@@ -155,10 +128,10 @@ class Model:
 
 
 class Drawn:
-    """Keys of which one can be drawn by lot."""
+    """Keys of which one can be drawn by lot: in the same order each time."""
 
-    def __init__(self, seed: int) -> None:
-        self._random = Random(seed)  # noqa: S311 - no secret, and the same each time
+    def __init__(self) -> None:
+        self._random = Random(0)  # noqa: S311 - no secret
         self._keys: list[Key] = []
         self._places: dict[Key, int] = {}
 
@@ -166,67 +139,125 @@ class Drawn:
         return len(self._keys)
 
     def add(self, key: Key) -> None:
-        """Take in ``key``."""
+        """Add ``key``."""
         self._places[key] = len(self._keys)
         self._keys.append(key)
 
-    def remove(self, key: Key) -> None:
-        """Let ``key`` go."""
-        place, last = self._places.pop(key), self._keys.pop()
-        if last != key:
-            self._keys[place] = last
-            self._places[last] = place
-
     def discard(self, key: Key) -> None:
-        """Let ``key`` go, if it is there."""
-        if key in self._places:
-            self.remove(key)
+        """Remove ``key``, if it is there."""
+        place = self._places.pop(key, None)
+        if place is not None:
+            last = self._keys.pop()
+            if last != key:
+                self._keys[place] = last
+                self._places[last] = place
 
     def draw(self) -> Key:
         """One of the keys, each as likely as any other."""
-        return self._keys[int(self._random.random() * len(self._keys))]
+        return self._keys[int(self.chance() * len(self._keys))]
 
     def chance(self) -> float:
         """A number from 0 to 1."""
         return self._random.random()
 
 
-class Expiring:
-    """Keys by when they expire."""
-
-    def __init__(self) -> None:
-        self._waiting: list[tuple[float, int, Key]] = []
-        self._number = 0
-
-    def watch(self, key: Key, end: float) -> None:
-        """Note when ``key`` expires."""
-        if end < inf:
-            self._number += 1
-            heappush(self._waiting, (end, self._number, key))
-
-    def over(self, now: float, ends: Mapping[Key, float]) -> Iterator[Key]:
-        """Those that have expired, one by one, as far as ``ends`` still says so."""
-        while self._waiting and self._waiting[0][0] <= now:
-            end, _, key = heappop(self._waiting)
-            if ends.get(key) == end:
-                yield key
+# Django's own backends that count their entries.
 
 
-class Lru(Model):
-    """The least recently used entry goes."""
+class Cull(NamedTuple):
+    """How a backend of Django's makes room: one entry in ``frequency`` goes, all of them where it
+    is 0 (``CULL_FREQUENCY``), in the share ``probability`` of the writes into a full cache
+    (``CULL_PROBABILITY``)."""
 
-    def __init__(self, size: float) -> None:
+    frequency: int = 3
+    probability: float = 1.0
+
+
+BY_THIRDS = Cull()
+
+
+class LocMem(Model):
+    """``LocMemCache``: before a write into a full cache a part of the entries goes, the least
+    recently used first."""
+
+    def __init__(self, size: float, *, cull: Cull = BY_THIRDS) -> None:
         super().__init__(size)
-        self._order: OrderedDict[Key, None] = OrderedDict()
+        self._cull = cull
+        self._drawn = Drawn()
+
+    def look_up(self, access: Access) -> bool:
+        """Look up the key; what has expired goes then."""
+        is_hit = super().look_up(access)
+        if not is_hit:
+            self.delete(access.key)
+        return is_hit
 
     def _found(self, access: Access) -> None:
-        self._order.move_to_end(access.key)
+        self._ends.move_to_end(access.key)
+
+    def _renewed(self, access: Access) -> None:
+        """It is no more recent for that."""
+
+    def _make_room_before(self, access: Access) -> None:
+        if self._used >= self.size and self._culls():
+            self._make_room_for(access)
+
+    def _culls(self) -> bool:
+        return self._cull.probability >= 1 or self._drawn.chance() < self._cull.probability
+
+    def _make_room_for(self, access: Access) -> None:
+        if self._cull.frequency == 0:
+            self.clear()
+        else:
+            aim = self._used - self._used // self._cull.frequency
+            while self._used > aim and self._ends:
+                self._drop(self._victim(access))
+
+    def _make_room(self, access: Access) -> None:
+        """Nothing goes after a write."""
+
+
+class FileBased(LocMem):
+    """``FileBasedCache``: the entries that go are drawn by lot."""
+
+    def _found(self, access: Access) -> None:
+        """It is no more recent for that."""
 
     def _written(self, access: Access) -> None:
-        self._order[access.key] = None
+        self._drawn.add(access.key)
 
     def _dropped(self, key: Key) -> None:
-        del self._order[key]
+        self._drawn.discard(key)
 
     def _victim(self, access: Access) -> Key:
-        return next(iter(self._order))
+        return self._drawn.draw()
+
+
+class Database(LocMem):
+    """``DatabaseCache``: what has expired goes first; where that is not enough, those whose keys
+    come first in the alphabet."""
+
+    def __init__(self, size: float, *, cull: Cull = BY_THIRDS) -> None:
+        super().__init__(size, cull=cull)
+        self._texts: list[str] = []
+        self._keys: dict[str, Key] = {}
+
+    def _make_room_before(self, access: Access) -> None:
+        if self._used > self.size and self._culls():
+            for key in [key for key, end in self._ends.items() if end <= access.at]:
+                self._drop(key)
+            if self._used > self.size or self._cull.frequency == 0:
+                self._make_room_for(access)
+
+    def _written(self, access: Access) -> None:
+        text = str(access.key)
+        self._keys[text] = access.key
+        insort(self._texts, text)
+
+    def _dropped(self, key: Key) -> None:
+        text = str(key)
+        del self._keys[text]
+        del self._texts[bisect_left(self._texts, text)]
+
+    def _victim(self, access: Access) -> Key:
+        return self._keys[self._texts[0]]

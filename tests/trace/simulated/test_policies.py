@@ -2,10 +2,12 @@
 
 from random import Random
 
-from cache_monitor.trace.simulated import Access, Lru, Model
+from cache_monitor.trace.simulated import Access, Model
 from cache_monitor.trace.simulated.policies import Optimum
+from cache_monitor.trace.simulated.servers import RedisLru
 from cache_monitor.trace.what_if import CULLING, POLICIES, ceiling, predict
 from cache_monitor.trace.workload import SimulatedCall
+from tests.trace.simulated import asking
 
 
 def requests(seed: int, timeout: float = float("inf")) -> list[Access]:
@@ -13,16 +15,10 @@ def requests(seed: int, timeout: float = float("inf")) -> list[Access]:
     return [Access(key, float(at), timeout) for at, key in enumerate(keys)]
 
 
-def ratio(model: Model, accesses: list[Access]) -> float:
-    found = model.run(accesses)
-    assert found is not None
-    return found
-
-
 def test_the_optimum_lets_go_what_is_asked_for_last() -> None:
     accesses = [Access(key, float(at)) for at, key in enumerate("abcabdab")]
     # With room for two: a and b stay, c and d come in vain.
-    assert ratio(Optimum(2, accesses), accesses) == 4 / 8
+    assert asking.hits(Optimum(2, accesses), accesses) == 4
 
 
 def test_no_other_policy_hits_more_with_or_without_timeouts() -> None:
@@ -30,17 +26,17 @@ def test_no_other_policy_hits_more_with_or_without_timeouts() -> None:
         for timeout in (float("inf"), 100.0, 20.0):
             accesses = requests(seed, timeout)
             for size in (3, 10, 30):
-                best = ratio(Optimum(size, accesses), accesses)
-                for other in (Lru(size), Model(size)):
-                    assert ratio(other, accesses) <= best
+                best = asking.hits(Optimum(size, accesses), accesses)
+                for other in (RedisLru(size), Model(size)):
+                    assert asking.hits(other, accesses) <= best
 
 
 def test_what_is_written_and_never_asked_for_goes_first() -> None:
     lookups = [Access("a", 0.0), Access("a", 2.0)]
     model = Optimum(1, lookups)
-    assert not model.access(lookups[0])
+    assert not asking.found(model, lookups[0])
     model.write(Access("never", 1.0))
-    assert model.access(lookups[1])
+    assert asking.found(model, lookups[1])
 
 
 def test_with_entries_of_all_sizes_no_policy_hits_more_than_the_bound() -> None:

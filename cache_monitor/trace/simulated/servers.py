@@ -1,5 +1,14 @@
-"""memcached: pages of memory, slab classes, and a segmented LRU in each class."""
+"""The policies of servers: Redis (``maxmemory-policy``) and memcached.
 
+What has expired takes no room: Redis looks for it ten times a second, memcached all the time.
+
+Redis lets entries go before a write, until there is room for it. If none may go, the write is
+refused and the entry that was there stays.
+
+memcached has pages of memory, slab classes, and a segmented LRU in each class.
+"""
+
+import heapq
 from bisect import bisect_left
 from collections import OrderedDict, deque
 from collections.abc import Iterator
@@ -7,7 +16,188 @@ from math import ceil, inf
 from random import Random
 from typing import NamedTuple
 
-from cache_monitor.trace.simulated import Access, Expiring, Key, Model
+from msgspec import Struct
+
+from cache_monitor.trace.simulated import Access, Drawn, Key, Model
+
+
+class ServerModel(Model):
+    """A server, where what has expired takes no room."""
+
+    def __init__(self, size: float) -> None:
+        super().__init__(size)
+        self._expiries: list[tuple[float, int, Key]] = []
+        """A heap: when keys expire, as far as the entries still say so."""
+        self._number = 0
+
+    def write(self, access: Access) -> None:
+        """Write the key, if there is room or can be made."""
+        while self._expiries and self._expiries[0][0] <= access.at:
+            end, _, key = heapq.heappop(self._expiries)
+            if self._ends.get(key) == end:
+                self._drop(key)
+        if self._has_room(access):
+            super().write(access)
+            self._note_expiry(access.key)
+
+    def renew(self, access: Access) -> None:
+        """Give the entry another expiry, if it is there."""
+        super().renew(access)
+        self._note_expiry(access.key)
+
+    def _note_expiry(self, key: Key) -> None:
+        end = self._ends.get(key, inf)
+        if end < inf:
+            self._number += 1
+            heapq.heappush(self._expiries, (end, self._number, key))
+
+    def _has_room(self, access: Access) -> bool:
+        """Whether there is room for the entry, or can be made."""
+        return True
+
+
+class NoEviction(ServerModel):
+    """``noeviction``: what does not fit is refused.
+
+    The other policies add what goes, under ``allkeys`` any entry, or with ``volatile`` those alone
+    that have a timeout.
+    """
+
+    def __init__(self, size: float, *, volatile: bool = False) -> None:
+        super().__init__(size)
+        self._is_volatile = volatile
+
+    def _has_room(self, access: Access) -> bool:
+        room = access.size * access.weight
+        while self._used - self._room.get(access.key, 0.0) + room > self.size:
+            goes = self._next(access.at)
+            if goes is None:
+                return False
+            self._drop(goes)
+        return True
+
+    def _next(self, now: float) -> Key | None:
+        """The entry that goes; None where none may."""
+        return None
+
+    def _may_go(self, key: Key) -> bool:
+        return not self._is_volatile or self._ends[key] < inf
+
+
+class RedisLru(NoEviction):
+    """``allkeys-lru``, ``volatile-lru``: the least recently used entry goes. Redis takes the oldest
+    of a sample, which comes close."""
+
+    def __init__(self, size: float, *, volatile: bool = False) -> None:
+        super().__init__(size, volatile=volatile)
+        self._order: OrderedDict[Key, None] = OrderedDict()
+
+    def _found(self, access: Access) -> None:
+        if access.key in self._order:
+            self._order.move_to_end(access.key)
+
+    def _written(self, access: Access) -> None:
+        if self._may_go(access.key):
+            self._order[access.key] = None
+
+    def _renewed(self, access: Access) -> None:
+        self._order.pop(access.key, None)
+        self._written(access)
+
+    def _dropped(self, key: Key) -> None:
+        self._order.pop(key, None)
+
+    def _next(self, now: float) -> Key | None:
+        return next(iter(self._order), None)
+
+
+class RedisRandom(NoEviction):
+    """``allkeys-random``, ``volatile-random``: an entry goes that is drawn by lot."""
+
+    def __init__(self, size: float, *, volatile: bool = False) -> None:
+        super().__init__(size, volatile=volatile)
+        self._drawn = Drawn()
+
+    def _written(self, access: Access) -> None:
+        if self._may_go(access.key):
+            self._drawn.add(access.key)
+
+    def _renewed(self, access: Access) -> None:
+        self._drawn.discard(access.key)
+        if self._may_go(access.key):
+            self._drawn.add(access.key)
+        self._found(access)
+
+    def _dropped(self, key: Key) -> None:
+        self._drawn.discard(key)
+
+    def _next(self, now: float) -> Key | None:
+        return self._drawn.draw() if len(self._drawn) else None
+
+
+class RedisTtl(RedisRandom):
+    """``volatile-ttl``: of a pool of candidates, into which five are drawn each time, the one that
+    expires next goes."""
+
+    SAMPLE = 5
+    POOL = 16
+
+    def __init__(self, size: float, *, volatile: bool = True) -> None:
+        super().__init__(size, volatile=volatile)
+        self._pool: dict[Key, float] = {}
+
+    def _dropped(self, key: Key) -> None:
+        super()._dropped(key)
+        self._pool.pop(key, None)
+
+    def _next(self, now: float) -> Key | None:
+        for _ in range(min(self.SAMPLE, len(self._drawn))):
+            key = self._drawn.draw()
+            self._pool[key] = self._rank(key, now)
+        if len(self._pool) > self.POOL:
+            kept = heapq.nsmallest(self.POOL, self._pool, key=self._pool.__getitem__)
+            self._pool = {key: self._pool[key] for key in kept}
+        return min(self._pool, key=self._pool.__getitem__, default=None)
+
+    def _rank(self, key: Key, now: float) -> float:
+        """The lower the sooner it goes."""
+        return self._ends[key]
+
+
+class RedisLfu(RedisTtl):
+    """``allkeys-lfu``, ``volatile-lfu``: each entry has a counter of eight bits that grows by
+    chance, the less likely the higher it is, and falls by one a minute (``lfu-log-factor`` 10,
+    ``lfu-decay-time`` 1); the lowest goes. After Redis' documentation of its eviction policies."""
+
+    INITIAL = 5
+    LOG_FACTOR = 10
+    DECAY_SECONDS = 60
+
+    def __init__(self, size: float, *, volatile: bool = False) -> None:
+        super().__init__(size, volatile=volatile)
+        self._counters: dict[Key, tuple[int, float]] = {}
+
+    def _found(self, access: Access) -> None:
+        counter = self._counter(access.key, access.at)
+        above = max(counter - self.INITIAL, 0)
+        if counter < 255 and self._drawn.chance() * (above * self.LOG_FACTOR + 1) < 1:
+            counter += 1
+        self._counters[access.key] = counter, access.at
+
+    def _counter(self, key: Key, now: float) -> int:
+        counter, at = self._counters[key]
+        return max(counter - int((now - at) // self.DECAY_SECONDS), 0)
+
+    def _written(self, access: Access) -> None:
+        super()._written(access)
+        self._counters[access.key] = self.INITIAL, access.at
+
+    def _dropped(self, key: Key) -> None:
+        super()._dropped(key)
+        del self._counters[key]
+
+    def _rank(self, key: Key, now: float) -> float:
+        return self._counter(key, now)
 
 
 class Slabs(NamedTuple):
@@ -16,20 +206,6 @@ class Slabs(NamedTuple):
 
     mean: float
     per_entry: float
-
-
-class _Item:
-    """An entry of memcached's. ``was_read`` is whether it was ever found, ``is_active`` whether it
-    was found again since its segment last took note; ``at`` is when it was."""
-
-    __slots__ = ("at", "bytes", "chunks", "is_active", "segment", "was_read")
-
-    def __init__(self, at: float, bytes_: float, chunks: float) -> None:
-        self.at = at
-        self.bytes = bytes_
-        self.chunks = chunks
-        self.segment = _HOT
-        self.was_read = self.is_active = False
 
 
 WINDOW = 30
@@ -41,6 +217,18 @@ _HOT_SHARE, _WARM_SHARE = 0.2, 0.4
 """``hot_lru_pct``, ``warm_lru_pct``: of the bytes of a class."""
 _HOT_AGE, _WARM_AGE = 0.2, 2.0
 """``hot_max_factor``, ``warm_max_factor``: of the age of what goes next."""
+
+
+class _Item(Struct, gc=False):
+    """An entry of memcached's. ``was_read`` is whether it was ever found, ``is_active`` whether it
+    was found again since its segment last took note; ``at`` is when it was."""
+
+    at: float
+    bytes: float
+    chunks: float
+    segment: int = _HOT
+    was_read: bool = False
+    is_active: bool = False
 
 
 class _SlabClass:
@@ -58,11 +246,7 @@ class _SlabClass:
         """Seconds in which something was evicted, and how many entries."""
         self.ages: deque[float] = deque(maxlen=WINDOW)
         """How old what goes next was, of late."""
-        self._segments: tuple[OrderedDict[Key, _Item], ...] = (
-            OrderedDict(),
-            OrderedDict(),
-            OrderedDict(),
-        )
+        self._segments = tuple(OrderedDict[Key, _Item]() for _ in (_HOT, _WARM, _COLD))
         self._filled = [0.0, 0.0, 0.0]
 
     def note_evicted(self, item: _Item, at: float) -> None:
@@ -161,7 +345,7 @@ class _SlabClass:
         self._filled[segment] += item.bytes
 
 
-class Memcached(Model):
+class Memcached(ServerModel):
     """memcached: its memory is pages of 1 MB, and each belongs to one class of entries, which take
     chunks of one size; a class lets its own entries go, after a segmented LRU. While memory is left
     a class that is full gets another page. Later a page moves from the class whose entries are the
@@ -186,28 +370,11 @@ class Memcached(Model):
         self._slabs = slabs
         self._classes: dict[int, _SlabClass] = {}
         self._items: dict[Key, tuple[_SlabClass, _Item]] = {}
-        self._expiring = Expiring()
         self._pages = 0.0 if slabs is None else size * slabs.per_entry / self.PAGE
         """How many no class has yet."""
         self._looked_at = -inf
         self._random = Random(0)  # noqa: S311 - no secret, and the same each time
-        self._chunk_sizes = list(
-            _chunk_sizes(self.SMALLEST, self.GROWTH, self.ALIGNED, self.LARGEST)
-        )
-
-    def write(self, access: Access) -> None:
-        """Write the key, in place of what is there."""
-        for key in self._expiring.over(access.at, self._ends):
-            self._drop(key)
-        super().write(access)
-        if access.key in self._ends:
-            self._expiring.watch(access.key, self._ends[access.key])
-
-    def renew(self, access: Access) -> None:
-        """Give the entry another expiry, if it is there."""
-        super().renew(access)
-        if access.key in self._ends:
-            self._expiring.watch(access.key, self._ends[access.key])
+        self._chunk_sizes = list(_chunk_sizes())
 
     def _found(self, access: Access) -> None:
         slab_class, item = self._items[access.key]
@@ -290,10 +457,10 @@ class Memcached(Model):
         slab_class.remove(key, item)
 
 
-def _chunk_sizes(smallest: int, growth: float, aligned: int, largest: int) -> Iterator[int]:
-    size = smallest
-    while size < largest / growth:
-        size += -size % aligned
+def _chunk_sizes() -> Iterator[int]:
+    size = Memcached.SMALLEST
+    while size < Memcached.LARGEST / Memcached.GROWTH:
+        size += -size % Memcached.ALIGNED
         yield size
-        size = int(size * growth)
-    yield largest
+        size = int(size * Memcached.GROWTH)
+    yield Memcached.LARGEST
