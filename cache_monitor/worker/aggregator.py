@@ -245,7 +245,7 @@ class Aggregator:
             self._counted = starts
         for source in batch.sources():
             counting = self._countings.get(source) or self._begin_counting(source, newest)
-            counting.add(batch.hits.get(source), batch.by_source.get(source, ()), newest)
+            counting.add(batch, newest)
         if sum(len(counting.waiting) for counting in self._countings.values()) > MOST_WAITING:
             self._settle()
 

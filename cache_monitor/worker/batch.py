@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from msgspec import Struct
 
 from cache_monitor.calls import (
+    ERROR,
     KEY,
     OUTCOME,
     PLAIN_HIT,
@@ -93,22 +94,24 @@ class Hits(NamedTuple):
 
 class Batch(NamedTuple):
     """``calls``, without those that the debug toolbar makes for itself, in the order that they came
-    in: the plain ``hits`` by their source, all others ``by_source`` and together. The last call
-    ended at ``ended``, by their clock.
+    in: the plain ``hits`` and the plain ``misses`` of ``get`` by their source, what is neither
+    ``by_source``, and in ``others`` all but the plain hits. The last call ended at ``ended``, by
+    their clock.
 
-    A plain hit is of one key that is a text, in the cache's own version, and nothing else is to be
+    A plain call is of one key that is a text, in the cache's own version, and nothing else is to be
     said of it.
     """
 
     calls: Sequence[Recorded]
     hits: Mapping[Source, Hits]
-    others: Sequence[RawCall]
+    misses: Mapping[Source, Sequence[RawCall]]
     by_source: Mapping[Source, Sequence[RawCall]]
+    others: Sequence[RawCall]
     ended: float
 
     def sources(self) -> Sequence[Source]:
         """Where the calls come from, each source once."""
-        return list({**self.hits, **self.by_source})
+        return list({**self.hits, **self.misses, **self.by_source})
 
     def aliases(self) -> set[str]:
         """Of which caches the calls are."""
@@ -119,16 +122,22 @@ def deduplicate(calls: Sequence[Recorded]) -> Batch:
     """``calls`` as a batch."""
     others: list[RawCall] = []
     hits = _gather(calls, others)
+    misses: defaultdict[Source, list[RawCall]] = defaultdict(list)
     by_source: defaultdict[Source, list[RawCall]] = defaultdict(list)
     for call in others:
-        by_source[call[SOURCE]].append(call)
+        is_plain = call[OUTCOME] is False and call[VERSION] is None and call[ERROR] is None
+        source = call[SOURCE]
+        if is_plain and source.operation == "get" and type(call[KEY]) is str:
+            misses[source].append(call)
+        else:
+            by_source[source].append(call)
     # Looked for among what is different, which is little; rarely is one there.
     if any(has_toolbar_key(own.runs) for own in hits.values()) or has_toolbar_key(
         {call[KEY] for call in others}
     ):
         return deduplicate([call for call in calls if not is_toolbar_key(call[KEY])])
     ended = calls[-1][STARTED] + calls[-1][SECONDS] if calls else 0.0
-    return Batch(calls, hits, others, by_source, ended)
+    return Batch(calls, hits, misses, by_source, others, ended)
 
 
 def _gather(calls: Sequence[Recorded], others: list[RawCall]) -> dict[Source, Hits]:
@@ -136,31 +145,28 @@ def _gather(calls: Sequence[Recorded], others: list[RawCall]) -> dict[Source, Hi
     but this looks at each plain hit."""
     by_key: defaultdict[Source, _ByKey] = defaultdict(_ByKey.empty)
     sized: list[RawCall] = []
-    source: Source | None = None
+    before: Source | None = None
     first, again = _ByKey.empty()
     for call in calls:
-        key: str = call[KEY]  # type: ignore[assignment]  # a plain hit's is a text
-        if len(call) != PLAIN_HIT:
-            # As ``is_plain_hit`` has it, without a call for each.
-            if (
-                call[OUTCOME] is not True
-                or call[VERSION] is not None
-                or call[PRODUCED] is not None
-                or type(key) is not str
-            ):
-                others.append(call)
-                continue
+        key: str
+        if len(call) == PLAIN_HIT:
+            source, _, seconds, key = call  # type: ignore[assignment]  # the key is a text
+        elif call[OUTCOME] is True and is_plain_hit(call):
+            source, seconds, key = call[SOURCE], call[SECONDS], call[KEY]  # type: ignore[assignment]  # likewise
             if call[SIZE] is not None:
                 sized.append(call)
-        if call[SOURCE] is not source:
-            source = call[SOURCE]
+        else:
+            others.append(call)
+            continue
+        if source is not before:
+            before = source
             first, again = by_key[source]
         known = again.get(key)
         if known is not None:
             known[0] = call
-            known.append(call[SECONDS])
+            known.append(seconds)
         elif key in first:
-            again[key] = [call, first[key][SECONDS], call[SECONDS]]
+            again[key] = [call, first[key][SECONDS], seconds]
         else:
             first[key] = call
     hits = {source: found.hits() for source, found in by_key.items()}

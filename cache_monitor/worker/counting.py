@@ -8,6 +8,7 @@ group at once.
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from operator import itemgetter
 
 from cache_monitor.calls import (
     ERROR,
@@ -29,7 +30,7 @@ from cache_monitor.stats.distinct import hash_of
 from cache_monitor.stats.groups import GroupStats
 from cache_monitor.stats.top_keys import SAMPLE_SIZE
 from cache_monitor.stats.window import Window, greater
-from cache_monitor.worker.batch import Alike, HitRun, Hits, alike, name_and_hash
+from cache_monitor.worker.batch import Alike, Batch, HitRun, Hits, alike, name_and_hash
 
 Measure = Callable[[str, Hashable, Hashable], int | None]
 """The bytes stored under a key of an alias in a version, where that costs next to nothing."""
@@ -69,20 +70,21 @@ class Counting:
         self.waiting: dict[str, HitRun] = {}
         """Plain hits that are not counted yet."""
 
-    def add(self, hits: Hits | None, others: Sequence[RawCall], newest: float) -> None:
-        """Count plain hits and other calls, the last of which ended at ``newest``."""
+    def add(self, batch: Batch, newest: float) -> None:
+        """Count the calls of the source in ``batch``, the last of which ended at ``newest``."""
         self._window.newest = max(self._window.newest, newest)
         uses = _Uses(self._source, self._details)
         operation = self._window.operation(self._source.operation)
-        if others:
+        if others := batch.by_source.get(self._source):
             operation.count(_own_times(self._source, others))
             if self._source.operation in _TAKE_TIMEOUT:
                 uses.note_writes(others, newest)
-            if self._source.operation == "get":
-                others = self._count_misses(uses, others)
             uses.note_times(others)
             self._count_alike(uses, Counter(map(alike, others)))
-        if hits:
+        if misses := batch.misses.get(self._source):
+            operation.count([*map(itemgetter(SECONDS), misses)])
+            self._count_misses(uses, misses)
+        if hits := batch.hits.get(self._source):
             operation.count(hits.times)
             self._add_hits(uses, hits)
         self._add_totals(uses)
@@ -104,30 +106,22 @@ class Counting:
         if not waits:
             self._count_hits(uses, hits.runs)
 
-    def _count_misses(self, uses: "_Uses", calls: Sequence[RawCall]) -> Sequence[RawCall]:
-        """Count plain misses, of one key that is a text; the other ``calls``."""
+    def _count_misses(self, uses: "_Uses", calls: Sequence[RawCall]) -> None:
         # Not a list or an object for each key: of a million the garbage collector would visit all.
-        plain: dict[str, int] = {}
-        spent: dict[str, float] = {}
-        others = []
+        times: dict[str, int] = Counter(map(itemgetter(KEY), calls))
+        spent: defaultdict[str, float] = defaultdict(float)
         for call in calls:
-            key = call[KEY]
-            if call[OUTCOME] is False and call[ERROR] is None and isinstance(key, str):
-                plain[key] = plain.get(key, 0) + 1
-                spent[key] = spent.get(key, 0.0) + call[SECONDS]
-            else:
-                others.append(call)
+            spent[call[KEY]] += call[SECONDS]  # type: ignore[index]  # a plain miss's is a text
         groups: defaultdict[str, list[tuple[str, int]]] = defaultdict(list)
-        for key, times in plain.items():
+        for key, misses in times.items():
             group = known_group(key)
             if group is None:
                 # That names it, and with it what its like are called in the same batch.
-                uses.count_misses_singly(key, times, spent[key])
+                uses.count_misses_singly(key, misses, spent[key])
             else:
-                groups[group].append((key, times))
+                groups[group].append((key, misses))
         for group, keys in groups.items():
-            uses.count_misses(group, keys, spent)
-        return others
+            uses.count_misses(group, keys, sum([spent[key] for key, _ in keys]))
 
     def settle(self) -> None:
         """Count the hits that wait."""
@@ -341,17 +335,17 @@ class _Uses:
         return read
 
     def count_misses(
-        self, group_name: str, keys: Sequence[tuple[str, int]], spent: Mapping[str, float]
+        self, group_name: str, keys: Sequence[tuple[str, int]], seconds: float
     ) -> None:
         """Count keys of a group that were missed, which may be shown as they are: for each the key
-        and how many times; ``spent`` are the seconds that its misses took."""
+        and how many times. All misses took so many ``seconds``."""
         misses = sum([times for _, times in keys])
         self.keys += misses
         self.misses += misses
         group = self._details.group(group_name, "key")
         group.add_keys([hash_of(key) for key, _ in keys])
         group.count_misses([key for key, _ in keys[:SAMPLE_SIZE]], misses)
-        group.add_seconds(sum([spent[key] for key, _ in keys]), True)
+        group.add_seconds(seconds, True)
         self._details.hot_keys.count_misses(group_name, keys)
 
     def count_misses_singly(self, key: str, times: int, seconds: float) -> None:

@@ -5,7 +5,7 @@ last, unless the key changed meanwhile. All else is an event of its own.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence, Set
 from functools import lru_cache, partial
 from itertools import compress
 from math import inf
@@ -158,7 +158,7 @@ class Tracer:
         self._events = []
         changed: defaultdict[str, set[str]] = defaultdict(set)
         known = {alias: self._identity(alias) for alias in batch.aliases()}
-        for index, call in enumerate(batch.others):
+        for index, call in enumerate(batch.others if batch.by_source else ()):
             source = call[SOURCE]
             identity = known[source.alias]
             if source.operation not in _LOOKUPS and identity is not None:
@@ -166,6 +166,12 @@ class Tracer:
                 changed[source.alias].update(keys)
         # A lookup that missed comes before what was stored for it, in the same microsecond perhaps.
         others, self._events = self._events, []
+        for source, calls in batch.misses.items():
+            identity = known[source.alias]
+            if identity is not None and not identity.own_keys:
+                self._trace_misses(source.alias, identity, calls)
+            elif identity is not None:
+                self._trace_lookups(source, identity, calls, frozenset())
         for source, calls in batch.by_source.items():
             identity = known[source.alias]
             if source.operation in _LOOKUPS and identity is not None:
@@ -265,14 +271,20 @@ class Tracer:
                     self._trace_call(whole(call), identity, {})
 
     def _trace_runs(self, alias: str, identity: CacheIdentity, hits: Hits, apart: Set[str]) -> None:
-        form = CallType(HIT, alias, identity.version)
+        form, store = _form(HIT, alias, identity.version), identity.store
+        remembered, add = self._keys.remembered(alias), self._events.append
         for text, run in hits.runs.items():
-            if text not in apart:
-                began = int(run.first[STARTED] * SECOND) + self._offset
+            if text in apart:
+                continue
+            ended = self._end_of(run.last)
+            key = remembered.get(text) or self._keys.make(
+                alias, identity, text, self.slices.at(store, ended)
+            )
+            if key is not None:
                 size = run.last_size()
                 value = Value(size=size) if size else UNKNOWN_VALUE
-                span = began, self._end_of(run.last), run.count
-                self._add_event(identity, text, form, span, value)
+                began = int(run.first[STARTED] * SECOND) + self._offset
+                add((ended, store, key, form, began, run.count, value))
 
     def _trace_lookups(
         self,
@@ -283,13 +295,9 @@ class Tracer:
     ) -> None:
         """Trace calls of ``get`` or ``get_many`` that were no plain hits. There may be very many,
         so usual ones are traced together. Keys that ``changed`` are traced call by call."""
-        if not identity.own_keys:
-            if source.operation == "get":
-                usual, calls = _plain_misses(calls)
-                self._trace_misses(source.alias, identity, usual)
-            else:
-                usual, calls = _plain_get_manys(calls, changed)
-                self._trace_get_many(source.alias, identity, usual)
+        if source.operation == "get_many" and not identity.own_keys:
+            usual, calls = _plain_get_manys(calls, changed)
+            self._trace_get_many(source.alias, identity, usual)
         for call in calls:
             self._trace_call(call, identity, {})
 
@@ -299,18 +307,18 @@ class Tracer:
         form, store = _form(MISS, alias, identity.version), identity.store
         offset, remembered, add = self._offset, self._keys.remembered(alias), self._events.append
         target, since, until = None, 0, 0
-        taken: dict[str, Key | None] = {}
+        taken: dict[Hashable, Key | None] = {}
         for call in calls:
             ended = int((call[STARTED] + call[SECONDS]) * SECOND) + offset
             if target is None or not since <= ended < until:
                 target, taken = self.slices.at(store, ended), {}
                 since, until = target.start * SECOND, (target.start + SLICE_SECONDS) * SECOND
-            text = cast("str", call[KEY])
+            text = call[KEY]
             key = taken.get(text, _UNSEEN)
             if key is _UNSEEN:
-                key = remembered.get(text)
+                key = remembered.get(text)  # type: ignore[call-overload]  # a plain miss's is a text
                 if key is None:
-                    key = self._keys.make(alias, identity, text, target)
+                    key = self._keys.make(alias, identity, str(text), target)
                 elif not target.takes(key.hash):
                     key = None
                 taken[text] = key
@@ -445,23 +453,6 @@ class Tracer:
 
 
 _Parted = tuple[Sequence[RawCall], Sequence[RawCall]]
-
-
-def _plain_misses(calls: Sequence[RawCall]) -> _Parted:
-    """The calls of ``get`` that missed in the cache's own version, and the other calls."""
-    plain: list[RawCall] = []
-    others: list[RawCall] = []
-    for call in calls:
-        if (
-            call[OUTCOME] is False
-            and call[VERSION] is None
-            and call[ERROR] is None
-            and type(call[KEY]) is str
-        ):
-            plain.append(call)
-        else:
-            others.append(call)
-    return plain, others
 
 
 def _plain_get_manys(calls: Sequence[RawCall], changed: Set[str]) -> _Parted:
