@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields
 from difflib import get_close_matches
 from functools import cache
-from typing import Annotated, Any, Literal, NamedTuple, get_args
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar, get_args
 
+from django.apps import apps
 from django.conf import settings
 from django.core.signals import setting_changed
 
@@ -354,3 +355,34 @@ def _changed(*, setting: str, **_: object) -> None:
 
 setting_changed.connect(_changed, dispatch_uid="cache_monitor.conf")
 forget_on_change((SETTING,), get_conf.cache_clear)
+
+_Made = TypeVar("_Made")
+
+
+class _NotReady(Exception):
+    """The settings or apps are not ready yet; they may be later."""
+
+
+def kept_until_change(
+    *names: str, before: Any, of_apps: bool = False
+) -> Callable[[Callable[[], _Made]], Callable[[], _Made]]:
+    """Cache a function until one of the settings ``names`` changes. While there are no settings, or
+    no models where it is ``of_apps``, it is not called, and the result is ``before``."""
+
+    def decorate(make: Callable[[], _Made]) -> Callable[[], _Made]:
+        @cache
+        def kept() -> _Made:
+            if not settings.configured or (of_apps and not apps.ready):
+                raise _NotReady
+            return make()
+
+        def get() -> _Made:
+            try:
+                return kept()
+            except _NotReady:
+                return before  # type: ignore[no-any-return]  # one of the results
+
+        forget_on_change(names, kept.cache_clear)
+        return get
+
+    return decorate

@@ -182,7 +182,3 @@ class MissingExtra(ImportError):
         super().__init__(
             f"{package} is not installed: python -m pip install 'django-cache-monitor[{extra}]'"
         )
-
-
-class NotReady(Exception):
-    """The settings or apps are not ready yet; they may be later."""

@@ -8,11 +8,9 @@ same patterns, can. Patterns with one repetition at most have little to divide a
 import logging
 import re
 import time
-from collections.abc import Iterator, Mapping
-from functools import cache
+from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
-from types import ModuleType
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 logger = logging.getLogger("cache_monitor")
 
@@ -29,47 +27,21 @@ _MOST_ALTERNATIVES = 6
 _FLAGS = ("ASCII", "DOTALL", "IGNORECASE", "MULTILINE", "VERBOSE")
 
 
-class NoEngine(Exception):
-    """The pattern needs the package ``regex``, which is not installed."""
-
-
-class Match(Protocol):
-    """A match."""
-
-    def expand(self, template: str, /) -> str:
-        """``template`` with its back-references replaced."""
-
-
-class Search(Protocol):
-    """Searches a text for a pattern. Raises ``TimeoutError`` after ``seconds``."""
-
-    def __call__(self, text: str, /, *, seconds: float) -> Match | None:
-        """The first match."""
+Search = Callable[[str, float], re.Match[str] | None]
+"""Finds the first match in a text. Raises ``TimeoutError`` after so many seconds."""
 
 
 def search_for(pattern: str | re.Pattern[str]) -> Search:
-    """A search for ``pattern``. Raises :class:`NoEngine` where it needs ``regex`` and that is not
+    """A search for ``pattern``. Raises ``ImportError`` where it needs ``regex`` and that is not
     installed."""
     compiled = re.compile(pattern)
     if is_simple(compiled.pattern):
-
-        def unlimited(text: str, /, *, seconds: float) -> Match | None:
-            return compiled.search(text)
-
-        return unlimited
-    engine = _engine()
-    if engine is None:
-        raise NoEngine
+        return lambda text, _: compiled.search(text)
+    engine: Any = import_module("regex")
     # The numbers of the flags differ between the modules.
-    named: Mapping[str, int] = {name: getattr(engine, name) for name in _FLAGS}
-    flags = sum(named[name] for name in _FLAGS if compiled.flags & getattr(re, name))
-    limited: Any = engine.compile(compiled.pattern, flags)
-
-    def search(text: str, /, *, seconds: float) -> Match | None:
-        match: Match | None = limited.search(text, timeout=seconds)
-        return match
-
-    return search
+    flags = sum(getattr(engine, name) for name in _FLAGS if compiled.flags & getattr(re, name))
+    limited = engine.compile(compiled.pattern, flags)
+    return lambda text, seconds: limited.search(text, timeout=seconds)
 
 
 def is_simple(text: str) -> bool:
@@ -89,19 +61,6 @@ def repeats(text: str) -> int:
     return product
 
 
-def has_engine() -> bool:
-    """Whether there is an engine for patterns that are not simple."""
-    return _engine() is not None
-
-
-@cache
-def _engine() -> ModuleType | None:
-    try:
-        return import_module("regex")
-    except ImportError:
-        return None
-
-
 SEARCHED_LENGTH = 250
 """Characters of a key that a pattern gets: memcached's limit, hence most whole keys."""
 SLOW = 0.001
@@ -117,7 +76,7 @@ class Rule:
     def __init__(self, pattern: str | re.Pattern[str], name: str) -> None:
         self.name = name
         self.pattern = pattern.pattern if isinstance(pattern, re.Pattern) else pattern
-        self._search: Search = search_for(pattern)
+        self._search = search_for(pattern)
         self._left = ALLOWANCE
 
     @property
@@ -125,7 +84,7 @@ class Rule:
         """Whether its searches have used their allowance."""
         return self._left <= 0
 
-    def find(self, text: str) -> Match | None:
+    def find(self, text: str) -> re.Match[str] | None:
         """The match in ``text``; None as well after a timeout."""
         match, spent = self._timed(text)
         if spent > SLOW:
@@ -135,10 +94,10 @@ class Rule:
                 self._take(spent)
         return match
 
-    def _timed(self, text: str) -> tuple[Match | None, float]:
+    def _timed(self, text: str) -> tuple[re.Match[str] | None, float]:
         began = time.thread_time()
         try:
-            match = self._search(text, seconds=max(self._left, SLOW))
+            match = self._search(text, max(self._left, SLOW))
         except TimeoutError:
             return None, max(time.thread_time() - began, 2 * SLOW)
         return match, time.thread_time() - began
@@ -230,13 +189,13 @@ def _pattern_problem(pattern: object) -> RuleProblem | None:
 
 def _engine_problem(pattern: Any, text: str) -> RuleProblem | None:
     """Why a pattern that ``re`` takes cannot be searched for with a time limit."""
-    if not has_engine():
+    try:
+        search_for(pattern)
+    except ImportError:
         return RuleProblem(
             f"has a pattern that takes the package regex, which is not installed: {text!r}.",
             _ENGINE_HINT,
         )
-    try:
-        search_for(pattern)
     except Exception as error:
         return RuleProblem(
             f"has a pattern that the package regex does not take: {text!r} ({error}).",

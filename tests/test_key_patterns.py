@@ -1,11 +1,11 @@
 """What is wrong with a project's ``KEY_GROUPS``."""
 
 import re
+import sys
 from typing import Any
 
 import pytest
 
-from cache_monitor import key_patterns
 from cache_monitor.key_patterns import MOST_RULES, rule_problems
 
 
@@ -56,7 +56,7 @@ def test_a_problem_is_named_with_what_to_write(rules: Any, says: str, hint: str)
 def test_a_pattern_that_cannot_be_stopped_without_a_package_says_how_to_get_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(key_patterns, "_engine", lambda: None)
+    monkeypatch.setitem(sys.modules, "regex", None)
     assert list(rule_problems({r"^tenant:(\w+):": "x", "^(?:a|b):": "y"})) == []
     [problem] = rule_problems({"^(.*):(.*)": "x"})
     assert "takes the package regex, which is not installed: '^(.*):(.*)'" in problem.message

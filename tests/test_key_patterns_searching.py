@@ -40,4 +40,4 @@ def test_counts_are_multiplied(pattern: str, product: int) -> None:
 @pytest.mark.parametrize("pattern", ["^(?:a|aa)+$", r"^(([a-z])+.)+[A-Z]([a-z])+$", "(a+)+$c"])
 def test_a_search_that_would_take_for_ever_is_stopped(pattern: str) -> None:
     with pytest.raises(TimeoutError):
-        search_for(pattern)("a" * 250 + "!", seconds=0.001)
+        search_for(pattern)("a" * 250 + "!", 0.001)

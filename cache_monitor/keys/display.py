@@ -9,12 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from django.apps import apps
-from django.conf import settings
 from django.utils.module_loading import import_string
 
 from cache_monitor.calls import bounded
-from cache_monitor.conf import SETTING, forget_on_change, get_conf
-from cache_monitor.errors import NotReady
+from cache_monitor.conf import SETTING, forget_on_change, get_conf, kept_until_change
 
 SHOWN_LENGTH = 250
 # What cache_monitor.calls.bounded leaves of a key that was too long to be kept.
@@ -38,7 +36,9 @@ def printable(text: str) -> str:
     r"""``text`` with control characters, bidi overrides and lone surrogates as ``\u202e``."""
     if text.isprintable():
         return text
-    return "".join(each if each.isprintable() else _escaped(each) for each in text)
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode() for each in text
+    )
 
 
 def shortened(text: str, length: int, cut_mark: str = "…") -> str:
@@ -50,15 +50,13 @@ def shortened(text: str, length: int, cut_mark: str = "…") -> str:
 
 def shown(text: str) -> str:
     """``text`` in at most 250 printable characters; a cut one ends in its true length."""
+    if len(text) <= SHOWN_LENGTH and text.isprintable():
+        return text
     # Escaping makes no character shorter, so one more than shown is enough.
     head = printable(text[: SHOWN_LENGTH + 1])
     cut_before = CUT.search(text)
     length = int(cut_before[1]) if cut_before else len(text)
     return shortened(head, SHOWN_LENGTH, f"… ({length:,} characters)")
-
-
-def _escaped(character: str) -> str:
-    return character.encode("unicode_escape").decode("ascii")
 
 
 _PLACEHOLDER = re.compile(r"\{(?:hash|token|uuid)\}")
@@ -161,11 +159,14 @@ class _Guarded:
             )
 
 
+@kept_until_change(SETTING, before=None)
+def _path() -> str | None:
+    return get_conf().key_sanitizer
+
+
 def _sanitizer() -> Sanitizer | None:
-    try:
-        return _imported()
-    except NotReady:
-        return _refusing if settings.configured else None
+    path = _path()
+    return None if path is None else _imported(path, apps.ready)
 
 
 def _refusing(text: str) -> str:
@@ -173,17 +174,13 @@ def _refusing(text: str) -> str:
 
 
 @cache
-def _imported() -> Sanitizer | None:
-    if not settings.configured:
-        raise NotReady
-    path = get_conf().key_sanitizer
-    if path is None:
-        return None
+def _imported(path: str, is_final: bool) -> Sanitizer:
     try:
         return _Guarded(path, import_string(path))
     except Exception as error:
-        if not apps.ready:
-            raise NotReady from error
+        if not is_final:
+            # It may need the apps.
+            return _refusing
         logger.error(
             "CACHE_MONITOR['KEY_SANITIZER'] %s cannot be imported (%s), so every key is shown as"
             " %r. Run manage.py check.",

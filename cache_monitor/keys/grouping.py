@@ -100,8 +100,12 @@ _WORDS = {
 
 def group_of(text: str) -> str:
     """The group of the key ``text``, at most 120 printable characters."""
-    is_long = len(text) > MATCHED_LENGTH
-    group = _replaced(_whole_parts(text)) + "…" if is_long else _replaced(text)
+    if len(text) > MATCHED_LENGTH:
+        head = text[:MATCHED_LENGTH]
+        # Up to its last whole part.
+        group = _replaced(head.rstrip(ascii_letters + digits) or head) + "…"
+    else:
+        group = _replaced(text)
     return shortened(printable(group), GROUP_LENGTH)
 
 
@@ -155,12 +159,6 @@ def looks_random(text: str) -> bool:
 def _is_token_with_separators(run: str) -> bool:
     pieces = run.replace("_", "-").split("-")
     return not any(map(_PLAIN_WORD.fullmatch, pieces)) and looks_random("".join(pieces))
-
-
-def _whole_parts(text: str) -> str:
-    """The beginning of a long key up to its last whole part."""
-    head = text[:MATCHED_LENGTH]
-    return head.rstrip(ascii_letters + digits) or head
 
 
 # Learned groups
@@ -291,7 +289,8 @@ class Folding:
         for template in self.templates:
             # The most specific comes first.
             rank = len(TEXT) * template.count(TEXT) - len(template)
-            by_first[_first(template)].append((rank, template, _pattern(template)))
+            pattern = re.compile(_VALUE.join(map(re.escape, template.split(TEXT))))
+            by_first[_first(template)].append((rank, template, pattern))
         self._by_first = {first: sorted(found) for first, found in by_first.items()}
 
     def fold(self, name: str) -> str:
@@ -305,10 +304,6 @@ class Folding:
 def _first(name: str) -> str:
     found = _FIRST.match(name)
     return found[0] if found else ""
-
-
-def _pattern(template: str) -> re.Pattern[str]:
-    return re.compile(_VALUE.join(map(re.escape, template.split(TEXT))))
 
 
 class Learned:

@@ -14,7 +14,7 @@ import hashlib
 import logging
 import re
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
-from functools import cache, lru_cache, wraps
+from functools import lru_cache, wraps
 from typing import Any, Literal, NamedTuple
 
 import django.utils.cache as django_cache
@@ -24,8 +24,7 @@ from django.urls import Resolver404, get_resolver, resolve
 from django.urls.converters import DEFAULT_CONVERTERS, get_converters
 from django.utils.module_loading import import_string
 
-from cache_monitor.conf import forget_on_change, get_conf
-from cache_monitor.errors import NotReady
+from cache_monitor.conf import forget_on_change, get_conf, kept_until_change
 from cache_monitor.keys.display import describe_error
 
 PageKind = Literal["page", "page_headers"]
@@ -104,19 +103,16 @@ class _Installed(NamedTuple):
     """The installed query caches: the alias of ``cachalot``'s cache, and the keys of its
     ``tables``."""
 
-    cachalot: str | None
-    cacheops: bool
-    tables: frozenset[str]
+    cachalot: str | None = None
+    cacheops: bool = False
+    tables: frozenset[str] = frozenset()
 
 
 def query_cache_group(text: str, alias: str | None) -> str | None:
     """The query cache's group of the key ``text`` of the cache ``alias`` (None: any), or None."""
     if len(text) not in _ALL_LENGTHS:
         return None
-    try:
-        installed = _installed()
-    except NotReady:
-        return None
+    installed = _installed()
     in_cachalot = installed.cachalot is not None and alias in {None, installed.cachalot}
     if in_cachalot and _CACHALOT.fullmatch(text):
         return CACHALOT_TABLES_GROUP if text in installed.tables else CACHALOT_GROUP
@@ -127,18 +123,12 @@ def query_cache_group(text: str, alias: str | None) -> str | None:
 
 def is_bookkeeping(text: str) -> bool:
     """Whether ``text`` is a key of a query cache's own records, which have no produced value."""
-    try:
-        return len(text) in _ALL_LENGTHS and text in _installed().tables
-    except NotReady:
-        return False
+    return len(text) in _ALL_LENGTHS and text in _installed().tables
 
 
 def bypassing_apps() -> list[str]:
     """The apps that bypass Django's caches, and so the monitor."""
-    try:
-        return ["cacheops"] if _installed().cacheops else []
-    except NotReady:
-        return []
+    return ["cacheops"] if _installed().cacheops else []
 
 
 OF_TENANTS = ("django_tenants", "tenant_schemas")
@@ -151,13 +141,13 @@ def has_tenants() -> bool:
     return any(map(apps.is_installed, OF_TENANTS))
 
 
-@cache
+@kept_until_change(
+    *("CACHALOT_CACHE", "DATABASES", "INSTALLED_APPS"), before=_Installed(), of_apps=True
+)
 def _installed() -> _Installed:
-    if not (settings.configured and apps.ready):
-        raise NotReady
     cacheops = apps.is_installed("cacheops")
     if not apps.is_installed("cachalot"):
-        return _Installed(None, cacheops, frozenset())
+        return _Installed(cacheops=cacheops)
     alias = getattr(settings, "CACHALOT_CACHE", "default")
     return _Installed(alias, cacheops, frozenset(_table_keys()))
 
@@ -179,9 +169,6 @@ def _table_key(database: str, table: str) -> str:
     return hashlib.sha1(f"{database}:{table}".encode(), usedforsecurity=False).hexdigest()
 
 
-forget_on_change(("CACHALOT_CACHE", "DATABASES", "INSTALLED_APPS"), _installed.cache_clear)
-
-
 _SETTING = "DEBUG_TOOLBAR_CONFIG"
 
 
@@ -200,15 +187,12 @@ def has_toolbar_key(keys: Iterable[Hashable]) -> bool:
     return False
 
 
-@cache
+@kept_until_change(_SETTING, before="djdt:")
 def _prefix() -> str:
     config = getattr(settings, _SETTING, None)
     chosen = config.get("CACHE_KEY_PREFIX") if isinstance(config, Mapping) else None
     # An empty prefix would match every key.
     return chosen if isinstance(chosen, str) and chosen else "djdt:"
-
-
-forget_on_change((_SETTING,), _prefix.cache_clear)
 
 
 logger = logging.getLogger("cache_monitor")
@@ -236,15 +220,9 @@ _CONVERTER = re.compile(r"<path:")
 _MOST_PATH = 200
 
 
-class _OfTree(NamedTuple):
-    """An address whose route serves pages of many paths."""
-
-    route: str
-    path: str
-
-
-_Known = str | _OfTree
-"""The route of an address, mostly a text that all its addresses share."""
+_Known = str | tuple[str, str]
+"""The route of an address, mostly a text that all its addresses share; with the path where the
+route serves pages of many paths."""
 
 
 class Routes:
@@ -257,18 +235,17 @@ class Routes:
     def __init__(self) -> None:
         self._young: dict[int, _Known] = {}
         self._old: dict[int, _Known] = {}
-        self._names: dict[str, str] = {}
         self._has_failed = False
 
     def of(self, digest: str) -> str | None:
         """The route of the address with this MD5, in hex, or None."""
         known = self._known(digest)
-        return known.route if isinstance(known, _OfTree) else known
+        return known[0] if isinstance(known, tuple) else known
 
     def path_of(self, digest: str) -> str | None:
         """The path of the address with this MD5, if its route serves pages of many paths."""
         known = self._known(digest)
-        return known.path if isinstance(known, _OfTree) else None
+        return known[1] if isinstance(known, tuple) else None
 
     def _known(self, digest: str) -> _Known | None:
         short = _short(digest)
@@ -292,13 +269,12 @@ class Routes:
             route = _route(request)
         except _RouteUnknown:
             return None
-        name = self.named(route)
         if route is None or not is_catch_all(route):
-            return name
-        return _OfTree(name, request.path_info[:_MOST_PATH])
+            return _named(route)
+        return _named(route), request.path_info[:_MOST_PATH]
 
     def forget(self) -> None:
-        self._young, self._old, self._names = {}, {}, {}
+        self._young, self._old = {}, {}
 
     def failed(self, error: Exception) -> None:
         """Log a fault the first time, without its message: that may quote the address."""
@@ -308,16 +284,12 @@ class Routes:
                 "The route of a cached page could not be found (%s).", describe_error(error)
             )
 
-    def named(self, route: str | None) -> str:
-        """``route`` as a path, the same object for the same route."""
-        if route is None:
-            return NO_ROUTE
-        if len(self._names) >= _MOST_NAMES:
-            self._names = {}
-        return self._names.setdefault(route, readable(route))
-
 
 routes = Routes()
+
+
+def _named(route: str | None) -> str:
+    return NO_ROUTE if route is None else readable(route)
 
 
 @lru_cache(maxsize=_MOST_NAMES)
@@ -401,7 +373,7 @@ def _learn_from(key: str, arguments: tuple[object, ...]) -> None:
 def route_of(request: Any) -> str | None:
     """The route of ``request`` as a path, or :data:`NO_ROUTE`; None where it is not known yet."""
     try:
-        return routes.named(_route(request))
+        return _named(_route(request))
     except _RouteUnknown:
         return None
 

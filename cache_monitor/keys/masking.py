@@ -13,7 +13,7 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterator
-from functools import cache, wraps
+from functools import wraps
 from importlib import import_module
 from typing import Any, Final, NamedTuple
 
@@ -22,8 +22,8 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
 from cache_monitor.calls import KEY_LIMIT
-from cache_monitor.conf import forget_on_change
-from cache_monitor.errors import NotReady, let_pass
+from cache_monitor.conf import kept_until_change
+from cache_monitor.errors import let_pass
 from cache_monitor.keys import known_keys
 from cache_monitor.keys.display import CUT, SHOWN_LENGTH
 from cache_monitor.keys.grouping import looks_random
@@ -120,10 +120,7 @@ def is_session(text: str) -> bool:
     """Whether the key ``text`` contains a session key."""
     if _DJANGO_PREFIX in text:
         return True
-    try:
-        own = _own_sessions()
-    except NotReady:
-        return False
+    own = _own_sessions()
     return own is not None and own.search(text) is not None
 
 
@@ -138,11 +135,9 @@ def may_be_sessions(shape: str) -> bool:
     return bool(prefix) and _NUMBERS.sub("0", prefix or "") in shape
 
 
-@cache
+@kept_until_change("SESSION_ENGINE", before=None, of_apps=True)
 def _own_sessions() -> re.Pattern[str] | None:
     """Matches the keys of a ``SESSION_ENGINE`` with its own ``cache_key_prefix``."""
-    if not (settings.configured and apps.ready):
-        raise NotReady
     prefix = _own_prefix()
     if prefix is None or prefix.startswith(_DJANGO_PREFIX):
         return None
@@ -154,14 +149,10 @@ def _own_sessions() -> re.Pattern[str] | None:
 
 def _own_prefix() -> str | None:
     try:
-        store: Any = import_module(settings.SESSION_ENGINE).SessionStore
-        prefix = store.cache_key_prefix
+        prefix = import_module(settings.SESSION_ENGINE).SessionStore.cache_key_prefix
     except Exception:
         return None
     return prefix if isinstance(prefix, str) else None
-
-
-forget_on_change(("SESSION_ENGINE",), _own_sessions.cache_clear)
 
 
 DOTS = "••••"
@@ -306,13 +297,10 @@ def _mask(credential: str) -> str:
     return DOTS + (letters if is_hash else letters.translate(_TOKEN_LETTERS))
 
 
-@cache
+@kept_until_change("SECRET_KEY", before=b"")
 def _secret() -> bytes:
     """The key of the masks: without it a short session key could be guessed."""
     try:
         return hashlib.sha256(f"cache_monitor:{settings.SECRET_KEY}".encode()).digest()
     except ImproperlyConfigured:
         return b""
-
-
-forget_on_change(("SECRET_KEY",), _secret.cache_clear)

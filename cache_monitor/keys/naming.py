@@ -5,14 +5,11 @@ Each of a million users' keys may be used only once. So groups are cached by sha
 """
 
 import re
-from collections.abc import Callable
-from functools import cache
 from typing import Literal, NamedTuple
 
 from django.conf import settings
 
-from cache_monitor.conf import SETTING, forget_on_change, get_conf
-from cache_monitor.errors import NotReady
+from cache_monitor.conf import SETTING, forget_on_change, get_conf, kept_until_change
 from cache_monitor.key_patterns import ChosenGroups
 from cache_monitor.keys import known_keys
 from cache_monitor.keys.display import (
@@ -62,9 +59,8 @@ def known_group(text: str) -> str | None:
     return _groups.get(text.encode("utf-8", "surrogatepass").translate(_ZEROS))
 
 
-def group_by_shape(text: str, group_of: Callable[[str], str]) -> str | None:
-    """The group of the key ``text``, by ``group_of`` for the first key of each shape; None where
-    the shape does not decide.
+def group_by_shape(text: str) -> str | None:
+    """The group of the key ``text``, cached by its shape; None where the shape does not decide.
 
     Where it does, ``text`` is printable, at most 250 characters, no session's, without a possible
     credential, and no setting of the project is about keys.
@@ -78,7 +74,7 @@ def group_by_shape(text: str, group_of: Callable[[str], str]) -> str | None:
         if _decides(shape):
             if len(_groups) >= _MOST_FORMS:
                 _groups.clear()
-            _groups[form] = group = group_of(shape)
+            _groups[form] = group = _learned_group_of(shape)
     return group
 
 
@@ -139,7 +135,7 @@ def name_key(key: object, alias: str | None = None) -> KeyName:
 def name_plain_key(key: str) -> KeyName | None:
     """The name of a key of plain words and numbers, much faster: it shows the key as it is and may
     be cached. None for any other key."""
-    group = group_by_shape(key, _learned_group_of)
+    group = group_by_shape(key)
     return None if group is None else KeyName(key, group, "key")
 
 
@@ -149,21 +145,21 @@ def name_other_key(key: object, alias: str | None = None) -> KeyName:
     if isinstance(found, KeyName):
         return found
     if isinstance(found, Masked):
-        return KeyName(shown(found.text), *_group_and_kind_of_masked(found, key, alias))
-    hashed = query_cache_group(found, alias)
-    return _name(found, hashed)
+        text = CUT.sub("…", found.text)
+        group, kind = _group_and_kind(text, query_cache_group(text_of(key), alias))
+        chosen = _chosen_group(found.look_alike)
+        # A name may contain what its pattern matched.
+        group = without_look_alikes(chosen) if chosen else group
+        return KeyName(shown(found.text), group, kind)
+    group, kind = _group_and_kind(found, query_cache_group(found, alias))
+    return KeyName(shown(found), _chosen_group(found) or group, kind)
 
 
 def group_key(key: object, alias: str | None = None) -> str:
     """The ``group`` of the key's name, faster: a scan calls it for each key of a cache."""
-    if type(key) is str and (plain := group_by_shape(key, _learned_group_of)) is not None:
+    if type(key) is str and (plain := group_by_shape(key)) is not None:
         return plain
-    found = _without_secrets(key)
-    if isinstance(found, KeyName):
-        return found.group
-    if isinstance(found, Masked):
-        return _group_and_kind_of_masked(found, key, alias)[0]
-    return _chosen_group(found) or _group_and_kind(found, query_cache_group(found, alias))[0]
+    return name_other_key(key, alias).group
 
 
 def unmasked_name(key: object, alias: str | None = None) -> KeyName:
@@ -214,11 +210,6 @@ def may_be_cached(name: KeyName) -> bool:
     )
 
 
-def _name(text: str, hashed: str | None) -> KeyName:
-    group, kind = _group_and_kind(text, hashed)
-    return KeyName(shown(text), _chosen_group(text) or group, kind)
-
-
 def _group_and_kind(text: str, hashed: str | None) -> tuple[str, KeyKind]:
     if hashed is not None:
         return hashed, "key"
@@ -231,14 +222,6 @@ def _group_and_kind(text: str, hashed: str | None) -> tuple[str, KeyKind]:
 def _learned_group_of(text: str) -> str:
     """The group of ``text``, by its shape and the learned templates."""
     return learned.folding.fold(group_of(text))
-
-
-def _group_and_kind_of_masked(found: Masked, key: object, alias: str | None) -> tuple[str, KeyKind]:
-    text = CUT.sub("…", found.text)
-    group, kind = _group_and_kind(text, query_cache_group(text_of(key), alias))
-    chosen = _chosen_group(found.look_alike)
-    # A name may contain what its pattern matched.
-    return without_look_alikes(chosen) if chosen else group, kind
 
 
 def _page_name(text: str, page: known_keys.PageKey) -> KeyName:
@@ -291,17 +274,12 @@ def _joined(*words: str) -> str:
 
 
 def _chosen_group(text: str) -> str | None:
-    try:
-        group = _chosen_groups().group_of(text)
-    except NotReady:
-        return None
+    group = _chosen_groups().group_of(text)
     return None if group is None else shortened(printable(group), GROUP_LENGTH)
 
 
-@cache
+@kept_until_change(SETTING, before=ChosenGroups({}))
 def _chosen_groups() -> ChosenGroups:
-    if not settings.configured:
-        raise NotReady
     return ChosenGroups(get_conf().key_groups)
 
 
@@ -313,16 +291,11 @@ def learned_group(group: str) -> str:
 
 def is_chosen(group: str) -> bool:
     """Whether ``KEY_GROUPS`` may have given a group this name."""
-    try:
-        return any(name.fullmatch(group) for name in _chosen_names())
-    except NotReady:
-        return False
+    return any(name.fullmatch(group) for name in _chosen_names())
 
 
-@cache
+@kept_until_change(SETTING, before=())
 def _chosen_names() -> tuple[re.Pattern[str], ...]:
-    if not settings.configured:
-        raise NotReady
     names = get_conf().key_groups.values()
     return tuple(re.compile(".*".join(map(re.escape, _REFERENCE.split(name)))) for name in names)
 
@@ -334,6 +307,3 @@ def why_grouped(key: object, alias: str | None = None) -> GroupedBy:
         return "chosen"
     group = name_key(key, alias).group
     return "learned" if group in learned.folding.templates else "shape"
-
-
-forget_on_change((SETTING,), _chosen_groups.cache_clear, _chosen_names.cache_clear)

@@ -12,12 +12,13 @@ from unittest import mock
 import pytest
 from django.apps import apps
 from django.core.cache.backends.dummy import DummyCache
+from django.core.signals import setting_changed
 from django.test import override_settings
 
 from cache_monitor.calls import Call
 from cache_monitor.calls import Source as CallSource
 from cache_monitor.capture import Capture
-from cache_monitor.keys.known_keys import _installed, query_cache_group
+from cache_monitor.keys.known_keys import query_cache_group
 from cache_monitor.keys.naming import name_key
 from cache_monitor.scan.base import Entry, ScanLimits
 from cache_monitor.scan.entries import live_entry
@@ -35,10 +36,14 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> Any:
 
     def install(*names: str) -> None:
         monkeypatch.setattr(apps, "is_installed", lambda name: name in names)
-        _installed.cache_clear()
+        _forget_installed()
 
     yield install
-    _installed.cache_clear()
+    _forget_installed()
+
+
+def _forget_installed() -> None:
+    setting_changed.send(None, setting="CACHALOT_CACHE", value="default", enter=True)
 
 
 def test_without_those_apps_a_hash_is_a_hash() -> None:
@@ -70,9 +75,9 @@ def test_a_group_of_the_projects_own_comes_first(installed: Any) -> None:
         assert name_key(SHA1).group == "queries"
 
 
-def test_before_the_apps_are_there_nothing_is_known() -> None:
+def test_before_the_apps_are_there_nothing_is_known(installed: Any) -> None:
+    installed("cachalot")
     with mock.patch.object(apps, "ready", False):
-        _installed.cache_clear()
         assert query_cache_group(SHA1, None) is None
 
 
