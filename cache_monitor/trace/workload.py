@@ -5,8 +5,8 @@ events; the hottest keys stay.
 
 For our own simulations (:func:`simulated_calls`): a lookup that missed and the write that filled it
 are one thing, since another cache might have hit and the write would not have been made. A lookup
-that hit might miss, and would be filled if others of its group were. What the site writes, deletes
-and clears without a miss before it, it does anyway.
+that hit might miss, and would be filled if other misses of its entry were, or of its group. What
+the site writes without having missed it, as a job does, it writes anyway; so it deletes and clears.
 
 For other simulators (:func:`requests`): one request after the other, without weights, which these
 do not know. If a sample of the keys is traced, the hottest, which are traced besides, count like
@@ -15,10 +15,10 @@ any other key.
 
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from math import inf
 from operator import attrgetter
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, cast
 
 from cache_monitor.trace.codec import StoredSlice
 from cache_monitor.trace.events import (
@@ -234,10 +234,27 @@ def simulated_calls(
 
 
 class _PastMiss(NamedTuple):
-    """A lookup that missed: the number of its call, and when it began."""
+    """A lookup that missed: the number of its call, and when it began and ended."""
 
     number: int
     began: int
+    ended: int
+
+
+class _Misses:
+    """How often an entry, or those of a group, was missed until it was written, and how often it
+    was the lookup that led to the write."""
+
+    __slots__ = ("filled", "times")
+
+    def __init__(self, times: int = 0, filled: int = 0) -> None:
+        self.times = times
+        self.filled = filled
+
+    @property
+    def are_filled(self) -> bool | None:
+        """Whether most are filled; None if there were none."""
+        return self.filled / self.times >= _MOSTLY if self.times else None
 
 
 class _WorkloadBuilder:
@@ -253,7 +270,9 @@ class _WorkloadBuilder:
         """The first of each group."""
         self._moved: tuple[int, int] | None = None
         """The key that was just moved to another version: its next event is a ``TOUCH`` of that."""
-        self._misses_and_fills: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0])
+        self._misses: defaultdict[Entry, _Misses] = defaultdict(_Misses)
+        self._filling: set[int] = set()
+        """The numbers of the misses that led to a write."""
         self._seen: set[Entry] = set()
 
     def add(self, event: Event) -> None:
@@ -262,7 +281,9 @@ class _WorkloadBuilder:
         if kind == HIT:
             self._add_hits(event)
         elif kind == MISS:
-            self._missed[_entry(event)] = _PastMiss(len(self._calls), event.began)
+            entry = _entry(event)
+            self._misses[entry].times += entry not in self._missed
+            self._missed[entry] = _PastMiss(len(self._calls), event.began, event.ended)
             self._append("get", event, event.began)
         elif kind == WRITE:
             self._add_write(event)
@@ -290,12 +311,13 @@ class _WorkloadBuilder:
         self._timeouts[entry] = timeout
         group = self._group_of.get(event.key, "")
         self._usual_timeouts.setdefault(group, timeout)
-        if miss is not None and event.began - miss.began <= FILLED_WITHIN:
+        if miss is not None and _is_filling(event, miss):
             call = self._calls[miss.number]
             access = call.access._replace(timeout=timeout)
             size = event.size or call.bytes
             self._calls[miss.number] = call._replace(access=access, fills=True, bytes=size)
-            self._misses_and_fills[group][1] += 1
+            self._misses[entry].filled += 1
+            self._filling.add(miss.number)
         else:
             self._append("set", event, event.began, timeout)
 
@@ -309,8 +331,6 @@ class _WorkloadBuilder:
         was_hit: bool = False,
     ) -> None:
         entry, group = _entry(event), self._group_of.get(event.key, "")
-        if kind == "get" and not was_hit:
-            self._misses_and_fills[group][0] += 1
         known = self._timeouts.get(entry, -1.0) if timeout is None else timeout
         access = Access(entry, at / SECOND, known, 1.0, float(event.weight))
         is_own = not self._alias or event.call.alias == self._alias
@@ -322,21 +342,45 @@ class _WorkloadBuilder:
 
     def calls(self) -> Iterator[SimulatedCall]:
         """The calls, when all events were added."""
-        fills = {
-            group: misses == 0 or filled / misses >= _MOSTLY
-            for group, (misses, filled) in self._misses_and_fills.items()
-        }
-        # Other calls may have come between the hits of a run.
-        for each in sorted(self._calls, key=lambda call: call.access.at):
+        are_filled = self._are_filled()
+        for number, each in enumerate(self._calls):
             access = each.access
             if access.timeout < 0:
                 usual = self._usual_timeouts.get(each.group, inf)
                 access = access._replace(timeout=usual)
-            yield each._replace(access=access, fills=each.fills and fills.get(each.group, True))
+            fills = each.fills and (number in self._filling or are_filled(each))
+            self._calls[number] = each._replace(access=access, fills=fills)
+        # Other calls may have come between the hits of a run.
+        return iter(sorted(self._calls, key=lambda call: call.access.at))
+
+    def _are_filled(self) -> Callable[[SimulatedCall], bool]:
+        """Tells whether a lookup that hit would be filled if it missed: as other misses of its
+        entry are, or of its group. Those of entries that are never there tell nothing."""
+        groups: defaultdict[str, _Misses] = defaultdict(_Misses)
+        for entry, misses in self._misses.items():
+            if entry in self._timeouts:
+                group = groups[self._group_of.get(entry[0], "")]
+                group.times += misses.times
+                group.filled += misses.filled
+        unknown = _Misses()
+
+        def are_filled(call: SimulatedCall) -> bool:
+            own = self._misses.get(cast("Entry", call.access.key), unknown).are_filled
+            found = groups.get(call.group, unknown).are_filled if own is None else own
+            return found is not False
+
+        return are_filled
 
 
 def _entry(event: Event) -> Entry:
     return event.key, event.call.version
+
+
+def _is_filling(write: Event, miss: _PastMiss) -> bool:
+    """Whether whoever missed the entry wrote it: the time that its value took to compute is known,
+    or one call did both. A job writes at its own times, whatever lookups missed."""
+    is_soon = write.began - miss.began <= FILLED_WITHIN
+    return is_soon and (write.compute_time > 0 or write.began <= miss.ended)
 
 
 def _timeout(event: Event) -> float:

@@ -374,8 +374,9 @@ class Tracer:
             if access.kind == WRITE:
                 values = values_of(call) if values is None else values
                 value = values.get(access.key, UNKNOWN_VALUE)
-                if took := int(left.pop(access.key, 0.0) * SECOND):
-                    value = replace(value, compute_time=took)
+                if (took := left.pop(access.key, None)) is not None:
+                    # That it was measured tells who wrote, however little it was.
+                    value = replace(value, compute_time=max(int(took * SECOND), 1))
             self._add_access(identity, alias, access, value, call[CONTEXT])
         self._trace_unwritten(call, identity, left)
         return changed

@@ -57,7 +57,8 @@ def asked(seed: int = 1, number: int = 12_000) -> Sequence[tuple[float, int]]:
 def event(kind: int, key: int, at: float, timeout: float = inf, value: int = 0) -> Event:
     began = round(at * SECOND)
     form = CallType(kind, "default", 1, NEVER if timeout == inf else round(timeout * SECOND))
-    return Event(key, form, began, began + 1, 1, 1, fingerprint=value)
+    took = 1000 if kind == WRITE else 0
+    return Event(key, form, began, began + 1, 1, 1, fingerprint=value, compute_time=took)
 
 
 def cached(truth: Source, timeout: float) -> tuple[list[Event], float, float]:

@@ -14,10 +14,13 @@ from cache_monitor.trace.workload import SimulatedCall, simulated_calls
 from tests.trace.simulated import asking
 
 
-def event(kind: int, key: int, at: float, timeout: float = inf, times: int = 1) -> Event:
+def event(
+    kind: int, key: int, at: float, timeout: float = inf, times: int = 1, *, computed: bool = True
+) -> Event:
     began = round(at * SECOND)
     form = CallType(kind, "default", 1, NEVER if timeout == inf else round(timeout * SECOND))
-    return Event(key, form, began, began + 1, 1, 1, times=times)
+    took = 100 if computed and kind == WRITE else 0
+    return Event(key, form, began, began + 1, 1, 1, times=times, compute_time=took)
 
 
 def traced(asked: Sequence[tuple[float, int]], size: int, timeout: float) -> list[Event]:
@@ -81,6 +84,30 @@ def test_the_timeouts_of_one_group_are_those_that_are_changed() -> None:
 def test_what_nobody_fills_is_not_written_in_the_simulation_either() -> None:
     flags = [event(MISS, 1, at) for at in range(100)]
     assert predict(simulated_calls(flags, {}), RedisLru, 10).hit_ratio == 0.0
+
+
+def test_what_a_job_writes_at_its_own_times_does_not_fill_the_misses_before_it() -> None:
+    def asked_for(timeout: float) -> list[Event]:
+        """Each ten seconds it is written, each second it is asked for."""
+        events = []
+        for at in range(200):
+            if at % 10 == 0:
+                events.append(event(WRITE, 1, at, timeout, computed=False))
+            kind = HIT if at % 10 < timeout else MISS
+            events.append(event(kind, 1, at + 0.5, timeout))
+        return events
+
+    calls = simulated_calls(asked_for(4), {})
+    for factor, hit_ratio in ((0.5, 0.2), (1, 0.4), (2, 0.8), (4, 1.0)):
+        assert predict(calls, LocMem, 10, factor=factor).hit_ratio == hit_ratio
+
+
+def test_keys_that_are_never_there_do_not_hide_that_others_of_their_group_are_filled() -> None:
+    absent = [event(MISS, key, float(at)) for at in range(100) for key in (2, 3, 4)]
+    for others in ([], absent):
+        own = traced([(at, 1) for at in range(100)], 10, 9.7)
+        found = predict(simulated_calls([*own, *others], {}), LocMem, 10, factor=2)
+        assert found.hits == {"": 95.0}
 
 
 def test_what_is_written_without_a_miss_and_deleted_is_so_whatever_the_cache() -> None:
