@@ -127,7 +127,6 @@ def stats(request: HttpRequest) -> HttpResponseBase:
 
 @for_programs
 def schema(request: HttpRequest) -> HttpResponseBase:
-    """The JSON Schema of the report."""
     body = json.encode_schema()
     return answer(request, body, ("application/schema+json", JSON), weak_etag(body))
 

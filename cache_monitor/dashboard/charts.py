@@ -89,7 +89,6 @@ def is_empty(name: str, caches: Caches) -> bool:
 
 
 def units(caches: Caches) -> Mapping[str, str]:
-    """What the charts count."""
     memory = _("bytes in the cache")
     if any(_knows_evictions(cache.series) for cache in caches.values()):
         memory = _("bytes in the cache; below, how many entries were evicted")
@@ -120,7 +119,6 @@ def recorded_from(page_request: PageRequest) -> datetime | None:
 
 
 def begins_at(caches: Caches) -> str | None:
-    """The first moment with a figure."""
     return min(
         (point.at for cache in caches.values() for point in cache.series if _known(point)),
         default=None,

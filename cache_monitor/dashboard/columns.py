@@ -76,8 +76,6 @@ Caches = Mapping[str, Cache]
 
 @dataclass(frozen=True, slots=True)
 class CacheItem(Generic[Item]):
-    """An item of one cache."""
-
     alias: str
     item: Item
 
@@ -90,15 +88,12 @@ def cache_column(caches: Caches) -> Sequence[ColumnSpec[CacheItem[Any]]]:
 
 
 def group_column(links: Links) -> ColumnSpec[CacheItem[Any]]:
-    """The column of key groups, which lead to their keys."""
     return code_column(
         "group", _("Group"), url=lambda each: links.group(each.alias, each.item.group)
     )
 
 
 def key_column(links: Links) -> ColumnSpec[CacheItem[Any]]:
-    """The column of keys, which lead to their entries."""
-
     def url(each: CacheItem[Any]) -> str:
         return links.entry(each.alias, each.item.key, getattr(each.item, "group", ""))
 
@@ -206,8 +201,6 @@ def sparkline_column(
 
 
 def link_column(label: str, url: Callable[[Item], str]) -> ColumnSpec[Item]:
-    """A column of links that lead to an action."""
-
     def cell(item: Item) -> Cell:
         target = url(item)
         return Cell(label if target else "", is_numeric=False, url=target)
@@ -228,7 +221,6 @@ def code(text: str, url: str = "") -> Cell:
 
 
 def make_bar(share: float | None) -> Bar | None:
-    """The bar of a share; None where nobody knows it."""
     return None if share is None else f"{min(1.0, max(0.0, share)) * 100:.2f}"
 
 

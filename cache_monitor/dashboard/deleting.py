@@ -73,7 +73,6 @@ class Target:
 
     @property
     def selection(self) -> Selection:
-        """The entries that it takes."""
         match self.action.parameter:
             case "group":
                 return Selection(group=self.value)
@@ -85,12 +84,10 @@ class Target:
 
     @property
     def words(self) -> str:
-        """What it deletes, for people."""
         return self.action.words(self.value)
 
     @property
     def question(self) -> str:
-        """What is asked before it deletes."""
         return str(self.action.question) % {"alias": self.alias}
 
     @property
@@ -99,7 +96,6 @@ class Target:
 
     @property
     def parameters(self) -> Mapping[str, str]:
-        """It as parameters of a URL or a form."""
         named = {"alias": self.alias, self.action.parameter: self.value}
         return {name: text for name, text in named.items() if name}
 
@@ -125,6 +121,9 @@ def _stale(why: str) -> str:
     return _("the stale entries (%(kind)s)") % {"kind": kind}
 
 
+_DELETE_ENTRIES = gettext_lazy(
+    "Are you sure you want to delete these entries of the cache “%(alias)s”?"
+)
 DELETE_ENTRY = Action(
     name="delete_entry",
     permission="delete_entry",
@@ -151,9 +150,7 @@ _ALL = (
         name="delete_group",
         permission="delete_group",
         title=gettext_lazy("Delete the entries of a group"),
-        question=gettext_lazy(
-            "Are you sure you want to delete these entries of the cache “%(alias)s”?"
-        ),
+        question=_DELETE_ENTRIES,
         parameter="group",
         back="memory",
         words=lambda group: (
@@ -164,9 +161,7 @@ _ALL = (
         name="delete_stale",
         permission="delete_stale",
         title=gettext_lazy("Delete stale entries"),
-        question=gettext_lazy(
-            "Are you sure you want to delete these entries of the cache “%(alias)s”?"
-        ),
+        question=_DELETE_ENTRIES,
         parameter="why",
         back="stale",
         words=_stale,
@@ -215,7 +210,6 @@ def action(request: HttpRequest, site: AdminSite, name: str) -> HttpResponse:
 
 
 def _question(request: HttpRequest, target: Target, links: Links) -> HttpResponse:
-    """The page that asks before anything is deleted, with how much that is."""
     measured = measure_target(target)
     context = {
         "count": formats.count(measured.entries),
@@ -332,7 +326,6 @@ def delete_step(target: Target, progress: DeleteProgress) -> EntryTotals:
 
 
 def summarize(target: Target, progress: DeleteProgress) -> str:
-    """A sentence about what was deleted so far."""
     number = progress["entries"]
     if target.action is CLEAR:
         text = ngettext(

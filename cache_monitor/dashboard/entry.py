@@ -47,8 +47,6 @@ from cache_monitor.trace.events import (
 
 
 class HistoryLine(NamedTuple):
-    """An event of a key."""
-
     at: datetime
     what: str
     note: str
@@ -191,7 +189,6 @@ _CHANGED = ("… (", "\\", " ", "•")
 
 
 def build(page_request: PageRequest) -> Content:
-    """The page of the key and the cache that the URL names."""
     own, alias = page_request.query.own, page_request.query.alias
     if alias is None:
         raise BadParameterError("alias", _("Name the cache that the key is in."))
@@ -227,7 +224,6 @@ def build(page_request: PageRequest) -> Content:
 
 
 def _history(page_request: PageRequest, alias: str, key: str) -> Mapping[str, object]:
-    """The key's history from the trace."""
     period = page_request.query.since.timestamp(), page_request.query.until.timestamp()
     try:
         found = key_history(get_store(), alias, key, *period)
@@ -294,7 +290,6 @@ def _of_group(cache: Cache, name: KeyName) -> KeyGroup | None:
 
 
 def _grouped_by(key: str, alias: str) -> str:
-    """Why the key is in its group, in words."""
     words = {
         "chosen": _("named by KEY_GROUPS"),
         "shape": _("by the shape of the key's parts"),

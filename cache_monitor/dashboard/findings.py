@@ -39,7 +39,6 @@ from cache_monitor.stores.base import StoreError
 
 
 def build(page_request: PageRequest) -> Content:
-    """The findings, the muted ones, and what each kind means."""
     download = f"{page_request.links.page('findings')}&table=findings&format"
     may_mute = page_request.may("mute_finding")
     return Content(
@@ -114,7 +113,6 @@ def muted_rows(links: Links, alias: str | None, *, may_mute: bool) -> Sequence[M
 
 
 def findings_spec(report: Report) -> TableSpec[Finding]:
-    """The findings for a download."""
     return TableSpec(
         "findings",
         _("Findings"),
@@ -161,7 +159,9 @@ def _rows(finding: Finding, report: Report, links: Links, *, may_mute: bool) -> 
         ],
         advice=advice,
         prediction=_prediction(finding.evidence),
-        prediction_url=_prediction_url(finding, links),
+        prediction_url=(
+            links.page("what_if", alias=finding.alias) if finding.code in _PREDICTABLE else ""
+        ),
         docs=_docs_url(finding, links),
         first_seen=formats.moment(finding.first_seen),
         mute_url=_mute_url(finding, links) if may_mute else "",
@@ -214,11 +214,6 @@ _CHANGES: tuple[tuple[str, Callable[[float], str]], ...] = (
 )
 
 
-def _prediction_url(finding: Finding, links: Links) -> str:
-    """The what-if page, for findings that it may help with."""
-    return links.page("what_if", alias=finding.alias) if finding.code in _PREDICTABLE else ""
-
-
 def _docs_url(finding: Finding, links: Links) -> str:
     """The documentation: on the web if its address is known, else on this site's own page."""
     if finding.docs.startswith("https://"):
@@ -233,7 +228,6 @@ def _mute_url(finding: Finding, links: Links) -> str:
 
 
 def _subject(finding: Finding, links: Links) -> Cell | None:
-    """The key that it is about, or the group."""
     if finding.key is not None:
         return code(finding.key, links.entry(finding.alias, finding.key, finding.group or ""))
     if finding.group is not None:

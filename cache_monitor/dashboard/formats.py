@@ -144,7 +144,6 @@ def age(seconds: float | None) -> str:
 
 
 def size(value: int | None) -> str:
-    """A number of bytes in the unit that fits."""
     return UNKNOWN if value is None else filesizeformat(value)
 
 
@@ -178,7 +177,6 @@ STALE_WORDS: Mapping[str, Promise] = {
 
 
 def stale_kinds(why: Iterable[StaleReason]) -> str:
-    """The words for why an entry is stale."""
     return ", ".join(str(STALE_WORDS[each]) for each in why)
 
 
@@ -192,7 +190,6 @@ def expiry(seconds: float | None, *, never: bool) -> str:
 
 
 def ago(seconds: float | None) -> str:
-    """How long ago something was, in words."""
     return UNKNOWN if seconds is None else _("%(age)s ago") % {"age": age(seconds)}
 
 

@@ -45,7 +45,6 @@ def build_keys(page_request: PageRequest) -> Content:
 
 
 def build_groups(page_request: PageRequest) -> Content:
-    """The key groups."""
     return Content(tables=[key_groups(page_request.report.caches, page_request.links)])
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 
 from cache_monitor.dashboard import formats
@@ -30,11 +31,10 @@ from cache_monitor.dashboard.query import Links
 from cache_monitor.dashboard.tables import ROWS_OF_SEVERAL, TableSpec
 from cache_monitor.reports.memory import once, same_entries
 from cache_monitor.reports.schema import LargestEntry, Memory, MemoryGroup, ProcessMemory
-from cache_monitor.scan.capabilities import COLUMNS, ESTIMATED, MATRIX, RECORDED, YES, Capability
+from cache_monitor.scan.capabilities import ESTIMATED, HEADINGS, MATRIX, RECORDED, YES, Capability
 
 
 def build(page_request: PageRequest) -> Content:
-    """The memory page."""
     caches, links = page_request.report.caches, page_request.links
 
     def clear_url(alias: str) -> str:
@@ -62,8 +62,6 @@ def build(page_request: PageRequest) -> Content:
 
 @dataclass(frozen=True, slots=True)
 class LabelledShare:
-    """A part of a whole with its bar."""
-
     label: str
     text: str
     share: str
@@ -207,7 +205,6 @@ def empty_caches(caches: Caches) -> Sequence[str]:
 
 
 def unscanned_caches(caches: Caches) -> Sequence[str]:
-    """The caches that were not scanned yet."""
     return [
         alias
         for alias, cache in caches.items()
@@ -273,44 +270,23 @@ def _limit(value: int | None, written: Callable[[int | None], str]) -> str:
 
 
 def capabilities() -> TableSpec[Capability]:
-    """A row for each kind of backend."""
-    columns = [_column(column, label) for column, label in _labels().items()]
     backend: ColumnSpec[Capability] = text_column(
         "backend", _("Backend"), lambda each: each.backend
     )
     return TableSpec(
         "abilities",
         _("What each backend can report"),
-        [backend, *columns],
+        [backend, *(_column(name, str(heading)) for name, heading in HEADINGS.items())],
         MATRIX,
         is_searchable=False,
     )
 
 
-def capability_notes() -> Sequence[tuple[str, Sequence[tuple[str, str]]]]:
-    """The notes on each backend, by column."""
-    labels = _labels()
+def capability_notes() -> Sequence[tuple[str, Sequence[tuple[Promise, str]]]]:
     return [
-        (each.backend, [(labels[column], note) for column, note in each.notes.items()])
+        (each.backend, [(HEADINGS[column], note) for column, note in each.notes.items()])
         for each in MATRIX
     ]
-
-
-def _labels() -> dict[str, str]:
-    known = {
-        "entries": _("Entries"),
-        "bytes": _("Bytes"),
-        "limit": _("Limit"),
-        "evictions": _("Evictions"),
-        "expired": _("Expired"),
-        "idle": _("Idle"),
-        "never_read": _("Never read"),
-        "no_expiry": _("No expiry"),
-        "age": _("Age"),
-        "keys": _("Keys"),
-        "value_sizes": _("Size of each value"),
-    }
-    return {column: known.get(column, column) for column in COLUMNS}
 
 
 def _column(column: str, label: str) -> ColumnSpec[Capability]:

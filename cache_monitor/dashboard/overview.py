@@ -42,7 +42,6 @@ MOST_OPERATIONS = 20
 
 
 def build(page_request: PageRequest) -> Content:
-    """The overview."""
     caches = page_request.report.caches
     before = page_request.before.caches if page_request.before else {}
     rows = cache_rows(caches, before, page_request.links)
@@ -166,7 +165,6 @@ def _figures(cache: Cache, before: Cache | None) -> Sequence[Figure]:
 
 
 def _short(cache: Cache) -> Sequence[Figure]:
-    """The figures that fit into one line."""
     named = {figure.label: figure for figure in _figures(cache, None)}
     labels = _("Lookups"), _("Misses"), _("Errors"), _("get p99")
     return [*(named[label] for label in labels), memory_figures(cache.memory)[0]]
@@ -199,8 +197,6 @@ class MissShare(NamedTuple):
 
 
 class NamedOperation(NamedTuple):
-    """An operation such as ``get``, and its figures."""
-
     name: str
     figures: Operation
 

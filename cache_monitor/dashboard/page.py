@@ -65,7 +65,6 @@ class PageRequest:
     has_perm: Callable[[str], bool]
 
     def may(self, permission: str) -> bool:
-        """Whether the user has a permission of the dashboard."""
         return self.has_perm(f"cache_monitor.{permission}")
 
 

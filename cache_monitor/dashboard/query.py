@@ -221,7 +221,6 @@ class Links:
 
     @property
     def carried(self) -> str:
-        """The period and the cache as a query string."""
         return self._query.carried()
 
     def page(self, name: str, **changes: str) -> str:
@@ -236,11 +235,9 @@ class Links:
         return self.page("entry", alias=alias, key=key)
 
     def group(self, alias: str, group: str) -> str:
-        """The keys of a group."""
         return self.page("keys", alias=alias, group=group) if _can_be_named(group) else ""
 
     def view(self, name: str) -> str:
-        """One view of the site, with samples of its keys."""
         return self.page("views", view=name) if _can_be_named(name) else ""
 
     def action(self, name: str, **target: str) -> str:

@@ -26,7 +26,7 @@ from cache_monitor.dashboard.page import Content, PageRequest
 from cache_monitor.dashboard.query import Links, Query, check_choice
 from cache_monitor.dashboard.tables import TableSpec
 from cache_monitor.reports.memory import once, stale_total
-from cache_monitor.reports.schema import Cache, Stale, StaleEntry, StaleReason
+from cache_monitor.reports.schema import Cache, StaleEntry, StaleReason
 from cache_monitor.scan.base import STALE_REASONS
 
 
@@ -57,8 +57,6 @@ def build(page_request: PageRequest) -> Content:
 
 @dataclass(frozen=True, slots=True)
 class FilterChoice:
-    """A link to the page with another filter."""
-
     label: str
     text: str
     url: str
@@ -77,7 +75,12 @@ def stale_entries(caches: Caches, links: Links, why: str = "") -> TableSpec[Cach
             code_column("group", _("Group")),
             figure_column("age", _("Age"), text=formats.age),
             figure_column("idle", _("Not read for"), text=formats.age),
-            _expiry_column(),
+            ColumnSpec(
+                "expires_in",
+                _("Expires in"),
+                lambda each: each.item.expires_in,
+                lambda each: Cell(expiry(each.item.expires_in, never="no_expiry" in each.item.why)),
+            ),
             figure_column("bytes", _("Size"), text=formats.size),
         ],
         [
@@ -95,21 +98,16 @@ def stale_entries(caches: Caches, links: Links, why: str = "") -> TableSpec[Cach
     )
 
 
-def _expiry_column() -> ColumnSpec[CacheItem[StaleEntry]]:
-    return ColumnSpec(
-        "expires_in",
-        _("Expires in"),
-        lambda each: each.item.expires_in,
-        lambda each: Cell(expiry(each.item.expires_in, never="no_expiry" in each.item.why)),
-    )
-
-
 def stale_caches(caches: Caches, action_url: ActionUrl) -> TableSpec[CacheItem[Cache]]:
     """The number of stale entries in each cache; ``action_url`` leads to deleting them, or is
     empty."""
 
+    def recorded_since(each: CacheItem[Cache]) -> str | None:
+        return each.item.stale.recorded_since if each.item.memory.examined else None
+
     def delete_url(each: CacheItem[Cache]) -> str:
-        return action_url(each.alias) if _has_stale(each.item.stale) else ""
+        has_any = any(getattr(each.item.stale, reason) for reason in STALE_REASONS)
+        return action_url(each.alias) if has_any else ""
 
     return TableSpec(
         "caches",
@@ -120,7 +118,7 @@ def stale_caches(caches: Caches, action_url: ActionUrl) -> TableSpec[CacheItem[C
             figure_column("bytes", _("Bytes held"), "stale.bytes", text=formats.size),
             time_column("measured_at", _("Seen at"), "memory.measured_at"),
             text_column("rests_on", _("Rests on"), lambda each: _basis_and_errors(each.item)),
-            time_column("recorded_since", _("Uses known since"), lambda each: _since(each.item)),
+            time_column("recorded_since", _("Uses known since"), recorded_since),
             link_column(_("Delete…"), delete_url),
         ],
         [
@@ -153,40 +151,24 @@ def _labels() -> Mapping[StaleReason, str]:
 
 def stale_choices(caches: Caches, links: Links, query: Query, why: str) -> Sequence[FilterChoice]:
     """A link for each kind of stale entries, with their number in all caches."""
-    labels = _labels()
     here = links.path("stale")
+    counts: dict[str, str] = {
+        reason: formats.count(stale_total(caches, reason)) for reason in STALE_REASONS
+    }
     return [
-        FilterChoice(_("All kinds"), "", f"{here}?{query.encode(why='', page='')}", not why),
-        *(
-            FilterChoice(
-                labels[reason],
-                formats.count(stale_total(caches, reason)),
-                f"{here}?{query.encode(why=reason, page='')}",
-                why == reason,
-            )
-            for reason in labels
-        ),
+        FilterChoice(
+            label, counts.get(kind, ""), f"{here}?{query.encode(why=kind, page='')}", why == kind
+        )
+        for kind, label in [("", _("All kinds")), *_labels().items()]
     ]
 
 
 def _basis_and_errors(cache: Cache) -> str:
     """How many entries the figures are based on, and the errors of those about uses."""
     memory, stale = cache.memory, cache.stale
-    if not memory.exact or not memory.examined:
-        words = [basis(memory)]
-    else:
-        words = [_("all %(count)s entries") % {"count": formats.count(memory.examined)}]
-    errors = [
-        (_("idle"), stale.idle_error),
-        (_("never read"), stale.never_read_error),
-    ]
-    words += [f"{name} ±{formats.count(error)}" for name, error in errors if error]
-    return "; ".join(words)
-
-
-def _since(cache: Cache) -> str | None:
-    return cache.stale.recorded_since if cache.memory.examined else None
-
-
-def _has_stale(stale: Stale) -> bool:
-    return bool(stale.expired or stale.idle or stale.never_read or stale.no_expiry)
+    text = basis(memory)
+    if memory.exact and memory.examined:
+        text = _("all %(count)s entries") % {"count": formats.count(memory.examined)}
+    errors = [(_("idle"), stale.idle_error), (_("never read"), stale.never_read_error)]
+    words = [f"{name} ±{formats.count(error)}" for name, error in errors if error]
+    return "; ".join([text, *words])

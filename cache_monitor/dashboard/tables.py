@@ -44,7 +44,6 @@ class TableSpec(Generic[Item]):
     hidden: frozenset[str] = frozenset()
 
     def records(self) -> list[Mapping[str, Value]]:
-        """The items as plain values, for a download."""
         return [
             {field.name: field.value(item) for field in self.data_columns} for item in self.items
         ]
@@ -150,7 +149,6 @@ class TableQuery:
 
 
 def parameters(tables: Sequence[str]) -> list[str]:
-    """The parameters of the tables of a page."""
     every = prefixes(tables).values()
     return [prefix + name for prefix in every for name in ("q", "sort", "page", "hide")]
 
@@ -234,16 +232,15 @@ def _found(spec: TableSpec[Item], search: str) -> Sequence[Item]:
     if not search:
         return spec.items
     text = search.casefold()
-    words = _words(spec)
+    searched = _searchable(spec)
     return [
         item
         for item in spec.items
-        if any(text in str(column.value(item)).casefold() for column in words)
+        if any(text in str(column.value(item)).casefold() for column in searched)
     ]
 
 
-def _words(spec: TableSpec[Item]) -> Sequence[ColumnSpec[Item]]:
-    """The columns that can be searched."""
+def _searchable(spec: TableSpec[Item]) -> Sequence[ColumnSpec[Item]]:
     return [column for column in spec.data_columns if not (column.is_numeric or column.is_unsorted)]
 
 
@@ -351,7 +348,7 @@ def _search(
     return SearchBox(
         parameter=parameter,
         text=table_query.search,
-        hint=", ".join(column.label for column in _words(spec)),
+        hint=", ".join(column.label for column in _searchable(spec)),
         hidden=query.without(parameter, f"{table_query.prefix}page"),
         clear_url=url(q="", page="") if table_query.search else "",
     )

@@ -114,7 +114,6 @@ def page(request: HttpRequest, site: AdminSite, name: str) -> HttpResponse:
 
 
 def stats(request: HttpRequest, _site: AdminSite) -> HttpResponse:
-    """The report as JSON."""
     try:
         __, reading = _read_report(request, (), OF_REPORTS)
     except BadParameterError as error:

@@ -39,7 +39,6 @@ MOST_STALE = 10.0
 
 
 def build(page_request: PageRequest) -> Content:
-    """The what-if page."""
     caches, links = page_request.report.caches, page_request.links
     stale = _stale_share(page_request.query.own.get("stale", ""))
     rows = whatif_rows(caches)
@@ -240,7 +239,6 @@ def _problem(cache: Cache) -> str:
 
 
 def _basis(it: CacheWhatIf) -> Sequence[str]:
-    """What the prediction is based on."""
     policy = _("assumed: %(policy)s") if it.policy_is_assumed else _("policy: %(policy)s")
     size = (
         _("today no limit, about %(entries)s entries held")

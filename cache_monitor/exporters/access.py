@@ -42,7 +42,6 @@ def digest(token: str) -> str:
 
 
 def bearer_token(request: HttpRequest) -> str | None:
-    """The request's bearer token, or None."""
     scheme, _, token = request.headers.get("Authorization", "").strip().partition(" ")
     return token.strip() if scheme.lower() == _SCHEME else None
 

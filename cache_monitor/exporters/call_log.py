@@ -23,7 +23,6 @@ class CallLog(Subscriber):
     """Logs calls and passes through the page cache."""
 
     def is_active(self) -> bool:
-        """Whether somebody has enabled the logger."""
         return logger.isEnabledFor(logging.DEBUG)
 
     def on_calls(self, calls: Sequence[RawCall], clock_offset: float) -> None:

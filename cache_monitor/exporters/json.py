@@ -48,7 +48,6 @@ def schema(document: type[msgspec.Struct] = Report) -> dict[str, Any]:
 
 
 def encode_schema(document: type[msgspec.Struct] = Report, *, indent: int | None = None) -> bytes:
-    """The JSON Schema of ``document`` as JSON."""
     return _laid_out(msgspec.json.encode(schema(document)), indent)
 
 

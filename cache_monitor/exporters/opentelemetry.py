@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
+from operator import attrgetter
 from typing import cast
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
@@ -130,7 +131,7 @@ class CacheMetrics:
         self._report: TimedValue[Report] = TimedValue()
         for name, unit, text, read in _OBSERVED:
             meter.create_observable_gauge(
-                name, [partial(self._observe, read)], unit=unit, description=text
+                f"django.cache.{name}", [partial(self._observe, read)], unit=unit, description=text
             )
 
     def _observe(
@@ -157,31 +158,21 @@ def _stale(cache: Cache) -> Iterator[_Found]:
         yield getattr(cache.stale, why), {"django.cache.stale.reason": why}
 
 
+def _figure(path: str) -> Callable[[Cache], Iterable[_Found]]:
+    read = attrgetter(path)
+    return lambda cache: [(read(cache), {})]
+
+
 _OBSERVED: list[tuple[str, str, str, Callable[[Cache], Iterable[_Found]]]] = [
+    ("memory.usage", "By", "Bytes in the cache at its last scan.", _figure("memory.bytes")),
     (
-        "django.cache.memory.usage",
-        "By",
-        "Bytes in the cache at its last scan.",
-        lambda cache: [(cache.memory.bytes, {})],
-    ),
-    (
-        "django.cache.memory.limit",
+        "memory.limit",
         "By",
         "Bytes that the cache's server may hold.",
-        lambda cache: [(cache.memory.limit_bytes, {})],
+        _figure("memory.limit_bytes"),
     ),
-    (
-        "django.cache.entries",
-        "{entry}",
-        "Entries in the cache at its last scan.",
-        lambda cache: [(cache.memory.entries, {})],
-    ),
-    (
-        "django.cache.stale_entries",
-        "{entry}",
-        "Entries that no longer earn their place, by why.",
-        _stale,
-    ),
+    ("entries", "{entry}", "Entries in the cache at its last scan.", _figure("memory.entries")),
+    ("stale_entries", "{entry}", "Entries that no longer earn their place, by why.", _stale),
 ]
 
 

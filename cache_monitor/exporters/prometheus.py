@@ -119,7 +119,6 @@ _TEXTS = {
 
 
 def counter_families() -> tuple[Counters, HistogramMetricFamily]:
-    """The metrics, without values."""
     counters = {
         name: CounterMetricFamily(f"cache_monitor_{name}", text, labels=("alias", *labels))
         for name, (text, *labels) in _TEXTS.items()
@@ -132,7 +131,6 @@ def counter_families() -> tuple[Counters, HistogramMetricFamily]:
 
 
 def counter_metrics(totals: CounterTotals) -> list[Metric]:
-    """The metrics of ``totals``."""
     made, seconds = counter_families()
     for alias, window in totals.windows.items():
         _add_window(made, alias, window)
@@ -181,46 +179,36 @@ Families = dict[str, GaugeMetricFamily | CounterMetricFamily]
 
 _INSIDE = ("alias", "aliases")
 """The labels of a cache's contents, once for all aliases with these entries."""
-_WITH_ALIAS = {
-    "entries": "Entries in the cache at its last scan.",
-    "entries_limit": "Entries that the cache may hold.",
-    "memory_bytes": "Bytes in the cache at its last scan.",
-    "memory_limit_bytes": "Bytes that the cache's server may hold.",
-    "stale_bytes": "Bytes of the stale entries among those scanned.",
+_GAUGES = {
+    "entries": ("Entries in the cache at its last scan.", *_INSIDE),
+    "entries_limit": ("Entries that the cache may hold.", *_INSIDE),
+    "memory_bytes": ("Bytes in the cache at its last scan.", *_INSIDE),
+    "memory_limit_bytes": ("Bytes that the cache's server may hold.", *_INSIDE),
+    "stale_bytes": ("Bytes of the stale entries among those scanned.", *_INSIDE),
+    "stale_entries": ("Entries that no longer earn their place, by why.", *_INSIDE, "reason"),
+    "key_group_lookups": (
+        f"Lookups of the last {MINUTES} minutes in the busiest key groups.",
+        *("alias", "key_group", "outcome"),
+    ),
+    "findings": ("Caching mistakes that the last hour shows.", "alias", "code", "severity"),
+    "processes": (f"Processes heard of in the last {MINUTES} minutes.",),
+    "newest_record_timestamp_seconds": ("When the newest call was made that is known.",),
+    "counters_start_timestamp_seconds": ("When the counters last started at zero.",),
 }
+"""The help text of each gauge, and its labels."""
 
 
 def gauge_families() -> Families:
-    """The metrics, without values."""
-    made: Families = {name: _gauge(name, text, *_INSIDE) for name, text in _WITH_ALIAS.items()}
+    made: Families = {name: _gauge(name, *about) for name, about in _GAUGES.items()}
     made["evictions"] = CounterMetricFamily(
         "cache_monitor_evictions",
         "Entries that the cache's server has evicted since its start.",
         labels=_INSIDE,
     )
-    made["stale_entries"] = _gauge(
-        "stale_entries", "Entries that no longer earn their place, by why.", *_INSIDE, "reason"
-    )
-    made["key_group_lookups"] = _gauge(
-        "key_group_lookups",
-        f"Lookups of the last {MINUTES} minutes in the busiest key groups.",
-        *("alias", "key_group", "outcome"),
-    )
-    made["findings"] = _gauge(
-        "findings", "Caching mistakes that the last hour shows.", "alias", "code", "severity"
-    )
-    made["processes"] = _gauge("processes", f"Processes heard of in the last {MINUTES} minutes.")
-    made["newest_record"] = _gauge(
-        "newest_record_timestamp_seconds", "When the newest call was made that is known."
-    )
-    made["counters_start"] = _gauge(
-        "counters_start_timestamp_seconds", "When the counters last started at zero."
-    )
     return made
 
 
 def store_up(is_up: bool) -> Metric:
-    """Whether the store could be read."""
     metric = _gauge("store_up", "Whether the monitor's store could be read.")
     metric.add_metric((), int(is_up))
     return metric
@@ -234,7 +222,7 @@ def gauge_metrics(
     if report.quality.store_problem is not None:
         return  # rather than false zeros
     made = gauge_families()
-    made["counters_start"].add_metric((), counted_since)
+    made["counters_start_timestamp_seconds"].add_metric((), counted_since)
     _add_findings(made, findings)
     _add_quality(made, report)
     for name, cache in once(report.caches).items():
@@ -256,7 +244,7 @@ def _add_quality(made: Families, report: Report) -> None:
     made["processes"].add_metric((), report.quality.processes)
     if report.quality.newest_record_at is not None:
         newest = datetime.fromisoformat(report.quality.newest_record_at)
-        made["newest_record"].add_metric((), newest.timestamp())
+        made["newest_record_timestamp_seconds"].add_metric((), newest.timestamp())
 
 
 def _add_memory(made: Families, alias: str, cache: Cache, aliases: str) -> None:

@@ -34,7 +34,6 @@ def share(ratio: float | None) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """A duration in the unit that suits it."""
     if seconds is None:
         return NOTHING
     if seconds >= 1:
@@ -43,7 +42,6 @@ def duration(seconds: float | None) -> str:
 
 
 def size(number: float | None) -> str:
-    """Bytes in the unit that suits them."""
     if number is None:
         return NOTHING
     for unit in ("B", "KB", "MB", "GB"):

@@ -3,37 +3,28 @@
 The scanners' tests check it.
 """
 
+from collections.abc import Mapping
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
 from msgspec import Struct
 
-COLUMNS = (
-    "entries",
-    "bytes",
-    "limit",
-    "evictions",
-    "expired",
-    "idle",
-    "never_read",
-    "no_expiry",
-    "age",
-    "keys",
-    "value_sizes",
-)
+HEADINGS: Mapping[str, Promise] = {
+    "entries": _("Entries"),
+    "bytes": _("Bytes"),
+    "limit": _("Limit"),
+    "evictions": _("Evictions"),
+    "expired": _("Expired"),
+    "idle": _("Idle"),
+    "never_read": _("Never read"),
+    "no_expiry": _("No expiry"),
+    "age": _("Age"),
+    "keys": _("Keys"),
+    "value_sizes": _("Size of each value"),
+}
+COLUMNS = tuple(HEADINGS)
 YES, RECORDED, ESTIMATED, NO = "yes", "recorded", "estimated", "–"
 """``RECORDED``: known from the recorded calls. ``ESTIMATED``: from these alone."""
-
-_HEADINGS = {
-    "entries": "entries",
-    "bytes": "bytes",
-    "limit": "limit",
-    "evictions": "evictions",
-    "expired": "expired",
-    "idle": "idle",
-    "never_read": "never read",
-    "no_expiry": "no expiry",
-    "age": "age",
-    "keys": "keys",
-    "value_sizes": "size of each value",
-}
 
 
 class Capability(Struct, frozen=True, kw_only=True):
@@ -199,10 +190,12 @@ def documentation() -> str:
     notes: dict[str, list[str]] = {}
     for each in MATRIX:
         rows.setdefault(tuple(each.cells[column] for column in COLUMNS), []).append(each.backend)
-        text = " ".join(f"*{_HEADINGS[column]}*: {note}" for column, note in each.notes.items())
+        text = " ".join(
+            f"*{str(HEADINGS[column]).lower()}*: {note}" for column, note in each.notes.items()
+        )
         notes.setdefault(text, []).append(each.backend)
     lines = [
-        f"| backend | {' | '.join(_HEADINGS[column] for column in COLUMNS)} |",
+        f"| backend | {' | '.join(str(text).lower() for text in HEADINGS.values())} |",
         "| --- " * (len(COLUMNS) + 1) + "|",
         *(f"| {', '.join(names)} | {' | '.join(cells)} |" for cells, names in rows.items()),
         "",
