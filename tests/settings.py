@@ -27,6 +27,8 @@ SECRET_KEY = "only for the tests"
 DEBUG = False
 ALLOWED_HOSTS = ["*"]
 USE_TZ = True
+# Slow on purpose are those that keep a real site's passwords.
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 ROOT_URLCONF = "tests.urls"
 STATIC_URL = "/static/"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests import forked
 from tests.services import LOOPBACK, free_port, run_process, run_server, wait_for_group
 from tests.waiting import until
 
@@ -50,9 +51,12 @@ class Site:
         assert process.returncode == 0, err
         return out, err
 
+    def manage(self, *arguments: str) -> str:
+        """What a command of Django's prints."""
+        return forked.printed(["-m", "django", *arguments], self.environment)
+
     def stats(self) -> dict[str, Any]:
-        out, _ = self.run("django", "cache_stats", "--format", "json")
-        report: dict[str, Any] = json.loads(out)
+        report: dict[str, Any] = json.loads(self.manage("cache_stats", "--format", "json"))
         return report
 
     def calls(self) -> dict[str, int]:

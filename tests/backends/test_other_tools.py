@@ -2,9 +2,6 @@
 
 import importlib.util
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -16,6 +13,7 @@ from django.core.cache.backends.locmem import LocMemCache
 from django.test import override_settings
 from redis import Redis
 
+from tests import forked
 from tests.backends.conftest import Heard
 from tests.backends.making import make_recorded
 from tests.services import Server
@@ -45,17 +43,8 @@ TOOLS = {
 
 
 def _run(tool: str, switch: str, environment: dict[str, str]) -> dict[str, Any]:
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.programs.tools", tool, switch],
-        cwd=ROOT,
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert done.returncode == 0, done.stderr
-    document: dict[str, Any] = json.loads(done.stdout)
+    command = ["-m", "tests.programs.tools", tool, switch]
+    document: dict[str, Any] = json.loads(forked.printed(command, environment))
     return document
 
 

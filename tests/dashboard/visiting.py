@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -14,6 +12,7 @@ from typing import Any, Final
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page
 
+from tests import forked
 from tests.conftest import find_or_leave
 from tests.dashboard import axe
 from tests.services import LOOPBACK, free_port, run_server
@@ -36,15 +35,14 @@ def served(settings: str, var: Path) -> Iterator[str]:
         "CACHE_MONITOR_TEST_VAR": str(var),
         "DJANGO_SUPERUSER_PASSWORD": "admin",
     }
-    manage = [sys.executable, "-m", "django"]
     for command in (
         ["migrate", "--verbosity=0"],
         ["createsuperuser", "--no-input", "--username=admin", "--email=admin@example.com"],
     ):
-        subprocess.run([*manage, *command], check=True, cwd=ROOT, env={**os.environ, **environment})
+        forked.printed(["-m", "django", *command], environment)
     port = free_port()
     address = f"http://{LOOPBACK}:{port}"
-    argv = [*manage, "runserver", "--noreload", f"{LOOPBACK}:{port}"]
+    argv = [sys.executable, "-m", "django", "runserver", "--noreload", f"{LOOPBACK}:{port}"]
     with run_server(argv, environment, f"{address}/admin/login/", cwd=ROOT):
         yield address
 

@@ -19,12 +19,11 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlencode
 
+from tests import forked
 from tests.services import LOOPBACK, free_port, run_server
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 MANAGE: Final = ROOT / "demo_site" / "manage.py"
-COMMAND_DEADLINE: Final = 300.0
-"""For a command that would never end; how long one takes is not what is tested."""
 REQUEST_DEADLINE: Final = 20.0
 # Privileged, and never served: nothing answers there.
 NOBODY: Final = f"{LOOPBACK}:1"
@@ -59,14 +58,7 @@ class Demo:
         return [sys.executable, str(MANAGE), *arguments]
 
     def manage(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            self.command(*arguments),
-            env=self.environment | environment,
-            capture_output=True,
-            text=True,
-            timeout=COMMAND_DEADLINE,
-            check=False,
-        )
+        return forked.run([str(MANAGE), *arguments], self.environment | environment)
 
     def prepare(self) -> None:
         done = self.manage("demo_prepare")

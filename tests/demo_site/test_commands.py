@@ -12,7 +12,8 @@ from typing import Final
 
 import pytest
 
-from tests.demo_site.site import COMMAND_DEADLINE, NOBODY, Demo, RunningDemo
+from tests.demo_site.site import NOBODY, Demo, RunningDemo
+from tests.forked import DEADLINE
 from tests.services import kill, start
 
 pytestmark = pytest.mark.at_once("demo")
@@ -150,7 +151,7 @@ def test_traffic_that_is_interrupted_still_sums_up(running_demo: RunningDemo) ->
         while traffic.stdout.read(1) != ",":
             assert traffic.poll() is None
         traffic.send_signal(signal.SIGINT)
-        output, errors = traffic.communicate(timeout=COMMAND_DEADLINE)
+        output, errors = traffic.communicate(timeout=DEADLINE)
     finally:
         kill(traffic)
 

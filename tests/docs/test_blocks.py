@@ -10,7 +10,6 @@ import os
 import re
 import shlex
 import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -22,6 +21,7 @@ from django.test import override_settings
 from django.utils.module_loading import import_string
 
 from cache_monitor.checks import check_settings
+from tests import forked
 from tests.docs.pages import ROOT, Block, blocks, executed
 
 NOT_RUN: Final = {
@@ -86,23 +86,13 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
     var = tmp_path_factory.mktemp("site")
     (var / "reader_settings.py").write_text(SETTINGS)
     environment = {
-        **os.environ,
         "CACHE_MONITOR_TEST_VAR": str(var),
         "TMPDIR": str(var),
         "PYTHONPATH": f"{var}{os.pathsep}{ROOT}",
         "DJANGO_SETTINGS_MODULE": "reader_settings",
     }
-    _run([sys.executable, "-m", "django", "migrate", "--verbosity", "0"], environment)
+    forked.printed(["-m", "django", "migrate", "--verbosity", "0"], environment)
     return environment
-
-
-def _run(argv: list[str], environment: Mapping[str, str], cwd: Path = ROOT) -> str:
-    done = subprocess.run(
-        argv, cwd=cwd, env=environment, check=False, capture_output=True, text=True, timeout=60
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    # What the checks have to say goes to the other stream.
-    return done.stdout + done.stderr
 
 
 @pytest.mark.once
@@ -112,14 +102,16 @@ def test_a_command_runs(command: str, site: Mapping[str, str], tmp_path: Path) -
     program, *arguments = shlex.split(command)
     if program == "make":
         # What is made takes its time; that it can be made, and of what, is asked here.
-        assert _run(["make", "--dry-run", *arguments], site)
+        assert subprocess.check_output(["make", "--dry-run", *arguments], cwd=ROOT)
         return
     assert (program, arguments[0]) == ("python", "manage.py")
     if arguments[1] == "cache_top":
         # Live it needs a terminal: see tests/management/test_cache_top.py.
         arguments.append("--once")
-    out = _run([sys.executable, "-m", "django", *arguments[1:]], site, tmp_path)
-    assert out or list(tmp_path.iterdir())
+    done = forked.run(["-m", "django", *arguments[1:]], site, tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    # What the checks have to say goes to the other stream.
+    assert done.stdout + done.stderr or list(tmp_path.iterdir())
 
 
 @pytest.mark.usefixtures("fresh")

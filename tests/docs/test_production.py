@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import subprocess
-import sys
 from pathlib import Path
 
 from django.test import override_settings
@@ -14,6 +12,7 @@ from cache_monitor.checks import check_settings
 from cache_monitor.conf import StoreConf
 from cache_monitor.stores.base import Row
 from cache_monitor.stores.opening import get_store, make_store
+from tests import forked
 from tests.docs.pages import ROOT, executed, marked
 from tests.services import Server
 
@@ -44,7 +43,6 @@ def test_the_database_of_its_own_takes_the_table_and_the_statistics(tmp_path: Pa
     [console] = marked("own-database", "console")
     (tmp_path / "guide_settings.py").write_text(f"from tests.settings import *\n\n{setting}\n")
     environment = {
-        **os.environ,
         "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}",
         "TMPDIR": str(tmp_path),
         "DJANGO_SETTINGS_MODULE": "guide_settings",
@@ -52,15 +50,7 @@ def test_the_database_of_its_own_takes_the_table_and_the_statistics(tmp_path: Pa
     [command] = console.splitlines()
     arguments = command.removeprefix("$ python manage.py ").split()
     for argv in (["django", *arguments], ["tests.programs.hammer", "main", "10"]):
-        done = subprocess.run(
-            [sys.executable, "-m", *argv],
-            cwd=tmp_path,
-            env=environment,
-            check=False,
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, done.stderr
+        forked.printed(["-m", *argv], environment, tmp_path)
     statistics = sqlite3.connect(tmp_path / "statistics.sqlite3")
     [(rows,)] = statistics.execute("SELECT count(*) FROM cache_monitor_window")
     statistics.close()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 import time
 import urllib.request
@@ -16,6 +14,7 @@ from urllib.parse import urlencode
 
 import pytest
 
+from tests import forked
 from tests.exporters.conftest import TOKEN, wait_for_midnight
 from tests.exporters.test_prometheus import grafana_queries
 from tests.services import LOOPBACK, Server, answers_http, free_port, run_process, run_server
@@ -37,9 +36,7 @@ def site_env(directory: Path) -> dict[str, str]:
 def run_site(directory: Path) -> Iterator[str]:
     """A site in two processes; gives its address."""
     env = site_env(directory)
-    subprocess.run(
-        [sys.executable, "-m", "django", "migrate", "-v0"], env={**os.environ, **env}, check=True
-    )
+    forked.printed(["-m", "django", "migrate", "-v0"], env)
     url = f"http://{LOOPBACK}:{(port := free_port())}"
     argv = [sys.executable, "-m", "gunicorn", "--workers", "2", "--bind", f"{LOOPBACK}:{port}"]
     with run_server([*argv, "django.core.wsgi:get_wsgi_application()"], env, f"{url}/not-there"):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import subprocess
-import sys
 from typing import Any
 from unittest import mock
 
@@ -24,6 +22,7 @@ from cache_monitor.scan.base import Entry, ScanLimits
 from cache_monitor.scan.entries import live_entry
 from cache_monitor.scan.scanner import EmptyScanner
 from cache_monitor.scan.snapshot import ScanTotals, TotalEntries
+from tests import forked
 from tests.services import Server
 
 SHA1 = hashlib.sha1(b"", usedforsecurity=False).hexdigest()
@@ -121,10 +120,7 @@ print(json.dumps({
 
 def test_the_real_cachalots_queries_and_tables_are_told_apart() -> None:
     pytest.importorskip("cachalot", reason="django-cachalot is not installed")
-    answer = subprocess.run(
-        [sys.executable, "-c", CACHALOT_SITE], check=True, capture_output=True, text=True
-    )
-    groups = json.loads(answer.stdout)
+    groups = json.loads(forked.printed(["-c", CACHALOT_SITE]))
     lookups, keys, produced, saved = groups.pop("cachalot {hash}")
     # Each of the queries was asked for twice, and made once.
     assert lookups >= 6
@@ -182,13 +178,7 @@ def test_the_real_cacheops_keys_fall_into_one_group_and_pass_django_by(
     redis_server: Server,
 ) -> None:
     pytest.importorskip("cacheops", reason="django-cacheops is not installed")
-    answer = subprocess.run(
-        [sys.executable, "-c", CACHEOPS_SITE, f"{redis_server.url}/11"],
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    said = json.loads(answer.stdout)
+    said = json.loads(forked.printed(["-c", CACHEOPS_SITE, f"{redis_server.url}/11"]))
     assert said["keys"] > 4
     assert said["groups"] == ["cacheops {hash}"]
     assert said["lookups"] == 0

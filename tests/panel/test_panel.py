@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from django.test import Client, override_settings
 from django.utils import translation
 
 from cache_monitor.toolbar.site import MissesOfRequests
+from tests import forked
 from tests.anew import begin_anew
 from tests.clocks import timing_clock
 from tests.panel.visits import PANEL, VisitDoing, visit
@@ -643,12 +643,4 @@ from debug_toolbar.toolbar import DebugToolbar
 [panel] = DebugToolbar.get_panel_classes()
 print(panel.run_checks()[0].id)
 """
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env={**os.environ, "DJANGO_SETTINGS_MODULE": ""},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.stdout.strip() == "cache_monitor.E005", done.stderr
+    assert forked.printed(["-c", code]).strip() == "cache_monitor.E005"

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -15,6 +12,7 @@ from django.core.cache import cache
 from django.db import connection
 from django.test import Client, override_settings
 
+from tests import forked
 from tests.panel.conftest import PANELS
 from tests.panel.visits import PANEL, Visit, VisitDoing
 
@@ -106,20 +104,14 @@ def test_another_process_tells_the_request_but_for_the_reasons_of_its_misses(
     config = {"TOOLBAR_STORE_CLASS": CACHE_STORE, "CACHE_BACKEND": "files"}
     with override_settings(DEBUG_TOOLBAR_CONFIG=config):
         told = visit_doing(lambda: [cache.get(f"elsewhere:{number}") for number in range(6)])
-    done = subprocess.run(
-        [sys.executable, "-c", OPEN_THE_PANEL, told.request_id, PANEL, CACHE_STORE, *PANELS],
-        env={
-            **os.environ,
+    shown = forked.printed(
+        ["-c", OPEN_THE_PANEL, told.request_id, PANEL, CACHE_STORE, *PANELS],
+        {
             "DJANGO_SETTINGS_MODULE": "tests.settings",
             "CACHE_MONITOR_TEST_VAR": str(Path(settings.CACHES["files"]["LOCATION"]).parent),
         },
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
     )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("elsewhere:{int}") >= 6
-    assert "tests/panel/test_stores.py:" in done.stdout
-    assert 'data-code="single-gets"' in done.stdout
-    assert "reason unknown" in done.stdout
+    assert shown.count("elsewhere:{int}") >= 6
+    assert "tests/panel/test_stores.py:" in shown
+    assert 'data-code="single-gets"' in shown
+    assert "reason unknown" in shown

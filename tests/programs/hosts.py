@@ -1,9 +1,12 @@
-"""A worker of a site on one of several hosts: ``python -m tests.programs.hosts``.
+"""A worker of a site on one of several hosts: ``python -m tests.programs.hosts work``.
 
 ``SITE`` has the settings ``CACHES``, ``CACHE_MONITOR`` and ``DATABASES`` as JSON. Each line that
 comes in is JSON too: an operation of the default cache, its arguments, and the keys that it is
 done for, one after the other; where there are none the arguments are all. Says when it has done so.
 What comes as "pause" lets time pass; "forget" lets entries go behind the site's back.
+
+``migrate`` makes the monitor's tables; ``tell`` prints the reasons of the misses by the names of
+the keys, before and after they are rolled up.
 """
 
 import json
@@ -27,8 +30,7 @@ def configure() -> None:
     django.setup()
 
 
-def main() -> None:
-    configure()
+def work() -> None:
     from django.core.cache import cache
 
     from cache_monitor import context
@@ -50,5 +52,34 @@ def main() -> None:
         sys.stdout.flush()
 
 
+def migrate() -> None:
+    from django.core.management import call_command
+
+    call_command("migrate", "cache_monitor", verbosity=0)
+
+
+def tell() -> None:
+    from cache_monitor.stores.opening import get_store
+    from cache_monitor.stores.rows import trace_settings
+    from cache_monitor.worker import trace_rollup
+
+    before = _reasons()
+    trace_rollup.roll(get_store(), int(time.time()) + 200, trace_settings())
+    sys.stdout.write(json.dumps([before, _reasons()]))
+
+
+def _reasons() -> dict[str, dict[str, int]]:
+    import cache_monitor
+    from cache_monitor.reports.schema import REASONS
+
+    return {
+        each.group.split(":")[0]: {
+            name: getattr(each.miss_reasons, name) for name in (*REASONS, "unknown")
+        }
+        for each in cache_monitor.report().caches["default"].key_groups
+    }
+
+
 if __name__ == "__main__":
-    main()
+    configure()
+    {"work": work, "migrate": migrate, "tell": tell}[sys.argv[1]]()

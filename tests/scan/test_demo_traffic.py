@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from typing import Any
 
 import pytest
 
+from tests import forked
 from tests.demo_site.site import MANAGE, Demo
 from tests.services import Server
 
@@ -87,15 +86,7 @@ def filled(
 
 def run(code: str, environment: dict[str, str]) -> str:
     setup = f"import sys; sys.path.insert(0, {str(MANAGE.parent)!r}); import django; django.setup()"
-    done = subprocess.run(
-        [sys.executable, "-c", f"{setup}\n{code}"],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    return forked.printed(["-c", f"{setup}\n{code}"], environment)
 
 
 def test_planted_entries_are_found_among_those_of_real_visits(filled: Demo) -> None:

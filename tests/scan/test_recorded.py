@@ -17,6 +17,7 @@ from cache_monitor.trace.events import SECOND, hash_of
 from cache_monitor.trace.plan import Plan
 from cache_monitor.trace.replay import Replay
 from cache_monitor.trace.state import State
+from tests import forked
 from tests.services import Server
 from tests.trace.world import TOLERANCE, World, key_of
 
@@ -68,15 +69,9 @@ def planted(
     tmp_path_factory: pytest.TempPathFactory, redis_server: Server, memcached_server: Server
 ) -> dict[str, Any]:
     site = _site(tmp_path_factory.mktemp("planted"), redis_server, memcached_server)
-    out = subprocess.run(
-        [sys.executable, "-m", "tests.programs.planted"],
-        cwd=ROOT,
-        env={**os.environ, "SITE": site},
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    found: dict[str, Any] = json.loads(out)
+    found: dict[str, Any] = json.loads(
+        forked.printed(["-m", "tests.programs.planted"], {"SITE": site})
+    )
     return found
 
 

@@ -26,6 +26,7 @@ from cache_monitor.stores.opening import get_store
 from cache_monitor.stores.redis import RedisStore
 from cache_monitor.worker import wiring
 from cache_monitor.worker.rollup import roll_up
+from tests import forked
 from tests.anew import begin_anew
 from tests.conftest import find_or_leave
 from tests.services import REDIS
@@ -448,7 +449,7 @@ def test_a_program_ends_although_its_store_does_not_answer(
         }
         if databases:
             migrate = ["migrate", "--database", "own", "cache_monitor", "--verbosity", "0"]
-            _run(environment, "django", *migrate)
+            forked.printed(["-m", "django", *migrate], environment)
         with fault:
             errors = _run(environment, "tests.programs.hammer", "main", "10")
     assert "Traceback" not in errors

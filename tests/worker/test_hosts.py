@@ -18,6 +18,7 @@ from uuid import uuid4
 import pytest
 import redis
 
+from tests import forked
 from tests.conftest import find_or_leave
 from tests.services import LOOPBACK, MEMCACHED, REDIS, Program, Server
 from tests.stores.servers import PostgresDaemon
@@ -44,35 +45,6 @@ EXPECTED = {
     "cleared": "cleared",
     "mine": "cleared",
 }
-REPORT = """
-import json, time
-from tests.programs.hosts import configure
-configure()
-import cache_monitor
-from cache_monitor.stores.rows import trace_settings
-from cache_monitor.worker import wiring, trace_rollup
-from cache_monitor.reports.schema import REASONS
-from cache_monitor.stores.opening import get_store
-
-def told():
-    groups = cache_monitor.report().caches["default"].key_groups
-    return {
-        each.group.split(":")[0]: {
-            name: getattr(each.miss_reasons, name) for name in (*REASONS, "unknown")
-        }
-        for each in groups
-    }
-
-before = told()
-trace_rollup.roll(get_store(), int(time.time()) + 200, trace_settings())
-print(json.dumps([before, told()]))
-"""
-MIGRATE = """
-from tests.programs.hosts import configure
-configure()
-from django.core.management import call_command
-call_command("migrate", "cache_monitor", verbosity=0)
-"""
 
 
 class Hosts:
@@ -128,6 +100,7 @@ def running(
                     sys.executable,
                     "-m",
                     "tests.programs.hosts",
+                    "work",
                     # By which it is told from those of another site that runs meanwhile.
                     str(tmp_path),
                 ],
@@ -229,16 +202,13 @@ def mix(hosts: Hosts, server: redis.Redis) -> None:
 
 def told_by(site: str) -> Told:
     """The reasons of the misses by the names of the keys: before and after they are rolled up."""
-    out = subprocess.run(
-        [sys.executable, "-c", REPORT],
-        cwd=ROOT,
-        env={**os.environ, "SITE": site},
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    found: Told = json.loads(out)
+    found: Told = json.loads(_command("tell", site))
     return found
+
+
+def _command(name: str, site: str) -> str:
+    """What one of the commands of the program of the workers prints."""
+    return forked.printed(["-m", "tests.programs.hosts", name], {"SITE": site})
 
 
 @contextmanager
@@ -249,12 +219,7 @@ def database_of(server: PostgresDaemon) -> Iterator[dict[str, Any]]:
         connection.execute(f"CREATE DATABASE {name}")
         found = {"default": {**server.settings, "NAME": name}}
         site = {"DATABASES": found, "CACHES": {}, "CACHE_MONITOR": {"ENABLED": False}}
-        subprocess.run(
-            [sys.executable, "-c", MIGRATE],
-            cwd=ROOT,
-            env={**os.environ, "SITE": json.dumps(site)},
-            check=True,
-        )
+        _command("migrate", json.dumps(site))
         yield found
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.at_once("processes")
 def _reasons_in_four_workers(var: Path, backend: str, location: str = "") -> dict[str, Any]:
     site = Site(var)
     site.environment = {**site.environment, "SERVER": location, "TMPDIR": str(var)}
-    site.run("django", "migrate", "--verbosity", "0")
+    site.manage("migrate", "--verbosity", "0")
     out, _ = site.run("tests.programs.misses", backend)
     found: dict[str, Any] = json.loads(out)
     return found
@@ -88,7 +88,7 @@ def test_four_forked_workers_know_why_they_miss_in_a_small_memcached(
 def test_processes_that_are_not_forked_from_each_other_share_the_trace(tmp_path: Path) -> None:
     site = Site(tmp_path)
     site.environment = {**site.environment, "TMPDIR": str(tmp_path)}
-    site.run("django", "migrate", "--verbosity", "0")
+    site.manage("migrate", "--verbosity", "0")
     work = "from django.core.cache import caches; files = caches['files']; "
     for calls in ("files.set('a', 1)", "files.delete('a')", "files.get('a'); files.get('b')"):
         site.run("django", "shell", "--no-imports", "-c", work + calls)
