@@ -88,13 +88,13 @@ def cache_what_if(
     values = Values(event for each in parts for event in each.events)
     simulations = Simulations(workloads, values, known, period, lambda: None)
     groups = simulations.usual_timeouts() if asked.factors or asked.timeouts else {}
+    changes = {group: list(_changes(timeout, asked)) for group, timeout in groups.items()}
     total = 1 + len(asked.entries) + len(asked.bytes) + len(asked.policies)
-    total += len(groups) * (1 + len(asked.factors) + len(asked.timeouts))
+    total += sum(1 + len(each) for each in changes.values())
     steps = count(1)
     simulations.on_step = lambda: on_progress(next(steps), total)
     on_progress(0, total)
-    now = simulations.predict(known.today)
-    changes = {group: list(_changes(timeout, asked)) for group, timeout in groups.items()}
+    now = simulations.today
     timeouts = (
         simulations.timeouts(group, groups[group], each, is_quick=False)
         for group, each in changes.items()
@@ -104,16 +104,9 @@ def cache_what_if(
         hit_ratio=rounded(now.hit_ratio),
         error=rounded(now.error),
         trace_seconds=round(period.until - period.since, 3),
-        entries=[
-            simulations.entries(size, simulations.predict(size), now) for size in asked.entries
-        ],
-        bytes=[_bytes(simulations, size, now) for size in asked.bytes],
-        policies=[
-            _policy(
-                name, simulations.entries(0, simulations.predict(known.today, POLICIES[name]), now)
-            )
-            for name in asked.policies
-        ],
+        entries=[simulations.entries(size, simulations.predict(size)) for size in asked.entries],
+        bytes=[_bytes(simulations, size) for size in asked.bytes],
+        policies=[_policy(simulations, name) for name in asked.policies],
         timeouts=[each for each in timeouts if each is not None],
     )
 
@@ -125,29 +118,16 @@ def _changes(usual: float, asked: Question) -> Iterator[TimeoutChange]:
         yield TimeoutChange(timeout, round(timeout / usual, 6), is_fixed=True)
 
 
-def _bytes(simulations: Simulations, size: int, now: Prediction) -> Bytes:
+def _bytes(simulations: Simulations, size: int) -> Bytes:
     memory = simulations.known.memory
     room = None if memory is None else round(memory.room(size))
     found = Prediction(None, None) if room is None else simulations.predict(room)
-    same = simulations.entries(room or 0, found, now)
-    return Bytes(
-        bytes=size,
-        entries=room,
-        hit_ratio=same.hit_ratio,
-        error=same.error,
-        seconds_saved_per_hour=same.seconds_saved_per_hour,
-    )
+    return Bytes(bytes=size, entries=room, **simulations.figures(found))
 
 
-def _policy(name: str, same: Entries, curve: Iterable[Entries] = ()) -> Policy:
-    """A policy, with ``same`` room as today and other rooms."""
-    return Policy(
-        policy=name,
-        hit_ratio=same.hit_ratio,
-        error=same.error,
-        seconds_saved_per_hour=same.seconds_saved_per_hour,
-        entries=_by_size(curve),
-    )
+def _policy(simulations: Simulations, name: str) -> Policy:
+    found = simulations.predict(simulations.known.today, POLICIES[name])
+    return Policy(policy=name, **simulations.figures(found))
 
 
 def predicted(
@@ -194,18 +174,17 @@ class _Predictions:
     def __init__(self, simulations: Simulations) -> None:
         self._simulations = simulations
         self._known = simulations.known
-        self._now = Prediction(None, None)
         self._fill_errors: dict[int, float] = {}
 
     def results(self) -> Iterator[dict[str, object]]:
         """Fields of the answer, until there is no time left."""
         try:
-            self._now = self._simulations.predict(self._known.today)
+            now = self._simulations.today
             # Without a limit a cache needs as much room as it holds to hit what it hits.
             size = self._known.room or self._held
             yield {
-                "hit_ratio": rounded(self._now.hit_ratio),
-                "error": rounded(self._now.error),
+                "hit_ratio": rounded(now.hit_ratio),
+                "error": rounded(now.error),
                 "size": size,
             }
             # The nearest to today's first.
@@ -236,19 +215,21 @@ class _Predictions:
     def _own(self, size: int) -> Entries:
         found = self._simulations.predict(size)
         self._fill_errors[size] = found.fill_error
-        return self._simulations.entries(size, found, self._now)
+        return self._simulations.entries(size, found)
 
     def _best(self, size: int) -> Entries:
         found = self._simulations.ceiling(size, self._fill_errors[size])
-        return self._simulations.entries(size, found, self._now)
+        return self._simulations.entries(size, found)
 
     def _policy(self, name: str, size: int, sizes: Sequence[int]) -> Policy:
+        """A policy with the room of today, and with other ``sizes``."""
         curve = {}
         for each in sizes:
             fill_error = self._fill_errors[each]
             found = self._simulations.predict(each, POLICIES[name], fill_error=fill_error)
-            curve[each] = self._simulations.entries(each, found, self._now)
-        return _policy(name, curve[size], curve.values())
+            curve[each] = self._simulations.entries(each, found)
+        same = structs.asdict(curve[size]) | {"entries": _by_size(curve.values())}
+        return Policy(policy=name, **same)
 
     def _timeouts(self) -> Iterator[Timeouts]:
         usual = self._simulations.usual_timeouts(without=self._known.given)

@@ -6,7 +6,9 @@ from itertools import islice
 from math import inf
 from statistics import median
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from msgspec import structs
 
 from cache_monitor.concurrency import Paced
 from cache_monitor.reports.what_if import GROUPS, PERIODS, Bytes, Entries, TimeoutOption, Timeouts
@@ -67,13 +69,7 @@ class CacheFacts(NamedTuple):
         if self.memory is None:
             return []
         return [
-            Bytes(
-                bytes=self.memory.bytes_for(each.entries),
-                entries=each.entries,
-                hit_ratio=each.hit_ratio,
-                error=each.error,
-                seconds_saved_per_hour=each.seconds_saved_per_hour,
-            )
+            Bytes(bytes=self.memory.bytes_for(each.entries), **structs.asdict(each))
             for each in curve
         ]
 
@@ -130,6 +126,11 @@ class Simulations:
         self._period = period
         self.on_step: Callable[[], None] = lambda: None
         """Called after each simulation."""
+
+    @cached_property
+    def today(self) -> Prediction:
+        """What is hit by the cache as it is."""
+        return self.predict(self.known.today)
 
     def predict(
         self,
@@ -213,14 +214,18 @@ class Simulations:
         busiest = sorted(lasts, key=lambda group: (-lookups.get(group, 0.0), group))
         return {group: median(lasts[group]) for group in busiest[:GROUPS] if group in lookups}
 
-    def entries(self, size: int, found: Prediction, now: Prediction) -> Entries:
+    def entries(self, size: int, found: Prediction) -> Entries:
         """``found``, for room for ``size``."""
-        return Entries(
-            entries=size,
-            hit_ratio=rounded(found.hit_ratio),
-            error=rounded(found.error),
-            seconds_saved_per_hour=self.saved(found, now),
-        )
+        return Entries(entries=size, **self.figures(found))
+
+    def figures(self, found: Prediction, now: Prediction | None = None) -> dict[str, Any]:
+        """The fields that all answers have; ``now`` is what is hit today, of the whole cache unless
+        given."""
+        return {
+            "hit_ratio": rounded(found.hit_ratio),
+            "error": rounded(found.error),
+            "seconds_saved_per_hour": self._saved(found, now or self.today),
+        }
 
     def timeouts(
         self, group: str, timeout: float, changes: Iterable[TimeoutChange], *, is_quick: bool
@@ -237,43 +242,52 @@ class Simulations:
             return None
         fill_error = now.fill_error if is_quick else None
         rewrites = self._values.rewrites(self._entries_of[group])
-
-        def option(change: TimeoutChange) -> TimeoutOption:
-            changed: Sequence[Collection[SimulatedCall]] = workloads
-            factor = change.factor
-            if change.is_fixed:
-                changed, factor = [_lasting(change.timeout, group, each) for each in workloads], 1.0
-            found = Prediction(None, None)
-            if self._period.until - self._period.since >= PERIODS * change.timeout:
-                found = self.predict(
-                    room, factor=factor, group=group, fill_error=fill_error, workloads=changed
-                )
-            else:
-                self.on_step()
-            is_known = found.hit_ratio is not None
-            stale = stale_share(changed, self._values, group, factor) if is_known else None
-            return TimeoutOption(
-                factor=change.factor,
-                timeout=round(change.timeout, 3),
-                hit_ratio=rounded(found.hit_ratio),
-                error=rounded(found.error),
-                seconds_saved_per_hour=self.saved(found, now),
-                stale_share=rounded(stale),
-            )
-
         return Timeouts(
             group=group,
             timeout=round(timeout, 3),
             hit_ratio=rounded(now.hit_ratio),
             lookups=round(now.lookups),
-            options=[option(change) for change in changes],
+            options=[
+                self._timeout_option(group, each, workloads, now, fill_error) for each in changes
+            ],
             rewrites=round(rewrites.rewrites),
             unchanged=rounded(rewrites.unchanged),
             seconds_to_change=rewrites.seconds_to_change,
             stale_share=rounded(stale_share(workloads, self._values, group)),
         )
 
-    def saved(self, found: Prediction, now: Prediction) -> float | None:
+    def _timeout_option(
+        self,
+        group: str,
+        change: TimeoutChange,
+        workloads: Sequence[Collection[SimulatedCall]],
+        now: Prediction,
+        fill_error: float | None,
+    ) -> TimeoutOption:
+        factor = change.factor
+        if change.is_fixed:
+            workloads, factor = [_lasting(change.timeout, group, each) for each in workloads], 1.0
+        found, stale = Prediction(None, None), None
+        if self._period.until - self._period.since >= PERIODS * change.timeout:
+            found = self.predict(
+                self.known.today,
+                factor=factor,
+                group=group,
+                fill_error=fill_error,
+                workloads=workloads,
+            )
+        else:
+            self.on_step()
+        if found.hit_ratio is not None:
+            stale = stale_share(workloads, self._values, group, factor)
+        return TimeoutOption(
+            factor=change.factor,
+            timeout=round(change.timeout, 3),
+            stale_share=rounded(stale),
+            **self.figures(found, now),
+        )
+
+    def _saved(self, found: Prediction, now: Prediction) -> float | None:
         """The seconds of computing that ``found`` saves in an hour more than ``now``; None where it
         is not known what any value takes to compute."""
         gains = [
