@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from functools import cache
+from importlib import import_module
 from typing import Final, NamedTuple
 
 from tests.docs.pages import ROOT
@@ -161,6 +162,9 @@ def _described(name: str, module: str, node: Node, docstring: str, _: int) -> It
         bases = ", ".join(map(ast.unparse, node.bases))
         plain = [ast.unparse(_Plain(module).visit(deepcopy(each))) for each in fields]
         yield _indented(plain or [f"class {name}" + (f"({bases})" if bases else "")])
+    elif isinstance(node.value, ast.Call) and ast.unparse(node.value.func) == "tuple":
+        # What is made of something else: a reader wants to know what that gives.
+        yield _indented([f"{name} = {getattr(import_module(module), name)!r}"])
     else:
         yield _indented([ast.unparse(node)])
     yield from _in_markdown(docstring)
