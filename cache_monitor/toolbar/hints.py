@@ -175,13 +175,6 @@ def large_values(context: HintContext) -> Iterator[Hint]:
         )
 
 
-def never_read(context: HintContext) -> Iterator[Hint]:
-    """A value was replaced or deleted unread by the same request, or is of a group that the whole
-    site never looks up."""
-    yield from _replaced_unread(context)
-    yield from _unused_by_site(context)
-
-
 def page_varies_by_cookie(context: HintContext) -> Iterator[Hint]:
     """A page is cached for each cookie: each visitor gets an entry of their own."""
     if not context.varies_by_cookie:
@@ -196,12 +189,8 @@ def page_varies_by_cookie(context: HintContext) -> Iterator[Hint]:
         yield Hint("key-explosion", alias, what, tuple(calls))
 
 
-_RULES: tuple[Rule, ...] = (
-    *(repeated_gets, single_gets, large_values, never_read, page_varies_by_cookie),
-)
-
-
-def _replaced_unread(context: HintContext) -> Iterator[Hint]:
+def replaced_unread(context: HintContext) -> Iterator[Hint]:
+    """A value was replaced or deleted unread by the same request."""
     unread: dict[int, int] = {}
     wasted: _Calls = {}
     for number, row in enumerate(context.rows):
@@ -221,7 +210,8 @@ def _undoes(row: CallRow, write: CallRow) -> bool:
     return is_at_once and row["operation"] in _UNDOING and row["error"] is None
 
 
-def _unused_by_site(context: HintContext) -> Iterator[Hint]:
+def unused_by_site(context: HintContext) -> Iterator[Hint]:
+    """A value was written of a group that the whole site never looks up."""
     written: _Calls = {}
     for number, row in enumerate(context.rows):
         if row["operation"] in _SETS and row["keys"] and row["keys"][0]["kind"] == "key":
@@ -239,3 +229,9 @@ def _unused_by_site(context: HintContext) -> Iterator[Hint]:
         if usage.lookups == 0 and usage.sets >= MANY_UNREAD_SETS:
             took = sum(context.rows[call]["milliseconds"] for call in calls)
             yield Hint("never-read", *group, tuple(calls), took, HintEvidence(sets=usage.sets))
+
+
+_RULES: tuple[Rule, ...] = (
+    *(repeated_gets, single_gets, large_values),
+    *(replaced_unread, unused_by_site, page_varies_by_cookie),
+)

@@ -18,7 +18,7 @@ from cache_monitor.stacks import CodeLine, StackRenderer, place_of
 from cache_monitor.toolbar import site
 from cache_monitor.toolbar.hints import Hint, HintContext, hints
 from cache_monitor.toolbar.request import CallRow, KeyRow, PageRow, RequestRows
-from cache_monitor.toolbar.site import Places, SiteStats, summed
+from cache_monitor.toolbar.site import Places, SiteStats
 from cache_monitor.toolbar.timeline import Group, colour_of, computed_in, saved, timelines
 
 KEY_LENGTH = 80
@@ -142,7 +142,8 @@ class RequestReport:
             "saved": savings,
             "saved_text": _signed(savings.milliseconds),
             "reasons": [
-                (REASONS[reason], count) for reason, count in sorted(summed(reasons).items())
+                (REASONS[reason], count)
+                for reason, count in sorted(Counter(reasons.values()).items())
             ],
             "hints": list(self._hints(site_stats)),
             "pages": [

@@ -7,9 +7,10 @@ opens the panel.
 import contextlib
 import inspect
 import logging
-from collections.abc import AsyncIterator, Callable, Hashable, Iterator, Sequence
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Hashable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
-from typing import Any, TypedDict
+from typing import Any, TypedDict, TypeVar
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
@@ -21,7 +22,7 @@ from django.utils.cache import has_vary_header
 
 from cache_monitor import context
 from cache_monitor.api import backend_path
-from cache_monitor.calls import KEY, OUTCOME, SOURCE, VERSION, RawCall, is_interrupted
+from cache_monitor.calls import SOURCE, VERSION, RawCall, is_interrupted
 from cache_monitor.capture import (
     Capture,
     KeptCall,
@@ -36,6 +37,7 @@ from cache_monitor.errors import let_pass
 from cache_monitor.keys.naming import KeyKind, name_key, written_as_shown
 from cache_monitor.page_cache.outcomes import PagePass
 from cache_monitor.stacks import FrameRow, PackedStacks, StackPacker, caller_of
+from cache_monitor.stats.compute_time import ComputedValue, MissSetMatcher
 
 SHOWN_CALLS = 500
 SHOWN_KEYS_OF_CALL = 20
@@ -47,7 +49,8 @@ SHOWN_KEYS = 1000
 
 class KeyRow(TypedDict):
     """A key of a call, as shown. ``hit`` says whether it was found, None where nothing was looked
-    up; ``route`` is of cached pages; ``id`` is equal for the same entry."""
+    up; ``route`` is of cached pages; ``id`` is equal for the same entry; ``computed`` is the time
+    that it took to compute the value that the call wrote, None where it filled no miss."""
 
     key: str
     group: str
@@ -55,6 +58,7 @@ class KeyRow(TypedDict):
     route: str | None
     hit: bool | None
     id: int
+    computed: float | None
 
 
 class _Keys(TypedDict):
@@ -67,22 +71,22 @@ class _Keys(TypedDict):
 
 
 class CallRow(_Keys):
-    """One call. ``at``, ``milliseconds`` and ``produced`` are milliseconds: from the request's
-    start, of the cache itself, and of the callable of a ``get_or_set``. ``stack`` is a number in
-    ``stacks``; ``context`` names the thread or task of misses and writes."""
+    """One call. ``at``, ``milliseconds``, ``produced`` and ``computed`` are milliseconds: from the
+    request's start, of the cache itself, of the callable of a ``get_or_set``, and of all values
+    that the call wrote. ``stack`` is a number in ``stacks``."""
 
     alias: str
     operation: str
     at: float
     milliseconds: float
     produced: float | None
+    computed: float | None
     bytes: int | None
     type: str | None
     timeout: float | str | None
     version: str | None
     error: str | None
     interrupted: bool
-    context: int | None
     stack: int | None
 
 
@@ -108,7 +112,8 @@ class CallRows:
         self._room = SHOWN_KEYS
 
     def make(self, kept: Kept) -> list[CallRow]:
-        return [self._row(each) for each in kept]
+        computed = MissSetMatcher().match([each.call for each in kept], deque())
+        return [self._row(each, computed.get(place, ())) for place, each in enumerate(kept)]
 
     @property
     def stacks(self) -> PackedStacks:
@@ -119,45 +124,34 @@ class CallRows:
     def _route(self) -> str | None:
         return self._route_of()
 
-    def _row(self, kept: KeptCall) -> CallRow:
+    def _row(self, kept: KeptCall, computed: Sequence[ComputedValue]) -> CallRow:
         call, value_type, stack = kept
-        source, started, seconds, _, _, size, _, version, error, _, produced, context = call[:12]
+        source, started, seconds, _, _, size, _, version, error, _, produced, *_ = call
         own = seconds if produced is None else max(seconds - produced, 0.0)
         return {
-            **self._keys(call),
+            **self._keys(call, {each.key: milliseconds(each.seconds) for each in computed}),
             "alias": source.alias,
             "operation": source.operation,
             "at": milliseconds(started - self._began),
             "milliseconds": milliseconds(own),
             "produced": None if produced is None else milliseconds(produced),
+            "computed": milliseconds(sum(each.seconds for each in computed)) if computed else None,
             "bytes": size,
             "type": value_type and value_type[:SHOWN_TYPE],
             "timeout": timeout_of(call),
             "version": None if version is None else written_as_shown(str(version)),
             "error": None if error is None else str(error),
             "interrupted": is_interrupted(error),
-            "context": context,
             "stack": None if stack is None else self._packer.add(stack),
         }
 
-    def _keys(self, call: RawCall) -> _Keys:
-        key, outcome = call[KEY], call[OUTCOME]
-        if isinstance(key, tuple):
-            return self._several(call, key)
-        shown: list[KeyRow] = []
-        if key is not None:
-            self._room -= 1
-            shown = [self._key(call[SOURCE].alias, key, call[VERSION], _one(outcome))]
-        hits, misses = int(outcome is True), int(outcome is False)
-        return {"keys": shown, "more_keys": 0, "hits": hits, "misses": misses}
-
-    def _several(self, call: RawCall, keys: tuple[Hashable, ...]) -> _Keys:
-        outcomes = outcomes_of(call)
+    def _keys(self, call: RawCall, computed: Mapping[str, float]) -> _Keys:
+        keys, outcomes = keys_of(call), outcomes_of(call)
         shown = min(len(keys), SHOWN_KEYS_OF_CALL, max(self._room, 1))
         self._room -= shown
         return {
             "keys": [
-                self._key(call[SOURCE].alias, key, call[VERSION], hit)
+                self._key(call, key, hit, computed.get(str(key)))
                 for key, hit in zip(keys[:shown], outcomes, strict=False)
             ],
             "more_keys": len(keys) - shown,
@@ -165,7 +159,10 @@ class CallRows:
             "misses": outcomes.count(False),
         }
 
-    def _key(self, alias: str, key: Hashable, version: Hashable, hit: bool | None) -> KeyRow:
+    def _key(
+        self, call: RawCall, key: Hashable, hit: bool | None, computed: float | None
+    ) -> KeyRow:
+        alias = call[SOURCE].alias
         shown, group, kind = name_key(key, alias)
         return {
             "key": shown,
@@ -173,12 +170,9 @@ class CallRows:
             "kind": kind,
             "route": self._route if kind in PAGES else None,
             "hit": hit,
-            "id": self._ids.setdefault((alias, key, version), len(self._ids)),
+            "id": self._ids.setdefault((alias, key, call[VERSION]), len(self._ids)),
+            "computed": computed,
         }
-
-
-def _one(outcome: bool | tuple[bool, ...] | None) -> bool | None:
-    return outcome if isinstance(outcome, bool) else None
 
 
 def milliseconds(seconds: float) -> float:
@@ -206,21 +200,25 @@ class PageRow(TypedDict):
 def page_row(page_pass: PagePass) -> PageRow:
     """``page_pass`` as values for JSON."""
     key = page_pass.looked_up or page_pass.looked_up_list or page_pass.key
-    return {
-        "alias": page_pass.alias,
-        "fetch": page_pass.fetch,
-        "missed": page_pass.missed,
+    return _row_of(
+        PageRow,
+        page_pass,
         # As the rows of the calls name it.
-        "key": None if key is None else name_key(key, page_pass.alias)[0],
-        "varies": list(page_pass.varies),
-        "age": page_pass.age,
-        "ttl": page_pass.ttl,
-        "stored": page_pass.stored,
-        "reason": page_pass.reason,
-        "detail": page_pass.detail[:200],
-        "cause": _with_place(page_pass.cause()),
-        "unvaried": _with_place(page_pass.unvaried()),
-    }
+        key=None if key is None else name_key(key, page_pass.alias)[0],
+        varies=list(page_pass.varies),
+        detail=page_pass.detail[:200],
+        cause=_with_place(page_pass.cause()),
+        unvaried=_with_place(page_pass.unvaried()),
+    )
+
+
+Made = TypeVar("Made", bound=Mapping[str, Any])
+
+
+def _row_of(kind: type[Made], source: object, **others: Any) -> Made:
+    """A row with ``others``, and what has the same name in ``source``."""
+    same = {name: getattr(source, name) for name in kind.__annotations__ if name not in others}
+    return kind(**same, **others)
 
 
 def _with_place(found: tuple[str, Any] | None) -> str | None:
@@ -318,20 +316,7 @@ def request_rows(
 
 
 def _counts(totals: Totals) -> CountsRow:
-    return {
-        "calls": totals.calls,
-        "reads": totals.reads,
-        "writes": totals.writes,
-        "deletes": totals.deletes,
-        "others": totals.others,
-        "lookups": totals.lookups,
-        "hits": totals.hits,
-        "misses": totals.misses,
-        "errors": totals.errors,
-        "interrupted": totals.interrupted,
-        "hit_percent": totals.hit_percent,
-        "milliseconds": milliseconds(totals.seconds),
-    }
+    return _row_of(CountsRow, totals, milliseconds=milliseconds(totals.seconds))
 
 
 MOST_LISTS = 5

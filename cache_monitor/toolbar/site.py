@@ -7,7 +7,7 @@ site wrote them, so they stay in this process: another process, or a much later 
 """
 
 import time
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -97,11 +97,6 @@ def _may_be_kept(keys: Sequence[KeyRow]) -> bool:
     """Whether the keys may stay in memory as written: not a session's, a credential, and none where
     the project sanitizes keys."""
     return not is_sanitizing() and all(each["kind"] != "session" for each in keys)
-
-
-def summed(places: Places) -> dict[str, int]:
-    """The number of misses by reason."""
-    return Counter[str](places.values())
 
 
 MOST_GROUPS = 2000

@@ -1,15 +1,14 @@
 """The time of a request: its calls as bars on an axis, the computing after misses, and what hits
 saved.
 
-The time to compute a value is known from a ``get_or_set``, or from a miss to the set of the same
-key in the same thread or task. A hit saved that time, less the lookup's; where it is unknown, a hit
-counts for nothing. A hit whose value the request then renews saved nothing.
+A hit saved the time to compute its value (:mod:`cache_monitor.stats.compute_time`), less the
+lookup's; where that is unknown, a hit counts for nothing. A hit whose value the request then renews
+saved nothing.
 
 A cached page has two entries, its list of headers and itself. The time is the page's, though often
 only the list is missed.
 """
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -17,26 +16,12 @@ from typing import Literal
 
 from cache_monitor.capture import DELETES, WRITES
 from cache_monitor.keys.known_keys import CACHALOT_TABLES_GROUP
-from cache_monitor.stats.compute_time import Spans
 from cache_monitor.toolbar.request import CallRow, KeyRow
 
 Group = tuple[str, str]
 """Alias and key group."""
 _NONE: Mapping[Group, float] = MappingProxyType({})
 _SETS = frozenset({"set", "add", "set_many"})
-_GETS = frozenset({"get", "get_many"})
-
-
-@dataclass(slots=True)
-class Fill:
-    """The rows of a miss and of the write that filled it; between them the values of ``names`` were
-    computed."""
-
-    miss: int
-    write: int
-    begins: float
-    ends: float
-    names: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,37 +33,15 @@ class Saved:
     hits: int
 
 
-def fills(rows: Sequence[CallRow]) -> list[Fill]:
-    """The misses with a later write of the same key."""
-    missed: dict[tuple[object, ...], tuple[int, float]] = {}
-    found: dict[tuple[int, int], Fill] = {}
-    spans: defaultdict[object, Spans] = defaultdict(Spans)
-    for number, row in enumerate(rows):
-        ended = row["at"] + row["milliseconds"] + (row["produced"] or 0.0)
-        for each in row["keys"]:
-            entry = _entry(row, each)
-            if row["operation"] in _GETS and each["hit"] is False:
-                missed[entry] = (number, ended)
-            elif _fills(row, each) and entry in missed:
-                miss, began = missed.pop(entry)
-                if (miss, number) not in found:
-                    starts = max(row["at"], began)
-                    begins = spans[row["context"]].since(began, starts, ended)
-                    found[miss, number] = Fill(miss, number, begins, starts, [])
-                found[miss, number].names.append(_name(each))
-    return list(found.values())
-
-
 def computed_in(rows: Sequence[CallRow]) -> dict[Group, tuple[int, float]]:
     """The number of computed values, and the sum of their milliseconds, by group."""
     seen: dict[Group, tuple[int, float]] = {}
     for row in rows:
-        if row["produced"] is not None and row["misses"] and row["keys"]:
-            _add(seen, (row["alias"], _name(row["keys"][0])), row["produced"])
-    for fill in fills(rows):
-        for name in fill.names:
-            group = (rows[fill.write]["alias"], name)
-            _add(seen, group, (fill.ends - fill.begins) / len(fill.names))
+        for each in row["keys"]:
+            if each["computed"] is not None:
+                group = row["alias"], _name(each)
+                count, total = seen.get(group, (0, 0.0))
+                seen[group] = count + 1, total + each["computed"]
     return seen
 
 
@@ -125,21 +88,9 @@ def _holds_a_value(each: KeyRow) -> bool:
     return bool(each["kind"] != "page_headers" and each["group"] != CACHALOT_TABLES_GROUP)
 
 
-def _entry(row: CallRow, each: KeyRow) -> tuple[object, ...]:
-    """The same for a miss and the write that fills it."""
-    if each["route"] is not None:
-        return row["alias"], each["route"]
-    return each["id"], row["context"]
-
-
 def _name(each: KeyRow) -> str:
     """The group, or the page by its route: all pages may share one group."""
     return each["group"] if each["route"] is None else f"page {each['route']}"
-
-
-def _add(seen: dict[Group, tuple[int, float]], group: Group, milliseconds: float) -> None:
-    count, total = seen.get(group, (0, 0.0))
-    seen[group] = (count + 1, total + milliseconds)
 
 
 Colour = Literal["hit", "miss", "write", "error", "other"]
@@ -245,15 +196,18 @@ def _timeline(
 ) -> Timeline:
     calls: dict[str, list[CallBar]] = {row["alias"]: [] for row in rows}
     work: dict[str, list[CallBar]] = {alias: [] for alias in calls}
+    missed: dict[tuple[str, int | str], int] = {}
     for number, (row, title) in enumerate(zip(rows, titles, strict=True), 1):
         bar = axis.bar(number, colour_of(row), row["at"], row["milliseconds"], title)
         calls[row["alias"]].append(bar)
-        if row["produced"] and row["misses"]:
-            begun = row["at"] + row["milliseconds"]
-            work[row["alias"]].append(axis.bar(number, "miss", begun, row["produced"]))
-    for fill in fills(rows):
-        bar = axis.bar(fill.miss + 1, "miss", fill.begins, fill.ends - fill.begins)
-        work[rows[fill.miss]["alias"]].append(bar)
+        missed |= {_entry(row, each): number for each in row["keys"] if each["hit"] is False}
+        if row["computed"]:
+            filled = (_entry(row, each) for each in row["keys"] if each["computed"] is not None)
+            miss = next((missed[each] for each in filled if each in missed), number)
+            begun = row["at"] - row["computed"]
+            if row["produced"] is not None:
+                begun = row["at"] + row["milliseconds"]
+            work[row["alias"]].append(axis.bar(miss, "miss", begun, row["computed"]))
     lanes = [Lane(alias, calls[alias], work[alias]) for alias in calls]
     return Timeline(axis.begins, axis.begins + axis.length, lanes, enlarged)
 
@@ -267,6 +221,11 @@ class _Axis:
         width = min(max(100 * took / self.length, NARROWEST), 100.0)
         x = min(max(100 * (at - self.begins) / self.length, 0.0), 100.0 - width)
         return CallBar(number, colour, round(x, 3), round(width, 3), took, title)
+
+
+def _entry(row: CallRow, each: KeyRow) -> tuple[str, int | str]:
+    """The same for a miss and the write that fills it: a page, or the list of its headers."""
+    return row["alias"], each["id"] if each["route"] is None else each["route"]
 
 
 def _end(row: CallRow) -> float:

@@ -26,6 +26,7 @@ def test_a_row_has_all_that_is_known_of_a_call() -> None:
         "route": None,
         "hit": True,
         "id": 0,
+        "computed": None,
     }
     assert row == {
         "keys": [key],
@@ -37,13 +38,13 @@ def test_a_row_has_all_that_is_known_of_a_call() -> None:
         "at": 2.5,
         "milliseconds": 0.25,
         "produced": None,
+        "computed": None,
         "bytes": 90,
         "type": None,
         "timeout": "n/a",
         "version": "3",
         "error": None,
         "interrupted": False,
-        "context": None,
         "stack": None,
     }
 

@@ -16,7 +16,7 @@ from cache_monitor.context import start_listening, stop_listening
 from cache_monitor.stores.base import StoreError
 from cache_monitor.toolbar import site
 from cache_monitor.toolbar.request import CallRow, CallRows
-from cache_monitor.toolbar.site import MissesOfRequests, Places, summed
+from cache_monitor.toolbar.site import MissesOfRequests, Places
 from tests.anew import begin_anew
 
 MEMORY = {"STORE": {"BACKEND": "cache_monitor.stores.memory.MemoryStore"}}
@@ -156,8 +156,3 @@ def test_the_misses_of_old_requests_make_room(monkeypatch: pytest.MonkeyPatch) -
         )
     assert list(misses._requests) == ["3", "4"]
     assert misses._misses == 8
-
-
-def test_reasons_are_counted() -> None:
-    places: Places = {(0, 0): "expired", (1, 0): "never_set", (2, 0): "expired"}
-    assert summed(places) == {"expired": 2, "never_set": 1}

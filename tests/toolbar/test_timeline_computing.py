@@ -6,7 +6,7 @@ import pytest
 
 from cache_monitor.toolbar import site
 from cache_monitor.toolbar.site import RecentComputeTimes
-from cache_monitor.toolbar.timeline import Group, Saved, computed_in, fills, saved
+from cache_monitor.toolbar.timeline import Group, Saved, computed_in, saved
 from tests.toolbar.making import call, rows_of
 
 PAGE = f"views.decorators.cache.cache_page..GET.{'a' * 32}.{'b' * 32}.en.UTC"
@@ -21,8 +21,7 @@ def test_a_miss_and_the_set_that_fills_it_tell_the_time_to_produce() -> None:
     rows = rows_of(
         call("get", "product:1", False, at=0, took=1.0), call("set", "product:1", at=41, took=1.0)
     )
-    [fill] = fills(rows)
-    assert (fill.miss, fill.write) == (0, 1)
+    assert [row["computed"] for row in rows] == [None, 40.0]
     assert about(computed_in(rows)) == {("default", "product:{int}"): (1, 40.0)}
 
 
@@ -35,12 +34,12 @@ def test_a_set_in_another_thread_or_cache_or_of_another_key_fills_nothing() -> N
         call("set", "a", at=5, version=2),
         call("set", "a", at=5, error="OSError"),
     ):
-        assert fills(rows_of(miss, other)) == []
+        assert computed_in(rows_of(miss, other)) == {}
 
 
 def test_a_miss_is_filled_once() -> None:
     rows = rows_of(call("get", "a", False), call("set", "a", at=5), call("set", "a", at=50))
-    assert [(fill.miss, fill.write) for fill in fills(rows)] == [(0, 1)]
+    assert [row["computed"] for row in rows] == [None, 4.0, None]
 
 
 def test_a_set_many_shares_the_time_among_what_it_fills() -> None:
