@@ -264,21 +264,23 @@ def test_the_exit_status_is_the_documented_one(
 
 
 @pytest.mark.parametrize(
-    ("store", "arguments", "status", "says"),
+    ("store", "arguments", "status", "says", "is_read"),
     [
-        (IN_MEMORY, [], 0, ""),
-        (IN_MEMORY, ["--fail-on", "warning"], 1, "Findings: dummy-backend on default"),
+        (IN_MEMORY, [], 0, "", True),
+        (IN_MEMORY, ["--fail-on", "warning"], 1, "Findings: dummy-backend on default", True),
+        (IN_MEMORY, ["--fail-on", "warning"], 1, "Findings: dummy-backend on default", False),
         (
             {"BACKEND": "cache_monitor.stores.database.DatabaseStore"},
             ["--format", "json"],
             2,
             "manage.py migrate",
+            True,
         ),
     ],
-    ids=["nothing wrong", "a finding", "no table"],
+    ids=["nothing wrong", "a finding", "a finding, and nobody reads", "no table"],
 )
 def test_a_process_ends_with_it_too(
-    store: object, arguments: list[str], status: int, says: str
+    store: object, arguments: list[str], status: int, says: str, is_read: bool
 ) -> None:
     lines = [
         "import sys",
@@ -294,14 +296,19 @@ def test_a_process_ends_with_it_too(
         "import django; django.setup(); cache.get('user:1')",
         "execute_from_command_line(['manage.py', 'cache_stats', *sys.argv[1:]])",
     ]
+    reader, writer = os.pipe()
+    os.close(reader)
     done = subprocess.run(
         [sys.executable, "-c", "\n".join(lines), *arguments],
-        capture_output=True,
+        stdout=subprocess.PIPE if is_read else writer,
+        stderr=subprocess.PIPE,
         check=False,
         cwd=Path(__file__).resolve().parents[2],
         env={**os.environ, "DJANGO_SETTINGS_MODULE": ""},
     )
+    os.close(writer)
     assert done.returncode == status, done.stderr
     assert says in done.stderr.decode()
     assert b"Traceback" not in done.stderr
-    assert bool(done.stdout) == (status < 2)
+    assert bool(done.stdout) == (status < 2 and is_read)
+    assert b"BrokenPipe" not in done.stderr

@@ -130,6 +130,14 @@ def test_the_command_of_the_documentation_writes_a_file(
 
 
 @pytest.mark.django_db
+def test_a_dash_is_the_standard_output(
+    asked: Sequence[int], capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    call_command("cache_trace", "--format", "caffeine", "--output", "-", stderr=StringIO())
+    assert len(capsysbinary.readouterr().out.splitlines()) == len(asked)
+
+
+@pytest.mark.django_db
 def test_the_records_of_libcachesim_name_the_next_request_for_the_same(
     asked: Sequence[int], tmp_path: Path
 ) -> None:

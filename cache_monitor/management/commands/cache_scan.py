@@ -9,15 +9,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
-import msgspec
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 from msgspec import structs
 
 from cache_monitor.api import backend_path, refuse_unknown
 from cache_monitor.context import muted
 from cache_monitor.exporters.table import count, plain, size
-from cache_monitor.management.output import INTERRUPTED, ProgressBar, give, refusal, refusing
+from cache_monitor.management.base import (
+    INTERRUPTED,
+    MonitorCommand,
+    ProgressBar,
+    refusal,
+    refusing,
+)
 from cache_monitor.periods import rfc3339
 from cache_monitor.reports.caches import memory_of, stale_of
 from cache_monitor.reports.memory import with_sharing
@@ -33,7 +38,7 @@ _NICENESS = 5
 """By how much it yields to the site's own processes where the CPU is busy."""
 
 
-class Command(BaseCommand):
+class Command(MonitorCommand):
     """Scans every entry of the caches."""
 
     help = (
@@ -43,7 +48,6 @@ class Command(BaseCommand):
         " written; 3 if --limit ended the scan or a cache could not be scanned completely; 130 if"
         " Ctrl-C ended it, after printing the result so far."
     )
-    requires_system_checks: list[str] = []
 
     def run_from_argv(self, argv: list[str]) -> None:
         """Run as a program of its own, with a lower priority."""
@@ -53,13 +57,11 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         """The options."""
-        parser.add_argument("--alias", help="only this cache of CACHES")
-        parser.add_argument("--format", choices=("json", "table"), default="table")
+        self.add_options(parser, "alias", "format", "output")
         parser.add_argument(
             "--top", type=int, default=10, help="how many of each list to print (default: 10)"
         )
         parser.add_argument("--limit", type=int, help="stop after so many entries of a cache")
-        parser.add_argument("--output", help="write the result to this file")
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Scan, print, and write the result to the store."""
@@ -71,8 +73,10 @@ class Command(BaseCommand):
                 raise refusal(f"--{name} must be at least 1.")
         found, status = self._scan(aliases, options["limit"] or NO_LIMIT)
         backends = {alias: backend_path(alias) for alias in found}
-        form = {"json": _as_json, "table": _as_table}[options["format"]]
-        give(self, form(found, backends, options["top"]), options["output"])
+        if options["format"] == "json":
+            self.give_json(_document(found, backends, options["top"]), options["output"])
+        else:
+            self.give(_as_table(found, backends, options["top"]), options["output"])
         if status != COMPLETE:
             sys.exit(status)
 
@@ -114,34 +118,22 @@ def _interruptible() -> Iterator[threading.Event]:
 _TABLE_WIDTH = 60
 
 
-class ScannedCache(msgspec.Struct):
-    """A cache as in the report."""
-
-    backend: str
-    memory: Memory
-    stale: Stale
-
-
-class ScanDocument(msgspec.Struct):
-    """The result as JSON."""
-
-    schema_version: int
-    generated_at: str
-    caches: dict[str, ScannedCache]
-
-
-def _as_json(found: Mapping[str, Snapshot], backends: Mapping[str, str], top: int) -> str:
-    """One document, with the first ``top`` of each list."""
+def _document(
+    found: Mapping[str, Snapshot], backends: Mapping[str, str], top: int
+) -> dict[str, Any]:
+    """The result as in the report, with the first ``top`` of each list."""
     caches = {}
     for alias, memory in _memories(found).items():
         stale = stale_of(found[alias])
-        caches[alias] = ScannedCache(
-            backends[alias],
-            structs.replace(memory, groups=memory.groups[:top], largest=memory.largest[:top]),
-            structs.replace(stale, entries=stale.entries[:top]),
-        )
-    document = ScanDocument(SCHEMA_VERSION, rfc3339(time.time()), caches)
-    return msgspec.json.format(msgspec.json.encode(document), indent=2).decode()
+        caches[alias] = {
+            "backend": backends[alias],
+            "memory": structs.replace(
+                memory, groups=memory.groups[:top], largest=memory.largest[:top]
+            ),
+            "stale": structs.replace(stale, entries=stale.entries[:top]),
+        }
+    generated_at = rfc3339(time.time())
+    return {"schema_version": SCHEMA_VERSION, "generated_at": generated_at, "caches": caches}
 
 
 def _memories(found: Mapping[str, Snapshot]) -> dict[str, Memory]:
@@ -161,21 +153,21 @@ def _as_table(found: Mapping[str, Snapshot], backends: Mapping[str, str], top: i
         lines += [f"{', '.join([alias, *same])} ({backends[alias]})"]
         if others:
             lines += [f"  in one store with {', '.join(others)}"]
-        lines += [*_cache(snapshot, top), ""]
+        lines += [*_cache(snapshot, memory, top), ""]
     return "\n".join(lines).rstrip("\n")
 
 
-def _cache(snapshot: Snapshot, top: int) -> Iterator[str]:
-    memory, stale = memory_of(snapshot), stale_of(snapshot)
-    if snapshot.problem:
-        yield f"  {plain(snapshot.problem, 300)}"
-    about = "" if snapshot.exact or snapshot.entries is None else "~"
+def _cache(snapshot: Snapshot, memory: Memory, top: int) -> Iterator[str]:
+    stale = stale_of(snapshot)
+    if memory.problem:
+        yield f"  {plain(memory.problem, 300)}"
+    about = "" if memory.exact or memory.entries is None else "~"
     yield (
         f"  entries {about}{count(memory.entries)}   bytes {about}{size(memory.bytes)}"
         f"   limit {_limit(memory)}   evictions {count(memory.evictions)}"
-        f"   scanned {snapshot.examined:,}"
+        f"   scanned {count(memory.examined)}"
     )
-    if snapshot.scope == "per process":
+    if memory.scope == "per process":
         yield "  Only this process's entries: the dashboard shows those of the site's processes."
     freed = memory.freed_within
     yield (
@@ -205,8 +197,7 @@ def _stale(stale: Stale, about: str) -> Iterator[str]:
 
 
 def _error(stale: Stale, reason: StaleReason) -> str:
-    errors = {"idle": stale.idle_error, "never_read": stale.never_read_error}
-    error = errors.get(reason)
+    error = getattr(stale, f"{reason}_error", None)
     return f" ±{error:,}" if error else ""
 
 

@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from cache_monitor import api
 from cache_monitor.errors import MissingExtra
 from cache_monitor.exporters import json, table
 from cache_monitor.exporters.json import parse_top, trim
 from cache_monitor.exporters.table import harmless
-from cache_monitor.management.output import give, moment_option, refusal
+from cache_monitor.management.base import MonitorCommand, moment_option, refusal
 from cache_monitor.reports.schema import Finding, Report
 
 FOUND = 1
@@ -20,7 +20,7 @@ FOUND = 1
 _SEVERITIES = {"error": ("error",), "warning": ("warning", "error")}
 
 
-class Command(BaseCommand):
+class Command(MonitorCommand):
     """Prints the statistics of the caches."""
 
     help = (
@@ -28,41 +28,27 @@ class Command(BaseCommand):
         "Exit status: 0; 1 with --fail-on where there are such findings; "
         "2 for bad arguments or a store that cannot be read."
     )
-    requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
         """The options."""
-        parser.add_argument(
-            "--format",
-            choices=("json", "table", "prometheus"),
-            default="table",
-            help="default: table",
+        self.add_options(
+            *(parser, "since", "until", "alias", "output", "schema"),
+            format={"choices": ("json", "table", "prometheus")},
         )
-        parser.add_argument(
-            "--since", help="how long ago (90m, 1h, 7d) or an RFC 3339 time; default: 1h"
-        )
-        parser.add_argument("--until", help="likewise; default: now")
-        parser.add_argument("--alias", help="only this cache of CACHES")
         parser.add_argument("--top", metavar="N", help="at most N of each list: keys, groups, …")
-        parser.add_argument(
-            "--output", metavar="FILE", help="write here, all or nothing, instead of printing"
-        )
         parser.add_argument(
             "--fail-on",
             choices=sorted(_SEVERITIES),
             help="exit with 1 where a finding is at least this grave",
         )
-        parser.add_argument(
-            "--schema", action="store_true", help="print the JSON Schema of --format json instead"
-        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Print the report."""
         if options["schema"]:
-            give(self, json.encode_schema(indent=2).decode(), options["output"])
+            self.give_json(json.schema(), options["output"])
             return
         report = self._report(options)
-        give(self, _encoded(report, options), options["output"])
+        self.give(_encoded(report, options), options["output"])
         _fail_on(report.findings, options["fail_on"])
 
     def _report(self, options: dict[str, Any]) -> Report:
@@ -74,8 +60,7 @@ class Command(BaseCommand):
             raise refusal(str(error)) from error
         if problem := api.problem_of(report):
             raise refusal(problem)
-        if note := api.store_note():
-            self.stderr.write(note)
+        self.note_store()
         return report
 
 

@@ -2,16 +2,14 @@
 
 from typing import Any
 
-from django.core.management.base import BaseCommand
-
 from cache_monitor.exporters.access import digest, make_token
+from cache_monitor.management.base import MonitorCommand
 
 
-class Command(BaseCommand):
+class Command(MonitorCommand):
     """Prints a token and what the settings hold of it."""
 
     help = "Make a token with which a program may read the cache monitor's exports."
-    requires_system_checks: list[str] = []
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Print both; nothing is stored."""

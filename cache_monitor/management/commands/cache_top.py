@@ -14,14 +14,14 @@ from io import StringIO
 from typing import Any, NamedTuple
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 
 from cache_monitor import api
 from cache_monitor.errors import MissingExtra
 from cache_monitor.exporters.table import brief, duration, plain, processes, share, size
-from cache_monitor.management.output import refusal
+from cache_monitor.management.base import MonitorCommand, refusal
 from cache_monitor.periods import parse_duration
-from cache_monitor.reports.schema import Cache, HotKey, Report
+from cache_monitor.reports.schema import REASONS, Cache, HotKey, Report
 
 try:
     from rich.box import SIMPLE_HEAD
@@ -72,20 +72,19 @@ def pressed(key: str | None, view: ScreenView) -> ScreenView:
     return view._replace(order=next((name for name in ORDERS if name[0] == key), view.order))
 
 
-class Command(BaseCommand):
+class Command(MonitorCommand):
     """Shows the caches, again and again, until ``q`` is pressed."""
 
     help = (
         "Watch the site's caches: hit ratios, misses by reason, hot keys. "
         "Press the first letter of an order to sort by it, a for the next cache, q to quit."
     )
-    requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
         """The options."""
-        parser.add_argument("--since", default="5m", help="the period that is shown; default: 5m")
+        since = {"default": "5m", "help": "the period that is shown; default: 5m"}
+        self.add_options(parser, "alias", since=since)
         parser.add_argument("--interval", default="2s", help="how often to look again; default: 2s")
-        parser.add_argument("--alias", help="only this cache of CACHES")
         parser.add_argument(
             "--sort",
             choices=tuple(ORDERS),
@@ -104,8 +103,7 @@ class Command(BaseCommand):
             report = _report(seconds, options["alias"])
         except ValueError as error:
             raise refusal(str(error)) from error
-        if note := api.store_note():
-            self.stderr.write(note)
+        self.note_store()
         view = ScreenView(options["sort"], options["alias"])
         if not options["once"]:
             read = partial(_report, seconds)
@@ -113,7 +111,7 @@ class Command(BaseCommand):
         elif problem := api.problem_of(report):
             raise refusal(problem)
         else:
-            self.stdout.write(as_text(report, seconds, view))
+            self.give(as_text(report, seconds, view))
 
 
 def _report(seconds: float, alias: str | None) -> Report:
@@ -129,16 +127,7 @@ def _seconds(option: str, text: str) -> float:
 
 WIDTH = 80
 
-_REASONS = {
-    "never_set": "never",
-    "expired": "expired",
-    "evicted": "evicted",
-    "lost": "lost",
-    "deleted": "deleted",
-    "cleared": "cleared",
-    "version_changed": "version",
-    "unknown": "unknown",
-}
+_REASONS = {name: name.partition("_")[0] for name in (*REASONS, "unknown")}
 
 
 def screen(

@@ -13,10 +13,17 @@ from hashlib import blake2b
 from mmap import mmap
 from typing import Any, BinaryIO, NamedTuple
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 
-from cache_monitor.api import refuse_unknown, store_note
-from cache_monitor.management.output import INTERRUPTED, moment_option, refusal, refusing, writing
+from cache_monitor.api import refuse_unknown
+from cache_monitor.management.base import (
+    INTERRUPTED,
+    MonitorCommand,
+    moment_option,
+    refusal,
+    refusing,
+    writing,
+)
 from cache_monitor.reports.traced import traced_lookups
 from cache_monitor.scan.identity import store_of
 from cache_monitor.stores.base import Store
@@ -166,7 +173,7 @@ FORMATS: Mapping[str, Callable[[Iterable[Request], BinaryIO], None]] = {
 """By the name that users write."""
 
 
-class Command(BaseCommand):
+class Command(MonitorCommand):
     """Writes the trace of a period."""
 
     help = (
@@ -175,7 +182,6 @@ class Command(BaseCommand):
         "a trace, a store that cannot be read or a file that cannot be written; 130 where Ctrl-C "
         "ended it. The file is written whole or not at all."
     )
-    requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
         """The options."""
@@ -185,12 +191,12 @@ class Command(BaseCommand):
             required=True,
             help="oracle-general for libCacheSim, twitter-csv, caffeine (a number a line), or csv",
         )
-        parser.add_argument("--output", metavar="FILE", required=True, help="where to write")
-        parser.add_argument("--alias", default="default", help="a cache of CACHES")
-        parser.add_argument(
-            "--since", default="1h", help="how long ago (90m, 1h) or an RFC 3339 time; default: 1h"
+        self.add_options(
+            *(parser, "until"),
+            since={"default": "1h"},
+            alias={"default": "default", "help": "a cache of CACHES"},
+            output={"required": True, "help": "where to write; - is the standard output"},
         )
-        parser.add_argument("--until", help="likewise; default: now")
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Write the file."""
@@ -199,8 +205,7 @@ class Command(BaseCommand):
         try:
             with refusing():
                 refuse_unknown(alias)
-                if note := store_note():
-                    self.stderr.write(note)
+                self.note_store()
                 family = store_of(alias)
                 if family is None:
                     raise NothingTraced

@@ -6,16 +6,14 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-import msgspec
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 
-from cache_monitor.api import store_note
 from cache_monitor.exporters import table
-from cache_monitor.exporters.json import encode_schema
-from cache_monitor.management.output import (
+from cache_monitor.exporters.json import schema
+from cache_monitor.management.base import (
     INTERRUPTED,
+    MonitorCommand,
     ProgressBar,
-    give,
     moment_option,
     refusal,
     refusing,
@@ -35,7 +33,7 @@ from cache_monitor.trace.what_if import POLICIES
 from cache_monitor.what_if import what_if
 
 
-class Command(BaseCommand):
+class Command(MonitorCommand):
     """Prints predicted hit ratios."""
 
     help = (
@@ -43,14 +41,10 @@ class Command(BaseCommand):
         "policies, longer or shorter timeouts. Exit status: 0; 2 for bad arguments or a store that "
         "cannot be read; 130 where Ctrl-C ended it. On a terminal it shows how far it is."
     )
-    requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
         """The options."""
-        parser.add_argument("--alias", help="only this cache of CACHES")
-        parser.add_argument(
-            "--since", default="1h", help="how long ago (90m, 1h) or an RFC 3339 time; default: 1h"
-        )
+        self.add_options(parser, "alias", "format", "schema", since={"default": "1h"})
         parser.add_argument(
             "--entries", metavar="N,N", default="", help="with room for so many entries"
         )
@@ -70,18 +64,11 @@ class Command(BaseCommand):
             default="",
             help="timeouts of so many seconds for all entries of a group, group by group",
         )
-        parser.add_argument(
-            "--format", choices=("table", "json"), default="table", help="default: table"
-        )
-
-        parser.add_argument(
-            "--schema", action="store_true", help="print the JSON Schema of --format json instead"
-        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Print the predictions."""
         if options["schema"]:
-            self.stdout.write(encode_schema(WhatIf, indent=2).decode())
+            self.give_json(schema(WhatIf))
             return
         question = Question(
             entries=_numbers(options, "entries", int, "500,2000"),
@@ -102,12 +89,11 @@ class Command(BaseCommand):
             sys.exit(INTERRUPTED)
         finally:
             bar.clear()
-        if note := store_note():
-            self.stderr.write(note)
+        self.note_store()
         if options["format"] == "json":
-            give(self, msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
+            self.give_json(found)
         else:
-            give(self, "\n".join(_table(found)))
+            self.give("\n".join(_table(found)))
 
 
 def _numbers(
@@ -164,18 +150,15 @@ def _table(found: WhatIf) -> Iterator[str]:
 
 def _lines(cache: CacheWhatIf) -> Iterable[str]:
     for size in cache.entries:
-        ratio = _ratio(size.hit_ratio, size.error)
-        yield f"  {size.entries:>12,} entries  {ratio}{_saved(size)}"
+        yield f"  {size.entries:>12,} entries  {_figures(size)}"
     for memory in cache.bytes:
         if memory.entries is None:
             yield f"  {table.size(memory.bytes):>20}  what entries take has not been scanned yet"
             continue
-        ratio = _ratio(memory.hit_ratio, memory.error)
-        text = f"{ratio}{_saved(memory)}, about {memory.entries:,} entries"
+        text = f"{_figures(memory)}, about {memory.entries:,} entries"
         yield f"  {table.size(memory.bytes):>20}  {text}"
     for policy in cache.policies:
-        ratio = _ratio(policy.hit_ratio, policy.error)
-        yield f"  {policy.policy:>20}  {ratio}{_saved(policy)}"
+        yield f"  {policy.policy:>20}  {_figures(policy)}"
     for group in cache.timeouts:
         now = _ratio(group.hit_ratio, None) + _stale(group.stale_share)
         yield f"  {group.group}: {now} with {group.timeout:g} s{_unchanged(group)}"
@@ -184,13 +167,13 @@ def _lines(cache: CacheWhatIf) -> Iterable[str]:
                 needed = PERIODS * option.timeout
                 yield f"    {option.timeout:>14g} s  takes a trace of {needed:g} s"
                 continue
-            ratio = _ratio(option.hit_ratio, option.error) + _stale(option.stale_share)
-            yield f"    {option.timeout:>14g} s  {ratio}{_saved(option)}"
+            yield f"    {option.timeout:>14g} s  {_figures(option, option.stale_share)}"
 
 
-def _saved(option: Bytes | Entries | Policy | TimeoutOption) -> str:
+def _figures(option: Bytes | Entries | Policy | TimeoutOption, stale: float | None = None) -> str:
+    text = _ratio(option.hit_ratio, option.error) + _stale(stale)
     seconds = option.seconds_saved_per_hour
-    return "" if seconds is None else f"  {seconds:+,.1f} s saved an hour"
+    return text if seconds is None else f"{text}  {seconds:+,.1f} s saved an hour"
 
 
 def _stale(share: float | None) -> str:

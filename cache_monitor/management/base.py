@@ -1,17 +1,21 @@
-"""What the commands share: refusals, the option of a moment, output to a file, progress."""
+"""What the commands share: options, refusals, output to the terminal or a file, progress."""
 
 import os
 import secrets
+import shutil
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, BinaryIO
 
-from django.core.management.base import BaseCommand, CommandError
+import msgspec
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from cache_monitor.api import UnknownAlias
+from cache_monitor.api import UnknownAlias, store_note
 from cache_monitor.exporters.table import harmless, harmless_json
 from cache_monitor.periods import parse_moment
 from cache_monitor.stores.base import StoreError
@@ -46,23 +50,83 @@ def moment_option(options: Mapping[str, Any], name: str, now: datetime) -> datet
         raise refusal(f"--{name} is {text!r}. {error}") from error
 
 
-def give(command: BaseCommand, text: str, path: str | None = None) -> None:
-    """Print ``text``; or write it to ``path``, whole or not at all."""
-    if path is None:
+STDOUT = "-"
+_OPTIONS: Mapping[str, Mapping[str, Any]] = {
+    "alias": {"help": "only this cache of CACHES"},
+    "since": {"help": "how long ago (90m, 1h, 7d) or an RFC 3339 time; default: 1h"},
+    "until": {"help": "likewise; default: now"},
+    "format": {"choices": ("table", "json"), "default": "table", "help": "default: table"},
+    "output": {
+        "metavar": "FILE",
+        "help": "write here, all or nothing, instead of printing; - is the standard output",
+    },
+    "schema": {
+        "action": "store_true",
+        "help": "print the JSON Schema of --format json instead",
+    },
+}
+
+
+class MonitorCommand(BaseCommand):
+    """What the commands have in common."""
+
+    # A site that does not pass them needs the figures all the more.
+    requires_system_checks: list[str] = []
+
+    def add_options(self, parser: CommandParser, *names: str, **changed: Mapping[str, Any]) -> None:
+        """Add the options ``names``, which mean the same in each command, and those ``changed``."""
+        for name in (*names, *changed):
+            parser.add_argument(f"--{name}", **{**_OPTIONS[name], **changed.get(name, {})})
+
+    def note_store(self) -> None:
+        """Say where the statistics are in the memory of a process, as nobody has asked."""
+        if note := store_note():
+            self.stderr.write(note)
+
+    def give(self, text: str, path: str | None = None) -> None:
+        """Print ``text``; or write it to ``path``, whole or not at all."""
+        if path not in {None, STDOUT}:
+            with writing(path) as file:
+                file.write(text.rstrip("\n").encode() + b"\n")
+            return
         # A visitor may have written a key, and somebody may have tampered with the store.
         is_json = text.startswith("{")
-        command.stdout.write(harmless_json(text) if is_json else harmless(text))
-        return
-    with writing(path) as file:
-        file.write(text.rstrip("\n").encode() + b"\n")
+        with _to_reader(self.stdout):
+            self.stdout.write(harmless_json(text) if is_json else harmless(text))
+            self.stdout.flush()
+
+    def give_json(self, document: Any, path: str | None = None) -> None:
+        """Print ``document``, or write it to ``path``."""
+        self.give(msgspec.json.format(msgspec.json.encode(document), indent=2).decode(), path)
+
+
+@contextmanager
+def _to_reader(stream: Any) -> Iterator[None]:
+    """Passes over that whoever reads from the standard output has read enough, as ``head``."""
+    try:
+        yield
+    except BrokenPipeError:
+        if getattr(stream, "_out", stream) is not sys.stdout:
+            raise
+        # Python would write what is left, and fail once more, when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextmanager
 def writing(path: str) -> Iterator[BinaryIO]:
-    """A file as of :func:`whole_file`; one that cannot be written is refused."""
+    """A file as of :func:`whole_file`, or one that goes to the standard output at the end; one that
+    cannot be written is refused."""
     try:
-        with whole_file(Path(path)) as file:
-            yield file
+        if path == STDOUT:
+            with TemporaryFile() as file:
+                yield file
+                file.seek(0)
+                with _to_reader(sys.stdout):
+                    shutil.copyfileobj(file, sys.stdout.buffer)
+                    sys.stdout.flush()
+        else:
+            with whole_file(Path(path)) as file:
+                yield file
     except OSError as error:
         raise refusal(f"Nothing was written to {path}: {error.strerror or error}") from error
 
