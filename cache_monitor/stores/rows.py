@@ -19,7 +19,6 @@ from msgspec import Meta, Struct
 from cache_monitor.conf import get_conf
 from cache_monitor.keys.grouping import MOST_TEMPLATES
 from cache_monitor.stats.details import Details
-from cache_monitor.stats.groups import GroupStats
 from cache_monitor.stats.payloads import decode, encode
 from cache_monitor.stats.top_keys import HotKeys, KeyStats
 from cache_monitor.stats.window import Window
@@ -33,7 +32,7 @@ from cache_monitor.trace.plan import (
     decode_plan,
     uncertain_stores,
 )
-from cache_monitor.trace.state import ReplayResult, ReplayStats, State, decode_state
+from cache_monitor.trace.state import ReplayResult, State, decode_state
 
 MERGED = ""
 """The process of rows that several processes have gone into."""
@@ -240,13 +239,8 @@ def row_of(each: tuple[str, str, str, int, int, bytes]) -> Row:
 
 def rows_of(result: ReplayResult, process: str, key_groups: int, final: bool) -> Iterator[Row]:
     """The windows and details of a replay's ``result``, as rows."""
-    for (alias, start), stats in result.windows.items():
-        window = Window(start, SLICE, reasons=stats.reasons, final=final)
-        window.traced_misses, window.classified_misses = (
-            stats.traced_misses,
-            stats.classified_misses,
-        )
-        window.variance = float(stats.variance)
+    for (alias, start), window in result.windows.items():
+        window.final = final
         yield Row("window", process, alias, start, SLICE, encode(window))
     for (alias, start), details in _details(result, key_groups).items():
         details.final = final
@@ -263,31 +257,14 @@ def _details(result: ReplayResult, key_groups: int) -> Mapping[tuple[str, int], 
             found[alias, start] = made
         return made
 
-    for (alias, start, name, kind), stats in result.groups.items():
-        group = of(alias, start).group(name, kind)  # type: ignore[arg-type]  # a kind of ours
-        _add(group, stats)
+    for (alias, start, name, _), stats in result.groups.items():
+        of(alias, start).group(name, stats.kind).merge(stats)
     for (alias, start, name, group_name), reasons in result.keys.items():
         table = of(alias, start).hot_keys.table
         if len(table) < MOST_KEYS:
             shown = name.rpartition("\0")[2]
             table[shown] = KeyStats(group_name, reasons=dict(reasons))
     return found
-
-
-def _add(group: GroupStats, stats: ReplayStats) -> None:
-    group.merge(
-        GroupStats(
-            group.kind,
-            reasons=stats.reasons,
-            traced_misses=stats.traced_misses,
-            classified_misses=stats.classified_misses,
-            variance=float(stats.variance),
-            ages=stats.ages,
-            stampedes=stats.stampedes,
-            lives=stats.lives,
-            changes=stats.changes,
-        )
-    )
 
 
 # Learned key groups

@@ -168,16 +168,12 @@ def latest_readings(readings: Iterable[EvictionReading], limit: int) -> list[Evi
     return kept[-limit:]
 
 
-THIS_KEY = ""
-"""The pattern of a delete of one key that may not have been there."""
 SHOWN = "\2"
 """Prefix of a key of which only the display name is known: no pattern can be matched against it."""
 
 
 def takes(pattern: str, name: str) -> bool | None:
     """Whether ``pattern`` matches the key, both with their prefix; None if unknown."""
-    if pattern == THIS_KEY:
-        return True
     if not name:
         return None
     own, _, text = pattern.rpartition("\0")

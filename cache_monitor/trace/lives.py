@@ -4,7 +4,7 @@ A life is counted only if the order of its events is sure.
 """
 
 from collections.abc import Callable, Iterable
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 from msgspec import Meta, Struct
 
@@ -30,7 +30,6 @@ from cache_monitor.trace.miss_reasons import (
     EXPIRY_TOLERANCE,
     UNSURE,
     EntryChange,
-    lookup_of,
     relation,
 )
 
@@ -60,13 +59,6 @@ class Life(Struct, array_like=True, gc=False, frozen=True):
         return 0 <= self.expires <= at
 
 
-class EndedLife(NamedTuple):
-    """A life that had ended, for a reason still to be found, when a lookup missed."""
-
-    written: int
-    is_unread: bool
-
-
 LifeStatsAt = Callable[[str, int], LifeStats | None]
 """The statistics for the lives of an alias that end at a time."""
 ChangeStatsAt = Callable[[str, int], ChangeStats | None]
@@ -75,11 +67,11 @@ ChangeStatsAt = Callable[[str, int], ChangeStats | None]
 
 class LifeTracker:
     """Follows the lives of one version of a key. ``ended_by_misses``: the lives that a miss found
-    ended, by the miss's process and order."""
+    ended, for a reason still to be found, by the miss's process and order."""
 
     def __init__(self, life: Life | None, stats_at: LifeStatsAt, tolerance: int) -> None:
         self.life = life
-        self.ended_by_misses: dict[tuple[int, int], EndedLife] = {}
+        self.ended_by_misses: dict[tuple[int, int], Life] = {}
         self._stats_at = stats_at
         self._tolerance = tolerance
         self._last: EntryChange | None = None
@@ -133,14 +125,12 @@ class LifeTracker:
             self._read_until = max(self._read_until, event.ended)
         if life is None:
             return
-        lookup = lookup_of(event)
-        order = BEFORE if self._last is None else relation(self._last, lookup, self._tolerance)
+        order = BEFORE if self._last is None else relation(self._last, event, self._tolerance)
         if event.call.kind == MISS and life.is_over(event.ended + EXPIRY_TOLERANCE):
             self._end(life, "expired", min(event.ended, life.expires))
         elif event.call.kind == MISS:
             if order == BEFORE:
-                ended = EndedLife(life.written, life.read == UNREAD)
-                self.ended_by_misses[event.process, event.order] = ended
+                self.ended_by_misses[event.process, event.order] = life
             self.life = None
         elif life.read != READ:
             is_first = life.read == UNREAD and order == BEFORE and event.call.kind == HIT

@@ -26,6 +26,7 @@ from cache_monitor.trace.events import (
     TOUCH,
     UNKNOWN_TIME,
     WRITE,
+    BulkDelete,
     Event,
     EvictionReading,
     Reason,
@@ -71,25 +72,18 @@ class EntryChange(NamedTuple):
     order: int = 0
 
 
-class TracedLookup(NamedTuple):
-    """A lookup, or a run of hits from the beginning of the first to the end of the last."""
-
-    began: int
-    ended: int
-    process: int
-    host: int
-    order: int
-
-
-def lookup_of(event: Event) -> TracedLookup:
-    """The lookup of an event."""
-    return TracedLookup(event.began, event.ended, event.process, event.host, event.order)
+def change_of(
+    call: Event | BulkDelete, kind: int, expires: int = NEVER, written: int = UNKNOWN_TIME
+) -> EntryChange:
+    """The change that a call made."""
+    began, ended = call.began, call.ended
+    return EntryChange(ended, began, kind, expires, written, call.process, call.host, call.order)
 
 
 BEFORE, UNSURE, AFTER = -1, 0, 1
 
 
-def relation(one: EntryChange, other: EntryChange | TracedLookup, tolerance: int) -> int:
+def relation(one: EntryChange, other: EntryChange | Event, tolerance: int) -> int:
     """Whether ``one`` took effect before ``other``, after it, or either is possible."""
     if one.process == other.process and one.process:
         if one.ended == other.ended and one.order != other.order:
@@ -153,7 +147,7 @@ class VersionHistory:
             return change._replace(kind=COMPUTE)
         return change
 
-    def positions(self, lookup: TracedLookup) -> Positions:
+    def positions(self, lookup: EntryChange | Event) -> Positions:
         """The changes that may have been the last before ``lookup``."""
         changes, ends = self.changes, self._ends
         first = bisect_left(ends, lookup.began - self._widest)
@@ -177,7 +171,7 @@ class VersionHistory:
         before = [last, *self._rivals(last, lookup)]
         return Positions([*before, *unsure], len(before))
 
-    def _rivals(self, last: EntryChange, lookup: TracedLookup) -> list[EntryChange]:
+    def _rivals(self, last: EntryChange, lookup: EntryChange | Event) -> list[EntryChange]:
         """The changes before ``lookup`` that may have come after ``last``."""
         found = []
         index = bisect_left(self._ends, last.began - self._widest)
@@ -192,7 +186,7 @@ class VersionHistory:
                 found.append(change)
         return found
 
-    def reasons(self, lookup: TracedLookup) -> set[str]:
+    def reasons(self, lookup: Event) -> set[str]:
         """The possible reasons of a miss: ``GONE`` if the entry should be there, "never_set" if
         nothing is on record."""
         last, before, is_complete = self.positions(lookup)
@@ -214,10 +208,9 @@ class VersionHistory:
         """The possible reasons why the entry was already missing when ``delete`` came."""
         if not delete.process:
             return set()  # it was made self-contained when it was carried on
-        lookup = TracedLookup(delete.began, delete.ended, delete.process, delete.host, delete.order)
-        last, before, _ = self.positions(lookup)
+        last, before, _ = self.positions(delete)
         found = {
-            reason_of(change, lookup)
+            reason_of(change, delete)
             for change in last
             if change != delete and change.kind not in THERE
         }
@@ -228,7 +221,7 @@ class VersionHistory:
             found.add("never_set" if self.complete else "unknown")
         return found
 
-    def is_there(self, lookup: TracedLookup) -> bool | None:
+    def is_there(self, lookup: Event) -> bool | None:
         """Whether the entry was there at the time of ``lookup``; None if unknown."""
         last, sure, is_complete = self.positions(lookup)
         found = {_is_there(change, lookup.ended) for change in last}
@@ -237,7 +230,7 @@ class VersionHistory:
         return found.pop() if is_complete and len(found) == 1 else None
 
 
-def reason_of(change: EntryChange, lookup: TracedLookup) -> str:
+def reason_of(change: EntryChange, lookup: EntryChange | Event) -> str:
     """Why ``lookup`` missed if ``change`` was the last before it."""
     if change.kind not in THERE and change.kind != REFUSED:
         return _REASONS.get(change.kind, "unknown")

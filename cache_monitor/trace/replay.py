@@ -7,7 +7,7 @@ ended, and stampedes.
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
-from typing import NamedTuple, cast
+from typing import cast
 
 from msgspec import structs
 
@@ -31,12 +31,10 @@ from cache_monitor.trace.events import (
     latest_readings,
     takes,
 )
-from cache_monitor.trace.lives import LifeTracker
+from cache_monitor.trace.lives import UNREAD, LifeTracker
 from cache_monitor.trace.miss_reasons import (
     GONE,
-    TracedLookup,
     agreed_reason,
-    lookup_of,
     loss_cause,
     why_gone,
 )
@@ -124,10 +122,10 @@ class Replay:
         pace: Callable[[], None] = no_pause,
     ) -> None:
         self.state = state
+        self.tolerance = tolerance
         self.result = ReplayResult()
         self.counts: dict[int, int] = {}
         """The number of events of each key."""
-        self._tolerance = tolerance
         self._only = only
         self._pace = pace
         self._readings = state.readings
@@ -143,7 +141,7 @@ class Replay:
         self._note_coverage(slices)
         self._readings = _readings_with(state, slices)
         for miss in state.pending:
-            self._classify(miss, until * SECOND)
+            self.classify(miss, until * SECOND)
         batch, later_batch = (
             EventBatch(each, state, self._only, self._pace) for each in (slices, later)
         )
@@ -152,10 +150,9 @@ class Replay:
         used = batch.events.keys()
         self.counts = batch.counts()
         has_deletes = batch.deletes or later_batch.deletes
-        context = ReplayContext(self.result, state, self._tolerance, self._classify)
         replayed = state.keys.keys() | used if has_deletes else used
         for key in Paced(replayed, self._pace, _KEYS_A_CHECK):
-            replay = KeyReplay(context, key, batch.keys.get(key))
+            replay = KeyReplay(self, key, batch.keys.get(key))
             replay.add(batch.events.get(key, ()), later_batch.events.get(key, ()))
             replay.add_bulk_deletes(batch.deletes, later_batch.deletes)
             state.keys[key] = replay.run(since)
@@ -180,7 +177,7 @@ class Replay:
         self.counts = batch.counts()
         state.until = max(state.until, until)
         end = max((each.end for each in slices), default=until)
-        state.note_uncovered(ALL_KEYS, end * SECOND + self._tolerance)
+        state.note_uncovered(ALL_KEYS, end * SECOND + self.tolerance)
         state.keys, state.pending = {}, []
         state.readings = _readings_with(state, slices)
         self._note_taken(slices, until)
@@ -193,13 +190,13 @@ class Replay:
         stats_at = partial(self.result.life_stats, key)
         versions = [
             structs.replace(
-                each, life=LifeTracker(each.life, stats_at, self._tolerance).life_at(since)
+                each, life=LifeTracker(each.life, stats_at, self.tolerance).life_at(since)
             )
             for each in key.versions
         ]
         return structs.replace(key, versions=versions)
 
-    def _classify(self, pending: PendingMiss, until: int) -> None:
+    def classify(self, pending: PendingMiss, until: int) -> None:
         """Find the reason of a miss of an entry that should be there, now or when the backend has
         said more."""
         reason = why_gone(pending.since, pending.until, self._readings)
@@ -262,25 +259,14 @@ def _readings_with(state: State, slices: Iterable[StoredSlice]) -> list[Eviction
     return latest_readings(readings, MOST_READINGS)
 
 
-class ReplayContext(NamedTuple):
-    """What the keys of one replay share. ``classify`` takes misses of entries that should be there,
-    and the time until which is replayed."""
-
-    result: ReplayResult
-    state: State
-    tolerance: int
-    classify: Callable[[PendingMiss, int], None]
-
-
 class KeyReplay:
-    """Replays the events of one key, of which ``recorded`` is what its slices have."""
+    """The part of ``replay`` that concerns one key. ``recorded``: the key as its slices have it."""
 
-    def __init__(self, context: ReplayContext, key: int, recorded: Key | None) -> None:
-        self._context = context
-        self._result = context.result
+    def __init__(self, replay: Replay, key: int, recorded: Key | None) -> None:
+        self._replay = replay
+        self._result = replay.result
         self._key = key
-        self._tolerance = context.tolerance
-        before = context.state.keys.get(key) or KeyState()
+        before = replay.state.keys.get(key) or KeyState()
         recorded = recorded or Key(key, kind=before.kind)
         self._state = structs.replace(
             before,
@@ -289,7 +275,7 @@ class KeyReplay:
             name=before.name or recorded.name,
         )
         self._versions: dict[Version, VersionReplay] = {
-            each.version: VersionReplay(each, self._tolerance) for each in before.versions
+            each.version: VersionReplay(each, replay.tolerance) for each in before.versions
         }
 
     def add(self, events: Iterable[Event], later: Iterable[Event]) -> None:
@@ -304,7 +290,7 @@ class KeyReplay:
         found = self._versions.get(version)
         if found is None:
             state = VersionState(version, [], complete=self._state.whole)
-            found = self._versions[version] = VersionReplay(state, self._tolerance)
+            found = self._versions[version] = VersionReplay(state, self._replay.tolerance)
         return found
 
     def add_bulk_deletes(self, now: Sequence[BulkDelete], later: Sequence[BulkDelete]) -> None:
@@ -323,7 +309,7 @@ class KeyReplay:
 
     def run(self, since: int) -> KeyState:
         """Replay the events; returns the state after it."""
-        covered = self._context.state.uncovered_until(self._key)
+        covered = self._replay.state.uncovered_until(self._key)
         for replay in self._versions.values():
             replay.build_history(self._state.name)
             replay.count_lives(partial(self._result.life_stats, self._state), covered)
@@ -339,7 +325,7 @@ class KeyReplay:
                 replay.note_read(event)
         seen = [event.ended for each in self._versions.values() for event in each.events()]
         self._state.seen = max([self._state.seen, *(at // SECOND for at in seen)])
-        versions = [each.state(version, since) for version, each in self._versions.items()]
+        versions = [each.state(since) for each in self._versions.values()]
         versions.sort(key=lambda each: each.changes[-1][0] if each.changes else 0)
         if len(versions) > MOST_VERSIONS:
             self._state.whole = False
@@ -358,15 +344,15 @@ class KeyReplay:
                 stats.ages[bucket] = stats.ages.get(bucket, 0) + weight
 
     def _miss(self, version: Version, replay: VersionReplay, event: Event) -> None:
-        lookup, key = lookup_of(event), self._state
+        key = self._state
         miss = _unexplained(event, key, self._variance(event))
-        reason = self._reason(version, replay, lookup)
+        reason = self._reason(version, replay, event)
         if reason == GONE:
-            since, until = replay.gone_between(lookup)
+            since, until = replay.gone_between(event)
             pending = PendingMiss(since, until, miss)
             if (life := replay.life_ended_by(event)) is not None:
-                pending.written, pending.is_unread = life.written, life.is_unread
-            self._context.classify(pending, event.ended)
+                pending.written, pending.is_unread = life.written, life.read == UNREAD
+            self._replay.classify(pending, event.ended)
             return
         lives = self._result.life_stats(key, miss.alias, miss.at)
         if reason == "lost" and lives is not None:
@@ -382,9 +368,9 @@ class KeyReplay:
         self._state.missed = hour, before + 1
         return miss.weight * (miss.weight - 1) * (2 * before + 1)
 
-    def _reason(self, version: Version, replay: VersionReplay, lookup: TracedLookup) -> str:
+    def _reason(self, version: Version, replay: VersionReplay, lookup: Event) -> str:
         history = replay.history
-        uncovered = self._context.state.uncovered_until(self._key)
+        uncovered = self._replay.state.uncovered_until(self._key)
         if uncovered:
             last = history.positions(lookup).last
             if any(each.ended < uncovered for each in last):

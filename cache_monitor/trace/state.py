@@ -4,12 +4,13 @@ The process that rolls up reads the state from the store and writes it back afte
 """
 
 from collections import defaultdict
-from typing import Annotated, NamedTuple
+from typing import Annotated, NamedTuple, cast
 
 import msgspec
 from msgspec import Meta, Struct, structs
 
-from cache_monitor.stats.groups import ChangeStats, LifeStats
+from cache_monitor.stats.groups import ChangeStats, GroupKind, GroupStats, LifeStats
+from cache_monitor.stats.window import Window
 from cache_monitor.trace.codec import pack, unpack
 from cache_monitor.trace.events import (
     HASH_BITS,
@@ -83,7 +84,7 @@ class KeyState(Struct, array_like=True, gc=False):
 class ClassifiedMiss(NamedTuple):
     """A miss and its reason. ``at``: when the call ended. ``weight``: the number of misses that it
     stands for. ``name`` is empty if the key must not be kept; ``key`` is its hash. ``variance`` is
-    added to :attr:`ReplayStats.variance`."""
+    added to :attr:`~cache_monitor.stats.window.Window.variance`."""
 
     alias: _Text
     group: _Text
@@ -197,84 +198,59 @@ def decode_state(payload: bytes) -> State:
     return unpack(payload, _decoder)
 
 
-class ReplayStats:
-    """What a replay found about one group in one minute, or about one window.
-
-    ``classified_misses``: the traced misses of known reason. ``reasons``: by weight. ``variance``:
-    that of the misses, if a sample is traced. ``ages``: of values that were found, by bucket.
-    """
-
-    __slots__ = (
-        "ages",
-        "changes",
-        "classified_misses",
-        "lives",
-        "reasons",
-        "stampedes",
-        "traced_misses",
-        "variance",
-    )
-
-    def __init__(self) -> None:
-        self.reasons: dict[str, int] = {}
-        self.traced_misses = 0
-        self.classified_misses = 0
-        self.variance = 0
-        self.ages: dict[int, int] = {}
-        self.stampedes = 0
-        self.lives: LifeStats | None = None
-        self.changes: ChangeStats | None = None
-
-    def add(self, miss: ClassifiedMiss) -> None:
-        """Count a miss."""
-        self.reasons[miss.reason] = self.reasons.get(miss.reason, 0) + miss.weight
-        self.traced_misses += 1
-        self.classified_misses += miss.reason != "unknown"
-        self.variance += miss.variance
-
-
 class ReplayResult:
-    """What a replay found: statistics by alias and window, and by alias, minute and group; reasons
-    by alias, minute, key and group."""
+    """What a replay found: windows by alias and start; statistics of groups by alias, minute, group
+    and kind; reasons by alias, minute, key and group."""
 
     def __init__(self) -> None:
-        self.windows: defaultdict[tuple[str, int], ReplayStats] = defaultdict(ReplayStats)
-        self.groups: defaultdict[tuple[str, int, str, str], ReplayStats] = defaultdict(ReplayStats)
+        self.windows: dict[tuple[str, int], Window] = {}
+        self.groups: dict[tuple[str, int, str, str], GroupStats] = {}
         self.keys: defaultdict[tuple[str, int, str, str], dict[str, int]] = defaultdict(dict)
         self.misses: list[ClassifiedMiss] = []
 
     def add(self, miss: ClassifiedMiss) -> None:
         """Count a miss."""
         self.misses.append(miss)
-        at = miss.at // SECOND
-        minute = at // MINUTE * MINUTE
-        self.windows[miss.alias, at // WINDOW * WINDOW].add(miss)
+        start = miss.at // SECOND // WINDOW * WINDOW
+        window = self.windows.get((miss.alias, start))
+        if window is None:
+            window = self.windows[miss.alias, start] = Window(start, WINDOW)
+        _count(miss, window)
         if miss.group:
-            self.groups[miss.alias, minute, miss.group, miss.kind].add(miss)
+            _count(miss, self._group(miss.alias, miss.at, miss.group, miss.kind))
             if miss.name:
+                minute = miss.at // SECOND // MINUTE * MINUTE
                 reasons = self.keys[miss.alias, minute, miss.name, miss.group]
                 reasons[miss.reason] = reasons.get(miss.reason, 0) + 1
 
-    def group_stats(self, key: KeyState, alias: str, at: int) -> ReplayStats | None:
+    def _group(self, alias: str, at: int, name: str, kind: str) -> GroupStats:
+        found = alias, at // SECOND // MINUTE * MINUTE, name, kind
+        stats = self.groups.get(found)
+        if stats is None:
+            stats = self.groups[found] = GroupStats(cast("GroupKind", kind))
+        return stats
+
+    def group_stats(self, key: KeyState, alias: str, at: int) -> GroupStats | None:
         """The statistics of a key's group at that time; None if the group is unknown."""
-        if not key.group:
-            return None
-        return self.groups[alias, at // SECOND // MINUTE * MINUTE, key.group, key.kind]
+        return self._group(alias, at, key.group, key.kind) if key.group else None
 
     def life_stats(self, key: KeyState, alias: str, at: int) -> LifeStats | None:
         """The same of the lives of its entries."""
         stats = self.group_stats(key, alias, at)
-        if stats is None:
-            return None
-        if stats.lives is None:
+        if stats is not None and stats.lives is None:
             stats.lives = LifeStats()
-        return stats.lives
+        return None if stats is None else stats.lives
 
     def change_stats(self, key: KeyState, alias: str, at: int) -> ChangeStats | None:
         """The same of the values that were written anew."""
         stats = self.group_stats(key, alias, at)
-        if stats is None:
-            return None
-        if stats.changes is None:
+        if stats is not None and stats.changes is None:
             stats.changes = ChangeStats()
-        return stats.changes
+        return None if stats is None else stats.changes
+
+
+def _count(miss: ClassifiedMiss, stats: Window | GroupStats) -> None:
+    stats.reasons[miss.reason] = stats.reasons.get(miss.reason, 0) + miss.weight
+    stats.traced_misses += 1
+    stats.classified_misses += miss.reason != "unknown"
+    stats.variance += miss.variance

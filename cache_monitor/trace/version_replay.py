@@ -4,6 +4,9 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 
+from msgspec import structs
+
+from cache_monitor.stats.groups import GroupStats
 from cache_monitor.trace.events import (
     CLEAR,
     COMPUTE,
@@ -13,19 +16,17 @@ from cache_monitor.trace.events import (
     PATTERN_DELETE,
     REFUSED,
     SECOND,
-    THIS_KEY,
     TOUCH,
     UNKNOWN_TIME,
     USE,
     WRITE,
     BulkDelete,
     Event,
-    Version,
     takes,
 )
 from cache_monitor.trace.lives import (
     ChangeStatsAt,
-    EndedLife,
+    Life,
     LifeStatsAt,
     LifeTracker,
     count_rewrites,
@@ -37,12 +38,11 @@ from cache_monitor.trace.miss_reasons import (
     THERE,
     UNSURE,
     EntryChange,
-    TracedLookup,
     VersionHistory,
-    lookup_of,
+    change_of,
     relation,
 )
-from cache_monitor.trace.state import ReplayStats, VersionState, carried
+from cache_monitor.trace.state import VersionState, carried
 
 _LEAST_OVERLAP = SECOND // 1000
 """The least time that two computations of a stampede have in common."""
@@ -60,19 +60,15 @@ class VersionReplay:
     history: VersionHistory
 
     def __init__(self, state: VersionState, tolerance: int) -> None:
-        self._complete = state.complete
+        self._state = structs.replace(state)
         self._tolerance = tolerance
         self._widest = max(tolerance, HOST_TOLERANCE)
         self._changes = list(state.changes)
-        self._gone = state.gone
-        self._read, self._found, self._perhaps = state.last_read, state.found, state.perhaps
-        self._life = state.life
-        self._written = state.written
-        self._last_computation = state.last_computation
         self._new: list[tuple[EntryChange, str, int]] = []
         """The changes of this replay, each with its alias and weight."""
-        self._deletes: list[BulkDelete] = []
-        self._later_deletes: list[BulkDelete] = []
+        self._deletes: list[BulkDelete | Event] = []
+        self._later_deletes: list[BulkDelete | Event] = []
+        """Bulk deletes, and deletes of this key where it may not have been."""
         self._later: list[EntryChange] = []
         self.lookups: list[Event] = []
         self.changes: list[Event] = []
@@ -93,7 +89,7 @@ class VersionReplay:
             return
         self.changes.append(event)
         if kind == PATTERN_DELETE:
-            self._deletes.append(_delete_of_key(event))
+            self._deletes.append(event)
         elif kind != COMPUTE:
             change = _change(event)
             self._changes.append(change)
@@ -102,7 +98,7 @@ class VersionReplay:
     def add_later(self, event: Event) -> None:
         """Add a change that a later replay will add again."""
         if event.call.kind == PATTERN_DELETE:
-            self._later_deletes.append(_delete_of_key(event))
+            self._later_deletes.append(event)
         else:
             self._later.append(_change(event))
 
@@ -123,34 +119,26 @@ class VersionReplay:
         self.history = self._history(later)
         for event in sorted((e for e in self.lookups if e.call.kind == HIT), key=lambda e: e.began):
             if self._contradicts(event):
-                self._changes.append(
-                    EntryChange(
-                        event.began,
-                        event.began,
-                        HIT,
-                        UNKNOWN_TIME,
-                        UNKNOWN_TIME,
-                        event.process,
-                        event.host,
-                        event.order,
-                    )
-                )
+                found = event._replace(ended=event.began)
+                self._changes.append(change_of(found, HIT, UNKNOWN_TIME))
                 self.history = self._history(later)
 
     def count_lives(self, stats_at: LifeStatsAt, covered: int) -> None:
         """Count how the lives of its entries ended, but for one from before ``covered``."""
-        life = self._life if self._life is not None and self._life.written >= covered else None
+        life = self._state.life
+        if life is not None and life.written < covered:
+            life = None
         self._lives = LifeTracker(life, stats_at, self._tolerance)
         self._lives.replay(self._new, [*self.lookups, *self.uses])
 
     def count_rewrites(self, stats_at: ChangeStatsAt, covered: int) -> None:
         """Count the values that were written anew, and whether they had changed."""
-        before = self._written
+        before = self._state.written
         if before is not None and before.at < covered:
             before = None
-        self._written = count_rewrites(before, self.changes, stats_at)
+        self._state.written = count_rewrites(before, self.changes, stats_at)
 
-    def count_stampedes(self, stats_at: Callable[[str, int], ReplayStats | None]) -> None:
+    def count_stampedes(self, stats_at: Callable[[str, int], GroupStats | None]) -> None:
         """Count the computations that another one of the same value overlaps, but for the first."""
         computations = [
             (event.began - event.compute_time, event.began, event)
@@ -158,7 +146,7 @@ class VersionReplay:
             if event.compute_time
         ]
         computations.sort(key=lambda each: each[:2])
-        last = self._last_computation
+        last = self._state.last_computation
         for began, ended, event in computations:
             if last is not None:
                 least = _LEAST_OVERLAP if last[2] == event.host else self._tolerance
@@ -169,17 +157,17 @@ class VersionReplay:
                         stats.stampedes += event.weight
                     continue
             last = (began, ended, event.host)
-        self._last_computation = last
+        self._state.last_computation = last
 
-    def life_ended_by(self, miss: Event) -> EndedLife | None:
+    def life_ended_by(self, miss: Event) -> Life | None:
         """The life that this miss was the first to find ended."""
         return self._lives.ended_by_misses.get((miss.process, miss.order))
 
     def _history(self, later: list[EntryChange]) -> VersionHistory:
-        return VersionHistory([*self._changes, *later], self._complete, self._tolerance)
+        return VersionHistory([*self._changes, *later], self._state.complete, self._tolerance)
 
     def _effects_of(
-        self, deletes: Sequence[BulkDelete], changes: Sequence[EntryChange], name: str
+        self, deletes: Sequence[BulkDelete | Event], changes: Sequence[EntryChange], name: str
     ) -> list[EntryChange]:
         """The bulk deletes, as changes of this entry, that came when it may have been there."""
         if not deletes:
@@ -224,7 +212,7 @@ class VersionReplay:
 
     def _contradicts(self, hit: Event) -> bool:
         """Whether ``hit`` found an entry that should not be there."""
-        last, before, is_complete = self.history.positions(lookup_of(hit))
+        last, before, is_complete = self.history.positions(hit)
         if not is_complete:
             return False
         if not last:
@@ -237,63 +225,46 @@ class VersionReplay:
     def note_read(self, event: Event) -> int | None:
         """The entry was read; returns when the value that was found was written, None if
         unknown."""
-        positions = self.history.positions(lookup_of(event))
-        self._read = max(self._read, event.ended)
+        positions, state = self.history.positions(event), self._state
+        state.last_read = max(state.last_read, event.ended)
         written = positions.written()
         if written is not None:
-            self._found = max(self._found, written)
+            state.found = max(state.found, written)
         elif not positions.is_complete:
-            self._perhaps = max(self._perhaps, event.ended)
+            state.perhaps = max(state.perhaps, event.ended)
         else:
             found = (each.written for each in positions.last if each.kind in THERE)
-            self._perhaps = max(self._perhaps, *found, 0)
+            state.perhaps = max(state.perhaps, *found, 0)
         return written
 
     def note_hit(self, event: Event) -> None:
         """The entry was there."""
-        if self._gone is not None and event.ended > self._gone[1]:
-            self._gone = None
+        gone = self._state.gone
+        if gone is not None and event.ended > gone[1]:
+            self._state.gone = None
 
-    def gone_between(self, lookup: TracedLookup) -> tuple[int, int]:
+    def gone_between(self, lookup: Event) -> tuple[int, int]:
         """Between which times an entry went without a recorded cause: after it was written, and
         before it was first missed."""
         last = self.history.positions(lookup).last
         since = min(each.ended for each in last if each.kind in THERE)
-        if self._gone is None or self._gone[0] < since:
-            self._gone = lookup.began, lookup.ended
-        return since, min(self._gone[0], lookup.began)
+        gone = self._state.gone
+        if gone is None or gone[0] < since:
+            gone = self._state.gone = lookup.began, lookup.ended
+        return since, min(gone[0], lookup.began)
 
-    def state(self, version: Version, since: int) -> VersionState:
+    def state(self, since: int) -> VersionState:
         """The state after the replay; changes older than ``since`` are condensed."""
-        history = VersionHistory(self._changes, self._complete, self._tolerance)
-        return VersionState(
-            version,
-            *carried(history, since),
-            self._gone,
-            self._read,
-            self._found,
-            self._perhaps,
-            self._lives.life_at(since),
-            self._written,
-            self._last_computation,
-        )
+        state = self._state
+        state.changes, state.complete = carried(self._history([]), since)
+        state.life = self._lives.life_at(since)
+        return state
 
 
 def _change(event: Event) -> EntryChange:
-    call = event.call
-    timeout = call.timeout
+    kind, timeout = event.call.kind, event.call.timeout
     expires = timeout if timeout in (NEVER, UNKNOWN_TIME) else event.ended + timeout
-    written = event.ended if call.kind == WRITE else UNKNOWN_TIME
-    return EntryChange(
-        event.ended,
-        event.began,
-        call.kind,
-        expires,
-        written,
-        event.process,
-        event.host,
-        event.order,
-    )
+    return change_of(event, kind, expires, event.ended if kind == WRITE else UNKNOWN_TIME)
 
 
 def _with_write_times(changes: list[EntryChange]) -> list[EntryChange]:
@@ -306,29 +277,12 @@ def _with_write_times(changes: list[EntryChange]) -> list[EntryChange]:
     return changes
 
 
-def _effect_of(delete: BulkDelete, name: str) -> EntryChange:
+def _effect_of(delete: BulkDelete | Event, name: str) -> EntryChange:
     """The delete as a change of the key ``name``; it may not match if the name is unknown."""
-    kind = CLEAR
-    if delete.pattern is not None:
-        kind = PATTERN_DELETE if takes(delete.pattern, name) else COMPUTE
-    return EntryChange(
-        delete.ended,
-        delete.began,
-        kind,
-        process=delete.process,
-        host=delete.host,
-        order=delete.order,
-    )
-
-
-def _delete_of_key(event: Event) -> BulkDelete:
-    """A delete of one entry that may not have been there."""
-    return BulkDelete(
-        event.began,
-        event.ended,
-        event.process,
-        event.host,
-        event.order,
-        THIS_KEY,
-        event.call.version,
-    )
+    kind = PATTERN_DELETE
+    if isinstance(delete, BulkDelete):
+        if delete.pattern is None:
+            kind = CLEAR
+        elif not takes(delete.pattern, name):
+            kind = COMPUTE
+    return change_of(delete, kind)
