@@ -25,10 +25,10 @@ def _imported_anew(*names: str) -> list[Any]:
             setattr(sys.modules[parent], own, module)
 
 
-__all__ = ["BaseCache", "LocMemCache", "RedisCache"]
+__all__ = ["DEFAULT_TIMEOUT", "BaseCache", "LocMemCache", "RedisCache"]
 
 if TYPE_CHECKING:
-    from django.core.cache.backends.base import BaseCache
+    from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache
     from django.core.cache.backends.locmem import LocMemCache
     from django.core.cache.backends.redis import RedisCache
 else:
@@ -36,6 +36,8 @@ else:
     if find_spec("django_redis"):
         _NAMES += ["django_redis.cache", "django_redis.client"]
     _base, _locmem, _redis, *_rest = _imported_anew(*_NAMES)
+    # A sentinel, which the copy knows by its identity.
+    DEFAULT_TIMEOUT = _base.DEFAULT_TIMEOUT
     BaseCache = _base.BaseCache
     LocMemCache = _locmem.LocMemCache
     RedisCache = _redis.RedisCache

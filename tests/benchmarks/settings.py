@@ -78,6 +78,7 @@ def _entries(backend: str) -> dict[str, dict[str, Any]]:
     if name := _SUBCLASSES.get(backend):
         entries["nothing"] = {"BACKEND": f"tests.benchmarks.subclasses.{name}DoingNothing"}
         entries["clocks"] = {"BACKEND": f"tests.benchmarks.subclasses.{name}ReadingClocks"}
+        entries["least"] = {"BACKEND": f"tests.benchmarks.subclasses.{name}LeastRecording"}
     if backend in _PROMETHEUS and find_spec("django_prometheus"):
         entries["prometheus"] = {"BACKEND": _PROMETHEUS[backend]}
     return entries

@@ -35,6 +35,7 @@ TITLES: Final = {
     "bare": "bare",
     "nothing": "subclass that does nothing",
     "clocks": "subclass with two clock reads",
+    "least": "subclass that records the least",
     "ours": "cache_monitor",
     "prometheus": "django-prometheus",
     "panel": "cache_monitor, its panel active",
