@@ -172,7 +172,7 @@ class Aggregator:
 
     def learn_groups(self) -> None:
         """Learn from the groups that keys have fallen into which of them are one."""
-        self._settle()
+        self.settle()
         before = learned.folding
         for details in self._details.values():
             learned.learn(
@@ -186,7 +186,7 @@ class Aggregator:
 
     def parts(self) -> Iterator[tuple[str, Part]]:
         """Alias and part, for all parts at hand."""
-        self._settle()
+        self.settle()
         self._note_callers()
         for (alias, _), window in self._windows.items():
             yield alias, window
@@ -196,7 +196,7 @@ class Aggregator:
     def seal(self, part: Part) -> None:
         """Let ``part`` not change any more: calls that are still to come for its bucket go to
         the next. What the store has of it may then be rolled up."""
-        self._settle()
+        self.settle()
         part.final = True
         length = part.seconds
         self._sealed_to[length] = max(self._sealed_to[length], part.start + length)
@@ -241,13 +241,13 @@ class Aggregator:
         """Count calls of one time bucket, the last of which ended at ``newest``."""
         starts = self._start(newest, WINDOW_SECONDS), self._start(newest, DETAILS_SECONDS)
         if starts != self._counted:
-            self._settle()
+            self.settle()
             self._counted = starts
         for source in batch.sources():
             counting = self._countings.get(source) or self._begin_counting(source, newest)
             counting.add(batch, newest)
         if sum(len(counting.waiting) for counting in self._countings.values()) > MOST_WAITING:
-            self._settle()
+            self.settle()
 
     def _begin_counting(self, source: Source, at: float) -> Counting:
         window, details = self._window(source.alias, at), self._details_at(source.alias, at)
@@ -264,7 +264,7 @@ class Aggregator:
                     if stats is not None and not details.final:
                         stats.called_from = line
 
-    def _settle(self) -> None:
+    def settle(self) -> None:
         """Count what waits, before anybody looks."""
         for counting in self._countings.values():
             counting.settle()

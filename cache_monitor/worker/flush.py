@@ -74,6 +74,8 @@ class _ClockEra:
         if isinstance(bucket, Slice):
             payload = self.tracer.slices.encode(bucket, written_at)
         else:
+            # A site's thread may have counted calls since the bucket before was encoded.
+            self.aggregator.settle()
             payload = encode(bucket)
         return Row(_kind(bucket), self.process, alias, bucket.start, bucket.seconds, payload)
 
@@ -134,9 +136,10 @@ class Flusher:
         # The latest ever: many short steps back add up to a long one.
         self._clock_offset = max(self._clock_offset, offset)
 
-    def changes(self, last: bool) -> list[_ChangedBucket]:
+    def changes(self, last: bool) -> Iterator[_ChangedBucket]:
         """The buckets that changed since they were stored; those whose time is over are sealed, and
-        all of them at the ``last`` flush."""
+        all of them at the ``last`` flush. Each is encoded when it is asked for: in between the lock
+        may be free."""
         now = time.time()
         self._drop_abandoned(now)
         if last:
@@ -145,12 +148,10 @@ class Flusher:
         for era, _, bucket in self._buckets():
             if last or era.is_over or bucket.start + bucket.seconds + _CLOSED_AFTER < now:
                 era.seal(bucket)
-        changed = [each for each in self._buckets() if _is_changed(*each)]
-        return [
-            _ChangedBucket(era, alias, bucket, bucket.revision, _calls(bucket), row)
-            for era, alias, bucket in changed
-            if (row := self._row(era, alias, bucket, now)) is not None
-        ]
+        for era, alias, bucket in [each for each in self._buckets() if _is_changed(*each)]:
+            row = self._row(era, alias, bucket, now)
+            if row is not None:
+                yield _ChangedBucket(era, alias, bucket, bucket.revision, _calls(bucket), row)
 
     def _row(self, era: _ClockEra, alias: str, bucket: Bucket, written_at: float) -> Row | None:
         """The row of a bucket, to be written at ``written_at``; None if it cannot be
@@ -250,6 +251,9 @@ class StoreWriter:
         """How often something was drained; told before it is taken out of where it waits."""
         self.is_busy = False
         """Whether other processes kept the store from being written the last time."""
+        self.is_parents = False
+        """Whether this is the copy in a forked child, where a greenlet of the parent's may go on:
+        what it has encoded may be older than what the parent has written by then."""
         self._written = 0
         self._get_flusher = get_flusher
         self.lock = lock
@@ -260,14 +264,24 @@ class StoreWriter:
         """Whether the store has all that was drained."""
         return self._written == self.taken
 
-    def write(self, store: Store, last: bool) -> None:
-        """Write what has changed. Raises :class:`StoreError`."""
+    def write(self, store: Store, last: bool, pace: Callable[[], None]) -> None:
+        """Write what has changed. Encoding it keeps to ``pace``. Raises :class:`StoreError`."""
         with self.lock:
             flusher, taken = self._get_flusher(), self.taken
             flusher.aggregator.learn_groups()
-            changes = flusher.changes(last)
-            while flusher.faults:
-                self._failed(flusher.faults.popleft())
+        changed = flusher.changes(last)
+        changes: list[_ChangedBucket] = []
+        while True:
+            pace()
+            with self.lock:
+                change = next(changed, None)
+            if change is None:
+                break
+            changes.append(change)
+        while flusher.faults:
+            self._failed(flusher.faults.popleft())
+        if self.is_parents:
+            return
         flusher.put(store, changes)
         with self.lock:
             flusher.delivered(changes)

@@ -144,6 +144,7 @@ class BackgroundWorker:
         watch.finished.clear()
         subscribers.reset()
         self.jobs.is_ending = True
+        self._writer.is_parents = True
         self._begin()
         stop_with_celerys_worker(self.stop)
         self._stop_with_children()
@@ -420,6 +421,6 @@ class BackgroundWorker:
         if not self.jobs.has_plans:
             # A new process of a busy site must not begin with all keys.
             self.jobs.follow_plans(store)
-        self._writer.write(store, last)
+        self._writer.write(store, last, concurrency.Pace(is_urgent=self._is_urgent))
         self._recorder.process = self._drainer.flusher.tracer.slices.process
         self._recorder.reported_at = begun

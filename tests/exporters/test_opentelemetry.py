@@ -16,6 +16,7 @@ from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 import cache_monitor
 from cache_monitor import api
 from cache_monitor.apps import start_exporters
+from cache_monitor.concurrency import no_pause
 from cache_monitor.exporters import opentelemetry
 from cache_monitor.stores.base import Store
 from cache_monitor.stores.opening import get_store
@@ -88,7 +89,7 @@ def test_reasons_of_misses_arrive(telemetry: Telemetry) -> None:
     caches["default"].get("absent")
     assert cache_monitor.flush()
     wiring.background_worker.stop()
-    wiring.background_worker._writer.write(get_store(), last=True)
+    wiring.background_worker._writer.write(get_store(), last=True, pace=no_pause)
     wiring.background_worker.jobs.roll_trace(get_store(), int(time.time()) + 3600)
     subscribers.notify()
     assert telemetry.send()

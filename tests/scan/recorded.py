@@ -51,7 +51,7 @@ class Recorded:
         flusher = Flusher(PROCESS, aggregator, tracer)
         # The calls have their times from the clock that the record goes by.
         flusher.tracer.trace(flusher.aggregator.add(self._calls, 0.0), 0.0, {})
-        flusher.put(self._store, flusher.changes(last=True))
+        flusher.put(self._store, list(flusher.changes(last=True)))
         local._file_names.clear()
         uses = uses_of(ALIAS, self._cache, self._store, Reporter(PROCESS, time.time()), pace)
         assert uses is not None

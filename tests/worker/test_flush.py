@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from threading import Event
+from threading import Event, Lock
 from typing import Any
 from unittest.mock import Mock
 
 import pytest
 
 from cache_monitor.calls import RawCall, Source
+from cache_monitor.concurrency import no_pause
 from cache_monitor.keys.naming import name_plain_key
 from cache_monitor.stats.details import Details
 from cache_monitor.stats.payloads import decode, encode
@@ -18,15 +19,15 @@ from cache_monitor.stores.memory import MemoryStore
 from cache_monitor.stores.rows import ABANDONED_AFTER, HOUR, MERGED, MINUTE
 from cache_monitor.worker import batch
 from cache_monitor.worker.aggregator import Aggregator
-from cache_monitor.worker.flush import STEP, Flusher
+from cache_monitor.worker.flush import STEP, Flusher, StoreWriter
 from cache_monitor.worker.rollup import merge_processes, roll_up
 from cache_monitor.worker.trace_writer import Tracer
 
 BEGIN = 1_900_000_000 // MINUTE * MINUTE
 
 
-def _gets(at: float, number: int) -> list[RawCall]:
-    source = Source("default", "get")
+def _gets(at: float, number: int, alias: str = "default") -> list[RawCall]:
+    source = Source(alias, "get")
     return [
         (source, at, 1e-4, f"key:{n}", True, None, None, None, None, None, None, None)
         for n in range(number)
@@ -42,25 +43,25 @@ class Process:
         aggregator = Aggregator(
             "process", hot_keys=100, key_groups=100, measure=lambda alias, key, version: None
         )
-        self._delivery = Flusher("process", aggregator, Tracer("process", 1, lambda _: None))
+        self.delivery = Flusher("process", aggregator, Tracer("process", 1, lambda _: None))
         monkeypatch.setattr("cache_monitor.worker.flush.time.time", lambda: self.now)
 
     def work(self, calls: int) -> None:
-        self._delivery.aggregator.add(_gets(self.now, calls), 0.0)
+        self.delivery.aggregator.add(_gets(self.now, calls), 0.0)
 
     def flush(self, last: bool = False) -> None:
-        changes = self._delivery.changes(last)
-        self._delivery.put(self.store, changes)
-        self._delivery.delivered(changes)
+        changes = list(self.delivery.changes(last))
+        self.delivery.put(self.store, changes)
+        self.delivery.delivered(changes)
 
     def flush_without_an_answer(self) -> None:
         """The rows reach the store, which the process does not learn."""
-        self._delivery.put(self.store, self._delivery.changes(last=False))
-        self._delivery.refused()
+        self.delivery.put(self.store, list(self.delivery.changes(last=False)))
+        self.delivery.refused()
 
     def flush_in_vain(self) -> None:
-        self._delivery.changes(last=False)
-        self._delivery.refused()
+        list(self.delivery.changes(last=False))
+        self.delivery.refused()
 
     def go_on(self, seconds: int) -> None:
         """Work and flush as a process does, and roll up once a minute."""
@@ -73,32 +74,71 @@ class Process:
 
     @property
     def lost(self) -> int:
-        return self._delivery.missing(store_works=True)
+        return self.delivery.missing(store_works=True)
 
     @property
     def parts(self) -> int:
         """How many parts wait in memory."""
-        return len(list(self._delivery._buckets()))
+        return len(list(self.delivery._buckets()))
+
+    @property
+    def windows(self) -> list[Row]:
+        return [*self.store.read("window", 0, 2**40, None)]
 
     @property
     def processes(self) -> int:
         """How many processes a report would see."""
-        rows = self.store.read("window", 0, 2**40, None)
-        return len({each for row in rows for each in decode(row.payload, Window).processes})
+        return len({each for row in self.windows for each in decode(row.payload, Window).processes})
 
     @property
     def stored(self) -> tuple[int, int]:
         """The calls in windows and the lookups in details."""
-        rows = [*self.store.read("window", 0, 2**40, None)]
         details = [*self.store.read("details", 0, 2**40, None)]
         return (
-            sum(decode(row.payload, Window).calls for row in rows),
+            sum(decode(row.payload, Window).calls for row in self.windows),
             sum(
                 group.lookups
                 for row in details
                 for group in decode(row.payload, Details).groups.values()
             ),
         )
+
+
+def test_what_a_thread_counts_while_a_flush_encodes_reaches_the_store_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    process, lock, helped = Process(monkeypatch), Lock(), []
+
+    def help_out() -> None:
+        with lock:
+            for alias in ("default", "other"):
+                # Of keys that come again: such hits are counted later.
+                calls = 2 * _gets(process.now, 2, alias)
+                process.delivery.aggregator.add(calls, 0.0)
+                helped.append(len(calls))
+
+    process.work(1)
+    writer = StoreWriter(lambda: process.delivery, lock, Mock(side_effect=AssertionError))
+    writer.write(process.store, last=False, pace=help_out)
+    first, other = (decode(row.payload, Window) for row in process.windows)
+    assert first.operations["get"].hits == first.calls >= 1
+    assert other.operations["get"].hits == other.calls > first.calls
+    writer.write(process.store, last=False, pace=no_pause)
+    assert process.stored == (1 + sum(helped), 1 + sum(helped))
+
+
+def test_a_child_that_is_forked_while_a_flush_encodes_writes_nothing_of_its_parent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    process = Process(monkeypatch)
+    process.work(1)
+    writer = StoreWriter(lambda: process.delivery, Lock(), Mock(side_effect=AssertionError))
+
+    def fork() -> None:
+        writer.is_parents = True
+
+    writer.write(process.store, last=False, pace=fork)
+    assert process.windows == []
 
 
 @pytest.mark.parametrize("away", [10 * MINUTE, ABANDONED_AFTER + 10 * MINUTE])
@@ -136,7 +176,7 @@ def test_a_part_that_cannot_be_written_keeps_no_other_from_the_store(
     process.flush()
     assert {row.kind for row in process.store.read("window", 0, 2**40, None)} == {"window"}
     assert not list(process.store.read("details", 0, 2**40, None))
-    assert [str(each) for each in process._delivery.faults] == ["unsupported"]
+    assert [str(each) for each in process.delivery.faults] == ["unsupported"]
 
 
 def test_calls_after_the_clock_was_set_back_are_where_the_clock_says(

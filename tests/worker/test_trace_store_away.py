@@ -60,7 +60,7 @@ class Worker:
     def flush(self, store: Store, seconds: int) -> None:
         reading = EvictionReading((START + seconds) * SECOND, 0, "boot")
         self.flusher.tracer.note_reading("default", reading)
-        changes = self.flusher.changes(last=False)
+        changes = list(self.flusher.changes(last=False))
         try:
             self.flusher.put(store, changes)
         except StoreError:
