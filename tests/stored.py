@@ -1,9 +1,19 @@
 """What the store has of a test's calls."""
 
 import cache_monitor
-from cache_monitor.stats.details import Details
-from cache_monitor.stats.payloads import DetailsMerge, StoredDetails, decode
+from cache_monitor.stats.details import Details, DetailsMerge, StoredDetails
+from cache_monitor.stats.payloads import decode
 from cache_monitor.stores.opening import get_store
+
+
+def read_details(payload: bytes) -> Details:
+    """The details of one row, read as for a report."""
+    stored = decode(payload, StoredDetails)
+    merging = DetailsMerge(stored.start, stored.seconds, stored.group_limit)
+    merging.add(stored)
+    details = merging.whole(stored.hot_keys.capacity)
+    details.final = stored.final
+    return details
 
 
 def stored_details() -> Details:

@@ -23,15 +23,15 @@ from cache_monitor.reports.series import ReportPeriod, Series
 from cache_monitor.reports.what_if import StoredPrediction
 from cache_monitor.scan.snapshot import Snapshot
 from cache_monitor.stats import distinct
-from cache_monitor.stats.details import OTHER_GROUPS, Details
-from cache_monitor.stats.payloads import (
-    CorruptPayload,
+from cache_monitor.stats.details import (
+    OTHER_GROUPS,
+    Details,
     DetailsMerge,
     StoredDetails,
-    decode,
     fold_groups,
     pack_details,
 )
+from cache_monitor.stats.payloads import CorruptPayload, decode
 from cache_monitor.stats.window import MemoryByProcess, Window
 from cache_monitor.stores.base import Kind, Row
 from cache_monitor.stores.rows import KEYS_KEPT, MERGED, MINUTE, window_of

@@ -16,7 +16,7 @@ from cache_monitor.scan.snapshot import Snapshot
 from cache_monitor.stats import distinct, histogram
 from cache_monitor.stats.details import OTHER_GROUPS, Details, PageStats, ViewStats
 from cache_monitor.stats.groups import GroupStats, LifeStats
-from cache_monitor.stats.top_keys import KeyStats
+from cache_monitor.stats.hot_keys import KeyStats
 from cache_monitor.stats.window import OperationStats, Window, ratio
 
 HOT_KEYS_SHOWN = 100

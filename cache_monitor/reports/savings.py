@@ -44,7 +44,7 @@ from cache_monitor.keys.known_keys import CACHALOT_GROUP, CACHALOT_TABLES_GROUP,
 from cache_monitor.keys.naming import headers_of_page
 from cache_monitor.stats.details import Details, ViewStats, ViewUse
 from cache_monitor.stats.groups import GroupStats
-from cache_monitor.stats.top_keys import KeyStats
+from cache_monitor.stats.hot_keys import KeyStats
 
 _ENOUGH = 10
 """Values beyond each key's first from which on they tell how the time of a key varies."""

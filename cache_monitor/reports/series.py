@@ -11,8 +11,8 @@ from msgspec import Struct
 from cache_monitor.periods import rfc3339
 from cache_monitor.reports.schema import REASONS, MissReasons, Point, Report
 from cache_monitor.stats import packed_ints
-from cache_monitor.stats.columns import Columns
 from cache_monitor.stats.groups import GroupStats
+from cache_monitor.stats.hot_keys import Columns
 from cache_monitor.stats.payloads import CorruptPayload, DetailedKeys, decode
 from cache_monitor.stats.window import (
     MINUTE,

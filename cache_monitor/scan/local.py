@@ -321,7 +321,7 @@ def _recorded_keys(alias: str, cache: Any, pace: Callable[[], None]) -> Mapping[
         keys: dict[str, None] = {}
         for details in recorded_details(alias):
             pace()
-            keys.update(dict.fromkeys(details.hot_keys.table))
+            keys.update(dict.fromkeys(details.hot_keys.columns.keys))
         return {file_name(cache, key): key for key in Paced([*islice(keys, _KEYS)], pace)}
 
     if pace is no_pause:

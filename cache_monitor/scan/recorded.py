@@ -21,7 +21,7 @@ from cache_monitor.keys.naming import group_key
 from cache_monitor.scan.base import BackendScanner, BadCursor, Entry, EntryPage, ScanError, Traced
 from cache_monitor.scan.identity import prefix_of, trace_store, version_of
 from cache_monitor.scan.snapshot import Snapshot
-from cache_monitor.stats.details import Details
+from cache_monitor.stats.details import StoredDetails
 from cache_monitor.stats.payloads import CorruptPayload, decode
 from cache_monitor.stores import rows as stored
 from cache_monitor.stores.base import Store, StoreError
@@ -436,7 +436,7 @@ def sizes_of(alias: str, pace: Callable[[], None]) -> dict[str, int]:
     return {name: round(size / sets) for name, (sets, size) in sums.items()}
 
 
-def recorded_details(alias: str) -> Iterator[Details]:
+def recorded_details(alias: str) -> Iterator[StoredDetails]:
     """The recorded details of ``alias``, the newest first; none without a store."""
     now = int(time.time())
     try:
@@ -449,6 +449,6 @@ def recorded_details(alias: str) -> Iterator[Details]:
     for row in rows[:_ROWS]:
         if row.start + row.seconds > now - PERIOD:
             try:
-                yield decode(row.payload, Details)
+                yield decode(row.payload, StoredDetails)
             except CorruptPayload:
                 continue

@@ -1,13 +1,15 @@
-"""What happened to the keys of one cache in one time bucket, by groups, views and pages."""
+"""What happened to the keys of one cache in one time bucket, by groups, views and pages; as a
+store has it, and many of them merged."""
 
-from collections.abc import Iterable
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Generic, TypeVar
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, structs
 
-from cache_monitor.stats import distinct
+from cache_monitor.stats import distinct, hot_keys
+from cache_monitor.stats.distinct import MergedSample, Samples, few_of
 from cache_monitor.stats.groups import GroupKind, GroupStats
-from cache_monitor.stats.top_keys import HotKeys, Samples
+from cache_monitor.stats.hot_keys import HotKeys, Ranking, StoredKeys
 from cache_monitor.stats.window import Count, Duration, Hash, Length, Start
 
 OTHER_GROUPS = "(other groups)"
@@ -137,12 +139,12 @@ class PageStats(Struct, array_like=True, gc=False):
             (self.paths, other.paths),
             (self.variants, other.variants),
         ):
-            add_hashes(sketch, added)
+            distinct.add_hashes(sketch, added)
 
     def bounded(self) -> "PageStats":
         """The same with sketches as small as they may be stored."""
         for sketch in (self.addresses, self.paths, self.variants):
-            _cut(sketch)
+            distinct.cut(sketch)
         return self
 
 
@@ -150,18 +152,6 @@ def count_word(words: dict[str, int], word: str, count: int = 1) -> None:
     """Add ``count`` to ``word``; there are few words, and a tampered row's many are left out."""
     if word in words or len(words) < 32:
         words[word] = words.get(word, 0) + count
-
-
-def add_hashes(sketch: set[int], hashes: Iterable[int]) -> None:
-    """Add ``hashes`` to a sketch in place, and keep it small."""
-    sketch.update(hashes)
-    if len(sketch) > 2 * distinct.SIZE:
-        _cut(sketch)
-
-
-def _cut(sketch: set[int]) -> None:
-    if len(sketch) > distinct.SIZE:
-        sketch.intersection_update(distinct.smallest(sketch))
 
 
 class Details(Struct, array_like=True):
@@ -218,3 +208,178 @@ class Details(Struct, array_like=True):
     def kept_page(self, route: str) -> str:
         """The name that the page ``route`` is counted under."""
         return route if route in self.pages or len(self.pages) < PAGE_LIMIT else OTHER_PAGES
+
+
+class StoredDetails(Struct, array_like=True, gc=False):
+    """:class:`Details` as bytes have them."""
+
+    start: Start
+    seconds: Length
+    hot_keys: StoredKeys
+    group_limit: Count
+    groups: dict[str, GroupStats] = {}
+    uses: Count = 0
+    views: dict[str, ViewStats] = {}
+    final: bool = False
+    pages: dict[str, PageStats] = {}
+
+
+def pack_details(details: Details) -> StoredDetails:
+    """``details`` as a store takes them."""
+    return StoredDetails(
+        details.start,
+        details.seconds,
+        hot_keys.pack(details.hot_keys),
+        details.group_limit,
+        {name: group.packed() for name, group in details.groups.items()},
+        details.uses,
+        details.views,
+        details.final,
+        {route: page.bounded() for route, page in details.pages.items()},
+    )
+
+
+def folded(details: Details, most: int) -> Details:
+    """``details`` with the ``most`` used groups of their own, and the others counted as one."""
+    ranked = sorted(
+        (name for name in details.groups if name != OTHER_GROUPS),
+        key=lambda name: details.groups[name].lookups + details.groups[name].sets,
+        reverse=True,
+    )
+    kept = {*ranked[:most]}
+    groups = {name: group for name, group in details.groups.items() if name in kept}
+    other = GroupStats("key")
+    for name, group in details.groups.items():
+        if name not in kept:
+            other.merge(group)
+            other.add_keys([*group.keys])
+    return structs.replace(details, groups={**groups, OTHER_GROUPS: other})
+
+
+Fold = Callable[[str], str]
+"""The group that a group belongs to: mostly itself."""
+
+
+def fold_groups(details: Details, fold: Fold) -> None:
+    """Count the groups of ``details`` by the names that ``fold`` gives them, wherever they are
+    named."""
+    groups = details.groups
+    for name in [name for name, group in groups.items() if group.kind == "key"]:
+        kept = fold(name)
+        if kept == name:
+            continue
+        group = groups.pop(name)
+        if kept in groups:
+            _merge(groups[kept], group)
+        else:
+            groups[kept] = group
+    for stats in details.hot_keys.table.values():
+        if stats.group not in groups and (kept := fold(stats.group)) in groups:
+            stats.group = kept
+    for view in details.views.values():
+        _fold_uses(view, details, fold)
+
+
+def _fold_uses(view: ViewStats, details: Details, fold: Fold) -> None:
+    for name in [name for name in view.groups if name not in details.groups]:
+        kept = fold(name)
+        if kept != name:
+            use = view.groups.pop(name)
+            view.groups.setdefault(kept, ViewUse()).merge(use)
+
+
+def _merge(into: GroupStats, group: GroupStats) -> None:
+    into.merge(group)
+    into.keys = distinct.unite(into.keys, group.keys)
+    into.sample_hits = few_of((*into.sample_hits, *group.sample_hits))
+    into.sample_misses = few_of((*into.sample_misses, *group.sample_misses))
+
+
+class DetailsMerge:
+    """Merges details as they come out of a store.
+
+    Hot keys are ranked while they come, and only those on top looked up at the end. Until then
+    their tables are kept as the columns that they were read as.
+    """
+
+    def __init__(
+        self, start: int, seconds: int, group_limit: int, fold: Fold | None = None
+    ) -> None:
+        self._fold = fold
+        self._whole = Details(start, seconds, HotKeys(1), group_limit)
+        # By the names that are kept.
+        self._groups: dict[str, _Merging[GroupStats]] = {}
+        self._views: dict[str, _Merging[ViewStats]] = {}
+        self._ranking = Ranking()
+        self._tables: list[StoredKeys] = []
+
+    def add(self, part: StoredDetails) -> None:
+        """Take in ``part``, which stays as it is."""
+        self._whole.uses += part.uses
+        # A report merges tens of thousands of groups and views: hence few calls for each.
+        groups, views = self._groups, self._views
+        for name, group in part.groups.items():
+            merged = groups.get(name) or self._enter_group(name, group)
+            merged.add(group)
+            merged.keys.add(group.sketch)
+        for name, view in part.views.items():
+            (views.get(name) or self._enter_view(name)).add(view)
+        for route, page in part.pages.items():
+            self._whole.page(route).merge(page)
+        self._ranking.add(part.hot_keys)
+        self._tables.append(part.hot_keys)
+
+    def whole(self, most: int) -> Details:
+        """All of them in one, with the ``most`` hottest keys."""
+        whole = self._whole
+        for group in self._groups.values():
+            group.finish()
+            group.stats.keys = group.keys.sketch()
+        for view in self._views.values():
+            view.finish()
+        hottest, floor = self._ranking.top(most)
+        whole.hot_keys = HotKeys(most, floor, self._ranking.gather(self._tables, hottest))
+        return whole
+
+    def _enter_group(self, name: str, group: GroupStats) -> "_Merging[GroupStats]":
+        if self._fold is not None and group.kind == "key":
+            name = self._fold(name)
+        kept = self._whole.kept_group(name)
+        merged = self._groups.get(kept)
+        if merged is None:
+            merged = self._groups[kept] = _Merging(self._whole.group(kept, group.kind))
+        return merged
+
+    def _enter_view(self, name: str) -> "_Merging[ViewStats]":
+        kept = self._whole.kept_view(name)
+        merged = self._views.get(kept)
+        if merged is None:
+            merged = self._views[kept] = _Merging(self._whole.view(kept))
+        return merged
+
+
+Stats = TypeVar("Stats", GroupStats, ViewStats)
+
+
+class _Merging(Generic[Stats]):
+    """One group or view of many parts: what is merged of it so far."""
+
+    __slots__ = ("_hits", "_misses", "keys", "stats")
+
+    def __init__(self, stats: Stats) -> None:
+        self.stats: Stats = stats
+        self.keys = distinct.Union()
+        self._hits = MergedSample()
+        self._misses = MergedSample()
+
+    def add(self, part: Stats) -> None:
+        self.stats.merge(part)
+        # Asked first: most have none of one or the other.
+        if part.sample_hits:
+            self._hits.add(part.sample_hits)
+        if part.sample_misses:
+            self._misses.add(part.sample_misses)
+
+    def finish(self) -> None:
+        self.stats.sample_hits = self._hits.samples()
+        self.stats.sample_misses = self._misses.samples()

@@ -1,15 +1,22 @@
-"""Sketches that estimate how many different keys there were.
+"""Sketches of many keys: how many different ones there were, and a few that stand for them.
 
-They keep the smallest hashes that they have seen (k minimum values; Bar-Yossef et al., "Counting
-distinct elements in a data stream", 2002). Up to ``SIZE`` different keys the count is exact;
-beyond, its standard error is 1/sqrt(SIZE - 2), which is 8.9 %. Sketches merge by union.
+Those that count keep the smallest hashes that they have seen (k minimum values; Bar-Yossef et al.,
+"Counting distinct elements in a data stream", 2002). Up to ``SIZE`` different keys the count is
+exact; beyond, its standard error is 1/sqrt(SIZE - 2), which is 8.9 %. They merge by union.
+
+A sample is the first few different keys of a bucket, which costs next to nothing. Of those of
+several buckets the ones with the smallest checksums stay: these are no likelier to be one key
+than another, and the next reading of the same buckets has the same ones.
 """
 
 from array import array
-from bisect import bisect_left
+from bisect import bisect_left, insort
 from collections.abc import Iterable
 from struct import Struct
+from typing import Annotated
 from zlib import crc32
+
+from msgspec import Meta
 
 from cache_monitor.stats.packed_ints import read_ints
 
@@ -35,6 +42,19 @@ def hash_of(key: str) -> int:
 def smallest(hashes: Iterable[int]) -> set[int]:
     """The sketch of ``hashes``."""
     return set(sorted(set(hashes))[:SIZE])
+
+
+def add_hashes(sketch: set[int], hashes: Iterable[int]) -> None:
+    """Add ``hashes`` to a sketch in place, and keep it small."""
+    sketch.update(hashes)
+    if len(sketch) > 2 * SIZE:
+        cut(sketch)
+
+
+def cut(sketch: set[int]) -> None:
+    """Leave the smallest hashes in ``sketch``."""
+    if len(sketch) > SIZE:
+        sketch.intersection_update(smallest(sketch))
 
 
 def unite(sketch: set[int], other: set[int]) -> set[int]:
@@ -65,32 +85,19 @@ class Union:
         self._hashes: set[int] = set()
         self._limit = _SPACE
 
-    def add(self, sketch: set[int]) -> None:
-        """Merge ``sketch`` into it."""
-        limit = self._limit
-        if limit == _SPACE:
-            self._hashes |= sketch
-        else:
-            self._hashes.update([each for each in sketch if each < limit])
-        self._cut_back()
-
-    def add_packed(self, packed: bytes) -> None:
+    def add(self, packed: bytes) -> None:
         """Merge the sketch that was packed into ``packed`` into it."""
         hashes = unpack_sketch(packed)
         if hashes and hashes[-1] >= self._limit:
             hashes = hashes[: bisect_left(hashes, self._limit)]
         self._hashes.update(hashes)
-        self._cut_back()
+        if len(self._hashes) > 2 * SIZE:
+            self._hashes = smallest(self._hashes)
+            self._limit = max(self._hashes)
 
     def sketch(self) -> set[int]:
         """The sketch of all that were added."""
-        return set(sorted(self._hashes)[:SIZE])
-
-    def _cut_back(self) -> None:
-        if len(self._hashes) > 2 * SIZE:
-            ascending = sorted(self._hashes)[:SIZE]
-            self._hashes = set(ascending)
-            self._limit = ascending[-1]
+        return smallest(self._hashes)
 
 
 def estimate(sketch: set[int]) -> int:
@@ -98,3 +105,54 @@ def estimate(sketch: set[int]) -> int:
     if len(sketch) < SIZE:
         return len(sketch)
     return round((SIZE - 1) * _SPACE / max(smallest(sketch)))
+
+
+SAMPLE_SIZE = 5
+
+Samples = Annotated[tuple[str, ...], Meta(max_length=100)]
+"""Names of keys, as they may be shown: at most ``SAMPLE_SIZE``, the smallest checksum first."""
+
+
+def few_of(names: Iterable[str]) -> Samples:
+    """Those of ``names`` that are kept."""
+    # A shown name has no lone surrogates.
+    ranked = sorted((crc32(name.encode()), name) for name in set(names))
+    return tuple(name for _, name in ranked[:SAMPLE_SIZE])
+
+
+def with_one_more(samples: Samples, name: str) -> Samples:
+    """``samples`` and ``name``, unless there are enough."""
+    if len(samples) >= SAMPLE_SIZE or name in samples:
+        return samples
+    return few_of((*samples, name))
+
+
+class MergedSample:
+    """The merge of many samples. One with a larger checksum than all that are kept ends the look
+    at its sample: those behind it have larger ones still."""
+
+    __slots__ = ("_kept", "_names")
+
+    def __init__(self) -> None:
+        self._names: set[str] = set()
+        self._kept: list[tuple[int, str]] = []
+        """Checksum and name, the smallest first."""
+
+    def add(self, samples: Samples) -> None:
+        """Merge ``samples`` into it."""
+        names, kept = self._names, self._kept
+        for name in samples:
+            # Most are known already: the same keys are used again and again.
+            if name in names:
+                continue
+            ranked = crc32(name.encode()), name
+            if len(kept) == SAMPLE_SIZE:
+                if ranked > kept[-1]:
+                    return
+                names.remove(kept.pop()[1])
+            insort(kept, ranked)
+            names.add(name)
+
+    def samples(self) -> Samples:
+        """Those that are kept of all that were added."""
+        return tuple(name for _, name in self._kept)

@@ -10,7 +10,8 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct, structs
 
 from cache_monitor.stats import distinct, histogram
-from cache_monitor.stats.top_keys import SAMPLE_SIZE, Samples, with_one_more
+from cache_monitor.stats.distinct import SAMPLE_SIZE, Samples, with_one_more
+from cache_monitor.stats.histogram import add_counts
 from cache_monitor.stats.window import (
     Bucket,
     Count,
@@ -18,7 +19,6 @@ from cache_monitor.stats.window import (
     Hash,
     Reasons,
     UnixTime,
-    add_reasons,
     total,
 )
 
@@ -51,35 +51,33 @@ class LifeStats(Struct, array_like=True, gc=False):
 
     def lose(self, cause: Cause, weight: int, at: float = 0.0) -> None:
         """Count ``weight`` misses of lost entries; what took these away was seen ``at``."""
-        self.causes[cause] = self.causes.get(cause, 0) + weight
+        add_counts(self.causes, {cause: weight})
         if cause == "restart":
             self.restarted_at = max(self.restarted_at, at)
 
     def end(self, how: End, seconds: float, weight: int, is_unread: bool) -> None:
         """Count ``weight`` lives that ended."""
-        self.ends[how] = self.ends.get(how, 0) + weight
+        add_counts(self.ends, {how: weight})
         if is_unread:
-            self.unread[how] = self.unread.get(how, 0) + weight
+            add_counts(self.unread, {how: weight})
         [bucket] = histogram.buckets_of([max(seconds, 0.0)])
-        for each in (self.lasted, self.evicted_at) if how == "evicted" else (self.lasted,):
-            each[bucket] = each.get(bucket, 0) + weight
+        add_counts(self.lasted, {bucket: weight})
+        if how == "evicted":
+            add_counts(self.evicted_at, {bucket: weight})
 
     def read(self, seconds: float, weight: int) -> None:
         """Count ``weight`` values that were read for the first time."""
         [bucket] = histogram.buckets_of([max(seconds, 0.0)])
-        self.first_read[bucket] = self.first_read.get(bucket, 0) + weight
+        add_counts(self.first_read, {bucket: weight})
 
     def merge(self, other: "LifeStats") -> None:
         """Add what ``other`` counted."""
-        for how, count in other.ends.items():
-            self.ends[how] = self.ends.get(how, 0) + count
-        for how, count in other.unread.items():
-            self.unread[how] = self.unread.get(how, 0) + count
-        histogram.add_buckets(self.lasted, other.lasted)
-        histogram.add_buckets(self.first_read, other.first_read)
-        histogram.add_buckets(self.evicted_at, other.evicted_at)
-        for cause, count in other.causes.items():
-            self.causes[cause] = self.causes.get(cause, 0) + count
+        add_counts(self.ends, other.ends)
+        add_counts(self.unread, other.unread)
+        add_counts(self.lasted, other.lasted)
+        add_counts(self.first_read, other.first_read)
+        add_counts(self.evicted_at, other.evicted_at)
+        add_counts(self.causes, other.causes)
         self.restarted_at = max(self.restarted_at, other.restarted_at)
 
 
@@ -107,13 +105,12 @@ class ChangeStats(Struct, array_like=True, gc=False):
             return
         self.seen += 1
         [bucket] = histogram.buckets_of([max(seconds, 0.0)])
-        counts = self.same if is_same else self.changed
-        counts[bucket] = counts.get(bucket, 0) + weight
+        add_counts(self.same if is_same else self.changed, {bucket: weight})
 
     def merge(self, other: "ChangeStats") -> None:
         """Add what ``other`` counted."""
-        histogram.add_buckets(self.same, other.same)
-        histogram.add_buckets(self.changed, other.changed)
+        add_counts(self.same, other.same)
+        add_counts(self.changed, other.changed)
         self.unknown += other.unknown
         self.seen += other.seen
 
@@ -351,12 +348,12 @@ class GroupStats(Struct, array_like=True, gc=False):
         if other.repeated_gets or other.single_gets:
             self._merge_access_patterns(other)
         if other.reasons:
-            add_reasons(self.reasons, other.reasons)
+            add_counts(self.reasons, other.reasons)
             self.traced_misses += other.traced_misses
             self.classified_misses += other.classified_misses
             self.variance += other.variance
         if other.ages:
-            histogram.add_buckets(self.ages, other.ages)
+            add_counts(self.ages, other.ages)
         if other.lives is not None or other.changes is not None or other.called_from:
             self._merge_seldom(other)
 
@@ -399,9 +396,3 @@ class GroupStats(Struct, array_like=True, gc=False):
     def packed(self) -> "GroupStats":
         """The same as a store takes it."""
         return structs.replace(self, keys=set(), sketch=distinct.pack_sketch(self.keys))
-
-    def unpacked(self) -> "GroupStats":
-        """The same as it is counted on."""
-        return structs.replace(
-            self, keys=self.keys.union(distinct.unpack_sketch(self.sketch)), sketch=b""
-        )

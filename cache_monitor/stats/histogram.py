@@ -12,9 +12,12 @@ a report adds up: it does so in one addition.
 import sys
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, MutableMapping, Sequence
 from itertools import accumulate, compress
 from struct import Struct
+from typing import TypeVar
+
+Key = TypeVar("Key", bound=Hashable)
 
 _UPPER = 3 if sys.byteorder == "little" else 0
 _HALF_A_BUCKET = 1 << 47
@@ -79,10 +82,10 @@ def middle_of(bucket: int) -> float:
     return middle
 
 
-def add_buckets(into: MutableMapping[int, int], other: Mapping[int, int]) -> None:
-    """Merge ``other`` into ``into``."""
-    for bucket, count in other.items():
-        into[bucket] = into.get(bucket, 0) + count
+def add_counts(into: MutableMapping[Key, int], more: Mapping[Key, int]) -> None:
+    """Add counts, by buckets or whatever, to others."""
+    for key, count in more.items():
+        into[key] = into.get(key, 0) + count
 
 
 def quantiles(
@@ -193,7 +196,7 @@ def _within(counts: Mapping[int, int]) -> dict[int, int]:
     """``counts`` of the buckets that a :class:`Histogram` has."""
     found: dict[int, int] = {}
     for bucket, count in counts.items():
-        add_buckets(found, {min(max(bucket, FIRST), LAST): count})
+        add_counts(found, {min(max(bucket, FIRST), LAST): count})
     return found
 
 

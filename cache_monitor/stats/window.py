@@ -11,7 +11,7 @@ from typing import Annotated
 from msgspec import Meta, Struct, field
 
 from cache_monitor.stats import distinct
-from cache_monitor.stats.histogram import Histogram, buckets_of, counts_of
+from cache_monitor.stats.histogram import Histogram, add_counts, buckets_of, counts_of
 from cache_monitor.stats.packed_ints import MAX_COUNT
 
 # What is read back from a store is held to these.
@@ -154,7 +154,7 @@ class Window(Struct, array_like=True, gc=False):
         self.bytes_written = total(self.bytes_written, other.bytes_written)
         self.memory_bytes = greater(self.memory_bytes, other.memory_bytes)
         self.memory_is_shared = self.memory_is_shared or other.memory_is_shared
-        add_reasons(self.reasons, other.reasons)
+        add_counts(self.reasons, other.reasons)
         self.evictions = greater(self.evictions, other.evictions)
         self.traced_misses += other.traced_misses
         self.classified_misses += other.classified_misses
@@ -184,12 +184,6 @@ class CountedWindow(Struct, array_like=True, gc=False):
     def calls(self) -> int:
         """See :attr:`Window.calls`."""
         return self.dropped + sum(each.calls for each in self.operations.values())
-
-
-def add_reasons(reasons: Reasons, more: Reasons) -> None:
-    """Count ``more`` into ``reasons``."""
-    for reason, misses in more.items():
-        reasons[reason] = reasons.get(reason, 0) + misses
 
 
 def total(one: int | None, other: int | None) -> int | None:

@@ -19,8 +19,8 @@ from msgspec import Meta, Struct
 from cache_monitor.conf import get_conf
 from cache_monitor.keys.grouping import MOST_TEMPLATES
 from cache_monitor.stats.details import Details
+from cache_monitor.stats.hot_keys import HotKeys, KeyStats
 from cache_monitor.stats.payloads import decode, encode
-from cache_monitor.stats.top_keys import HotKeys, KeyStats
 from cache_monitor.stats.window import Window
 from cache_monitor.stores.base import Kind, Row, Store
 from cache_monitor.trace.codec import StoredSlice, Unreadable, decode_slices, pack, sampled, unpack

@@ -19,7 +19,7 @@ from cache_monitor.keys.display import is_sanitizing
 from cache_monitor.recorder import recorder
 from cache_monitor.reports.savings import mean_to_produce
 from cache_monitor.stats.groups import GroupStats
-from cache_monitor.stats.top_keys import KeyStats
+from cache_monitor.stats.hot_keys import KeyStats
 from cache_monitor.toolbar.hints import Usage
 from cache_monitor.toolbar.request import CallRow, Kept, KeyRow
 from cache_monitor.toolbar.timeline import Group

@@ -10,11 +10,10 @@ from cache_monitor.keys.naming import is_chosen, learned_group
 from cache_monitor.page_cache.outcomes import PagePass
 from cache_monitor.stats.access_patterns import RepeatedGet, loops
 from cache_monitor.stats.compute_time import ComputedKey
-from cache_monitor.stats.details import OTHER_GROUPS, Details, ViewStats
-from cache_monitor.stats.distinct import hash_of
+from cache_monitor.stats.details import OTHER_GROUPS, Details, ViewStats, fold_groups
+from cache_monitor.stats.distinct import SAMPLE_SIZE, Samples, hash_of, with_one_more
 from cache_monitor.stats.groups import GroupStats
-from cache_monitor.stats.payloads import fold_groups
-from cache_monitor.stats.top_keys import SAMPLE_SIZE, HotKeys, KeyStats, Samples, with_one_more
+from cache_monitor.stats.hot_keys import HotKeys, KeyStats
 from cache_monitor.stats.window import Window, greater
 from cache_monitor.worker import requests
 from cache_monitor.worker.batch import Batch, deduplicate, name_and_hash

@@ -17,8 +17,8 @@ from cache_monitor.stats.access_patterns import (
     AccessPatterns,
     RepeatedGet,
 )
-from cache_monitor.stats.details import PageStats, add_hashes, count_word
-from cache_monitor.stats.top_keys import SAMPLE_SIZE
+from cache_monitor.stats.details import PageStats, count_word
+from cache_monitor.stats.distinct import SAMPLE_SIZE, add_hashes
 from cache_monitor.stats.window import percent
 from cache_monitor.worker.batch import name_and_hash
 

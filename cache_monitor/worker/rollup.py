@@ -11,15 +11,8 @@ from collections.abc import Callable, Iterable
 
 from cache_monitor.concurrency import Paced, no_pause
 from cache_monitor.keys.naming import learned_group
-from cache_monitor.stats.details import Details
-from cache_monitor.stats.payloads import (
-    CorruptPayload,
-    DetailsMerge,
-    DetailsState,
-    StoredDetails,
-    decode,
-    encode,
-)
+from cache_monitor.stats.details import Details, DetailsMerge, StoredDetails
+from cache_monitor.stats.payloads import CorruptPayload, DetailsState, decode, encode
 from cache_monitor.stats.window import MemoryByProcess, Window
 from cache_monitor.stores.base import Kind, Row, Store, session
 from cache_monitor.stores.rows import (

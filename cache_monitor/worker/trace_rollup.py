@@ -17,7 +17,7 @@ from uuid import uuid4
 from msgspec import structs
 
 from cache_monitor.concurrency import Paced, no_pause
-from cache_monitor.stats.details import Details
+from cache_monitor.stats.details import StoredDetails
 from cache_monitor.stats.payloads import decode as decode_stats
 from cache_monitor.stats.payloads import encode
 from cache_monitor.stats.window import Window
@@ -292,11 +292,8 @@ def _deliver(store: Store, name: str, state: State) -> None:
 
 def _not_final(row: Row) -> Row:
     """``row`` as one that its process may still change."""
-    stats: Window | Details = (
-        decode_stats(row.payload, Window)
-        if row.kind == "window"
-        else decode_stats(row.payload, Details)
-    )
+    type_: type[Window | StoredDetails] = Window if row.kind == "window" else StoredDetails
+    stats = decode_stats(row.payload, type_)
     stats.final = False
     return row._replace(payload=encode(stats))
 

@@ -176,9 +176,9 @@ def details_row(process: str, alias: str, start: int, seconds: int, calls: int) 
     leave. One lookup of ten misses."""
     from cache_monitor.stats.details import Details
     from cache_monitor.stats.distinct import hash_of
+    from cache_monitor.stats.histogram import add_counts
+    from cache_monitor.stats.hot_keys import HotKeys
     from cache_monitor.stats.payloads import encode
-    from cache_monitor.stats.top_keys import HotKeys
-    from cache_monitor.stats.window import add_reasons
     from cache_monitor.stores.base import Row
     from cache_monitor.stores.rows import KEYS_KEPT
 
@@ -195,7 +195,7 @@ def details_row(process: str, alias: str, start: int, seconds: int, calls: int) 
         stats.add_key(hash_of(key))
         if not hit:
             hot.add_reasons({"expired": 3})
-            add_reasons(stats.reasons, {"expired": 3})
+            add_counts(stats.reasons, {"expired": 3})
     for n in range(20):
         view = details.view(f"shop:view-{n}")
         view.requests, view.lookups, view.misses = 10, 100, 10

@@ -17,7 +17,8 @@ from typing import NamedTuple
 
 from cache_monitor.reports import series
 from cache_monitor.reports.schema import MissReasons
-from cache_monitor.stats.window import Window, add_reasons
+from cache_monitor.stats.histogram import add_counts
+from cache_monitor.stats.window import Window
 from cache_monitor.trace.codec import StoredSlice
 from cache_monitor.trace.events import DELETE, HIT, MISS, SECOND, WRITE, CallType, Key, hash_of
 from cache_monitor.trace.plan import HOT_KEYS, Plan
@@ -98,7 +99,7 @@ def told(
     window = Window(START, HOUR)
     told = replay.run(list(taken(events, plan, names)), (), START + HOUR + SLICE)
     for each in told.windows.values():
-        add_reasons(window.reasons, each.reasons)
+        add_counts(window.reasons, each.reasons)
         window.traced_misses += each.traced_misses
         window.classified_misses += each.classified_misses
         window.variance += each.variance

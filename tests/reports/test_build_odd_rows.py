@@ -31,8 +31,8 @@ from cache_monitor.scan.snapshot import (
 )
 from cache_monitor.stats.details import Details
 from cache_monitor.stats.histogram import Histogram
+from cache_monitor.stats.hot_keys import HotKeys
 from cache_monitor.stats.payloads import encode
-from cache_monitor.stats.top_keys import HotKeys
 from cache_monitor.stats.window import Window
 from cache_monitor.stores.base import Kind, Row
 from cache_monitor.stores.opening import get_store

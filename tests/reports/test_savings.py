@@ -10,7 +10,7 @@ from cache_monitor.keys.known_keys import CACHALOT_GROUP, CACHALOT_TABLES_GROUP
 from cache_monitor.reports.savings import Estimate, Savings, mean_to_produce
 from cache_monitor.stats.details import Details, ViewUse
 from cache_monitor.stats.groups import GroupStats
-from cache_monitor.stats.top_keys import KeyStats
+from cache_monitor.stats.hot_keys import KeyStats
 from tests.reports.synthetic import details
 
 PAGE = "page GET shop:product"

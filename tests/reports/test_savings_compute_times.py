@@ -9,7 +9,7 @@ import pytest
 
 from cache_monitor.reports.savings import Estimate, ProduceTimes, added
 from cache_monitor.stats.groups import GroupStats
-from cache_monitor.stats.top_keys import KeyStats
+from cache_monitor.stats.hot_keys import KeyStats
 
 
 def _key(hits: int, times: Sequence[float]) -> KeyStats:

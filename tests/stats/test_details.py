@@ -9,13 +9,15 @@ from cache_monitor.stats.details import (
     OTHER_VIEWS,
     VIEW_LIMIT,
     Details,
+    StoredDetails,
     ViewStats,
     ViewUse,
 )
 from cache_monitor.stats.distinct import pack_sketch
 from cache_monitor.stats.groups import GroupStats
-from cache_monitor.stats.payloads import DetailedKeys, DetailsState, StoredDetails, decode, encode
-from cache_monitor.stats.top_keys import HotKeys
+from cache_monitor.stats.hot_keys import HotKeys
+from cache_monitor.stats.payloads import DetailedKeys, DetailsState, decode, encode
+from tests.stored import read_details
 
 names = st.text(max_size=5)
 
@@ -52,14 +54,14 @@ def test_what_a_store_keeps_is_what_was_counted(used: dict[str, tuple[str, bool,
         if not hit:
             stats.produced, stats.produce_seconds, stats.bytes = times, 0.25 * times, times
             stats.add_reasons({"expired": times})
-    assert decode(encode(details), Details) == details
+    assert read_details(encode(details)) == details
 
 
 def test_details_without_what_is_optional_can_be_read() -> None:
     group = ["key", 3, 2, 1]
     view = [1, 3, 1, 0.5, 4, 0.25]
     written = [60, 60, [10, 0, []], 200, {"a": group}, 3, {"shop:home": view}, True]
-    found = decode(b"\x01" + msgspec.msgpack.encode(written), Details)
+    found = read_details(b"\x01" + msgspec.msgpack.encode(written))
     assert (found.groups["a"].lookups, found.views["shop:home"].request_seconds) == (3, 0.25)
     assert found.groups["a"].sample_hits == found.views["shop:home"].sample_misses == ()
 
@@ -96,7 +98,7 @@ def test_of_a_table_that_has_grown_the_heavier_half_is_stored() -> None:
     details = _details(capacity=2)
     for weight, key in enumerate(("a", "b", "c", "d"), 1):
         details.hot_keys.entry(key, key).count(True, False, weight)
-    stored = decode(encode(details), Details).hot_keys
+    stored = read_details(encode(details)).hot_keys
     assert set(stored.table) == {"c", "d"}
     assert stored.floor == 2
     assert len(details.hot_keys.table) == 4
@@ -117,7 +119,7 @@ def test_many_keys_at_once_make_the_same_sketch_as_one_after_the_other(
 def test_a_sketch_comes_back_from_a_store_and_is_counted_on() -> None:
     details = _details()
     details.group("a", "key").add_keys([*range(0, 1000, 2)])
-    again = decode(encode(details), Details)
+    again = read_details(encode(details))
     again.group("a", "key").add_keys([1, 3])
     assert again.groups["a"].packed().sketch == pack_sketch({1, 3, *range(0, 1000, 2)})
 

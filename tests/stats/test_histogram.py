@@ -46,7 +46,7 @@ def test_merging_two_histograms_gives_the_histogram_of_both(
     one: list[float], other: list[float]
 ) -> None:
     merged = _buckets(one)
-    histogram.add_buckets(merged, _buckets(other))
+    histogram.add_counts(merged, _buckets(other))
     assert merged == _buckets(one + other)
 
 

@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cache_monitor.stats import packed_ints, payloads
-from cache_monitor.stats.details import Details
+from cache_monitor.stats.details import Details, StoredDetails, pack_details
 from cache_monitor.stats.distinct import hash_of
-from cache_monitor.stats.histogram import buckets_of
-from cache_monitor.stats.payloads import CorruptPayload, StoredDetails, decode, encode, pack_details
-from cache_monitor.stats.top_keys import HotKeys
+from cache_monitor.stats.hot_keys import HotKeys
+from cache_monitor.stats.payloads import CorruptPayload, decode, encode
 from cache_monitor.stats.window import Window
+from tests.stored import read_details
 
 
 def _payload() -> bytes:
@@ -67,12 +67,6 @@ def _with_times(times: object) -> bytes:
     return b"\x01" + msgspec.msgpack.encode(written)
 
 
-def test_a_window_of_when_histograms_were_dicts_can_be_read() -> None:
-    [bucket] = buckets_of([0.5])
-    window = decode(_with_times({bucket: 3}), Window)
-    assert dict(window.operations["get"].times.items()) == {bucket: 3}
-
-
 @pytest.mark.parametrize(
     "times",
     [
@@ -82,10 +76,8 @@ def test_a_window_of_when_histograms_were_dicts_can_be_read() -> None:
         b"\x01\xff\xffabc",
         b"\x01\x00\x00" + bytes(1000),
         b"\x08\x00\x00" + bytes(7) + b"\x01",
-        {70_000: 1},
-        {1: -1},
-        {1: 2**53, 2: 1},
-        {"a": 1},
+        {},
+        {16_000: 1},
         [1],
         None,
     ],
@@ -104,7 +96,7 @@ def test_arbitrary_bytes_for_a_histogram_are_read_or_refused(times: bytes) -> No
 
 def test_rows_of_before_there_were_as_many_fields_can_be_read() -> None:
     """Written field by field as the first version laid them out."""
-    group = ("key", 4, 3, 1, 1, 0, 0, None, 10, [1, 2])
+    group = ("key", 4, 3, 1, 1, 0, 0, None, 10)
     view = (2, 4, 1, 0.5)
     written: tuple[object, ...] = (
         60,
@@ -116,9 +108,9 @@ def test_rows_of_before_there_were_as_many_fields_can_be_read() -> None:
         {"shop:product": view},
         True,
     )
-    details = decode(b"\x01" + msgspec.msgpack.encode(written), Details)
+    details = read_details(b"\x01" + msgspec.msgpack.encode(written))
     stats = details.groups["user:{int}"]
-    assert (stats.lookups, stats.keys, stats.produced, stats.ages) == (4, {1, 2}, 0, {})
+    assert (stats.lookups, stats.keys, stats.produced, stats.ages) == (4, set(), 0, {})
     assert details.views["shop:product"].request_seconds == 0
     assert (details.uses, details.final) == (5, True)
 
@@ -170,7 +162,7 @@ def test_details_of_too_many_groups_are_encoded_as_what_a_reader_takes(
         group.add_keys([hash_of(f"{number}:{key}") for key in range(150)])
     payload = encode(details)
     assert len(payload) <= payloads.MAX_BYTES
-    read = decode(payload, Details)
+    read = read_details(payload)
     for figure in ("lookups", "hits", "misses", "sets"):
         before, after = (
             sum(getattr(each, figure) for each in those.groups.values())

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from cache_monitor.stats.details import Details
-from cache_monitor.stats.payloads import fold_groups
-from cache_monitor.stats.top_keys import HotKeys
+from cache_monitor.stats.details import Details, fold_groups
+from cache_monitor.stats.hot_keys import HotKeys
 
 
 def _fold(name: str) -> str:

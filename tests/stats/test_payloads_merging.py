@@ -3,9 +3,17 @@ from functools import reduce
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cache_monitor.stats.details import OTHER_GROUPS, OTHER_VIEWS, VIEW_LIMIT, Details
-from cache_monitor.stats.payloads import DetailsMerge, StoredDetails, decode, encode
-from cache_monitor.stats.top_keys import HotKeys, few_of, with_one_more
+from cache_monitor.stats.details import (
+    OTHER_GROUPS,
+    OTHER_VIEWS,
+    VIEW_LIMIT,
+    Details,
+    DetailsMerge,
+    StoredDetails,
+)
+from cache_monitor.stats.distinct import few_of, with_one_more
+from cache_monitor.stats.hot_keys import HotKeys
+from cache_monitor.stats.payloads import decode, encode
 
 uses = st.lists(st.tuples(st.sampled_from("abc"), st.booleans()), max_size=30)
 Uses = list[tuple[str, bool]]

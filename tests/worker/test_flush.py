@@ -11,7 +11,6 @@ import pytest
 from cache_monitor.calls import RawCall, Source
 from cache_monitor.concurrency import no_pause
 from cache_monitor.keys.naming import name_plain_key
-from cache_monitor.stats.details import Details
 from cache_monitor.stats.payloads import decode, encode
 from cache_monitor.stats.window import Window
 from cache_monitor.stores.base import Row
@@ -22,6 +21,7 @@ from cache_monitor.worker.aggregator import Aggregator
 from cache_monitor.worker.flush import STEP, Flusher, StoreWriter
 from cache_monitor.worker.rollup import merge_processes, roll_up
 from cache_monitor.worker.trace_writer import Tracer
+from tests.stored import read_details
 
 BEGIN = 1_900_000_000 // MINUTE * MINUTE
 
@@ -99,7 +99,7 @@ class Process:
             sum(
                 group.lookups
                 for row in details
-                for group in decode(row.payload, Details).groups.values()
+                for group in read_details(row.payload).groups.values()
             ),
         )
 

@@ -5,8 +5,8 @@ import pytest
 from cache_monitor.reports.series import Series
 from cache_monitor.stats.details import Details
 from cache_monitor.stats.distinct import hash_of
+from cache_monitor.stats.hot_keys import HotKeys
 from cache_monitor.stats.payloads import decode, encode
-from cache_monitor.stats.top_keys import HotKeys
 from cache_monitor.stats.window import Window
 from cache_monitor.stores.base import Row
 from cache_monitor.stores.memory import MemoryStore
@@ -24,6 +24,7 @@ from cache_monitor.stores.rows import (
     settled,
 )
 from cache_monitor.worker.rollup import merge_processes, roll_up
+from tests.stored import read_details
 
 NOW = 20_000 * DAY + 30
 
@@ -156,7 +157,7 @@ def test_the_processes_of_young_details_are_merged() -> None:
     roll_up(store, NOW)
     [row] = store.read("details", 0, NOW, None)
     assert (row.process, row.start, row.seconds) == (MERGED, minute, MINUTE)
-    assert decode(row.payload, Details).hot_keys.table["key"].lookups == 3
+    assert read_details(row.payload).hot_keys.table["key"].lookups == 3
 
 
 def test_details_become_hours_and_days() -> None:
@@ -168,7 +169,7 @@ def test_details_become_hours_and_days() -> None:
     roll_up(store, NOW)
     rows = sorted(store.read("details", 0, NOW, None), key=lambda row: row.start)
     assert [(row.start, row.seconds) for row in rows] == [(day, DAY), (hour, HOUR)]
-    parts = [decode(row.payload, Details) for row in rows]
+    parts = [read_details(row.payload) for row in rows]
     assert [part.hot_keys.table["key"].lookups for part in parts] == [24, 2]
     assert [part.groups["key"].hits for part in parts] == [24, 2]
 
@@ -210,7 +211,7 @@ def test_merging_processes_leaves_the_lengths_to_the_roll_up() -> None:
     assert _calls(store) == 3
     [row] = store.read("details", 0, NOW, None)
     assert (row.process, row.start, row.seconds) == (MERGED, minute, MINUTE)
-    assert decode(row.payload, Details).hot_keys.table["key"].lookups == 2
+    assert read_details(row.payload).hot_keys.table["key"].lookups == 2
 
 
 def test_a_process_that_comes_late_joins_those_that_were_merged() -> None:
@@ -221,7 +222,7 @@ def test_a_process_that_comes_late_joins_those_that_were_merged() -> None:
         merge_processes(store, NOW)
     assert _calls(store) == 2
     [row] = store.read("details", 0, NOW, None)
-    assert decode(row.payload, Details).hot_keys.table["key"].lookups == 2
+    assert read_details(row.payload).hot_keys.table["key"].lookups == 2
 
 
 def test_windows_stay_fine_while_somebody_may_look_at_what_he_has_just_done() -> None:
@@ -241,7 +242,7 @@ def test_details_of_long_ago_become_weeks() -> None:
     roll_up(store, NOW)
     [row] = store.read("details", 0, NOW, None)
     assert (row.start, row.seconds) == (week, WEEK)
-    assert decode(row.payload, Details).hot_keys.table["key"].lookups == 7
+    assert read_details(row.payload).hot_keys.table["key"].lookups == 7
 
 
 def test_merged_details_keep_the_hottest_keys_and_say_what_they_may_lack() -> None:
@@ -253,7 +254,7 @@ def test_merged_details_keep_the_hottest_keys_and_say_what_they_may_lack() -> No
     store.put([Row("details", "one", "default", day, MINUTE, encode(details))], NOW)
     roll_up(store, NOW)
     [row] = store.read("details", 0, NOW, None)
-    keys = decode(row.payload, Details).hot_keys
+    keys = read_details(row.payload).hot_keys
     assert len(keys.table) == KEYS_KEPT[DAY]
     assert keys.table["key:999"].lookups == 1000
     assert min(stats.lookups for stats in keys.table.values()) == keys.floor + 1

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from cache_monitor.reports.traced import Newer, newer, newer_rows
+from cache_monitor.stats.histogram import add_counts
 from cache_monitor.stats.payloads import decode
-from cache_monitor.stats.window import Window, add_reasons
+from cache_monitor.stats.window import Window
 from cache_monitor.stores.base import Kind, Row, StoreError
 from cache_monitor.stores.memory import MemoryStore
 from cache_monitor.stores.rows import TraceSettings, plans, state_of
@@ -59,7 +60,7 @@ def told(store: MemoryStore) -> Counter[str]:
     """The reasons in all windows."""
     found: dict[str, int] = {}
     for row in store.read("window", 0, 2**40, None):
-        add_reasons(found, decode(row.payload, Window).reasons)
+        add_counts(found, decode(row.payload, Window).reasons)
     return Counter(found)
 
 

@@ -18,7 +18,6 @@ from cache_monitor.conf import Conf
 from cache_monitor.recorder import Recorder
 from cache_monitor.scan.base import Scope
 from cache_monitor.scan.snapshot import Snapshot
-from cache_monitor.stats.details import Details
 from cache_monitor.stats.payloads import decode
 from cache_monitor.stats.window import Window
 from cache_monitor.stores.base import Row, StoreBusyError, StoreError
@@ -41,6 +40,7 @@ from cache_monitor.worker.worker import (
     FlushResult,
 )
 from tests.anew import begin_anew
+from tests.stored import read_details
 from tests.waiting import until
 
 GET, SET = Source("default", "get"), Source("default", "set")
@@ -403,7 +403,7 @@ def _fail(*_: object, **__: object) -> None:
 def _group(site: _Site, name: str = "a") -> Any:
     assert site.background_worker.flush()
     [row] = site.rows("details")
-    return decode(row.payload, Details).groups[name]
+    return read_details(row.payload).groups[name]
 
 
 def test_a_value_is_seen_being_produced_over_several_batches(site: _Site) -> None:

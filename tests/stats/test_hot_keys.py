@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cache_monitor.stats.top_keys import HotKeys
+from cache_monitor.stats.hot_keys import HotKeys
 
 keys = st.lists(st.sampled_from([f"key:{n}" for n in range(40)]), max_size=300)
 

@@ -5,9 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cache_monitor.stats import columns
-from cache_monitor.stats.columns import Ranking, StoredKeys, pack
-from cache_monitor.stats.top_keys import HotKeys, KeyStats
+from cache_monitor.stats import hot_keys
+from cache_monitor.stats.hot_keys import HotKeys, KeyStats, Ranking, StoredKeys, pack
 
 keys = st.lists(st.sampled_from([f"key:{n}" for n in range(40)]), max_size=300)
 tables = st.lists(keys, max_size=5)
@@ -68,7 +67,7 @@ def test_ranking_in_two_steps_keeps_the_bounds(used: list[list[str]], most: int)
 
 @pytest.fixture
 def few_ranked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(columns, "MOST_RANKED", 6)
+    monkeypatch.setattr(hot_keys, "MOST_RANKED", 6)
 
 
 @pytest.mark.usefixtures("few_ranked")
