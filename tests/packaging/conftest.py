@@ -11,9 +11,10 @@ from typing import Final
 import pytest
 
 from tests.packaging.sites import ROOT, Site, create_site
+from tests.packaging.start import started
 from tests.workers import made_once
 
-BUILT: Final = {"sdist", "wheel", "wheel_from_checkout", "site"}
+BUILT: Final = {"sdist", "wheel", "wheel_from_checkout", "site", "started_site"}
 HERE: Final = Path(__file__).parent
 
 
@@ -61,15 +62,22 @@ def wheel_from_checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return only_file(target, "*.whl")
 
 
-@pytest.fixture(scope="session", params=["wheel", "editable"])
-def site(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Site]:
-    """A new Django project that has the app installed the one way and the other, being served."""
-    if request.param == "wheel":
-        requirement = [str(request.getfixturevalue("wheel"))]
-    else:
-        requirement = ["--editable", str(ROOT)]
-    created = create_site(tmp_path_factory.mktemp(f"site-{request.param}"), requirement)
+@pytest.fixture(scope="session")
+def started_site(tmp_path_factory: pytest.TempPathFactory, wheel: Path) -> Iterator[Site]:
+    """A Django project that has the app from the wheel, as the README says, being served."""
+    with started(tmp_path_factory.mktemp("start"), wheel) as site:
+        yield site
+
+
+@pytest.fixture(scope="session")
+def editable_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A new one that has the app from the checkout."""
+    created = create_site(tmp_path_factory.mktemp("site"), ["--editable", str(ROOT)])
     with created.served():
         yield created
+
+
+@pytest.fixture(params=["started_site", "editable_site"], ids=["wheel", "editable"])
+def site(request: pytest.FixtureRequest) -> Site:
+    site: Site = request.getfixturevalue(request.param)
+    return site

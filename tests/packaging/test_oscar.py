@@ -9,7 +9,13 @@ from typing import Any, Final, NamedTuple
 import pytest
 import redis
 
-from tests.packaging.sites import ROOT, Site, Visitor, create_environment
+from tests.packaging.sites import (
+    ROOT,
+    Site,
+    Visitor,
+    create_environment,
+    only_migrations_of,
+)
 from tests.services import LOOPBACK, Server, free_port, run_server
 
 pytestmark = [
@@ -104,19 +110,6 @@ REST_FRAMEWORK = {
     "UNAUTHENTICATED_USER": None,
 }
 """
-NO_MIGRATIONS: Final = """
-class _NoneButOurs(dict):
-    def __contains__(self, app):
-        return app != "cache_monitor"
-
-    def __getitem__(self, app):
-        return None
-
-
-MIGRATION_MODULES = _NoneButOurs()
-"""
-"""Settings with which ``migrate --run-syncdb`` makes the tables of other apps as they are by now.
-Their migrations, hundreds of them, take ten seconds and are not ours to try."""
 URLS: Final = """
 from django.apps import apps
 from django.contrib import admin
@@ -206,7 +199,7 @@ def visited(tmp_path_factory: pytest.TempPathFactory, redis_server: Server) -> H
     python = create_environment(directory / "environment", [*needed, str(ROOT)])
     project = directory / "shop-of-somebody"
     (project / "shop").mkdir(parents=True)
-    settings = SETTINGS + NO_MIGRATIONS
+    settings = SETTINGS + only_migrations_of("cache_monitor")
     for name, text in (("__init__", ""), ("settings", settings), ("urls", URLS)):
         (project / "shop" / f"{name}.py").write_text(text)
     (project / "manage.py").write_text(MANAGE)

@@ -11,7 +11,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +20,15 @@ import jsonschema
 import pytest
 
 from tests.conftest import leave
-from tests.packaging.sites import ROOT, Site, Visitor, make_database, parse, run
+from tests.packaging.sites import (
+    QUICK_PASSWORDS,
+    ROOT,
+    Site,
+    Visitor,
+    make_database,
+    parse,
+    run,
+)
 from tests.services import Server, free_port
 
 pytestmark = pytest.mark.slow
@@ -52,6 +59,48 @@ CACHE_MONITOR = {
     },
 }
 """
+ASK: Final = """
+import io
+import json
+import sys
+import time
+from contextlib import redirect_stderr, redirect_stdout
+from importlib.metadata import version
+
+import django
+from django.core.management import call_command
+from django.urls import reverse
+
+django.setup()
+
+
+def said(*command):
+    with redirect_stdout(io.StringIO()) as out, redirect_stderr(out):
+        call_command(*command)
+    return out.getvalue()
+
+
+deadline, *names = sys.argv[1:]
+ends = time.monotonic() + float(deadline)
+report = {"caches": {}}
+while not all(
+    alias in report["caches"] and report["caches"][alias]["hits"]
+    for alias in ("default", "redis", "django-redis")
+):
+    assert time.monotonic() < ends, f"the calls have not reached the store: {report}"
+    time.sleep(0.5)
+    report = json.loads(said("cache_stats", "--format", "json"))
+told = {
+    "versions": {name: version(name) for name in names},
+    "checks": said("check"),
+    "report": report,
+    "schema": json.loads(said("cache_stats", "--schema")),
+    "top": said("cache_top", "--once"),
+    "dashboard": reverse("admin:cache_monitor_dashboard"),
+}
+print(json.dumps(told))
+"""
+"""What the site's commands say once the calls of a visit have reached the store."""
 URLS: Final = """
 from debug_toolbar.toolbar import debug_toolbar_urls
 from django.core.cache import caches
@@ -143,7 +192,7 @@ def site(
     project.mkdir()
     run([str(python), "-m", "django", "startproject", "project", "."], project)
     with (project / "project" / "settings.py").open("a") as settings:
-        settings.write(f'\nREDIS = "{redis_server.url}/6"\n{SETTINGS}')
+        settings.write(f'\nREDIS = "{redis_server.url}/6"\n{SETTINGS}{QUICK_PASSWORDS}')
     with (project / "project" / "urls.py").open("a") as urls:
         urls.write(URLS)
     site = Site(project, python, free_port())
@@ -153,28 +202,14 @@ def site(
 
 
 @pytest.fixture(scope="module")
-def report(site: Site) -> Any:
-    """The export, once the calls of a visit have reached it."""
-    visitor = Visitor(site.url)
-    assert visitor.get("/").status == 200
-    document: Any = None
-    deadline = time.monotonic() + DEADLINE
-    while time.monotonic() < deadline:
-        document = json.loads(site.manage("cache_stats", "--format", "json"))
-        if all(_of(document, alias)["hits"] for alias in ("default", "redis", "django-redis")):
-            return document
-        time.sleep(1)
-    pytest.fail(f"the calls have not reached the store: {document}")
+def told(site: Site) -> Any:
+    """What the commands say after a visit."""
+    assert Visitor(site.url).get("/").status == 200
+    return json.loads(site.run("-c", ASK, str(DEADLINE), *_requirements()))
 
 
-def _of(document: Any, alias: str) -> Any:
-    return document["caches"].get(alias, {"hits": 0})
-
-
-def test_the_environment_has_the_versions_that_were_asked_for(site: Site, choice: Choice) -> None:
-    code = "from importlib.metadata import version; import sys; print(*map(version, sys.argv[1:]))"
-    printed = run([str(site.python), "-c", code, *_requirements()], site.directory)
-    names = dict(zip(_requirements(), printed.split(), strict=True))
+def test_the_environment_has_the_versions_that_were_asked_for(told: Any, choice: Choice) -> None:
+    names = told["versions"]
     lowest = {
         name: version for name, version in _requirements().items() if _same(version, names[name])
     }
@@ -186,35 +221,35 @@ def _same(declared: str, installed: str) -> bool:
     return (installed + ".0.0").startswith(declared + ".0"[: 2 * (declared.count(".") < 2)])
 
 
-def test_the_checks_have_nothing_to_say(site: Site) -> None:
-    assert "cache_monitor" not in site.manage("check")
+def test_the_checks_have_nothing_to_say(told: Any) -> None:
+    assert "cache_monitor" not in told["checks"]
 
 
-def test_the_export_is_valid(site: Site, report: Any) -> None:
-    jsonschema.validate(report, json.loads(site.manage("cache_stats", "--schema")))
-    assert {alias: _of(report, alias)["lookups"] > 0 for alias in report["caches"]} == {
+def test_the_export_is_valid(told: Any) -> None:
+    jsonschema.validate(told["report"], told["schema"])
+    assert {alias: each["lookups"] > 0 for alias, each in told["report"]["caches"].items()} == {
         "default": True,
         "django-redis": True,
         "redis": True,
     }
 
 
-def test_the_dashboard_shows_the_calls(site: Site, report: Any) -> None:
-    page = site.owner.get(site.reverse("admin:cache_monitor_dashboard"))
+def test_the_dashboard_shows_the_calls(site: Site, told: Any) -> None:
+    page = site.owner.get(told["dashboard"])
     assert page.status == 200
     assert "django-redis" in page.text
     loaded = parse(page).loaded
     assert {url: site.owner.get(url).status for url in loaded} == dict.fromkeys(loaded, 200)
 
 
-def test_the_panel_shows_the_calls(site: Site, report: Any) -> None:
+def test_the_panel_shows_the_calls(site: Site) -> None:
     found = re.search(r'data-(?:request|store)-id="([^"]+)"', Visitor(site.url).get("/").text)
     assert found is not None
     address = f"/__debug__/render_panel/?request_id={found[1]}&panel_id=CacheMonitorPanel"
     assert "unknown" in json.loads(Visitor(site.url).get(address).body)["content"]
 
 
-def test_prometheus_and_the_terminal_have_the_figures(site: Site, report: Any) -> None:
+def test_prometheus_and_the_terminal_have_the_figures(site: Site, told: Any) -> None:
     metrics = site.owner.get("/cache-monitor/metrics").text
     assert 'cache_monitor_lookups_total{alias="redis"' in metrics
-    assert "django-redis" in site.manage("cache_top", "--once")
+    assert "django-redis" in told["top"]
