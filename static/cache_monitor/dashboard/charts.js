@@ -5,7 +5,7 @@ import {
 } from "./datasets.js";
 import { latencyMap, mapHeight } from "./latencymap.js";
 import { barLegend, partLegend, writeLegend } from "./legends.js";
-import { onThemeChange, readTheme, tooltipLook } from "./theme.js";
+import { filling, onThemeChange, readTheme, tooltipLook } from "./theme.js";
 import { timeAxis } from "./timeaxis.js";
 import { barAxis, binaryStep, powersAxis, valueAxis } from "./valueaxis.js";
 
@@ -91,9 +91,7 @@ export function createCharts({ chartJs, root, formats, rtl }) {
       type: "line",
       data: { datasets },
       options: {
-        animation: false,
-        responsive: true,
-        maintainAspectRatio: false,
+        ...filling,
         parsing: false,
         normalized: true,
         locale: root.dataset.language,

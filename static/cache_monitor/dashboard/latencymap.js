@@ -1,7 +1,7 @@
 // How long the calls of each cache took, step by step, as a map: also of more caches than lines
 // could be told apart.
 
-import { tooltipLook } from "./theme.js";
+import { filling, tooltipLook } from "./theme.js";
 import { stepOf, timeAxis } from "./timeaxis.js";
 
 const ROW = 22;
@@ -32,9 +32,7 @@ export function latencyMap({ report, theme, formats, rtl, locale }) {
       ],
     },
     options: {
-      animation: false,
-      responsive: true,
-      maintainAspectRatio: false,
+      ...filling,
       parsing: false,
       locale,
       interaction: { mode: "nearest", intersect: true },

@@ -25,6 +25,9 @@ export function onThemeChange(redraw) {
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
 }
 
+// A chart fills the box that the style sheet gives it.
+export const filling = { animation: false, responsive: true, maintainAspectRatio: false };
+
 export function tooltipLook(theme, rtl) {
   return {
     rtl,

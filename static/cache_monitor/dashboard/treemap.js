@@ -1,6 +1,7 @@
 // What the key groups of a cache weigh, as areas.
 
-import { onThemeChange, readTheme, tooltipLook } from "./theme.js";
+import { createRedrawn } from "./redrawn.js";
+import { filling, tooltipLook } from "./theme.js";
 
 const FONT = { size: 11 };
 const LETTER_WIDTH = 6.2;
@@ -8,29 +9,14 @@ const LETTER_WIDTH = 6.2;
 const LEAST_LETTERS = 5;
 
 export function createTreemaps({ chartJs, root, formats, rtl }) {
-  const drawn = new Map();
-  let latest = null;
-
-  function draw(report) {
-    latest = report;
-    const theme = readTheme(root);
-    for (const canvas of root.querySelectorAll("canvas[data-cm-treemap]")) {
-      const memory = report.caches[canvas.dataset.cmTreemap]?.memory;
-      const tree = (memory?.groups ?? []).filter(({ bytes }) => bytes > 0);
-      // The plugin keeps what it has laid out once, so every report gets a new chart.
-      drawn.get(canvas)?.destroy();
-      drawn.set(canvas, new chartJs(canvas, configure(tree, theme)));
-    }
-  }
-
-  function configure(tree, theme) {
+  function configure(canvas, report, theme) {
+    const groups = report.caches[canvas.dataset.cmTreemap]?.memory.groups ?? [];
+    const tree = groups.filter(({ bytes }) => bytes > 0);
     return {
       type: "treemap",
       data: { datasets: [dataset(tree, theme)] },
       options: {
-        animation: false,
-        responsive: true,
-        maintainAspectRatio: false,
+        ...filling,
         plugins: {
           legend: { display: false },
           tooltip: {
@@ -70,8 +56,7 @@ export function createTreemaps({ chartJs, root, formats, rtl }) {
     };
   }
 
-  onThemeChange(() => latest && draw(latest));
-  return { draw };
+  return createRedrawn({ chartJs, root }, "canvas[data-cm-treemap]", configure);
 }
 
 // The lines as far as they fit into an area of this width.

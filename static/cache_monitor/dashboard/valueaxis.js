@@ -13,10 +13,7 @@ export function valueAxis(kind, theme, datasets) {
     // Without figures Chart.js would count from 0 to 1 of a unit that nobody measured.
     ...(largest === 0 && kind.axis.max === undefined ? { suggestedMax: 1 } : {}),
     ...kind.axis,
-    grid: { color: theme.grid },
-    border: { display: false },
-    ticks: { color: theme.text, maxTicksLimit: 6, stepSize: kind.step?.(largest), ...kind.axis.ticks },
-    afterFit: widen,
+    ...axisLook(theme, { maxTicksLimit: 6, stepSize: kind.step?.(largest), ...kind.axis.ticks }),
   };
 }
 
@@ -38,20 +35,13 @@ export function barAxis(theme, datasets, formats) {
     stacked: true,
     beginAtZero: true,
     max: ROOM_ABOVE * Math.max(1, ...sums.values()),
-    grid: { color: theme.grid },
-    border: { display: false },
-    ticks: {
-      color: theme.text,
-      maxTicksLimit: 4,
-      precision: 0,
-      includeBounds: false,
-      callback: (v) => formats.compact(v),
-    },
+    ...axisLook(theme, {
+      maxTicksLimit: 4, precision: 0, includeBounds: false, callback: (v) => formats.compact(v),
+    }),
     // Chart.js chooses round numbers, one of which may be just below the top.
     afterBuildTicks(axis) {
       axis.ticks = axis.ticks.filter(({ value }) => value <= axis.max / LABELS_BELOW);
     },
-    afterFit: widen,
   };
 }
 
@@ -65,13 +55,10 @@ export function powersAxis(theme, datasets, text) {
     type: "logarithmic",
     min: 10 ** least,
     max: 10 ** most,
-    grid: { color: theme.grid },
-    border: { display: false },
-    ticks: { color: theme.text, autoSkip: false, callback: (v) => text(v) },
+    ...axisLook(theme, { autoSkip: false, callback: (v) => text(v) }),
     afterBuildTicks(axis) {
       axis.ticks = Array.from({ length: most - least + 1 }, (_, n) => ({ value: 10 ** (least + n) }));
     },
-    afterFit: widen,
   };
 }
 
@@ -84,6 +71,14 @@ function valuesOf(datasets) {
   return datasets.flatMap(({ data }) => data.map(({ y }) => y ?? 0));
 }
 
-function widen(axis) {
-  axis.width = Math.max(axis.width, LABELS_WIDTH);
+// What all axes of figures have in common.
+export function axisLook(theme, ticks) {
+  return {
+    grid: { color: theme.grid },
+    border: { display: false },
+    ticks: { color: theme.text, ...ticks },
+    afterFit(axis) {
+      axis.width = Math.max(axis.width, LABELS_WIDTH);
+    },
+  };
 }

@@ -1,47 +1,27 @@
 // What a cache would hit with more or less room: a line for each policy, the error of the own one as
 // a band, and below them the time that each size saves an hour beyond today's.
 
-import { onThemeChange, readTheme, tooltipLook } from "./theme.js";
+import { createRedrawn } from "./redrawn.js";
+import { filling, tooltipLook } from "./theme.js";
+import { axisLook } from "./valueaxis.js";
 
 const DASHES = [[6, 3], [2, 2], [8, 3, 2, 3], [12, 4]];
 const BAR_PIXELS = 18;
-const LABELS_WIDTH = 60;
 const LABEL_PIXELS = 46;
 const SMALL = -3.5;
 const FRAMED = 1.15;
 
 export function createWhatIfs({ chartJs, root, formats, rtl }) {
-  const drawn = new Map();
-  let latest = null;
-
-  function draw(report) {
-    latest = report;
-    const theme = readTheme(root);
-    for (const [canvas, chart] of drawn) {
-      if (canvas.isConnected) continue;
-      chart.destroy();
-      drawn.delete(canvas);
-    }
-    for (const canvas of root.querySelectorAll("canvas[data-cm-whatif]")) {
-      const predicted = report.caches[canvas.dataset.cmWhatif]?.what_if;
-      drawn.get(canvas)?.destroy();
-      drawn.delete(canvas);
-      if (!predicted?.entries.length) continue;
-      const labels = JSON.parse(canvas.dataset.labels);
-      const config = configure(predicted, theme, labels);
-      drawn.set(canvas, new chartJs(canvas, config));
-    }
-  }
-
-  function configure(predicted, theme, labels) {
+  function configure(canvas, report, theme) {
+    const predicted = report.caches[canvas.dataset.cmWhatif]?.what_if;
+    if (!predicted?.entries.length) return null;
+    const labels = JSON.parse(canvas.dataset.labels);
     const bars = saved(predicted, theme, labels);
     return {
       type: "line",
       data: { datasets: [...lines(predicted, theme, labels), ...bars] },
       options: {
-        animation: false,
-        responsive: true,
-        maintainAspectRatio: false,
+        ...filling,
         parsing: false,
         locale: root.dataset.language,
         interaction: { mode: "x", intersect: false },
@@ -66,8 +46,7 @@ export function createWhatIfs({ chartJs, root, formats, rtl }) {
     };
   }
 
-  onThemeChange(() => latest && draw(latest));
-  return { draw };
+  return createRedrawn({ chartJs, root }, "canvas[data-cm-whatif]", configure);
 }
 
 function written({ yAxisID }, { y, error }, formats) {
@@ -189,10 +168,7 @@ function ratioAxis(theme, formats) {
     stackWeight: 5,
     min: 0,
     max: 100,
-    grid: { color: theme.grid },
-    border: { display: false },
-    ticks: { color: theme.text, maxTicksLimit: 6, callback: (value) => formats.percent(value) },
-    afterFit: widen,
+    ...axisLook(theme, { maxTicksLimit: 6, callback: (value) => formats.percent(value) }),
   };
 }
 
@@ -207,18 +183,10 @@ function savedAxis([{ data }], theme, formats) {
     offset: true,
     min: least - edge,
     max: most + edge,
-    grid: { color: theme.grid },
-    border: { display: false },
-    ticks: {
-      color: theme.text, maxTicksLimit: 5, includeBounds: false,
-      callback: (value) => signed(value, formats),
-    },
-    afterFit: widen,
+    ...axisLook(theme, {
+      maxTicksLimit: 5, includeBounds: false, callback: (value) => signed(value, formats),
+    }),
   };
-}
-
-function widen(axis) {
-  axis.width = Math.max(axis.width, LABELS_WIDTH);
 }
 
 function legend(theme, rtl) {
