@@ -16,8 +16,7 @@ from msgspec import structs
 
 from cache_monitor import concurrency
 from cache_monitor.backends import PATH as EXPLICIT_PATH
-from cache_monitor.calls import SOURCE, RawCall
-from cache_monitor.capture import outcomes_of
+from cache_monitor.calls import SOURCE, RawCall, outcomes_of
 from cache_monitor.conf import Conf, get_conf
 from cache_monitor.findings import history
 from cache_monitor.findings.engine import detected, watch

@@ -1,7 +1,7 @@
 """One recorded call: its raw form on the hot path."""
 
 from collections.abc import Hashable
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 
 from msgspec import Struct
 
@@ -150,6 +150,25 @@ def whole(call: Recorded) -> RawCall:
         return call
     source, started, seconds, key = call
     return (source, started, seconds, key, True, None, None, None, None, None, None, None)
+
+
+def keys_of(call: RawCall) -> tuple[str, ...]:
+    """The keys that ``call`` named."""
+    key = call[KEY]
+    if type(key) is str:
+        return (key,)
+    if isinstance(key, tuple):
+        return cast("tuple[str, ...]", key)
+    return () if key is None else (str(key),)
+
+
+def outcomes_of(call: RawCall) -> tuple[bool | None, ...]:
+    """For each of :func:`keys_of` whether it was found; None where nothing was looked up."""
+    outcome, keys = call[OUTCOME], len(keys_of(call))
+    if isinstance(outcome, tuple):
+        # A failed operation may have outcomes of some keys only.
+        return (*outcome[:keys], *[None] * (keys - len(outcome)))
+    return (outcome,) * keys
 
 
 def entries_of(call: RawCall) -> Entries | None:

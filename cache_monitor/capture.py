@@ -1,7 +1,7 @@
 """Listening to the calls of a piece of code, for those who show them one by one."""
 
 from collections import deque
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal, NamedTuple
@@ -13,13 +13,14 @@ from cache_monitor.backends import PATH as EXPLICIT_PATH
 from cache_monitor.calls import (
     KEY,
     LOOKUPS,
-    OUTCOME,
     SOURCE,
     STARTED,
     RawCall,
     given_timeout,
     is_fault,
     is_interrupted,
+    keys_of,
+    outcomes_of,
 )
 from cache_monitor.concurrency import new_lock
 from cache_monitor.conf import get_conf
@@ -112,7 +113,6 @@ class Totals:
 
     @property
     def lookups(self) -> int:
-        """Keys asked for."""
         return self.hits + self.misses
 
     @property
@@ -121,12 +121,10 @@ class Totals:
         return percent(self.hits, self.lookups)
 
     def __add__(self, other: "Totals") -> "Totals":
-        """Both together."""
         names = Totals.__slots__
         return Totals(*(getattr(self, name) + getattr(other, name) for name in names))
 
     def add(self, call: RawCall) -> None:
-        """Count ``call``."""
         source, _, seconds, _, outcome, _, _, _, error, _, produced, *_ = call
         self.calls += 1
         self.seconds += seconds if produced is None else max(seconds - produced, 0.0)
@@ -179,11 +177,9 @@ class Capture:
         self._lock = new_lock()
 
     def on_page(self, page_pass: PagePass) -> None:
-        """Keep what came of a pass through Django's page cache."""
         self.page_passes.append(page_pass)
 
     def on_call(self, call: RawCall, kind: str | None = None) -> None:
-        """Take note of ``call``."""
         take_stack = self._take_stack
         stack = None if take_stack is None else self._stack_of(call, take_stack)
         self._pending.append((call, kind, stack))
@@ -241,22 +237,6 @@ def watched_aliases() -> tuple[str, ...]:
         for alias, entry in settings.CACHES.items()
         if conf.instrument == "all" or entry.get("BACKEND") == EXPLICIT_PATH
     )
-
-
-def keys_of(call: RawCall) -> tuple[Hashable, ...]:
-    """The keys that ``call`` named."""
-    key = call[KEY]
-    if isinstance(key, tuple):
-        return key
-    return () if key is None else (key,)
-
-
-def outcomes_of(call: RawCall) -> tuple[bool | None, ...]:
-    """For each of :func:`keys_of` whether it was found; None where nothing was looked up."""
-    outcome, keys = call[OUTCOME], len(keys_of(call))
-    if isinstance(outcome, tuple):
-        return (*outcome[:keys], *[None] * (keys - len(outcome)))
-    return (outcome,) * keys
 
 
 def timeout_of(call: RawCall) -> Timeout:

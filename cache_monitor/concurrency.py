@@ -121,7 +121,6 @@ class TimedValues(Generic[Value]):
         return value.get(read, seconds)
 
     def clear(self) -> None:
-        """Forget all values."""
         with self._lock:
             self._values.clear()
 
@@ -279,7 +278,6 @@ class BoundedPace(Pace):
 
     @property
     def used(self) -> float:
-        """Seconds of computing so far."""
         return time.thread_time() - self._began
 
 

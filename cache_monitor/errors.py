@@ -72,7 +72,6 @@ def _handles_signal(frame: FrameType, interrupted: FrameType) -> bool:
 
 
 def _arguments(frame: FrameType) -> Iterator[object]:
-    """The arguments of ``frame``, those of ``*args`` one by one."""
     code, values = frame.f_code, frame.f_locals
     count = code.co_argcount + code.co_kwonlyargcount + bool(code.co_flags & CO_VARARGS)
     for name in code.co_varnames[:count]:
@@ -136,7 +135,6 @@ class Faults:
         self._waiting.append((" at ".join(reversed(kind)), left_out, summary))
 
     def log(self) -> None:
-        """Log the noted faults."""
         while self._waiting:
             try:
                 kind, left_out, summary = self._waiting.popleft()

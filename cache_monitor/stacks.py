@@ -127,7 +127,6 @@ class StackPacker:
         return number
 
     def packed(self) -> PackedStacks:
-        """All that was added."""
         return {"frames": self._rows, "nodes": [list(node) for node in self._nodes]}
 
     def _pack(self, stack: RawStack) -> int | None:

@@ -4,10 +4,10 @@ The background thread writes the records later, with the call's own time.
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from cache_monitor.calls import KEY, OUTCOME, SECONDS, STARTED, RawCall, is_failure
+from cache_monitor.calls import KEY, SECONDS, STARTED, RawCall, is_failure, keys_of, outcomes_of
 from cache_monitor.keys.known_keys import is_toolbar_key
 from cache_monitor.keys.naming import name_key
 from cache_monitor.page_cache.outcomes import PagePass, cache_status
@@ -57,24 +57,13 @@ def _record(message: str, extra: dict[str, Any]) -> logging.LogRecord:
     return logger.makeRecord(logger.name, logging.DEBUG, "", 0, message, (), None, extra=extra)
 
 
-def _looked_up(call: RawCall) -> Iterator[tuple[str, bool | None]]:
-    """The keys of ``call``, each with whether it was found; None where it was not looked up."""
-    key, outcome = call[KEY], call[OUTCOME]
-    keys = key if isinstance(key, tuple) else () if key is None else (key,)
-    found = outcome if isinstance(outcome, tuple) else (outcome,) * len(keys)
-    # A failed operation may have outcomes of some keys only.
-    return zip(map(str, keys), (*found, *[None] * (len(keys) - len(found))), strict=False)
-
-
 def _log(call: RawCall, ended: float) -> None:
     source, _, seconds, _, _, size, _, _, error, *_ = call
-    looked_up = list(_looked_up(call))
-    shown = {key: name_key(key, source.alias).shown for key, _ in looked_up}
     extra = {
         "cache_alias": source.alias,
         "cache_operation": source.operation,
-        "cache_keys": [shown[key] for key, _ in looked_up],
-        "cache_outcome": _outcome([hit for _, hit in looked_up], error),
+        "cache_keys": [name_key(key, source.alias).shown for key in keys_of(call)],
+        "cache_outcome": _outcome(outcomes_of(call), error),
         "cache_ms": round(seconds * 1e3, 4),
         "cache_bytes": size,
         "cache_error": None if error is None else str(error),
@@ -84,7 +73,7 @@ def _log(call: RawCall, ended: float) -> None:
     logger.handle(record)
 
 
-def _outcome(found: list[bool | None], error: str | None) -> str:
+def _outcome(found: Sequence[bool | None], error: str | None) -> str:
     if error is not None:
         return "error" if is_failure(error) else "interrupted"
     if True in found and False in found:

@@ -46,7 +46,6 @@ class Runs(Generic[Entry]):
         return len(self._lengths)
 
     def entries(self) -> list[Entry]:
-        """The entries that were looked up."""
         return list(self._lengths)
 
     def __contains__(self, entry: Entry) -> bool:
@@ -85,11 +84,6 @@ class Runs(Generic[Entry]):
             return False
         self._lengths[entry] = 0
         return True
-
-
-def is_lookup(operation: str) -> bool:
-    """Whether the operation looks entries up."""
-    return operation in LOOKUPS
 
 
 def changes_unknown_entries(operation: str, has_keys: bool) -> bool:
@@ -132,7 +126,6 @@ class _Lookup:
         self.to_spare = entries
 
     def spare(self) -> None:
-        """The lookup of one of its entries was not needed."""
         self.to_spare -= 1
         if not self.to_spare:
             self.of.spare(self.seconds)
@@ -148,7 +141,6 @@ class _Gets:
         self._times: list[float] = []
 
     def spare(self, seconds: float) -> None:
-        """Add a call that was not needed."""
         self.again += 1
         if len(self._times) < MOST_TIMES:
             self._times.append(seconds)
@@ -171,13 +163,12 @@ class AccessPatterns:
         """The second lookup of each entry: not needed if a third comes."""
 
     def note(self, call: RawCall) -> None:
-        """Add the next call."""
         operation, alias, key = call[SOURCE].operation, call[SOURCE].alias, call[KEY]
         if call[ERROR] is not None:
             return
         # One call may have a key twice.
         keys = tuple(dict.fromkeys(key)) if isinstance(key, tuple) else (key,)
-        if is_lookup(operation):
+        if operation in LOOKUPS:
             if key is not None and keys:
                 self._look_up(call, keys)
         elif changes_unknown_entries(operation, key is not None):

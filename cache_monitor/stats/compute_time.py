@@ -120,15 +120,6 @@ class ComputedValue(NamedTuple):
     seconds: float
 
 
-class ComputedKey(NamedTuple):
-    """The same with its alias and the Unix time of its write."""
-
-    alias: str
-    key: str
-    at: float
-    seconds: float
-
-
 class MissSetMatcher:
     """Matches misses with the writes that follow them. Not thread-safe."""
 

@@ -1,7 +1,7 @@
 """What happened to the keys of one cache in one time bucket, by groups, views and pages; as a
 store has it, and many of them merged."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Generic, TypeVar
 
 from msgspec import Meta, Struct, structs
@@ -56,11 +56,9 @@ class ViewStats(Struct, array_like=True, gc=False):
 
     def use(self, group: str) -> ViewUse:
         """What its requests did with ``group``; one shared use takes what is over the limit."""
-        found = self.groups.get(group)
-        if found is None:
-            kept = group if len(self.groups) < GROUPS_OF_A_VIEW else OTHER_GROUPS
-            found = self.groups.setdefault(kept, ViewUse())
-        return found
+        return self.groups.get(group) or self.groups.setdefault(
+            _kept(self.groups, group, GROUPS_OF_A_VIEW, OTHER_GROUPS), ViewUse()
+        )
 
     def merge(self, other: "ViewStats") -> None:
         """Add what ``other`` counted, but for its samples."""
@@ -189,9 +187,7 @@ class Details(Struct, array_like=True):
 
     def kept_group(self, name: str) -> str:
         """The name that the group ``name`` is counted under."""
-        if name in self.groups or len(self.groups) < self.group_limit:
-            return name
-        return OTHER_GROUPS
+        return _kept(self.groups, name, self.group_limit, OTHER_GROUPS)
 
     def view(self, name: str) -> ViewStats:
         """The statistics of the view ``name``; one shared view takes what is over the limit."""
@@ -199,15 +195,17 @@ class Details(Struct, array_like=True):
 
     def kept_view(self, name: str) -> str:
         """The name that the view ``name`` is counted under."""
-        return name if name in self.views or len(self.views) < VIEW_LIMIT else OTHER_VIEWS
+        return _kept(self.views, name, VIEW_LIMIT, OTHER_VIEWS)
 
     def page(self, route: str) -> PageStats:
         """The statistics of the page ``route``; one shared page takes what is over the limit."""
-        return self.pages.get(route) or self.pages.setdefault(self.kept_page(route), PageStats())
+        kept = _kept(self.pages, route, PAGE_LIMIT, OTHER_PAGES)
+        return self.pages.get(kept) or self.pages.setdefault(kept, PageStats())
 
-    def kept_page(self, route: str) -> str:
-        """The name that the page ``route`` is counted under."""
-        return route if route in self.pages or len(self.pages) < PAGE_LIMIT else OTHER_PAGES
+
+def _kept(named: Mapping[str, object], name: str, limit: int, other: str) -> str:
+    """``name``, or what takes all those that are over the limit."""
+    return name if name in named or len(named) < limit else other
 
 
 class StoredDetails(Struct, array_like=True, gc=False):

@@ -86,7 +86,6 @@ class Union:
         self._limit = _SPACE
 
     def add(self, packed: bytes) -> None:
-        """Merge the sketch that was packed into ``packed`` into it."""
         hashes = unpack_sketch(packed)
         if hashes and hashes[-1] >= self._limit:
             hashes = hashes[: bisect_left(hashes, self._limit)]
@@ -96,7 +95,6 @@ class Union:
             self._limit = max(self._hashes)
 
     def sketch(self) -> set[int]:
-        """The sketch of all that were added."""
         return smallest(self._hashes)
 
 
@@ -139,7 +137,6 @@ class MergedSample:
         """Checksum and name, the smallest first."""
 
     def add(self, samples: Samples) -> None:
-        """Merge ``samples`` into it."""
         names, kept = self._names, self._kept
         for name in samples:
             # Most are known already: the same keys are used again and again.
@@ -154,5 +151,4 @@ class MergedSample:
             names.add(name)
 
     def samples(self) -> Samples:
-        """Those that are kept of all that were added."""
         return tuple(name for _, name in self._kept)

@@ -66,7 +66,6 @@ class LifeStats(Struct, array_like=True, gc=False):
             add_counts(self.evicted_at, {bucket: weight})
 
     def read(self, seconds: float, weight: int) -> None:
-        """Count ``weight`` values that were read for the first time."""
         [bucket] = histogram.buckets_of([max(seconds, 0.0)])
         add_counts(self.first_read, {bucket: weight})
 
@@ -282,20 +281,17 @@ class GroupStats(Struct, array_like=True, gc=False):
         self.timeout = max(self.timeout, timeout)
 
     def add_bytes(self, size: int, wrote: bool) -> None:
-        """Add the bytes of values that were written or read."""
         if wrote:
             self.bytes_written = (self.bytes_written or 0) + size
         else:
             self.bytes_read = (self.bytes_read or 0) + size
 
     def add_key(self, key_hash: int) -> None:
-        """Add a key to the sketch."""
         self.keys.add(key_hash)
         if len(self.keys) > 2 * distinct.SIZE:
             self.keys = distinct.smallest(self.keys)
 
     def add_keys(self, hashes: Sequence[int]) -> None:
-        """Add many keys to the sketch."""
         if len(hashes) > distinct.SIZE <= len(self.keys):
             limit = max(self.keys)
             hashes = [each for each in hashes if each < limit]

@@ -75,7 +75,6 @@ class KeyStats(Struct, array_like=True, gc=False):
             self.sets += times
 
     def add_reasons(self, more: Reasons) -> None:
-        """Count the reasons of misses."""
         if self.reasons is None:
             self.reasons = {}
         add_counts(self.reasons, more)
@@ -226,14 +225,12 @@ class SparseCounts(Struct, array_like=True, gc=False):
     counts: bytes = NO_INTS
 
     def fits(self, keys: int) -> bool:
-        """Whether each count is one of ``keys`` keys."""
         places = packed_ints.length_of(self.places)
         return places == packed_ints.length_of(self.counts) and (
             not places or max(packed_ints.unpack_ints(self.places)) < keys
         )
 
     def items(self) -> Iterator[tuple[int, int]]:
-        """The places, and the count at each."""
         return zip(
             packed_ints.unpack_ints(self.places), packed_ints.unpack_ints(self.counts), strict=True
         )

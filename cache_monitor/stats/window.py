@@ -133,7 +133,6 @@ class Window(Struct, array_like=True, gc=False):
         return stats
 
     def add_bytes(self, size: int, wrote: bool) -> None:
-        """Add the bytes of values that were written or read."""
         if wrote:
             self.bytes_written = (self.bytes_written or 0) + size
         else:

@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Literal
 
+from cache_monitor.calls import LOOKUPS
 from cache_monitor.capture import READS
 from cache_monitor.conf import Thresholds
 from cache_monitor.stats.access_patterns import (
     MANY_REPEATS,
     Runs,
     changes_unknown_entries,
-    is_lookup,
     loops,
 )
 from cache_monitor.toolbar.request import CallRow
@@ -117,7 +117,7 @@ def _runs(rows: Sequence[CallRow]) -> list[tuple[int, list[int]]]:
         operation, alias, keys = row["operation"], row["alias"], row["keys"]
         if row["error"] is not None:
             continue
-        if is_lookup(operation):
+        if operation in LOOKUPS:
             for entry, each in {each["id"]: each for each in keys}.items():
                 alias_of[entry] = alias
                 if runs.look_up(entry, operation, each["hit"]) == 1:

@@ -22,13 +22,18 @@ from django.utils.cache import has_vary_header
 
 from cache_monitor import context
 from cache_monitor.api import backend_path
-from cache_monitor.calls import SOURCE, VERSION, RawCall, is_interrupted
+from cache_monitor.calls import (
+    SOURCE,
+    VERSION,
+    RawCall,
+    is_interrupted,
+    keys_of,
+    outcomes_of,
+)
 from cache_monitor.capture import (
     Capture,
     KeptCall,
     Totals,
-    keys_of,
-    outcomes_of,
     timeout_of,
     watched_aliases,
 )

@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 
 from cache_monitor.calls import SECONDS, STARTED, Recorded, Source
 from cache_monitor.keys.grouping import learned
@@ -9,7 +10,7 @@ from cache_monitor.keys.known_keys import NO_ROUTE
 from cache_monitor.keys.naming import is_chosen, learned_group
 from cache_monitor.page_cache.outcomes import PagePass
 from cache_monitor.stats.access_patterns import RepeatedGet, loops
-from cache_monitor.stats.compute_time import ComputedKey
+from cache_monitor.stats.compute_time import ComputedValue
 from cache_monitor.stats.details import OTHER_GROUPS, Details, ViewStats, fold_groups
 from cache_monitor.stats.distinct import SAMPLE_SIZE, Samples, hash_of, with_one_more
 from cache_monitor.stats.groups import GroupStats
@@ -71,7 +72,6 @@ class Aggregator:
 
     def add_request(self, request_record: RequestRecord, now: float) -> None:
         """Count a request for its view."""
-        sampled = request_record.stats.sampled()
         for alias, use in request_record.stats.uses().items():
             details = self._details_at(alias, now)
             details.uses += 1
@@ -83,9 +83,8 @@ class Aggregator:
             stats.calls += use.calls
             stats.request_seconds += request_record.stats.seconds
             self._add_use(details, stats, alias, use)
-            if alias in sampled:
-                stats.sample_hits = _noted(stats.sample_hits, alias, sampled[alias].hits)
-                stats.sample_misses = _noted(stats.sample_misses, alias, sampled[alias].misses)
+            stats.sample_hits = _noted(stats.sample_hits, alias, use.found())
+            stats.sample_misses = _noted(stats.sample_misses, alias, use.missed())
         self._add_access_patterns(request_record.stats.repeated_gets(), now)
 
     def add_page(self, page_pass: PagePass, now: float) -> None:
@@ -129,9 +128,9 @@ class Aggregator:
                     stats.single_gets += in_loops
                     stats.single_gets_requests += 1
 
-    def add_produced(self, produced: Iterable[ComputedKey]) -> None:
-        """Count values that were produced, where their writes are counted."""
-        for alias, key, at, seconds in produced:
+    def add_produced(self, alias: str, at: float, values: Iterable[ComputedValue]) -> None:
+        """Count values that were produced, where their write, which ended at ``at``, is counted."""
+        for key, seconds in values:
             group, hot = self._stats_of(alias, key, at)
             for stats in (group,) if hot is None else (group, hot):
                 stats.produced += 1
@@ -272,9 +271,9 @@ class Aggregator:
 
 def _noted(known: Samples, alias: str, keys: Iterable[Hashable]) -> Samples:
     """``known`` and the names of ``keys`` of the cache ``alias``, unless there are enough."""
-    for key in keys:
-        if len(known) >= SAMPLE_SIZE:
-            break
+    if len(known) >= SAMPLE_SIZE:
+        return known
+    for key in islice(keys, SAMPLE_SIZE):
         known = with_one_more(known, name_and_hash(str(key), alias)[0].shown)
     return known
 

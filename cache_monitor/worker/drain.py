@@ -16,7 +16,7 @@ from cache_monitor.calls import SECONDS, SOURCE, STARTED, RawCall
 from cache_monitor.errors import let_pass
 from cache_monitor.page_cache import watch
 from cache_monitor.recorder import Recorder
-from cache_monitor.stats.compute_time import ComputedKey, MissSetMatcher
+from cache_monitor.stats.compute_time import MissSetMatcher
 from cache_monitor.worker import requests
 from cache_monitor.worker.batch import Batch
 from cache_monitor.worker.flush import Flusher
@@ -118,10 +118,7 @@ class Drainer:
         for place, values in made.items():
             call = others[place]
             at = call[STARTED] + call[SECONDS] + clock_offset
-            alias = call[SOURCE].alias
-            self.flusher.aggregator.add_produced(
-                [ComputedKey(alias, key, at, seconds) for key, seconds in values]
-            )
+            self.flusher.aggregator.add_produced(call[SOURCE].alias, at, values)
         computed = {place: dict(values) for place, values in made.items()}
         self.flusher.tracer.trace(batch, clock_offset, computed)
 

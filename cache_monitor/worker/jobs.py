@@ -250,7 +250,6 @@ class BackgroundJobs:
             each.end()
 
     def follow_plans(self, store: Store) -> None:
-        """Trace by the plans in the store."""
         plans = rows.plans(store)
         with self._writer.lock:
             self._drainer.flusher.tracer.follow(plans)

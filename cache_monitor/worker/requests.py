@@ -1,7 +1,7 @@
 """What each request did with the caches, for the statistics of views and pages."""
 
 from collections import deque
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from time import perf_counter
 from typing import NamedTuple, cast
 
@@ -18,7 +18,7 @@ from cache_monitor.stats.access_patterns import (
     RepeatedGet,
 )
 from cache_monitor.stats.details import PageStats, count_word
-from cache_monitor.stats.distinct import SAMPLE_SIZE, add_hashes
+from cache_monitor.stats.distinct import add_hashes
 from cache_monitor.stats.window import percent
 from cache_monitor.worker.batch import name_and_hash
 
@@ -26,7 +26,8 @@ MOST_STACKS = 20
 """The most calls whose stacks are captured between two drains."""
 MOST_CALLERS = 500
 """The most groups of keys whose callers are kept."""
-_MOST_TEXT = 200
+_MOST_OF_A_LINE = 200
+"""Characters that are kept of where a line is: what a group's row may have."""
 
 
 class Callers:
@@ -59,39 +60,10 @@ class Callers:
         if (alias, group) not in self.known and is_nameless(group):
             place = caller_of(stack)
             if place is not None:
-                self.known[alias, group] = place.where[:_MOST_TEXT]
+                self.known[alias, group] = place.where[:_MOST_OF_A_LINE]
 
     def of(self, alias: str) -> Mapping[str, str]:
-        """The lines by the groups of a cache."""
         return {group: line for (each, group), line in self.known.items() if each == alias}
-
-
-class SampledKeys:
-    """The first few different keys that a request looked up in one cache."""
-
-    __slots__ = ("hits", "misses")
-
-    def __init__(self) -> None:
-        self.hits: list[Hashable] = []
-        self.misses: list[Hashable] = []
-
-    def note(self, call: RawCall) -> None:
-        """Add a lookup; quick if there are enough."""
-        key, outcome = call[KEY], call[OUTCOME]
-        if outcome is True:
-            if len(self.hits) < SAMPLE_SIZE:
-                _note(self.hits, key)
-        elif outcome is False:
-            if len(self.misses) < SAMPLE_SIZE:
-                _note(self.misses, key)
-        elif isinstance(outcome, tuple) and isinstance(key, tuple):
-            for each, hit in zip(key, outcome, strict=False):
-                _note(self.hits if hit else self.misses, each)
-
-
-def _note(noted: list[Hashable], key: Hashable) -> None:
-    if len(noted) < SAMPLE_SIZE and key not in noted:
-        noted.append(key)
 
 
 MOST_WAITING = 10_000
@@ -145,13 +117,20 @@ class CacheUse:
         self.keys: dict[Hashable, KeyUse] = {}
 
     def note(self, key: Hashable, operation: str, hit: object, seconds: float) -> None:
-        """Add a call on one key, as far as there is room."""
         use = self.keys.get(key)
         if use is None:
             if len(self.keys) >= MOST_KEYS:
                 return
             use = self.keys[key] = KeyUse()
         use.note(operation, hit, seconds)
+
+    def found(self) -> Iterator[Hashable]:
+        """The keys that were found, in the order of their first use."""
+        return (key for key, use in self.keys.items() if use.hits)
+
+    def missed(self) -> Iterator[Hashable]:
+        """The keys that were missed, likewise."""
+        return (key for key, use in self.keys.items() if use.lookups > use.hits)
 
 
 class RequestTotals(NamedTuple):
@@ -180,7 +159,6 @@ class RequestStats:
         "_began",
         "_changes",
         "_lock",
-        "_samples",
         "_sums",
         "_waiting_calls",
         "calls",
@@ -197,12 +175,10 @@ class RequestStats:
         self._waiting_calls: list[RawCall] = []
         self._sums: dict[str, CacheUse] | None = None
         self._access_patterns: AccessPatterns | None = None
-        self._samples: dict[str, SampledKeys] = _NO_SAMPLES
         self._changes: list[RawCall] = []
         self._lock = new_lock()
 
     def on_call(self, call: RawCall, kind: str | None = None) -> None:
-        """Keep the call."""
         self._waiting_calls.append(call)
         # Never waits: a destructor that calls a cache may run while calls are counted.
         if len(self._waiting_calls) > MOST_CALLS_WAITING and not self._lock.locked():
@@ -210,7 +186,6 @@ class RequestStats:
                 self._count()
 
     def on_page(self, page_pass: PagePass) -> None:
-        """Keep the pass through Django's page cache."""
         self.page_passes.append(page_pass)
 
     def end(self) -> bool:
@@ -225,7 +200,6 @@ class RequestStats:
             return dict(self._sums or {})
 
     def totals(self) -> RequestTotals:
-        """What the request did with all caches."""
         uses = self.uses().values()
         return RequestTotals(
             self.calls,
@@ -242,12 +216,6 @@ class RequestStats:
                 return []
             return list(self._access_patterns.repeated_gets())
 
-    def sampled(self) -> dict[str, SampledKeys]:
-        """Some of the keys that the request looked up, by alias."""
-        with self._lock:
-            self._count()
-            return self._samples
-
     def changes(self) -> list[RawCall]:
         """The first calls that wrote or deleted."""
         with self._lock:
@@ -261,7 +229,7 @@ class RequestStats:
         calls = self._waiting_calls[:]
         del self._waiting_calls[: len(calls)]
         if self._sums is None:
-            self._sums, self._samples = {}, {}
+            self._sums = {}
         if self._access_patterns is None:
             self._access_patterns = AccessPatterns()
         for call in calls:
@@ -290,9 +258,6 @@ class RequestStats:
                 missed = found.count(False)
                 use.misses += missed
                 use.lookups += missed + found.count(True)
-            if source.alias not in self._samples:
-                self._samples[source.alias] = SampledKeys()
-            self._samples[source.alias].note(call)
         own = seconds if call[PRODUCED] is None else max(seconds - call[PRODUCED], 0.0)
         use.seconds += own
         use.calls += 1
@@ -302,9 +267,6 @@ class RequestStats:
                 use.note(each, source.operation, hit, own / len(key))
         elif key is not None:
             use.note(key, source.operation, outcome, own)
-
-
-_NO_SAMPLES: dict[str, SampledKeys] = {}
 
 
 class RequestRecord(NamedTuple):
@@ -319,14 +281,12 @@ waiting: deque[RequestRecord] = deque(maxlen=MOST_WAITING)
 
 
 def note(request_record: RequestRecord) -> None:
-    """Add a request, to be counted later."""
     if len(waiting) >= MOST_UNCOUNTED:
         request_record.stats.uses()
     waiting.append(request_record)
 
 
 def take() -> list[RequestRecord]:
-    """Remove and return the requests that wait."""
     return [waiting.popleft() for _ in range(len(waiting))]
 
 
@@ -339,7 +299,6 @@ UNVARIED = "unvaried"
 
 
 def count(page_pass: PagePass, stats: PageStats) -> None:
-    """Count ``page_pass`` in the statistics of its page."""
     stats.site_wide += not page_pass.is_decorated
     if page_pass.fetch == "bypass":
         stats.bypassed += 1

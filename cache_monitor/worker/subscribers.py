@@ -59,7 +59,6 @@ class Subscribers:
             self._subscribers = (*self._subscribers, subscriber)
 
     def remove(self, subscriber: Subscriber) -> None:
-        """Remove a subscriber."""
         self._subscribers = tuple(each for each in self._subscribers if each is not subscriber)
 
     def _is_any_active(self) -> bool:
@@ -77,13 +76,11 @@ class Subscribers:
                 self._calls.append(([*map(whole, calls)], clock_offset))
 
     def add_pages(self, passes: Sequence[PagePass]) -> None:
-        """Keep passes through the page cache."""
         if passes and self._is_any_active():
             with self._lock:
                 self._passes.extend(passes)
 
     def add_reasons(self, misses: Sequence[ClassifiedMiss]) -> None:
-        """Keep classified misses."""
         if misses and self._is_any_active():
             with self._lock:
                 self._misses = [*self._misses[-MOST_WAITING:], *misses]

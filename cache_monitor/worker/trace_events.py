@@ -8,7 +8,7 @@ expire, another write has replaced it: then both stay unknown.
 import pickletools
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from django.core.cache.backends.base import DEFAULT_TIMEOUT, default_key_func
 from msgspec.structs import replace
@@ -28,42 +28,27 @@ from cache_monitor.calls import (
     RawCall,
     actual_timeout,
     entries_of,
+    keys_of,
     prints_of,
 )
 from cache_monitor.instrument.sizes import of_bytes
-from cache_monitor.trace.events import (
-    CLEAR,
-    DELETE,
-    FAILED,
-    HIT,
-    MISS,
-    MOVE,
-    NEVER,
-    PATTERN_DELETE,
-    REFUSED,
-    SECOND,
-    SHOWN,
-    TOUCH,
-    UNKNOWN_TIME,
-    USE,
-    WRITE,
-    Value,
-)
+from cache_monitor.trace import events
+from cache_monitor.trace.events import NEVER, SECOND, UNKNOWN_TIME, Value
 
 _KINDS: Mapping[str, int] = {
-    "set": WRITE,
-    "add": WRITE,
-    "set_many": WRITE,
-    "get_or_set": WRITE,
-    "touch": TOUCH,
-    "delete": DELETE,
-    "delete_many": DELETE,
-    "delete_pattern": PATTERN_DELETE,
-    "expire": TOUCH,
-    "pexpire": TOUCH,
-    "expire_at": TOUCH,
-    "pexpire_at": TOUCH,
-    "persist": TOUCH,
+    "set": events.WRITE,
+    "add": events.WRITE,
+    "set_many": events.WRITE,
+    "get_or_set": events.WRITE,
+    "touch": events.TOUCH,
+    "delete": events.DELETE,
+    "delete_many": events.DELETE,
+    "delete_pattern": events.PATTERN_DELETE,
+    "expire": events.TOUCH,
+    "pexpire": events.TOUCH,
+    "expire_at": events.TOUCH,
+    "pexpire_at": events.TOUCH,
+    "persist": events.TOUCH,
 }
 _UNITS = {"pexpire": 0.001, "pexpire_at": 0.001}
 """The measure, in seconds, of timeouts and times that are given in another."""
@@ -143,7 +128,7 @@ def name_of(identity: CacheIdentity, key: str, final: str = "") -> str:
 def shown_name(shown: str, kind: str) -> str:
     """What tells a key apart that is shown in other words: a cached page by its digest. What is
     masked may be many keys in one."""
-    return f"{SHOWN}\0{shown}" if kind in {"page", "page_headers"} else ""
+    return f"{events.SHOWN}\0{shown}" if kind in {"page", "page_headers"} else ""
 
 
 def tells_entries(call: RawCall, identity: CacheIdentity) -> bool:
@@ -180,7 +165,7 @@ def _with_finals(
     _, varies = entries_of(call) or ((), True)
     finals = finals_of(call)
     for access in accesses:
-        if access.kind == CLEAR:
+        if access.kind == events.CLEAR:
             yield access
         elif access.key in finals:
             final = finals[access.key]
@@ -188,7 +173,7 @@ def _with_finals(
                 yield access._replace(final=final)
             else:
                 # One entry whatever its version: where that changes, who knows what it did.
-                kind = FAILED if call[SOURCE].operation in _VERSION_STEPS else access.kind
+                kind = events.FAILED if call[SOURCE].operation in _VERSION_STEPS else access.kind
                 yield access._replace(final=final, kind=kind, version=identity.version)
 
 
@@ -197,7 +182,7 @@ def _accesses(call: RawCall, identity: CacheIdentity, offset: int) -> Iterator[E
     began = int(call[STARTED] * SECOND) + offset
     ended = int((call[STARTED] + call[SECONDS]) * SECOND) + offset
     if operation == "clear":
-        yield EntryAccess(CLEAR, "", identity.version, began, ended)
+        yield EntryAccess(events.CLEAR, "", identity.version, began, ended)
     elif operation in _VERSION_STEPS:
         yield from _moved(call, identity, began, ended)
     elif operation in LOOKUPS:
@@ -214,7 +199,7 @@ def _looked_up(
         if call[SOURCE].operation == "get_or_set" and call[ERROR] in _REFUSALS:
             for key in keys_of(call):
                 yield EntryAccess(
-                    REFUSED, key, version, began, ended, _lasts(call, identity, ended)
+                    events.REFUSED, key, version, began, ended, _lasts(call, identity, ended)
                 )
         return
     if call[SOURCE].operation == "get_or_set" and found is False:
@@ -223,7 +208,7 @@ def _looked_up(
     outcomes = found if isinstance(found, tuple) else (found,)
     for key, hit in zip(keys_of(call), outcomes, strict=False):
         if hit is not None:
-            yield EntryAccess(HIT if hit else MISS, key, version, began, ended)
+            yield EntryAccess(events.HIT if hit else events.MISS, key, version, began, ended)
 
 
 def _filled(
@@ -239,8 +224,8 @@ def _filled(
     # Where the two may overlap they end together: their order tells which was first.
     until = began + asked if began + asked <= since else ended
     for key in keys_of(call):
-        yield EntryAccess(MISS, key, version, began, until)
-        yield EntryAccess(WRITE, key, version, since, ended, _lasts(call, identity, ended))
+        yield EntryAccess(events.MISS, key, version, began, until)
+        yield EntryAccess(events.WRITE, key, version, since, ended, _lasts(call, identity, ended))
 
 
 def _changed(
@@ -251,20 +236,24 @@ def _changed(
     if kind is None:
         if operation in _ASIDE or call[ERROR] is not None or effect is False:
             return
-        kind = USE
+        kind = events.USE
         if operation in {"incr", "decr"} and identity.incr_renews:
             yield from _counted(call, identity, began, ended)
             return
     elif call[ERROR] is not None or (effect is False and operation not in _ASKED_FIRST):
         # It may have taken place all the same, unless the server says that it did not. An ``add``
         # might have found an entry that is there.
-        kind = REFUSED if operation == "set" and call[ERROR] in _REFUSALS else FAILED
+        kind = events.REFUSED if operation == "set" and call[ERROR] in _REFUSALS else events.FAILED
     elif effect is False:
         return
-    elif kind == DELETE and effect is not True:
+    elif kind == events.DELETE and effect is not True:
         # Nobody knows whether it was there.
-        kind = PATTERN_DELETE
-    lasts = _lasts(call, identity, ended) if kind in (WRITE, TOUCH, REFUSED) else NEVER
+        kind = events.PATTERN_DELETE
+    lasts = (
+        _lasts(call, identity, ended)
+        if kind in (events.WRITE, events.TOUCH, events.REFUSED)
+        else NEVER
+    )
     for key in keys_of(call):
         yield EntryAccess(kind, key, call_version(call, identity), began, ended, lasts)
 
@@ -275,8 +264,8 @@ def _counted(
     """A counter that is written anew, and whose value the caller is given."""
     version, lasts = call_version(call, identity), _lasts(call, identity, ended)
     for key in keys_of(call):
-        yield EntryAccess(WRITE, key, version, began, ended, lasts)
-        yield EntryAccess(USE, key, version, ended, ended)
+        yield EntryAccess(events.WRITE, key, version, began, ended, lasts)
+        yield EntryAccess(events.USE, key, version, ended, ended)
 
 
 def _moved(call: RawCall, identity: CacheIdentity, began: int, ended: int) -> Iterator[EntryAccess]:
@@ -287,13 +276,13 @@ def _moved(call: RawCall, identity: CacheIdentity, began: int, ended: int) -> It
     # Django writes the entry anew, without the timeout that it had. The value is as old as before.
     lasts = _lasts(call, identity, ended) if identity.moves_renew else UNKNOWN_TIME
     for key in keys_of(call):
-        yield EntryAccess(MOVE, key, before, began, ended)
+        yield EntryAccess(events.MOVE, key, before, began, ended)
         if after is None or isinstance(after, bool):
             try:
                 after = int(before) + _VERSION_STEPS[call[SOURCE].operation]
             except ValueError:
                 continue
-        yield EntryAccess(TOUCH, key, str(after), began, ended, lasts)
+        yield EntryAccess(events.TOUCH, key, str(after), began, ended, lasts)
 
 
 def values_of(call: RawCall) -> Mapping[str, Value]:
@@ -308,16 +297,6 @@ def values_of(call: RawCall) -> Mapping[str, Value]:
 def is_pattern(call: RawCall) -> bool:
     """Whether ``call`` deletes by a pattern, which is its key."""
     return call[SOURCE].operation == "delete_pattern"
-
-
-def keys_of(call: RawCall) -> tuple[str, ...]:
-    """The keys that ``call`` named."""
-    key = call[KEY]
-    if type(key) is str:
-        return (key,)
-    if isinstance(key, tuple):
-        return cast("tuple[str, ...]", key)
-    return () if key is None else (str(key),)
 
 
 def call_version(call: RawCall, identity: CacheIdentity) -> str:

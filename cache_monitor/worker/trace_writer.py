@@ -27,6 +27,7 @@ from cache_monitor.calls import (
     Recorded,
     Source,
     entries_of,
+    keys_of,
     whole,
 )
 from cache_monitor.keys.known_keys import is_toolbar_key
@@ -59,7 +60,6 @@ from cache_monitor.worker.trace_events import (
     entry_identity,
     finals_of,
     is_pattern,
-    keys_of,
     name_of,
     shown_name,
     tells_entries,
@@ -88,7 +88,6 @@ class _TracedKeys:
         return self._keys[alias]
 
     def find(self, alias: str, text: str, final: str = "") -> Key | None:
-        """A key, if it is remembered."""
         return self._keys[alias].get((text, final) if final else text)
 
     def make(
@@ -203,7 +202,6 @@ class Tracer:
                     target.note_view(key.hash, ended, view[:MOST_NAMED])
 
     def note_gap(self, alias: str, at: float) -> None:
-        """Calls of ``alias`` are missing."""
         identity = self._identity(alias)
         if identity is not None:
             self.slices.at(identity.store, int(at * SECOND)).gap = True

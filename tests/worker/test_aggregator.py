@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from cache_monitor.calls import PLAIN_HIT, Call, Source
 from cache_monitor.keys.naming import known_group
-from cache_monitor.stats.compute_time import ComputedKey
+from cache_monitor.stats.compute_time import ComputedValue
 from cache_monitor.stats.details import Details, ViewUse
 from cache_monitor.stats.window import Window
 from cache_monitor.worker import aggregator as module
@@ -264,7 +264,7 @@ def test_a_produced_value_counts_for_its_group_and_its_hot_key() -> None:
     made = _aggregator()
     made.add([_miss(key="user:1"), _call(SET, key="user:1")], NOW)
     before = _details(made)[0].revision
-    made.add_produced([ComputedKey("default", "user:1", NOW, 0.5)] * 2)
+    made.add_produced("default", NOW, [ComputedValue("user:1", 0.5)] * 2)
     [details] = _details(made)
     group, hot = details.groups["user:{int}"], details.hot_keys.table["user:1"]
     assert (group.produced, group.produce_seconds) == (2, 1.0)
@@ -328,10 +328,10 @@ def test_values_that_somebody_else_had_produced_meanwhile_are_counted_apart() ->
     made = _aggregator()
     made.add([_call(SET, key="user:1")], NOW)
     produced = [
-        ComputedKey("default", "user:1", NOW, 2.0),
-        ComputedKey("default", "user:2", NOW, 3.0),
+        ComputedValue("user:1", 2.0),
+        ComputedValue("user:2", 3.0),
     ]
-    made.add_produced(produced)
+    made.add_produced("default", NOW, produced)
     [details] = _details(made)
     group = details.groups["user:{int}"]
     assert (group.produced, group.produce_seconds) == (2, 5.0)

@@ -11,7 +11,9 @@ from cache_monitor.calls import Call, Source
 from cache_monitor.keys.naming import SESSION_MASK
 from cache_monitor.recorder import Recorder
 from cache_monitor.stacks import take_stack
-from cache_monitor.stats.details import Details
+from cache_monitor.stats.details import Details, StoredDetails
+from cache_monitor.stats.hot_keys import HotKeys
+from cache_monitor.stats.payloads import decode, encode
 from cache_monitor.testing import capture_cache_calls
 from cache_monitor.worker.aggregator import Aggregator
 from cache_monitor.worker.requests import (
@@ -20,7 +22,6 @@ from cache_monitor.worker.requests import (
     Callers,
     RequestRecord,
     RequestStats,
-    SampledKeys,
 )
 from cache_monitor.worker.wiring import background_worker
 from tests.anew import begin_anew
@@ -47,24 +48,15 @@ def _visit(*calls: Any, view: str = "shop:product") -> RequestRecord:
 
 
 def test_a_few_different_keys_are_kept_of_what_was_found_and_what_was_missed() -> None:
-    sampled = SampledKeys()
-    for n in range(20):
-        sampled.note(_call(f"hit:{n // 2}", True))
-        sampled.note(_call(f"miss:{n // 2}", False))
-    assert sampled.hits == [f"hit:{n}" for n in range(5)]
-    assert sampled.misses == [f"miss:{n}" for n in range(5)]
-
-
-def test_each_key_of_many_is_one() -> None:
-    sampled = SampledKeys()
-    sampled.note(_call(("a", "b", "c"), (True, False, True), "get_many"))
-    assert (sampled.hits, sampled.misses) == (["a", "c"], ["b"])
-
-
-def test_a_failed_lookup_is_neither() -> None:
-    sampled = SampledKeys()
-    sampled.note(_call("a", None))
-    assert (sampled.hits, sampled.misses) == ([], [])
+    calls = [
+        _call(f"{word}:{n // 2}", word == "hit") for n in range(20) for word in ("hit", "miss")
+    ]
+    many = _call(("a", "b", "c"), (True, False, True), "get_many", alias="other")
+    found = _details(_visit(*calls, many, _call("d", None, alias="other")))
+    default, other = (found[alias].views["shop:product"] for alias in ("default", "other"))
+    assert set(default.sample_hits) == {f"hit:{n}" for n in range(5)}
+    assert set(default.sample_misses) == {f"miss:{n}" for n in range(5)}
+    assert (set(other.sample_hits), set(other.sample_misses)) == ({"a", "c"}, {"b"})
 
 
 def test_a_view_has_samples_of_each_cache_that_it_asked() -> None:
@@ -143,6 +135,17 @@ def test_a_stack_is_taken_of_few_calls_and_of_fewer_where_there_is_nothing_to_le
     assert callers.wanted == MOST_STACKS
     callers.add([])
     assert callers.wanted == MOST_STACKS
+
+
+def test_a_line_of_a_file_far_down_is_cut_to_what_a_row_may_have() -> None:
+    code = compile("stack = take_stack(1)", f"/srv/{'folder/' * 40}shop.py", "exec")
+    names: dict[str, Any] = {"take_stack": take_stack}
+    exec(code, names)  # noqa: S102 - code of this test, which is to lie elsewhere
+    callers = Callers()
+    callers.add([(_call(_digest(1), True), names["stack"])])
+    details = Details(0, 60, HotKeys(10), 10)
+    details.group("{hash}", "key").called_from = callers.known["default", "{hash}"]
+    assert decode(encode(details), StoredDetails).groups["{hash}"].called_from
 
 
 def test_no_more_groups_than_so_many_have_a_line() -> None:
