@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, NamedTuple
+from math import inf
+from typing import Any
 
 from django.conf import settings
 from django.core.cache.backends.base import BaseCache
@@ -31,11 +32,10 @@ from cache_monitor.stats.payloads import CorruptPayload, decode, encode
 from cache_monitor.stores.base import Row, Store, StoreError
 from cache_monitor.stores.opening import get_store
 from cache_monitor.stores.rows import FIRST, plans, settled, slices_by_minute, slices_of
-from cache_monitor.trace.codec import StoredSlice
 from cache_monitor.trace.plan import Plan
-from cache_monitor.trace.simulated import BY_THIRDS, Cull
+from cache_monitor.trace.simulated import Cull
 from cache_monitor.trace.what_if import CULLING, POLICIES, MeasuredContents
-from cache_monitor.trace.workload import BoundedTrace, CacheTrace, read_trace
+from cache_monitor.trace.workload import BoundedTrace, CacheTrace
 
 _POLICIES: tuple[tuple[type[BaseCache], str], ...] = (
     (LocMemCache, "locmem"),
@@ -45,16 +45,6 @@ _POLICIES: tuple[tuple[type[BaseCache], str], ...] = (
 )
 _DEFAULT_POLICY = "allkeys-lru"
 """The usual policy of Redis; also assumed for unknown backends."""
-
-
-class Backend(NamedTuple):
-    """The policy of a backend, whether that is assumed, its limit of entries, if it has one, and
-    how it makes room then."""
-
-    policy: str
-    is_assumed: bool
-    room: int | None
-    cull: Cull = BY_THIRDS
 
 
 def what_if(
@@ -93,10 +83,7 @@ def _cache(
 ) -> CacheWhatIf:
     traces = _cache_traces(store, alias, period)
     if not traces:
-        backend = backend_of(alias)
-        return cache_what_if(
-            [], CacheFacts(backend.policy, backend.is_assumed, backend.room), question
-        )
+        return cache_what_if([], backend_of(alias), question)
     cache = report(_moment(period[0]), _moment(period[1]), alias).caches[alias]
     return cache_what_if(traces, facts_of(alias, cache), question, on_progress)
 
@@ -107,24 +94,25 @@ def _moment(at: float) -> datetime:
 
 def facts_of(alias: str, cache: Cache) -> CacheFacts:
     """The facts of ``alias`` that simulations need; ``cache`` is its report."""
-    backend = backend_of(alias, cache)
+    facts = backend_of(alias, cache)
     memory = cache.memory
     held = memory.entries if memory.scope == "shared" else None
     # A server that evicts has room for just what it holds.
     evicts = any(each.evictions for each in cache.series)
-    room = held if backend.room is None and evicts else backend.room
-    return CacheFacts(
-        policy=backend.policy,
-        policy_is_assumed=backend.is_assumed,
+    room = held if facts.room is None and evicts else facts.room
+    return facts._replace(
         room=room or None,
         held=held,
-        computed=_computed_in(cache),
+        computed={
+            each.group: each.produce_seconds
+            for each in cache.key_groups
+            if each.produce_seconds is not None and not each.is_state
+        },
         given={
             each.group
             for each in cache.key_groups
             if each.is_state or each.kind in {"session", "page_headers"}
         },
-        cull=backend.cull,
         memory=_measured_contents(memory, evicts=evicts),
     )
 
@@ -152,36 +140,27 @@ def _measured_contents(memory: Memory, *, evicts: bool) -> MeasuredContents | No
     )
 
 
-def _computed_in(cache: Cache) -> dict[str, float]:
-    """The measured compute time of a value in seconds, by group, of values that are no state."""
-    return {
-        each.group: each.produce_seconds
-        for each in cache.key_groups
-        if each.produce_seconds is not None and not each.is_state
-    }
-
-
-def backend_of(alias: str, cache: Cache | None = None) -> Backend:
-    """The backend of ``alias``, with its server's policy from the report ``cache``: without a limit
-    a server evicts nothing, whatever its policy."""
-    backend = _by_its_class(alias)
+def backend_of(alias: str, cache: Cache | None = None) -> CacheFacts:
+    """The facts of the backend of ``alias``, with its server's policy from the report ``cache``:
+    without a limit a server evicts nothing, whatever its policy."""
+    facts = _by_its_class(alias)
     memory = None if cache is None else cache.memory
     policy = memory.policy if memory is not None and memory.limit_bytes else None
-    if backend.is_assumed and policy is not None and policy in POLICIES:
-        return Backend(policy, False, backend.room)
-    return backend
+    if facts.policy_is_assumed and policy is not None and policy in POLICIES:
+        return facts._replace(policy=policy, policy_is_assumed=False)
+    return facts
 
 
-def _by_its_class(alias: str) -> Backend:
+def _by_its_class(alias: str) -> CacheFacts:
     cache: Any = own_cache(alias)
     policy = next(
         (name for class_, name in _POLICIES if isinstance(cache, class_)), _DEFAULT_POLICY
     )
     if policy not in CULLING:
-        return Backend(policy, policy == _DEFAULT_POLICY, None)
+        return CacheFacts(policy, policy_is_assumed=policy == _DEFAULT_POLICY)
     # From Django 6.2 on DatabaseCache culls at some of its writes.
     cull = Cull(cache._cull_frequency, getattr(cache, "_cull_probability", 1.0))
-    return Backend(policy, False, cache._max_entries, cull)
+    return CacheFacts(policy, room=cache._max_entries, cull=cull)
 
 
 def _cache_traces(store: Store, alias: str, period: tuple[float, float]) -> list[CacheTrace]:
@@ -190,12 +169,11 @@ def _cache_traces(store: Store, alias: str, period: tuple[float, float]) -> list
     store_name = store_of(alias)
     if store_name is None:
         return []
-    hot = plans(store).get(store_name, Plan()).hot
-    slices: dict[str, list[StoredSlice]] = {}
+    trace = BoundedTrace(inf, plans(store).get(store_name, Plan()).hot)
     for found in slices_by_minute(store, store_name, since, until):
-        for name, traces in found.items():
-            slices.setdefault(name, []).extend(traces)
-    own = [read_trace(each, hot, since, until).of(alias) for each in slices.values()]
+        for name, slices in found.items():
+            trace.add(name, slices)
+    own = [each.of(alias) for each in trace.pop_traces(since, until)]
     return [each for each in own if each.events]
 
 

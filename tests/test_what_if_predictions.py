@@ -249,10 +249,10 @@ def test_the_policy_is_the_servers_and_is_assumed_where_nobody_has_asked_it() ->
     redis = "django.core.cache.backends.redis.RedisCache"
     with override_settings(CACHES={"default": {"BACKEND": redis, "LOCATION": "redis://localhost"}}):
         report = api.report().caches["default"]
-        assert backend_of("default", report) == ("allkeys-lru", True, None, Cull(3))
+        assert backend_of("default", report) == CacheFacts("allkeys-lru", policy_is_assumed=True)
         told = structs.replace(report.memory, policy="volatile-ttl", limit_bytes=1000)
         known = backend_of("default", structs.replace(report, memory=told))
-        assert known == ("volatile-ttl", False, None, Cull(3))
+        assert known == CacheFacts("volatile-ttl")
 
 
 @pytest.mark.parametrize("frequency", [0, 2])
@@ -260,4 +260,5 @@ def test_a_backend_of_djangos_is_simulated_with_its_own_options(frequency: int) 
     options = {"MAX_ENTRIES": 20, "CULL_FREQUENCY": frequency}
     locmem = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "OPTIONS": options}
     with override_settings(CACHES={"default": locmem}):
-        assert backend_of("default") == ("locmem", False, 20, Cull(frequency))
+        known = CacheFacts("locmem", room=20, cull=Cull(frequency))
+        assert backend_of("default") == known

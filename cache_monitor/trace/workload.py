@@ -78,42 +78,21 @@ class CacheTrace(NamedTuple):
         )
 
 
-def read_trace(
-    slices: Sequence[StoredSlice], hot: frozenset[int], since: float, until: float
-) -> CacheTrace:
-    """The events of ``slices`` between ``since`` and ``until`` (Unix time). If their levels differ,
-    only the keys of the highest are read: each has all of its events."""
-    level = max((each.level for each in slices), default=0)
-    events: list[Event] = []
-    groups: dict[int, str] = {}
-    for stored in slices:
-        keys = stored.decode_keys()
-        kept = {
-            key.hash: key.group for key in keys if level_of(key.hash) >= level or key.hash in hot
-        }
-        groups.update(kept)
-        for event in stored.decode_events(keys, hot):
-            if event.key in kept:
-                weight = 1 if event.key in hot else 1 << level
-                events.append(event._replace(weight=weight))
-        events += stored.clears()
-    events = [each for each in events if since <= each.began / 1e6 < until]
-    return CacheTrace(sorted(events, key=_began_and_order), groups, 1 / (1 << level))
-
-
-def _began_and_order(event: Event) -> tuple[int, int]:
-    return event.began, event.order
-
-
 class BoundedTrace:
     """At most ``most`` events of a cache, by the names of its stores: one, or one for each process.
-    ``hot``: the keys that are traced at every level."""
+    ``hot``: the keys that are traced at every level.
 
-    def __init__(self, most: int, hot: frozenset[int]) -> None:
+    If the levels of its slices differ, only the keys of the highest are taken: each has all of its
+    events.
+    """
+
+    def __init__(self, most: float, hot: frozenset[int]) -> None:
         self.level = 0
         self.has_room = True
         self._most = most
-        self._hot = hot
+        self._hot = self._planned = hot
+        self._recorded = 0
+        """The highest level of a slice."""
         self._events: dict[str, list[Event]] = {}
         self._groups: dict[str, dict[int, str]] = {}
 
@@ -122,8 +101,11 @@ class BoundedTrace:
         events = self._events.setdefault(name, [])
         groups = self._groups.setdefault(name, {})
         for stored in slices:
-            if stored.level > self.level:
-                self._raise_level(stored.level)
+            if stored.level > self._recorded:
+                self._recorded = stored.level
+                complete = {key for key in self._hot if level_of(key) >= stored.level}
+                self._hot = self._planned | complete
+                self._raise_level(max(self.level, stored.level))
             keys = stored.decode_keys()
             indexes = {index for index, key in enumerate(keys) if self._takes(key.hash)}
             groups.update((keys[index].hash, keys[index].group) for index in indexes)
@@ -143,11 +125,14 @@ class BoundedTrace:
             for each in events
             if since <= each.began / 1e6 < until
         )
-        events.sort(key=_began_and_order)
+        events.sort(key=attrgetter("began", "order"))
         return CacheTrace(events, self._groups.pop(name), 1 / (1 << self.level))
 
     def _make_room(self) -> None:
         while sum(map(len, self._events.values())) > self._most:
+            if not self._hot:
+                counts = Counter(each.key for events in self._events.values() for each in events)
+                self._hot = frozenset(key for key, _ in counts.most_common(HOT_KEYS) if key)
             hot = sum(each.key in self._hot for own in self._events.values() for each in own)
             if 2 * hot > self._most or self.level == HASH_BITS:
                 # Fewer of the other keys would represent too little.
@@ -162,9 +147,6 @@ class BoundedTrace:
         return 1 if key in self._hot or not key else 1 << self.level
 
     def _raise_level(self, level: int) -> None:
-        if not self._hot:
-            counts = Counter(each.key for events in self._events.values() for each in events)
-            self._hot = frozenset(key for key, _ in counts.most_common(HOT_KEYS) if key)
         self.level = level
         for name, events in self._events.items():
             events[:] = [each for each in events if self._takes(each.key)]

@@ -1,11 +1,13 @@
 """A trace is taken into memory as far as there is room."""
 
+from collections import Counter
 from collections.abc import Iterable
 
 import pytest
 
 from cache_monitor.trace.codec import StoredSlice
 from cache_monitor.trace.events import HIT, MISS, SECOND, CallType, Key, hash_of, level_of
+from cache_monitor.trace.plan import Plan
 from cache_monitor.trace.slices import Slice
 from cache_monitor.trace.workload import BoundedTrace, hit_ratio
 
@@ -13,9 +15,11 @@ START = 1_700_000_000
 NOBODY: frozenset[int] = frozenset()
 
 
-def a_slice(names: Iterable[str], kind: int = MISS) -> StoredSlice:
-    made = Slice(START, 10, "process", 1)
+def a_slice(names: Iterable[str], kind: int = MISS, level: int = 0) -> StoredSlice:
+    made = Slice(START, 10, "process", 1, Plan(level=level))
     for number, name in enumerate(names):
+        if not made.takes(hash_of(name)):
+            continue
         at = START * SECOND + number
         made.add(Key(hash_of(name), "group"), CallType(kind, "default", 1), at, at + 1)
     return made.stored()
@@ -45,6 +49,16 @@ def test_beyond_that_fewer_keys_are_taken_with_all_their_events() -> None:
     counts = [sum(each.key == key for each in found.events) for key in hot | others]
     assert set(counts) == {4}
     assert set(found.groups) == hot | others
+
+
+def test_no_key_is_taken_that_other_slices_left_out() -> None:
+    names = [f"key:{n}" for n in range(2000)]
+    trace = BoundedTrace(3000, NOBODY)
+    trace.add("one", [a_slice(names, level=level) for level in (0, 1, 0, 2)])
+    (found,) = trace.pop_traces(START, START + 10)
+    counts = Counter(each.key for each in found.events)
+    assert set(counts.values()) == {4}
+    assert set(found.groups) == counts.keys()
 
 
 def test_where_the_hottest_alone_take_the_room_older_ones_are_not_read() -> None:
