@@ -8,6 +8,7 @@ from typing import Any
 from django.apps import AppConfig
 from django.core.checks import CheckMessage, Error, register
 from django.core.signals import request_started
+from django.utils.module_loading import import_string
 from django.utils.translation import gettext_lazy as _
 
 from cache_monitor import checks
@@ -15,7 +16,7 @@ from cache_monitor.concurrency import importing
 from cache_monitor.conf import SETTING, get_conf
 from cache_monitor.context import forget_leftovers
 from cache_monitor.errors import MissingExtra
-from cache_monitor.exporters.call_log import CallLog
+from cache_monitor.exporters import call_log
 from cache_monitor.instrument.install import install, uninstall
 from cache_monitor.keys.known_keys import learn_routes
 from cache_monitor.keys.masking import learn_sessions
@@ -78,7 +79,12 @@ def _begin_request(**_: object) -> None:
     watch.forget_leftovers()
 
 
-_call_log = CallLog()
+_STARTS = {
+    "opentelemetry": "cache_monitor.exporters.opentelemetry.start",
+    "prometheus": "cache_monitor.exporters.prometheus.register",
+}
+"""What starts each export; its package may be missing."""
+_call_log = call_log.CallLog()
 _started: set[str] = set()
 
 
@@ -88,12 +94,12 @@ def start_exporters() -> None:
     Failures are logged: a missing package must not keep the site from starting. ``manage.py check``
     reports it.
     """
-    subscribers.add(_call_log)
+    subscribers.add(_call_log, call_log.is_enabled)
     register(check_exporters, "cache_monitor")
     for name in get_conf().exporters:
         if name not in _started:
             try:
-                _import(name)()
+                import_string(_STARTS[name])()
             except MissingExtra as error:
                 logger.error("%s", error)
             except Exception:
@@ -105,31 +111,12 @@ def start_exporters() -> None:
 
 def check_exporters(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     """E010: an export whose package is not installed."""
-    return [
-        Error(
-            f"{SETTING}['EXPORTERS'] names {name!r}, and {missing}",
-            hint="Install it, or remove the name.",
-            id="cache_monitor.E010",
-        )
-        for name in get_conf().exporters
-        if (missing := _missing(name))
-    ]
-
-
-def _missing(name: str) -> str | None:
-    try:
-        _import(name)
-    except MissingExtra as error:
-        return str(error)
-    return None
-
-
-def _import(name: str) -> Callable[[], object]:
-    """What starts the export ``name``. Raises :class:`MissingExtra`."""
-    if name == "prometheus":
-        from cache_monitor.exporters.prometheus import register  # noqa: PLC0415 - optional
-
-        return register
-    from cache_monitor.exporters.opentelemetry import start  # noqa: PLC0415 - optional
-
-    return start
+    found: list[CheckMessage] = []
+    for name in get_conf().exporters:
+        try:
+            import_string(_STARTS[name])
+        except MissingExtra as error:
+            message = f"{SETTING}['EXPORTERS'] names {name!r}, and {error}"
+            hint = "Install it, or remove the name."
+            found.append(Error(message, hint=hint, id="cache_monitor.E010"))
+    return found

@@ -102,7 +102,6 @@ class StackPacker:
     """Packs the stacks of one request into a few short lists that JSON can hold."""
 
     def __init__(self) -> None:
-        self._latest: tuple[RawStack | None, int | None] = (None, None)
         self._rows: list[FrameRow] = []
         self._numbers: dict[tuple[object, ...], int] = {}
         self._nodes: dict[tuple[int | None, int], int] = {}
@@ -110,13 +109,6 @@ class StackPacker:
 
     def add(self, stack: RawStack) -> int | None:
         """The number of the stack; None for one without frames."""
-        if stack is self._latest[0]:
-            return self._latest[1]
-        number = self._number_of(stack)
-        self._latest = (stack, number)
-        return number
-
-    def _number_of(self, stack: RawStack) -> int | None:
         # Code is compared by identity first, which is quick; its hash is not.
         alike = self._known.setdefault(tuple(stack.instructions), [])
         for known, number in alike:

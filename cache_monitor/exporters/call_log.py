@@ -5,6 +5,7 @@ The background thread writes the records later, with the call's own time.
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from cache_monitor.calls import KEY, SECONDS, STARTED, RawCall, is_failure, keys_of, outcomes_of
@@ -15,15 +16,14 @@ from cache_monitor.worker.subscribers import Subscriber
 
 logger = logging.getLogger("cache_monitor.calls")
 
+is_enabled = partial(logger.isEnabledFor, logging.DEBUG)
+"""Whether somebody wants the records."""
 KEYS_NAMED = 20
 """Keys that the message of one call names; ``extra`` has them all."""
 
 
 class CallLog(Subscriber):
     """Logs calls and passes through the page cache."""
-
-    def is_active(self) -> bool:
-        return logger.isEnabledFor(logging.DEBUG)
 
     def on_calls(self, calls: Sequence[RawCall], clock_offset: float) -> None:
         for call in calls:

@@ -12,15 +12,7 @@ from msgspec import Meta, Struct, structs
 from cache_monitor.stats import distinct, histogram
 from cache_monitor.stats.distinct import SAMPLE_SIZE, Samples, with_one_more
 from cache_monitor.stats.histogram import add_counts
-from cache_monitor.stats.window import (
-    Bucket,
-    Count,
-    Duration,
-    Hash,
-    Reasons,
-    UnixTime,
-    total,
-)
+from cache_monitor.stats.window import Bucket, Count, Duration, Hash, Reasons, UnixTime, total
 
 End = Literal["expired", "deleted", "cleared", "evicted", "lost", "overwritten", "version_changed"]
 """What ended the life of an entry: ``overwritten`` where its value was written anew before."""

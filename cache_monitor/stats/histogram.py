@@ -95,18 +95,20 @@ def quantiles(
 
     None where there were no calls. ``slowest``, the exact maximum, caps the estimate.
     """
-    total = sum(buckets.values())
-    if not total:
+    ordered = sorted(buckets)
+    return _quantiles(ordered, [buckets[each] for each in ordered], fractions, slowest)
+
+
+def _quantiles(
+    buckets: Sequence[int], counts: Sequence[int], fractions: tuple[float, ...], slowest: float
+) -> list[float | None]:
+    seen = list(accumulate(counts))
+    if not seen or not seen[-1]:
         return [None] * len(fractions)
-    found: list[float | None] = []
-    ordered = iter(sorted(buckets.items()))
-    bucket, seen = next(ordered)
-    for fraction in fractions:
-        while seen < fraction * total:
-            bucket, count = next(ordered)
-            seen += count
-        found.append(min(middle_of(bucket), slowest))
-    return found
+    return [
+        min(middle_of(buckets[bisect_left(seen, fraction * seen[-1])]), slowest)
+        for fraction in fractions
+    ]
 
 
 class Histogram:
@@ -141,14 +143,7 @@ class Histogram:
         return (each for each in enumerate(self._counts(), FIRST) if each[1])
 
     def quantiles(self, fractions: tuple[float, ...], slowest: float) -> list[float | None]:
-        seen = list(accumulate(self._counts()))
-        if not seen:
-            return [None] * len(fractions)
-        # As there, without a look at each bucket.
-        return [
-            min(middle_of(FIRST + bisect_left(seen, fraction * seen[-1])), slowest)
-            for fraction in fractions
-        ]
+        return _quantiles(range(FIRST, LAST + 1), self._counts(), fractions, slowest)
 
     def _counts(self) -> Sequence[int]:
         lanes = -(-self._lanes.bit_length() // 64)

@@ -47,11 +47,11 @@ def _extra(record: logging.LogRecord) -> dict[str, Any]:
 
 
 def test_nobody_is_asked_for_calls_unless_the_logger_is_enabled() -> None:
-    assert not CallLog().is_active()
+    assert not call_log.is_enabled()
 
 
 def test_a_hit_is_logged_at_once_with_all_its_fields(records: list[logging.LogRecord]) -> None:
-    assert CallLog().is_active()
+    assert call_log.is_enabled()
     CallLog().on_calls([Call(GET, 5.0, 0.00125, "user:1", True, 100)], 1000.0)
     [record] = records
     assert record.getMessage() == "default.get('user:1') hit 1.250 ms"

@@ -18,14 +18,11 @@ def _calls(number: int) -> list[RawCall]:
 
 
 class _Subscriber(Subscriber):
-    def __init__(self, *, is_active: bool = True, fault: Exception | None = None) -> None:
-        self._is_active, self._fault = is_active, fault
+    def __init__(self, *, fault: Exception | None = None) -> None:
+        self._fault = fault
         self.calls: list[RawCall] = []
         self.misses: list[ClassifiedMiss] = []
         self.dropped: list[int] = []
-
-    def is_active(self) -> bool:
-        return self._is_active
 
     def on_calls(self, calls: Sequence[RawCall], clock_offset: float) -> None:
         if self._fault:
@@ -56,11 +53,15 @@ def test_calls_and_reasons_are_passed_on_once_and_in_order() -> None:
 
 
 def test_nothing_is_kept_for_those_who_want_nothing() -> None:
-    subscribers, subscriber = Subscribers(), _Subscriber(is_active=False)
-    subscribers.add(subscriber)
+    subscribers, subscriber, active = Subscribers(), _Subscriber(), _Subscriber()
+    subscribers.add(subscriber, lambda: False)
     subscribers.add_calls(_calls(5), 0.0)
     subscribers.add_reasons([ClassifiedMiss("default", "key", "key", "key", 1, "expired", 1)])
     subscribers.notify()
+    subscribers.add(active)
+    subscribers.add_calls(_calls(2), 0.0)
+    subscribers.notify()
+    assert len(active.calls) == 2
     assert (subscriber.calls, subscriber.misses) == ([], [])
 
 
