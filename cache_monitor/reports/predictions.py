@@ -20,6 +20,7 @@ from cache_monitor.reports.simulations import (
     PredictionPeriod,
     Simulations,
     TimeoutChange,
+    are_alike,
     rounded,
 )
 from cache_monitor.reports.what_if import (
@@ -43,8 +44,6 @@ OF_WHAT_IT_HOLDS = (0.125, 0.25, 0.5, 1.0)
 _FAR_BELOW = 4
 COMPARED = ("allkeys-lru", "allkeys-lfu", "s3-fifo")
 """Policies that are shown beside the cache's own."""
-MOST_OFF = 0.05
-"""How far from the truth the simulation of the cache as it is may be, beside its error."""
 
 
 def _not_yet_predicted(parts: Sequence[CacheTrace], known: CacheFacts) -> CacheWhatIf:
@@ -95,6 +94,16 @@ def cache_what_if(
     simulations.on_step = lambda: on_progress(next(steps), total)
     on_progress(0, total)
     now = simulations.today
+    observed = simulations.observed()
+    if observed is not None and not are_alike(now.hit_ratio, observed, now.error):
+        return structs.replace(
+            found,
+            problem=(
+                f"The simulation of this cache as it is gives a hit ratio of"
+                f" {100 * (now.hit_ratio or 0.0):.1f} %; in truth it was"
+                f" {100 * observed:.1f} %. So nothing is predicted."
+            ),
+        )
     timeouts = (
         simulations.timeouts(group, groups[group], each, is_quick=False)
         for group, each in changes.items()
@@ -154,18 +163,9 @@ def predicted(
     simulations = Simulations(workloads, values, known, period, pace)
     for fields in _Predictions(simulations).results():
         found = structs.replace(found, **fields)
-        if not is_like_the_truth(found):
+        if not are_alike(found.hit_ratio, found.observed_hit_ratio, found.error):
             break
     return found
-
-
-def is_like_the_truth(found: CacheWhatIf) -> bool:
-    """Whether the simulation of the cache as it is gives about what it really gave. Where it does
-    not, what it gives for others is worth nothing."""
-    simulated, observed = found.hit_ratio, found.observed_hit_ratio
-    if simulated is None or observed is None:
-        return False
-    return abs(simulated - observed) <= MOST_OFF + (found.error or 0.0)
 
 
 class _Predictions:

@@ -161,6 +161,17 @@ class Simulations:
         self.on_step()
         return found
 
+    def observed(self, group: str | None = None) -> float | None:
+        """The hit ratio that the lookups which count, of ``group`` if given, really had."""
+        lookups = hits = 0.0
+        for call in (each for some in self._workloads for each in some):
+            is_wanted = call.kind == "get" and call.counted and group in {None, call.group}
+            if is_wanted and call.access.at >= self._period.counted_from:
+                weight = call.times * call.access.weight
+                lookups += weight
+                hits += weight * call.hit
+        return hits / lookups if lookups else None
+
     def ceiling(self, size: int, fill_error: float) -> Prediction:
         """What no policy exceeds."""
         if self.known.has_sizes:
@@ -230,7 +241,8 @@ class Simulations:
     def timeouts(
         self, group: str, timeout: float, changes: Iterable[TimeoutChange], *, is_quick: bool
     ) -> Timeouts | None:
-        """A group with other timeouts; None where none of its lookups counts. ``is_quick``: the
+        """A group with other timeouts; None where none of its lookups counts, or where the
+        simulation of today's does not give what they found. ``is_quick``: the
         error of the options that comes from how the sample fills the cache is that of today's."""
         room = self.known.today
         # Without a limit no other group has a say in what this one hits.
@@ -238,7 +250,7 @@ class Simulations:
             self._workloads if room < inf else [_of(group, each) for each in self._workloads]
         )
         now = self.predict(room, group=group, workloads=workloads)
-        if now.hit_ratio is None:
+        if not are_alike(now.hit_ratio, self.observed(group), now.error):
             return None
         fill_error = now.fill_error if is_quick else None
         rewrites = self._values.rewrites(self._entries_of[group])
@@ -299,6 +311,18 @@ class Simulations:
         if found.hit_ratio is None or not gains or seconds <= 0:
             return None
         return round(sum(gains) * 3600 / seconds, 3)
+
+
+MOST_OFF = 0.05
+"""How far from the truth the simulation of the cache as it is may be, beside its error."""
+
+
+def are_alike(simulated: float | None, observed: float | None, error: float | None) -> bool:
+    """Whether the simulation of the cache as it is gives about what it really gave. Where it does
+    not, what it gives for others is worth nothing."""
+    if simulated is None or observed is None:
+        return False
+    return abs(simulated - observed) <= MOST_OFF + (error or 0.0)
 
 
 def _of(group: str, workload: Paced[SimulatedCall]) -> Paced[SimulatedCall]:

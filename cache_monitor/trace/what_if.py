@@ -209,7 +209,7 @@ def simulate(
     """Make all ``calls`` to ``model``. Lookups count from ``since`` on; if ``group`` is given, only
     its own."""
     counts: dict[object, LookupCount] = {}
-    for kind, asked, fills, call_group, times, is_counted, _ in calls:
+    for kind, asked, fills, call_group, times, is_counted, *_ in calls:
         access = asked
         is_wanted = group in {None, call_group}
         if factor != 1.0 and is_wanted:

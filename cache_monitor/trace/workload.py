@@ -192,7 +192,8 @@ class SimulatedCall(NamedTuple):
 
     ``times``: lookups within a moment. ``counted``: whether it counts; not if the entry that a
     lookup found was never seen before, since another cache may not have had it, nor if it was made
-    through another alias. ``bytes`` are the value's, 0 if unknown.
+    through another alias. ``bytes`` are the value's, 0 if unknown. ``hit``: whether the site's
+    lookup hit.
     """
 
     kind: CallKind
@@ -202,6 +203,7 @@ class SimulatedCall(NamedTuple):
     times: int = 1
     counted: bool = True
     bytes: int = 0
+    hit: bool = False
 
 
 def simulated_calls(
@@ -320,7 +322,9 @@ class _WorkloadBuilder:
         self._seen.add(entry)
         # Whether a hit would be filled if it missed is decided at the end.
         times = event.times if was_hit else 1
-        self._calls.append(SimulatedCall(kind, access, was_hit, group, times, counted, event.size))
+        self._calls.append(
+            SimulatedCall(kind, access, was_hit, group, times, counted, event.size, was_hit)
+        )
 
     def calls(self) -> Iterator[SimulatedCall]:
         """The calls, when all events were added."""
