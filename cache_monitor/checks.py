@@ -41,12 +41,6 @@ _DUMMY = "django.core.cache.backends.dummy.DummyCache"
 _LOCAL_MEMORY = "django.core.cache.backends.locmem.LocMemCache"
 
 
-def register_deployment_checks() -> None:
-    """Let ``manage.py check --deploy`` run :func:`check_deployment` and :func:`check_servers`."""
-    register(check_deployment, "cache_monitor", deploy=True)
-    register(check_servers, "cache_monitor", deploy=True)
-
-
 def check_deployment(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     """W005: a cache that stores nothing. W006: one that each process has for itself. W007: one
     whose entries never expire."""
@@ -115,9 +109,10 @@ _VARYING = (
 
 
 def register_checks() -> None:
-    """Let ``manage.py check`` run :func:`check_settings`, and ``--deploy`` what it adds."""
+    """Let ``manage.py check`` run :func:`check_settings`, and ``--deploy`` the other two."""
     register(check_settings, "cache_monitor")
-    register_deployment_checks()
+    register(check_deployment, "cache_monitor", deploy=True)
+    register(check_servers, "cache_monitor", deploy=True)
 
 
 def check_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
@@ -153,7 +148,8 @@ def _warnings(conf: Conf) -> Iterator[CheckMessage]:
     """Settings that are valid, but hardly do what was meant."""
     if not conf.enabled:
         return
-    if conf.instrument == "explicit" and EXPLICIT_PATH not in map(_backend, settings.CACHES):
+    backends = [entry.get("BACKEND") for entry in settings.CACHES.values()]
+    if conf.instrument == "explicit" and EXPLICIT_PATH not in backends:
         yield Caution(
             f"{SETTING}['INSTRUMENT'] is 'explicit', and no cache names MonitoredCache: "
             "nothing is monitored.",
@@ -234,10 +230,6 @@ def _page_cache_warning(message: str, hint: str) -> CheckMessage:
     return Caution(message, hint=hint, id="cache_monitor.W008")
 
 
-def _backend(alias: str) -> object:
-    return settings.CACHES[alias].get("BACKEND")
-
-
 def _store_warnings(choice: StoreChoice) -> Iterator[CheckMessage]:
     """W002: a store that not all processes share, or that gets in the site's way."""
     if choice.in_memory_because is not None and not is_made_for_tests():
@@ -262,18 +254,15 @@ def _store_warnings(choice: StoreChoice) -> Iterator[CheckMessage]:
                 hint="Name a file on a disk of this host. " + WHAT_TO_NAME,
                 id="cache_monitor.W002",
             )
-    if store.backend == DATABASE and _is_in_the_sites_sqlite(store.options.get("DATABASE")):
+    is_sites = store.options.get("DATABASE") in (None, DEFAULT_DB_ALIAS)
+    engine = str(settings.DATABASES.get(DEFAULT_DB_ALIAS, {}).get("ENGINE"))
+    if store.backend == DATABASE and is_sites and "sqlite" in engine:
         yield Caution(
             "The statistics are kept in the site's own SQLite file: where the monitor writes, the "
             "site's transactions fail with 'database is locked'.",
             hint="Leave 'STORE' out: the monitor then keeps a file of its own.",
             id="cache_monitor.W002",
         )
-
-
-def _is_in_the_sites_sqlite(database: object) -> bool:
-    entry = settings.DATABASES.get(DEFAULT_DB_ALIAS, {})
-    return database in (None, DEFAULT_DB_ALIAS) and "sqlite" in str(entry.get("ENGINE"))
 
 
 def _store_errors() -> Iterator[CheckMessage]:
@@ -308,7 +297,8 @@ def _cache_errors() -> Iterator[CheckMessage]:
                 hint="Write the dotted path of a cache backend that is installed.",
                 id="cache_monitor.E004",
             )
-        elif not _can_be_recorded(str(path)):
+        # A function that makes a cache is judged by what it makes.
+        elif isinstance(found := import_string(str(path)), type) and not can_be_recorded(found):
             yield Caution(
                 f"CACHES[{alias!r}]['BACKEND'] names {path!r}, a class without the methods of a "
                 "cache: its calls are not recorded, and it cannot be scanned.",
@@ -334,12 +324,6 @@ def _scanner_infos() -> Iterator[CheckMessage]:
                 hint="Silence this by SILENCED_SYSTEM_CHECKS = ['cache_monitor.I003'].",
                 id="cache_monitor.I003",
             )
-
-
-def _can_be_recorded(path: str) -> bool:
-    """Whether the cache can be recorded. A function that makes one is judged by what it makes."""
-    found = import_string(path)
-    return not isinstance(found, type) or can_be_recorded(found)
 
 
 def _import_problem(path: object) -> str | None:

@@ -56,18 +56,15 @@ class PagePass(Struct, eq=False):
     """One pass; it grows while the request is answered, in one context.
 
     ``request`` is the identity of the request, ``owner`` that of the middleware where it fetches
-    and stores. ``key`` is the page's key as the cache was last asked, ``looked_up`` as it was when
-    the request came in. ``is_decorated`` is whether ``cache_page`` stands above the view.
-    ``inner_hit`` is whether another pass within this one served the page.
-    ``route`` is the page's route, such as ``/item/<pk>/``. ``address``, ``path`` and ``variant``
-    are hashes that tell pages apart: with the query string, without it, and with the headers that
-    the page varies by. ``varies`` are the names of those headers, as the cache had them when it
-    was asked or given the page. ``list_key`` is the key of the list of them as it
-    was last made, ``looked_up_list`` as it was when the request came in.
-    ``age`` and ``ttl`` are seconds. ``detail`` says more of the reason: a cookie's
-    name, a status. ``blame`` has stacks: where the session was read (``session``), a CSRF token
-    made (``csrf``), a header given a value (``vary:cookie``, ``cache-control:private``).
-    ``seconds`` is what the response took to make. ``stored`` is None while that is open.
+    and stores. ``key`` is the page's key as the cache was last asked, ``list_key`` that of the list
+    of headers that it ``varies`` by; ``looked_up`` and ``looked_up_list`` are both as they were
+    when the request came in. ``is_decorated``: ``cache_page`` stands above the view. ``inner_hit``:
+    another pass within this one served the page. ``address``, ``path`` and ``variant`` are hashes
+    that tell pages apart: with the query string, without it, and with those headers. ``age``,
+    ``ttl`` and ``seconds``, what the response took to make, are seconds. ``detail`` says more of
+    the reason: a cookie's name, a status. ``blame`` has stacks: where the session was read
+    (``session``), a CSRF token made (``csrf``), a header given a value (``vary:cookie``).
+    ``stored`` is None while that is open.
     """
 
     alias: str
@@ -114,16 +111,9 @@ class PagePass(Struct, eq=False):
         return None
 
     def _suspects(self) -> tuple[str, ...]:
-        if self.reason == "cookie":
-            # What set the cookie, rather than what only made the response vary by it.
-            return ("csrf", "session", "vary:cookie")
-        if self.reason in {"private", "no-cache", "no-store"}:
-            return (f"cache-control:{self.reason}",)
-        if self.reason == "max_age_0":
-            return ("cache-control:max-age",)
-        if self.reason == "vary_star":
-            return ("vary:*",)
-        if self.fetch == "miss" and self.reason is None:
+        if self.reason is not None:
+            return _SUSPECTS.get(self.reason, ())
+        if self.fetch == "miss":
             return tuple(
                 suspect
                 for header in self.varies
@@ -134,6 +124,15 @@ class PagePass(Struct, eq=False):
 
 SUSPECTS_OF: Mapping[str, tuple[str, ...]] = {"cookie": ("session", "csrf", "vary:cookie")}
 """What makes a page vary by a header; first the likeliest cause that a project can change."""
+_SUSPECTS: Mapping[NotStored, tuple[str, ...]] = {
+    # What set the cookie, rather than what only made the response vary by it.
+    "cookie": ("csrf", "session", "vary:cookie"),
+    "private": ("cache-control:private",),
+    "no-cache": ("cache-control:no-cache",),
+    "no-store": ("cache-control:no-store",),
+    "max_age_0": ("cache-control:max-age",),
+    "vary_star": ("vary:*",),
+}
 
 
 _FORBIDDING: tuple[NotStored, ...] = ("private", "no-cache", "no-store")

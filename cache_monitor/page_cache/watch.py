@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from functools import wraps
 from time import perf_counter
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import django.middleware.csrf as django_csrf
 from django.contrib.sessions.backends.base import SessionBase
@@ -44,14 +44,6 @@ _OUR_FRAMES = 3
 """``take_stack``, :func:`_blame` and the hook."""
 
 Method = Callable[..., Any]
-
-
-@runtime_checkable
-class PageListener(Protocol):
-    """A listener of calls that gets the request's page passes too."""
-
-    def on_page(self, page_pass: PagePass) -> None:
-        """Take note of ``page_pass``, which is over."""
 
 
 def watch_pages() -> None:
@@ -268,8 +260,9 @@ def _finish(page_pass: PagePass) -> None:
     finished.append(page_pass)
     around = context.current()
     for listener in around.listeners if around is not None else ():
-        if isinstance(listener, PageListener):
-            listener.on_page(page_pass)
+        # A listener of calls need not take page passes too.
+        if (on_page := getattr(listener, "on_page", None)) is not None:
+            on_page(page_pass)
 
 
 def _blame(name: str) -> None:

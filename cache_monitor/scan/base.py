@@ -12,10 +12,9 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from hashlib import blake2b
+from itertools import zip_longest
 from math import inf
 from typing import Any, Literal, NamedTuple, TypeVar
-
-from django.core.cache.backends.base import BaseCache
 
 from cache_monitor.concurrency import no_pause
 
@@ -51,19 +50,12 @@ def describe_error(error: BaseException) -> str:
     if isinstance(error, ScanError):
         return str(error)
     name = type(error).__name__
-    number = _system_error(error)
-    return name if number is None else f"{name}: {os.strerror(number)}"
-
-
-def _system_error(error: BaseException | None) -> int | None:
-    """The errno of the first system error that led to ``error``."""
+    cause: BaseException | None = error
     for _ in range(10):
-        if error is None:
-            break
-        if isinstance(error, OSError) and error.errno:
-            return error.errno
-        error = error.__cause__ or error.__context__
-    return None
+        if isinstance(cause, OSError) and cause.errno:
+            return f"{name}: {os.strerror(cause.errno)}"
+        cause = cause and (cause.__cause__ or cause.__context__)
+    return name
 
 
 ANSWER_SECONDS = 5.0
@@ -284,7 +276,7 @@ class BackendScanner(ABC):
     scope: Scope = "shared"
 
     def __init__(
-        self, cache: BaseCache, supported: Sequence[StaleReason], bounds: Bounds | None = None
+        self, cache: Any, supported: Sequence[StaleReason], bounds: Bounds | None = None
     ) -> None:
         self.unsupported: set[StaleReason] = set(STALE_REASONS) - set(supported)
         self.incomplete = self.sampled = False
@@ -315,7 +307,6 @@ class BackendScanner(ABC):
         return " ".join(self.problems) or None
 
     def limits(self) -> BackendLimits:
-        """The limits of the backend."""
         return BackendLimits()
 
     def can_remove(self, entry: Entry) -> bool:
@@ -353,8 +344,7 @@ def in_buckets(
         if bucket >= first:
             buckets.setdefault(bucket, []).append(name)
     order = sorted(buckets)
-    for place, bucket in enumerate(order):
-        is_last = place == len(order) - 1
-        yield buckets.pop(bucket), None if is_last else str(order[place + 1])
+    for bucket, following in zip_longest(order, order[1:]):
+        yield buckets.pop(bucket), None if following is None else str(following)
     if not order:
         yield [], None

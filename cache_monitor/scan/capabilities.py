@@ -124,24 +124,20 @@ MATRIX = (
             "value_sizes": "The SQL is Django's; a scan shows the stored size.",
         },
     ),
-    Capability(backend="RedisCache (Django's)", cells=_REDIS_CELLS, notes=_REDIS_NOTES),
-    Capability(backend="RedisCache (django-redis)", cells=_REDIS_CELLS, notes=_REDIS_NOTES),
-    Capability(
-        backend="django-valkey",
-        cells=_REDIS_CELLS,
-        notes={
-            **_REDIS_NOTES,
-            "entries": f"{_OWN_KEYS} Its AsyncValkeyCache is one of the others.",
-        },
-    ),
-    Capability(
-        backend="django-cachex",
-        cells=_REDIS_CELLS,
-        notes={
-            **_REDIS_NOTES,
-            "entries": f"{_OWN_KEYS} Its ValkeyGlideCache is one of the others, and its"
-            " LocMemCache and DatabaseCache are like Django's.",
-        },
+    *(
+        Capability(
+            backend=backend, cells=_REDIS_CELLS, notes={**_REDIS_NOTES, "entries": _OWN_KEYS + more}
+        )
+        for backend, more in (
+            ("RedisCache (Django's)", ""),
+            ("RedisCache (django-redis)", ""),
+            ("django-valkey", " Its AsyncValkeyCache is one of the others."),
+            (
+                "django-cachex",
+                " Its ValkeyGlideCache is one of the others, and its LocMemCache and DatabaseCache"
+                " are like Django's.",
+            ),
+        )
     ),
     Capability(
         backend="memcached",

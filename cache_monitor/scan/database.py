@@ -5,7 +5,6 @@ from contextlib import contextmanager, nullcontext
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from django.core.cache.backends.db import BaseDatabaseCache
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, models, router, transaction
 from django.utils import timezone
 
@@ -46,23 +45,25 @@ class _Row(NamedTuple):
         return entry._replace(expires_in=(self.expires - now).total_seconds())
 
 
-class _Table:
-    """The table of a DatabaseCache, in the database that the router gives for reading it.
+class DatabaseScanner(BackendScanner):
+    """The entries of a DatabaseCache; an entry's size is that of its stored text.
 
-    It has a connection of its own, without a transaction between two statements. Statements are
-    short: on SQLite a reader keeps the writers waiting.
+    It reads the table in the database that the router gives for that, over a connection of its own,
+    without a transaction between two statements. Statements are short: on SQLite a reader keeps the
+    writers waiting.
     """
 
     def __init__(self, cache: Any, bounds: Bounds) -> None:
-        self._bounds = bounds
+        super().__init__(cache, ("expired", "no_expiry"), bounds)
+        self._form = key_form(cache)
         using = router.db_for_read(cache.cache_model_class) or DEFAULT_DB_ALIAS
         self._connection: Any = own_connection(using)
         quoted = self._connection.ops.quote_name
-        self._name, self._key = quoted(cache._table), quoted("cache_key")
+        self._table, self._key = quoted(cache._table), quoted("cache_key")
         is_sqlite = self._connection.vendor == "sqlite"
         # PostgreSQL knows the octets of a large value without fetching it. SQLite reads the value.
         length = "OCTET_LENGTH" if self._connection.vendor == "postgresql" else "LENGTH"
-        self.rows_at_once = _ROWS_AT_ONCE_OF_SQLITE if is_sqlite else _ROWS_AT_ONCE
+        self._rows_at_once = _ROWS_AT_ONCE_OF_SQLITE if is_sqlite else _ROWS_AT_ONCE
         self._columns = f"{self._key}, {length}({quoted('value')}), {quoted('expires')}"
         expression: Any = models.Expression(output_field=models.DateTimeField())
         self._expression = expression
@@ -75,31 +76,62 @@ class _Table:
         if is_own(self._connection):
             self._connection.close()
 
-    def count(self) -> int:
+    def total(self) -> int:
         """The rows of all aliases."""
-        (row,) = self._fetch(f"SELECT COUNT(*) FROM {self._name}")  # noqa: S608 (quoted)
+        (row,) = self._fetch(f"SELECT COUNT(*) FROM {self._table}")  # noqa: S608 (quoted)
         return int(row[0])
 
-    def after(self, last: str, limit: int) -> list[_Row]:
+    def pages(self, cursor: str, most: int) -> Generator[EntryPage, None, None]:
+        """The entries in the order of their keys; a cursor is the last key before the page."""
+        if cursor and not cursor.startswith(AFTER_KEY):
+            raise BadCursor
+        last = cursor.removeprefix(AFTER_KEY)
+        self.page = at_once = min(most, self._rows_at_once)
+        following: str | None = cursor
+        while following is not None:
+            # One row more than is given tells whether there are more.
+            rows = self._after(last, at_once + 1)
+            if len(rows) > at_once:
+                rows.pop()
+                last = rows[-1].stored
+                following = f"{AFTER_KEY}{last}"
+            else:
+                following = None
+            yield EntryPage([*self._own(rows)], len(rows), following)
+
+    def _own(self, rows: list[_Row]) -> Iterator[Entry]:
+        for row in rows:
+            key = self._form.user_key(row.stored)
+            if key is None:
+                continue
+            if row.expires is None:
+                self.problems["Some rows have an expiry that cannot be read."] = None
+            yield row.entry(key, not self._form.opaque)
+
+    def entry(self, key: str, version: int | None) -> Entry | None:
+        stored = str(self._cache.make_key(key, version=version))
+        sql = f"SELECT {self._columns} FROM {self._table} WHERE {self._key} = %s"  # noqa: S608 (quoted)
+        return next((row.entry(key, known=True) for row in self._rows(sql, [stored])), None)
+
+    def limits(self) -> BackendLimits:
+        return BackendLimits(limit_entries=self._cache._max_entries)
+
+    def _after(self, last: str, limit: int) -> list[_Row]:
         """At most ``limit`` rows behind the key ``last``; from the first on where it is empty."""
         where = f"WHERE {self._key} > %s" if last else ""
         ops = self._connection.ops
         sql = (
-            f"SELECT {self._columns} FROM {self._name} {where}"  # noqa: S608 (quoted)
+            f"SELECT {self._columns} FROM {self._table} {where}"  # noqa: S608 (quoted)
             f" ORDER BY {self._key} {ops.limit_offset_sql(0, limit)}"
         )
         return self._rows(sql, [last] if last else [])
-
-    def row(self, stored: str) -> _Row | None:
-        sql = f"SELECT {self._columns} FROM {self._name} WHERE {self._key} = %s"  # noqa: S608 (quoted)
-        return next(iter(self._rows(sql, [stored])), None)
 
     def _rows(self, sql: str, params: list[str]) -> list[_Row]:
         rows = self._fetch(sql, params)
         return [_Row(str(key), size, self._moment(expires)) for key, size, expires in rows]
 
     def _fetch(self, sql: str, params: list[str] | None = None) -> list[Any]:
-        self._bounds.begin()
+        self.bounds.begin()
         try:
             with self._statement() as cursor:
                 cursor.execute(sql, params or [])
@@ -143,7 +175,7 @@ class _Table:
 
     def _milliseconds(self) -> int:
         """The time that a statement has."""
-        return max(1, round(self._bounds.seconds() * 1000))
+        return max(1, round(self.bounds.seconds() * 1000))
 
     def _moment(self, expires: Any) -> datetime | None:
         try:
@@ -153,54 +185,3 @@ class _Table:
             # A column of SQLite holds anything.
             return None
         return expires if isinstance(expires, datetime) else None
-
-
-class DatabaseScanner(BackendScanner):
-    """The entries of a DatabaseCache; an entry's size is that of its stored text."""
-
-    def __init__(self, cache: BaseDatabaseCache, bounds: Bounds) -> None:
-        super().__init__(cache, ("expired", "no_expiry"), bounds)
-        self._rows: Any = cache
-        self._form = key_form(cache)
-        self._table = _Table(cache, bounds)
-
-    def close(self) -> None:
-        self._table.close()
-
-    def total(self) -> int:
-        return self._table.count()
-
-    def pages(self, cursor: str, most: int) -> Generator[EntryPage, None, None]:
-        """The entries in the order of their keys; a cursor is the last key before the page."""
-        if cursor and not cursor.startswith(AFTER_KEY):
-            raise BadCursor
-        last = cursor.removeprefix(AFTER_KEY)
-        self.page = at_once = min(most, self._table.rows_at_once)
-        while True:
-            # One row more than is given tells whether there are more.
-            rows = self._table.after(last, at_once + 1)
-            is_last = len(rows) <= at_once
-            rows = rows[:at_once]
-            if not is_last:
-                last = rows[-1].stored
-            yield EntryPage(
-                [*self._own(rows)], len(rows), None if is_last else f"{AFTER_KEY}{last}"
-            )
-            if is_last:
-                return
-
-    def _own(self, rows: list[_Row]) -> Iterator[Entry]:
-        for row in rows:
-            key = self._form.user_key(row.stored)
-            if key is None:
-                continue
-            if row.expires is None:
-                self.problems["Some rows have an expiry that cannot be read."] = None
-            yield row.entry(key, not self._form.opaque)
-
-    def entry(self, key: str, version: int | None) -> Entry | None:
-        row = self._table.row(str(self._rows.make_key(key, version=version)))
-        return None if row is None else row.entry(key, known=True)
-
-    def limits(self) -> BackendLimits:
-        return BackendLimits(limit_entries=self._rows._max_entries)

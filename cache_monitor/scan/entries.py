@@ -6,7 +6,7 @@ Deleting uses the cache's own operations, so it is recorded and a later miss has
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing
 from typing import Any, Literal
 
@@ -154,24 +154,29 @@ def measure(
     seconds: float = 1.0,
 ) -> EntryTotals:
     """The number and the bytes of the entries of ``selection`` from ``cursor`` on."""
-    step, sums = _EntryContext(alias, cursor, limit, seconds), _Sums()
-    for live in step.entries():
-        if selection.matches(live):
-            sums.add(live)
-    return EntryTotals(entries=sums.entries, bytes=sums.bytes, **step.outcome())
+    step = _EntryContext(alias, cursor, limit, seconds)
+    return _totals([live.bytes for live in step.entries() if selection.matches(live)], step)
 
 
 def delete_step(
     alias: str, selection: Selection, *, cursor: str = "", limit: int = 1000, seconds: float = 1.0
 ) -> EntryTotals:
     """Delete the entries of ``selection`` among the next ones from ``cursor`` on."""
-    step, sums = _EntryContext(alias, cursor, limit, seconds, _LISTING_SECONDS), _Sums()
+    step = _EntryContext(alias, cursor, limit, seconds, _LISTING_SECONDS)
+    sizes: list[int | None] = []
     try:
         for scanner, page in step.pages():
-            _delete(step, selection, scanner, page.entries, sums)
+            found = [(entry, step.live(entry, scanner)) for entry in page.entries]
+            chosen = [entry for entry, live in found if selection.matches(live)]
+            removable = [entry for entry in chosen if scanner.can_remove(entry)]
+            if len(removable) < len(chosen):
+                step.problem = _CANNOT_REMOVE
+            if removable:
+                scanner.remove(removable)
+            sizes += [entry.bytes for entry in removable]
     except Exception as error:
         step.failed(error)
-    return EntryTotals(entries=sums.entries, bytes=sums.bytes, **step.outcome())
+    return _totals(sizes, step)
 
 
 def delete_key(alias: str, key: str, version: int | None = None) -> EntryTotals:
@@ -223,37 +228,13 @@ _REACH = {
 }
 
 
-class _Sums:
-    """The number of entries, and their bytes; None once one is unknown."""
-
-    def __init__(self) -> None:
-        self.entries = 0
-        self.bytes: int | None = 0
-
-    def add(self, live: LiveEntry) -> None:
-        self.entries += 1
-        if live.bytes is None or self.bytes is None:
-            self.bytes = None
-        else:
-            self.bytes += live.bytes
-
-
-def _delete(
-    step: "_EntryContext",
-    selection: Selection,
-    scanner: BackendScanner,
-    entries: Sequence[Entry],
-    sums: _Sums,
-) -> None:
-    found = [(entry, step.live(entry, scanner)) for entry in entries]
-    chosen = [(entry, live) for entry, live in found if selection.matches(live)]
-    removable = [(entry, live) for entry, live in chosen if scanner.can_remove(entry)]
-    if len(removable) < len(chosen):
-        step.problem = _CANNOT_REMOVE
-    if removable:
-        scanner.remove([entry for entry, _ in removable])
-    for _, live in removable:
-        sums.add(live)
+def _totals(sizes: list[int | None], step: "_EntryContext") -> EntryTotals:
+    known = [size for size in sizes if size is not None]
+    return EntryTotals(
+        entries=len(sizes),
+        bytes=sum(known) if len(known) == len(sizes) else None,
+        **step.outcome(),
+    )
 
 
 class _EntryContext:

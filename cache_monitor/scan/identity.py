@@ -7,10 +7,10 @@ by calling its key function with probes.
 
 import re
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from hashlib import blake2b
-from itertools import takewhile
+from os.path import commonprefix
 from pathlib import Path, PurePosixPath
 from threading import local
 from typing import Any, NamedTuple
@@ -94,10 +94,10 @@ class EntriesIdentity(NamedTuple):
 def entries_identity(alias: str, cache: Any) -> EntriesIdentity:
     """Digests that are equal for aliases with the same entries."""
     try:
-        form = "" if hasattr(cache, "cache_suffix") else repr(_form(cache))
+        # In a directory every alias sees all files, because their names are digests.
+        form = "" if hasattr(cache, "cache_suffix") else _form(cache)
     except Exception:
         form = f"alias:{alias}"
-    # In a directory every alias sees all files, because their names are digests.
     return EntriesIdentity(_digest(identity_of(alias, cache)), _digest(form))
 
 
@@ -238,10 +238,10 @@ def _host_of_path(path: Path) -> Host:
 # What it is by its settings
 
 
-def _form(cache: Any) -> tuple[object, ...]:
+def _form(cache: Any) -> str:
     form = key_form(cache)
     made_by = getattr(cache.key_func, "__qualname__", repr(cache.key_func))
-    return (*form, made_by if form.opaque else "", prefix_of(cache) if form.opaque else "")
+    return repr((*form, made_by, prefix_of(cache)) if form.opaque else form)
 
 
 def _digest(text: str) -> str:
@@ -258,10 +258,6 @@ def _of_locmem(cache: Any) -> str | None:
     return next((f"memory:{name}" for name in names), None)
 
 
-def _of_files(cache: Any) -> str:
-    return f"directory:{Path(cache._dir).resolve()}"
-
-
 def _of_table(cache: Any) -> str:
     using = router.db_for_write(cache.cache_model_class)
     database: Mapping[str, Any] = connections.settings[using]
@@ -270,10 +266,6 @@ def _of_table(cache: Any) -> str:
         name = str(Path(name).resolve())
     host = f"{_host(str(database.get('HOST') or ''))}:{database.get('PORT') or ''}"
     return f"table:{database.get('ENGINE')}/{host}/{name}/{cache._table}"
-
-
-def _of_memcached(cache: Any) -> str:
-    return f"memcached:{_listed(map(_memcached_server, cache._servers))}"
 
 
 def _memcached_server(server: object) -> str:
@@ -294,16 +286,10 @@ def address_of(server: object) -> tuple[str, int]:
 
 
 def _of_redis(cache: Any) -> str:
-    """Of Django's backend and django-cachex."""
-    if hasattr(cache, "_params"):
-        return _of_redis_package(cache)
-    return _of_urls(cache._servers, cache._options or {})
-
-
-def _of_redis_package(cache: Any) -> str:
-    """Of django-redis and django-valkey."""
+    if not hasattr(cache, "_params"):
+        return _of_urls(cache._servers, cache._options or {})
+    # Of django-redis and django-valkey. The pool's options may name a database.
     options = cache._params.get("OPTIONS") or {}
-    # The pool's options may name a database.
     return _of_urls(cache._server, {**options, **(options.get("CONNECTION_POOL_KWARGS") or {})})
 
 
@@ -346,12 +332,14 @@ def _listed(places: Iterable[str]) -> str:
     return ",".join(sorted(set(places)))
 
 
-_NAMES = {
+_NAMES: dict[str, Callable[[Any], str | None]] = {
     "LocMemCache": _of_locmem,
-    "FileBasedCache": _of_files,
+    "FileBasedCache": lambda cache: f"directory:{Path(cache._dir).resolve()}",
     "BaseDatabaseCache": _of_table,
-    "BaseMemcachedCache": _of_memcached,
-    "BaseValkeyCache": _of_redis_package,
+    "BaseMemcachedCache": (
+        lambda cache: f"memcached:{_listed(map(_memcached_server, cache._servers))}"
+    ),
+    "BaseValkeyCache": _of_redis,
     "KeyValueCache": _of_redis,
     "RespCache": _of_redis,
     "RedisCache": _of_redis,
@@ -429,14 +417,9 @@ def is_text(stored: bytes) -> bool:
 
 def _common(texts: list[str]) -> tuple[str, str]:
     """What all of ``texts`` begin with, and what the rest of them ends with."""
-    before = _beginning(texts)
+    before = commonprefix(texts)  # noqa: RUF071 - keys, not paths
     rests = [each[len(before) :][::-1] for each in texts]
-    return before, _beginning(rests)[::-1]
-
-
-def _beginning(texts: list[str]) -> str:
-    alike = takewhile(lambda letters: len(set(letters)) == 1, zip(*texts, strict=False))
-    return "".join(letters[0] for letters in alike)
+    return before, commonprefix(rests)[::-1]  # noqa: RUF071 - as above
 
 
 def _stored_probe(cache: BaseCache, probe: str) -> str:

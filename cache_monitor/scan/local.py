@@ -10,13 +10,14 @@ import re
 import stat
 import struct
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from hashlib import md5
 from itertools import islice
+from math import inf
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 from zlib import crc32
 
 from django.core.cache.backends.filebased import FileBasedCache
@@ -31,7 +32,6 @@ from cache_monitor.scan.base import (
     EntryPage,
     ScanError,
     Scope,
-    StaleReason,
     boot_of,
     in_buckets,
 )
@@ -54,35 +54,30 @@ class LocMemScanner(BackendScanner):
 
     def __init__(self, cache: LocMemCache) -> None:
         super().__init__(cache, ("expired", "no_expiry"))
-        self._stored: Any = cache
         self._form = key_form(cache)
 
     def total(self) -> int:
-        return len(self._stored._expire_info)
+        return len(self._cache._expire_info)
 
     def pages(self, cursor: str, most: int) -> Generator[EntryPage, None, None]:
         """The entries in the order of a digest of their keys."""
-        raws = _copied(self._stored._expire_info)
+        raws = _copied(self._cache._expire_info)
         for bucket, following in in_buckets(raws, _bucket_of, cursor):
-            yield EntryPage(list(self._entries(bucket)), len(bucket), following)
-
-    def _entries(self, raws: list[object]) -> Iterator[Entry]:
-        for raw in raws:
-            key = self._form.user_key(str(raw))
-            if key is not None and (entry := self._entry(raw, key)) is not None:
-                yield entry
+            named = ((raw, self._form.user_key(str(raw))) for raw in bucket)
+            found = [self._entry(raw, key) for raw, key in named if key is not None]
+            yield EntryPage([each for each in found if each], len(bucket), following)
 
     def entry(self, key: str, version: int | None) -> Entry | None:
-        raw = self._stored.make_key(key, version=version)
-        return self._entry(raw, key) if raw in self._stored._expire_info else None
+        raw = self._cache.make_key(key, version=version)
+        return self._entry(raw, key) if raw in self._cache._expire_info else None
 
     def _entry(self, raw: object, key: str) -> Entry | None:
-        pickled = self._stored._cache.get(raw)
+        pickled = self._cache._cache.get(raw)
         if pickled is None:
             return None
         size = len(pickled) if isinstance(pickled, (bytes, bytearray, str)) else None
         # The cache takes an entry without an expiry on record for expired.
-        expires_at = self._stored._expire_info.get(raw, 0.0)
+        expires_at = self._cache._expire_info.get(raw, 0.0)
         return Entry(
             key,
             size,
@@ -93,7 +88,7 @@ class LocMemScanner(BackendScanner):
         )
 
     def limits(self) -> BackendLimits:
-        return BackendLimits(limit_entries=self._stored._max_entries)
+        return BackendLimits(limit_entries=self._cache._max_entries)
 
 
 def _copied(keys: Iterable[object]) -> list[object]:
@@ -118,29 +113,23 @@ _NO_TRACE = getattr(os, "O_NOATIME", 0)
 """Only the owner and root may open so. Others could not restore the time either."""
 
 
-class Expiry(NamedTuple):
-    """When a file's entry expires, in Unix time; None for never."""
-
-    at: float | None
-
-
-def expiry_of(head: bytes) -> Expiry | None:
-    """The expiry at the beginning of a file; None where ``head`` is cut or something else."""
+def expiry_of(head: bytes) -> float | None:
+    """When a file that begins with ``head`` expires, in Unix time, ``inf`` for never; None where it
+    is cut or something else."""
     if not head:  # as Django has it
-        return Expiry(0.0)
+        return 0.0
     if head[:1] == _PROTOCOL:
         head = head[2:]
     if head[:1] == _FRAME:
         head = head[9:]
     if head[:2] == _NONE + _STOP:
-        return Expiry(None)
+        return inf
     if head[:1] == _FLOAT and head[9:10] == _STOP:
-        (at,) = struct.unpack(">d", head[1:9])
-        return Expiry(at)
+        return float(*struct.unpack(">d", head[1:9]))
     text, newline, rest = head[1:].partition(b"\n")
     if head[:1] == _TEXT_FLOAT and newline and rest[:1] == _STOP:
         with suppress(ValueError):
-            return Expiry(float(text))
+            return float(text)
     return None
 
 
@@ -181,12 +170,11 @@ class FileScanner(BackendScanner):
     """The files of the FileBasedCache ``alias``; an entry's size is its file's."""
 
     def __init__(self, alias: str, cache: FileBasedCache) -> None:
-        files: Any = cache
-        self._files = files
+        super().__init__(cache, ("expired", "no_expiry", "idle", "never_read"))
         self._alias = alias
-        self._times = _access_times(files._dir)
-        by_access: tuple[StaleReason, ...] = () if self._times == "none" else ("idle", "never_read")
-        super().__init__(cache, ("expired", "no_expiry", *by_access))
+        self._times = _access_times(self._cache._dir)
+        if self._times == "none":
+            self.unsupported = {"idle", "never_read"}
         self._bytes = 0
         self._name = re.compile(_DIGEST + re.escape(cache.cache_suffix))
 
@@ -203,28 +191,28 @@ class FileScanner(BackendScanner):
     @cached_property
     def _keys(self) -> Mapping[str, str]:
         """The users' keys by file name, as far as recorded."""
-        return _recorded_keys(self._alias, self._files, self.pace)
+        return _recorded_keys(self._alias, self._cache, self.pace)
 
     def _names(self) -> list[str]:
         try:
-            with os.scandir(self._files._dir) as listing:
+            with os.scandir(self._cache._dir) as listing:
                 return [each.name for each in listing if self._name.fullmatch(each.name)]
         except FileNotFoundError:
             self.problems["Its directory is gone: Django makes it anew with the next write."] = None
             return []
 
     def entry(self, key: str, version: int | None) -> Entry | None:
-        found = self._entry(Path(self._files._key_to_file(key, version)).name)
+        found = self._entry(Path(self._cache._key_to_file(key, version)).name)
         return None if found is None else found._replace(key=key, known=True)
 
     def _entry(self, name: str) -> Entry | None:
-        path = f"{self._files._dir}/{name}"
+        path = f"{self._cache._dir}/{name}"
         try:
             status = os.stat(path)  # noqa: PTH116 - a Path for each of a million files takes long
             if not stat.S_ISREG(status.st_mode):
                 self.problems["Something in its directory is called like a file of its own."] = None
                 return None
-            expiry = self._expiry(path)
+            expires_at = self._expiry(path)
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -232,12 +220,11 @@ class FileScanner(BackendScanner):
             return None
         self._bytes += status.st_size
         now, key = time.time(), self._keys.get(name)
-        expires_at = None if expiry is None else expiry.at
         return Entry(
             f"{UNKNOWN_KEY} {name[:_DIGITS]}" if key is None else key,
             status.st_size,
             expires_in=None if expires_at is None else expires_at - now,
-            no_expiry=expiry is not None and expires_at is None,
+            no_expiry=expires_at == inf,
             idle=idle_for(now, status.st_atime, status.st_mtime, self._times),
             age=max(0.0, now - status.st_mtime),
             never_read=None if self._times == "none" else status.st_atime <= status.st_mtime,
@@ -245,7 +232,7 @@ class FileScanner(BackendScanner):
             stored=name,
         )
 
-    def _expiry(self, path: str) -> Expiry | None:
+    def _expiry(self, path: str) -> float | None:
         try:
             expiry = expiry_of(read_head(path))
         except FileNotFoundError:
@@ -263,11 +250,11 @@ class FileScanner(BackendScanner):
     def limits(self) -> BackendLimits:
         """Its MAX_ENTRIES, and the free bytes of the disk with those of its own files."""
         try:
-            disk = os.statvfs(self._files._dir)
+            disk = os.statvfs(self._cache._dir)
         except (OSError, AttributeError):
-            return BackendLimits(limit_entries=self._files._max_entries)
+            return BackendLimits(limit_entries=self._cache._max_entries)
         room = disk.f_frsize * disk.f_bavail + self._bytes
-        return BackendLimits(room, self._files._max_entries, boot=_made(self._files._dir))
+        return BackendLimits(room, self._cache._max_entries, boot=_made(self._cache._dir))
 
     def can_remove(self, entry: Entry) -> bool:
         return entry.known or self._name.fullmatch(entry.stored) is not None
@@ -276,7 +263,7 @@ class FileScanner(BackendScanner):
         super().remove([each for each in entries if each.known])
         for each in entries:
             if not each.known:
-                self._files._delete(f"{self._files._dir}/{each.stored}")
+                self._cache._delete(f"{self._cache._dir}/{each.stored}")
 
 
 _GETVERSION = 0x80087601

@@ -9,7 +9,7 @@ a fair sample.
 import re
 import socket
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import closing, suppress
 from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes
@@ -181,7 +181,7 @@ _HEARTBEAT = 0.5
 _TOO_MANY = (
     "There was no time to list all entries of a server: the rest is estimated from those listed."
 )
-_NUMBER = re.compile("[0-9]{1,10}")
+_CURSOR = re.compile("([0-9]{1,10}):([0-9]{1,10})")
 _NEVER = "-1"
 _LATEST = int(LONGEST)
 """The greatest plausible time in seconds."""
@@ -195,13 +195,6 @@ class _PageStart(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.server}:{self.digest}"
-
-
-class _ListedRange(NamedTuple):
-    """The alias's own lines with their digests, in the order of these, of ``scanned`` lines."""
-
-    own: list[tuple[int, bytes]]
-    scanned: int
 
 
 class _Heartbeat:
@@ -239,16 +232,14 @@ class MemcachedScanner(BackendScanner):
 
     def __init__(self, cache: BaseMemcachedCache, bounds: Bounds) -> None:
         super().__init__(cache, ("idle", "never_read", "no_expiry"), bounds)
-        own: Any = cache
-        self._own = own
         self._form = key_form(cache)
         # An option of pymemcache: it comes before Django's own.
-        prefix = own._options.get("key_prefix", b"")
+        prefix = self._cache._options.get("key_prefix", b"")
         self._prefix = prefix.encode() if isinstance(prefix, str) else bytes(prefix)
         self._open: dict[int, Connection] = {}
 
     def total(self) -> int:
-        return sum(parse_count(each.get("curr_items", 0)) for each in self._stats())
+        return _sum_of("curr_items", self._stats())
 
     def limits(self) -> BackendLimits:
         """The limits of all servers that answer. Evictions only where all do: a sum that falls
@@ -256,22 +247,18 @@ class MemcachedScanner(BackendScanner):
         stats = list(self._stats())
         if not stats:
             return BackendLimits()
-        evictions = sum(parse_count(each.get("evictions", 0)) for each in stats)
-        return BackendLimits(
-            limit_bytes=sum(parse_count(each.get("limit_maxbytes", 0)) for each in stats),
-            used_bytes=sum(parse_count(each.get("bytes", 0)) for each in stats) or None,
-            evictions=evictions if len(stats) == len(self._own._servers) else None,
-            boot=self._boot(stats),
+        limits = BackendLimits(
+            limit_bytes=_sum_of("limit_maxbytes", stats),
+            used_bytes=_sum_of("bytes", stats) or None,
         )
-
-    def _boot(self, stats: Sequence[Mapping[str, str]]) -> str:
-        """The identity of the servers' starts; not unique, because PIDs in containers are alike."""
-        if len(stats) < len(self._own._servers):
-            return ""
-        return f"{NOT_ONLY}{boot_of(*sorted(map(_started, stats)))}"
+        if len(stats) < len(self._cache._servers):
+            return limits
+        # Not unique, because PIDs in containers are alike.
+        boot = f"{NOT_ONLY}{boot_of(*sorted(map(_started, stats)))}"
+        return limits._replace(evictions=_sum_of("evictions", stats), boot=boot)
 
     def _stats(self) -> Iterator[dict[str, str]]:
-        for number in range(len(self._own._servers)):
+        for number in range(len(self._cache._servers)):
             try:
                 yield self._server(number).stats()
             except (OSError, ScanError) as error:
@@ -283,7 +270,7 @@ class MemcachedScanner(BackendScanner):
             raise ScanError(NOT_RECOGNIZABLE)
         # Pages are small, because one that ends with its server may be nearly empty.
         self.page = min(max(1, most // 4), _KEYS_A_PAGE)
-        place, servers = _parsed(cursor), len(self._own._servers)
+        place, servers = _parsed(cursor), len(self._cache._servers)
         for number in range(place.server, servers):
             begin = place if number == place.server else _PageStart(number)
             after = None if number == servers - 1 else str(_PageStart(number + 1))
@@ -298,7 +285,7 @@ class MemcachedScanner(BackendScanner):
     def _skip_server(self, number: int, error: Exception) -> None:
         self.incomplete = True
         self._disconnect(number)
-        if len(self._own._servers) == 1:
+        if len(self._cache._servers) == 1:
             text = describe_error(error)
         else:
             text = f"One of the servers cannot be asked ({describe_error(error)})"
@@ -327,8 +314,9 @@ class MemcachedScanner(BackendScanner):
 
     def _range(
         self, place: _PageStart, end: int, most: int
-    ) -> Generator[EntryPage, None, _ListedRange]:
-        """What one listing has from the place's digest to ``end``, of at most ``most`` lines.
+    ) -> Generator[EntryPage, None, tuple[list[tuple[int, bytes]], int]]:
+        """The alias's own lines from the place's digest to ``end``, sorted by their digests, of one
+        listing of at most ``most`` lines; and the number of all lines in that range.
 
         It yields heartbeats meanwhile, because the caller may stop a listing of millions. Where the
         time is over, the listed part stands for the rest.
@@ -351,32 +339,29 @@ class MemcachedScanner(BackendScanner):
                 if not heartbeat.is_due():
                     continue
                 if heartbeat.is_over():
-                    self._cut_short(place.server)
+                    self._disconnect(place.server)
+                    self.sampled = True
+                    self.problems[_TOO_MANY] = None
                     break
                 yield EntryPage((), 0, str(place), is_heartbeat=True)
-        return _ListedRange(sorted(own.values()), scanned)
-
-    def _cut_short(self, number: int) -> None:
-        self._disconnect(number)
-        self.sampled = True
-        self.problems[_TOO_MANY] = None
+        return sorted(own.values()), scanned
 
     def _listed(self, line: bytes, now: int) -> Entry:
         stored, values = key_in(line), fields(line)
         expires_at = values.get("exp", _NEVER)
-        left = None if expires_at == _NEVER else float(parse_count(expires_at, _LATEST) - now)
-        used_at = parse_count(values.get("la", now), _LATEST)
-        return self._entry(stored, values, left, max(0.0, float(now - used_at)))
+        left = None if expires_at == _NEVER else parse_count(expires_at, _LATEST) - now
+        idle = max(0, now - parse_count(values.get("la", now), _LATEST))
+        return self._entry(stored, values, left, idle)
 
     def _entry(
-        self, stored: bytes, values: dict[str, str], expires_in: float | None, idle: float
+        self, stored: bytes, values: dict[str, str], expires_in: int | None, idle: int
     ) -> Entry:
         return Entry(
             self._user_key(stored) or shown_text(stored),
             parse_count(values["size"]) if "size" in values else None,
-            expires_in=expires_in,
+            expires_in=None if expires_in is None else float(expires_in),
             no_expiry=expires_in is None,
-            idle=idle,
+            idle=float(idle),
             never_read=values.get("fetch") == "no",
             known=not self._form.opaque and is_text(stored),
             stored=shown_text(stored),
@@ -388,25 +373,22 @@ class MemcachedScanner(BackendScanner):
         return self._form.user_key(shown_text(stored[len(self._prefix) :]))
 
     def entry(self, key: str, version: int | None) -> Entry | None:
-        made = self._prefix + str(self._own.make_and_validate_key(key, version=version)).encode()
-        for number in range(len(self._own._servers)):
+        made = self._prefix + str(self._cache.make_and_validate_key(key, version=version)).encode()
+        for number in range(len(self._cache._servers)):
             values = self._server(number).entry(made)
             if values is not None:
                 # Some versions, such as 1.6.18, give the seconds with a minus.
                 expires = values.get("exp", _NEVER)
-                is_endless = expires == _NEVER
-                left = (
-                    None if is_endless else float(parse_count(expires.removeprefix("-"), _LATEST))
-                )
-                idle = float(parse_count(values.get("la", 0), _LATEST))
-                found = self._entry(made, values, left, idle)
-                return found._replace(key=key, known=True)
+                seconds = parse_count(expires.removeprefix("-"), _LATEST)
+                left = None if expires == _NEVER else seconds
+                idle = parse_count(values.get("la", 0), _LATEST)
+                return self._entry(made, values, left, idle)._replace(key=key, known=True)
         return None
 
     def _server(self, number: int) -> Connection:
         if number not in self._open:
-            server = self._own._servers[number]
-            tls = self._own._options.get("tls_context")
+            server = self._cache._servers[number]
+            tls = self._cache._options.get("tls_context")
             self._open[number] = Connection(server, tls, self.bounds)
         return self._open[number]
 
@@ -422,15 +404,17 @@ class MemcachedScanner(BackendScanner):
 def _parsed(cursor: str) -> _PageStart:
     if not cursor:
         return _PageStart()
-    parts = cursor.split(":")
-    if len(parts) != 2 or not all(map(_NUMBER.fullmatch, parts)):
+    found = _CURSOR.fullmatch(cursor)
+    if found is None:
         raise BadCursor
-    return _PageStart(*(int(each) for each in parts))
+    return _PageStart(*map(int, found.groups()))
+
+
+def _sum_of(name: str, stats: Iterable[Mapping[str, str]]) -> int:
+    return sum(parse_count(each.get(name, 0)) for each in stats)
 
 
 def _started(stats: Mapping[str, str]) -> str:
     """The identity of one start of a server: its process, and when it began."""
-    began = parse_count(stats.get("time", 0), _LATEST) - parse_count(
-        stats.get("uptime", 0), _LATEST
-    )
-    return f"{stats.get('pid', '')} {began}"
+    now, up = (parse_count(stats.get(name, 0), _LATEST) for name in ("time", "uptime"))
+    return f"{stats.get('pid', '')} {now - up}"

@@ -5,9 +5,10 @@ server counts the last two in its ``keyspace_hits``. Without a maxmemory Redis s
 between keys, so a counter may show the idle time of another.
 """
 
+import re
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from django.core.cache.backends.base import BaseCache
 
@@ -47,6 +48,8 @@ _IDLE = _Command((b"OBJECT", b"IDLETIME"), "OBJECT", "idle")
 # Replies of PTTL.
 _NO_EXPIRY, _GONE = -1, -2
 _GREATEST_CURSOR = (1 << 64) - 1
+_FINAL = frozenset({"NOPERM", "ERR", "NOAUTH"})
+"""Refusals of a command that is not allowed or unknown."""
 
 Stored = bytes
 """A key as the server has it."""
@@ -139,7 +142,7 @@ class _EntryReader:
             self._scanner.refused.add(command.name)
         if command.reveals is not None:
             self._scanner.unsupported.add(command.reveals)
-        if refusal.is_final and command in self._commands:
+        if refusal.code in _FINAL and command in self._commands:
             self._commands.remove(command)
 
 
@@ -159,6 +162,8 @@ _RECENT = 20_000
 _SLOTS_UNCHECKED, _MUCH_MORE = 1_000_000, 100
 """Table slots after which a server is asked for its number of keys, and how many times as many
 slots its table may have: it shrinks late."""
+
+_CURSOR = re.compile("([0-9]{1,20}):(?:-|([0-9]{1,20})):([0-9]{1,20})")
 
 _IN_STEP = 0.1
 """Seconds within which a replica in step has its primary's writes."""
@@ -196,7 +201,6 @@ class RedisScanner(BackendScanner):
         super().__init__(cache, ("idle", "no_expiry"), bounds)
         self._servers = servers
         self._form = key_form(cache)
-        self._own: Any = cache
         self.refused: set[str] = set()
         """Commands that the server does not allow."""
 
@@ -252,7 +256,7 @@ class RedisScanner(BackendScanner):
                 yield _Key(each, text, key, can_ask and is_text(each))
 
     def entry(self, key: str, version: int | None) -> Entry | None:
-        stored = str(self._own.make_key(key, version=version))
+        stored = str(self._cache.make_key(key, version=version))
         node = self._servers.node_of(stored)
         named = _Key(stored.encode(), stored, key, known=True)
         found = _EntryReader(node, node.primary, self).entries([named])
@@ -261,7 +265,7 @@ class RedisScanner(BackendScanner):
     def limits(self) -> BackendLimits:
         """The sums over the primaries."""
         infos = [_info(node.primary) for node in self._servers.nodes]
-        most = [parse_count(each[b"maxmemory"]) if b"maxmemory" in each else 0 for each in infos]
+        most = [parse_count(each.get(b"maxmemory", 0)) for each in infos]
         evicted = [each.get(b"evicted_keys") for each in infos]
         policies = {each.get(b"maxmemory_policy", b"").decode("ascii", "replace") for each in infos}
         # A maxmemory of 0 means none.
@@ -272,7 +276,9 @@ class RedisScanner(BackendScanner):
             policy=policies.pop()[:LONGEST_POLICY] or None if len(policies) == 1 else None,
             is_behind=any(map(_is_behind, self._servers.nodes, infos)),
             used_bytes=sum(map(_limited_bytes, infos)) or None,
-            empty_bytes=sum(map(_empty_bytes, infos)),
+            # Those for its clients are among them.
+            empty_bytes=_sum_of(b"used_memory_startup", infos)
+            + _sum_of(b"mem_clients_normal", infos),
         )
 
     def close(self) -> None:
@@ -325,11 +331,8 @@ def _is_behind(node: Node, primary: Mapping[bytes, bytes]) -> bool:
     return False
 
 
-def _empty_bytes(info: dict[bytes, bytes]) -> int:
-    """The bytes that a server uses without any entry, those for its clients included."""
-    return parse_count(info.get(b"used_memory_startup", 0)) + parse_count(
-        info.get(b"mem_clients_normal", 0)
-    )
+def _sum_of(name: bytes, infos: Sequence[Mapping[bytes, bytes]]) -> int:
+    return sum(parse_count(each.get(name, 0)) for each in infos)
 
 
 def _limited_bytes(info: dict[bytes, bytes]) -> int:
@@ -394,13 +397,8 @@ class _RecentKeys:
 
 
 def _parsed(cursor: str) -> _Position:
-    """The node, the server of it if that matters, and the server's own cursor."""
-    if not cursor:
-        return 0, None, 0
-    parts = cursor.split(":")
-    numbers = [each for each in parts if each.isascii() and each.isdigit() and len(each) <= 20]
-    if len(parts) == 3 and parts[1] == "-" and len(numbers) == 2:
-        return int(parts[0]), None, int(parts[2])
-    if len(parts) != 3 or len(numbers) != 3:
+    found = _CURSOR.fullmatch(cursor or "0:-:0")
+    if found is None:
         raise BadCursor
-    return int(parts[0]), int(parts[1]), int(parts[2])
+    number, server, at = found.groups()
+    return int(number), None if server is None else int(server), int(at)

@@ -30,11 +30,6 @@ class Refusal(str):
         # The library removes the codes that it knows.
         return first if first.isupper() else _CODES.get(kind, kind)
 
-    @property
-    def is_final(self) -> bool:
-        """Whether asking again is useless: the command is not allowed or unknown."""
-        return self.code in {"NOPERM", "ERR", "NOAUTH"}
-
 
 _CODES = {"NoPermissionError": "NOPERM", "AuthenticationError": "NOAUTH", "ResponseError": "ERR"}
 

@@ -245,8 +245,8 @@ def advance(
     """
     snapshot, after = _open_and_advance(cache, _ScanContext(limits, on_page, uses, pace), state)
     store, keys = entries_identity(limits.alias, cache)
-    if after.whole is not None:
-        after = replace(after, whole=replace(after.whole, store=store, keys=keys))
+    whole = after.whole and replace(after.whole, store=store, keys=keys)
+    after = replace(after, whole=whole, scanned_at=time.time())
     return replace(snapshot, store=store, keys=keys), after
 
 
@@ -259,15 +259,15 @@ def _open_and_advance(
         if scanner is None and context.uses is not None and context.uses.since:
             scanner = RecordedScanner(cache, context.uses, sizes_of(limits.alias, context.pace))
     except Exception as error:
-        return unknown(limits.alias, cache, describe_error(error)), _scanned_now(state)
+        return unknown(limits.alias, cache, describe_error(error)), state
     if scanner is None:
-        return unknown(limits.alias, cache, NOT_RECORDED), _scanned_now(state)
+        return unknown(limits.alias, cache, NOT_RECORDED), state
     try:
         snapshot, after = _advance(cache, scanner, context, state)
         return (estimated(snapshot) if isinstance(scanner, RecordedScanner) else snapshot), after
     except BadCursor:
         # Once only, because the beginning needs no cursor.
-        anew = ScanState(scanned_at=time.time(), whole=state.whole)
+        anew = ScanState(scanned_at=state.scanned_at, whole=state.whole)
         return _open_and_advance(cache, context, anew)
     finally:
         scanner.close()
@@ -292,22 +292,23 @@ def _advance(
         raise
     except Exception as error:
         failure = describe_error(error)
-    if failure is not None and not totals.examined:
+    if failure is not None and not totals.sums.examined:
         snapshot = _with_limits(unknown(limits.alias, cache, failure), scanner)
-        return snapshot, _scanned_now(state)
+        return snapshot, state
     snapshot = _snapshot(scanner, totals, scan.cursor)
     if context.uses is not None:
         snapshot = replace(snapshot, recorded_since=context.uses.since)
     if failure is not None:
-        snapshot = replace(snapshot, problem=_joined(failure, scanner.problem))
+        texts = [each for each in (failure, scanner.problem) if each]
+        problem = " ".join(each if each.endswith(".") else f"{each}." for each in texts)
+        snapshot = replace(snapshot, problem=problem)
     if scan.cursor is None:
-        return snapshot, ScanState(
-            scanned_at=time.time(), whole=snapshot if snapshot.exact else None
-        )
+        whole = snapshot if snapshot.exact else None
+        return snapshot, ScanState(scanned_at=state.scanned_at, whole=whole)
     return snapshot, ScanState(
-        scanned_at=time.time(),
+        scanned_at=state.scanned_at,
         cursor=scan.cursor,
-        sums=totals.to_resume(),
+        sums=totals.sums,
         unsupported=sorted(scanner.unsupported),
         incomplete=scanner.incomplete,
         sampled=scanner.sampled,
@@ -326,18 +327,14 @@ def _add_pages(
             scan.stop()
 
 
-def _scanned_now(state: ScanState) -> ScanState:
-    """``state`` with the time of now."""
-    return replace(state, scanned_at=time.time())
-
-
 def _snapshot(scanner: BackendScanner, totals: ScanTotals, cursor: str | None) -> Snapshot:
+    examined = totals.sums.examined
     if cursor is None and not scanner.sampled:
         # A part that could not be scanned may have had the entries.
-        is_known = not scanner.incomplete or totals.examined > 0
-        total = TotalEntries(totals.examined if is_known else None, not scanner.incomplete)
+        is_known = not scanner.incomplete or examined > 0
+        total = TotalEntries(examined if is_known else None, not scanner.incomplete)
     else:
-        total = estimate_total(totals.examined, totals.sums.scanned, total_of(scanner))
+        total = estimate_total(examined, totals.sums.scanned, total_of(scanner))
     snapshot = replace(totals.snapshot(scanner.scope, total), problem=scanner.problem)
     return _with_limits(snapshot, scanner)
 
@@ -358,10 +355,6 @@ def total_of(scanner: BackendScanner) -> int | None:
         return scanner.total()
     except Exception:
         return None
-
-
-def _joined(*texts: str | None) -> str:
-    return " ".join(each if each.endswith(".") else f"{each}." for each in texts if each)
 
 
 def unknown(alias: str, cache: BaseCache | None, problem: str | None) -> Snapshot:

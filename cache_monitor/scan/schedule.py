@@ -18,7 +18,13 @@ from msgspec.structs import replace
 from cache_monitor.concurrency import Pace
 from cache_monitor.conf import Conf, get_conf
 from cache_monitor.errors import let_pass
-from cache_monitor.scan.base import BackendScanner, Bounds, ScanLimits, describe_error
+from cache_monitor.scan.base import (
+    BackendLimits,
+    BackendScanner,
+    Bounds,
+    ScanLimits,
+    describe_error,
+)
 from cache_monitor.scan.database import AFTER_KEY
 from cache_monitor.scan.identity import EntriesIdentity, entries_identity, own_cache
 from cache_monitor.scan.recorded import MAX_UNRECORDED, NO_REPORTER, RecordedUses, Reporter, uses_of
@@ -118,7 +124,12 @@ class ScanScheduler:
         found: dict[str, Snapshot] = {}
         shared: dict[str, BaseCache] = {}
         try:
-            for alias, cache in _opened(due, found).items():
+            for alias in due:
+                try:
+                    cache = own_cache(alias)
+                except Exception as error:
+                    found[alias] = unknown(alias, None, describe_error(error))
+                    continue
                 if scope_of(cache) == "shared":
                     shared[alias] = cache
                 else:
@@ -161,7 +172,12 @@ class ScanScheduler:
         if not due:
             return {}
         states = stored_states(store)
-        stale = [alias for alias in due if not _is_fresh(states.get(alias), conf, now)]
+        stale = [
+            alias
+            for alias in due
+            if alias not in states
+            or not 0 <= now - states[alias].scanned_at < conf.inspect_interval
+        ]
         self._scanned_at.update(dict.fromkeys(due.keys() - set(stale), now))
         lock = ScanLock(store)
         # A process without the lock tries again at its next flush.
@@ -241,25 +257,10 @@ def _row(alias: str, owner: str, snapshot: Snapshot) -> Row:
     return Row("scan", owner, alias, _SNAPSHOT, 0, encode(snapshot))
 
 
-def _opened(aliases: Sequence[str], failed: dict[str, Snapshot]) -> dict[str, BaseCache]:
-    """The caches of ``aliases``; snapshots of those that cannot be made go to ``failed``."""
-    made = {}
-    for alias in aliases:
-        try:
-            made[alias] = own_cache(alias)
-        except Exception as error:
-            failed[alias] = unknown(alias, None, describe_error(error))
-    return made
-
-
 def _limits(alias: str, conf: Conf) -> ScanLimits:
     return ScanLimits(
         alias, conf.scan_limit, time.monotonic() + conf.scan_seconds, conf.stale_after
     )
-
-
-def _is_fresh(state: ScanState | None, conf: Conf, now: float) -> bool:
-    return state is not None and 0 <= now - state.scanned_at < conf.inspect_interval
 
 
 def _reported(snapshot: Snapshot, state: ScanState) -> Snapshot:
@@ -269,14 +270,8 @@ def _reported(snapshot: Snapshot, state: ScanState) -> Snapshot:
         return snapshot
     if not 0 <= time.time() - whole.measured_at < WHOLE_GOOD_FOR:
         return snapshot
-    return replace(
-        whole,
-        limit_bytes=snapshot.limit_bytes,
-        limit_entries=snapshot.limit_entries,
-        evictions=snapshot.evictions,
-        boot=snapshot.boot,
-        policy=snapshot.policy,
-    )
+    now = ("limit_bytes", "limit_entries", "evictions", "boot", "policy")
+    return replace(whole, **{name: getattr(snapshot, name) for name in now})
 
 
 def read_evictions(alias: str) -> EvictionReading | None:
@@ -288,38 +283,30 @@ def read_evictions(alias: str) -> EvictionReading | None:
             return None
         with closing(scanner):
             limits = scanner.limits()
-            entries = None
-            if limits.evictions is None and limits.limit_entries is not None:
-                entries = total_of(scanner)
+            needs_entries = limits.evictions is None and limits.limit_entries is not None
+            entries = total_of(scanner) if needs_entries else None
     except Exception as error:
         let_pass(error)
         return None
-    if limits.evictions is None and entries is None:
-        return None
-    is_full = _is_full(entries, limits.limit_entries)
-    return EvictionReading(
-        int(time.time() * SECOND), limits.evictions, limits.boot, is_full, limits.is_behind
-    )
+    return _reading(limits, entries, time.time(), limits.is_behind)
 
 
 def eviction_reading(snapshot: Snapshot) -> EvictionReading | None:
     """The same from the snapshot of a shared cache."""
+    return _reading(snapshot, snapshot.entries, snapshot.measured_at)
+
+
+def _reading(
+    found: BackendLimits | Snapshot, entries: int | None, at: float, is_behind: bool = False
+) -> EvictionReading | None:
     is_full = None
-    if snapshot.evictions is None:
-        if snapshot.entries is None or snapshot.limit_entries is None:
+    if found.evictions is None:
+        limit = found.limit_entries
+        if entries is None or limit is None:
             return None
-        is_full = _is_full(snapshot.entries, snapshot.limit_entries)
-    return EvictionReading(
-        int(snapshot.measured_at * SECOND), snapshot.evictions, snapshot.boot, is_full
-    )
-
-
-def _is_full(entries: int | None, limit: int | None) -> bool | None:
-    """Whether there are as many entries as the cache takes; None where unknown, also where there
-    are so many that it may have been full before."""
-    if entries is None or limit is None:
-        return None
-    return entries >= limit or (None if _ENTRIES_CULLED * entries >= limit else False)
+        # With so many that it may have been full before, that is unknown.
+        is_full = entries >= limit or (None if _ENTRIES_CULLED * entries >= limit else False)
+    return EvictionReading(int(at * SECOND), found.evictions, found.boot, is_full, is_behind)
 
 
 NO_LIMIT = 1 << 62
@@ -367,7 +354,10 @@ class FullScan:
                 scanned[same] = snapshot
             # The memory of this process, which is not the site's, is of no interest.
             if snapshot.exact and snapshot.scope == "shared":
-                self._store_scan(alias, snapshot, state)
+                try:
+                    store_scan(self._store, alias, snapshot, state)
+                except StoreError as error:
+                    self.problem = str(error)
             yield alias, snapshot
 
     def _scan(self, alias: str, cache: BaseCache, limit: int) -> tuple[Snapshot, ScanState]:
@@ -383,12 +373,6 @@ class FullScan:
         # This process makes none of the site's calls.
         uses = uses_of(alias, cache, self._store, NO_REPORTER)
         return advance(cache, limits, ScanState(scanned_at=time.time()), on_page, uses)
-
-    def _store_scan(self, alias: str, snapshot: Snapshot, state: ScanState) -> None:
-        try:
-            store_scan(self._store, alias, snapshot, state)
-        except StoreError as error:
-            self.problem = str(error)
 
     def _has_lock(self) -> bool:
         """Whether to continue; waits while another process scans."""

@@ -4,9 +4,9 @@ Ages are seconds, sizes bytes; ``None`` is unknown, never zero. MessagePack carr
 processes; reading from a store checks the ranges.
 """
 
-import heapq
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
+from heapq import nlargest
 from itertools import chain, zip_longest
 from math import ceil, sqrt
 from typing import Annotated, Generic, NamedTuple, TypeVar
@@ -152,33 +152,29 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     keys: str = ""
 
 
-Item = TypeVar("Item")
+Item = TypeVar("Item", StaleEntry, LargestEntry)
 
 
 class TopN(Generic[Item]):
-    """The ``size`` items of the greatest weight among those pushed."""
+    """Keeps in ``items`` the ``size`` largest entries of those pushed, for a while with others.
+    An entry of no more bytes than ``least`` is not among them."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, items: list[Item]) -> None:
         self._size = size
-        self._heap: list[tuple[int, int, Item]] = []
-        self._pushed = 0
+        self.items: list[Item] = items
+        self.least = -1
 
-    def takes(self, weight: int) -> bool:
-        """Whether an item of ``weight`` would be kept."""
-        return len(self._heap) < self._size or weight > self._heap[0][0]
+    def push(self, item: Item) -> None:
+        self.items.append(item)
+        if len(self.items) >= 2 * self._size:
+            self.cut()
 
-    def push(self, weight: int, item: Item) -> None:
-        if not self.takes(weight):
-            return
-        self._pushed += 1  # makes the tuples differ before two items are compared
-        if len(self._heap) < self._size:
-            heapq.heappush(self._heap, (weight, self._pushed, item))
-        else:
-            heapq.heapreplace(self._heap, (weight, self._pushed, item))
-
-    def __iter__(self) -> Iterator[Item]:
-        """The items, those of the greatest weight first."""
-        return (item for _, _, item in sorted(self._heap, key=lambda each: -each[0]))
+    def cut(self) -> list[Item]:
+        """The largest, in order; drops the others."""
+        self.items[:] = nlargest(self._size, self.items, key=lambda each: each.bytes or 0)
+        if len(self.items) == self._size:
+            self.least = self.items[-1].bytes or 0
+        return list(self.items)
 
 
 def some_of_each(samples: list[list[StaleEntry]]) -> list[StaleEntry]:
@@ -289,20 +285,10 @@ class ScanTotals:
         self.sums = Sums() if sums is None else sums
         self._limits = limits
         self._unsupported = unsupported
-        self._counts = {reason: self.sums.counts.get(reason, 0) for reason in STALE_REASONS}
-        self._largest: TopN[LargestEntry] = TopN(LARGEST)
-        for large in self.sums.largest:
-            self._largest.push(large.bytes, large)
-        self._stale: dict[StaleReason, TopN[StaleEntry]] = {}
-        for reason in STALE_REASONS:
-            self._stale[reason] = TopN(STALE)
-            for sample in self.sums.stale.get(reason, ()):
-                self._stale[reason].push(sample.bytes or 0, sample)
-
-    @property
-    def examined(self) -> int:
-        """The entries added, with those of earlier scans."""
-        return self.sums.examined
+        self._largest = TopN(LARGEST, self.sums.largest)
+        self._stale = {
+            reason: TopN(STALE, self.sums.stale.setdefault(reason, [])) for reason in STALE_REASONS
+        }
 
     def add(self, entry: Entry) -> None:
         sums, weight = self.sums, entry.bytes or 0
@@ -318,9 +304,9 @@ class ScanTotals:
             sums.no_expiry[name] = sums.no_expiry.get(name, 0) + 1
         if entry.bytes is not None:
             sums.sized += 1
-            if self._largest.takes(weight):
+            if weight > self._largest.least:
                 shown = name_key(entry.key, self._limits.alias).shown
-                self._largest.push(weight, LargestEntry(key=shown, bytes=weight))
+                self._largest.push(LargestEntry(key=shown, bytes=weight))
         self._add_freed(entry, weight)
         why = stale_reasons(entry, self._limits.stale_after)
         sums.idle.add(entry, is_known=entry.idle is not None, is_stale="idle" in why)
@@ -341,11 +327,10 @@ class ScanTotals:
         self.sums.expired_bytes += weight if "expired" in why else 0
         if entry.traced == "sample" and RECORDED_REASONS.issuperset(why):
             self.sums.sampled_bytes += weight
-        taking = []
+        counts = self.sums.counts
         for reason in why:
-            self._counts[reason] += 1
-            if self._stale[reason].takes(weight):
-                taking.append(self._stale[reason])
+            counts[reason] = counts.get(reason, 0) + 1
+        taking = [self._stale[reason] for reason in why if weight > self._stale[reason].least]
         if not taking:
             return
         name = name_key(entry.key, self._limits.alias)
@@ -360,21 +345,14 @@ class ScanTotals:
             bytes=entry.bytes,
         )
         for each in taking:
-            each.push(weight, sample)
-
-    def to_resume(self) -> Sums:
-        """The sums, for the scan that continues this one."""
-        self.sums.counts = {str(reason): count for reason, count in self._counts.items()}
-        self.sums.largest = list(self._largest)
-        self.sums.stale = {reason: list(each) for reason, each in self._stale.items()}
-        return self.sums
+            each.push(sample)
 
     def snapshot(self, scope: Scope, total: TotalEntries) -> Snapshot:
         """The sums, scaled from the examined entries to ``total``."""
         scale = self._scale(total)
         sums = self.sums
         expired, no_expiry = (
-            None if reason in self._unsupported else _scaled(self._counts[reason], scale)
+            None if reason in self._unsupported else _scaled(sums.counts.get(reason, 0), scale)
             for reason in _BACKEND_REASONS
         )
         idle, idle_error = self._of_record("idle", sums.idle, scale)
@@ -389,7 +367,7 @@ class ScanTotals:
             entries=total.entries,
             bytes=_scaled(sums.bytes, scale) if has_sizes else None,
             groups=self._top_groups(scale or 1.0, has_sizes),
-            largest=list(self._largest),
+            largest=self._largest.cut(),
             expired=expired,
             idle=idle,
             never_read=never_read,
@@ -402,7 +380,7 @@ class ScanTotals:
                 if has_sizes and "expired" not in self._unsupported
                 else None
             ),
-            stale=some_of_each([list(each) for each in self._stale.values()]),
+            stale=some_of_each([each.cut() for each in self._stale.values()]),
             freed_within=self._freed(
                 scale if has_sizes and "no_expiry" not in self._unsupported else None
             ),
@@ -413,10 +391,11 @@ class ScanTotals:
     ) -> tuple[int | None, int | None]:
         """The entries that are stale for ``reason``, and the error."""
         others = knowledge.of_left_out()
-        if others is None or (reason in self._unsupported and not self.examined):
+        if others is None or (reason in self._unsupported and not self.sums.examined):
             return None, None
         expected, error = others
-        return _scaled(self._counts[reason] + expected, scale), _scaled(error, scale)
+        count = self.sums.counts.get(reason, 0) + expected
+        return _scaled(count, scale), _scaled(error, scale)
 
     def _stale_bytes(self) -> int:
         """With the estimated ones that the sample stands for."""
@@ -430,9 +409,9 @@ class ScanTotals:
         """The factor of the sums; None where the whole is unknown."""
         if total.exact:
             return 1.0
-        if total.entries is None or self.examined == 0:
+        if total.entries is None or self.sums.examined == 0:
             return None
-        return total.entries / self.examined
+        return total.entries / self.sums.examined
 
     def _freed(self, scale: float | None) -> FreedWithin:
         minute, hour, day, never = self.sums.freed
@@ -444,22 +423,21 @@ class ScanTotals:
         )
 
     def _top_groups(self, scale: float, has_sizes: bool) -> list[MemoryGroup]:
-        top: TopN[MemoryGroup] = TopN(GROUPS)
-        for group, (entries, size) in self.sums.groups.items():
-            top.push(
-                size if has_sizes else entries,
-                MemoryGroup(
-                    group=group,
-                    entries=round(entries * scale),
-                    bytes=_scaled(size, scale) if has_sizes else None,
-                    no_expiry=(
-                        None
-                        if "no_expiry" in self._unsupported
-                        else round(self.sums.no_expiry.get(group, 0) * scale)
-                    ),
+        by = 1 if has_sizes else 0
+        top = nlargest(GROUPS, self.sums.groups.items(), key=lambda each: each[1][by])
+        return [
+            MemoryGroup(
+                group=group,
+                entries=round(entries * scale),
+                bytes=_scaled(size, scale) if has_sizes else None,
+                no_expiry=(
+                    None
+                    if "no_expiry" in self._unsupported
+                    else round(self.sums.no_expiry.get(group, 0) * scale)
                 ),
             )
-        return list(top)
+            for group, (entries, size) in top
+        ]
 
 
 def _scaled(number: int, scale: float | None) -> int | None:

@@ -196,11 +196,11 @@ class DatabaseStore:
             found = found.filter(seconds=seconds)
         if of_processes:
             found = found.exclude(process="")
-        columns = found.values_list(*_COLUMNS[1:])
         with using_database(using):
+            # Some drivers give a memoryview.
             return [
-                Row(kind, process, cache, start, length, bytes(payload))
-                for process, cache, start, length, payload in columns
+                Row._make((kind, *each, bytes(payload)))
+                for *each, payload in found.values_list(*_COLUMNS[1:])
             ]
 
     def replace(self, remove: Sequence[Row], add: Sequence[Row], now: int) -> None:
@@ -273,24 +273,19 @@ def _chunks(rows: Sequence[Row]) -> Iterator[list[Row]]:
 def _delete(using: str, rows: Sequence[Row]) -> int:
     """Remove ``rows``; returns how many there were."""
     # Mostly many processes of one bucket, or many buckets of one process: few statements.
-    buckets, processes = defaultdict(list), defaultdict(list)
+    in_common, listed = "start", "process"
+    if len({row.process for row in rows}) < len({row.start for row in rows}):
+        in_common, listed = listed, in_common
+    statements = defaultdict(list)
     for row in rows:
-        buckets[row.kind, row.alias, row.seconds, row.start].append(row.process)
-        processes[row.kind, row.alias, row.seconds, row.process].append(row.start)
-    found: list[tuple[Q, Sequence[object], str]]
-    if len(buckets) < len(processes):
-        found = [
-            (Q(kind=kind, cache=alias, seconds=seconds, start=start), names, "process__in")
-            for (kind, alias, seconds, start), names in buckets.items()
-        ]
-    else:
-        found = [
-            (Q(kind=kind, cache=alias, seconds=seconds, process=process), starts, "start__in")
-            for (kind, alias, seconds, process), starts in processes.items()
-        ]
-    windows = Window.objects.using(using)
+        common = row.kind, row.alias, row.seconds, getattr(row, in_common)
+        statements[common].append(getattr(row, listed))
+    columns = "kind", "cache", "seconds", in_common
     return sum(
-        windows.filter(common, **{lookup: values[at : at + _WRITE_CHUNK]})._raw_delete(using)
-        for common, values, lookup in found
+        Window.objects.using(using)
+        .filter(**dict(zip(columns, common, strict=True)))
+        .filter(**{f"{listed}__in": values[at : at + _WRITE_CHUNK]})
+        ._raw_delete(using)
+        for common, values in statements.items()
         for at in range(0, len(values), _WRITE_CHUNK)
     )

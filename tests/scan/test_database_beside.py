@@ -243,7 +243,7 @@ def test_the_time_limit_is_left_behind_in_no_session(postgresql_table: dict[str,
     """Behind a pooler the next transaction of the session may be the site's."""
     source: Any = scanner_for("default", DatabasePlace().cache(), Bounds())
     assert source.total() == 2
-    with source._table._connection.cursor() as cursor:
+    with source._connection.cursor() as cursor:
         cursor.execute("SHOW statement_timeout")
         assert cursor.fetchone() == ("0",)
     source.close()
