@@ -63,8 +63,9 @@ def level_of(key: int) -> int:
 class Key(Struct, frozen=True, gc=False):
     """A traced key. ``name`` is empty if it must not be kept.
 
-    Like the next two classes it is hidden from the garbage collector, and so are the events of a
-    batch: there may be one for each call.
+    Like the next classes, and the changes and misses of a replay, it is hidden from the garbage
+    collector: there may be one for each call, and a collection would visit all of them. A
+    ``NamedTuple`` is not, whatever it holds.
     """
 
     hash: int
@@ -94,7 +95,7 @@ class Value(Struct, frozen=True, gc=False):
 UNKNOWN_VALUE = Value()
 
 
-class Event(NamedTuple):
+class Event(Struct, frozen=True, gc=False):
     """What a call did to an entry, or found.
 
     A run of hits is one event: from the first to the last of ``times``. ``order`` sorts the events

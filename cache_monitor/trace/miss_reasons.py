@@ -11,6 +11,8 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
+from msgspec import Struct, structs
+
 from cache_monitor.stats.groups import Cause
 from cache_monitor.trace.events import (
     CLEAR,
@@ -57,7 +59,7 @@ THERE = frozenset({WRITE, TOUCH, HIT})
 _BULK_DELETES = frozenset({CLEAR, PATTERN_DELETE})
 
 
-class EntryChange(NamedTuple):
+class EntryChange(Struct, array_like=True, order=True, frozen=True, gc=False):
     """A change of an entry. A ``HIT`` stands for a write that is not recorded: the entry was found.
     ``expires`` is a time, ``NEVER`` or ``UNKNOWN_TIME``; ``written`` is when the value was made, or
     ``UNKNOWN_TIME``."""
@@ -144,7 +146,7 @@ class VersionHistory:
     def _self_contained(self, change: EntryChange) -> EntryChange:
         """``change`` as it has to be if those before it are dropped."""
         if change.kind in _BULK_DELETES and self._reasons_before(change) - {_REASONS[change.kind]}:
-            return change._replace(kind=COMPUTE)
+            return structs.replace(change, kind=COMPUTE)
         return change
 
     def positions(self, lookup: EntryChange | Event) -> Positions:

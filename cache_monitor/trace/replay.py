@@ -203,7 +203,7 @@ class Replay:
         if reason is None and pending.miss.at > until - PATIENCE:
             self._pending.append(pending)
             return
-        self.result.add(pending.miss._replace(reason=reason or "unknown"))
+        self.result.add(structs.replace(pending.miss, reason=reason or "unknown"))
         if reason in {"evicted", "lost"}:
             self._end_life(pending, reason)
 
@@ -326,7 +326,7 @@ class KeyReplay:
         seen = [event.ended for each in self._versions.values() for event in each.events()]
         self._state.seen = max([self._state.seen, *(at // SECOND for at in seen)])
         versions = [each.state(since) for each in self._versions.values()]
-        versions.sort(key=lambda each: each.changes[-1][0] if each.changes else 0)
+        versions.sort(key=lambda each: each.changes[-1].ended if each.changes else 0)
         if len(versions) > MOST_VERSIONS:
             self._state.whole = False
         self._state.versions = versions[-MOST_VERSIONS:]
@@ -357,7 +357,7 @@ class KeyReplay:
         lives = self._result.life_stats(key, miss.alias, miss.at)
         if reason == "lost" and lives is not None:
             lives.lose("refused", miss.weight)
-        self._result.add(miss._replace(reason=cast("Reason", reason)))
+        self._result.add(structs.replace(miss, reason=cast("Reason", reason)))
 
     def _variance(self, miss: Event) -> int:
         """What a miss adds to the square of its key's misses in an hour: a key is traced with all

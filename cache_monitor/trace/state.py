@@ -4,7 +4,7 @@ The process that rolls up reads the state from the store and writes it back afte
 """
 
 from collections import defaultdict
-from typing import Annotated, NamedTuple, cast
+from typing import Annotated, cast
 
 import msgspec
 from msgspec import Meta, Struct, structs
@@ -81,7 +81,7 @@ class KeyState(Struct, array_like=True, gc=False):
     missed: tuple[_Number, _Number] = (0, 0)
 
 
-class ClassifiedMiss(NamedTuple):
+class ClassifiedMiss(Struct, array_like=True, frozen=True, gc=False):
     """A miss and its reason. ``at``: when the call ended. ``weight``: the number of misses that it
     stands for. ``name`` is empty if the key must not be kept; ``key`` is its hash. ``variance`` is
     added to :attr:`~cache_monitor.stats.window.Window.variance`."""
@@ -180,7 +180,7 @@ def carried(history: VersionHistory, since: int) -> tuple[list[EntryChange], boo
     first = next((at for at, each in enumerate(changes) if each.ended >= since), len(changes))
     young = changes[first:]
     old = history.latest(first)
-    kept = [each._replace(process=0, host=0, order=0) for each in old] + young
+    kept = [structs.replace(each, process=0, host=0, order=0) for each in old] + young
     is_all = len(kept) == len(changes) and len(kept) <= _MOST_KEPT
     return kept[-_MOST_KEPT:], history.complete and is_all
 

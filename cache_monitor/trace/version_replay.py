@@ -119,7 +119,7 @@ class VersionReplay:
         self.history = self._history(later)
         for event in sorted((e for e in self.lookups if e.call.kind == HIT), key=lambda e: e.began):
             if self._contradicts(event):
-                found = event._replace(ended=event.began)
+                found = structs.replace(event, ended=event.began)
                 self._changes.append(change_of(found, HIT, UNKNOWN_TIME))
                 self.history = self._history(later)
 
@@ -272,7 +272,7 @@ def _with_write_times(changes: list[EntryChange]) -> list[EntryChange]:
     written = UNKNOWN_TIME
     for index, change in enumerate(changes):
         if change.kind == TOUCH and change.written == UNKNOWN_TIME and written != UNKNOWN_TIME:
-            changes[index] = change._replace(written=written)
+            changes[index] = structs.replace(change, written=written)
         written = changes[index].written if change.kind in THERE else UNKNOWN_TIME
     return changes
 

@@ -20,6 +20,8 @@ from math import inf
 from operator import attrgetter
 from typing import Literal, NamedTuple, cast
 
+from msgspec import structs
+
 from cache_monitor.trace.codec import StoredSlice
 from cache_monitor.trace.events import (
     CLEAR,
@@ -121,7 +123,7 @@ class BoundedTrace:
     def _pop_trace(self, name: str, since: float, until: float) -> CacheTrace:
         events = self._events.pop(name)
         events[:] = (
-            each._replace(weight=self._weight(each.key))
+            structs.replace(each, weight=self._weight(each.key))
             for each in events
             if since <= each.began / 1e6 < until
         )
@@ -284,10 +286,10 @@ class _WorkloadBuilder:
     def _add_hits(self, event: Event) -> None:
         """Of a run of hits the times of the first and of the last are known."""
         is_run = event.times > 1 and event.ended - event.began >= _RUN
-        first = event._replace(times=event.times - 1) if is_run else event
+        first = structs.replace(event, times=event.times - 1) if is_run else event
         self._append("get", first, event.began, was_hit=True)
         if is_run:
-            self._append("get", event._replace(times=1), event.ended, was_hit=True)
+            self._append("get", structs.replace(event, times=1), event.ended, was_hit=True)
 
     def _add_write(self, event: Event) -> None:
         entry, timeout = _entry(event), _timeout(event)

@@ -7,6 +7,7 @@ from math import inf
 from random import Random
 
 import pytest
+from msgspec import structs
 
 from cache_monitor.trace.events import DELETE, HIT, MISS, NEVER, SECOND, WRITE, CallType, Event
 from cache_monitor.trace.freshness import Values, entries_by_group, stale_share
@@ -120,7 +121,7 @@ def test_how_long_values_last_is_estimated(seconds: float) -> None:
 
 def test_where_fingerprints_are_missing_nothing_is_told() -> None:
     events, *_ = cached(source(by_chance, 1800), 150)
-    blind = [each._replace(fingerprint=0) for each in events]
+    blind = [structs.replace(each, fingerprint=0) for each in events]
     asked_for, values = [simulated_calls(blind, GROUPS)], Values(blind)
     assert stale_share(asked_for, values, "product:{int}") is None
     found = values.rewrites(entries_by_group(asked_for)["product:{int}"])

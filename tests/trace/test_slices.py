@@ -68,8 +68,8 @@ def test_events_come_back_as_they_were(
     [read] = decode_slices(encode_slices([part.stored()]))
     keys = read.decode_keys()
     found = [
-        (*each[:4], each.compute_time, each.fingerprint, each.size)
-        for each in read.decode_events(keys, frozenset())
+        (e.key, e.call, e.began, e.ended, e.compute_time, e.fingerprint, e.size)
+        for e in read.decode_events(keys, frozenset())
     ]
     assert found == expected
     assert {key.hash for key in keys} == {each[0] for each in expected}
