@@ -38,6 +38,11 @@ READS = LOOKUPS | {"has_key"}
 WRITES = frozenset({"set", "add", "set_many", "touch", "incr", "decr"})
 WRITES |= {"incr_version", "decr_version"}
 DELETES = frozenset({"delete", "delete_many", "clear"})
+_KINDS = {
+    operation: kind
+    for kind, own in (("reads", READS), ("writes", WRITES), ("deletes", DELETES))
+    for operation in own
+}
 _TAKE_TIMEOUT = frozenset({"set", "add", "set_many", "get_or_set", "touch"})
 
 _BATCH = 4096
@@ -136,17 +141,8 @@ class Totals:
         elif outcome is not None:
             self.hits += outcome
             self.misses += not outcome
-        self._add_kind(source.operation)
-
-    def _add_kind(self, operation: str) -> None:
-        if operation in READS:
-            self.reads += 1
-        elif operation in WRITES:
-            self.writes += 1
-        elif operation in DELETES:
-            self.deletes += 1
-        else:
-            self.others += 1
+        kind = _KINDS.get(source.operation, "others")
+        setattr(self, kind, getattr(self, kind) + 1)
 
 
 class KeptCall(NamedTuple):

@@ -24,7 +24,7 @@ from cache_monitor.findings.texts import ADVICE, TITLES
 from cache_monitor.keys.display import printable
 from cache_monitor.reports.schema import Cache, Finding, Report
 from cache_monitor.stats.payloads import CorruptPayload, decode
-from cache_monitor.stats.window import CountedWindow
+from cache_monitor.stats.window import Window
 from cache_monitor.stores.base import Row, Store
 
 logger = logging.getLogger("cache_monitor")
@@ -188,7 +188,7 @@ def concurrent_processes(windows: Iterable[Row], until: float) -> dict[str, int]
     for row in windows:
         if until - _RECENT <= row.start <= until:
             try:
-                window = decode(row.payload, CountedWindow)
+                window = decode(row.payload, Window)
             except CorruptPayload:
                 continue
             if window.calls:

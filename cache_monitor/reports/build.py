@@ -32,9 +32,9 @@ from cache_monitor.stats.details import (
     pack_details,
 )
 from cache_monitor.stats.payloads import CorruptPayload, decode
-from cache_monitor.stats.window import MemoryByProcess, Window
+from cache_monitor.stats.window import Window
 from cache_monitor.stores.base import Kind, Row
-from cache_monitor.stores.rows import KEYS_KEPT, MERGED, MINUTE, window_of
+from cache_monitor.stores.rows import KEYS_KEPT, MERGED, MINUTE, merged_windows, window_of
 
 ANY_NUMBER = 1_000_000
 """Groups that a report may hold: its windows are bounded one by one."""
@@ -80,19 +80,7 @@ def _in_one(named: PastRows) -> tuple[Window, int]:
     """Windows in one, which nobody may change, and how many could not be read."""
     rows = named.take()
     start = min(row.start for row in rows)
-    whole = Window(start, max(row.start + row.seconds for row in rows) - start)
-    held = MemoryByProcess()
-    corrupt = 0
-    for row in rows:
-        try:
-            window = window_of(row)
-        except CorruptPayload:
-            corrupt += 1
-        else:
-            whole.merge(window)
-            held.add(window)
-    held.note_in(whole)
-    return whole, corrupt
+    return merged_windows(start, max(row.start + row.seconds for row in rows) - start, rows)
 
 
 step_of_the_past = lru_cache(maxsize=STEPS_REMEMBERED)(_in_one)

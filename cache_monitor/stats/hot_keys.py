@@ -186,12 +186,10 @@ class HotKeys(Struct, array_like=True):
             kept, gone = set(weights), 0
         table = {key: stats for key, stats in self.table.items() if key in kept}
         # In their order, so that of equal ones always the same stay.
-        for group, found in self.found.items():
-            for key in [key for key in found if key in kept]:
-                self._enter(table, key, group).count(True, False, found[key])
-        for group, missed in self.missed.items():
-            for key in [key for key in missed if key in kept]:
-                self._enter(table, key, group).count(False, False, missed[key])
+        for hit, by_group in ((True, self.found), (False, self.missed)):
+            for group, counts in by_group.items():
+                for key in [key for key in counts if key in kept]:
+                    self._enter(table, key, group).count(hit, False, counts[key])
         return HotKeys(self.capacity, max(self.floor, gone), table)
 
     def _enter(self, table: dict[str, KeyStats], key: str, group: str) -> KeyStats:

@@ -17,7 +17,6 @@ from cache_monitor.stats.packed_ints import MAX_COUNT
 # What is read back from a store is held to these.
 Count = Annotated[int, Meta(ge=0, le=MAX_COUNT)]
 Bucket = Annotated[int, Meta(ge=0, lt=0x7FF0)]
-Counts = dict[Bucket, Count]
 Hash = Annotated[int, Meta(ge=0)]
 UnixTime = Annotated[float, Meta(ge=0, le=253_000_000_000)]
 Duration = Annotated[float, Meta(ge=0, le=1e15)]
@@ -160,29 +159,6 @@ class Window(Struct, array_like=True, gc=False):
         self.variance += other.variance
         self.culled = total(self.culled, other.culled)
         self.unfinished = distinct.unite(self.unfinished, other.unfinished)
-
-
-class CountedCalls(Struct, array_like=True, gc=False):
-    """The beginning of :class:`OperationStats`."""
-
-    calls: Count = 0
-
-
-class CountedWindow(Struct, array_like=True, gc=False):
-    """The beginning of :class:`Window`, for those who want to know who made calls: neither the
-    histograms nor what follows is read."""
-
-    start: Start
-    seconds: Length
-    newest: UnixTime = 0.0
-    dropped: Count = 0
-    processes: set[Hash] = set()
-    operations: dict[str, CountedCalls] = {}
-
-    @property
-    def calls(self) -> int:
-        """See :attr:`Window.calls`."""
-        return self.dropped + sum(each.calls for each in self.operations.values())
 
 
 def total(one: int | None, other: int | None) -> int | None:

@@ -20,8 +20,8 @@ from cache_monitor.conf import get_conf
 from cache_monitor.keys.grouping import MOST_TEMPLATES
 from cache_monitor.stats.details import Details
 from cache_monitor.stats.hot_keys import HotKeys, KeyStats
-from cache_monitor.stats.payloads import decode, encode
-from cache_monitor.stats.window import Window
+from cache_monitor.stats.payloads import CorruptPayload, decode, encode
+from cache_monitor.stats.window import MemoryByProcess, Window
 from cache_monitor.stores.base import Kind, Row, Store
 from cache_monitor.trace.codec import StoredSlice, Unreadable, decode_slices, pack, sampled, unpack
 from cache_monitor.trace.plan import (
@@ -105,6 +105,22 @@ def window_of(row: Row) -> Window:
     if row.process != MERGED and not window.final:
         window.unfinished = set(window.processes)
     return window
+
+
+def merged_windows(start: int, seconds: int, rows: Iterable[Row]) -> tuple[Window, int]:
+    """The windows of ``rows`` in one, and how many could not be read."""
+    whole, corrupt = Window(start, seconds), 0
+    memory = MemoryByProcess()
+    for row in rows:
+        try:
+            window = window_of(row)
+        except CorruptPayload:
+            corrupt += 1
+            continue
+        memory.add(window)
+        whole.merge(window)
+    memory.note_in(whole)
+    return whole, corrupt
 
 
 SHARED = ""

@@ -13,8 +13,8 @@ from cache_monitor.concurrency import Paced, no_pause
 from cache_monitor.keys.naming import learned_group
 from cache_monitor.stats.details import Details, DetailsMerge, StoredDetails
 from cache_monitor.stats.payloads import CorruptPayload, DetailsState, decode, encode
-from cache_monitor.stats.window import MemoryByProcess, Window
-from cache_monitor.stores.base import Kind, Row, Store, session
+from cache_monitor.stats.window import Window
+from cache_monitor.stores.base import Row, Store, session
 from cache_monitor.stores.rows import (
     ABANDONED_AFTER,
     KEYS_KEPT,
@@ -23,7 +23,7 @@ from cache_monitor.stores.rows import (
     STEPS,
     YOUNG,
     Resolution,
-    window_of,
+    merged_windows,
 )
 
 Name = tuple[str, int]
@@ -69,7 +69,7 @@ def _roll_up(
             for row in store.read(step.kind, start, start + 1, alias, seconds=step.coarse)
             if row.process == MERGED
         ]
-        merged = _merged(step.kind, start, step.coarse, Paced([*before, *rows], pace, 1))
+        merged = _merged(step, start, Paced([*before, *rows], pace, 1))
         if merged is not None:
             row = Row(step.kind, MERGED, alias, start, step.coarse, encode(merged))
             # By the time that they tell of: rolled up again and again they would never be old.
@@ -92,28 +92,10 @@ def _is_settled(row: Row, now: int) -> bool:
         return True
 
 
-def _merged(kind: Kind, start: int, seconds: int, rows: Iterable[Row]) -> Window | Details | None:
+def _merged(step: Resolution, start: int, rows: Iterable[Row]) -> Window | Details | None:
     """The parts in one; what cannot be read is left out, as it would be from a report."""
-    if kind == "window":
-        return _merged_windows(start, seconds, rows)
-    return _merged_details(start, seconds, rows)
-
-
-def _merged_windows(start: int, seconds: int, rows: Iterable[Row]) -> Window | None:
-    whole = Window(start, seconds)
-    held = MemoryByProcess()
-    for row in rows:
-        try:
-            window = window_of(row)
-        except CorruptPayload:
-            continue
-        held.add(window)
-        whole.merge(window)
-    held.note_in(whole)
-    return whole
-
-
-def _merged_details(start: int, seconds: int, rows: Iterable[Row]) -> Details | None:
+    if step.kind == "window":
+        return merged_windows(start, step.coarse, rows)[0]
     merging: DetailsMerge | None = None
     for row in rows:
         try:
@@ -121,6 +103,6 @@ def _merged_details(start: int, seconds: int, rows: Iterable[Row]) -> Details | 
         except CorruptPayload:
             continue
         if merging is None:
-            merging = DetailsMerge(start, seconds, part.group_limit, learned_group)
+            merging = DetailsMerge(start, step.coarse, part.group_limit, learned_group)
         merging.add(part)
-    return None if merging is None else merging.whole(KEYS_KEPT[seconds])
+    return None if merging is None else merging.whole(KEYS_KEPT[step.coarse])
