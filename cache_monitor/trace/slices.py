@@ -426,6 +426,10 @@ class SliceWriter:
         self._named.add((store, key.hash))
         return key
 
+    def forget_names(self) -> None:
+        """Write the name of each key once more."""
+        self._named = set()
+
     def encode(self, each: Slice, now: float) -> bytes:
         """The payload of a slice. Without a plan it drops keys until it has no more bytes than this
         process may write."""

@@ -185,6 +185,7 @@ class Tracer:
     def forget_keys(self) -> None:
         """Name and hash all keys anew when they come again."""
         self._keys = _TracedKeys()
+        self.slices.forget_names()
 
     def note_view(self, view: str, changes: Iterable[RawCall]) -> None:
         """Name the view that made these calls, which were traced before and changed entries."""

@@ -59,6 +59,17 @@ def test_hits_of_one_batch_are_one_event_a_key(make: Callable[..., Tracer]) -> N
     assert [(each.call.kind, each.times) for each in events(tracer)] == [(HIT, 3)] * 2
 
 
+def test_a_name_is_written_once_and_again_after_the_names_were_forgotten(
+    make: Callable[..., Tracer],
+) -> None:
+    tracer = make()
+    for turn in range(3):
+        if turn == 2:
+            tracer.forget_keys()
+        trace(tracer, [call("get", turn * SLICE_SECONDS, "a", True)])
+    assert [len(part.stored().names) for part in parts(tracer)] == [1, 0, 1]
+
+
 def test_keys_that_get_many_found_are_told_like_plain_hits_and_each_miss_by_itself(
     make: Callable[..., Tracer],
 ) -> None:
