@@ -102,37 +102,8 @@ _Usual = tuple[
     float | None,
     int | None,
 ]
-_WithEntries = tuple[
-    Source,
-    float,
-    float,
-    Hashable,
-    bool | tuple[bool, ...] | None,
-    int | None,
-    object,
-    Hashable,
-    str | None,
-    bool | int | None,
-    float | None,
-    int | None,
-    Entries | None,
-]
-_WithPrints = tuple[
-    Source,
-    float,
-    float,
-    Hashable,
-    bool | tuple[bool, ...] | None,
-    int | None,
-    object,
-    Hashable,
-    str | None,
-    bool | int | None,
-    float | None,
-    int | None,
-    Entries | None,
-    tuple[int, ...],
-]
+_WithEntries = tuple[*_Usual, Entries | None]
+_WithPrints = tuple[*_WithEntries, tuple[int, ...]]
 RawCall = _Usual | _WithEntries | _WithPrints
 PlainHit = tuple[Source, float, float, Hashable]
 """A hit of one key of which nothing else is to be said, cut off behind its key: most calls on local

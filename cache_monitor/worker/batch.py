@@ -143,10 +143,11 @@ def deduplicate(calls: Sequence[Recorded]) -> Batch:
 def _gather(calls: Sequence[Recorded], others: list[RawCall]) -> dict[Source, Hits]:
     """The plain hits among ``calls``, by their source; what is none is put into ``others``. Nothing
     but this looks at each plain hit."""
-    by_key: defaultdict[Source, _ByKey] = defaultdict(_ByKey.empty)
+    by_key: defaultdict[Source, _ByKey] = defaultdict(lambda: ({}, {}))
     sized: list[RawCall] = []
     before: Source | None = None
-    first, again = _ByKey.empty()
+    first: dict[str, Recorded] = {}
+    again: dict[str, list[Any]] = {}
     for call in calls:
         key: str
         if len(call) == PLAIN_HIT:
@@ -169,7 +170,7 @@ def _gather(calls: Sequence[Recorded], others: list[RawCall]) -> dict[Source, Hi
             again[key] = [call, first[key][SECONDS], seconds]
         else:
             first[key] = call
-    hits = {source: found.hits() for source, found in by_key.items()}
+    hits = {source: _hits(*found) for source, found in by_key.items()}
     _add_sizes(hits, sized)
     return hits
 
@@ -192,33 +193,25 @@ def is_plain_hit(call: Recorded) -> bool:
     )
 
 
-class _ByKey(NamedTuple):
-    """Plain hits of one source while they are gathered: the ``first`` of each key, and of keys
-    that came ``again`` the last one and what each took. A list, for nothing is read and written in
-    less time; and none for a key that came once, as a million may."""
+_ByKey = tuple[dict[str, Recorded], dict[str, list[Any]]]
+"""Plain hits of one source while they are gathered: the first of each key, and of keys that came
+again the last one and what each took. A list, for nothing is read and written in less time; and
+none for a key that came once, as a million may."""
 
-    first: dict[str, Recorded]
-    again: dict[str, list[Any]]
 
-    @classmethod
-    def empty(cls) -> "_ByKey":
-        return cls({}, {})
-
-    def hits(self) -> Hits:
-        runs: dict[str, HitRun] = {}
-        times: list[float] = []
-        again = self.again
-        for key, first in self.first.items():
-            own = again.get(key)
-            if own is None:
-                times.append(first[SECONDS])
-                runs[key] = HitRun(first, first, 1, first[SECONDS])
-            else:
-                last = own[0]
-                del own[0]
-                times += own
-                runs[key] = HitRun(first, last, len(own), sum(own))
-        return Hits(runs, times)
+def _hits(first: Mapping[str, Recorded], again: Mapping[str, list[Any]]) -> Hits:
+    runs: dict[str, HitRun] = {}
+    times: list[float] = []
+    for key, call in first.items():
+        own = again.get(key)
+        if own is None:
+            times.append(call[SECONDS])
+            runs[key] = HitRun(call, call, 1, call[SECONDS])
+        else:
+            last, *seconds = own
+            times += seconds
+            runs[key] = HitRun(call, last, len(seconds), sum(seconds))
+    return Hits(runs, times)
 
 
 _MOST_REMEMBERED = 16_384
