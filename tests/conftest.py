@@ -78,6 +78,9 @@ CHROMIUM_ARGUMENTS: Final = (
     # It would look for hosts of its maker at every start, which a closed network refuses.
     "--disable-quic",
     "--no-first-run",
+    # Else each page has a process of its own, which takes long to begin.
+    "--process-per-site",
+    "--renderer-process-limit=1",
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",

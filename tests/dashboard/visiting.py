@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page
@@ -109,10 +109,25 @@ DRAWN: Final = """() => !window.Chart
     || performance.getEntriesByName("cache-monitor-drawing").length > 0"""
 
 
+PAINTED: Final = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
+
+
 def settle(page: Page) -> None:
     """Until the page shows all that it shows when it is opened: the charts have come, and what they
     changed is painted."""
     wait_until(page, DRAWN)
-    page.evaluate(
-        "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
-    )
+    page.evaluate(f"() => {PAINTED}")
+
+
+Scheme = Literal["light", "dark"]
+SCHEMES: Final[tuple[Scheme, ...]] = ("light", "dark")
+FADED: Final = f"""() => {PAINTED}
+    .then(() => document.getAnimations().filter(each => each instanceof CSSTransition))
+    .then(fading => Promise.allSettled(fading.map(each => each.finished)))
+    .then(() => true)"""
+
+
+def show_in(page: Page, scheme: Scheme) -> None:
+    """Show the open page in the colours of the ``scheme``, to which those of the admin fade."""
+    page.emulate_media(color_scheme=scheme)
+    page.evaluate(FADED)

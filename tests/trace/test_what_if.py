@@ -137,7 +137,8 @@ def test_of_a_sample_the_truth_is_within_the_stated_error() -> None:
     hot = set(range(1, 257))
     inside = 0
     for seed in range(40):
-        kept = hot | {key for key in range(257, 3001) if Random(f"{seed}:{key}").random() < 0.25}
+        random = Random(seed)
+        kept = hot | {key for key in range(257, 3001) if random.random() < 0.25}
         some = [
             SimulatedCall("get", Access(key, at, inf, 1.0, 1.0 if key in hot else 4.0), True)
             for at, key in asked
