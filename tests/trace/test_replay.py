@@ -1,5 +1,7 @@
 """What a replay makes of what the record does not cover: unknown, and nothing twice."""
 
+import gc
+
 from cache_monitor.trace.codec import StoredSlice
 from cache_monitor.trace.events import MISS, NEVER, SECOND, WRITE, CallType
 from cache_monitor.trace.plan import Plan
@@ -28,6 +30,27 @@ def test_a_state_is_carried_on_from_one_replay_to_the_next() -> None:
     world.get("page:1", 3)
     told, state = run(state, world.stored(), world.now // SECOND)
     assert reasons(told) == ["expired"]
+
+
+def test_the_garbage_collector_visits_neither_events_nor_changes_nor_misses() -> None:
+    """Of the site's process: it would visit hundreds of thousands each time."""
+    world = World(1)
+    world.set("page:1", 0, 5 * SECOND)
+    world.pass_by(60)
+    world.get("page:1", 3)
+    slices = world.stored()
+    told, state = run(State(), slices, world.now // SECOND)
+    events = [event for each in slices for event in each.decode_events(each.decode_keys())]
+    changes = [
+        change
+        for key in state.keys.values()
+        for version in key.versions
+        for change in version.changes
+    ]
+    assert events
+    assert changes
+    assert told.misses
+    assert not any(map(gc.is_tracked, [*events, *changes, *told.misses]))
 
 
 def test_of_a_process_that_died_the_last_calls_are_not_known() -> None:
