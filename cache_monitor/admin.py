@@ -20,16 +20,14 @@ else:
 __all__ = ["DashboardAdmin"]
 
 _PAGES = ("findings", "keys", "groups", "views", "memory", "stale", "what_if", "entry")
-_ACTIONS = (
-    *("delete_entry", "delete_group", "delete_stale", "clear"),
-    *("mute_finding", "unmute_finding"),
-)
+_DELETIONS = ("delete_entry", "delete_group", "delete_stale", "clear")
+_NAMES = (*_PAGES, *_DELETIONS, "mute_finding", "unmute_finding")
 PLACES = {
     "dashboard": "",
     # The admin index links to a model's list by this name.
     "dashboard_changelist": "",
     "stats_json": "stats.json",
-    **{name: f"{name.replace('_', '-')}/" for name in (*_PAGES, *_ACTIONS)},
+    **{name: f"{name.replace('_', '-')}/" for name in _NAMES},
 }
 """The addresses, by the ends of their names."""
 

@@ -21,7 +21,7 @@ from msgspec.structs import replace
 
 from cache_monitor import api
 from cache_monitor.dashboard.page import cached_report
-from cache_monitor.dashboard.query import OF_REPORTS, BadParameterError, Query, parse_query
+from cache_monitor.dashboard.query import OF_REPORTS, BadParameterError, parse_query
 from cache_monitor.errors import MissingExtra
 from cache_monitor.exporters import access, json
 from cache_monitor.exporters.json import parse_top, trim
@@ -102,9 +102,6 @@ def weak_etag(content: bytes) -> str:
     return f'W/"{blake2b(content, digest_size=12).hexdigest()}"'
 
 
-_TOP = "top"
-
-
 @for_programs
 def stats(request: HttpRequest) -> HttpResponseBase:
     """The report as JSON. Parameters: ``since`` and ``until``, or ``range``; ``alias``; ``top``.
@@ -112,13 +109,16 @@ def stats(request: HttpRequest) -> HttpResponseBase:
     400 for a parameter that cannot be used, 503 where the store cannot be read.
     """
     try:
-        query = parse_query(request.GET, datetime.now(UTC), (_TOP,), OF_REPORTS)
-        top = _top(query)
+        query = parse_query(request.GET, datetime.now(UTC), ("top",), OF_REPORTS)
+        top = parse_top(query.own["top"]) if "top" in query.own else None
+    except BadParameterError as error:
+        return problem(HTTPStatus.BAD_REQUEST, error.message, error.parameter)
+    except ValueError as error:
+        return problem(HTTPStatus.BAD_REQUEST, str(error), "top")
+    try:
         report, trouble = cached_report(query)
     except api.UnknownAlias as error:
         return problem(HTTPStatus.BAD_REQUEST, str(error), "alias")
-    except BadParameterError as error:
-        return problem(HTTPStatus.BAD_REQUEST, error.message, error.parameter)
     if trouble:
         return problem(HTTPStatus.SERVICE_UNAVAILABLE, trouble)
     shown = report if top is None else trim(report, top)
@@ -141,10 +141,3 @@ def metrics(request: HttpRequest) -> HttpResponse:
         return problem(HTTPStatus.NOT_IMPLEMENTED, str(error))
     body, content_type = prometheus.scrape(request.headers.get("Accept", ""))
     return HttpResponse(body, content_type=content_type)
-
-
-def _top(query: Query) -> int | None:
-    try:
-        return parse_top(query.own[_TOP]) if _TOP in query.own else None
-    except ValueError as error:
-        raise BadParameterError(_TOP, str(error)) from error

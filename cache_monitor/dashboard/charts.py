@@ -9,8 +9,8 @@ from operator import attrgetter
 
 from django.utils.translation import gettext as _
 
-from cache_monitor.dashboard import formats
-from cache_monitor.dashboard.columns import Caches, Cell, ColumnSpec, Value, time_column
+from cache_monitor.dashboard import columns, formats
+from cache_monitor.dashboard.columns import Caches, Cell, ColumnSpec, Value
 from cache_monitor.dashboard.page import PageRequest
 from cache_monitor.dashboard.tables import Table, TableSpec, render_preview
 from cache_monitor.reports.keys import REASON_WORDS
@@ -76,10 +76,8 @@ def series(report: Report) -> Sequence[TableSpec[Item]]:
             steps.setdefault(point.at, {})[alias] = point
     items = sorted(steps.items(), reverse=True)
     return [
-        TableSpec(
-            name, title, [time_column("at", _("Time"), lambda item: item[0]), *columns], items
-        )
-        for name, title, columns in _columns(lines, calls_per_second(report))
+        TableSpec(name, title, [columns.time("at", _("Time"), lambda item: item[0]), *drawn], items)
+        for name, title, drawn in _columns(lines, calls_per_second(report))
     ]
 
 

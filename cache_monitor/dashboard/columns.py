@@ -9,7 +9,6 @@ from typing import Any, Generic, TypeVar
 from django.utils.translation import gettext as _
 
 from cache_monitor.dashboard import formats
-from cache_monitor.dashboard.formats import sparkline
 from cache_monitor.dashboard.query import Links
 from cache_monitor.reports.schema import Cache
 
@@ -80,31 +79,29 @@ class CacheItem(Generic[Item]):
     item: Item
 
 
-def cache_column(caches: Caches) -> Sequence[ColumnSpec[CacheItem[Any]]]:
+def cache(caches: Caches) -> Sequence[ColumnSpec[CacheItem[Any]]]:
     """The column that names the cache; none where a page shows one cache alone."""
     if len(caches) == 1:
         return []
-    return [code_column("cache", _("Cache"), lambda each: each.alias)]
+    return [code("cache", _("Cache"), lambda each: each.alias)]
 
 
-def group_column(links: Links) -> ColumnSpec[CacheItem[Any]]:
-    return code_column(
-        "group", _("Group"), url=lambda each: links.group(each.alias, each.item.group)
-    )
+def group(links: Links) -> ColumnSpec[CacheItem[Any]]:
+    return code("group", _("Group"), url=lambda each: links.group(each.alias, each.item.group))
 
 
-def key_column(links: Links) -> ColumnSpec[CacheItem[Any]]:
+def key(links: Links) -> ColumnSpec[CacheItem[Any]]:
     def url(each: CacheItem[Any]) -> str:
         return links.entry(each.alias, each.item.key, getattr(each.item, "group", ""))
 
-    return code_column("key", _("Key"), url=url)
+    return code("key", _("Key"), url=url)
 
 
 # Text is the path of an attribute of a CacheItem's item; None stands for the column's name.
 Read = Callable[[Item], Any] | str | None
 
 
-def figure_column(
+def figure(
     name: str,
     label: str,
     value: Read[Item] = None,
@@ -122,7 +119,7 @@ def figure_column(
     return ColumnSpec(name, label, read, cell)
 
 
-def estimate_column(
+def estimate(
     name: str, label: str, error: Read[Item], value: Read[Item] = None
 ) -> ColumnSpec[Item]:
     """A column of seconds with their errors, which are in the titles."""
@@ -135,7 +132,7 @@ def estimate_column(
     return ColumnSpec(name, label, read, cell)
 
 
-def ratio_column(
+def ratio(
     name: str, label: str, value: Read[Item] = None, *, has_bars: bool = True
 ) -> ColumnSpec[Item]:
     """A column of ratios, 0 to 1; without bars where there are many of them side by side."""
@@ -148,7 +145,7 @@ def ratio_column(
     return ColumnSpec(name, label, read, cell)
 
 
-def code_column(
+def code(
     name: str,
     label: str,
     value: Read[Item] = None,
@@ -156,17 +153,19 @@ def code_column(
 ) -> ColumnSpec[Item]:
     """A column of text that the site's users wrote, such as keys."""
     read = _reader(name, value)
-    return ColumnSpec(name, label, read, lambda item: code(read(item), url(item)), is_numeric=False)
+    return ColumnSpec(
+        name, label, read, lambda item: code_cell(read(item), url(item)), is_numeric=False
+    )
 
 
-def text_column(name: str, label: str, value: Callable[[Item], str]) -> ColumnSpec[Item]:
+def text(name: str, label: str, value: Callable[[Item], str]) -> ColumnSpec[Item]:
     """A column of the monitor's own words."""
     return ColumnSpec(
         name, label, value, lambda item: Cell(value(item), is_numeric=False), is_numeric=False
     )
 
 
-def time_column(name: str, label: str, value: Read[Item] = None) -> ColumnSpec[Item]:
+def time(name: str, label: str, value: Read[Item] = None) -> ColumnSpec[Item]:
     """A column of moments, RFC 3339 text."""
     read = _reader(name, value)
 
@@ -176,9 +175,7 @@ def time_column(name: str, label: str, value: Read[Item] = None) -> ColumnSpec[I
     return ColumnSpec(name, label, read, cell, is_numeric=False)
 
 
-def sparkline_column(
-    name: str, label: str, values: Callable[[Item], Sequence[int]]
-) -> ColumnSpec[Item]:
+def sparkline(name: str, label: str, values: Callable[[Item], Sequence[int]]) -> ColumnSpec[Item]:
     """A column of numbers over time, drawn as a line; downloaded with a space between them."""
 
     def cell(item: Item) -> Cell:
@@ -191,7 +188,9 @@ def sparkline_column(
             "last": formats.count(numbers[-1]),
         }
         return Cell(
-            text, is_numeric=False, sparkline=sparkline([number / most for number in numbers])
+            text,
+            is_numeric=False,
+            sparkline=formats.sparkline([number / most for number in numbers]),
         )
 
     def value(item: Item) -> str:
@@ -200,7 +199,7 @@ def sparkline_column(
     return ColumnSpec(name, label, value, cell, is_numeric=False, is_unsorted=True)
 
 
-def link_column(label: str, url: Callable[[Item], str]) -> ColumnSpec[Item]:
+def link(label: str, url: Callable[[Item], str]) -> ColumnSpec[Item]:
     def cell(item: Item) -> Cell:
         target = url(item)
         return Cell(label if target else "", is_numeric=False, url=target)
@@ -210,7 +209,7 @@ def link_column(label: str, url: Callable[[Item], str]) -> ColumnSpec[Item]:
     )
 
 
-def code(text: str, url: str = "") -> Cell:
+def code_cell(text: str, url: str = "") -> Cell:
     """A cell with text that the site's users wrote: cut, with its invisible characters shown."""
     if not text:
         # An empty key, which a cache takes like any other.

@@ -87,10 +87,6 @@ class Target:
         return self.action.words(self.value)
 
     @property
-    def question(self) -> str:
-        return str(self.action.question) % {"alias": self.alias}
-
-    @property
     def identity(self) -> Mapping[str, str]:
         return {"action": self.action.name, **self.parameters}
 
@@ -275,7 +271,7 @@ def _answer(
     about = {
         "title": target.action.title,
         "back_url": _back(target, links),
-        "target": target,
+        "question": str(target.action.question) % {"alias": target.alias},
         "words": formats.visible(formats.cut(target.words, 300)),
     }
     name, hidden = target.action.name, target.parameters
@@ -304,9 +300,9 @@ def measure_target(target: Target) -> EntryTotals:
 
 def begin(request: HttpRequest, target: Target) -> DeleteProgress:
     """A deletion that has deleted nothing yet, with its entry in the admin's history."""
-    log = log_action(request, target.alias, DELETION)
+    log = log_action(request, target.alias, DELETION).pk
     return DeleteProgress(
-        target=target.identity, log=log.pk, cursor="", entries=0, bytes=0, examined=0
+        target=target.identity, log=log, cursor="", entries=0, bytes=0, examined=0
     )
 
 

@@ -27,23 +27,7 @@ from cache_monitor.scan import entries
 from cache_monitor.scan.entries import EntryAnswer, LiveEntry, Selection
 from cache_monitor.stores.base import StoreError
 from cache_monitor.stores.opening import get_store
-from cache_monitor.trace.events import (
-    CLEAR,
-    COMPUTE,
-    DELETE,
-    FAILED,
-    HIT,
-    MISS,
-    MOVE,
-    NEVER,
-    PATTERN_DELETE,
-    REFUSED,
-    SECOND,
-    TOUCH,
-    UNKNOWN_TIME,
-    USE,
-    WRITE,
-)
+from cache_monitor.trace import events
 
 
 class HistoryLine(NamedTuple):
@@ -58,10 +42,10 @@ def figures(history: KeyHistory) -> Sequence[Figure]:
     """The numbers of events, and how long the values lasted."""
     lives = history.lives
     return [
-        Figure(_("Sets"), formats.count(history.times(WRITE))),
-        Figure(_("Hits"), formats.count(history.times(HIT))),
-        Figure(_("Misses"), formats.count(history.times(MISS))),
-        Figure(_("Deletes"), formats.count(history.times(DELETE, PATTERN_DELETE))),
+        Figure(_("Sets"), formats.count(history.times(events.WRITE))),
+        Figure(_("Hits"), formats.count(history.times(events.HIT))),
+        Figure(_("Misses"), formats.count(history.times(events.MISS))),
+        Figure(_("Deletes"), formats.count(history.times(events.DELETE, events.PATTERN_DELETE))),
         Figure(_("Lasted"), formats.duration(lives.lifetime_p50), note=what_ended(lives)),
         Figure(_("First read"), formats.duration(lives.first_read_p50)),
         Figure(_("Last written by"), _last_writer(history)),
@@ -69,18 +53,18 @@ def figures(history: KeyHistory) -> Sequence[Figure]:
 
 
 _EVENTS: Mapping[int, Promise] = {
-    HIT: gettext_lazy("hit"),
-    MISS: gettext_lazy("miss"),
-    WRITE: gettext_lazy("written"),
-    TOUCH: gettext_lazy("touched"),
-    DELETE: gettext_lazy("deleted"),
-    MOVE: gettext_lazy("version changed"),
-    COMPUTE: gettext_lazy("produced, not stored"),
-    CLEAR: gettext_lazy("cache cleared"),
-    PATTERN_DELETE: gettext_lazy("deleted"),
-    FAILED: gettext_lazy("call failed"),
-    REFUSED: gettext_lazy("refused by the server"),
-    USE: gettext_lazy("used"),
+    events.HIT: gettext_lazy("hit"),
+    events.MISS: gettext_lazy("miss"),
+    events.WRITE: gettext_lazy("written"),
+    events.TOUCH: gettext_lazy("touched"),
+    events.DELETE: gettext_lazy("deleted"),
+    events.MOVE: gettext_lazy("version changed"),
+    events.COMPUTE: gettext_lazy("produced, not stored"),
+    events.CLEAR: gettext_lazy("cache cleared"),
+    events.PATTERN_DELETE: gettext_lazy("deleted"),
+    events.FAILED: gettext_lazy("call failed"),
+    events.REFUSED: gettext_lazy("refused by the server"),
+    events.USE: gettext_lazy("used"),
 }
 
 
@@ -88,7 +72,7 @@ def lines(history: KeyHistory) -> Sequence[HistoryLine]:
     """The events, the latest first."""
     return [
         HistoryLine(
-            datetime.fromtimestamp(each.at / SECOND, UTC),
+            datetime.fromtimestamp(each.at / events.SECOND, UTC),
             str(_EVENTS[each.kind]),
             _note(each),
             _short(each.process),
@@ -103,15 +87,15 @@ def _note(each: KeyEvent) -> str:
         return str(REASON_WORDS[each.reason])
     if each.times > 1:
         return _("%(count)s times") % {"count": formats.count(each.times)}
-    if each.kind in (WRITE, TOUCH) and each.timeout == NEVER:
+    if each.kind in (events.WRITE, events.TOUCH) and each.timeout == events.NEVER:
         return _("without a timeout")
-    if each.kind in (WRITE, TOUCH) and each.timeout != UNKNOWN_TIME:
-        return _("for %(time)s") % {"time": formats.age(each.timeout / SECOND)}
+    if each.kind in (events.WRITE, events.TOUCH) and each.timeout != events.UNKNOWN_TIME:
+        return _("for %(time)s") % {"time": formats.age(each.timeout / events.SECOND)}
     return ""
 
 
 def _last_writer(history: KeyHistory) -> str:
-    last = next((each for each in history.moments if each.kind == WRITE), None)
+    last = next((each for each in history.moments if each.kind == events.WRITE), None)
     if last is None:
         return formats.UNKNOWN
     return f"{last.view} · {_short(last.process)}" if last.view else _short(last.process)

@@ -17,8 +17,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from cache_monitor import api
-from cache_monitor.dashboard import formats
-from cache_monitor.dashboard.columns import Cell, code, code_column, text_column
+from cache_monitor.dashboard import columns, formats
+from cache_monitor.dashboard.columns import Cell, code_cell
 from cache_monitor.dashboard.deleting import log_action
 from cache_monitor.dashboard.page import Content, PageRequest, ask, readings
 from cache_monitor.dashboard.query import (
@@ -31,7 +31,7 @@ from cache_monitor.dashboard.query import (
 )
 from cache_monitor.dashboard.tables import TableSpec
 from cache_monitor.findings.engine import RULES, explanations
-from cache_monitor.findings.history import identity
+from cache_monitor.findings.history import Mute, identity
 from cache_monitor.findings.texts import ANCHOR, in_words
 from cache_monitor.keys.display import SHOWN_LENGTH
 from cache_monitor.reports.schema import Finding, Report
@@ -76,12 +76,9 @@ class FindingRows:
 class MutedRow:
     """A muted finding. ``unmute_url`` is empty without the permission."""
 
-    code: str
-    alias: str
+    mute: Mute
     place: str
-    by: str
-    reason: str
-    at: datetime | None
+    at: datetime
     unmute_url: str
 
 
@@ -99,11 +96,8 @@ def muted_rows(links: Links, alias: str | None, *, may_mute: bool) -> Sequence[M
         return []
     return [
         MutedRow(
-            code=each.code,
-            alias=each.alias,
+            mute=each,
             place=formats.visible(formats.cut(each.key or each.group or "")),
-            by=each.by,
-            reason=each.reason,
             at=datetime.fromtimestamp(each.at, UTC),
             unmute_url=links.action("unmute_finding", id=name) if may_mute else "",
         )
@@ -117,13 +111,13 @@ def findings_spec(report: Report) -> TableSpec[Finding]:
         "findings",
         _("Findings"),
         [
-            text_column("severity", _("Severity"), lambda each: each.severity),
-            text_column("code", _("Finding"), lambda each: each.code),
-            code_column("cache", _("Cache"), lambda each: each.alias),
-            code_column("group", _("Group"), lambda each: each.group or ""),
-            code_column("key", _("Key"), lambda each: each.key or ""),
-            text_column("evidence", _("Evidence"), _evidence_text),
-            text_column("advice", _("Advice"), lambda each: each.advice),
+            columns.text("severity", _("Severity"), lambda each: each.severity),
+            columns.text("code", _("Finding"), lambda each: each.code),
+            columns.code("cache", _("Cache"), lambda each: each.alias),
+            columns.code("group", _("Group"), lambda each: each.group or ""),
+            columns.code("key", _("Key"), lambda each: each.key or ""),
+            columns.text("evidence", _("Evidence"), _evidence_text),
+            columns.text("advice", _("Advice"), lambda each: each.advice),
         ],
         report.findings,
     )
@@ -229,9 +223,9 @@ def _mute_url(finding: Finding, links: Links) -> str:
 
 def _subject(finding: Finding, links: Links) -> Cell | None:
     if finding.key is not None:
-        return code(finding.key, links.entry(finding.alias, finding.key, finding.group or ""))
+        return code_cell(finding.key, links.entry(finding.alias, finding.key, finding.group or ""))
     if finding.group is not None:
-        return code(finding.group, links.group(finding.alias, finding.group))
+        return code_cell(finding.group, links.group(finding.alias, finding.group))
     return None
 
 

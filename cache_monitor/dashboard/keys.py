@@ -1,27 +1,14 @@
 """The pages of hot keys, key groups and views: who called the caches, and for what."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
 from django.utils.translation import gettext as _
 
 from cache_monitor import api
-from cache_monitor.dashboard import formats
-from cache_monitor.dashboard.columns import (
-    CacheItem,
-    Caches,
-    ColumnSpec,
-    cache_column,
-    code_column,
-    estimate_column,
-    figure_column,
-    group_column,
-    key_column,
-    ratio_column,
-    sparkline_column,
-    text_column,
-)
+from cache_monitor.dashboard import columns, formats
+from cache_monitor.dashboard.columns import CacheItem, Caches, ColumnSpec
 from cache_monitor.dashboard.page import FRESH_FOR_LONG, Content, KeyLines, PageRequest, key_lines
 from cache_monitor.dashboard.query import Links
 from cache_monitor.dashboard.tables import TableSpec
@@ -72,22 +59,31 @@ def hot_keys(
     kept = [each for each in every if group in {"", each.item.group}]
     over = max((each.item.max_overcount for each in kept), default=0)
     note = _("~ at most %(count)s too high: only the busiest keys are counted one by one.")
+
+    def is_exact(each: CacheItem[HotKey]) -> bool:
+        return each.item.max_overcount == 0
+
+    def over_time(each: CacheItem[HotKey]) -> Sequence[int]:
+        points = lines(each.alias).get(each.item.key, ()) if lines else ()
+        return [point.lookups for point in points]
+
+    line = columns.sparkline("lookups_over_time", _("Over time"), over_time)
     return TableSpec(
         "hot_keys",
         _("Hot keys"),
         [
-            key_column(links),
-            *cache_column(caches),
-            *([] if group else [group_column(links)]),
-            figure_column("lookups", _("Lookups"), "lookups", _is_exact),
-            *([_line_column(lines)] if lines else []),
-            ratio_column("share", _("Share")),
-            figure_column("hits", _("Hits")),
-            figure_column("misses", _("Misses")),
+            columns.key(links),
+            *columns.cache(caches),
+            *([] if group else [columns.group(links)]),
+            columns.figure("lookups", _("Lookups"), "lookups", is_exact),
+            *([line] if lines else []),
+            columns.ratio("share", _("Share")),
+            columns.figure("hits", _("Hits")),
+            columns.figure("misses", _("Misses")),
             _why_missed_column(),
-            figure_column("sets", _("Sets")),
-            figure_column("bytes", _("Size"), text=formats.size),
-            estimate_column("seconds_saved", _("Saved"), "seconds_saved_error"),
+            columns.figure("sets", _("Sets")),
+            columns.figure("bytes", _("Size"), text=formats.size),
+            columns.estimate("seconds_saved", _("Saved"), "seconds_saved_error"),
         ],
         kept,
         order="-lookups",
@@ -102,25 +98,25 @@ def key_groups(caches: Caches, links: Links) -> TableSpec[CacheItem[KeyGroup]]:
         "key_groups",
         _("Key groups"),
         [
-            group_column(links),
-            *cache_column(caches),
-            figure_column("distinct_keys", _("Keys")),
-            figure_column("lookups", _("Lookups")),
-            ratio_column("hit_ratio", _("Hit ratio")),
-            figure_column("misses", _("Misses")),
+            columns.group(links),
+            *columns.cache(caches),
+            columns.figure("distinct_keys", _("Keys")),
+            columns.figure("lookups", _("Lookups")),
+            columns.ratio("hit_ratio", _("Hit ratio")),
+            columns.figure("misses", _("Misses")),
             _why_missed_column(),
-            figure_column("lifetime", _("Lasted"), "lives.lifetime_p50", text=formats.duration),
-            text_column("ended_by", _("Ended by"), lambda each: what_ended(each.item.lives)),
-            figure_column(
+            columns.figure("lifetime", _("Lasted"), "lives.lifetime_p50", text=formats.duration),
+            columns.text("ended_by", _("Ended by"), lambda each: what_ended(each.item.lives)),
+            columns.figure(
                 "first_read", _("First read"), "lives.first_read_p50", text=formats.duration
             ),
-            figure_column("produce_seconds", _("To produce"), text=formats.duration),
-            estimate_column("seconds_saved", _("Saved"), "seconds_saved_error"),
-            figure_column("sets", _("Sets")),
-            figure_column("deletes", _("Deletes")),
-            figure_column("errors", _("Errors")),
-            figure_column("bytes_read", _("Read"), text=formats.size),
-            figure_column("bytes_written", _("Written"), text=formats.size),
+            columns.figure("produce_seconds", _("To produce"), text=formats.duration),
+            columns.estimate("seconds_saved", _("Saved"), "seconds_saved_error"),
+            columns.figure("sets", _("Sets")),
+            columns.figure("deletes", _("Deletes")),
+            columns.figure("errors", _("Errors")),
+            columns.figure("bytes_read", _("Read"), text=formats.size),
+            columns.figure("bytes_written", _("Written"), text=formats.size),
         ],
         every,
         order="-lookups",
@@ -136,18 +132,18 @@ def views(caches: Caches, links: Links, view: str = "") -> TableSpec[CacheItem[V
         "views",
         _("Views"),
         [
-            code_column(
+            columns.code(
                 "view", _("View"), url=lambda each: "" if view else links.view(each.item.view)
             ),
-            *cache_column(caches),
-            figure_column("requests", _("Requests")),
-            figure_column("lookups", _("Lookups")),
-            figure_column("misses", _("Misses")),
-            figure_column("misses_per_request", _("Misses per request"), text=formats.decimal),
-            figure_column("seconds", _("In the cache"), text=formats.duration),
-            figure_column("request_seconds", _("In requests"), text=formats.duration),
-            ratio_column("share_of_request", _("Share of requests")),
-            estimate_column("seconds_saved", _("Saved"), "seconds_saved_error"),
+            *columns.cache(caches),
+            columns.figure("requests", _("Requests")),
+            columns.figure("lookups", _("Lookups")),
+            columns.figure("misses", _("Misses")),
+            columns.figure("misses_per_request", _("Misses per request"), text=formats.decimal),
+            columns.figure("seconds", _("In the cache"), text=formats.duration),
+            columns.figure("request_seconds", _("In requests"), text=formats.duration),
+            columns.ratio("share_of_request", _("Share of requests")),
+            columns.estimate("seconds_saved", _("Saved"), "seconds_saved_error"),
         ],
         every,
         order="-misses",
@@ -162,15 +158,15 @@ def pages(caches: Caches) -> TableSpec[CacheItem[Page]]:
         "pages",
         _("Cached pages"),
         [
-            code_column("page", _("Page")),
-            *cache_column(caches),
-            figure_column("requests", _("Requests")),
-            ratio_column("served_ratio", _("Served")),
-            figure_column("not_stored", _("Not stored"), "made_and_not_stored"),
-            text_column("why_not_stored", _("Why not"), lambda each: why_not_stored(each.item)),
-            figure_column("variants_per_address", _("Variants per address"), text=formats.decimal),
-            text_column("varies_by", _("Varies by"), lambda each: why_varied(each.item)),
-            ratio_column("by_query", _("Only by query string")),
+            columns.code("page", _("Page")),
+            *columns.cache(caches),
+            columns.figure("requests", _("Requests")),
+            columns.ratio("served_ratio", _("Served")),
+            columns.figure("not_stored", _("Not stored"), "made_and_not_stored"),
+            columns.text("why_not_stored", _("Why not"), lambda each: why_not_stored(each.item)),
+            columns.figure("variants_per_address", _("Variants per address"), text=formats.decimal),
+            columns.text("varies_by", _("Varies by"), lambda each: why_varied(each.item)),
+            columns.ratio("by_query", _("Only by query string")),
         ],
         every,
         order="-requests",
@@ -222,9 +218,9 @@ def samples(
         "samples",
         _("Samples of hits and misses"),
         [
-            key_column(links),
-            *cache_column(caches),
-            text_column(
+            columns.key(links),
+            *columns.cache(caches),
+            columns.text(
                 "outcome", _("Outcome"), lambda each: _("hit") if each.item.hit else _("miss")
             ),
         ],
@@ -284,18 +280,6 @@ def why_varied(page: Page) -> str:
 
 
 def _why_missed_column() -> ColumnSpec[CacheItem[Any]]:
-    return text_column(
+    return columns.text(
         "why_missed", _("Why missed"), lambda each: why_missed(each.item.miss_reasons)
     )
-
-
-def _line_column(lines: LinesOf) -> ColumnSpec[CacheItem[HotKey]]:
-    return sparkline_column(
-        "lookups_over_time",
-        _("Over time"),
-        lambda each: [point.lookups for point in lines(each.alias).get(each.item.key, ())],
-    )
-
-
-def _is_exact(each: CacheItem[HotKey]) -> bool:
-    return each.item.max_overcount == 0

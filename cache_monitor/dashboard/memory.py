@@ -7,25 +7,9 @@ from datetime import datetime
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 
-from cache_monitor.dashboard import formats
+from cache_monitor.dashboard import columns, formats
 from cache_monitor.dashboard.charts import charts, recorded_from, series
-from cache_monitor.dashboard.columns import (
-    Bar,
-    CacheItem,
-    Caches,
-    Cell,
-    ColumnSpec,
-    Figure,
-    cache_column,
-    figure_column,
-    group_column,
-    key_column,
-    link_column,
-    make_bar,
-    ratio_column,
-    text_column,
-    time_column,
-)
+from cache_monitor.dashboard.columns import Bar, CacheItem, Caches, Cell, ColumnSpec, Figure
 from cache_monitor.dashboard.page import Content, PageRequest
 from cache_monitor.dashboard.query import Links
 from cache_monitor.dashboard.tables import ROWS_OF_SEVERAL, TableSpec
@@ -104,16 +88,19 @@ def memory_groups(
     def share(each: CacheItem[MemoryGroup]) -> float | None:
         return caches[each.alias].memory.share(each.item.bytes)
 
+    def delete_url(each: CacheItem[MemoryGroup]) -> str:
+        return links.action("delete_group", alias=each.alias, group=each.item.group)
+
     return TableSpec(
         "groups",
         _("Memory by key group"),
         [
-            group_column(links),
-            *cache_column(caches),
-            figure_column("entries", _("Entries"), exact=exact),
-            figure_column("bytes", _("Size"), exact=exact, text=formats.size),
-            ratio_column("share", _("Share"), share),
-            *([_delete_column(links)] if may_delete else []),
+            columns.group(links),
+            *columns.cache(caches),
+            columns.figure("entries", _("Entries"), exact=exact),
+            columns.figure("bytes", _("Size"), exact=exact, text=formats.size),
+            columns.ratio("share", _("Share"), share),
+            *([columns.link(_("Delete…"), delete_url)] if may_delete else []),
         ],
         [CacheItem(alias, each) for alias, it in _memories(caches) for each in it.groups],
         order="-bytes",
@@ -127,9 +114,9 @@ def largest(caches: Caches, links: Links) -> TableSpec[CacheItem[LargestEntry]]:
         "largest",
         _("Largest entries"),
         [
-            key_column(links),
-            *cache_column(caches),
-            figure_column("bytes", _("Size"), text=formats.size),
+            columns.key(links),
+            *columns.cache(caches),
+            columns.figure("bytes", _("Size"), text=formats.size),
         ],
         [CacheItem(alias, each) for alias, it in _memories(caches) for each in it.largest],
         order="-bytes",
@@ -144,10 +131,10 @@ def processes(caches: Caches) -> TableSpec[CacheItem[ProcessMemory]]:
         "processes",
         _("Per process"),
         [
-            time_column("measured_at", _("Seen at")),
-            *cache_column(caches),
-            figure_column("entries", _("Entries")),
-            figure_column("bytes", _("Size"), text=formats.size),
+            columns.time("measured_at", _("Seen at")),
+            *columns.cache(caches),
+            columns.figure("entries", _("Entries")),
+            columns.figure("bytes", _("Size"), text=formats.size),
         ],
         [
             CacheItem(alias, each)
@@ -162,13 +149,6 @@ def processes(caches: Caches) -> TableSpec[CacheItem[ProcessMemory]]:
 
 def _memories(caches: Caches) -> Sequence[tuple[str, Memory]]:
     return [(alias, cache.memory) for alias, cache in once(caches).items()]
-
-
-def _delete_column(links: Links) -> ColumnSpec[CacheItem[MemoryGroup]]:
-    return link_column(
-        _("Delete…"),
-        lambda each: links.action("delete_group", alias=each.alias, group=each.item.group),
-    )
 
 
 ActionUrl = Callable[[str], str]
@@ -188,7 +168,7 @@ def memory_rows(caches: Caches, action_url: ActionUrl) -> Sequence[CacheMemory]:
             problem=it.problem or "",
             is_known=it.entries is not None or it.bytes is not None,
             figures=memory_figures(it, says_period=True),
-            bar=make_bar(it.full),
+            bar=columns.make_bar(it.full),
             freed_within=list(_freed(it)) if it.entries else [],
             has_chart=any(group.bytes for group in it.groups),
             action_url=action_url(alias),
@@ -241,7 +221,7 @@ def _freed(memory: Memory) -> Iterator[LabelledShare]:
                 formats.about(formats.size(freed), exact=memory.exact),
                 memory.share(freed),
             )
-            yield LabelledShare(label, text, formats.ratio(share), make_bar(share))
+            yield LabelledShare(label, text, formats.ratio(share), columns.make_bar(share))
 
 
 def memory_figures(memory: Memory, *, says_period: bool = False) -> Sequence[Figure]:
@@ -270,7 +250,7 @@ def _limit(value: int | None, written: Callable[[int | None], str]) -> str:
 
 
 def capabilities() -> TableSpec[Capability]:
-    backend: ColumnSpec[Capability] = text_column(
+    backend: ColumnSpec[Capability] = columns.text(
         "backend", _("Backend"), lambda each: each.backend
     )
     return TableSpec(

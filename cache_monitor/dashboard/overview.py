@@ -8,20 +8,9 @@ from typing import NamedTuple
 
 from django.utils.translation import gettext as _
 
-from cache_monitor.dashboard import formats, keys
+from cache_monitor.dashboard import columns, formats, keys
 from cache_monitor.dashboard.charts import charts, recorded_from, series
-from cache_monitor.dashboard.columns import (
-    Bar,
-    CacheItem,
-    Caches,
-    Figure,
-    cache_column,
-    code_column,
-    figure_column,
-    make_bar,
-    ratio_column,
-    text_column,
-)
+from cache_monitor.dashboard.columns import Bar, CacheItem, Caches, Figure
 from cache_monitor.dashboard.findings import finding_rows
 from cache_monitor.dashboard.formats import sparkline
 from cache_monitor.dashboard.memory import memory_figures
@@ -92,7 +81,24 @@ class CacheRows:
 def cache_rows(caches: Caches, before: Caches, links: Links) -> Sequence[CacheRows]:
     """Every cache, in the order of the settings, compared with the period ``before``."""
     return [
-        _cache(alias, f"cache-{place}", cache, before.get(alias), links)
+        CacheRows(
+            alias=alias,
+            anchor=f"cache-{place}",
+            backend=cache.backend,
+            backend_name=cache.backend.rpartition(".")[2],
+            called=cache.calls > 0,
+            hit_ratio=formats.ratio(cache.hit_ratio),
+            hit_change=(
+                formats.points(cache.hit_ratio, before[alias].hit_ratio) if alias in before else ""
+            ),
+            hit_bar=columns.make_bar(cache.hit_ratio),
+            sparkline=sparkline([point.hit_ratio for point in cache.series]),
+            figures=_figures(cache, before.get(alias)),
+            short=_short(cache),
+            memory=memory_figures(cache.memory),
+            memory_bar=columns.make_bar(cache.memory.full),
+            tables=_tables(alias, cache, links),
+        )
         for place, (alias, cache) in enumerate(caches.items(), 1)
     ]
 
@@ -110,26 +116,6 @@ def worst_first(rows: Sequence[CacheRows], report: Report) -> Sequence[CacheRows
         return -found[row.alias], -cache.errors, ratio
 
     return sorted(rows, key=rank)
-
-
-def _cache(alias: str, anchor: str, cache: Cache, before: Cache | None, links: Links) -> CacheRows:
-    memory = cache.memory
-    return CacheRows(
-        alias=alias,
-        anchor=anchor,
-        backend=cache.backend,
-        backend_name=cache.backend.rpartition(".")[2],
-        called=cache.calls > 0,
-        hit_ratio=formats.ratio(cache.hit_ratio),
-        hit_change=formats.points(cache.hit_ratio, before.hit_ratio) if before else "",
-        hit_bar=make_bar(cache.hit_ratio),
-        sparkline=sparkline([point.hit_ratio for point in cache.series]),
-        figures=_figures(cache, before),
-        short=_short(cache),
-        memory=memory_figures(memory),
-        memory_bar=make_bar(memory.full),
-        tables=_tables(alias, cache, links),
-    )
 
 
 def _figures(cache: Cache, before: Cache | None) -> Sequence[Figure]:
@@ -211,19 +197,19 @@ def operations(caches: Caches) -> TableSpec[CacheItem[NamedOperation]]:
         "operations",
         _("Operations"),
         [
-            *cache_column(caches),
-            code_column("operation", _("Operation"), "name"),
-            figure_column("calls", _("Calls"), "figures.calls"),
-            figure_column("keys", _("Keys"), "figures.keys"),
-            figure_column("hits", _("Hits"), "figures.hits"),
-            figure_column("misses", _("Misses"), "figures.misses"),
-            figure_column("errors", _("Errors"), "figures.errors"),
-            figure_column("interrupted", _("Interrupted"), "figures.interrupted"),
-            figure_column("p50", _("p50"), "figures.seconds.p50", text=formats.duration),
-            figure_column("p90", _("p90"), "figures.seconds.p90", text=formats.duration),
-            figure_column("p99", _("p99"), "figures.seconds.p99", text=formats.duration),
-            figure_column("max", _("Max"), "figures.seconds.max", text=formats.duration),
-            figure_column("total", _("Total"), "figures.seconds.total", text=formats.duration),
+            *columns.cache(caches),
+            columns.code("operation", _("Operation"), "name"),
+            columns.figure("calls", _("Calls"), "figures.calls"),
+            columns.figure("keys", _("Keys"), "figures.keys"),
+            columns.figure("hits", _("Hits"), "figures.hits"),
+            columns.figure("misses", _("Misses"), "figures.misses"),
+            columns.figure("errors", _("Errors"), "figures.errors"),
+            columns.figure("interrupted", _("Interrupted"), "figures.interrupted"),
+            columns.figure("p50", _("p50"), "figures.seconds.p50", text=formats.duration),
+            columns.figure("p90", _("p90"), "figures.seconds.p90", text=formats.duration),
+            columns.figure("p99", _("p99"), "figures.seconds.p99", text=formats.duration),
+            columns.figure("max", _("Max"), "figures.seconds.max", text=formats.duration),
+            columns.figure("total", _("Total"), "figures.seconds.total", text=formats.duration),
         ],
         every,
         order="-calls",
@@ -241,10 +227,10 @@ def miss_reasons(caches: Caches) -> TableSpec[CacheItem[MissShare]]:
         "miss_reasons",
         _("Misses by reason"),
         [
-            *cache_column(caches),
-            text_column("reason", _("Reason"), lambda each: each.item.word),
-            figure_column("misses", _("Misses")),
-            ratio_column("share", _("Share")),
+            *columns.cache(caches),
+            columns.text("reason", _("Reason"), lambda each: each.item.word),
+            columns.figure("misses", _("Misses")),
+            columns.ratio("share", _("Share")),
         ],
         every,
         order="-misses",

@@ -6,20 +6,8 @@ from dataclasses import dataclass
 from django.utils.translation import gettext as _
 
 from cache_monitor.conf import get_conf
-from cache_monitor.dashboard import formats
-from cache_monitor.dashboard.columns import (
-    CacheItem,
-    Caches,
-    Cell,
-    ColumnSpec,
-    cache_column,
-    code_column,
-    figure_column,
-    key_column,
-    link_column,
-    text_column,
-    time_column,
-)
+from cache_monitor.dashboard import columns, formats
+from cache_monitor.dashboard.columns import CacheItem, Caches, Cell, ColumnSpec
 from cache_monitor.dashboard.formats import expiry, stale_kinds
 from cache_monitor.dashboard.memory import ActionUrl, basis, empty_caches, named, unscanned_caches
 from cache_monitor.dashboard.page import Content, PageRequest
@@ -69,19 +57,19 @@ def stale_entries(caches: Caches, links: Links, why: str = "") -> TableSpec[Cach
         "entries",
         _("Entries"),
         [
-            key_column(links),
-            *cache_column(caches),
-            text_column("why", _("Why"), lambda each: stale_kinds(each.item.why)),
-            code_column("group", _("Group")),
-            figure_column("age", _("Age"), text=formats.age),
-            figure_column("idle", _("Not read for"), text=formats.age),
+            columns.key(links),
+            *columns.cache(caches),
+            columns.text("why", _("Why"), lambda each: stale_kinds(each.item.why)),
+            columns.code("group", _("Group")),
+            columns.figure("age", _("Age"), text=formats.age),
+            columns.figure("idle", _("Not read for"), text=formats.age),
             ColumnSpec(
                 "expires_in",
                 _("Expires in"),
                 lambda each: each.item.expires_in,
                 lambda each: Cell(expiry(each.item.expires_in, never="no_expiry" in each.item.why)),
             ),
-            figure_column("bytes", _("Size"), text=formats.size),
+            columns.figure("bytes", _("Size"), text=formats.size),
         ],
         [
             CacheItem(alias, each)
@@ -113,13 +101,13 @@ def stale_caches(caches: Caches, action_url: ActionUrl) -> TableSpec[CacheItem[C
         "caches",
         _("Stale entries by cache"),
         [
-            code_column("cache", _("Cache"), lambda each: named(each.alias, caches)),
+            columns.code("cache", _("Cache"), lambda each: named(each.alias, caches)),
             *(_reason_column(reason, label) for reason, label in _labels().items()),
-            figure_column("bytes", _("Bytes held"), "stale.bytes", text=formats.size),
-            time_column("measured_at", _("Seen at"), "memory.measured_at"),
-            text_column("rests_on", _("Rests on"), lambda each: _basis_and_errors(each.item)),
-            time_column("recorded_since", _("Uses known since"), recorded_since),
-            link_column(_("Delete…"), delete_url),
+            columns.figure("bytes", _("Bytes held"), "stale.bytes", text=formats.size),
+            columns.time("measured_at", _("Seen at"), "memory.measured_at"),
+            columns.text("rests_on", _("Rests on"), lambda each: _basis_and_errors(each.item)),
+            columns.time("recorded_since", _("Uses known since"), recorded_since),
+            columns.link(_("Delete…"), delete_url),
         ],
         [
             CacheItem(alias, cache)
@@ -132,7 +120,7 @@ def stale_caches(caches: Caches, action_url: ActionUrl) -> TableSpec[CacheItem[C
 
 
 def _reason_column(reason: StaleReason, label: str) -> ColumnSpec[CacheItem[Cache]]:
-    return figure_column(
+    return columns.figure(
         reason,
         label,
         lambda each: getattr(each.item.stale, reason),

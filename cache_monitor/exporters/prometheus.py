@@ -10,13 +10,10 @@ midnight. All processes give the same sums, without the calls that are not flush
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from itertools import accumulate
-from typing import NamedTuple
-
-from django.conf import settings
 
 from cache_monitor import api
 from cache_monitor.calls import LOOKUPS
@@ -26,12 +23,12 @@ from cache_monitor.errors import MissingExtra
 from cache_monitor.reports.caches import lookups_by_group
 from cache_monitor.reports.memory import once, same_entries
 from cache_monitor.reports.schema import REASONS, Cache, Finding, Report
+from cache_monitor.reports.series import sums_since
 from cache_monitor.scan.base import STALE_REASONS
 from cache_monitor.stats.histogram import Histogram, buckets_of
-from cache_monitor.stats.payloads import CorruptPayload, decode
 from cache_monitor.stats.window import OperationStats, Window
 from cache_monitor.stores.base import StoreError
-from cache_monitor.stores.opening import get_store
+from cache_monitor.stores.rows import DAY, HOUR
 
 try:
     from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
@@ -50,37 +47,10 @@ __all__ = ["CacheMonitorCollector", "register"]
 
 logger = logging.getLogger("cache_monitor")
 
-HOUR, DAY = 3600, 86400
-
-
-class CounterTotals(NamedTuple):
-    """The window of each alias since ``since`` (Unix time), and the number of unreadable rows."""
-
-    since: int
-    windows: dict[str, Window]
-    corrupt: int
-
-
-def since_midnight(now: float, retention: float, alias: str | None = None) -> CounterTotals:
-    """The sums of all caches, or of ``alias``. Raises :class:`StoreError`.
-
-    With a ``retention`` (seconds) under a day the sums would shrink; then they start every hour.
-    """
-    since = beginning(now, retention)
-    windows = {name: Window(since, DAY) for name in settings.CACHES if alias in (None, name)}
-    corrupt = 0
-    # One read: a roll-up could move a row between two. Buckets of all lengths begin with the hour.
-    for row in get_store().read("window", since, int(now) + HOUR, alias):
-        if row.alias in windows:
-            try:
-                windows[row.alias].merge(decode(row.payload, Window))
-            except CorruptPayload:
-                corrupt += 1
-    return CounterTotals(since, windows, corrupt)
-
 
 def beginning(now: float, retention: float) -> int:
-    """When the sums of ``now`` began at zero (Unix time)."""
+    """When the sums of ``now`` began at zero (Unix time). With a ``retention`` (seconds) under a
+    day they would shrink from midnight on; then they start every hour."""
     length = DAY if retention >= DAY else HOUR
     return int(now // length) * length
 
@@ -130,9 +100,9 @@ def counter_families() -> tuple[Counters, HistogramMetricFamily]:
     )
 
 
-def counter_metrics(totals: CounterTotals) -> list[Metric]:
+def counter_metrics(windows: Mapping[str, Window]) -> list[Metric]:
     made, seconds = counter_families()
-    for alias, window in totals.windows.items():
+    for alias, window in windows.items():
         _add_window(made, alias, window)
         for name, stats in sorted(window.operations.items()):
             _add_operation(made, alias, name, stats)
@@ -313,16 +283,18 @@ class CacheMonitorCollector(Collector):
             return []
 
     def _read(self) -> Iterator[Metric]:
+        now = time.time()
+        since = beginning(now, get_conf().retention)
         try:
-            totals = since_midnight(time.time(), get_conf().retention, self._alias)
+            windows = sums_since(since, now, self._alias)
         except StoreError:
             yield store_up(False)
             return
         yield store_up(True)
-        yield from counter_metrics(totals)
+        yield from counter_metrics(windows)
         with suppress(StoreError):
             self._found = self._findings.get(self._read_findings, FINDINGS_FRESH_FOR)
-        yield from gauge_metrics(totals.since, self._found, self._alias)
+        yield from gauge_metrics(since, self._found, self._alias)
 
     def _read_findings(self) -> Sequence[Finding]:
         report = api.report(alias=self._alias)

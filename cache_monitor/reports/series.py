@@ -2,10 +2,12 @@
 missed in each."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from datetime import datetime
 from math import sqrt
 from typing import NamedTuple
 
+from django.conf import settings
 from msgspec import Struct
 
 from cache_monitor.periods import rfc3339
@@ -23,7 +25,8 @@ from cache_monitor.stats.window import (
     greater,
 )
 from cache_monitor.stores.base import Row
-from cache_monitor.stores.rows import longest
+from cache_monitor.stores.opening import get_store
+from cache_monitor.stores.rows import DAY, HOUR, longest
 
 
 def miss_reasons(misses: int, traced: Window | GroupStats, hours: float) -> MissReasons:
@@ -78,9 +81,6 @@ class ReportPeriod(NamedTuple):
 
 STEPS = (10, 30, 60, 300, 900, 3600, 6 * 3600, 86400, 7 * 86400)
 MOST_POINTS = 200
-
-
-HOUR = 3600
 
 
 class Series:
@@ -183,6 +183,18 @@ class Series:
                 else None
             ),
         )
+
+
+def sums_since(since: int, now: float, alias: str | None = None) -> dict[str, Window]:
+    """What was counted from ``since`` to ``now`` (Unix times, the first a full hour) in
+    each cache, or in that of ``alias``. Raises :class:`StoreError`."""
+    sums = {name: Window(since, DAY) for name in settings.CACHES if alias in (None, name)}
+    # One read: a roll-up could move a row between two. Buckets of all lengths begin with the hour.
+    for row in get_store().read("window", since, int(now) + HOUR, alias):
+        if row.alias in sums:
+            with suppress(CorruptPayload):  # the report's quality counts them
+                sums[row.alias].merge(decode(row.payload, Window))
+    return sums
 
 
 def calls_per_second(report: Report) -> Callable[[Point], float | None]:

@@ -11,9 +11,9 @@ from django.core.cache import caches
 from django.test import Client, override_settings
 
 from cache_monitor.exporters.access import digest, make_token
-from cache_monitor.exporters.prometheus import DAY
 from cache_monitor.stores.base import Store
 from cache_monitor.stores.opening import get_store
+from cache_monitor.stores.rows import DAY
 from tests.anew import begin_anew
 
 LOCMEM = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}

@@ -8,17 +8,16 @@ import pytest
 from django.test import override_settings
 
 from cache_monitor.exporters.prometheus import (
-    DAY,
-    HOUR,
     beginning,
     counter_metrics,
     cumulative,
-    since_midnight,
 )
+from cache_monitor.reports.series import sums_since
 from cache_monitor.stats.histogram import Histogram
 from cache_monitor.stats.payloads import encode
 from cache_monitor.stats.window import Window
 from cache_monitor.stores.base import Row, Store
+from cache_monitor.stores.rows import DAY, HOUR
 from cache_monitor.worker.rollup import roll_up
 
 MIDNIGHT = 20_000 * DAY
@@ -39,10 +38,10 @@ def _window(start: int, process: str, chance: random.Random, alias: str = "defau
 
 
 def _samples(now: int, retention: float) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
-    totals = since_midnight(now, retention)
+    windows = sums_since(beginning(now, retention), now)
     return {
         (sample.name, tuple(sorted(sample.labels.items()))): sample.value
-        for family in counter_metrics(totals)
+        for family in counter_metrics(windows)
         for sample in family.samples
     }
 
@@ -83,31 +82,29 @@ def test_the_order_of_the_parts_does_not_move_the_sum_of_seconds(store: Store) -
 def test_counting_begins_at_midnight(store: Store) -> None:
     chance = random.Random(1)
     store.put([_window(MIDNIGHT - 10, "one", chance), _window(MIDNIGHT, "one", chance)], MIDNIGHT)
-    assert since_midnight(MIDNIGHT - 1, DAY).windows["default"].calls > 0
-    only = since_midnight(MIDNIGHT + 5, DAY)
-    assert only.since == MIDNIGHT
+    assert sums_since(MIDNIGHT - DAY, MIDNIGHT - 1)["default"].calls > 0
+    assert beginning(MIDNIGHT - 1, DAY) == MIDNIGHT - DAY
+    assert beginning(MIDNIGHT + 5, DAY) == MIDNIGHT
     store.prune(MIDNIGHT + 1)
     store.put([_window(MIDNIGHT, "one", random.Random(2))], MIDNIGHT)
-    expected = since_midnight(MIDNIGHT + 5, DAY).windows["default"].calls
+    expected = sums_since(MIDNIGHT, MIDNIGHT + 5)["default"].calls
     assert 0 < expected <= 10
 
 
 def test_caches_that_are_no_longer_configured_are_left_out(store: Store) -> None:
     store.put([_window(MIDNIGHT, "one", random.Random(1), alias="gone")], MIDNIGHT)
-    assert set(since_midnight(MIDNIGHT + 5, DAY).windows) == {"default", "other"}
-    assert set(since_midnight(MIDNIGHT + 5, DAY, "other").windows) == {"other"}
+    assert set(sums_since(MIDNIGHT, MIDNIGHT + 5)) == {"default", "other"}
+    assert set(sums_since(MIDNIGHT, MIDNIGHT + 5, "other")) == {"other"}
 
 
 def test_a_row_that_cannot_be_read_is_left_out(store: Store) -> None:
     store.put([Row("window", "one", "default", MIDNIGHT, 10, b"damaged")], MIDNIGHT)
-    totals = since_midnight(MIDNIGHT + 5, DAY)
-    assert totals.corrupt == 1
-    assert totals.windows["default"].calls == 0
+    assert sums_since(MIDNIGHT, MIDNIGHT + 5)["default"].calls == 0
 
 
 @override_settings(CACHES={})
 def test_a_project_without_caches_has_no_sums(store: Store) -> None:
-    assert since_midnight(MIDNIGHT, DAY).windows == {}
+    assert sums_since(MIDNIGHT, MIDNIGHT) == {}
 
 
 def test_every_call_is_below_the_bound_of_its_bucket() -> None:
