@@ -67,7 +67,7 @@ def charts(report: Report, here: str, names: Sequence[str]) -> Sequence[ChartRow
 
 def series(report: Report) -> Sequence[TableSpec[Item]]:
     """A table for each chart, the newest step first; none where no cache has anything to draw."""
-    lines = {alias: it.series for alias, it in report.caches.items() if _drawn(it.series)}
+    lines = {alias: it.series for alias, it in report.caches.items() if any(map(_known, it.series))}
     if not lines:
         return []
     steps: dict[str, dict[str, Point]] = {}
@@ -202,7 +202,3 @@ def _knows_evictions(line: Sequence[Point]) -> bool:
 
 def _known(point: Point) -> bool:
     return any(measured(point) for measured in _MEASURED.values())
-
-
-def _drawn(line: Sequence[Point]) -> bool:
-    return any(map(_known, line))

@@ -234,7 +234,15 @@ def _deleted(request: HttpRequest, target: Target, links: Links) -> HttpResponse
     if done.problem is None and done.cursor is not None:
         latest = others[1 - _MAX_DELETIONS :]
         request.session[DELETIONS] = dict([*latest, (number, progress)])
-        context = _progress_context(done, progress, target)
+        share = min(1.0, progress["examined"] / done.total) if done.total else None
+        context = {
+            "progress": number,
+            "summary": summarize(target, progress),
+            "share": formats.ratio(share),
+            "bar": make_bar(share),
+            "looked_at": formats.count(progress["examined"]),
+            "total": formats.count(done.total),
+        }
         return _answer(request, target, links, "deleting", context)
     if begun:
         request.session[DELETIONS] = dict(others)
@@ -245,20 +253,6 @@ def _deleted(request: HttpRequest, target: Target, links: Links) -> HttpResponse
     else:
         messages.success(request, _("%(summary)s. The figures follow soon.") % {"summary": summary})
     return HttpResponseRedirect(_back(target, links))
-
-
-def _progress_context(
-    done: EntryTotals, progress: DeleteProgress, target: Target
-) -> Mapping[str, object]:
-    share = min(1.0, progress["examined"] / done.total) if done.total else None
-    return {
-        "progress": progress["log"],
-        "summary": summarize(target, progress),
-        "share": formats.ratio(share),
-        "bar": make_bar(share),
-        "looked_at": formats.count(progress["examined"]),
-        "total": formats.count(done.total),
-    }
 
 
 def _answer(

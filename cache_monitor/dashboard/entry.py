@@ -182,7 +182,8 @@ def build(page_request: PageRequest) -> Content:
     cache, answer = page_request.report.caches[alias], find_shown(alias, key)
     hot = _hot_key(cache, key, name_key(key, alias))
     name = _name(alias, key, answer.entry, hot)
-    group = _of_group(cache, name)
+    groups = [*whole_groups(cache.key_groups), *cache.key_groups]
+    group = next((each for each in groups if each.group == name.group), None)
     is_session, links = name.kind == "session", page_request.links
     may_see = page_request.may("view_value") and not is_session
     may_delete = page_request.may("delete_entry") and not is_session
@@ -266,11 +267,6 @@ def _key_figures(key: HotKey) -> Sequence[Figure]:
         *_counts(key),
         Figure(_("Size"), formats.size(key.bytes)),
     ]
-
-
-def _of_group(cache: Cache, name: KeyName) -> KeyGroup | None:
-    every = [*whole_groups(cache.key_groups), *cache.key_groups]
-    return next((each for each in every if each.group == name.group), None)
 
 
 def _grouped_by(key: str, alias: str) -> str:

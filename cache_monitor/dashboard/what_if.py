@@ -86,9 +86,18 @@ class Size(NamedTuple):
 def whatif_rows(caches: Caches) -> Sequence[WhatIfRows]:
     """The caches that were called, or of which something is predicted."""
     return [
-        _rows(alias, cache)
+        WhatIfRows(
+            alias=alias,
+            backend_name=cache.backend.rpartition(".")[2],
+            since=formats.moment(it.since) if it else None,
+            until=formats.moment(it.until) if it else None,
+            problem=_problem(cache),
+            basis=_basis(it) if it and it.entries else [],
+            labels=json.dumps(_labels(it), ensure_ascii=False) if it else "",
+        )
         for alias, cache in caches.items()
-        if cache.lookups or (cache.what_if is not None and cache.what_if.lookups)
+        for it in [cache.what_if]
+        if cache.lookups or (it and it.lookups)
     ]
 
 
@@ -189,19 +198,6 @@ def _predicted(caches: Caches) -> list[tuple[str, CacheWhatIf]]:
         for alias, cache in caches.items()
         if cache.what_if is not None and cache.what_if.entries
     ]
-
-
-def _rows(alias: str, cache: Cache) -> WhatIfRows:
-    it = cache.what_if
-    return WhatIfRows(
-        alias=alias,
-        backend_name=cache.backend.rpartition(".")[2],
-        since=formats.moment(it.since) if it else None,
-        until=formats.moment(it.until) if it else None,
-        problem=_problem(cache),
-        basis=_basis(it) if it and it.entries else [],
-        labels=json.dumps(_labels(it), ensure_ascii=False) if it else "",
-    )
 
 
 def _problem(cache: Cache) -> str:

@@ -22,7 +22,7 @@ from cache_monitor.conf import get_conf
 from cache_monitor.errors import MissingExtra
 from cache_monitor.reports.caches import lookups_by_group
 from cache_monitor.reports.memory import once, same_entries
-from cache_monitor.reports.schema import REASONS, Cache, Finding, Report
+from cache_monitor.reports.schema import REASONS, Cache, Finding
 from cache_monitor.reports.series import sums_since
 from cache_monitor.scan.base import STALE_REASONS
 from cache_monitor.stats.histogram import Histogram, buckets_of
@@ -193,8 +193,13 @@ def gauge_metrics(
         return  # rather than false zeros
     made = gauge_families()
     made["counters_start_timestamp_seconds"].add_metric((), counted_since)
-    _add_findings(made, findings)
-    _add_quality(made, report)
+    found = Counter((each.alias, each.code, each.severity) for each in findings)
+    for labels, number in sorted(found.items()):
+        made["findings"].add_metric(labels, number)
+    made["processes"].add_metric((), report.quality.processes)
+    if report.quality.newest_record_at is not None:
+        newest = datetime.fromisoformat(report.quality.newest_record_at)
+        made["newest_record_timestamp_seconds"].add_metric((), newest.timestamp())
     for name, cache in once(report.caches).items():
         _add_memory(made, name, cache, ", ".join(same_entries(name, report.caches)))
     for name, cache in report.caches.items():
@@ -202,19 +207,6 @@ def gauge_metrics(
             made["key_group_lookups"].add_metric((name, group, "hit"), hits)
             made["key_group_lookups"].add_metric((name, group, "miss"), misses)
     yield from made.values()
-
-
-def _add_findings(made: Families, findings: Iterable[Finding]) -> None:
-    found = Counter((each.alias, each.code, each.severity) for each in findings)
-    for labels, number in sorted(found.items()):
-        made["findings"].add_metric(labels, number)
-
-
-def _add_quality(made: Families, report: Report) -> None:
-    made["processes"].add_metric((), report.quality.processes)
-    if report.quality.newest_record_at is not None:
-        newest = datetime.fromisoformat(report.quality.newest_record_at)
-        made["newest_record_timestamp_seconds"].add_metric((), newest.timestamp())
 
 
 def _add_memory(made: Families, alias: str, cache: Cache, aliases: str) -> None:
