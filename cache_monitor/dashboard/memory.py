@@ -13,7 +13,7 @@ from cache_monitor.dashboard.columns import Bar, CacheItem, Caches, Cell, Column
 from cache_monitor.dashboard.page import Content, PageRequest
 from cache_monitor.dashboard.query import Links
 from cache_monitor.dashboard.tables import ROWS_OF_SEVERAL, TableSpec
-from cache_monitor.reports.memory import once, same_entries
+from cache_monitor.reports.caches import once, same_entries
 from cache_monitor.reports.schema import LargestEntry, Memory, MemoryGroup, ProcessMemory
 from cache_monitor.scan.capabilities import ESTIMATED, HEADINGS, MATRIX, RECORDED, YES, Capability
 

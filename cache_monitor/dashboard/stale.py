@@ -13,7 +13,7 @@ from cache_monitor.dashboard.memory import ActionUrl, basis, empty_caches, named
 from cache_monitor.dashboard.page import Content, PageRequest
 from cache_monitor.dashboard.query import Links, Query, check_choice
 from cache_monitor.dashboard.tables import TableSpec
-from cache_monitor.reports.memory import once, stale_total
+from cache_monitor.reports.caches import once, stale_total
 from cache_monitor.reports.schema import Cache, StaleEntry, StaleReason
 from cache_monitor.scan.base import STALE_REASONS
 

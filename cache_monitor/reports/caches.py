@@ -1,6 +1,7 @@
-"""One cache's part of the report, made of its merged windows and details and its last scan."""
+"""One cache's part of the report, made of its merged windows and details and its last scan; and
+what several caches have in common."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache as remembered
 from math import inf
 from typing import Any, TypeVar
@@ -310,3 +311,24 @@ def _view(name: str, stats: ViewStats, savings: Savings) -> schema.View:
         sample_hits=list(stats.sample_hits),
         sample_misses=list(stats.sample_misses),
     )
+
+
+def same_entries(alias: str, caches: Mapping[str, schema.Cache]) -> list[str]:
+    """``alias`` and those whose entries count in it."""
+    return [alias, *(each for each, it in caches.items() if it.memory.counted_in == alias)]
+
+
+def once(caches: Mapping[str, schema.Cache]) -> dict[str, schema.Cache]:
+    """``caches`` without those whose entries are another's as well, which stands for them; all of
+    them where that one is not among them."""
+    return {
+        alias: cache for alias, cache in caches.items() if cache.memory.counted_in not in caches
+    }
+
+
+def stale_total(caches: Mapping[str, schema.Cache], reason: schema.StaleReason) -> int | None:
+    """The entries of all caches that are stale for ``reason``, those that are shared once; None
+    where it is known of no cache."""
+    counts = [getattr(cache.stale, reason) for cache in once(caches).values()]
+    known = [count for count in counts if count is not None]
+    return sum(known) if known else None

@@ -3,12 +3,12 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from operator import attrgetter
-from typing import Annotated, Any, Protocol, TypeVar
+from typing import Annotated, Any
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from cache_monitor.scan.base import STALE_REASONS, Scope, StaleReason
+from cache_monitor.scan.base import STALE_REASONS, Scope
 from cache_monitor.scan.snapshot import (
     GROUPS,
     LARGEST,
@@ -155,18 +155,6 @@ def latest(snapshots: Sequence[Snapshot], now: float, fresh_for: float) -> Snaps
     return merged_snapshots(found) if found else None
 
 
-class _Contents(Protocol):
-    """A report's part on one cache."""
-
-    @property
-    def memory(self) -> Memory: ...
-    @property
-    def stale(self) -> Stale: ...
-
-
-C = TypeVar("C", bound=_Contents)
-
-
 def with_sharing(
     memories: Mapping[str, Memory], snapshots: Mapping[str, Snapshot | None]
 ) -> dict[str, Memory]:
@@ -197,27 +185,6 @@ def with_sharing(
                 evictions=evicted,
             )
     return found
-
-
-def same_entries(alias: str, caches: Mapping[str, C]) -> list[str]:
-    """``alias`` and those whose entries count in it."""
-    return [alias, *(each for each, it in caches.items() if it.memory.counted_in == alias)]
-
-
-def once(caches: Mapping[str, C]) -> dict[str, C]:
-    """``caches`` without those whose entries are another's as well, which stands for them; all of
-    them where that one is not among them."""
-    return {
-        alias: cache for alias, cache in caches.items() if cache.memory.counted_in not in caches
-    }
-
-
-def stale_total(caches: Mapping[str, C], reason: StaleReason) -> int | None:
-    """The entries of all caches that are stale for ``reason``, those that are shared once; None
-    where it is known of no cache."""
-    counts = [getattr(cache.stale, reason) for cache in once(caches).values()]
-    known = [count for count in counts if count is not None]
-    return sum(known) if known else None
 
 
 PROCESSES = 50

@@ -38,7 +38,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from functools import cache
 from math import sqrt
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from cache_monitor.keys.known_keys import CACHALOT_GROUP, CACHALOT_TABLES_GROUP, CACHEOPS_GROUP
 from cache_monitor.keys.naming import headers_of_page
@@ -61,22 +61,8 @@ _NO_TIME = 1e-12
 """Seconds that nothing is divided by: no clock tells so little."""
 
 
-class ComputeTimes(Protocol):
-    """How many values were seen being produced, and the seconds that this took."""
-
-    @property
-    def produced(self) -> int: ...
-    @property
-    def produce_seconds(self) -> float: ...
-    @property
-    def produce_squares(self) -> float: ...
-
-
-class ProducedKey(ComputeTimes, Protocol):
-    """The same of a single key, and how often it was found."""
-
-    @property
-    def hits(self) -> int: ...
+Produced = GroupStats | KeyStats
+"""What knows how many values were seen being produced, and the seconds that this took."""
 
 
 class Estimate(NamedTuple):
@@ -106,29 +92,24 @@ def added(estimates: Iterable[Estimate | None]) -> Estimate | None:
     return Estimate(total, sqrt(sum(each.error**2 for each in known)))
 
 
-def mean_to_produce(stats: ComputeTimes) -> float | None:
+def mean_to_produce(stats: Produced) -> float | None:
     """The mean seconds that one value took to produce; None where none was seen."""
     return _mean(stats) if stats.produced else None
 
 
-def _mean(stats: ComputeTimes) -> float:
+def _mean(stats: Produced) -> float:
     return stats.produce_seconds / stats.produced
 
 
-def _own_squares(stats: ComputeTimes) -> float:
+def _own_squares(stats: Produced) -> float:
     """The sum of the squares by which the times of one key differ from its mean."""
     return max(stats.produce_squares - stats.produce_seconds * _mean(stats), 0.0)
 
 
-def _tells_spread(stats: ComputeTimes) -> bool:
-    # Rows of before there were squares have none.
-    return bool(stats.produce_squares) or not stats.produce_seconds
-
-
 def _spread(count: float, total: float, squares: float) -> float:
-    """The variance of ``count`` values; the most that it may be where it is not known."""
+    """The variance of ``count`` values; of a single one the most that it may be."""
     mean = total / count
-    if count < 2 or not squares:
+    if count < 2:
         return mean * mean
     return max(squares - total * mean, 0.0) / (count - 1)
 
@@ -146,7 +127,7 @@ class _Variances(NamedTuple):
 class ProduceTimes:
     """What values of one group take to produce, of which at least one was seen."""
 
-    def __init__(self, group: ComputeTimes, keys: Iterable[ProducedKey]) -> None:
+    def __init__(self, group: Produced, keys: Iterable[KeyStats]) -> None:
         self._keys = [each for each in keys if each.hits or each.produced]
         self._count = group.produced
         self._mean = group.produce_seconds / group.produced
@@ -157,7 +138,7 @@ class ProduceTimes:
         seen = [each for each in self._keys if each.produced]
         count = sum(each.produced for each in seen)
         freedom = count - len(seen)
-        if freedom < _ENOUGH or len(seen) < 2 or not all(map(_tells_spread, seen)):
+        if freedom < _ENOUGH or len(seen) < 2:
             return _Variances(None, 0.0, self._spread, self._spread)
         within = sum(map(_own_squares, seen)) / freedom
         timed = [each for each in seen if _mean(each) > _NO_TIME]
@@ -174,21 +155,21 @@ class ProduceTimes:
         """How much the times of different keys differ at most: their standard deviation."""
         return sqrt(self._variance.between_at_most)
 
-    def mean_of(self, key: ComputeTimes) -> float:
+    def mean_of(self, key: Produced) -> float:
         """What a value of one key takes to produce."""
         if not key.produced:
             return self._mean
         share = self._share(key)
         return share * _mean(key) + (1 - share) * self._mean
 
-    def _share(self, key: ComputeTimes) -> float:
+    def _share(self, key: Produced) -> float:
         """What a key's own times count, beside those of its group."""
         if self._variance.within is None or not key.produced:
             return 1.0 if key.produced else 0.0
         whole = key.produced * self._variance.between + self._variance.within
         return key.produced * self._variance.between / whole if whole else 1.0
 
-    def _uncertain(self, key: ComputeTimes, share: float) -> float:
+    def _uncertain(self, key: Produced, share: float) -> float:
         """The variance of a key's mean, but for what that has of the group's."""
         if not key.produced:
             return self._variance.between_at_most
@@ -213,13 +194,13 @@ class ProduceTimes:
         estimate = Estimate(seconds, 2 * sqrt(variance))
         return self._stated(estimate.times(hits / counted) if counted else NOTHING)
 
-    def spared_by_key(self, key: ProducedKey) -> Estimate:
+    def spared_by_key(self, key: KeyStats) -> Estimate:
         """What the hits of one key were spared."""
         seconds, variance, of_group = self._of_keys([key])
         variance += of_group**2 * self._spread / self._count
         return self._stated(Estimate(seconds, 2 * sqrt(variance)))
 
-    def _of_keys(self, keys: Iterable[ProducedKey]) -> tuple[float, float, float]:
+    def _of_keys(self, keys: Iterable[KeyStats]) -> tuple[float, float, float]:
         """What the hits of ``keys`` were spared, the variance of that, and the hits that count
         with the mean of the group."""
         seconds = variance = of_group = 0.0

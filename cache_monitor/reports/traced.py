@@ -9,14 +9,12 @@ from math import inf
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from cache_monitor.conf import get_conf
 from cache_monitor.instrument.aliases import makes_own_keys
 from cache_monitor.keys.known_keys import header_list_of
 from cache_monitor.reports.caches import lives_of
 from cache_monitor.reports.schema import Lives
 from cache_monitor.scan.identity import own_cache, prefix_of, store_of
 from cache_monitor.stats.groups import LifeStats
-from cache_monitor.stores import rows as stored
 from cache_monitor.stores.base import Identity, Row, Store
 from cache_monitor.stores.rows import (
     FIRST,
@@ -33,8 +31,9 @@ from cache_monitor.stores.rows import (
     row_of,
     rows_of,
     sampled_slices,
-    settled,
+    slices_by_minute,
     slices_of,
+    trace_settings,
 )
 from cache_monitor.trace.codec import StoredSlice, level_for
 from cache_monitor.trace.events import (
@@ -127,14 +126,20 @@ def _unrolled(store: Store, conf: TraceSettings, now: float) -> Iterator[_Unroll
     for name, slices in stored.items():
         payload = _state_of(store, name)
         state = remembered_state(payload)
-        is_all = len(reporting_processes(state, slices, now)) < 2
-        until = int(now) + HOUR if is_all else int(now) - conf.settled
-        due = [each for each in slices if each.end <= until]
-        ahead = [each for each in slices if each.end > until]
+        due, ahead = _settled(state, slices, now, conf)
         is_doubtful = name in doubtful
         digest = blake2b(b"".join(sorted(payloads[name])) + payload).digest()
-        version = digest, len(due), is_all, is_doubtful, conf
-        yield _Unrolled(name, state, due, ahead, is_doubtful, version)
+        yield _Unrolled(name, state, due, ahead, is_doubtful, (digest, len(due), is_doubtful, conf))
+
+
+def _settled(
+    state: State, slices: Sequence[StoredSlice], now: float, conf: TraceSettings
+) -> tuple[list[StoredSlice], list[StoredSlice]]:
+    """The slices of a time of which all processes have reported, and later ones."""
+    is_alone = len(reporting_processes(state, slices, now)) < 2
+    until = inf if is_alone else now - conf.settled
+    due = [each for each in slices if each.end <= until]
+    return due, [each for each in slices if each.end > until]
 
 
 def _replayed(unrolled: _Unrolled, conf: TraceSettings) -> Newer:
@@ -204,13 +209,6 @@ class _TracedKey(NamedTuple):
     name: str
 
 
-class _ReplayedKey(NamedTuple):
-    """What the trace has of one key; the events ascending."""
-
-    events: list[KeyEvent]
-    lives: LifeStats
-
-
 def key_history(
     store: Store, alias: str, key: str, since: float, until: float
 ) -> KeyHistory | None:
@@ -241,86 +239,69 @@ def _history_of(
     found = _identity(store, own_cache(alias), family, key)
     if found is None:
         return None
-    plans = stored.plans(store)
-    if not plans.get(family, Plan()).takes(found.hash):
+    known, conf = plans(store), trace_settings()
+    if not known.get(family, Plan()).takes(found.hash):
         return KeyHistory(False, since, moments=[])
-    begins, parts = _parts(store, family, since, until)
-    doubtful = stored.doubtful_of(store, parts, plans, until).names
-    tolerance = int(get_conf().clock_tolerance * SECOND)
+    begins, stores = _slices_by_store(store, family, since, until)
+    doubtful = doubtful_of(store, stores, known, until).names
     moments: list[KeyEvent] = []
     lives = LifeStats()
-    for place, slices in parts.items():
+    for name, slices in stores.items():
         # Of a cache that each process has for itself most do not have the key.
-        if any(_has(each, found.hash) for each in slices):
-            state = remembered_state(_state_of(store, place))
-            due, ahead = _settled(state, slices)
-            unknown_until = 0 if _is_whole(store, place, state, slices) else _beginning(slices)
-            told = _replay_key(due, ahead, found, tolerance, unknown_until, state.until)
-            if place in doubtful:
-                moments += map(_without_reason, told.events)
-            else:
-                moments += told.events
-                lives.merge(told.lives)
+        if not any(key.hash == found.hash for each in slices for key in each.decode_keys()):
+            continue
+        state = remembered_state(_state_of(store, name))
+        due, ahead = _settled(state, slices, time.time(), conf)
+        replay_state = State()
+        replay_state.note_uncovered(ALL_KEYS, _unknown_until(store, name, state, slices) * SECOND)
+        replay = Replay(replay_state, int(conf.tolerance * SECOND), only=found.hash)
+        events, ended = _replay_key(replay, due, ahead, found, state.until)
+        if name in doubtful:
+            moments += (
+                each if each.reason is None else each._replace(reason="unknown") for each in events
+            )
+        else:
+            moments += events
+            lives.merge(ended)
     kept = [each for each in moments if begins * SECOND <= each.at < until * SECOND]
     return KeyHistory(True, begins, moments=kept, lives=lives_of(lives))
 
 
-def _state_of(store: Store, place: str) -> bytes:
+def _state_of(store: Store, name: str) -> bytes:
     """What was rolled up of the trace of one cache; empty before that was done."""
-    return next((row.payload for row in store.read("trace", STATE, STATE + 1, place)), b"")
+    return next((row.payload for row in store.read("trace", STATE, STATE + 1, name)), b"")
 
 
-def _beginning(slices: Sequence[StoredSlice]) -> int:
-    return min(each.start for each in slices)
-
-
-def _is_whole(store: Store, place: str, state: State, slices: Sequence[StoredSlice]) -> bool:
-    """Whether the trace of the cache begins with ``slices``: nothing was before them."""
-    first = _beginning(slices)
+def _unknown_until(store: Store, name: str, state: State, slices: Sequence[StoredSlice]) -> int:
+    """Up to when nothing is known of the keys (Unix time): where ``slices`` begin; 0 where the
+    trace begins with them."""
+    first = min(each.start for each in slices)
     if state.since:
-        return first <= state.since
-    return not any(row.seconds for row in store.read("trace", FIRST, first, place))
+        return 0 if first <= state.since else first
+    is_first = not any(row.seconds for row in store.read("trace", FIRST, first, name))
+    return 0 if is_first else first
 
 
-def _settled(
-    state: State, slices: Sequence[StoredSlice]
-) -> tuple[list[StoredSlice], list[StoredSlice]]:
-    """The slices of a time of which all processes have reported, and later ones."""
-    now = time.time()
-    is_all = len(reporting_processes(state, slices, now)) < 2
-    until = inf if is_all else now - settled(get_conf().flush_interval)
-    due = [each for each in slices if each.end <= until]
-    return due, [each for each in slices if each.end > until]
-
-
-def _without_reason(moment: KeyEvent) -> KeyEvent:
-    return moment if moment.reason is None else moment._replace(reason="unknown")
-
-
-def _parts(
+def _slices_by_store(
     store: Store, family: str, since: float, until: float
 ) -> tuple[float, dict[str, list[StoredSlice]]]:
     """The slices of a cache by their stores, and since when they are all there."""
-    first = max(int(since) - stored.HOUR, stored.FIRST)
+    first = max(int(since) - HOUR, FIRST)
     rows = [
         row
         for row in store.read("trace", first, int(until) + 1, None)
         if row.seconds and row.alias.partition(".")[0] == family and row.start + row.seconds > since
     ]
     rows.sort(key=lambda row: row.start, reverse=True)
-    parts: defaultdict[str, list[StoredSlice]] = defaultdict(list)
+    found: defaultdict[str, list[StoredSlice]] = defaultdict(list)
     left = MOST_READ
     for row in rows:
-        slices = stored.slices_of(row.payload)
-        left -= sum(part.count for part in slices)
+        slices = slices_of(row.payload)
+        left -= sum(each.count for each in slices)
         if left < 0:
-            return max(since, float(row.start + row.seconds)), parts
-        parts[row.alias] += slices
-    return since, parts
-
-
-def _has(part: StoredSlice, hashed: int) -> bool:
-    return any(key.hash == hashed for key in part.decode_keys())
+            return max(since, float(row.start + row.seconds)), found
+        found[row.alias] += slices
+    return since, found
 
 
 def _identity(store: Store, cache: Any, family: str, key: str) -> _TracedKey | None:
@@ -330,8 +311,8 @@ def _identity(store: Store, cache: Any, family: str, key: str) -> _TracedKey | N
         return _TracedKey(hash_of(name), name)
     # What the function makes of it here need not be what it made of it there.
     states = [
-        stored.remembered_state(row.payload)
-        for row in store.read("trace", stored.STATE, stored.STATE + 1, None)
+        remembered_state(row.payload)
+        for row in store.read("trace", STATE, STATE + 1, None)
         if row.alias.partition(".")[0] == family
     ]
     found = {
@@ -344,24 +325,19 @@ def _identity(store: Store, cache: Any, family: str, key: str) -> _TracedKey | N
 
 
 def _replay_key(
+    replay: Replay,
     slices: Sequence[StoredSlice],
     ahead: Sequence[StoredSlice],
     key: _TracedKey,
-    tolerance: int,
-    unknown_until: int,
     rolled_until: int,
-) -> _ReplayedKey:
-    """Replay one key. What it was before ``unknown_until`` (Unix time, or 0) is unknown, and so are
-    the reasons of misses in the slices ``ahead``. ``rolled_until``: what is before that time has
-    been rolled up."""
-    state = State()
-    state.note_uncovered(ALL_KEYS, unknown_until * SECOND)
-    replay = Replay(state, tolerance, only=key.hash)
+) -> tuple[list[KeyEvent], LifeStats]:
+    """The events of one key, ascending, and its lives. The reasons of misses in the slices
+    ``ahead`` are unknown. ``rolled_until``: what is before that time has been rolled up."""
     until = max((each.end for each in slices), default=0)
     for each in slices:
         # That it is not final yet says nothing of its process, unless it was rolled up like that.
         each.final = each.final or each.end > rolled_until
-    batch = EventBatch([*slices, *ahead], state, only=key.hash)
+    batch = EventBatch([*slices, *ahead], replay.state, only=key.hash)
     result = replay.run(slices, ahead, until)
     reasons = {(each.at, each.alias): each.reason for each in result.misses}
     processes = {each.process_number: each.process for each in (*slices, *ahead)}
@@ -382,7 +358,7 @@ def _replay_key(
     for stats in result.groups.values():
         if stats.lives is not None:
             lives.merge(stats.lives)
-    return _ReplayedKey(sorted(events), lives)
+    return sorted(events), lives
 
 
 def _key_event(
@@ -411,13 +387,13 @@ def traced_lookups(
     it."""
     span = int(since * SECOND), int(until * SECOND)
     level = 0
-    for found in stored.slices_by_minute(store, family, since, until):
-        level = max([level, *(part.level for parts in found.values() for part in parts)])
+    for found in slices_by_minute(store, family, since, until):
+        level = max([level, *(each.level for slices in found.values() for each in slices)])
     period = TracePeriod(*span, level)
     counts: dict[str, int] = {}
-    for found in stored.slices_by_minute(store, family, since, until):
-        for name, parts in found.items():
-            lookups = sum(lookups_of(part, period) for part in parts)
+    for found in slices_by_minute(store, family, since, until):
+        for name, slices in found.items():
+            lookups = sum(lookups_of(each, period) for each in slices)
             if lookups:
                 counts[name] = counts.get(name, 0) + lookups
     return period, counts

@@ -10,8 +10,8 @@ from msgspec.structs import replace
 from redis import Redis
 
 from cache_monitor.dashboard.memory import memory_rows, named
-from cache_monitor.reports.caches import memory_of, stale_of
-from cache_monitor.reports.memory import once, with_sharing
+from cache_monitor.reports.caches import memory_of, once, stale_of
+from cache_monitor.reports.memory import with_sharing
 from cache_monitor.reports.schema import Cache
 from cache_monitor.scan.snapshot import Snapshot
 from tests.dashboard.reports import quiet_cache

@@ -87,14 +87,6 @@ def test_no_hits_are_spared_nothing() -> None:
     assert _times(_key(0, [1.0])).spared(0) == (0.0, 0.0)
 
 
-def test_rows_that_say_nothing_of_the_spread_are_as_uncertain_as_can_be() -> None:
-    of_before = KeyStats("a", 100, 100, produced=10, produce_seconds=10.0)
-    group = GroupStats("key", produced=10, produce_seconds=10.0)
-    estimate = ProduceTimes(group, [of_before]).spared(100)
-    assert estimate.seconds == 100.0
-    assert estimate.error > 60
-
-
 @pytest.mark.parametrize("keys", [1, 4, 40])
 @pytest.mark.parametrize("unlike", [0.0, 1.0])
 @pytest.mark.parametrize("values", [3, 20])
