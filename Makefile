@@ -58,9 +58,9 @@ frontend: $(VENV)/.installed-dev ## Fetch the dashboard's browser libraries from
 
 schema: $(VENV)/.installed-dev ## Renew the JSON Schema of the report that the package carries
 	DJANGO_SETTINGS_MODULE=tests.settings $(BIN)/python -m django cache_stats --schema \
-		--output cache_monitor/exporters/report-1.schema.json
+		--output cache_monitor/reports/report-1.schema.json
 	DJANGO_SETTINGS_MODULE=tests.settings $(BIN)/python -m django cache_whatif --schema \
-		> cache_monitor/exporters/what-if-1.schema.json
+		> cache_monitor/reports/what-if-1.schema.json
 
 messages: $(VENV)/.installed-dev ## Bring the catalogues of texts up to date
 	$(BIN)/python -m tests.messages

@@ -17,7 +17,7 @@ from msgspec import structs
 from cache_monitor import concurrency
 from cache_monitor.backends import PATH as EXPLICIT_PATH
 from cache_monitor.calls import SOURCE, RawCall, outcomes_of
-from cache_monitor.conf import Conf, get_conf
+from cache_monitor.conf import get_conf
 from cache_monitor.findings import history
 from cache_monitor.findings.engine import detected, watch
 from cache_monitor.keys.grouping import learned
@@ -222,9 +222,12 @@ def _report(period: ReportPeriod, alias: str | None) -> tuple[Report, list[Row]]
             stack.enter_context(session(get_store()))
         rows = [*stored.rows("window"), *stored.rows("details")]
         rows += stored.newest({row.identity for row in rows})
-        rows += [*stored.latest("scan"), *stored.latest("what_if")]
-        noted = stored.findings()
-        stored.learn_groups()
+        # Of scans and predictions there is only the latest, and findings are of no alias.
+        rows += stored.ask(lambda store: store.read("scan", 0, 1, alias))
+        rows += stored.ask(lambda store: store.read("what_if", 0, 1, alias))
+        noted = stored.ask(lambda store: store.read("finding", 0, history.ALWAYS, None))
+        # Groups of keys that other processes have learned to be one.
+        learned.learn(frozenset(stored.ask(known_groups)))
     material = Material(
         backends={name: backend_path(name) for name in settings.CACHES if alias in (None, name)},
         rows=rows,
@@ -232,8 +235,13 @@ def _report(period: ReportPeriod, alias: str | None) -> tuple[Report, list[Row]]
         store_problem=stored.problem or (None if flushed.is_flushed else flushed.problem),
     )
     conf = get_conf()
-    silent_after = max(SILENT_AFTER, 3 * conf.flush_interval)
-    built = build(material, period, fresh_for=_freshness(conf), silent_after=silent_after)
+    built = build(
+        material,
+        period,
+        # Who has not scanned again by then has ended.
+        fresh_for=2 * conf.inspect_interval + 2 * conf.flush_interval,
+        silent_after=max(SILENT_AFTER, 3 * conf.flush_interval),
+    )
     found = detected(built, [row for row in rows if row.kind == "window"], period.until)
     return structs.replace(built, findings=found), noted
 
@@ -301,7 +309,7 @@ class _Stored:
         """
         since, until = int(self._period.since), int(self._period.until) + 1
         begin = since - longest(kind, self._period.now - since)
-        found = self._ask(lambda store: store.read(kind, begin, until, self._alias))
+        found = self.ask(lambda store: store.read(kind, begin, until, self._alias))
         return [row for row in found if row.start < until and row.start + row.seconds > since]
 
     def newest(self, there: Collection[Identity]) -> list[Row]:
@@ -310,34 +318,17 @@ class _Stored:
         now = self._period.now
         return [
             row
-            for row in self._ask(lambda store: newer_rows(store, trace_settings(), now))
+            for row in self.ask(lambda store: newer_rows(store, trace_settings(), now))
             if self._alias in (None, row.alias)
             and row.identity not in there
             and row.start <= self._period.until
             and row.start + row.seconds > self._period.since
         ]
 
-    def latest(self, kind: Kind) -> list[Row]:
-        """The rows of which there is only the latest: scans and predictions."""
-        return self._ask(lambda store: store.read(kind, 0, 1, self._alias))
-
-    def findings(self) -> list[Row]:
-        """What was noted of findings, which are of no alias."""
-        return self._ask(lambda store: store.read("finding", 0, history.ALWAYS, None))
-
-    def learn_groups(self) -> None:
-        """Learn which groups of keys the site's processes have learned to be one."""
-        learned.learn(frozenset(self._ask(known_groups)))
-
-    def _ask(self, read: Callable[[Store], Iterable[R]]) -> list[R]:
+    def ask(self, read: Callable[[Store], Iterable[R]]) -> list[R]:
         if self.problem is None:
             try:
                 return list(read(get_store()))
             except StoreError as error:
                 self.problem = str(error)
         return []
-
-
-def _freshness(conf: Conf) -> float:
-    """Seconds after which a process that has not looked again has ended."""
-    return 2 * conf.inspect_interval + 2 * conf.flush_interval

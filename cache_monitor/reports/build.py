@@ -10,8 +10,9 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import count
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from cache_monitor.keys.grouping import learned, with_more
@@ -76,11 +77,25 @@ class PastRows:
         return rows
 
 
+Stored = TypeVar("Stored", bound=Struct)
+
+
 def _in_one(named: PastRows) -> tuple[Window, int]:
     """Windows in one, which nobody may change, and how many could not be read."""
     rows = named.take()
     start = min(row.start for row in rows)
     return merged_windows(start, max(row.start + row.seconds for row in rows) - start, rows)
+
+
+def _add_each(rows: Iterable[Row], add: Callable[[Row], None]) -> int:
+    """Add the rows that can be read; how many cannot."""
+    corrupt = 0
+    for row in rows:
+        try:
+            add(row)
+        except CorruptPayload:
+            corrupt += 1
+    return corrupt
 
 
 step_of_the_past = lru_cache(maxsize=STEPS_REMEMBERED)(_in_one)
@@ -102,14 +117,14 @@ def details_of_the_past(named: PastRows) -> tuple[StoredDetails, int]:
     """Details in one, which nobody may change, and how many could not be read."""
     rows = named.take()
     merging = DetailsMerge(rows[0].start, rows[0].seconds, ANY_NUMBER)
-    corrupt = 0
-    for row in rows:
-        try:
-            merging.add(decode(row.payload, StoredDetails))
-        except CorruptPayload:
-            corrupt += 1
+    corrupt = _add_each(rows, lambda row: merging.add(decode(row.payload, StoredDetails)))
     most = max(KEYS_REMEMBERED, KEYS_KEPT.get(rows[0].seconds, 0))
     return pack_details(merging.whole(most)), corrupt
+
+
+def _decoded(rows: Iterable[Row], kind: type[Stored]) -> tuple[list[Stored], int]:
+    found: list[Stored] = []
+    return found, _add_each(rows, lambda row: found.append(decode(row.payload, kind)))
 
 
 def fold_learned(details: Details) -> None:
@@ -149,8 +164,6 @@ class _CacheRows:
     def __init__(self, period: ReportPeriod, fresh_for: float, silent_after: float) -> None:
         self.merge = DetailsMerge(0, 1, ANY_NUMBER)
         self.series = Series(*period, fresh_for)
-        self.snapshots: list[Snapshot] = []
-        self.predicted: schema.CacheWhatIf | None = None
         self.corrupt = 0
         self.active: set[int] = set()
         """The processes that have reported within ``silent_after`` seconds."""
@@ -173,7 +186,7 @@ class _CacheRows:
             if self._is_over(each) and was_there(past):
                 self._add_merged(*bucket_just_over(past))
             else:
-                self._add(each, lambda row: self._add_window(window_of(row)))
+                self.corrupt += _add_each(each, lambda row: self._add_window(window_of(row)))
 
     def add_details(self, rows: Iterable[Row]) -> None:
         """Add details; those of the past come merged from memory."""
@@ -189,32 +202,15 @@ class _CacheRows:
                 self.merge.add(details)
                 self.corrupt += corrupt
             else:
-                self._add(each, lambda row: self.merge.add(decode(row.payload, StoredDetails)))
-
-    def add_snapshots(self, rows: Iterable[Row]) -> None:
-        """Add what scans found."""
-        self._add(rows, lambda row: self.snapshots.append(decode(row.payload, Snapshot)))
-
-    def add_predictions(self, rows: Iterable[Row]) -> None:
-        """Add the prediction."""
-        self._add(rows, self._add_prediction)
+                self.corrupt += _add_each(
+                    each, lambda row: self.merge.add(decode(row.payload, StoredDetails))
+                )
 
     def details(self) -> Details:
         """All details in one, with the groups that are known to be one."""
         whole = self.merge.whole(caches.HOT_KEYS_SHOWN)
         fold_learned(whole)
         return whole
-
-    def _add(self, rows: Iterable[Row], add: Callable[[Row], None]) -> None:
-        """Add the rows that can be read, and count the others."""
-        for row in rows:
-            try:
-                add(row)
-            except CorruptPayload:
-                self.corrupt += 1
-
-    def _add_prediction(self, row: Row) -> None:
-        self.predicted = decode(row.payload, StoredPrediction).predicted
 
     def _add_merged(self, window: Window, corrupt: int) -> None:
         self._add_window(window)
@@ -258,13 +254,15 @@ def build(
         merged = _CacheRows(period, fresh_for, silent_after)
         merged.add_windows(rows[alias, "window"])
         merged.add_details(rows[alias, "details"])
-        merged.add_snapshots(rows[alias, "scan"])
-        merged.add_predictions(rows[alias, "what_if"])
+        snapshots, corrupt_scans = _decoded(rows[alias, "scan"], Snapshot)
+        predictions, corrupt_predictions = _decoded(rows[alias, "what_if"], StoredPrediction)
+        corrupt = merged.corrupt + corrupt_scans + corrupt_predictions
         total = merged.series.total()
-        snapshot = memory.latest(merged.snapshots, period.now, fresh_for)
+        snapshot = memory.latest(snapshots, period.now, fresh_for)
         cache = caches.cache(backend, total, merged.details(), merged.series, snapshot)
-        cache = replace(cache, what_if=merged.predicted)
-        return _CacheReport(cache, total, merged.active, merged.corrupt, snapshot)
+        if predictions:
+            cache = replace(cache, what_if=predictions[-1].predicted)
+        return _CacheReport(cache, total, merged.active, corrupt, snapshot)
 
     # One after the other, so that what one has learned is there for the next.
     reports = {alias: report(alias, backend) for alias, backend in material.backends.items()}

@@ -13,14 +13,14 @@ import pytest
 from django.core.cache import caches
 
 import cache_monitor
-from cache_monitor import exporters
+from cache_monitor import reports
 from cache_monitor.exporters.json import encode, encode_schema, schema
 from cache_monitor.reports.schema import Finding, Report
 from cache_monitor.reports.what_if import WhatIf
 from cache_monitor.stores.base import Store
 from tests.dashboard.reports import HOSTILE, busy_cache, quiet_cache, report_of
 
-SHIPPED = Path(exporters.__file__).parent / "report-1.schema.json"
+SHIPPED = Path(reports.__file__).parent / "report-1.schema.json"
 SHIPPED_WHAT_IF = SHIPPED.with_name("what-if-1.schema.json")
 
 

@@ -39,8 +39,6 @@ _NICENESS = 5
 
 
 class Command(MonitorCommand):
-    """Scans every entry of the caches."""
-
     help = (
         "Scan every entry of the caches and print their entries, bytes, key groups, largest and"
         " stale entries. The dashboard shows the result too. Exit status: 0 if all entries were"
@@ -56,7 +54,6 @@ class Command(MonitorCommand):
         super().run_from_argv(argv)
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """The options."""
         self.add_options(parser, "alias", "format", "output")
         parser.add_argument(
             "--top", type=int, default=10, help="how many of each list to print (default: 10)"
@@ -64,7 +61,6 @@ class Command(MonitorCommand):
         parser.add_argument("--limit", type=int, help="stop after so many entries of a cache")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Scan, print, and write the result to the store."""
         with refusing():
             refuse_unknown(options["alias"])
         aliases = [options["alias"]] if options["alias"] else list(settings.CACHES)

@@ -21,8 +21,6 @@ _SEVERITIES = {"error": ("error",), "warning": ("warning", "error")}
 
 
 class Command(MonitorCommand):
-    """Prints the statistics of the caches."""
-
     help = (
         "Print what the site's caches did: hit ratios, latency, hot keys, memory. "
         "Exit status: 0; 1 with --fail-on where there are such findings; "
@@ -30,7 +28,6 @@ class Command(MonitorCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """The options."""
         self.add_options(
             *(parser, "since", "until", "alias", "output", "schema"),
             format={"choices": ("json", "table", "prometheus")},
@@ -43,7 +40,6 @@ class Command(MonitorCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Print the report."""
         if options["schema"]:
             self.give_json(json.schema(), options["output"])
             return

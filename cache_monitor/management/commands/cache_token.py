@@ -7,12 +7,9 @@ from cache_monitor.management.base import MonitorCommand
 
 
 class Command(MonitorCommand):
-    """Prints a token and what the settings hold of it."""
-
     help = "Make a token with which a program may read the cache monitor's exports."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Print both; nothing is stored."""
         token = make_token()
         self.stdout.write(f"token for the program, shown only now: {token}")
         self.stdout.write(f'for CACHE_MONITOR["EXPORT_TOKENS"]: "{digest(token)}"')

@@ -73,15 +73,12 @@ def pressed(key: str | None, view: ScreenView) -> ScreenView:
 
 
 class Command(MonitorCommand):
-    """Shows the caches, again and again, until ``q`` is pressed."""
-
     help = (
         "Watch the site's caches: hit ratios, misses by reason, hot keys. "
         "Press the first letter of an order to sort by it, a for the next cache, q to quit."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """The options."""
         since = {"default": "5m", "help": "the period that is shown; default: 5m"}
         self.add_options(parser, "alias", since=since)
         parser.add_argument("--interval", default="2s", help="how often to look again; default: 2s")
@@ -94,7 +91,6 @@ class Command(MonitorCommand):
         parser.add_argument("--once", action="store_true", help="print once, for scripts")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Show the caches."""
         if not _HAS_RICH:
             raise refusal(str(MissingExtra("rich")))
         try:

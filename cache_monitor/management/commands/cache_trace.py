@@ -174,8 +174,6 @@ FORMATS: Mapping[str, Callable[[Iterable[Request], BinaryIO], None]] = {
 
 
 class Command(MonitorCommand):
-    """Writes the trace of a period."""
-
     help = (
         "Write the lookups of a cache to a file that other simulators read, with hashes instead of "
         "keys and without values. Exit status: 0; 2 for bad arguments, a period without "
@@ -184,7 +182,6 @@ class Command(MonitorCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """The options."""
         parser.add_argument(
             "--format",
             choices=tuple(FORMATS),
@@ -199,7 +196,6 @@ class Command(MonitorCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Write the file."""
         since, until = _period(options)
         alias, output = options["alias"], options["output"]
         try:

@@ -34,8 +34,6 @@ from cache_monitor.what_if import what_if
 
 
 class Command(MonitorCommand):
-    """Prints predicted hit ratios."""
-
     help = (
         "Predict hit ratios from the trace: with room for other numbers of entries, other eviction "
         "policies, longer or shorter timeouts. Exit status: 0; 2 for bad arguments or a store that "
@@ -43,7 +41,6 @@ class Command(MonitorCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """The options."""
         self.add_options(parser, "alias", "format", "schema", since={"default": "1h"})
         parser.add_argument(
             "--entries", metavar="N,N", default="", help="with room for so many entries"
@@ -66,7 +63,6 @@ class Command(MonitorCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Print the predictions."""
         if options["schema"]:
             self.give_json(schema(WhatIf))
             return
