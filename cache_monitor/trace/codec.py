@@ -16,7 +16,7 @@ from typing import Annotated, TypeVar
 import msgspec
 from msgspec import Meta, Struct, structs
 
-from cache_monitor.stats import packed_ints
+from cache_monitor.stats.packed_ints import NO_INTS, length_of, pack_ints, unpack_ints
 from cache_monitor.trace.events import (
     CLEAR,
     HASH_BITS,
@@ -130,28 +130,28 @@ class StoredSlice(Struct, array_like=True, gc=False):
     ]
     readings: Annotated[list[EvictionReading], Meta(max_length=MOST_READINGS)]
     fingerprints: dict[_Count, _Count] = {}
-    sizes: bytes = packed_ints.NO_INTS
+    sizes: bytes = NO_INTS
     views: Annotated[list[_Text], Meta(max_length=MOST_VIEWS)] = []
-    event_views: bytes = packed_ints.NO_INTS
+    event_views: bytes = NO_INTS
 
     def __post_init__(self) -> None:
         """Refuse columns that do not fit together."""
-        keys, events = packed_ints.length_of(self.lows), packed_ints.length_of(self.keys)
+        keys, events = length_of(self.lows), length_of(self.keys)
         columns = (self.event_calls, self.ends, self.spans, self.times)
         if (
-            packed_ints.length_of(self.highs) != keys
-            or packed_ints.length_of(self.key_groups) != keys
-            or packed_ints.length_of(self.sizes) not in (0, keys)
-            or any(packed_ints.length_of(each) != events for each in columns)
+            length_of(self.highs) != keys
+            or length_of(self.key_groups) != keys
+            or length_of(self.sizes) not in (0, keys)
+            or any(length_of(each) != events for each in columns)
             or _exceeds(self.keys, keys)
             or _exceeds(self.event_calls, len(self.calls))
             or _exceeds(self.key_groups, len(self.groups))
             or any(call[1] >= len(self.aliases) for call in self.calls)
             or any(call[0] == CLEAR for call in self.calls)
-            or max(packed_ints.unpack_ints(self.lows), default=0) >> _LOW_BITS
-            or sum(packed_ints.unpack_ints(self.highs)) >> (HASH_BITS - _LOW_BITS)
+            or max(unpack_ints(self.lows), default=0) >> _LOW_BITS
+            or sum(unpack_ints(self.highs)) >> (HASH_BITS - _LOW_BITS)
             or any(index >= events for index in (*self.compute_times, *self.fingerprints))
-            or packed_ints.length_of(self.event_views) > events
+            or length_of(self.event_views) > events
             or _exceeds(self.event_views, len(self.views) + 1)
         ):
             raise ValueError("columns that do not fit together")
@@ -169,16 +169,16 @@ class StoredSlice(Struct, array_like=True, gc=False):
     @property
     def count(self) -> int:
         """The number of events."""
-        return packed_ints.length_of(self.keys)
+        return length_of(self.keys)
 
     def decode_keys(self) -> list[Key]:
         """The keys, ascending by their hashes."""
-        highs = accumulate(packed_ints.unpack_ints(self.highs))
-        groups = [self.groups[each] for each in packed_ints.unpack_ints(self.key_groups)]
+        highs = accumulate(unpack_ints(self.highs))
+        groups = [self.groups[each] for each in unpack_ints(self.key_groups)]
         return [
             Key(high << _LOW_BITS | low, *group, self.names.get(index, ""))
             for index, (high, low, group) in enumerate(
-                zip(highs, packed_ints.unpack_ints(self.lows), groups, strict=True)
+                zip(highs, unpack_ints(self.lows), groups, strict=True)
             )
         ]
 
@@ -197,13 +197,13 @@ class StoredSlice(Struct, array_like=True, gc=False):
         ]
         process, host, first = self.process_number, self.host, (self.start << 21) + 1
         weights = [1 if key.hash in hot else 1 << self.level for key in keys]
-        sizes = packed_ints.unpack_ints(self.sizes) or [0] * len(keys)
+        sizes = unpack_ints(self.sizes) or [0] * len(keys)
         columns = (self.keys, self.event_calls, self.spans, self.times)
-        ends = unzigzag(packed_ints.unpack_ints(self.ends), self.base)
+        ends = unzigzag(unpack_ints(self.ends), self.base)
         views = ["", *self.views]
-        event_views = iter(packed_ints.unpack_ints(self.event_views))
+        event_views = iter(unpack_ints(self.event_views))
         for index, (ended, key, call, span, times) in enumerate(
-            zip(ends, *map(packed_ints.unpack_ints, columns), strict=True)
+            zip(ends, *map(unpack_ints, columns), strict=True)
         ):
             view = 0 if calls[call].kind in READS else next(event_views, 0)
             if only is not None and key not in only:
@@ -259,7 +259,7 @@ def packed_keys(hashes: Sequence[int]) -> tuple[bytes, bytes]:
     highs = [each >> _LOW_BITS for each in hashes]
     steps = [high - low for low, high in zip([0, *highs], highs, strict=False)]
     lows = [each & (1 << _LOW_BITS) - 1 for each in hashes]
-    return packed_ints.pack_ints(steps), packed_ints.pack_ints(lows)
+    return pack_ints(steps), pack_ints(lows)
 
 
 def numbered(values: Iterable[H]) -> dict[H, int]:
@@ -268,7 +268,7 @@ def numbered(values: Iterable[H]) -> dict[H, int]:
 
 
 def _exceeds(column: bytes, limit: int) -> bool:
-    return packed_ints.length_of(column) > 0 and max(packed_ints.unpack_ints(column)) >= limit
+    return length_of(column) > 0 and max(unpack_ints(column)) >= limit
 
 
 def zigzag(times: Sequence[int], base: int) -> list[int]:
@@ -295,7 +295,7 @@ def level_for(
     ``limits``. ``hot``: the keys that stay at every level, by the numbers of plans."""
     most_keys, most_events = limits
     if (
-        sum(packed_ints.length_of(each.lows) for each in slices) <= most_keys
+        sum(length_of(each.lows) for each in slices) <= most_keys
         and sum(each.count for each in slices) <= most_events
     ):
         return level
@@ -303,7 +303,7 @@ def level_for(
     levels: dict[int, int] = {}
     for each in slices:
         stay, keys = hot.get(each.plan, frozenset()), each.decode_keys()
-        for index, count in Counter(packed_ints.unpack_ints(each.keys)).items():
+        for index, count in Counter(unpack_ints(each.keys)).items():
             key = keys[index].hash
             at = levels[key] = HASH_BITS if key in stay else level_of(key)
             events_at[at] += count
@@ -330,46 +330,40 @@ def sampled(stored: StoredSlice, level: int, hot: frozenset[int]) -> StoredSlice
         index for index, key in enumerate(keys) if level_of(key.hash) >= level or key.hash in hot
     ]
     new_key = {old: new for new, old in enumerate(kept)}
-    of_events, calls = (
-        packed_ints.unpack_ints(stored.keys),
-        packed_ints.unpack_ints(stored.event_calls),
-    )
+    of_events, calls = unpack_ints(stored.keys), unpack_ints(stored.event_calls)
     events = [index for index, key in enumerate(of_events) if key in new_key]
     new_event = {old: new for new, old in enumerate(events)}
-    ends = list(unzigzag(packed_ints.unpack_ints(stored.ends), stored.base))
-    sizes, groups = (
-        packed_ints.unpack_ints(stored.sizes),
-        packed_ints.unpack_ints(stored.key_groups),
-    )
+    ends = list(unzigzag(unpack_ints(stored.ends), stored.base))
     changes = [index for index, call in enumerate(calls) if stored.calls[call][0] not in READS]
-    views = dict(zip(changes, packed_ints.unpack_ints(stored.event_views), strict=False))
+    kept_changes = [at for at, index in enumerate(changes) if index in new_event]
     highs, lows = packed_keys([keys[index].hash for index in kept])
-    spans, times = packed_ints.unpack_ints(stored.spans), packed_ints.unpack_ints(stored.times)
     return structs.replace(
         stored,
         level=level,
         highs=highs,
         lows=lows,
-        key_groups=packed_ints.pack_ints([groups[index] for index in kept]),
+        key_groups=_picked(stored.key_groups, kept),
         names={new_key[index]: name for index, name in stored.names.items() if index in new_key},
-        keys=packed_ints.pack_ints([new_key[of_events[index]] for index in events]),
-        event_calls=packed_ints.pack_ints([calls[index] for index in events]),
-        ends=packed_ints.pack_ints(zigzag([ends[index] for index in events], stored.base)),
-        spans=packed_ints.pack_ints([spans[index] for index in events]),
-        times=packed_ints.pack_ints([times[index] for index in events]),
+        keys=pack_ints([new_key[of_events[index]] for index in events]),
+        event_calls=_picked(stored.event_calls, events),
+        ends=pack_ints(zigzag([ends[index] for index in events], stored.base)),
+        spans=_picked(stored.spans, events),
+        times=_picked(stored.times, events),
         compute_times=_renumbered(stored.compute_times, new_event),
         fingerprints=_renumbered(stored.fingerprints, new_event),
         deletes=[
             (began, end, bisect_left(events, index), pattern, version)
             for began, end, index, pattern, version in stored.deletes
         ],
-        sizes=packed_ints.pack_ints([sizes[index] for index in kept])
-        if sizes
-        else packed_ints.NO_INTS,
-        event_views=packed_ints.pack_ints([views[index] for index in changes if index in new_event])
-        if views
-        else stored.event_views,
+        sizes=_picked(stored.sizes, kept),
+        event_views=_picked(stored.event_views, kept_changes),
     )
+
+
+def _picked(column: bytes, indexes: Iterable[int]) -> bytes:
+    """The values at ``indexes``, as far as the column has them: it may be empty."""
+    values = unpack_ints(column)
+    return pack_ints([values[index] for index in indexes if index < len(values)])
 
 
 def _renumbered(values: Mapping[int, int], new: Mapping[int, int]) -> dict[int, int]:

@@ -9,7 +9,7 @@ the time after the last write, nor where a fingerprint is missing.
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from itertools import pairwise
 from math import inf, log2
 from typing import NamedTuple, cast
@@ -70,15 +70,10 @@ class Values:
         before, after = self._between(entry, since), self._between(entry, at)
         if before is None or after is None:
             return None
-        (old, new, passed), (old_after, new_after, passed_after) = before, after
         if self._index(entry, since) == self._index(entry, at):
-            return 0.0 if old == new else passed_after - passed
-        first = {old: 1.0} if old == new else {old: 1 - passed, new: passed}
-        second = (
-            {old_after: 1.0}
-            if old_after == new_after
-            else {old_after: 1 - passed_after, new_after: passed_after}
-        )
+            old, new, passed = before
+            return 0.0 if old == new else after[2] - passed
+        first, second = _probabilities(*before), _probabilities(*after)
         return 1 - sum(share * second.get(value, 0.0) for value, share in first.items())
 
     def rewrites(self, entries: Iterable[Entry]) -> Rewrites:
@@ -122,6 +117,11 @@ class Values:
         return before.fingerprint, after.fingerprint, (at - before.at) / length if length else 1.0
 
 
+def _probabilities(old: int, new: int, passed: float) -> dict[int, float]:
+    """The probabilities of both values when the share ``passed`` of the time between is over."""
+    return {old: 1.0} if old == new else {old: 1 - passed, new: passed}
+
+
 def _write(event: Event, began: int) -> _Write:
     timeout = event.call.timeout
     ends = inf if timeout in {NEVER, UNKNOWN_TIME} else (event.ended + timeout) / SECOND
@@ -135,38 +135,27 @@ class _CachedValue(NamedTuple):
     ends: float
 
 
-class _StaleHits:
-    """Counts hits and those that are stale."""
-
-    def __init__(self) -> None:
-        self._hits = self._known = self._stale = 0.0
-
-    def add(self, weight: float, change_probability: float | None) -> None:
-        self._hits += weight
-        if change_probability is not None:
-            self._known += weight
-            self._stale += weight * change_probability
-
-    def share(self) -> float | None:
-        is_enough = self._known >= max(LEAST_HITS, _MOSTLY * self._hits)
-        return self._stale / self._known if is_enough else None
-
-
 def stale_share(
     workloads: Iterable[Iterable[SimulatedCall]], values: Values, group: str, factor: float = 1.0
 ) -> float | None:
     """The share of the hits of ``group`` that would find a changed value, if its timeouts were
     multiplied by ``factor`` and nothing was evicted; None if too little is known. ``workloads``:
     the calls of each process to its own cache, or all calls to one cache."""
-    hits = _StaleHits()
-    for workload in workloads:
-        _count_stale(workload, values, group, factor, hits)
-    return hits.share()
+    hits = known = stale = 0.0
+    for weight, probability in (
+        hit for workload in workloads for hit in _hits(workload, values, group, factor)
+    ):
+        hits += weight
+        if probability is not None:
+            known += weight
+            stale += weight * probability
+    return stale / known if known >= max(LEAST_HITS, _MOSTLY * hits) else None
 
 
-def _count_stale(
-    workload: Iterable[SimulatedCall], values: Values, group: str, factor: float, hits: _StaleHits
-) -> None:
+def _hits(
+    workload: Iterable[SimulatedCall], values: Values, group: str, factor: float
+) -> Iterator[tuple[float, float | None]]:
+    """The weight of each hit, and the probability that it finds a changed value."""
     cached: dict[Hashable, _CachedValue] = {}
     for call in workload:
         kind, access = call.kind, call.access
@@ -180,10 +169,10 @@ def _count_stale(
         if kind == "get" and known is not None and is_there:
             entry = cast(Entry, access.key)
             changed = values.change_probability(entry, known.since, access.at)
-            hits.add(access.weight * call.times, changed)
+            yield access.weight * call.times, changed
         elif kind == "set" or (kind == "get" and call.fills):
             cached[access.key] = fresh
-            hits.add(access.weight * (call.times - 1), 0.0)
+            yield access.weight * (call.times - 1), 0.0
         elif kind == "touch" and known is not None and is_there:
             cached[access.key] = known._replace(ends=fresh.ends)
         elif kind == "delete":

@@ -31,7 +31,6 @@ from cache_monitor.trace.events import (
     latest_readings,
     takes,
 )
-from cache_monitor.trace.lives import UNREAD, LifeTracker
 from cache_monitor.trace.miss_reasons import (
     GONE,
     agreed_reason,
@@ -44,6 +43,7 @@ from cache_monitor.trace.state import (
     MOST_WAITING,
     NEAR,
     REMEMBERED,
+    UNREAD,
     WINDOW,
     ClassifiedMiss,
     KeyState,
@@ -52,7 +52,7 @@ from cache_monitor.trace.state import (
     State,
     VersionState,
 )
-from cache_monitor.trace.version_replay import VersionReplay
+from cache_monitor.trace.version_replay import LifeTracker, VersionReplay
 
 MOST_VERSIONS = 8
 PATIENCE = 600 * SECOND

@@ -6,7 +6,7 @@ from math import inf, log2
 
 from msgspec.structs import replace
 
-from cache_monitor.stats import packed_ints
+from cache_monitor.stats.packed_ints import NO_INTS, pack_ints
 from cache_monitor.trace.codec import (
     MOST_READINGS,
     MOST_SWEEPS,
@@ -292,32 +292,32 @@ class Slice:
             ],
             highs=highs,
             lows=lows,
-            key_groups=packed_ints.pack_ints([groups[key.group, key.kind] for key in keys]),
+            key_groups=pack_ints([groups[key.group, key.kind] for key in keys]),
             names={
                 index: key.name[:MOST_NAMED]
                 for index, key in enumerate(keys)
                 if key.name and len(key.name) <= MOST_NAMED
             },
-            keys=packed_ints.pack_ints([index_of[number] for number in self._event_keys]),
-            event_calls=packed_ints.pack_ints(self._event_calls),
-            ends=packed_ints.pack_ints(zigzag(self._ends, base)),
-            spans=packed_ints.pack_ints(self._spans),
-            times=packed_ints.pack_ints(self._times),
+            keys=pack_ints([index_of[number] for number in self._event_keys]),
+            event_calls=pack_ints(self._event_calls),
+            ends=pack_ints(zigzag(self._ends, base)),
+            spans=pack_ints(self._spans),
+            times=pack_ints(self._times),
             compute_times={index: each for index, each in enumerate(self._compute_times) if each},
             deletes=self.deletes,
             readings=self.readings,
             fingerprints=self._fingerprints,
-            sizes=packed_ints.pack_ints([self._sizes.get(number, 0) for number in kept]),
+            sizes=pack_ints([self._sizes.get(number, 0) for number in kept]),
             views=list(self._views),
             event_views=self._pack_views(),
         )
 
     def _pack_views(self) -> bytes:
         if not self._event_views:
-            return packed_ints.NO_INTS
+            return NO_INTS
         kinds = [call.kind for call in self._calls]
         changes = (at for at, call in enumerate(self._event_calls) if kinds[call] not in READS)
-        return packed_ints.pack_ints([self._event_views.get(at, 0) for at in changes])
+        return pack_ints([self._event_views.get(at, 0) for at in changes])
 
 
 TracedEvent = tuple[int, str, Key, CallType, int, int, Value]

@@ -20,12 +20,12 @@ from cache_monitor.trace.events import (
     Reason,
     level_of,
 )
-from cache_monitor.trace.lives import LastWrite, Life
 from cache_monitor.trace.miss_reasons import EntryChange, VersionHistory
 from cache_monitor.trace.plan import Plan
 
 _Text = Annotated[str, Meta(max_length=512)]
 _Time = Annotated[int, Meta(ge=-2, le=253_000_000_000 * SECOND)]
+_Past = Annotated[int, Meta(ge=0, le=253_000_000_000 * SECOND)]
 _Seconds = Annotated[int, Meta(ge=0, le=253_000_000_000)]
 _Number = Annotated[int, Meta(ge=-(2**53), le=2**53)]
 
@@ -40,6 +40,31 @@ _MOST_KEPT = 16
 _MOST_PLANS = 5
 ALL_KEYS = HASH_BITS + 1
 """A level at which no key is traced: if calls are missing, any key's may be."""
+
+
+UNREAD, READ, PERHAPS = range(3)
+
+
+class Life(Struct, array_like=True, gc=False, frozen=True):
+    """An entry that is there: when it was written, when it expires, whether it was read since."""
+
+    written: _Past
+    expires: _Time
+    alias: Annotated[str, Meta(max_length=512)]
+    weight: Annotated[int, Meta(ge=1, le=2**48)]
+    read: Annotated[int, Meta(ge=UNREAD, le=PERHAPS)] = UNREAD
+
+    def is_over(self, at: int) -> bool:
+        """Whether it has expired by ``at``."""
+        return 0 <= self.expires <= at
+
+
+class LastWrite(Struct, array_like=True, gc=False, frozen=True):
+    """The last write: when it was, when it expires, and the fingerprint of its value."""
+
+    at: _Past
+    expires: _Time
+    fingerprint: Annotated[int, Meta(ge=0, le=2**53)]
 
 
 class VersionState(Struct, array_like=True, gc=False):

@@ -68,8 +68,7 @@ class S3Fifo(Model):
         self._main: OrderedDict[Key, None] = OrderedDict()
         self._small_used = 0.0
         self._counts: dict[Key, int] = {}
-        self._ghosts: OrderedDict[Key, float] = OrderedDict()
-        self._ghosts_room = 0.0
+        self._ghosts = _Ghosts()
 
     def _found(self, access: Access) -> None:
         self._counts[access.key] = min(self._counts[access.key] + 1, self.MOST_COUNTED)
@@ -77,9 +76,8 @@ class S3Fifo(Model):
     def _written(self, access: Access) -> None:
         key = access.key
         self._counts[key] = 0
-        ghost = self._ghosts.pop(key, None)
-        if ghost is not None:
-            self._ghosts_room -= ghost
+        if key in self._ghosts.rooms:
+            self._ghosts.remove(key)
             self._main[key] = None
         else:
             self._small[key] = None
@@ -104,20 +102,15 @@ class S3Fifo(Model):
                     self._small_used -= self._room[key]
                     self._main[key] = None
                     continue
-                self._remember(key)
+                self._ghosts.add(key, self._room[key])
+                while self._ghosts.used > (1 - self.SMALL) * self.size:
+                    self._ghosts.forget_oldest()
                 return key
             key = next(iter(self._main))
             if self._counts[key] == 0:
                 return key
             self._counts[key] -= 1
             self._main.move_to_end(key)
-
-    def _remember(self, key: Key) -> None:
-        self._ghosts[key] = self._room[key]
-        self._ghosts_room += self._room[key]
-        while self._ghosts_room > (1 - self.SMALL) * self.size:
-            _, room = self._ghosts.popitem(last=False)
-            self._ghosts_room -= room
 
 
 class Optimum(Model):

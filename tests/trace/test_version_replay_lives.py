@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from cache_monitor.stats import histogram
 from cache_monitor.stats.groups import LifeStats
 from cache_monitor.trace.events import HIT, NEVER, SECOND, WRITE, CallType, Event
-from cache_monitor.trace.lives import LifeTracker
 from cache_monitor.trace.miss_reasons import EntryChange
 from cache_monitor.trace.state import ReplayResult
+from cache_monitor.trace.version_replay import LifeTracker
 from tests.trace.test_against_world import replayed
 from tests.trace.world import TOLERANCE, World
 

@@ -2,7 +2,8 @@
 
 from cache_monitor.stats.groups import ChangeStats
 from cache_monitor.trace.events import DELETE, NEVER, SECOND, TOUCH, WRITE, CallType, Event
-from cache_monitor.trace.lives import LastWrite, count_rewrites
+from cache_monitor.trace.state import LastWrite
+from cache_monitor.trace.version_replay import count_rewrites
 
 LASTS = 60
 
