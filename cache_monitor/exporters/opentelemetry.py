@@ -19,7 +19,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 from cache_monitor import api, context
-from cache_monitor.calls import KEY, RawCall, is_failure
+from cache_monitor.calls import KEY, RawCall, is_fault, is_interrupted
 from cache_monitor.concurrency import TimedValue
 from cache_monitor.errors import MissingExtra
 from cache_monitor.keys.known_keys import is_toolbar_key
@@ -97,7 +97,7 @@ class CallMetrics(Subscriber):
             if is_toolbar_key(key):
                 continue
             named = {ALIAS: source.alias, OPERATION: source.operation}
-            self._duration.record(seconds, named | ending(error))
+            self._duration.record(seconds, named | ending(source.operation, error))
             for hit in outcome if isinstance(outcome, tuple) else (outcome,):
                 if hit is not None:
                     lookups[(*named.items(), (OUTCOME, "hit" if hit else "miss"))] += 1
@@ -117,11 +117,13 @@ class CallMetrics(Subscriber):
         self._missed.add(number)
 
 
-def ending(error: str | None) -> dict[str, str]:
+def ending(operation: str, error: str | None) -> dict[str, str]:
     """The attribute of an error or an interruption."""
     if error is None:
         return {}
-    return {ERROR_TYPE if is_failure(error) else INTERRUPTED: str(error)}
+    if is_interrupted(error):
+        return {INTERRUPTED: str(error)}
+    return {ERROR_TYPE: error} if is_fault(operation, error) else {}
 
 
 class CacheMetrics:
@@ -214,10 +216,10 @@ class CallSpans:
                     OPERATION: source.operation,
                     KEY_GROUPS: _groups(key, source.alias),
                     **_found(outcome),
-                    **ending(error),
+                    **ending(source.operation, error),
                 },
             )
-            if is_failure(error):
+            if is_fault(source.operation, error):
                 span.set_status(Status(StatusCode.ERROR))
             span.end(end)
 

@@ -68,7 +68,10 @@ Counters = dict[str, CounterMetricFamily]
 
 _TEXTS = {
     "lookups": ("Keys looked up in the cache, by whether they were there.", "operation", "outcome"),
-    "errors": ("Calls of the cache that raised an exception.", "operation"),
+    "errors": (
+        "Calls of the cache that raised an exception; an incr of an absent key is none.",
+        "operation",
+    ),
     "interrupted_calls": (
         "Calls of the cache that something from outside ended; none of the errors.",
         "operation",
@@ -127,7 +130,7 @@ def _add_operation(made: Counters, alias: str, operation: str, stats: OperationS
     if operation in LOOKUPS:
         made["lookups"].add_metric((*labels, "hit"), stats.hits)
         made["lookups"].add_metric((*labels, "miss"), stats.misses)
-    made["errors"].add_metric(labels, stats.errors)
+    made["errors"].add_metric(labels, stats.faults)
     made["interrupted_calls"].add_metric(labels, stats.interrupted)
 
 

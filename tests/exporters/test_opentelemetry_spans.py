@@ -27,11 +27,10 @@ def traced(request: HttpRequest) -> HttpResponse:
     with TRACERS[-1].start_as_current_span("page"):
         cache.set("user:17", "a")
         cache.get_many(["user:17", "user:18"])
-        try:
-            cache.incr("absent")
-        except ValueError:
-            return HttpResponse("done")
-        raise AssertionError
+        for operation, key in ((cache.incr, "user:17"), (cache.decr, "absent")):
+            with pytest.raises((TypeError, ValueError)):
+                operation(key)
+    return HttpResponse("done")
 
 
 async def traced_async(request: HttpRequest) -> HttpResponse:
@@ -75,7 +74,12 @@ def test_each_call_of_a_traced_request_is_a_span_inside_it(received: Received) -
     assert Client().get("/traced").status_code == 200
     page = next(each for each in received.spans if each.name == "page")
     calls = [each for each in received.spans if each.name != "page"]
-    assert [each.name for each in calls] == ["set default", "get_many default", "incr default"]
+    assert [each.name for each in calls] == [
+        "set default",
+        "get_many default",
+        "incr default",
+        "decr default",
+    ]
     for call in calls:
         assert call.parent_span_id == page.span_id
         assert page.start_time_unix_nano <= call.end_time_unix_nano <= page.end_time_unix_nano
@@ -84,7 +88,7 @@ def test_each_call_of_a_traced_request_is_a_span_inside_it(received: Received) -
 
 def test_a_span_tells_hits_misses_groups_and_errors(received: Received) -> None:
     Client().get("/traced")
-    _, many, incr, _ = received.spans
+    _, many, incr, decr, _ = received.spans
     told = {each.key: each.value for each in many.attributes}
     assert told["django.cache.alias"].string_value == "default"
     assert told["django.cache.hits"].int_value == 1
@@ -93,8 +97,9 @@ def test_a_span_tells_hits_misses_groups_and_errors(received: Received) -> None:
     assert [each.string_value for each in groups] == ["user:{int}"]
     assert {each.key: each.value.string_value for each in incr.attributes}[
         "error.type"
-    ] == "ValueError"
-    assert incr.status.code == 2
+    ] == "TypeError"
+    assert (incr.status.code, decr.status.code) == (2, 0)
+    assert "error.type" not in {each.key for each in decr.attributes}
 
 
 def test_calls_of_an_async_view_are_spans_inside_it(received: Received) -> None:

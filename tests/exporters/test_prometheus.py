@@ -42,6 +42,8 @@ def _traffic() -> None:
     cache.get("user:1")
     with pytest.raises(ValueError, match="not found"):
         cache.incr("absent")
+    with pytest.raises(TypeError):
+        cache.incr("user:1")
     assert cache_monitor.flush()
 
 
