@@ -244,8 +244,7 @@ def _note_other_key(page_pass: PagePass) -> None:
 
 
 def _note_failure(page_pass: PagePass, error: Exception) -> None:
-    page_pass.stored, page_pass.reason = False, "error"
-    page_pass.detail = type(error).__name__
+    page_pass.stored, page_pass.reason, page_pass.detail = False, "error", type(error).__name__
     _finish(page_pass)
 
 

@@ -390,11 +390,16 @@ def key_form(cache: BaseCache) -> KeyForm:
     """The form of ``cache``'s stored keys, with its prefix and its version."""
     if getattr(cache.key_func, "__module__", "").partition(".")[0] in OF_TENANTS:
         return KeyForm("", "", opaque=True)
-    made = [_stored_probe(cache, probe) for probe in _PROBES]
-    if len(set(made)) < len(made):
+    try:
+        made = [str(cache.key_func(probe, cache.key_prefix, cache.version)) for probe in _PROBES]
+    except Exception:
+        made = []
+    if len(set(made)) < len(_PROBES):
         # Different keys become the same one, or it fails.
         return KeyForm("", "", opaque=True)
-    before, after = _common(made)
+    before = commonprefix(made)  # noqa: RUF071 - keys, not paths
+    rests = [each[len(before) :][::-1] for each in made]
+    after = commonprefix(rests)[::-1]  # noqa: RUF071 - as above
     is_undone = all(
         stored == f"{before}{probe}{after}" for stored, probe in zip(made, _PROBES, strict=True)
     )
@@ -413,20 +418,6 @@ def is_text(stored: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
-
-
-def _common(texts: list[str]) -> tuple[str, str]:
-    """What all of ``texts`` begin with, and what the rest of them ends with."""
-    before = commonprefix(texts)  # noqa: RUF071 - keys, not paths
-    rests = [each[len(before) :][::-1] for each in texts]
-    return before, commonprefix(rests)[::-1]  # noqa: RUF071 - as above
-
-
-def _stored_probe(cache: BaseCache, probe: str) -> str:
-    try:
-        return str(cache.key_func(probe, cache.key_prefix, cache.version))
-    except Exception:
-        return ""
 
 
 def _escaped(part: str) -> str:

@@ -138,7 +138,9 @@ class RecordedUses:
         if name and not self._names.has_key_function and before != self._names.prefix:
             return None
         latest = self._latest(found)
-        if not latest or any(not self._is_alive(each) for each in latest):
+        if not latest or not all(
+            each.kind in THERE and (each.expires < 0 or each.expires > self._now) for each in latest
+        ):
             return None
         ends = {each.expires for each in latest}
         expires = ends.pop() if len(ends) == 1 else UNKNOWN_TIME
@@ -165,9 +167,6 @@ class RecordedUses:
         if len(changes) > 1:
             changes = entry.history(self.tolerance).latest(len(changes))
         return changes
-
-    def _is_alive(self, change: EntryChange) -> bool:
-        return change.kind in THERE and (change.expires < 0 or change.expires > self._now)
 
     def with_uses(self, entry: Entry, version: str | None = None) -> Entry:
         """``entry`` with its recorded uses; the cache's version unless given."""

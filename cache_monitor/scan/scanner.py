@@ -50,8 +50,6 @@ from cache_monitor.scan.snapshot import (
     ScanTotals,
     Snapshot,
     Sums,
-    TotalEntries,
-    estimate_total,
 )
 from cache_monitor.stats.window import UnixTime
 
@@ -328,15 +326,16 @@ def _add_pages(
 
 
 def _snapshot(scanner: BackendScanner, totals: ScanTotals, cursor: str | None) -> Snapshot:
-    examined = totals.sums.examined
-    if cursor is None and not scanner.sampled:
-        # A part that could not be scanned may have had the entries.
-        is_known = not scanner.incomplete or examined > 0
-        total = TotalEntries(examined if is_known else None, not scanner.incomplete)
-    else:
-        total = estimate_total(examined, totals.sums.scanned, total_of(scanner))
-    snapshot = replace(totals.snapshot(scanner.scope, total), problem=scanner.problem)
-    return _with_limits(snapshot, scanner)
+    examined, scanned = totals.sums.examined, totals.sums.scanned
+    is_exact = cursor is None and not scanner.sampled and not scanner.incomplete
+    # A part that could not be scanned may have had the entries.
+    entries = examined if examined or is_exact else None
+    if cursor is not None or scanner.sampled:
+        stored = total_of(scanner)
+        is_known = stored is not None and examined
+        entries = round(examined * max(1.0, (stored or 0) / max(scanned, 1))) if is_known else None
+    snapshot = totals.snapshot(scanner.scope, entries, exact=is_exact)
+    return _with_limits(replace(snapshot, problem=scanner.problem), scanner)
 
 
 def _with_limits(snapshot: Snapshot, scanner: BackendScanner) -> Snapshot:

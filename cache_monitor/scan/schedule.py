@@ -6,7 +6,7 @@ is. Shared caches are scanned one at a time, by one process for all.
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing
 from math import inf
 
 from django.conf import settings
@@ -27,8 +27,16 @@ from cache_monitor.scan.base import (
 )
 from cache_monitor.scan.database import AFTER_KEY
 from cache_monitor.scan.identity import EntriesIdentity, entries_identity, own_cache
-from cache_monitor.scan.recorded import MAX_UNRECORDED, NO_REPORTER, RecordedUses, Reporter, uses_of
-from cache_monitor.scan.scanner import ScanState, advance, scanner_for, scope_of, total_of, unknown
+from cache_monitor.scan.recorded import MAX_UNRECORDED, NO_REPORTER, Reporter, uses_of
+from cache_monitor.scan.scanner import (
+    OnPage,
+    ScanState,
+    advance,
+    scanner_for,
+    scope_of,
+    total_of,
+    unknown,
+)
 from cache_monitor.scan.snapshot import Snapshot
 from cache_monitor.stats.payloads import CorruptPayload, decode, encode
 from cache_monitor.stores.base import Row, Store, StoreError
@@ -133,7 +141,8 @@ class ScanScheduler:
                 if scope_of(cache) == "shared":
                     shared[alias] = cache
                 else:
-                    found[alias] = self._scan_own(alias, cache, store, conf)
+                    state = self._own.get(alias)
+                    found[alias], self._own[alias] = self._scan(alias, cache, store, conf, state)
             store.put([_row(alias, process, each) for alias, each in found.items()], int(now))
             self._scanned_at.update(dict.fromkeys(found, now))
             found.update(self._scan_shared(shared, store, conf, now))
@@ -158,13 +167,30 @@ class ScanScheduler:
             return True
         return alias in self._own and self._own[alias].cursor != ""
 
-    def _scan_own(self, alias: str, cache: BaseCache, store: Store, conf: Conf) -> Snapshot:
-        state = _current(self._own.get(alias))
+    def _scan(
+        self,
+        alias: str,
+        cache: BaseCache,
+        store: Store,
+        conf: Conf,
+        state: ScanState | None,
+        on_page: OnPage | None = None,
+    ) -> tuple[Snapshot, ScanState]:
+        """What to report of a cache, and the state of the pass. Keeps since when entries without a
+        record have been there."""
         pace = Pace()
-        with self._uses(alias, cache, store, pace) as uses:
-            snapshot, after = advance(cache, _limits(alias, conf), state, uses=uses, pace=pace)
-        self._own[alias] = after
-        return _reported(snapshot, after)
+        ends = time.monotonic() + conf.scan_seconds
+        limits = ScanLimits(alias, conf.scan_limit, ends, conf.stale_after)
+        uses = uses_of(alias, cache, store, self._reporter, pace)
+        before = self._unrecorded.get(alias, {})
+        if uses is not None:
+            uses.first_scanned = before
+        snapshot, after = advance(cache, limits, _current(state), on_page, uses, pace)
+        if uses is not None:
+            # A pass may take several scans.
+            kept = {} if len(uses.unrecorded) >= MAX_UNRECORDED else before
+            self._unrecorded[alias] = {**kept, **uses.unrecorded}
+        return _reported(snapshot, after), after
 
     def _scan_shared(
         self, due: Mapping[str, BaseCache], store: Store, conf: Conf, now: float
@@ -187,34 +213,14 @@ class ScanScheduler:
         for alias in stale:
             if not lock.renew():
                 break
-            state = _current(self._with_own_cursor(alias, states.get(alias)))
-            pace = Pace()
-            with self._uses(alias, due[alias], store, pace) as uses:
-                snapshot, after = advance(
-                    due[alias], _limits(alias, conf), state, lambda *_: lock.renew(), uses, pace
-                )
-            found[alias] = _reported(snapshot, after)
+            state = self._with_own_cursor(alias, states.get(alias))
+            found[alias], after = self._scan(
+                alias, due[alias], store, conf, state, lambda *_: lock.renew()
+            )
             store_scan(store, alias, found[alias], after)
             self._own[alias] = after
             self._scanned_at[alias] = now
         return found
-
-    @contextmanager
-    def _uses(
-        self, alias: str, cache: BaseCache, store: Store, pace: Callable[[], None]
-    ) -> Iterator[RecordedUses | None]:
-        """The recorded uses of a cache's entries. Keeps since when entries without a record have
-        been there."""
-        uses = uses_of(alias, cache, store, self._reporter, pace)
-        if uses is None:
-            yield None
-            return
-        before = self._unrecorded.get(alias, {})
-        uses.first_scanned = before
-        yield uses
-        # A pass may take several scans.
-        kept = {} if len(uses.unrecorded) >= MAX_UNRECORDED else before
-        self._unrecorded[alias] = {**kept, **uses.unrecorded}
 
     def _with_own_cursor(self, alias: str, stored: ScanState | None) -> ScanState | None:
         """``stored``; with the cursor that must not be stored where this process scanned last."""
@@ -255,12 +261,6 @@ def store_scan(store: Store, alias: str, snapshot: Snapshot, state: ScanState) -
 
 def _row(alias: str, owner: str, snapshot: Snapshot) -> Row:
     return Row("scan", owner, alias, _SNAPSHOT, 0, encode(snapshot))
-
-
-def _limits(alias: str, conf: Conf) -> ScanLimits:
-    return ScanLimits(
-        alias, conf.scan_limit, time.monotonic() + conf.scan_seconds, conf.stale_after
-    )
 
 
 def _reported(snapshot: Snapshot, state: ScanState) -> Snapshot:

@@ -9,7 +9,7 @@ from collections.abc import Collection
 from heapq import nlargest
 from itertools import chain, zip_longest
 from math import ceil, sqrt
-from typing import Annotated, Generic, NamedTuple, TypeVar
+from typing import Annotated, Generic, TypeVar
 
 from msgspec import Meta, Struct, field
 
@@ -196,21 +196,6 @@ _BACKEND_REASONS: tuple[StaleReason, StaleReason] = ("expired", "no_expiry")
 _MINUTE, _HOUR, _DAY = 60.0, 3600.0, 86400.0
 
 
-class TotalEntries(NamedTuple):
-    """The number of ``entries`` in the cache, an estimate unless ``exact``; None where unknown."""
-
-    entries: int | None
-    exact: bool
-
-
-def estimate_total(own: int, scanned: int, total: int | None) -> TotalEntries:
-    """The entries of an alias that has ``own`` of the ``scanned`` ones, of ``total`` in the
-    store."""
-    if total is None or not own:
-        return TotalEntries(None, False)
-    return TotalEntries(round(own * max(1.0, total / max(scanned, 1))), False)
-
-
 class StaleKnowledge(Struct, kw_only=True):
     """How many entries are stale for a reason that the backend may not know.
 
@@ -347,10 +332,13 @@ class ScanTotals:
         for each in taking:
             each.push(sample)
 
-    def snapshot(self, scope: Scope, total: TotalEntries) -> Snapshot:
-        """The sums, scaled from the examined entries to ``total``."""
-        scale = self._scale(total)
+    def snapshot(self, scope: Scope, entries: int | None, *, exact: bool) -> Snapshot:
+        """The sums, scaled from the examined entries to all ``entries``, whose number is an
+        estimate unless ``exact``."""
         sums = self.sums
+        scale = 1.0 if exact else None
+        if not exact and entries is not None and sums.examined:
+            scale = entries / sums.examined
         expired, no_expiry = (
             None if reason in self._unsupported else _scaled(sums.counts.get(reason, 0), scale)
             for reason in _BACKEND_REASONS
@@ -363,8 +351,8 @@ class ScanTotals:
             measured_at=time.time(),
             scope=scope,
             examined=sums.examined,
-            exact=total.exact,
-            entries=total.entries,
+            exact=exact,
+            entries=entries,
             bytes=_scaled(sums.bytes, scale) if has_sizes else None,
             groups=self._top_groups(scale or 1.0, has_sizes),
             largest=self._largest.cut(),
@@ -404,14 +392,6 @@ class ScanTotals:
             for each in (self.sums.idle, self.sums.never_read)
         )
         return self.sums.stale_bytes + round(self.sums.sampled_bytes * most)
-
-    def _scale(self, total: TotalEntries) -> float | None:
-        """The factor of the sums; None where the whole is unknown."""
-        if total.exact:
-            return 1.0
-        if total.entries is None or self.sums.examined == 0:
-            return None
-        return total.entries / self.sums.examined
 
     def _freed(self, scale: float | None) -> FreedWithin:
         minute, hour, day, never = self.sums.freed

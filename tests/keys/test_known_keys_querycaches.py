@@ -21,7 +21,7 @@ from cache_monitor.keys.naming import name_key
 from cache_monitor.scan.base import Entry, ScanLimits
 from cache_monitor.scan.entries import live_entry
 from cache_monitor.scan.scanner import EmptyScanner
-from cache_monitor.scan.snapshot import ScanTotals, TotalEntries
+from cache_monitor.scan.snapshot import ScanTotals
 from tests import forked
 from tests.services import Server
 
@@ -194,7 +194,7 @@ def test_a_look_and_a_capture_ask_for_the_cache_of_a_key_too(installed: Any) -> 
     for alias in ("queries", "default"):
         tally = ScanTotals(ScanLimits(alias, 10, 0.0, 60), set())
         tally.add(Entry(SHA1, 7))
-        groups.append(tally.snapshot("shared", TotalEntries(1, True)).groups[0].group)
+        groups.append(tally.snapshot("shared", 1, exact=True).groups[0].group)
         live = live_entry(alias, Entry(SHA1, 7), EmptyScanner(DummyCache("", {})), 60)
         groups.append(live.group)
         capture = Capture()

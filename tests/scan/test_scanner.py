@@ -10,7 +10,7 @@ from django.core.cache.backends.dummy import DummyCache
 from django.core.cache.backends.locmem import LocMemCache
 
 from cache_monitor.scan.base import Entry, ScanLimits
-from cache_monitor.scan.snapshot import GROUPS, LARGEST, STALE, ScanTotals, Snapshot, TotalEntries
+from cache_monitor.scan.snapshot import GROUPS, LARGEST, STALE, ScanTotals, Snapshot
 from tests.scan.inspection import inspect_cache
 
 
@@ -89,7 +89,7 @@ def _judged(*entries: Entry) -> Snapshot:
     tally = ScanTotals(ScanLimits("default", 1000, 0.0, 60), set())
     for entry in entries:
         tally.add(entry)
-    return tally.snapshot("shared", TotalEntries(len(entries), True))
+    return tally.snapshot("shared", len(entries), exact=True)
 
 
 def test_a_sample_of_the_keys_stands_for_those_left_out_of_it() -> None:
@@ -118,7 +118,7 @@ def test_without_a_sample_nothing_stands_for_those_left_out() -> None:
 def test_an_entry_that_is_stale_for_several_reasons_weighs_once() -> None:
     tally = ScanTotals(ScanLimits("default", 10, 0.0, 60), {"expired"})
     tally.add(Entry("menu", 7, no_expiry=True, idle=61, never_read=True))
-    found = tally.snapshot("shared", TotalEntries(1, True))
+    found = tally.snapshot("shared", 1, exact=True)
     assert found.stale_bytes == 7
     assert [each.why for each in found.stale] == [["idle", "never_read", "no_expiry"]]
     assert (found.expired, found.idle, found.never_read, found.no_expiry) == (None, 1, 1, 1)
@@ -129,6 +129,6 @@ def test_expired_bytes_and_endless_entries_are_counted_where_they_are() -> None:
     tally = ScanTotals(ScanLimits("default", 10, 0.0, 60), set())
     for name, size, left in (("a:1", 5, -1.0), ("a:2", 7, 9.0), ("b:1", 90, None), ("b:2", 1, 9.0)):
         tally.add(Entry(name, size, expires_in=left, no_expiry=left is None))
-    found = tally.snapshot("shared", TotalEntries(8, False))
+    found = tally.snapshot("shared", 8, exact=False)
     assert (found.expired, found.expired_bytes) == (2, 10)
     assert {each.group: each.no_expiry for each in found.groups} == {"a:{int}": 0, "b:{int}": 2}
