@@ -23,7 +23,7 @@ from django.utils.module_loading import import_string
 from cache_monitor import context
 from cache_monitor.instrument.aliases import instance_of
 from cache_monitor.instrument.install import install, is_ours, uninstall
-from cache_monitor.scan import schedule
+from cache_monitor.scan.schedule import ScanScheduler
 from cache_monitor.worker import wiring
 from tests.backends import written
 from tests.backends.conftest import Heard
@@ -38,7 +38,7 @@ DEFAULT = SimpleNamespace()
 def _no_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     """The monitor's thread makes a cache to look into it, and to know of calls on one that is gone,
     as those of the test before; and some here count what is made."""
-    monkeypatch.setattr(schedule, "_opened", lambda aliases, failed: {})
+    monkeypatch.setattr(ScanScheduler, "scan_due", lambda *arguments: {})
     monkeypatch.setattr(wiring, "_cache_of", instance_of)
 
 
