@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from traceback import walk_tb
 from typing import Any
 
 from django.apps import apps
@@ -72,13 +73,11 @@ def is_nameless(group: str) -> bool:
 def describe_error(error: BaseException) -> str:
     """The type of ``error`` and the line that raised it, without its message: that may quote a
     key."""
-    trace = error.__traceback__
-    if trace is None:
+    frames = list(walk_tb(error.__traceback__))
+    if not frames:
         return type(error).__name__
-    while trace.tb_next is not None:
-        trace = trace.tb_next
-    file = Path(trace.tb_frame.f_code.co_filename).name
-    return f"{type(error).__name__} in {file}, line {trace.tb_lineno}"
+    frame, line = frames[-1]
+    return f"{type(error).__name__} in {Path(frame.f_code.co_filename).name}, line {line}"
 
 
 logger = logging.getLogger("cache_monitor")

@@ -1,18 +1,13 @@
 """Scan a cache: choose the backend's scanner, continue a pass, make the snapshot."""
 
-import sys
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from typing import Any, NamedTuple
 
 from django.core.cache.backends.base import BaseCache
-from django.core.cache.backends.db import BaseDatabaseCache
 from django.core.cache.backends.dummy import DummyCache
-from django.core.cache.backends.filebased import FileBasedCache
 from django.core.cache.backends.locmem import LocMemCache
-from django.core.cache.backends.memcached import BaseMemcachedCache
-from django.core.cache.backends.redis import RedisCache
 from msgspec import Struct, field
 from msgspec.structs import replace
 
@@ -116,8 +111,16 @@ OTHERS = "others"
 
 def kind_of(class_: type) -> str:
     """The name of the kind of backend that ``class_`` derives from; "others" for the rest."""
-    for kind, (is_of, _) in _KINDS.items():
-        if is_of(class_):
+    for base in class_.__mro__:
+        kind = _KINDS.get(f"{base.__module__}.{base.__qualname__}")
+        # The clients of its asynchronous cache work in an event loop only.
+        if kind == "django-valkey" and getattr(class_, "is_async", False):
+            return OTHERS
+        # Its other clients have no connections of redis-py's kind.
+        adapter = getattr(class_, "_adapter_class", None)
+        if base.__name__ == "RespCache" and not hasattr(adapter, "_pool_class"):
+            return OTHERS
+        if kind is not None:
             return kind
     return OTHERS
 
@@ -127,8 +130,8 @@ def scanner_for(alias: str, cache: BaseCache, bounds: Bounds) -> BackendScanner 
 
     Raises what the backend's driver raises.
     """
-    kind = kind_of(type(cache))
-    return None if kind == OTHERS else _KINDS[kind][1](alias, cache, bounds)
+    make = _SCANNERS.get(kind_of(type(cache)))
+    return None if make is None else make(alias, cache, bounds)
 
 
 def scope_of(cache: BaseCache | None) -> Scope:
@@ -136,36 +139,19 @@ def scope_of(cache: BaseCache | None) -> Scope:
     return "per process" if isinstance(cache, LocMemCache) else "shared"
 
 
-_IsOf = Callable[[type], bool]
-
-
-def _is(*classes: type[BaseCache]) -> _IsOf:
-    return lambda class_: issubclass(class_, classes)
-
-
-def _is_from(module: str, name: str) -> _IsOf:
-    """Of a class of an optional package, which exists only where its module is imported."""
-
-    def is_of(class_: type) -> bool:
-        found = getattr(sys.modules.get(module), name, None)
-        return isinstance(found, type) and issubclass(class_, found)
-
-    return is_of
-
-
-def _is_of_django_valkey(class_: type) -> bool:
-    # The clients of its asynchronous cache work in an event loop only.
-    is_async = getattr(class_, "is_async", False)
-    return _is_from("django_valkey.base", "BaseValkeyCache")(class_) and not is_async
-
-
-def _is_of_cachex(class_: type) -> bool:
-    if _is_from("django_cachex.client.cache", "KeyValueCache")(class_):  # until 0.3
-        return True
-    # Its other clients have no connections of redis-py's kind.
-    has_pools = hasattr(getattr(class_, "_adapter_class", None), "_pool_class")
-    return _is_from("django_cachex.cache.resp", "RespCache")(class_) and has_pools
-
+_KINDS = {
+    "django.core.cache.backends.locmem.LocMemCache": "LocMemCache",
+    "django.core.cache.backends.filebased.FileBasedCache": "FileBasedCache",
+    "django.core.cache.backends.db.BaseDatabaseCache": "DatabaseCache",
+    "django.core.cache.backends.redis.RedisCache": "RedisCache (Django's)",
+    "django_redis.cache.RedisCache": "RedisCache (django-redis)",
+    "django_valkey.base.BaseValkeyCache": "django-valkey",
+    "django_cachex.client.cache.KeyValueCache": "django-cachex",  # until 0.3
+    "django_cachex.cache.resp.RespCache": "django-cachex",
+    "django.core.cache.backends.memcached.BaseMemcachedCache": "memcached",
+    "django.core.cache.backends.dummy.DummyCache": "DummyCache",
+}
+"""By the path of a base class: an optional package must not be imported for it."""
 
 _MakeScanner = Callable[[str, Any, Bounds], BackendScanner]
 """By the alias, the cache, and the bounds."""
@@ -175,25 +161,16 @@ def _on(servers: Callable[[Any, Bounds], Servers]) -> _MakeScanner:
     return lambda _, cache, bounds: RedisScanner(cache, servers(cache, bounds), bounds)
 
 
-_KINDS: dict[str, tuple[_IsOf, _MakeScanner]] = {
-    "LocMemCache": (_is(LocMemCache), lambda _, cache, bounds: LocMemScanner(cache)),
-    "FileBasedCache": (_is(FileBasedCache), lambda alias, cache, _: FileScanner(alias, cache)),
-    "DatabaseCache": (
-        _is(BaseDatabaseCache),
-        lambda _, cache, bounds: DatabaseScanner(cache, bounds),
-    ),
-    "RedisCache (Django's)": (_is(RedisCache), _on(redis_servers.of_django)),
-    "RedisCache (django-redis)": (
-        _is_from("django_redis.cache", "RedisCache"),
-        _on(redis_servers.of_django_redis),
-    ),
-    "django-valkey": (_is_of_django_valkey, _on(redis_servers.of_django_redis)),
-    "django-cachex": (_is_of_cachex, _on(redis_servers.of_cachex)),
-    "memcached": (
-        _is(BaseMemcachedCache),
-        lambda _, cache, bounds: MemcachedScanner(cache, bounds),
-    ),
-    "DummyCache": (_is(DummyCache), lambda _, cache, bounds: EmptyScanner(cache)),
+_SCANNERS: dict[str, _MakeScanner] = {
+    "LocMemCache": lambda _, cache, bounds: LocMemScanner(cache),
+    "FileBasedCache": lambda alias, cache, _: FileScanner(alias, cache),
+    "DatabaseCache": lambda _, cache, bounds: DatabaseScanner(cache, bounds),
+    "RedisCache (Django's)": _on(redis_servers.of_django),
+    "RedisCache (django-redis)": _on(redis_servers.of_django_redis),
+    "django-valkey": _on(redis_servers.of_django_redis),
+    "django-cachex": _on(redis_servers.of_cachex),
+    "memcached": lambda _, cache, bounds: MemcachedScanner(cache, bounds),
+    "DummyCache": lambda _, cache, bounds: EmptyScanner(cache),
 }
 
 

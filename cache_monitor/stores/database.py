@@ -53,21 +53,6 @@ _sessions = _Sessions()
 
 
 @contextmanager
-def session(using: str) -> Iterator[None]:
-    """Share one connection among all uses in this thread: a roll-up takes dozens of statements."""
-    if using in _sessions.connections:
-        yield
-        return
-    _sessions.connections[using] = None
-    try:
-        yield
-    finally:
-        connection = _sessions.connections.pop(using)
-        if connection is not None:
-            _close(connection)
-
-
-@contextmanager
 def using_database(using: str) -> Iterator[None]:
     """Read or write through the monitor's own connection, outside of the site's transactions and
     caches."""
@@ -235,9 +220,19 @@ class DatabaseStore:
 
     @contextmanager
     def session(self) -> Iterator[None]:
-        """Share one connection among the uses in this thread."""
-        with session(self._writable):
+        """Share one connection among the uses in this thread: a roll-up takes dozens of
+        statements."""
+        using = self._writable
+        if using in _sessions.connections:
             yield
+            return
+        _sessions.connections[using] = None
+        try:
+            yield
+        finally:
+            connection = _sessions.connections.pop(using)
+            if connection is not None:
+                _close(connection)
 
     @property
     def _writable(self) -> str:

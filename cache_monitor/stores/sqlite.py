@@ -275,10 +275,8 @@ class SQLiteStore:
                 raise RowGone
             _upsert(connection, add, now)
 
-        try:
+        with suppress(RowGone):
             self._write(swap)
-        except RowGone:
-            return
 
     def prune(self, before: int) -> int:
 
