@@ -204,7 +204,7 @@ def update(store: Store, is_over: Callable[[], bool]) -> None:
     if not aliases:
         return
     pace = BoundedPace(CPU_SECONDS, CPU_SHARE, is_over)
-    aliases.sort(key=lambda each: _age(known.get(each)))
+    aliases.sort(key=lambda each: known[each].computed_at if each in known else 0.0)
     faults: list[Exception] = []
     with suppress(OutOfTime):
         for alias, rows, facts in _with_traces(store, aliases, pace):
@@ -218,7 +218,11 @@ def update(store: Store, is_over: Callable[[], bool]) -> None:
                 faults.append(error)
             else:
                 if not is_over():
-                    _store_prediction(store, alias, found, pace.used - used)
+                    prediction = StoredPrediction(
+                        computed_at=time.time(), cpu_seconds=pace.used - used, predicted=found
+                    )
+                    row = Row("what_if", "", alias, 0, 0, encode(prediction))
+                    store.put([row], int(prediction.computed_at))
     if faults:
         raise faults[0]
 
@@ -236,12 +240,6 @@ def _with_traces(
             yield alias, own, facts_of(alias, caches[alias])
 
 
-def _store_prediction(store: Store, alias: str, found: CacheWhatIf, seconds: float) -> None:
-    now = time.time()
-    prediction = StoredPrediction(computed_at=now, cpu_seconds=seconds, predicted=found)
-    store.put([_row(alias, prediction)], int(now))
-
-
 def predictions(store: Store) -> dict[str, StoredPrediction]:
     """The stored predictions by alias; unreadable ones are skipped. Raises :class:`StoreError`."""
     found = {}
@@ -253,10 +251,6 @@ def predictions(store: Store) -> dict[str, StoredPrediction]:
     return found
 
 
-def _row(alias: str, prediction: StoredPrediction) -> Row:
-    return Row("what_if", "", alias, 0, 0, encode(prediction))
-
-
 def _traced() -> list[str]:
     """The aliases whose entries are traced."""
     return [
@@ -264,10 +258,6 @@ def _traced() -> list[str]:
         for alias in settings.CACHES
         if store_of(alias) is not None and not isinstance(own_cache(alias), DummyCache)
     ]
-
-
-def _age(known: StoredPrediction | None) -> float:
-    return 0.0 if known is None else known.computed_at
 
 
 def _is_outdated(known: StoredPrediction | None, now: float, spent: float) -> bool:

@@ -19,6 +19,7 @@ from cache_monitor.concurrency import OutOfTime, Pace
 from cache_monitor.reports.predictions import predicted as predict
 from cache_monitor.reports.simulations import CacheFacts, PredictionPeriod
 from cache_monitor.reports.what_if import CacheWhatIf
+from cache_monitor.stats.payloads import encode
 from cache_monitor.stores.base import Row, Store
 from cache_monitor.stores.opening import get_store
 from cache_monitor.trace.simulated import Access, Cull, LocMem
@@ -149,7 +150,8 @@ def test_it_is_computed_again_only_when_it_has_rested(store: Store) -> None:
     predicted(store)
     assert what_if.predictions(store)["default"] == first
     ago = first.computed_at - max(100 * first.cpu_seconds, 70.0) - 1.0
-    store.put([what_if._row("default", structs.replace(first, computed_at=ago))], int(ago))
+    aged = encode(structs.replace(first, computed_at=ago))
+    store.put([Row("what_if", "", "default", 0, 0, aged)], int(ago))
     predicted(store)
     assert what_if.predictions(store)["default"].computed_at >= first.computed_at
 

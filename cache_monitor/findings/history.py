@@ -94,8 +94,11 @@ def note(store: Store, findings: Sequence[Finding], now: float) -> list[Finding]
             rows.append(_row(name, structs.replace(before, last_seen=now)))
     if rows:
         store.put(rows, int(now))
-    for finding in findings:
-        _keep_muted(store, identity(finding), known, now)
+    for name in map(identity, findings):
+        if (muted := known.muted.get(name)) is not None:
+            # Kept while its finding is there, unless it was removed meanwhile.
+            row = _row(name, muted)
+            store.replace([row], [row], int(now))
     return with_history(fresh, read(store), now) if fresh else []
 
 
@@ -113,13 +116,6 @@ def unmute(store: Store, name: str, now: float) -> Mute | None:
     for row in rows:
         store.replace([row], [], int(now))
     return muted
-
-
-def _keep_muted(store: Store, name: str, known: FindingHistory, now: float) -> None:
-    """Keep a mute while its finding is there, unless it was removed meanwhile."""
-    if (muted := known.muted.get(name)) is not None:
-        row = _row(name, muted)
-        store.replace([row], [row], int(now))
 
 
 def with_history(findings: Iterable[Finding], known: FindingHistory, now: float) -> list[Finding]:

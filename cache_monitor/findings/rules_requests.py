@@ -45,7 +45,8 @@ def single_gets(context: RuleContext) -> Iterator[Finding]:
     server, and if a value is computed as fast as it is looked up."""
     if context.backend in IN_PROCESS:
         return
-    trip = _trip(context)
+    gets_of_all = context.cache.operations.get("get")
+    trip = (gets_of_all.seconds.p50 or 0.0) if gets_of_all is not None else 0.0
     for group in context.groups():
         requests, gets = group.single_gets_requests or 0, group.single_gets or 0
         lost = max(gets - requests, 0) * trip
@@ -112,12 +113,6 @@ def _is_cache_bound(context: RuleContext, view: View) -> bool:
         and (view.share_of_request or 0.0) >= _MUCH_OF_A_REQUEST
         and view.seconds >= _NOTICED * context.limits.lost_request_seconds * view.requests
     )
-
-
-def _trip(context: RuleContext) -> float:
-    """The median seconds of a ``get``."""
-    gets = context.cache.operations.get("get")
-    return (gets.seconds.p50 or 0.0) if gets is not None else 0.0
 
 
 def _is_slow(context: RuleContext, lost: float, requests: int) -> bool:

@@ -37,14 +37,14 @@ def short_timeout(context: RuleContext) -> Iterator[Finding]:
     keys have at least ten lookups each; to compute their values again costs more than
     ``lost_share`` of a worker's time. Silent if most values had changed by then."""
     for group in context.copies():
-        expired = group.miss_reasons.expired or 0
+        expired, unchanged = group.miss_reasons.expired or 0, group.changes.unchanged
         lost = context.seconds_lost(group, expired)
         if (
             group.lookups >= context.limits.min_calls
             and group.lookups >= _ASKED_AGAIN * max(group.distinct_keys or 1, 1)
             and is_most(expired, group.misses, group.miss_reasons)
             and _SOON * expired > group.lookups
-            and not _mostly_changes(group)
+            and (unchanged is None or unchanged >= _CHANGED)
             and context.is_costly(lost)
         ):
             yield context.find(
@@ -77,11 +77,6 @@ def unchanged_rewrites(context: RuleContext) -> Iterator[Finding]:
                 lost_seconds=lost,
                 **predicted_longer_timeout(context, group.group),
             )
-
-
-def _mostly_changes(group: KeyGroup) -> bool:
-    share = group.changes.unchanged
-    return share is not None and share < _CHANGED
 
 
 def _unchanged(group: KeyGroup) -> Evidence:

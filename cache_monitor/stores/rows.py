@@ -13,7 +13,6 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import Annotated, NamedTuple
 
-import msgspec
 from msgspec import Meta, Struct
 
 from cache_monitor.conf import get_conf
@@ -29,10 +28,9 @@ from cache_monitor.trace.plan import (
     TraceLimits,
     UncertainStores,
     base_name,
-    decode_plan,
     uncertain_stores,
 )
-from cache_monitor.trace.state import ReplayResult, State, decode_state
+from cache_monitor.trace.state import ReplayResult, State
 
 MERGED = ""
 """The process of rows that several processes have gone into."""
@@ -142,7 +140,7 @@ def plans(store: Store) -> dict[str, Plan]:
     found = {}
     for row in store.read("trace", PLAN, PLAN + 1, None):
         try:
-            found[row.alias] = decode_plan(row.payload)
+            found[row.alias] = unpack(row.payload, Plan)
         except Unreadable:
             continue
     return found
@@ -152,7 +150,7 @@ def state_of(store: Store, name: str) -> State:
     """The state of the store ``name``; a new one where none can be read."""
     for row in store.read("trace", STATE, STATE + 1, name):
         try:
-            return decode_state(row.payload)
+            return unpack(row.payload, State)
         except Unreadable:
             break
     return State()
@@ -162,7 +160,7 @@ def state_of(store: Store, name: str) -> State:
 def remembered_state(payload: bytes) -> State:
     """The state of a row, cached: callers must not change it."""
     try:
-        return decode_state(payload) if payload else State()
+        return unpack(payload, State) if payload else State()
     except Unreadable:
         return State()
 
@@ -295,9 +293,6 @@ class _GroupRow(Struct, array_like=True, gc=False, frozen=True):
     templates: Annotated[frozenset[Name], Meta(max_length=MOST_TEMPLATES)] = frozenset()
 
 
-_decoder = msgspec.msgpack.Decoder(_GroupRow)
-
-
 def known_groups(store: Store) -> frozenset[str]:
     """The groups of all processes. Raises :class:`StoreError`."""
     return _group_row(store).templates
@@ -318,7 +313,7 @@ def share_groups(store: Store, learned: frozenset[str], now: int) -> frozenset[s
 def _group_row(store: Store) -> _GroupRow:
     for row in store.read("groups", 0, 1, None):
         try:
-            return unpack(row.payload, _decoder)
+            return unpack(row.payload, _GroupRow)
         except Unreadable:
             break
     return _GroupRow()

@@ -51,10 +51,10 @@ def pack(value: object) -> bytes:
     return _FORMAT + zlib.compress(_encoder.encode(value), 6)
 
 
-def unpack(payload: bytes, decoder: msgspec.msgpack.Decoder[T]) -> T:
-    """What ``decoder`` reads from a row's payload. Raises :class:`Unreadable`."""
+def unpack(payload: bytes, type_: type[T]) -> T:
+    """The value in a row's payload. Raises :class:`Unreadable`."""
     try:
-        return decoder.decode(_inflated(payload))
+        return msgspec.msgpack.decode(_inflated(payload), type=type_)
     except (msgspec.DecodeError, RecursionError, OverflowError, UnicodeDecodeError) as error:
         raise Unreadable(str(error)) from error
 
@@ -240,7 +240,6 @@ class StoredSlice(Struct, array_like=True, gc=False):
 
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(list[StoredSlice])
 
 
 def encode_slices(slices: Iterable[StoredSlice]) -> bytes:
@@ -250,7 +249,7 @@ def encode_slices(slices: Iterable[StoredSlice]) -> bytes:
 
 def decode_slices(payload: bytes) -> list[StoredSlice]:
     """The slices in a row's payload. Raises :class:`Unreadable`."""
-    return unpack(payload, _decoder)
+    return unpack(payload, list[StoredSlice])
 
 
 def packed_keys(hashes: Sequence[int]) -> tuple[bytes, bytes]:

@@ -193,7 +193,9 @@ _TOKEN = re.compile(
 def _compiled(pattern: str) -> re.Pattern[str]:
     """The glob pattern as a regular expression. Between two stars the first match suffices, so an
     atomic group forbids further tries: no pattern takes exponential time."""
-    first, *others = [_expression(text) for text in _between_stars(pattern)]
+    first, *others = [
+        "".join(map(_expression, _TOKEN.finditer(text))) for text in _between_stars(pattern)
+    ]
     if not others:
         return re.compile(rf"{first}\Z", re.DOTALL)
     *middle, last = others
@@ -212,11 +214,7 @@ def _between_stars(pattern: str) -> list[str]:
     return texts
 
 
-def _expression(text: str) -> str:
-    return "".join(map(_token_expression, _TOKEN.finditer(text)))
-
-
-def _token_expression(token: re.Match[str]) -> str:
+def _expression(token: re.Match[str]) -> str:
     if token["any"]:
         return "."
     if token["set"] is None:

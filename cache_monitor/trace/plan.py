@@ -12,11 +12,9 @@ from itertools import pairwise
 from math import ceil, log2
 from typing import Annotated, Literal, NamedTuple, cast
 
-import msgspec
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
-from cache_monitor.trace.codec import unpack
 from cache_monitor.trace.events import HASH_BITS, NOT_ONLY, SECOND, EvictionReading, level_of
 
 HOT_KEYS = 256
@@ -50,14 +48,6 @@ class Plan(Struct, array_like=True, gc=False, frozen=True):
     def takes(self, key: int) -> bool:
         """Whether the key with this hash is traced."""
         return level_of(key) >= self.level or key in self.hot
-
-
-_decoder = msgspec.msgpack.Decoder(Plan)
-
-
-def decode_plan(payload: bytes) -> Plan:
-    """The plan in a row's payload. Raises :class:`~cache_monitor.trace.codec.Unreadable`."""
-    return unpack(payload, _decoder)
 
 
 class TraceLimits(Struct, frozen=True):

@@ -6,12 +6,10 @@ The process that rolls up reads the state from the store and writes it back afte
 from collections import defaultdict
 from typing import Annotated, cast
 
-import msgspec
 from msgspec import Meta, Struct, structs
 
 from cache_monitor.stats.groups import ChangeStats, GroupKind, GroupStats, LifeStats
 from cache_monitor.stats.window import Window
-from cache_monitor.trace.codec import pack, unpack
 from cache_monitor.trace.events import (
     HASH_BITS,
     SECOND,
@@ -208,19 +206,6 @@ def carried(history: VersionHistory, since: int) -> tuple[list[EntryChange], boo
     kept = [structs.replace(each, process=0, host=0, order=0) for each in old] + young
     is_all = len(kept) == len(changes) and len(kept) <= _MOST_KEPT
     return kept[-_MOST_KEPT:], history.complete and is_all
-
-
-_decoder = msgspec.msgpack.Decoder(State)
-
-
-def encode_state(state: State) -> bytes:
-    """``state`` as a row's payload."""
-    return pack(state)
-
-
-def decode_state(payload: bytes) -> State:
-    """The state in a row's payload. Raises :class:`~cache_monitor.trace.codec.Unreadable`."""
-    return unpack(payload, _decoder)
 
 
 class ReplayResult:

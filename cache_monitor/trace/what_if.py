@@ -166,13 +166,6 @@ class Outcomes(NamedTuple):
         hits = sum(each.hits * each.weight for each in self.keys.values())
         return hits / self.lookups if self.lookups else None
 
-    def hits_by_group(self) -> Mapping[str, float]:
-        """The hits of each group, by weight."""
-        hits = Counter[str]()
-        for each in self.keys.values():
-            hits[each.group] += each.hits * each.weight  # type: ignore[assignment]  # no whole number
-        return hits
-
     @property
     def are_sampled(self) -> bool:
         """Whether keys stand for others that are not traced."""
@@ -183,20 +176,19 @@ class Outcomes(NamedTuple):
         ratio = self.hit_ratio
         if ratio is None:
             return Prediction(None, None)
-        hits = self.hits_by_group()
+        hits: defaultdict[str, float] = defaultdict(float)
+        for each in self.keys.values():
+            hits[each.group] += each.hits * each.weight
         if not self.are_sampled:
             return Prediction(ratio, 0.0, self.lookups, hits)
-        error = min(1.0, _Z * sqrt(self.standard_error(ratio) ** 2 + fill_error**2))
-        return Prediction(ratio, error, self.lookups, hits, fill_error)
-
-    def standard_error(self, ratio: float) -> float:
-        """The standard error of ``ratio``, since only a sample of the keys is traced: each with a
-        probability of one over its weight (Horvitz and Thompson, 1952)."""
+        # Each key is in the sample with a probability of one over its weight (Horvitz and
+        # Thompson, 1952).
         variance = sum(
             each.weight * (each.weight - 1) * (each.hits - ratio * each.lookups) ** 2
             for each in self.keys.values()
         )
-        return sqrt(variance) / self.lookups
+        error = min(1.0, _Z * sqrt(variance / self.lookups**2 + fill_error**2))
+        return Prediction(ratio, error, self.lookups, hits, fill_error)
 
 
 def simulate(
@@ -303,7 +295,9 @@ def sized(
 ) -> list[list[SimulatedCall]]:
     """``workloads`` with the size of each entry: the bytes of its value as far as known, and the
     backend's overhead."""
-    value_sizes = _value_sizes(workloads)
+    value_sizes = {
+        each.access.key: each.bytes for workload in workloads for each in workload if each.bytes
+    }
     overheads = _overheads(workloads, value_sizes, contents)
     found = []
     for workload in workloads:
@@ -318,13 +312,6 @@ def sized(
             sized_calls.append(each._replace(access=access))
         found.append(sized_calls)
     return found
-
-
-def _value_sizes(workloads: Sequence[Sequence[SimulatedCall]]) -> dict[Hashable, int]:
-    """The bytes of the values, by entry."""
-    return {
-        each.access.key: each.bytes for workload in workloads for each in workload if each.bytes
-    }
 
 
 def _overheads(

@@ -40,10 +40,17 @@ from cache_monitor.stores.rows import (
     slices_of,
     state_of,
 )
-from cache_monitor.trace.codec import StoredSlice, Unreadable, encode_slices, level_for, pack
+from cache_monitor.trace.codec import (
+    StoredSlice,
+    Unreadable,
+    encode_slices,
+    level_for,
+    pack,
+    unpack,
+)
 from cache_monitor.trace.plan import HOT_KEYS, Plan, TraceLimits, TraceUsage, base_name, next_level
 from cache_monitor.trace.replay import Replay
-from cache_monitor.trace.state import ClassifiedMiss, State, decode_state, encode_state
+from cache_monitor.trace.state import ClassifiedMiss, State
 
 PATIENCE = 60
 """Seconds for which a slice is awaited that its process has not finished."""
@@ -241,7 +248,7 @@ def _roll(
     haste.pace()
     bundles = list(_bundles(store, name, batch.slices))
     haste.pace()
-    row = Row("trace", SHARED, name, STATE, 0, encode_state(state))
+    row = Row("trace", SHARED, name, STATE, 0, pack(state))
     if time.monotonic() > haste.deadline:
         if time.thread_time() - began > _MOST_CPU:
             raise _TookTooLong(level)
@@ -286,7 +293,7 @@ def _deliver(store: Store, name: str, state: State) -> None:
     rows = [row_of(each) for each in state.outbox]
     store.put([_not_final(row) for row in rows], now)
     state.outbox = []
-    store.put([Row("trace", SHARED, name, STATE, 0, encode_state(state))], now)
+    store.put([Row("trace", SHARED, name, STATE, 0, pack(state))], now)
     store.put(rows, now)
 
 
@@ -324,6 +331,6 @@ def _prune(store: Store, now: int, kept: int) -> None:
 
 def _until(payload: bytes) -> int:
     try:
-        return decode_state(payload).until
+        return unpack(payload, State).until
     except Unreadable:
         return 0

@@ -2,11 +2,11 @@
 
 import gc
 
-from cache_monitor.trace.codec import StoredSlice
+from cache_monitor.trace.codec import StoredSlice, pack, unpack
 from cache_monitor.trace.events import MISS, NEVER, SECOND, WRITE, CallType
 from cache_monitor.trace.plan import Plan
 from cache_monitor.trace.replay import Replay
-from cache_monitor.trace.state import ReplayResult, State, decode_state, encode_state
+from cache_monitor.trace.state import ReplayResult, State
 from tests.trace.world import START, TOLERANCE, World, key_of
 
 
@@ -14,7 +14,7 @@ def run(
     state: State, parts: list[StoredSlice], until: int, ahead: list[StoredSlice] | None = None
 ) -> tuple[ReplayResult, State]:
     told = Replay(state, TOLERANCE).run(parts, ahead or [], until)
-    return told, decode_state(encode_state(state))
+    return told, unpack(pack(state), State)
 
 
 def reasons(told: ReplayResult) -> list[str]:
@@ -173,7 +173,7 @@ def test_what_waits_for_the_backends_word_gets_it_later_or_none() -> None:
     world.slices.clear()
     world.pass_by(60)
     world.read()
-    told, _ = run(decode_state(encode_state(state)), world.stored(), world.now // SECOND)
+    told, _ = run(unpack(pack(state), State), world.stored(), world.now // SECOND)
     assert reasons(told) == ["lost"]
     told, state = run(state, [], world.now // SECOND + 3600)
     assert reasons(told) == ["unknown"]
