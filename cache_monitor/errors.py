@@ -41,7 +41,9 @@ def is_passing(error: BaseException) -> bool:
     if is_interruption(error):
         return True
     frames = list(_frames(error))
-    return bool(frames) and _package(frames[-1]) == PACKAGE and not _is_expected(type(error))
+    where = str(frames[-1].f_globals.get("__name__", "")) if frames else ""
+    is_expected = type(error).__module__.partition(".")[0] in _EXPECTED
+    return where.partition(".")[0] == PACKAGE and not is_expected
 
 
 def is_interruption(error: BaseException) -> bool:
@@ -80,14 +82,6 @@ def _arguments(frame: FrameType) -> Iterator[object]:
             yield from value
         else:
             yield value
-
-
-def _package(frame: FrameType) -> str:
-    return str(frame.f_globals.get("__name__", "")).partition(".")[0]
-
-
-def _is_expected(kind: type) -> bool:
-    return kind.__module__.partition(".")[0] in _EXPECTED
 
 
 logger = logging.getLogger("cache_monitor")

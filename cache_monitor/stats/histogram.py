@@ -172,20 +172,15 @@ def _lanes(counts: Mapping[int, int]) -> int:
         return 0
     lowest, highest = min(counts), max(counts)
     if lowest < FIRST or highest > LAST:
-        return _lanes(_within(counts))
+        within: dict[int, int] = {}
+        for bucket, count in counts.items():
+            add_counts(within, {min(max(bucket, FIRST), LAST): count})
+        return _lanes(within)
     wide = [0] * (highest - lowest + 1)
     for bucket, count in counts.items():
         wide[bucket - lowest] = count
     lanes = int.from_bytes(Struct(f"<{len(wide)}Q").pack(*wide), "little")
     return lanes << 64 * (lowest - FIRST)
-
-
-def _within(counts: Mapping[int, int]) -> dict[int, int]:
-    """``counts`` of the buckets that a :class:`Histogram` has."""
-    found: dict[int, int] = {}
-    for bucket, count in counts.items():
-        add_counts(found, {min(max(bucket, FIRST), LAST): count})
-    return found
 
 
 def _unpacked(packed: bytes) -> int:

@@ -61,7 +61,7 @@ def encode(value: Struct) -> bytes:
 
 
 def _encoded(value: Struct) -> bytes:
-    return _VERSION + msgspec.msgpack.encode(value, enc_hook=_packed)
+    return _VERSION + msgspec.msgpack.encode(value, enc_hook=Histogram.pack)
 
 
 def decode(payload: bytes, type_: type[T]) -> T:
@@ -77,12 +77,6 @@ def decode(payload: bytes, type_: type[T]) -> T:
         return msgspec.msgpack.decode(memoryview(payload)[1:], type=type_, dec_hook=_unpacked)
     except (msgspec.DecodeError, RecursionError) as error:
         raise CorruptPayload(str(error)) from error
-
-
-def _packed(value: Any) -> bytes:
-    if isinstance(value, Histogram):
-        return value.pack()
-    raise NotImplementedError(f"no encoding of {type(value)}")
 
 
 def _unpacked(_: type, value: Any) -> Histogram:

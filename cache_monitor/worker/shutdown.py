@@ -7,7 +7,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from math import inf
 from queue import Empty, SimpleQueue
-from types import MethodType
 from typing import Any
 
 PATIENCE = 5.0
@@ -81,8 +80,10 @@ class ServerShutdown:
         handler = signal.getsignal(signal.SIGTERM)
         if handler is not self._handler:
             self._handler = handler
-            if isinstance(handler, MethodType) and _is_uvicorns(type(handler.__self__)):
-                self._wait_for(handler.__self__)
+            server = getattr(handler, "__self__", None)
+            # Its class may be one that was made of uvicorn's.
+            if any(each.__module__ == "uvicorn.server" for each in type(server).__mro__):
+                self._wait_for(server)
 
     def _wait_for(self, server: Any) -> None:
         shutdown, end = server.shutdown, self._end
@@ -95,8 +96,3 @@ class ServerShutdown:
                 end()
 
         server.shutdown = shut_down
-
-
-def _is_uvicorns(kind: type) -> bool:
-    """Whether it is uvicorn's server, or one made of it."""
-    return any(base.__module__ == "uvicorn.server" for base in kind.__mro__)

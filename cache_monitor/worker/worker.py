@@ -170,7 +170,10 @@ class BackgroundWorker:
             return
         if not self._is_running:
             if os.getpid() != self._pid:
-                self._begin_with_first_calls()
+                # A child forked in C before any call: those in the buffer are its own.
+                calls = [*self._recorder.buffer]
+                concurrency.reset_after_fork()
+                self._recorder.buffer.extend(calls)
             self._start()
             return
         self._wake_up()
@@ -181,12 +184,6 @@ class BackgroundWorker:
             self._help()
             if len(self._recorder.buffer) > 2 * size:
                 self._recorder.drop(HELP)
-
-    def _begin_with_first_calls(self) -> None:
-        """Begin anew in a child forked in C before any call: those in the buffer are its own."""
-        calls = [*self._recorder.buffer]
-        concurrency.reset_after_fork()
-        self._recorder.buffer.extend(calls)
 
     def _help(self) -> None:
         # To ask before is not to be sure, and whoever is late waits for a batch to be counted. But
@@ -248,7 +245,8 @@ class BackgroundWorker:
         """Bring everything recorded so far to the store; how far that came in ``patience`` seconds.
         Where the store has all of it, nobody is asked and nothing is written."""
         # In this order: what was taken meanwhile has not been written.
-        if not self._has_more() and self._writer.has_all and not self._stopping:
+        has_more = self._drainer.has_more() or self.jobs.has_found()
+        if not has_more and self._writer.has_all and not self._stopping:
             return FlushResult(True, None, self._writer.missing)
         if not self._stopping:
             self._start()
@@ -263,9 +261,6 @@ class BackgroundWorker:
         except Empty:
             problem = self.problem or _TOO_SLOW % {"seconds": f"{patience:g}"}
             return FlushResult(False, problem, self._writer.missing)
-
-    def _has_more(self) -> bool:
-        return self._drainer.has_more() or self.jobs.has_found()
 
     # The thread
 
