@@ -12,7 +12,7 @@ that succeeds comes by none of these places but two, where pymemcache chooses a 
 import sys
 from collections.abc import Callable
 from contextvars import ContextVar
-from functools import partial, update_wrapper
+from functools import lru_cache, partial, update_wrapper
 from math import nan
 from time import time
 from types import FunctionType
@@ -132,10 +132,18 @@ def watch_timeouts(cache: Any) -> None:
         if not each.__module__.startswith("django."):
             _replace_own(each, "get_backend_timeout", _noting_timeout)
     if is_django_redis(type(cache)):
-        client = attribute_of(cache, "_client_cls")
-        if not getattr(client, "set", None).__module__.startswith("django_redis."):
-            djangos = sys.modules["django_redis.client.default"].DefaultClient
-            _replace_own(djangos, "set", _noting_given)
+        theirs = _set_by_project(attribute_of(cache, "_client_cls"))
+        if theirs is not None:
+            _replace_own(theirs, "set", partial(_noting_given, theirs))
+
+
+@lru_cache(100)
+def _set_by_project(client: Any) -> Any:
+    """django-redis's class whose ``set`` that of a project's own client calls; None where the
+    client has none of its own."""
+    setting = [each for each in getattr(client, "__mro__", ()) if "set" in vars(each)]
+    theirs = next((each for each in setting if each.__module__.startswith("django_redis.")), None)
+    return theirs if setting[:1] != [theirs] else None
 
 
 def _noting_timeout(original: Any) -> Any:
@@ -151,10 +159,12 @@ def _noting_timeout(original: Any) -> Any:
     return get_backend_timeout
 
 
-def _noting_given(original: Any) -> Any:
+def _noting_given(theirs: Any, original: Any) -> Any:
     def noting(self: Any, *args: Any, **kwargs: Any) -> Any:
         operation = under_way()
-        if operation is not None:
+        # A client of django-redis's own may give another of its classes a longer timeout than that
+        # by which it reads.
+        if operation is not None and _set_by_project(type(self)) is theirs:
             given = args[2] if len(args) > 2 else kwargs.get("timeout", DEFAULT_TIMEOUT)
             _note_timeout(operation, lambda: given, len(operation.timeouts or ()))
         return original(self, *args, **kwargs)

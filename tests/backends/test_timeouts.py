@@ -10,12 +10,14 @@ from django.core.cache.backends.base import DEFAULT_TIMEOUT
 from django.core.cache.backends.locmem import LocMemCache
 from django.core.cache.backends.redis import RedisCache
 from django.test import override_settings
-from django_redis.client import DefaultClient
+from django_redis.client import DefaultClient, HerdClient
 
 import cache_monitor
+from cache_monitor.calls import ChangedTimeout
 from cache_monitor.reports.schema import REASONS
 from cache_monitor.testing import capture_cache_calls
 from tests.anew import begin_anew
+from tests.backends.conftest import Heard
 from tests.services import Server
 
 MONITOR = {"STORE": {"BACKEND": "cache_monitor.stores.memory.MemoryStore"}}
@@ -61,6 +63,13 @@ class ShortInClient(DefaultClient):  # type: ignore[misc]  # the package has no 
         return super().set(key, value, SHORT, *args, **kwargs)
 
 
+class ShortInHerd(HerdClient):  # type: ignore[misc]  # the package has no types
+    """The same above a client that keeps entries for longer than it was given."""
+
+    def set(self, key: Any, value: Any, timeout: Any = None, *args: Any, **kwargs: Any) -> Any:
+        return super().set(key, value, 20, *args, **kwargs)
+
+
 @pytest.fixture
 def site(redis_server: Server) -> Iterator[None]:
     """A cache of each of these backends."""
@@ -72,6 +81,8 @@ def site(redis_server: Server) -> Iterator[None]:
         "many": {"BACKEND": f"{own}DiverseMany", "LOCATION": "many"},
         "server": {"BACKEND": f"{own}LongOnServer", "LOCATION": redis_server.url},
         "client": {**django_redis, "OPTIONS": {"CLIENT_CLASS": f"{own}ShortInClient"}},
+        "herd": {**django_redis, "OPTIONS": {"CLIENT_CLASS": "django_redis.client.HerdClient"}},
+        "own_herd": {**django_redis, "OPTIONS": {"CLIENT_CLASS": f"{own}ShortInHerd"}},
         "moved": django_redis,
     }
     with override_settings(CACHES=entries, CACHE_MONITOR=MONITOR):
@@ -104,6 +115,17 @@ def test_what_the_backend_gave_less_time_has_expired(
     while cache.get("a") is not None:
         time.sleep(SHORT)
     assert _reasons(alias) == ({"never_set": 1} if is_looked_up else {}) | {"expired": 1}
+
+
+@pytest.mark.parametrize(
+    ("alias", "timeout"), [("herd", 300), ("own_herd", ChangedTimeout(given=300, actual=20))]
+)
+def test_a_client_that_keeps_entries_for_longer_reads_by_what_it_was_given(
+    site: None, heard: Heard, alias: str, timeout: object
+) -> None:
+    caches["client"].set("a", 1)
+    caches[alias].set("a", 1, timeout=300)
+    assert heard[-1].timeout == timeout
 
 
 def test_several_timeouts_in_one_call_are_unknown_unless_they_are_alike(site: None) -> None:

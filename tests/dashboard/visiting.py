@@ -121,13 +121,12 @@ def settle(page: Page) -> None:
 
 Scheme = Literal["light", "dark"]
 SCHEMES: Final[tuple[Scheme, ...]] = ("light", "dark")
-FADED: Final = f"""() => {PAINTED}
-    .then(() => document.getAnimations().filter(each => each instanceof CSSTransition))
-    .then(fading => Promise.allSettled(fading.map(each => each.finished)))
-    .then(() => true)"""
+FADED: Final = "() => !document.getAnimations().some(each => each instanceof CSSTransition)"
+"""Asked again and again: the promise of a transition whose element goes is never kept."""
 
 
 def show_in(page: Page, scheme: Scheme) -> None:
     """Show the open page in the colours of the ``scheme``, to which those of the admin fade."""
     page.emulate_media(color_scheme=scheme)
-    page.evaluate(FADED)
+    page.evaluate(f"() => {PAINTED}")
+    wait_until(page, FADED)
