@@ -67,7 +67,7 @@ def _watch_findings(store: Store) -> None:
 
 def _predict(store: Store, is_over: Callable[[], bool]) -> None:
     with importing():
-        from cache_monitor.what_if import update  # noqa: PLC0415 - dear at each start
+        from cache_monitor.predictor import update  # noqa: PLC0415 - dear at each start
 
     update(store, is_over)
 

@@ -19,9 +19,10 @@ ROOMS = [
     {"context", "recorder", "stores", "scan"},
     {"instrument", "page_cache", "stacks"},
     {"backends", "capture", "worker"},
+    {"what_if"},
     {"reports"},
     {"findings"},
-    {"api", "checks", "testing", "what_if"},
+    {"api", "checks", "predictor", "testing"},
     {"exporters", "toolbar", "pytest_plugin"},
     {"dashboard", "panel", "management", "middleware"},
     {"endpoints"},
@@ -85,7 +86,7 @@ def test_a_module_imports_only_from_the_rooms_before_it() -> None:
     assert wrong == []
 
 
-READERS = {"reports", "findings", "what_if", "checks", "testing"}
+READERS = {"what_if", "reports", "findings", "predictor", "checks", "testing"}
 READERS |= {"dashboard", "management", "panel", "toolbar"}
 
 

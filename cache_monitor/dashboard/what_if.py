@@ -15,7 +15,7 @@ from cache_monitor.dashboard.page import Content, PageRequest
 from cache_monitor.dashboard.query import BadParameterError, Links
 from cache_monitor.dashboard.tables import ROWS_OF_SEVERAL, TableSpec
 from cache_monitor.reports.schema import Cache
-from cache_monitor.reports.what_if import (
+from cache_monitor.what_if.schema import (
     FACTORS,
     LEAST_LOOKUPS,
     PERIODS,

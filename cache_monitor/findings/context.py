@@ -21,9 +21,9 @@ from cache_monitor.reports.schema import (
     View,
     Worth,
 )
-from cache_monitor.reports.what_if import CacheWhatIf, Entries, TimeoutOption, Timeouts
 from cache_monitor.stats.details import OTHER_GROUPS
 from cache_monitor.stats.distinct import SIZE
+from cache_monitor.what_if.schema import CacheWhatIf, Entries, TimeoutOption, Timeouts
 
 Figure = int | float | str | None
 Evidence = dict[str, Figure]

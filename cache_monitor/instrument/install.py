@@ -48,8 +48,8 @@ from cache_monitor.instrument.arguments import (
     places_of,
     takes_anything,
 )
-from cache_monitor.instrument.compute_time import AsyncProduction, OwnProduction, Production
 from cache_monitor.instrument.fastpath import LEAVES, fast_path
+from cache_monitor.instrument.get_or_set import AsyncProduction, OwnProduction, Production
 from cache_monitor.instrument.observe import Method, ObservedOperation, observed, observed_async
 from cache_monitor.instrument.side_effects import watch_culls, watch_swallowed, watch_timeouts
 from cache_monitor.instrument.sizes import watch_sizes

@@ -22,7 +22,7 @@ from cache_monitor.context import CallContext, current, enter, leave
 from cache_monitor.errors import let_pass
 from cache_monitor.instrument.aliases import Noted, find
 from cache_monitor.instrument.arguments import Args, CallSignature, Kwargs
-from cache_monitor.instrument.compute_time import OwnProduction
+from cache_monitor.instrument.get_or_set import OwnProduction
 from cache_monitor.instrument.side_effects import is_swallowing
 from cache_monitor.instrument.sizes import stored_size
 from cache_monitor.recorder import recorder

@@ -16,7 +16,7 @@ from functools import lru_cache, partial, update_wrapper
 from math import nan
 from time import time
 from types import FunctionType
-from typing import Any
+from typing import Any, cast
 
 from django.core.cache.backends.base import DEFAULT_TIMEOUT
 from django.core.cache.backends.db import DatabaseCache
@@ -161,10 +161,10 @@ def _noting_timeout(original: Any) -> Any:
 
 def _noting_given(theirs: Any, original: Any) -> Any:
     def noting(self: Any, *args: Any, **kwargs: Any) -> Any:
-        operation = under_way()
+        operation, client = under_way(), cast("Any", type(self))
         # A client of django-redis's own may give another of its classes a longer timeout than that
         # by which it reads.
-        if operation is not None and _set_by_project(type(self)) is theirs:
+        if operation is not None and _set_by_project(client) is theirs:
             given = args[2] if len(args) > 2 else kwargs.get("timeout", DEFAULT_TIMEOUT)
             _note_timeout(operation, lambda: given, len(operation.timeouts or ()))
         return original(self, *args, **kwargs)

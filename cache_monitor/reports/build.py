@@ -21,7 +21,6 @@ from cache_monitor.keys.naming import is_chosen
 from cache_monitor.periods import rfc3339
 from cache_monitor.reports import caches, memory, schema
 from cache_monitor.reports.series import ReportPeriod, Series
-from cache_monitor.reports.what_if import StoredPrediction
 from cache_monitor.scan.snapshot import Snapshot
 from cache_monitor.stats import distinct
 from cache_monitor.stats.details import (
@@ -36,6 +35,7 @@ from cache_monitor.stats.payloads import CorruptPayload, decode
 from cache_monitor.stats.window import Window
 from cache_monitor.stores.base import Kind, Row
 from cache_monitor.stores.rows import KEYS_KEPT, MERGED, MINUTE, merged_windows, window_of
+from cache_monitor.what_if.schema import StoredPrediction
 
 ANY_NUMBER = 1_000_000
 """Groups that a report may hold: its windows are bounded one by one."""

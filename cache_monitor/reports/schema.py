@@ -31,7 +31,6 @@ from cache_monitor.reports.keys import (
     SecondsSavedError,
 )
 from cache_monitor.reports.memory import Memory, ProcessMemory, Stale
-from cache_monitor.reports.what_if import CacheWhatIf
 from cache_monitor.scan.base import Scope, StaleReason
 from cache_monitor.scan.snapshot import (
     FreedWithin,
@@ -42,6 +41,7 @@ from cache_monitor.scan.snapshot import (
     doc,
 )
 from cache_monitor.stats.window import ratio
+from cache_monitor.what_if.schema import CacheWhatIf
 
 __all__ = [
     "REASONS",

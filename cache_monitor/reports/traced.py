@@ -50,7 +50,7 @@ from cache_monitor.trace.events import (
 from cache_monitor.trace.plan import Plan
 from cache_monitor.trace.replay import EventBatch, Replay
 from cache_monitor.trace.state import ALL_KEYS, ReplayResult, State
-from cache_monitor.trace.workload import TracePeriod, lookups_of
+from cache_monitor.what_if.workload import TracePeriod, lookups_of
 
 
 class Newer(NamedTuple):

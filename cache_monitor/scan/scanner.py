@@ -40,12 +40,7 @@ from cache_monitor.scan.recorded import (
 )
 from cache_monitor.scan.redis import RedisScanner
 from cache_monitor.scan.redis_servers import Servers
-from cache_monitor.scan.snapshot import (
-    RECORDED_REASONS,
-    ScanTotals,
-    Snapshot,
-    Sums,
-)
+from cache_monitor.scan.snapshot import RECORDED_REASONS, ScanTotals, Snapshot, Sums
 from cache_monitor.stats.window import UnixTime
 
 CURSOR_LENGTH = 512

@@ -23,13 +23,7 @@ from cache_monitor.stats.payloads import CorruptPayload, decode, encode
 from cache_monitor.stats.window import MemoryByProcess, Window
 from cache_monitor.stores.base import Kind, Row, Store
 from cache_monitor.trace.codec import StoredSlice, Unreadable, decode_slices, pack, sampled, unpack
-from cache_monitor.trace.plan import (
-    Plan,
-    TraceLimits,
-    UncertainStores,
-    base_name,
-    uncertain_stores,
-)
+from cache_monitor.trace.plan import Plan, TraceLimits, UncertainStores, base_name, uncertain_stores
 from cache_monitor.trace.state import ReplayResult, State
 
 MERGED = ""

@@ -22,21 +22,8 @@ from django.utils.cache import has_vary_header
 
 from cache_monitor import context
 from cache_monitor.api import backend_path
-from cache_monitor.calls import (
-    SOURCE,
-    VERSION,
-    RawCall,
-    is_interrupted,
-    keys_of,
-    outcomes_of,
-)
-from cache_monitor.capture import (
-    Capture,
-    KeptCall,
-    Totals,
-    timeout_of,
-    watched_aliases,
-)
+from cache_monitor.calls import SOURCE, VERSION, RawCall, is_interrupted, keys_of, outcomes_of
+from cache_monitor.capture import Capture, KeptCall, Totals, timeout_of, watched_aliases
 from cache_monitor.context import Listener, start_listening, stop_listening
 from cache_monitor.errors import let_pass
 from cache_monitor.keys.naming import KeyKind, name_key, written_as_shown

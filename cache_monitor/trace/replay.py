@@ -31,12 +31,7 @@ from cache_monitor.trace.events import (
     latest_readings,
     takes,
 )
-from cache_monitor.trace.miss_reasons import (
-    GONE,
-    agreed_reason,
-    loss_cause,
-    why_gone,
-)
+from cache_monitor.trace.miss_reasons import GONE, agreed_reason, loss_cause, why_gone
 from cache_monitor.trace.state import (
     ALL_KEYS,
     MOST_READINGS,

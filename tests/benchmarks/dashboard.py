@@ -42,9 +42,9 @@ def main() -> None:
 def predicted_rows() -> Iterator[Row]:
     """What is predicted of each cache: eight sizes under four policies and the optimum, and five
     timeouts of each of ten groups."""
-    from cache_monitor.reports.predictions import SIZES
-    from cache_monitor.reports.what_if import GROUPS, Bytes, Policy, StoredPrediction
     from cache_monitor.stats.payloads import encode
+    from cache_monitor.what_if.predictions import SIZES
+    from cache_monitor.what_if.schema import GROUPS, Bytes, Policy, StoredPrediction
     from tests.dashboard.reports import predicted_size, prediction
 
     few = prediction()

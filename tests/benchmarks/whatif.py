@@ -18,10 +18,10 @@ from pathlib import Path
 from random import Random
 
 from cache_monitor.trace.plan import HOT_KEYS
-from cache_monitor.trace.simulated import Access
-from cache_monitor.trace.simulated.servers import RedisLru
-from cache_monitor.trace.what_if import Prediction, predict
-from cache_monitor.trace.workload import SimulatedCall
+from cache_monitor.what_if.hit_ratios import Prediction, predict
+from cache_monitor.what_if.simulated import Access
+from cache_monitor.what_if.simulated.servers import RedisLru
+from cache_monitor.what_if.workload import SimulatedCall
 
 Predicted = Callable[[Sequence[SimulatedCall]], Sequence[Prediction]]
 

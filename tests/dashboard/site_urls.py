@@ -13,11 +13,11 @@ from django.urls import path
 from msgspec.structs import replace
 
 import cache_monitor
-from cache_monitor.reports.what_if import StoredPrediction
 from cache_monitor.stats.payloads import decode, encode
 from cache_monitor.stats.window import Window
 from cache_monitor.stores.base import Row
 from cache_monitor.stores.opening import get_store
+from cache_monitor.what_if.schema import StoredPrediction
 from tests.dashboard.reports import prediction
 
 HOSTILE = [

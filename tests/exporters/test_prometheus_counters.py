@@ -7,11 +7,7 @@ import random
 import pytest
 from django.test import override_settings
 
-from cache_monitor.exporters.prometheus import (
-    beginning,
-    counter_metrics,
-    cumulative,
-)
+from cache_monitor.exporters.prometheus import beginning, counter_metrics, cumulative
 from cache_monitor.reports.series import sums_since
 from cache_monitor.stats.histogram import Histogram
 from cache_monitor.stats.payloads import encode

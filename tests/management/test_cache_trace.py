@@ -17,24 +17,24 @@ from django.core.management import CommandError, call_command
 from django.test import override_settings
 
 from cache_monitor.management.commands import cache_trace
+from cache_monitor.predictor import _cache_traces
 from cache_monitor.scan.identity import store_of
 from cache_monitor.stores.base import Row
 from cache_monitor.stores.opening import get_store
 from cache_monitor.trace.codec import encode_slices
 from cache_monitor.trace.events import HASH_BITS, HIT, MISS, SECOND, CallType, Key, Value
 from cache_monitor.trace.plan import Plan
-from cache_monitor.trace.simulated import Access, Model
-from cache_monitor.trace.simulated.policies import Arc, Lfu, S3Fifo
-from cache_monitor.trace.simulated.servers import RedisLru
 from cache_monitor.trace.slices import Slice
-from cache_monitor.trace.what_if import predict
-from cache_monitor.trace.workload import SimulatedCall, simulated_calls
-from cache_monitor.what_if import _cache_traces
+from cache_monitor.what_if.hit_ratios import predict
+from cache_monitor.what_if.simulated import Access, Model
+from cache_monitor.what_if.simulated.research_policies import Arc, Lfu, S3Fifo
+from cache_monitor.what_if.simulated.servers import RedisLru
+from cache_monitor.what_if.workload import SimulatedCall, simulated_calls
 from cache_monitor.worker import wiring
 from tests.anew import begin_anew, count_now
 from tests.clocks import traffic_clock
 from tests.docs.pages import marked
-from tests.trace.simulated import asking
+from tests.what_if.simulated import asking
 
 MEMORY = {"STORE": {"BACKEND": "cache_monitor.stores.memory.MemoryStore"}}
 CACHES = {

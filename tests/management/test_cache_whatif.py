@@ -16,13 +16,13 @@ from django.core.cache.backends.locmem import LocMemCache
 from django.core.management import CommandError, call_command
 from django.test import override_settings
 
-from cache_monitor import what_if
+from cache_monitor import predictor
 from cache_monitor.management import base
-from cache_monitor.reports import simulations
+from cache_monitor.predictor import facts_of
 from cache_monitor.reports.schema import Cache
-from cache_monitor.reports.simulations import CacheFacts
-from cache_monitor.trace.what_if import MeasuredContents
-from cache_monitor.what_if import facts_of
+from cache_monitor.what_if import simulations
+from cache_monitor.what_if.hit_ratios import MeasuredContents
+from cache_monitor.what_if.simulations import CacheFacts
 from cache_monitor.worker import wiring
 from tests.anew import begin_anew, count_now
 from tests.clocks import Clock, traffic_clock
@@ -149,7 +149,7 @@ def test_memory_is_asked_for_in_bytes(observed: float, monkeypatch: pytest.Monke
         held = MeasuredContents(entries=100, bytes=10_000, groups={}, used=20_000, empty=5000)
         return facts_of(alias, cache)._replace(memory=held)
 
-    monkeypatch.setattr(what_if, "facts_of", known)
+    monkeypatch.setattr(predictor, "facts_of", known)
     cache = told("--bytes", "20000,0.033MB", "--entries", "100,197")["caches"]["default"]
     assert [each["bytes"] for each in cache["bytes"]] == [20_000, 34_603]
     for by_bytes, by_entries in zip(cache["bytes"], cache["entries"], strict=True):

@@ -9,13 +9,7 @@ from typing import Any, Final, NamedTuple
 import pytest
 import redis
 
-from tests.packaging.sites import (
-    ROOT,
-    Site,
-    Visitor,
-    create_environment,
-    only_migrations_of,
-)
+from tests.packaging.sites import ROOT, Site, Visitor, create_environment, only_migrations_of
 from tests.services import LOOPBACK, Server, free_port, run_server
 
 pytestmark = [

@@ -20,15 +20,7 @@ import jsonschema
 import pytest
 
 from tests.conftest import leave
-from tests.packaging.sites import (
-    QUICK_PASSWORDS,
-    ROOT,
-    Site,
-    Visitor,
-    make_database,
-    parse,
-    run,
-)
+from tests.packaging.sites import QUICK_PASSWORDS, ROOT, Site, Visitor, make_database, parse, run
 from tests.services import Server, free_port
 
 pytestmark = pytest.mark.slow

@@ -14,14 +14,7 @@ from typing import Any, Final
 
 import redis
 
-from tests.services import (
-    COPIED_AT_ONCE,
-    LOOPBACK,
-    Program,
-    answers_line,
-    free_port,
-    run_process,
-)
+from tests.services import COPIED_AT_ONCE, LOOPBACK, Program, answers_line, free_port, run_process
 from tests.services import Server as Address
 
 PASSWORD: Final = "only for the tests"

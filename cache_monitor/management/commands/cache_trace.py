@@ -31,7 +31,7 @@ from cache_monitor.stores.opening import get_store
 from cache_monitor.stores.rows import slices_by_minute
 from cache_monitor.trace.codec import StoredSlice
 from cache_monitor.trace.events import SECOND
-from cache_monitor.trace.workload import Entry, Request, ValueSizes, requests
+from cache_monitor.what_if.workload import Entry, Request, ValueSizes, requests
 
 
 class NothingTraced(ValueError):

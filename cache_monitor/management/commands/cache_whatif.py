@@ -18,7 +18,9 @@ from cache_monitor.management.base import (
     refusal,
     refusing,
 )
-from cache_monitor.reports.what_if import (
+from cache_monitor.predictor import what_if
+from cache_monitor.what_if.hit_ratios import POLICIES
+from cache_monitor.what_if.schema import (
     PERIODS,
     Bytes,
     CacheWhatIf,
@@ -29,8 +31,6 @@ from cache_monitor.reports.what_if import (
     Timeouts,
     WhatIf,
 )
-from cache_monitor.trace.what_if import POLICIES
-from cache_monitor.what_if import what_if
 
 
 class Command(MonitorCommand):

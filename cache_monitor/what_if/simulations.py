@@ -11,11 +11,8 @@ from typing import Any, NamedTuple
 from msgspec import structs
 
 from cache_monitor.concurrency import Paced
-from cache_monitor.reports.what_if import GROUPS, PERIODS, Bytes, Entries, TimeoutOption, Timeouts
-from cache_monitor.trace.freshness import Values, entries_by_group, stale_share
-from cache_monitor.trace.simulated import BY_THIRDS, Cull, Model
-from cache_monitor.trace.simulated.policies import Optimum
-from cache_monitor.trace.what_if import (
+from cache_monitor.what_if.freshness import Values, entries_by_group, stale_share
+from cache_monitor.what_if.hit_ratios import (
     CULLING,
     MeasuredContents,
     Prediction,
@@ -26,7 +23,10 @@ from cache_monitor.trace.what_if import (
     simulate,
     sized,
 )
-from cache_monitor.trace.workload import SimulatedCall
+from cache_monitor.what_if.schema import GROUPS, PERIODS, Bytes, Entries, TimeoutOption, Timeouts
+from cache_monitor.what_if.simulated import BY_THIRDS, Cull, Model
+from cache_monitor.what_if.simulated.research_policies import Optimum
+from cache_monitor.what_if.workload import SimulatedCall
 
 WARM_UP = 0.25
 """The share of the trace that fills the simulated cache before anything counts."""

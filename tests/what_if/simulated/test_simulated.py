@@ -20,9 +20,10 @@ from django.test import override_settings
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cache_monitor.trace.simulated import Access, Cull, Database, FileBased, LocMem, Model
-from cache_monitor.trace.simulated.policies import Arc, Optimum, S3Fifo
-from cache_monitor.trace.simulated.servers import (
+from cache_monitor.what_if.hit_ratios import POLICIES
+from cache_monitor.what_if.simulated import Access, Cull, Database, FileBased, LocMem, Model
+from cache_monitor.what_if.simulated.research_policies import Arc, Optimum, S3Fifo
+from cache_monitor.what_if.simulated.servers import (
     Memcached,
     NoEviction,
     RedisLfu,
@@ -31,10 +32,9 @@ from cache_monitor.trace.simulated.servers import (
     RedisTtl,
     Slabs,
 )
-from cache_monitor.trace.what_if import POLICIES
 from tests.conftest import find_or_leave
 from tests.services import MEMCACHED, REDIS, run_memcached, run_redis
-from tests.trace.simulated import asking
+from tests.what_if.simulated import asking
 
 EVERY: list[Callable[[float], Model]] = [
     Model,

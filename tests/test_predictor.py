@@ -14,17 +14,17 @@ from django.core.cache.backends.locmem import LocMemCache
 from django.test import override_settings
 from msgspec import structs
 
-from cache_monitor import api, what_if
+from cache_monitor import api, predictor
 from cache_monitor.concurrency import OutOfTime, Pace
-from cache_monitor.reports.predictions import predicted as predict
-from cache_monitor.reports.simulations import CacheFacts, PredictionPeriod
-from cache_monitor.reports.what_if import CacheWhatIf
+from cache_monitor.predictor import backend_of
 from cache_monitor.stats.payloads import encode
 from cache_monitor.stores.base import Row, Store
 from cache_monitor.stores.opening import get_store
-from cache_monitor.trace.simulated import Access, Cull, LocMem
-from cache_monitor.trace.what_if import POLICIES
-from cache_monitor.what_if import backend_of
+from cache_monitor.what_if.hit_ratios import POLICIES
+from cache_monitor.what_if.predictions import predicted as predict
+from cache_monitor.what_if.schema import CacheWhatIf
+from cache_monitor.what_if.simulated import Access, Cull, LocMem
+from cache_monitor.what_if.simulations import CacheFacts, PredictionPeriod
 from cache_monitor.worker import wiring
 from tests.anew import begin_anew
 from tests.clocks import Clock, traffic_clock
@@ -77,8 +77,8 @@ def visited(clock: Clock, lookups: int) -> Store:
 
 
 def predicted(store: Store) -> CacheWhatIf:
-    what_if.update(store, not_over)
-    return what_if.predictions(store)["default"].predicted
+    predictor.update(store, not_over)
+    return predictor.predictions(store)["default"].predicted
 
 
 @pytest.mark.django_db
@@ -116,7 +116,7 @@ def test_without_a_limit_the_size_of_today_is_what_it_takes_to_hit_as_much(
         free = known._replace(policy="allkeys-lru", room=None, held=3)
         return predict(parts, period, free, pace)
 
-    monkeypatch.setattr(what_if, "predicted", unlimited)
+    monkeypatch.setattr(predictor, "predicted", unlimited)
     large = {"BACKEND": f"{LocMemCache.__module__}.LocMemCache", "OPTIONS": {"MAX_ENTRIES": 10**6}}
     with override_settings(CACHES={"default": {**large, "LOCATION": "unlimited"}}):
         found = predicted(visited(clock, 5000))
@@ -146,14 +146,14 @@ def test_too_short_a_trace_predicts_nothing_and_says_how_much_there_is(clock: Cl
 @pytest.mark.django_db
 def test_it_is_computed_again_only_when_it_has_rested(store: Store) -> None:
     predicted(store)
-    first = what_if.predictions(store)["default"]
+    first = predictor.predictions(store)["default"]
     predicted(store)
-    assert what_if.predictions(store)["default"] == first
+    assert predictor.predictions(store)["default"] == first
     ago = first.computed_at - max(100 * first.cpu_seconds, 70.0) - 1.0
     aged = encode(structs.replace(first, computed_at=ago))
     store.put([Row("what_if", "", "default", 0, 0, aged)], int(ago))
     predicted(store)
-    assert what_if.predictions(store)["default"].computed_at >= first.computed_at
+    assert predictor.predictions(store)["default"].computed_at >= first.computed_at
 
 
 @pytest.mark.django_db
@@ -172,16 +172,16 @@ def test_a_fault_with_one_cache_keeps_none_of_the_others_from_being_predicted(
                 raise ZeroDivisionError
             return predict(parts, period, known, pace)
 
-        monkeypatch.setattr(what_if, "predicted", broken)
+        monkeypatch.setattr(predictor, "predicted", broken)
         with pytest.raises(ZeroDivisionError):
-            what_if.update(store, not_over)
-        assert set(what_if.predictions(store)) == {"other"}
+            predictor.update(store, not_over)
+        assert set(predictor.predictions(store)) == {"other"}
 
 
 @pytest.mark.django_db
 def test_a_process_that_ends_gives_up(store: Store) -> None:
-    what_if.update(store, lambda: True)
-    assert what_if.predictions(store) == {}
+    predictor.update(store, lambda: True)
+    assert predictor.predictions(store) == {}
 
 
 @pytest.mark.django_db
@@ -210,7 +210,7 @@ def test_what_the_time_is_not_enough_for_is_left_out(
 @pytest.mark.django_db
 def test_a_row_that_cannot_be_read_is_skipped_and_replaced(store: Store) -> None:
     store.put([Row("what_if", "", "default", 0, 0, b"\x01nonsense")], LATER)
-    assert what_if.predictions(store) == {}
+    assert predictor.predictions(store) == {}
     assert predicted(store).hit_ratio is not None
 
 

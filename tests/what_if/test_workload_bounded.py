@@ -9,7 +9,7 @@ from cache_monitor.trace.codec import StoredSlice
 from cache_monitor.trace.events import HIT, MISS, SECOND, CallType, Key, hash_of, level_of
 from cache_monitor.trace.plan import Plan
 from cache_monitor.trace.slices import Slice
-from cache_monitor.trace.workload import BoundedTrace, hit_ratio
+from cache_monitor.what_if.workload import BoundedTrace, hit_ratio
 
 START = 1_700_000_000
 NOBODY: frozenset[int] = frozenset()

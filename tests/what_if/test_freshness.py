@@ -10,8 +10,8 @@ import pytest
 from msgspec import structs
 
 from cache_monitor.trace.events import DELETE, HIT, MISS, NEVER, SECOND, WRITE, CallType, Event
-from cache_monitor.trace.freshness import Values, entries_by_group, stale_share
-from cache_monitor.trace.workload import simulated_calls
+from cache_monitor.what_if.freshness import Values, entries_by_group, stale_share
+from cache_monitor.what_if.workload import simulated_calls
 
 GROUPS = dict.fromkeys(range(1, 101), "product:{int}")
 HOURS = 4

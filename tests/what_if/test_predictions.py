@@ -1,10 +1,10 @@
 """Nothing is predicted of a cache, or of a group, whose simulation is not like the truth."""
 
-from cache_monitor.reports.predictions import cache_what_if
-from cache_monitor.reports.simulations import CacheFacts
-from cache_monitor.reports.what_if import CacheWhatIf, Question
 from cache_monitor.trace.events import HIT, MISS, SECOND, WRITE, CallType, Event
-from cache_monitor.trace.workload import CacheTrace
+from cache_monitor.what_if.predictions import cache_what_if
+from cache_monitor.what_if.schema import CacheWhatIf, Question
+from cache_monitor.what_if.simulations import CacheFacts
+from cache_monitor.what_if.workload import CacheTrace
 
 ASKED = Question(entries=(10,), factors=(2.0,))
 LASTING, VANISHING = 1, 2

@@ -2,12 +2,12 @@
 
 from random import Random
 
-from cache_monitor.trace.simulated import Access, Model
-from cache_monitor.trace.simulated.policies import Optimum
-from cache_monitor.trace.simulated.servers import RedisLru
-from cache_monitor.trace.what_if import CULLING, POLICIES, ceiling, predict
-from cache_monitor.trace.workload import SimulatedCall
-from tests.trace.simulated import asking
+from cache_monitor.what_if.hit_ratios import CULLING, POLICIES, ceiling, predict
+from cache_monitor.what_if.simulated import Access, Model
+from cache_monitor.what_if.simulated.research_policies import Optimum
+from cache_monitor.what_if.simulated.servers import RedisLru
+from cache_monitor.what_if.workload import SimulatedCall
+from tests.what_if.simulated import asking
 
 
 def requests(seed: int, timeout: float = float("inf")) -> list[Access]:

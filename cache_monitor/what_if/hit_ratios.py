@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from cache_monitor.trace.simulated import (
+from cache_monitor.what_if.simulated import (
     BY_THIRDS,
     Access,
     Cull,
@@ -28,8 +28,8 @@ from cache_monitor.trace.simulated import (
     LocMem,
     Model,
 )
-from cache_monitor.trace.simulated.policies import Arc, Lfu, S3Fifo
-from cache_monitor.trace.simulated.servers import (
+from cache_monitor.what_if.simulated.research_policies import Arc, Lfu, S3Fifo
+from cache_monitor.what_if.simulated.servers import (
     Memcached,
     NoEviction,
     RedisLfu,
@@ -38,7 +38,7 @@ from cache_monitor.trace.simulated.servers import (
     RedisTtl,
     Slabs,
 )
-from cache_monitor.trace.workload import CallKind, SimulatedCall
+from cache_monitor.what_if.workload import CallKind, SimulatedCall
 
 _MEMCACHED = "memcached"
 POLICIES: Mapping[str, Callable[[float], Model]] = {

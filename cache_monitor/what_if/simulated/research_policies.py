@@ -5,7 +5,7 @@ from collections import OrderedDict, deque
 from collections.abc import Sequence
 from math import inf
 
-from cache_monitor.trace.simulated import Access, Key, Model
+from cache_monitor.what_if.simulated import Access, Key, Model
 
 
 class Lfu(Model):

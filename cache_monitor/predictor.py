@@ -23,19 +23,19 @@ from cache_monitor.api import refuse_unknown, report
 from cache_monitor.concurrency import BoundedPace, OutOfTime
 from cache_monitor.conf import get_conf
 from cache_monitor.periods import rfc3339
-from cache_monitor.reports.predictions import cache_what_if, predicted
 from cache_monitor.reports.schema import Cache, Memory
-from cache_monitor.reports.simulations import CacheFacts, PredictionPeriod
-from cache_monitor.reports.what_if import CacheWhatIf, Question, StoredPrediction, WhatIf
 from cache_monitor.scan.identity import own_cache, store_of
 from cache_monitor.stats.payloads import CorruptPayload, decode, encode
 from cache_monitor.stores.base import Row, Store, StoreError
 from cache_monitor.stores.opening import get_store
 from cache_monitor.stores.rows import FIRST, plans, settled, slices_by_minute, slices_of
 from cache_monitor.trace.plan import Plan
-from cache_monitor.trace.simulated import Cull
-from cache_monitor.trace.what_if import CULLING, POLICIES, MeasuredContents
-from cache_monitor.trace.workload import BoundedTrace, CacheTrace
+from cache_monitor.what_if.hit_ratios import CULLING, POLICIES, MeasuredContents
+from cache_monitor.what_if.predictions import cache_what_if, predicted
+from cache_monitor.what_if.schema import CacheWhatIf, Question, StoredPrediction, WhatIf
+from cache_monitor.what_if.simulated import Cull
+from cache_monitor.what_if.simulations import CacheFacts, PredictionPeriod
+from cache_monitor.what_if.workload import BoundedTrace, CacheTrace
 
 _POLICIES: tuple[tuple[type[BaseCache], str], ...] = (
     (LocMemCache, "locmem"),

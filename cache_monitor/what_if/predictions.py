@@ -15,15 +15,9 @@ from msgspec import structs
 
 from cache_monitor.concurrency import OutOfTime
 from cache_monitor.periods import rfc3339
-from cache_monitor.reports.simulations import (
-    CacheFacts,
-    PredictionPeriod,
-    Simulations,
-    TimeoutChange,
-    are_alike,
-    rounded,
-)
-from cache_monitor.reports.what_if import (
+from cache_monitor.what_if.freshness import Values
+from cache_monitor.what_if.hit_ratios import POLICIES, Prediction
+from cache_monitor.what_if.schema import (
     FACTORS,
     LEAST_LOOKUPS,
     Bytes,
@@ -33,9 +27,15 @@ from cache_monitor.reports.what_if import (
     Question,
     Timeouts,
 )
-from cache_monitor.trace.freshness import Values
-from cache_monitor.trace.what_if import POLICIES, Prediction
-from cache_monitor.trace.workload import CacheTrace, SimulatedCall, hit_ratio, simulated_calls
+from cache_monitor.what_if.simulations import (
+    CacheFacts,
+    PredictionPeriod,
+    Simulations,
+    TimeoutChange,
+    are_alike,
+    rounded,
+)
+from cache_monitor.what_if.workload import CacheTrace, SimulatedCall, hit_ratio, simulated_calls
 
 SIZES = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 4.0, 8.0)
 """Times the size of today."""

@@ -7,11 +7,11 @@ from random import Random
 import pytest
 
 from cache_monitor.trace.events import DELETE, HIT, MISS, NEVER, SECOND, WRITE, CallType, Event
-from cache_monitor.trace.simulated import Access, LocMem
-from cache_monitor.trace.simulated.servers import RedisLru
-from cache_monitor.trace.what_if import POLICIES, combined, predict
-from cache_monitor.trace.workload import SimulatedCall, simulated_calls
-from tests.trace.simulated import asking
+from cache_monitor.what_if.hit_ratios import POLICIES, combined, predict
+from cache_monitor.what_if.simulated import Access, LocMem
+from cache_monitor.what_if.simulated.servers import RedisLru
+from cache_monitor.what_if.workload import SimulatedCall, simulated_calls
+from tests.what_if.simulated import asking
 
 
 def event(

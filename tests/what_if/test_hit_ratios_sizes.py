@@ -5,11 +5,11 @@ from random import Random
 
 import pytest
 
-from cache_monitor.trace.simulated import Access
-from cache_monitor.trace.simulated.servers import RedisLru
-from cache_monitor.trace.what_if import MeasuredContents, predict, sized
-from cache_monitor.trace.workload import SimulatedCall
-from tests.trace.simulated import asking
+from cache_monitor.what_if.hit_ratios import MeasuredContents, predict, sized
+from cache_monitor.what_if.simulated import Access
+from cache_monitor.what_if.simulated.servers import RedisLru
+from cache_monitor.what_if.workload import SimulatedCall
+from tests.what_if.simulated import asking
 
 BESIDE = 60
 """Bytes that an entry takes beside its value."""

@@ -42,7 +42,7 @@ from cache_monitor.trace.events import (
     level_of,
 )
 from cache_monitor.trace.plan import HOT_KEYS
-from cache_monitor.trace.simulated import Access
+from cache_monitor.what_if.simulated import Access
 
 
 class CacheTrace(NamedTuple):
