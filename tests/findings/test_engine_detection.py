@@ -22,6 +22,7 @@ from cache_monitor.stores.opening import get_store
 from cache_monitor.worker import wiring
 from cache_monitor.worker.jobs import Maintenance
 from tests.anew import begin_anew
+from tests.clocks import unix_clock
 from tests.waiting import until
 
 LOCMEM = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION": "detection"}
@@ -84,7 +85,10 @@ def test_a_rule_that_fails_does_not_break_the_report(monkeypatch: pytest.MonkeyP
     assert _found() == [("large-values", "export:{int}")]
 
 
-def test_whoever_watches_tells_of_a_finding_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_whoever_watches_tells_of_a_finding_once(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unix_clock(monkeypatch)
     caches["default"].set("export:7", LARGE, timeout=60)
     with caplog.at_level(logging.INFO, "cache_monitor.findings"):
         for _ in range(2):
