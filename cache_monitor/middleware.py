@@ -11,10 +11,10 @@ from django.http.response import HttpResponseBase
 from django.urls import Resolver404, resolve
 
 from cache_monitor import context
+from cache_monitor.calls import recorder
 from cache_monitor.conf import get_conf
 from cache_monitor.errors import let_pass
 from cache_monitor.page_cache.outcomes import cache_status
-from cache_monitor.recorder import recorder
 from cache_monitor.worker import requests
 
 __all__ = ["CacheMonitorMiddleware"]

@@ -20,10 +20,10 @@ from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
+from cache_monitor.calls import recorder
 from cache_monitor.capture import Capture
 from cache_monitor.context import start_listening, stop_listening
 from cache_monitor.errors import let_pass
-from cache_monitor.recorder import recorder
 from cache_monitor.stacks import StackTaker
 from cache_monitor.toolbar.present import RequestReport
 from cache_monitor.toolbar.request import (

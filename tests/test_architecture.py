@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "cache_monitor"
 ROOMS = [
     {"calls", "concurrency", "conf", "errors", "key_patterns", "keys", "models"}
     | {"periods", "stats", "trace"},
-    {"context", "recorder", "stores", "scan"},
+    {"context", "stores", "scan"},
     {"instrument", "page_cache", "stacks"},
     {"backends", "capture", "worker"},
     {"what_if"},
@@ -34,7 +34,6 @@ PURE = {
     "context",
     "errors",
     "key_patterns",
-    "recorder",
     "stats",
 }
 """Rooms and modules that work without Django."""

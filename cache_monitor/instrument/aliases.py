@@ -23,10 +23,9 @@ from django.core.cache.backends.filebased import FileBasedCache
 from django.core.cache.backends.locmem import LocMemCache
 from django.core.cache.backends.memcached import BaseMemcachedCache
 
-from cache_monitor.calls import Entries, Source
+from cache_monitor.calls import Entries, Source, recorder
 from cache_monitor.context import CallContext, current, enter, under_way
 from cache_monitor.errors import let_pass
-from cache_monitor.recorder import recorder
 
 MISSING: object = BaseCache._missing_key
 """The default that tells a miss from everything that can be stored: Django's own one."""

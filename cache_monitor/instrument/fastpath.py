@@ -17,7 +17,16 @@ from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache
 from django.core.cache.backends.dummy import DummyCache
 from django.core.cache.backends.locmem import LocMemCache
 
-from cache_monitor.calls import KEY_LIMIT, RawCall, Recorded, Source, bounded, raised, whole
+from cache_monitor.calls import (
+    KEY_LIMIT,
+    RawCall,
+    Recorded,
+    Source,
+    bounded,
+    raised,
+    recorder,
+    whole,
+)
 from cache_monitor.context import CallContext, current, enter
 from cache_monitor.errors import let_pass
 from cache_monitor.instrument.aliases import MISSING, SIZED, belongs_to, find
@@ -31,7 +40,6 @@ from cache_monitor.instrument.observe import (
     record_failed,
 )
 from cache_monitor.instrument.side_effects import is_swallowing
-from cache_monitor.recorder import recorder
 
 LEAVES = frozenset({LocMemCache, DummyCache})
 """Backends whose ``get`` and ``set`` are known to call no other operation. Of their subclasses it

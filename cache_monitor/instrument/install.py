@@ -23,7 +23,7 @@ from django.conf import settings
 from django.core.cache import CacheHandler, caches
 from django.core.cache.backends.base import BaseCache, InvalidCacheBackendError
 
-from cache_monitor.calls import bounded
+from cache_monitor.calls import bounded, recorder
 from cache_monitor.conf import get_conf
 from cache_monitor.errors import let_pass
 from cache_monitor.instrument import aliases
@@ -53,7 +53,6 @@ from cache_monitor.instrument.get_or_set import AsyncProduction, OwnProduction, 
 from cache_monitor.instrument.observe import Method, ObservedOperation, observed, observed_async
 from cache_monitor.instrument.side_effects import watch_culls, watch_swallowed, watch_timeouts
 from cache_monitor.instrument.sizes import watch_sizes
-from cache_monitor.recorder import recorder
 
 
 class Addition(CallSignature):

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from django.core.cache.backends.base import BaseCache
 
-from cache_monitor.calls import KEY, OUTCOME, Entries, RawCall, Source, raised
+from cache_monitor.calls import KEY, OUTCOME, Entries, RawCall, Source, raised, recorder
 from cache_monitor.context import CallContext, current, enter, leave
 from cache_monitor.errors import let_pass
 from cache_monitor.instrument.aliases import Noted, find
@@ -25,7 +25,6 @@ from cache_monitor.instrument.arguments import Args, CallSignature, Kwargs
 from cache_monitor.instrument.get_or_set import OwnProduction
 from cache_monitor.instrument.side_effects import is_swallowing
 from cache_monitor.instrument.sizes import stored_size
-from cache_monitor.recorder import recorder
 
 Method = Callable[..., Any]
 

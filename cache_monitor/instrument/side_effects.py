@@ -26,10 +26,10 @@ from django.core.cache.backends.memcached import BaseMemcachedCache, PyMemcacheC
 from django.core.cache.backends.redis import RedisCache
 from django.db import connections
 
+from cache_monitor.calls import recorder
 from cache_monitor.context import CallContext, under_way
 from cache_monitor.errors import let_pass
 from cache_monitor.instrument.aliases import alias_of, attribute_of, client_of, is_django_redis
-from cache_monitor.recorder import recorder
 
 _files: ContextVar[list[str] | None] = ContextVar("cache_monitor_culled_files", default=None)
 """The files that went, while a directory is culled."""

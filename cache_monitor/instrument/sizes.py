@@ -24,10 +24,10 @@ from django.core.cache.backends.memcached import PyMemcacheCache
 from django.core.cache.backends.redis import RedisCache
 from django.http import HttpResponse
 
+from cache_monitor.calls import recorder
 from cache_monitor.context import CallContext, current, under_way
 from cache_monitor.errors import let_pass
 from cache_monitor.instrument.aliases import attribute_of, client_of, is_django_redis
-from cache_monitor.recorder import recorder
 
 MOST_BYTES = 32_768
 """Of a value whose fingerprint is taken while the site waits: some eight microseconds."""

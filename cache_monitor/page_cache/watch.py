@@ -23,12 +23,11 @@ from django.middleware.cache import FetchFromCacheMiddleware, UpdateCacheMiddlew
 from django.utils.cache import get_max_age
 
 from cache_monitor import context
-from cache_monitor.calls import ERROR, SOURCE, RawCall
+from cache_monitor.calls import ERROR, SOURCE, RawCall, recorder
 from cache_monitor.conf import get_conf
 from cache_monitor.errors import let_pass
 from cache_monitor.keys.known_keys import page_key, route_of, routes, watchers
 from cache_monitor.page_cache.outcomes import PagePass, why_not_stored
-from cache_monitor.recorder import recorder
 from cache_monitor.stacks import take_stack
 from cache_monitor.stats.distinct import hash_of
 

@@ -14,9 +14,9 @@ from django.core.cache import caches
 from django.core.cache.backends.base import BaseCache
 from msgspec import Struct
 
+from cache_monitor.calls import recorder
 from cache_monitor.conf import get_conf
 from cache_monitor.keys.naming import KeyKind, is_page_known_as, name_key
-from cache_monitor.recorder import recorder
 from cache_monitor.scan.base import (
     BackendScanner,
     Bounds,

@@ -12,10 +12,9 @@ from contextlib import contextmanager
 from functools import cached_property
 from threading import get_ident
 
-from cache_monitor.calls import SECONDS, SOURCE, STARTED, RawCall
+from cache_monitor.calls import SECONDS, SOURCE, STARTED, RawCall, Recorder
 from cache_monitor.errors import let_pass
 from cache_monitor.page_cache import watch
-from cache_monitor.recorder import Recorder
 from cache_monitor.stats.compute_time import MissSetMatcher
 from cache_monitor.worker import requests
 from cache_monitor.worker.batch import Batch

@@ -11,10 +11,10 @@ from queue import SimpleQueue
 from typing import NamedTuple
 
 from cache_monitor import concurrency, context
+from cache_monitor.calls import Recorder
 from cache_monitor.concurrency import Pace, no_pause
 from cache_monitor.conf import Conf
 from cache_monitor.keys.grouping import learned
-from cache_monitor.recorder import Recorder
 from cache_monitor.scan.recorded import Reporter
 from cache_monitor.scan.schedule import eviction_reading
 from cache_monitor.scan.snapshot import Snapshot

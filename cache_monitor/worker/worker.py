@@ -17,9 +17,9 @@ from typing import NamedTuple
 from uuid import uuid4
 
 from cache_monitor import concurrency, context
+from cache_monitor.calls import Recorder
 from cache_monitor.page_cache import watch
-from cache_monitor.recorder import Recorder
-from cache_monitor.stacks import take_stack
+from cache_monitor.stacks import RawStack, take_stack
 from cache_monitor.stores.base import Store, StoreBusyError, StoreError
 from cache_monitor.worker import requests
 from cache_monitor.worker.aggregator import Aggregator
@@ -132,7 +132,7 @@ class BackgroundWorker:
         if self._attached:
             return
         self._attached = True
-        self._recorder.attach(self.on_pressure, take_stack)
+        self._recorder.attach(self.on_pressure, _stack_outside_of_requests)
         concurrency.call_in_forked_children(self.after_fork)
         atexit.register(self.stop)
         self._stop_with_children()
@@ -419,3 +419,10 @@ class BackgroundWorker:
         self._writer.write(store, last, concurrency.Pace(is_urgent=self._is_urgent))
         self._recorder.process = self._drainer.flusher.tracer.slices.process
         self._recorder.reported_at = begun
+
+
+def _stack_outside_of_requests(skipped: int) -> RawStack | None:
+    """The stack from the frame on that is ``skipped`` calls outside of this one; None in a request,
+    whose view will be known."""
+    outer = context.current()
+    return take_stack(skipped + 1) if outer is None or not outer.listeners else None

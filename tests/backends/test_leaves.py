@@ -11,8 +11,7 @@ import pytest
 from django.core.cache import caches
 
 from cache_monitor import context
-from cache_monitor.calls import Call, RawCall, whole
-from cache_monitor.recorder import recorder
+from cache_monitor.calls import Call, RawCall, recorder, whole
 from cache_monitor.worker.requests import RequestStats
 from tests.backends.contract import open_pair
 

@@ -21,7 +21,7 @@ from django.core.management import call_command
 from django.db import connection
 from django.test import override_settings
 
-from cache_monitor.recorder import recorder
+from cache_monitor.calls import recorder
 from tests.backends.conftest import Heard
 from tests.backends.contract import IN_DATABASE
 from tests.backends.making import is_recorded, make_recorded
@@ -63,7 +63,7 @@ early = caches["default"]
 early.set("a", 1)
 django.setup()
 from cache_monitor.calls import whole
-from cache_monitor.recorder import recorder
+from cache_monitor.calls import recorder
 assert caches["default"] is early
 assert cache.get("a") == 1
 print([(call[0].operation, whole(call)[4]) for call in recorder.buffer])

@@ -6,9 +6,8 @@ from typing import Any
 import pytest
 from django.http import HttpResponse
 
-from cache_monitor.calls import Call
+from cache_monitor.calls import Call, recorder
 from cache_monitor.instrument.sizes import MOST_BYTES, print_of
-from cache_monitor.recorder import recorder
 from tests.backends.conftest import Heard
 from tests.backends.contract import open_pair
 

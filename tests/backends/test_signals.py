@@ -14,10 +14,10 @@ from django.core.cache.backends.base import BaseCache
 from django.core.cache.backends.locmem import LocMemCache
 
 from cache_monitor import context
+from cache_monitor.calls import recorder
 from cache_monitor.instrument.fastpath import sized_get, sized_get_many, sized_set
 from cache_monitor.instrument.install import is_ours, original_of, signature_of
 from cache_monitor.instrument.observe import ObservedOperation, observed
-from cache_monitor.recorder import recorder
 from tests.backends.making import make_recorded
 from tests.backends.odd import NativeCache
 

@@ -9,9 +9,8 @@ from django.core.cache import caches
 from django.test import override_settings
 from django.utils.functional import SimpleLazyObject
 
-from cache_monitor.calls import Call
+from cache_monitor.calls import Call, recorder
 from cache_monitor.instrument.install import instrument
-from cache_monitor.recorder import recorder
 from tests.backends.conftest import Heard
 from tests.backends.contract import open_pair
 from tests.services import Server

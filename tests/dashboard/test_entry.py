@@ -15,10 +15,10 @@ from django.urls import reverse
 from msgspec.structs import replace
 
 import cache_monitor
+from cache_monitor.calls import recorder
 from cache_monitor.dashboard import entry
 from cache_monitor.dashboard.entry import find_shown
 from cache_monitor.keys.naming import name_key
-from cache_monitor.recorder import recorder
 from cache_monitor.worker.wiring import background_worker
 from tests.anew import begin_anew
 from tests.dashboard.conftest import ShowReport

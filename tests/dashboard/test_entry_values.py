@@ -6,8 +6,8 @@ import pytest
 from django.core.cache import caches
 from django.core.cache.backends.base import BaseCache
 
+from cache_monitor.calls import recorder
 from cache_monitor.dashboard.entry import MAX_LENGTH, shown_value
-from cache_monitor.recorder import recorder
 from cache_monitor.worker.wiring import background_worker
 
 

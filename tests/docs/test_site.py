@@ -72,5 +72,5 @@ def test_the_picture_of_the_rooms_names_rooms_that_are_there() -> None:
     texts = picture.iterfind(".//{http://www.w3.org/2000/svg}text")
     rooms = {text.text for text in texts if text.get("class") is None} - {"the site's code"}
     package = ROOT / "cache_monitor"
-    assert {room for room in rooms if not (package / f"{room}").is_dir()} == {"recorder"}
-    assert (package / "recorder.py").is_file()
+    assert {room for room in rooms if not (package / f"{room}").is_dir()} == {"calls"}
+    assert (package / "calls.py").is_file()

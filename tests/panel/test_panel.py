@@ -616,7 +616,7 @@ def test_a_fault_of_the_panels_own_does_not_reach_the_site(
 
     monkeypatch.setattr("cache_monitor.panel.request_rows", fail)
     noted: list[BaseException] = []
-    monkeypatch.setattr("cache_monitor.recorder.recorder.failed", noted.append)
+    monkeypatch.setattr("cache_monitor.calls.recorder.failed", noted.append)
     told = visit_doing(lambda: cache.get("a"))
     assert told.response.status_code == 200
     assert [str(fault) for fault in noted] == ["a fault of ours"]

@@ -61,7 +61,7 @@ def main() -> None:
     from django.core.management import call_command
 
     import cache_monitor
-    from cache_monitor.recorder import recorder
+    from cache_monitor.calls import recorder
     from cache_monitor.scan import entries
     from cache_monitor.scan.recorded import Reporter
     from cache_monitor.scan.schedule import ScanScheduler

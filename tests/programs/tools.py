@@ -129,8 +129,7 @@ def with_opentelemetry() -> tuple[list[object], object]:
 
 def counted() -> dict[str, Any]:
     """Of each operation the calls, hits and misses, as the monitor's buffer has them."""
-    from cache_monitor.calls import whole
-    from cache_monitor.recorder import recorder
+    from cache_monitor.calls import recorder, whole
 
     operations: dict[str, list[int]] = {}
     for call in map(whole, recorder.buffer):
@@ -146,7 +145,7 @@ def counted() -> dict[str, Any]:
 if __name__ == "__main__":
     tool, switch = sys.argv[1:]
     configure(switch == "on")
-    from cache_monitor.recorder import recorder
+    from cache_monitor.calls import recorder
 
     recorder.limit = sys.maxsize  # nobody drains: the buffer is to be looked at
     results, theirs = globals()[tool if tool == "alone" else f"with_{tool}"]()

@@ -234,7 +234,7 @@ from cache_monitor.stores.rows import trace_settings
 from cache_monitor.worker import wiring, trace_rollup
 from cache_monitor.scan.schedule import ScanScheduler
 from cache_monitor.scan.recorded import Reporter
-from cache_monitor.recorder import recorder
+from cache_monitor.calls import recorder
 from cache_monitor.stores.opening import get_store
 
 for number in range(2000):

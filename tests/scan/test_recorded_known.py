@@ -11,7 +11,7 @@ import pytest
 from django.core.cache import caches
 
 import cache_monitor
-from cache_monitor.recorder import recorder
+from cache_monitor.calls import recorder
 from cache_monitor.scan.entries import Selection, delete_step, find_entry, list_entries
 from cache_monitor.scan.recorded import RecordedScanner, RecordedUses, Reporter, uses_of
 from cache_monitor.scan.snapshot import Snapshot

@@ -7,9 +7,8 @@ from django.core.cache import caches
 from django.test import override_settings
 
 import cache_monitor
-from cache_monitor.calls import Call, Source
+from cache_monitor.calls import Call, Recorder, Source
 from cache_monitor.keys.naming import SESSION_MASK
-from cache_monitor.recorder import Recorder
 from cache_monitor.stacks import take_stack
 from cache_monitor.stats.details import Details, StoredDetails
 from cache_monitor.stats.hot_keys import HotKeys

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from cache_monitor.calls import Call, RawCall, Source
-from cache_monitor.recorder import recorder
+from cache_monitor.calls import Call, RawCall, Source, recorder
 from cache_monitor.trace.state import ClassifiedMiss
 from cache_monitor.worker.subscribers import MOST_WAITING, Subscriber, Subscribers
 

@@ -12,10 +12,9 @@ from django.core.cache import CacheHandler, caches
 from django.test import override_settings
 
 from cache_monitor import concurrency
-from cache_monitor.calls import Call, Source
+from cache_monitor.calls import Call, Recorder, Source
 from cache_monitor.concurrency import Pace
 from cache_monitor.conf import Conf
-from cache_monitor.recorder import Recorder
 from cache_monitor.scan.base import Scope
 from cache_monitor.scan.snapshot import Snapshot
 from cache_monitor.stats.payloads import decode
