@@ -3,19 +3,23 @@
 The arguments go on as they came. Two exceptions cannot be seen by anybody: a callable that
 ``BaseCache.get_or_set`` itself calls is timed, and an iterator notes the keys that it gives.
 
-Here are the operations on one key; :mod:`cache_monitor.instrument.install` lists them all.
+Here are the signatures of Django's own operations: on one key, ``get_or_set``, which has the
+caller's own function make the value on a miss, and on several keys. At the end stands where an
+operation that Django has not keeps its arguments.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence, Sized
-from functools import lru_cache
-from inspect import Parameter, signature
+from functools import lru_cache, partial
+from inspect import Parameter, getattr_static, signature
 from itertools import islice
-from types import FunctionType
+from time import perf_counter as clock
+from types import CodeType, FunctionType
 from typing import Any, ClassVar, NamedTuple
 
 from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache
 from django.core.cache.backends.memcached import BaseMemcachedCache
 
+from cache_monitor import context
 from cache_monitor.calls import KEY_LIMIT, bounded
 from cache_monitor.context import CallContext
 from cache_monitor.instrument.aliases import attribute_of
@@ -191,62 +195,120 @@ class HandedOnLookup(Lookup):
         return bool(inner.sizes) if inner.found is None else inner.found
 
 
-_POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
-_ANYTHING = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
+class OwnGetOrSet(CallSignature):
+    """``get_or_set`` of a backend's own, which gets the caller's function as it came: what the
+    backend calls inside tells whether the value was there, and nothing how long it took."""
+
+    __slots__ = ()
+    version_at = 3
+    moves_values = True
+    timeout_at = 2
+
+    def outcome(self, result: Any, inner: CallContext) -> bool | None:
+        # One that stores has looked before, and one that finds does not store.
+        return False if inner.wrote else inner.found
+
+    def produced(self, inner: CallContext) -> float | None:
+        return inner.produced
+
+    def kind(self, result: Any, outcome: object) -> str:
+        return type(result).__name__
+
+    def size(self, sizes: list[int]) -> int:
+        # A miss writes the value and reads it again: one value all the same.
+        return sizes[-1]
+
+    def prints(self, noted: list[int], outcome: object) -> tuple[int, ...]:
+        return tuple(noted[-1:]) if outcome is False else ()
+
+    def callback(self) -> CodeType | None:
+        """The code of the caller's function, whose calls are no part of the operation."""
+        return code_of(self.argument(1, "default"))
 
 
-def parameters_of(method: object) -> tuple[Parameter, ...]:
-    """What ``method``, as it stands on a class, takes after ``self``."""
-    try:
-        found = signature(method)  # type: ignore[arg-type]  # what is no callable: TypeError
-        return tuple(found.parameters.values())[1:]
-    except (TypeError, ValueError):
-        return ()
+class GetOrSet(OwnGetOrSet):
+    """``get_or_set`` as Django has it: it calls what can be called, and so is asked for the value
+    only on a miss. What stands in for the caller's function nobody else sees."""
+
+    __slots__ = ("producer",)
+
+    def __init__(self, cache: BaseCache, args: Args, kwargs: Kwargs) -> None:
+        super().__init__(cache, args, kwargs)
+        self.producer: _Producer | None = None
+        if (len(args) > 1 or "default" in kwargs) and self._is_asked(cache):
+            default = self.argument(1, "default")
+            self.producer = producer = _Producer()
+            way = producer.produce if callable(default) else producer.give
+            self.replace(1, "default", partial(way, default))
+
+    def outcome(self, result: Any, inner: CallContext) -> bool | None:
+        if self.producer is None:
+            return super().outcome(result, inner)
+        return not self.producer.was_asked
+
+    def produced(self, inner: CallContext) -> float | None:
+        return inner.produced if self.producer is None else self.producer.seconds
+
+    def notify_outer(self, result: Any, outer: CallContext) -> None:
+        if self.producer is not None:
+            outer.found, outer.wrote = not self.producer.was_asked, self.producer.was_asked
+            outer.produced = self.producer.seconds
+
+    def callback(self) -> CodeType | None:
+        return None
+
+    def _is_asked(self, cache: BaseCache) -> bool:
+        """Whether Django's function calls what it is given itself."""
+        return True
 
 
-def takes_anything(parameters: Sequence[Parameter]) -> bool:
-    """Whether the method takes ``*args`` and ``**kwargs`` and nothing else."""
-    return tuple(each.kind for each in parameters) == _ANYTHING
+class AsyncGetOrSet(GetOrSet):
+    """``aget_or_set`` as Django has it: from 6.1 on it hands all on to a backend's own
+    ``get_or_set``, where there is one."""
+
+    __slots__ = ()
+
+    def _is_asked(self, cache: BaseCache) -> bool:
+        found = attribute_of(cache, "get_or_set")
+        return getattr(found, "__func__", None) is vars(BaseCache)["get_or_set"]
 
 
-class Place(NamedTuple):
-    """Where an argument stands: its position, None for one that has only its name."""
+class _Producer:
+    """Makes the value for a ``get_or_set``, and knows whether it had to.
 
-    position: int | None
-    name: str
-    default: Any = None
+    Apart from the signature: that holds the arguments, which would then hold it, and the value
+    would stay in memory until the next garbage collection.
+    """
 
+    __slots__ = ("seconds", "was_asked")
 
-Places = Mapping[str, Place]
-"""The places of the arguments that say something: ``key``, ``timeout`` and ``version``."""
+    def __init__(self) -> None:
+        self.was_asked = False
+        self.seconds: float | None = None
 
-USUAL_PLACES: Places = {
-    "key": Place(0, "key"),
-    "timeout": Place(None, "timeout"),
-    "version": Place(None, "version"),
-}
-"""Where nothing is known of a method but that arguments have their names."""
+    def give(self, value: Any) -> Any:
+        self.was_asked = True
+        return value
 
-_MEANINGS = {"timeout": "timeout", "when": "timeout", "version": "version"}
-
-
-@lru_cache(maxsize=2048)
-def places_of(method: FunctionType) -> Places:
-    """The places of ``method``'s arguments; its first one may be a key."""
-    places: dict[str, Place] = {}
-    for position, each in enumerate(parameters_of(method)):
-        at = position if each.kind in _POSITIONAL else None
-        place = Place(at, each.name, None if each.default is Parameter.empty else each.default)
-        if position == 0 and at is not None:
-            places["key"] = place
-        elif each.name in _MEANINGS:
-            places.setdefault(_MEANINGS[each.name], place)
-    return {**USUAL_PLACES, **places}
+    def produce(self, producer: Callable[[], Any]) -> Any:
+        self.was_asked = True
+        token = context.enter_callback()
+        started = clock()
+        try:
+            return producer()
+        finally:
+            self.seconds = clock() - started
+            context.leave(token)
 
 
-def handed_to(owner: object, name: str) -> Callable[..., Any] | None:
-    """The method of ``owner``'s client that a method called ``name`` hands everything on to."""
-    return getattr(type(attribute_of(owner, "_client")), name, None)
+def code_of(function: Any) -> CodeType | None:
+    """The code that runs when ``function`` is called, where that is Python's."""
+    while isinstance(function, partial):
+        function = function.func
+    if not hasattr(type(function), "__code__") and not hasattr(function, "__func__"):
+        function = getattr_static(type(function), "__call__", None)
+    code = getattr(function, "__code__", None)
+    return code if isinstance(code, CodeType) else None
 
 
 class Many(CallSignature):
@@ -350,3 +412,61 @@ def _noting(keys: Iterable[Any], seen: list[Any]) -> Iterator[Any]:
     for key in keys:
         seen.append(key)
         yield key
+
+
+_POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
+_ANYTHING = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
+
+
+def parameters_of(method: object) -> tuple[Parameter, ...]:
+    """What ``method``, as it stands on a class, takes after ``self``."""
+    try:
+        found = signature(method)  # type: ignore[arg-type]  # what is no callable: TypeError
+        return tuple(found.parameters.values())[1:]
+    except (TypeError, ValueError):
+        return ()
+
+
+def takes_anything(parameters: Sequence[Parameter]) -> bool:
+    """Whether the method takes ``*args`` and ``**kwargs`` and nothing else."""
+    return tuple(each.kind for each in parameters) == _ANYTHING
+
+
+class Place(NamedTuple):
+    """Where an argument stands: its position, None for one that has only its name."""
+
+    position: int | None
+    name: str
+    default: Any = None
+
+
+Places = Mapping[str, Place]
+"""The places of the arguments that say something: ``key``, ``timeout`` and ``version``."""
+
+USUAL_PLACES: Places = {
+    "key": Place(0, "key"),
+    "timeout": Place(None, "timeout"),
+    "version": Place(None, "version"),
+}
+"""Where nothing is known of a method but that arguments have their names."""
+
+_MEANINGS = {"timeout": "timeout", "when": "timeout", "version": "version"}
+
+
+@lru_cache(maxsize=2048)
+def places_of(method: FunctionType) -> Places:
+    """The places of ``method``'s arguments; its first one may be a key."""
+    places: dict[str, Place] = {}
+    for position, each in enumerate(parameters_of(method)):
+        at = position if each.kind in _POSITIONAL else None
+        place = Place(at, each.name, None if each.default is Parameter.empty else each.default)
+        if position == 0 and at is not None:
+            places["key"] = place
+        elif each.name in _MEANINGS:
+            places.setdefault(_MEANINGS[each.name], place)
+    return {**USUAL_PLACES, **places}
+
+
+def handed_to(owner: object, name: str) -> Callable[..., Any] | None:
+    """The method of ``owner``'s client that a method called ``name`` hands everything on to."""
+    return getattr(type(attribute_of(owner, "_client")), name, None)

@@ -31,7 +31,9 @@ from cache_monitor.instrument.aliases import belongs_to, telling_lookup
 from cache_monitor.instrument.arguments import (
     USUAL_PLACES,
     Args,
+    AsyncGetOrSet,
     CallSignature,
+    GetOrSet,
     HandedOnLookup,
     Increment,
     Kwargs,
@@ -39,6 +41,7 @@ from cache_monitor.instrument.arguments import (
     LookupMany,
     Many,
     Mapped,
+    OwnGetOrSet,
     Places,
     Touch,
     VersionStep,
@@ -49,7 +52,6 @@ from cache_monitor.instrument.arguments import (
     takes_anything,
 )
 from cache_monitor.instrument.fastpath import LEAVES, fast_path
-from cache_monitor.instrument.get_or_set import AsyncProduction, OwnProduction, Production
 from cache_monitor.instrument.observe import Method, ObservedOperation, observed, observed_async
 from cache_monitor.instrument.side_effects import watch_culls, watch_swallowed, watch_timeouts
 from cache_monitor.instrument.sizes import watch_sizes
@@ -104,7 +106,7 @@ def addition(operation: str, method: object) -> type[Addition]:
 SIGNATURES: Mapping[str, type[CallSignature]] = {
     "get": Lookup,
     "get_many": LookupMany,
-    "get_or_set": OwnProduction,
+    "get_or_set": OwnGetOrSet,
     "set": Write,
     "add": Write,
     "touch": Touch,
@@ -129,8 +131,8 @@ def signature_of(name: str, operation: str, method: object, class_: type) -> typ
         return addition(operation, method)
     if usual is Lookup and belongs_to(method, class_, *_LIBRARIES):
         return HandedOnLookup
-    if usual is OwnProduction and class_ is BaseCache and belongs_to(method, class_, "django"):
-        return Production if name == operation else AsyncProduction
+    if usual is OwnGetOrSet and class_ is BaseCache and belongs_to(method, class_, "django"):
+        return GetOrSet if name == operation else AsyncGetOrSet
     names = _own_names(usual, parameters_of(method))
     if names:
         return type(usual.__name__, (usual,), {"__slots__": (), "names": names})
@@ -141,7 +143,7 @@ def _own_names(signature: type[CallSignature], parameters: Sequence[Parameter]) 
     """The backend's names for Django's arguments, where they are others."""
     djangos = {
         "keys" if issubclass(signature, Many) else "data" if signature is Mapped else "key": 0,
-        "default": 1 if signature in {Lookup, OwnProduction} else None,
+        "default": 1 if signature in {Lookup, OwnGetOrSet} else None,
         "timeout": signature.timeout_at,
         "version": signature.version_at,
     }

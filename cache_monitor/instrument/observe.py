@@ -21,8 +21,7 @@ from cache_monitor.calls import KEY, OUTCOME, Entries, RawCall, Source, raised, 
 from cache_monitor.context import CallContext, current, enter, leave
 from cache_monitor.errors import let_pass
 from cache_monitor.instrument.aliases import Noted, find
-from cache_monitor.instrument.arguments import Args, CallSignature, Kwargs
-from cache_monitor.instrument.get_or_set import OwnProduction
+from cache_monitor.instrument.arguments import Args, CallSignature, Kwargs, OwnGetOrSet
 from cache_monitor.instrument.side_effects import is_swallowing
 from cache_monitor.instrument.sizes import stored_size
 
@@ -73,7 +72,7 @@ class _Observation:
         self.key_maker = noted.key_maker
         if self.key_maker is not None:
             self.inner.finals = {}
-        if isinstance(signature, OwnProduction):
+        if isinstance(signature, OwnGetOrSet):
             self.inner.callback = signature.callback()
         self.started = clock()
 
