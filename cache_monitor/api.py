@@ -28,9 +28,17 @@ from cache_monitor.reports.schema import Finding, Report
 from cache_monitor.reports.series import KeyPoint, ReportPeriod
 from cache_monitor.reports.traced import newer, newer_rows
 from cache_monitor.stats.details import Details
-from cache_monitor.stores import opening
-from cache_monitor.stores.base import Identity, Kind, Row, Store, StoreError, session
-from cache_monitor.stores.opening import close_connections_of_this_thread, get_store
+from cache_monitor.stores import base
+from cache_monitor.stores.base import (
+    Identity,
+    Kind,
+    Row,
+    Store,
+    StoreError,
+    close_connections_of_this_thread,
+    get_store,
+    session,
+)
 from cache_monitor.stores.rows import known_groups, longest, trace_settings
 from cache_monitor.trace.events import MISS, SECOND, Reason, hash_of
 from cache_monitor.worker import wiring
@@ -272,7 +280,7 @@ def store_note() -> str | None:
     """Why the statistics are only kept in this process's memory, where nobody has asked for that,
     in a sentence; ``manage.py check`` says what to write instead."""
     with suppress(StoreError):
-        return opening.store_note()
+        return base.store_note()
     return None
 
 

@@ -23,12 +23,12 @@ from cache_monitor.instrument.install import can_be_recorded
 from cache_monitor.keys.display import sanitizer_problem
 from cache_monitor.keys.known_keys import bypassing_apps
 from cache_monitor.scan.scanner import OTHERS, kind_of
-from cache_monitor.stores.base import StoreError
-from cache_monitor.stores.opening import (
+from cache_monitor.stores.base import (
     DATABASE,
     SQLITE,
     WHAT_TO_NAME,
     StoreChoice,
+    StoreError,
     can_be_written,
     chosen_store,
     in_memory,

@@ -3,7 +3,7 @@
 import cache_monitor
 from cache_monitor.stats.details import Details, DetailsMerge, StoredDetails
 from cache_monitor.stats.payloads import decode
-from cache_monitor.stores.opening import get_store
+from cache_monitor.stores.base import get_store
 
 
 def read_details(payload: bytes) -> Details:

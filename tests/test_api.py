@@ -19,9 +19,8 @@ from cache_monitor.reports.schema import Report
 from cache_monitor.stats.distinct import hash_of
 from cache_monitor.stats.payloads import decode, encode
 from cache_monitor.stats.window import Window
-from cache_monitor.stores.base import Row, StoreError
+from cache_monitor.stores.base import Row, StoreError, get_store
 from cache_monitor.stores.memory import MemoryStore
-from cache_monitor.stores.opening import get_store
 from cache_monitor.worker import batch, wiring
 from tests.anew import begin_anew
 

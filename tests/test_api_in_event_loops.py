@@ -13,7 +13,7 @@ from django.utils import translation
 import cache_monitor
 from cache_monitor import api
 from cache_monitor.api import off_loop
-from cache_monitor.stores.opening import get_store
+from cache_monitor.stores.base import get_store
 from tests.anew import begin_anew
 
 DATABASE = {"STORE": {"BACKEND": "cache_monitor.stores.database.DatabaseStore"}}

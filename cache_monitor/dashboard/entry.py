@@ -25,8 +25,7 @@ from cache_monitor.reports.schema import Cache, HotKey, KeyGroup
 from cache_monitor.reports.traced import KeyEvent, KeyHistory, key_history
 from cache_monitor.scan import entries
 from cache_monitor.scan.entries import EntryAnswer, LiveEntry, Selection
-from cache_monitor.stores.base import StoreError
-from cache_monitor.stores.opening import get_store
+from cache_monitor.stores.base import StoreError, get_store
 from cache_monitor.trace import events
 
 

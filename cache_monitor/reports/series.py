@@ -24,8 +24,7 @@ from cache_monitor.stats.window import (
     Window,
     greater,
 )
-from cache_monitor.stores.base import Row
-from cache_monitor.stores.opening import get_store
+from cache_monitor.stores.base import Row, get_store
 from cache_monitor.stores.rows import DAY, HOUR, longest
 
 

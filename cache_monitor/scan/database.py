@@ -19,7 +19,7 @@ from cache_monitor.scan.base import (
     describe_error,
 )
 from cache_monitor.scan.identity import key_form
-from cache_monitor.stores.opening import is_own, own_connection
+from cache_monitor.stores.base import is_own, own_connection
 
 _ROWS_AT_ONCE, _ROWS_AT_ONCE_OF_SQLITE = 1000, 100
 AFTER_KEY = "after:"

@@ -31,8 +31,7 @@ from cache_monitor.scan.base import (
 )
 from cache_monitor.scan.recorded import RecordedScanner, RecordedUses, Reporter, uses_of
 from cache_monitor.scan.scanner import Scan, kind_of, scanner_for, scope_of
-from cache_monitor.stores.base import StoreError
-from cache_monitor.stores.opening import get_store
+from cache_monitor.stores.base import StoreError, get_store
 
 
 class LiveEntry(Struct, frozen=True, kw_only=True):

@@ -37,7 +37,7 @@ from cache_monitor.scan.base import (
 )
 from cache_monitor.scan.identity import key_form
 from cache_monitor.scan.recorded import recorded_details
-from cache_monitor.stores.opening import is_on_a_network
+from cache_monitor.stores.base import is_on_a_network
 
 _TRIES = 10
 

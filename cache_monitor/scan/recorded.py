@@ -24,8 +24,7 @@ from cache_monitor.scan.snapshot import Snapshot
 from cache_monitor.stats.details import StoredDetails
 from cache_monitor.stats.payloads import CorruptPayload, decode
 from cache_monitor.stores import rows as stored
-from cache_monitor.stores.base import Store, StoreError
-from cache_monitor.stores.opening import get_store
+from cache_monitor.stores.base import Store, StoreError, get_store
 from cache_monitor.trace.codec import StoredSlice, level_for, sampled
 from cache_monitor.trace.events import (
     HIT,

@@ -22,8 +22,17 @@ from django.utils.connection import ConnectionDoesNotExist
 
 from cache_monitor import context
 from cache_monitor.models import Window
-from cache_monitor.stores.base import Fault, Kind, Row, RowGone, StoreBusyError, StoreError, advice
-from cache_monitor.stores.opening import is_own, own_connection
+from cache_monitor.stores.base import (
+    Fault,
+    Kind,
+    Row,
+    RowGone,
+    StoreBusyError,
+    StoreError,
+    advice,
+    is_own,
+    own_connection,
+)
 
 _LOCKED = Fault(
     ("locked", "lock timeout", "lock wait timeout"),

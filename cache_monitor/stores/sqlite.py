@@ -21,8 +21,14 @@ from pathlib import Path
 from threading import Lock
 from typing import TypeVar
 
-from cache_monitor.stores.base import Kind, Row, RowGone, StoreBusyError, StoreError
-from cache_monitor.stores.opening import is_on_a_network
+from cache_monitor.stores.base import (
+    Kind,
+    Row,
+    RowGone,
+    StoreBusyError,
+    StoreError,
+    is_on_a_network,
+)
 
 logger = logging.getLogger("cache_monitor")
 

@@ -26,7 +26,7 @@ def main() -> None:
 
 def minute(start: int) -> float:
     """Seconds of CPU time that it takes to merge what was done from ``start`` on."""
-    from cache_monitor.stores.opening import get_store
+    from cache_monitor.stores.base import get_store
     from cache_monitor.stores.rows import SETTLED
     from cache_monitor.worker.jobs import MERGE_INTERVAL
     from cache_monitor.worker.rollup import merge_processes, roll_up

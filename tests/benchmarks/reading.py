@@ -72,8 +72,7 @@ def configure(made: Mapping[str, Any]) -> None:
 
 
 def fill(rows: Iterable[object]) -> int:
-    from cache_monitor.stores.base import Row
-    from cache_monitor.stores.opening import get_store
+    from cache_monitor.stores.base import Row, get_store
 
     made = [row for row in rows if isinstance(row, Row)]
     now = int(time.time())

@@ -135,7 +135,7 @@ def _follow(walk: Walk) -> None:
 def _scans_of(alias: str) -> Callable[[], None]:
     from cache_monitor.scan.recorded import NO_REPORTER
     from cache_monitor.scan.schedule import ScanScheduler
-    from cache_monitor.stores.opening import get_store
+    from cache_monitor.stores.base import get_store
     from cache_monitor.worker.wiring import background_worker
 
     scheduler, process, store = ScanScheduler(), background_worker.process, get_store()

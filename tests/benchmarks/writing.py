@@ -69,8 +69,7 @@ def write(given: tuple[dict[str, Any], int]) -> tuple[int, int]:
     """Flush for a while; how often, and the bytes of one flush."""
     made, number = given
     configure(made)
-    from cache_monitor.stores.base import Row
-    from cache_monitor.stores.opening import get_store
+    from cache_monitor.stores.base import Row, get_store
     from tests.benchmarks.reading import ALIASES, details_row, window_row
 
     rows = [

@@ -15,8 +15,7 @@ from msgspec.structs import replace
 import cache_monitor
 from cache_monitor.stats.payloads import decode, encode
 from cache_monitor.stats.window import Window
-from cache_monitor.stores.base import Row
-from cache_monitor.stores.opening import get_store
+from cache_monitor.stores.base import Row, get_store
 from cache_monitor.what_if.schema import StoredPrediction
 from tests.dashboard.reports import prediction
 

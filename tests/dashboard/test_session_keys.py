@@ -12,8 +12,7 @@ from django.urls import reverse
 import cache_monitor
 from cache_monitor.dashboard.views import PAGES
 from cache_monitor.keys.naming import name_key
-from cache_monitor.stores.base import Kind
-from cache_monitor.stores.opening import get_store
+from cache_monitor.stores.base import Kind, get_store
 
 
 @pytest.mark.django_db(transaction=True)

@@ -10,8 +10,7 @@ from django.test import override_settings
 
 from cache_monitor.checks import check_settings
 from cache_monitor.conf import StoreConf
-from cache_monitor.stores.base import Row
-from cache_monitor.stores.opening import get_store, make_store
+from cache_monitor.stores.base import Row, get_store, make_store
 from tests import forked
 from tests.docs.pages import ROOT, executed, marked
 from tests.services import Server

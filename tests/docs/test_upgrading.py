@@ -22,8 +22,7 @@ from cache_monitor.reports.schema import Report
 from cache_monitor.stats.details import StoredDetails
 from cache_monitor.stats.payloads import decode, encode
 from cache_monitor.stats.window import Window
-from cache_monitor.stores.base import Row
-from cache_monitor.stores.opening import get_store
+from cache_monitor.stores.base import Row, get_store
 
 WRITTEN: Final = Path(__file__).parent / "stores"
 BEGIN: Final = 1_772_442_000

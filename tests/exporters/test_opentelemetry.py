@@ -18,8 +18,7 @@ from cache_monitor import api
 from cache_monitor.apps import start_exporters
 from cache_monitor.concurrency import no_pause
 from cache_monitor.exporters import opentelemetry
-from cache_monitor.stores.base import Store
-from cache_monitor.stores.opening import get_store
+from cache_monitor.stores.base import Store, get_store
 from cache_monitor.worker import wiring
 from cache_monitor.worker.subscribers import subscribers
 from tests.dashboard.reports import busy_cache, quiet_cache, report_of

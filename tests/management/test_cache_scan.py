@@ -21,7 +21,7 @@ from django.core.management import CommandError, call_command
 
 import cache_monitor
 from cache_monitor.scan.schedule import LOCK, LOCK_SECONDS
-from cache_monitor.stores.opening import get_store
+from cache_monitor.stores.base import get_store
 from tests.services import Server
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -19,8 +19,7 @@ from django.test import override_settings
 from cache_monitor.management.commands import cache_trace
 from cache_monitor.predictor import _cache_traces
 from cache_monitor.scan.identity import store_of
-from cache_monitor.stores.base import Row
-from cache_monitor.stores.opening import get_store
+from cache_monitor.stores.base import Row, get_store
 from cache_monitor.trace.codec import encode_slices
 from cache_monitor.trace.events import HASH_BITS, HIT, MISS, SECOND, CallType, Key, Value
 from cache_monitor.trace.plan import Plan

@@ -59,7 +59,7 @@ def migrate() -> None:
 
 
 def tell() -> None:
-    from cache_monitor.stores.opening import get_store
+    from cache_monitor.stores.base import get_store
     from cache_monitor.stores.rows import trace_settings
     from cache_monitor.worker import trace_rollup
 

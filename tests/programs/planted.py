@@ -65,7 +65,7 @@ def main() -> None:
     from cache_monitor.scan import entries
     from cache_monitor.scan.recorded import Reporter
     from cache_monitor.scan.schedule import ScanScheduler
-    from cache_monitor.stores.opening import get_store
+    from cache_monitor.stores.base import get_store
 
     call_command("createcachetable", verbosity=0)
     planted = {alias: plant(caches[alias]) for alias in caches}

@@ -34,8 +34,7 @@ from cache_monitor.stats.histogram import Histogram
 from cache_monitor.stats.hot_keys import HotKeys
 from cache_monitor.stats.payloads import encode
 from cache_monitor.stats.window import Window
-from cache_monitor.stores.base import Kind, Row
-from cache_monitor.stores.opening import get_store
+from cache_monitor.stores.base import Kind, Row, get_store
 from cache_monitor.worker.rollup import roll_up
 from tests.anew import begin_anew
 

@@ -18,8 +18,7 @@ from cache_monitor.reports import traced
 from cache_monitor.reports.keys import REASONS
 from cache_monitor.reports.traced import KeyHistory, key_history
 from cache_monitor.scan.identity import store_of, trace_store
-from cache_monitor.stores.base import Row
-from cache_monitor.stores.opening import get_store
+from cache_monitor.stores.base import Row, get_store
 from cache_monitor.stores.rows import trace_settings
 from cache_monitor.trace.events import CLEAR, DELETE, HIT, MISS, SECOND, WRITE
 from cache_monitor.trace.plan import Plan

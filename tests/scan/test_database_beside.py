@@ -15,7 +15,7 @@ from cache_monitor.scan import base
 from cache_monitor.scan.base import Bounds
 from cache_monitor.scan.scanner import scanner_for
 from cache_monitor.scan.snapshot import Snapshot
-from cache_monitor.stores import opening
+from cache_monitor.stores import base as stores
 from tests.scan.inspection import inspect_cache
 from tests.scan.places import TABLE, DatabasePlace, table
 from tests.stores.conftest import database
@@ -29,7 +29,7 @@ ENTRIES = 350
 @pytest.fixture(autouse=True)
 def _as_on_a_site(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody is testing here: a transaction is one of the site's."""
-    monkeypatch.setattr(opening, "is_testing", lambda: False)
+    monkeypatch.setattr(stores, "is_testing", lambda: False)
 
 
 @pytest.fixture(params=["delete", "wal"])

@@ -10,7 +10,7 @@ from django.test import override_settings
 
 from cache_monitor.scan import identity
 from cache_monitor.scan.identity import identity_of, trace_store
-from cache_monitor.stores import opening
+from cache_monitor.stores import base
 from cache_monitor.trace.plan import HostProof, base_name, host_proof, uncertain_stores
 
 LOCMEM = "django.core.cache.backends.locmem.LocMemCache"
@@ -218,8 +218,8 @@ def test_hosts_that_have_a_file_system_of_the_network_have_its_directories_in_co
     ):
         lines = ["22 1 8:1 / / rw - ext4 /dev/sda1 rw", f"40 22 0:9 / {at} rw - nfs4 {source} rw"]
         monkeypatch.setattr(identity, "_machine", lambda machine=machine: machine)
-        mounts = [*map(opening.parse_mount, lines)]
-        monkeypatch.setattr(opening, "_mounts", lambda mounts=mounts: mounts)
+        mounts = [*map(base.parse_mount, lines)]
+        monkeypatch.setattr(base, "_mounts", lambda mounts=mounts: mounts)
         path = f"{at}/cache".replace("\\040", " ")
         found += traced_names(_entry(FILES, path))
     places = [name.partition(".")[2] for name in found]

@@ -24,8 +24,8 @@ from cache_monitor.scan.scanner import ScanState, advance, scanner_for
 from cache_monitor.scan.schedule import read_evictions
 from cache_monitor.scan.snapshot import Snapshot
 from cache_monitor.stats.payloads import decode, encode
-from cache_monitor.stores import opening
-from cache_monitor.stores.opening import get_store
+from cache_monitor.stores import base
+from cache_monitor.stores.base import get_store
 from tests.anew import begin_anew
 from tests.scan.inspection import inspect_cache
 
@@ -200,7 +200,7 @@ def test_on_a_network_access_times_tell_nothing(
 ) -> None:
     """A client answers reads from its memory, of which the server knows nothing."""
     line = f"36 22 0:52 / {tmp_path} rw,relatime shared:2 - nfs4 server:/site rw"
-    monkeypatch.setattr(opening, "_mounts", lambda: [opening.parse_mount(line)])
+    monkeypatch.setattr(base, "_mounts", lambda: [base.parse_mount(line)])
     cache = cache_in(tmp_path)
     cache.set("a", 1)
     found = look(cache)

@@ -235,7 +235,7 @@ from cache_monitor.worker import wiring, trace_rollup
 from cache_monitor.scan.schedule import ScanScheduler
 from cache_monitor.scan.recorded import Reporter
 from cache_monitor.calls import recorder
-from cache_monitor.stores.opening import get_store
+from cache_monitor.stores.base import get_store
 
 for number in range(2000):
     cache.set(f"user:{number}", number, 600)

@@ -15,8 +15,8 @@ from cache_monitor.calls import recorder
 from cache_monitor.scan.entries import Selection, delete_step, find_entry, list_entries
 from cache_monitor.scan.recorded import RecordedScanner, RecordedUses, Reporter, uses_of
 from cache_monitor.scan.snapshot import Snapshot
+from cache_monitor.stores.base import get_store
 from cache_monitor.stores.memory import MemoryStore
-from cache_monitor.stores.opening import get_store
 from cache_monitor.trace.events import hash_of
 from cache_monitor.trace.plan import Plan
 from tests.anew import begin_anew

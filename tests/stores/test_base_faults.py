@@ -21,8 +21,8 @@ from django.test import override_settings
 import cache_monitor
 from cache_monitor.api import store_problem
 from cache_monitor.stores import sqlite as sqlite_store
+from cache_monitor.stores.base import get_store
 from cache_monitor.stores.database import DatabaseStore
-from cache_monitor.stores.opening import get_store
 from cache_monitor.stores.redis import RedisStore
 from cache_monitor.worker import wiring
 from cache_monitor.worker.rollup import roll_up

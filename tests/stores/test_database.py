@@ -11,7 +11,7 @@ from django.db.transaction import atomic, set_rollback
 from django.test.utils import CaptureQueriesContext
 
 from cache_monitor.models import Window
-from cache_monitor.stores import opening
+from cache_monitor.stores import base
 from cache_monitor.stores.base import Row, StoreError, session
 from cache_monitor.stores.database import DatabaseStore
 from tests.stores import faulty
@@ -135,7 +135,7 @@ def test_the_sites_pool_is_not_asked(
     postgresql: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("psycopg_pool")
-    monkeypatch.setattr(opening, "is_testing", lambda: False)
+    monkeypatch.setattr(base, "is_testing", lambda: False)
     postgresql["OPTIONS"]["pool"] = {"min_size": 1, "max_size": 1, "timeout": 0.5}
     wrapper: Any = connections["postgresql"]
     store = DatabaseStore(DATABASE="postgresql")
@@ -158,7 +158,7 @@ def test_a_transaction_of_the_sites_is_not_the_stores(
     postgresql: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # As on a site that is not being tested.
-    monkeypatch.setattr(opening, "is_testing", lambda: False)
+    monkeypatch.setattr(base, "is_testing", lambda: False)
     store = DatabaseStore(DATABASE="postgresql")
     with atomic("postgresql"):
         store.put([ROW], now=1)

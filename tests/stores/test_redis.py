@@ -154,7 +154,7 @@ def test_without_redis_py_it_says_what_to_install() -> None:
     code = (
         "import sys; sys.modules['redis'] = None\n"
         "from cache_monitor.conf import StoreConf\n"
-        "from cache_monitor.stores.opening import StoreError, make_store\n"
+        "from cache_monitor.stores.base import StoreError, make_store\n"
         "try:\n"
         "    make_store(StoreConf('cache_monitor.stores.redis.RedisStore', {'URL': 'redis://'}))\n"
         "except StoreError as error:\n"

@@ -12,9 +12,8 @@ from django.test import override_settings
 
 import cache_monitor
 from cache_monitor.keys.grouping import MOST_TEMPLATES
-from cache_monitor.stores.base import Row
+from cache_monitor.stores.base import Row, get_store
 from cache_monitor.stores.memory import MemoryStore
-from cache_monitor.stores.opening import get_store
 from cache_monitor.stores.rows import known_groups, share_groups
 from cache_monitor.trace.codec import pack
 from cache_monitor.worker import jobs

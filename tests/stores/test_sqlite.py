@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from cache_monitor.stores import opening, sqlite
+from cache_monitor.stores import base, sqlite
 from cache_monitor.stores.base import Row, StoreError
 from cache_monitor.stores.sqlite import SQLiteStore
 from tests.stores.disks import filled, use_up
@@ -79,7 +79,7 @@ def test_it_does_without_one_on_a_network(
         "22 1 8:1 / / rw shared:1 - ext4 /dev/vda rw",
         f"36 22 0:52 / {written} rw shared:2 - nfs4 server:/site rw",
     ]
-    monkeypatch.setattr(opening, "_mounts", lambda: [*map(opening.parse_mount, mounts)])
+    monkeypatch.setattr(base, "_mounts", lambda: [*map(base.parse_mount, mounts)])
     store = SQLiteStore(path)
     store.put([ROW], now=1)
     assert told(path, "PRAGMA journal_mode") == [("delete",)]

@@ -14,7 +14,7 @@ from django.test.utils import CaptureQueriesContext
 
 import cache_monitor
 from cache_monitor.models import Window
-from cache_monitor.stores.opening import DATABASE
+from cache_monitor.stores.base import DATABASE
 from tests.anew import begin_anew
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -20,7 +20,7 @@ from cache_monitor.stats.groups import GroupStats
 from cache_monitor.stats.histogram import middle_of
 from cache_monitor.stats.hot_keys import KeyStats
 from cache_monitor.stats.payloads import decode
-from cache_monitor.stores.opening import get_store
+from cache_monitor.stores.base import get_store
 from cache_monitor.stores.rows import trace_settings
 from cache_monitor.worker import wiring
 from tests.anew import begin_anew

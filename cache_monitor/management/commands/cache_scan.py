@@ -30,7 +30,7 @@ from cache_monitor.reports.schema import SCHEMA_VERSION, Memory, Stale
 from cache_monitor.scan.base import STALE_REASONS, StaleReason
 from cache_monitor.scan.schedule import NO_LIMIT, FullScan
 from cache_monitor.scan.snapshot import Snapshot
-from cache_monitor.stores.opening import get_store
+from cache_monitor.stores.base import get_store
 
 COMPLETE, INCOMPLETE = 0, 3
 

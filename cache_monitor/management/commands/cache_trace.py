@@ -26,8 +26,7 @@ from cache_monitor.management.base import (
 )
 from cache_monitor.reports.traced import traced_lookups
 from cache_monitor.scan.identity import store_of
-from cache_monitor.stores.base import Store
-from cache_monitor.stores.opening import get_store
+from cache_monitor.stores.base import Store, get_store
 from cache_monitor.stores.rows import slices_by_minute
 from cache_monitor.trace.codec import StoredSlice
 from cache_monitor.trace.events import SECOND

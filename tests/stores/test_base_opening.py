@@ -6,10 +6,9 @@ from unittest.mock import patch
 import pytest
 from django.test import override_settings
 
-from cache_monitor.stores import opening
-from cache_monitor.stores.base import Store, StoreError
+from cache_monitor.stores import base
+from cache_monitor.stores.base import Store, StoreError, get_store
 from cache_monitor.stores.memory import MemoryStore
-from cache_monitor.stores.opening import get_store
 
 MEMORY = {"STORE": {"BACKEND": "cache_monitor.stores.memory.MemoryStore"}}
 
@@ -37,7 +36,7 @@ def test_other_settings_are_another_store() -> None:
 @override_settings(CACHE_MONITOR=MEMORY)
 def test_a_store_that_could_not_be_made_is_tried_again() -> None:
     with (
-        patch.object(opening, "make_store", side_effect=StoreError("Not now.")),
+        patch.object(base, "make_store", side_effect=StoreError("Not now.")),
         pytest.raises(StoreError),
     ):
         get_store()
@@ -49,7 +48,7 @@ def test_a_store_that_could_not_be_made_is_tried_again() -> None:
 def test_a_forked_child_shares_neither_rows_nor_locks_with_its_parent() -> None:
     store = get_store()
     assert isinstance(store, MemoryStore)
-    with store._lock, opening._current._lock:
+    with store._lock, base._current._lock:
         child = os.fork()
         if child == 0:
             # Nothing but this may happen here, whatever comes of it.

@@ -16,9 +16,9 @@ from django.test import override_settings
 
 from cache_monitor import api
 from cache_monitor.conf import StoreConf
-from cache_monitor.stores import opening
+from cache_monitor.stores import base
+from cache_monitor.stores.base import DATABASE, MEMORY, SQLITE, StoreChoice, chosen_store
 from cache_monitor.stores.memory import MemoryStore
-from cache_monitor.stores.opening import DATABASE, MEMORY, SQLITE, StoreChoice, chosen_store
 
 SQLITE_ENGINE = "django.db.backends.sqlite3"
 
@@ -184,7 +184,7 @@ def test_a_named_file_that_cannot_be_written_to_is_told(tmp_path: Path, name: st
 
 def test_a_file_on_a_network_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     line = f"36 22 0:52 / {tmp_path} rw shared:2 - fuse.sshfs host:/site rw"
-    monkeypatch.setattr(opening, "_mounts", lambda: [opening.parse_mount(line)])
+    monkeypatch.setattr(base, "_mounts", lambda: [base.parse_mount(line)])
     store = {"BACKEND": SQLITE, "OPTIONS": {"PATH": tmp_path / "statistics.sqlite3"}}
     with override_settings(CACHE_MONITOR={"STORE": store}):
         assert "several hosts" in _told()
@@ -199,9 +199,9 @@ def test_a_relative_path_fails_the_check() -> None:
 
 
 def test_a_store_in_memory_that_nobody_asked_for_is_noted() -> None:
-    opening._current.forget()
+    base._current.forget()
     assert "in each process's memory, because tests are run" in str(api.store_note())
-    assert isinstance(opening.get_store(), MemoryStore)
+    assert isinstance(base.get_store(), MemoryStore)
     with override_settings(CACHE_MONITOR={"STORE": {"BACKEND": MEMORY}}):
         assert api.store_note() is None
 
