@@ -269,7 +269,7 @@ def test_a_report_says_that_the_store_failed_while_it_was_made(
 def test_windows_that_no_store_takes_are_given_up_at_the_limit(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("cache_monitor.worker.flush.MOST_BUCKETS", 1)
+    monkeypatch.setattr("cache_monitor.worker.pipeline.MOST_BUCKETS", 1)
     with override_settings(CACHE_MONITOR={"STORE": {"BACKEND": f"{__name__}.Broken"}}):
         caches["default"].get("a")
         caches["other"].get("a")

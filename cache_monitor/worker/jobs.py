@@ -24,8 +24,7 @@ from cache_monitor.stores.rows import TraceSettings, settled
 from cache_monitor.trace.events import EvictionReading
 from cache_monitor.worker import trace_rollup
 from cache_monitor.worker.counting import Measure
-from cache_monitor.worker.drain import Drainer
-from cache_monitor.worker.flush import Flusher, StoreWriter
+from cache_monitor.worker.pipeline import Drainer, Flusher, StoreWriter
 from cache_monitor.worker.rollup import merge_processes, roll_up
 from cache_monitor.worker.subscribers import subscribers
 from cache_monitor.worker.trace_writer import Tracer

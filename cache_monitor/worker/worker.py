@@ -23,9 +23,8 @@ from cache_monitor.stacks import RawStack, take_stack
 from cache_monitor.stores.base import Store, StoreBusyError, StoreError
 from cache_monitor.worker import requests
 from cache_monitor.worker.aggregator import Aggregator
-from cache_monitor.worker.drain import Drainer
-from cache_monitor.worker.flush import Flusher, StoreWriter
 from cache_monitor.worker.jobs import BackgroundJobs, Hooks, Wiring
+from cache_monitor.worker.pipeline import Drainer, Flusher, StoreWriter
 from cache_monitor.worker.shutdown import (
     DEADLINE,
     ServerShutdown,

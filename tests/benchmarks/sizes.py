@@ -66,7 +66,7 @@ class Measured:
             self._flush(at + interval)
 
     def _flush(self, now: float) -> None:
-        """Write what has changed, as cache_monitor.worker.flush does."""
+        """Write what has changed, as cache_monitor.worker.pipeline does."""
         for alias, part in list(self._aggregator.parts()):
             if part.start + part.seconds < now:
                 self._aggregator.seal(part)

@@ -140,7 +140,7 @@ def flush(
     of: tuple[int, int],
     stored: dict[tuple[int, int], object],
 ) -> None:
-    """Bring what has changed to the store, as cache_monitor.worker.flush does."""
+    """Bring what has changed to the store, as cache_monitor.worker.pipeline does."""
     number, now = of
     for name, part in list(tracer.slices):
         if part.start + part.seconds + CLOSED < now:

@@ -11,7 +11,7 @@ from cache_monitor.scan.identity import is_of_one_process, trace_store
 from cache_monitor.scan.recorded import RecordedUses, Reporter, uses_of
 from cache_monitor.stores.base import Store
 from cache_monitor.worker.aggregator import Aggregator
-from cache_monitor.worker.flush import Flusher
+from cache_monitor.worker.pipeline import Flusher
 from cache_monitor.worker.trace_events import CacheIdentity
 from cache_monitor.worker.trace_writer import Tracer
 

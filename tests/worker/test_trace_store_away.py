@@ -13,7 +13,7 @@ from cache_monitor.trace.events import SECOND, EvictionReading
 from cache_monitor.trace.plan import TraceLimits
 from cache_monitor.worker.aggregator import Aggregator
 from cache_monitor.worker.batch import deduplicate
-from cache_monitor.worker.flush import Flusher
+from cache_monitor.worker.pipeline import Flusher
 from cache_monitor.worker.rollup import merge_processes, roll_up
 from cache_monitor.worker.trace_events import CacheIdentity
 from cache_monitor.worker.trace_rollup import roll
@@ -95,7 +95,7 @@ def test_nothing_counts_twice_and_no_reason_is_wrong(
     """One of two processes finds the store again ``late``, when the other has rolled up."""
     store, workers, left = Store(), [Worker("one"), Worker("two")], list(PLAYED)
     now = START
-    monkeypatch.setattr("cache_monitor.worker.flush.time.time", lambda: now)
+    monkeypatch.setattr("cache_monitor.worker.pipeline.time.time", lambda: now)
     for seconds in range(0, 1500, 10):
         now = START + seconds
         while left and left[0][0] < seconds:

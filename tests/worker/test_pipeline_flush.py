@@ -8,7 +8,7 @@ from unittest.mock import Mock
 
 import pytest
 
-from cache_monitor.calls import RawCall, Source
+from cache_monitor.calls import RawCall, Recorded, Recorder, Source
 from cache_monitor.concurrency import no_pause
 from cache_monitor.keys.naming import name_plain_key
 from cache_monitor.stats.payloads import decode, encode
@@ -18,7 +18,7 @@ from cache_monitor.stores.memory import MemoryStore
 from cache_monitor.stores.rows import ABANDONED_AFTER, HOUR, MERGED, MINUTE
 from cache_monitor.worker import batch
 from cache_monitor.worker.aggregator import Aggregator
-from cache_monitor.worker.flush import STEP, Flusher, StoreWriter
+from cache_monitor.worker.pipeline import STEP, Drainer, Flusher, StoreWriter
 from cache_monitor.worker.rollup import merge_processes, roll_up
 from cache_monitor.worker.trace_writer import Tracer
 from tests.stored import read_details
@@ -44,7 +44,7 @@ class Process:
             "process", hot_keys=100, key_groups=100, measure=lambda alias, key, version: None
         )
         self.delivery = Flusher("process", aggregator, Tracer("process", 1, lambda _: None))
-        monkeypatch.setattr("cache_monitor.worker.flush.time.time", lambda: self.now)
+        monkeypatch.setattr("cache_monitor.worker.pipeline.time.time", lambda: self.now)
 
     def work(self, calls: int) -> None:
         self.delivery.aggregator.add(_gets(self.now, calls), 0.0)
@@ -171,7 +171,7 @@ def test_a_part_that_cannot_be_written_keeps_no_other_from_the_store(
             return encode(part)
         raise TypeError("unsupported")
 
-    monkeypatch.setattr("cache_monitor.worker.flush.encode", broken)
+    monkeypatch.setattr("cache_monitor.worker.pipeline.encode", broken)
     process.work(3)
     process.flush()
     assert {row.kind for row in process.store.read("window", 0, 2**40, None)} == {"window"}
@@ -215,7 +215,7 @@ def test_an_hour_that_comes_again_is_counted_as_often_as_it_was_there(
 def test_a_clock_that_goes_to_and_fro_keeps_no_more_parts_waiting(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("cache_monitor.worker.flush.MOST_BUCKETS", 10)
+    monkeypatch.setattr("cache_monitor.worker.pipeline.MOST_BUCKETS", 10)
     process = Process(monkeypatch)
     for _ in range(20):
         process.now -= HOUR
@@ -263,9 +263,9 @@ class Hanging(MemoryStore):
 def test_no_more_than_the_limit_waits_for_a_store_that_does_not_answer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("cache_monitor.worker.flush.MOST_BUCKETS", 10)
+    monkeypatch.setattr("cache_monitor.worker.pipeline.MOST_BUCKETS", 10)
     # It counts as hanging from the beginning.
-    monkeypatch.setattr("cache_monitor.worker.flush.HANGS_AFTER", 0.0)
+    monkeypatch.setattr("cache_monitor.worker.pipeline.HANGS_AFTER", 0.0)
     process = Process(monkeypatch)
     process.store = store = Hanging()
     process.work(1)
@@ -325,3 +325,30 @@ def test_names_are_remembered_while_somebody_calls(monkeypatch: pytest.MonkeyPat
     process.flush()
     batch.name_and_hash("user:1", "default")
     assert naming.called
+
+
+class _CulledLate(Recorder):
+    """Of a cache that evicts, in another thread, while what was recorded before is drained."""
+
+    culls = 0
+
+    def take(self, most: int) -> list[Recorded]:
+        calls = super().take(most)
+        if self.culls:
+            self.note_culled("default", self.culls)
+        return calls
+
+
+def test_what_comes_in_the_midst_of_a_drain_is_drained_and_waits_for_the_store(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    process, recorder = Process(monkeypatch), _CulledLate()
+    drainer = Drainer(recorder, lambda: process.delivery)
+    drainer.drain(10)
+    assert not drainer.drain(10)
+    recorder.culls = 3
+    assert not drainer.has_more()
+    assert drainer.drain(10)
+    [(_, window)] = process.delivery.aggregator.parts()
+    assert isinstance(window, Window)
+    assert window.culled == 3

@@ -1,23 +1,37 @@
-"""From the time buckets of this process to the store."""
+"""The way of calls in the background thread: from the recorder's buffer into the time buckets of
+this process, and from these to the store.
+
+Counting is done with a batch at once. Why a lookup missed, and how old a hit was, is classified
+later, when the other processes had time to report what they did; how long a value took to compute,
+when it is written.
+"""
 
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Set
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
+from functools import cached_property
 from math import inf
-from threading import Lock
+from threading import Lock, get_ident
 from uuid import uuid4
 
+from cache_monitor.calls import SECONDS, SOURCE, STARTED, Culled, RawCall, Recorder
+from cache_monitor.errors import let_pass
+from cache_monitor.page_cache import watch
+from cache_monitor.stats.compute_time import MissSetMatcher
 from cache_monitor.stats.payloads import encode
 from cache_monitor.stats.window import Window
 from cache_monitor.stores.base import Kind, Row, Store
 from cache_monitor.stores.rows import ABANDONED_AFTER
 from cache_monitor.trace.slices import Slice
+from cache_monitor.worker import requests
 from cache_monitor.worker.aggregator import Aggregator
 from cache_monitor.worker.aggregator import Part as CountedBucket
-from cache_monitor.worker.batch import forget_names
+from cache_monitor.worker.batch import Batch, forget_names
+from cache_monitor.worker.subscribers import subscribers
 from cache_monitor.worker.trace_writer import Tracer
 
 logger = logging.getLogger("cache_monitor")
@@ -34,6 +48,121 @@ HANGS_AFTER = 10.0
 """Seconds after which a store that has not answered counts as refusing."""
 _CLOSED_AFTER = 5.0
 """Seconds after the end of a bucket in which late calls are still added to it."""
+_MOST_REQUESTS = 10_000
+"""Beginnings of requests that wait for the calls that were made meanwhile."""
+
+
+class Drainer:
+    """Takes calls from the recorder and makes statistics of them.
+
+    Whoever calls holds the lock of the draining, but for :meth:`begin_request`.
+    """
+
+    def __init__(self, recorder: Recorder, make_flusher: Callable[[], "Flusher"]) -> None:
+        self._recorder = recorder
+        self._make_flusher = make_flusher
+        self._matcher = MissSetMatcher()
+        self._requests: deque[tuple[float, int]] = deque(maxlen=_MOST_REQUESTS)
+        self._changed: deque[tuple[str, list[RawCall]]] = deque(maxlen=_MOST_REQUESTS)
+        self.active_at = 0.0
+        """When calls were last taken in, Unix time."""
+
+    @cached_property
+    def flusher(self) -> "Flusher":
+        """Made when first asked for: the settings may not be there before."""
+        return self._make_flusher()
+
+    def begin_request(self) -> None:
+        """Note that this thread begins with a new request, on whose path this runs."""
+        self._requests.append((time.perf_counter(), get_ident()))
+
+    def has_more(self) -> bool:
+        """Whether there is anything to be counted; needs no lock."""
+        return self._recorder.has_more() or bool(requests.waiting or watch.finished)
+
+    def drain(self, most: int) -> bool:
+        """Count the oldest calls in the buffer, at most ``most``, and all requests; whether there
+        was anything."""
+        now = time.time()
+        aggregator = self.flusher.aggregator
+        clock_offset = _clock_offset()
+        calls = self._recorder.take(most)
+        called: set[str] = set()
+        if calls:
+            self.active_at = now
+            batch = aggregator.add(calls, clock_offset)
+            called = batch.aliases()
+            subscribers.add_calls(calls, clock_offset)
+            with self._going_on():
+                self._look_closer(batch, clock_offset)
+        stacks = self._recorder.take_stacks()
+        with self._going_on():
+            aggregator.callers.add(stacks)
+        dropped = self._recorder.take_dropped()
+        aggregator.add_dropped(dropped, now)
+        for alias in dropped:
+            self.flusher.tracer.note_gap(alias, now)
+        culled = self._recorder.take_culled()
+        self._count_culled(culled, called, clock_offset)
+        records = requests.take()
+        for request_record in records:
+            aggregator.add_request(request_record, now)
+            if changes := request_record.stats.changes():
+                self._changed.append((request_record.view, changes))
+        passes = watch.take() if watch.finished else ()
+        for page_pass in passes:
+            aggregator.add_page(page_pass, now)
+        subscribers.add_pages(passes)
+        return bool(calls or stacks or dropped or culled or records or passes)
+
+    def note_views(self) -> None:
+        """Let the trace know whose writes those are that it has by now: a request's calls are in
+        the buffer before it has ended."""
+        while self._changed:
+            view, changes = self._changed.popleft()
+            with self._going_on():
+                self.flusher.tracer.note_view(view, changes)
+
+    def _count_culled(
+        self, culled: Mapping[str, Culled], called: Set[str], clock_offset: float
+    ) -> None:
+        """Count what was ``culled``, and that the others of the caches ``called`` evicted none."""
+        # Where it is counted, none is a figure too.
+        evicted = dict.fromkeys(called & self._recorder.culling, 0)
+        evicted.update({alias: each.entries for alias, each in culled.items()})
+        self.flusher.aggregator.add_culled(evicted, time.time())
+        for alias, each in culled.items():
+            # It was full then, whatever it was when somebody looked.
+            for at in {each.first, each.last}:
+                self.flusher.tracer.note_full(alias, at + clock_offset)
+
+    def _look_closer(self, batch: Batch, clock_offset: float) -> None:
+        others = batch.others
+        made = self._matcher.match(others, self._requests) if others else {}
+        for place, values in made.items():
+            call = others[place]
+            at = call[STARTED] + call[SECONDS] + clock_offset
+            self.flusher.aggregator.add_produced(call[SOURCE].alias, at, values)
+        computed = {place: dict(values) for place, values in made.items()}
+        self.flusher.tracer.trace(batch, clock_offset, computed)
+
+    @contextmanager
+    def _going_on(self) -> Iterator[None]:
+        """A fault of ours in here must not stop the counting."""
+        try:
+            yield
+        except Exception as error:
+            let_pass(error)
+            self._recorder.failed(error)
+
+
+def _clock_offset() -> float:
+    """What makes Unix time of the readings of ``time.perf_counter``.
+
+    A thread that is interrupted between the two clocks gets too little. Of events some
+    microseconds apart the order tells why a get missed, so it is tried more than once.
+    """
+    return max(time.time() - time.perf_counter() for _ in range(3))
 
 
 @dataclass(slots=True)
