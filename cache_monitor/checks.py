@@ -20,8 +20,8 @@ from cache_monitor.backends import PATH as EXPLICIT_PATH
 from cache_monitor.backends import WRAPS_HINT, wraps_problem
 from cache_monitor.conf import SETTING, Conf, get_conf, problems
 from cache_monitor.instrument.install import can_be_recorded
-from cache_monitor.keys.display import sanitizer_problem
 from cache_monitor.keys.known_keys import bypassing_apps
+from cache_monitor.keys.masking import sanitizer_problem
 from cache_monitor.scan.scanner import OTHERS, kind_of
 from cache_monitor.stores.base import (
     DATABASE,

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from inspect import CO_VARARGS
 from itertools import pairwise
+from pathlib import Path
 from signal import Signals
 from traceback import TracebackException, walk_tb
 from types import FrameType, TracebackType
@@ -156,6 +157,16 @@ def _place(traceback: TracebackType | None) -> str:
         if name.partition(".")[0] == PACKAGE or place == "an unknown place":
             place = f"{name}:{line}"
     return place
+
+
+def type_and_line(error: BaseException) -> str:
+    """The type of ``error`` and the line that raised it, without its message: that may quote a
+    key."""
+    frames = list(walk_tb(error.__traceback__))
+    if not frames:
+        return type(error).__name__
+    frame, line = frames[-1]
+    return f"{type(error).__name__} in {Path(frame.f_code.co_filename).name}, line {line}"
 
 
 EXTRAS = {

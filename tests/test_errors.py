@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from cache_monitor.errors import INTERVAL, MOST_KINDS, Faults
+from cache_monitor.errors import INTERVAL, MOST_KINDS, Faults, type_and_line
 
 
 class Clock:
@@ -113,3 +113,15 @@ def test_a_fault_keeps_nothing_of_what_the_site_had_in_its_hands(faults: Faults)
     faults.note(_caught(KeyError, with_a_value))
     gc.collect()
     assert gone[0]() is None
+
+
+def test_a_fault_is_described_by_its_type_and_place_and_not_by_its_message() -> None:
+    with pytest.raises(ValueError, match="ann") as caught:
+        int("ann@example.com")
+    said = type_and_line(caught.value)
+    assert said.startswith("ValueError in test_errors.py, line ")
+    assert "ann" not in said
+
+
+def test_a_fault_that_nobody_raised_has_no_place() -> None:
+    assert type_and_line(KeyError("ann")) == "KeyError"

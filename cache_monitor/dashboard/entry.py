@@ -18,7 +18,7 @@ from cache_monitor.dashboard.formats import ago, expiry, stale_kinds
 from cache_monitor.dashboard.keys import what_ended, why_missed
 from cache_monitor.dashboard.page import Content, PageRequest
 from cache_monitor.dashboard.query import BadParameterError, as_shown, flag
-from cache_monitor.keys.display import is_sanitizing
+from cache_monitor.keys.masking import is_sanitizing
 from cache_monitor.keys.naming import KeyName, name_key, why_grouped
 from cache_monitor.reports.keys import REASON_WORDS, whole_groups, whole_keys
 from cache_monitor.reports.schema import Cache, HotKey, KeyGroup

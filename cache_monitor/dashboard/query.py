@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from cache_monitor.dashboard.formats import visible
-from cache_monitor.keys.display import SHOWN_LENGTH
+from cache_monitor.keys.grouping import SHOWN_LENGTH
 from cache_monitor.keys.naming import SESSION_MASK, written_as_shown
 from cache_monitor.periods import parse_duration, parse_moment
 

@@ -10,7 +10,7 @@ from typing import Generic, NamedTuple, TypeVar
 from cache_monitor.calls import LOOKUPS
 from cache_monitor.conf import Thresholds
 from cache_monitor.findings.texts import advice, docs_url
-from cache_monitor.keys.display import is_nameless
+from cache_monitor.keys.grouping import is_nameless
 from cache_monitor.reports.keys import whole_groups
 from cache_monitor.reports.schema import (
     Cache,

@@ -22,8 +22,10 @@ from string import ascii_letters, digits
 
 from cache_monitor.concurrency import new_lock
 from cache_monitor.conf import SETTING, forget_on_change
-from cache_monitor.keys.display import printable, shortened
 
+SHOWN_LENGTH = 250
+# What cache_monitor.calls.bounded leaves of a key that was too long to be kept.
+CUT = re.compile(r"… \(([0-9]{1,18}) characters\)\Z")
 GROUP_LENGTH = 120
 # The patterns get this much of a key, which bounds their work.
 MATCHED_LENGTH = 512
@@ -107,6 +109,32 @@ def group_of(text: str) -> str:
     else:
         group = _replaced(text)
     return shortened(printable(group), GROUP_LENGTH)
+
+
+def printable(text: str) -> str:
+    r"""``text`` with control characters, bidi overrides and lone surrogates as ``\u202e``."""
+    if text.isprintable():
+        return text
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode() for each in text
+    )
+
+
+def shortened(text: str, length: int, cut_mark: str = "…") -> str:
+    """``text`` in at most ``length`` characters; ``cut_mark`` ends it where it was cut."""
+    if len(text) <= length:
+        return text
+    return text[: length - len(cut_mark)] + cut_mark
+
+
+_UNNAMED = re.compile(r"\{(?:hash|token|uuid)\}")
+_QUERY_CACHES = re.compile("^(?:cachalot|cacheops)(?: table)? ")
+
+
+def is_nameless(group: str) -> bool:
+    """Whether the name of a group says nothing about its keys, as ``{hash}`` does."""
+    left = _UNNAMED.sub("", _QUERY_CACHES.sub("", group))
+    return left != group and re.search(r"\w{2}", left) is None
 
 
 def has_plain_numbers(text: str) -> bool:

@@ -25,7 +25,7 @@ from django.urls.converters import DEFAULT_CONVERTERS, get_converters
 from django.utils.module_loading import import_string
 
 from cache_monitor.conf import forget_on_change, get_conf, kept_until_change
-from cache_monitor.keys.display import describe_error
+from cache_monitor.errors import type_and_line
 
 PageKind = Literal["page", "page_headers"]
 
@@ -281,7 +281,7 @@ class Routes:
         if not self._has_failed:
             self._has_failed = True
             logger.error(
-                "The route of a cached page could not be found (%s).", describe_error(error)
+                "The route of a cached page could not be found (%s).", type_and_line(error)
             )
 
 

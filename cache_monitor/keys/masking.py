@@ -1,4 +1,4 @@
-"""Find session keys, and mask what looks like a credential in a key.
+"""What of a key must not be shown: session keys, credentials, and what ``KEY_SANITIZER`` removes.
 
 A session key logs its reader in, and a key such as ``cart:<session key>`` contains one. Django's
 are 32 letters and digits. A digest looks the same, so it is masked too; by its mask it keeps a name
@@ -10,23 +10,25 @@ Django's other engines nothing is learned: their keys are known by their form.
 """
 
 import hashlib
+import inspect
+import logging
 import re
 from collections import Counter
-from collections.abc import Iterator
-from functools import wraps
+from collections.abc import Callable, Iterator
+from functools import cache, wraps
 from importlib import import_module
 from typing import Any, Final, NamedTuple
 
 from django.apps import apps
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
+from django.utils.module_loading import import_string
 
-from cache_monitor.calls import KEY_LIMIT
-from cache_monitor.conf import kept_until_change
-from cache_monitor.errors import let_pass
+from cache_monitor.calls import KEY_LIMIT, bounded
+from cache_monitor.conf import SETTING, forget_on_change, get_conf, kept_until_change
+from cache_monitor.errors import let_pass, type_and_line
 from cache_monitor.keys import known_keys
-from cache_monitor.keys.display import CUT, SHOWN_LENGTH
-from cache_monitor.keys.grouping import looks_random
+from cache_monitor.keys.grouping import CUT, SHOWN_LENGTH, looks_random
 
 _DJANGOS = re.compile("[a-z0-9]{32}")
 _MARK: Final = "_cache_monitor_learns"
@@ -304,3 +306,118 @@ def _secret() -> bytes:
         return hashlib.sha256(f"cache_monitor:{settings.SECRET_KEY}".encode()).digest()
     except ImproperlyConfigured:
         return b""
+
+
+# KEY_SANITIZER
+
+logger = logging.getLogger("cache_monitor")
+
+NOT_SANITIZED = "(KEY_SANITIZER failed)"
+"""Replaces every key that the sanitizer failed on."""
+
+Sanitizer = Callable[[str], str]
+
+
+def sanitized(text: str) -> str:
+    """The key ``text`` after the sanitizer, if there is one.
+
+    The sanitizer gets at most 512 characters. Where it raises, or returns no text, the result is
+    :data:`NOT_SANITIZED`. Never raises.
+    """
+    sanitizer = _sanitizer()
+    return text if sanitizer is None else sanitizer(text)
+
+
+def is_sanitizing() -> bool:
+    """Whether unsanitized keys must not be kept, not even in memory."""
+    return _sanitizer() is not None
+
+
+def sanitizer_problem(path: str) -> str | None:
+    """Why the dotted ``path`` names no sanitizer; None where it does."""
+    try:
+        found = import_string(path)
+    except Exception as error:
+        return f"names {path!r}, which cannot be imported: {type(error).__name__}: {error}."
+    if not callable(found) or isinstance(found, type):
+        return f"names {path!r}, which is no function."
+    if inspect.iscoroutinefunction(found):
+        return f"names {path!r}, which is a coroutine function."
+    return None if _takes_one_text(found) else f"names {path!r}, which does not take one argument."
+
+
+def _takes_one_text(function: Callable[..., Any]) -> bool:
+    try:
+        inspect.signature(function).bind("key")
+    except TypeError:
+        return False
+    except ValueError:
+        # Some functions of C have no signature.
+        return True
+    return True
+
+
+class _Guarded:
+    """A sanitizer whose faults are caught, and logged once."""
+
+    def __init__(self, path: str, function: Callable[[str], object]) -> None:
+        self._path = path
+        self._function = function
+        self._has_failed = False
+
+    def __call__(self, text: str) -> str:
+        try:
+            clean = self._function(str(bounded(text)))
+            if isinstance(clean, str):
+                # A subclass may have methods of its own.
+                return str.__str__(clean)
+            self._failed(f"returned {type(clean).__name__} and no str")
+        except Exception as error:
+            self._failed(f"raised {type_and_line(error)}")
+        return NOT_SANITIZED
+
+    def _failed(self, how: str) -> None:
+        if not self._has_failed:
+            self._has_failed = True
+            logger.error(
+                "CACHE_MONITOR['KEY_SANITIZER'] %s %s. Keys that it fails on are shown as"
+                " %r; further faults are not logged.",
+                self._path,
+                how,
+                NOT_SANITIZED,
+            )
+
+
+@kept_until_change(SETTING, before=None)
+def _path() -> str | None:
+    return get_conf().key_sanitizer
+
+
+def _sanitizer() -> Sanitizer | None:
+    path = _path()
+    return None if path is None else _imported(path, apps.ready)
+
+
+def _refusing(text: str) -> str:
+    return NOT_SANITIZED
+
+
+@cache
+def _imported(path: str, is_final: bool) -> Sanitizer:
+    try:
+        return _Guarded(path, import_string(path))
+    except Exception as error:
+        if not is_final:
+            # It may need the apps.
+            return _refusing
+        logger.error(
+            "CACHE_MONITOR['KEY_SANITIZER'] %s cannot be imported (%s), so every key is shown as"
+            " %r. Run manage.py check.",
+            path,
+            type_and_line(error),
+            NOT_SANITIZED,
+        )
+        return _refusing
+
+
+forget_on_change((SETTING,), _imported.cache_clear)

@@ -12,32 +12,28 @@ from django.conf import settings
 from cache_monitor.conf import SETTING, forget_on_change, get_conf, kept_until_change
 from cache_monitor.key_patterns import ChosenGroups
 from cache_monitor.keys import known_keys
-from cache_monitor.keys.display import (
-    CUT,
-    NOT_SANITIZED,
-    SHOWN_LENGTH,
-    is_sanitizing,
-    printable,
-    sanitized,
-    shortened,
-    shown,
-    text_of,
-)
 from cache_monitor.keys.grouping import (
+    CUT,
     GROUP_LENGTH,
     MATCHED_LENGTH,
+    SHOWN_LENGTH,
     group_of,
     has_plain_numbers,
     learned,
+    printable,
+    shortened,
 )
 from cache_monitor.keys.known_keys import PREFIX, query_cache_group, routes
 from cache_monitor.keys.masking import (
+    NOT_SANITIZED,
     Masked,
     is_masked,
+    is_sanitizing,
     is_session,
     masked,
     may_be_sessions,
     own_sessions,
+    sanitized,
     without_look_alikes,
     without_masks,
 )
@@ -123,6 +119,30 @@ _NOT_SANITIZED = KeyName(NOT_SANITIZED, NOT_SANITIZED, "key")
 # The form of django.core.cache.utils.
 _REFERENCE = re.compile(r"\\(?:[0-9]+|g<\w+>)")
 _FRAGMENT = re.compile(r"template\.cache\.(?P<name>.*)\.[0-9a-f]{32}", re.DOTALL)
+
+
+def text_of(key: object) -> str:
+    """The text that Django makes of ``key``, always a plain ``str``; ``<TypeName>`` where its
+    ``__str__`` raises."""
+    if type(key) is str:
+        return key
+    try:
+        # Under ``python -bb`` str(b"…") raises; repr() gives the same text.
+        text = repr(key) if isinstance(key, bytes) else str(key)
+        return str.__str__(text)
+    except Exception:
+        return f"<{type(key).__name__}>"
+
+
+def shown(text: str) -> str:
+    """``text`` in at most 250 printable characters; a cut one ends in its true length."""
+    if len(text) <= SHOWN_LENGTH and text.isprintable():
+        return text
+    # Escaping makes no character shorter, so one more than shown is enough.
+    head = printable(text[: SHOWN_LENGTH + 1])
+    cut_before = CUT.search(text)
+    length = int(cut_before[1]) if cut_before else len(text)
+    return shortened(head, SHOWN_LENGTH, f"… ({length:,} characters)")
 
 
 def name_key(key: object, alias: str | None = None) -> KeyName:

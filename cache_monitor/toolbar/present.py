@@ -11,7 +11,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from cache_monitor.conf import Thresholds, get_conf
-from cache_monitor.keys.display import shortened
+from cache_monitor.keys.grouping import shortened
 from cache_monitor.page_cache import outcomes
 from cache_monitor.reports.keys import REASON_WORDS
 from cache_monitor.stacks import CodeLine, StackRenderer, place_of

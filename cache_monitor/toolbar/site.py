@@ -15,7 +15,7 @@ from cache_monitor import api, context
 from cache_monitor.calls import RawCall, recorder
 from cache_monitor.concurrency import new_lock
 from cache_monitor.errors import let_pass
-from cache_monitor.keys.display import is_sanitizing
+from cache_monitor.keys.masking import is_sanitizing
 from cache_monitor.reports.savings import mean_to_produce
 from cache_monitor.stats.groups import GroupStats
 from cache_monitor.stats.hot_keys import KeyStats

@@ -13,7 +13,7 @@ from django.core.cache import caches
 from django.test import override_settings
 
 import cache_monitor
-from cache_monitor.keys.display import NOT_SANITIZED, sanitized, sanitizer_problem
+from cache_monitor.keys.masking import NOT_SANITIZED, sanitized, sanitizer_problem
 from cache_monitor.keys.naming import may_be_cached, name_key
 from cache_monitor.testing import capture_cache_calls
 from cache_monitor.worker.batch import name_and_hash
@@ -95,7 +95,7 @@ def test_a_session_key_is_masked_without_asking() -> None:
 @pytest.mark.parametrize(
     ("function", "says"),
     [
-        ("failing", "raised ValueError in test_display_sanitizing.py, line"),
+        ("failing", "raised ValueError in test_masking_sanitizing.py, line"),
         ("forgetful", "returned NoneType and no str"),
     ],
 )
