@@ -24,8 +24,8 @@ ROOMS = [
     {"findings"},
     {"api", "checks", "predictor", "testing"},
     {"exporters", "toolbar", "pytest_plugin"},
-    {"dashboard", "panel", "management", "middleware"},
-    {"endpoints"},
+    {"dashboard", "panel", "middleware"},
+    {"endpoints", "management"},
     {"admin", "apps", "urls"},
 ]
 PURE = {

@@ -22,7 +22,6 @@ from cache_monitor.dashboard import (
     keys,
     memory,
     overview,
-    stale,
     tables,
     what_if,
 )
@@ -72,8 +71,10 @@ _PAGES = (
         own=("view",),
         needs_calls=True,
     ),
-    DashboardPage("memory", memory.build, tables=("groups", "largest", "processes", "abilities")),
-    DashboardPage("stale", stale.build, tables=("entries", "caches"), own=("why",)),
+    DashboardPage(
+        "memory", memory.build_memory, tables=("groups", "largest", "processes", "abilities")
+    ),
+    DashboardPage("stale", memory.build_stale, tables=("entries", "caches"), own=("why",)),
     DashboardPage("what_if", what_if.build, tables=("timeouts", "sizes"), own=("stale",)),
     DashboardPage(ENTRY, entry.build, own=("key", "value")),
 )

@@ -22,8 +22,8 @@ from django.utils.module_loading import import_string
 import cache_monitor
 from cache_monitor.apps import check_exporters, start_exporters
 from cache_monitor.checks import check_settings
+from cache_monitor.endpoints import digest, make_token
 from cache_monitor.exporters import prometheus
-from cache_monitor.exporters.access import digest, make_token
 from cache_monitor.worker import wiring
 from tests.docs.conftest import MEMORY
 from tests.docs.pages import DOCS, ROOT, executed, marked

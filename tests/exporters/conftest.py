@@ -10,7 +10,7 @@ from django.contrib.auth.models import Permission, User
 from django.core.cache import caches
 from django.test import Client, override_settings
 
-from cache_monitor.exporters.access import digest, make_token
+from cache_monitor.endpoints import digest, make_token
 from cache_monitor.stores.base import Store, get_store
 from cache_monitor.stores.rows import DAY
 from tests.anew import begin_anew

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from cache_monitor.exporters.access import digest
+from cache_monitor.endpoints import digest
 from tests.settings import *  # noqa: F403 - a site like that of the other tests
 from tests.settings import DATABASES
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from cache_monitor.exporters.access import digest, make_token
+from cache_monitor.endpoints import digest, make_token
 from cache_monitor.management.base import MonitorCommand
 
 

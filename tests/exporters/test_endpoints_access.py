@@ -9,7 +9,7 @@ from django.core.management import call_command
 from django.test import RequestFactory, override_settings
 
 from cache_monitor.conf import problems
-from cache_monitor.exporters.access import bearer_token, digest, is_known, make_token
+from cache_monitor.endpoints import bearer_token, digest, is_known, make_token
 
 
 def test_a_token_is_known_by_its_digest() -> None:
