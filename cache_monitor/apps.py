@@ -17,10 +17,10 @@ from cache_monitor.conf import SETTING, get_conf
 from cache_monitor.context import forget_leftovers
 from cache_monitor.errors import MissingExtra
 from cache_monitor.exporters import call_log
+from cache_monitor.instrument import pages
 from cache_monitor.instrument.install import install, uninstall
 from cache_monitor.keys.known_keys import learn_routes
 from cache_monitor.keys.masking import learn_sessions
-from cache_monitor.page_cache import watch
 from cache_monitor.stores.base import Store, import_store
 from cache_monitor.worker.subscribers import subscribers
 from cache_monitor.worker.wiring import background_worker
@@ -46,7 +46,7 @@ class CacheMonitorConfig(AppConfig):
             install()
             learn_routes()
             learn_sessions()
-            watch.watch_pages()
+            pages.watch_pages()
             request_started.connect(_begin_request, dispatch_uid="cache_monitor")
             start_exporters()
         else:
@@ -75,7 +75,7 @@ def _begin_request(**_: object) -> None:
     """What is put right at the beginning of each request, at the cost of a microsecond."""
     background_worker.notice_fork()
     forget_leftovers()
-    watch.forget_leftovers()
+    pages.forget_leftovers()
 
 
 _STARTS = {

@@ -26,7 +26,7 @@ from cache_monitor.concurrency import new_lock
 from cache_monitor.conf import get_conf
 from cache_monitor.keys.known_keys import is_toolbar_key
 from cache_monitor.keys.naming import unmasked_name
-from cache_monitor.page_cache.outcomes import PagePass
+from cache_monitor.page_cache import PagePass
 from cache_monitor.stacks import RawStack
 from cache_monitor.stats.window import percent
 

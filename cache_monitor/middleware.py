@@ -14,7 +14,7 @@ from cache_monitor import context
 from cache_monitor.calls import recorder
 from cache_monitor.conf import get_conf
 from cache_monitor.errors import let_pass
-from cache_monitor.page_cache.outcomes import cache_status
+from cache_monitor.page_cache import cache_status
 from cache_monitor.worker import requests
 
 __all__ = ["CacheMonitorMiddleware"]

@@ -6,13 +6,12 @@ from typing import Any, NamedTuple
 
 from django.utils.translation import gettext as _
 
-from cache_monitor import api
+from cache_monitor import api, page_cache
 from cache_monitor.dashboard import columns, formats
 from cache_monitor.dashboard.columns import CacheItem, Caches, ColumnSpec
 from cache_monitor.dashboard.page import FRESH_FOR_LONG, Content, KeyLines, PageRequest, key_lines
 from cache_monitor.dashboard.query import Links
 from cache_monitor.dashboard.tables import TableSpec
-from cache_monitor.page_cache import outcomes
 from cache_monitor.reports.keys import REASON_WORDS, whole_groups, whole_keys
 from cache_monitor.reports.schema import HotKey, KeyGroup, Lives, MissReasons, Page, View
 
@@ -262,21 +261,21 @@ def why_not_stored(page: Page) -> str:
     if reason is None:
         if not page.is_mostly_stored_for_others:
             return ""
-        return outcomes.missed("other_key", detail=page.details.get("other_key", ""))
-    sentence = outcomes.not_stored(reason, page.details.get(reason, ""))
+        return page_cache.missed("other_key", detail=page.details.get("other_key", ""))
+    sentence = page_cache.not_stored(reason, page.details.get(reason, ""))
     cause = page.causes.get(reason)
-    return f"{sentence} {outcomes.cause(cause)}" if cause else sentence
+    return f"{sentence} {page_cache.cause(cause)}" if cause else sentence
 
 
 def why_varied(page: Page) -> str:
     """The headers that the page is kept apart by, with the line of code where that is known; or
     the line that makes it personal though nothing keeps it apart."""
     if unvaried := page.causes.get("unvaried"):
-        return outcomes.unvaried(unvaried)
+        return page_cache.unvaried(unvaried)
     if not page.varies_by:
         return ""
     headers, cause = ", ".join(map(str.title, page.varies_by)), page.causes.get("variant")
-    return f"{headers}. {outcomes.cause(cause)}" if cause else headers
+    return f"{headers}. {page_cache.cause(cause)}" if cause else headers
 
 
 def _why_missed_column() -> ColumnSpec[CacheItem[Any]]:

@@ -10,9 +10,9 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from cache_monitor import page_cache
 from cache_monitor.conf import Thresholds, get_conf
 from cache_monitor.keys.grouping import shortened
-from cache_monitor.page_cache import outcomes
 from cache_monitor.reports.keys import REASON_WORDS
 from cache_monitor.stacks import CodeLine, StackRenderer, place_of
 from cache_monitor.toolbar import site
@@ -43,7 +43,7 @@ def page_sentences(
         return
     if page["fetch"] == "miss" and page["missed"] is not None:
         yield gettext("This page was not served from the cache.")
-        yield outcomes.missed(page["missed"], tuple(page["varies"]), page["detail"])
+        yield page_cache.missed(page["missed"], tuple(page["varies"]), page["detail"])
         if page["missed"] != "other_key" and (reason := _reason(page, rows, reasons)):
             yield gettext("Why: %(reason)s.") % {"reason": words[reason]}
     yield from _stored(page)
@@ -59,11 +59,11 @@ def _stored(page: PageRow) -> Iterator[str]:
     elif page["stored"] is False:
         yield gettext("It was not stored.")
         if page["reason"] is not None:
-            yield outcomes.not_stored(page["reason"], page["detail"])
+            yield page_cache.not_stored(page["reason"], page["detail"])
     if page["unvaried"]:
-        yield outcomes.unvaried(page["unvaried"])
+        yield page_cache.unvaried(page["unvaried"])
     elif page["cause"]:
-        yield outcomes.cause(page["cause"])
+        yield page_cache.cause(page["cause"])
 
 
 def _served(page: PageRow) -> str:

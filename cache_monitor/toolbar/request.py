@@ -27,7 +27,7 @@ from cache_monitor.capture import Capture, KeptCall, Totals, timeout_of, watched
 from cache_monitor.context import Listener, start_listening, stop_listening
 from cache_monitor.errors import let_pass
 from cache_monitor.keys.naming import KeyKind, name_key, written_as_shown
-from cache_monitor.page_cache.outcomes import PagePass
+from cache_monitor.page_cache import PagePass
 from cache_monitor.stacks import FrameRow, PackedStacks, StackPacker, caller_of
 from cache_monitor.stats.compute_time import ComputedValue, MissSetMatcher
 

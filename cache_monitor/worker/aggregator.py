@@ -8,7 +8,7 @@ from cache_monitor.calls import SECONDS, STARTED, Recorded, Source
 from cache_monitor.keys.grouping import learned
 from cache_monitor.keys.known_keys import NO_ROUTE
 from cache_monitor.keys.naming import is_chosen, learned_group
-from cache_monitor.page_cache.outcomes import PagePass
+from cache_monitor.page_cache import PagePass
 from cache_monitor.stats.access_patterns import RepeatedGet, loops
 from cache_monitor.stats.compute_time import ComputedValue
 from cache_monitor.stats.details import OTHER_GROUPS, Details, ViewStats, fold_groups

@@ -20,7 +20,7 @@ from uuid import uuid4
 
 from cache_monitor.calls import SECONDS, SOURCE, STARTED, Culled, RawCall, Recorder
 from cache_monitor.errors import let_pass
-from cache_monitor.page_cache import watch
+from cache_monitor.instrument import pages
 from cache_monitor.stats.compute_time import MissSetMatcher
 from cache_monitor.stats.payloads import encode
 from cache_monitor.stats.window import Window
@@ -78,7 +78,7 @@ class Drainer:
 
     def has_more(self) -> bool:
         """Whether there is anything to be counted; needs no lock."""
-        return self._recorder.has_more() or bool(requests.waiting or watch.finished)
+        return self._recorder.has_more() or bool(requests.waiting or pages.finished)
 
     def drain(self, most: int) -> bool:
         """Count the oldest calls in the buffer, at most ``most``, and all requests; whether there
@@ -109,7 +109,7 @@ class Drainer:
             aggregator.add_request(request_record, now)
             if changes := request_record.stats.changes():
                 self._changed.append((request_record.view, changes))
-        passes = watch.take() if watch.finished else ()
+        passes = pages.take() if pages.finished else ()
         for page_pass in passes:
             aggregator.add_page(page_pass, now)
         subscribers.add_pages(passes)

@@ -9,7 +9,7 @@ from cache_monitor.calls import KEY, LOOKUPS, OUTCOME, PRODUCED, SOURCE, RawCall
 from cache_monitor.concurrency import new_lock
 from cache_monitor.keys.grouping import is_nameless
 from cache_monitor.keys.known_keys import is_toolbar_key
-from cache_monitor.page_cache.outcomes import PagePass
+from cache_monitor.page_cache import PagePass
 from cache_monitor.stacks import RawStack, caller_of
 from cache_monitor.stats.access_patterns import (
     MANY_REPEATS,

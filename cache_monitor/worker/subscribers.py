@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from cache_monitor.calls import RawCall, Recorded, recorder, whole
 from cache_monitor.concurrency import new_lock
-from cache_monitor.page_cache.outcomes import PagePass
+from cache_monitor.page_cache import PagePass
 from cache_monitor.trace.state import ClassifiedMiss
 
 MOST_WAITING = 50_000

@@ -18,7 +18,7 @@ from uuid import uuid4
 
 from cache_monitor import concurrency, context
 from cache_monitor.calls import Recorder
-from cache_monitor.page_cache import watch
+from cache_monitor.instrument import pages
 from cache_monitor.stacks import RawStack, take_stack
 from cache_monitor.stores.base import Store, StoreBusyError, StoreError
 from cache_monitor.worker import requests
@@ -140,7 +140,7 @@ class BackgroundWorker:
         """Begin anew in a forked child: what was counted so far is the parent's."""
         self._recorder.after_fork()
         requests.waiting.clear()
-        watch.finished.clear()
+        pages.finished.clear()
         subscribers.reset()
         self.jobs.is_ending = True
         self._writer.is_parents = True

@@ -11,7 +11,7 @@ from typing import Final, get_args
 
 import pytest
 
-from cache_monitor.page_cache.outcomes import NotStored
+from cache_monitor.page_cache import NotStored
 from tests.demo_site.site import Answer, Demo, Visitor, visible
 from tests.services import Server
 

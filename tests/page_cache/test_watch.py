@@ -13,7 +13,7 @@ from django.views.decorators.cache import cache_page
 
 from cache_monitor import context
 from cache_monitor.capture import Capture
-from cache_monitor.page_cache.outcomes import PagePass, cache_status
+from cache_monitor.page_cache import PagePass, cache_status
 from cache_monitor.stacks import caller_of
 from cache_monitor.toolbar.present import page_sentences
 from cache_monitor.toolbar.request import page_row
@@ -312,6 +312,6 @@ def test_a_fault_of_ours_in_a_hook_does_not_reach_the_site(monkeypatch: pytest.M
     def broken(skipped: int) -> Any:
         raise LookupError
 
-    monkeypatch.setattr("cache_monitor.page_cache.watch.take_stack", broken)
+    monkeypatch.setattr("cache_monitor.instrument.pages.take_stack", broken)
     made = last_of("/cached/private/3/")
     assert (made.stored, made.reason, made.cause()) == (False, "private", None)

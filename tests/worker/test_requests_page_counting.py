@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cache_monitor.api import report
-from cache_monitor.page_cache import watch
-from cache_monitor.page_cache.outcomes import PagePass
+from cache_monitor.instrument import pages
+from cache_monitor.page_cache import PagePass
 from cache_monitor.reports.schema import Page
 from cache_monitor.stats.details import PageStats
 from cache_monitor.stats.distinct import hash_of
@@ -77,7 +77,7 @@ def site() -> Iterator[None]:
             }
         },
     ):
-        watch.finished.clear()
+        pages.finished.clear()
         yield
     begin_anew()
 

@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 from django.core.cache import caches
 from django.test import Client, override_settings
 
-from cache_monitor.page_cache.outcomes import PagePass, cache_status
+from cache_monitor.page_cache import PagePass, cache_status
 from cache_monitor.worker import wiring
 
 MIDDLEWARE = [

@@ -27,7 +27,7 @@ from cache_monitor.calls import ERROR, SOURCE, RawCall, recorder
 from cache_monitor.conf import get_conf
 from cache_monitor.errors import let_pass
 from cache_monitor.keys.known_keys import page_key, route_of, routes, watchers
-from cache_monitor.page_cache.outcomes import PagePass, why_not_stored
+from cache_monitor.page_cache import PagePass, why_not_stored
 from cache_monitor.stacks import take_stack
 from cache_monitor.stats.distinct import hash_of
 

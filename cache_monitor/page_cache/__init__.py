@@ -1,1 +1,0 @@
-"""Why a page is or is not served from the cache: watches Django's own cache middleware."""
