@@ -1,5 +1,7 @@
-"""What the commands share: options, refusals, output to the terminal or a file, progress."""
+"""What the commands share: options, refusals, output to the terminal or a file, progress; figures
+and names as a terminal shows them."""
 
+import json
 import os
 import secrets
 import shutil
@@ -16,7 +18,6 @@ import msgspec
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from cache_monitor.api import UnknownAlias, store_note
-from cache_monitor.exporters.table import harmless, harmless_json
 from cache_monitor.periods import parse_moment
 from cache_monitor.stores.base import StoreError
 
@@ -189,3 +190,71 @@ class ProgressBar:
         self._stream.write(f"\r{text.ljust(self._length)}")
         self._stream.flush()
         self._length = len(text)
+
+
+NOTHING = "–"
+_SIGN = "\ufffd"
+"""Replaces an unprintable character."""
+
+
+def count(number: int | None) -> str:
+    return NOTHING if number is None else f"{number:,}"
+
+
+def brief(number: int | None) -> str:
+    """A number in at most seven characters."""
+    if number is None:
+        return NOTHING
+    for length, unit in ((10**12, "T"), (10**9, "G"), (10**6, "M")):
+        if number >= length:
+            return f"{number / length:,.1f}{unit}"
+    return f"{number:,}"
+
+
+def share(ratio: float | None) -> str:
+    """A share in per cent; only a true 0 or 1 reads as 0.0% or 100.0%."""
+    if ratio is None:
+        return NOTHING
+    if 0 < ratio < 0.001:
+        return "<0.1%"
+    return ">99.9%" if 0.999 < ratio < 1 else f"{ratio:.1%}"
+
+
+def duration(seconds: float | None) -> str:
+    if seconds is None:
+        return NOTHING
+    if seconds >= 1:
+        return f"{seconds:.2f} s"
+    return f"{seconds * 1e3:.2f} ms" if seconds >= 1e-3 else f"{seconds * 1e6:.1f} µs"
+
+
+def size(number: float | None) -> str:
+    if number is None:
+        return NOTHING
+    for unit in ("B", "KB", "MB", "GB"):
+        if number < 1024:
+            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
+        number /= 1024
+    return f"{number:.1f} TB"
+
+
+def processes(number: int) -> str:
+    return f"{number:,} process" if number == 1 else f"{number:,} processes"
+
+
+def harmless(text: str) -> str:
+    """``text`` without characters that control a terminal."""
+    return "".join(each if each.isprintable() or each == "\n" else _SIGN for each in text)
+
+
+def harmless_json(text: str) -> str:
+    """The JSON document ``text``, with characters that control a terminal escaped."""
+    return "".join(
+        each if each.isprintable() or each == "\n" else json.dumps(each)[1:-1] for each in text
+    )
+
+
+def plain(text: str, width: int) -> str:
+    """``text`` in at most ``width`` characters: visitors may have written it."""
+    shown = "".join(each if each.isprintable() else _SIGN for each in text)
+    return shown if len(shown) <= width else f"{shown[: width - 1]}…"

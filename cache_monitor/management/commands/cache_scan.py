@@ -15,13 +15,15 @@ from msgspec import structs
 
 from cache_monitor.api import backend_path, refuse_unknown
 from cache_monitor.context import muted
-from cache_monitor.exporters.table import count, plain, size
 from cache_monitor.management.base import (
     INTERRUPTED,
     MonitorCommand,
     ProgressBar,
+    count,
+    plain,
     refusal,
     refusing,
+    size,
 )
 from cache_monitor.periods import rfc3339
 from cache_monitor.reports.caches import memory_of, stale_of

@@ -1,6 +1,6 @@
 """``manage.py cache_stats``: the report, for programs and for the terminal."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -8,11 +8,20 @@ from django.core.management.base import CommandError, CommandParser
 
 from cache_monitor import api
 from cache_monitor.errors import MissingExtra
-from cache_monitor.exporters import json, table
+from cache_monitor.exporters import json
 from cache_monitor.exporters.json import parse_top, trim
-from cache_monitor.exporters.table import harmless
-from cache_monitor.management.base import MonitorCommand, moment_option, refusal
-from cache_monitor.reports.schema import Finding, Report
+from cache_monitor.management.base import (
+    MonitorCommand,
+    count,
+    duration,
+    harmless,
+    moment_option,
+    plain,
+    processes,
+    refusal,
+    share,
+)
+from cache_monitor.reports.schema import REASONS, Cache, Finding, MissReasons, Report
 
 FOUND = 1
 """The exit status where there are findings of that severity."""
@@ -65,7 +74,7 @@ def _encoded(report: Report, options: dict[str, Any]) -> str:
         return _metrics(options)
     top = _top(options["top"])
     if options["format"] == "table":
-        return table.encode(report) if top is None else table.encode(report, top)
+        return harmless("\n".join(_lines(report, _HOT_KEYS if top is None else top)))
     return json.encode(report if top is None else trim(report, top), indent=2).decode()
 
 
@@ -98,3 +107,97 @@ def _fail_on(findings: Sequence[Finding], severity: str | None) -> None:
 def _in_words(finding: Finding) -> str:
     where = finding.key or finding.group
     return harmless(f"{finding.code} on {finding.alias}" + (f" ({where})" if where else ""))
+
+
+_HOT_KEYS = 5
+"""Hot keys of each cache in the table."""
+_WIDTH = 80
+
+
+def _lines(report: Report, hot_keys: int) -> Iterator[str]:
+    """The report as a table for a terminal of 80 columns."""
+    quality = report.quality
+    yield f"{report.since} to {report.until}, {processes(quality.processes)} reporting"
+    if quality.dropped_calls:
+        yield f"{quality.dropped_calls} calls are missing: they could not be recorded or stored"
+    if quality.cut_off_processes:
+        cut_off = quality.cut_off_processes
+        yield f"{cut_off} of them stopped reporting: killed, or unable to reach the store"
+    for app in quality.not_recorded:
+        yield f"{app} is not recorded: it talks to its server past CACHES"
+    for alias, cache in report.caches.items():
+        yield ""
+        yield from _cache(alias, cache, hot_keys)
+    if not any(cache.operations for cache in report.caches.values()):
+        yield ""
+        yield "Nothing has called a cache in this period. Use a page that caches something,"
+        yield "and wait for FLUSH_INTERVAL (10 seconds, unless you say otherwise)."
+    if report.findings:
+        yield ""
+    for finding in report.findings:
+        yield from _finding(finding)
+
+
+def _cache(alias: str, cache: Cache, hot_keys: int) -> Iterator[str]:
+    yield f"{alias} ({cache.backend})"
+    yield (
+        f"  hit ratio {share(cache.hit_ratio)}   hits {cache.hits:,}   misses {cache.misses:,}"
+        f"   errors {cache.errors:,}   entries {_about(cache.memory.entries, cache.memory.exact)}"
+        f"   bytes {_about(cache.memory.bytes, cache.memory.exact)}"
+    )
+    yield from _inside(cache)
+    if cache.interrupted:
+        yield f"  interrupted {cache.interrupted:,}"
+    if not cache.operations:
+        yield "  not called"
+        return
+    yield from _miss_reasons(cache.miss_reasons)
+    yield f"  {'operation':<16}{'calls':>10}{'hits':>10}{'misses':>10}{'p50':>10}{'p99':>10}"
+    for name, operation in cache.operations.items():
+        yield (
+            f"  {name:<16}{operation.calls:>10,}{count(operation.hits):>10}"
+            f"{count(operation.misses):>10}{duration(operation.seconds.p50):>10}"
+            f"{duration(operation.seconds.p99):>10}"
+        )
+    hottest = cache.hot_keys[:hot_keys]
+    if hottest:
+        yield f"  {'of lookups':>10}  hot key"
+    for key in hottest:
+        yield f"  {share(key.share):>10}  {plain(key.key, 60)}"
+
+
+def _inside(cache: Cache) -> Iterator[str]:
+    stale, exact = cache.stale, cache.memory.exact
+    counts = {
+        "expired": _about(stale.expired, exact),
+        "idle": _about(stale.idle, exact, stale.idle_error),
+        "never read": _about(stale.never_read, exact, stale.never_read_error),
+        "no expiry": _about(stale.no_expiry, exact),
+    }
+    if stale.entries:
+        yield f"  stale: {', '.join(f'{name} {figure}' for name, figure in counts.items())}"
+    if cache.memory.problem:
+        yield f"  {plain(cache.memory.problem, _WIDTH)}"
+
+
+def _about(number: int | None, exact: bool | None, error: int | None = None) -> str:
+    if number is None:
+        return count(number)
+    return f"{'' if exact and not error else '~'}{number:,}{f' ±{error:,}' if error else ''}"
+
+
+def _miss_reasons(reasons: MissReasons) -> Iterator[str]:
+    about = "" if reasons.exact else "~"
+    counts = {name: getattr(reasons, name) for name in (*REASONS, "unknown")}
+    known = [
+        f"{name.replace('_', ' ')} {about}{number:,}" for name, number in counts.items() if number
+    ]
+    if known:
+        yield f"  misses: {', '.join(known)}"
+
+
+def _finding(finding: Finding) -> Iterator[str]:
+    where = finding.key or finding.group
+    named = f"{finding.severity}: {finding.code} on {finding.alias}"
+    yield plain(f"{named}, {where}" if where else named, _WIDTH)
+    yield f"  {finding.advice}"

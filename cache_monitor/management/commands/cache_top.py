@@ -18,8 +18,16 @@ from django.core.management.base import CommandParser
 
 from cache_monitor import api
 from cache_monitor.errors import MissingExtra
-from cache_monitor.exporters.table import brief, duration, plain, processes, share, size
-from cache_monitor.management.base import MonitorCommand, refusal
+from cache_monitor.management.base import (
+    MonitorCommand,
+    brief,
+    duration,
+    plain,
+    processes,
+    refusal,
+    share,
+    size,
+)
 from cache_monitor.periods import parse_duration
 from cache_monitor.reports.schema import REASONS, Cache, HotKey, Report
 

@@ -8,7 +8,6 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from cache_monitor.exporters import table
 from cache_monitor.exporters.json import schema
 from cache_monitor.management.base import (
     INTERRUPTED,
@@ -17,6 +16,7 @@ from cache_monitor.management.base import (
     moment_option,
     refusal,
     refusing,
+    size,
 )
 from cache_monitor.predictor import what_if
 from cache_monitor.what_if.hit_ratios import POLICIES
@@ -145,14 +145,14 @@ def _table(found: WhatIf) -> Iterator[str]:
 
 
 def _lines(cache: CacheWhatIf) -> Iterable[str]:
-    for size in cache.entries:
-        yield f"  {size.entries:>12,} entries  {_figures(size)}"
+    for each in cache.entries:
+        yield f"  {each.entries:>12,} entries  {_figures(each)}"
     for memory in cache.bytes:
         if memory.entries is None:
-            yield f"  {table.size(memory.bytes):>20}  what entries take has not been scanned yet"
+            yield f"  {size(memory.bytes):>20}  what entries take has not been scanned yet"
             continue
         text = f"{_figures(memory)}, about {memory.entries:,} entries"
-        yield f"  {table.size(memory.bytes):>20}  {text}"
+        yield f"  {size(memory.bytes):>20}  {text}"
     for policy in cache.policies:
         yield f"  {policy.policy:>20}  {_figures(policy)}"
     for group in cache.timeouts:
