@@ -14,9 +14,9 @@ from django.views.decorators.cache import cache_page
 from cache_monitor import context
 from cache_monitor.capture import Capture
 from cache_monitor.page_cache import PagePass, cache_status
+from cache_monitor.panel.present import page_sentences
+from cache_monitor.panel.request import page_row
 from cache_monitor.stacks import caller_of
-from cache_monitor.toolbar.present import page_sentences
-from cache_monitor.toolbar.request import page_row
 from tests.page_cache import site
 
 pytestmark = pytest.mark.django_db

@@ -1,4 +1,4 @@
-"""The test project with the debug toolbar in it, for one test at a time."""
+"""The test project with the debug toolbar in it, for the modules that ask for it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PANELS: Final = [
 TOOLBAR: Final = "debug_toolbar.middleware.DebugToolbarMiddleware"
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def toolbar_site() -> Iterator[None]:
     toolbar_settings = override_settings(
         DEBUG=True,

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
 from asgiref.sync import async_to_sync
 from django.test import AsyncClient, Client
 
 from tests.panel.visits import Visit, visit, visit_async
+
+pytestmark = pytest.mark.usefixtures("toolbar_site")
 
 
 def keys_of(name: str) -> list[str]:

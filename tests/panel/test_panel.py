@@ -14,12 +14,13 @@ from django.core.cache import cache, caches
 from django.test import Client, override_settings
 from django.utils import translation
 
-from cache_monitor.toolbar.site import MissesOfRequests
+from cache_monitor.panel.site import MissesOfRequests
 from tests import forked
 from tests.anew import begin_anew
 from tests.clocks import timing_clock
 from tests.panel.visits import PANEL, VisitDoing, visit
 
+pytestmark = pytest.mark.usefixtures("toolbar_site")
 QUOTES: Final = "'" * 230
 UNUSUAL_KEYS: Final = pytest.mark.filterwarnings("ignore::django.core.cache.CacheKeyWarning")
 
@@ -600,7 +601,7 @@ def test_panels_that_are_rendered_with_the_page_wait_for_nothing(
         raise AssertionError("waited, or read the report")
 
     monkeypatch.setattr("cache_monitor.panel.of_the_last_hour", refuse)
-    monkeypatch.setattr("cache_monitor.toolbar.site.time.sleep", refuse)
+    monkeypatch.setattr("cache_monitor.panel.site.time.sleep", refuse)
     with override_settings(DEBUG_TOOLBAR_CONFIG={"RENDER_PANELS": True}):
         told = visit_doing(lambda: caches["files"].get("a"), without_toolbars_own=True)
     page = told.response.content.decode()

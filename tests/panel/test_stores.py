@@ -16,7 +16,10 @@ from tests import forked
 from tests.panel.conftest import PANELS
 from tests.panel.visits import PANEL, Visit, VisitDoing
 
-pytestmark = pytest.mark.filterwarnings("ignore::django.core.cache.CacheKeyWarning")
+pytestmark = [
+    pytest.mark.usefixtures("toolbar_site"),
+    pytest.mark.filterwarnings("ignore::django.core.cache.CacheKeyWarning"),
+]
 
 CACHE_STORE: Final = "debug_toolbar.store.CacheStore"
 OPEN_THE_PANEL: Final = """
@@ -64,7 +67,7 @@ def assert_told_again(told: Visit) -> None:
 
 
 @pytest.fixture
-def history_table(transactional_db: None) -> Iterator[None]:
+def history_table(toolbar_site: None, transactional_db: None) -> Iterator[None]:
     from debug_toolbar.models import HistoryEntry
 
     with connection.schema_editor() as editor:

@@ -8,8 +8,8 @@ from django.test import override_settings
 
 from cache_monitor import api
 from cache_monitor.context import current
-from cache_monitor.toolbar.hints import Usage
-from cache_monitor.toolbar.site import SiteStats, of_the_last_hour
+from cache_monitor.panel.hints import Usage
+from cache_monitor.panel.site import SiteStats, of_the_last_hour
 from tests.anew import begin_anew
 
 MEMORY = {"STORE": {"BACKEND": "cache_monitor.stores.memory.MemoryStore"}}

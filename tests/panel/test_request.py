@@ -19,7 +19,7 @@ from django.views.generic import View
 
 from cache_monitor.capture import Capture
 from cache_monitor.context import start_listening, stop_listening
-from cache_monitor.toolbar.request import has_pages_by_cookie, route_of, view_of
+from cache_monitor.panel.request import has_pages_by_cookie, route_of, view_of
 
 FILE = str(Path(__file__))
 

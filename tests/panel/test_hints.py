@@ -9,10 +9,10 @@ import pytest
 
 from cache_monitor.calls import Call, Source
 from cache_monitor.conf import Thresholds
+from cache_monitor.panel.hints import MANY_UNREAD_SETS, Hint, HintContext, Usage, hints
+from cache_monitor.panel.request import CallRow
 from cache_monitor.stats.access_patterns import MANY_REPEATS, MANY_SINGLES, AccessPatterns
-from cache_monitor.toolbar.hints import MANY_UNREAD_SETS, Hint, HintContext, Usage, hints
-from cache_monitor.toolbar.request import CallRow
-from tests.toolbar.making import call, in_turn, rows_of
+from tests.panel.making import call, in_turn, rows_of
 
 LARGE_BYTES = Thresholds().large_value_bytes
 LINE = ("shop/views.py", 12)

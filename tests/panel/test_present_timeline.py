@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from cache_monitor.toolbar.request import CallRow
-from cache_monitor.toolbar.timeline import NARROWEST, Colour, Timeline, colour_of, timelines
-from tests.toolbar.making import call, rows_of
+from cache_monitor.panel.present import NARROWEST, Colour, Timeline, colour_of, timelines
+from cache_monitor.panel.request import CallRow
+from tests.panel.making import call, rows_of
 
 
 def drawn(rows: list[CallRow], ends: float) -> list[Timeline]:

@@ -1,27 +1,33 @@
 """What is known of a request from elsewhere: from the trace why its lookups missed, from this
-process and the site what values take to compute and how groups are used.
+process and the site what values take to compute, and so what hits saved, and how groups are used.
 
 The reasons are the dashboard's, of misses that are not rolled up yet. The misses hold keys as the
 site wrote them, so they stay in this process: another process, or a much later panel, shows
 "unknown".
+
+A hit saved the time to compute its value (:mod:`cache_monitor.stats.compute_time`), less the
+lookup's; where that is unknown, a hit counts for nothing. A hit whose value the request then renews
+saved nothing. A cached page has two entries, its list of headers and itself. The time is the
+page's, though often only the list is missed.
 """
 
 import time
 from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from cache_monitor import api, context
 from cache_monitor.calls import RawCall, recorder
 from cache_monitor.concurrency import new_lock
 from cache_monitor.errors import let_pass
+from cache_monitor.keys.known_keys import CACHALOT_TABLES_GROUP
 from cache_monitor.keys.masking import is_sanitizing
+from cache_monitor.panel.hints import Usage
+from cache_monitor.panel.request import CallRow, Kept, KeyRow
 from cache_monitor.reports.savings import mean_to_produce
 from cache_monitor.stats.groups import GroupStats
 from cache_monitor.stats.hot_keys import KeyStats
-from cache_monitor.toolbar.hints import Usage
-from cache_monitor.toolbar.request import CallRow, Kept, KeyRow
-from cache_monitor.toolbar.timeline import Group
 from cache_monitor.trace.events import Reason
 
 MOST_MISSES = 20_000
@@ -29,6 +35,8 @@ MOST_MISSES = 20_000
 
 Places = dict[tuple[int, int], Reason]
 """By row and key in it."""
+Group = tuple[str, str]
+"""Alias and key group."""
 
 
 class _RequestMisses:
@@ -96,6 +104,79 @@ def _may_be_kept(keys: Sequence[KeyRow]) -> bool:
     """Whether the keys may stay in memory as written: not a session's, a credential, and none where
     the project sanitizes keys."""
     return not is_sanitizing() and all(each["kind"] != "session" for each in keys)
+
+
+_NONE: Mapping[Group, float] = MappingProxyType({})
+_SETS = frozenset({"set", "add", "set_many"})
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """The ``milliseconds`` of the ``known`` ones of ``hits``; None where none is known."""
+
+    milliseconds: float | None
+    known: int
+    hits: int
+
+
+def computed_in(rows: Sequence[CallRow]) -> dict[Group, tuple[int, float]]:
+    """The number of computed values, and the sum of their milliseconds, by group."""
+    seen: dict[Group, tuple[int, float]] = {}
+    for row in rows:
+        for each in row["keys"]:
+            if each["computed"] is not None:
+                group = row["alias"], _name(each)
+                count, total = seen.get(group, (0, 0.0))
+                seen[group] = count + 1, total + each["computed"]
+    return seen
+
+
+def saved(
+    rows: Sequence[CallRow], means: Mapping[Group, float], key_means: Mapping[Group, float] = _NONE
+) -> Saved:
+    """What the hits of ``rows`` saved, by the mean milliseconds to compute values of groups and
+    keys."""
+    total, known, hits = 0.0, 0, 0
+    renewed = _renewed(rows)
+    for number, row in enumerate(rows):
+        lookup = row["milliseconds"] / max(len(row["keys"]) + row["more_keys"], 1)
+        for each in row["keys"]:
+            if not each["hit"] or not _holds_a_value(each) or (number, each["id"]) in renewed:
+                continue
+            hits += 1
+            alias = row["alias"]
+            places = (key_means, each["key"]), (means, _name(each)), (means, each["group"])
+            mean = next((at[alias, name] for at, name in places if (alias, name) in at), None)
+            if mean is not None:
+                known += 1
+                total += mean - lookup
+    return Saved(total if known else None, known, hits)
+
+
+def _renewed(rows: Sequence[CallRow]) -> set[tuple[int, int]]:
+    """The hits, by row and key, whose value is written again later."""
+    found: dict[int, int] = {}
+    renewed: set[tuple[int, int]] = set()
+    for number, row in enumerate(rows):
+        for each in row["keys"]:
+            if each["hit"]:
+                found[each["id"]] = number
+            elif each["id"] in found and _fills(row, each):
+                renewed.add((found.pop(each["id"]), each["id"]))
+    return renewed
+
+
+def _fills(row: CallRow, each: KeyRow) -> bool:
+    return row["operation"] in _SETS and row["error"] is None and _holds_a_value(each)
+
+
+def _holds_a_value(each: KeyRow) -> bool:
+    return bool(each["kind"] != "page_headers" and each["group"] != CACHALOT_TABLES_GROUP)
+
+
+def _name(each: KeyRow) -> str:
+    """The group, or the page by its route: all pages may share one group."""
+    return each["group"] if each["route"] is None else f"page {each['route']}"
 
 
 MOST_GROUPS = 2000

@@ -7,9 +7,9 @@ import json
 import pytest
 
 from cache_monitor.capture import KeptCall
-from cache_monitor.toolbar import request as rows_module
-from cache_monitor.toolbar.request import CallRows
-from tests.toolbar.making import call, in_turn, rows_of
+from cache_monitor.panel import request as rows_module
+from cache_monitor.panel.request import CallRows
+from tests.panel.making import call, in_turn, rows_of
 
 PAGE = f"views.decorators.cache.cache_page..GET.{'a' * 32}.{'b' * 32}.en.UTC"
 

@@ -7,13 +7,13 @@ from typing import Any, cast
 import pytest
 
 from cache_monitor.calls import RawCall
+from cache_monitor.panel import site
+from cache_monitor.panel.hints import Usage
+from cache_monitor.panel.present import KEY_LENGTH, REASONS, RequestReport
+from cache_monitor.panel.request import RequestRows
+from cache_monitor.panel.site import Places, RecentComputeTimes, SiteStats
 from cache_monitor.stacks import PackedStacks
-from cache_monitor.toolbar import site
-from cache_monitor.toolbar.hints import Usage
-from cache_monitor.toolbar.present import KEY_LENGTH, REASONS, RequestReport
-from cache_monitor.toolbar.request import RequestRows
-from cache_monitor.toolbar.site import Places, RecentComputeTimes, SiteStats
-from tests.toolbar.making import call, rows_of
+from tests.panel.making import call, rows_of
 
 PAGE = f"views.decorators.cache.cache_page..GET.{'a' * 32}.{'b' * 32}.en.UTC"
 STACKS: PackedStacks = {

@@ -13,10 +13,10 @@ from django.test import override_settings
 from cache_monitor import api
 from cache_monitor.capture import Capture
 from cache_monitor.context import start_listening, stop_listening
+from cache_monitor.panel import site
+from cache_monitor.panel.request import CallRow, CallRows
+from cache_monitor.panel.site import MissesOfRequests, Places
 from cache_monitor.stores.base import StoreError
-from cache_monitor.toolbar import site
-from cache_monitor.toolbar.request import CallRow, CallRows
-from cache_monitor.toolbar.site import MissesOfRequests, Places
 from tests.anew import begin_anew
 
 MEMORY = {"STORE": {"BACKEND": "cache_monitor.stores.memory.MemoryStore"}}

@@ -14,7 +14,7 @@ from django.http import FileResponse, StreamingHttpResponse
 
 from cache_monitor.capture import Capture
 from cache_monitor.context import current
-from cache_monitor.toolbar.request import capture_stream
+from cache_monitor.panel.request import capture_stream
 
 # Closing a response ends the request: Django looks after its database connections then, of which
 # an earlier test may have left one open.

@@ -1,9 +1,8 @@
 """The debug toolbar's panel: what one request did with the caches.
 
-The only module that needs django-debug-toolbar, which alone imports it. What the panel tells is
-worked out in ``toolbar``, in two steps: at the end of the request its calls become plain rows for
-the toolbar's store, and all that takes thought is done when somebody opens the panel, in whichever
-process that is.
+The only room that needs django-debug-toolbar, which alone imports it. At the end of the request
+its calls become plain rows for the toolbar's store (``request``). All that takes thought is done
+when somebody opens the panel, in whichever process that is (``present``, ``hints``, ``site``).
 """
 
 from time import perf_counter
@@ -24,22 +23,22 @@ from cache_monitor.calls import recorder
 from cache_monitor.capture import Capture
 from cache_monitor.context import start_listening, stop_listening
 from cache_monitor.errors import let_pass
-from cache_monitor.stacks import StackTaker
-from cache_monitor.toolbar.present import RequestReport
-from cache_monitor.toolbar.request import (
+from cache_monitor.panel.present import RequestReport
+from cache_monitor.panel.request import (
     SHOWN_CALLS,
     RequestRows,
     TotalRow,
     capture_stream,
     request_rows,
 )
-from cache_monitor.toolbar.site import (
+from cache_monitor.panel.site import (
     SiteStats,
     compute_times,
+    computed_in,
     misses_of_requests,
     of_the_last_hour,
 )
-from cache_monitor.toolbar.timeline import computed_in
+from cache_monitor.stacks import StackTaker
 
 __all__ = ["CacheMonitorPanel"]
 

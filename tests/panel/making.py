@@ -8,7 +8,7 @@ from django.core.cache.backends.base import DEFAULT_TIMEOUT
 
 from cache_monitor.calls import RawCall, Source
 from cache_monitor.capture import KeptCall
-from cache_monitor.toolbar.request import CallRow, CallRows
+from cache_monitor.panel.request import CallRow, CallRows
 
 MILLISECOND = 0.001
 THREAD = 7

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from cache_monitor.toolbar import site
-from cache_monitor.toolbar.site import RecentComputeTimes
-from cache_monitor.toolbar.timeline import Group, Saved, computed_in, saved
-from tests.toolbar.making import call, rows_of
+from cache_monitor.panel import site
+from cache_monitor.panel.site import Group, RecentComputeTimes, Saved, computed_in, saved
+from tests.panel.making import call, rows_of
 
 PAGE = f"views.decorators.cache.cache_page..GET.{'a' * 32}.{'b' * 32}.en.UTC"
 HEADERS = f"views.decorators.cache.cache_header..{'a' * 32}.en.UTC"

@@ -1,1 +1,0 @@
-"""The data of the debug toolbar's panel for one request, without the toolbar itself."""
