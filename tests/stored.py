@@ -1,8 +1,8 @@
 """What the store has of a test's calls."""
 
 import cache_monitor
+from cache_monitor.stats.codec import decode
 from cache_monitor.stats.details import Details, DetailsMerge, StoredDetails
-from cache_monitor.stats.payloads import decode
 from cache_monitor.stores.base import get_store
 
 

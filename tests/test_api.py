@@ -16,8 +16,8 @@ from cache_monitor import context
 from cache_monitor.api import UnknownAlias, key_series, problem_of, store_problem
 from cache_monitor.keys.naming import SESSION_MASK
 from cache_monitor.reports.schema import Report
-from cache_monitor.stats.distinct import hash_of
-from cache_monitor.stats.payloads import decode, encode
+from cache_monitor.stats.codec import decode, encode
+from cache_monitor.stats.sketches import hash_of
 from cache_monitor.stats.window import Window
 from cache_monitor.stores.base import Row, StoreError, get_store
 from cache_monitor.stores.memory import MemoryStore

@@ -17,7 +17,7 @@ from msgspec import structs
 from cache_monitor import api, predictor
 from cache_monitor.concurrency import OutOfTime, Pace
 from cache_monitor.predictor import backend_of
-from cache_monitor.stats.payloads import encode
+from cache_monitor.stats.codec import encode
 from cache_monitor.stores.base import Row, Store, get_store
 from cache_monitor.what_if.hit_ratios import POLICIES
 from cache_monitor.what_if.predictions import predicted as predict

@@ -24,7 +24,7 @@ from cache_monitor.reports.caches import lookups_by_group, once, same_entries
 from cache_monitor.reports.schema import REASONS, Cache, Finding
 from cache_monitor.reports.series import sums_since
 from cache_monitor.scan.base import STALE_REASONS
-from cache_monitor.stats.histogram import Histogram, buckets_of
+from cache_monitor.stats.sketches import Histogram, buckets_of
 from cache_monitor.stats.window import OperationStats, Window
 from cache_monitor.stores.base import StoreError
 from cache_monitor.stores.rows import DAY, HOUR

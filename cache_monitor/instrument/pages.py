@@ -29,7 +29,7 @@ from cache_monitor.errors import let_pass
 from cache_monitor.keys.known_keys import page_key, route_of, routes, watchers
 from cache_monitor.page_cache import PagePass, why_not_stored
 from cache_monitor.stacks import take_stack
-from cache_monitor.stats.distinct import hash_of
+from cache_monitor.stats.sketches import hash_of
 
 MOST_WAITING = 10_000
 """Passes that wait to be counted at most; the oldest are dropped."""

@@ -22,7 +22,8 @@ from cache_monitor.periods import rfc3339
 from cache_monitor.reports import caches, memory, schema
 from cache_monitor.reports.series import ReportPeriod, Series
 from cache_monitor.scan.snapshot import Snapshot
-from cache_monitor.stats import distinct
+from cache_monitor.stats import sketches
+from cache_monitor.stats.codec import CorruptPayload, decode
 from cache_monitor.stats.details import (
     OTHER_GROUPS,
     Details,
@@ -31,7 +32,6 @@ from cache_monitor.stats.details import (
     fold_groups,
     pack_details,
 )
-from cache_monitor.stats.payloads import CorruptPayload, decode
 from cache_monitor.stats.window import Window
 from cache_monitor.stores.base import Kind, Row
 from cache_monitor.stores.rows import KEYS_KEPT, MERGED, MINUTE, merged_windows, window_of
@@ -296,8 +296,8 @@ def _quality(reports: Sequence[_CacheReport], material: Material) -> schema.Qual
     active: set[int] = set().union(*(each.active for each in reports))
     newest = max((each.total.newest for each in reports), default=0.0)
     return schema.Quality(
-        processes=distinct.estimate(processes),
-        cut_off_processes=distinct.estimate(unfinished - active),
+        processes=sketches.estimate(processes),
+        cut_off_processes=sketches.estimate(unfinished - active),
         newest_record_at=rfc3339(newest) if newest else None,
         dropped_calls=material.dropped + sum(each.total.dropped for each in reports),
         corrupt_windows=sum(each.corrupt for each in reports),

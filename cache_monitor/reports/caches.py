@@ -14,7 +14,7 @@ from cache_monitor.reports import schema
 from cache_monitor.reports.savings import Estimate, Savings, is_state, mean_to_produce
 from cache_monitor.reports.series import Series, exact_reasons, miss_reasons
 from cache_monitor.scan.snapshot import Snapshot
-from cache_monitor.stats import distinct, histogram
+from cache_monitor.stats import sketches
 from cache_monitor.stats.details import OTHER_GROUPS, Details, PageStats, ViewStats
 from cache_monitor.stats.groups import GroupStats, LifeStats
 from cache_monitor.stats.hot_keys import KeyStats
@@ -51,8 +51,8 @@ def pages(details: Details) -> list[schema.Page]:
 
 def _page(route: str, stats: PageStats) -> schema.Page:
     requests = stats.served + stats.made
-    addresses = distinct.estimate(stats.addresses)
-    variants = distinct.estimate(stats.variants)
+    addresses = sketches.estimate(stats.addresses)
+    variants = sketches.estimate(stats.variants)
     return _reported(
         schema.Page,
         stats,
@@ -61,7 +61,7 @@ def _page(route: str, stats: PageStats) -> schema.Page:
         served_ratio=ratio(stats.served, requests),
         varies_by=sorted(stats.varies, key=lambda each: (-stats.varies[each], each)),
         distinct_addresses=addresses or None,
-        distinct_paths=distinct.estimate(stats.paths) or None,
+        distinct_paths=sketches.estimate(stats.paths) or None,
         variants_per_address=round(variants / addresses, 2) if addresses and variants else None,
         is_decorated=not stats.site_wide,
     )
@@ -220,7 +220,7 @@ def lookups_by_group(groups: Sequence[schema.KeyGroup], most: int) -> list[tuple
 def _key_group(
     name: str, stats: GroupStats, savings: Savings, has_seen_requests: bool, hours: float
 ) -> schema.KeyGroup:
-    age_p50, age_p90 = histogram.quantiles(stats.ages, (0.5, 0.9), inf)
+    age_p50, age_p90 = sketches.quantiles(stats.ages, (0.5, 0.9), inf)
     of_requests = {
         each: getattr(stats, each) if has_seen_requests else None for each in _SEEN_IN_REQUESTS
     }
@@ -260,9 +260,9 @@ def lives_of(stats: LifeStats | None) -> schema.Lives:
     """How long entries lasted, as a report tells it."""
     if stats is None:
         return schema.Lives()
-    lifetime_p50, lifetime_p90 = histogram.quantiles(stats.lasted, (0.5, 0.9), inf)
-    first_read_p50, first_read_p90 = histogram.quantiles(stats.first_read, (0.5, 0.9), inf)
-    [evicted_age_p50] = histogram.quantiles(stats.evicted_at, (0.5,), inf)
+    lifetime_p50, lifetime_p90 = sketches.quantiles(stats.lasted, (0.5, 0.9), inf)
+    first_read_p50, first_read_p90 = sketches.quantiles(stats.first_read, (0.5, 0.9), inf)
+    [evicted_age_p50] = sketches.quantiles(stats.evicted_at, (0.5,), inf)
     return schema.Lives(
         **stats.ends,
         unread=sum(stats.unread.values()),
@@ -285,7 +285,7 @@ def _distinct_keys(stats: GroupStats) -> int:
     was produced had its key named twice, by the miss and by the write."""
     again = min(stats.produced, stats.lookups)
     named = stats.lookups + stats.sets + stats.deletes + stats.other_uses - again
-    return min(distinct.estimate(stats.keys), max(named, len(stats.keys)))
+    return min(sketches.estimate(stats.keys), max(named, len(stats.keys)))
 
 
 def _views(details: Details, savings: Savings) -> list[schema.View]:

@@ -12,10 +12,11 @@ from msgspec import Struct
 
 from cache_monitor.periods import rfc3339
 from cache_monitor.reports.schema import REASONS, MissReasons, Point, Report
-from cache_monitor.stats import packed_ints
+from cache_monitor.stats import codec
+from cache_monitor.stats.codec import CorruptPayload, decode
+from cache_monitor.stats.details import DetailedKeys
 from cache_monitor.stats.groups import GroupStats
 from cache_monitor.stats.hot_keys import Columns
-from cache_monitor.stats.payloads import CorruptPayload, DetailedKeys, decode
 from cache_monitor.stats.window import (
     MINUTE,
     MemoryByProcess,
@@ -268,8 +269,8 @@ def _step(period: ReportPeriod) -> int:
 
 
 def _add(lines: Mapping[str, tuple[list[int], list[int]]], at: int, columns: Columns) -> None:
-    all_lookups = packed_ints.unpack_ints(columns.lookups)
-    all_misses = packed_ints.unpack_ints(columns.misses)
+    all_lookups = codec.unpack_ints(columns.lookups)
+    all_misses = codec.unpack_ints(columns.misses)
     for key, of, missed in zip(columns.keys, all_lookups, all_misses, strict=False):
         if key in lines:
             lookups, hits = lines[key]

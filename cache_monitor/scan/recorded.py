@@ -21,8 +21,8 @@ from cache_monitor.keys.naming import group_key
 from cache_monitor.scan.base import BackendScanner, BadCursor, Entry, EntryPage, ScanError, Traced
 from cache_monitor.scan.identity import prefix_of, trace_store, version_of
 from cache_monitor.scan.snapshot import Snapshot
+from cache_monitor.stats.codec import CorruptPayload, decode
 from cache_monitor.stats.details import StoredDetails
-from cache_monitor.stats.payloads import CorruptPayload, decode
 from cache_monitor.stores import rows as stored
 from cache_monitor.stores.base import Store, StoreError, get_store
 from cache_monitor.trace.codec import StoredSlice, level_for, sampled

@@ -38,7 +38,7 @@ from cache_monitor.scan.scanner import (
     unknown,
 )
 from cache_monitor.scan.snapshot import Snapshot
-from cache_monitor.stats.payloads import CorruptPayload, decode, encode
+from cache_monitor.stats.codec import CorruptPayload, decode, encode
 from cache_monitor.stores.base import Row, Store, StoreError
 from cache_monitor.trace.events import SECOND, EvictionReading
 

@@ -1,15 +1,16 @@
 """What happened to the keys of one cache in one time bucket, by groups, views and pages; as a
 store has it, and many of them merged."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Generic, TypeVar
 
-from msgspec import Meta, Struct, structs
+from msgspec import Meta, Raw, Struct, structs
 
-from cache_monitor.stats import distinct, hot_keys
-from cache_monitor.stats.distinct import MergedSample, Samples, few_of
+from cache_monitor.stats import hot_keys, sketches
+from cache_monitor.stats.codec import Packed
 from cache_monitor.stats.groups import GroupKind, GroupStats
 from cache_monitor.stats.hot_keys import HotKeys, Ranking, StoredKeys
+from cache_monitor.stats.sketches import MergedSample, Samples, few_of
 from cache_monitor.stats.window import Count, Duration, Hash, Length, Start
 
 OTHER_GROUPS = "(other groups)"
@@ -90,7 +91,7 @@ class PageStats(Struct, array_like=True, gc=False):
     why the answer was not stored; ``details`` has for each of those reasons an example, such as
     the name of a cookie, and ``causes`` the line of code that led to it. ``varies`` counts the
     headers that pages vary by. ``addresses``, ``paths`` and ``variants`` are sketches
-    (:mod:`cache_monitor.stats.distinct`) of the addresses with and without query strings, and of
+    (:mod:`cache_monitor.stats.sketches`) of the addresses with and without query strings, and of
     the pages that are kept apart. ``made`` answers took ``made_seconds`` to make.
     """
 
@@ -137,12 +138,12 @@ class PageStats(Struct, array_like=True, gc=False):
             (self.paths, other.paths),
             (self.variants, other.variants),
         ):
-            distinct.add_hashes(sketch, added)
+            sketches.add_hashes(sketch, added)
 
     def bounded(self) -> "PageStats":
         """The same with sketches as small as they may be stored."""
         for sketch in (self.addresses, self.paths, self.variants):
-            distinct.cut(sketch)
+            sketches.cut(sketch)
         return self
 
 
@@ -152,16 +153,13 @@ def count_word(words: dict[str, int], word: str, count: int = 1) -> None:
         words[word] = words.get(word, 0) + count
 
 
-class Details(Struct, array_like=True):
-    """What one process did with the keys of one cache from ``start`` for ``seconds``.
+Keys = TypeVar("Keys", HotKeys, StoredKeys)
 
-    Kept apart from the window, over longer buckets, because it is many times as large and no
-    chart needs it.
-    """
 
+class _DetailsFields(Struct, Generic[Keys], array_like=True):
     start: Start
     seconds: Length
-    hot_keys: HotKeys
+    hot_keys: Keys
     group_limit: Count
     groups: dict[str, GroupStats] = {}
     uses: Count = 0
@@ -171,6 +169,41 @@ class Details(Struct, array_like=True):
     """Whether their process will not change them any more; only then may they be rolled up."""
     pages: dict[str, PageStats] = {}
     """By route: what the page cache was asked for."""
+
+
+class StoredDetails(_DetailsFields[StoredKeys], array_like=True, gc=False):
+    """:class:`Details` as bytes have them."""
+
+
+class DetailedKeys(Struct, array_like=True, gc=False):
+    """The beginning of :class:`StoredDetails`, for those who want its keys alone: what follows is
+    not even read."""
+
+    start: Start
+    seconds: Length
+    hot_keys: StoredKeys
+
+
+class DetailsState(Struct, array_like=True, gc=False):
+    """:class:`StoredDetails` for those who want to know whether they are final, and nothing of
+    what is in them."""
+
+    start: Start
+    seconds: Length
+    hot_keys: Raw
+    group_limit: Count
+    groups: Raw = Raw()
+    uses: Count = 0
+    views: Raw = Raw()
+    final: bool = False
+
+
+class Details(_DetailsFields[HotKeys], Packed, array_like=True):
+    """What one process did with the keys of one cache from ``start`` for ``seconds``.
+
+    Kept apart from the window, over longer buckets, because it is many times as large and no
+    chart needs it.
+    """
 
     @property
     def revision(self) -> tuple[object, ...]:
@@ -202,24 +235,18 @@ class Details(Struct, array_like=True):
         kept = _kept(self.pages, route, PAGE_LIMIT, OTHER_PAGES)
         return self.pages.get(kept) or self.pages.setdefault(kept, PageStats())
 
+    def stored_forms(self) -> Iterator[StoredDetails]:
+        """Themselves, and with ever more of the least used groups in one."""
+        most = len(self.groups)
+        yield pack_details(self)
+        while most > 1:
+            most //= 2
+            yield pack_details(folded(self, most))
+
 
 def _kept(named: Mapping[str, object], name: str, limit: int, other: str) -> str:
     """``name``, or what takes all those that are over the limit."""
     return name if name in named or len(named) < limit else other
-
-
-class StoredDetails(Struct, array_like=True, gc=False):
-    """:class:`Details` as bytes have them."""
-
-    start: Start
-    seconds: Length
-    hot_keys: StoredKeys
-    group_limit: Count
-    groups: dict[str, GroupStats] = {}
-    uses: Count = 0
-    views: dict[str, ViewStats] = {}
-    final: bool = False
-    pages: dict[str, PageStats] = {}
 
 
 def pack_details(details: Details) -> StoredDetails:
@@ -288,7 +315,7 @@ def _fold_uses(view: ViewStats, details: Details, fold: Fold) -> None:
 
 def _merge(into: GroupStats, group: GroupStats) -> None:
     into.merge(group)
-    into.keys = distinct.unite(into.keys, group.keys)
+    into.keys = sketches.unite(into.keys, group.keys)
     into.sample_hits = few_of((*into.sample_hits, *group.sample_hits))
     into.sample_misses = few_of((*into.sample_misses, *group.sample_misses))
 
@@ -366,7 +393,7 @@ class _Merging(Generic[Stats]):
 
     def __init__(self, stats: Stats) -> None:
         self.stats: Stats = stats
-        self.keys = distinct.Union()
+        self.keys = sketches.Union()
         self._hits = MergedSample()
         self._misses = MergedSample()
 

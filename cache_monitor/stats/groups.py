@@ -9,9 +9,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, structs
 
-from cache_monitor.stats import distinct, histogram
-from cache_monitor.stats.distinct import SAMPLE_SIZE, Samples, with_one_more
-from cache_monitor.stats.histogram import add_counts
+from cache_monitor.stats import sketches
+from cache_monitor.stats.sketches import SAMPLE_SIZE, Samples, add_counts, with_one_more
 from cache_monitor.stats.window import Bucket, Count, Duration, Hash, Reasons, UnixTime, total
 
 End = Literal["expired", "deleted", "cleared", "evicted", "lost", "overwritten", "version_changed"]
@@ -52,13 +51,13 @@ class LifeStats(Struct, array_like=True, gc=False):
         add_counts(self.ends, {how: weight})
         if is_unread:
             add_counts(self.unread, {how: weight})
-        [bucket] = histogram.buckets_of([max(seconds, 0.0)])
+        [bucket] = sketches.buckets_of([max(seconds, 0.0)])
         add_counts(self.lasted, {bucket: weight})
         if how == "evicted":
             add_counts(self.evicted_at, {bucket: weight})
 
     def read(self, seconds: float, weight: int) -> None:
-        [bucket] = histogram.buckets_of([max(seconds, 0.0)])
+        [bucket] = sketches.buckets_of([max(seconds, 0.0)])
         add_counts(self.first_read, {bucket: weight})
 
     def merge(self, other: "LifeStats") -> None:
@@ -95,7 +94,7 @@ class ChangeStats(Struct, array_like=True, gc=False):
             self.unknown += weight
             return
         self.seen += 1
-        [bucket] = histogram.buckets_of([max(seconds, 0.0)])
+        [bucket] = sketches.buckets_of([max(seconds, 0.0)])
         add_counts(self.same if is_same else self.changed, {bucket: weight})
 
     def merge(self, other: "ChangeStats") -> None:
@@ -125,7 +124,7 @@ class ChangeStats(Struct, array_like=True, gc=False):
             return None
         buckets = self.same.keys() | self.changed.keys()
         return lasting(
-            (histogram.middle_of(each), self.changed.get(each, 0), self.same.get(each, 0))
+            (sketches.middle_of(each), self.changed.get(each, 0), self.same.get(each, 0))
             for each in buckets
         )
 
@@ -140,7 +139,7 @@ class ChangeStats(Struct, array_like=True, gc=False):
         if mean is None:
             return None
         stale = (
-            count * (1 - exp(-histogram.middle_of(bucket) / mean)) for bucket, count in ages.items()
+            count * (1 - exp(-sketches.middle_of(bucket) / mean)) for bucket, count in ages.items()
         )
         return sum(stale) / hits
 
@@ -209,7 +208,7 @@ class GroupStats(Struct, array_like=True, gc=False):
     sample_hits: Samples = ()
     """A few of the keys that were found."""
     sample_misses: Samples = ()
-    sketch: Annotated[bytes, Meta(max_length=distinct.MAX_BYTES)] = b""
+    sketch: Annotated[bytes, Meta(max_length=sketches.MAX_BYTES)] = b""
     traced_misses: Count = 0
     """See :attr:`~cache_monitor.stats.window.Window.traced_misses`."""
     classified_misses: Count = 0
@@ -280,16 +279,16 @@ class GroupStats(Struct, array_like=True, gc=False):
 
     def add_key(self, key_hash: int) -> None:
         self.keys.add(key_hash)
-        if len(self.keys) > 2 * distinct.SIZE:
-            self.keys = distinct.smallest(self.keys)
+        if len(self.keys) > 2 * sketches.SIZE:
+            self.keys = sketches.smallest(self.keys)
 
     def add_keys(self, hashes: Sequence[int]) -> None:
-        if len(hashes) > distinct.SIZE <= len(self.keys):
+        if len(hashes) > sketches.SIZE <= len(self.keys):
             limit = max(self.keys)
             hashes = [each for each in hashes if each < limit]
         self.keys.update(hashes)
-        if len(self.keys) > 2 * distinct.SIZE:
-            self.keys = distinct.smallest(self.keys)
+        if len(self.keys) > 2 * sketches.SIZE:
+            self.keys = sketches.smallest(self.keys)
 
     def count_hits(self, samples: Sequence[str], hits: int, read: int | None) -> None:
         """Count ``hits`` that read so many bytes, where that is known; of some of the keys that
@@ -383,4 +382,4 @@ class GroupStats(Struct, array_like=True, gc=False):
 
     def packed(self) -> "GroupStats":
         """The same as a store takes it."""
-        return structs.replace(self, keys=set(), sketch=distinct.pack_sketch(self.keys))
+        return structs.replace(self, keys=set(), sketch=sketches.pack_sketch(self.keys))

@@ -28,9 +28,9 @@ from typing import Annotated
 
 from msgspec import Meta, Struct, field
 
-from cache_monitor.stats import packed_ints
-from cache_monitor.stats.histogram import add_counts
-from cache_monitor.stats.packed_ints import NO_INTS
+from cache_monitor.stats import codec
+from cache_monitor.stats.codec import NO_INTS
+from cache_monitor.stats.sketches import add_counts
 from cache_monitor.stats.window import Count, Duration, Reasons, greater
 
 _WAITING_FOR_EACH = 4
@@ -223,15 +223,13 @@ class SparseCounts(Struct, array_like=True, gc=False):
     counts: bytes = NO_INTS
 
     def fits(self, keys: int) -> bool:
-        places = packed_ints.length_of(self.places)
-        return places == packed_ints.length_of(self.counts) and (
-            not places or max(packed_ints.unpack_ints(self.places)) < keys
+        places = codec.length_of(self.places)
+        return places == codec.length_of(self.counts) and (
+            not places or max(codec.unpack_ints(self.places)) < keys
         )
 
     def items(self) -> Iterator[tuple[int, int]]:
-        return zip(
-            packed_ints.unpack_ints(self.places), packed_ints.unpack_ints(self.counts), strict=True
-        )
+        return zip(codec.unpack_ints(self.places), codec.unpack_ints(self.counts), strict=True)
 
 
 class Columns(Struct, array_like=True, gc=False):
@@ -257,12 +255,12 @@ class Columns(Struct, array_like=True, gc=False):
         """Refuse columns that do not fit together."""
         keys = len(self.keys)
         columns = self.excess, self.lookups, self.misses, self.sets, self.sizes
-        lengths = {keys, sum(self.groups.values()), *map(packed_ints.length_of, columns)}
+        lengths = {keys, sum(self.groups.values()), *map(codec.length_of, columns)}
         few = self.produced, *self.reasons.values()
         if (
             len(lengths) > 1
             or not all(each.fits(keys) for each in few)
-            or packed_ints.length_of(self.produced.places) != len(self.produce_seconds)
+            or codec.length_of(self.produced.places) != len(self.produce_seconds)
             or len(self.produce_squares) != len(self.produce_seconds)
         ):
             raise ValueError("columns that do not fit together")
@@ -273,7 +271,7 @@ class Columns(Struct, array_like=True, gc=False):
         0: ``missing`` can be less than nothing."""
         keys, groups, ends = self.keys, list(self.groups), list(accumulate(self.groups.values()))
         columns = self.excess, self.lookups, self.misses, self.sets, self.sizes
-        excess, lookups, misses, sets, sizes = map(packed_ints.unpack_ints, columns)
+        excess, lookups, misses, sets, sizes = map(codec.unpack_ints, columns)
         for place in places:
             key = keys[place]
             stats = found.get(key)
@@ -328,13 +326,11 @@ def _columns(table: Mapping[str, KeyStats], floor: int) -> Columns:
         keys=[key for key, _ in ordered],
         groups=Counter(each.group for each in stats),
         # No weight is below the floor but in a table that somebody has tampered with.
-        excess=packed_ints.pack_ints([max(0, each.weight() - floor) for each in stats]),
-        lookups=packed_ints.pack_ints([each.lookups for each in stats]),
-        misses=packed_ints.pack_ints([each.misses for each in stats]),
-        sets=packed_ints.pack_ints([each.sets for each in stats]),
-        sizes=packed_ints.pack_ints(
-            [0 if each.bytes is None else each.bytes + 1 for each in stats]
-        ),
+        excess=codec.pack_ints([max(0, each.weight() - floor) for each in stats]),
+        lookups=codec.pack_ints([each.lookups for each in stats]),
+        misses=codec.pack_ints([each.misses for each in stats]),
+        sets=codec.pack_ints([each.sets for each in stats]),
+        sizes=codec.pack_ints([0 if each.bytes is None else each.bytes + 1 for each in stats]),
         reasons=_reasons(stats),
         produced=_few({at: each.produced for at, each in enumerate(stats) if each.produced}),
         produce_seconds=[each.produce_seconds for each in stats if each.produced],
@@ -351,9 +347,7 @@ def _reasons(stats: Sequence[KeyStats]) -> dict[str, SparseCounts]:
 
 
 def _few(counts: Mapping[int, int]) -> SparseCounts:
-    return SparseCounts(
-        packed_ints.pack_ints(counts.keys()), packed_ints.pack_ints(counts.values())
-    )
+    return SparseCounts(codec.pack_ints(counts.keys()), codec.pack_ints(counts.values()))
 
 
 MOST_RANKED = 100_000
@@ -375,7 +369,7 @@ class Ranking:
         self.floor += stored.floor
         excess, forgotten = self._excess, self._forgotten
         columns = stored.columns
-        for key, more in zip(columns.keys, packed_ints.unpack_ints(columns.excess), strict=True):
+        for key, more in zip(columns.keys, codec.unpack_ints(columns.excess), strict=True):
             excess[key] = excess.get(key, forgotten) + more
         if len(excess) > MOST_RANKED:
             self._forget()

@@ -10,9 +10,9 @@ from typing import Annotated
 
 from msgspec import Meta, Struct, field
 
-from cache_monitor.stats import distinct
-from cache_monitor.stats.histogram import Histogram, add_counts, buckets_of, counts_of
-from cache_monitor.stats.packed_ints import MAX_COUNT
+from cache_monitor.stats import sketches
+from cache_monitor.stats.codec import MAX_COUNT
+from cache_monitor.stats.sketches import Histogram, add_counts, buckets_of, counts_of
 
 # What is read back from a store is held to these.
 Count = Annotated[int, Meta(ge=0, le=MAX_COUNT)]
@@ -75,7 +75,7 @@ class Window(Struct, array_like=True, gc=False):
     """What one process did with one cache from ``start`` (Unix time) for ``seconds``.
 
     A window of a longer bucket, or of several processes, is the merge of its parts.
-    ``processes`` sketches which processes that were (see :mod:`cache_monitor.stats.distinct`).
+    ``processes`` sketches which processes that were (see :mod:`cache_monitor.stats.sketches`).
     """
 
     start: Start
@@ -145,7 +145,7 @@ class Window(Struct, array_like=True, gc=False):
         """
         self.newest = max(self.newest, other.newest)
         self.dropped += other.dropped
-        self.processes = distinct.unite(self.processes, other.processes)
+        self.processes = sketches.unite(self.processes, other.processes)
         for name, operation in other.operations.items():
             self.operation(name).merge(operation)
         self.bytes_read = total(self.bytes_read, other.bytes_read)
@@ -158,7 +158,7 @@ class Window(Struct, array_like=True, gc=False):
         self.classified_misses += other.classified_misses
         self.variance += other.variance
         self.culled = total(self.culled, other.culled)
-        self.unfinished = distinct.unite(self.unfinished, other.unfinished)
+        self.unfinished = sketches.unite(self.unfinished, other.unfinished)
 
 
 def total(one: int | None, other: int | None) -> int | None:
@@ -203,8 +203,8 @@ def in_all(by_process: Mapping[int, int]) -> int | None:
     for fewer than ``distinct.SIZE`` processes; of more, some stand for the others."""
     if not by_process:
         return None
-    known = distinct.smallest(by_process)
-    return sum(by_process[process] for process in known) * distinct.estimate(known) // len(known)
+    known = sketches.smallest(by_process)
+    return sum(by_process[process] for process in known) * sketches.estimate(known) // len(known)
 
 
 class MemoryByProcess:
@@ -250,6 +250,6 @@ class MemoryByProcess:
                 for process, each in latest.items()
                 if start - each[1] <= self._known_for
             }
-            if len(latest) > 2 * distinct.SIZE:
-                latest = {process: latest[process] for process in distinct.smallest(latest)}
+            if len(latest) > 2 * sketches.SIZE:
+                latest = {process: latest[process] for process in sketches.smallest(latest)}
             yield start, {process: size for process, (size, _) in latest.items()}

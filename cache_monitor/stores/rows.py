@@ -17,12 +17,12 @@ from msgspec import Meta, Struct
 
 from cache_monitor.conf import get_conf
 from cache_monitor.keys.grouping import MOST_TEMPLATES
+from cache_monitor.stats.codec import CorruptPayload, decode, encode
 from cache_monitor.stats.details import Details
 from cache_monitor.stats.hot_keys import HotKeys, KeyStats
-from cache_monitor.stats.payloads import CorruptPayload, decode, encode
 from cache_monitor.stats.window import MemoryByProcess, Window
 from cache_monitor.stores.base import Kind, Row, Store
-from cache_monitor.trace.codec import StoredSlice, Unreadable, decode_slices, pack, sampled, unpack
+from cache_monitor.trace.codec import StoredSlice, decode_slices, pack, sampled, unpack
 from cache_monitor.trace.plan import Plan, TraceLimits, UncertainStores, base_name, uncertain_stores
 from cache_monitor.trace.state import ReplayResult, State
 
@@ -135,7 +135,7 @@ def plans(store: Store) -> dict[str, Plan]:
     for row in store.read("trace", PLAN, PLAN + 1, None):
         try:
             found[row.alias] = unpack(row.payload, Plan)
-        except Unreadable:
+        except CorruptPayload:
             continue
     return found
 
@@ -145,7 +145,7 @@ def state_of(store: Store, name: str) -> State:
     for row in store.read("trace", STATE, STATE + 1, name):
         try:
             return unpack(row.payload, State)
-        except Unreadable:
+        except CorruptPayload:
             break
     return State()
 
@@ -155,7 +155,7 @@ def remembered_state(payload: bytes) -> State:
     """The state of a row, cached: callers must not change it."""
     try:
         return unpack(payload, State) if payload else State()
-    except Unreadable:
+    except CorruptPayload:
         return State()
 
 
@@ -163,7 +163,7 @@ def slices_of(payload: bytes) -> list[StoredSlice]:
     """The slices of a row; none where it is unreadable."""
     try:
         return decode_slices(payload)
-    except Unreadable:
+    except CorruptPayload:
         return []
 
 
@@ -308,6 +308,6 @@ def _group_row(store: Store) -> _GroupRow:
     for row in store.read("groups", 0, 1, None):
         try:
             return unpack(row.payload, _GroupRow)
-        except Unreadable:
+        except CorruptPayload:
             break
     return _GroupRow()

@@ -16,7 +16,7 @@ from typing import Annotated, TypeVar
 import msgspec
 from msgspec import Meta, Struct, structs
 
-from cache_monitor.stats.packed_ints import NO_INTS, length_of, pack_ints, unpack_ints
+from cache_monitor.stats.codec import NO_INTS, CorruptPayload, length_of, pack_ints, unpack_ints
 from cache_monitor.trace.events import (
     CLEAR,
     HASH_BITS,
@@ -42,33 +42,29 @@ T = TypeVar("T")
 H = TypeVar("H", bound=Hashable)
 
 
-class Unreadable(ValueError):
-    """Bytes that are not of this format."""
-
-
 def pack(value: object) -> bytes:
     """``value`` as a row's payload."""
     return _FORMAT + zlib.compress(_encoder.encode(value), 6)
 
 
 def unpack(payload: bytes, type_: type[T]) -> T:
-    """The value in a row's payload. Raises :class:`Unreadable`."""
+    """The value in a row's payload. Raises :class:`CorruptPayload`."""
     try:
         return msgspec.msgpack.decode(_inflated(payload), type=type_)
     except (msgspec.DecodeError, RecursionError, OverflowError, UnicodeDecodeError) as error:
-        raise Unreadable(str(error)) from error
+        raise CorruptPayload(str(error)) from error
 
 
 def _inflated(payload: bytes) -> bytes:
     if payload[:1] != _FORMAT:
-        raise Unreadable(f"version {payload[:1]!r}")
+        raise CorruptPayload(f"version {payload[:1]!r}")
     try:
         inflater = zlib.decompressobj()
         found = inflater.decompress(memoryview(payload)[1:], MAX_BYTES)
     except zlib.error as error:
-        raise Unreadable(str(error)) from error
+        raise CorruptPayload(str(error)) from error
     if not inflater.eof:
-        raise Unreadable("cut, or too large")
+        raise CorruptPayload("cut, or too large")
     return found
 
 
@@ -248,7 +244,7 @@ def encode_slices(slices: Iterable[StoredSlice]) -> bytes:
 
 
 def decode_slices(payload: bytes) -> list[StoredSlice]:
-    """The slices in a row's payload. Raises :class:`Unreadable`."""
+    """The slices in a row's payload. Raises :class:`CorruptPayload`."""
     return unpack(payload, list[StoredSlice])
 
 

@@ -12,7 +12,7 @@ from typing import cast
 from msgspec import structs
 
 from cache_monitor.concurrency import Paced, no_pause
-from cache_monitor.stats import histogram
+from cache_monitor.stats import sketches
 from cache_monitor.stats.groups import End
 from cache_monitor.trace.codec import StoredSlice
 from cache_monitor.trace.events import (
@@ -334,7 +334,7 @@ class KeyReplay:
             stats = self._result.group_stats(self._state, event.call.alias, event.ended)
             if stats is not None:
                 age = max(event.began - written, 0) / SECOND
-                [bucket] = histogram.buckets_of([age])
+                [bucket] = sketches.buckets_of([age])
                 weight = event.times * event.weight
                 stats.ages[bucket] = stats.ages.get(bucket, 0) + weight
 

@@ -6,7 +6,7 @@ from math import inf, log2
 
 from msgspec.structs import replace
 
-from cache_monitor.stats.packed_ints import NO_INTS, pack_ints
+from cache_monitor.stats.codec import NO_INTS, pack_ints
 from cache_monitor.trace.codec import (
     MOST_READINGS,
     MOST_SWEEPS,

@@ -12,9 +12,9 @@ from cache_monitor.page_cache import PagePass
 from cache_monitor.stats.access_patterns import RepeatedGet, loops
 from cache_monitor.stats.compute_time import ComputedValue
 from cache_monitor.stats.details import OTHER_GROUPS, Details, ViewStats, fold_groups
-from cache_monitor.stats.distinct import SAMPLE_SIZE, Samples, hash_of, with_one_more
 from cache_monitor.stats.groups import GroupStats
 from cache_monitor.stats.hot_keys import HotKeys, KeyStats
+from cache_monitor.stats.sketches import SAMPLE_SIZE, Samples, hash_of, with_one_more
 from cache_monitor.stats.window import Window, greater
 from cache_monitor.worker import requests
 from cache_monitor.worker.batch import Batch, deduplicate, name_and_hash

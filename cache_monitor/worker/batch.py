@@ -32,7 +32,7 @@ from cache_monitor.keys.grouping import learned
 from cache_monitor.keys.known_keys import has_toolbar_key, is_toolbar_key
 from cache_monitor.keys.masking import own_sessions
 from cache_monitor.keys.naming import KeyName, may_be_cached, name_other_key, name_plain_key
-from cache_monitor.stats.distinct import hash_of
+from cache_monitor.stats.sketches import hash_of
 
 Alike = tuple[Hashable, bool | tuple[bool, ...] | None, int | None, Hashable, str | None]
 """Key, outcome, size, version and error: calls of one operation that have these in common."""

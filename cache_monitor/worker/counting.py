@@ -26,8 +26,8 @@ from cache_monitor.calls import (
 )
 from cache_monitor.keys.naming import known_group
 from cache_monitor.stats.details import Details
-from cache_monitor.stats.distinct import SAMPLE_SIZE, hash_of
 from cache_monitor.stats.groups import GroupStats
+from cache_monitor.stats.sketches import SAMPLE_SIZE, hash_of
 from cache_monitor.stats.window import Window, greater
 from cache_monitor.worker.batch import Alike, Batch, HitRun, Hits, alike, name_and_hash
 

@@ -22,7 +22,7 @@ from cache_monitor.stores import rows
 from cache_monitor.stores.base import Store, StoreError
 from cache_monitor.stores.rows import TraceSettings, settled
 from cache_monitor.trace.events import EvictionReading
-from cache_monitor.worker import trace_rollup
+from cache_monitor.worker import rollup
 from cache_monitor.worker.counting import Measure
 from cache_monitor.worker.pipeline import Drainer, Flusher, StoreWriter
 from cache_monitor.worker.rollup import merge_processes, roll_up
@@ -266,7 +266,7 @@ class BackgroundJobs:
     def roll_trace(self, store: Store, now: int) -> None:
         """Replay the trace, and pass the reasons of misses on."""
         conf = self._wiring.trace_settings()
-        subscribers.add_reasons(trace_rollup.roll(store, now, conf, self._pace()))
+        subscribers.add_reasons(rollup.roll_trace(store, now, conf, self._pace()))
 
     def has_found(self) -> bool:
         """Whether there is anything for :meth:`note_found`."""

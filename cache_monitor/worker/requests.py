@@ -18,7 +18,7 @@ from cache_monitor.stats.access_patterns import (
     RepeatedGet,
 )
 from cache_monitor.stats.details import PageStats, count_word
-from cache_monitor.stats.distinct import add_hashes
+from cache_monitor.stats.sketches import add_hashes
 from cache_monitor.stats.window import percent
 from cache_monitor.worker.batch import name_and_hash
 

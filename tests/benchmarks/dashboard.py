@@ -42,7 +42,7 @@ def main() -> None:
 def predicted_rows() -> Iterator[Row]:
     """What is predicted of each cache: eight sizes under four policies and the optimum, and five
     timeouts of each of ten groups."""
-    from cache_monitor.stats.payloads import encode
+    from cache_monitor.stats.codec import encode
     from cache_monitor.what_if.predictions import SIZES
     from cache_monitor.what_if.schema import GROUPS, Bytes, Policy, StoredPrediction
     from tests.dashboard.reports import predicted_size, prediction

@@ -151,9 +151,8 @@ def details(process: str, alias: str, starts: range, calls: int) -> Iterator[obj
 
 
 def window_row(process: str, alias: str, start: int, seconds: int, calls: int) -> object:
-    from cache_monitor.stats.distinct import hash_of
-    from cache_monitor.stats.histogram import Histogram
-    from cache_monitor.stats.payloads import encode
+    from cache_monitor.stats.codec import encode
+    from cache_monitor.stats.sketches import Histogram, hash_of
     from cache_monitor.stats.window import Window
     from cache_monitor.stores.base import Row
 
@@ -173,11 +172,10 @@ def window_row(process: str, alias: str, start: int, seconds: int, calls: int) -
 def details_row(process: str, alias: str, start: int, seconds: int, calls: int) -> object:
     """30 groups, of which five have many keys, 20 views, and as many hot keys as that many calls
     leave. One lookup of ten misses."""
+    from cache_monitor.stats.codec import encode
     from cache_monitor.stats.details import Details
-    from cache_monitor.stats.distinct import hash_of
-    from cache_monitor.stats.histogram import add_counts
     from cache_monitor.stats.hot_keys import HotKeys
-    from cache_monitor.stats.payloads import encode
+    from cache_monitor.stats.sketches import add_counts, hash_of
     from cache_monitor.stores.base import Row
     from cache_monitor.stores.rows import KEYS_KEPT
 

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from cache_monitor.reports import series
 from cache_monitor.reports.schema import MissReasons
-from cache_monitor.stats.histogram import add_counts
+from cache_monitor.stats.sketches import add_counts
 from cache_monitor.stats.window import Window
 from cache_monitor.trace.codec import StoredSlice
 from cache_monitor.trace.events import DELETE, HIT, MISS, SECOND, WRITE, CallType, Key, hash_of

@@ -20,8 +20,8 @@ from django.conf import settings
 
 from cache_monitor.calls import RawCall, Source
 from cache_monitor.conf import Conf
+from cache_monitor.stats.codec import decode, encode
 from cache_monitor.stats.details import Details, DetailsMerge, StoredDetails
-from cache_monitor.stats.payloads import decode, encode
 from cache_monitor.stats.window import Window
 from cache_monitor.worker.aggregator import Aggregator
 from tests.benchmarks.growth import BATCH, print_growth

@@ -19,7 +19,7 @@ from django.conf import settings
 from cache_monitor.calls import RawCall, Source
 from cache_monitor.conf import Conf
 from cache_monitor.keys.naming import name_key
-from cache_monitor.stats.payloads import encode
+from cache_monitor.stats.codec import encode
 from cache_monitor.stats.window import Window
 from cache_monitor.worker.aggregator import Aggregator
 

@@ -31,8 +31,8 @@ from cache_monitor.trace.events import SECOND, EvictionReading
 from cache_monitor.trace.plan import TraceLimits
 from cache_monitor.trace.slices import SLICE_SECONDS, UNPLANNED_BYTES
 from cache_monitor.worker.batch import deduplicate
+from cache_monitor.worker.rollup import roll_trace
 from cache_monitor.worker.trace_events import CacheIdentity
-from cache_monitor.worker.trace_rollup import roll
 from cache_monitor.worker.trace_writer import Tracer
 
 GET, SET = Source("default", "get"), Source("default", "set")
@@ -119,7 +119,7 @@ def measured(processes: int, rate: int, keys: int, minutes: int, conf: Conf) -> 
                 flush(store, tracer, (number, now), stored)
                 tracer.follow(plans(store))
         if second % 20 == 19:
-            roll(store, now, rolled)
+            roll_trace(store, now, rolled)
         if second % 60 == 59:
             written, store.written = store.written, Counter()
             known, kept = plans(store).get(STORE), store.kept()

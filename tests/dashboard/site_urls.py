@@ -13,7 +13,7 @@ from django.urls import path
 from msgspec.structs import replace
 
 import cache_monitor
-from cache_monitor.stats.payloads import decode, encode
+from cache_monitor.stats.codec import decode, encode
 from cache_monitor.stats.window import Window
 from cache_monitor.stores.base import Row, get_store
 from cache_monitor.what_if.schema import StoredPrediction

@@ -19,8 +19,8 @@ from django.test import Client
 
 import cache_monitor
 from cache_monitor.reports.schema import Report
+from cache_monitor.stats.codec import decode, encode
 from cache_monitor.stats.details import StoredDetails
-from cache_monitor.stats.payloads import decode, encode
 from cache_monitor.stats.window import Window
 from cache_monitor.stores.base import Row, get_store
 

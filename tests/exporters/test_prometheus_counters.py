@@ -9,8 +9,8 @@ from django.test import override_settings
 
 from cache_monitor.exporters.prometheus import beginning, counter_metrics, cumulative
 from cache_monitor.reports.series import sums_since
-from cache_monitor.stats.histogram import Histogram
-from cache_monitor.stats.payloads import encode
+from cache_monitor.stats.codec import encode
+from cache_monitor.stats.sketches import Histogram
 from cache_monitor.stats.window import Window
 from cache_monitor.stores.base import Row, Store
 from cache_monitor.stores.rows import DAY, HOUR

@@ -1,5 +1,5 @@
 from cache_monitor.findings.engine import concurrent_processes
-from cache_monitor.stats.payloads import encode
+from cache_monitor.stats.codec import encode
 from cache_monitor.stats.window import OperationStats, Window
 from cache_monitor.stores.base import Row
 

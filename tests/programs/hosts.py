@@ -61,10 +61,10 @@ def migrate() -> None:
 def tell() -> None:
     from cache_monitor.stores.base import get_store
     from cache_monitor.stores.rows import trace_settings
-    from cache_monitor.worker import trace_rollup
+    from cache_monitor.worker import rollup
 
     before = _reasons()
-    trace_rollup.roll(get_store(), int(time.time()) + 200, trace_settings())
+    rollup.roll_trace(get_store(), int(time.time()) + 200, trace_settings())
     sys.stdout.write(json.dumps([before, _reasons()]))
 
 

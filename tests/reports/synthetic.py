@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from cache_monitor.reports.build import Material, build
 from cache_monitor.reports.schema import Cache, Report
 from cache_monitor.reports.series import ReportPeriod
+from cache_monitor.stats.codec import encode
 from cache_monitor.stats.details import Details
-from cache_monitor.stats.distinct import hash_of
 from cache_monitor.stats.hot_keys import HotKeys
-from cache_monitor.stats.payloads import encode
+from cache_monitor.stats.sketches import hash_of
 from cache_monitor.stats.window import OperationStats, Window
 from cache_monitor.stores.base import Kind, Row
 from cache_monitor.stores.rows import MERGED

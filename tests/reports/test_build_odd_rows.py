@@ -29,10 +29,10 @@ from cache_monitor.scan.snapshot import (
     StaleEntry,
     Sums,
 )
+from cache_monitor.stats.codec import encode
 from cache_monitor.stats.details import Details
-from cache_monitor.stats.histogram import Histogram
 from cache_monitor.stats.hot_keys import HotKeys
-from cache_monitor.stats.payloads import encode
+from cache_monitor.stats.sketches import Histogram
 from cache_monitor.stats.window import Window
 from cache_monitor.stores.base import Kind, Row, get_store
 from cache_monitor.worker.rollup import roll_up

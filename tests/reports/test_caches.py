@@ -1,9 +1,9 @@
 import pytest
 
 from cache_monitor.reports.schema import REASONS, HotKey, MissReasons
-from cache_monitor.stats import histogram
+from cache_monitor.stats import sketches
 from cache_monitor.stats.details import Details, ViewUse
-from cache_monitor.stats.distinct import hash_of
+from cache_monitor.stats.sketches import hash_of
 from tests.reports.synthetic import cache_of, calls, details, window
 
 LOOKUP = 0.25
@@ -145,7 +145,7 @@ def test_the_share_of_a_key_is_that_of_all_lookups() -> None:
 def test_the_age_of_values_is_told_in_percentiles() -> None:
     made = details()
     group = made.group("a", "key")
-    for bucket in histogram.buckets_of([float(n) for n in range(1, 101)]):
+    for bucket in sketches.buckets_of([float(n) for n in range(1, 101)]):
         group.ages[bucket] = group.ages.get(bucket, 0) + 1
     [found] = cache_of(made).key_groups
     assert found.age_p50 == pytest.approx(50, rel=0.05)

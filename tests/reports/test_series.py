@@ -5,7 +5,7 @@ from django.core.cache import caches
 
 from cache_monitor.periods import rfc3339
 from cache_monitor.reports.series import MOST_POINTS, STEPS, Series, exact_reasons
-from cache_monitor.stats.payloads import encode
+from cache_monitor.stats.codec import encode
 from cache_monitor.stats.window import Window
 from cache_monitor.worker.aggregator import Aggregator
 from tests.reports.synthetic import BEGIN, END, calls, window

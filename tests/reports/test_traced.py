@@ -23,7 +23,7 @@ from cache_monitor.stores.rows import trace_settings
 from cache_monitor.trace.events import CLEAR, DELETE, HIT, MISS, SECOND, WRITE
 from cache_monitor.trace.plan import Plan
 from cache_monitor.trace.slices import Slice, SliceWriter
-from cache_monitor.worker import trace_rollup, wiring
+from cache_monitor.worker import rollup, wiring
 from cache_monitor.worker.wiring import background_worker
 from tests.anew import begin_anew
 
@@ -123,14 +123,14 @@ def test_the_view_that_wrote_or_deleted_is_told() -> None:
         (HIT, ""),
         (DELETE, "remove"),
     ]
-    trace_rollup.roll(get_store(), int(time.time()) + 200, trace_settings())
+    rollup.roll_trace(get_store(), int(time.time()) + 200, trace_settings())
     assert [each.view for each in told("other").moments] == ["edit"]
 
 
 def test_the_view_is_told_where_a_tenants_function_makes_the_keys() -> None:
     visit("product", lambda: caches["tenants"].set("a", 1))
     cache_monitor.flush()
-    trace_rollup.roll(get_store(), int(time.time()) + 200, trace_settings())
+    rollup.roll_trace(get_store(), int(time.time()) + 200, trace_settings())
     assert [each.view for each in told("a", "tenants").moments] == ["product"]
 
 
@@ -149,7 +149,7 @@ def test_what_was_rolled_up_is_part_of_it() -> None:
     caches["default"].set("rare", 1)
     cache_monitor.flush()
     begin_anew()
-    trace_rollup.roll(get_store(), int(time.time()) + 200, trace_settings())
+    rollup.roll_trace(get_store(), int(time.time()) + 200, trace_settings())
     caches["default"].delete("other")
     assert kinds(told("rare")) == [(WRITE, None)]
 
@@ -168,7 +168,7 @@ def test_a_miss_that_the_trace_begins_with_has_the_reason_that_the_report_gives(
     assert kinds(told("rare")) == [(MISS, "never_set")]
     assert reason_in_report("rare") == "never_set"
     # Long afterwards the process has not reported again: what it did besides is unknown.
-    trace_rollup.roll(get_store(), int(time.time()) + 200, trace_settings())
+    rollup.roll_trace(get_store(), int(time.time()) + 200, trace_settings())
     assert reason_in_report("rare") == "unknown"
     assert kinds(told("rare")) == [(MISS, "unknown")]
 
@@ -182,7 +182,7 @@ def test_of_what_was_before_the_period_nothing_is_made_up() -> None:
     get_store().put([_row_of(place, part, writer, now)], int(now))
     caches["default"].get("rare")
     assert kinds(told("rare")) == [(MISS, "unknown")]
-    trace_rollup.roll(get_store(), int(now) + 200, trace_settings())
+    rollup.roll_trace(get_store(), int(now) + 200, trace_settings())
     assert kinds(told("rare")) == [(MISS, "unknown")]
 
 
@@ -200,12 +200,12 @@ def test_a_key_that_is_not_in_the_trace_is_known_as_such() -> None:
 def test_where_two_tenants_have_the_key_neither_is_told_for_the_other() -> None:
     caches["tenants"].set("a", 1)
     cache_monitor.flush()
-    trace_rollup.roll(get_store(), int(time.time()) + 200, trace_settings())
+    rollup.roll_trace(get_store(), int(time.time()) + 200, trace_settings())
     assert kinds(told("a", "tenants")) == [(WRITE, None)]
     tenant[0] = "two"
     caches["tenants"].set("a", 1)
     cache_monitor.flush()
-    trace_rollup.roll(get_store(), int(time.time()) + 400, trace_settings())
+    rollup.roll_trace(get_store(), int(time.time()) + 400, trace_settings())
     now = time.time()
     assert key_history(get_store(), "tenants", "a", now - 3600, now + 60) is None
 

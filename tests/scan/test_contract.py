@@ -22,7 +22,7 @@ from cache_monitor.scan.capabilities import NO, RECORDED
 from cache_monitor.scan.recorded import RecordedUses
 from cache_monitor.scan.scanner import Scan, ScanState, advance, scanner_for
 from cache_monitor.scan.snapshot import Snapshot
-from cache_monitor.stats.payloads import decode, encode
+from cache_monitor.stats.codec import decode, encode
 from cache_monitor.stores.memory import MemoryStore
 from tests.scan.inspection import capability_of, inspect_cache
 from tests.scan.places import FilePlace, MemcachedPlace, Place

@@ -14,7 +14,7 @@ from django_redis.cache import RedisCache as DjangoRedisCache
 
 from cache_monitor.scan import base
 from cache_monitor.scan.snapshot import Snapshot
-from cache_monitor.stats.payloads import decode, encode
+from cache_monitor.stats.codec import decode, encode
 from tests.scan.hostile import Answers, hostile_server, memcached_commands, redis_commands
 from tests.scan.inspection import inspect_cache
 

@@ -23,7 +23,7 @@ from cache_monitor.scan.local import UNKNOWN_KEY, file_name, idle_for, read_head
 from cache_monitor.scan.scanner import ScanState, advance, scanner_for
 from cache_monitor.scan.schedule import read_evictions
 from cache_monitor.scan.snapshot import Snapshot
-from cache_monitor.stats.payloads import decode, encode
+from cache_monitor.stats.codec import decode, encode
 from cache_monitor.stores import base
 from cache_monitor.stores.base import get_store
 from tests.anew import begin_anew

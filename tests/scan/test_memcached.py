@@ -19,7 +19,7 @@ from cache_monitor.scan.base import Bounds, ScanLimits
 from cache_monitor.scan.memcached import Connection
 from cache_monitor.scan.scanner import ScanState, advance, scanner_for
 from cache_monitor.scan.snapshot import Snapshot
-from cache_monitor.stats.payloads import decode, encode
+from cache_monitor.stats.codec import decode, encode
 from tests.conftest import find_or_leave
 from tests.scan.inspection import inspect_cache
 from tests.services import LOOPBACK, MEMCACHED, Server, answers_line, free_port, run_process

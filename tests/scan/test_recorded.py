@@ -231,7 +231,7 @@ from tests.programs.hosts import configure
 configure()
 from django.core.cache import cache
 from cache_monitor.stores.rows import trace_settings
-from cache_monitor.worker import wiring, trace_rollup
+from cache_monitor.worker import wiring, rollup
 from cache_monitor.scan.schedule import ScanScheduler
 from cache_monitor.scan.recorded import Reporter
 from cache_monitor.calls import recorder
@@ -242,7 +242,7 @@ for number in range(2000):
     if number % 4:
         cache.get(f"user:{number}")
 wiring.background_worker.stop()  # what it has traced is final then
-trace_rollup.roll(get_store(), int(time.time()) + 200, trace_settings())
+rollup.roll_trace(get_store(), int(time.time()) + 200, trace_settings())
 reporter = Reporter(recorder.process, time.time())
 look = ScanScheduler().scan_due(recorder.process, get_store(), reporter=reporter)["default"]
 print(json.dumps([look.entries, look.never_read, look.never_read_error]))

@@ -23,7 +23,7 @@ from cache_monitor.scan.schedule import (
     stored_states,
 )
 from cache_monitor.scan.snapshot import Snapshot
-from cache_monitor.stats.payloads import decode, encode
+from cache_monitor.stats.codec import decode, encode
 from cache_monitor.stats.window import Window
 from cache_monitor.stores.base import Row
 from cache_monitor.stores.memory import MemoryStore

@@ -3,20 +3,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cache_monitor.stats.codec import decode, encode
 from cache_monitor.stats.details import (
     GROUPS_OF_A_VIEW,
     OTHER_GROUPS,
     OTHER_VIEWS,
     VIEW_LIMIT,
+    DetailedKeys,
     Details,
+    DetailsState,
     StoredDetails,
     ViewStats,
     ViewUse,
 )
-from cache_monitor.stats.distinct import pack_sketch
 from cache_monitor.stats.groups import GroupStats
 from cache_monitor.stats.hot_keys import HotKeys
-from cache_monitor.stats.payloads import DetailedKeys, DetailsState, decode, encode
+from cache_monitor.stats.sketches import pack_sketch
 from tests.stored import read_details
 
 names = st.text(max_size=5)

@@ -4,7 +4,7 @@ from random import Random
 
 import pytest
 
-from cache_monitor.stats import histogram
+from cache_monitor.stats import sketches
 from cache_monitor.stats.groups import ChangeStats
 
 
@@ -27,7 +27,7 @@ def test_the_share_of_stale_hits_is_estimated_by_their_ages(mean: float) -> None
     random = Random(2)
     ages = [random.uniform(0, 300) for _ in range(5000)]
     stale = sum(random.expovariate(1 / mean) < age for age in ages) / len(ages)
-    buckets = histogram.buckets_of(ages)
+    buckets = sketches.buckets_of(ages)
     counts = {bucket: buckets.count(bucket) for bucket in set(buckets)}
     assert counted(mean).stale_share(counts) == pytest.approx(stale, abs=0.03)
 
@@ -37,7 +37,7 @@ def test_what_never_changes_is_never_stale() -> None:
     for _ in range(20):
         stats.add(100.0, 4, True)
     assert (stats.rewrites, stats.unchanged, stats.seconds_to_change) == (80, 1.0, None)
-    assert stats.stale_share({histogram.buckets_of([50.0])[0]: 9}) == 0.0
+    assert stats.stale_share({sketches.buckets_of([50.0])[0]: 9}) == 0.0
     assert stats.stale_share({}) is None
 
 
@@ -46,7 +46,7 @@ def test_too_few_tell_nothing_whatever_they_stand_for() -> None:
     for _ in range(19):
         stats.add(100.0, 1000, True)
     assert stats.unchanged is None
-    assert stats.stale_share({histogram.buckets_of([50.0])[0]: 9}) is None
+    assert stats.stale_share({sketches.buckets_of([50.0])[0]: 9}) is None
 
 
 def test_where_most_are_untold_nothing_is_told() -> None:

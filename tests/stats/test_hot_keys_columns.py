@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cache_monitor.stats import packed_ints
+from cache_monitor.stats import codec
+from cache_monitor.stats.codec import CorruptPayload, decode, encode
 from cache_monitor.stats.details import Details, DetailsMerge, StoredDetails, pack_details
 from cache_monitor.stats.hot_keys import (
     Columns,
@@ -16,10 +17,9 @@ from cache_monitor.stats.hot_keys import (
     StoredKeys,
     pack,
 )
-from cache_monitor.stats.payloads import CorruptPayload, decode, encode
 from tests.stored import read_details
 
-counts = st.integers(0, packed_ints.MAX_COUNT // 4)
+counts = st.integers(0, codec.MAX_COUNT // 4)
 reasons = st.dictionaries(st.sampled_from(["expired", "deleted"]), counts, min_size=1)
 
 
@@ -73,7 +73,7 @@ def test_any_table_comes_out_of_its_bytes_as_it_went_in(
 
 def test_figures_beyond_all_counts_can_be_merged_and_stored_again() -> None:
     """Of rows that somebody has tampered with, each of which could be read."""
-    most = packed_ints.MAX_COUNT
+    most = codec.MAX_COUNT
     stats = KeyStats("one", most, 0, most, most, most - 1, reasons={"expired": most})
     rows = [encode(Details(0, 60, HotKeys(10, 0, {"a": stats}), 10)) for _ in range(2)]
     merging = DetailsMerge(0, 60, 10)
@@ -102,28 +102,24 @@ def test_keys_of_one_group_stand_together() -> None:
     columns = pack(_keys()).columns
     assert columns.keys == ["a", "c", "b"]
     assert columns.groups == {"one": 2, "two": 1}
-    assert list(packed_ints.unpack_ints(columns.excess)) == [4, 0, 4]
+    assert list(codec.unpack_ints(columns.excess)) == [4, 0, 4]
 
 
 @pytest.mark.parametrize(
     "change",
     [
         {"keys": ["a", "b"]},
-        {"excess": packed_ints.NO_INTS},
-        {"sizes": packed_ints.pack_ints([0, 0])},
+        {"excess": codec.NO_INTS},
+        {"sizes": codec.pack_ints([0, 0])},
         {"misses": b""},
         {"misses": b"\x02\x00"},
         {"misses": b"\x03\x00\x00\x00"},
-        {"lookups": b"\x08" + (packed_ints.MAX_COUNT + 1).to_bytes(8, "little")},
+        {"lookups": b"\x08" + (codec.MAX_COUNT + 1).to_bytes(8, "little")},
         {"groups": {"one": 2}},
         {"groups": {}},
-        {
-            "reasons": {
-                "expired": SparseCounts(packed_ints.pack_ints([1]), packed_ints.pack_ints([1]))
-            }
-        },
-        {"reasons": {"expired": SparseCounts(packed_ints.pack_ints([0]), packed_ints.NO_INTS)}},
-        {"produced": SparseCounts(packed_ints.pack_ints([0]), packed_ints.pack_ints([1]))},
+        {"reasons": {"expired": SparseCounts(codec.pack_ints([1]), codec.pack_ints([1]))}},
+        {"reasons": {"expired": SparseCounts(codec.pack_ints([0]), codec.NO_INTS)}},
+        {"produced": SparseCounts(codec.pack_ints([0]), codec.pack_ints([1]))},
         {"produce_seconds": [1.0]},
     ],
     ids=str,
@@ -132,11 +128,11 @@ def test_columns_that_do_not_fit_together_are_refused(change: dict[str, Any]) ->
     fitting: dict[str, Any] = {
         "keys": ["a"],
         "groups": {"one": 1},
-        "excess": packed_ints.pack_ints([1]),
-        "lookups": packed_ints.pack_ints([1]),
-        "misses": packed_ints.pack_ints([0]),
-        "sets": packed_ints.pack_ints([0]),
-        "sizes": packed_ints.pack_ints([0]),
+        "excess": codec.pack_ints([1]),
+        "lookups": codec.pack_ints([1]),
+        "misses": codec.pack_ints([0]),
+        "sets": codec.pack_ints([0]),
+        "sizes": codec.pack_ints([0]),
     }
     Columns(**fitting)
     with pytest.raises(ValueError, match=r"columns|numbers|number"):

@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cache_monitor.stats.distinct import hash_of
-from cache_monitor.stats.payloads import decode, encode
+from cache_monitor.stats.codec import decode, encode
+from cache_monitor.stats.sketches import hash_of
 from cache_monitor.stats.window import Window, percent, ratio, total
 
 calls = st.lists(

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cache_monitor.stats import distinct
+from cache_monitor.stats import sketches
 from cache_monitor.stats.window import KNOWN_FOR, MemoryByProcess, Window, in_all
 
 
@@ -82,7 +82,7 @@ def test_very_many_processes_are_estimated_from_some_in_bounded_memory() -> None
     held = _held(*(Window(0, 10, own_memory={process: size}) for process, size in every.items()))
     window = Window(0, 60)
     held.note_in(window)
-    assert len(window.own_memory) <= 2 * distinct.SIZE
+    assert len(window.own_memory) <= 2 * sketches.SIZE
     [(_, told)] = held.sums()
     assert told is not None
     # Three times the standard error of the estimate of how many there are.

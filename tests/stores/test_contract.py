@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from django.db import connections
 
+from cache_monitor.stats.codec import encode
 from cache_monitor.stats.details import Details
 from cache_monitor.stats.hot_keys import HotKeys
-from cache_monitor.stats.payloads import encode
 from cache_monitor.stats.window import Window
 from cache_monitor.stores.base import Row, Store
 from cache_monitor.stores.database import DatabaseStore

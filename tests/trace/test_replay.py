@@ -204,7 +204,7 @@ def test_ages_are_those_of_the_last_write_of_any_process() -> None:
     world.get("page:1", 5)
     told, _ = run(State(), world.stored(), world.now // SECOND)
     [figures] = [each for each in told.groups.values() if each.ages]
-    from cache_monitor.stats.histogram import middle_of
+    from cache_monitor.stats.sketches import middle_of
 
     [(bucket, times)] = figures.ages.items()
     assert times == 1

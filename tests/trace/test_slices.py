@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cache_monitor.stats.codec import CorruptPayload
 from cache_monitor.trace import codec, slices
-from cache_monitor.trace.codec import Unreadable, decode_slices, encode_slices, sampled
+from cache_monitor.trace.codec import decode_slices, encode_slices, sampled
 from cache_monitor.trace.events import (
     HIT,
     MISS,
@@ -166,24 +167,24 @@ def test_damaged_bytes_are_unreadable_or_events(data: st.DataObject) -> None:
             list(part.decode_events(part.decode_keys(), frozenset()))
             list(part.bulk_deletes())
             list(part.readings)
-    except Unreadable:
+    except CorruptPayload:
         pass
 
 
 @given(st.binary(max_size=200))
 def test_any_other_bytes_are_unreadable(payload: bytes) -> None:
-    with pytest.raises(Unreadable):
+    with pytest.raises(CorruptPayload):
         decode_slices(b"\x01" + payload)
-    with pytest.raises(Unreadable):
+    with pytest.raises(CorruptPayload):
         decode_slices(payload.removeprefix(b"\x01"))
 
 
 def test_what_is_cut_or_too_large_is_unreadable(monkeypatch: pytest.MonkeyPatch) -> None:
     payload = _payload()
-    with pytest.raises(Unreadable):
+    with pytest.raises(CorruptPayload):
         decode_slices(payload[:-3])
     monkeypatch.setattr(codec, "MAX_BYTES", 100)
-    with pytest.raises(Unreadable):
+    with pytest.raises(CorruptPayload):
         decode_slices(payload)
 
 

@@ -5,7 +5,7 @@ from collections import Counter
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from cache_monitor.stats import histogram
+from cache_monitor.stats import sketches
 from cache_monitor.stats.groups import LifeStats
 from cache_monitor.trace.events import HIT, NEVER, SECOND, WRITE, CallType, Event
 from cache_monitor.trace.miss_reasons import EntryChange
@@ -135,12 +135,12 @@ def test_a_life_lasts_from_its_write_to_its_end() -> None:
     told = of_all(replayed(world.stored(), 3, world.now // SECOND))
     assert told.ends == {"overwritten": 1, "expired": 1}
     assert told.unread == {"expired": 1}
-    lasted = sorted(histogram.middle_of(each) for each in told.lasted)
+    lasted = sorted(sketches.middle_of(each) for each in told.lasted)
     assert [round(each / expected, 1) for each, expected in zip(lasted, (16, 64), strict=True)] == [
         1,
         1,
     ]
-    [read] = [histogram.middle_of(each) for each in told.first_read]
+    [read] = [sketches.middle_of(each) for each in told.first_read]
     assert round(read / 8, 1) == 1
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from cache_monitor.keys.naming import KeyName
-from cache_monitor.stats.distinct import hash_of
+from cache_monitor.stats.sketches import hash_of
 from cache_monitor.worker import batch
 from cache_monitor.worker.batch import name_and_hash
 

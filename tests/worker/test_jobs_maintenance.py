@@ -1,7 +1,7 @@
 import pytest
 
 from cache_monitor.conf import get_conf
-from cache_monitor.stats.payloads import encode
+from cache_monitor.stats.codec import encode
 from cache_monitor.stats.window import Window
 from cache_monitor.stores.base import Row, Store
 from cache_monitor.stores.memory import MemoryStore

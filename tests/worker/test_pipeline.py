@@ -15,11 +15,11 @@ from django.views.decorators.cache import cache_page
 
 import cache_monitor
 from cache_monitor.reports.traced import newer_rows
+from cache_monitor.stats.codec import decode
 from cache_monitor.stats.details import Details, DetailsMerge, StoredDetails
 from cache_monitor.stats.groups import GroupStats
-from cache_monitor.stats.histogram import middle_of
 from cache_monitor.stats.hot_keys import KeyStats
-from cache_monitor.stats.payloads import decode
+from cache_monitor.stats.sketches import middle_of
 from cache_monitor.stores.base import get_store
 from cache_monitor.stores.rows import trace_settings
 from cache_monitor.worker import wiring

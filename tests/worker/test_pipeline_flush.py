@@ -11,7 +11,7 @@ import pytest
 from cache_monitor.calls import RawCall, Recorded, Recorder, Source
 from cache_monitor.concurrency import no_pause
 from cache_monitor.keys.naming import name_plain_key
-from cache_monitor.stats.payloads import decode, encode
+from cache_monitor.stats.codec import decode, encode
 from cache_monitor.stats.window import Window
 from cache_monitor.stores.base import Row
 from cache_monitor.stores.memory import MemoryStore

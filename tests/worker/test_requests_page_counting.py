@@ -12,7 +12,7 @@ from cache_monitor.instrument import pages
 from cache_monitor.page_cache import PagePass
 from cache_monitor.reports.schema import Page
 from cache_monitor.stats.details import PageStats
-from cache_monitor.stats.distinct import hash_of
+from cache_monitor.stats.sketches import hash_of
 from cache_monitor.worker import requests, wiring
 from tests.anew import begin_anew
 

@@ -10,9 +10,9 @@ import cache_monitor
 from cache_monitor.calls import Call, Recorder, Source
 from cache_monitor.keys.naming import SESSION_MASK
 from cache_monitor.stacks import take_stack
+from cache_monitor.stats.codec import decode, encode
 from cache_monitor.stats.details import Details, StoredDetails
 from cache_monitor.stats.hot_keys import HotKeys
-from cache_monitor.stats.payloads import decode, encode
 from cache_monitor.testing import capture_cache_calls
 from cache_monitor.worker.aggregator import Aggregator
 from cache_monitor.worker.requests import (

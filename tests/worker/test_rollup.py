@@ -3,10 +3,10 @@
 import pytest
 
 from cache_monitor.reports.series import Series
+from cache_monitor.stats.codec import decode, encode
 from cache_monitor.stats.details import Details
-from cache_monitor.stats.distinct import hash_of
 from cache_monitor.stats.hot_keys import HotKeys
-from cache_monitor.stats.payloads import decode, encode
+from cache_monitor.stats.sketches import hash_of
 from cache_monitor.stats.window import Window
 from cache_monitor.stores.base import Row
 from cache_monitor.stores.memory import MemoryStore

@@ -14,11 +14,10 @@ from cache_monitor.trace.plan import TraceLimits
 from cache_monitor.worker.aggregator import Aggregator
 from cache_monitor.worker.batch import deduplicate
 from cache_monitor.worker.pipeline import Flusher
-from cache_monitor.worker.rollup import merge_processes, roll_up
+from cache_monitor.worker.rollup import merge_processes, roll_trace, roll_up
 from cache_monitor.worker.trace_events import CacheIdentity
-from cache_monitor.worker.trace_rollup import roll
 from cache_monitor.worker.trace_writer import Tracer
-from tests.worker.test_trace_rollup import told
+from tests.worker.test_rollup_trace import told
 
 START = 1_800_000_000 // 3600 * 3600
 CONF = TraceSettings(TraceLimits(), 0.05, 30, 100)
@@ -106,10 +105,10 @@ def test_nothing_counts_twice_and_no_reason_is_wrong(
             worker.flush(store, seconds)
         store.is_away = seconds in AWAY
         if seconds % 20 == 0 and not store.is_away:
-            roll(store, now, CONF)
+            roll_trace(store, now, CONF)
             merge_processes(store, now, 30)
     now += 3600
-    roll(store, now, CONF)
+    roll_trace(store, now, CONF)
     roll_up(store, now)
     found = told(store)
     assert found.total() == sum(EXPECTED.values())

@@ -17,7 +17,7 @@ from cache_monitor.concurrency import Pace
 from cache_monitor.conf import Conf
 from cache_monitor.scan.base import Scope
 from cache_monitor.scan.snapshot import Snapshot
-from cache_monitor.stats.payloads import decode
+from cache_monitor.stats.codec import decode
 from cache_monitor.stats.window import Window
 from cache_monitor.stores.base import Row, StoreBusyError, StoreError
 from cache_monitor.stores.memory import MemoryStore

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cache_monitor.stats.distinct import SAMPLE_SIZE, MergedSample, Samples, few_of, with_one_more
+from cache_monitor.stats.sketches import SAMPLE_SIZE, MergedSample, Samples, few_of, with_one_more
 
 names = st.lists(st.text(max_size=5), max_size=30)
 

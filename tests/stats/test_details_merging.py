@@ -3,6 +3,7 @@ from functools import reduce
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cache_monitor.stats.codec import decode, encode
 from cache_monitor.stats.details import (
     OTHER_GROUPS,
     OTHER_VIEWS,
@@ -11,9 +12,8 @@ from cache_monitor.stats.details import (
     DetailsMerge,
     StoredDetails,
 )
-from cache_monitor.stats.distinct import few_of, with_one_more
 from cache_monitor.stats.hot_keys import HotKeys
-from cache_monitor.stats.payloads import decode, encode
+from cache_monitor.stats.sketches import few_of, with_one_more
 
 uses = st.lists(st.tuples(st.sampled_from("abc"), st.booleans()), max_size=30)
 Uses = list[tuple[str, bool]]

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cache_monitor.stats import packed_ints, payloads
+from cache_monitor.stats import codec
+from cache_monitor.stats.codec import CorruptPayload, decode, encode
 from cache_monitor.stats.details import Details, StoredDetails, pack_details
-from cache_monitor.stats.distinct import hash_of
 from cache_monitor.stats.hot_keys import HotKeys
-from cache_monitor.stats.payloads import CorruptPayload, decode, encode
+from cache_monitor.stats.sketches import hash_of
 from cache_monitor.stats.window import Window
 from tests.stored import read_details
 
@@ -44,7 +44,7 @@ def test_what_is_no_payload_is_refused(payload: bytes) -> None:
 
 
 def test_a_payload_that_is_too_large_is_refused_unread(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(payloads, "MAX_BYTES", 3)
+    monkeypatch.setattr(codec, "MAX_BYTES", 3)
     with pytest.raises(CorruptPayload, match="more than 3"):
         decode(_payload(), Window)
 
@@ -145,7 +145,7 @@ def test_columns_of_hot_keys_that_do_not_fit_together_are_refused() -> None:
     details = Details(0, 60, HotKeys(10), 10)
     details.hot_keys.entry("a", "group")
     stored = pack_details(details)
-    stored.hot_keys.columns.lookups = packed_ints.pack_ints([0, 1])
+    stored.hot_keys.columns.lookups = codec.pack_ints([0, 1])
     with pytest.raises(CorruptPayload, match="fit together"):
         decode(encode(stored), StoredDetails)
 
@@ -153,7 +153,7 @@ def test_columns_of_hot_keys_that_do_not_fit_together_are_refused() -> None:
 def test_details_of_too_many_groups_are_encoded_as_what_a_reader_takes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(payloads, "MAX_BYTES", 2_000_000)
+    monkeypatch.setattr(codec, "MAX_BYTES", 2_000_000)
     details = Details(0, 60, HotKeys(10), 10_000)
     for number in range(5000):
         group = details.group(f"group:{number}", "key")
@@ -161,7 +161,7 @@ def test_details_of_too_many_groups_are_encoded_as_what_a_reader_takes(
         group.count(False, True, 1)
         group.add_keys([hash_of(f"{number}:{key}") for key in range(150)])
     payload = encode(details)
-    assert len(payload) <= payloads.MAX_BYTES
+    assert len(payload) <= codec.MAX_BYTES
     read = read_details(payload)
     for figure in ("lookups", "hits", "misses", "sets"):
         before, after = (

@@ -1,9 +1,73 @@
-"""Columns of counts in few bytes: read from a row all at once, and made numbers of only where
-somebody asks for them."""
+"""Windows, details and other values as the payloads of rows, and their columns of counts.
+
+A payload is MessagePack behind a version byte. What comes from a store is not trusted: it is
+bounded in size, checked against the types while it is read, and never executed.
+
+A column of counts is bytes, each count of as many as the greatest needs. It is read from a row at
+once, and made numbers of only where somebody asks for them.
+"""
 
 import sys
 from array import array
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+MAX_BYTES = 4 * 1024 * 1024
+_VERSION = b"\x01"
+
+T = TypeVar("T")
+
+
+class CorruptPayload(ValueError):
+    """Bytes that are not a payload of this version."""
+
+
+class Packed(Struct):
+    """A value that a store has in another form."""
+
+    def stored_forms(self) -> Iterator[Struct]:
+        """The forms in which it may be stored, each smaller than the one before."""
+        raise NotImplementedError
+
+
+def encode(value: Struct) -> bytes:
+    """``value`` as bytes: in the first of its forms that a reader would take, or in its last."""
+    payload = b""
+    for form in value.stored_forms() if isinstance(value, Packed) else (value,):
+        payload = _VERSION + msgspec.msgpack.encode(form, enc_hook=_packed)
+        if len(payload) <= MAX_BYTES:
+            break
+    return payload
+
+
+def decode(payload: bytes, type_: type[T]) -> T:
+    """The value that :func:`encode` made ``payload`` of, in the form that was stored.
+
+    Raises :class:`CorruptPayload` for anything else: cut, damaged, too large, of a newer version.
+    """
+    if len(payload) > MAX_BYTES:
+        raise CorruptPayload(f"{len(payload)} bytes, more than {MAX_BYTES}")
+    if payload[:1] != _VERSION:
+        raise CorruptPayload(f"version {payload[:1]!r}")
+    try:
+        return msgspec.msgpack.decode(memoryview(payload)[1:], type=type_, dec_hook=_unpacked)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise CorruptPayload(str(error)) from error
+
+
+def _packed(value: Any) -> bytes:
+    packed: bytes = value.pack()
+    return packed
+
+
+def _unpacked(type_: Any, value: object) -> object:
+    if isinstance(value, bytes):
+        return type_.unpack(value)
+    raise ValueError(f"a {type_.__name__} that is no bytes")
+
 
 MAX_COUNT = 2**53
 """Up to this every reader of JSON has integers, and no sum of the rows of a store comes to what

@@ -2,28 +2,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cache_monitor.stats import histogram
-from cache_monitor.stats.histogram import FIRST, LAST, Histogram
+from cache_monitor.stats import sketches
+from cache_monitor.stats.sketches import FIRST_BUCKET, LAST_BUCKET, Histogram
 
 durations = st.floats(min_value=1e-9, max_value=1e4, allow_nan=False)
 
 
 def _buckets(seconds: list[float]) -> dict[int, int]:
     counts: dict[int, int] = {}
-    for bucket in histogram.buckets_of(seconds):
+    for bucket in sketches.buckets_of(seconds):
         counts[bucket] = counts.get(bucket, 0) + 1
     return counts
 
 
 @given(durations)
 def test_a_duration_read_back_is_at_most_five_percent_off(seconds: float) -> None:
-    [bucket] = histogram.buckets_of([seconds])
-    assert histogram.middle_of(bucket) == pytest.approx(seconds, rel=0.05)
+    [bucket] = sketches.buckets_of([seconds])
+    assert sketches.middle_of(bucket) == pytest.approx(seconds, rel=0.05)
 
 
 def test_a_duration_of_zero_has_a_bucket() -> None:
-    [bucket] = histogram.buckets_of([0.0])
-    assert histogram.middle_of(bucket) < 1e-9
+    [bucket] = sketches.buckets_of([0.0])
+    assert sketches.middle_of(bucket) < 1e-9
 
 
 @given(st.lists(durations, min_size=1), st.sampled_from([0.5, 0.9, 0.99]))
@@ -32,13 +32,13 @@ def test_a_quantile_is_within_five_percent_of_the_true_one(
 ) -> None:
     ordered = sorted(seconds)
     true = next(each for n, each in enumerate(ordered, 1) if n >= fraction * len(ordered))
-    [found] = histogram.quantiles(_buckets(seconds), (fraction,), max(seconds))
+    [found] = sketches.quantiles(_buckets(seconds), (fraction,), max(seconds))
     assert found == pytest.approx(true, rel=0.05)
 
 
 @given(st.lists(durations | st.sampled_from([0.0, 1e-12, 1e300])))
 def test_durations_are_counted_at_once_as_one_by_one(seconds: list[float]) -> None:
-    assert histogram.counts_of(seconds) == _buckets(seconds)
+    assert sketches.counts_of(seconds) == _buckets(seconds)
 
 
 @given(st.lists(durations), st.lists(durations))
@@ -46,16 +46,16 @@ def test_merging_two_histograms_gives_the_histogram_of_both(
     one: list[float], other: list[float]
 ) -> None:
     merged = _buckets(one)
-    histogram.add_counts(merged, _buckets(other))
+    sketches.add_counts(merged, _buckets(other))
     assert merged == _buckets(one + other)
 
 
 def test_without_calls_there_is_no_quantile() -> None:
-    assert histogram.quantiles({}, (0.5, 0.99), 0.0) == [None, None]
+    assert sketches.quantiles({}, (0.5, 0.99), 0.0) == [None, None]
 
 
 def test_no_quantile_is_above_the_slowest_call() -> None:
-    assert histogram.quantiles(_buckets([1.0]), (0.99,), 1.0) == [1.0]
+    assert sketches.quantiles(_buckets([1.0]), (0.99,), 1.0) == [1.0]
 
 
 def _histogram(seconds: list[float]) -> Histogram:
@@ -101,13 +101,13 @@ def test_a_histogram_has_the_quantiles_of_its_buckets(
 ) -> None:
     asked, slowest = tuple(sorted(fractions)), max(seconds)
     whole = _histogram(seconds)
-    assert whole.quantiles(asked, slowest) == histogram.quantiles(
+    assert whole.quantiles(asked, slowest) == sketches.quantiles(
         dict(whole.items()), asked, slowest
     )
 
 
 def test_what_no_bucket_is_for_is_counted_in_the_next() -> None:
-    assert dict(_histogram([0.0, 1e-12, 1e300]).items()) == {FIRST: 2, LAST: 1}
+    assert dict(_histogram([0.0, 1e-12, 1e300]).items()) == {FIRST_BUCKET: 2, LAST_BUCKET: 1}
     assert _histogram([0.0, 1e-12]).quantiles((0.5,), 1e-12) == [1e-12]
 
 

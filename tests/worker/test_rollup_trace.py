@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from cache_monitor.reports.traced import Newer, newer, newer_rows
-from cache_monitor.stats.histogram import add_counts
-from cache_monitor.stats.payloads import decode
+from cache_monitor.stats.codec import decode
+from cache_monitor.stats.sketches import add_counts
 from cache_monitor.stats.window import Window
 from cache_monitor.stores.base import Kind, Row, StoreError
 from cache_monitor.stores.memory import MemoryStore
@@ -20,9 +20,8 @@ from cache_monitor.trace.events import SECOND
 from cache_monitor.trace.plan import Plan, TraceLimits
 from cache_monitor.trace.replay import Replay
 from cache_monitor.trace.state import ReplayResult
-from cache_monitor.worker import trace_rollup
-from cache_monitor.worker.rollup import merge_processes, roll_up
-from cache_monitor.worker.trace_rollup import roll
+from cache_monitor.worker import rollup
+from cache_monitor.worker.rollup import merge_processes, roll_trace, roll_up
 from tests.trace.world import START, World
 
 CONF = TraceSettings(TraceLimits(), 0.05, 30, 100)
@@ -68,7 +67,7 @@ def test_each_minute_is_replayed_as_it_closes_and_counts_once() -> None:
     store = MemoryStore()
     store.put(rows_of(busy_world()), START)
     for now in range(START, LATER, 20):
-        roll(store, now, CONF)
+        roll_trace(store, now, CONF)
         merge_processes(store, now, 30)
     roll_up(store, LATER + 3600)
     assert told(store) == EXPECTED
@@ -96,8 +95,8 @@ def test_a_replay_may_pause_all_the_time_but_while_it_writes() -> None:
     pauses: list[bool] = []
     for store in (paced, plain):
         store.put(rows_of(world), START)
-    roll(paced, LATER, CONF, lambda: pauses.append(paced.is_writing))
-    roll(plain, LATER, CONF)
+    roll_trace(paced, LATER, CONF, lambda: pauses.append(paced.is_writing))
+    roll_trace(plain, LATER, CONF)
     assert told(paced) == told(plain) == {"never_set": 200}
     assert len(pauses) >= 20
     assert not any(pauses)
@@ -107,11 +106,11 @@ def test_a_replay_that_takes_long_does_not_pause(monkeypatch: pytest.MonkeyPatch
     """It would be given up, and the next one would be of fewer keys."""
     pauses: list[float] = []
     now = 100.0
-    haste = trace_rollup._Haste(now + trace_rollup._TIME_LIMIT, lambda: pauses.append(now))
-    monkeypatch.setattr(trace_rollup, "time", SimpleNamespace(monotonic=lambda: now))
+    haste = rollup._Haste(now + rollup._TIME_LIMIT, lambda: pauses.append(now))
+    monkeypatch.setattr(rollup, "time", SimpleNamespace(monotonic=lambda: now))
     for _ in range(3):
         haste.pace()
-        now += trace_rollup._TIME_LIMIT * 0.4
+        now += rollup._TIME_LIMIT * 0.4
     assert pauses == [100.0, 106.0]
 
 
@@ -138,7 +137,7 @@ def test_who_is_killed_while_rolling_up_leaves_nothing_undone_or_done_twice(at: 
     stopped = 0
     for now in range(START, LATER, 20):
         try:
-            roll(store, now, CONF)
+            roll_trace(store, now, CONF)
             merge_processes(store, now, 30)
         except StoreError:
             stopped += 1
@@ -159,11 +158,11 @@ def test_of_two_who_roll_up_at_once_one_is_too_late(monkeypatch: pytest.MonkeyPa
         state = other(asked, name)
         if not has_come:
             has_come = True
-            roll(store, LATER, CONF)
+            roll_trace(store, LATER, CONF)
         return state
 
-    monkeypatch.setattr(trace_rollup, "state_of", be_overtaken)
-    roll(store, LATER, CONF)
+    monkeypatch.setattr(rollup, "state_of", be_overtaken)
+    roll_trace(store, LATER, CONF)
     assert told(store) == EXPECTED
 
 
@@ -172,16 +171,16 @@ def test_rows_that_come_late_are_replayed_when_they_come() -> None:
     rows = rows_of(busy_world())
     late = [row for row in rows if row.process == "1-1"]
     store.put([row for row in rows if row not in late], START)
-    roll(store, LATER, CONF)
+    roll_trace(store, LATER, CONF)
     store.put(late, START)
-    roll(store, LATER + 60, CONF)
+    roll_trace(store, LATER + 60, CONF)
     assert told(store) == EXPECTED
 
 
 def test_a_row_that_cannot_be_read_is_skipped() -> None:
     store = MemoryStore()
     store.put([*rows_of(busy_world()), Row("trace", "x", "store", START, 10, b"x")], START)
-    roll(store, LATER, CONF)
+    roll_trace(store, LATER, CONF)
     assert told(store) == EXPECTED
     assert not store.read("trace", 2, 2**40, None, seconds=10)
 
@@ -189,7 +188,7 @@ def test_a_row_that_cannot_be_read_is_skipped() -> None:
 def test_a_state_that_cannot_be_read_is_begun_anew() -> None:
     store = MemoryStore()
     store.put([*rows_of(busy_world()), Row("trace", "", "store", 1, 0, b"x")], START)
-    roll(store, LATER, CONF)
+    roll_trace(store, LATER, CONF)
     assert told(store) == EXPECTED
 
 
@@ -206,9 +205,9 @@ def test_a_process_that_does_not_finish_its_rows_is_waited_for_and_then_not() ->
         ],
         START,
     )
-    roll(store, START + 95, CONF)
+    roll_trace(store, START + 95, CONF)
     assert not told(store)
-    roll(store, LATER, CONF)
+    roll_trace(store, LATER, CONF)
     assert told(store).total() == sum(EXPECTED.values())
     assert told(store)["unknown"] > 0
 
@@ -220,7 +219,7 @@ def test_more_keys_than_are_wanted_are_sampled() -> None:
     store = MemoryStore()
     store.put(rows_of(world), START)
     assert plans(store) == {}
-    roll(store, LATER, CONF._replace(limits=TraceLimits(keys=100)))
+    roll_trace(store, LATER, CONF._replace(limits=TraceLimits(keys=100)))
     plan = plans(store)["store"]
     assert plan.level > 0
     assert 0 < len(plan.hot) <= 256
@@ -238,7 +237,7 @@ def test_of_a_burst_of_keys_no_more_are_replayed_than_are_wanted(
     store.put(rows_of(world), START)
     few = CONF._replace(limits=TraceLimits(keys=20))
     assert 0 < reasons(newer(store, few, LATER))["never_set"] <= 40
-    roll(store, LATER, few)
+    roll_trace(store, LATER, few)
     assert 0 < len(state_of(store, "store").keys) <= 20
     assert 100 < told(store)["never_set"] < 900
 
@@ -246,13 +245,13 @@ def test_of_a_burst_of_keys_no_more_are_replayed_than_are_wanted(
 def test_what_is_old_goes() -> None:
     store = MemoryStore()
     store.put(rows_of(busy_world()), START)
-    roll(store, LATER, CONF)
+    roll_trace(store, LATER, CONF)
     world = World(2)
     world.now += 2 * 86400 * SECOND
     world.get("never:1")
     store.put(rows_of(world), START)
     now = (world.now // SECOND + 600) // 600 * 600
-    roll(store, now, CONF)
+    roll_trace(store, now, CONF)
     kept = store.read("trace", 2, 2**40, None)
     assert {row.start // 86400 for row in kept} == {world.now // SECOND // 86400}
 
@@ -268,7 +267,7 @@ def test_a_report_tells_what_is_not_rolled_up_yet() -> None:
     assert reasons(newer(store, CONF, LATER)) == EXPECTED
     kinds: set[Kind] = {row.kind for row in newer_rows(store, CONF, LATER)}
     assert kinds == {"window", "details"}
-    roll(store, LATER, CONF)
+    roll_trace(store, LATER, CONF)
     assert not reasons(newer(store, CONF, LATER))
 
 
@@ -330,7 +329,7 @@ def test_more_than_can_be_replayed_in_time_is_sampled_before_it_is_replayed() ->
     store.put(rows_of(world), START)
     few = TraceLimits(events=1)
     # What waits counts, not what is in a minute of it.
-    [*_] = roll(store, LATER, CONF._replace(limits=few))
+    [*_] = roll_trace(store, LATER, CONF._replace(limits=few))
     state = state_of(store, "store")
     assert 0 < len(state.keys) <= 120
     figures = told(store)
@@ -352,7 +351,7 @@ def test_the_hottest_keys_leave_room_for_others() -> None:
             world.get(f"key:{n}", n % 6)
     store = MemoryStore()
     store.put(rows_of(world), START)
-    roll(store, LATER, CONF._replace(limits=TraceLimits(keys=20, events=1)))
+    roll_trace(store, LATER, CONF._replace(limits=TraceLimits(keys=20, events=1)))
     # Half of what there may be: 60 events in the minutes from the first to the last.
     assert 0 < 3 * len(plans(store)["store"].hot) <= 0.5 * 60 * 11
 
@@ -365,13 +364,13 @@ def test_what_takes_too_long_is_less_for_the_next_one(
     store, spent = MemoryStore(), iter([0.0, seconds_of_cpu])
     store.put(rows_of(busy_world()), START)
     with monkeypatch.context() as patch:
-        patch.setattr(trace_rollup, "_TIME_LIMIT", -1.0)
-        clock = "cache_monitor.worker.trace_rollup.time.thread_time"
+        patch.setattr(rollup, "_TIME_LIMIT", -1.0)
+        clock = "cache_monitor.worker.rollup.time.thread_time"
         patch.setattr(clock, lambda: next(spent))
-        roll(store, LATER, CONF)
+        roll_trace(store, LATER, CONF)
     assert not told(store)
     assert plans(store).get("store", Plan()).level == level
-    roll(store, LATER, CONF)
+    roll_trace(store, LATER, CONF)
     assert told(store).total()
     assert not store.read("trace", 2, 2**40, None, seconds=10)
 
@@ -382,7 +381,7 @@ def told_on(store: MemoryStore, worlds: dict[str, World], now: int) -> Counter[s
     before = told(store)
     store.put([row for name, world in worlds.items() for row in rows_of(world, name)], START)
     asked = reasons(newer(store, CONF, now))
-    roll(store, now, CONF)
+    roll_trace(store, now, CONF)
     found = told(store) - before
     assert asked == found
     return found
