@@ -15,9 +15,8 @@ from cache_monitor.findings import (
     finding_detected,
     history,
     rules_backend,
+    rules_groups,
     rules_requests,
-    rules_timeouts,
-    rules_usage,
 )
 from cache_monitor.findings.context import Environment, RuleContext
 from cache_monitor.findings.texts import ADVICE, TITLES
@@ -41,24 +40,24 @@ RULES: Mapping[str, Rule] = {
     "large-values": rules_backend.large_values,
     "clear-under-traffic": rules_backend.clear_under_traffic,
     "stampede": rules_requests.stampede,
-    "short-timeout": rules_timeouts.short_timeout,
-    "unchanged-rewrites": rules_timeouts.unchanged_rewrites,
-    "no-expiry": rules_timeouts.no_expiry,
-    "aged-content": rules_timeouts.aged_content,
-    "expired-stored": rules_timeouts.expired_stored,
+    "short-timeout": rules_groups.short_timeout,
+    "unchanged-rewrites": rules_groups.unchanged_rewrites,
+    "no-expiry": rules_backend.no_expiry,
+    "aged-content": rules_groups.aged_content,
+    "expired-stored": rules_backend.expired_stored,
     "page-not-stored": rules_requests.page_not_stored,
-    "never-read": rules_usage.never_read,
-    "overwritten": rules_usage.overwritten,
-    "key-explosion": rules_usage.key_explosion,
-    "deleted-early": rules_usage.deleted_early,
+    "never-read": rules_groups.never_read,
+    "overwritten": rules_groups.overwritten,
+    "key-explosion": rules_groups.key_explosion,
+    "deleted-early": rules_groups.deleted_early,
     "single-gets": rules_requests.single_gets,
     "repeated-gets": rules_requests.repeated_gets,
-    "cheap-to-recompute": rules_usage.cheap_to_recompute,
+    "cheap-to-recompute": rules_groups.cheap_to_recompute,
     "hot-key": rules_backend.hot_key,
-    "never-stored": rules_usage.never_stored,
+    "never-stored": rules_groups.never_stored,
     "cache-bound-view": rules_requests.cache_bound_view,
     # Last: it is silent on groups that another rule has explained.
-    "low-hit-ratio": rules_usage.low_hit_ratio,
+    "low-hit-ratio": rules_groups.low_hit_ratio,
 }
 """By code."""
 

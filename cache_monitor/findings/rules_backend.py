@@ -1,11 +1,12 @@
 """Mistakes with a backend: it does not work, it has too little room, or too much is asked of it."""
 
 from collections.abc import Callable, Iterator
+from math import sqrt
 
 from cache_monitor.findings.context import Cost, Evidence, RuleContext, is_most, predicted_room
 from cache_monitor.keys.naming import name_key
 from cache_monitor.reports.keys import whole_groups
-from cache_monitor.reports.schema import Cache, Finding, MissReasons, Operation
+from cache_monitor.reports.schema import Cache, Finding, Memory, MissReasons, Operation
 from cache_monitor.stats.details import OTHER_GROUPS
 
 _SEVERAL = 2
@@ -202,6 +203,86 @@ def clear_under_traffic(context: RuleContext) -> Iterator[Finding]:
             misses_by_clear=cleared,
             misses=context.cache.misses,
             lost_seconds=lost,
+        )
+
+
+_STANDARD_ERRORS = 3
+"""The difference of two estimates counts from so many standard errors on."""
+_FULL = 0.5
+"""The share of the room for entries from which on expired ones fill it."""
+
+
+def no_expiry(context: RuleContext) -> Iterator[Finding]:
+    """A scan found that more than ``idle_memory_share`` of the entries have no timeout, and that
+    these are more than ``idle_memory_entries``, or larger than ``idle_memory_bytes``."""
+    memory, endless = context.cache.memory, context.cache.stale.no_expiry
+    if not memory.entries or not endless:
+        return
+    size = memory.freed_within.never
+    is_many = (
+        endless > context.limits.idle_memory_entries
+        and endless > context.limits.idle_memory_share * memory.entries
+    )
+    is_much = (
+        size is not None
+        and size > context.limits.idle_memory_bytes
+        and size > context.limits.idle_memory_share * (memory.bytes or 0)
+    )
+    if is_many or is_much:
+        yield context.find(
+            _most_endless_group(context.cache.memory, endless),
+            Cost(bytes=size),
+            entries_without_expiry=endless,
+            entries=memory.entries,
+            bytes_without_expiry=size,
+            bytes=memory.bytes,
+        )
+
+
+def _most_endless_group(memory: Memory, endless: int) -> str | None:
+    """The group that surely has most of the ``endless`` entries, those without a timeout; None
+    where that is not known. The scan counts them in each group that it lists."""
+    counts = {each.group: each.no_expiry or 0 for each in memory.groups}
+    # All that are in no group of the list, or in the one of many, may be those of one other.
+    unnamed = endless - sum(counts.values()) + counts.pop(OTHER_GROUPS, 0)
+    first, second, *_ = [*sorted(counts.values(), reverse=True), 0, 0]
+    others = second + max(unnamed, 0)
+    if memory.exact is False:
+        # Those examined are a sample, and the error of each count about its root.
+        scale = (memory.entries or 0) / max(memory.examined or 0, 1)
+        margin = _STANDARD_ERRORS * sqrt((first + others) * scale)
+    else:
+        margin = 0.0
+    if first - others <= margin:
+        return None
+    return max(counts, key=counts.__getitem__)
+
+
+def expired_stored(context: RuleContext) -> Iterator[Finding]:
+    """A scan found that expired entries take half of the room for entries and are more than
+    ``idle_memory_entries``, or take more than ``idle_memory_bytes``."""
+    memory, expired = context.cache.memory, context.cache.stale.expired
+    if not memory.entries or not expired:
+        return
+    size = context.cache.stale.expired_bytes
+    is_many = (
+        expired > context.limits.idle_memory_entries
+        and memory.limit_entries is not None
+        and expired > _FULL * memory.limit_entries
+    )
+    is_much = (
+        size is not None
+        and size > context.limits.idle_memory_bytes
+        and expired > context.limits.idle_memory_share * memory.entries
+    )
+    if is_many or is_much:
+        yield context.find(
+            None,
+            Cost(bytes=size),
+            expired=expired,
+            entries=memory.entries,
+            limit_entries=memory.limit_entries,
+            expired_bytes=size,
         )
 
 

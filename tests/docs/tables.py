@@ -73,8 +73,7 @@ def _as_written(value: object) -> str:
 
 _SUBJECTS: Final = {
     "rules_backend": "the cache and its server",
-    "rules_timeouts": "timeouts",
-    "rules_usage": "the use of keys",
+    "rules_groups": "timeouts and the use of keys",
     "rules_requests": "requests and pages",
 }
 """What the rules of a module are about."""

@@ -1,4 +1,5 @@
-"""Mistakes in what is cached: values that are written and hardly read, or never there when read."""
+"""Mistakes with groups of keys: values that expire too early or too late, that are hardly read, or
+that are never there when they are asked for."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -13,9 +14,22 @@ from cache_monitor.findings.context import (
     is_most,
     predicted_longer_timeout,
     predicted_room,
+    predicted_shorter_timeout,
 )
 from cache_monitor.reports.schema import Finding, KeyGroup, MissReasons
 
+_ASKED_AGAIN = 10
+"""Lookups for each key: fewer could be chance, and a longer timeout would not help them."""
+_SOON = 4
+"""One lookup in so many finds its entry expired: each value is found three times at most. One that
+is found more often is worth what it takes to produce it again."""
+_UNCHANGED = 0.9
+"""The share of rewrites that bring what had been there from which on a longer timeout would hardly
+serve old values."""
+_CHANGED = 0.5
+"""Where fewer are the same, a longer timeout mostly would."""
+_STALE = 0.1
+"""One hit in so many that serves a value which has changed."""
 _HARDLY = 0.1
 """Uses for each write below which a group is hardly asked for."""
 _AGAIN = 5
@@ -32,6 +46,77 @@ _BY_CHANCE = 200
 """With fewer hits, one in so many writes, keys out of many thousands were found by chance."""
 _RARELY = 4
 """A hit ratio below one in four, not counting each key's first miss."""
+
+
+def short_timeout(context: RuleContext) -> Iterator[Finding]:
+    """Most misses of a group, and more than one lookup in four, are of expired entries, and its
+    keys have at least ten lookups each; to compute their values again costs more than
+    ``lost_share`` of a worker's time. Silent if most values had changed by then."""
+    for group in context.copies():
+        expired, unchanged = group.miss_reasons.expired or 0, group.changes.unchanged
+        lost = context.seconds_lost(group, expired)
+        if (
+            group.lookups >= context.limits.min_calls
+            and group.lookups >= _ASKED_AGAIN * max(group.distinct_keys or 1, 1)
+            and is_most(expired, group.misses, group.miss_reasons)
+            and _SOON * expired > group.lookups
+            and (unchanged is None or unchanged >= _CHANGED)
+            and context.is_costly(lost)
+        ):
+            yield context.find(
+                group.group,
+                lookups=group.lookups,
+                misses=group.misses,
+                distinct_keys=group.distinct_keys,
+                expired=expired,
+                **_unchanged(group),
+                lost_seconds=lost,
+                **predicted_longer_timeout(context, group.group),
+            )
+
+
+def unchanged_rewrites(context: RuleContext) -> Iterator[Finding]:
+    """At least nine in ten values of a group were unchanged when they were written again after
+    their expiry; to compute these costs more than ``lost_share`` of a worker's time. Silent if few
+    such writes were traced."""
+    for group in context.copies():
+        share = group.changes.unchanged
+        if share is None or share < _UNCHANGED:
+            continue
+        same = round(share * group.changes.rewrites)
+        lost = context.seconds_lost(group, same)
+        if context.is_costly(lost):
+            yield context.find(
+                group.group,
+                expired_rewrites=group.changes.rewrites,
+                **_unchanged(group),
+                lost_seconds=lost,
+                **predicted_longer_timeout(context, group.group),
+            )
+
+
+def _unchanged(group: KeyGroup) -> Evidence:
+    share = group.changes.unchanged
+    return {} if share is None else {"unchanged_share": round(share, 4)}
+
+
+def aged_content(context: RuleContext) -> Iterator[Finding]:
+    """A group has at least ``min_calls`` hits, and one in ten serves a value older than
+    ``aged_after``. Silent if fewer than one in ten of the values are known to have changed by
+    then."""
+    for group in context.groups():
+        age, stale = group.age_p90, group.changes.stale_share
+        is_old = age is not None and age > context.limits.aged_after
+        if group.hits >= context.limits.min_calls and is_old and (stale is None or stale >= _STALE):
+            known: Evidence = {} if stale is None else {"stale_share": round(stale, 4)}
+            yield context.find(
+                group.group,
+                median_age=group.age_p50,
+                p90_age=age,
+                **known,
+                hits=group.hits,
+                **predicted_shorter_timeout(context, group.group),
+            )
 
 
 def never_read(context: RuleContext) -> Iterator[Finding]:
