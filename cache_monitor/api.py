@@ -40,7 +40,8 @@ from cache_monitor.stores.base import (
     session,
 )
 from cache_monitor.stores.rows import known_groups, longest, trace_settings
-from cache_monitor.trace.events import MISS, SECOND, Reason, hash_of
+from cache_monitor.trace import MISS, SECOND, hash_of
+from cache_monitor.trace.miss_reasons import Reason
 from cache_monitor.worker import wiring
 from cache_monitor.worker.trace_events import accesses_of, entry_identity
 

@@ -28,7 +28,7 @@ from cache_monitor.scan.identity import own_cache, store_of
 from cache_monitor.stats.codec import CorruptPayload, decode, encode
 from cache_monitor.stores.base import Row, Store, StoreError, get_store
 from cache_monitor.stores.rows import FIRST, plans, settled, slices_by_minute, slices_of
-from cache_monitor.trace.plan import Plan
+from cache_monitor.trace import Plan
 from cache_monitor.what_if.hit_ratios import CULLING, POLICIES, MeasuredContents
 from cache_monitor.what_if.predictions import cache_what_if, predicted
 from cache_monitor.what_if.schema import CacheWhatIf, Question, StoredPrediction, WhatIf

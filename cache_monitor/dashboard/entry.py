@@ -11,7 +11,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from cache_monitor import context
+from cache_monitor import context, trace
 from cache_monitor.dashboard import formats
 from cache_monitor.dashboard.columns import Figure
 from cache_monitor.dashboard.formats import ago, expiry, stale_kinds
@@ -20,13 +20,13 @@ from cache_monitor.dashboard.page import Content, PageRequest
 from cache_monitor.dashboard.query import BadParameterError, as_shown, flag
 from cache_monitor.keys.masking import is_sanitizing
 from cache_monitor.keys.naming import KeyName, name_key, why_grouped
-from cache_monitor.reports.keys import REASON_WORDS, whole_groups, whole_keys
+from cache_monitor.reports.keys import whole_groups, whole_keys
 from cache_monitor.reports.schema import Cache, HotKey, KeyGroup
 from cache_monitor.reports.traced import KeyEvent, KeyHistory, key_history
 from cache_monitor.scan import entries
 from cache_monitor.scan.entries import EntryAnswer, LiveEntry, Selection
 from cache_monitor.stores.base import StoreError, get_store
-from cache_monitor.trace import events
+from cache_monitor.trace.miss_reasons import REASON_WORDS
 
 
 class HistoryLine(NamedTuple):
@@ -41,10 +41,10 @@ def figures(history: KeyHistory) -> Sequence[Figure]:
     """The numbers of events, and how long the values lasted."""
     lives = history.lives
     return [
-        Figure(_("Sets"), formats.count(history.times(events.WRITE))),
-        Figure(_("Hits"), formats.count(history.times(events.HIT))),
-        Figure(_("Misses"), formats.count(history.times(events.MISS))),
-        Figure(_("Deletes"), formats.count(history.times(events.DELETE, events.PATTERN_DELETE))),
+        Figure(_("Sets"), formats.count(history.times(trace.WRITE))),
+        Figure(_("Hits"), formats.count(history.times(trace.HIT))),
+        Figure(_("Misses"), formats.count(history.times(trace.MISS))),
+        Figure(_("Deletes"), formats.count(history.times(trace.DELETE, trace.PATTERN_DELETE))),
         Figure(_("Lasted"), formats.duration(lives.lifetime_p50), note=what_ended(lives)),
         Figure(_("First read"), formats.duration(lives.first_read_p50)),
         Figure(_("Last written by"), _last_writer(history)),
@@ -52,18 +52,18 @@ def figures(history: KeyHistory) -> Sequence[Figure]:
 
 
 _EVENTS: Mapping[int, Promise] = {
-    events.HIT: gettext_lazy("hit"),
-    events.MISS: gettext_lazy("miss"),
-    events.WRITE: gettext_lazy("written"),
-    events.TOUCH: gettext_lazy("touched"),
-    events.DELETE: gettext_lazy("deleted"),
-    events.MOVE: gettext_lazy("version changed"),
-    events.COMPUTE: gettext_lazy("produced, not stored"),
-    events.CLEAR: gettext_lazy("cache cleared"),
-    events.PATTERN_DELETE: gettext_lazy("deleted"),
-    events.FAILED: gettext_lazy("call failed"),
-    events.REFUSED: gettext_lazy("refused by the server"),
-    events.USE: gettext_lazy("used"),
+    trace.HIT: gettext_lazy("hit"),
+    trace.MISS: gettext_lazy("miss"),
+    trace.WRITE: gettext_lazy("written"),
+    trace.TOUCH: gettext_lazy("touched"),
+    trace.DELETE: gettext_lazy("deleted"),
+    trace.MOVE: gettext_lazy("version changed"),
+    trace.COMPUTE: gettext_lazy("produced, not stored"),
+    trace.CLEAR: gettext_lazy("cache cleared"),
+    trace.PATTERN_DELETE: gettext_lazy("deleted"),
+    trace.FAILED: gettext_lazy("call failed"),
+    trace.REFUSED: gettext_lazy("refused by the server"),
+    trace.USE: gettext_lazy("used"),
 }
 
 
@@ -71,7 +71,7 @@ def lines(history: KeyHistory) -> Sequence[HistoryLine]:
     """The events, the latest first."""
     return [
         HistoryLine(
-            datetime.fromtimestamp(each.at / events.SECOND, UTC),
+            datetime.fromtimestamp(each.at / trace.SECOND, UTC),
             str(_EVENTS[each.kind]),
             _note(each),
             _short(each.process),
@@ -86,15 +86,15 @@ def _note(each: KeyEvent) -> str:
         return str(REASON_WORDS[each.reason])
     if each.times > 1:
         return _("%(count)s times") % {"count": formats.count(each.times)}
-    if each.kind in (events.WRITE, events.TOUCH) and each.timeout == events.NEVER:
+    if each.kind in (trace.WRITE, trace.TOUCH) and each.timeout == trace.NEVER:
         return _("without a timeout")
-    if each.kind in (events.WRITE, events.TOUCH) and each.timeout != events.UNKNOWN_TIME:
-        return _("for %(time)s") % {"time": formats.age(each.timeout / events.SECOND)}
+    if each.kind in (trace.WRITE, trace.TOUCH) and each.timeout != trace.UNKNOWN_TIME:
+        return _("for %(time)s") % {"time": formats.age(each.timeout / trace.SECOND)}
     return ""
 
 
 def _last_writer(history: KeyHistory) -> str:
-    last = next((each for each in history.moments if each.kind == events.WRITE), None)
+    last = next((each for each in history.moments if each.kind == trace.WRITE), None)
     if last is None:
         return formats.UNKNOWN
     return f"{last.view} · {_short(last.process)}" if last.view else _short(last.process)

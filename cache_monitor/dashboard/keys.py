@@ -12,8 +12,9 @@ from cache_monitor.dashboard.columns import CacheItem, Caches, ColumnSpec
 from cache_monitor.dashboard.page import FRESH_FOR_LONG, Content, KeyLines, PageRequest, key_lines
 from cache_monitor.dashboard.query import Links
 from cache_monitor.dashboard.tables import TableSpec
-from cache_monitor.reports.keys import REASON_WORDS, whole_groups, whole_keys
+from cache_monitor.reports.keys import whole_groups, whole_keys
 from cache_monitor.reports.schema import HotKey, KeyGroup, Lives, MissReasons, Page, View
+from cache_monitor.trace.miss_reasons import REASON_WORDS
 
 LinesOf = Callable[[str], KeyLines]
 """The lines of the hot keys of a cache, by its alias."""

@@ -17,8 +17,8 @@ from cache_monitor.dashboard.memory import memory_figures
 from cache_monitor.dashboard.page import Content, PageRequest
 from cache_monitor.dashboard.query import Links
 from cache_monitor.dashboard.tables import AnySpec, Table, TableSpec, render_preview
-from cache_monitor.reports.keys import REASON_WORDS
 from cache_monitor.reports.schema import Cache, Operation, Report
+from cache_monitor.trace.miss_reasons import REASON_WORDS
 
 OVERVIEW_CHARTS = ("hit_ratio", "rate", "latency", "memory", "latency_map")
 MAX_STRIPS = 4

@@ -19,8 +19,8 @@ from cache_monitor.panel import site
 from cache_monitor.panel.hints import Hint, HintContext, hints
 from cache_monitor.panel.request import CallRow, KeyRow, PageRow, RequestRows
 from cache_monitor.panel.site import Group, Places, SiteStats, computed_in, saved
-from cache_monitor.reports.keys import REASON_WORDS
 from cache_monitor.stacks import CodeLine, StackRenderer, place_of
+from cache_monitor.trace.miss_reasons import REASON_WORDS
 
 KEY_LENGTH = 80
 """Characters of a key that a row shows; up to 250 are in its title."""

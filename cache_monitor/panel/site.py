@@ -28,7 +28,7 @@ from cache_monitor.panel.request import CallRow, Kept, KeyRow
 from cache_monitor.reports.savings import mean_to_produce
 from cache_monitor.stats.groups import GroupStats
 from cache_monitor.stats.hot_keys import KeyStats
-from cache_monitor.trace.events import Reason
+from cache_monitor.trace.miss_reasons import Reason
 
 MOST_MISSES = 20_000
 """The most misses in memory, of all requests, 6 MB; the oldest requests make room."""

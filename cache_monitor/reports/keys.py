@@ -7,17 +7,15 @@ the one or the other, and what is looked up as often as the page is the list. ``
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Annotated, get_args
+from collections.abc import Iterable, Iterator
+from typing import Annotated
 
-from django.utils.functional import Promise
-from django.utils.translation import gettext_lazy as _
 from msgspec import Struct, structs
 
 from cache_monitor.keys.naming import KeyKind, headers_of_page
 from cache_monitor.scan.snapshot import GroupName, doc
 from cache_monitor.stats.window import ratio
-from cache_monitor.trace.events import Reason
+from cache_monitor.trace.miss_reasons import REASONS
 
 Lookups = Annotated[int, doc("Keys that were asked for by get, get_many and get_or_set.")]
 Hits = Annotated[int, doc("Lookups that found a value, a stored None too.")]
@@ -56,20 +54,6 @@ SecondsSavedError = Annotated[
         "is known than that there was one."
     ),
 ]
-
-REASONS: tuple[str, ...] = tuple(each for each in get_args(Reason) if each != "unknown")
-"""The reasons that a miss can be found to have."""
-REASON_WORDS: Mapping[str, Promise] = {
-    "never_set": _("never set"),
-    "expired": _("expired"),
-    "evicted": _("evicted"),
-    "lost": _("lost"),
-    "deleted": _("deleted"),
-    "cleared": _("cleared"),
-    "version_changed": _("version changed"),
-    "unknown": _("unknown"),
-}
-"""The words for the reasons on screens."""
 
 
 class MissReasons(Struct, frozen=True, kw_only=True):

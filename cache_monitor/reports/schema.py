@@ -11,7 +11,6 @@ from typing import Annotated, Literal
 from msgspec import Struct
 
 from cache_monitor.reports.keys import (
-    REASONS,
     BytesRead,
     BytesWritten,
     Changes,
@@ -41,6 +40,7 @@ from cache_monitor.scan.snapshot import (
     doc,
 )
 from cache_monitor.stats.window import ratio
+from cache_monitor.trace.miss_reasons import REASONS
 from cache_monitor.what_if.schema import CacheWhatIf
 
 __all__ = [

@@ -35,19 +35,19 @@ from cache_monitor.stores.rows import (
     slices_of,
     trace_settings,
 )
-from cache_monitor.trace.codec import StoredSlice, level_for
-from cache_monitor.trace.events import (
+from cache_monitor.trace import (
     CLEAR,
     MISS,
     PATTERN_DELETE,
     SECOND,
     SHOWN,
     Event,
-    Reason,
+    Plan,
     hash_of,
     takes,
 )
-from cache_monitor.trace.plan import Plan
+from cache_monitor.trace.codec import StoredSlice, level_for
+from cache_monitor.trace.miss_reasons import Reason
 from cache_monitor.trace.replay import EventBatch, Replay
 from cache_monitor.trace.state import ALL_KEYS, ReplayResult, State
 from cache_monitor.what_if.workload import TracePeriod, lookups_of

@@ -29,7 +29,7 @@ from cache_monitor.conf import get_conf
 from cache_monitor.keys.known_keys import OF_TENANTS
 from cache_monitor.scan.base import ScanError
 from cache_monitor.stores.base import DATABASE, chosen_store, mount_of
-from cache_monitor.trace.plan import HostProof
+from cache_monitor.trace import HostProof
 
 _LOCAL = {"", "localhost", "127.0.0.1", "::1", "0.0.0.0"}  # noqa: S104 - nothing is bound to it
 _REDIS_PORT = 6379

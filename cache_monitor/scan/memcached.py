@@ -32,7 +32,7 @@ from cache_monitor.scan.base import (
     parse_count,
 )
 from cache_monitor.scan.identity import NOT_RECOGNIZABLE, address_of, is_text, key_form, shown_text
-from cache_monitor.trace.events import NOT_ONLY
+from cache_monitor.trace import NOT_ONLY
 
 _CHUNK = 1 << 16
 _TRIES, _BUSY_PAUSE = 5, 0.2

@@ -25,19 +25,20 @@ from cache_monitor.stats.codec import CorruptPayload, decode
 from cache_monitor.stats.details import StoredDetails
 from cache_monitor.stores import rows as stored
 from cache_monitor.stores.base import Store, StoreError, get_store
-from cache_monitor.trace.codec import StoredSlice, level_for, sampled
-from cache_monitor.trace.events import (
+from cache_monitor.trace import (
     HIT,
     NEVER,
     SECOND,
     SHOWN,
     TOUCH,
     UNKNOWN_TIME,
+    Plan,
+    base_name,
     hash_of,
     level_of,
 )
+from cache_monitor.trace.codec import StoredSlice, level_for, sampled
 from cache_monitor.trace.miss_reasons import THERE, EntryChange
-from cache_monitor.trace.plan import Plan, base_name
 from cache_monitor.trace.replay import Replay
 from cache_monitor.trace.state import KeyState, State, VersionState
 

@@ -40,7 +40,7 @@ from cache_monitor.scan.scanner import (
 from cache_monitor.scan.snapshot import Snapshot
 from cache_monitor.stats.codec import CorruptPayload, decode, encode
 from cache_monitor.stores.base import Row, Store, StoreError
-from cache_monitor.trace.events import SECOND, EvictionReading
+from cache_monitor.trace import SECOND, EvictionReading
 
 SHARED = ""
 """The process in the rows of a cache that processes share."""

@@ -22,8 +22,8 @@ from cache_monitor.stats.details import Details
 from cache_monitor.stats.hot_keys import HotKeys, KeyStats
 from cache_monitor.stats.window import MemoryByProcess, Window
 from cache_monitor.stores.base import Kind, Row, Store
+from cache_monitor.trace import Plan, TraceLimits, UncertainStores, base_name, uncertain_stores
 from cache_monitor.trace.codec import StoredSlice, decode_slices, pack, sampled, unpack
-from cache_monitor.trace.plan import Plan, TraceLimits, UncertainStores, base_name, uncertain_stores
 from cache_monitor.trace.state import ReplayResult, State
 
 MERGED = ""

@@ -17,7 +17,7 @@ import msgspec
 from msgspec import Meta, Struct, structs
 
 from cache_monitor.stats.codec import NO_INTS, CorruptPayload, length_of, pack_ints, unpack_ints
-from cache_monitor.trace.events import (
+from cache_monitor.trace import (
     CLEAR,
     HASH_BITS,
     HIT,

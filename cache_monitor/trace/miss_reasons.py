@@ -1,4 +1,4 @@
-"""The changes of one version of one key, and why a lookup of it missed.
+"""The reasons of misses: their words, and how they are found in the changes of a key's version.
 
 A call takes effect somewhere between its beginning and its end, and the clocks of hosts differ. So
 of two calls close together either may have come first. The reason of a miss is found among all
@@ -7,14 +7,16 @@ the others agree, that is the reason; if they do not, the reason is unknown.
 """
 
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
 from msgspec import Struct, structs
 
 from cache_monitor.stats.groups import Cause
-from cache_monitor.trace.events import (
+from cache_monitor.trace import (
     CLEAR,
     COMPUTE,
     DELETE,
@@ -31,9 +33,34 @@ from cache_monitor.trace.events import (
     BulkDelete,
     Event,
     EvictionReading,
-    Reason,
+    is_one_server,
 )
-from cache_monitor.trace.plan import is_one_server
+
+Reason = Literal[
+    "never_set",
+    "expired",
+    "evicted",
+    "lost",
+    "deleted",
+    "cleared",
+    "version_changed",
+    "unknown",
+]
+"""``evicted``: gone without a cause on record, and the backend evicted meanwhile. ``lost``: the
+same, and the backend evicted nothing. ``unknown``: the record does not reach."""
+REASONS: tuple[str, ...] = tuple(each for each in get_args(Reason) if each != "unknown")
+"""The reasons that a miss can be found to have."""
+REASON_WORDS: Mapping[str, Promise] = {
+    "never_set": _("never set"),
+    "expired": _("expired"),
+    "evicted": _("evicted"),
+    "lost": _("lost"),
+    "deleted": _("deleted"),
+    "cleared": _("cleared"),
+    "version_changed": _("version changed"),
+    "unknown": _("unknown"),
+}
+"""The words for the reasons on screens."""
 
 HOST_TOLERANCE = SECOND // 10_000
 """The greatest difference between the clocks that two processes of one host read."""

@@ -14,8 +14,7 @@ from msgspec import structs
 from cache_monitor.concurrency import Paced, no_pause
 from cache_monitor.stats import sketches
 from cache_monitor.stats.groups import End
-from cache_monitor.trace.codec import StoredSlice
-from cache_monitor.trace.events import (
+from cache_monitor.trace import (
     COMPUTE,
     HIT,
     MISS,
@@ -26,12 +25,12 @@ from cache_monitor.trace.events import (
     Event,
     EvictionReading,
     Key,
-    Reason,
     Version,
     latest_readings,
     takes,
 )
-from cache_monitor.trace.miss_reasons import GONE, agreed_reason, loss_cause, why_gone
+from cache_monitor.trace.codec import StoredSlice
+from cache_monitor.trace.miss_reasons import GONE, Reason, agreed_reason, loss_cause, why_gone
 from cache_monitor.trace.state import (
     ALL_KEYS,
     MOST_READINGS,

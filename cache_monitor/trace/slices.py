@@ -7,6 +7,21 @@ from math import inf, log2
 from msgspec.structs import replace
 
 from cache_monitor.stats.codec import NO_INTS, pack_ints
+from cache_monitor.trace import (
+    CLEAR,
+    HASH_BITS,
+    HIT,
+    SECOND,
+    UNKNOWN_VALUE,
+    USE,
+    CallType,
+    EvictionReading,
+    Key,
+    Plan,
+    Value,
+    base_name,
+    latest_readings,
+)
 from cache_monitor.trace.codec import (
     MOST_READINGS,
     MOST_SWEEPS,
@@ -18,20 +33,6 @@ from cache_monitor.trace.codec import (
     packed_keys,
     zigzag,
 )
-from cache_monitor.trace.events import (
-    CLEAR,
-    HASH_BITS,
-    HIT,
-    SECOND,
-    UNKNOWN_VALUE,
-    USE,
-    CallType,
-    EvictionReading,
-    Key,
-    Value,
-    latest_readings,
-)
-from cache_monitor.trace.plan import Plan, base_name
 
 SLICE_SECONDS = 10
 UNPLANNED_BYTES = 1800.0

@@ -10,16 +10,15 @@ from msgspec import Meta, Struct, structs
 
 from cache_monitor.stats.groups import ChangeStats, GroupKind, GroupStats, LifeStats
 from cache_monitor.stats.window import Window
-from cache_monitor.trace.events import (
+from cache_monitor.trace import (
     HASH_BITS,
     SECOND,
     UNKNOWN_TIME,
     EvictionReading,
-    Reason,
+    Plan,
     level_of,
 )
-from cache_monitor.trace.miss_reasons import EntryChange, VersionHistory
-from cache_monitor.trace.plan import Plan
+from cache_monitor.trace.miss_reasons import EntryChange, Reason, VersionHistory
 
 _Text = Annotated[str, Meta(max_length=512)]
 _Time = Annotated[int, Meta(ge=-2, le=253_000_000_000 * SECOND)]

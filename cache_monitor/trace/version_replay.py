@@ -11,7 +11,7 @@ from itertools import chain
 from msgspec import structs
 
 from cache_monitor.stats.groups import ChangeStats, End, GroupStats, LifeStats
-from cache_monitor.trace.events import (
+from cache_monitor.trace import (
     CLEAR,
     COMPUTE,
     DELETE,

@@ -16,7 +16,7 @@ from typing import NamedTuple, cast
 
 from cache_monitor.stats.groups import LEAST as LEAST_REWRITES
 from cache_monitor.stats.groups import lasting
-from cache_monitor.trace.events import MISS, NEVER, SECOND, UNKNOWN_TIME, WRITE, Event
+from cache_monitor.trace import MISS, NEVER, SECOND, UNKNOWN_TIME, WRITE, Event
 from cache_monitor.what_if.workload import FILLED_WITHIN, Entry, SimulatedCall
 
 LEAST_HITS = 100

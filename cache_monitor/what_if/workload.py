@@ -22,12 +22,12 @@ from typing import Literal, NamedTuple, cast
 
 from msgspec import structs
 
-from cache_monitor.trace.codec import StoredSlice
-from cache_monitor.trace.events import (
+from cache_monitor.trace import (
     CLEAR,
     DELETE,
     HASH_BITS,
     HIT,
+    HOT_KEYS,
     MISS,
     MOVE,
     NEVER,
@@ -41,7 +41,7 @@ from cache_monitor.trace.events import (
     hit_times,
     level_of,
 )
-from cache_monitor.trace.plan import HOT_KEYS
+from cache_monitor.trace.codec import StoredSlice
 from cache_monitor.what_if.simulated import Access
 
 

@@ -21,7 +21,7 @@ from cache_monitor.scan.snapshot import Snapshot
 from cache_monitor.stores import rows
 from cache_monitor.stores.base import Store, StoreError
 from cache_monitor.stores.rows import TraceSettings, settled
-from cache_monitor.trace.events import EvictionReading
+from cache_monitor.trace import EvictionReading
 from cache_monitor.worker import rollup
 from cache_monitor.worker.counting import Measure
 from cache_monitor.worker.pipeline import Drainer, Flusher, StoreWriter

@@ -53,6 +53,7 @@ from cache_monitor.stores.rows import (
     slices_of,
     state_of,
 )
+from cache_monitor.trace import HOT_KEYS, Plan, TraceLimits, TraceUsage, base_name, next_level
 from cache_monitor.trace.codec import (
     StoredSlice,
     encode_slices,
@@ -60,7 +61,6 @@ from cache_monitor.trace.codec import (
     pack,
     unpack,
 )
-from cache_monitor.trace.plan import HOT_KEYS, Plan, TraceLimits, TraceUsage, base_name, next_level
 from cache_monitor.trace.replay import Replay
 from cache_monitor.trace.state import ClassifiedMiss, State
 

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from django.core.cache.backends.base import DEFAULT_TIMEOUT, default_key_func
 from msgspec.structs import replace
 
+from cache_monitor import trace
 from cache_monitor.calls import (
     EFFECT,
     ERROR,
@@ -32,23 +33,22 @@ from cache_monitor.calls import (
     prints_of,
 )
 from cache_monitor.instrument.sizes import of_bytes
-from cache_monitor.trace import events
-from cache_monitor.trace.events import NEVER, SECOND, UNKNOWN_TIME, Value
+from cache_monitor.trace import NEVER, SECOND, UNKNOWN_TIME, Value
 
 _KINDS: Mapping[str, int] = {
-    "set": events.WRITE,
-    "add": events.WRITE,
-    "set_many": events.WRITE,
-    "get_or_set": events.WRITE,
-    "touch": events.TOUCH,
-    "delete": events.DELETE,
-    "delete_many": events.DELETE,
-    "delete_pattern": events.PATTERN_DELETE,
-    "expire": events.TOUCH,
-    "pexpire": events.TOUCH,
-    "expire_at": events.TOUCH,
-    "pexpire_at": events.TOUCH,
-    "persist": events.TOUCH,
+    "set": trace.WRITE,
+    "add": trace.WRITE,
+    "set_many": trace.WRITE,
+    "get_or_set": trace.WRITE,
+    "touch": trace.TOUCH,
+    "delete": trace.DELETE,
+    "delete_many": trace.DELETE,
+    "delete_pattern": trace.PATTERN_DELETE,
+    "expire": trace.TOUCH,
+    "pexpire": trace.TOUCH,
+    "expire_at": trace.TOUCH,
+    "pexpire_at": trace.TOUCH,
+    "persist": trace.TOUCH,
 }
 _UNITS = {"pexpire": 0.001, "pexpire_at": 0.001}
 """The measure, in seconds, of timeouts and times that are given in another."""
@@ -128,7 +128,7 @@ def name_of(identity: CacheIdentity, key: str, final: str = "") -> str:
 def shown_name(shown: str, kind: str) -> str:
     """What tells a key apart that is shown in other words: a cached page by its digest. What is
     masked may be many keys in one."""
-    return f"{events.SHOWN}\0{shown}" if kind in {"page", "page_headers"} else ""
+    return f"{trace.SHOWN}\0{shown}" if kind in {"page", "page_headers"} else ""
 
 
 def tells_entries(call: RawCall, identity: CacheIdentity) -> bool:
@@ -165,7 +165,7 @@ def _with_finals(
     _, varies = entries_of(call) or ((), True)
     finals = finals_of(call)
     for access in accesses:
-        if access.kind == events.CLEAR:
+        if access.kind == trace.CLEAR:
             yield access
         elif access.key in finals:
             final = finals[access.key]
@@ -173,7 +173,7 @@ def _with_finals(
                 yield access._replace(final=final)
             else:
                 # One entry whatever its version: where that changes, who knows what it did.
-                kind = events.FAILED if call[SOURCE].operation in _VERSION_STEPS else access.kind
+                kind = trace.FAILED if call[SOURCE].operation in _VERSION_STEPS else access.kind
                 yield access._replace(final=final, kind=kind, version=identity.version)
 
 
@@ -182,7 +182,7 @@ def _accesses(call: RawCall, identity: CacheIdentity, offset: int) -> Iterator[E
     began = int(call[STARTED] * SECOND) + offset
     ended = int((call[STARTED] + call[SECONDS]) * SECOND) + offset
     if operation == "clear":
-        yield EntryAccess(events.CLEAR, "", identity.version, began, ended)
+        yield EntryAccess(trace.CLEAR, "", identity.version, began, ended)
     elif operation in _VERSION_STEPS:
         yield from _moved(call, identity, began, ended)
     elif operation in LOOKUPS:
@@ -199,7 +199,7 @@ def _looked_up(
         if call[SOURCE].operation == "get_or_set" and call[ERROR] in _REFUSALS:
             for key in keys_of(call):
                 yield EntryAccess(
-                    events.REFUSED, key, version, began, ended, _lasts(call, identity, ended)
+                    trace.REFUSED, key, version, began, ended, _lasts(call, identity, ended)
                 )
         return
     if call[SOURCE].operation == "get_or_set" and found is False:
@@ -208,7 +208,7 @@ def _looked_up(
     outcomes = found if isinstance(found, tuple) else (found,)
     for key, hit in zip(keys_of(call), outcomes, strict=False):
         if hit is not None:
-            yield EntryAccess(events.HIT if hit else events.MISS, key, version, began, ended)
+            yield EntryAccess(trace.HIT if hit else trace.MISS, key, version, began, ended)
 
 
 def _filled(
@@ -224,8 +224,8 @@ def _filled(
     # Where the two may overlap they end together: their order tells which was first.
     until = began + asked if began + asked <= since else ended
     for key in keys_of(call):
-        yield EntryAccess(events.MISS, key, version, began, until)
-        yield EntryAccess(events.WRITE, key, version, since, ended, _lasts(call, identity, ended))
+        yield EntryAccess(trace.MISS, key, version, began, until)
+        yield EntryAccess(trace.WRITE, key, version, since, ended, _lasts(call, identity, ended))
 
 
 def _changed(
@@ -236,22 +236,22 @@ def _changed(
     if kind is None:
         if operation in _ASIDE or call[ERROR] is not None or effect is False:
             return
-        kind = events.USE
+        kind = trace.USE
         if operation in {"incr", "decr"} and identity.incr_renews:
             yield from _counted(call, identity, began, ended)
             return
     elif call[ERROR] is not None or (effect is False and operation not in _ASKED_FIRST):
         # It may have taken place all the same, unless the server says that it did not. An ``add``
         # might have found an entry that is there.
-        kind = events.REFUSED if operation == "set" and call[ERROR] in _REFUSALS else events.FAILED
+        kind = trace.REFUSED if operation == "set" and call[ERROR] in _REFUSALS else trace.FAILED
     elif effect is False:
         return
-    elif kind == events.DELETE and effect is not True:
+    elif kind == trace.DELETE and effect is not True:
         # Nobody knows whether it was there.
-        kind = events.PATTERN_DELETE
+        kind = trace.PATTERN_DELETE
     lasts = (
         _lasts(call, identity, ended)
-        if kind in (events.WRITE, events.TOUCH, events.REFUSED)
+        if kind in (trace.WRITE, trace.TOUCH, trace.REFUSED)
         else NEVER
     )
     for key in keys_of(call):
@@ -264,8 +264,8 @@ def _counted(
     """A counter that is written anew, and whose value the caller is given."""
     version, lasts = call_version(call, identity), _lasts(call, identity, ended)
     for key in keys_of(call):
-        yield EntryAccess(events.WRITE, key, version, began, ended, lasts)
-        yield EntryAccess(events.USE, key, version, ended, ended)
+        yield EntryAccess(trace.WRITE, key, version, began, ended, lasts)
+        yield EntryAccess(trace.USE, key, version, ended, ended)
 
 
 def _moved(call: RawCall, identity: CacheIdentity, began: int, ended: int) -> Iterator[EntryAccess]:
@@ -276,13 +276,13 @@ def _moved(call: RawCall, identity: CacheIdentity, began: int, ended: int) -> It
     # Django writes the entry anew, without the timeout that it had. The value is as old as before.
     lasts = _lasts(call, identity, ended) if identity.moves_renew else UNKNOWN_TIME
     for key in keys_of(call):
-        yield EntryAccess(events.MOVE, key, before, began, ended)
+        yield EntryAccess(trace.MOVE, key, before, began, ended)
         if after is None or isinstance(after, bool):
             try:
                 after = int(before) + _VERSION_STEPS[call[SOURCE].operation]
             except ValueError:
                 continue
-        yield EntryAccess(events.TOUCH, key, str(after), began, ended, lasts)
+        yield EntryAccess(trace.TOUCH, key, str(after), began, ended, lasts)
 
 
 def values_of(call: RawCall) -> Mapping[str, Value]:

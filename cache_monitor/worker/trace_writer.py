@@ -33,7 +33,7 @@ from cache_monitor.calls import (
 from cache_monitor.keys.known_keys import is_toolbar_key
 from cache_monitor.keys.naming import name_plain_key
 from cache_monitor.stats.compute_time import Computations
-from cache_monitor.trace.events import (
+from cache_monitor.trace import (
     CLEAR,
     COMPUTE,
     HIT,
@@ -46,10 +46,11 @@ from cache_monitor.trace.events import (
     CallType,
     EvictionReading,
     Key,
+    Plan,
     Value,
     hash_of,
+    host_proof,
 )
-from cache_monitor.trace.plan import Plan, host_proof
 from cache_monitor.trace.slices import MOST_NAMED, SLICE_SECONDS, Slice, SliceWriter, TracedEvent
 from cache_monitor.worker.batch import Batch, Hits, is_plain_hit, name_and_hash
 from cache_monitor.worker.trace_events import (

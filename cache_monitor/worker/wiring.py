@@ -29,7 +29,7 @@ from cache_monitor.scan.identity import (
 from cache_monitor.scan.schedule import ScanScheduler, read_evictions
 from cache_monitor.stores.base import close_connections_of_this_thread, get_store, is_testing
 from cache_monitor.stores.rows import trace_settings
-from cache_monitor.trace.events import Value
+from cache_monitor.trace import Value
 from cache_monitor.trace.slices import MANY_PROCESSES, UNPLANNED_BYTES
 from cache_monitor.worker.jobs import Wiring
 from cache_monitor.worker.trace_events import CacheIdentity, EntryAccess, stored_value

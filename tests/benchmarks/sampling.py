@@ -19,9 +19,19 @@ from cache_monitor.reports import series
 from cache_monitor.reports.schema import MissReasons
 from cache_monitor.stats.sketches import add_counts
 from cache_monitor.stats.window import Window
+from cache_monitor.trace import (
+    DELETE,
+    HIT,
+    HOT_KEYS,
+    MISS,
+    SECOND,
+    WRITE,
+    CallType,
+    Key,
+    Plan,
+    hash_of,
+)
 from cache_monitor.trace.codec import StoredSlice
-from cache_monitor.trace.events import DELETE, HIT, MISS, SECOND, WRITE, CallType, Key, hash_of
-from cache_monitor.trace.plan import HOT_KEYS, Plan
 from cache_monitor.trace.replay import Replay
 from cache_monitor.trace.slices import Slice
 from cache_monitor.trace.state import State

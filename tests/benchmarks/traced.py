@@ -27,8 +27,7 @@ from cache_monitor.conf import Conf
 from cache_monitor.stores.base import Row
 from cache_monitor.stores.memory import MemoryStore
 from cache_monitor.stores.rows import FIRST, TraceSettings, plans, settled, state_of
-from cache_monitor.trace.events import SECOND, EvictionReading
-from cache_monitor.trace.plan import TraceLimits
+from cache_monitor.trace import SECOND, EvictionReading, TraceLimits
 from cache_monitor.trace.slices import SLICE_SECONDS, UNPLANNED_BYTES
 from cache_monitor.worker.batch import deduplicate
 from cache_monitor.worker.rollup import roll_trace

@@ -17,7 +17,7 @@ from math import inf
 from pathlib import Path
 from random import Random
 
-from cache_monitor.trace.plan import HOT_KEYS
+from cache_monitor.trace import HOT_KEYS
 from cache_monitor.what_if.hit_ratios import Prediction, predict
 from cache_monitor.what_if.simulated import Access
 from cache_monitor.what_if.simulated.servers import RedisLru

@@ -20,9 +20,8 @@ from cache_monitor.management.commands import cache_trace
 from cache_monitor.predictor import _cache_traces
 from cache_monitor.scan.identity import store_of
 from cache_monitor.stores.base import Row, get_store
+from cache_monitor.trace import HASH_BITS, HIT, MISS, SECOND, CallType, Key, Plan, Value
 from cache_monitor.trace.codec import encode_slices
-from cache_monitor.trace.events import HASH_BITS, HIT, MISS, SECOND, CallType, Key, Value
-from cache_monitor.trace.plan import Plan
 from cache_monitor.trace.slices import Slice
 from cache_monitor.what_if.hit_ratios import predict
 from cache_monitor.what_if.simulated import Access, Model

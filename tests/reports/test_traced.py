@@ -15,13 +15,12 @@ from django.views.decorators.cache import cache_page
 import cache_monitor
 from cache_monitor.middleware import CacheMonitorMiddleware
 from cache_monitor.reports import traced
-from cache_monitor.reports.keys import REASONS
 from cache_monitor.reports.traced import KeyHistory, key_history
 from cache_monitor.scan.identity import store_of, trace_store
 from cache_monitor.stores.base import Row, get_store
 from cache_monitor.stores.rows import trace_settings
-from cache_monitor.trace.events import CLEAR, DELETE, HIT, MISS, SECOND, WRITE
-from cache_monitor.trace.plan import Plan
+from cache_monitor.trace import CLEAR, DELETE, HIT, MISS, SECOND, WRITE, Plan
+from cache_monitor.trace.miss_reasons import REASONS
 from cache_monitor.trace.slices import Slice, SliceWriter
 from cache_monitor.worker import rollup, wiring
 from cache_monitor.worker.wiring import background_worker

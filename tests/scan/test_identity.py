@@ -11,7 +11,7 @@ from django.test import override_settings
 from cache_monitor.scan import identity
 from cache_monitor.scan.identity import identity_of, trace_store
 from cache_monitor.stores import base
-from cache_monitor.trace.plan import HostProof, base_name, host_proof, uncertain_stores
+from cache_monitor.trace import HostProof, base_name, host_proof, uncertain_stores
 
 LOCMEM = "django.core.cache.backends.locmem.LocMemCache"
 FILES = "django.core.cache.backends.filebased.FileBasedCache"

@@ -12,9 +12,8 @@ import pytest
 
 from cache_monitor.scan.base import Entry
 from cache_monitor.scan.recorded import RecordedUses, TraceNames
+from cache_monitor.trace import SECOND, Plan, hash_of
 from cache_monitor.trace.codec import StoredSlice
-from cache_monitor.trace.events import SECOND, hash_of
-from cache_monitor.trace.plan import Plan
 from cache_monitor.trace.replay import Replay
 from cache_monitor.trace.state import State
 from tests import forked

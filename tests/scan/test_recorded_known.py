@@ -17,8 +17,7 @@ from cache_monitor.scan.recorded import RecordedScanner, RecordedUses, Reporter,
 from cache_monitor.scan.snapshot import Snapshot
 from cache_monitor.stores.base import get_store
 from cache_monitor.stores.memory import MemoryStore
-from cache_monitor.trace.events import hash_of
-from cache_monitor.trace.plan import Plan
+from cache_monitor.trace import Plan, hash_of
 from tests.anew import begin_anew
 from tests.scan.inspection import inspect_cache
 from tests.scan.recorded import Recorded

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from cache_monitor.trace import NEVER, SECOND
 from cache_monitor.trace.codec import StoredSlice, pack, unpack
-from cache_monitor.trace.events import NEVER, SECOND
 from cache_monitor.trace.replay import Replay
 from cache_monitor.trace.state import ReplayResult, State
 from tests.trace.world import START, TOLERANCE, World

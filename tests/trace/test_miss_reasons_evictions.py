@@ -2,9 +2,8 @@
 
 import pytest
 
-from cache_monitor.trace.events import NOT_ONLY, EvictionReading, latest_readings
+from cache_monitor.trace import NOT_ONLY, EvictionReading, latest_readings, uncertain_stores
 from cache_monitor.trace.miss_reasons import LossCause, loss_cause, why_gone
-from cache_monitor.trace.plan import uncertain_stores
 
 
 def counted(*readings: tuple[int, int], boot: str = "a") -> list[EvictionReading]:

@@ -2,8 +2,7 @@
 
 import itertools
 
-from cache_monitor.trace.events import hash_of, level_of
-from cache_monitor.trace.plan import Plan, TraceLimits, TraceUsage, next_level
+from cache_monitor.trace import Plan, TraceLimits, TraceUsage, hash_of, level_of, next_level
 
 LIMITS = TraceLimits(keys=8000, events=1000, bytes=86_400_000)
 

@@ -2,9 +2,8 @@
 
 import gc
 
+from cache_monitor.trace import MISS, NEVER, SECOND, WRITE, CallType, Plan
 from cache_monitor.trace.codec import StoredSlice, pack, unpack
-from cache_monitor.trace.events import MISS, NEVER, SECOND, WRITE, CallType
-from cache_monitor.trace.plan import Plan
 from cache_monitor.trace.replay import Replay
 from cache_monitor.trace.state import ReplayResult, State
 from tests.trace.world import START, TOLERANCE, World, key_of

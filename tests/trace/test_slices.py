@@ -9,9 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cache_monitor.stats.codec import CorruptPayload
-from cache_monitor.trace import codec, slices
-from cache_monitor.trace.codec import decode_slices, encode_slices, sampled
-from cache_monitor.trace.events import (
+from cache_monitor.trace import (
     HIT,
     MISS,
     NEVER,
@@ -20,10 +18,13 @@ from cache_monitor.trace.events import (
     CallType,
     EvictionReading,
     Key,
+    Plan,
     Value,
+    codec,
     hash_of,
+    slices,
 )
-from cache_monitor.trace.plan import Plan
+from cache_monitor.trace.codec import decode_slices, encode_slices, sampled
 from cache_monitor.trace.slices import RUN, Slice
 
 START = 1_700_000_000

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from cache_monitor.stats import sketches
 from cache_monitor.stats.groups import LifeStats
-from cache_monitor.trace.events import HIT, NEVER, SECOND, WRITE, CallType, Event
+from cache_monitor.trace import HIT, NEVER, SECOND, WRITE, CallType, Event
 from cache_monitor.trace.miss_reasons import EntryChange
 from cache_monitor.trace.state import ReplayResult
 from cache_monitor.trace.version_replay import LifeTracker

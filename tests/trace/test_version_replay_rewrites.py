@@ -1,7 +1,7 @@
 """What was written anew when it had expired is counted, and what else was written is not."""
 
 from cache_monitor.stats.groups import ChangeStats
-from cache_monitor.trace.events import DELETE, NEVER, SECOND, TOUCH, WRITE, CallType, Event
+from cache_monitor.trace import DELETE, NEVER, SECOND, TOUCH, WRITE, CallType, Event
 from cache_monitor.trace.state import LastWrite
 from cache_monitor.trace.version_replay import count_rewrites
 

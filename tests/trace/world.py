@@ -8,8 +8,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from random import Random
 
-from cache_monitor.trace.codec import StoredSlice, decode_slices, encode_slices
-from cache_monitor.trace.events import (
+from cache_monitor.trace import (
     COMPUTE,
     DELETE,
     HIT,
@@ -22,10 +21,11 @@ from cache_monitor.trace.events import (
     CallType,
     EvictionReading,
     Key,
+    Plan,
     Value,
     hash_of,
 )
-from cache_monitor.trace.plan import Plan
+from cache_monitor.trace.codec import StoredSlice, decode_slices, encode_slices
 from cache_monitor.trace.slices import Slice
 
 START = 1_700_000_000

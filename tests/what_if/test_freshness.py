@@ -9,7 +9,7 @@ from random import Random
 import pytest
 from msgspec import structs
 
-from cache_monitor.trace.events import DELETE, HIT, MISS, NEVER, SECOND, WRITE, CallType, Event
+from cache_monitor.trace import DELETE, HIT, MISS, NEVER, SECOND, WRITE, CallType, Event
 from cache_monitor.what_if.freshness import Values, entries_by_group, stale_share
 from cache_monitor.what_if.workload import simulated_calls
 

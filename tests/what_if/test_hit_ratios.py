@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from cache_monitor.trace.events import DELETE, HIT, MISS, NEVER, SECOND, WRITE, CallType, Event
+from cache_monitor.trace import DELETE, HIT, MISS, NEVER, SECOND, WRITE, CallType, Event
 from cache_monitor.what_if.hit_ratios import POLICIES, combined, predict
 from cache_monitor.what_if.simulated import Access, LocMem
 from cache_monitor.what_if.simulated.servers import RedisLru

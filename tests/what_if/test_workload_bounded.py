@@ -5,9 +5,8 @@ from collections.abc import Iterable
 
 import pytest
 
+from cache_monitor.trace import HIT, MISS, SECOND, CallType, Key, Plan, hash_of, level_of
 from cache_monitor.trace.codec import StoredSlice
-from cache_monitor.trace.events import HIT, MISS, SECOND, CallType, Key, hash_of, level_of
-from cache_monitor.trace.plan import Plan
 from cache_monitor.trace.slices import Slice
 from cache_monitor.what_if.workload import BoundedTrace, hit_ratio
 

@@ -19,7 +19,7 @@ from cache_monitor.stats.codec import encode
 from cache_monitor.stats.groups import GroupStats
 from cache_monitor.stats.window import Window
 from cache_monitor.stores.base import get_store
-from cache_monitor.trace.events import takes
+from cache_monitor.trace import takes
 from cache_monitor.worker import wiring
 from cache_monitor.worker.trace_events import shown_name
 from tests.anew import begin_anew

@@ -14,10 +14,8 @@ from cache_monitor.stats.window import Window
 from cache_monitor.stores.base import Kind, Row, StoreError
 from cache_monitor.stores.memory import MemoryStore
 from cache_monitor.stores.rows import TraceSettings, plans, state_of
-from cache_monitor.trace import slices
+from cache_monitor.trace import SECOND, Plan, TraceLimits, slices
 from cache_monitor.trace.codec import decode_slices, encode_slices
-from cache_monitor.trace.events import SECOND
-from cache_monitor.trace.plan import Plan, TraceLimits
 from cache_monitor.trace.replay import Replay
 from cache_monitor.trace.state import ReplayResult
 from cache_monitor.worker import rollup

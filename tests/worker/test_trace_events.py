@@ -7,7 +7,7 @@ import pytest
 from django.core.cache.backends.base import DEFAULT_TIMEOUT
 
 from cache_monitor.calls import Call, Source
-from cache_monitor.trace.events import (
+from cache_monitor.trace import (
     CLEAR,
     DELETE,
     FAILED,

@@ -8,7 +8,7 @@ import pytest
 from django.core.cache.backends.locmem import LocMemCache
 from django.http import HttpResponse
 
-from cache_monitor.trace.events import NEVER, SECOND, UNKNOWN_VALUE, WRITE, Value
+from cache_monitor.trace import NEVER, SECOND, UNKNOWN_VALUE, WRITE, Value
 from cache_monitor.worker.trace_events import MOST_BYTES, EntryAccess, stored_value
 
 Written = Callable[..., Value]

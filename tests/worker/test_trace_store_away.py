@@ -9,8 +9,7 @@ from cache_monitor.calls import Call, Source
 from cache_monitor.stores.base import Row, StoreError
 from cache_monitor.stores.memory import MemoryStore
 from cache_monitor.stores.rows import TraceSettings
-from cache_monitor.trace.events import SECOND, EvictionReading
-from cache_monitor.trace.plan import TraceLimits
+from cache_monitor.trace import SECOND, EvictionReading, TraceLimits
 from cache_monitor.worker.aggregator import Aggregator
 from cache_monitor.worker.batch import deduplicate
 from cache_monitor.worker.pipeline import Flusher

@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 
 from cache_monitor.calls import Call, Source
-from cache_monitor.trace.codec import StoredSlice
-from cache_monitor.trace.events import (
+from cache_monitor.trace import (
     CLEAR,
     COMPUTE,
     DELETE,
@@ -16,9 +15,10 @@ from cache_monitor.trace.events import (
     SECOND,
     WRITE,
     Event,
+    Plan,
     hash_of,
 )
-from cache_monitor.trace.plan import Plan
+from cache_monitor.trace.codec import StoredSlice
 from cache_monitor.trace.slices import SLICE_SECONDS, Slice
 from cache_monitor.worker.batch import deduplicate
 from cache_monitor.worker.trace_events import CacheIdentity

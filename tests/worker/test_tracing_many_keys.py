@@ -12,9 +12,8 @@ import pytest
 
 from cache_monitor.calls import Call, Source
 from cache_monitor.keys.naming import name_plain_key
+from cache_monitor.trace import Plan, hash_of, level_of
 from cache_monitor.trace.codec import decode_slices
-from cache_monitor.trace.events import hash_of, level_of
-from cache_monitor.trace.plan import Plan
 from cache_monitor.worker.batch import deduplicate
 from cache_monitor.worker.trace_events import CacheIdentity
 from cache_monitor.worker.trace_writer import Tracer

@@ -22,9 +22,8 @@ from cache_monitor.stats.window import Window
 from cache_monitor.stores.base import Row, StoreBusyError, StoreError
 from cache_monitor.stores.memory import MemoryStore
 from cache_monitor.stores.rows import TraceSettings
+from cache_monitor.trace import HIT, MISS, WRITE, TraceLimits
 from cache_monitor.trace.codec import decode_slices
-from cache_monitor.trace.events import HIT, MISS, WRITE
-from cache_monitor.trace.plan import TraceLimits
 from cache_monitor.worker import wiring
 from cache_monitor.worker.jobs import Maintenance, Wiring
 from cache_monitor.worker.subscribers import Subscriber, subscribers

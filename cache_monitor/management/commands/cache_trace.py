@@ -28,8 +28,8 @@ from cache_monitor.reports.traced import traced_lookups
 from cache_monitor.scan.identity import store_of
 from cache_monitor.stores.base import Store, get_store
 from cache_monitor.stores.rows import slices_by_minute
+from cache_monitor.trace import SECOND
 from cache_monitor.trace.codec import StoredSlice
-from cache_monitor.trace.events import SECOND
 from cache_monitor.what_if.workload import Entry, Request, ValueSizes, requests
 
 
