@@ -21,8 +21,8 @@ from cache_monitor.instrument import pages
 from cache_monitor.instrument.install import install, uninstall
 from cache_monitor.keys.known_keys import learn_routes
 from cache_monitor.keys.masking import learn_sessions
+from cache_monitor.listeners import subscribers
 from cache_monitor.stores.base import Store, import_store
-from cache_monitor.worker.subscribers import subscribers
 from cache_monitor.worker.wiring import background_worker
 
 logger = logging.getLogger("cache_monitor")

@@ -7,10 +7,10 @@ from typing import Any, overload
 from django.conf import settings
 from django.core.cache import caches
 
-from cache_monitor.capture import Capture, CapturedCall, Timeout
 from cache_monitor.conf import get_conf
 from cache_monitor.context import start_listening, stop_listening
 from cache_monitor.instrument.aliases import alias_of
+from cache_monitor.listeners import Capture, CapturedCall, Timeout
 
 __all__ = [
     "CacheCallsMixin",
@@ -37,7 +37,7 @@ class CapturedCalls(Sequence[CapturedCall]):
 
     @property
     def calls(self) -> tuple[CapturedCall, ...]:
-        """The calls, each a :class:`~cache_monitor.capture.CapturedCall`."""
+        """The calls, each a :class:`~cache_monitor.listeners.CapturedCall`."""
         return self._read()
 
     @property

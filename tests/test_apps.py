@@ -63,7 +63,7 @@ def test_the_default_registry_shows_the_caches() -> None:
 
 def test_the_metrics_of_opentelemetry_are_started_once() -> None:
     done = _run(
-        "from cache_monitor.worker.subscribers import subscribers\n"
+        "from cache_monitor.listeners import subscribers\n"
         "print(sorted(type(each).__name__ for each in subscribers._subscribers))",
         ["opentelemetry"],
     )
@@ -100,7 +100,7 @@ def test_an_exporter_that_is_not_known_is_a_problem(value: object) -> None:
 
 def test_the_app_starts_them() -> None:
     done = _run(
-        "from cache_monitor.worker.subscribers import subscribers\n"
+        "from cache_monitor.listeners import subscribers\n"
         "print(sorted(type(each).__name__ for each in subscribers._subscribers))",
         ["opentelemetry"],
         start=False,

@@ -18,7 +18,7 @@ ROOMS = [
     | {"periods", "stats", "trace"},
     {"context", "stores", "scan"},
     {"instrument", "page_cache", "stacks"},
-    {"backends", "capture", "worker"},
+    {"backends", "listeners", "worker"},
     {"what_if"},
     {"reports"},
     {"findings"},

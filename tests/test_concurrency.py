@@ -16,7 +16,7 @@ import pytest
 
 import cache_monitor
 from cache_monitor import concurrency
-from cache_monitor.capture import Capture
+from cache_monitor.listeners import Capture
 from cache_monitor.stores.memory import MemoryStore
 from cache_monitor.worker.requests import RequestStats
 from tests.test_processes import Site

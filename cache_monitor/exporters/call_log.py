@@ -11,8 +11,8 @@ from typing import Any
 from cache_monitor.calls import KEY, SECONDS, STARTED, RawCall, is_failure, keys_of, outcomes_of
 from cache_monitor.keys.known_keys import is_toolbar_key
 from cache_monitor.keys.naming import name_key
+from cache_monitor.listeners import Subscriber
 from cache_monitor.page_cache import PagePass, cache_status
-from cache_monitor.worker.subscribers import Subscriber
 
 logger = logging.getLogger("cache_monitor.calls")
 

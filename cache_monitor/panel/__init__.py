@@ -20,9 +20,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from cache_monitor.calls import recorder
-from cache_monitor.capture import Capture
 from cache_monitor.context import start_listening, stop_listening
 from cache_monitor.errors import let_pass
+from cache_monitor.listeners import Capture
 from cache_monitor.panel.present import RequestReport
 from cache_monitor.panel.request import (
     SHOWN_CALLS,

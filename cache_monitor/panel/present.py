@@ -12,9 +12,9 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from cache_monitor import page_cache
-from cache_monitor.capture import DELETES, WRITES
 from cache_monitor.conf import Thresholds, get_conf
 from cache_monitor.keys.grouping import shortened
+from cache_monitor.listeners import DELETES, WRITES
 from cache_monitor.panel import site
 from cache_monitor.panel.hints import Hint, HintContext, hints
 from cache_monitor.panel.request import CallRow, KeyRow, PageRow, RequestRows

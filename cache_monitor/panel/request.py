@@ -23,13 +23,13 @@ from django.utils.cache import has_vary_header
 from cache_monitor import context
 from cache_monitor.api import backend_path
 from cache_monitor.calls import SOURCE, VERSION, RawCall, is_interrupted, keys_of, outcomes_of
-from cache_monitor.capture import Capture, KeptCall, Totals, timeout_of, watched_aliases
 from cache_monitor.context import Listener, start_listening, stop_listening
 from cache_monitor.errors import let_pass
 from cache_monitor.keys.naming import KeyKind, name_key, written_as_shown
+from cache_monitor.listeners import Capture, KeptCall, Totals, timeout_of, watched_aliases
 from cache_monitor.page_cache import PagePass
 from cache_monitor.stacks import FrameRow, PackedStacks, StackPacker, caller_of
-from cache_monitor.stats.compute_time import ComputedValue, MissSetMatcher
+from cache_monitor.stats.call_patterns import ComputedValue, MissSetMatcher
 
 SHOWN_CALLS = 500
 SHOWN_KEYS_OF_CALL = 20

@@ -15,6 +15,7 @@ from cache_monitor.calls import Recorder
 from cache_monitor.concurrency import Pace, no_pause
 from cache_monitor.conf import Conf
 from cache_monitor.keys.grouping import learned
+from cache_monitor.listeners import subscribers
 from cache_monitor.scan.recorded import Reporter
 from cache_monitor.scan.schedule import eviction_reading
 from cache_monitor.scan.snapshot import Snapshot
@@ -26,7 +27,6 @@ from cache_monitor.worker import rollup
 from cache_monitor.worker.counting import Measure
 from cache_monitor.worker.pipeline import Drainer, Flusher, StoreWriter
 from cache_monitor.worker.rollup import merge_processes, roll_up
-from cache_monitor.worker.subscribers import subscribers
 from cache_monitor.worker.trace_writer import Tracer
 
 Job = Callable[[], None]

@@ -21,8 +21,9 @@ from uuid import uuid4
 from cache_monitor.calls import SECONDS, SOURCE, STARTED, Culled, RawCall, Recorder
 from cache_monitor.errors import let_pass
 from cache_monitor.instrument import pages
+from cache_monitor.listeners import subscribers
+from cache_monitor.stats.call_patterns import MissSetMatcher
 from cache_monitor.stats.codec import encode
-from cache_monitor.stats.compute_time import MissSetMatcher
 from cache_monitor.stats.window import Window
 from cache_monitor.stores.base import Kind, Row, Store
 from cache_monitor.stores.rows import ABANDONED_AFTER
@@ -31,7 +32,6 @@ from cache_monitor.worker import requests
 from cache_monitor.worker.aggregator import Aggregator
 from cache_monitor.worker.aggregator import Part as CountedBucket
 from cache_monitor.worker.batch import Batch, forget_names
-from cache_monitor.worker.subscribers import subscribers
 from cache_monitor.worker.trace_writer import Tracer
 
 logger = logging.getLogger("cache_monitor")

@@ -10,6 +10,7 @@ import os
 import time
 from collections import deque
 from contextlib import suppress
+from math import inf
 from queue import Empty, SimpleQueue
 from threading import get_ident
 from time import thread_time
@@ -18,21 +19,19 @@ from uuid import uuid4
 
 from cache_monitor import concurrency, context
 from cache_monitor.calls import Recorder
+from cache_monitor.concurrency import (
+    ServerShutdown,
+    stop_with_celerys_worker,
+    stop_with_children_of_multiprocessing,
+)
 from cache_monitor.instrument import pages
+from cache_monitor.listeners import subscribers
 from cache_monitor.stacks import RawStack, take_stack
 from cache_monitor.stores.base import Store, StoreBusyError, StoreError
 from cache_monitor.worker import requests
 from cache_monitor.worker.aggregator import Aggregator
 from cache_monitor.worker.jobs import BackgroundJobs, Hooks, Wiring
 from cache_monitor.worker.pipeline import Drainer, Flusher, StoreWriter
-from cache_monitor.worker.shutdown import (
-    DEADLINE,
-    ServerShutdown,
-    stop_with_celerys_worker,
-    stop_with_children_of_multiprocessing,
-    wait_patiently,
-)
-from cache_monitor.worker.subscribers import subscribers
 
 DRAIN_INTERVAL = 0.5
 BATCH = 10_000
@@ -49,6 +48,13 @@ HELP_PAUSE = 0.01
 interpreter."""
 PATIENCE = 10.0
 """Seconds that a report waits for a flush; then it is made without."""
+END_PATIENCE = 5.0
+"""Seconds that a process may wait at its end for a store that does not answer."""
+END_DEADLINE = 20.0
+"""Seconds that it may wait at its end as long as it counts, or as others write to the store; most
+give a process 30 to end."""
+_IDLE = 0.05
+"""Seconds of CPU time in ``END_PATIENCE`` that are no work, but a look whether a lock is free."""
 
 
 _TOO_SLOW = "The store has not taken what this process recorded within %(seconds)s seconds."
@@ -225,8 +231,21 @@ class BackgroundWorker:
         self.jobs.end()
         if self._is_running:
             self._wake_up()
-            wait_patiently(self._over, lambda: self._is_running, lambda: self._writer.is_busy)
+            self._wait_for_last_turn()
         self._recorder.faults.log()
+
+    def _wait_for_last_turn(self) -> None:
+        """Wait for the thread as long as it works, for on a busy machine the counting of a full
+        buffer takes its time, or as the store is busy with what others write: many processes may
+        end at once."""
+        ends, worked = time.monotonic() + END_DEADLINE, inf
+        while self._is_running and (worked > _IDLE or self._writer.is_busy):
+            if time.monotonic() >= ends:
+                break
+            before = time.process_time()
+            with suppress(Empty):
+                self._over.get(timeout=END_PATIENCE)
+            worked = time.process_time() - before
 
     def end(self) -> None:
         """As :meth:`stop`, where the process may yet live on: what is called later is counted as
@@ -286,7 +305,7 @@ class BackgroundWorker:
     def _last_turn(self) -> None:
         """Bring everything to the store, and try again while others keep it: there is no next
         time."""
-        ends = time.monotonic() + DEADLINE
+        ends = time.monotonic() + END_DEADLINE
         self._turn(last=True)
         while self._writer.is_busy and time.monotonic() < ends:
             self._turn(last=True)

@@ -18,9 +18,9 @@ from cache_monitor import api
 from cache_monitor.apps import start_exporters
 from cache_monitor.concurrency import no_pause
 from cache_monitor.exporters import opentelemetry
+from cache_monitor.listeners import subscribers
 from cache_monitor.stores.base import Store, get_store
 from cache_monitor.worker import wiring
-from cache_monitor.worker.subscribers import subscribers
 from tests.dashboard.reports import busy_cache, quiet_cache, report_of
 from tests.exporters.receiver import Received, run_receiver
 

@@ -15,9 +15,9 @@ from django.test import override_settings
 
 from cache_monitor.calls import Call
 from cache_monitor.calls import Source as CallSource
-from cache_monitor.capture import Capture
 from cache_monitor.keys.known_keys import query_cache_group
 from cache_monitor.keys.naming import name_key
+from cache_monitor.listeners import Capture
 from cache_monitor.scan.base import Entry, ScanLimits
 from cache_monitor.scan.entries import live_entry
 from cache_monitor.scan.scanner import EmptyScanner

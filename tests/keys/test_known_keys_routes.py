@@ -24,7 +24,6 @@ from django.views.decorators.cache import cache_page
 from django.views.decorators.vary import vary_on_headers
 
 import cache_monitor
-from cache_monitor.capture import CapturedCall
 from cache_monitor.keys import known_keys as module
 from cache_monitor.keys.known_keys import (
     NO_ROUTE,
@@ -36,6 +35,7 @@ from cache_monitor.keys.known_keys import (
     routes,
 )
 from cache_monitor.keys.naming import may_be_cached, name_key
+from cache_monitor.listeners import CapturedCall
 from cache_monitor.testing import capture_cache_calls
 from tests.anew import begin_anew
 

@@ -12,7 +12,7 @@ from django.utils import translation
 from django.views.decorators.cache import cache_page
 
 from cache_monitor import context
-from cache_monitor.capture import Capture
+from cache_monitor.listeners import Capture
 from cache_monitor.page_cache import PagePass, cache_status
 from cache_monitor.panel.present import page_sentences
 from cache_monitor.panel.request import page_row

@@ -7,7 +7,7 @@ from typing import Any
 from django.core.cache.backends.base import DEFAULT_TIMEOUT
 
 from cache_monitor.calls import RawCall, Source
-from cache_monitor.capture import KeptCall
+from cache_monitor.listeners import KeptCall
 from cache_monitor.panel.request import CallRow, CallRows
 
 MILLISECOND = 0.001

@@ -381,7 +381,7 @@ def test_only_the_panel_imports_the_toolbar() -> None:
 import sys, django
 sys.modules["debug_toolbar"] = None
 django.setup()
-import cache_monitor.capture, cache_monitor.testing
+import cache_monitor.listeners, cache_monitor.testing
 from django.core.cache import cache
 with cache_monitor.testing.capture_cache_calls() as captured:
     cache.get("a")

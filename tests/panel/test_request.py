@@ -17,8 +17,8 @@ from django.views.decorators.cache import cache_page
 from django.views.decorators.vary import vary_on_cookie
 from django.views.generic import View
 
-from cache_monitor.capture import Capture
 from cache_monitor.context import start_listening, stop_listening
+from cache_monitor.listeners import Capture
 from cache_monitor.panel.request import has_pages_by_cookie, route_of, view_of
 
 FILE = str(Path(__file__))

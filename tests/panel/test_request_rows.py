@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from cache_monitor.capture import KeptCall
+from cache_monitor.listeners import KeptCall
 from cache_monitor.panel import request as rows_module
 from cache_monitor.panel.request import CallRows
 from tests.panel.making import call, in_turn, rows_of

@@ -12,8 +12,8 @@ import pytest
 from django.core.cache import cache
 from django.http import FileResponse, StreamingHttpResponse
 
-from cache_monitor.capture import Capture
 from cache_monitor.context import current
+from cache_monitor.listeners import Capture
 from cache_monitor.panel.request import capture_stream
 
 # Closing a response ends the request: Django looks after its database connections then, of which

@@ -11,8 +11,8 @@ from django.core.cache import cache, caches
 from django.test import override_settings
 
 from cache_monitor import api
-from cache_monitor.capture import Capture
 from cache_monitor.context import start_listening, stop_listening
+from cache_monitor.listeners import Capture
 from cache_monitor.panel import site
 from cache_monitor.panel.request import CallRow, CallRows
 from cache_monitor.panel.site import MissesOfRequests, Places

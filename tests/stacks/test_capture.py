@@ -15,8 +15,8 @@ from django.template import Context, Engine, Template
 from django.template.base import Node
 
 from cache_monitor import stacks as capture
-from cache_monitor.capture import Capture
 from cache_monitor.context import start_listening, stop_listening
+from cache_monitor.listeners import Capture
 from cache_monitor.stacks import DEPTH, TEMPLATE, RawStack, StackPacker, StackTaker
 
 

@@ -15,6 +15,7 @@ from cache_monitor import concurrency
 from cache_monitor.calls import Call, Recorder, Source
 from cache_monitor.concurrency import Pace
 from cache_monitor.conf import Conf
+from cache_monitor.listeners import Subscriber, subscribers
 from cache_monitor.scan.base import Scope
 from cache_monitor.scan.snapshot import Snapshot
 from cache_monitor.stats.codec import decode
@@ -26,7 +27,6 @@ from cache_monitor.trace import HIT, MISS, WRITE, TraceLimits
 from cache_monitor.trace.codec import decode_slices
 from cache_monitor.worker import wiring
 from cache_monitor.worker.jobs import Maintenance, Wiring
-from cache_monitor.worker.subscribers import Subscriber, subscribers
 from cache_monitor.worker.trace_events import CacheIdentity
 from cache_monitor.worker.trace_writer import Tracer
 from cache_monitor.worker.worker import (

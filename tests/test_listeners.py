@@ -14,8 +14,8 @@ from django.test import override_settings
 from django.utils.functional import SimpleLazyObject
 
 from cache_monitor.calls import RawCall, Source
-from cache_monitor.capture import Capture, CapturedCall, Timeout, Totals, watched_aliases
 from cache_monitor.context import start_listening, stop_listening
+from cache_monitor.listeners import Capture, CapturedCall, Timeout, Totals, watched_aliases
 
 
 @pytest.fixture

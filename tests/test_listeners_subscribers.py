@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import pytest
 
 from cache_monitor.calls import Call, RawCall, Source, recorder
+from cache_monitor.listeners import MOST_WAITING, Subscriber, Subscribers
 from cache_monitor.trace.state import ClassifiedMiss
-from cache_monitor.worker.subscribers import MOST_WAITING, Subscriber, Subscribers
 
 
 def _calls(number: int) -> list[RawCall]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cache_monitor.worker.shutdown import ServerShutdown
+from cache_monitor.concurrency import ServerShutdown
 from tests.programs import gunicorn_hooks
 from tests.services import LOOPBACK, free_port, run_process, run_server, wait_for_group
 from tests.test_processes import ROOT, Site, _ask, _need, calls_in
