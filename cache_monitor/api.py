@@ -22,10 +22,9 @@ from cache_monitor.findings import history
 from cache_monitor.findings.engine import detected, watch
 from cache_monitor.keys.grouping import learned
 from cache_monitor.periods import AHEAD
-from cache_monitor.reports import series
-from cache_monitor.reports.build import SILENT_AFTER, Material, build, merged_details
+from cache_monitor.reports import build
+from cache_monitor.reports.caches import ReportPeriod
 from cache_monitor.reports.schema import Finding, Report
-from cache_monitor.reports.series import KeyPoint, ReportPeriod
 from cache_monitor.reports.traced import newer, newer_rows
 from cache_monitor.stats.details import Details
 from cache_monitor.stores import base
@@ -119,7 +118,7 @@ def report(
 @off_loop
 def key_series(
     keys: Collection[str], since: datetime | None, until: datetime | None, alias: str
-) -> dict[str, list[KeyPoint]]:
+) -> dict[str, list[build.KeyPoint]]:
     """The use over time of ``keys`` of the cache ``alias``, named as in the report's
     ``hot_keys``: for each the same steps, at most 60. ``since`` and ``until`` are as for
     :func:`report`, and so is what it raises; a store that cannot be read is no error.
@@ -130,7 +129,7 @@ def key_series(
     period = _period(since, until)
     wiring.background_worker.request_flush()
     stored = _Stored(period, alias)
-    return series.key_series(keys, stored.rows("details"), period)
+    return build.key_series(keys, stored.rows("details"), period)
 
 
 @off_loop
@@ -139,7 +138,7 @@ def key_details(alias: str) -> Details:
     misses: a small part of a report. A store that cannot be read is no error."""
     period = _period(None, None)
     wiring.background_worker.request_flush()
-    return merged_details(_Stored(period, alias).rows("details"), period)
+    return build.merged_details(_Stored(period, alias).rows("details"), period)
 
 
 @off_loop
@@ -237,19 +236,19 @@ def _report(period: ReportPeriod, alias: str | None) -> tuple[Report, list[Row]]
         noted = stored.ask(lambda store: store.read("finding", 0, history.ALWAYS, None))
         # Groups of keys that other processes have learned to be one.
         learned.learn(frozenset(stored.ask(known_groups)))
-    material = Material(
+    material = build.Material(
         backends={name: backend_path(name) for name in settings.CACHES if alias in (None, name)},
         rows=rows,
         dropped=flushed.missing,
         store_problem=stored.problem or (None if flushed.is_flushed else flushed.problem),
     )
     conf = get_conf()
-    built = build(
+    built = build.build(
         material,
         period,
         # Who has not scanned again by then has ended.
         fresh_for=2 * conf.inspect_interval + 2 * conf.flush_interval,
-        silent_after=max(SILENT_AFTER, 3 * conf.flush_interval),
+        silent_after=max(build.SILENT_AFTER, 3 * conf.flush_interval),
     )
     found = detected(built, [row for row in rows if row.kind == "window"], period.until)
     return structs.replace(built, findings=found), noted

@@ -13,8 +13,8 @@ from cache_monitor.dashboard import columns, formats
 from cache_monitor.dashboard.columns import Caches, Cell, ColumnSpec, Value
 from cache_monitor.dashboard.page import PageRequest
 from cache_monitor.dashboard.tables import Table, TableSpec, render_preview
+from cache_monitor.reports.caches import calls_per_second, misses_of
 from cache_monitor.reports.schema import Point, Report
-from cache_monitor.reports.series import calls_per_second, misses_of
 from cache_monitor.trace.miss_reasons import REASON_WORDS
 
 MOST_POINTS = 30

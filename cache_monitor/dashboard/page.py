@@ -31,8 +31,8 @@ from cache_monitor.dashboard.columns import Figure
 from cache_monitor.dashboard.query import Links, Query
 from cache_monitor.dashboard.tables import AnySpec
 from cache_monitor.keys.known_keys import has_tenants
+from cache_monitor.reports.build import KeyPoint
 from cache_monitor.reports.schema import Quality, Report
-from cache_monitor.reports.series import KeyPoint
 
 TEMPLATES = "cache_monitor/dashboard"
 

@@ -1,4 +1,5 @@
-"""Merge the store's rows into a report.
+"""Merge the store's rows into a report, into the sums of the last hours, and into the use of single
+keys over time.
 
 Rows of the past hardly change, so what was merged of them is kept for the next report. It costs
 more to merge details apart than to take each by itself. So where others will join them within
@@ -7,11 +8,13 @@ are asked for a second time.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from itertools import count
 from typing import NamedTuple, TypeVar
 
+from django.conf import settings
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -20,21 +23,32 @@ from cache_monitor.keys.known_keys import bypassing_apps
 from cache_monitor.keys.naming import is_chosen
 from cache_monitor.periods import rfc3339
 from cache_monitor.reports import caches, memory, schema
-from cache_monitor.reports.series import ReportPeriod, Series
+from cache_monitor.reports.caches import ReportPeriod, Series
 from cache_monitor.scan.snapshot import Snapshot
-from cache_monitor.stats import sketches
+from cache_monitor.stats import codec, sketches
 from cache_monitor.stats.codec import CorruptPayload, decode
 from cache_monitor.stats.details import (
     OTHER_GROUPS,
+    DetailedKeys,
     Details,
     DetailsMerge,
     StoredDetails,
     fold_groups,
     pack_details,
 )
+from cache_monitor.stats.hot_keys import Columns
 from cache_monitor.stats.window import Window
-from cache_monitor.stores.base import Kind, Row
-from cache_monitor.stores.rows import KEYS_KEPT, MERGED, MINUTE, merged_windows, window_of
+from cache_monitor.stores.base import Kind, Row, get_store
+from cache_monitor.stores.rows import (
+    DAY,
+    HOUR,
+    KEYS_KEPT,
+    MERGED,
+    MINUTE,
+    longest,
+    merged_windows,
+    window_of,
+)
 from cache_monitor.what_if.schema import StoredPrediction
 
 ANY_NUMBER = 1_000_000
@@ -305,3 +319,74 @@ def _quality(reports: Sequence[_CacheReport], material: Material) -> schema.Qual
         estimated=any(key.max_overcount for each in reports for key in each.cache.hot_keys),
         store_problem=material.store_problem,
     )
+
+
+def sums_since(since: int, now: float, alias: str | None = None) -> dict[str, Window]:
+    """What was counted from ``since`` to ``now`` (Unix times, the first a full hour) in
+    each cache, or in that of ``alias``. Raises :class:`StoreError`."""
+    sums = {name: Window(since, DAY) for name in settings.CACHES if alias in (None, name)}
+    # One read: a roll-up could move a row between two. Buckets of all lengths begin with the hour.
+    for row in get_store().read("window", since, int(now) + HOUR, alias):
+        if row.alias in sums:
+            with suppress(CorruptPayload):  # the report's quality counts them
+                sums[row.alias].merge(decode(row.payload, Window))
+    return sums
+
+
+KEY_POINTS = 60
+
+
+class KeyPoint(Struct, frozen=True, kw_only=True):
+    """What is known of one key in one step of time; ``at`` is its beginning.
+
+    Nothing is 0 here, and not None: a key that was not among the hot ones of a step has at most
+    as many lookups as the report's ``max_overcount`` says for the whole period.
+    """
+
+    at: str
+    lookups: int
+    hits: int
+
+
+def key_series(
+    keys: Collection[str], rows: Iterable[Row], period: ReportPeriod
+) -> dict[str, list[KeyPoint]]:
+    """For each of ``keys``, named as the report names them, its steps in order, at most
+    ``KEY_POINTS``: all keys have the same ones. ``rows`` are the details of one cache."""
+    step = _step(period)
+    first, last = int(period.since // step), int(-(-period.until // step))
+    lines = {key: ([0] * (last - first), [0] * (last - first)) for key in keys}
+    for row in rows:
+        at = row.start // step - first
+        if 0 <= at < last - first:
+            try:
+                columns = decode(row.payload, DetailedKeys).hot_keys.columns
+            except CorruptPayload:
+                continue
+            _add(lines, at, columns)
+    moments = [rfc3339(number * step) for number in range(first, last)]
+    return {
+        key: [
+            KeyPoint(at=at, lookups=of, hits=found)
+            for at, of, found in zip(moments, lookups, hits, strict=True)
+        ]
+        for key, (lookups, hits) in lines.items()
+    }
+
+
+def _step(period: ReportPeriod) -> int:
+    """As fine as the period's oldest rows are, or a multiple of it: none leaves a gap."""
+    finest = longest("details", period.now - period.since)
+    # One more than fits: a period seldom begins where a step does.
+    steps = (period.until - period.since) / finest + 1
+    return finest * max(1, int(-(-steps // KEY_POINTS)))
+
+
+def _add(lines: Mapping[str, tuple[list[int], list[int]]], at: int, columns: Columns) -> None:
+    all_lookups = codec.unpack_ints(columns.lookups)
+    all_misses = codec.unpack_ints(columns.misses)
+    for key, of, missed in zip(columns.keys, all_lookups, all_misses, strict=False):
+        if key in lines:
+            lookups, hits = lines[key]
+            lookups[at] += of
+            hits[at] += max(0, of - missed)

@@ -1,24 +1,148 @@
-"""One cache's part of the report, made of its merged windows and details and its last scan; and
-what several caches have in common."""
+"""One cache's part of the report, made of its merged windows and details and its last scan: its
+figures, in all and in steps of time; and what several caches have in common."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from functools import cache as remembered
 from math import inf
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from msgspec import Struct
 
 from cache_monitor.calls import LOOKUPS
 from cache_monitor.periods import rfc3339
 from cache_monitor.reports import schema
+from cache_monitor.reports.keys import exact_reasons, miss_reasons
 from cache_monitor.reports.savings import Estimate, Savings, is_state, mean_to_produce
-from cache_monitor.reports.series import Series, exact_reasons, miss_reasons
 from cache_monitor.scan.snapshot import Snapshot
 from cache_monitor.stats import sketches
 from cache_monitor.stats.details import OTHER_GROUPS, Details, PageStats, ViewStats
 from cache_monitor.stats.groups import GroupStats, LifeStats
 from cache_monitor.stats.hot_keys import KeyStats
-from cache_monitor.stats.window import OperationStats, Window, ratio
+from cache_monitor.stats.window import (
+    MINUTE,
+    MemoryByProcess,
+    OperationStats,
+    Window,
+    greater,
+    ratio,
+)
+from cache_monitor.stores.rows import HOUR, longest
+
+
+class ReportPeriod(NamedTuple):
+    """The period that a report covers, in Unix time; ``now`` is when it was asked for."""
+
+    since: float
+    until: float
+    now: float
+
+
+STEPS = (10, 30, 60, 300, 900, 3600, 6 * 3600, 86400, 7 * 86400)
+MOST_POINTS = 200
+
+
+class Series:
+    """The steps between two moments (Unix time), as they are at ``now``; steps without calls are
+    zero, not left out. The memory of a process is known for ``known_for`` seconds."""
+
+    def __init__(
+        self, since: float, until: float, now: float, known_for: float = 2 * MINUTE
+    ) -> None:
+        # A finer step than the rows of its time would leave a gap beside each of them.
+        finest = max(longest("window", now - since), (until - since) / MOST_POINTS)
+        self.step = next((step for step in STEPS if step >= finest), STEPS[-1])
+        self.since = since
+        self._first = int(since // self.step)
+        self._last = int(-(-until // self.step))
+        self._windows: dict[int, Window] = {}
+        self._held = MemoryByProcess(known_for)
+
+    @property
+    def hours(self) -> float:
+        """How long the steps are together."""
+        return (self._last - self._first) * self.step / HOUR
+
+    def add(self, window: Window) -> None:
+        """Add ``window``, which stays as it is, to the step that it begins in."""
+        step = window.start // self.step
+        whole = self._windows.get(step)
+        if whole is None:
+            whole = self._windows[step] = Window(int(step * self.step), self.step)
+        whole.merge(window)
+        self._held.add(window)
+
+    def total(self) -> Window:
+        """All windows merged."""
+        total = Window(int(self._first * self.step), self.step)
+        for window in self._windows.values():
+            total.merge(window)
+        return total
+
+    def points(self) -> Iterator[schema.Point]:
+        """The steps in order."""
+        evicted, held = self._evicted(), self._memory()
+        for step in range(self._first, self._last):
+            yield self._point(step, evicted.get(step), held.get(step))
+
+    def _memory(self) -> dict[int, int | None]:
+        """The bytes that the cache held in each step, at most."""
+        found: dict[int, int | None] = {
+            step: window.memory_bytes for step, window in self._windows.items()
+        }
+        for start, size in self._held.sums():
+            step = int(start // self.step)
+            found[step] = greater(found.get(step), size)
+        return found
+
+    def _evicted(self) -> dict[int, int]:
+        """How many entries were evicted in each step that knows it; by each that knows its server's
+        counter, since the one before that does."""
+        evicted: dict[int, int] = {
+            step: window.culled
+            for step, window in self._windows.items()
+            if window.culled is not None
+        }
+        before: int | None = None
+        for step, window in sorted(self._windows.items()):
+            counter = window.evictions
+            if counter is None:
+                continue
+            # One that became smaller began anew with its server. Of several servers that are added
+            # up nobody knows which one, and what it had evicted by then.
+            if before is not None and counter >= before:
+                evicted[step] = counter - before
+            before = counter
+        return evicted
+
+    def _point(self, step: int, evicted: int | None, held: int | None) -> schema.Point:
+        window = self._windows.get(step)
+        sums = OperationStats()
+        if window is not None:
+            for operation in window.operations.values():
+                sums.merge(operation)
+        lookups = sums.hits + sums.misses
+        p50, p90, p99 = sums.times.quantiles((0.5, 0.9, 0.99), sums.slowest)
+        return schema.Point(
+            at=rfc3339(step * self.step),
+            lookups=lookups,
+            hits=sums.hits,
+            misses=sums.misses,
+            errors=sums.faults,
+            calls=sums.calls,
+            seconds=sums.seconds,
+            p50=p50,
+            p90=p90,
+            p99=p99,
+            memory_bytes=held,
+            evictions=evicted,
+            miss_reasons=(
+                miss_reasons(sums.misses, window, window.seconds / HOUR)
+                if window and lookups
+                else None
+            ),
+        )
+
 
 HOT_KEYS_SHOWN = 100
 GROUPS_SHOWN = VIEWS_SHOWN = PAGES_SHOWN = 200
@@ -332,3 +456,25 @@ def stale_total(caches: Mapping[str, schema.Cache], reason: schema.StaleReason) 
     counts = [getattr(cache.stale, reason) for cache in once(caches).values()]
     known = [count for count in counts if count is not None]
     return sum(known) if known else None
+
+
+def calls_per_second(report: schema.Report) -> Callable[[schema.Point], float | None]:
+    """Reads the calls a second in a step of ``report``; None for the newest one, which is not
+    over."""
+    until = datetime.fromisoformat(report.until)
+    line = next((each.series for each in report.caches.values() if len(each.series) > 1), [])
+    moments = [datetime.fromisoformat(each.at) for each in line[:2]]
+    step = moments[1] - moments[0] if moments else None
+
+    def rate(point: schema.Point) -> float | None:
+        if step is None or datetime.fromisoformat(point.at) + step > until:
+            return None
+        return point.calls / step.total_seconds()
+
+    return rate
+
+
+def misses_of(points: Iterable[schema.Point], reason: str) -> int | None:
+    """The misses of ``reason`` in one step of several caches; None where none was asked."""
+    known = [each.miss_reasons for each in points if each.miss_reasons is not None]
+    return sum(getattr(each, reason) or 0 for each in known) if known else None

@@ -1,4 +1,4 @@
-"""What a report says of keys and of their groups.
+"""What a report says of keys and of their groups, and why their lookups missed.
 
 Django keeps two entries for a cached page: the list of headers that it varies by, which is looked
 up first, and the page itself, which is looked up only where the list was found. So a request misses
@@ -8,13 +8,15 @@ the one or the other, and what is looked up as often as the page is the list. ``
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from math import sqrt
 from typing import Annotated
 
 from msgspec import Struct, structs
 
 from cache_monitor.keys.naming import KeyKind, headers_of_page
 from cache_monitor.scan.snapshot import GroupName, doc
-from cache_monitor.stats.window import ratio
+from cache_monitor.stats.groups import GroupStats
+from cache_monitor.stats.window import Reasons, Window, ratio
 from cache_monitor.trace.miss_reasons import REASONS
 
 Lookups = Annotated[int, doc("Keys that were asked for by get, get_many and get_or_set.")]
@@ -94,6 +96,48 @@ class MissReasons(Struct, frozen=True, kw_only=True):
             getattr(self, reason) or 0,
             sum(getattr(self, each) or 0 for each in (*REASONS, "unknown")),
         )
+
+
+def miss_reasons(misses: int, traced: Window | GroupStats, hours: float) -> MissReasons:
+    """The reasons of ``misses`` from those of the ``traced`` ones.
+
+    If all keys are traced each miss counts for itself; those without a reason yet are unknown. If a
+    sample is traced, all misses have its shares, with an error of about one by the square root of
+    the classified ones. The error is larger if some keys are missed again and again, since a key is
+    traced with all its misses: ``variance`` says by how much, for each of the ``hours`` of the
+    period. How these correlate is unknown, so that more hours do not make it smaller.
+    """
+    weight = sum(traced.reasons.values())
+    if weight <= traced.traced_misses:
+        return exact_reasons(misses, traced.reasons)
+    # An hour of the period need not begin with one of the clock.
+    least_error = sqrt((1 + hours) * traced.variance) / weight
+    classified = min(traced.classified_misses, misses)
+    error = round(min(1.0, max(1 / sqrt(classified), least_error)), 4) if classified else None
+    counts = _divided(misses, traced.reasons, weight)
+    return MissReasons(**counts, judged=classified, error=error)
+
+
+def exact_reasons(misses: int, known: Reasons) -> MissReasons:
+    """The reasons of ``misses``, each of which counts for itself."""
+    left = misses
+    counts = {}
+    for reason in REASONS:
+        # A reason that was found late may be counted in a later bucket than its miss.
+        counts[reason] = min(known.get(reason, 0), left)
+        left -= counts[reason]
+    judged = misses - left
+    return MissReasons(**counts, unknown=left, judged=judged, error=0.0 if judged else None)
+
+
+def _divided(misses: int, known: Reasons, weight: int) -> dict[str, int]:
+    """``misses`` by reason, divided as ``known`` is, to the last one."""
+    counts = {reason: misses * known.get(reason, 0) // weight for reason in (*REASONS, "unknown")}
+    # Those that are left over go to the reasons that lost most by the rounding down.
+    rests = sorted(counts, key=lambda reason: -(misses * known.get(reason, 0) % weight))
+    for reason in rests[: misses - sum(counts.values())]:
+        counts[reason] += 1
+    return counts
 
 
 ReasonsOfMisses = Annotated[MissReasons, doc("The misses by their reason.")]

@@ -15,7 +15,7 @@ from itertools import accumulate
 from random import Random
 from typing import NamedTuple
 
-from cache_monitor.reports import series
+from cache_monitor.reports.keys import miss_reasons
 from cache_monitor.reports.schema import MissReasons
 from cache_monitor.stats.sketches import add_counts
 from cache_monitor.stats.window import Window
@@ -114,7 +114,7 @@ def told(
         window.classified_misses += each.classified_misses
         window.variance += each.variance
     misses = sum(each.kind == MISS for each in events)
-    return series.miss_reasons(misses, window, 0.0)
+    return miss_reasons(misses, window, 0.0)
 
 
 class Result(NamedTuple):

@@ -7,6 +7,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from cache_monitor.reports.build import KeyPoint
 from cache_monitor.reports.schema import (
     Cache,
     FreedWithin,
@@ -25,7 +26,6 @@ from cache_monitor.reports.schema import (
     StaleEntry,
     View,
 )
-from cache_monitor.reports.series import KeyPoint
 from cache_monitor.what_if.schema import CacheWhatIf, Entries, Policy, TimeoutOption, Timeouts
 
 NOW: Final = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)

@@ -16,8 +16,8 @@ from cache_monitor import api
 from cache_monitor.dashboard.keys import lines_of
 from cache_monitor.dashboard.page import PageRequest
 from cache_monitor.dashboard.query import Links, parse_query
+from cache_monitor.reports.build import KeyPoint
 from cache_monitor.reports.schema import Report
-from cache_monitor.reports.series import KeyPoint
 from tests.dashboard.conftest import ShowReport
 from tests.dashboard.reports import NOW, busy_cache, hot_key, key_line, report_of
 from tests.dashboard.test_pages import page_of

@@ -8,7 +8,7 @@ import pytest
 from django.test import override_settings
 
 from cache_monitor.exporters.prometheus import beginning, counter_metrics, cumulative
-from cache_monitor.reports.series import sums_since
+from cache_monitor.reports.build import sums_since
 from cache_monitor.stats.codec import encode
 from cache_monitor.stats.sketches import Histogram
 from cache_monitor.stats.window import Window

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cache_monitor.reports.series import Series
+from cache_monitor.reports.caches import Series
 from cache_monitor.stats.codec import decode, encode
 from cache_monitor.stats.details import Details
 from cache_monitor.stats.hot_keys import HotKeys

@@ -4,7 +4,8 @@ import pytest
 from django.core.cache import caches
 
 from cache_monitor.periods import rfc3339
-from cache_monitor.reports.series import MOST_POINTS, STEPS, Series, exact_reasons
+from cache_monitor.reports.caches import MOST_POINTS, STEPS, Series
+from cache_monitor.reports.keys import exact_reasons
 from cache_monitor.stats.codec import encode
 from cache_monitor.stats.window import Window
 from cache_monitor.worker.aggregator import Aggregator
