@@ -16,8 +16,7 @@ from django.core.cache.backends.locmem import LocMemCache
 from django.core.management import CommandError, call_command
 from django.test import override_settings
 
-from cache_monitor import predictor
-from cache_monitor.management import base
+from cache_monitor import management, predictor
 from cache_monitor.predictor import facts_of
 from cache_monitor.reports.schema import Cache
 from cache_monitor.what_if import simulations
@@ -196,7 +195,7 @@ def test_progress_is_shown_on_a_terminal_and_taken_away(
     observed: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Each step, however short.
-    monkeypatch.setattr(base, "_BAR_INTERVAL", 0.0)
+    monkeypatch.setattr(management, "_BAR_INTERVAL", 0.0)
     terminal, nobody = Terminal(), StringIO()
     for stderr in (terminal, nobody):
         options = ("--entries", "50,200", "--policy", "fifo", "--timeout-factor", "0.25,9")

@@ -15,7 +15,7 @@ from msgspec import structs
 
 from cache_monitor.api import backend_path, refuse_unknown
 from cache_monitor.context import muted
-from cache_monitor.management.base import (
+from cache_monitor.management import (
     INTERRUPTED,
     MonitorCommand,
     ProgressBar,

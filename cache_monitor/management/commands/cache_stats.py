@@ -10,7 +10,7 @@ from cache_monitor import api
 from cache_monitor.errors import MissingExtra
 from cache_monitor.exporters import json
 from cache_monitor.exporters.json import parse_top, trim
-from cache_monitor.management.base import (
+from cache_monitor.management import (
     MonitorCommand,
     count,
     duration,

@@ -3,7 +3,7 @@
 from typing import Any
 
 from cache_monitor.endpoints import digest, make_token
-from cache_monitor.management.base import MonitorCommand
+from cache_monitor.management import MonitorCommand
 
 
 class Command(MonitorCommand):

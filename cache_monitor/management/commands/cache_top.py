@@ -18,7 +18,7 @@ from django.core.management.base import CommandParser
 
 from cache_monitor import api
 from cache_monitor.errors import MissingExtra
-from cache_monitor.management.base import (
+from cache_monitor.management import (
     MonitorCommand,
     brief,
     duration,

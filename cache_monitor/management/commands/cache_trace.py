@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, NamedTuple
 from django.core.management.base import CommandParser
 
 from cache_monitor.api import refuse_unknown
-from cache_monitor.management.base import (
+from cache_monitor.management import (
     INTERRUPTED,
     MonitorCommand,
     moment_option,

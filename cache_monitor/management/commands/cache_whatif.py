@@ -9,7 +9,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from cache_monitor.exporters.json import schema
-from cache_monitor.management.base import (
+from cache_monitor.management import (
     INTERRUPTED,
     MonitorCommand,
     ProgressBar,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cache_monitor.management.base import whole_file
+from cache_monitor.management import whole_file
 
 
 def _write(path: Path, content: bytes) -> None:
