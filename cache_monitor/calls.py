@@ -13,7 +13,7 @@ from typing import Final, NamedTuple, cast
 from msgspec import Struct
 
 from cache_monitor.concurrency import new_rlock
-from cache_monitor.errors import Faults, is_interruption, let_pass
+from cache_monitor.errors import Faults, is_interruption, is_passing, let_pass
 
 KEY_LIMIT = 512
 """Characters of a key that are kept; longer keys are cut when they are recorded."""
@@ -255,6 +255,24 @@ class Culled(NamedTuple):
     last: float
 
 
+class _Guard:
+    """Keeps our faults from the site: one inside is noted. An interruption goes on."""
+
+    __slots__ = ("_failed",)
+
+    def __init__(self, failed: Callable[[BaseException], None]) -> None:
+        self._failed = failed
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> bool:
+        if not isinstance(error, Exception) or is_passing(error):
+            return False
+        self._failed(error)
+        return True
+
+
 class Recorder:
     """Holds finished calls until somebody drains them.
 
@@ -279,6 +297,7 @@ class Recorder:
         # A signal's handler that makes calls may come while its own thread holds it.
         self._lock = new_rlock()
         self.faults = Faults()
+        self.guard = _Guard(self.failed)
         self._keys = 0
         self._wanted = 0
         self._usual_limit = 0

@@ -39,7 +39,7 @@ from cache_monitor.instrument.observe import (
     record,
     record_failed,
 )
-from cache_monitor.instrument.side_effects import is_swallowing
+from cache_monitor.instrument.probes import is_swallowing
 
 LEAVES = frozenset({LocMemCache, DummyCache})
 """Backends whose ``get`` and ``set`` are known to call no other operation. Of their subclasses it

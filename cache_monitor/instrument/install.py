@@ -25,7 +25,6 @@ from django.core.cache.backends.base import BaseCache, InvalidCacheBackendError
 
 from cache_monitor.calls import bounded, recorder
 from cache_monitor.conf import get_conf
-from cache_monitor.errors import let_pass
 from cache_monitor.instrument import aliases
 from cache_monitor.instrument.aliases import belongs_to, telling_lookup
 from cache_monitor.instrument.arguments import (
@@ -53,8 +52,12 @@ from cache_monitor.instrument.arguments import (
 )
 from cache_monitor.instrument.fastpath import LEAVES, fast_path
 from cache_monitor.instrument.observe import Method, ObservedOperation, observed, observed_async
-from cache_monitor.instrument.side_effects import watch_culls, watch_swallowed, watch_timeouts
-from cache_monitor.instrument.sizes import watch_sizes
+from cache_monitor.instrument.probes import (
+    watch_culls,
+    watch_sizes,
+    watch_swallowed,
+    watch_timeouts,
+)
 
 
 class Addition(CallSignature):
@@ -342,7 +345,7 @@ def instrument(cache: object, alias: str) -> None:
     class_ = type(cache)
     if not can_be_recorded(class_):
         return
-    try:
+    with recorder.guard:
         # ``{% cache … using="pages" %}`` asks for a SafeString, which a store need not take.
         alias = str.__str__(alias)
         wrap_class(class_)
@@ -352,9 +355,6 @@ def instrument(cache: object, alias: str) -> None:
             watch_swallowed(class_)
             watch_culls(cache, alias)
             watch_timeouts(cache)
-    except Exception as error:
-        let_pass(error)
-        recorder.failed(error)
 
 
 def _creator(original: Callable[..., Any]) -> Callable[..., Any]:

@@ -20,10 +20,9 @@ from django.core.cache.backends.base import BaseCache
 from cache_monitor.calls import KEY, OUTCOME, Entries, RawCall, Source, raised, recorder
 from cache_monitor.context import CallContext, current, enter, leave
 from cache_monitor.errors import let_pass
-from cache_monitor.instrument.aliases import Noted, find
+from cache_monitor.instrument.aliases import Noted, find, stored_size
 from cache_monitor.instrument.arguments import Args, CallSignature, Kwargs, OwnGetOrSet
-from cache_monitor.instrument.side_effects import is_swallowing
-from cache_monitor.instrument.sizes import stored_size
+from cache_monitor.instrument.probes import is_swallowing
 
 Method = Callable[..., Any]
 
@@ -328,15 +327,12 @@ def _before(signature: CallSignature, outer: CallContext) -> int:
 
 def _notify_outer(signature: CallSignature, result: Any, outer: CallContext, before: int) -> None:
     """Tell the operation ``outer`` what came of a call that is part of it."""
-    try:
+    with recorder.guard:
         if signature.timeout_at is not None:
             outer.note_timeout(signature.key(), signature.timeout(), before)
         elif signature.looks_up and outer.found is None:
             outer.found = len(outer.sizes) > before
         signature.notify_outer(result, outer)
-    except Exception as error:
-        let_pass(error)
-        recorder.failed(error)
 
 
 def _signature(

@@ -10,7 +10,6 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Set
-from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,7 +18,6 @@ from threading import Lock, get_ident
 from uuid import uuid4
 
 from cache_monitor.calls import SECONDS, SOURCE, STARTED, Culled, RawCall, Recorder
-from cache_monitor.errors import let_pass
 from cache_monitor.instrument import pages
 from cache_monitor.listeners import subscribers
 from cache_monitor.stats.call_patterns import MissSetMatcher
@@ -93,10 +91,10 @@ class Drainer:
             batch = aggregator.add(calls, clock_offset)
             called = batch.aliases()
             subscribers.add_calls(calls, clock_offset)
-            with self._going_on():
+            with self._recorder.guard:
                 self._look_closer(batch, clock_offset)
         stacks = self._recorder.take_stacks()
-        with self._going_on():
+        with self._recorder.guard:
             aggregator.callers.add(stacks)
         dropped = self._recorder.take_dropped()
         aggregator.add_dropped(dropped, now)
@@ -120,7 +118,7 @@ class Drainer:
         the buffer before it has ended."""
         while self._changed:
             view, changes = self._changed.popleft()
-            with self._going_on():
+            with self._recorder.guard:
                 self.flusher.tracer.note_view(view, changes)
 
     def _count_culled(
@@ -145,15 +143,6 @@ class Drainer:
             self.flusher.aggregator.add_produced(call[SOURCE].alias, at, values)
         computed = {place: dict(values) for place, values in made.items()}
         self.flusher.tracer.trace(batch, clock_offset, computed)
-
-    @contextmanager
-    def _going_on(self) -> Iterator[None]:
-        """A fault of ours in here must not stop the counting."""
-        try:
-            yield
-        except Exception as error:
-            let_pass(error)
-            self._recorder.failed(error)
 
 
 def _clock_offset() -> float:

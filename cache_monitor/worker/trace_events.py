@@ -32,7 +32,7 @@ from cache_monitor.calls import (
     keys_of,
     prints_of,
 )
-from cache_monitor.instrument.sizes import of_bytes
+from cache_monitor.instrument.probes import of_bytes
 from cache_monitor.trace import NEVER, SECOND, UNKNOWN_TIME, Value
 
 _KINDS: Mapping[str, int] = {

@@ -17,8 +17,12 @@ from django.core.cache.backends.memcached import BaseMemcachedCache
 
 from cache_monitor.calls import recorder
 from cache_monitor.conf import forget_on_change, get_conf
-from cache_monitor.instrument.aliases import forget_instances, instance_of, makes_own_keys
-from cache_monitor.instrument.sizes import stored_size
+from cache_monitor.instrument.aliases import (
+    forget_instances,
+    instance_of,
+    makes_own_keys,
+    stored_size,
+)
 from cache_monitor.scan.identity import (
     is_of_one_process,
     own_cache,

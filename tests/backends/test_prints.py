@@ -7,7 +7,7 @@ import pytest
 from django.http import HttpResponse
 
 from cache_monitor.calls import Call, recorder
-from cache_monitor.instrument.sizes import MOST_BYTES, print_of
+from cache_monitor.instrument.probes import MOST_BYTES, print_of
 from tests.backends.conftest import Heard
 from tests.backends.contract import open_pair
 

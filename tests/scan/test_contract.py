@@ -14,7 +14,7 @@ import pytest
 from django.db import router, transaction
 
 from cache_monitor.calls import recorder
-from cache_monitor.instrument.side_effects import watch_culls
+from cache_monitor.instrument.probes import watch_culls
 from cache_monitor.reports.caches import memory_of
 from cache_monitor.scan import recorded as known
 from cache_monitor.scan.base import BackendScanner, BadCursor, Bounds, ScanLimits
