@@ -38,8 +38,7 @@ from msgspec.structs import replace
 
 from cache_monitor import api
 from cache_monitor.conf import get_conf
-from cache_monitor.dashboard.page import cached_report
-from cache_monitor.dashboard.query import OF_REPORTS, BadParameterError, parse_query
+from cache_monitor.dashboard.query import OF_REPORTS, BadParameterError, cached_report, parse_query
 from cache_monitor.errors import MissingExtra
 from cache_monitor.exporters import json
 from cache_monitor.exporters.json import parse_top, trim

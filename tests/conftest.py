@@ -326,10 +326,10 @@ def browser(chromium: Browser) -> Iterator[Browser]:
 def _no_reading_of_another_test() -> None:
     """A dashboard's reading of the store serves whoever asks the same within two seconds: here that
     may be the next test, of another store."""
-    readings = sys.modules.get("cache_monitor.dashboard.page")
-    if readings is not None:
-        readings.readings.clear()
-        readings.key_lines.clear()
+    for name, kept in (("query", "readings"), ("keys", "key_lines")):
+        module = sys.modules.get(f"cache_monitor.dashboard.{name}")
+        if module is not None:
+            getattr(module, kept).clear()
 
 
 @pytest.fixture(autouse=True)

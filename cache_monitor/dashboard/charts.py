@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 
 from cache_monitor.dashboard import columns, formats
 from cache_monitor.dashboard.columns import Caches, Cell, ColumnSpec, Value
-from cache_monitor.dashboard.page import PageRequest
+from cache_monitor.dashboard.query import PageRequest
 from cache_monitor.dashboard.tables import Table, TableSpec, render_preview
 from cache_monitor.reports.caches import calls_per_second, misses_of
 from cache_monitor.reports.schema import Point, Report

@@ -6,10 +6,8 @@ from dataclasses import dataclass
 from typing import Literal, TypedDict, cast
 
 from django.contrib import messages
-from django.contrib.admin import AdminSite
 from django.contrib.admin.models import DELETION, LogEntry
 from django.contrib.contenttypes.models import ContentType
-from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
@@ -19,14 +17,13 @@ from cache_monitor.dashboard import formats
 from cache_monitor.dashboard.columns import make_bar
 from cache_monitor.dashboard.entry import find_shown
 from cache_monitor.dashboard.formats import STALE_WORDS
-from cache_monitor.dashboard.page import ask, readings
 from cache_monitor.dashboard.query import (
     BadParameterError,
     Links,
     as_shown,
     check_alias,
     check_choice,
-    previous_query,
+    readings,
 )
 from cache_monitor.keys.naming import name_key
 from cache_monitor.models import Dashboard
@@ -45,6 +42,15 @@ DELETIONS = "cache_monitor_deletions"
 _MAX_DELETIONS = 5
 _OBJECT_LENGTH = 200
 """Characters that the admin's history has for the object's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class ActionForm:
+    """The page that asks before an action, or goes on with it; ``hidden`` are its parameters."""
+
+    template: str
+    hidden: Mapping[str, str]
+    context: Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,18 +200,14 @@ class DeleteProgress(TypedDict):
     examined: int
 
 
-def action(request: HttpRequest, site: AdminSite, name: str) -> HttpResponse:
-    """The action ``name``: ask before anything is deleted; delete on POST."""
-    action = ACTIONS[name]
-    if not request.user.has_perm(f"cache_monitor.{action.permission}"):
-        raise PermissionDenied
-    data = request.POST if request.method == "POST" else request.GET
-    target, links = target_of(action, data), Links(site, previous_query(data))
-    step = _deleted if request.method == "POST" else _question
-    return step(request, target, links)
+def act(action: Action, request: HttpRequest, links: Links) -> HttpResponse | ActionForm:
+    """Ask before anything is deleted; delete on POST."""
+    if request.method == "POST":
+        return _deleted(request, target_of(action, request.POST), links)
+    return _question(target_of(action, request.GET), links)
 
 
-def _question(request: HttpRequest, target: Target, links: Links) -> HttpResponse:
+def _question(target: Target, links: Links) -> ActionForm:
     measured = measure_target(target)
     context = {
         "count": formats.count(measured.entries),
@@ -218,10 +220,10 @@ def _question(request: HttpRequest, target: Target, links: Links) -> HttpRespons
         "per_process": entries.is_per_process(target.alias),
         "sessions": target.action.parameter == "group" and target.value == "session",
     }
-    return _answer(request, target, links, "confirm", context)
+    return _form(target, links, "confirm", context)
 
 
-def _deleted(request: HttpRequest, target: Target, links: Links) -> HttpResponse:
+def _deleted(request: HttpRequest, target: Target, links: Links) -> HttpResponse | ActionForm:
     begun = request.session.get(DELETIONS, {})
     number = request.POST.get("progress", "")
     progress: DeleteProgress | None = begun.get(number) if number else begin(request, target)
@@ -243,7 +245,7 @@ def _deleted(request: HttpRequest, target: Target, links: Links) -> HttpResponse
             "looked_at": formats.count(progress["examined"]),
             "total": formats.count(done.total),
         }
-        return _answer(request, target, links, "deleting", context)
+        return _form(target, links, "deleting", context)
     if begun:
         request.session[DELETIONS] = dict(others)
     readings.clear()
@@ -255,21 +257,14 @@ def _deleted(request: HttpRequest, target: Target, links: Links) -> HttpResponse
     return HttpResponseRedirect(_back(target, links))
 
 
-def _answer(
-    request: HttpRequest,
-    target: Target,
-    links: Links,
-    template: str,
-    context: Mapping[str, object],
-) -> HttpResponse:
+def _form(target: Target, links: Links, template: str, context: Mapping[str, object]) -> ActionForm:
     about = {
         "title": target.action.title,
         "back_url": _back(target, links),
         "question": str(target.action.question) % {"alias": target.alias},
         "words": formats.visible(formats.cut(target.words, 300)),
     }
-    name, hidden = target.action.name, target.parameters
-    return ask(request, links, name, template, hidden, {**about, **context})
+    return ActionForm(template, target.parameters, {**about, **context})
 
 
 def _back(target: Target, links: Links) -> str:

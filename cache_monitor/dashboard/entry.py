@@ -16,8 +16,8 @@ from cache_monitor.dashboard import formats
 from cache_monitor.dashboard.columns import Figure
 from cache_monitor.dashboard.formats import ago, expiry, stale_kinds
 from cache_monitor.dashboard.keys import what_ended, why_missed
-from cache_monitor.dashboard.page import Content, PageRequest
-from cache_monitor.dashboard.query import BadParameterError, as_shown, flag
+from cache_monitor.dashboard.query import BadParameterError, PageRequest, as_shown, flag
+from cache_monitor.dashboard.tables import Content
 from cache_monitor.keys.masking import is_sanitizing
 from cache_monitor.keys.naming import KeyName, name_key, why_grouped
 from cache_monitor.reports.keys import whole_groups, whole_keys

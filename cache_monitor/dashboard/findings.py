@@ -6,9 +6,7 @@ from datetime import UTC, datetime
 from typing import TypeGuard
 
 from django.contrib import messages
-from django.contrib.admin import AdminSite
 from django.contrib.admin.models import CHANGE
-from django.contrib.auth.decorators import permission_required
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.utils.formats import date_format
 from django.utils.functional import Promise
@@ -19,17 +17,17 @@ from django.utils.translation import gettext_lazy
 from cache_monitor import api
 from cache_monitor.dashboard import columns, formats
 from cache_monitor.dashboard.columns import Cell, code_cell
-from cache_monitor.dashboard.deleting import log_action
-from cache_monitor.dashboard.page import Content, PageRequest, ask, readings
+from cache_monitor.dashboard.deleting import ActionForm, log_action
 from cache_monitor.dashboard.query import (
     BadParameterError,
     Links,
+    PageRequest,
     Query,
     check_alias,
     check_choice,
-    previous_query,
+    readings,
 )
-from cache_monitor.dashboard.tables import TableSpec
+from cache_monitor.dashboard.tables import Content, TableSpec
 from cache_monitor.findings.engine import RULES, explanations
 from cache_monitor.findings.history import Mute, identity
 from cache_monitor.findings.texts import ANCHOR, in_words
@@ -364,15 +362,10 @@ def label(name: str) -> str:
 MAX_REASON_LENGTH = 500
 
 
-_may_mute = permission_required("cache_monitor.mute_finding", raise_exception=True)
-
-
-@_may_mute
-def mute(request: HttpRequest, site: AdminSite) -> HttpResponse:
+def mute(request: HttpRequest, links: Links) -> HttpResponse | ActionForm:
     """Ask for a reason; mute the finding on POST."""
     data = request.POST if request.method == "POST" else request.GET
-    query = previous_query(data)
-    finding, links = _finding(data, query), Links(site, query)
+    finding = _finding(data, links.query)
     # On one line, without characters that nobody sees or that a database refuses.
     reason = formats.visible(" ".join(data.get("reason", "").split()))[:MAX_REASON_LENGTH]
     problem = ""
@@ -392,14 +385,12 @@ def mute(request: HttpRequest, site: AdminSite) -> HttpResponse:
         "longest": MAX_REASON_LENGTH,
         "back_url": links.page("findings"),
     }
-    return ask(request, links, "mute_finding", "mute", place, context)
+    return ActionForm("mute", place, context)
 
 
-@_may_mute
-def unmute(request: HttpRequest, site: AdminSite) -> HttpResponse:
+def unmute(request: HttpRequest, links: Links) -> HttpResponse | ActionForm:
     """Ask whether to show the finding again; do so on POST."""
     data = request.POST if request.method == "POST" else request.GET
-    links = Links(site, previous_query(data))
     name = data.get("id", "")
     try:
         muted = api.muted().get(name)
@@ -418,7 +409,7 @@ def unmute(request: HttpRequest, site: AdminSite) -> HttpResponse:
         "muted": muted,
         "back_url": links.page("findings"),
     }
-    return ask(request, links, "unmute_finding", "mute", {"id": name}, context)
+    return ActionForm("mute", {"id": name}, context)
 
 
 def _finding(data: QueryDict, query: Query) -> Finding:

@@ -1,21 +1,28 @@
 """The pages of hot keys, key groups and views: who called the caches, and for what."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from django.utils.translation import gettext as _
 
 from cache_monitor import api, page_cache
+from cache_monitor.concurrency import TimedValues, call_in_forked_children
+from cache_monitor.conf import SETTING, forget_on_change
 from cache_monitor.dashboard import columns, formats
 from cache_monitor.dashboard.columns import CacheItem, Caches, ColumnSpec
-from cache_monitor.dashboard.page import FRESH_FOR_LONG, Content, KeyLines, PageRequest, key_lines
-from cache_monitor.dashboard.query import Links
-from cache_monitor.dashboard.tables import TableSpec
+from cache_monitor.dashboard.query import FRESH_FOR_LONG, MOST, Links, PageRequest
+from cache_monitor.dashboard.tables import Content, TableSpec
+from cache_monitor.reports.build import KeyPoint
 from cache_monitor.reports.keys import whole_groups, whole_keys
 from cache_monitor.reports.schema import HotKey, KeyGroup, Lives, MissReasons, Page, View
 from cache_monitor.trace.miss_reasons import REASON_WORDS
 
+KeyLines = Mapping[str, Sequence[KeyPoint]]
+"""The use of keys over time, by key."""
+key_lines: Final[TimedValues[KeyLines]] = TimedValues(MOST)
+call_in_forked_children(key_lines.clear)
+forget_on_change((SETTING, "CACHES"), key_lines.clear)
 LinesOf = Callable[[str], KeyLines]
 """The lines of the hot keys of a cache, by its alias."""
 

@@ -13,9 +13,8 @@ from cache_monitor.dashboard import columns, formats
 from cache_monitor.dashboard.charts import charts, recorded_from, series
 from cache_monitor.dashboard.columns import Bar, CacheItem, Caches, Cell, ColumnSpec, Figure
 from cache_monitor.dashboard.formats import expiry, stale_kinds
-from cache_monitor.dashboard.page import Content, PageRequest
-from cache_monitor.dashboard.query import Links, Query, check_choice
-from cache_monitor.dashboard.tables import ROWS_OF_SEVERAL, TableSpec
+from cache_monitor.dashboard.query import Links, PageRequest, Query, check_choice
+from cache_monitor.dashboard.tables import ROWS_OF_SEVERAL, Content, TableSpec
 from cache_monitor.reports.caches import once, same_entries, stale_total
 from cache_monitor.reports.schema import (
     Cache,

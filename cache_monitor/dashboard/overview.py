@@ -14,9 +14,8 @@ from cache_monitor.dashboard.columns import Bar, CacheItem, Caches, Figure
 from cache_monitor.dashboard.findings import finding_rows
 from cache_monitor.dashboard.formats import sparkline
 from cache_monitor.dashboard.memory import memory_figures
-from cache_monitor.dashboard.page import Content, PageRequest
-from cache_monitor.dashboard.query import Links
-from cache_monitor.dashboard.tables import AnySpec, Table, TableSpec, render_preview
+from cache_monitor.dashboard.query import Links, PageRequest
+from cache_monitor.dashboard.tables import AnySpec, Content, Table, TableSpec, render_preview
 from cache_monitor.reports.schema import Cache, Operation, Report
 from cache_monitor.trace.miss_reasons import REASON_WORDS
 

@@ -1,8 +1,9 @@
-"""The parameters of the URL, and links with other ones."""
+"""What a page is asked for: the parameters of its URL, the report, and links with other ones."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Final, NamedTuple
 from urllib.parse import urlencode
 
 from django.conf import settings
@@ -12,10 +13,14 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from cache_monitor import api
+from cache_monitor.concurrency import TimedValues, call_in_forked_children
+from cache_monitor.conf import SETTING, forget_on_change, get_conf
 from cache_monitor.dashboard.formats import visible
 from cache_monitor.keys.grouping import SHOWN_LENGTH
 from cache_monitor.keys.naming import SESSION_MASK, written_as_shown
 from cache_monitor.periods import parse_duration, parse_moment
+from cache_monitor.reports.schema import Report
 
 RANGES = {
     "15m": gettext_lazy("last 15 minutes"),
@@ -208,7 +213,7 @@ class Links:
 
     def __init__(self, site: AdminSite, query: Query) -> None:
         self.site = site
-        self._query = query
+        self.query = query
         self._paths: dict[str, str] = {}
 
     def path(self, name: str) -> str:
@@ -221,11 +226,11 @@ class Links:
 
     @property
     def carried(self) -> str:
-        return self._query.carried()
+        return self.query.carried()
 
     def page(self, name: str, **changes: str) -> str:
         """A page with the same period and cache; ``changes`` are added, an empty one removes."""
-        carried = self._query.carried(**changes)
+        carried = self.query.carried(**changes)
         return f"{self.path(name)}?{carried}" if carried else self.path(name)
 
     def entry(self, alias: str, key: str, group: str = "") -> str:
@@ -245,3 +250,82 @@ class Links:
         if not all(map(_can_be_named, target.values())):
             return ""
         return f"{self.path(name)}?{urlencode({**target, 'back': self.carried})}"
+
+
+# One reading of the store serves everybody who looks within a few seconds: a page, its charts'
+# JSON, the refreshes of several viewers and the programs that poll the JSON ask the same question.
+# Whoever asks first reads the store; the others wait for the answer.
+
+MOST = 16
+"""Readings that a process keeps: each may weigh a megabyte."""
+FRESH_FOR = 2.0
+"""Seconds that a reading is used; no more than half of the time between two refreshes."""
+FRESH_FOR_LONG = 30.0
+"""Seconds that the reading of a long period is used."""
+FRESH_SHARE = 1 / 2880
+"""The part of a period for which its reading is used: half a minute of a day."""
+
+
+class CachedReport(NamedTuple):
+    """A report, and what is wrong with the store that it comes from, if anything."""
+
+    report: Report
+    store_problem: str | None
+
+    @property
+    def has_calls(self) -> bool:
+        return any(cache.calls for cache in self.report.caches.values())
+
+    @property
+    def is_unread(self) -> bool:
+        """Whether the store fails and has nothing to show, so that nothing is known."""
+        has_scans = any(cache.memory.measured_at for cache in self.report.caches.values())
+        return self.store_problem is not None and not (self.has_calls or has_scans)
+
+
+readings: Final[TimedValues[CachedReport]] = TimedValues(MOST)
+call_in_forked_children(readings.clear)
+forget_on_change((SETTING, "CACHES"), readings.clear)
+
+
+def cached_report(query: Query) -> CachedReport:
+    """The report that ``query`` asks for. Raises :class:`~cache_monitor.api.UnknownAlias`."""
+    # A period that ends now is left open: calls are recorded while the report is made.
+    return _cached(query, query.since, None if query.live else query.until)
+
+
+def report_before(query: Query) -> Report | None:
+    """The report of the period before; None where that begins before 1970."""
+    if query.before.timestamp() < 0:
+        return None
+    return _cached(query, query.before, query.since, "before").report
+
+
+def _cached(query: Query, since: datetime, until: datetime | None, *name: str) -> CachedReport:
+    """A long period has long steps: it is read more rarely than the page refreshes itself, unless
+    the store failed."""
+
+    def read() -> CachedReport:
+        report = api.report(since=since, until=until, alias=query.alias)
+        return CachedReport(report, api.problem_of(report))
+
+    question = (*name, *query.period.values(), query.alias)
+    length = (query.until - query.since).total_seconds()
+    briefly = min(FRESH_FOR, get_conf().refresh_seconds / 2)
+    kept = readings.get(question, read, max(briefly, min(FRESH_FOR_LONG, length * FRESH_SHARE)))
+    return kept if kept.store_problem is None else readings.get(question, read, briefly)
+
+
+@dataclass(frozen=True, slots=True)
+class PageRequest:
+    """A request for a page: its query, the report, and the user's permissions."""
+
+    query: Query
+    report: Report
+    links: Links
+    before: Report | None
+    """The report of the period before, where the page compares with it."""
+    has_perm: Callable[[str], bool]
+
+    def may(self, permission: str) -> bool:
+        return self.has_perm(f"cache_monitor.{permission}")

@@ -58,6 +58,16 @@ AnySpec = TableSpec[Any]
 
 
 @dataclass(frozen=True, slots=True)
+class Content:
+    """The content of a page: ``tables`` that the URL sorts and searches, the context of its
+    template, and other tables as ``downloads``."""
+
+    tables: Sequence[AnySpec] = ()
+    downloads: Sequence[AnySpec] = ()
+    context: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Column:
     """The head of a column. ``sort_url`` sorts by it; ``order`` is the present order, a value of
     aria-sort."""

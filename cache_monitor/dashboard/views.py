@@ -1,6 +1,7 @@
-"""The dashboard's pages by their names, and its figures as JSON."""
+"""The dashboard's pages by their names, the frame around their content, and the figures as JSON."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from http import HTTPStatus
@@ -8,8 +9,16 @@ from http import HTTPStatus
 import msgspec
 from django.conf import settings
 from django.contrib.admin import AdminSite
+from django.contrib.staticfiles import finders
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, QueryDict
+from django.template.defaultfilters import filesizeformat
 from django.template.response import TemplateResponse
+from django.templatetags.static import static
+from django.utils import timezone
+from django.utils.functional import Promise
+from django.utils.html import avoid_wrapping
+from django.utils.translation import get_language, get_language_bidi, gettext, gettext_lazy
 from django.utils.translation import gettext as _
 
 from cache_monitor import api
@@ -25,33 +34,60 @@ from cache_monitor.dashboard import (
     tables,
     what_if,
 )
-from cache_monitor.dashboard.page import (
-    ENTRY,
-    TEMPLATES,
-    TITLES,
-    CachedReport,
-    Content,
-    DashboardPage,
-    PageRequest,
-    cached_report,
-    frame,
-    page_context,
-    report_before,
-    respond,
-)
+from cache_monitor.dashboard.columns import Figure
+from cache_monitor.dashboard.deleting import ActionForm
 from cache_monitor.dashboard.query import (
     OF_PAGES,
     OF_REPORTS,
     RANGES,
     BadParameterError,
+    CachedReport,
     Links,
+    PageRequest,
     Query,
+    cached_report,
     check_alias,
     check_choice,
     parse_query,
+    previous_query,
+    report_before,
 )
-from cache_monitor.dashboard.tables import FORMATS, AnySpec, download
+from cache_monitor.dashboard.tables import FORMATS, AnySpec, Content, download
 from cache_monitor.exporters import json
+from cache_monitor.keys.known_keys import has_tenants
+from cache_monitor.reports.schema import Quality
+
+TEMPLATES = "cache_monitor/dashboard"
+
+ENTRY = "entry"
+"""The page of one key, which is reached by links alone. It reads the live cache, so it does not
+refresh itself."""
+TITLES: Mapping[str, str | Promise] = {
+    "dashboard": gettext_lazy("Overview"),
+    "findings": gettext_lazy("Findings"),
+    "keys": gettext_lazy("Hot keys"),
+    "groups": gettext_lazy("Key groups"),
+    "views": gettext_lazy("Views"),
+    "memory": gettext_lazy("Memory"),
+    "stale": gettext_lazy("Stale entries"),
+    "what_if": gettext_lazy("What if"),
+    ENTRY: gettext_lazy("Entry"),
+}
+"""The pages in the order of the navigation."""
+
+
+@dataclass(frozen=True, slots=True)
+class DashboardPage:
+    """One page. ``name`` is that of its URL and of its template, ``tables`` are those that the URL
+    sorts and searches, ``own`` its other parameters."""
+
+    name: str
+    build: Callable[[PageRequest], Content]
+    tables: tuple[str, ...] = ()
+    own: tuple[str, ...] = ()
+    needs_calls: bool = False
+    """Whether it has nothing to show of a period in which no cache was called."""
+
 
 _PAGES = (
     DashboardPage("dashboard", overview.build),
@@ -123,13 +159,37 @@ def stats(request: HttpRequest, _site: AdminSite) -> HttpResponse:
     return _json(json.encode(reading.report))
 
 
+Act = Callable[[HttpRequest, Links], HttpResponse | ActionForm]
+_ACTIONS: Mapping[str, tuple[str, Act]] = {
+    **{
+        name: (each.permission, partial(deleting.act, each))
+        for name, each in deleting.ACTIONS.items()
+    },
+    "mute_finding": ("mute_finding", findings.mute),
+    "unmute_finding": ("mute_finding", findings.unmute),
+}
+"""What does the actions, and the permission for each, by their names."""
+
+
+def action(request: HttpRequest, site: AdminSite, name: str) -> HttpResponse:
+    """The action ``name``, with the period of the page that the user came from."""
+    permission, act = _ACTIONS[name]
+    if not request.user.has_perm(f"cache_monitor.{permission}"):
+        raise PermissionDenied
+    data = request.POST if request.method == "POST" else request.GET
+    links = Links(site, previous_query(data))
+    answer = act(request, links)
+    if isinstance(answer, HttpResponse):
+        return answer
+    form = {"action_url": links.path(name), "hidden": {**answer.hidden, "back": links.carried}}
+    return respond(request, links, name, answer.template, {**form, **answer.context})
+
+
 _VIEWS: Mapping[str, Callable[[HttpRequest, AdminSite], HttpResponse]] = {
     **{name: partial(page, name=name) for name in PAGES},
     "dashboard_changelist": partial(page, name="dashboard"),
     "stats_json": stats,
-    **{name: partial(deleting.action, name=name) for name in deleting.ACTIONS},
-    "mute_finding": findings.mute,
-    "unmute_finding": findings.unmute,
+    **{name: partial(action, name=name) for name in _ACTIONS},
 }
 
 
@@ -209,3 +269,99 @@ def _template(page: DashboardPage, reading: CachedReport) -> str:
     if reading.is_unread and page.name != ENTRY:
         return "unread"
     return "empty" if page.needs_calls and not reading.has_calls else page.name
+
+
+def frame(reading: CachedReport) -> dict[str, object]:
+    """What every page shows besides its own content: the period, and how far the figures can be
+    trusted."""
+    report, quality, is_read = reading.report, reading.report.quality, not reading.is_unread
+    now, newest = formats.moment(report.generated_at), formats.moment(quality.newest_record_at)
+    counts = _("~estimated") if quality.estimated else _("exact")
+    return {
+        "since": formats.moment(report.since),
+        "until": formats.moment(report.until),
+        "generated_at": now,
+        "processes": _known(quality.processes, is_read),
+        "newest_at": newest,
+        "newest_age": formats.age((now - newest).total_seconds() if now and newest else None),
+        "quality": list(_quality(quality, is_read=is_read)),
+        "counts": counts if is_read else formats.UNKNOWN,
+        "of_all_tenants": has_tenants(),
+        "has_calls": reading.has_calls,
+        "is_unread": reading.is_unread,
+    }
+
+
+def _quality(quality: Quality, *, is_read: bool) -> Iterator[Figure]:
+    dropped, corrupt = quality.dropped_calls, quality.corrupt_windows
+    # Those of this process are known, whatever the store does.
+    yield Figure(_("Dropped calls"), _known(dropped, dropped or is_read), dropped > 0)
+    if quality.cut_off_processes:
+        yield Figure(_("Stopped reporting"), formats.count(quality.cut_off_processes), True)
+    yield Figure(_("Corrupt windows"), _known(corrupt, is_read), corrupt > 0)
+    if quality.not_recorded:
+        yield Figure(_("Not recorded: past CACHES"), ", ".join(quality.not_recorded), True)
+    if has_tenants():
+        # A user who may see one tenant's keys sees those of all.
+        yield Figure(_("Keys shown"), _("those of all tenants"), True)
+
+
+def _known(number: int, is_known: object) -> str:
+    return formats.count(number) if is_known else formats.UNKNOWN
+
+
+CHART_JS = "cache_monitor/vendor/chart.umd.min.js"
+# They add themselves to the library, and so come after it.
+PLUGINS = (
+    "cache_monitor/vendor/chartjs-chart-matrix.min.js",
+    "cache_monitor/vendor/chartjs-chart-treemap.min.js",
+)
+# Django's own texts, as its filesizeformat has them.
+_LARGER_SIZES = ("%s KB", "%s MB", "%s GB", "%s TB", "%s PB")
+
+
+def page_context(links: Links, page_name: str) -> dict[str, object]:
+    """What every page has: its name, the navigation, and what the templates hand to the scripts."""
+    urls = [_url(path) for path in (CHART_JS, *PLUGINS)]
+    return {
+        "page_name": page_name,
+        "navigation": [
+            (name, title, links.page(name)) for name, title in TITLES.items() if name != ENTRY
+        ],
+        "dashboard_url": links.page("dashboard"),
+        # Without the library the plugins would only fail.
+        "chart_urls": [url for url in urls if url] if urls[0] else [],
+        "time_zone": timezone.get_current_timezone_name(),
+        "language": get_language() or settings.LANGUAGE_CODE,
+        "sizes": "|".join(_sizes()),
+        "rtl": get_language_bidi(),
+    }
+
+
+def _sizes() -> list[str]:
+    """How sizes are written, with %s for the number: one byte, bytes, and by each unit."""
+    bytes_texts = [filesizeformat(number).replace(str(number), "%s") for number in (1, 2)]
+    return [*bytes_texts, *(avoid_wrapping(gettext(text)) for text in _LARGER_SIZES)]
+
+
+def _url(path: str) -> str | None:
+    """The URL of a static file; None where this installation lacks it."""
+    try:
+        url = static(path)
+    except ValueError:
+        return None  # names with hashes: the file was never collected
+    is_looked_up = settings.DEBUG and "django.contrib.staticfiles" in settings.INSTALLED_APPS
+    return None if is_looked_up and finders.find(path) is None else url
+
+
+def respond(
+    request: HttpRequest,
+    links: Links,
+    name: str,
+    template: str,
+    context: Mapping[str, object],
+    status: int = HTTPStatus.OK,
+) -> HttpResponse:
+    """The page or action ``name``, as the ``template`` lays it out inside the admin."""
+    whole = {**links.site.each_context(request), **page_context(links, name), **context}
+    return TemplateResponse(request, f"{TEMPLATES}/{template}.html", whole, status=status)

@@ -11,9 +11,8 @@ from django.utils.translation import pgettext
 
 from cache_monitor.dashboard import columns, formats
 from cache_monitor.dashboard.columns import CacheItem, Caches, Cell, ColumnSpec
-from cache_monitor.dashboard.page import Content, PageRequest
-from cache_monitor.dashboard.query import BadParameterError, Links
-from cache_monitor.dashboard.tables import ROWS_OF_SEVERAL, TableSpec
+from cache_monitor.dashboard.query import BadParameterError, Links, PageRequest
+from cache_monitor.dashboard.tables import ROWS_OF_SEVERAL, Content, TableSpec
 from cache_monitor.reports.schema import Cache
 from cache_monitor.what_if.schema import (
     FACTORS,

@@ -85,7 +85,7 @@ def configure() -> None:
 def measure(client: object, page: str) -> None:
     from django.test import Client
 
-    from cache_monitor.dashboard.page import readings
+    from cache_monitor.dashboard.query import readings
 
     assert isinstance(client, Client)
     url = f"/admin/cache_monitor/dashboard/{page}?range=24h"

@@ -11,7 +11,7 @@ import pytest
 from django.contrib.staticfiles import finders
 from playwright.sync_api import Browser, Page, Request, expect
 
-from cache_monitor.dashboard.page import CHART_JS
+from cache_monitor.dashboard.views import CHART_JS
 from tests.dashboard.visiting import wait_until
 
 DASHBOARD = "/admin/cache_monitor/dashboard/"

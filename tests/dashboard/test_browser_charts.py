@@ -11,7 +11,7 @@ import redis
 from django.contrib.staticfiles import finders
 from playwright.sync_api import Browser, Page, expect
 
-from cache_monitor.dashboard.page import CHART_JS
+from cache_monitor.dashboard.views import CHART_JS
 from tests.dashboard.test_browser_pages import DASHBOARD, chart, make_traffic, wait_for_figures
 from tests.dashboard.visiting import log_in, served, wait_until
 from tests.services import Server

@@ -14,8 +14,7 @@ from msgspec.structs import replace
 
 from cache_monitor import api
 from cache_monitor.dashboard.keys import lines_of
-from cache_monitor.dashboard.page import PageRequest
-from cache_monitor.dashboard.query import Links, parse_query
+from cache_monitor.dashboard.query import Links, PageRequest, parse_query
 from cache_monitor.reports.build import KeyPoint
 from cache_monitor.reports.schema import Report
 from tests.dashboard.conftest import ShowReport

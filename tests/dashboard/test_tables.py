@@ -6,9 +6,10 @@ import pytest
 from django.apps import apps
 from django.template.loader import render_to_string
 
-from cache_monitor.dashboard import page
 from cache_monitor.dashboard.columns import Cell
+from cache_monitor.dashboard.query import CachedReport
 from cache_monitor.dashboard.tables import Column, Table
+from cache_monitor.dashboard.views import frame
 from tests.dashboard.reports import report_of
 
 
@@ -35,7 +36,7 @@ def test_where_tenants_share_the_processes_the_dashboard_says_whose_keys_it_show
     installed: list[str], shown: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(apps, "is_installed", lambda name: name in installed)
-    frame = page.frame(page.CachedReport(report_of(), None))
-    assert ("those of all tenants" in str(frame["quality"])) is shown
-    html = render_to_string("cache_monitor/dashboard/quality.html", {"frame": frame, "query": {}})
+    framed = frame(CachedReport(report_of(), None))
+    assert ("those of all tenants" in str(framed["quality"])) is shown
+    html = render_to_string("cache_monitor/dashboard/quality.html", {"frame": framed, "query": {}})
     assert ("to operators alone" in html) is shown

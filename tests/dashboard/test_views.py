@@ -122,7 +122,7 @@ def test_a_site_without_collected_files_still_shows_its_tables(
     def missing(path: str) -> str:
         raise ValueError(path)
 
-    monkeypatch.setattr("cache_monitor.dashboard.page.static", missing)
+    monkeypatch.setattr("cache_monitor.dashboard.views.static", missing)
     page = viewer.get(page_url).content.decode()
     assert "make frontend" in page
     assert '<script src="/static/cache_monitor/vendor' not in page

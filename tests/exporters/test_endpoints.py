@@ -15,7 +15,7 @@ from django.urls import reverse
 
 import cache_monitor
 from cache_monitor import api
-from cache_monitor.dashboard.page import readings
+from cache_monitor.dashboard.query import readings
 from cache_monitor.exporters.json import schema
 from cache_monitor.reports.schema import Report
 from tests.exporters.conftest import TOKEN

@@ -11,7 +11,7 @@ from django.test import Client
 
 from cache_monitor import api
 from cache_monitor.concurrency import TimedValues
-from cache_monitor.dashboard.page import MOST, CachedReport, readings
+from cache_monitor.dashboard.query import MOST, CachedReport, readings
 from cache_monitor.reports.schema import Report
 from tests.dashboard.reports import busy_cache, report_of
 
@@ -134,5 +134,5 @@ def test_the_reading_of_a_store_that_failed_is_not_kept_for_long(
     told = [msgspec.structs.replace(full_report, quality=lacking), full_report]
     monkeypatch.setattr(api, "report", lambda **_: told.pop(0))
     assert b"The server was away." in viewer.get(f"{page_url}?range=30d").content
-    monkeypatch.setattr("cache_monitor.dashboard.page.FRESH_FOR", -1.0)
+    monkeypatch.setattr("cache_monitor.dashboard.query.FRESH_FOR", -1.0)
     assert b"The server was away." not in viewer.get(f"{page_url}?range=30d").content
