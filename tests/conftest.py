@@ -6,6 +6,7 @@ With CI=true it fails instead, so that no part of the suite goes unrun unnoticed
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -94,6 +95,7 @@ def pytest_configure(config: pytest.Config) -> None:
     # How long an example takes depends on what else the machine does.
     hypothesis.settings.register_profile("any machine", deadline=None)
     hypothesis.settings.load_profile("any machine")
+    config.pluginmanager.register(_Order())
     config.stash[MISSING] = set()
     config.stash[LEFT] = 0
     config.stash[EMPTY_SHARED] = []
@@ -108,7 +110,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(MARKER_OF_FIXTURE[fixture])
         interpreters.mark_once(item)
         workers.keep_together(item)
-    workers.order(items)
+
+
+class _Order:
+    """The last word on the order: pytest-django's would have tests of the database before all
+    others."""
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> Iterator[None]:
+        yield
+        workers.order(items)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -117,6 +128,17 @@ def pytest_xdist_auto_num_workers() -> int | None:
     if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
         return None  # xdist reads it
     return workers.workers()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> workers.Scheduling | None:
+    return workers.Scheduling(config, log) if config.getoption("dist") == "loadgroup" else None
+
+
+def pytest_collection_finish() -> None:
+    """Thousands of tests stay until the end: no collection of garbage need go through them."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:

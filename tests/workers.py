@@ -1,8 +1,8 @@
 """How the tests are spread over the workers of pytest-xdist.
 
-Tests that share what is slow to set up stay together on one worker; all others go to whoever is
-free. The groups come first and the quick tests last, so that no worker has a long group before it
-when the others are done. Within that the order stays random.
+Tests that share what is slow to set up stay together on one worker, and so do those of a module;
+what comes next goes to whoever is free. The groups come first and the quick modules last, so that
+no worker has a long group before it when the others are done. Within that the order stays random.
 """
 
 from __future__ import annotations
@@ -10,11 +10,13 @@ from __future__ import annotations
 import fcntl
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 import pytest
+from xdist.scheduler import LoadGroupScheduling
 
 from tests import at_once
 
@@ -71,15 +73,31 @@ def keep_together(item: pytest.Item) -> None:
 
 
 def order(items: list[pytest.Item]) -> None:
-    """Groups first, then what takes seconds, then the rest. Of the groups that wait at once one
-    begins and one ends, so that the one's processes are not the other's load."""
-    items.sort(key=_weight)
+    """Groups first, then the modules with tests that take seconds, then those of many tests, then
+    the rest. Of the groups that wait at once one begins and one ends, so that the one's processes
+    are not the other's load."""
+    sizes = Counter(item.path for item in items)
+    items.sort(key=lambda item: _weight(item, sizes[item.path]))
 
 
-def _weight(item: pytest.Item) -> int:
+MANY: Final = 40
+"""Tests in a module that are best not begun last."""
+
+
+def _weight(item: pytest.Item, size: int) -> int:
     if item.get_closest_marker("xdist_group"):
         return {"processes": 0, "demo": 2}.get(at_once.group_of(item) or "", 1)
-    return 3 if item.get_closest_marker("slow") else 4
+    if item.get_closest_marker("slow"):
+        return 3
+    return 4 if size >= MANY else 5
+
+
+class Scheduling(LoadGroupScheduling):  # type: ignore[misc]  # pytest-xdist tells no types
+    """Hands out groups, and what is in none by modules: what a module sets up is set up once."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        scope: str = super()._split_scope(nodeid)
+        return nodeid.partition("::")[0] if scope == nodeid else scope
 
 
 def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
