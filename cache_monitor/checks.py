@@ -22,7 +22,7 @@ from cache_monitor.conf import SETTING, Conf, get_conf, problems
 from cache_monitor.instrument.install import can_be_recorded
 from cache_monitor.keys.known_keys import bypassing_apps
 from cache_monitor.keys.masking import sanitizer_problem
-from cache_monitor.scan.scanner import OTHERS, kind_of
+from cache_monitor.scan.backends import OTHERS, kind_of
 from cache_monitor.stores.base import (
     DATABASE,
     SQLITE,

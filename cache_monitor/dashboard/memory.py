@@ -25,8 +25,8 @@ from cache_monitor.reports.schema import (
     StaleEntry,
     StaleReason,
 )
+from cache_monitor.scan.backends import ESTIMATED, HEADINGS, MATRIX, RECORDED, YES, Capability
 from cache_monitor.scan.base import STALE_REASONS
-from cache_monitor.scan.capabilities import ESTIMATED, HEADINGS, MATRIX, RECORDED, YES, Capability
 
 
 def build_memory(page_request: PageRequest) -> Content:

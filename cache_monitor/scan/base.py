@@ -11,6 +11,7 @@ import os
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from hashlib import blake2b
 from itertools import zip_longest
 from math import inf
@@ -320,6 +321,48 @@ class BackendScanner(ABC):
 
     def close(self) -> None:  # noqa: B027 - most have nothing to close
         """Close what this scanner has opened."""
+
+
+CURSOR_LENGTH = 512
+
+
+class Scan:
+    """A bounded part of a pass through ``scanner``, from ``cursor`` on.
+
+    ``cursor`` is always where to continue; None at the end. Pages are given whole, because a server
+    may divide them otherwise the next time. The first page always begins. Others begin only before
+    the deadline, and if they stay within ``limits.limit`` entries.
+    """
+
+    def __init__(self, scanner: BackendScanner, limits: ScanLimits, cursor: str = "") -> None:
+        self.cursor: str | None = cursor
+        self._is_stopped = False
+        self._scanner = scanner
+        self._limits = limits
+
+    def stop(self) -> None:
+        """Begin no further page."""
+        self._is_stopped = True
+
+    def __iter__(self) -> Iterator[EntryPage]:
+        """The pages, with plausible times. Raises :class:`BadCursor`."""
+        if len(self.cursor or "") > CURSOR_LENGTH:
+            raise BadCursor
+        examined = largest = 0
+        with closing(self._scanner.pages(self.cursor or "", self._limits.limit)) as pages:
+            for page in pages:
+                entries = [with_plausible_times(each) for each in page.entries]
+                examined += len(entries)
+                largest = max(largest, len(entries), self._scanner.page)
+                yield page._replace(entries=entries)
+                self.cursor = page.cursor
+                if page.is_heartbeat and not self._is_stopped:
+                    continue
+                is_full = examined + largest > self._limits.limit
+                is_over = self._is_stopped or time.monotonic() >= self._limits.deadline
+                if self.cursor is None or is_full or is_over:
+                    return
+        self.cursor = None
 
 
 BUCKETS = 4096

@@ -17,11 +17,13 @@ from msgspec import Struct
 from cache_monitor.calls import recorder
 from cache_monitor.conf import get_conf
 from cache_monitor.keys.naming import KeyKind, is_page_known_as, name_key
+from cache_monitor.scan.backends import kind_of, scanner_for, scope_of
 from cache_monitor.scan.base import (
     BackendScanner,
     Bounds,
     Entry,
     EntryPage,
+    Scan,
     ScanError,
     ScanLimits,
     StaleReason,
@@ -30,7 +32,6 @@ from cache_monitor.scan.base import (
     with_plausible_times,
 )
 from cache_monitor.scan.recorded import RecordedScanner, RecordedUses, Reporter, uses_of
-from cache_monitor.scan.scanner import Scan, kind_of, scanner_for, scope_of
 from cache_monitor.stores.base import StoreError, get_store
 
 

@@ -1,46 +1,209 @@
-"""Scan the live caches: now and then in the background thread, or whole for the command line.
+"""Scan the live caches now and then, in the background thread.
 
 A background scan is bounded, and the next one continues where it stopped, in whichever process that
 is. Shared caches are scanned one at a time, by one process for all.
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Mapping
 from math import inf
+from typing import NamedTuple
 
 from django.conf import settings
-from django.core.cache import caches
 from django.core.cache.backends.base import BaseCache
 from django.db import connections
+from msgspec import Struct, field
 from msgspec.structs import replace
 
-from cache_monitor.concurrency import Pace
+from cache_monitor.concurrency import Pace, Paced, no_pause
 from cache_monitor.conf import Conf, get_conf
-from cache_monitor.errors import let_pass
+from cache_monitor.scan.backends import scanner_for, scope_of, total_of
 from cache_monitor.scan.base import (
     BackendLimits,
     BackendScanner,
+    BadCursor,
     Bounds,
+    Scan,
     ScanLimits,
+    StaleReason,
     describe_error,
 )
 from cache_monitor.scan.database import AFTER_KEY
-from cache_monitor.scan.identity import EntriesIdentity, entries_identity, own_cache
-from cache_monitor.scan.recorded import MAX_UNRECORDED, NO_REPORTER, Reporter, uses_of
-from cache_monitor.scan.scanner import (
-    OnPage,
-    ScanState,
-    advance,
-    scanner_for,
-    scope_of,
-    total_of,
-    unknown,
+from cache_monitor.scan.identity import entries_identity, own_cache
+from cache_monitor.scan.recorded import (
+    MAX_UNRECORDED,
+    NO_REPORTER,
+    NOT_RECORDED,
+    RecordedScanner,
+    RecordedUses,
+    Reporter,
+    estimated,
+    sizes_of,
+    uses_of,
 )
-from cache_monitor.scan.snapshot import Snapshot
+from cache_monitor.scan.snapshot import RECORDED_REASONS, ScanTotals, Snapshot, Sums
 from cache_monitor.stats.codec import CorruptPayload, decode, encode
-from cache_monitor.stores.base import Row, Store, StoreError
-from cache_monitor.trace import SECOND, EvictionReading
+from cache_monitor.stats.window import UnixTime
+from cache_monitor.stores.base import Row, Store
+
+
+class ScanState(Struct, kw_only=True):
+    """How far a pass through a cache has come, for the process that continues it.
+
+    ``whole`` is the snapshot of the last complete pass, ``scanned_at`` the Unix time of the last
+    scan.
+    """
+
+    scanned_at: UnixTime
+    cursor: str = ""
+    sums: Sums = field(default_factory=Sums)
+    unsupported: list[StaleReason] = []
+    incomplete: bool = False
+    sampled: bool = False
+    whole: Snapshot | None = None
+
+
+OnPage = Callable[[int, BackendScanner], bool]
+"""Called after each page with the number of entries passed since the pass began, and the scanner;
+returns whether to continue."""
+
+
+class _ScanContext(NamedTuple):
+    limits: ScanLimits
+    on_page: OnPage | None
+    uses: RecordedUses | None
+    pace: Callable[[], None]
+
+
+def advance(
+    cache: BaseCache,
+    limits: ScanLimits,
+    state: ScanState,
+    on_page: OnPage | None = None,
+    uses: RecordedUses | None = None,
+    pace: Callable[[], None] = no_pause,
+) -> tuple[Snapshot, ScanState]:
+    """Continue a pass through ``cache``: the snapshot by now, and the new state. ``pace`` is called
+    all the time, to pause for the threads of the site.
+
+    The figures of an unfinished pass are estimated for the whole, and not ``exact``. At the end of
+    a pass the next one begins. Never raises: a backend that fails gives a snapshot with a
+    ``problem``, and with what was scanned until then. Uses no operation of the cache. May open a
+    database connection in this thread, which the caller closes.
+    """
+    snapshot, after = _open_and_advance(cache, _ScanContext(limits, on_page, uses, pace), state)
+    store, keys = entries_identity(limits.alias, cache)
+    whole = after.whole and replace(after.whole, store=store, keys=keys)
+    after = replace(after, whole=whole, scanned_at=time.time())
+    return replace(snapshot, store=store, keys=keys), after
+
+
+def _open_and_advance(
+    cache: BaseCache, context: _ScanContext, state: ScanState
+) -> tuple[Snapshot, ScanState]:
+    limits = context.limits
+    try:
+        scanner = scanner_for(limits.alias, cache, Bounds(limits.deadline))
+        if scanner is None and context.uses is not None and context.uses.since:
+            scanner = RecordedScanner(cache, context.uses, sizes_of(limits.alias, context.pace))
+    except Exception as error:
+        return unknown(limits.alias, cache, describe_error(error)), state
+    if scanner is None:
+        return unknown(limits.alias, cache, NOT_RECORDED), state
+    try:
+        snapshot, after = _advance(cache, scanner, context, state)
+        return (estimated(snapshot) if isinstance(scanner, RecordedScanner) else snapshot), after
+    except BadCursor:
+        # Once only, because the beginning needs no cursor.
+        anew = ScanState(scanned_at=state.scanned_at, whole=state.whole)
+        return _open_and_advance(cache, context, anew)
+    finally:
+        scanner.close()
+
+
+def _advance(
+    cache: BaseCache, scanner: BackendScanner, context: _ScanContext, state: ScanState
+) -> tuple[Snapshot, ScanState]:
+    limits = context.limits
+    scanner.pace = context.pace
+    scanner.unsupported.update(state.unsupported)
+    scanner.incomplete = scanner.incomplete or state.incomplete
+    scanner.sampled = scanner.sampled or state.sampled
+    if context.uses is not None:
+        scanner.unsupported -= RECORDED_REASONS
+    totals = ScanTotals(limits, scanner.unsupported, state.sums)
+    scan = Scan(scanner, limits, state.cursor)
+    failure = None
+    try:
+        _add_pages(scan, totals, scanner, context)
+    except BadCursor:
+        raise
+    except Exception as error:
+        failure = describe_error(error)
+    if failure is not None and not totals.sums.examined:
+        snapshot = _with_limits(unknown(limits.alias, cache, failure), scanner)
+        return snapshot, state
+    snapshot = _snapshot(scanner, totals, scan.cursor)
+    if context.uses is not None:
+        snapshot = replace(snapshot, recorded_since=context.uses.since)
+    if failure is not None:
+        texts = [each for each in (failure, scanner.problem) if each]
+        problem = " ".join(each if each.endswith(".") else f"{each}." for each in texts)
+        snapshot = replace(snapshot, problem=problem)
+    if scan.cursor is None:
+        whole = snapshot if snapshot.exact else None
+        return snapshot, ScanState(scanned_at=state.scanned_at, whole=whole)
+    return snapshot, ScanState(
+        scanned_at=state.scanned_at,
+        cursor=scan.cursor,
+        sums=totals.sums,
+        unsupported=sorted(scanner.unsupported),
+        incomplete=scanner.incomplete,
+        sampled=scanner.sampled,
+        whole=state.whole,
+    )
+
+
+def _add_pages(
+    scan: Scan, totals: ScanTotals, scanner: BackendScanner, context: _ScanContext
+) -> None:
+    for page in scan:
+        totals.sums.scanned += page.scanned
+        for entry in Paced(page.entries, context.pace):
+            totals.add(entry if context.uses is None else context.uses.with_uses(entry))
+        if context.on_page is not None and not context.on_page(totals.sums.scanned, scanner):
+            scan.stop()
+
+
+def _snapshot(scanner: BackendScanner, totals: ScanTotals, cursor: str | None) -> Snapshot:
+    examined, scanned = totals.sums.examined, totals.sums.scanned
+    is_exact = cursor is None and not scanner.sampled and not scanner.incomplete
+    # A part that could not be scanned may have had the entries.
+    entries = examined if examined or is_exact else None
+    if cursor is not None or scanner.sampled:
+        stored = total_of(scanner)
+        is_known = stored is not None and examined
+        entries = round(examined * max(1.0, (stored or 0) / max(scanned, 1))) if is_known else None
+    snapshot = totals.snapshot(scanner.scope, entries, exact=is_exact)
+    return _with_limits(replace(snapshot, problem=scanner.problem), scanner)
+
+
+def _with_limits(snapshot: Snapshot, scanner: BackendScanner) -> Snapshot:
+    try:
+        limits = scanner.limits()
+    except Exception:
+        limits = BackendLimits()
+    figures = limits._asdict()
+    del figures["is_behind"]
+    return replace(snapshot, **figures)
+
+
+def unknown(alias: str, cache: BaseCache | None, problem: str | None) -> Snapshot:
+    """A snapshot without figures, because of ``problem``."""
+    return Snapshot(alias=alias, measured_at=time.time(), scope=scope_of(cache), problem=problem)
+
+
+# When which cache is scanned
 
 SHARED = ""
 """The process in the rows of a cache that processes share."""
@@ -57,13 +220,6 @@ unfinished one; and after which an unfinished pass begins anew."""
 
 _SNAPSHOT, _STATE = 0, 1
 """The ``start`` of the two rows of a cache: reports read the first."""
-
-_ENTRIES_CULLED = 1.5
-"""Most caches remove a third of their entries when they are full: so a cache with ``limit / 1.5``
-entries may have been full."""
-
-ASK_SECONDS = 1.0
-"""How long a server may take to return its eviction counter."""
 
 
 class ScanLock:
@@ -272,116 +428,3 @@ def _reported(snapshot: Snapshot, state: ScanState) -> Snapshot:
         return snapshot
     now = ("limit_bytes", "limit_entries", "evictions", "boot", "policy")
     return replace(whole, **{name: getattr(snapshot, name) for name in now})
-
-
-def read_evictions(alias: str) -> EvictionReading | None:
-    """The eviction counter of a cache now, by one query. Without a counter, whether the cache is as
-    full as one that evicts. None where neither is known."""
-    try:
-        scanner = scanner_for(alias, own_cache(alias), Bounds(time.monotonic() + ASK_SECONDS))
-        if scanner is None:
-            return None
-        with closing(scanner):
-            limits = scanner.limits()
-            needs_entries = limits.evictions is None and limits.limit_entries is not None
-            entries = total_of(scanner) if needs_entries else None
-    except Exception as error:
-        let_pass(error)
-        return None
-    return _reading(limits, entries, time.time(), limits.is_behind)
-
-
-def eviction_reading(snapshot: Snapshot) -> EvictionReading | None:
-    """The same from the snapshot of a shared cache."""
-    return _reading(snapshot, snapshot.entries, snapshot.measured_at)
-
-
-def _reading(
-    found: BackendLimits | Snapshot, entries: int | None, at: float, is_behind: bool = False
-) -> EvictionReading | None:
-    is_full = None
-    if found.evictions is None:
-        limit = found.limit_entries
-        if entries is None or limit is None:
-            return None
-        # With so many that it may have been full before, that is unknown.
-        is_full = entries >= limit or (None if _ENTRIES_CULLED * entries >= limit else False)
-    return EvictionReading(int(at * SECOND), found.evictions, found.boot, is_full, is_behind)
-
-
-NO_LIMIT = 1 << 62
-_LOCK_PAUSE = 0.2
-
-OnProgress = Callable[[str, int, int | None], None]
-"""Called with the alias, the number of entries passed, and about how many there are."""
-
-
-class FullScan:
-    """Scans caches from their beginning to their end.
-
-    ``on_progress`` and then ``should_continue`` are called after each page. ``problem`` says why
-    the result did not reach the store, in words for people.
-    """
-
-    def __init__(
-        self, store: Store, on_progress: OnProgress, should_continue: Callable[[], bool]
-    ) -> None:
-        self.problem: str | None = None
-        self._store = store
-        self._on_progress = on_progress
-        self._should_continue = should_continue
-        self._lock = ScanLock(store)
-        self._needs_lock = True
-
-    def run(self, aliases: Sequence[str], limit: int = NO_LIMIT) -> Iterator[tuple[str, Snapshot]]:
-        """A snapshot of each cache, of at most ``limit`` entries; ends where it should not
-        continue. Of aliases with the same entries one is scanned."""
-        scanned: dict[EntriesIdentity, Snapshot] = {}
-        for alias in aliases:
-            if not self._has_lock():
-                continue
-            try:
-                cache = caches[alias]
-            except Exception as error:
-                yield alias, unknown(alias, None, describe_error(error))
-                continue
-            same = entries_identity(alias, cache)
-            if same in scanned:
-                snapshot = replace(scanned[same], alias=alias)
-                state = ScanState(scanned_at=snapshot.measured_at, whole=snapshot)
-            else:
-                snapshot, state = self._scan(alias, cache, limit)
-                scanned[same] = snapshot
-            # The memory of this process, which is not the site's, is of no interest.
-            if snapshot.exact and snapshot.scope == "shared":
-                try:
-                    store_scan(self._store, alias, snapshot, state)
-                except StoreError as error:
-                    self.problem = str(error)
-            yield alias, snapshot
-
-    def _scan(self, alias: str, cache: BaseCache, limit: int) -> tuple[Snapshot, ScanState]:
-        limits = ScanLimits(alias, limit, inf, get_conf().stale_after)
-        totals: list[int | None] = []
-
-        def on_page(scanned: int, scanner: BackendScanner) -> bool:
-            if not totals:
-                totals.append(total_of(scanner))
-            self._on_progress(alias, scanned, totals[0])
-            return self._should_continue() and self._has_lock()
-
-        # This process makes none of the site's calls.
-        uses = uses_of(alias, cache, self._store, NO_REPORTER)
-        return advance(cache, limits, ScanState(scanned_at=time.time()), on_page, uses)
-
-    def _has_lock(self) -> bool:
-        """Whether to continue; waits while another process scans."""
-        try:
-            while self._needs_lock and not self._lock.renew():
-                if not self._should_continue():
-                    return False
-                time.sleep(_LOCK_PAUSE)
-        except StoreError as error:
-            # Without a store no other process scans either.
-            self.problem, self._needs_lock = str(error), False
-        return True

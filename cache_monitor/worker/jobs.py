@@ -16,8 +16,8 @@ from cache_monitor.concurrency import Pace, no_pause
 from cache_monitor.conf import Conf
 from cache_monitor.keys.grouping import learned
 from cache_monitor.listeners import subscribers
+from cache_monitor.scan.backends import eviction_reading
 from cache_monitor.scan.recorded import Reporter
-from cache_monitor.scan.schedule import eviction_reading
 from cache_monitor.scan.snapshot import Snapshot
 from cache_monitor.stores import rows
 from cache_monitor.stores.base import Store, StoreError

@@ -23,6 +23,7 @@ from cache_monitor.instrument.aliases import (
     makes_own_keys,
     stored_size,
 )
+from cache_monitor.scan.backends import read_evictions
 from cache_monitor.scan.identity import (
     is_of_one_process,
     own_cache,
@@ -30,7 +31,7 @@ from cache_monitor.scan.identity import (
     trace_store,
     version_of,
 )
-from cache_monitor.scan.schedule import ScanScheduler, read_evictions
+from cache_monitor.scan.schedule import ScanScheduler
 from cache_monitor.stores.base import close_connections_of_this_thread, get_store, is_testing
 from cache_monitor.stores.rows import trace_settings
 from cache_monitor.trace import Value

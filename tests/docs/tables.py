@@ -29,7 +29,7 @@ def _settings() -> str:
 
 
 def _abilities() -> str:
-    from cache_monitor.scan.capabilities import documentation
+    from cache_monitor.scan.backends import documentation
 
     return documentation()
 

@@ -18,9 +18,9 @@ from cache_monitor.calls import Source as CallSource
 from cache_monitor.keys.known_keys import query_cache_group
 from cache_monitor.keys.naming import name_key
 from cache_monitor.listeners import Capture
+from cache_monitor.scan.backends import EmptyScanner
 from cache_monitor.scan.base import Entry, ScanLimits
 from cache_monitor.scan.entries import live_entry
-from cache_monitor.scan.scanner import EmptyScanner
 from cache_monitor.scan.snapshot import ScanTotals
 from tests import forked
 from tests.services import Server

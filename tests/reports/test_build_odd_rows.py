@@ -18,8 +18,7 @@ from cache_monitor.dashboard.views import PAGES
 from cache_monitor.exporters import json
 from cache_monitor.findings import history
 from cache_monitor.findings.history import Mute, Sighting
-from cache_monitor.scan.scanner import ScanState
-from cache_monitor.scan.schedule import stored_states
+from cache_monitor.scan.schedule import ScanState, stored_states
 from cache_monitor.scan.snapshot import (
     FreedWithin,
     LargestEntry,

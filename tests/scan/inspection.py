@@ -4,10 +4,10 @@ import time
 
 from django.core.cache.backends.base import BaseCache
 
+from cache_monitor.scan.backends import MATRIX, Capability, kind_of
 from cache_monitor.scan.base import ScanLimits
-from cache_monitor.scan.capabilities import MATRIX, Capability
 from cache_monitor.scan.recorded import RecordedUses
-from cache_monitor.scan.scanner import ScanState, advance, kind_of
+from cache_monitor.scan.schedule import ScanState, advance
 from cache_monitor.scan.snapshot import Snapshot
 
 

@@ -17,10 +17,10 @@ from cache_monitor.calls import recorder
 from cache_monitor.instrument.probes import watch_culls
 from cache_monitor.reports.caches import memory_of
 from cache_monitor.scan import recorded as known
-from cache_monitor.scan.base import BackendScanner, BadCursor, Bounds, ScanLimits
-from cache_monitor.scan.capabilities import NO, RECORDED
+from cache_monitor.scan.backends import NO, RECORDED, scanner_for
+from cache_monitor.scan.base import BackendScanner, BadCursor, Bounds, Scan, ScanLimits
 from cache_monitor.scan.recorded import RecordedUses
-from cache_monitor.scan.scanner import Scan, ScanState, advance, scanner_for
+from cache_monitor.scan.schedule import ScanState, advance
 from cache_monitor.scan.snapshot import Snapshot
 from cache_monitor.stats.codec import decode, encode
 from cache_monitor.stores.memory import MemoryStore

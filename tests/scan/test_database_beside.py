@@ -12,8 +12,8 @@ from django.core.cache.backends.db import DatabaseCache
 from django.db import OperationalError, connections, transaction
 
 from cache_monitor.scan import base
+from cache_monitor.scan.backends import scanner_for
 from cache_monitor.scan.base import Bounds
-from cache_monitor.scan.scanner import scanner_for
 from cache_monitor.scan.snapshot import Snapshot
 from cache_monitor.stores import base as stores
 from tests.scan.inspection import inspect_cache

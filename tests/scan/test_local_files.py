@@ -18,10 +18,10 @@ from django.core.cache.backends.filebased import FileBasedCache
 
 import cache_monitor
 from cache_monitor.scan import local
+from cache_monitor.scan.backends import read_evictions, scanner_for
 from cache_monitor.scan.base import LONGEST, Bounds, ScanLimits
 from cache_monitor.scan.local import UNKNOWN_KEY, file_name, idle_for, read_head
-from cache_monitor.scan.scanner import ScanState, advance, scanner_for
-from cache_monitor.scan.schedule import read_evictions
+from cache_monitor.scan.schedule import ScanState, advance
 from cache_monitor.scan.snapshot import Snapshot
 from cache_monitor.stats.codec import decode, encode
 from cache_monitor.stores import base

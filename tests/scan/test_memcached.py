@@ -15,9 +15,10 @@ from django.core.cache import caches
 from django.core.cache.backends.memcached import PyLibMCCache, PyMemcacheCache
 
 from cache_monitor.scan import entries
+from cache_monitor.scan.backends import scanner_for
 from cache_monitor.scan.base import Bounds, ScanLimits
 from cache_monitor.scan.memcached import Connection
-from cache_monitor.scan.scanner import ScanState, advance, scanner_for
+from cache_monitor.scan.schedule import ScanState, advance
 from cache_monitor.scan.snapshot import Snapshot
 from cache_monitor.stats.codec import decode, encode
 from tests.conftest import find_or_leave

@@ -12,8 +12,8 @@ from django_redis.cache import RedisCache as DjangoRedisCache
 from redis import Redis
 
 from cache_monitor.scan import redis
+from cache_monitor.scan.backends import scanner_for
 from cache_monitor.scan.base import Bounds
-from cache_monitor.scan.scanner import scanner_for
 from cache_monitor.scan.snapshot import Snapshot
 from tests.conftest import find_or_leave
 from tests.scan.inspection import inspect_cache

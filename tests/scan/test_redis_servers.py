@@ -13,9 +13,9 @@ from django.core.cache.backends.redis import RedisCache
 from django_redis.cache import RedisCache as DjangoRedisCache
 from redis import Redis
 
-from cache_monitor.scan.base import Bounds, ScanLimits
+from cache_monitor.scan.backends import scanner_for
+from cache_monitor.scan.base import Bounds, Scan, ScanLimits
 from cache_monitor.scan.redis import _RECENT, _RecentKeys
-from cache_monitor.scan.scanner import Scan, scanner_for
 from cache_monitor.scan.snapshot import Snapshot
 from tests.conftest import find_or_leave
 from tests.scan.inspection import inspect_cache

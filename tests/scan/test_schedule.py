@@ -12,13 +12,13 @@ from django.core.cache import caches
 from cache_monitor.concurrency import Pace
 from cache_monitor.scan import schedule
 from cache_monitor.scan.database import AFTER_KEY
-from cache_monitor.scan.scanner import ScanState
 from cache_monitor.scan.schedule import (
     LOCK,
     LOCK_SECONDS,
     SHARED,
     ScanLock,
     ScanScheduler,
+    ScanState,
     store_scan,
     stored_states,
 )

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from redis import Redis
 
+from cache_monitor.scan.backends import scanner_for
 from cache_monitor.scan.base import Bounds
-from cache_monitor.scan.scanner import scanner_for
 from tests.backends.sentinel import SERVICE
 from tests.scan.inspection import capability_of, inspect_cache
 from tests.services import Server

@@ -14,7 +14,7 @@ from django.views.decorators.cache import cache_page
 
 import cache_monitor
 from cache_monitor.reports.schema import REASONS, MissReasons
-from cache_monitor.scan.schedule import read_evictions
+from cache_monitor.scan.backends import read_evictions
 from cache_monitor.stats.codec import encode
 from cache_monitor.stats.groups import GroupStats
 from cache_monitor.stats.window import Window

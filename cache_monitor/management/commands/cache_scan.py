@@ -5,15 +5,19 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from math import inf
 from typing import Any
 
 from django.conf import settings
+from django.core.cache import caches
+from django.core.cache.backends.base import BaseCache
 from django.core.management.base import CommandParser
 from msgspec import structs
 
 from cache_monitor.api import backend_path, refuse_unknown
+from cache_monitor.conf import get_conf
 from cache_monitor.context import muted
 from cache_monitor.management import (
     INTERRUPTED,
@@ -29,15 +33,102 @@ from cache_monitor.periods import rfc3339
 from cache_monitor.reports.caches import memory_of, stale_of
 from cache_monitor.reports.memory import with_sharing
 from cache_monitor.reports.schema import SCHEMA_VERSION, Memory, Stale
-from cache_monitor.scan.base import STALE_REASONS, StaleReason
-from cache_monitor.scan.schedule import NO_LIMIT, FullScan
+from cache_monitor.scan.backends import total_of
+from cache_monitor.scan.base import (
+    STALE_REASONS,
+    BackendScanner,
+    ScanLimits,
+    StaleReason,
+    describe_error,
+)
+from cache_monitor.scan.identity import EntriesIdentity, entries_identity
+from cache_monitor.scan.recorded import NO_REPORTER, uses_of
+from cache_monitor.scan.schedule import ScanLock, ScanState, advance, store_scan, unknown
 from cache_monitor.scan.snapshot import Snapshot
-from cache_monitor.stores.base import get_store
+from cache_monitor.stores.base import Store, StoreError, get_store
 
 COMPLETE, INCOMPLETE = 0, 3
 
 _NICENESS = 5
 """By how much it yields to the site's own processes where the CPU is busy."""
+
+
+NO_LIMIT = 1 << 62
+_LOCK_PAUSE = 0.2
+
+OnProgress = Callable[[str, int, int | None], None]
+"""Called with the alias, the number of entries passed, and about how many there are."""
+
+
+class FullScan:
+    """Scans caches from their beginning to their end.
+
+    ``on_progress`` and then ``should_continue`` are called after each page. ``problem`` says why
+    the result did not reach the store, in words for people.
+    """
+
+    def __init__(
+        self, store: Store, on_progress: OnProgress, should_continue: Callable[[], bool]
+    ) -> None:
+        self.problem: str | None = None
+        self._store = store
+        self._on_progress = on_progress
+        self._should_continue = should_continue
+        self._lock = ScanLock(store)
+        self._needs_lock = True
+
+    def run(self, aliases: Sequence[str], limit: int = NO_LIMIT) -> Iterator[tuple[str, Snapshot]]:
+        """A snapshot of each cache, of at most ``limit`` entries; ends where it should not
+        continue. Of aliases with the same entries one is scanned."""
+        scanned: dict[EntriesIdentity, Snapshot] = {}
+        for alias in aliases:
+            if not self._has_lock():
+                continue
+            try:
+                cache = caches[alias]
+            except Exception as error:
+                yield alias, unknown(alias, None, describe_error(error))
+                continue
+            same = entries_identity(alias, cache)
+            if same in scanned:
+                snapshot = structs.replace(scanned[same], alias=alias)
+                state = ScanState(scanned_at=snapshot.measured_at, whole=snapshot)
+            else:
+                snapshot, state = self._scan(alias, cache, limit)
+                scanned[same] = snapshot
+            # The memory of this process, which is not the site's, is of no interest.
+            if snapshot.exact and snapshot.scope == "shared":
+                try:
+                    store_scan(self._store, alias, snapshot, state)
+                except StoreError as error:
+                    self.problem = str(error)
+            yield alias, snapshot
+
+    def _scan(self, alias: str, cache: BaseCache, limit: int) -> tuple[Snapshot, ScanState]:
+        limits = ScanLimits(alias, limit, inf, get_conf().stale_after)
+        totals: list[int | None] = []
+
+        def on_page(scanned: int, scanner: BackendScanner) -> bool:
+            if not totals:
+                totals.append(total_of(scanner))
+            self._on_progress(alias, scanned, totals[0])
+            return self._should_continue() and self._has_lock()
+
+        # This process makes none of the site's calls.
+        uses = uses_of(alias, cache, self._store, NO_REPORTER)
+        return advance(cache, limits, ScanState(scanned_at=time.time()), on_page, uses)
+
+    def _has_lock(self) -> bool:
+        """Whether to continue; waits while another process scans."""
+        try:
+            while self._needs_lock and not self._lock.renew():
+                if not self._should_continue():
+                    return False
+                time.sleep(_LOCK_PAUSE)
+        except StoreError as error:
+            # Without a store no other process scans either.
+            self.problem, self._needs_lock = str(error), False
+        return True
 
 
 class Command(MonitorCommand):

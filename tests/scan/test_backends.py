@@ -5,7 +5,7 @@ from django.core.cache.backends.base import BaseCache
 from django.core.cache.backends.dummy import DummyCache
 from django.core.cache.backends.locmem import LocMemCache
 
-from cache_monitor.scan.capabilities import COLUMNS, MATRIX, NO, documentation
+from cache_monitor.scan.backends import COLUMNS, MATRIX, NO, documentation
 from tests.scan.inspection import capability_of
 
 

@@ -1,13 +1,179 @@
-"""What a scan of each backend can show, and why not: the table of the README and the dashboard.
+"""The kinds of backend: how each is recognized, which scanner it has, and what its scan can show.
 
-The scanners' tests check it.
+The table of the README and the dashboard says the last; the scanners' tests check it.
 """
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Generator, Mapping
+from contextlib import closing
+from typing import Any
 
+from django.core.cache.backends.base import BaseCache
+from django.core.cache.backends.dummy import DummyCache
+from django.core.cache.backends.locmem import LocMemCache
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 from msgspec import Struct
+
+from cache_monitor.errors import let_pass
+from cache_monitor.scan import redis_servers
+from cache_monitor.scan.base import (
+    STALE_REASONS,
+    BackendLimits,
+    BackendScanner,
+    Bounds,
+    Entry,
+    EntryPage,
+    Scope,
+)
+from cache_monitor.scan.database import DatabaseScanner
+from cache_monitor.scan.identity import own_cache
+from cache_monitor.scan.local import FileScanner, LocMemScanner
+from cache_monitor.scan.memcached import MemcachedScanner
+from cache_monitor.scan.redis import RedisScanner
+from cache_monitor.scan.redis_servers import Servers
+from cache_monitor.scan.snapshot import Snapshot
+from cache_monitor.trace import SECOND, EvictionReading
+
+
+class EmptyScanner(BackendScanner):
+    """A cache without entries."""
+
+    def __init__(self, cache: DummyCache) -> None:
+        super().__init__(cache, STALE_REASONS)
+
+    def total(self) -> int:
+        return 0
+
+    def pages(self, cursor: str, most: int) -> Generator[EntryPage, None, None]:
+        yield EntryPage((), 0, None)
+
+    def entry(self, key: str, version: int | None) -> Entry | None:
+        return None
+
+
+OTHERS = "others"
+
+
+def kind_of(class_: type) -> str:
+    """The name of the kind of backend that ``class_`` derives from; "others" for the rest."""
+    for base in class_.__mro__:
+        kind = _KINDS.get(f"{base.__module__}.{base.__qualname__}")
+        # The clients of its asynchronous cache work in an event loop only.
+        if kind == "django-valkey" and getattr(class_, "is_async", False):
+            return OTHERS
+        # Its other clients have no connections of redis-py's kind.
+        adapter = getattr(class_, "_adapter_class", None)
+        if base.__name__ == "RespCache" and not hasattr(adapter, "_pool_class"):
+            return OTHERS
+        if kind is not None:
+            return kind
+    return OTHERS
+
+
+def scanner_for(alias: str, cache: BaseCache, bounds: Bounds) -> BackendScanner | None:
+    """The scanner of ``cache``, known as ``alias``; None where its kind of backend has none.
+
+    Raises what the backend's driver raises.
+    """
+    make = _SCANNERS.get(kind_of(type(cache)))
+    return None if make is None else make(alias, cache, bounds)
+
+
+def scope_of(cache: BaseCache | None) -> Scope:
+    """Whether each process has entries of its own."""
+    return "per process" if isinstance(cache, LocMemCache) else "shared"
+
+
+_KINDS = {
+    "django.core.cache.backends.locmem.LocMemCache": "LocMemCache",
+    "django.core.cache.backends.filebased.FileBasedCache": "FileBasedCache",
+    "django.core.cache.backends.db.BaseDatabaseCache": "DatabaseCache",
+    "django.core.cache.backends.redis.RedisCache": "RedisCache (Django's)",
+    "django_redis.cache.RedisCache": "RedisCache (django-redis)",
+    "django_valkey.base.BaseValkeyCache": "django-valkey",
+    "django_cachex.client.cache.KeyValueCache": "django-cachex",  # until 0.3
+    "django_cachex.cache.resp.RespCache": "django-cachex",
+    "django.core.cache.backends.memcached.BaseMemcachedCache": "memcached",
+    "django.core.cache.backends.dummy.DummyCache": "DummyCache",
+}
+"""By the path of a base class: an optional package must not be imported for it."""
+
+_MakeScanner = Callable[[str, Any, Bounds], BackendScanner]
+"""By the alias, the cache, and the bounds."""
+
+
+def _on(servers: Callable[[Any, Bounds], Servers]) -> _MakeScanner:
+    return lambda _, cache, bounds: RedisScanner(cache, servers(cache, bounds), bounds)
+
+
+_SCANNERS: dict[str, _MakeScanner] = {
+    "LocMemCache": lambda _, cache, bounds: LocMemScanner(cache),
+    "FileBasedCache": lambda alias, cache, _: FileScanner(alias, cache),
+    "DatabaseCache": lambda _, cache, bounds: DatabaseScanner(cache, bounds),
+    "RedisCache (Django's)": _on(redis_servers.of_django),
+    "RedisCache (django-redis)": _on(redis_servers.of_django_redis),
+    "django-valkey": _on(redis_servers.of_django_redis),
+    "django-cachex": _on(redis_servers.of_cachex),
+    "memcached": lambda _, cache, bounds: MemcachedScanner(cache, bounds),
+    "DummyCache": lambda _, cache, bounds: EmptyScanner(cache),
+}
+
+
+def total_of(scanner: BackendScanner) -> int | None:
+    """About how many entries the whole store holds; None where that fails."""
+    try:
+        return scanner.total()
+    except Exception:
+        return None
+
+
+# Their eviction counters
+
+_ENTRIES_CULLED = 1.5
+"""Most caches remove a third of their entries when they are full: so a cache with ``limit / 1.5``
+entries may have been full."""
+
+ASK_SECONDS = 1.0
+"""How long a server may take to return its eviction counter."""
+
+
+def read_evictions(alias: str) -> EvictionReading | None:
+    """The eviction counter of a cache now, by one query. Without a counter, whether the cache is as
+    full as one that evicts. None where neither is known."""
+    try:
+        scanner = scanner_for(alias, own_cache(alias), Bounds(time.monotonic() + ASK_SECONDS))
+        if scanner is None:
+            return None
+        with closing(scanner):
+            limits = scanner.limits()
+            needs_entries = limits.evictions is None and limits.limit_entries is not None
+            entries = total_of(scanner) if needs_entries else None
+    except Exception as error:
+        let_pass(error)
+        return None
+    return _reading(limits, entries, time.time(), limits.is_behind)
+
+
+def eviction_reading(snapshot: Snapshot) -> EvictionReading | None:
+    """The same from the snapshot of a shared cache."""
+    return _reading(snapshot, snapshot.entries, snapshot.measured_at)
+
+
+def _reading(
+    found: BackendLimits | Snapshot, entries: int | None, at: float, is_behind: bool = False
+) -> EvictionReading | None:
+    is_full = None
+    if found.evictions is None:
+        limit = found.limit_entries
+        if entries is None or limit is None:
+            return None
+        # With so many that it may have been full before, that is unknown.
+        is_full = entries >= limit or (None if _ENTRIES_CULLED * entries >= limit else False)
+    return EvictionReading(int(at * SECOND), found.evictions, found.boot, is_full, is_behind)
+
+
+# What a scan of each can show
 
 HEADINGS: Mapping[str, Promise] = {
     "entries": _("Entries"),
