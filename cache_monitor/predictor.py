@@ -1,6 +1,7 @@
-"""Predictions for another size, policy or timeout of a cache, from the trace in the store.
+"""Predictions for another size, policy or timeout of a cache, from the trace in the store: all that
+``cache_whatif`` is asked for, and beforehand what the dashboard shows.
 
-One process of the site makes them now and then, in the background.
+One process of the site makes the latter now and then, in the background.
 """
 
 import time
@@ -8,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
+from itertools import count
 from math import inf
 from typing import Any
 
@@ -18,6 +20,7 @@ from django.core.cache.backends.dummy import DummyCache
 from django.core.cache.backends.filebased import FileBasedCache
 from django.core.cache.backends.locmem import LocMemCache
 from django.core.cache.backends.memcached import BaseMemcachedCache
+from msgspec import structs
 
 from cache_monitor.api import refuse_unknown, report
 from cache_monitor.concurrency import BoundedPace, OutOfTime
@@ -29,12 +32,157 @@ from cache_monitor.stats.codec import CorruptPayload, decode, encode
 from cache_monitor.stores.base import Row, Store, StoreError, get_store
 from cache_monitor.stores.rows import FIRST, plans, settled, slices_by_minute, slices_of
 from cache_monitor.trace import Plan
-from cache_monitor.what_if.hit_ratios import CULLING, POLICIES, MeasuredContents
-from cache_monitor.what_if.predictions import cache_what_if, predicted
-from cache_monitor.what_if.schema import CacheWhatIf, Question, StoredPrediction, WhatIf
-from cache_monitor.what_if.simulated import Cull
-from cache_monitor.what_if.simulations import CacheFacts, PredictionPeriod
-from cache_monitor.what_if.workload import BoundedTrace, CacheTrace
+from cache_monitor.what_if import (
+    LEAST_LOOKUPS,
+    Bytes,
+    CacheWhatIf,
+    Policy,
+    Question,
+    StoredPrediction,
+    WhatIf,
+)
+from cache_monitor.what_if.freshness import Values
+from cache_monitor.what_if.hit_ratios import CULLING, POLICIES, MeasuredContents, Prediction
+from cache_monitor.what_if.simulated_caches import Cull
+from cache_monitor.what_if.simulations import (
+    CacheFacts,
+    PredictionPeriod,
+    Predictions,
+    Simulations,
+    TimeoutChange,
+    are_alike,
+    rounded,
+)
+from cache_monitor.what_if.workload import (
+    BoundedTrace,
+    CacheTrace,
+    SimulatedCall,
+    hit_ratio,
+    simulated_calls,
+)
+
+
+def _not_yet_predicted(parts: Sequence[CacheTrace], known: CacheFacts) -> CacheWhatIf:
+    """What is told of a cache of which nothing is predicted."""
+    return CacheWhatIf(
+        hit_ratio=None,
+        error=None,
+        keys=len({key for each in parts for key in each.groups}),
+        rate=min((each.share for each in parts), default=1.0),
+        policy=known.policy,
+        policy_is_assumed=known.policy_is_assumed,
+        room=known.room,
+    )
+
+
+def _workloads(parts: Sequence[CacheTrace], known: CacheFacts) -> list[list[SimulatedCall]]:
+    return known.sized([simulated_calls(each.events, each.groups, each.alias) for each in parts])
+
+
+def cache_what_if(
+    parts: Sequence[CacheTrace],
+    known: CacheFacts,
+    asked: Question,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> CacheWhatIf:
+    """What another size, policy or timeout would have hit, by the trace of one cache's parts.
+    ``on_progress`` is told after each simulation how many are done, and of how many at most."""
+    found = _not_yet_predicted(parts, known)
+    lookups = sum(each.times for part in parts for each in part.lookups())
+    if lookups < LEAST_LOOKUPS:
+        return structs.replace(
+            found,
+            problem=(
+                f"The trace of this period has {lookups} lookups; a prediction takes "
+                f"{LEAST_LOOKUPS:,}. Ask for a longer period, or later."
+            ),
+        )
+    workloads = _workloads(parts, known)
+    moments = [each.access.at for part in workloads for each in part]
+    period = PredictionPeriod(min(moments), max(moments), warm_up=0.0)
+    values = Values(event for each in parts for event in each.events)
+    simulations = Simulations(workloads, values, known, period, lambda: None)
+    groups = simulations.usual_timeouts() if asked.factors or asked.timeouts else {}
+    changes = {group: list(_changes(timeout, asked)) for group, timeout in groups.items()}
+    total = 1 + len(asked.entries) + len(asked.bytes) + len(asked.policies)
+    total += sum(1 + len(each) for each in changes.values())
+    steps = count(1)
+    simulations.on_step = lambda: on_progress(next(steps), total)
+    on_progress(0, total)
+    now = simulations.today
+    observed = simulations.observed()
+    if observed is not None and not are_alike(now.hit_ratio, observed, now.error):
+        return structs.replace(
+            found,
+            problem=(
+                f"The simulation of this cache as it is gives a hit ratio of"
+                f" {100 * (now.hit_ratio or 0.0):.1f} %; in truth it was"
+                f" {100 * observed:.1f} %. So nothing is predicted."
+            ),
+        )
+    timeouts = (
+        simulations.timeouts(group, groups[group], each, is_quick=False)
+        for group, each in changes.items()
+    )
+    return structs.replace(
+        found,
+        hit_ratio=rounded(now.hit_ratio),
+        error=rounded(now.error),
+        trace_seconds=round(period.until - period.since, 3),
+        entries=[simulations.entries(size, simulations.predict(size)) for size in asked.entries],
+        bytes=[_bytes(simulations, size) for size in asked.bytes],
+        policies=[_policy(simulations, name) for name in asked.policies],
+        timeouts=[each for each in timeouts if each is not None],
+    )
+
+
+def _changes(usual: float, asked: Question) -> Iterator[TimeoutChange]:
+    for factor in asked.factors:
+        yield TimeoutChange(usual * factor, factor)
+    for timeout in asked.timeouts:
+        yield TimeoutChange(timeout, round(timeout / usual, 6), is_fixed=True)
+
+
+def _bytes(simulations: Simulations, size: int) -> Bytes:
+    memory = simulations.known.memory
+    room = None if memory is None else round(memory.room(size))
+    found = Prediction(None, None) if room is None else simulations.predict(room)
+    return Bytes(bytes=size, entries=room, **simulations.figures(found))
+
+
+def _policy(simulations: Simulations, name: str) -> Policy:
+    found = simulations.predict(simulations.known.today, POLICIES[name])
+    return Policy(policy=name, **simulations.figures(found))
+
+
+def predicted(
+    parts: list[CacheTrace], period: PredictionPeriod, known: CacheFacts, pace: Callable[[], None]
+) -> CacheWhatIf:
+    """What another size, policy or timeout of a cache would have hit; ``parts`` are empty then.
+    ``pace`` is called now and then, and may raise :class:`OutOfTime`; what there is by then is
+    told."""
+    workloads = _workloads(parts, known)
+    lookups = sum(each.times for part in parts for each in part.lookups(period.counted_from))
+    found = structs.replace(
+        _not_yet_predicted(parts, known),
+        since=rfc3339(period.counted_from),
+        until=rfc3339(period.until),
+        trace_seconds=round(period.until - period.since, 3),
+        lookups=lookups,
+        observed_hit_ratio=rounded(hit_ratio(parts, period.counted_from)),
+    )
+    values = Values(event for each in parts for event in each.events)
+    # They take as much memory as what was made of them.
+    parts.clear()
+    if lookups < LEAST_LOOKUPS:
+        return found
+    simulations = Simulations(workloads, values, known, period, pace)
+    for fields in Predictions(simulations).results():
+        found = structs.replace(found, **fields)
+        if not are_alike(found.hit_ratio, found.observed_hit_ratio, found.error):
+            break
+    return found
+
 
 _POLICIES: tuple[tuple[type[BaseCache], str], ...] = (
     (LocMemCache, "locmem"),

@@ -17,12 +17,12 @@ from msgspec import structs
 from cache_monitor import api, predictor
 from cache_monitor.concurrency import OutOfTime, Pace
 from cache_monitor.predictor import backend_of
+from cache_monitor.predictor import predicted as predict
 from cache_monitor.stats.codec import encode
 from cache_monitor.stores.base import Row, Store, get_store
+from cache_monitor.what_if import CacheWhatIf
 from cache_monitor.what_if.hit_ratios import POLICIES
-from cache_monitor.what_if.predictions import predicted as predict
-from cache_monitor.what_if.schema import CacheWhatIf
-from cache_monitor.what_if.simulated import Access, Cull, LocMem
+from cache_monitor.what_if.simulated_caches import Access, Cull, LocMem
 from cache_monitor.what_if.simulations import CacheFacts, PredictionPeriod
 from cache_monitor.worker import wiring
 from tests.anew import begin_anew

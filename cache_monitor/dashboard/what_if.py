@@ -14,7 +14,7 @@ from cache_monitor.dashboard.columns import CacheItem, Caches, Cell, ColumnSpec
 from cache_monitor.dashboard.query import BadParameterError, Links, PageRequest
 from cache_monitor.dashboard.tables import ROWS_OF_SEVERAL, Content, TableSpec
 from cache_monitor.reports.schema import Cache
-from cache_monitor.what_if.schema import (
+from cache_monitor.what_if import (
     FACTORS,
     LEAST_LOOKUPS,
     PERIODS,

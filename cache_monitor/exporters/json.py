@@ -11,7 +11,7 @@ import msgspec
 from msgspec.structs import replace
 
 from cache_monitor.reports.schema import SCHEMA_VERSION, Cache, Report
-from cache_monitor.what_if.schema import WhatIf
+from cache_monitor.what_if import WhatIf
 
 __all__ = ["encode", "schema"]
 

@@ -23,7 +23,7 @@ from cache_monitor.reports.schema import (
 )
 from cache_monitor.stats.details import OTHER_GROUPS
 from cache_monitor.stats.sketches import SIZE
-from cache_monitor.what_if.schema import CacheWhatIf, Entries, TimeoutOption, Timeouts
+from cache_monitor.what_if import CacheWhatIf, Entries, TimeoutOption, Timeouts
 
 Figure = int | float | str | None
 Evidence = dict[str, Figure]

@@ -49,7 +49,7 @@ from cache_monitor.stores.rows import (
     merged_windows,
     window_of,
 )
-from cache_monitor.what_if.schema import StoredPrediction
+from cache_monitor.what_if import StoredPrediction
 
 ANY_NUMBER = 1_000_000
 """Groups that a report may hold: its windows are bounded one by one."""

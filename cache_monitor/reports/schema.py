@@ -41,7 +41,7 @@ from cache_monitor.scan.snapshot import (
 )
 from cache_monitor.stats.window import ratio
 from cache_monitor.trace.miss_reasons import REASONS
-from cache_monitor.what_if.schema import CacheWhatIf
+from cache_monitor.what_if import CacheWhatIf
 
 __all__ = [
     "REASONS",

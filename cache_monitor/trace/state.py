@@ -10,14 +10,7 @@ from msgspec import Meta, Struct, structs
 
 from cache_monitor.stats.groups import ChangeStats, GroupKind, GroupStats, LifeStats
 from cache_monitor.stats.window import Window
-from cache_monitor.trace import (
-    HASH_BITS,
-    SECOND,
-    UNKNOWN_TIME,
-    EvictionReading,
-    Plan,
-    level_of,
-)
+from cache_monitor.trace import HASH_BITS, SECOND, UNKNOWN_TIME, EvictionReading, Plan, level_of
 from cache_monitor.trace.miss_reasons import EntryChange, Reason, VersionHistory
 
 _Text = Annotated[str, Meta(max_length=512)]

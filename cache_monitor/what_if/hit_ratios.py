@@ -3,14 +3,15 @@
 Sizes are in entries of the average size: a cache that holds a thousand entries today has room for a
 thousand such entries, whatever else uses the memory of its server.
 
-:func:`ceiling` is what no cache exceeds whose entries differ in size. The true optimum takes too
-long to find. But to keep an entry from one lookup to the next takes room times time, of which a
-cache has only so much; to give it to the lookups that need least is better than any policy can do
-(Berger, Beckmann and Harchol-Balter, "Practical Bounds on Optimal Caching with Variable Object
-Sizes", 2018).
+:class:`Optimum` is what no cache exceeds; :func:`ceiling`, if its entries differ in size: then the
+true optimum takes too long to find. But to keep an entry from one lookup to the next takes room
+times time, of which a cache has only so much; to give it to the lookups that need least is better
+than any policy can do (Berger, Beckmann and Harchol-Balter, "Practical Bounds on Optimal Caching
+with Variable Object Sizes", 2018).
 """
 
-from collections import Counter, defaultdict
+import heapq
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from math import inf, sqrt
@@ -19,17 +20,20 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from cache_monitor.what_if.simulated import (
+from cache_monitor.what_if.simulated_caches import (
     BY_THIRDS,
     Access,
+    Arc,
     Cull,
     Database,
     FileBased,
+    Key,
+    Lfu,
     LocMem,
     Model,
+    S3Fifo,
 )
-from cache_monitor.what_if.simulated.research_policies import Arc, Lfu, S3Fifo
-from cache_monitor.what_if.simulated.servers import (
+from cache_monitor.what_if.simulated_servers import (
     Memcached,
     NoEviction,
     RedisLfu,
@@ -385,3 +389,49 @@ def _possible_hits(calls: Collection[SimulatedCall], since: float) -> Iterator[_
             if each.kind == "get" and each.counted and access.at >= since:
                 kept = access.size * (access.at - max(before, since)) if is_there else inf
                 yield _PossibleHit(kept, each)
+
+
+class Optimum(Model):
+    """What no policy exceeds (Belady, 1966): the entry that is asked for last goes, or the one
+    just written if that is it. It knows what comes, so it is made of all lookups together."""
+
+    def __init__(self, size: float, accesses: Sequence[Access]) -> None:
+        super().__init__(size)
+        self._places: dict[Key, deque[int]] = {}
+        self._times = [access.at for access in accesses]
+        for place, access in enumerate(accesses):
+            self._places.setdefault(access.key, deque()).append(place)
+        self._latest: list[tuple[float, int, Key]] = []
+        self._next: dict[Key, float] = {}
+        self._number = 0
+
+    def look_up(self, access: Access) -> bool:
+        """Look up the key, which comes next among the accesses that the model was made of."""
+        self._places[access.key].popleft()
+        return super().look_up(access)
+
+    def _found(self, access: Access) -> None:
+        self._plan(access)
+
+    def _written(self, access: Access) -> None:
+        self._plan(access)
+
+    def _plan(self, access: Access) -> None:
+        # What is never asked for may be written all the same.
+        waiting = self._places.get(access.key)
+        # What expires before it is asked for might as well never be.
+        comes = float(waiting[0]) if waiting else inf
+        if waiting and self._times[waiting[0]] >= self._ends[access.key]:
+            comes = inf
+        self._next[access.key] = comes
+        self._number += 1
+        heapq.heappush(self._latest, (-comes, self._number, access.key))
+
+    def _dropped(self, key: Key) -> None:
+        del self._next[key]
+
+    def _victim(self, access: Access) -> Key:
+        while True:
+            comes, _, key = heapq.heappop(self._latest)
+            if self._next.get(key) == -comes:
+                return key

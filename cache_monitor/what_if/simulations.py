@@ -1,20 +1,32 @@
 """Simulations of one cache with another size, policy or timeout, from its trace."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import islice
-from math import inf
+from math import inf, log
 from statistics import median
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from msgspec import structs
 
-from cache_monitor.concurrency import Paced
+from cache_monitor.concurrency import OutOfTime, Paced
+from cache_monitor.what_if import (
+    FACTORS,
+    GROUPS,
+    PERIODS,
+    Bytes,
+    Entries,
+    Policy,
+    TimeoutOption,
+    Timeouts,
+)
 from cache_monitor.what_if.freshness import Values, entries_by_group, stale_share
 from cache_monitor.what_if.hit_ratios import (
     CULLING,
+    POLICIES,
     MeasuredContents,
+    Optimum,
     Prediction,
     ceiling,
     combined,
@@ -23,9 +35,7 @@ from cache_monitor.what_if.hit_ratios import (
     simulate,
     sized,
 )
-from cache_monitor.what_if.schema import GROUPS, PERIODS, Bytes, Entries, TimeoutOption, Timeouts
-from cache_monitor.what_if.simulated import BY_THIRDS, Cull, Model
-from cache_monitor.what_if.simulated.research_policies import Optimum
+from cache_monitor.what_if.simulated_caches import BY_THIRDS, Cull, Model
 from cache_monitor.what_if.workload import SimulatedCall
 
 WARM_UP = 0.25
@@ -33,6 +43,16 @@ WARM_UP = 0.25
 _LOOKS = 50
 """How often the entries of a simulated cache are counted."""
 _DIGITS = 5
+
+SIZES = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 4.0, 8.0)
+"""Times the size of today."""
+OF_WHAT_IT_HOLDS = (0.125, 0.25, 0.5, 1.0)
+"""Times the entries that a cache holds, where that is far below what it has room for."""
+_FAR_BELOW = 4
+COMPARED = ("allkeys-lru", "allkeys-lfu", "s3-fifo")
+"""Policies that are shown beside the cache's own."""
+
+T = TypeVar("T")
 
 Make = Callable[[float], Model]
 """Makes the model of a cache of a size."""
@@ -323,6 +343,90 @@ def are_alike(simulated: float | None, observed: float | None, error: float | No
     if simulated is None or observed is None:
         return False
     return abs(simulated - observed) <= MOST_OFF + (error or 0.0)
+
+
+class Predictions:
+    """What the dashboard shows, simulated one after the other."""
+
+    def __init__(self, simulations: Simulations) -> None:
+        self._simulations = simulations
+        self._known = simulations.known
+        self._fill_errors: dict[int, float] = {}
+
+    def results(self) -> Iterator[dict[str, object]]:
+        """Fields of the answer, until there is no time left."""
+        try:
+            now = self._simulations.today
+            # Without a limit a cache needs as much room as it holds to hit what it hits.
+            size = self._known.room or self._held
+            yield {
+                "hit_ratio": rounded(now.hit_ratio),
+                "error": rounded(now.error),
+                "size": size,
+            }
+            # The nearest to today's first.
+            sizes = sorted(self._sizes(size), key=lambda each: abs(log(each / size)))
+            for entries in _longer(self._own(each) for each in sizes):
+                curve = _by_size(entries)
+                yield {"entries": curve, "bytes": self._known.in_bytes(curve)}
+            for timeouts in _longer(self._timeouts()):
+                yield {"timeouts": timeouts}
+            for entries in _longer(self._best(each) for each in sizes):
+                yield {"optimum": _by_size(entries)}
+            names = [name for name in COMPARED if name != self._known.policy]
+            for policies in _longer(self._policy(name, size, sizes) for name in names):
+                yield {"policies": policies}
+        except OutOfTime:
+            return
+
+    @cached_property
+    def _held(self) -> int:
+        return max(1, self._known.held or 0, self._simulations.most_held())
+
+    def _sizes(self, size: int) -> set[int]:
+        sizes = {round(factor * size) for factor in SIZES}
+        if self._known.room is not None and _FAR_BELOW * self._held < size:
+            sizes |= {round(factor * self._held) for factor in OF_WHAT_IT_HOLDS}
+        return {max(1, each) for each in sizes}
+
+    def _own(self, size: int) -> Entries:
+        found = self._simulations.predict(size)
+        self._fill_errors[size] = found.fill_error
+        return self._simulations.entries(size, found)
+
+    def _best(self, size: int) -> Entries:
+        found = self._simulations.ceiling(size, self._fill_errors[size])
+        return self._simulations.entries(size, found)
+
+    def _policy(self, name: str, size: int, sizes: Sequence[int]) -> Policy:
+        """A policy with the room of today, and with other ``sizes``."""
+        curve = {}
+        for each in sizes:
+            fill_error = self._fill_errors[each]
+            found = self._simulations.predict(each, POLICIES[name], fill_error=fill_error)
+            curve[each] = self._simulations.entries(each, found)
+        same = structs.asdict(curve[size]) | {"entries": _by_size(curve.values())}
+        return Policy(policy=name, **same)
+
+    def _timeouts(self) -> Iterator[Timeouts]:
+        usual = self._simulations.usual_timeouts(without=self._known.given)
+        for group, timeout in usual.items():
+            changes = [TimeoutChange(timeout * factor, factor) for factor in FACTORS]
+            found = self._simulations.timeouts(group, timeout, changes, is_quick=True)
+            if found is not None:
+                yield found
+
+
+def _longer(found: Iterable[T]) -> Iterator[list[T]]:
+    """What was found so far, each time that there is more."""
+    so_far: list[T] = []
+    for each in found:
+        so_far.append(each)
+        yield list(so_far)
+
+
+def _by_size(curve: Iterable[Entries]) -> list[Entries]:
+    return sorted(curve, key=lambda each: each.entries)
 
 
 def _of(group: str, workload: Paced[SimulatedCall]) -> Paced[SimulatedCall]:

@@ -42,7 +42,7 @@ from cache_monitor.trace import (
     level_of,
 )
 from cache_monitor.trace.codec import StoredSlice
-from cache_monitor.what_if.simulated import Access
+from cache_monitor.what_if.simulated_caches import Access
 
 
 class CacheTrace(NamedTuple):

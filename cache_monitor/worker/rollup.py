@@ -54,13 +54,7 @@ from cache_monitor.stores.rows import (
     state_of,
 )
 from cache_monitor.trace import HOT_KEYS, Plan, TraceLimits, TraceUsage, base_name, next_level
-from cache_monitor.trace.codec import (
-    StoredSlice,
-    encode_slices,
-    level_for,
-    pack,
-    unpack,
-)
+from cache_monitor.trace.codec import StoredSlice, encode_slices, level_for, pack, unpack
 from cache_monitor.trace.replay import Replay
 from cache_monitor.trace.state import ClassifiedMiss, State
 

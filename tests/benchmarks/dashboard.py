@@ -43,8 +43,8 @@ def predicted_rows() -> Iterator[Row]:
     """What is predicted of each cache: eight sizes under four policies and the optimum, and five
     timeouts of each of ten groups."""
     from cache_monitor.stats.codec import encode
-    from cache_monitor.what_if.predictions import SIZES
-    from cache_monitor.what_if.schema import GROUPS, Bytes, Policy, StoredPrediction
+    from cache_monitor.what_if import GROUPS, Bytes, Policy, StoredPrediction
+    from cache_monitor.what_if.simulations import SIZES
     from tests.dashboard.reports import predicted_size, prediction
 
     few = prediction()

@@ -19,8 +19,8 @@ from random import Random
 
 from cache_monitor.trace import HOT_KEYS
 from cache_monitor.what_if.hit_ratios import Prediction, predict
-from cache_monitor.what_if.simulated import Access
-from cache_monitor.what_if.simulated.servers import RedisLru
+from cache_monitor.what_if.simulated_caches import Access
+from cache_monitor.what_if.simulated_servers import RedisLru
 from cache_monitor.what_if.workload import SimulatedCall
 
 Predicted = Callable[[Sequence[SimulatedCall]], Sequence[Prediction]]

@@ -26,7 +26,7 @@ from cache_monitor.reports.schema import (
     StaleEntry,
     View,
 )
-from cache_monitor.what_if.schema import CacheWhatIf, Entries, Policy, TimeoutOption, Timeouts
+from cache_monitor.what_if import CacheWhatIf, Entries, Policy, TimeoutOption, Timeouts
 
 NOW: Final = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 HOSTILE: Final = "<script>alert(1)</script>\"'&\u202egnp.exe\n" + "x" * 5000

@@ -16,7 +16,7 @@ import cache_monitor
 from cache_monitor.stats.codec import decode, encode
 from cache_monitor.stats.window import Window
 from cache_monitor.stores.base import Row, get_store
-from cache_monitor.what_if.schema import StoredPrediction
+from cache_monitor.what_if import StoredPrediction
 from tests.dashboard.reports import prediction
 
 HOSTILE = [

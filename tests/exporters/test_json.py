@@ -17,7 +17,7 @@ from cache_monitor import reports
 from cache_monitor.exporters.json import encode, encode_schema, schema
 from cache_monitor.reports.schema import Finding, Report
 from cache_monitor.stores.base import Store
-from cache_monitor.what_if.schema import WhatIf
+from cache_monitor.what_if import WhatIf
 from tests.dashboard.reports import HOSTILE, busy_cache, quiet_cache, report_of
 
 SHIPPED = Path(reports.__file__).parent / "report-1.schema.json"

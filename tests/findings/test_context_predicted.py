@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from cache_monitor.reports.schema import Cache, Finding, MissReasons
-from cache_monitor.what_if.schema import Bytes, CacheWhatIf, Entries, TimeoutOption, Timeouts
+from cache_monitor.what_if import Bytes, CacheWhatIf, Entries, TimeoutOption, Timeouts
 from tests.findings.healthy import cache, findings, group
 
 

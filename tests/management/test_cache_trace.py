@@ -24,15 +24,14 @@ from cache_monitor.trace import HASH_BITS, HIT, MISS, SECOND, CallType, Key, Pla
 from cache_monitor.trace.codec import encode_slices
 from cache_monitor.trace.slices import Slice
 from cache_monitor.what_if.hit_ratios import predict
-from cache_monitor.what_if.simulated import Access, Model
-from cache_monitor.what_if.simulated.research_policies import Arc, Lfu, S3Fifo
-from cache_monitor.what_if.simulated.servers import RedisLru
+from cache_monitor.what_if.simulated_caches import Access, Arc, Lfu, Model, S3Fifo
+from cache_monitor.what_if.simulated_servers import RedisLru
 from cache_monitor.what_if.workload import SimulatedCall, simulated_calls
 from cache_monitor.worker import wiring
 from tests.anew import begin_anew, count_now
 from tests.clocks import traffic_clock
 from tests.docs.pages import marked
-from tests.what_if.simulated import asking
+from tests.what_if import asking
 
 MEMORY = {"STORE": {"BACKEND": "cache_monitor.stores.memory.MemoryStore"}}
 CACHES = {

@@ -8,10 +8,10 @@ import pytest
 
 from cache_monitor.trace import DELETE, HIT, MISS, NEVER, SECOND, WRITE, CallType, Event
 from cache_monitor.what_if.hit_ratios import POLICIES, combined, predict
-from cache_monitor.what_if.simulated import Access, LocMem
-from cache_monitor.what_if.simulated.servers import RedisLru
+from cache_monitor.what_if.simulated_caches import Access, LocMem
+from cache_monitor.what_if.simulated_servers import RedisLru
 from cache_monitor.what_if.workload import SimulatedCall, simulated_calls
-from tests.what_if.simulated import asking
+from tests.what_if import asking
 
 
 def event(

@@ -6,10 +6,10 @@ from random import Random
 import pytest
 
 from cache_monitor.what_if.hit_ratios import MeasuredContents, predict, sized
-from cache_monitor.what_if.simulated import Access
-from cache_monitor.what_if.simulated.servers import RedisLru
+from cache_monitor.what_if.simulated_caches import Access
+from cache_monitor.what_if.simulated_servers import RedisLru
 from cache_monitor.what_if.workload import SimulatedCall
-from tests.what_if.simulated import asking
+from tests.what_if import asking
 
 BESIDE = 60
 """Bytes that an entry takes beside its value."""

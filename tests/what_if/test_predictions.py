@@ -1,8 +1,8 @@
 """Nothing is predicted of a cache, or of a group, whose simulation is not like the truth."""
 
+from cache_monitor.predictor import cache_what_if
 from cache_monitor.trace import HIT, MISS, SECOND, WRITE, CallType, Event
-from cache_monitor.what_if.predictions import cache_what_if
-from cache_monitor.what_if.schema import CacheWhatIf, Question
+from cache_monitor.what_if import CacheWhatIf, Question
 from cache_monitor.what_if.simulations import CacheFacts
 from cache_monitor.what_if.workload import CacheTrace
 

@@ -19,8 +19,7 @@ from cache_monitor.management import (
     size,
 )
 from cache_monitor.predictor import what_if
-from cache_monitor.what_if.hit_ratios import POLICIES
-from cache_monitor.what_if.schema import (
+from cache_monitor.what_if import (
     PERIODS,
     Bytes,
     CacheWhatIf,
@@ -31,6 +30,7 @@ from cache_monitor.what_if.schema import (
     Timeouts,
     WhatIf,
 )
+from cache_monitor.what_if.hit_ratios import POLICIES
 
 
 class Command(MonitorCommand):

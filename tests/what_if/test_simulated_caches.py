@@ -20,10 +20,18 @@ from django.test import override_settings
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cache_monitor.what_if.hit_ratios import POLICIES
-from cache_monitor.what_if.simulated import Access, Cull, Database, FileBased, LocMem, Model
-from cache_monitor.what_if.simulated.research_policies import Arc, Optimum, S3Fifo
-from cache_monitor.what_if.simulated.servers import (
+from cache_monitor.what_if.hit_ratios import POLICIES, Optimum
+from cache_monitor.what_if.simulated_caches import (
+    Access,
+    Arc,
+    Cull,
+    Database,
+    FileBased,
+    LocMem,
+    Model,
+    S3Fifo,
+)
+from cache_monitor.what_if.simulated_servers import (
     Memcached,
     NoEviction,
     RedisLfu,
@@ -34,7 +42,7 @@ from cache_monitor.what_if.simulated.servers import (
 )
 from tests.conftest import find_or_leave
 from tests.services import MEMCACHED, REDIS, run_memcached, run_redis
-from tests.what_if.simulated import asking
+from tests.what_if import asking
 
 EVERY: list[Callable[[float], Model]] = [
     Model,

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from cache_monitor.what_if.simulated import Access, Drawn, Key, Model
+from cache_monitor.what_if.simulated_caches import Access, Drawn, Key, Model
 
 
 class ServerModel(Model):

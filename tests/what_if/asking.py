@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from cache_monitor.what_if.simulated import Access, Model
+from cache_monitor.what_if.simulated_caches import Access, Model
 
 
 def found(model: Model, access: Access) -> bool:

@@ -2,12 +2,11 @@
 
 from random import Random
 
-from cache_monitor.what_if.hit_ratios import CULLING, POLICIES, ceiling, predict
-from cache_monitor.what_if.simulated import Access, Model
-from cache_monitor.what_if.simulated.research_policies import Optimum
-from cache_monitor.what_if.simulated.servers import RedisLru
+from cache_monitor.what_if.hit_ratios import CULLING, POLICIES, Optimum, ceiling, predict
+from cache_monitor.what_if.simulated_caches import Access, Model
+from cache_monitor.what_if.simulated_servers import RedisLru
 from cache_monitor.what_if.workload import SimulatedCall
-from tests.what_if.simulated import asking
+from tests.what_if import asking
 
 
 def requests(seed: int, timeout: float = float("inf")) -> list[Access]:
