@@ -10,9 +10,9 @@ from django.utils.translation import gettext as _
 
 from cache_monitor.conf import get_conf
 from cache_monitor.dashboard import columns, formats
-from cache_monitor.dashboard.charts import charts, recorded_from, series
 from cache_monitor.dashboard.columns import Bar, CacheItem, Caches, Cell, ColumnSpec, Figure
 from cache_monitor.dashboard.formats import expiry, stale_kinds
+from cache_monitor.dashboard.overview import charts, memory_figures, recorded_from, series
 from cache_monitor.dashboard.query import Links, PageRequest, Query, check_choice
 from cache_monitor.dashboard.tables import ROWS_OF_SEVERAL, Content, TableSpec
 from cache_monitor.reports.caches import once, same_entries, stale_total
@@ -233,31 +233,6 @@ def _freed(memory: Memory) -> Iterator[LabelledShare]:
                 memory.share(freed),
             )
             yield LabelledShare(label, text, formats.ratio(share), columns.make_bar(share))
-
-
-def memory_figures(memory: Memory, *, says_period: bool = False) -> Sequence[Figure]:
-    """Bytes and entries with their limits. ``says_period`` where the other figures are of now."""
-    return [
-        Figure(
-            _("Memory"),
-            formats.about(formats.size(memory.bytes), exact=memory.exact),
-            note=_limit(memory.limit_bytes, formats.size),
-        ),
-        Figure(
-            _("Entries"),
-            formats.about(formats.count(memory.entries), exact=memory.exact),
-            note=_limit(memory.limit_entries, formats.count),
-        ),
-        Figure(
-            _("Evictions"),
-            formats.count(memory.evictions),
-            note=_("in this period") if says_period and memory.evictions_since else "",
-        ),
-    ]
-
-
-def _limit(value: int | None, written: Callable[[int | None], str]) -> str:
-    return "" if value is None else _("of %(limit)s") % {"limit": written(value)}
 
 
 def capabilities() -> TableSpec[Capability]:

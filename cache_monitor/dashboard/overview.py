@@ -1,22 +1,25 @@
-"""The overview: each cache with its figures, its short tables, and the charts."""
+"""The overview: each cache with its figures and its short tables; and the charts over time, each
+with the same figures as a table, for those who do not see it."""
 
+import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import partial
+from operator import attrgetter
 from typing import NamedTuple
 
 from django.utils.translation import gettext as _
 
 from cache_monitor.dashboard import columns, formats, keys
-from cache_monitor.dashboard.charts import charts, recorded_from, series
-from cache_monitor.dashboard.columns import Bar, CacheItem, Caches, Figure
+from cache_monitor.dashboard.columns import Bar, CacheItem, Caches, Cell, ColumnSpec, Figure, Value
 from cache_monitor.dashboard.findings import finding_rows
 from cache_monitor.dashboard.formats import sparkline
-from cache_monitor.dashboard.memory import memory_figures
 from cache_monitor.dashboard.query import Links, PageRequest
 from cache_monitor.dashboard.tables import AnySpec, Content, Table, TableSpec, render_preview
-from cache_monitor.reports.schema import Cache, Operation, Report
+from cache_monitor.reports.caches import calls_per_second, misses_of
+from cache_monitor.reports.schema import Cache, Memory, Operation, Point, Report
 from cache_monitor.trace.miss_reasons import REASON_WORDS
 
 OVERVIEW_CHARTS = ("hit_ratio", "rate", "latency", "memory", "latency_map")
@@ -155,6 +158,31 @@ def _short(cache: Cache) -> Sequence[Figure]:
     return [*(named[label] for label in labels), memory_figures(cache.memory)[0]]
 
 
+def memory_figures(memory: Memory, *, says_period: bool = False) -> Sequence[Figure]:
+    """Bytes and entries with their limits. ``says_period`` where the other figures are of now."""
+    return [
+        Figure(
+            _("Memory"),
+            formats.about(formats.size(memory.bytes), exact=memory.exact),
+            note=_limit(memory.limit_bytes, formats.size),
+        ),
+        Figure(
+            _("Entries"),
+            formats.about(formats.count(memory.entries), exact=memory.exact),
+            note=_limit(memory.limit_entries, formats.count),
+        ),
+        Figure(
+            _("Evictions"),
+            formats.count(memory.evictions),
+            note=_("in this period") if says_period and memory.evictions_since else "",
+        ),
+    ]
+
+
+def _limit(value: int | None, written: Callable[[int | None], str]) -> str:
+    return "" if value is None else _("of %(limit)s") % {"limit": written(value)}
+
+
 def _tables(alias: str, cache: Cache, links: Links) -> Sequence[Table]:
     """The short tables, and the first rows of those that have a page of their own."""
     alone = {alias: cache}
@@ -234,3 +262,191 @@ def miss_reasons(caches: Caches) -> TableSpec[CacheItem[MissShare]]:
         every,
         order="-misses",
     )
+
+
+MOST_POINTS = 30
+"""Steps of a chart's table that the page shows; a download has all."""
+
+Step = tuple[str, Mapping[str, Point]]
+"""A moment, and its points by alias."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChartRows:
+    """A chart, and the same figures as a table. ``labels`` are the words for its bars, by their
+    names in the report, as JSON."""
+
+    name: str
+    title: str
+    unit: str
+    labels: str
+    empty: bool
+    table: Table
+
+
+# Whether a chart has something to draw at a point.
+_MEASURED: Mapping[str, Callable[[Point], bool]] = {
+    "hit_ratio": lambda point: point.lookups > 0,
+    "rate": lambda point: point.calls > 0,
+    "latency": lambda point: point.p99 is not None,
+    "latency_map": lambda point: point.p99 is not None,
+    "memory": lambda point: point.memory_bytes is not None or point.evictions is not None,
+}
+
+
+def charts(report: Report, here: str, names: Sequence[str]) -> Sequence[ChartRows]:
+    """The charts ``names``, each with its table; ``here`` is the page's address with its query."""
+    words = chart_units(report.caches)
+    sheets = {spec.name: spec for spec in series(report)}
+    return [
+        ChartRows(
+            name=spec.name,
+            title=spec.caption,
+            unit=words[spec.name],
+            labels=json.dumps(chart_labels(spec.name), ensure_ascii=False),
+            empty=is_chart_empty(spec.name, report.caches),
+            table=render_preview(spec, MOST_POINTS, download=f"{here}&table={spec.name}"),
+        )
+        for spec in (sheets[name] for name in names if name in sheets)
+    ]
+
+
+def series(report: Report) -> Sequence[TableSpec[Step]]:
+    """A table for each chart, the newest step first; none where no cache has anything to draw."""
+    lines = {
+        alias: it.series for alias, it in report.caches.items() if any(map(_is_measured, it.series))
+    }
+    if not lines:
+        return []
+    steps: dict[str, dict[str, Point]] = {}
+    for alias, line in lines.items():
+        for point in line:
+            steps.setdefault(point.at, {})[alias] = point
+    items = sorted(steps.items(), reverse=True)
+    return [
+        TableSpec(name, title, [columns.time("at", _("Time"), lambda item: item[0]), *drawn], items)
+        for name, title, drawn in _chart_columns(lines, calls_per_second(report))
+    ]
+
+
+def is_chart_empty(name: str, caches: Caches) -> bool:
+    """Whether the chart ``name`` has nothing to draw."""
+    return not any(_MEASURED[name](point) for cache in caches.values() for point in cache.series)
+
+
+def chart_units(caches: Caches) -> Mapping[str, str]:
+    memory = _("bytes in the cache")
+    if any(_knows_evictions(cache.series) for cache in caches.values()):
+        memory = _("bytes in the cache; below, how many entries were evicted")
+    return {
+        "hit_ratio": _("per cent of lookups; below, how many missed, and why"),
+        "rate": _("calls of every kind a second"),
+        "latency": _("of 100 calls 50, 90 and 99 are faster"),
+        "latency_map": _("p99 of each step: the stronger, the slower"),
+        "memory": memory,
+    }
+
+
+def chart_labels(name: str) -> Mapping[str, str]:
+    """The words for the bars of the chart ``name``, by their names in the report."""
+    if name == "memory":
+        # %s: the scripts put each cache's alias there.
+        evictions_of = _("%(alias)s evictions") % {"alias": "%s"}
+        return {"evictions": _("Evictions"), "evictions_of": evictions_of}
+    reasons = REASON_WORDS if name == "hit_ratio" else {}
+    return {reason: str(word) for reason, word in reasons.items()}
+
+
+def recorded_from(page_request: PageRequest) -> datetime | None:
+    """When the figures begin, if that is well after the period's beginning."""
+    begins = formats.moment(begins_at(page_request.report.caches))
+    length = page_request.query.until - page_request.query.since
+    return begins if begins and begins > page_request.query.since + length / 10 else None
+
+
+def begins_at(caches: Caches) -> str | None:
+    return min(
+        (point.at for cache in caches.values() for point in cache.series if _is_measured(point)),
+        default=None,
+    )
+
+
+_Line = tuple[str, str, Callable[[Point], Value], Callable[..., str]]
+"""A column of each cache: its label, its name, what it shows of a point, and how."""
+_ALIAS = "%(alias)s"
+
+
+def _chart_columns(
+    lines: Mapping[str, Sequence[Point]], rate: Callable[[Point], float | None]
+) -> Sequence[tuple[str, str, Sequence[ColumnSpec[Step]]]]:
+    def of_each(*every: _Line) -> list[ColumnSpec[Step]]:
+        return [_chart_column(alias, line) for alias in lines for line in every]
+
+    evictions = (_("%(alias)s evictions"), "evictions", attrgetter("evictions"), formats.count)
+    memory = [
+        column
+        for alias, points in lines.items()
+        for column in (
+            _chart_column(alias, (_ALIAS, "memory", attrgetter("memory_bytes"), formats.size)),
+            *([_chart_column(alias, evictions)] if _knows_evictions(points) else []),
+        )
+    ]
+    ratios = of_each((_ALIAS, "hit_ratio", attrgetter("hit_ratio"), formats.ratio))
+    rates = of_each((_ALIAS, "operations_per_second", rate, formats.decimal))
+    lookups = of_each(
+        (_("%(alias)s hits"), "hits", attrgetter("hits"), formats.count),
+        (_("%(alias)s misses"), "misses", attrgetter("misses"), formats.count),
+    )
+    latency = of_each(
+        *(
+            (f"{_ALIAS} {name}", name, attrgetter(name), formats.duration)
+            for name in ("p50", "p90", "p99")
+        )
+    )
+    p99s = of_each((_ALIAS, "latency_map", attrgetter("p99"), formats.duration))
+    return [
+        ("hit_ratio", _("Hit ratio and misses by reason"), [*ratios, *_reason_columns()]),
+        ("rate", _("Operations a second"), [*rates, *lookups]),
+        ("latency", _("Latency, p50, p90 and p99"), latency),
+        ("memory", _("Memory"), memory),
+        ("latency_map", _("Latency by cache"), p99s),
+    ]
+
+
+def _chart_column(alias: str, line: _Line) -> ColumnSpec[Step]:
+    label, name, value, text = line
+
+    def read(item: Step) -> Value:
+        point = item[1].get(alias)
+        return None if point is None else value(point)
+
+    named = label % {"alias": alias}
+    return ColumnSpec(f"{alias}.{name}", named, read, lambda item: Cell(text(read(item))))
+
+
+def _reason_columns() -> Sequence[ColumnSpec[Step]]:
+    """For each reason the misses of all caches together, as the chart stacks them."""
+
+    def missed(name: str, item: Step) -> int | None:
+        return misses_of(item[1].values(), name)
+
+    def cell(name: str, item: Step) -> Cell:
+        return Cell(formats.count(missed(name, item)))
+
+    return [
+        ColumnSpec(
+            f"misses.{name}",
+            _("Misses: %(reason)s") % {"reason": word},
+            partial(missed, name),
+            partial(cell, name),
+        )
+        for name, word in REASON_WORDS.items()
+    ]
+
+
+def _knows_evictions(line: Sequence[Point]) -> bool:
+    return any(point.evictions is not None for point in line)
+
+
+def _is_measured(point: Point) -> bool:
+    return any(measured(point) for measured in _MEASURED.values())

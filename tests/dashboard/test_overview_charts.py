@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from cache_monitor.dashboard.charts import begins_at, is_empty, labels, series, units
 from cache_monitor.dashboard.columns import Caches
+from cache_monitor.dashboard.overview import (
+    begins_at,
+    chart_labels,
+    chart_units,
+    is_chart_empty,
+    series,
+)
 from cache_monitor.dashboard.tables import AnySpec
 from cache_monitor.reports.schema import MissReasons, Point
 from tests.dashboard.reports import busy_cache, point, quiet_cache, report_of
@@ -30,7 +36,7 @@ def test_the_misses_of_all_caches_are_added_up_by_reason() -> None:
     assert (record["misses.expired"], record["misses.evicted"]) == (6, 1)
     assert record["one.hit_ratio"] == 0.9
     assert {name for name in record if name.startswith("misses.")} == {
-        f"misses.{name}" for name in labels("hit_ratio")
+        f"misses.{name}" for name in chart_labels("hit_ratio")
     }
 
 
@@ -69,23 +75,23 @@ def test_the_memory_has_a_column_for_the_evictions_of_a_cache_whose_server_count
         *("at", "default.memory", "default.evictions", "files.memory"),
     }
     assert [field.label for field in memory.columns][2] == "default evictions"
-    assert "evicted" in units(caches)["memory"]
+    assert "evicted" in chart_units(caches)["memory"]
 
 
 def test_where_no_server_counts_evictions_the_memory_is_alone() -> None:
     caches = with_points(point(0))
     (record,) = spec("memory", caches).records()
     assert {*record} == {"at", "default.memory"}
-    assert units(caches)["memory"] == "bytes in the cache"
+    assert chart_units(caches)["memory"] == "bytes in the cache"
 
 
 def test_evictions_are_drawn_where_the_memory_itself_is_not_known() -> None:
     caches = with_points(replace(point(0), memory_bytes=None, evictions=0))
-    assert not is_empty("memory", caches)
+    assert not is_chart_empty("memory", caches)
 
 
 def test_the_scripts_are_told_how_to_call_the_evictions_of_a_cache() -> None:
-    assert labels("memory") == {"evictions": "Evictions", "evictions_of": "%s evictions"}
+    assert chart_labels("memory") == {"evictions": "Evictions", "evictions_of": "%s evictions"}
 
 
 def test_every_chart_is_empty_where_nothing_was_measured() -> None:
@@ -94,8 +100,8 @@ def test_every_chart_is_empty_where_nothing_was_measured() -> None:
     assert series(report_of(**caches)) == []
     assert begins_at(caches) is None
     names = [each.name for each in series(report_of(default=busy_cache()))]
-    assert [is_empty(name, caches) for name in names] == [True] * 5
-    assert [is_empty(name, {"default": busy_cache()}) for name in names] == [False] * 5
+    assert [is_chart_empty(name, caches) for name in names] == [True] * 5
+    assert [is_chart_empty(name, {"default": busy_cache()}) for name in names] == [False] * 5
 
 
 def test_a_cache_that_did_nothing_has_no_column() -> None:
