@@ -14,9 +14,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from cache_monitor.dashboard import formats
-from cache_monitor.dashboard.columns import make_bar
 from cache_monitor.dashboard.entry import find_shown
-from cache_monitor.dashboard.formats import STALE_WORDS
+from cache_monitor.dashboard.formats import STALE_WORDS, make_bar
 from cache_monitor.dashboard.query import (
     BadParameterError,
     Links,

@@ -13,8 +13,7 @@ from django.utils.translation import gettext_lazy
 
 from cache_monitor import context, trace
 from cache_monitor.dashboard import formats
-from cache_monitor.dashboard.columns import Figure
-from cache_monitor.dashboard.formats import ago, expiry, stale_kinds
+from cache_monitor.dashboard.formats import Figure, ago, expiry, stale_kinds
 from cache_monitor.dashboard.keys import what_ended, why_missed
 from cache_monitor.dashboard.query import BadParameterError, PageRequest, as_shown, flag
 from cache_monitor.dashboard.tables import Content

@@ -15,9 +15,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from cache_monitor import api
-from cache_monitor.dashboard import columns, formats
-from cache_monitor.dashboard.columns import Cell, code_cell
+from cache_monitor.dashboard import formats
 from cache_monitor.dashboard.deleting import ActionForm, log_action
+from cache_monitor.dashboard.formats import Cell, code_cell, code_column, text_column
 from cache_monitor.dashboard.query import (
     BadParameterError,
     Links,
@@ -109,13 +109,13 @@ def findings_spec(report: Report) -> TableSpec[Finding]:
         "findings",
         _("Findings"),
         [
-            columns.text("severity", _("Severity"), lambda each: each.severity),
-            columns.text("code", _("Finding"), lambda each: each.code),
-            columns.code("cache", _("Cache"), lambda each: each.alias),
-            columns.code("group", _("Group"), lambda each: each.group or ""),
-            columns.code("key", _("Key"), lambda each: each.key or ""),
-            columns.text("evidence", _("Evidence"), _evidence_text),
-            columns.text("advice", _("Advice"), lambda each: each.advice),
+            text_column("severity", _("Severity"), lambda each: each.severity),
+            text_column("code", _("Finding"), lambda each: each.code),
+            code_column("cache", _("Cache"), lambda each: each.alias),
+            code_column("group", _("Group"), lambda each: each.group or ""),
+            code_column("key", _("Key"), lambda each: each.key or ""),
+            text_column("evidence", _("Evidence"), _evidence_text),
+            text_column("advice", _("Advice"), lambda each: each.advice),
         ],
         report.findings,
     )

@@ -9,10 +9,26 @@ from django.utils.translation import gettext as _
 from cache_monitor import api, page_cache
 from cache_monitor.concurrency import TimedValues, call_in_forked_children
 from cache_monitor.conf import SETTING, forget_on_change
-from cache_monitor.dashboard import columns, formats
-from cache_monitor.dashboard.columns import CacheItem, Caches, ColumnSpec
+from cache_monitor.dashboard import formats
+from cache_monitor.dashboard.formats import (
+    ColumnSpec,
+    code_column,
+    estimate_column,
+    figure_column,
+    ratio_column,
+    sparkline_column,
+    text_column,
+)
 from cache_monitor.dashboard.query import FRESH_FOR_LONG, MOST, Links, PageRequest
-from cache_monitor.dashboard.tables import Content, TableSpec
+from cache_monitor.dashboard.tables import (
+    CacheItem,
+    Caches,
+    Content,
+    TableSpec,
+    cache_column,
+    group_column,
+    key_column,
+)
 from cache_monitor.reports.build import KeyPoint
 from cache_monitor.reports.keys import whole_groups, whole_keys
 from cache_monitor.reports.schema import HotKey, KeyGroup, Lives, MissReasons, Page, View
@@ -74,23 +90,23 @@ def hot_keys(
         points = lines(each.alias).get(each.item.key, ()) if lines else ()
         return [point.lookups for point in points]
 
-    line = columns.sparkline("lookups_over_time", _("Over time"), over_time)
+    line = sparkline_column("lookups_over_time", _("Over time"), over_time)
     return TableSpec(
         "hot_keys",
         _("Hot keys"),
         [
-            columns.key(links),
-            *columns.cache(caches),
-            *([] if group else [columns.group(links)]),
-            columns.figure("lookups", _("Lookups"), "lookups", is_exact),
+            key_column(links),
+            *cache_column(caches),
+            *([] if group else [group_column(links)]),
+            figure_column("lookups", _("Lookups"), "lookups", is_exact),
             *([line] if lines else []),
-            columns.ratio("share", _("Share")),
-            columns.figure("hits", _("Hits")),
-            columns.figure("misses", _("Misses")),
+            ratio_column("share", _("Share")),
+            figure_column("hits", _("Hits")),
+            figure_column("misses", _("Misses")),
             _why_missed_column(),
-            columns.figure("sets", _("Sets")),
-            columns.figure("bytes", _("Size"), text=formats.size),
-            columns.estimate("seconds_saved", _("Saved"), "seconds_saved_error"),
+            figure_column("sets", _("Sets")),
+            figure_column("bytes", _("Size"), text=formats.size),
+            estimate_column("seconds_saved", _("Saved"), "seconds_saved_error"),
         ],
         kept,
         order="-lookups",
@@ -105,25 +121,25 @@ def key_groups(caches: Caches, links: Links) -> TableSpec[CacheItem[KeyGroup]]:
         "key_groups",
         _("Key groups"),
         [
-            columns.group(links),
-            *columns.cache(caches),
-            columns.figure("distinct_keys", _("Keys")),
-            columns.figure("lookups", _("Lookups")),
-            columns.ratio("hit_ratio", _("Hit ratio")),
-            columns.figure("misses", _("Misses")),
+            group_column(links),
+            *cache_column(caches),
+            figure_column("distinct_keys", _("Keys")),
+            figure_column("lookups", _("Lookups")),
+            ratio_column("hit_ratio", _("Hit ratio")),
+            figure_column("misses", _("Misses")),
             _why_missed_column(),
-            columns.figure("lifetime", _("Lasted"), "lives.lifetime_p50", text=formats.duration),
-            columns.text("ended_by", _("Ended by"), lambda each: what_ended(each.item.lives)),
-            columns.figure(
+            figure_column("lifetime", _("Lasted"), "lives.lifetime_p50", text=formats.duration),
+            text_column("ended_by", _("Ended by"), lambda each: what_ended(each.item.lives)),
+            figure_column(
                 "first_read", _("First read"), "lives.first_read_p50", text=formats.duration
             ),
-            columns.figure("produce_seconds", _("To produce"), text=formats.duration),
-            columns.estimate("seconds_saved", _("Saved"), "seconds_saved_error"),
-            columns.figure("sets", _("Sets")),
-            columns.figure("deletes", _("Deletes")),
-            columns.figure("errors", _("Errors")),
-            columns.figure("bytes_read", _("Read"), text=formats.size),
-            columns.figure("bytes_written", _("Written"), text=formats.size),
+            figure_column("produce_seconds", _("To produce"), text=formats.duration),
+            estimate_column("seconds_saved", _("Saved"), "seconds_saved_error"),
+            figure_column("sets", _("Sets")),
+            figure_column("deletes", _("Deletes")),
+            figure_column("errors", _("Errors")),
+            figure_column("bytes_read", _("Read"), text=formats.size),
+            figure_column("bytes_written", _("Written"), text=formats.size),
         ],
         every,
         order="-lookups",
@@ -139,18 +155,18 @@ def views(caches: Caches, links: Links, view: str = "") -> TableSpec[CacheItem[V
         "views",
         _("Views"),
         [
-            columns.code(
+            code_column(
                 "view", _("View"), url=lambda each: "" if view else links.view(each.item.view)
             ),
-            *columns.cache(caches),
-            columns.figure("requests", _("Requests")),
-            columns.figure("lookups", _("Lookups")),
-            columns.figure("misses", _("Misses")),
-            columns.figure("misses_per_request", _("Misses per request"), text=formats.decimal),
-            columns.figure("seconds", _("In the cache"), text=formats.duration),
-            columns.figure("request_seconds", _("In requests"), text=formats.duration),
-            columns.ratio("share_of_request", _("Share of requests")),
-            columns.estimate("seconds_saved", _("Saved"), "seconds_saved_error"),
+            *cache_column(caches),
+            figure_column("requests", _("Requests")),
+            figure_column("lookups", _("Lookups")),
+            figure_column("misses", _("Misses")),
+            figure_column("misses_per_request", _("Misses per request"), text=formats.decimal),
+            figure_column("seconds", _("In the cache"), text=formats.duration),
+            figure_column("request_seconds", _("In requests"), text=formats.duration),
+            ratio_column("share_of_request", _("Share of requests")),
+            estimate_column("seconds_saved", _("Saved"), "seconds_saved_error"),
         ],
         every,
         order="-misses",
@@ -165,15 +181,15 @@ def pages(caches: Caches) -> TableSpec[CacheItem[Page]]:
         "pages",
         _("Cached pages"),
         [
-            columns.code("page", _("Page")),
-            *columns.cache(caches),
-            columns.figure("requests", _("Requests")),
-            columns.ratio("served_ratio", _("Served")),
-            columns.figure("not_stored", _("Not stored"), "made_and_not_stored"),
-            columns.text("why_not_stored", _("Why not"), lambda each: why_not_stored(each.item)),
-            columns.figure("variants_per_address", _("Variants per address"), text=formats.decimal),
-            columns.text("varies_by", _("Varies by"), lambda each: why_varied(each.item)),
-            columns.ratio("by_query", _("Only by query string")),
+            code_column("page", _("Page")),
+            *cache_column(caches),
+            figure_column("requests", _("Requests")),
+            ratio_column("served_ratio", _("Served")),
+            figure_column("not_stored", _("Not stored"), "made_and_not_stored"),
+            text_column("why_not_stored", _("Why not"), lambda each: why_not_stored(each.item)),
+            figure_column("variants_per_address", _("Variants per address"), text=formats.decimal),
+            text_column("varies_by", _("Varies by"), lambda each: why_varied(each.item)),
+            ratio_column("by_query", _("Only by query string")),
         ],
         every,
         order="-requests",
@@ -225,9 +241,9 @@ def samples(
         "samples",
         _("Samples of hits and misses"),
         [
-            columns.key(links),
-            *columns.cache(caches),
-            columns.text(
+            key_column(links),
+            *cache_column(caches),
+            text_column(
                 "outcome", _("Outcome"), lambda each: _("hit") if each.item.hit else _("miss")
             ),
         ],
@@ -287,6 +303,6 @@ def why_varied(page: Page) -> str:
 
 
 def _why_missed_column() -> ColumnSpec[CacheItem[Any]]:
-    return columns.text(
+    return text_column(
         "why_missed", _("Why missed"), lambda each: why_missed(each.item.miss_reasons)
     )

@@ -9,12 +9,33 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 
 from cache_monitor.conf import get_conf
-from cache_monitor.dashboard import columns, formats
-from cache_monitor.dashboard.columns import Bar, CacheItem, Caches, Cell, ColumnSpec, Figure
-from cache_monitor.dashboard.formats import expiry, stale_kinds
+from cache_monitor.dashboard import formats
+from cache_monitor.dashboard.formats import (
+    Bar,
+    Cell,
+    ColumnSpec,
+    Figure,
+    code_column,
+    expiry,
+    figure_column,
+    link_column,
+    ratio_column,
+    stale_kinds,
+    text_column,
+    time_column,
+)
 from cache_monitor.dashboard.overview import charts, memory_figures, recorded_from, series
 from cache_monitor.dashboard.query import Links, PageRequest, Query, check_choice
-from cache_monitor.dashboard.tables import ROWS_OF_SEVERAL, Content, TableSpec
+from cache_monitor.dashboard.tables import (
+    ROWS_OF_SEVERAL,
+    CacheItem,
+    Caches,
+    Content,
+    TableSpec,
+    cache_column,
+    group_column,
+    key_column,
+)
 from cache_monitor.reports.caches import once, same_entries, stale_total
 from cache_monitor.reports.schema import (
     Cache,
@@ -106,12 +127,12 @@ def memory_groups(
         "groups",
         _("Memory by key group"),
         [
-            columns.group(links),
-            *columns.cache(caches),
-            columns.figure("entries", _("Entries"), exact=exact),
-            columns.figure("bytes", _("Size"), exact=exact, text=formats.size),
-            columns.ratio("share", _("Share"), share),
-            *([columns.link(_("Delete…"), delete_url)] if may_delete else []),
+            group_column(links),
+            *cache_column(caches),
+            figure_column("entries", _("Entries"), exact=exact),
+            figure_column("bytes", _("Size"), exact=exact, text=formats.size),
+            ratio_column("share", _("Share"), share),
+            *([link_column(_("Delete…"), delete_url)] if may_delete else []),
         ],
         [CacheItem(alias, each) for alias, it in _memories(caches) for each in it.groups],
         order="-bytes",
@@ -125,9 +146,9 @@ def largest(caches: Caches, links: Links) -> TableSpec[CacheItem[LargestEntry]]:
         "largest",
         _("Largest entries"),
         [
-            columns.key(links),
-            *columns.cache(caches),
-            columns.figure("bytes", _("Size"), text=formats.size),
+            key_column(links),
+            *cache_column(caches),
+            figure_column("bytes", _("Size"), text=formats.size),
         ],
         [CacheItem(alias, each) for alias, it in _memories(caches) for each in it.largest],
         order="-bytes",
@@ -142,10 +163,10 @@ def processes(caches: Caches) -> TableSpec[CacheItem[ProcessMemory]]:
         "processes",
         _("Per process"),
         [
-            columns.time("measured_at", _("Seen at")),
-            *columns.cache(caches),
-            columns.figure("entries", _("Entries")),
-            columns.figure("bytes", _("Size"), text=formats.size),
+            time_column("measured_at", _("Seen at")),
+            *cache_column(caches),
+            figure_column("entries", _("Entries")),
+            figure_column("bytes", _("Size"), text=formats.size),
         ],
         [
             CacheItem(alias, each)
@@ -179,7 +200,7 @@ def memory_rows(caches: Caches, action_url: ActionUrl) -> Sequence[CacheMemory]:
             problem=it.problem or "",
             is_known=it.entries is not None or it.bytes is not None,
             figures=memory_figures(it, says_period=True),
-            bar=columns.make_bar(it.full),
+            bar=formats.make_bar(it.full),
             freed_within=list(_freed(it)) if it.entries else [],
             has_chart=any(group.bytes for group in it.groups),
             action_url=action_url(alias),
@@ -232,11 +253,11 @@ def _freed(memory: Memory) -> Iterator[LabelledShare]:
                 formats.about(formats.size(freed), exact=memory.exact),
                 memory.share(freed),
             )
-            yield LabelledShare(label, text, formats.ratio(share), columns.make_bar(share))
+            yield LabelledShare(label, text, formats.ratio(share), formats.make_bar(share))
 
 
 def capabilities() -> TableSpec[Capability]:
-    backend: ColumnSpec[Capability] = columns.text(
+    backend: ColumnSpec[Capability] = text_column(
         "backend", _("Backend"), lambda each: each.backend
     )
     return TableSpec(
@@ -306,19 +327,19 @@ def stale_entries(caches: Caches, links: Links, why: str = "") -> TableSpec[Cach
         "entries",
         _("Entries"),
         [
-            columns.key(links),
-            *columns.cache(caches),
-            columns.text("why", _("Why"), lambda each: stale_kinds(each.item.why)),
-            columns.code("group", _("Group")),
-            columns.figure("age", _("Age"), text=formats.age),
-            columns.figure("idle", _("Not read for"), text=formats.age),
+            key_column(links),
+            *cache_column(caches),
+            text_column("why", _("Why"), lambda each: stale_kinds(each.item.why)),
+            code_column("group", _("Group")),
+            figure_column("age", _("Age"), text=formats.age),
+            figure_column("idle", _("Not read for"), text=formats.age),
             ColumnSpec(
                 "expires_in",
                 _("Expires in"),
                 lambda each: each.item.expires_in,
                 lambda each: Cell(expiry(each.item.expires_in, never="no_expiry" in each.item.why)),
             ),
-            columns.figure("bytes", _("Size"), text=formats.size),
+            figure_column("bytes", _("Size"), text=formats.size),
         ],
         [
             CacheItem(alias, each)
@@ -350,13 +371,13 @@ def stale_caches(caches: Caches, action_url: ActionUrl) -> TableSpec[CacheItem[C
         "caches",
         _("Stale entries by cache"),
         [
-            columns.code("cache", _("Cache"), lambda each: named(each.alias, caches)),
+            code_column("cache", _("Cache"), lambda each: named(each.alias, caches)),
             *(_stale_column(reason, label) for reason, label in _stale_labels().items()),
-            columns.figure("bytes", _("Bytes held"), "stale.bytes", text=formats.size),
-            columns.time("measured_at", _("Seen at"), "memory.measured_at"),
-            columns.text("rests_on", _("Rests on"), lambda each: _basis_and_errors(each.item)),
-            columns.time("recorded_since", _("Uses known since"), recorded_since),
-            columns.link(_("Delete…"), delete_url),
+            figure_column("bytes", _("Bytes held"), "stale.bytes", text=formats.size),
+            time_column("measured_at", _("Seen at"), "memory.measured_at"),
+            text_column("rests_on", _("Rests on"), lambda each: _basis_and_errors(each.item)),
+            time_column("recorded_since", _("Uses known since"), recorded_since),
+            link_column(_("Delete…"), delete_url),
         ],
         [
             CacheItem(alias, cache)
@@ -369,7 +390,7 @@ def stale_caches(caches: Caches, action_url: ActionUrl) -> TableSpec[CacheItem[C
 
 
 def _stale_column(reason: StaleReason, label: str) -> ColumnSpec[CacheItem[Cache]]:
-    return columns.figure(
+    return figure_column(
         reason,
         label,
         lambda each: getattr(each.item.stale, reason),

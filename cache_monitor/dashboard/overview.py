@@ -12,12 +12,32 @@ from typing import NamedTuple
 
 from django.utils.translation import gettext as _
 
-from cache_monitor.dashboard import columns, formats, keys
-from cache_monitor.dashboard.columns import Bar, CacheItem, Caches, Cell, ColumnSpec, Figure, Value
+from cache_monitor.dashboard import formats, keys
 from cache_monitor.dashboard.findings import finding_rows
-from cache_monitor.dashboard.formats import sparkline
+from cache_monitor.dashboard.formats import (
+    Bar,
+    Cell,
+    ColumnSpec,
+    Figure,
+    Value,
+    code_column,
+    figure_column,
+    ratio_column,
+    sparkline,
+    text_column,
+    time_column,
+)
 from cache_monitor.dashboard.query import Links, PageRequest
-from cache_monitor.dashboard.tables import AnySpec, Content, Table, TableSpec, render_preview
+from cache_monitor.dashboard.tables import (
+    AnySpec,
+    CacheItem,
+    Caches,
+    Content,
+    Table,
+    TableSpec,
+    cache_column,
+    render_preview,
+)
 from cache_monitor.reports.caches import calls_per_second, misses_of
 from cache_monitor.reports.schema import Cache, Memory, Operation, Point, Report
 from cache_monitor.trace.miss_reasons import REASON_WORDS
@@ -93,12 +113,12 @@ def cache_rows(caches: Caches, before: Caches, links: Links) -> Sequence[CacheRo
             hit_change=(
                 formats.points(cache.hit_ratio, before[alias].hit_ratio) if alias in before else ""
             ),
-            hit_bar=columns.make_bar(cache.hit_ratio),
+            hit_bar=formats.make_bar(cache.hit_ratio),
             sparkline=sparkline([point.hit_ratio for point in cache.series]),
             figures=_figures(cache, before.get(alias)),
             short=_short(cache),
             memory=memory_figures(cache.memory),
-            memory_bar=columns.make_bar(cache.memory.full),
+            memory_bar=formats.make_bar(cache.memory.full),
             tables=_tables(alias, cache, links),
         )
         for place, (alias, cache) in enumerate(caches.items(), 1)
@@ -224,19 +244,19 @@ def operations(caches: Caches) -> TableSpec[CacheItem[NamedOperation]]:
         "operations",
         _("Operations"),
         [
-            *columns.cache(caches),
-            columns.code("operation", _("Operation"), "name"),
-            columns.figure("calls", _("Calls"), "figures.calls"),
-            columns.figure("keys", _("Keys"), "figures.keys"),
-            columns.figure("hits", _("Hits"), "figures.hits"),
-            columns.figure("misses", _("Misses"), "figures.misses"),
-            columns.figure("errors", _("Errors"), "figures.errors"),
-            columns.figure("interrupted", _("Interrupted"), "figures.interrupted"),
-            columns.figure("p50", _("p50"), "figures.seconds.p50", text=formats.duration),
-            columns.figure("p90", _("p90"), "figures.seconds.p90", text=formats.duration),
-            columns.figure("p99", _("p99"), "figures.seconds.p99", text=formats.duration),
-            columns.figure("max", _("Max"), "figures.seconds.max", text=formats.duration),
-            columns.figure("total", _("Total"), "figures.seconds.total", text=formats.duration),
+            *cache_column(caches),
+            code_column("operation", _("Operation"), "name"),
+            figure_column("calls", _("Calls"), "figures.calls"),
+            figure_column("keys", _("Keys"), "figures.keys"),
+            figure_column("hits", _("Hits"), "figures.hits"),
+            figure_column("misses", _("Misses"), "figures.misses"),
+            figure_column("errors", _("Errors"), "figures.errors"),
+            figure_column("interrupted", _("Interrupted"), "figures.interrupted"),
+            figure_column("p50", _("p50"), "figures.seconds.p50", text=formats.duration),
+            figure_column("p90", _("p90"), "figures.seconds.p90", text=formats.duration),
+            figure_column("p99", _("p99"), "figures.seconds.p99", text=formats.duration),
+            figure_column("max", _("Max"), "figures.seconds.max", text=formats.duration),
+            figure_column("total", _("Total"), "figures.seconds.total", text=formats.duration),
         ],
         every,
         order="-calls",
@@ -254,10 +274,10 @@ def miss_reasons(caches: Caches) -> TableSpec[CacheItem[MissShare]]:
         "miss_reasons",
         _("Misses by reason"),
         [
-            *columns.cache(caches),
-            columns.text("reason", _("Reason"), lambda each: each.item.word),
-            columns.figure("misses", _("Misses")),
-            columns.ratio("share", _("Share")),
+            *cache_column(caches),
+            text_column("reason", _("Reason"), lambda each: each.item.word),
+            figure_column("misses", _("Misses")),
+            ratio_column("share", _("Share")),
         ],
         every,
         order="-misses",
@@ -324,7 +344,7 @@ def series(report: Report) -> Sequence[TableSpec[Step]]:
             steps.setdefault(point.at, {})[alias] = point
     items = sorted(steps.items(), reverse=True)
     return [
-        TableSpec(name, title, [columns.time("at", _("Time"), lambda item: item[0]), *drawn], items)
+        TableSpec(name, title, [time_column("at", _("Time"), lambda item: item[0]), *drawn], items)
         for name, title, drawn in _chart_columns(lines, calls_per_second(report))
     ]
 

@@ -13,8 +13,39 @@ from django.http import HttpResponse
 from django.utils.translation import gettext as _
 
 from cache_monitor.dashboard import formats
-from cache_monitor.dashboard.columns import Cell, ColumnSpec, Item, Value
-from cache_monitor.dashboard.query import BadParameterError, Query
+from cache_monitor.dashboard.formats import Cell, ColumnSpec, Item, Value, code_column
+from cache_monitor.dashboard.query import BadParameterError, Links, Query
+from cache_monitor.reports.schema import Cache
+
+Caches = Mapping[str, Cache]
+"""The caches of a report, by alias."""
+
+
+@dataclass(frozen=True, slots=True)
+class CacheItem(Generic[Item]):
+    alias: str
+    item: Item
+
+
+def cache_column(caches: Caches) -> Sequence[ColumnSpec[CacheItem[Any]]]:
+    """The column that names the cache; none where a page shows one cache alone."""
+    if len(caches) == 1:
+        return []
+    return [code_column("cache", _("Cache"), lambda each: each.alias)]
+
+
+def group_column(links: Links) -> ColumnSpec[CacheItem[Any]]:
+    return code_column(
+        "group", _("Group"), url=lambda each: links.group(each.alias, each.item.group)
+    )
+
+
+def key_column(links: Links) -> ColumnSpec[CacheItem[Any]]:
+    def url(each: CacheItem[Any]) -> str:
+        return links.entry(each.alias, each.item.key, getattr(each.item, "group", ""))
+
+    return code_column("key", _("Key"), url=url)
+
 
 ROWS = 50
 """Rows of one page of a table."""

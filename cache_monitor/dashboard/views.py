@@ -34,8 +34,8 @@ from cache_monitor.dashboard import (
     tables,
     what_if,
 )
-from cache_monitor.dashboard.columns import Figure
 from cache_monitor.dashboard.deleting import ActionForm
+from cache_monitor.dashboard.formats import Figure
 from cache_monitor.dashboard.query import (
     OF_PAGES,
     OF_REPORTS,

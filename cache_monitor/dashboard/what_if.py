@@ -9,10 +9,18 @@ from typing import NamedTuple
 from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
 
-from cache_monitor.dashboard import columns, formats
-from cache_monitor.dashboard.columns import CacheItem, Caches, Cell, ColumnSpec
+from cache_monitor.dashboard import formats
+from cache_monitor.dashboard.formats import Cell, ColumnSpec, figure_column, ratio_column
 from cache_monitor.dashboard.query import BadParameterError, Links, PageRequest
-from cache_monitor.dashboard.tables import ROWS_OF_SEVERAL, Content, TableSpec
+from cache_monitor.dashboard.tables import (
+    ROWS_OF_SEVERAL,
+    CacheItem,
+    Caches,
+    Content,
+    TableSpec,
+    cache_column,
+    group_column,
+)
 from cache_monitor.reports.schema import Cache
 from cache_monitor.what_if import (
     FACTORS,
@@ -104,7 +112,7 @@ def sizes(caches: Caches) -> TableSpec[CacheItem[Size]]:
     """The figures of the charts."""
     items = [CacheItem(alias, size) for alias, it in _predicted(caches) for size in _sizes(it)]
     names = list(dict.fromkeys(name for item in items for name in item.item.policies))
-    bytes_column: ColumnSpec[CacheItem[Size]] = columns.figure(
+    bytes_column: ColumnSpec[CacheItem[Size]] = figure_column(
         "bytes", _("Memory"), text=formats.size
     )
     return TableSpec(
@@ -114,19 +122,19 @@ def sizes(caches: Caches) -> TableSpec[CacheItem[Size]]:
             ColumnSpec(
                 "factor", _("Size"), lambda each: each.item.factor, _factor_cell, is_numeric=False
             ),
-            *columns.cache(caches),
-            columns.figure("entries", _("Entries"), "entries.entries"),
+            *cache_column(caches),
+            figure_column("entries", _("Entries"), "entries.entries"),
             *([bytes_column] if any(each.item.bytes is not None for each in items) else []),
-            columns.ratio("hit_ratio", _("Hit ratio"), "entries.hit_ratio"),
-            columns.figure("error", _("Error"), "entries.error", text=_error),
-            columns.figure(
+            ratio_column("hit_ratio", _("Hit ratio"), "entries.hit_ratio"),
+            figure_column("error", _("Error"), "entries.error", text=_error),
+            figure_column(
                 "seconds_saved_per_hour",
                 _("Saved an hour"),
                 "entries.seconds_saved_per_hour",
                 text=_saved,
             ),
             *(_policy_column(name) for name in names),
-            columns.ratio("optimum", _("Optimum"), "best", has_bars=False),
+            ratio_column("optimum", _("Optimum"), "best", has_bars=False),
         ],
         items,
         note=_(
@@ -154,10 +162,10 @@ def timeouts(
         "timeouts",
         _("Hit ratio by timeout"),
         [
-            columns.group(links),
-            *columns.cache(caches),
-            columns.figure("timeout", _("Timeout"), text=formats.age),
-            columns.ratio("hit_ratio", _("Hit ratio"), has_bars=False),
+            group_column(links),
+            *cache_column(caches),
+            figure_column("timeout", _("Timeout"), text=formats.age),
+            ratio_column("hit_ratio", _("Hit ratio"), has_bars=False),
             *(_timeout_column(factor, every) for factor in FACTORS),
             ColumnSpec(
                 "gains_most",
@@ -166,9 +174,9 @@ def timeouts(
                 lambda each: _best_cell(each.item, most_stale),
                 is_numeric=False,
             ),
-            columns.ratio("unchanged", _("Rewrites unchanged"), has_bars=False),
-            columns.figure("seconds_to_change", _("A value lasts"), text=formats.age),
-            columns.ratio("stale_share", _("Stale hits"), has_bars=False),
+            ratio_column("unchanged", _("Rewrites unchanged"), has_bars=False),
+            figure_column("seconds_to_change", _("A value lasts"), text=formats.age),
+            ratio_column("stale_share", _("Stale hits"), has_bars=False),
         ],
         [CacheItem(alias, each) for alias, it in every.items() for each in it.timeouts],
         note=_(
@@ -304,7 +312,7 @@ def _saved(seconds: float | None) -> str:
 
 
 def _policy_column(name: str) -> ColumnSpec[CacheItem[Size]]:
-    return columns.ratio(name, name, lambda each: each.item.policies.get(name), has_bars=False)
+    return ratio_column(name, name, lambda each: each.item.policies.get(name), has_bars=False)
 
 
 def _timeout_column(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from cache_monitor.dashboard.columns import Caches
 from cache_monitor.dashboard.overview import (
     begins_at,
     chart_labels,
@@ -12,7 +11,7 @@ from cache_monitor.dashboard.overview import (
     is_chart_empty,
     series,
 )
-from cache_monitor.dashboard.tables import AnySpec
+from cache_monitor.dashboard.tables import AnySpec, Caches
 from cache_monitor.reports.schema import MissReasons, Point
 from tests.dashboard.reports import busy_cache, point, quiet_cache, report_of
 

@@ -6,7 +6,7 @@ import pytest
 from django.apps import apps
 from django.template.loader import render_to_string
 
-from cache_monitor.dashboard.columns import Cell
+from cache_monitor.dashboard.formats import Cell
 from cache_monitor.dashboard.query import CachedReport
 from cache_monitor.dashboard.tables import Column, Table
 from cache_monitor.dashboard.views import frame

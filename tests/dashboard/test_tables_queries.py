@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from django.http import QueryDict
 
-from cache_monitor.dashboard import columns
+from cache_monitor.dashboard.formats import code_column, figure_column, link_column
 from cache_monitor.dashboard.query import BadParameterError, Query, parse_query
 from cache_monitor.dashboard.tables import (
     ROWS,
@@ -30,9 +30,9 @@ def sheet_of(rows: list[Row], order: str = "-number") -> TableSpec[Row]:
         "fruit",
         "Fruit",
         [
-            columns.code("name", "Name", lambda row: row[0]),
-            columns.figure("number", "Number", lambda row: row[1]),
-            columns.link("Eat", lambda row: f"/eat/{row[0]}"),
+            code_column("name", "Name", lambda row: row[0]),
+            figure_column("number", "Number", lambda row: row[1]),
+            link_column("Eat", lambda row: f"/eat/{row[0]}"),
         ],
         rows,
         order=order,
@@ -158,8 +158,8 @@ WIDE: TableSpec[Row] = TableSpec(
     "wide",
     "Wide",
     [
-        columns.code("name", "Name", lambda row: row[0]),
-        *[columns.figure(f"n{place}", f"Number {place}", lambda row: row[1]) for place in range(5)],
+        code_column("name", "Name", lambda row: row[0]),
+        *[figure_column(f"n{place}", f"Number {place}", lambda row: row[1]) for place in range(5)],
     ],
     ROW_LIST,
     order="-n0",
