@@ -25,10 +25,10 @@ from msgspec import structs
 from cache_monitor.api import refuse_unknown, report
 from cache_monitor.concurrency import BoundedPace, OutOfTime
 from cache_monitor.conf import get_conf
-from cache_monitor.periods import rfc3339
 from cache_monitor.reports.schema import Cache, Memory
 from cache_monitor.scan.identity import own_cache, store_of
 from cache_monitor.stats.codec import CorruptPayload, decode, encode
+from cache_monitor.stats.window import rfc3339
 from cache_monitor.stores.base import Row, Store, StoreError, get_store
 from cache_monitor.stores.rows import FIRST, plans, settled, slices_by_minute, slices_of
 from cache_monitor.trace import Plan

@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "cache_monitor"
 # line, and what stands on its own line.
 ROOMS = [
     {"calls", "concurrency", "conf", "errors", "key_patterns", "keys", "models"}
-    | {"periods", "stats", "trace"},
+    | {"stats", "trace"},
     {"context", "stores", "scan"},
     {"instrument", "page_cache", "stacks"},
     {"backends", "listeners", "worker"},

@@ -14,12 +14,12 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from cache_monitor import api
+from cache_monitor.api import parse_duration, parse_moment
 from cache_monitor.concurrency import TimedValues, call_in_forked_children
 from cache_monitor.conf import SETTING, forget_on_change, get_conf
 from cache_monitor.dashboard.formats import visible
 from cache_monitor.keys.grouping import SHOWN_LENGTH
 from cache_monitor.keys.naming import SESSION_MASK, written_as_shown
-from cache_monitor.periods import parse_duration, parse_moment
 from cache_monitor.reports.schema import Report
 
 RANGES = {

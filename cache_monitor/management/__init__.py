@@ -17,8 +17,7 @@ from typing import Any, BinaryIO
 import msgspec
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from cache_monitor.api import UnknownAlias, store_note
-from cache_monitor.periods import parse_moment
+from cache_monitor.api import UnknownAlias, parse_moment, store_note
 from cache_monitor.stores.base import StoreError
 
 REFUSED, INTERRUPTED = 2, 130

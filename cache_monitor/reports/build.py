@@ -21,7 +21,6 @@ from msgspec.structs import replace
 from cache_monitor.keys.grouping import learned, with_more
 from cache_monitor.keys.known_keys import bypassing_apps
 from cache_monitor.keys.naming import is_chosen
-from cache_monitor.periods import rfc3339
 from cache_monitor.reports import caches, memory, schema
 from cache_monitor.reports.caches import ReportPeriod, Series
 from cache_monitor.scan.snapshot import Snapshot
@@ -37,7 +36,7 @@ from cache_monitor.stats.details import (
     pack_details,
 )
 from cache_monitor.stats.hot_keys import Columns
-from cache_monitor.stats.window import Window
+from cache_monitor.stats.window import Window, rfc3339
 from cache_monitor.stores.base import Kind, Row, get_store
 from cache_monitor.stores.rows import (
     DAY,

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple, TypeVar
 from msgspec import Struct
 
 from cache_monitor.calls import LOOKUPS
-from cache_monitor.periods import rfc3339
 from cache_monitor.reports import schema
 from cache_monitor.reports.keys import exact_reasons, miss_reasons
 from cache_monitor.reports.savings import Estimate, Savings, is_state, mean_to_produce
@@ -26,6 +25,7 @@ from cache_monitor.stats.window import (
     Window,
     greater,
     ratio,
+    rfc3339,
 )
 from cache_monitor.stores.rows import HOUR, longest
 

@@ -6,6 +6,7 @@ moments the greatest is kept.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Annotated
 
 from msgspec import Meta, Struct, field
@@ -190,6 +191,16 @@ def percent(part: float, whole: float) -> int | None:
     if share is None or share in {0.0, 1.0}:
         return None if share is None else round(100 * share)
     return min(max(round(100 * share), 1), 99)
+
+
+def rfc3339(moment: datetime | float) -> str:
+    """``moment``, of which a number is Unix time, in UTC, to the second."""
+    at = (
+        moment.astimezone(UTC)
+        if isinstance(moment, datetime)
+        else datetime.fromtimestamp(moment, UTC)
+    )
+    return at.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 MINUTE = 60

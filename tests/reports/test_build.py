@@ -1,9 +1,9 @@
-from cache_monitor.periods import rfc3339
 from cache_monitor.reports import build
 from cache_monitor.scan.base import Scope
 from cache_monitor.scan.snapshot import Snapshot
 from cache_monitor.stats.codec import encode
 from cache_monitor.stats.hot_keys import HotKeys
+from cache_monitor.stats.window import rfc3339
 from cache_monitor.stores.base import Row
 from cache_monitor.stores.rows import MERGED, window_of
 from tests.reports.synthetic import (

@@ -1,9 +1,9 @@
 import pytest
 
-from cache_monitor.periods import rfc3339
 from cache_monitor.reports.build import KEY_POINTS, KeyPoint, key_series
 from cache_monitor.reports.caches import ReportPeriod
 from cache_monitor.stats.details import Details
+from cache_monitor.stats.window import rfc3339
 from cache_monitor.stores.base import Row
 from tests.reports.synthetic import BEGIN, details, merged, row
 

@@ -3,11 +3,10 @@ from typing import Any
 import pytest
 from django.core.cache import caches
 
-from cache_monitor.periods import rfc3339
 from cache_monitor.reports.caches import MOST_POINTS, STEPS, Series
 from cache_monitor.reports.keys import exact_reasons
 from cache_monitor.stats.codec import encode
-from cache_monitor.stats.window import Window
+from cache_monitor.stats.window import Window, rfc3339
 from cache_monitor.worker.aggregator import Aggregator
 from tests.reports.synthetic import BEGIN, END, calls, window
 from tests.scan.inspection import inspect_cache

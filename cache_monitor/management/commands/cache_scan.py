@@ -29,7 +29,6 @@ from cache_monitor.management import (
     refusing,
     size,
 )
-from cache_monitor.periods import rfc3339
 from cache_monitor.reports.caches import memory_of, stale_of
 from cache_monitor.reports.memory import with_sharing
 from cache_monitor.reports.schema import SCHEMA_VERSION, Memory, Stale
@@ -45,6 +44,7 @@ from cache_monitor.scan.identity import EntriesIdentity, entries_identity
 from cache_monitor.scan.recorded import NO_REPORTER, uses_of
 from cache_monitor.scan.schedule import ScanLock, ScanState, advance, store_scan, unknown
 from cache_monitor.scan.snapshot import Snapshot
+from cache_monitor.stats.window import rfc3339
 from cache_monitor.stores.base import Store, StoreError, get_store
 
 COMPLETE, INCOMPLETE = 0, 3

@@ -17,6 +17,7 @@ from django.conf import settings
 from django.core.management.base import CommandParser
 
 from cache_monitor import api
+from cache_monitor.api import parse_duration
 from cache_monitor.errors import MissingExtra
 from cache_monitor.management import (
     MonitorCommand,
@@ -28,7 +29,6 @@ from cache_monitor.management import (
     share,
     size,
 )
-from cache_monitor.periods import parse_duration
 from cache_monitor.reports.schema import REASONS, Cache, HotKey, Report
 
 try:

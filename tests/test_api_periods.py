@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.utils import timezone
 
-from cache_monitor.periods import AHEAD, parse_duration, parse_moment, rfc3339
+from cache_monitor.api import AHEAD, parse_duration, parse_moment
+from cache_monitor.stats.window import rfc3339
 from tests.dashboard.reports import NOW
 
 
