@@ -1,6 +1,7 @@
 """What the commands share: options, refusals, output to the terminal or a file, progress; figures
 and names as a terminal shows them."""
 
+import codecs
 import json
 import os
 import secrets
@@ -83,16 +84,24 @@ class MonitorCommand(BaseCommand):
         if note := store_note():
             self.stderr.write(note)
 
-    def give(self, text: str, path: str | None = None) -> None:
-        """Print ``text``; or write it to ``path``, whole or not at all."""
+    def give(self, text: str, path: str | None = None, *, utf_8: bool = False) -> None:
+        """Print ``text``; or write it to ``path``, whole or not at all. A file is in UTF-8; what is
+        printed is in the encoding of the standard output, unless the format is ``utf_8`` always."""
         if path not in {None, STDOUT}:
             with writing(path) as file:
                 file.write(text.rstrip("\n").encode() + b"\n")
             return
+        stream: Any = getattr(self.stdout, "_out", self.stdout)
+        encoding = "utf-8" if utf_8 else getattr(stream, "encoding", None) or "utf-8"
         # A visitor may have written a key, and somebody may have tampered with the store.
         is_json = text.startswith("{")
+        shown = harmless_json(text, encoding) if is_json else nearest(harmless(text), encoding)
         with _to_reader(self.stdout):
-            self.stdout.write(harmless_json(text) if is_json else harmless(text))
+            if utf_8 and hasattr(stream, "buffer"):
+                stream.flush()
+                stream.buffer.write(shown.encode())
+            else:
+                self.stdout.write(shown)
             self.stdout.flush()
 
     def give_json(self, document: Any, path: str | None = None) -> None:
@@ -204,8 +213,9 @@ def brief(number: int | None) -> str:
     """A number in at most seven characters."""
     if number is None:
         return NOTHING
-    for length, unit in ((10**12, "T"), (10**9, "G"), (10**6, "M")):
-        if number >= length:
+    # From where it is rounded to one of the next unit, which has fewer digits.
+    for least, length, unit in ((999.95e9, 1e12, "T"), (999.95e6, 1e9, "G"), (1e6, 1e6, "M")):
+        if number >= least:
             return f"{number / length:,.1f}{unit}"
     return f"{number:,}"
 
@@ -220,21 +230,26 @@ def share(ratio: float | None) -> str:
 
 
 def duration(seconds: float | None) -> str:
+    """A time in at most eight characters, up to a day."""
     if seconds is None:
         return NOTHING
-    if seconds >= 1:
-        return f"{seconds:.2f} s"
-    return f"{seconds * 1e3:.2f} ms" if seconds >= 1e-3 else f"{seconds * 1e6:.1f} µs"
+    if seconds < 999.95e-6:
+        return f"{seconds * 1e6:.1f} µs"
+    if seconds < 999.95e-3:
+        return f"{seconds * 1e3:.{2 if seconds < 99.995e-3 else 1}f} ms"
+    return f"{seconds:.2f} s" if seconds < 999.995 else f"{seconds:,.0f} s"
 
 
 def size(number: float | None) -> str:
+    """Bytes in at most eight characters, up to a petabyte."""
     if number is None:
         return NOTHING
     for unit in ("B", "KB", "MB", "GB"):
-        if number < 1024:
-            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
+        if number < 1023.5:
+            places = 0 if unit == "B" or number >= 999.95 else 1
+            return f"{number:.{places}f} {unit}"
         number /= 1024
-    return f"{number:.1f} TB"
+    return f"{number:,.1f} TB"
 
 
 def processes(number: int) -> str:
@@ -246,11 +261,38 @@ def harmless(text: str) -> str:
     return "".join(each if each.isprintable() or each == "\n" else _SIGN for each in text)
 
 
-def harmless_json(text: str) -> str:
-    """The JSON document ``text``, with characters that control a terminal escaped."""
-    return "".join(
-        each if each.isprintable() or each == "\n" else json.dumps(each)[1:-1] for each in text
-    )
+def harmless_json(text: str, encoding: str = "utf-8") -> str:
+    """The JSON document ``text``, with characters that control a terminal escaped; all but ASCII
+    where ``encoding`` is not UTF-8, in which JSON is."""
+    if codecs.lookup(encoding).name != "utf-8":
+        return "".join(
+            each if " " <= each <= "~" or each == "\n" else _escape(each) for each in text
+        )
+    return "".join(each if each.isprintable() or each == "\n" else _escape(each) for each in text)
+
+
+def _escape(character: str) -> str:
+    return json.dumps(character)[1:-1]
+
+
+_LIKES = {NOTHING: "-", "─": "-", "µ": "u", "±": "+/-"}
+NEAREST = "cache_monitor.nearest"
+"""An error handler for encodings that lack a character."""
+
+
+def _like(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    missing = error.object[error.start : error.end]
+    return "".join(_LIKES.get(each, "?") for each in missing), error.end
+
+
+codecs.register_error(NEAREST, _like)
+
+
+def nearest(text: str, encoding: str) -> str:
+    """``text`` with the characters that ``encoding`` has."""
+    return text.encode(encoding, NEAREST).decode(encoding)
 
 
 def plain(text: str, width: int) -> str:

@@ -3,7 +3,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from io import StringIO
+from io import BytesIO, StringIO, TextIOWrapper
 from pathlib import Path
 
 import jsonschema
@@ -61,6 +61,27 @@ def test_the_table_says_what_to_do_where_nothing_was_called() -> None:
     hint = "Use a page that caches something"
     assert hint not in _run()
     assert hint in _run("--alias", "files")
+
+
+@pytest.mark.parametrize("form", ["json", "table", "prometheus"])
+def test_a_terminal_without_the_characters_of_a_key_is_printed_to(
+    monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    cache = msgspec.structs.replace(busy_cache("köln:中"), hit_ratio=None)
+    monkeypatch.setattr(api, "report", lambda **_: report_of(default=cache))
+    terminal = TextIOWrapper(BytesIO(), encoding="ascii")
+    call_command("cache_stats", "--format", form, stdout=terminal)
+    terminal.seek(0)
+    printed = terminal.buffer.read()
+    if form == "json":
+        [key] = json.loads(printed)["caches"]["default"]["hot_keys"]
+        assert key["key"] == "köln:中"
+    elif form == "table":
+        assert b"k?ln:?" in printed
+        assert b"hit ratio -" in printed
+    else:
+        # UTF-8 by its definition.
+        assert "köln" in printed.decode()
 
 
 def test_one_alias_can_be_asked_for() -> None:

@@ -53,7 +53,9 @@ class Command(MonitorCommand):
             self.give_json(json.schema(), options["output"])
             return
         report = self._report(options)
-        self.give(_encoded(report, options), options["output"])
+        # The exposition format is UTF-8, whatever the terminal's encoding is.
+        is_exposition = options["format"] == "prometheus"
+        self.give(_encoded(report, options), options["output"], utf_8=is_exposition)
         _fail_on(report.findings, options["fail_on"])
 
     def _report(self, options: dict[str, Any]) -> Report:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from io import StringIO
+from io import StringIO, TextIOWrapper
 from typing import Any, NamedTuple
 
 from django.conf import settings
@@ -20,6 +20,7 @@ from cache_monitor import api
 from cache_monitor.api import parse_duration
 from cache_monitor.errors import MissingExtra
 from cache_monitor.management import (
+    NEAREST,
     MonitorCommand,
     brief,
     duration,
@@ -248,7 +249,7 @@ def _some(number: int | None) -> str:
 
 def _rate(number: int, seconds: float) -> str:
     rate = number / seconds
-    return f"{rate:,.0f}" if rate >= 100 else f"{rate:.1f}"
+    return brief(round(rate)) if rate >= 99.95 else f"{rate:.1f}"
 
 
 def _colour(ratio: float | None) -> str:
@@ -306,6 +307,9 @@ def watch(
 ) -> None:
     """Show ``read(alias)`` or the ``problem``, every ``interval`` seconds and after each key, until
     ``q`` or Ctrl-C."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        # A terminal's encoding may lack what a key has, or a dash.
+        sys.stdout.reconfigure(errors=NEAREST)
     console = Console()
     with keyboard() as keys, Live(console=console, screen=True, auto_refresh=False) as live:
         key: str | None = None
