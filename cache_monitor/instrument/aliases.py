@@ -10,8 +10,8 @@ What it makes may depend on what is only known there, as on the tenant whose sch
 
 import sys
 from collections.abc import Callable, Hashable, Sequence
-from functools import partial
-from inspect import getattr_static
+from functools import partial, update_wrapper
+from inspect import getattr_static, signature
 from time import perf_counter as clock
 from types import FunctionType
 from typing import Any
@@ -55,6 +55,17 @@ def belongs_to(method: object, class_: type, *modules: str) -> bool:
         module == each or module.startswith(f"{each}.") for each in modules
     )
     return is_theirs and function.__code__.co_qualname.startswith(f"{class_.__qualname__}.")
+
+
+def looking_like(method: Any, original: FunctionType) -> Any:
+    """``method`` looking like ``original``, in whose place it is put. What decorators keep on a
+    function, as a count of its calls, both have in common."""
+    update_wrapper(method, original, updated=())
+    method.__dict__ = attributes = vars(original)
+    # Not as __wrapped__, which tools take for a patch of their own.
+    if "__wrapped__" not in attributes:
+        attributes.setdefault("__signature__", signature(original))
+    return method
 
 
 def telling_lookup(method: Method, class_: type, name: str) -> Method:

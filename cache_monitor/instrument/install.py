@@ -14,7 +14,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from functools import partial, update_wrapper, wraps
 from inspect import Parameter
-from types import FunctionType
+from types import FunctionType, MethodType
 from typing import Any, ClassVar
 from weakref import ref
 
@@ -26,7 +26,7 @@ from django.core.cache.backends.base import BaseCache, InvalidCacheBackendError
 from cache_monitor.calls import bounded, recorder
 from cache_monitor.conf import get_conf
 from cache_monitor.instrument import aliases
-from cache_monitor.instrument.aliases import belongs_to, telling_lookup
+from cache_monitor.instrument.aliases import belongs_to, looking_like, telling_lookup
 from cache_monitor.instrument.arguments import (
     USUAL_PLACES,
     Args,
@@ -210,6 +210,8 @@ def unwrap_all() -> None:
 
 def is_ours(method: object) -> bool:
     """Whether ``method`` is one that :func:`wrap_class` made."""
+    if type(method) is _Decorated:
+        return True
     return isinstance(method, FunctionType) and str(method.__globals__.get("__name__")).startswith(
         _OURS
     )
@@ -217,6 +219,8 @@ def is_ours(method: object) -> bool:
 
 def original_of(method: Any) -> Any:
     """The method in whose place ``method`` stands."""
+    if type(method) is _Decorated:
+        return method.original
     cells = dict(zip(method.__code__.co_freevars, method.__closure__ or (), strict=True))
     found = cells["original"].cell_contents
     return original_of(found) if is_ours(found) else found
@@ -261,11 +265,42 @@ def _is_operation(name: str) -> bool:
 
 
 def _binds(found: object) -> bool:
-    """Whether ``found`` becomes a method as a function does; some tools' wrappers do."""
-    return callable(found) and not isinstance(found, type) and hasattr(type(found), "__get__")
+    """Whether ``found`` becomes a method as a function does; some decorators' results do."""
+    class_ = type(found)
+    is_method = callable(found) and hasattr(class_, "__get__")
+    # What takes no weak reference, as a static method, could not be told from a later patch.
+    return is_method and not isinstance(found, type) and class_.__weakrefoffset__ != 0
 
 
-def _recording(name: str, original: Any, class_: type, backend: type) -> Method:
+class _Decorated:
+    """Stands in for a method that is no function, such as ``lru_cache`` makes: ``method`` records
+    the calls; of everything else the decorator's own result is asked."""
+
+    def __init__(self, original: Any, method: Method) -> None:
+        self.original = original
+        self.method = method
+        update_wrapper(self, original, updated=())
+        del self.__wrapped__  # the original's own, if it has one
+
+    def __get__(self, cache: Any, class_: Any = None) -> Any:
+        # What is asked of the class, such as ``cache_clear``, is none of the cache's operations.
+        return self.original.__get__(None, class_) if cache is None else MethodType(self, cache)
+
+    def __call__(self, cache: Any, *args: Any, **kwargs: Any) -> Any:
+        return self.method(cache, *args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.original, name)
+
+
+def _recording(name: str, original: Any, class_: type, backend: type) -> Any:
+    method = _recording_function(name, original, class_, backend)
+    if isinstance(original, FunctionType):
+        return looking_like(method, original)
+    return _Decorated(original, method)
+
+
+def _recording_function(name: str, original: Any, class_: type, backend: type) -> Method:
     is_async = inspect.iscoroutinefunction(original)
     operation_name = name[1:] if is_async and hasattr(backend, name[1:]) else name
     method = original if isinstance(original, FunctionType) else _bound(original)
@@ -274,9 +309,9 @@ def _recording(name: str, original: Any, class_: type, backend: type) -> Method:
         operation_name, method, call, signature_of(name, operation_name, original, class_)
     )
     if is_async:
-        return _named(observed_async(operation), original)
+        return observed_async(operation)
     usual = observed(operation)
-    return _named(fast_path(class_, operation, usual) or usual, original)
+    return fast_path(class_, operation, usual) or usual
 
 
 def _bound(original: Any) -> Method:
@@ -284,20 +319,6 @@ def _bound(original: Any) -> Method:
         return original.__get__(self, type(self))(*args, **kwargs)
 
     return call
-
-
-def _named(method: Method, original: Callable[..., Any]) -> Method:
-    """``method`` looking like ``original``, without the ``__wrapped__`` that tools take for a
-    patch of their own."""
-    update_wrapper(method, original)
-    wrapped = inspect.getattr_static(original, "__wrapped__", None)
-    if wrapped is None:
-        del method.__wrapped__  # type: ignore[attr-defined]  # a function has it, a Callable has not
-    else:
-        method.__wrapped__ = wrapped  # type: ignore[attr-defined]  # likewise
-    if isinstance(original, FunctionType):
-        method.__signature__ = inspect.signature(original)  # type: ignore[attr-defined]  # likewise
-    return method
 
 
 _creating: ContextVar[str | None] = ContextVar("cache_monitor_creating", default=None)

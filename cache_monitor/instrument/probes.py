@@ -16,7 +16,7 @@ import os
 import sys
 from collections.abc import Callable
 from contextvars import ContextVar
-from functools import lru_cache, partial, update_wrapper
+from functools import lru_cache, partial
 from inspect import CO_VARARGS, CO_VARKEYWORDS
 from math import nan
 from time import time
@@ -35,7 +35,13 @@ from django.http import HttpResponse
 
 from cache_monitor.calls import recorder
 from cache_monitor.context import CallContext, current, under_way
-from cache_monitor.instrument.aliases import alias_of, attribute_of, client_of, is_django_redis
+from cache_monitor.instrument.aliases import (
+    alias_of,
+    attribute_of,
+    client_of,
+    is_django_redis,
+    looking_like,
+)
 
 MOST_BYTES = 32_768
 """Of a value whose fingerprint is taken while the site waits: some eight microseconds."""
@@ -116,9 +122,7 @@ def _replace_own(class_: type, name: str, make: Callable[[Any], Any]) -> None:
     """Put a probe in place of the method ``name`` that ``class_`` itself has, if it has one."""
     original = vars(class_).get(name)
     if isinstance(original, FunctionType) and original.__globals__ is not globals():
-        method = update_wrapper(make(original), original)
-        del method.__wrapped__
-        type.__setattr__(class_, name, method)
+        type.__setattr__(class_, name, looking_like(make(original), original))
 
 
 def _noting_file(original: Any) -> Any:

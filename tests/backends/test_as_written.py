@@ -196,6 +196,20 @@ def test_what_is_kept_on_the_class_is_there_once(open_over: Any) -> None:
         assert cache.told() == (2, {"get": 2, "miss": 2}, 2)
 
 
+def test_what_decorators_made_is_recorded_and_keeps_what_they_keep(
+    open_over: Any, heard: Heard
+) -> None:
+    with open_over(written.decorated) as cache:
+        heard.clear()
+        assert cache.get("a") is None
+        assert (type(cache).get.calls, cache.get.calls) == (1, 1)
+        cache.set("a", 1)
+        assert (cache.has_key("a"), cache.has_key("a")) == (True, True)
+        assert type(cache).has_key.cache_info().hits == 1
+        operations = [call[0] for call in heard.summary()]
+        assert operations == ["get", "set", "has_key", "has_key"]
+
+
 def test_a_backend_knows_its_class(open_over: Any) -> None:
     with open_over(written.own_class) as cache:
         assert cache.get("absent", 5) == 5

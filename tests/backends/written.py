@@ -5,6 +5,7 @@ methods that the project wrote were given, in the form in which it was given.
 """
 
 from collections.abc import Callable
+from functools import lru_cache, singledispatchmethod, wraps
 from typing import Any
 
 from django.core.cache import caches
@@ -241,6 +242,67 @@ def calls_another(base: Any) -> type:
     return CallsAnother
 
 
+def counted(method: Any) -> Any:
+    """Counts on the function itself."""
+
+    @wraps(method)
+    def counting(*args: Any, **kwargs: Any) -> Any:
+        counting.calls += 1  # type: ignore[attr-defined]  # as people write it
+        return method(*args, **kwargs)
+
+    counting.calls = 0  # type: ignore[attr-defined]  # likewise
+    return counting
+
+
+def noted_last(method: Any) -> Any:
+    """The same without ``wraps``, and not before the first call."""
+
+    def noting(cache: Any, key: Any, *args: Any, **kwargs: Any) -> Any:
+        noting.last = key  # type: ignore[attr-defined]  # likewise
+        return method(cache, key, *args, **kwargs)
+
+    return noting
+
+
+def decorated(base: Any) -> type:
+    class Decorated(base):  # type: ignore[misc]
+        """Has methods that decorators made, which keep something on what they make."""
+
+        @counted
+        def get(self, key: Any, *args: Any, **kwargs: Any) -> Any:
+            return super().get(key, *args, **kwargs)
+
+        @noted_last
+        def set(self, key: Any, *args: Any, **kwargs: Any) -> Any:
+            return super().set(key, *args, **kwargs)
+
+        @lru_cache(maxsize=8)  # noqa: B019  # the instance lives as long as the class
+        def has_key(self, key: Any, version: Any = None) -> Any:
+            """Keep what was asked."""
+            return super().has_key(key, version)
+
+        @singledispatchmethod
+        def delete(self, key: Any, version: Any = None) -> Any:
+            return super().delete(key, version)
+
+        @delete.register
+        def _(self, key: int, version: Any = None) -> Any:
+            return super().delete(f"number:{key}", version)
+
+        @staticmethod
+        def touch(key: Any, *args: Any, **kwargs: Any) -> Any:
+            return key, args, kwargs
+
+        def told(self) -> Any:
+            own: Any = type(self)
+            asked = own.has_key.cache_info(), own.has_key.cache_clear(), own.has_key.__doc__
+            counts = self.get.calls, own.get.calls, getattr(own.set, "last", None)
+            own.get.calls = 0
+            return asked, counts, own.get.calls, own.touch("k"), self.delete(1)
+
+    return Decorated
+
+
 FACTORIES: dict[str, Callable[[Any], type]] = {
     each.__name__: each
     for each in (
@@ -256,5 +318,6 @@ FACTORIES: dict[str, Callable[[Any], type]] = {
         own_class,
         own_get_or_set,
         calls_another,
+        decorated,
     )
 }
