@@ -111,14 +111,17 @@ class MonitorCommand(BaseCommand):
 
 @contextmanager
 def _to_reader(stream: Any) -> Iterator[None]:
-    """Passes over that whoever reads from the standard output has read enough, as ``head``."""
+    """Passes over that whoever reads from the standard output has read enough, as ``head``; one
+    that cannot be written to, such as a full disk, is refused."""
     try:
         yield
-    except BrokenPipeError:
+    except OSError as error:
         if getattr(stream, "_out", stream) is not sys.stdout:
             raise
         # Python would write what is left, and fail once more, when it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            raise refusal(f"The standard output failed: {error.strerror or error}") from error
 
 
 @contextmanager

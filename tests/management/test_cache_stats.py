@@ -285,23 +285,24 @@ def test_the_exit_status_is_the_documented_one(
 
 
 @pytest.mark.parametrize(
-    ("store", "arguments", "status", "says", "is_read"),
+    ("store", "arguments", "status", "says", "reader"),
     [
-        (IN_MEMORY, [], 0, "", True),
-        (IN_MEMORY, ["--fail-on", "warning"], 1, "Findings: dummy-backend on default", True),
-        (IN_MEMORY, ["--fail-on", "warning"], 1, "Findings: dummy-backend on default", False),
+        (IN_MEMORY, [], 0, "", "a pipe"),
+        (IN_MEMORY, ["--fail-on", "warning"], 1, "Findings: dummy-backend on default", "a pipe"),
+        (IN_MEMORY, ["--fail-on", "warning"], 1, "Findings: dummy-backend on default", "nobody"),
+        (IN_MEMORY, [], 2, "No space left on device", "a full disk"),
         (
             {"BACKEND": "cache_monitor.stores.database.DatabaseStore"},
             ["--format", "json"],
             2,
             "manage.py migrate",
-            True,
+            "a pipe",
         ),
     ],
-    ids=["nothing wrong", "a finding", "a finding, and nobody reads", "no table"],
+    ids=["nothing wrong", "a finding", "a finding, and nobody reads", "no room", "no table"],
 )
 def test_a_process_ends_with_it_too(
-    store: object, arguments: list[str], status: int, says: str, is_read: bool
+    store: object, arguments: list[str], status: int, says: str, reader: str
 ) -> None:
     lines = [
         "import sys",
@@ -317,19 +318,21 @@ def test_a_process_ends_with_it_too(
         "import django; django.setup(); cache.get('user:1')",
         "execute_from_command_line(['manage.py', 'cache_stats', *sys.argv[1:]])",
     ]
-    reader, writer = os.pipe()
-    os.close(reader)
+    nobody, writer = os.pipe()
+    os.close(nobody)
+    full = os.open("/dev/full", os.O_WRONLY)
     done = subprocess.run(
         [sys.executable, "-c", "\n".join(lines), *arguments],
-        stdout=subprocess.PIPE if is_read else writer,
+        stdout={"a pipe": subprocess.PIPE, "nobody": writer, "a full disk": full}[reader],
         stderr=subprocess.PIPE,
         check=False,
         cwd=Path(__file__).resolve().parents[2],
         env={**os.environ, "DJANGO_SETTINGS_MODULE": ""},
     )
     os.close(writer)
+    os.close(full)
     assert done.returncode == status, done.stderr
     assert says in done.stderr.decode()
     assert b"Traceback" not in done.stderr
-    assert bool(done.stdout) == (status < 2 and is_read)
+    assert bool(done.stdout) == (status < 2 and reader == "a pipe")
     assert b"BrokenPipe" not in done.stderr
