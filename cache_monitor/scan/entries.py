@@ -17,7 +17,7 @@ from msgspec import Struct
 from cache_monitor.calls import recorder
 from cache_monitor.conf import get_conf
 from cache_monitor.keys.naming import KeyKind, is_page_known_as, name_key
-from cache_monitor.scan.backends import kind_of, scanner_for, scope_of
+from cache_monitor.scan.backends import kind_of, scanner_for, scope_of, total_of
 from cache_monitor.scan.base import (
     BackendScanner,
     Bounds,
@@ -259,11 +259,12 @@ class _EntryContext:
             self._uses = _uses(self._alias)
             with closing(_scanner(self._alias, Bounds(self._listing_ends), self._uses)) as scanner:
                 scan = Scan(scanner, self._limits, self.cursor or "")
-                self.total = scanner.total()
                 for page in scan:
                     self.examined += len(page.entries)
                     yield scanner, page
                 self.cursor = scan.cursor
+                # Last, because a server may refuse to count, and a large table takes long.
+                self.total = total_of(scanner)
                 self.problem = self.problem or scanner.problem
         except Exception as error:
             self.failed(error)

@@ -78,17 +78,18 @@ class _EntryReader:
         self._asks_readers = self._readers != [listing]
         self._commands = [_SIZE, _TTL] if self._asks_readers else [_SIZE, _TTL, _IDLE]
         self._refused: set[_Command] = set()
+        self._is_tried = False
 
     def entries(self, page: Sequence[_Key]) -> list[Entry]:
         """The entries of ``page`` that are there."""
         if not page:
             return []
         stored = [each.stored for each in page]
-        commands = tuple(self._commands)
-        replies = dict(zip(commands, self._ask(self._listing, stored, commands), strict=True))
-        unknown: list[int | None] = [None] * len(page)
-        idles = self._idle_elsewhere(stored) if self._asks_readers else replies.get(_IDLE)
-        columns = replies.get(_SIZE, unknown), replies.get(_TTL, unknown), idles or unknown
+        if not self._is_tried:
+            self._is_tried = True
+            self._try(stored[:1])
+        replies = self._replies(stored)
+        columns = [replies.get(each) or [None] * len(page) for each in (_SIZE, _TTL, _IDLE)]
         knows_sizes = _SIZE not in self._refused
         return [
             Entry(
@@ -104,6 +105,33 @@ class _EntryReader:
             # It may have gone since it was listed.
             if ttl != _GONE and not (ttl is None and size is None and knows_sizes)
         ]
+
+    def _try(self, one: list[Stored]) -> None:
+        """Find out with one key what is refused: servers count each refusal among their errors."""
+        if any(map(self._lacks_idle_times, self._readers)):
+            self._scanner.unsupported.add("idle")
+            self._asks_readers = False
+            self._commands = [_SIZE, _TTL]
+        self._replies(one)
+
+    def _lacks_idle_times(self, reader: Server) -> bool:
+        """Whether ``reader`` counts uses instead, under an LFU policy, or does not answer."""
+        try:
+            return b"lfu" in _info(reader, "memory").get(b"maxmemory_policy", b"")
+        except ScanError:
+            return False  # not allowed
+        except Exception as error:
+            let_pass(error)
+            return True
+
+    def _replies(self, stored: list[Stored]) -> dict[_Command, list[int | None] | None]:
+        """The replies to each command for all keys."""
+        commands = tuple(self._commands)
+        columns = self._ask(self._listing, stored, commands)
+        replies: dict[_Command, list[int | None] | None] = dict(zip(commands, columns, strict=True))
+        if self._asks_readers:
+            replies[_IDLE] = self._idle_elsewhere(stored)
+        return replies
 
     def _idle_elsewhere(self, stored: list[Stored]) -> list[int | None] | None:
         """The least idle times of all readers; None where they are unknown."""
@@ -300,9 +328,9 @@ def _boot(nodes: Sequence[Node], infos: Sequence[Mapping[bytes, bytes]]) -> str:
     return boot_of(*sorted(starts)) if len(starts) == len(infos) else ""
 
 
-def _info(server: Server) -> dict[bytes, bytes]:
-    """The fields of INFO."""
-    reply = server.ask("INFO")
+def _info(server: Server, *sections: str) -> dict[bytes, bytes]:
+    """The fields of INFO, of its default ``sections`` unless given."""
+    reply = server.ask("INFO", *sections)
     if not isinstance(reply, bytes):
         raise ScanError(IMPLAUSIBLE)
     parts = (line.partition(b":") for line in reply.splitlines())

@@ -107,6 +107,8 @@ def _bounded(connection_class: Any) -> Any:
         def __init__(self, *args: Any, scan_bounds: Bounds, **kwargs: Any) -> None:
             self._scan_bounds = scan_bounds
             super().__init__(*args, **kwargs)
+            # Servers before 7.2 refuse to be told the library's name, and count that as an error.
+            self.driver_info = self.lib_name = self.lib_version = None
 
         def _connect(self) -> Any:
             self._scan_bounds.begin()

@@ -85,8 +85,8 @@ class TestRedis:
         "an idle time of 2^64": (b"OBJECT", lambda: [b":18446744073709551616\r\n"]),
         "a silent size": (b"MEMORY", list),
         "an endless size": (b"MEMORY", lambda: endlessly(b"$9999999999\r\n")),
-        "a login by the byte": (b"CLIENT", lambda: slowly(b"+OK")),
-        "an endless login": (b"CLIENT", lambda: endlessly(b"+")),
+        "a login by the byte": (b"AUTH", lambda: slowly(b"+OK")),
+        "an endless login": (b"AUTH", lambda: endlessly(b"+")),
     }
 
     @staticmethod
@@ -112,13 +112,15 @@ class TestRedis:
     )
     def test_a_hostile_answer_is_the_caches_problem(self, backend: Any, case: str) -> None:
         with hostile_server(redis_commands, self.answers(*self.CASES[case])) as address:
-            found = look(backend(f"redis://{address}/0", {"KEY_PREFIX": "mine", "OPTIONS": {}}))
+            found = look(
+                backend(f"redis://:geheim@{address}/0", {"KEY_PREFIX": "mine", "OPTIONS": {}})
+            )
         assert found.problem, found
         assert found.entries is None
 
     def test_the_limits_of_a_server_that_is_well_are_told(self) -> None:
         with hostile_server(redis_commands, self.answers(b"", list)) as address:
-            found = look(RedisCache(f"redis://{address}/0", {"KEY_PREFIX": "mine"}))
+            found = look(RedisCache(f"redis://:geheim@{address}/0", {"KEY_PREFIX": "mine"}))
         assert (found.entries, found.exact, found.problem) == (1, True, None)
         assert (found.limit_bytes, found.evictions) == (None, 3)
 

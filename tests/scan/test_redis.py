@@ -14,6 +14,7 @@ from redis import Redis
 from cache_monitor.scan import redis
 from cache_monitor.scan.backends import scanner_for
 from cache_monitor.scan.base import Bounds
+from cache_monitor.scan.entries import Selection, list_entries
 from cache_monitor.scan.snapshot import Snapshot
 from tests.conftest import find_or_leave
 from tests.scan.inspection import inspect_cache
@@ -21,6 +22,7 @@ from tests.services import REDIS, Server, run_redis
 
 BACKENDS = [RedisCache, DjangoRedisCache]
 IDLE = 7200
+USAGE, IDLE_TIME = "cmdstat_memory|usage", "cmdstat_object|idletime"
 
 
 class Site:
@@ -182,6 +184,16 @@ def test_idle_times_are_unknown_where_the_server_counts_uses_instead(site: Site)
     assert (found.entries, found.idle, found.no_expiry, found.problem) == (1, None, 0, None)
 
 
+@pytest.mark.parametrize("policy", ["noeviction", "allkeys-lru", "allkeys-lfu"])
+def test_looking_is_no_error_in_the_servers_own_statistics(site: Site, policy: str) -> None:
+    site.redis.config_set("maxmemory-policy", policy)
+    cache = site.cache()
+    cache.set_many({f"a:{number}": 1 for number in range(300)})
+    site.redis.config_resetstat()
+    assert look(cache).entries == 300
+    assert site.redis.info("stats")["total_error_replies"] == 0
+
+
 def test_looking_is_no_use_where_the_server_counts_uses(site: Site) -> None:
     site.redis.config_set("maxmemory-policy", "allkeys-lfu")
     site.redis.config_set("lfu-log-factor", 0)  # each use counts
@@ -276,12 +288,30 @@ class TestAUserWithFewRights:
         found = look(cache)
         assert (found.entries, found.bytes, found.idle, found.no_expiry) == (2001, None, None, 2001)
         assert found.problem == "The server refuses MEMORY USAGE, OBJECT."
-        refused = user.redis.info("commandstats")["cmdstat_memory|usage"]["rejected_calls"]
-        assert refused < 200
+        stats = user.redis.info("commandstats")
+        refused = [stats[name]["rejected_calls"] for name in (USAGE, IDLE_TIME)]
+        assert refused == [1, 1]
 
     def test_without_scan_nothing_is_known(self, user: Site) -> None:
         found = look(self.allow(user, "scan"))
         assert (found.entries, found.problem) == (None, "The server refuses SCAN (NOPERM).")
+
+    def test_without_the_number_of_keys_the_entries_are_listed(
+        self, user: Site, settings: Any
+    ) -> None:
+        self.allow(user, "dbsize")
+        settings.CACHES = {
+            "default": {
+                "BACKEND": f"{user.backend.__module__}.{user.backend.__qualname__}",
+                "LOCATION": f"redis://looker:geheim@{user.server.address}/0",
+            }
+        }
+        found = list_entries("default", Selection())
+        assert ([each.key for each in found.entries], found.total, found.problem) == (
+            ["menu"],
+            None,
+            None,
+        )
 
     def test_without_memory_the_rest_is_known(self, user: Site) -> None:
         found = look(self.allow(user, "memory"))
