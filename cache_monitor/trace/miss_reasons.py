@@ -310,7 +310,8 @@ def why_gone(since: int, until: int, readings: Sequence[EvictionReading]) -> Rea
     is_counted = all(each.evictions is not None for each in between)
     if (is_counted and _rose(between)) or is_full:
         return "evicted"
-    is_known = is_counted or all(each.full is False for each in between)
+    is_known = is_counted and not _was_reset(between)
+    is_known = is_known or all(each.full is False for each in between)
     return "lost" if is_known and (is_whole or between[-1].evictions == 0) else "unknown"
 
 
@@ -347,6 +348,11 @@ def _readings_between(
     if first is not None:
         return readings[first : after + 1], True
     return [each for each in readings[: after + 1] if each.at >= since] or [readings[after]], False
+
+
+def _was_reset(readings: Sequence[EvictionReading]) -> bool:
+    """Whether a counter fell, as by CONFIG RESETSTAT: what it had counted by then is unknown."""
+    return any((other.evictions or 0) < (one.evictions or 0) for one, other in pairwise(readings))
 
 
 def _rose(readings: Sequence[EvictionReading]) -> bool:

@@ -20,6 +20,9 @@ def counted(*readings: tuple[int, int], boot: str = "a") -> list[EvictionReading
         (counted((0, 5), (15, 6), (25, 6)), "evicted"),
         (counted((0, 5), (5, 6), (25, 6)), "lost"),
         (counted((0, 5), (25, 5), (35, 9)), "lost"),
+        # CONFIG RESETSTAT, or memcached's "stats reset".
+        (counted((0, 5), (25, 0)), "unknown"),
+        (counted((0, 5), (15, 0), (25, 2)), "evicted"),
         (counted((25, 0)), "lost"),
         (counted((25, 3)), "unknown"),
         (counted((15, 3), (25, 4)), "evicted"),
