@@ -90,7 +90,8 @@ def note(store: Store, findings: Sequence[Finding], now: float) -> list[Finding]
             if name not in known.muted:
                 fresh.append(finding)
         else:
-            rows.append(_row(name, structs.replace(before, last_seen=now)))
+            # Later than now where the clock was set back.
+            rows.append(_row(name, Sighting(min(before.first_seen, now), now)))
     if rows:
         store.put(rows, int(now))
     for name in map(identity, findings):

@@ -145,8 +145,10 @@ def latest(snapshots: Sequence[Snapshot], now: float, fresh_for: float) -> Snaps
 
     A process whose scan is ``fresh_for`` seconds older than the latest has ended, and its memory
     with it. Where nobody calls a cache nobody scans it either, and the last scan stands, but no
-    longer than an hour.
+    longer than an hour. A scan of the time to come is from before the clock was set back: it stands
+    only until there is a later one.
     """
+    snapshots = [each for each in snapshots if each.measured_at <= now + fresh_for] or snapshots
     found = [each for each in snapshots if each.scope == "shared"]
     newest = max((each.measured_at for each in snapshots), default=0.0)
     oldest = min(newest, now) - fresh_for

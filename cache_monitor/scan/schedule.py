@@ -283,7 +283,7 @@ class ScanScheduler:
             alias
             for alias in settings.CACHES
             if not 0 <= now - self._scanned_at.get(alias, 0) < conf.inspect_interval
-            and self._may_have_changed(alias, active_at)
+            and self._may_have_changed(alias, active_at, now)
         ]
         found: dict[str, Snapshot] = {}
         shared: dict[str, BaseCache] = {}
@@ -311,15 +311,18 @@ class ScanScheduler:
     def _do_others_work(self, store: Store, now: float, conf: Conf) -> bool:
         """Whether another process has recorded calls lately, by a query no more frequent than
         scans. On an idle site nothing is scanned, so that nothing is written."""
-        if self._scanned_at and now - self._asked_at >= conf.inspect_interval:
+        is_fresh = 0 <= now - self._asked_at < conf.inspect_interval
+        if self._scanned_at and not is_fresh:
             self._asked_at = now
             since = int(now - 2 * conf.inspect_interval)
             rows = store.read("window", since, int(now) + 1, None, of_processes=True)
             self._others_work = any(row.process != self._process for row in rows)
         return self._others_work
 
-    def _may_have_changed(self, alias: str, active_at: float) -> bool:
-        if active_at > self._scanned_at.get(alias, 0):
+    def _may_have_changed(self, alias: str, active_at: float, now: float) -> bool:
+        scanned_at = self._scanned_at.get(alias, 0)
+        # A later time is from before the clock was set back.
+        if active_at > scanned_at or scanned_at > now:
             return True
         return alias in self._own and self._own[alias].cursor != ""
 

@@ -70,6 +70,15 @@ def test_a_finding_is_told_with_when_it_was_seen(store: MemoryStore) -> None:
     assert (seen.first_seen, seen.last_seen) == ("1970-01-12T13:46:40Z", "1970-01-12T13:48:40Z")
 
 
+def test_a_finding_was_not_first_seen_in_the_time_to_come_where_the_clock_was_set_back(
+    store: MemoryStore,
+) -> None:
+    note(store, [finding()], NOW + 3600)
+    assert note(store, [finding()], NOW) == []
+    [seen] = told(store, finding())
+    assert seen.first_seen == seen.last_seen == "1970-01-12T13:46:40Z"
+
+
 def test_a_finding_that_comes_back_after_long_is_new(store: MemoryStore) -> None:
     note(store, [finding()], NOW)
     later = NOW + GONE_AFTER + 1

@@ -226,6 +226,13 @@ def test_what_was_seen_last_stands_for_an_hour_where_nobody_calls_the_cache() ->
     assert report_on(gone).caches["default"].memory.bytes is None
 
 
+def test_what_ended_before_the_clock_was_set_back_holds_nothing() -> None:
+    before = [_look("ended", END + 3590, 9), _look("runs on", END + 3590, 7)]
+    assert report_on(*before).caches["default"].memory.bytes == 16
+    after = before[0], _look("runs on", END - 5, 7)
+    assert report_on(*after).caches["default"].memory.bytes == 7
+
+
 def test_of_a_shared_cache_the_latest_look_counts_however_old_it_is() -> None:
     report = report_on(_look("one", BEGIN, 5, "shared"), _look("two", BEGIN + 1, 7, "shared"))
     assert report.caches["default"].memory.bytes == 7

@@ -230,6 +230,17 @@ def test_a_process_without_calls_scans_again_only_where_others_work(
     assert set(scheduler.scan_due("first", store, began)) == renewed
 
 
+def test_caches_are_scanned_on_after_the_clock_was_set_back(
+    shared: Any, store: MemoryStore, now: Clock
+) -> None:
+    scheduler = ScanScheduler()
+    assert set(scheduler.scan_due("first", store, now())) == {"default", "own"}
+    now.go_on(-3600)
+    assert set(scheduler.scan_due("first", store, now())) == {"default", "own"}
+    found = snapshots_of(store)
+    assert max(each.measured_at for each in found.values()) <= now()
+
+
 def test_a_background_scan_pauses_for_the_threads_of_the_site(
     shared: Any, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
