@@ -5,7 +5,7 @@ is. Shared caches are scanned one at a time, by one process for all.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from math import inf
 from typing import NamedTuple
 
@@ -29,7 +29,7 @@ from cache_monitor.scan.base import (
     describe_error,
 )
 from cache_monitor.scan.database import AFTER_KEY
-from cache_monitor.scan.identity import entries_identity, own_cache
+from cache_monitor.scan.identity import EntriesIdentity, entries_identity, own_cache
 from cache_monitor.scan.recorded import (
     MAX_UNRECORDED,
     NO_REPORTER,
@@ -282,31 +282,34 @@ class ScanScheduler:
         due = [
             alias
             for alias in settings.CACHES
-            if not 0 <= now - self._scanned_at.get(alias, 0) < conf.inspect_interval
-            and self._may_have_changed(alias, active_at, now)
+            if self._is_due(alias, active_at, now, conf.inspect_interval)
         ]
-        found: dict[str, Snapshot] = {}
-        shared: dict[str, BaseCache] = {}
         try:
-            for alias in due:
-                try:
-                    cache = own_cache(alias)
-                except Exception as error:
-                    found[alias] = unknown(alias, None, describe_error(error))
-                    continue
-                if scope_of(cache) == "shared":
-                    shared[alias] = cache
-                else:
-                    state = self._own.get(alias)
-                    found[alias], self._own[alias] = self._scan(alias, cache, store, conf, state)
-            store.put([_row(alias, process, each) for alias, each in found.items()], int(now))
-            self._scanned_at.update(dict.fromkeys(found, now))
-            found.update(self._scan_shared(shared, store, conf, now))
+            return self._scan_all(due, store, conf, now)
         finally:
             # A DatabaseCache opens one, and no request ends here that would close it.
             for connection in connections.all(initialized_only=True):
                 connection.close_if_unusable_or_obsolete()
-        return found
+
+    def _scan_all(
+        self, due: Iterable[str], store: Store, conf: Conf, now: float
+    ) -> dict[str, Snapshot]:
+        found: dict[str, Snapshot] = {}
+        shared: dict[str, BaseCache] = {}
+        for alias in due:
+            try:
+                cache = own_cache(alias)
+            except Exception as error:
+                found[alias] = unknown(alias, None, describe_error(error))
+                continue
+            if scope_of(cache) == "shared":
+                shared[alias] = cache
+            else:
+                state = self._own.get(alias)
+                found[alias], self._own[alias] = self._scan(alias, cache, store, conf, state)
+        store.put([_row(alias, self._process, each) for alias, each in found.items()], int(now))
+        self._scanned_at.update(dict.fromkeys(found, now))
+        return found | self._scan_shared(shared, store, conf, now)
 
     def _do_others_work(self, store: Store, now: float, conf: Conf) -> bool:
         """Whether another process has recorded calls lately, by a query no more frequent than
@@ -319,8 +322,10 @@ class ScanScheduler:
             self._others_work = any(row.process != self._process for row in rows)
         return self._others_work
 
-    def _may_have_changed(self, alias: str, active_at: float, now: float) -> bool:
+    def _is_due(self, alias: str, active_at: float, now: float, interval: float) -> bool:
         scanned_at = self._scanned_at.get(alias, 0)
+        if 0 <= now - scanned_at < interval:
+            return False
         # A later time is from before the clock was set back.
         if active_at > scanned_at or scanned_at > now:
             return True
@@ -369,13 +374,19 @@ class ScanScheduler:
         if not stale or not lock.try_lock():
             return {}
         found: dict[str, Snapshot] = {}
+        scanned: dict[EntriesIdentity, str] = {}
         for alias in stale:
             if not lock.renew():
                 break
-            state = self._with_own_cursor(alias, states.get(alias))
-            found[alias], after = self._scan(
-                alias, due[alias], store, conf, state, lambda *_: lock.renew()
-            )
+            other = scanned.setdefault(entries_identity(alias, due[alias]), alias)
+            if other != alias:
+                found[alias], after = _renamed(found[other], self._own[other], alias)
+                self._unrecorded[alias] = self._unrecorded.get(other, {})
+            else:
+                state = self._with_own_cursor(alias, states.get(alias))
+                found[alias], after = self._scan(
+                    alias, due[alias], store, conf, state, lambda *_: lock.renew()
+                )
             store_scan(store, alias, found[alias], after)
             self._own[alias] = after
             self._scanned_at[alias] = now
@@ -385,6 +396,12 @@ class ScanScheduler:
         """``stored``; with the cursor that must not be stored where this process scanned last."""
         own = self._own.get(alias)
         return own if own and stored and own.scanned_at == stored.scanned_at else stored
+
+
+def _renamed(snapshot: Snapshot, state: ScanState, alias: str) -> tuple[Snapshot, ScanState]:
+    """Both for another ``alias`` with the same entries, which need not be scanned twice."""
+    whole = state.whole and replace(state.whole, alias=alias)
+    return replace(snapshot, alias=alias), replace(state, whole=whole)
 
 
 def _current(state: ScanState | None) -> ScanState:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from django.core.cache import caches
+from redis import Redis
 
 from cache_monitor.concurrency import Pace
 from cache_monitor.scan import schedule
@@ -239,6 +240,36 @@ def test_caches_are_scanned_on_after_the_clock_was_set_back(
     assert set(scheduler.scan_due("first", store, now())) == {"default", "own"}
     found = snapshots_of(store)
     assert max(each.measured_at for each in found.values()) <= now()
+
+
+def test_the_entries_of_two_aliases_are_scanned_once(
+    shared: Any, store: MemoryStore, settings: Any, redis_server: Server
+) -> None:
+    default = settings.CACHES["default"]
+    settings.CACHES = {
+        "default": default,
+        "same": {**default},
+        "versioned": {**default, "VERSION": 2},
+    }
+    settings.CACHE_MONITOR = {"SCAN_LIMIT": 2 * ENTRIES, "INSPECT_INTERVAL": 60}
+    with Redis.from_url(redis_server.url) as client:
+        client.config_resetstat()
+        found = ScanScheduler().scan_due("p", store)
+        asked = client.info("commandstats")["cmdstat_memory|usage"]["calls"]
+    assert {alias: each.entries for alias, each in found.items()} == {
+        "default": ENTRIES,
+        "same": ENTRIES,
+        "versioned": 0,
+    }
+    # One key is asked for first, to find out what is refused.
+    assert asked == ENTRIES + 1
+    assert {each.alias for each in found.values()} == set(settings.CACHES)
+    kept = snapshots_of(store)
+    assert {alias: kept[SHARED, alias] for alias in found} == found
+    states = stored_states(store)
+    assert {alias: each.whole.alias for alias, each in states.items() if each.whole} == {
+        alias: alias for alias in found
+    }
 
 
 def test_a_background_scan_pauses_for_the_threads_of_the_site(
