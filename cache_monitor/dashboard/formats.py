@@ -32,15 +32,20 @@ def count(value: int | None) -> str:
     return UNKNOWN if value is None else number_format(value, force_grouping=True)
 
 
+def rounded(value: float, places: int) -> str:
+    """A number with so many decimals, rounded before Django writes it, which cuts digits off."""
+    return number_format(Decimal(f"{value:.{places}f}"), places, force_grouping=True)
+
+
 def decimal(value: float | None) -> str:
     """A number with two decimals."""
-    return UNKNOWN if value is None else _number(value, 2)
+    return UNKNOWN if value is None else rounded(value, 2)
 
 
 def significant(value: float) -> str:
     """A number above 0 with two significant digits, and no fewer than all before its point."""
     places = max(0, min(6, 1 - floor(log10(value))))
-    text = _number(value, places)
+    text = rounded(value, places)
     return text.rstrip("0").rstrip(".,") if places else text
 
 
@@ -86,7 +91,7 @@ def ratio(value: float | None) -> str:
 
 def _percent(percent: float) -> str:
     places = 0 if percent in {0.0, 100.0} else 1
-    return _("%(number)s%%") % {"number": _number(percent, places)}
+    return _("%(number)s%%") % {"number": rounded(percent, places)}
 
 
 def change(now: float | None, before: float | None) -> str:
@@ -106,7 +111,7 @@ def _signed(number: float, unit: str) -> str:
     if abs(number) < 0.05:
         return "±0"
     # The tenths of a change beyond a hundredfold say nothing.
-    text = _number(abs(number), 1) if abs(number) < 1000 else count(round(abs(number)))
+    text = rounded(abs(number), 1) if abs(number) < 1000 else count(round(abs(number)))
     sign = "+" if number > 0 else MINUS
     return sign + unit % {"number": text}
 
@@ -204,12 +209,7 @@ def _joined(number: int, unit: str) -> str:
 def _with_unit(number: float, unit: str) -> str:
     """Three significant digits, since a histogram's percentile has no more to say."""
     digits = _DECIMALS - 1 - (floor(log10(number)) if number >= 0.01 else -2)
-    return f"{_number(number, max(0, min(digits, 2)))}{_NARROW_SPACE}{unit}"
-
-
-def _number(number: float, places: int) -> str:
-    """Rounded before Django writes it, for Django cuts the digits off."""
-    return number_format(Decimal(f"{number:.{places}f}"), places)
+    return f"{rounded(number, max(0, min(digits, 2)))}{_NARROW_SPACE}{unit}"
 
 
 WIDTH, HEIGHT = 100.0, 20.0

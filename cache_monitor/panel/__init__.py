@@ -15,12 +15,12 @@ from django.core.checks import CheckMessage, Error
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.templatetags.static import static
-from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from cache_monitor.calls import recorder
 from cache_monitor.context import start_listening, stop_listening
+from cache_monitor.dashboard.formats import count, rounded
 from cache_monitor.errors import let_pass
 from cache_monitor.listeners import Capture
 from cache_monitor.panel.present import RequestReport
@@ -194,9 +194,8 @@ def _short_form(total: TotalRow) -> str:
         return _("no calls")
     places = 1 if time >= 1 else 2
     short = ngettext("%(calls)s call in %(time)s ms", "%(calls)s calls in %(time)s ms", calls) % {
-        "calls": number_format(calls, force_grouping=True),
-        # number_format() cuts digits off, it does not round.
-        "time": number_format(round(time, places), places, force_grouping=True),
+        "calls": count(calls),
+        "time": rounded(time, places),
     }
     if total["hit_percent"] is None:
         return short

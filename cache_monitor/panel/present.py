@@ -6,13 +6,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from django.utils.formats import number_format
 from django.utils.functional import Promise
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from cache_monitor import page_cache
 from cache_monitor.conf import Thresholds, get_conf
+from cache_monitor.dashboard import formats
 from cache_monitor.keys.grouping import shortened
 from cache_monitor.listeners import DELETES, WRITES
 from cache_monitor.panel import site
@@ -55,7 +55,8 @@ def _stored(page: PageRow) -> Iterator[str]:
         yield (
             gettext("It is stored now.")
             if page["ttl"] is None
-            else gettext("It is stored now, for %(seconds)s s.") % {"seconds": _whole(page["ttl"])}
+            else gettext("It is stored now, for %(seconds)s s.")
+            % {"seconds": formats.count(round(page["ttl"]))}
         )
     elif page["stored"] is False:
         yield gettext("It was not stored.")
@@ -71,7 +72,7 @@ def _served(page: PageRow) -> str:
     if page["age"] is None:
         return gettext("This page was served from the cache.")
     return gettext("This page was served from the cache, %(age)s s after it was stored.") % {
-        "age": _whole(page["age"])
+        "age": formats.count(round(page["age"]))
     }
 
 
@@ -238,7 +239,10 @@ def _title(call: CallView) -> str:
         parts.append(gettext("raised %(error)s") % {"error": row["error"]})
     else:
         parts += [str(_WORDS[word]) for word in call.outcomes.split() if word in _WORDS]
-    moments = {"time": _number(row["milliseconds"], 3), "at": _number(row["at"], 2)}
+    moments = {
+        "time": formats.rounded(row["milliseconds"], 3),
+        "at": formats.rounded(row["at"], 2),
+    }
     parts.append(gettext("%(time)s ms, at %(at)s ms") % moments)
     return " · ".join(parts)
 
@@ -248,21 +252,11 @@ def _share(part: float, whole: float) -> float | None:
     return 100 * part / whole if part and whole else None
 
 
-def _whole(value: float) -> str:
-    return number_format(round(value), force_grouping=True)
-
-
-def _number(value: float, places: int) -> str:
-    # number_format() does not round.
-    return number_format(round(value, places), places)
-
-
 def _signed(value: float | None) -> str | None:
     if value is None:
         return None
-    rounded = round(value, 2)
-    sign = "\N{MINUS SIGN}" if rounded < 0 else ""
-    return sign + number_format(abs(rounded), 2, force_grouping=True)
+    sign = formats.MINUS if round(value, 2) < 0 else ""
+    return sign + formats.rounded(abs(value), 2)
 
 
 def _label(each: KeyRow) -> str:

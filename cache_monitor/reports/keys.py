@@ -255,23 +255,8 @@ class Changes(Struct, frozen=True, kw_only=True):
 class KeyGroup(Struct, frozen=True, kw_only=True):
     """Keys that differ only in their variable parts, such as ``user:{int}:profile``.
 
-    ``seconds_saved`` is what producing would have taken, which ``produce_seconds`` is the mean of,
-    for each hit of each key, less ``seconds``, the time of all calls on its keys;
-    ``lookup_seconds`` is that of lookups alone. It may be off by ``seconds_saved_error``, the more
-    the fewer values were ``produced``. It is 0 where ``is_state``: the use of its keys shows that
-    its values are no copies of anything, such as counters and locks. ``rewrites`` are hits whose
-    value the same request wrote anew, which saved nothing; None where no request was seen.
-    ``first_set_at`` is when one of its keys was written first in the period, ``mean_set_at`` when
-    they were on average, to the length of a row; ``timeout`` the longest that a call gave in
-    seconds. ``age_p50`` and ``age_p90`` are the ages in seconds, since their write, of the values
-    that hits found, within 5 % of the true ones.
-
-    ``other_uses`` are calls that had the use of an entry without a lookup (``has_key``, ``add``,
-    ``incr``). Of the ``produced`` values, those that were seen being produced, ``stampedes`` were
-    produced while somebody else produced the same one. Requests, as many as
-    ``…_requests`` say, could have spared ``repeated_gets`` of an entry that they had got before,
-    and got ``single_gets`` different keys one by one; None where no request was seen.
-    ``sample_hits`` and ``sample_misses`` are up to five of the keys that were found and missed.
+    ``seconds_saved`` is for each hit of each key what producing would have taken, less ``seconds``,
+    which ``lookup_seconds`` are a part of. Ages are within 5 % of the true ones.
     """
 
     group: GroupName
@@ -339,7 +324,10 @@ class KeyGroup(Struct, frozen=True, kw_only=True):
     seconds: Annotated[float, doc("Seconds of all calls on its keys.")] = 0.0
     rewrites: Annotated[
         int | None,
-        doc("Hits whose value the same request wrote anew; null without the middleware."),
+        doc(
+            "Hits whose value the same request wrote anew, which saved nothing; null without the "
+            "middleware."
+        ),
     ] = None
     repeated_seconds: Annotated[
         float | None, doc("Seconds that such gets usually take; null without the middleware.")
@@ -348,7 +336,8 @@ class KeyGroup(Struct, frozen=True, kw_only=True):
         str | None, doc("When a key was first written in the period: RFC 3339, UTC; null before.")
     ] = None
     mean_set_at: Annotated[
-        str | None, doc("When its keys were written on average; null as above.")
+        str | None,
+        doc("When its keys were written on average, to the length of a row; null as above."),
     ] = None
     timeout: Annotated[
         float | None,

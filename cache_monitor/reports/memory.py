@@ -207,16 +207,9 @@ def merged_snapshots(snapshots: Sequence[Snapshot]) -> Snapshot:
 
 
 _ADDED = (
-    *("entries", "bytes", "limit_bytes", "limit_entries", "evictions", "stale_bytes"),
-    *(
-        "expired_bytes",
-        "expired",
-        "idle",
-        "never_read",
-        "no_expiry",
-        "idle_error",
-        "never_read_error",
-    ),
+    *("entries", "bytes", "limit_bytes", "limit_entries", "evictions"),
+    *("stale_bytes", "expired_bytes", "expired", "idle", "never_read", "no_expiry"),
+    *("idle_error", "never_read_error"),
 )
 
 
@@ -225,10 +218,9 @@ def _sums(snapshots: Sequence[Struct], fields: Iterable[str]) -> dict[str, Any]:
 
 
 def _added_up(snapshots: Sequence[Snapshot]) -> Snapshot:
-    return Snapshot(
-        alias=snapshots[0].alias,
+    return replace(
+        snapshots[0],
         measured_at=min(each.measured_at for each in snapshots),
-        scope="per process",
         examined=sum(each.examined for each in snapshots),
         exact=all(each.exact for each in snapshots),
         **_sums(snapshots, _ADDED),
@@ -244,8 +236,6 @@ def _added_up(snapshots: Sequence[Snapshot]) -> Snapshot:
             **_sums([each.freed_within for each in snapshots], FreedWithin.__struct_fields__)
         ),
         processes=_processes(snapshots),
-        store=snapshots[0].store,
-        keys=snapshots[0].keys,
     )
 
 
@@ -270,9 +260,7 @@ def _groups(snapshots: Sequence[Snapshot]) -> list[MemoryGroup]:
     groups = [
         MemoryGroup(
             group=name,
-            entries=sum(each.entries for each in same),
-            bytes=_sum(each.bytes for each in same),
-            no_expiry=_sum(each.no_expiry for each in same),
+            **_sums(same, ("entries", "bytes", "no_expiry")),
         )
         for name, same in alike.items()
     ]
