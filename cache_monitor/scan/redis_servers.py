@@ -121,7 +121,7 @@ def _bounded(connection_class: Any) -> Any:
 
 class Node(NamedTuple):
     """Servers with the same keys. ``readers`` are all that reads go to: among them they know when a
-    key was last used."""
+    key was last used. None where not all can be asked."""
 
     primary: Server
     readers: list[Server]
@@ -279,16 +279,21 @@ def _address(host: bytes, port: object) -> _Address:
 def _cluster_options(client: Any) -> dict[str, Any]:
     given = client.connection_factory.make_connection_params(None)
     more = client.connection_factory.base_client_cls_kwargs
-    return {name: value for name, value in {**given, **more}.items() if name in _LOGIN}
+    return {name: value for name, value in {**given, **more}.items() if name in _CLUSTER_OPTIONS}
 
 
-_LOGIN = {"username", "password", "socket_timeout", "socket_connect_timeout", "ssl_ca_certs"}
+_ANY_REPLICA = {"read_from_replicas", "load_balancing_strategy"}
+"""Options by which reads go to replicas."""
+_CLUSTER_OPTIONS = {"username", "password", "socket_timeout", "socket_connect_timeout"}
+_CLUSTER_OPTIONS |= {"ssl_ca_certs", *_ANY_REPLICA}
 
 
 def _cluster(library: Any, url: str, options: dict[str, Any], bounds: Bounds) -> Servers:
     """The primaries of a cluster, as the server at ``url`` knows them."""
     pool = library.ConnectionPool.from_url(url, **options)
-    plain, settings = pool.connection_class, pool.connection_kwargs
+    plain, settings = pool.connection_class, {**pool.connection_kwargs}
+    # The primaries alone are asked, and do not know of uses on a replica.
+    knows_uses = not [name for name in _ANY_REPLICA if settings.pop(name, None)]
     asked = Server(plain, settings, bounds)
     try:
         ranges = [_range(reply) for reply in asked.ask("CLUSTER", "SLOTS")]
@@ -302,7 +307,7 @@ def _cluster(library: Any, url: str, options: dict[str, Any], bounds: Bounds) ->
         address = host or settings["host"], port
         if address not in nodes:
             own = Server(plain, {**settings, "host": address[0], "port": port}, bounds)
-            nodes[address] = Node(own, [own])
+            nodes[address] = Node(own, [own] if knows_uses else [])
     key_slot = library.crc.key_slot
 
     def node_of(stored: str) -> Node:

@@ -84,19 +84,28 @@ def test_one_entry_is_found_by_its_key(cache: Any) -> None:
     source.close()
 
 
-def test_the_keys_of_a_cluster_are_found_on_all_its_servers(cluster: list[ClusterNode]) -> None:
+@pytest.mark.parametrize("from_replicas", [False, True])
+def test_the_keys_of_a_cluster_are_found_on_all_its_servers(
+    cluster: list[ClusterNode], from_replicas: bool
+) -> None:
     from django_valkey.cluster_cache.cache import ClusterValkeyCache
 
     for node in cluster:
         with node.client() as client:
             client.flushall()
     made: Any = ClusterValkeyCache(
-        f"valkey://{cluster[1].address.address}", {"KEY_PREFIX": "mine", "OPTIONS": {}}
+        f"valkey://{cluster[1].address.address}",
+        {
+            "KEY_PREFIX": "mine",
+            "OPTIONS": {"BASE_CLIENT_KWARGS": {"read_from_replicas": from_replicas}},
+        },
     )
     for key in KEYS:
         made.set(key, "x", 300)
     found = inspect_cache("default", made, limit=10_000, seconds=30, stale_after=60)
     assert (found.entries, found.exact, found.problem) == (250, True, None)
+    # A primary does not know of uses on its replicas.
+    assert found.idle == (None if from_replicas else 0)
     source = scanner_for("default", made, Bounds())
     assert source is not None
     assert all(source.entry(key, None) is not None for key in KEYS[:20])
