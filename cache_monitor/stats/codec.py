@@ -1,13 +1,15 @@
-"""Windows, details and other values as the payloads of rows, and their columns of counts.
+"""Windows, details, traces and other values as the payloads of rows, and columns of counts.
 
-A payload is MessagePack behind a version byte. What comes from a store is not trusted: it is
-bounded in size, checked against the types while it is read, and never executed.
+A payload is MessagePack behind a byte for its version, compressed or not. What comes from a store
+is not trusted: it is bounded in size, checked against the types while it is read, and never
+executed.
 
 A column of counts is bytes, each count of as many as the greatest needs. It is read from a row at
 once, and made numbers of only where somebody asks for them.
 """
 
 import sys
+import zlib
 from array import array
 from collections.abc import Collection, Iterator
 from typing import Any, TypeVar
@@ -16,7 +18,10 @@ import msgspec
 from msgspec import Struct
 
 MAX_BYTES = 4 * 1024 * 1024
-_VERSION = b"\x01"
+"""The size of a payload that is not compressed."""
+MAX_INFLATED = 16 * 1024 * 1024
+"""The size of one that was."""
+_PLAIN, _COMPRESSED = b"\x01", b"\x81"
 
 T = TypeVar("T")
 
@@ -37,25 +42,49 @@ def encode(value: Struct) -> bytes:
     """``value`` as bytes: in the first of its forms that a reader would take, or in its last."""
     payload = b""
     for form in value.stored_forms() if isinstance(value, Packed) else (value,):
-        payload = _VERSION + msgspec.msgpack.encode(form, enc_hook=_packed)
+        payload = _PLAIN + msgspec.msgpack.encode(form, enc_hook=_packed)
         if len(payload) <= MAX_BYTES:
             break
     return payload
 
 
+def compress(value: object) -> bytes:
+    """``value`` as fewer bytes, which take longer to make: for the trace, which is large."""
+    return _COMPRESSED + zlib.compress(msgspec.msgpack.encode(value), 6)
+
+
 def decode(payload: bytes, type_: type[T]) -> T:
-    """The value that :func:`encode` made ``payload`` of, in the form that was stored.
+    """The value that :func:`encode` or :func:`compress` made ``payload`` of, in the form that was
+    stored.
 
     Raises :class:`CorruptPayload` for anything else: cut, damaged, too large, of a newer version.
     """
+    try:
+        return msgspec.msgpack.decode(_content(payload), type=type_, dec_hook=_unpacked)
+    except (msgspec.DecodeError, RecursionError, OverflowError, UnicodeDecodeError) as error:
+        raise CorruptPayload(str(error)) from error
+
+
+def _content(payload: bytes) -> memoryview | bytes:
+    version, content = payload[:1], memoryview(payload)[1:]
+    if version == _COMPRESSED:
+        return _inflated(content)
+    if version != _PLAIN:
+        raise CorruptPayload(f"version {version!r}")
     if len(payload) > MAX_BYTES:
         raise CorruptPayload(f"{len(payload)} bytes, more than {MAX_BYTES}")
-    if payload[:1] != _VERSION:
-        raise CorruptPayload(f"version {payload[:1]!r}")
+    return content
+
+
+def _inflated(content: memoryview) -> bytes:
+    inflater = zlib.decompressobj()
     try:
-        return msgspec.msgpack.decode(memoryview(payload)[1:], type=type_, dec_hook=_unpacked)
-    except (msgspec.DecodeError, RecursionError) as error:
+        found = inflater.decompress(content, MAX_INFLATED)
+    except zlib.error as error:
         raise CorruptPayload(str(error)) from error
+    if not inflater.eof:
+        raise CorruptPayload("cut, or too large")
+    return found
 
 
 def _packed(value: Any) -> bytes:

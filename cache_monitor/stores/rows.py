@@ -17,13 +17,13 @@ from msgspec import Meta, Struct
 
 from cache_monitor.conf import get_conf
 from cache_monitor.keys.grouping import MOST_TEMPLATES
-from cache_monitor.stats.codec import CorruptPayload, decode, encode
+from cache_monitor.stats.codec import CorruptPayload, compress, decode, encode
 from cache_monitor.stats.details import Details
 from cache_monitor.stats.hot_keys import HotKeys, KeyStats
 from cache_monitor.stats.window import MemoryByProcess, Window
 from cache_monitor.stores.base import Kind, Row, Store
 from cache_monitor.trace import Plan, TraceLimits, UncertainStores, base_name, uncertain_stores
-from cache_monitor.trace.codec import StoredSlice, decode_slices, pack, sampled, unpack
+from cache_monitor.trace.codec import StoredSlice, decode_slices, sampled
 from cache_monitor.trace.state import ReplayResult, State
 
 MERGED = ""
@@ -134,7 +134,7 @@ def plans(store: Store) -> dict[str, Plan]:
     found = {}
     for row in store.read("trace", PLAN, PLAN + 1, None):
         try:
-            found[row.alias] = unpack(row.payload, Plan)
+            found[row.alias] = decode(row.payload, Plan)
         except CorruptPayload:
             continue
     return found
@@ -144,7 +144,7 @@ def state_of(store: Store, name: str) -> State:
     """The state of the store ``name``; a new one where none can be read."""
     for row in store.read("trace", STATE, STATE + 1, name):
         try:
-            return unpack(row.payload, State)
+            return decode(row.payload, State)
         except CorruptPayload:
             break
     return State()
@@ -154,7 +154,7 @@ def state_of(store: Store, name: str) -> State:
 def remembered_state(payload: bytes) -> State:
     """The state of a row, cached: callers must not change it."""
     try:
-        return unpack(payload, State) if payload else State()
+        return decode(payload, State) if payload else State()
     except CorruptPayload:
         return State()
 
@@ -299,7 +299,7 @@ def share_groups(store: Store, learned: frozenset[str], now: int) -> frozenset[s
     whole = frozenset(sorted(stored.templates | learned)[:MOST_TEMPLATES])
     day = now // DAY
     if whole and (whole != stored.templates or day > stored.day):
-        row = Row("groups", SHARED, SHARED, 0, 0, pack(_GroupRow(day, whole)))
+        row = Row("groups", SHARED, SHARED, 0, 0, compress(_GroupRow(day, whole)))
         store.put([row], now)
     return whole
 
@@ -307,7 +307,7 @@ def share_groups(store: Store, learned: frozenset[str], now: int) -> frozenset[s
 def _group_row(store: Store) -> _GroupRow:
     for row in store.read("groups", 0, 1, None):
         try:
-            return unpack(row.payload, _GroupRow)
+            return decode(row.payload, _GroupRow)
         except CorruptPayload:
             break
     return _GroupRow()

@@ -1,9 +1,8 @@
 """Slices of the trace as the store keeps them, and samples of their keys.
 
-A row is MessagePack, compressed, after a byte for the format: a list of slices, so that the slices
-of many processes can be bundled unchanged. The events of a slice are columns of integers that refer
-to tables of keys, groups and calls. Rows are untrusted: they are bounded in size, checked against
-their types while they are read, and never executed.
+A row is a list of slices, compressed, so that the slices of many processes can be bundled
+unchanged. The events of a slice are columns of integers that refer to tables of keys, groups and
+calls. Rows are untrusted: what they say is checked while they are read.
 """
 
 import zlib
@@ -13,10 +12,9 @@ from collections.abc import Container, Hashable, Iterable, Iterator, Mapping, Se
 from itertools import accumulate
 from typing import Annotated, TypeVar
 
-import msgspec
 from msgspec import Meta, Struct, structs
 
-from cache_monitor.stats.codec import NO_INTS, CorruptPayload, length_of, pack_ints, unpack_ints
+from cache_monitor.stats.codec import NO_INTS, compress, decode, length_of, pack_ints, unpack_ints
 from cache_monitor.trace import (
     CLEAR,
     HASH_BITS,
@@ -34,39 +32,7 @@ from cache_monitor.trace import (
     level_of,
 )
 
-MAX_BYTES = 16 * 1024 * 1024
-"""The size of a row, uncompressed."""
-_FORMAT = b"\x01"
-
-T = TypeVar("T")
 H = TypeVar("H", bound=Hashable)
-
-
-def pack(value: object) -> bytes:
-    """``value`` as a row's payload."""
-    return _FORMAT + zlib.compress(_encoder.encode(value), 6)
-
-
-def unpack(payload: bytes, type_: type[T]) -> T:
-    """The value in a row's payload. Raises :class:`CorruptPayload`."""
-    try:
-        return msgspec.msgpack.decode(_inflated(payload), type=type_)
-    except (msgspec.DecodeError, RecursionError, OverflowError, UnicodeDecodeError) as error:
-        raise CorruptPayload(str(error)) from error
-
-
-def _inflated(payload: bytes) -> bytes:
-    if payload[:1] != _FORMAT:
-        raise CorruptPayload(f"version {payload[:1]!r}")
-    try:
-        inflater = zlib.decompressobj()
-        found = inflater.decompress(memoryview(payload)[1:], MAX_BYTES)
-    except zlib.error as error:
-        raise CorruptPayload(str(error)) from error
-    if not inflater.eof:
-        raise CorruptPayload("cut, or too large")
-    return found
-
 
 MOST_SWEEPS = 1000
 MOST_READINGS = 200
@@ -235,17 +201,14 @@ class StoredSlice(Struct, array_like=True, gc=False):
                 yield Event(0, call, each.began, each.ended, 0, 0, each.order)
 
 
-_encoder = msgspec.msgpack.Encoder()
-
-
 def encode_slices(slices: Iterable[StoredSlice]) -> bytes:
     """``slices`` as the payload of one row."""
-    return pack(list(slices))
+    return compress(list(slices))
 
 
 def decode_slices(payload: bytes) -> list[StoredSlice]:
     """The slices in a row's payload. Raises :class:`CorruptPayload`."""
-    return unpack(payload, list[StoredSlice])
+    return decode(payload, list[StoredSlice])
 
 
 def packed_keys(hashes: Sequence[int]) -> tuple[bytes, bytes]:

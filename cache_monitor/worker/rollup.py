@@ -23,7 +23,7 @@ from msgspec import structs
 
 from cache_monitor.concurrency import Paced, no_pause
 from cache_monitor.keys.naming import learned_group
-from cache_monitor.stats.codec import CorruptPayload, decode, encode
+from cache_monitor.stats.codec import CorruptPayload, compress, decode, encode
 from cache_monitor.stats.details import Details, DetailsMerge, DetailsState, StoredDetails
 from cache_monitor.stats.window import Window
 from cache_monitor.stores.base import Row, Store, session
@@ -54,7 +54,7 @@ from cache_monitor.stores.rows import (
     state_of,
 )
 from cache_monitor.trace import HOT_KEYS, Plan, TraceLimits, TraceUsage, base_name, next_level
-from cache_monitor.trace.codec import StoredSlice, encode_slices, level_for, pack, unpack
+from cache_monitor.trace.codec import StoredSlice, encode_slices, level_for
 from cache_monitor.trace.replay import Replay
 from cache_monitor.trace.state import ClassifiedMiss, State
 
@@ -271,7 +271,7 @@ def _by_store(rows: Iterable[Row]) -> Mapping[str, _ReadRows]:
 
 
 def _put_plan(store: Store, base: str, plan: Plan, now: int) -> None:
-    store.put([Row("trace", SHARED, base, PLAN, 0, pack(plan))], now)
+    store.put([Row("trace", SHARED, base, PLAN, 0, compress(plan))], now)
 
 
 def _uncertain_stores(
@@ -338,7 +338,7 @@ def _replay(
     haste.pace()
     bundles = list(_bundles(store, name, batch.slices))
     haste.pace()
-    row = Row("trace", SHARED, name, STATE, 0, pack(state))
+    row = Row("trace", SHARED, name, STATE, 0, compress(state))
     if time.monotonic() > haste.deadline:
         if time.thread_time() - began > _MOST_CPU:
             raise _TookTooLong(level)
@@ -383,7 +383,7 @@ def _deliver(store: Store, name: str, state: State) -> None:
     rows = [row_of(each) for each in state.outbox]
     store.put([_not_final(row) for row in rows], now)
     state.outbox = []
-    store.put([Row("trace", SHARED, name, STATE, 0, pack(state))], now)
+    store.put([Row("trace", SHARED, name, STATE, 0, compress(state))], now)
     store.put(rows, now)
 
 
@@ -421,6 +421,6 @@ def _prune(store: Store, now: int, kept: int) -> None:
 
 def _until(payload: bytes) -> int:
     try:
-        return unpack(payload, State).until
+        return decode(payload, State).until
     except CorruptPayload:
         return 0

@@ -186,13 +186,13 @@ def test_of_what_was_before_the_period_nothing_is_made_up() -> None:
 
 
 def test_a_key_that_is_not_in_the_trace_is_known_as_such() -> None:
+    from cache_monitor.stats.codec import compress
     from cache_monitor.stores.base import Row
-    from cache_monitor.trace.codec import pack
 
     caches["default"].set("rare", 1)
     family = store_of("default")
     assert family is not None
-    get_store().put([Row("trace", "", family, 0, 0, pack(Plan(1, 48)))], 1)
+    get_store().put([Row("trace", "", family, 0, 0, compress(Plan(1, 48)))], 1)
     assert not told("rare").is_traced
 
 

@@ -12,10 +12,10 @@ from django.test import override_settings
 
 import cache_monitor
 from cache_monitor.keys.grouping import MOST_TEMPLATES
+from cache_monitor.stats.codec import compress
 from cache_monitor.stores.base import Row, get_store
 from cache_monitor.stores.memory import MemoryStore
 from cache_monitor.stores.rows import known_groups, share_groups
-from cache_monitor.trace.codec import pack
 from cache_monitor.worker import jobs
 from tests.anew import begin_anew
 from tests.keys.test_grouping_learned import WORDS
@@ -66,9 +66,9 @@ def test_they_are_bounded_and_the_same_in_whatever_order_they_come() -> None:
     [
         b"",
         b"\x01other",
-        pack([1, ["no such place"]]),
-        pack([1, ["{text}" * 100]]),
-        pack([1, [f"{n}{{text}}" for n in range(MOST_TEMPLATES + 1)]]),
+        compress([1, ["no such place"]]),
+        compress([1, ["{text}" * 100]]),
+        compress([1, [f"{n}{{text}}" for n in range(MOST_TEMPLATES + 1)]]),
     ],
 )
 def test_a_row_that_cannot_be_read_is_as_if_there_was_none(payload: bytes) -> None:

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from cache_monitor.stats.codec import compress, decode
 from cache_monitor.trace import NEVER, SECOND
-from cache_monitor.trace.codec import StoredSlice, pack, unpack
+from cache_monitor.trace.codec import StoredSlice
 from cache_monitor.trace.replay import Replay
 from cache_monitor.trace.state import ReplayResult, State
 from tests.trace.world import START, TOLERANCE, World
@@ -40,7 +41,7 @@ def replayed(parts: Sequence[StoredSlice], batches: int, now: int) -> list[Repla
         now_parts = [part for part in parts if until - step <= part.start < until]
         ahead = [part for part in parts if until <= part.start < until + 30]
         told.append(replay.run(now_parts, ahead, until))
-        state = unpack(pack(state), State)
+        state = decode(compress(state), State)
     told.append(Replay(state, TOLERANCE).run([], [], now))
     return told
 

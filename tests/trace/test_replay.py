@@ -2,8 +2,9 @@
 
 import gc
 
+from cache_monitor.stats.codec import compress, decode
 from cache_monitor.trace import MISS, NEVER, SECOND, WRITE, CallType, Plan
-from cache_monitor.trace.codec import StoredSlice, pack, unpack
+from cache_monitor.trace.codec import StoredSlice
 from cache_monitor.trace.replay import Replay
 from cache_monitor.trace.state import ReplayResult, State
 from tests.trace.world import START, TOLERANCE, World, key_of
@@ -13,7 +14,7 @@ def run(
     state: State, parts: list[StoredSlice], until: int, ahead: list[StoredSlice] | None = None
 ) -> tuple[ReplayResult, State]:
     told = Replay(state, TOLERANCE).run(parts, ahead or [], until)
-    return told, unpack(pack(state), State)
+    return told, decode(compress(state), State)
 
 
 def reasons(told: ReplayResult) -> list[str]:
@@ -172,7 +173,7 @@ def test_what_waits_for_the_backends_word_gets_it_later_or_none() -> None:
     world.slices.clear()
     world.pass_by(60)
     world.read()
-    told, _ = run(unpack(pack(state), State), world.stored(), world.now // SECOND)
+    told, _ = run(decode(compress(state), State), world.stored(), world.now // SECOND)
     assert reasons(told) == ["lost"]
     told, state = run(state, [], world.now // SECOND + 3600)
     assert reasons(told) == ["unknown"]

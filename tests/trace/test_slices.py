@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cache_monitor.stats import codec as stats_codec
 from cache_monitor.stats.codec import CorruptPayload
 from cache_monitor.trace import (
     HIT,
@@ -175,16 +176,16 @@ def test_damaged_bytes_are_unreadable_or_events(data: st.DataObject) -> None:
 @given(st.binary(max_size=200))
 def test_any_other_bytes_are_unreadable(payload: bytes) -> None:
     with pytest.raises(CorruptPayload):
-        decode_slices(b"\x01" + payload)
+        decode_slices(b"\x81" + payload)
     with pytest.raises(CorruptPayload):
-        decode_slices(payload.removeprefix(b"\x01"))
+        decode_slices(b"\x02" + payload)
 
 
 def test_what_is_cut_or_too_large_is_unreadable(monkeypatch: pytest.MonkeyPatch) -> None:
     payload = _payload()
     with pytest.raises(CorruptPayload):
         decode_slices(payload[:-3])
-    monkeypatch.setattr(codec, "MAX_BYTES", 100)
+    monkeypatch.setattr(stats_codec, "MAX_INFLATED", 100)
     with pytest.raises(CorruptPayload):
         decode_slices(payload)
 
