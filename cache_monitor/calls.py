@@ -159,7 +159,7 @@ def entries_of(call: RawCall) -> Entries | None:
 
 class ChangedTimeout(NamedTuple):
     """A timeout of which the project's backend made another, as one that adds jitter does;
-    ``actual`` is NaN where it gave several keys different ones."""
+    ``actual`` is NaN where it gave several keys different ones, or where nobody could see it."""
 
     given: object
     actual: object

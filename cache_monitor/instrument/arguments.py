@@ -43,6 +43,8 @@ class CallSignature:
     """Whether the operation looks a key up, and thus tells whether it was there."""
     effects: ClassVar[type[int]] = bool
     """The type of the results that tell what the operation did."""
+    has_own_timeout: ClassVar[bool] = False
+    """Whether the method may give entries a timeout of its own without another call that tells."""
     names: ClassVar[Mapping[str, str]] = {}
     """What the backend calls Django's arguments, where it has names of its own for them."""
 

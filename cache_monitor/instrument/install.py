@@ -22,11 +22,21 @@ import django.core.cache as django_cache
 from django.conf import settings
 from django.core.cache import CacheHandler, caches
 from django.core.cache.backends.base import BaseCache, InvalidCacheBackendError
+from django.core.cache.backends.db import DatabaseCache
+from django.core.cache.backends.filebased import FileBasedCache
+from django.core.cache.backends.locmem import LocMemCache
+from django.core.cache.backends.memcached import BaseMemcachedCache
+from django.core.cache.backends.redis import RedisCache
 
 from cache_monitor.calls import bounded, recorder
 from cache_monitor.conf import get_conf
 from cache_monitor.instrument import aliases
-from cache_monitor.instrument.aliases import belongs_to, looking_like, telling_lookup
+from cache_monitor.instrument.aliases import (
+    belongs_to,
+    is_django_redis,
+    looking_like,
+    telling_lookup,
+)
 from cache_monitor.instrument.arguments import (
     USUAL_PLACES,
     Args,
@@ -45,6 +55,7 @@ from cache_monitor.instrument.arguments import (
     Touch,
     VersionStep,
     Write,
+    code_of,
     handed_to,
     parameters_of,
     places_of,
@@ -159,6 +170,20 @@ def _own_names(signature: type[CallSignature], parameters: Sequence[Parameter]) 
         and at < len(parameters)
         and parameters[at].kind is Parameter.POSITIONAL_OR_KEYWORD
     }
+
+
+def _has_own_timeout(method: Any, class_: type, backend: type) -> bool:
+    """Whether ``method``, by which a project's ``backend`` writes past Django's, need not keep to
+    the timeout that it is given. Of a backend made from scratch it is the only one there is."""
+    derives = issubclass(backend, _DJANGOS) or is_django_redis(backend)
+    if not derives or class_.__module__.partition(".")[0] in _LIBRARIES:
+        return False
+    code = code_of(inspect.unwrap(method))
+    # As in a copy of Django's own method, with something else changed.
+    return code is None or "get_backend_timeout" not in code.co_names
+
+
+_DJANGOS = (LocMemCache, FileBasedCache, DatabaseCache, BaseMemcachedCache, RedisCache)
 
 
 def can_be_recorded(class_: type) -> bool:
@@ -305,9 +330,11 @@ def _recording_function(name: str, original: Any, class_: type, backend: type) -
     operation_name = name[1:] if is_async and hasattr(backend, name[1:]) else name
     method = original if isinstance(original, FunctionType) else _bound(original)
     call = telling_lookup(method, class_, name)
-    operation = ObservedOperation(
-        operation_name, method, call, signature_of(name, operation_name, original, class_)
-    )
+    signature = signature_of(name, operation_name, original, class_)
+    if signature.timeout_at is not None and _has_own_timeout(original, class_, backend):
+        namespace = {"__slots__": (), "has_own_timeout": True}
+        signature = type(signature.__name__, (signature,), namespace)
+    operation = ObservedOperation(operation_name, method, call, signature)
     if is_async:
         return observed_async(operation)
     usual = observed(operation)

@@ -10,6 +10,7 @@ import sys
 from asyncio import current_task
 from collections.abc import Callable, Hashable
 from contextvars import Token
+from math import nan
 from threading import get_ident
 from time import perf_counter as clock
 from types import CodeType
@@ -17,7 +18,16 @@ from typing import Any, NamedTuple
 
 from django.core.cache.backends.base import BaseCache
 
-from cache_monitor.calls import KEY, OUTCOME, Entries, RawCall, Source, raised, recorder
+from cache_monitor.calls import (
+    KEY,
+    OUTCOME,
+    ChangedTimeout,
+    Entries,
+    RawCall,
+    Source,
+    raised,
+    recorder,
+)
 from cache_monitor.context import CallContext, current, enter, leave
 from cache_monitor.errors import let_pass
 from cache_monitor.instrument.aliases import Noted, find, stored_size
@@ -125,7 +135,7 @@ class _Observation:
     def _timeout(self) -> object:
         given = self.signature.timeout()
         if self.inner.timeouts is None:
-            return given
+            return ChangedTimeout(given, nan) if self.signature.has_own_timeout else given
         return self.inner.timeout_of(self.signature.key(), given)
 
     def _entries(self) -> Entries | None:
@@ -329,7 +339,8 @@ def _notify_outer(signature: CallSignature, result: Any, outer: CallContext, bef
     """Tell the operation ``outer`` what came of a call that is part of it."""
     with recorder.guard:
         if signature.timeout_at is not None:
-            outer.note_timeout(signature.key(), signature.timeout(), before)
+            timeout = nan if signature.has_own_timeout else signature.timeout()
+            outer.note_timeout(signature.key(), timeout, before)
         elif signature.looks_up and outer.found is None:
             outer.found = len(outer.sizes) > before
         signature.notify_outer(result, outer)

@@ -1,5 +1,7 @@
 """Where a backend makes another timeout of the one that it is given, that one counts."""
 
+import asyncio
+import pickle
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -70,6 +72,24 @@ class ShortInHerd(HerdClient):  # type: ignore[misc]  # the package has no types
         return super().set(key, value, 20, *args, **kwargs)
 
 
+class PastDjangos(LocMemCache):
+    """A backend that writes by itself, and for as long as it likes."""
+
+    def set(self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None) -> Any:
+        made = self.make_key(key, version)
+        self._cache[made] = pickle.dumps(value)  # type: ignore[attr-defined]  # not in the stubs
+        self._expire_info[made] = time.time() + SHORT  # type: ignore[attr-defined]  # likewise
+
+
+class LikeDjangos(LocMemCache):
+    """The same, but that it asks for the time as Django's does."""
+
+    def set(self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None) -> Any:
+        made = self.make_key(key, version)
+        self._cache[made] = pickle.dumps(value)  # type: ignore[attr-defined]  # not in the stubs
+        self._expire_info[made] = self.get_backend_timeout(timeout)  # type: ignore[attr-defined]  # likewise
+
+
 @pytest.fixture
 def site(redis_server: Server) -> Iterator[None]:
     """A cache of each of these backends."""
@@ -79,6 +99,8 @@ def site(redis_server: Server) -> Iterator[None]:
         "default": {"BACKEND": f"{own}ShortInSet", "LOCATION": "set"},
         "backend": {"BACKEND": f"{own}ShortInBackend", "LOCATION": "backend"},
         "many": {"BACKEND": f"{own}DiverseMany", "LOCATION": "many"},
+        "past": {"BACKEND": f"{own}PastDjangos", "LOCATION": "past"},
+        "like": {"BACKEND": f"{own}LikeDjangos", "LOCATION": "like"},
         "server": {"BACKEND": f"{own}LongOnServer", "LOCATION": redis_server.url},
         "client": {**django_redis, "OPTIONS": {"CLIENT_CLASS": f"{own}ShortInClient"}},
         "herd": {**django_redis, "OPTIONS": {"CLIENT_CLASS": "django_redis.client.HerdClient"}},
@@ -134,6 +156,25 @@ def test_several_timeouts_in_one_call_are_unknown_unless_they_are_alike(site: No
     cache._delete(cache.make_key("1"))  # type: ignore[attr-defined]  # not in the stubs
     cache.get("1")
     assert _reasons("many") == {"unknown": 1}
+
+
+@pytest.mark.parametrize(
+    ("alias", "timeout", "reason"), [("past", 300, "unknown"), ("like", SHORT, "expired")]
+)
+@pytest.mark.parametrize("operation", ["set", "set_many", "aset"])
+def test_a_timeout_is_unknown_where_a_projects_method_writes_without_asking_django(
+    site: None, operation: str, alias: str, timeout: float, reason: str
+) -> None:
+    cache = caches[alias]
+    if operation == "set_many":
+        cache.set_many({"a": 1}, timeout=timeout)
+    elif operation == "aset":
+        asyncio.run(cache.aset("a", 1, timeout=timeout))
+    else:
+        cache.set("a", 1, timeout=timeout)
+    while cache.get("a") is not None:
+        time.sleep(SHORT)
+    assert _reasons(alias) == {reason: 1}
 
 
 def test_what_the_backend_gave_more_time_has_not_expired(site: None) -> None:
