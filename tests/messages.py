@@ -33,7 +33,9 @@ FUNCTIONS: Final = {
 }
 _STRING = r"""u?(?:'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*")"""
 # What Django makes of a template is no Python throughout, but its calls are.
-CALL: Final = re.compile(rf"\bn?gettext\({_STRING}(?:,\s*{_STRING},[^)]*)?\)")
+CALL: Final = re.compile(
+    rf"\bn?gettext\({_STRING}(?:,\s*{_STRING},[^)]*)?\)|\bpgettext\({_STRING},\s*{_STRING}\)"
+)
 PERCENT_FORMAT: Final = "python-format"
 
 Message = str | tuple[str, ...]

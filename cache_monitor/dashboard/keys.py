@@ -5,6 +5,7 @@ from functools import cache
 from typing import Any, Final, NamedTuple
 
 from django.utils.translation import gettext as _
+from django.utils.translation import pgettext
 
 from cache_monitor import api, page_cache
 from cache_monitor.concurrency import TimedValues, call_in_forked_children
@@ -150,13 +151,19 @@ def key_groups(caches: Caches, links: Links) -> TableSpec[CacheItem[KeyGroup]]:
 
 def views(caches: Caches, links: Links, view: str = "") -> TableSpec[CacheItem[View]]:
     """The site's views, or only ``view``."""
+
+    def url(each: CacheItem[View]) -> str:
+        return "" if view else links.view(each.item.view)
+
     every = [CacheItem(a, it) for a, c in caches.items() for it in c.views if view in {"", it.view}]
     return TableSpec(
         "views",
         _("Views"),
         [
             code_column(
-                "view", _("View"), url=lambda each: "" if view else links.view(each.item.view)
+                "view",
+                pgettext("of the site", "View"),
+                url=lambda each: "" if view else links.view(each.item.view),
             ),
             *cache_column(caches),
             figure_column("requests", _("Requests")),

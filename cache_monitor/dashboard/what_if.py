@@ -260,7 +260,7 @@ def _labels(it: CacheWhatIf) -> Mapping[str, str]:
     return {
         "own": it.policy,
         "optimum": _("optimum"),
-        "today": _("today"),
+        "today": pgettext("of a size", "today"),
         "error": pgettext("of an estimate", "error"),
         "saved": _("saved an hour"),
         "entries": _("entries"),

@@ -12,6 +12,8 @@ from typing import Any, Literal
 
 from django.core.cache import caches
 from django.core.cache.backends.base import BaseCache
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
 from msgspec import Struct
 
 from cache_monitor.calls import recorder
@@ -201,7 +203,7 @@ def clear(alias: str) -> EntryTotals:
     return EntryTotals(entries=0, bytes=None)
 
 
-def clear_reach(alias: str) -> str | None:
+def clear_reach(alias: str) -> str | Promise | None:
     """What ``clear`` deletes besides the alias's own entries, in a sentence; None for nothing."""
     cache = caches[alias]
     # In django-cachex 0.4 and later only ``flush_db`` deletes others' entries.
@@ -215,16 +217,21 @@ def is_per_process(alias: str) -> bool:
 
 _LISTING_SECONDS = 10.0
 """Seconds that a step of a deletion may take to list the keys of a backend that has no cursor."""
-_CANNOT_REMOVE = "KEY_FUNCTION cannot be undone, so the keys of these entries are unknown."
+_CANNOT_REMOVE = (
+    "The keys of these entries are unknown: KEY_FUNCTION cannot be undone, or they are no text."
+)
 _REACH = {
-    "LocMemCache": "It clears this process alone, with every alias of the same LOCATION.",
-    "FileBasedCache": "It clears the directory, with every alias of the same LOCATION.",
-    "DatabaseCache": "It clears the table, with every alias of the same LOCATION.",
+    "LocMemCache": _("It clears this process alone, with every alias of the same LOCATION."),
+    "FileBasedCache": _("It clears the directory, with every alias of the same LOCATION."),
+    "DatabaseCache": _("It clears the table, with every alias of the same LOCATION."),
     **dict.fromkeys(
         ("RedisCache (Django's)", "RedisCache (django-redis)", "django-valkey", "django-cachex"),
-        "It flushes the whole database of the server, with the keys of every other program there.",
+        _(
+            "It flushes the whole database of the server, with the keys of every other program"
+            " there."
+        ),
     ),
-    "memcached": "It flushes the whole server, with the keys of every other program there.",
+    "memcached": _("It flushes the whole server, with the keys of every other program there."),
 }
 
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import gettext
 import re
+from pathlib import Path
 
+import django
 import pytest
+from babel.messages.mofile import read_mo
 from django.test import Client
 from django.urls import reverse
 from django.utils import translation
@@ -53,6 +56,30 @@ def test_the_compiled_catalogue_is_that_of_the_translator(language: str) -> None
             context = message.context
             told = known.pgettext(context, message.id) if context else known.gettext(message.id)
             assert told == message.string
+
+
+SAME_SENSE = {"Action", "No, take me back", "Show all"}
+"""Texts that Django has too, and means as they are meant here."""
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_no_text_is_one_of_django_with_another_meaning(language: str) -> None:
+    """The catalogue of an app before this one in ``INSTALLED_APPS`` wins: the admin has "View" for
+    what one may do."""
+    ours = {message for _, message, context in texts(PACKAGE) if context is None}
+    translated = {m.id: m.string for m in read(language) if not m.context and is_translated(m)}
+    clashes = {
+        text
+        for path in Path(django.__file__).parent.rglob(f"locale/{language}/LC_MESSAGES/django.mo")
+        for text, string in _compiled(path).items()
+        if text in ours and translated.get(text, string) != string
+    }
+    assert clashes <= SAME_SENSE
+
+
+def _compiled(path: Path) -> dict[str, str]:
+    with path.open("rb") as file:
+        return {m.id: str(m.string) for m in read_mo(file) if isinstance(m.id, str) and m.id}
 
 
 @pytest.mark.usefixtures("full_report")
