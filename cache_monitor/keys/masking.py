@@ -167,9 +167,8 @@ _JWT = r"(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{7,}\.[A-Za-z0-9_.-]+"
 _RUN = rf"[A-Za-z0-9_-]{{{LEAST},}}"
 _CANDIDATE = re.compile(f"(?P<jwt>{_JWT})|{_RUN}")
 # Without separators too: "cart" + session key, or either in capitals.
-_INNER = re.compile(
-    rf"[a-z0-9]{{{LEAST},}}|[A-Z0-9]{{{LEAST},}}|(?P<mixed>[A-Za-z0-9]{{{LEAST},}})"
-)
+_ONE_CASE = re.compile(rf"[a-z0-9]{{{LEAST},}}|[A-Z0-9]{{{LEAST},}}")
+_WORD = re.compile(rf"[A-Za-z0-9]{{{LEAST},}}")
 _MIXED = re.compile(r"(?=.*[a-z])(?=.*[A-Z])(?=.*[0-9])", re.DOTALL)
 _HEX = re.compile("[0-9a-f]+|[0-9A-F]+")
 # A cut key may end with the beginning of a credential.
@@ -275,12 +274,27 @@ def _open_parts(text: str) -> Iterator[tuple[int, int]]:
 
 def _looking_like_one(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
     for found in _CANDIDATE.finditer(text, start, end):
-        if found["jwt"] or _is_token(found[0]):
+        if found["jwt"]:
             yield found.span()
             continue
-        for inner in _INNER.finditer(text, *found.span()):
-            if (_is_token if inner["mixed"] else _is_varied)(inner[0]):
+        rest, stop = found.span()
+        # These first: with "Cart" before it a session key hardly looks like a token.
+        for inner in _ONE_CASE.finditer(text, rest, stop):
+            if _is_varied(inner[0]):
                 yield inner.span()
+                yield from _tokens(text, rest, inner.start())
+                rest = inner.end()
+        yield from _tokens(text, rest, stop)
+
+
+def _tokens(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """The run from ``start`` to ``end`` where it is a token of mixed case, or those within it."""
+    if end - start >= LEAST and _is_token(text[start:end]):
+        yield start, end
+        return
+    for word in _WORD.finditer(text, start, end):
+        if _is_token(word[0]):
+            yield word.span()
 
 
 def _is_token(run: str) -> bool:
