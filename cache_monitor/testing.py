@@ -8,7 +8,7 @@ from django.conf import settings
 from django.core.cache import caches
 
 from cache_monitor.conf import get_conf
-from cache_monitor.context import start_listening, stop_listening
+from cache_monitor.context import listening
 from cache_monitor.instrument.aliases import alias_of
 from cache_monitor.listeners import Capture, CapturedCall, Timeout
 
@@ -116,11 +116,10 @@ def capture_cache_calls() -> Iterator[CapturedCalls]:
     _require_any_monitored()
     capture = Capture()
     captured = CapturedCalls(capture.calls)
-    start_listening(capture)
     try:
-        yield captured
+        with listening(capture):
+            yield captured
     finally:
-        stop_listening(capture)
         # Tasks begun inside may go on; their later calls are not the block's.
         calls = capture.calls()
         captured._read = lambda: calls

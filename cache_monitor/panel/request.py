@@ -23,7 +23,7 @@ from django.utils.cache import has_vary_header
 from cache_monitor import context
 from cache_monitor.api import backend_path
 from cache_monitor.calls import SOURCE, VERSION, RawCall, is_interrupted, keys_of, outcomes_of
-from cache_monitor.context import Listener, start_listening, stop_listening
+from cache_monitor.context import Listener, listening
 from cache_monitor.errors import let_pass
 from cache_monitor.keys.naming import KeyKind, name_key, written_as_shown
 from cache_monitor.listeners import Capture, KeptCall, Totals, timeout_of, watched_aliases
@@ -401,13 +401,11 @@ def _captured(content: Iterator[bytes], listener: Listener, finished: Finished) 
     try:
         while True:
             # Between two steps the server is at work.
-            start_listening(listener)
             try:
-                chunk = next(steps)
+                with listening(listener):
+                    chunk = next(steps)
             except StopIteration:
                 return
-            finally:
-                stop_listening(listener)
             yield chunk
     finally:
         _finish(finished)
@@ -419,13 +417,11 @@ async def _captured_async(
     steps = aiter(content)
     try:
         while True:
-            start_listening(listener)
             try:
-                chunk = await anext(steps)
+                with listening(listener):
+                    chunk = await anext(steps)
             except StopAsyncIteration:
                 return
-            finally:
-                stop_listening(listener)
             yield chunk
     finally:
         with contextlib.suppress(RuntimeError):

@@ -249,12 +249,12 @@ class GroupStats(Struct, array_like=True, gc=False):
             self.lookups += times
             if hit:
                 self.hits += times
-                if sample is not None and len(self.sample_hits) < SAMPLE_SIZE:
-                    self.sample_hits = with_one_more(self.sample_hits, sample)
             else:
                 self.misses += times
-                if sample is not None and len(self.sample_misses) < SAMPLE_SIZE:
-                    self.sample_misses = with_one_more(self.sample_misses, sample)
+            # Asked first: there are enough before long.
+            known = self.sample_hits if hit else self.sample_misses
+            if sample is not None and len(known) < SAMPLE_SIZE:
+                self._add_sample(hit, sample)
         if wrote:
             self.sets += times
 
@@ -290,25 +290,17 @@ class GroupStats(Struct, array_like=True, gc=False):
         if len(self.keys) > 2 * sketches.SIZE:
             self.keys = sketches.smallest(self.keys)
 
-    def count_hits(self, samples: Sequence[str], hits: int, read: int | None) -> None:
-        """Count ``hits`` that read so many bytes, where that is known; of some of the keys that
-        were found, as they may be shown, samples are kept."""
-        self.lookups += hits
-        self.hits += hits
-        if read is not None:
-            self.add_bytes(read, False)
+    def count_lookups(self, hit: bool, samples: Sequence[str], lookups: int) -> None:
+        """Count ``lookups`` that all hit, or all missed; of some of their keys, as they may be
+        shown, samples are kept."""
+        self.count(hit, False, lookups)
         for sample in samples:
-            if len(self.sample_hits) >= SAMPLE_SIZE:
-                break
-            self.sample_hits = with_one_more(self.sample_hits, sample)
+            self._add_sample(hit, sample)
 
-    def count_misses(self, samples: Sequence[str], misses: int) -> None:
-        """Count ``misses``; of some of the keys, as they may be shown, samples are kept."""
-        self.lookups += misses
-        self.misses += misses
-        for sample in samples:
-            if len(self.sample_misses) >= SAMPLE_SIZE:
-                break
+    def _add_sample(self, hit: bool, sample: str) -> None:
+        if hit:
+            self.sample_hits = with_one_more(self.sample_hits, sample)
+        else:
             self.sample_misses = with_one_more(self.sample_misses, sample)
 
     def merge(self, other: "GroupStats") -> None:

@@ -158,16 +158,19 @@ class EvictionReading(NamedTuple):
         return self[1:] == other[1:]
 
 
-def latest_readings(readings: Iterable[EvictionReading], limit: int) -> list[EvictionReading]:
-    """``readings`` in the order of time: the latest ``limit`` that say something new. Of several
-    equal ones the first and the last are kept."""
+MOST_READINGS = 200
+
+
+def latest_readings(readings: Iterable[EvictionReading]) -> list[EvictionReading]:
+    """``readings`` in the order of time: the latest ones that say something new. Of several equal
+    ones the first and the last are kept."""
     kept: list[EvictionReading] = []
     for each in sorted(readings):
         if len(kept) > 1 and kept[-1].same(each) and kept[-2].same(each):
             kept[-1] = each
         else:
             kept.append(each)
-    return kept[-limit:]
+    return kept[-MOST_READINGS:]
 
 
 SHOWN = "\2"

@@ -20,6 +20,7 @@ from cache_monitor.trace import (
     HASH_BITS,
     HIT,
     MISS,
+    MOST_READINGS,
     REFUSED,
     SECOND,
     UNKNOWN_TIME,
@@ -35,7 +36,6 @@ from cache_monitor.trace import (
 H = TypeVar("H", bound=Hashable)
 
 MOST_SWEEPS = 1000
-MOST_READINGS = 200
 MOST_VIEWS = 255
 """Views that are told apart in one slice: a byte for each change."""
 _LOW_BITS = 16

@@ -33,7 +33,6 @@ from cache_monitor.trace.codec import StoredSlice
 from cache_monitor.trace.miss_reasons import GONE, Reason, agreed_reason, loss_cause, why_gone
 from cache_monitor.trace.state import (
     ALL_KEYS,
-    MOST_READINGS,
     MOST_WAITING,
     NEAR,
     REMEMBERED,
@@ -250,7 +249,7 @@ class Replay:
 
 def _readings_with(state: State, slices: Iterable[StoredSlice]) -> list[EvictionReading]:
     readings = {*state.readings, *(reading for each in slices for reading in each.readings)}
-    return latest_readings(readings, MOST_READINGS)
+    return latest_readings(readings)
 
 
 class KeyReplay:

@@ -23,7 +23,6 @@ from cache_monitor.trace import (
     latest_readings,
 )
 from cache_monitor.trace.codec import (
-    MOST_READINGS,
     MOST_SWEEPS,
     MOST_VIEWS,
     READS,
@@ -207,7 +206,7 @@ class Slice:
 
     def add_reading(self, reading: EvictionReading) -> None:
         """Add what a backend says of its evictions."""
-        self.readings = latest_readings([*self.readings, reading], MOST_READINGS)
+        self.readings = latest_readings([*self.readings, reading])
 
     def _raise_level(self) -> None:
         """Drop half of the keys, again and again if need be, but not the hottest."""

@@ -25,7 +25,6 @@ NEAR = 10 * SECOND
 REMEMBERED = 3600 * SECOND
 """How long after a gap in the record an unseen change may be the reason of a miss."""
 MOST_WAITING = 20_000
-MOST_READINGS = 200
 _MOST_KEPT = 16
 _MOST_PLANS = 5
 ALL_KEYS = HASH_BITS + 1

@@ -309,7 +309,9 @@ class _Uses:
         sizes = [run.sizes() for _, run in keys]
         known = [read for read, _ in sizes if read is not None]
         read = sum(known) if known else None
-        group.count_hits([key for key, _ in keys[:SAMPLE_SIZE]], hits, read)
+        group.count_lookups(True, [key for key, _ in keys[:SAMPLE_SIZE]], hits)
+        if read is not None:
+            group.add_bytes(read, False)
         self._details.hot_keys.count_hits(
             group_name,
             [(key, size, run.count) for (key, run), (_, size) in zip(keys, sizes, strict=True)],
@@ -324,10 +326,11 @@ class _Uses:
         group.add_key(key_hash)
         group.add_seconds(run.seconds, True)
         read, largest = run.sizes()
-        group.count_hits((shown,), run.count, read)
+        group.count(True, False, run.count, shown)
         stats = details.hot_keys.entry(shown, group_name)
         stats.count(True, False, run.count)
         if read is not None:
+            group.add_bytes(read, False)
             stats.bytes = greater(stats.bytes, largest)
         self.keys += run.count
         self.hits += run.count
@@ -343,7 +346,7 @@ class _Uses:
         self.misses += misses
         group = self._details.group(group_name, "key")
         group.add_keys([hash_of(key) for key, _ in keys])
-        group.count_misses([key for key, _ in keys[:SAMPLE_SIZE]], misses)
+        group.count_lookups(False, [key for key, _ in keys[:SAMPLE_SIZE]], misses)
         group.add_seconds(seconds, True)
         self._details.hot_keys.count_misses(group_name, keys)
 

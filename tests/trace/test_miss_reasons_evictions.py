@@ -2,6 +2,7 @@
 
 import pytest
 
+from cache_monitor import trace
 from cache_monitor.trace import NOT_ONLY, EvictionReading, latest_readings, uncertain_stores
 from cache_monitor.trace.miss_reasons import LossCause, loss_cause, why_gone
 
@@ -109,10 +110,13 @@ def test_whose_stores_hosts_have(
     assert doubt._asdict() == {"names": {*names.split()}, **expected}
 
 
-def test_of_readings_that_say_the_same_the_first_and_the_last_are_kept() -> None:
+def test_of_readings_that_say_the_same_the_first_and_the_last_are_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     readings = counted((0, 1), (1, 1), (2, 1), (3, 2), (4, 2), (5, 1))
-    assert latest_readings(readings, 100) == counted((0, 1), (2, 1), (3, 2), (4, 2), (5, 1))
-    assert latest_readings(readings, 2) == counted((4, 2), (5, 1))
+    assert latest_readings(readings) == counted((0, 1), (2, 1), (3, 2), (4, 2), (5, 1))
+    monkeypatch.setattr(trace, "MOST_READINGS", 2)
+    assert latest_readings(readings) == counted((4, 2), (5, 1))
 
 
 @pytest.mark.parametrize(
