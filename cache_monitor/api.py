@@ -19,9 +19,8 @@ from django.utils.translation import gettext as _
 from msgspec import structs
 
 from cache_monitor import concurrency
-from cache_monitor.backends import PATH as EXPLICIT_PATH
 from cache_monitor.calls import SOURCE, RawCall, outcomes_of
-from cache_monitor.conf import get_conf
+from cache_monitor.conf import backend_path, get_conf
 from cache_monitor.findings import history
 from cache_monitor.findings.engine import detected, watch
 from cache_monitor.keys.grouping import learned
@@ -286,13 +285,6 @@ def store_note() -> str | None:
     with suppress(StoreError):
         return base.store_note()
     return None
-
-
-def backend_path(alias: str) -> str:
-    """The dotted path of the backend of ``alias``: the real one where it is wrapped."""
-    entry = settings.CACHES[alias]
-    path = entry.get("BACKEND")
-    return str(entry.get("WRAPS") if path == EXPLICIT_PATH else path)
 
 
 def _period(since: datetime | None, until: datetime | None) -> ReportPeriod:

@@ -7,12 +7,11 @@ from django.conf import settings
 from django.core.cache.backends.base import BaseCache, InvalidCacheBackendError
 from django.utils.module_loading import import_string
 
-from cache_monitor.conf import get_conf
+from cache_monitor.conf import EXPLICIT, get_conf
 from cache_monitor.instrument.install import alias_being_created, can_be_recorded, instrument
 
 __all__ = ["MonitoredCache"]
 
-PATH = "cache_monitor.backends.MonitoredCache"
 WRAPS_HINT = (
     'Write "WRAPS": "django.core.cache.backends.redis.RedisCache", or the backend that you use.'
 )
@@ -64,7 +63,7 @@ def _alias_of(location: Any, params: Mapping[str, Any]) -> str:
     for alias, entry in settings.CACHES.items():
         rest = {key: each for key, each in entry.items() if key not in {"BACKEND", "LOCATION"}}
         if (
-            entry.get("BACKEND") == PATH
+            entry.get("BACKEND") == EXPLICIT
             and entry.get("LOCATION", "") == location
             and rest == params
         ):

@@ -16,9 +16,8 @@ from django.core.checks import Warning as Caution
 from django.db import DEFAULT_DB_ALIAS
 from django.utils.module_loading import import_string
 
-from cache_monitor.backends import PATH as EXPLICIT_PATH
 from cache_monitor.backends import WRAPS_HINT, wraps_problem
-from cache_monitor.conf import SETTING, Conf, get_conf, problems
+from cache_monitor.conf import EXPLICIT, SETTING, Conf, backend_path, get_conf, problems
 from cache_monitor.instrument.install import can_be_recorded
 from cache_monitor.keys.known_keys import bypassing_apps
 from cache_monitor.keys.masking import sanitizer_problem
@@ -67,8 +66,7 @@ def check_servers(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
 
 
 def _deployment_warnings(alias: str, entry: Mapping[str, Any]) -> Iterator[CheckMessage]:
-    backend = entry.get("BACKEND")
-    backend = entry.get("WRAPS") if backend == EXPLICIT_PATH else backend
+    backend = backend_path(alias)
     if backend == _DUMMY and not settings.DEBUG:
         yield Caution(
             f"CACHES[{alias!r}] is a DummyCache: it stores nothing, so every lookup misses "
@@ -149,11 +147,11 @@ def _warnings(conf: Conf) -> Iterator[CheckMessage]:
     if not conf.enabled:
         return
     backends = [entry.get("BACKEND") for entry in settings.CACHES.values()]
-    if conf.instrument == "explicit" and EXPLICIT_PATH not in backends:
+    if conf.instrument == "explicit" and EXPLICIT not in backends:
         yield Caution(
             f"{SETTING}['INSTRUMENT'] is 'explicit', and no cache names MonitoredCache: "
             "nothing is monitored.",
-            hint=f"Write 'INSTRUMENT': 'all', or 'BACKEND': {EXPLICIT_PATH!r} and 'WRAPS' for a "
+            hint=f"Write 'INSTRUMENT': 'all', or 'BACKEND': {EXPLICIT!r} and 'WRAPS' for a "
             "cache in CACHES.",
             id="cache_monitor.W001",
         )
@@ -286,7 +284,7 @@ def _store_errors() -> Iterator[CheckMessage]:
 def _cache_errors() -> Iterator[CheckMessage]:
     for alias, entry in settings.CACHES.items():
         path = entry.get("BACKEND")
-        if path == EXPLICIT_PATH:
+        if path == EXPLICIT:
             if problem := wraps_problem(entry.get("WRAPS")):
                 yield Error(
                     f"CACHES[{alias!r}]: {problem}", hint=WRAPS_HINT, id="cache_monitor.E003"
@@ -311,7 +309,7 @@ def _cache_errors() -> Iterator[CheckMessage]:
 def _scanner_infos() -> Iterator[CheckMessage]:
     """I003: caches without a scanner."""
     for alias, entry in settings.CACHES.items():
-        is_explicit = entry.get("BACKEND") == EXPLICIT_PATH
+        is_explicit = entry.get("BACKEND") == EXPLICIT
         path = entry.get("WRAPS" if is_explicit else "BACKEND")
         if (wraps_problem if is_explicit else _import_problem)(path) is not None:
             continue

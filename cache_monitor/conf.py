@@ -338,6 +338,17 @@ def get_conf() -> Conf:
     )
 
 
+EXPLICIT = "cache_monitor.backends.MonitoredCache"
+"""The backend that says of one cache that it is recorded."""
+
+
+def backend_path(alias: str) -> str:
+    """The dotted path of the backend of ``alias``: the real one where it is wrapped."""
+    entry = settings.CACHES[alias]
+    path = entry.get("BACKEND")
+    return str(entry.get("WRAPS") if path == EXPLICIT else path)
+
+
 _forgetting: defaultdict[str, list[Callable[[], object]]] = defaultdict(list)
 
 

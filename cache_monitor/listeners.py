@@ -15,7 +15,6 @@ from typing import Literal, NamedTuple
 from django.conf import settings
 from django.core.cache.backends.base import DEFAULT_TIMEOUT
 
-from cache_monitor.backends import PATH as EXPLICIT_PATH
 from cache_monitor.calls import (
     KEY,
     LOOKUPS,
@@ -32,7 +31,7 @@ from cache_monitor.calls import (
     whole,
 )
 from cache_monitor.concurrency import new_lock
-from cache_monitor.conf import get_conf
+from cache_monitor.conf import EXPLICIT, get_conf
 from cache_monitor.keys.known_keys import is_toolbar_key
 from cache_monitor.keys.naming import unmasked_name
 from cache_monitor.page_cache import PagePass
@@ -241,7 +240,7 @@ def watched_aliases() -> tuple[str, ...]:
     return tuple(
         alias
         for alias, entry in settings.CACHES.items()
-        if conf.instrument == "all" or entry.get("BACKEND") == EXPLICIT_PATH
+        if conf.instrument == "all" or entry.get("BACKEND") == EXPLICIT
     )
 
 

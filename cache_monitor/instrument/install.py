@@ -29,7 +29,7 @@ from django.core.cache.backends.memcached import BaseMemcachedCache
 from django.core.cache.backends.redis import RedisCache
 
 from cache_monitor.calls import bounded, recorder
-from cache_monitor.conf import get_conf
+from cache_monitor.conf import EXPLICIT, get_conf
 from cache_monitor.instrument import aliases
 from cache_monitor.instrument.aliases import (
     belongs_to,
@@ -352,7 +352,6 @@ _creating: ContextVar[str | None] = ContextVar("cache_monitor_creating", default
 _replaced: dict[str, Any] = {}
 _watching = [False]
 """Whether caches are to be recorded: what others have put above ours may call it after the end."""
-_EXPLICIT = "cache_monitor.backends.MonitoredCache"
 
 
 def alias_being_created() -> str | None:
@@ -419,7 +418,7 @@ def _creator(original: Callable[..., Any]) -> Callable[..., Any]:
             cache = original(self, alias)
         except InvalidCacheBackendError as error:
             # Checks of Django's own open the caches, perhaps before ours can say what to write.
-            if settings.CACHES[alias].get("BACKEND") != _EXPLICIT:
+            if settings.CACHES[alias].get("BACKEND") != EXPLICIT:
                 error.add_note(
                     f"Write into CACHES[{alias!r}]['BACKEND'] the dotted path of a cache backend "
                     "that is installed."
@@ -458,5 +457,5 @@ def _is_recorded_alias(alias: str) -> bool:
     """Whether all aliases are recorded; a ``MonitoredCache`` sees to itself."""
     conf = get_conf()
     backend = settings.CACHES.get(alias, {}).get("BACKEND")
-    is_wanted = conf.enabled and conf.instrument == "all" and backend != _EXPLICIT
+    is_wanted = conf.enabled and conf.instrument == "all" and backend != EXPLICIT
     return _watching[0] and is_wanted

@@ -21,8 +21,8 @@ from django.urls import Resolver404, ResolverMatch, resolve
 from django.utils.cache import has_vary_header
 
 from cache_monitor import context
-from cache_monitor.api import backend_path
 from cache_monitor.calls import SOURCE, VERSION, RawCall, is_interrupted, keys_of, outcomes_of
+from cache_monitor.conf import backend_path
 from cache_monitor.context import Listener, listening
 from cache_monitor.errors import let_pass
 from cache_monitor.keys.naming import KeyKind, name_key, written_as_shown

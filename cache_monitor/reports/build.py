@@ -267,7 +267,9 @@ def build(
         merged = _CacheRows(period, fresh_for, silent_after)
         merged.add_windows(rows[alias, "window"])
         merged.add_details(rows[alias, "details"])
-        snapshots, corrupt_scans = _decoded(rows[alias, "scan"], Snapshot)
+        scans, corrupt_scans = _decoded(rows[alias, "scan"], Snapshot)
+        # What was scanned before the alias got another backend is no more in it.
+        snapshots = [each for each in scans if each.backend in {"", backend}]
         predictions, corrupt_predictions = _decoded(rows[alias, "what_if"], StoredPrediction)
         corrupt = merged.corrupt + corrupt_scans + corrupt_predictions
         total = merged.series.total()

@@ -16,7 +16,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from cache_monitor.concurrency import Pace, Paced, no_pause
-from cache_monitor.conf import Conf, get_conf
+from cache_monitor.conf import Conf, backend_path, get_conf
 from cache_monitor.scan.backends import scanner_for, scope_of, total_of
 from cache_monitor.scan.base import (
     BackendLimits,
@@ -51,7 +51,7 @@ class ScanState(Struct, kw_only=True):
     """How far a pass through a cache has come, for the process that continues it.
 
     ``whole`` is the snapshot of the last complete pass, ``scanned_at`` the Unix time of the last
-    scan.
+    scan, ``identity`` that of the entries: the alias may lead elsewhere by now.
     """
 
     scanned_at: UnixTime
@@ -61,6 +61,7 @@ class ScanState(Struct, kw_only=True):
     incomplete: bool = False
     sampled: bool = False
     whole: Snapshot | None = None
+    identity: EntriesIdentity | None = None
 
 
 OnPage = Callable[[int, BackendScanner], bool]
@@ -91,10 +92,12 @@ def advance(
     ``problem``, and with what was scanned until then. Uses no operation of the cache. May open a
     database connection in this thread, which the caller closes.
     """
+    identity = store, keys = entries_identity(limits.alias, cache)
+    if state.identity not in {None, identity}:
+        state = ScanState(scanned_at=state.scanned_at)
     snapshot, after = _open_and_advance(cache, _ScanContext(limits, on_page, uses, pace), state)
-    store, keys = entries_identity(limits.alias, cache)
     whole = after.whole and replace(after.whole, store=store, keys=keys)
-    after = replace(after, whole=whole, scanned_at=time.time())
+    after = replace(after, whole=whole, identity=identity, scanned_at=time.time())
     return replace(snapshot, store=store, keys=keys), after
 
 
@@ -430,13 +433,15 @@ def store_scan(store: Store, alias: str, snapshot: Snapshot, state: ScanState) -
     process then begins the pass anew.
     """
     if state.cursor.startswith(AFTER_KEY):
-        state = ScanState(scanned_at=state.scanned_at, whole=state.whole)
+        state = ScanState(scanned_at=state.scanned_at, whole=state.whole, identity=state.identity)
     rows = [_row(alias, SHARED, snapshot), Row("scan", SHARED, alias, _STATE, 0, encode(state))]
     store.put(rows, int(time.time()))
 
 
 def _row(alias: str, owner: str, snapshot: Snapshot) -> Row:
-    return Row("scan", owner, alias, _SNAPSHOT, 0, encode(snapshot))
+    return Row(
+        "scan", owner, alias, _SNAPSHOT, 0, encode(replace(snapshot, backend=backend_path(alias)))
+    )
 
 
 def _reported(snapshot: Snapshot, state: ScanState) -> Snapshot:

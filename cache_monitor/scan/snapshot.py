@@ -113,7 +113,8 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     ``idle_error`` and ``never_read_error`` are the errors of figures that rest on the recorded
     calls, which began at ``recorded_since``. ``processes`` are those that have a cache each, the
     50 largest. ``store`` and ``keys`` are digests: of the store, and with it of the
-    entries, equal for aliases that share them; empty where unknown.
+    entries, equal for aliases that share them; empty where unknown. ``backend`` is the alias's in
+    the settings of who scanned.
 
     ``groups`` are the 50 largest, ``largest`` the 20 largest entries, ``stale`` at most 200 entries
     with some of each reason; each by size.
@@ -150,6 +151,7 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     processes: list[ProcessTotals] = []
     store: str = ""
     keys: str = ""
+    backend: str = ""
 
 
 Item = TypeVar("Item", StaleEntry, LargestEntry)

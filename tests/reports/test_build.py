@@ -24,6 +24,22 @@ def _look(process: str, at: float, size: int, scope: Scope = "per process") -> R
     return Row("scan", process, "default", 0, 1, encode(seen))
 
 
+def test_what_was_scanned_before_the_alias_got_another_backend_is_not_in_it() -> None:
+    """The row of a shared cache stays until it is written anew, which a local one never does."""
+
+    def scanned(process: str, at: float, scope: Scope, backend: str, entries: int) -> Row:
+        found = Snapshot(
+            alias="default", measured_at=at, scope=scope, entries=entries, backend=backend
+        )
+        return Row("scan", process, "default", 0, 1, encode(found))
+
+    old = scanned("", END - 600, "shared", "path.of.the.old", 50)
+    new = scanned("a", END - 30, "per process", BACKEND, 3)
+    memory = report_on(old, new).caches["default"].memory
+    assert (memory.entries, memory.scope) == (3, "per process")
+    assert report_on(old).caches["default"].memory.entries is None
+
+
 def test_every_cache_is_reported_and_no_other() -> None:
     report = report_on(
         row(window(get=calls(1, 0, 0.1))),

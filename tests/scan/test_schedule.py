@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 from django.core.cache import caches
+from msgspec.structs import replace
 from redis import Redis
 
 from cache_monitor.concurrency import Pace
+from cache_monitor.conf import backend_path
 from cache_monitor.scan import schedule
 from cache_monitor.scan.database import AFTER_KEY
 from cache_monitor.scan.schedule import (
@@ -71,11 +73,13 @@ def store() -> MemoryStore:
 
 
 def snapshots_of(store: MemoryStore) -> dict[tuple[str, str], Snapshot]:
-    """What reports read: the owner and the alias of each snapshot."""
-    return {
+    """What reports read: the owner and the alias of each snapshot; each names its backend."""
+    found = {
         (row.process, row.alias): decode(row.payload, Snapshot)
         for row in store.read("scan", 0, 1, None)
     }
+    assert all(each.backend == backend_path(alias) for (_, alias), each in found.items())
+    return {name: replace(each, backend="") for name, each in found.items()}
 
 
 def release(store: MemoryStore) -> None:
@@ -114,6 +118,26 @@ def test_a_whole_pass_is_reported_while_the_next_one_is_under_way(
     assert (after.entries, after.exact) == (ENTRIES, True)
     state = stored_states(store)["default"]
     assert 0 < state.sums.examined <= LIMIT
+
+
+def test_a_cache_that_moved_is_not_taken_for_what_it_was(
+    shared: Any, store: MemoryStore, redis_server: Server, settings: Any
+) -> None:
+    """Neither the whole pass through the old one counts, nor what was scanned of it since."""
+    exact = False
+    while not exact:
+        exact = ScanScheduler().scan_due("first", store)["default"].exact
+        release(store)
+    ScanScheduler().scan_due("second", store)
+    release(store)
+    moved = {**settings.CACHES["default"], "LOCATION": f"{redis_server.url}/4"}
+    settings.CACHES = {**settings.CACHES, "default": moved}
+    caches["default"].clear()
+    caches["default"].set_many({"new:1": 1, "new:2": 2}, 900)
+    found = ScanScheduler().scan_due("third", store)["default"]
+    assert (found.examined, found.entries, found.exact) == (2, 2, True)
+    caches["default"].clear()
+    caches["default"].close()
 
 
 def test_a_pass_that_was_left_long_ago_begins_anew(shared: Any, store: MemoryStore) -> None:

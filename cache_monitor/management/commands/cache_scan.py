@@ -16,8 +16,8 @@ from django.core.cache.backends.base import BaseCache
 from django.core.management.base import CommandParser
 from msgspec import structs
 
-from cache_monitor.api import backend_path, refuse_unknown
-from cache_monitor.conf import get_conf
+from cache_monitor.api import refuse_unknown
+from cache_monitor.conf import backend_path, get_conf
 from cache_monitor.context import muted
 from cache_monitor.management import (
     INTERRUPTED,
@@ -92,7 +92,7 @@ class FullScan:
             same = entries_identity(alias, cache)
             if same in scanned:
                 snapshot = structs.replace(scanned[same], alias=alias)
-                state = ScanState(scanned_at=snapshot.measured_at, whole=snapshot)
+                state = ScanState(scanned_at=snapshot.measured_at, whole=snapshot, identity=same)
             else:
                 snapshot, state = self._scan(alias, cache, limit)
                 scanned[same] = snapshot
