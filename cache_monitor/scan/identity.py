@@ -101,6 +101,14 @@ def entries_identity(alias: str, cache: Any) -> EntriesIdentity:
     return EntriesIdentity(_digest(identity_of(alias, cache)), _digest(form))
 
 
+def scan_identity(alias: str, cache: Any) -> tuple[EntriesIdentity, str]:
+    """Equal for aliases that a scan shows the same of: one is enough.
+
+    The names of files are digests, and each alias knows keys from its own recorded calls.
+    """
+    return entries_identity(alias, cache), alias if hasattr(cache, "cache_suffix") else ""
+
+
 def trace_store(alias: str, cache: Any, process: str) -> str:
     """The trace's name of the store of ``cache``. After a dot it has the process where each process
     has a store, or the host where each host may have one."""

@@ -29,7 +29,7 @@ from cache_monitor.scan.base import (
     describe_error,
 )
 from cache_monitor.scan.database import AFTER_KEY
-from cache_monitor.scan.identity import EntriesIdentity, entries_identity, own_cache
+from cache_monitor.scan.identity import EntriesIdentity, entries_identity, own_cache, scan_identity
 from cache_monitor.scan.recorded import (
     MAX_UNRECORDED,
     NO_REPORTER,
@@ -377,11 +377,11 @@ class ScanScheduler:
         if not stale or not lock.try_lock():
             return {}
         found: dict[str, Snapshot] = {}
-        scanned: dict[EntriesIdentity, str] = {}
+        scanned: dict[object, str] = {}
         for alias in stale:
             if not lock.renew():
                 break
-            other = scanned.setdefault(entries_identity(alias, due[alias]), alias)
+            other = scanned.setdefault(scan_identity(alias, due[alias]), alias)
             if other != alias:
                 found[alias], after = _renamed(found[other], self._own[other], alias)
                 self._unrecorded[alias] = self._unrecorded.get(other, {})

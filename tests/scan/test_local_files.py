@@ -21,7 +21,7 @@ from cache_monitor.scan import local
 from cache_monitor.scan.backends import read_evictions, scanner_for
 from cache_monitor.scan.base import LONGEST, Bounds, ScanLimits
 from cache_monitor.scan.local import UNKNOWN_KEY, file_name, idle_for, read_head
-from cache_monitor.scan.schedule import ScanState, advance
+from cache_monitor.scan.schedule import ScanScheduler, ScanState, advance
 from cache_monitor.scan.snapshot import Snapshot
 from cache_monitor.stats.codec import decode, encode
 from cache_monitor.stores import base
@@ -96,6 +96,21 @@ def test_keys_are_known_from_the_recorded_calls(fresh: None) -> None:
     assert len(locked) >= 3
     assert not any(locked)
     cache.clear()
+
+
+@pytest.mark.django_db
+def test_each_alias_of_a_directory_knows_its_own_keys(fresh: None, settings: Any) -> None:
+    files = settings.CACHES["files"]
+    settings.CACHES = {**settings.CACHES, "more": {**files, "KEY_PREFIX": "more"}}
+    caches["files"].clear()
+    caches["files"].set("menu", 1)
+    caches["more"].set("news", 1)
+    assert cache_monitor.flush()
+    found = ScanScheduler().scan_due("p", get_store())
+    keys = {alias: {each.key for each in found[alias].largest} for alias in ("files", "more")}
+    assert [key for key in keys["files"] if UNKNOWN_KEY not in key] == ["menu"]
+    assert [key for key in keys["more"] if UNKNOWN_KEY not in key] == ["news"]
+    caches["files"].clear()
 
 
 def test_a_directory_that_is_gone_holds_nothing_and_is_told(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ from cache_monitor.scan.base import (
     StaleReason,
     describe_error,
 )
-from cache_monitor.scan.identity import EntriesIdentity, entries_identity
+from cache_monitor.scan.identity import EntriesIdentity, scan_identity
 from cache_monitor.scan.recorded import NO_REPORTER, uses_of
 from cache_monitor.scan.schedule import ScanLock, ScanState, advance, store_scan, unknown
 from cache_monitor.scan.snapshot import Snapshot
@@ -79,8 +79,8 @@ class FullScan:
 
     def run(self, aliases: Sequence[str], limit: int = NO_LIMIT) -> Iterator[tuple[str, Snapshot]]:
         """A snapshot of each cache, of at most ``limit`` entries; ends where it should not
-        continue. Of aliases with the same entries one is scanned."""
-        scanned: dict[EntriesIdentity, Snapshot] = {}
+        continue. Of aliases that show the same one is scanned."""
+        scanned: dict[tuple[EntriesIdentity, str], Snapshot] = {}
         for alias in aliases:
             if not self._has_lock():
                 continue
@@ -89,10 +89,10 @@ class FullScan:
             except Exception as error:
                 yield alias, unknown(alias, None, describe_error(error))
                 continue
-            same = entries_identity(alias, cache)
+            same = scan_identity(alias, cache)
             if same in scanned:
                 snapshot = structs.replace(scanned[same], alias=alias)
-                state = ScanState(scanned_at=snapshot.measured_at, whole=snapshot, identity=same)
+                state = ScanState(scanned_at=snapshot.measured_at, whole=snapshot, identity=same[0])
             else:
                 snapshot, state = self._scan(alias, cache, limit)
                 scanned[same] = snapshot
