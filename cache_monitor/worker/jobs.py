@@ -77,14 +77,24 @@ class BackgroundJob:
         self._jobs.put(None)
 
     def _run(self) -> None:
-        with context.muted():
-            while (job := self._jobs.get()) is not None:
-                try:
-                    job()
-                except Exception as error:
-                    self._failed(error)
-                self.is_busy = False
+        try:
+            with context.muted():
+                while (job := self._jobs.get()) is not None:
+                    self._do(job)
+        finally:
             self._at_end()
+
+    def _do(self, job: Job) -> None:
+        try:
+            job()
+        except Exception as error:
+            self._failed(error)
+        except BaseException:
+            # From outside, and the end of this thread: the next job starts another.
+            self._is_running = False
+            raise
+        finally:
+            self.is_busy = False
 
 
 MERGE_INTERVAL = 10

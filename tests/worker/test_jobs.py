@@ -67,6 +67,27 @@ def test_a_fault_of_a_job_ends_nothing(noted: _Noted) -> None:
     assert noted.ends.get(timeout=60) == "end"
 
 
+# pytest warns of what Python itself passes over.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_what_ends_a_jobs_thread_from_outside_keeps_no_later_job_from_being_done(
+    noted: _Noted,
+) -> None:
+    aside = BackgroundJob("test", noted.failed, noted.at_end)
+
+    def leave() -> None:
+        raise SystemExit  # as a timeout of gevent's or eventlet's, no Exception
+
+    assert aside.do(leave)
+    assert noted.ends.get(timeout=60) == "end"
+    until(lambda: "cache-monitor-test" not in [each.name for each in enumerate_threads()])
+    done: SimpleQueue[str] = SimpleQueue()
+    assert aside.do(lambda: done.put("done"))
+    assert done.get(timeout=60) == "done"
+    assert noted.faults == []
+    aside.end()
+    assert noted.ends.get(timeout=60) == "end"
+
+
 def test_after_the_end_no_job_begins(noted: _Noted) -> None:
     aside = BackgroundJob("test", noted.failed, noted.at_end)
     assert aside.do(lambda: None)
