@@ -65,6 +65,14 @@ def _once(*arguments: str) -> str:
     return out.getvalue()
 
 
+def test_it_is_printed_once_where_nobody_could_watch_it(show: Callable[[Report], None]) -> None:
+    """Into a pipe the screen would be drawn for ever, and nothing of it come out."""
+    show(report_of(default=busy_cache()))
+    out = StringIO()
+    call_command("cache_top", stdout=out)
+    assert out.getvalue() == _once()
+
+
 def _keys_in_order(text: str) -> list[str]:
     return [line.split()[0] for line in text.splitlines() if line.startswith("user:")]
 

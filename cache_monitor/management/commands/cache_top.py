@@ -97,7 +97,9 @@ class Command(MonitorCommand):
             default="lookups",
             help="the order of the hot keys",
         )
-        parser.add_argument("--once", action="store_true", help="print once, for scripts")
+        parser.add_argument(
+            "--once", action="store_true", help="print once, as where the output is no terminal"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         if not _HAS_RICH:
@@ -110,7 +112,7 @@ class Command(MonitorCommand):
             raise refusal(str(error)) from error
         self.note_store()
         view = ScreenView(options["sort"], options["alias"])
-        if not options["once"]:
+        if not options["once"] and self.stdout.isatty():
             read = partial(_report, seconds)
             watch(read, api.store_problem, seconds, interval, view)
         elif problem := api.problem_of(report):
@@ -172,8 +174,9 @@ def _header(report: Report, seconds: float) -> Text:
     line.append(f"   {processes(quality.processes)}")
     if quality.dropped_calls:
         line.append(f"   {quality.dropped_calls:,} calls missing", style="yellow")
-    if report.mistakes:
-        line.append(f"   {len(report.mistakes)} findings: cache_stats", style="yellow")
+    if found := len(report.mistakes):
+        words = "1 finding" if found == 1 else f"{found} findings"
+        line.append(f"   {words}: cache_stats", style="yellow")
     return line
 
 
