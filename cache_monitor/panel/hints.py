@@ -12,7 +12,6 @@ from typing import Literal
 
 from cache_monitor.calls import LOOKUPS
 from cache_monitor.conf import Thresholds
-from cache_monitor.listeners import READS
 from cache_monitor.panel.request import CallRow
 from cache_monitor.stats.call_patterns import MANY_REPEATS, Runs, changes_unknown_entries, loops
 
@@ -21,7 +20,7 @@ Code = Literal["repeated-gets", "single-gets", "large-values", "never-read", "ke
 UNREAD_MILLISECONDS = 20.0
 """Time in which another request could use a value."""
 MANY_UNREAD_SETS = 5
-"""Writes of a group without a lookup, by the site in the last hour."""
+"""Writes of a group without a use of it, by the site in the last hour."""
 
 _SETS = frozenset({"set", "set_many"})
 _UNDOING = _SETS | {"delete", "delete_many"}
@@ -32,10 +31,11 @@ _Calls = dict[tuple[str, str], list[int]]
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What the whole site did with a key group lately."""
+    """What the whole site did with a key group lately: how often it wrote, and how often it looked
+    up or used an entry in another way."""
 
     sets: int
-    lookups: int
+    uses: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,22 +206,22 @@ def _undoes(row: CallRow, write: CallRow) -> bool:
 
 
 def unused_by_site(context: HintContext) -> Iterator[Hint]:
-    """A value was written of a group that the whole site never looks up."""
+    """A value was written of a group that the whole site never uses."""
     written: _Calls = {}
     for number, row in enumerate(context.rows):
         if row["operation"] in _SETS and row["keys"] and row["keys"][0]["kind"] == "key":
             written.setdefault((row["alias"], row["keys"][0]["group"]), []).append(number)
-    read = {
+    used = {
         (row["alias"], each["group"])
         for row in context.rows
-        if row["operation"] in READS
+        if row["operation"] not in _UNDOING
         for each in row["keys"]
     }
     for group, calls in written.items():
         usage = context.usage.get(group)
-        if group in read or usage is None:
+        if group in used or usage is None:
             continue
-        if usage.lookups == 0 and usage.sets >= MANY_UNREAD_SETS:
+        if usage.uses == 0 and usage.sets >= MANY_UNREAD_SETS:
             took = sum(context.rows[call]["milliseconds"] for call in calls)
             yield Hint("never-read", *group, tuple(calls), took, HintEvidence(sets=usage.sets))
 

@@ -225,7 +225,7 @@ def of_the_last_hour(aliases: Collection[str]) -> SiteStats:
             for alias in aliases:
                 details = api.key_details(alias)
                 usage |= {
-                    (alias, name): Usage(group.sets, group.lookups)
+                    (alias, name): Usage(group.sets, group.lookups + group.other_uses)
                     for name, group in details.groups.items()
                 }
                 means |= _means(alias, details.groups)

@@ -167,7 +167,7 @@ def test_a_value_that_stood_for_a_while_may_have_been_read_by_others() -> None:
 
 
 def test_a_group_that_the_site_writes_and_never_looks_up_is_told() -> None:
-    usage = {("default", "report:{int}"): Usage(sets=MANY_UNREAD_SETS, lookups=0)}
+    usage = {("default", "report:{int}"): Usage(sets=MANY_UNREAD_SETS, uses=0)}
     [hint] = told(in_turn(("set", "report:4")), usage=usage)
     assert (hint.code, hint.what) == ("never-read", "report:{int}")
     assert hint.evidence.sets == MANY_UNREAD_SETS
@@ -176,6 +176,12 @@ def test_a_group_that_the_site_writes_and_never_looks_up_is_told() -> None:
 @pytest.mark.parametrize("usage", [Usage(4, 0), Usage(900, 1)], ids=str)
 def test_a_group_that_may_be_read_is_not_told(usage: Usage) -> None:
     assert codes(in_turn(("set", "report:4")), usage={("default", "report:{int}"): usage}) == []
+
+
+@pytest.mark.parametrize("use", ["has_key", "incr", "touch", "add"])
+def test_a_group_that_the_request_uses_without_a_lookup_is_not_told(use: str) -> None:
+    usage = {("default", "lock:{int}"): Usage(sets=MANY_UNREAD_SETS, uses=0)}
+    assert codes(in_turn(("set", "lock:4"), (use, "lock:4")), usage=usage) == []
 
 
 def test_a_page_that_varies_by_cookie_is_told_by_its_route() -> None:

@@ -113,7 +113,7 @@ def test_a_page_that_varies_by_cookie_is_put_down_to_its_view() -> None:
 
 
 def test_the_sites_usage_is_asked_about_writes() -> None:
-    usage = {("default", "report:{int}"): Usage(sets=50, lookups=0)}
+    usage = {("default", "report:{int}"): Usage(sets=50, uses=0)}
     [hint] = context(request_report(call("set", "report:1")), site_stats=SiteStats(usage=usage))[
         "hints"
     ]

@@ -22,10 +22,15 @@ def test_the_store_tells_how_groups_are_used() -> None:
     for number in range(3):
         cache.set(f"knowledge:{number}", number)
     cache.get("knowledge:1")
+    # A flag is asked for without a lookup, and a counter changed where it is.
+    for number in range(5):
+        cache.set(f"flag:{number}", number)
+    cache.has_key("flag:2")
+    cache.incr("flag:3")
     assert not of_the_last_hour({"files"}).usage
-    assert of_the_last_hour({"default"}).usage["default", "knowledge:{int}"] == Usage(
-        sets=3, lookups=1
-    )
+    usage = of_the_last_hour({"default"}).usage
+    assert usage["default", "knowledge:{int}"] == Usage(sets=3, uses=1)
+    assert usage["default", "flag:{int}"] == Usage(sets=5, uses=2)
 
 
 def test_a_store_that_cannot_be_read_adds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
