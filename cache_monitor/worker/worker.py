@@ -300,6 +300,9 @@ class BackgroundWorker:
         finally:
             if self._over is over:
                 self._is_running = False
+                if not self._stopping:
+                    # Something from outside has ended it: the next call starts another.
+                    self._recorder.limit = 0
             over.put(None)
 
     def _last_turn(self) -> None:

@@ -391,6 +391,27 @@ def test_a_fault_in_the_thread_does_not_end_it(
     assert site.calls() == 1
 
 
+# pytest warns of what Python itself passes over.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_what_ends_the_thread_from_outside_is_made_good_by_the_next_call(
+    site: _Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left: SimpleQueue[threading.Thread] = SimpleQueue()
+
+    def leave() -> None:
+        left.put(threading.current_thread())
+        raise SystemExit  # as a timeout of gevent's or eventlet's, no Exception
+
+    with monkeypatch.context() as patch:
+        patch.setattr(site.background_worker, "drain", leave)
+        site.call(outcome=True)
+        left.get(timeout=60).join(60)
+    site.call(outcome=True)
+    assert site.background_worker._is_running
+    assert site.background_worker.flush()
+    assert site.calls() == 2
+
+
 def _fail(*_: object, **__: object) -> None:
     raise ZeroDivisionError
 
