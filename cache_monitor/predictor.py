@@ -43,6 +43,7 @@ from cache_monitor.what_if import (
 )
 from cache_monitor.what_if.freshness import Values
 from cache_monitor.what_if.hit_ratios import CULLING, POLICIES, MeasuredContents, Prediction
+from cache_monitor.what_if.reading import BoundedTrace, CacheTrace, hit_ratio
 from cache_monitor.what_if.simulated_caches import Cull
 from cache_monitor.what_if.simulations import (
     CacheFacts,
@@ -53,13 +54,7 @@ from cache_monitor.what_if.simulations import (
     are_alike,
     rounded,
 )
-from cache_monitor.what_if.workload import (
-    BoundedTrace,
-    CacheTrace,
-    SimulatedCall,
-    hit_ratio,
-    simulated_calls,
-)
+from cache_monitor.what_if.workload import SimulatedCall, simulated_calls
 
 
 def _not_yet_predicted(parts: Sequence[CacheTrace], known: CacheFacts) -> CacheWhatIf:

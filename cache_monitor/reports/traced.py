@@ -50,7 +50,7 @@ from cache_monitor.trace.codec import StoredSlice, level_for
 from cache_monitor.trace.miss_reasons import Reason
 from cache_monitor.trace.replay import EventBatch, Replay
 from cache_monitor.trace.state import ALL_KEYS, ReplayResult, State
-from cache_monitor.what_if.workload import TracePeriod, lookups_of
+from cache_monitor.what_if.reading import TracePeriod, lookups_of
 
 
 class Newer(NamedTuple):

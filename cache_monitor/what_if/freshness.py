@@ -17,7 +17,8 @@ from typing import NamedTuple, cast
 from cache_monitor.stats.groups import LEAST as LEAST_REWRITES
 from cache_monitor.stats.groups import lasting
 from cache_monitor.trace import MISS, NEVER, SECOND, UNKNOWN_TIME, WRITE, Event
-from cache_monitor.what_if.workload import FILLED_WITHIN, Entry, SimulatedCall
+from cache_monitor.what_if.reading import Entry
+from cache_monitor.what_if.workload import FILLED_WITHIN, SimulatedCall
 
 LEAST_HITS = 100
 """With fewer hits their stale share is unknown."""
@@ -170,6 +171,7 @@ def _hits(
             entry = cast(Entry, access.key)
             changed = values.change_probability(entry, known.since, access.at)
             yield access.weight * call.times, changed
+            cached[access.key] = known._replace(ends=fresh.ends) if call.renews else known
         elif kind == "set" or (kind == "get" and call.fills):
             cached[access.key] = fresh
             yield access.weight * (call.times - 1), 0.0

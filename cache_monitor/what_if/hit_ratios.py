@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
+from cache_monitor.what_if.reading import CallKind
 from cache_monitor.what_if.simulated_caches import (
     BY_THIRDS,
     Access,
@@ -42,7 +43,7 @@ from cache_monitor.what_if.simulated_servers import (
     RedisTtl,
     Slabs,
 )
-from cache_monitor.what_if.workload import CallKind, SimulatedCall
+from cache_monitor.what_if.workload import SimulatedCall
 
 _MEMCACHED = "memcached"
 POLICIES: Mapping[str, Callable[[float], Model]] = {
@@ -205,26 +206,35 @@ def simulate(
     """Make all ``calls`` to ``model``. Lookups count from ``since`` on; if ``group`` is given, only
     its own."""
     counts: dict[object, LookupCount] = {}
-    for kind, asked, fills, call_group, times, is_counted, *_ in calls:
-        access = asked
-        is_wanted = group in {None, call_group}
+    for call in calls:
+        access = call.access
+        is_wanted = group in {None, call.group}
         if factor != 1.0 and is_wanted:
-            access = asked._replace(timeout=asked.timeout * factor)
-        if kind != "get":
-            _apply(model, kind, access)
+            access = access._replace(timeout=access.timeout * factor)
+        if call.kind != "get":
+            _apply(model, call.kind, access)
             continue
-        hits = int(model.look_up(access))
-        if not hits and fills:
-            model.write(access)
-        if times > 1 and model.look_up_again(access, times - 1):
-            hits += times - 1
-        if is_wanted and is_counted and access.at >= since:
+        hits = _hits(model, call, access)
+        if is_wanted and call.counted and access.at >= since:
             count = counts.get(access.key)
             if count is None:
-                count = counts[access.key] = LookupCount(access.weight, call_group)
-            count.lookups += times
+                count = counts[access.key] = LookupCount(access.weight, call.group)
+            count.lookups += call.times
             count.hits += hits
     return Outcomes(counts)
+
+
+def _hits(model: Model, call: SimulatedCall, access: Access) -> int:
+    """Look the key up as often as ``call`` says, and do what follows; the number of hits."""
+    hits = int(model.look_up(access))
+    if hits and call.renews:
+        model.renew(access)
+    elif call.fills and not hits:
+        # It expires that much later.
+        model.write(access._replace(timeout=access.timeout + call.delay))
+    if call.times > 1 and model.look_up_again(access, call.times - 1):
+        hits += call.times - 1
+    return hits
 
 
 def _apply(model: Model, kind: CallKind, access: Access) -> None:

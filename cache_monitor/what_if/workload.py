@@ -1,196 +1,50 @@
 """What a site asked of a cache in a period, taken from the trace, whatever the cache answered.
 
-There may be more events than can be simulated in time. Then fewer keys are read, each with all its
-events; the hottest keys stay.
-
-For our own simulations (:func:`simulated_calls`): a lookup that missed and the write that filled it
-are one thing, since another cache might have hit and the write would not have been made. A lookup
-that hit might miss, and would be filled if other misses of its entry were, or of its group. What
-the site writes without having missed it, as a job does, it writes anyway; so it deletes and clears.
-
-For other simulators (:func:`requests`): one request after the other, without weights, which these
-do not know. If a sample of the keys is traced, the hottest, which are traced besides, count like
-any other key.
+A lookup that missed and the write that filled it are one thing, since another cache might have hit
+and the write would not have been made. A lookup that hit might miss, and would be filled as often
+as other misses of its group are. What the site writes without having missed it, as a job does, it
+writes anyway; so it deletes and clears.
 """
 
-from bisect import bisect_left
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from math import inf
-from operator import attrgetter
-from typing import Literal, NamedTuple, cast
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from math import inf, log
+from random import Random
+from typing import NamedTuple, cast
 
 from msgspec import structs
 
 from cache_monitor.trace import (
     CLEAR,
-    DELETE,
-    HASH_BITS,
     HIT,
-    HOT_KEYS,
     MISS,
     MOVE,
     NEVER,
-    PATTERN_DELETE,
     SECOND,
     TOUCH,
     UNKNOWN_TIME,
     WRITE,
     Event,
-    Version,
-    hit_times,
-    level_of,
 )
-from cache_monitor.trace.codec import StoredSlice
+from cache_monitor.what_if.reading import KINDS, CallKind, Entry, entry_of
 from cache_monitor.what_if.simulated_caches import Access
-
-
-class CacheTrace(NamedTuple):
-    """The trace of one cache, or of one process's if each has its own.
-
-    ``groups``: the groups of the keys, by their hashes. ``share`` of the keys is traced, besides
-    the hottest, which always are. If several aliases share their entries, only lookups through
-    ``alias`` count; empty for all.
-    """
-
-    events: list[Event]
-    groups: dict[int, str]
-    share: float
-    alias: str = ""
-
-    def lookups(self, since: float = -inf) -> Iterator[Event]:
-        """The lookups that count, from ``since`` (Unix time) on."""
-        return (
-            each
-            for each in self.events
-            if each.call.kind in {HIT, MISS}
-            and each.began / 1e6 >= since
-            and self.alias in {"", each.call.alias}
-        )
-
-    def of(self, alias: str) -> "CacheTrace":
-        """The part of it that concerns the entries of ``alias``."""
-        own = {each.key for each in self.events if each.call.alias == alias}
-        return CacheTrace(
-            # Clears have no key.
-            [each for each in self.events if not each.key or each.key in own],
-            {key: group for key, group in self.groups.items() if key in own},
-            self.share,
-            alias,
-        )
-
-
-class BoundedTrace:
-    """At most ``most`` events of a cache, by the names of its stores: one, or one for each process.
-    ``hot``: the keys that are traced at every level.
-
-    If the levels of its slices differ, only the keys of the highest are taken: each has all of its
-    events.
-    """
-
-    def __init__(self, most: float, hot: frozenset[int]) -> None:
-        self.level = 0
-        self.has_room = True
-        self._most = most
-        self._hot = self._planned = hot
-        self._recorded = 0
-        """The highest level of a slice."""
-        self._events: dict[str, list[Event]] = {}
-        self._groups: dict[str, dict[int, str]] = {}
-
-    def add(self, name: str, slices: Iterable[StoredSlice]) -> None:
-        """Add the slices of a store, as far as there is room."""
-        events = self._events.setdefault(name, [])
-        groups = self._groups.setdefault(name, {})
-        for stored in slices:
-            if stored.level > self._recorded:
-                self._recorded = stored.level
-                complete = {key for key in self._hot if level_of(key) >= stored.level}
-                self._hot = self._planned | complete
-                self._raise_level(max(self.level, stored.level))
-            keys = stored.decode_keys()
-            indexes = {index for index, key in enumerate(keys) if self._takes(key.hash)}
-            groups.update((keys[index].hash, keys[index].group) for index in indexes)
-            events.extend(stored.decode_events(keys, self._hot, indexes))
-            events.extend(stored.clears())
-            self._make_room()
-
-    def pop_traces(self, since: float, until: float) -> list[CacheTrace]:
-        """The traces of the stores between ``since`` and ``until`` (Unix time), and forget them:
-        they may be large."""
-        return [self._pop_trace(name, since, until) for name in list(self._events)]
-
-    def _pop_trace(self, name: str, since: float, until: float) -> CacheTrace:
-        events = self._events.pop(name)
-        events[:] = (
-            structs.replace(each, weight=self._weight(each.key))
-            for each in events
-            if since <= each.began / 1e6 < until
-        )
-        events.sort(key=attrgetter("began", "order"))
-        return CacheTrace(events, self._groups.pop(name), 1 / (1 << self.level))
-
-    def _make_room(self) -> None:
-        while sum(map(len, self._events.values())) > self._most:
-            if not self._hot:
-                counts = Counter(each.key for events in self._events.values() for each in events)
-                self._hot = frozenset(key for key, _ in counts.most_common(HOT_KEYS) if key)
-            hot = sum(each.key in self._hot for own in self._events.values() for each in own)
-            if 2 * hot > self._most or self.level == HASH_BITS:
-                # Fewer of the other keys would represent too little.
-                self.has_room = False
-                return
-            self._raise_level(self.level + 1)
-
-    def _takes(self, key: int) -> bool:
-        return level_of(key) >= self.level or key in self._hot
-
-    def _weight(self, key: int) -> int:
-        return 1 if key in self._hot or not key else 1 << self.level
-
-    def _raise_level(self, level: int) -> None:
-        self.level = level
-        for name, events in self._events.items():
-            events[:] = [each for each in events if self._takes(each.key)]
-            groups = self._groups[name]
-            for key in [key for key in groups if not self._takes(key)]:
-                del groups[key]
-
-
-def hit_ratio(traces: Iterable[CacheTrace], since: float) -> float | None:
-    """The recorded hit ratio from ``since`` (Unix time) on; None without lookups."""
-    hits = lookups = 0
-    for trace in traces:
-        for each in trace.lookups(since):
-            lookups += each.times * each.weight
-            if each.call.kind == HIT:
-                hits += each.times * each.weight
-    return hits / lookups if lookups else None
-
-
-CallKind = Literal["get", "set", "touch", "delete", "clear"]
-Entry = tuple[int, Version]
-"""The hash of a key, and its version."""
 
 FILLED_WITHIN = 60 * SECOND
 """A later write of a key that was missed does not count as filling the miss."""
 _RUN = SECOND // 20
 """The least length of a run of hits in which other calls may have come between."""
-_MOSTLY = 0.5
-_KINDS: dict[int, CallKind] = {
-    HIT: "get",
-    MISS: "get",
-    WRITE: "set",
-    TOUCH: "touch",
-    DELETE: "delete",
-    # Of one key, if the backend does not say whether it was there.
-    PATTERN_DELETE: "delete",
-    MOVE: "delete",
-}
+_LATE = 0.2
+"""A write is late from this share of the time on for which its entry was not used before the miss:
+who computes a value is mostly faster."""
+_NEARLY_ALL = 0.9
+_MANY = 2**40
+_NEVER_FILLED = 5
+"""An entry that was missed so often, and never filled, will not be."""
 
 
 class SimulatedCall(NamedTuple):
-    """A call as a simulation makes it. ``fills``: the site writes the key if the lookup misses.
+    """A call as a simulation makes it. ``fills``: the site writes the key if the lookup misses, the
+    seconds of ``delay`` later. ``renews``: it touches the key if the lookup hits.
 
     ``times``: lookups within a moment. ``counted``: whether it counts; not if the entry that a
     lookup found was never seen before, since another cache may not have had it, nor if it was made
@@ -206,6 +60,8 @@ class SimulatedCall(NamedTuple):
     counted: bool = True
     bytes: int = 0
     hit: bool = False
+    delay: float = 0.0
+    renews: bool = False
 
 
 def simulated_calls(
@@ -220,27 +76,79 @@ def simulated_calls(
 
 
 class _PastMiss(NamedTuple):
-    """A lookup that missed: the number of its call, and when it began and ended."""
+    """A lookup that missed: the number of its call, when it began and ended, and how long before
+    that the entry was last used; 0 if it never was."""
 
     number: int
     began: int
     ended: int
+    unused: int
+
+
+class _Fill(NamedTuple):
+    """A write that fills a miss, by the time that the value took to compute: so one thread did
+    both. The numbers of both calls."""
+
+    miss: int
+    write: int
 
 
 class _Misses:
-    """How often an entry, or those of a group, was missed until it was written, and how often it
-    was the lookup that led to the write."""
+    """How many misses of an entry, or of a group, were ``filled`` by a write, and how many were
+    not."""
 
-    __slots__ = ("filled", "times")
+    __slots__ = ("filled", "unfilled")
 
-    def __init__(self, times: int = 0, filled: int = 0) -> None:
-        self.times = times
-        self.filled = filled
+    def __init__(self) -> None:
+        self.filled = 0
+        self.unfilled = 0
+
+    def add(self, other: "_Misses") -> None:
+        """Add the misses of an entry to those of its group."""
+        self.filled += other.filled
+        self.unfilled += other.unfilled
 
     @property
-    def are_filled(self) -> bool | None:
-        """Whether most are filled; None if there were none."""
-        return self.filled / self.times >= _MOSTLY if self.times else None
+    def number(self) -> int:
+        return self.filled + self.unfilled
+
+
+class _GroupUse:
+    """How the entries of a group are written and renewed."""
+
+    def __init__(self) -> None:
+        self.timeout: float | None = None
+        """Of the first write."""
+        self.fills: list[_Fill] = []
+        self.late = 0
+        """Fills that came late after their miss, as it is if the two have nothing to do with one
+        another."""
+        self.unasked = 0
+        """Writes that no miss has led to."""
+        self.delay = 0.0
+        """Of all fills, from the miss to the write, in seconds."""
+        self.hits = 0
+        self.renewals: list[int] = []
+        """The numbers of the calls that touch an entry just after it was found."""
+        self.misses = _Misses()
+
+    @property
+    def is_written_anyway(self) -> bool:
+        """Whether the writes of the group come at their own times, as those of a job, also if a
+        thread that looks its entries up makes them: then many writes come without a miss, or many
+        misses stay without a write, and a miss tells nothing of when the next write comes."""
+        independent = self.unasked + self.misses.unfilled
+        return 2 * self.late > len(self.fills) and 2 * independent >= len(self.fills)
+
+    @property
+    def usual_delay(self) -> float:
+        """The average seconds from a miss to the write that fills it."""
+        return self.delay / self.misses.filled if self.misses.filled else 0.0
+
+    @property
+    def is_renewed(self) -> bool:
+        """Whether who finds an entry touches it."""
+        return bool(self.hits) and len(self.renewals) >= _NEARLY_ALL * self.hits
 
 
 class _WorkloadBuilder:
@@ -250,62 +158,98 @@ class _WorkloadBuilder:
         self._group_of = group_of
         self._alias = alias
         self._calls: list[SimulatedCall] = []
-        self._missed: dict[Entry, _PastMiss] = {}
+        self._missed: dict[Entry, list[_PastMiss]] = {}
+        """The misses since the last write."""
         self._timeouts: dict[Entry, float] = {}
-        self._usual_timeouts: dict[str, float] = {}
-        """The first of each group."""
+        self._groups: defaultdict[str, _GroupUse] = defaultdict(_GroupUse)
         self._moved: tuple[int, int] | None = None
         """The key that was just moved to another version: its next event is a ``TOUCH`` of that."""
         self._misses: defaultdict[Entry, _Misses] = defaultdict(_Misses)
-        self._filling: set[int] = set()
-        """The numbers of the misses that led to a write."""
-        self._seen: set[Entry] = set()
+        self._latest: dict[Entry, Event] = {}
+        """The latest event of each entry that was seen."""
+        self._random = Random(0)  # noqa: S311 - no secret, and the same each time
 
     def add(self, event: Event) -> None:
         """Add the next event."""
-        kind = event.call.kind
+        kind, entry = event.call.kind, entry_of(event)
         if kind == HIT:
             self._add_hits(event)
         elif kind == MISS:
-            entry = _entry(event)
-            self._misses[entry].times += entry not in self._missed
-            self._missed[entry] = _PastMiss(len(self._calls), event.began, event.ended)
+            before = self._latest.get(entry)
+            unused = 0 if before is None else event.began - before.ended
+            miss = _PastMiss(len(self._calls), event.began, event.ended, unused)
+            self._missed.setdefault(entry, []).append(miss)
             self._append("get", event, event.began)
         elif kind == WRITE:
             self._add_write(event)
         elif kind == CLEAR:
             self._append("clear", event, event.began)
         elif kind == TOUCH:
-            is_moved = self._moved == (event.key, event.began)
-            self._append("set" if is_moved else "touch", event, event.began, _timeout(event))
-        elif kind in _KINDS:
+            self._add_touch(event)
+        elif kind in KINDS:
             if kind == MOVE:
                 self._moved = event.key, event.began
             self._append("delete", event, event.began)
+        self._latest[entry] = event
+
+    def _group(self, entry: Entry) -> _GroupUse:
+        return self._groups[self._group_of.get(entry[0], "")]
 
     def _add_hits(self, event: Event) -> None:
         """Of a run of hits the times of the first and of the last are known."""
+        self._group(entry_of(event)).hits += event.times
         is_run = event.times > 1 and event.ended - event.began >= _RUN
         first = structs.replace(event, times=event.times - 1) if is_run else event
         self._append("get", first, event.began, was_hit=True)
+        self._latest[entry_of(event)] = event
         if is_run:
             self._append("get", structs.replace(event, times=1), event.ended, was_hit=True)
 
+    def _add_touch(self, event: Event) -> None:
+        is_moved = self._moved == (event.key, event.began)
+        before = self._latest.get(entry_of(event))
+        if not is_moved and before is not None and before.call.kind == HIT:
+            self._group(entry_of(event)).renewals.append(len(self._calls))
+        self._append("set" if is_moved else "touch", event, event.began, _timeout(event))
+
     def _add_write(self, event: Event) -> None:
-        entry, timeout = _entry(event), _timeout(event)
-        miss = self._missed.pop(entry, None)
+        entry, timeout = entry_of(event), _timeout(event)
+        misses = self._missed.pop(entry, [])
         self._timeouts[entry] = timeout
-        group = self._group_of.get(event.key, "")
-        self._usual_timeouts.setdefault(group, timeout)
-        if miss is not None and _is_filling(event, miss):
-            call = self._calls[miss.number]
-            access = call.access._replace(timeout=timeout)
-            size = event.size or call.bytes
-            self._calls[miss.number] = call._replace(access=access, fills=True, bytes=size)
-            self._misses[entry].filled += 1
-            self._filling.add(miss.number)
+        group = self._group(entry)
+        if group.timeout is None:
+            group.timeout = timeout
+        if misses and _is_filling(event, misses[-1]):
+            self._fill(event, misses)
         else:
+            own = self._misses[entry]
+            own.unfilled += len(misses)
+            if event.compute_time and own.unfilled:
+                # One of several that computed it: another miss was filled first.
+                own.unfilled -= 1
+                own.filled += 1
+            group.unasked += not event.compute_time
             self._append("set", event, event.began, timeout)
+
+    def _fill(self, write: Event, misses: Sequence[_PastMiss]) -> None:
+        """Let the last miss be filled; others may have been while the value was computed."""
+        entry, miss = entry_of(write), misses[-1]
+        group, own = self._group(entry), self._misses[entry]
+        call = self._calls[miss.number]
+        access = call.access._replace(timeout=_timeout(write))
+        delay = (write.ended - miss.began) / SECOND
+        self._calls[miss.number] = call._replace(
+            access=access, fills=True, bytes=write.size or call.bytes, delay=delay
+        )
+        group.delay += delay
+        own.filled += 1
+        own.unfilled += sum(
+            each.ended < write.began - write.compute_time - _RUN for each in misses[:-1]
+        )
+        if write.began > miss.ended:
+            group.fills.append(_Fill(miss.number, len(self._calls)))
+            self._append("set", write, write.began, _timeout(write))
+            group.late += 0 < _LATE * miss.unused < write.began - miss.ended
 
     def _append(
         self,
@@ -316,12 +260,11 @@ class _WorkloadBuilder:
         *,
         was_hit: bool = False,
     ) -> None:
-        entry, group = _entry(event), self._group_of.get(event.key, "")
+        entry, group = entry_of(event), self._group_of.get(event.key, "")
         known = self._timeouts.get(entry, -1.0) if timeout is None else timeout
         access = Access(entry, at / SECOND, known, 1.0, float(event.weight))
         is_own = not self._alias or event.call.alias == self._alias
-        counted = is_own and (not was_hit or entry in self._seen)
-        self._seen.add(entry)
+        counted = is_own and (not was_hit or entry in self._latest)
         # Whether a hit would be filled if it missed is decided at the end.
         times = event.times if was_hit else 1
         self._calls.append(
@@ -330,38 +273,75 @@ class _WorkloadBuilder:
 
     def calls(self) -> Iterator[SimulatedCall]:
         """The calls, when all events were added."""
-        are_filled = self._are_filled()
-        for number, each in enumerate(self._calls):
-            access = each.access
-            if access.timeout < 0:
-                usual = self._usual_timeouts.get(each.group, inf)
-                access = access._replace(timeout=usual)
-            fills = each.fills and (number in self._filling or are_filled(each))
-            self._calls[number] = each._replace(access=access, fills=fills)
+        self._count_misses()
+        unneeded: set[int] = set()
+        for group in self._groups.values():
+            if group.is_written_anyway:
+                self._write_anyway(group)
+            else:
+                unneeded.update(each.write for each in group.fills)
+            if group.is_renewed:
+                unneeded.update(group.renewals)
+        found = [
+            decided
+            for number, each in enumerate(self._calls)
+            if number not in unneeded
+            for decided in self._decided(each)
+        ]
         # Other calls may have come between the hits of a run.
-        return iter(sorted(self._calls, key=lambda call: call.access.at))
+        return iter(sorted(found, key=lambda call: call.access.at))
 
-    def _are_filled(self) -> Callable[[SimulatedCall], bool]:
-        """Tells whether a lookup that hit would be filled if it missed: as other misses of its
-        entry are, or of its group. Those of entries that are never there tell nothing."""
-        groups: defaultdict[str, _Misses] = defaultdict(_Misses)
-        for entry, misses in self._misses.items():
+    def _count_misses(self) -> None:
+        """Count the misses of each group. Those of entries that are never there tell nothing."""
+        for entry, misses in self._missed.items():
+            self._misses[entry].unfilled += len(misses)
+        for entry, own in self._misses.items():
             if entry in self._timeouts:
-                group = groups[self._group_of.get(entry[0], "")]
-                group.times += misses.times
-                group.filled += misses.filled
-        unknown = _Misses()
+                self._group(entry).misses.add(own)
 
-        def are_filled(call: SimulatedCall) -> bool:
-            own = self._misses.get(cast("Entry", call.access.key), unknown).are_filled
-            found = groups.get(call.group, unknown).are_filled if own is None else own
-            return found is not False
+    def _write_anyway(self, group: _GroupUse) -> None:
+        """Make the writes that seemed to fill misses whatever the lookups find."""
+        for each in group.fills:
+            call = self._calls[each.miss]
+            self._calls[each.miss] = call._replace(fills=False)
+            for misses in (self._misses[cast("Entry", call.access.key)], group.misses):
+                misses.filled -= 1
+                misses.unfilled += 1
 
-        return are_filled
+    def _decided(self, call: SimulatedCall) -> Iterator[SimulatedCall]:
+        """The call with what is known of its group: which of the lookups that hit would be filled
+        if they missed, whether they touch the entry, and the timeout of an entry that was never
+        written."""
+        group = self._groups[call.group]
+        if call.access.timeout < 0:
+            usual = inf if group.timeout is None else group.timeout
+            call = call._replace(access=call.access._replace(timeout=usual))
+        if call.kind == "get":
+            call = call._replace(renews=group.is_renewed)
+        if not call.hit:
+            yield call
+            return
+        share = self._filled_share(call.access.key, group)
+        before = min(self._lookups_before_fill(share), call.times)
+        if before:
+            yield call._replace(times=before, fills=False)
+        if before < call.times:
+            yield call._replace(times=call.times - before, delay=group.usual_delay)
 
+    def _lookups_before_fill(self, share: float) -> int:
+        """How many lookups miss before one is filled, if this ``share`` of them is: by lot."""
+        if share >= 1:
+            return 0
+        lot = 1 - self._random.random()
+        return int(log(lot) / log(1 - share)) if share > 0 else _MANY
 
-def _entry(event: Event) -> Entry:
-    return event.key, event.call.version
+    def _filled_share(self, entry: Hashable, group: _GroupUse) -> float:
+        """The share of the misses of an entry that are filled, which is about that of its group;
+        all where nothing is known."""
+        own = self._misses.get(cast("Entry", entry))
+        if own is not None and own.number >= _NEVER_FILLED and not own.filled:
+            return 0.0
+        return group.misses.filled / group.misses.number if group.misses.number else 1.0
 
 
 def _is_filling(write: Event, miss: _PastMiss) -> bool:
@@ -375,81 +355,3 @@ def _timeout(event: Event) -> float:
     """The timeout of a write, in seconds."""
     timeout = event.call.timeout
     return inf if timeout in {NEVER, UNKNOWN_TIME} else timeout / SECOND
-
-
-_HELD_BACK = 60 * SECOND
-"""How long a request waits for others that began before it: events are kept where they ended."""
-
-
-class Request(NamedTuple):
-    """A request for another simulator. ``at`` and ``timeout`` are in microseconds; ``size``: the
-    bytes of the value about then, 0 if unknown."""
-
-    at: int
-    operation: CallKind
-    entry: Entry
-    timeout: int
-    process: int
-    size: int = 0
-
-
-class TracePeriod(NamedTuple):
-    """A period in microseconds, and the level at which keys are taken."""
-
-    since: int
-    until: int
-    level: int = 0
-
-
-def lookups_of(stored: StoredSlice, period: TracePeriod) -> int:
-    """The number of lookups of a slice within the period."""
-    return sum(each.operation == "get" for each in _requests_of(stored, period))
-
-
-def requests(minutes: Iterable[Sequence[StoredSlice]], period: TracePeriod) -> Iterator[Request]:
-    """The requests within the period. ``minutes``: the slices of each minute, ascending."""
-    waiting: list[Request] = []
-    for slices in minutes:
-        waiting += [each for stored in slices for each in _requests_of(stored, period)]
-        waiting.sort(key=_at)
-        ready = max(stored.start for stored in slices) * SECOND - _HELD_BACK
-        end = bisect_left(waiting, ready, key=_at)
-        yield from waiting[:end]
-        del waiting[:end]
-    yield from waiting
-
-
-_at = attrgetter("at")
-
-
-def _requests_of(stored: StoredSlice, period: TracePeriod) -> Iterator[Request]:
-    for event in stored.decode_events(stored.decode_keys()):
-        kind = _KINDS.get(event.call.kind)
-        if kind is not None and level_of(event.key) >= period.level:
-            for at in hit_times(event):
-                if period.since <= at < period.until:
-                    timeout = event.call.timeout
-                    yield Request(at, kind, _entry(event), timeout, event.process, event.size)
-    for each in stored.bulk_deletes():
-        if each.pattern is None and period.since <= each.began < period.until:
-            yield Request(each.began, "clear", (0, ""), 0, each.process)
-
-
-class ValueSizes:
-    """The known bytes of the requested values, each at most ``limit``."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._known: dict[Entry, int] = {}
-
-    def of(self, request: Request) -> int:
-        """The bytes of the requested value; 0 where unknown."""
-        if request.size:
-            self._known[request.entry] = min(request.size, self._limit)
-        return self._known.get(request.entry, 0)
-
-    @property
-    def usual(self) -> int:
-        """The average."""
-        sizes = self._known.values()
-        return max(1, round(sum(sizes) / len(sizes))) if sizes else 1

@@ -3,8 +3,8 @@
 from cache_monitor.predictor import cache_what_if
 from cache_monitor.trace import HIT, MISS, SECOND, WRITE, CallType, Event
 from cache_monitor.what_if import CacheWhatIf, Question
+from cache_monitor.what_if.reading import CacheTrace
 from cache_monitor.what_if.simulations import CacheFacts
-from cache_monitor.what_if.workload import CacheTrace
 
 ASKED = Question(entries=(10,), factors=(2.0,))
 LASTING, VANISHING = 1, 2

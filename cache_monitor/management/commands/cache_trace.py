@@ -30,7 +30,7 @@ from cache_monitor.stores.base import Store, get_store
 from cache_monitor.stores.rows import slices_by_minute
 from cache_monitor.trace import SECOND
 from cache_monitor.trace.codec import StoredSlice
-from cache_monitor.what_if.workload import Entry, Request, ValueSizes, requests
+from cache_monitor.what_if.reading import Entry, Request, ValueSizes, requests
 
 
 class NothingTraced(ValueError):

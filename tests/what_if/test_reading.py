@@ -8,7 +8,7 @@ import pytest
 from cache_monitor.trace import HIT, MISS, SECOND, CallType, Key, Plan, hash_of, level_of
 from cache_monitor.trace.codec import StoredSlice
 from cache_monitor.trace.slices import Slice
-from cache_monitor.what_if.workload import BoundedTrace, hit_ratio
+from cache_monitor.what_if.reading import BoundedTrace, hit_ratio
 
 START = 1_700_000_000
 NOBODY: frozenset[int] = frozenset()
