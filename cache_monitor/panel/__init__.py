@@ -5,6 +5,7 @@ its calls become plain rows for the toolbar's store (``request``). All that take
 when somebody opens the panel, in whichever process that is (``present``, ``hints``, ``site``).
 """
 
+from collections.abc import Callable
 from time import perf_counter
 from typing import Any
 
@@ -70,15 +71,27 @@ class CacheMonitorPanel(Panel):
     @property
     def nav_subtitle(self) -> str:
         """The short form in the side bar."""
-        rows = self._stored()
-        return _short_form(rows["total"]) if rows else ""
+        return self._text(lambda rows: _short_form(rows["total"]))
 
     @property
     def content(self) -> str:
         """The panel's HTML, from what the store kept."""
+        return self._text(self._html)
+
+    def _text(self, make: Callable[[RequestRows], str]) -> str:
+        """What ``make`` makes of the stored rows; empty where there are none, or another version of
+        the monitor stored them: the toolbar would let the error reach the site."""
         rows = self._stored()
         if rows is None:
             return ""
+        try:
+            return make(rows)
+        except Exception as error:
+            let_pass(error)
+            recorder.failed(error)
+            return ""
+
+    def _html(self, rows: RequestRows) -> str:
         request_report = RequestReport(rows, get_config()["HIDE_IN_STACKTRACES"])
         # Within the request itself (RENDER_PANELS) there is no time to wait or to read a store.
         is_later = bool(getattr(self, "from_store", False))

@@ -624,6 +624,21 @@ def test_a_fault_of_the_panels_own_does_not_reach_the_site(
     assert "CacheMonitorPanel_total_time" not in told.response.headers["Server-Timing"]
 
 
+@pytest.mark.parametrize("lost", ["total", "calls"])
+def test_rows_of_another_version_are_no_error_of_the_site(
+    visit_doing: VisitDoing, monkeypatch: pytest.MonkeyPatch, lost: str
+) -> None:
+    """A toolbar that keeps requests in a database, or in a cache, has them after an upgrade."""
+    noted: list[BaseException] = []
+    monkeypatch.setattr("cache_monitor.calls.recorder.failed", noted.append)
+    panel = visit_doing(lambda: cache.get("a")).panel
+    rows = {name: each for name, each in panel.get_stats().items() if name != lost}
+    monkeypatch.setattr(panel, "get_stats", lambda: rows)
+    assert panel.content == ""
+    assert (panel.nav_subtitle == "") == (lost == "total")
+    assert {str(fault) for fault in noted} == {repr(lost)}
+
+
 def test_the_panels_script_is_a_static_file(visit_doing: VisitDoing) -> None:
     assert visit_doing(lambda: None).panel.scripts[-1] == "/static/cache_monitor/panel/panel.js"
 
