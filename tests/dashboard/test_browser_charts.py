@@ -11,6 +11,7 @@ import redis
 from django.contrib.staticfiles import finders
 from playwright.sync_api import Browser, Page, expect
 
+from cache_monitor.dashboard import formats
 from cache_monitor.dashboard.views import CHART_JS
 from tests.dashboard.test_browser_pages import DASHBOARD, chart, make_traffic, wait_for_figures
 from tests.dashboard.visiting import log_in, served, wait_until
@@ -179,6 +180,21 @@ def test_a_cache_that_evicts_is_drawn_however_little_it_is_used(overview: Page) 
         }"""
     )
     assert drawn == "abcdeh"
+
+
+def test_a_chart_writes_a_ratio_as_the_page_does(overview: Page) -> None:
+    shares = [0.0, 0.0004, 0.05, 0.999, 0.99999, 1.0]
+    drawn = overview.evaluate(
+        """async (shares) => {
+            const { createFormats } = await import("/static/cache_monitor/dashboard/format.js");
+            const made = { language: "en", timeZone: "UTC", sizes: "%s byte|%s bytes|%s KB" };
+            return shares.map((share) => createFormats(made).percent(100 * share));
+        }""",
+        shares,
+    )
+    assert drawn == ["0%", "<0.1%", "5%", "99.9%", ">99.9%", "100%"]
+    of_page = ["0%", "<0.1%", "5.0%", "99.9%", ">99.9%", "100%"]
+    assert [formats.ratio(share) for share in shares] == of_page
 
 
 @pytest.mark.parametrize("caches", [1, 2, 6, 8])

@@ -32,7 +32,7 @@ export function createFormats({ language, timeZone, sizes }) {
     decimal: (value) => number(value, 2),
     compact: (value) => compact.format(value),
     significant: (value) => significant.format(value),
-    percent: (value) => share.format(value / 100),
+    percent: (value) => percent(value, (it) => share.format(it / 100)),
     duration: (value) => scaled(value, number),
     // As everywhere else on the page; a tick's tenths would only be zeros.
     size: (value) => bytes(value, sizeTexts, (it) => number(it, 1, 1)),
@@ -41,6 +41,13 @@ export function createFormats({ language, timeZone, sizes }) {
     moment: (at) => `${day.format(at)}, ${seconds.format(at)}`,
     offset: (at) => zoneOffset(at, zone),
   };
+}
+
+// As everywhere else on the page: only a true 0 or 100 reads as one.
+function percent(value, written) {
+  if (value > 0 && value < 0.1) return `<${written(0.1)}`;
+  if (value > 99.9 && value < 100) return `>${written(99.9)}`;
+  return written(value);
 }
 
 function scaled(value, number) {
