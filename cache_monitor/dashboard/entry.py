@@ -165,9 +165,8 @@ def _readable(text: str) -> str:
 
 SEARCH_SECONDS = 1.0
 SEARCH_LIMIT = 100_000
-# Marks of a shown key that differs from the stored one: it is cut, escaped, masked, or the name of
-# a cached page.
-_CHANGED = ("… (", "\\", " ", "•")
+# Marks of a shown key that differs from the stored one: it is cut, escaped or masked.
+_MARKS = ("… (", "\\", "•")
 
 
 def build(page_request: PageRequest) -> Content:
@@ -224,7 +223,9 @@ def _history(page_request: PageRequest, alias: str, key: str) -> Mapping[str, ob
 def find_shown(alias: str, key: str) -> EntryAnswer:
     """The entry of a key as the site wrote it, or as the dashboard shows it."""
     answer = entries.find_entry(alias, key)
-    if answer.exists or not (is_sanitizing() or any(mark in key for mark in _CHANGED)):
+    is_marked = any(mark in key for mark in _MARKS)
+    # The name of a cached page has spaces, as have many keys: that one of these is there is enough.
+    if not is_marked and (answer.exists or not (is_sanitizing() or " " in key)):
         return answer
     step = entries.list_entries(
         alias, Selection(key=key), limit=SEARCH_LIMIT, seconds=SEARCH_SECONDS
@@ -232,6 +233,8 @@ def find_shown(alias: str, key: str) -> EntryAnswer:
     if len(step.entries) > 1:
         problem = _("Several entries are shown under this name: it does not tell which is meant.")
         return EntryAnswer(exists=None, problem=problem)
+    if answer.exists:
+        return answer
     if step.entries:
         return EntryAnswer(exists=True, entry=step.entries[0])
     if step.problem or step.cursor is not None:

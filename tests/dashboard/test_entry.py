@@ -155,6 +155,24 @@ def test_a_name_that_several_entries_have_stands_for_none(reader: Client, cache:
     assert SECRET in page_of(reader, alias="default", key="user:N:profile", value="1")
 
 
+@pytest.mark.filterwarnings("ignore:Cache key:django.core.cache.CacheKeyWarning")
+@pytest.mark.parametrize("key", ["line\nbreak", "zero\u200bwidth", "x" * 400])
+def test_a_key_that_is_written_as_another_one_is_shown_stands_for_neither(
+    reader: Client, cache: BaseCache, key: str
+) -> None:
+    """Whoever deletes one of them would delete the other."""
+    shown = name_key(key).shown
+    cache.set_many({key: "the one", shown: "the other"})
+    assert find_shown("default", shown).exists is None
+    assert "Several entries are shown under this name" in page_of(
+        reader, alias="default", key=shown
+    )
+    cache.delete(key)
+    answer = find_shown("default", shown)
+    assert answer.entry is not None
+    assert answer.entry.key == shown
+
+
 def without_numbers(key: str) -> str:
     return re.sub("[0-9]+", "N", key)
 
