@@ -217,10 +217,12 @@ class RuleContext(NamedTuple):
         return seconds >= self.limits.lost_share * self.active_seconds
 
     def waste(self, group: KeyGroup, writes: int) -> Waste:
-        """The cost of ``writes`` of ``group`` that are of no use: compute time and bytes."""
-        size = round((group.bytes_written or 0) * writes / max(group.sets, 1))
+        """The cost of ``writes`` of ``group`` that are of no use: compute time and bytes, which are
+        None where sizes are unknown."""
+        written = group.bytes_written
+        size = None if written is None else round(written * writes / max(group.sets, 1))
         lost = writes * self.produce_seconds(group)
-        is_costly = self.is_costly(lost) or size >= self.limits.idle_memory_bytes
+        is_costly = self.is_costly(lost) or (size or 0) >= self.limits.idle_memory_bytes
         return Waste(Cost(lost, size), is_costly)
 
     def find(

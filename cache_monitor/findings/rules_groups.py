@@ -150,9 +150,9 @@ def overwritten(context: RuleContext) -> Iterator[Finding]:
         unasked = _unasked(group)
         waste = context.waste(group, unasked)
         in_vain = group.sets >= context.limits.min_calls and _is_overwritten(group)
-        size = waste.cost.bytes or 0
+        size = waste.cost.bytes
         if (in_vain and not group.is_state and waste.is_costly) or (
-            _is_rewritten(group) and size >= context.limits.idle_memory_bytes
+            _is_rewritten(group) and (size or 0) >= context.limits.idle_memory_bytes
         ):
             spent = waste.cost.seconds if in_vain else group.seconds - group.lookup_seconds
             yield context.find(
@@ -187,6 +187,8 @@ def key_explosion(context: RuleContext) -> Iterator[Finding]:
                 waste.cost,
                 **_use(group),
                 one_of_a_kind=rest.distinct_keys,
+                # What is left of the group without hot keys, by the mean size of its values.
+                written_bytes=waste.cost.bytes,
             )
 
 

@@ -40,6 +40,13 @@ def test_what_takes_much_room_in_vain_is_found_though_it_is_soon_produced(figure
     assert codes(wasted(**figures, produce_seconds=0.003, bytes_written=20_000_000)) != []
 
 
+@pytest.mark.parametrize("figures", [UNREAD, EXPLODED, OVERWRITTEN])
+def test_what_it_takes_is_unknown_where_sizes_are(figures: Any) -> None:
+    [finding] = findings(wasted(**figures, bytes_written=None))
+    assert finding.worth.bytes is None
+    assert finding.evidence.get("written_bytes") is None
+
+
 @pytest.mark.parametrize("kind", ["session", "page_headers"])
 @pytest.mark.parametrize("figures", [UNREAD, EXPLODED, OVERWRITTEN, MISSED])
 def test_what_django_itself_reads_and_writes_is_not_the_projects_mistake(
@@ -140,6 +147,11 @@ def test_keys_of_one_kind_within_a_good_group_are_found() -> None:
     assert (finding.code, finding.group) == ("key-explosion", "report:{int}")
     assert finding.evidence["one_of_a_kind"] == 4000
     assert codes(wasted(**good)) == []
+    # What they take of the group's bytes is by the mean of all its values.
+    large = replace(ill, key_groups=wasted(**good, bytes_written=8_200_000).key_groups)
+    [finding] = findings(large)
+    assert finding.worth.bytes == finding.evidence["written_bytes"] == 8_000_000
+    assert "written_bytes" in finding.evidence_errors
 
 
 def test_a_page_that_is_never_asked_for_twice_misses_on_its_list_of_headers() -> None:
