@@ -25,7 +25,6 @@ from django.utils.cache import get_max_age
 from cache_monitor import context
 from cache_monitor.calls import ERROR, SOURCE, RawCall, recorder
 from cache_monitor.conf import get_conf
-from cache_monitor.errors import let_pass
 from cache_monitor.keys.known_keys import page_key, route_of, routes, watchers
 from cache_monitor.page_cache import PagePass, why_not_stored
 from cache_monitor.stacks import take_stack
@@ -118,12 +117,9 @@ class _Writes:
 
 def _guarded(step: Callable[..., PagePass | None], *args: Any) -> PagePass | None:
     """``step``, whose faults must not become the site's."""
-    try:
+    with recorder.guard:
         return step(*args) if get_conf().enabled else None
-    except Exception as error:
-        let_pass(error)
-        recorder.failed(error)
-        return None
+    return None
 
 
 def _begin(middleware: Any, request: Any) -> PagePass:
@@ -266,15 +262,12 @@ def _finish(page_pass: PagePass) -> None:
 def _blame(name: str) -> None:
     """Note the stack of the code that called the hook, the first time in a pass. It runs where the
     site reads its session or sets a header, so it never raises."""
-    try:
+    with recorder.guard:
         page_pass = _current.get()
         while page_pass is not None and page_pass.is_over:
             page_pass = page_pass.outer
         if page_pass is not None and name not in page_pass.blame:
             page_pass.blame[name] = take_stack(_OUR_FRAMES)
-    except Exception as error:
-        let_pass(error)
-        recorder.failed(error)
 
 
 def _header(name: str) -> str:

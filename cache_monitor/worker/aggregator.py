@@ -25,7 +25,7 @@ DETAILS_SECONDS = 60
 MOST_WAITING = 10_000
 """Different keys, of different sizes, whose hits wait to be settled; about 3 MB."""
 
-Part = Window | Details
+Bucket = Window | Details
 
 
 class Aggregator:
@@ -181,8 +181,8 @@ class Aggregator:
             for details in self._details.values():
                 fold_groups(details, learned_group)
 
-    def parts(self) -> Iterator[tuple[str, Part]]:
-        """Alias and part, for all parts at hand."""
+    def buckets(self) -> Iterator[tuple[str, Bucket]]:
+        """All buckets at hand, each with its alias."""
         self.settle()
         self._note_callers()
         for (alias, _), window in self._windows.items():
@@ -190,21 +190,21 @@ class Aggregator:
         for (alias, _), details in self._details.items():
             yield alias, details
 
-    def seal(self, part: Part) -> None:
-        """Let ``part`` not change any more: calls that are still to come for its bucket go to
-        the next. What the store has of it may then be rolled up."""
+    def seal(self, bucket: Bucket) -> None:
+        """Let ``bucket`` not change any more: calls that are still to come for its time go to the
+        next. What the store has of it may then be rolled up."""
         self.settle()
-        part.final = True
-        length = part.seconds
-        self._sealed_to[length] = max(self._sealed_to[length], part.start + length)
+        bucket.final = True
+        length = bucket.seconds
+        self._sealed_to[length] = max(self._sealed_to[length], bucket.start + length)
 
-    def forget(self, alias: str, part: Part) -> None:
-        """Drop a part, and seal its bucket: a second part of the same name would take the first
+    def forget(self, alias: str, bucket: Bucket) -> None:
+        """Drop a bucket, and seal its time: a second bucket of the same name would take the first
         one's place in the store."""
-        self.seal(part)
-        parts: dict[tuple[str, int], Window] | dict[tuple[str, int], Details]
-        parts = self._windows if isinstance(part, Window) else self._details
-        parts.pop((alias, part.start), None)
+        self.seal(bucket)
+        buckets: dict[tuple[str, int], Window] | dict[tuple[str, int], Details]
+        buckets = self._windows if isinstance(bucket, Window) else self._details
+        buckets.pop((alias, bucket.start), None)
 
     def _start(self, at: float, length: int) -> int:
         return max(_begin(at, length), self._sealed_to[length])

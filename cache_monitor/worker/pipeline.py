@@ -22,19 +22,19 @@ from cache_monitor.instrument import pages
 from cache_monitor.listeners import subscribers
 from cache_monitor.stats.call_patterns import MissSetMatcher
 from cache_monitor.stats.codec import encode
+from cache_monitor.stats.details import Details
 from cache_monitor.stats.window import Window
 from cache_monitor.stores.base import Kind, Row, Store
 from cache_monitor.stores.rows import ABANDONED_AFTER
 from cache_monitor.trace.slices import Slice
 from cache_monitor.worker import requests
 from cache_monitor.worker.aggregator import Aggregator
-from cache_monitor.worker.aggregator import Part as CountedBucket
 from cache_monitor.worker.batch import Batch, forget_names
 from cache_monitor.worker.trace_writer import Tracer
 
 logger = logging.getLogger("cache_monitor")
 
-Bucket = CountedBucket | Slice
+Bucket = Window | Details | Slice
 
 MOST_BUCKETS = 1000
 """The most buckets that wait for a store that refuses them; the oldest are dropped, and their calls
@@ -172,7 +172,7 @@ class _ClockEra:
         return _calls(bucket) - self.stored.get(_name(alias, bucket), (None, 0))[1]
 
     def buckets(self) -> Iterator[tuple[str, Bucket]]:
-        yield from self.aggregator.parts()
+        yield from self.aggregator.buckets()
         yield from self.tracer.slices
 
     def seal(self, bucket: Bucket) -> None:

@@ -89,10 +89,12 @@ def batches(names: list[str], weights: list[float], operations: int) -> Iterator
 
 
 def close(aggregator: Aggregator, now: float) -> list[bytes]:
-    """Encode and forget the parts that ended before ``now``."""
-    done = [(alias, part) for alias, part in aggregator.parts() if part.start + part.seconds < now]
-    for alias, part in done:
-        aggregator.forget(alias, part)
+    """Encode and forget the buckets that ended before ``now``."""
+    done = [
+        (alias, each) for alias, each in aggregator.buckets() if each.start + each.seconds < now
+    ]
+    for alias, each in done:
+        aggregator.forget(alias, each)
     encoded = [encode(part) for _, part in done if isinstance(part, Details)]
     for _, part in done:
         if isinstance(part, Window):

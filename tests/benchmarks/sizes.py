@@ -67,7 +67,7 @@ class Measured:
 
     def _flush(self, now: float) -> None:
         """Write what has changed, as cache_monitor.worker.pipeline does."""
-        for alias, part in list(self._aggregator.parts()):
+        for alias, part in list(self._aggregator.buckets()):
             if part.start + part.seconds < now:
                 self._aggregator.seal(part)
             if self._revisions.get(id(part)) != part.revision:

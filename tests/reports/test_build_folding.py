@@ -70,7 +70,7 @@ def test_a_process_names_keys_by_what_it_has_learned_from_then_on() -> None:
     assert why_grouped(SHIRTS[0]) == "shape"
     made.learn_groups()
     ask([*SHIRTS, "api:product:unheard-of"])
-    [part] = [part for _, part in made.parts() if isinstance(part, Details)]
+    [part] = [part for _, part in made.buckets() if isinstance(part, Details)]
     assert {name: group.lookups for name, group in part.groups.items()} == {
         "api:product:{text}": 2 * len(SHIRTS) + 1
     }
@@ -85,7 +85,7 @@ def test_a_group_that_is_learned_makes_room_for_others() -> None:
     made.add([Call(GET, 0.0, 0.001, key, True) for key in SHIRTS], BEGIN)
     made.learn_groups()
     made.add([Call(GET, 1.0, 0.001, key, True) for key in [*SHIRTS, "menu:main"]], BEGIN)
-    [part] = [part for _, part in made.parts() if isinstance(part, Details)]
+    [part] = [part for _, part in made.buckets() if isinstance(part, Details)]
     assert {name: group.lookups for name, group in part.groups.items()} == {
         "api:product:{text}": 60 + len(SHIRTS),
         "(other groups)": len(SHIRTS) - 60,

@@ -192,7 +192,7 @@ def test_what_a_full_redis_evicts_is_told_step_by_step(small_redis: Server, sett
         assert look.evictions is not None
         made.note_evictions("default", look.evictions, BEGIN + step * series.step)
         counters.append(client.info("stats")["evicted_keys"])
-    for _, part in made.parts():
+    for _, part in made.buckets():
         assert isinstance(part, Window)
         series.add(part)
     told = [point.evictions for point in series.points()][:4]

@@ -17,7 +17,7 @@ from cache_monitor.stats.details import Details, ViewUse
 from cache_monitor.stats.window import Window
 from cache_monitor.worker import aggregator as module
 from cache_monitor.worker import counting
-from cache_monitor.worker.aggregator import DETAILS_SECONDS, WINDOW_SECONDS, Aggregator, Part
+from cache_monitor.worker.aggregator import DETAILS_SECONDS, WINDOW_SECONDS, Aggregator, Bucket
 from cache_monitor.worker.batch import name_and_hash
 from cache_monitor.worker.requests import RequestRecord, RequestStats
 
@@ -49,11 +49,11 @@ def _miss(at: float = 0.0, key: str = "a", **extra: Any) -> Any:
 
 
 def _windows(made: Aggregator) -> list[Window]:
-    return [part for _, part in made.parts() if isinstance(part, Window)]
+    return [part for _, part in made.buckets() if isinstance(part, Window)]
 
 
 def _details(made: Aggregator) -> list[Details]:
-    return [part for _, part in made.parts() if isinstance(part, Details)]
+    return [part for _, part in made.buckets() if isinstance(part, Details)]
 
 
 def _hot(made: Aggregator, key: str) -> Any:
@@ -194,7 +194,7 @@ def test_details_take_longer_stretches_than_windows() -> None:
 def test_what_comes_for_a_sealed_stretch_goes_to_the_next() -> None:
     made = _aggregator()
     made.add([_hit()] * 10, NOW)
-    parts: list[tuple[str, Part]] = list(made.parts())
+    parts: list[tuple[str, Bucket]] = list(made.buckets())
     for _, part in parts:
         made.seal(part)
     made.add([_hit()] * 5, NOW)
@@ -233,7 +233,7 @@ def test_countings_are_bounded_where_nobody_looks_for_an_hour() -> None:
 def test_the_toolbars_own_calls_make_no_window() -> None:
     made = _aggregator()
     made.add([_hit(key="djdt:a")] * 3, NOW)
-    assert list(made.parts()) == []
+    assert list(made.buckets()) == []
     made.add([_hit(key="djdt:a"), _hit(), _miss(key="djdt:b")], NOW)
     assert _windows(made)[0].operations["get"].calls == 1
 

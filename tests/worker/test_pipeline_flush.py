@@ -349,6 +349,6 @@ def test_what_comes_in_the_midst_of_a_drain_is_drained_and_waits_for_the_store(
     recorder.culls = 3
     assert not drainer.has_more()
     assert drainer.drain(10)
-    [(_, window)] = process.delivery.aggregator.parts()
+    [(_, window)] = process.delivery.aggregator.buckets()
     assert isinstance(window, Window)
     assert window.culled == 3

@@ -36,7 +36,7 @@ def _details(*visits: RequestRecord) -> dict[str, Details]:
     aggregator = Aggregator("process", hot_keys=10, key_groups=10, measure=lambda *_: None)
     for visit in visits:
         aggregator.add_request(visit, NOW)
-    return {alias: part for alias, part in aggregator.parts() if isinstance(part, Details)}
+    return {alias: part for alias, part in aggregator.buckets() if isinstance(part, Details)}
 
 
 def _visit(*calls: Any, view: str = "shop:product") -> RequestRecord:

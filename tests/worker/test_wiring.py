@@ -24,7 +24,7 @@ def test_calls_of_a_cache_that_the_settings_have_no_longer_are_counted_all_the_s
         caches["default"].get("a")
         report = cache_monitor.report(alias="default")
         aliases = {
-            alias for alias, _ in wiring.background_worker._drainer.flusher.aggregator.parts()
+            alias for alias, _ in wiring.background_worker._drainer.flusher.aggregator.buckets()
         }
     begin_anew()
     assert report.caches["default"].operations["get"].calls == 1
