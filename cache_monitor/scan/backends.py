@@ -10,6 +10,7 @@ from typing import Any
 
 from django.core.cache.backends.base import BaseCache
 from django.core.cache.backends.dummy import DummyCache
+from django.core.cache.backends.filebased import FileBasedCache
 from django.core.cache.backends.locmem import LocMemCache
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
@@ -53,9 +54,10 @@ class EmptyScanner(BackendScanner):
 
 
 OTHERS = "others"
+_FILES: Any = FileBasedCache
 
 
-def kind_of(class_: type) -> str:
+def kind_of(class_: Any) -> str:
     """The name of the kind of backend that ``class_`` derives from; "others" for the rest."""
     for base in class_.__mro__:
         kind = _KINDS.get(f"{base.__module__}.{base.__qualname__}")
@@ -65,6 +67,9 @@ def kind_of(class_: type) -> str:
         # Its other clients have no connections of redis-py's kind.
         adapter = getattr(class_, "_adapter_class", None)
         if base.__name__ == "RespCache" and not hasattr(adapter, "_pool_class"):
+            return OTHERS
+        # It may have files elsewhere, or by names that others' have as well.
+        if kind == "FileBasedCache" and class_._key_to_file is not _FILES._key_to_file:
             return OTHERS
         if kind is not None:
             return kind

@@ -18,7 +18,7 @@ from cache_monitor.scan.base import (
     ScanError,
     describe_error,
 )
-from cache_monitor.scan.identity import key_form
+from cache_monitor.scan.identity import key_form, stored_key
 from cache_monitor.stores.base import is_own, own_connection
 
 _ROWS_AT_ONCE, _ROWS_AT_ONCE_OF_SQLITE = 1000, 100
@@ -109,7 +109,7 @@ class DatabaseScanner(BackendScanner):
             yield row.entry(key, not self._form.opaque)
 
     def entry(self, key: str, version: int | None) -> Entry | None:
-        stored = str(self._cache.make_key(key, version=version))
+        stored = stored_key(self._cache, key, version)
         sql = f"SELECT {self._columns} FROM {self._table} WHERE {self._key} = %s"  # noqa: S608 (quoted)
         return next((row.entry(key, known=True) for row in self._rows(sql, [stored])), None)
 

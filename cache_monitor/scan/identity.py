@@ -248,8 +248,9 @@ def _host_of_path(path: Path) -> Host:
 
 def _form(cache: Any) -> str:
     form = key_form(cache)
-    made_by = getattr(cache.key_func, "__qualname__", repr(cache.key_func))
-    return repr((*form, made_by, prefix_of(cache)) if form.opaque else form)
+    makers = cache.key_func, type(cache).make_key
+    made_by = [getattr(each, "__qualname__", repr(each)) for each in makers]
+    return repr((*form, *made_by, prefix_of(cache)) if form.opaque else form)
 
 
 def _digest(text: str) -> str:
@@ -394,12 +395,20 @@ class KeyForm(NamedTuple):
         return stored if self.opaque else stored[len(before) : len(stored) - len(after)]
 
 
+def stored_key(cache: Any, key: str, version: int | None = None) -> str:
+    """What ``cache`` stores the user's ``key`` under: a class of the project may make that itself,
+    and django-redis leaves it to its client."""
+    client: Any = getattr(cache, "client", None)
+    maker = client if hasattr(client, "make_key") else cache
+    return str(maker.make_key(key, version=version))
+
+
 def key_form(cache: BaseCache) -> KeyForm:
     """The form of ``cache``'s stored keys, with its prefix and its version."""
     if getattr(cache.key_func, "__module__", "").partition(".")[0] in OF_TENANTS:
         return KeyForm("", "", opaque=True)
     try:
-        made = [str(cache.key_func(probe, cache.key_prefix, cache.version)) for probe in _PROBES]
+        made = [stored_key(cache, probe) for probe in _PROBES]
     except Exception:
         made = []
     if len(set(made)) < len(_PROBES):

@@ -29,7 +29,7 @@ from cache_monitor.scan.base import (
     describe_error,
     parse_count,
 )
-from cache_monitor.scan.identity import NOT_RECOGNIZABLE, is_text, key_form, shown_text
+from cache_monitor.scan.identity import NOT_RECOGNIZABLE, is_text, key_form, shown_text, stored_key
 from cache_monitor.scan.redis_servers import Node, Refusal, Reply, Server, Servers
 
 
@@ -284,7 +284,7 @@ class RedisScanner(BackendScanner):
                 yield _Key(each, text, key, can_ask and is_text(each))
 
     def entry(self, key: str, version: int | None) -> Entry | None:
-        stored = str(self._cache.make_key(key, version=version))
+        stored = stored_key(self._cache, key, version)
         node = self._servers.node_of(stored)
         named = _Key(stored.encode(), stored, key, known=True)
         found = _EntryReader(node, node.primary, self).entries([named])

@@ -5,6 +5,9 @@ from typing import Any
 
 import pytest
 from django.core.cache.backends.base import BaseCache
+from django_redis.cache import RedisCache
+from django_redis.client import DefaultClient
+from django_redis.util import CacheKey
 
 from cache_monitor.scan.identity import key_form
 
@@ -66,6 +69,33 @@ def test_a_key_function_that_changes_the_key_is_not_undone() -> None:
     own = form(KEY_FUNCTION=lambda key, *_: f"app:{key.upper()}")
     assert own.opaque
     assert own.user_key("app:MENU") == "app:MENU"
+
+
+class SiteCache(BaseCache):
+    """A backend of the project's own that makes keys without a KEY_FUNCTION."""
+
+    def make_key(self, key: Any, version: Any = None) -> str:
+        return f"site/{version or self.version}/{key}"
+
+
+class SiteClient(DefaultClient):  # type: ignore[misc]  # it has no types
+    """The same as a client of django-redis, with the hash tag of a cluster."""
+
+    def make_key(self, key: str, version: Any = None, prefix: str | None = None) -> CacheKey:
+        return CacheKey(f"{{site}}{super().make_key(key, version, prefix)}")
+
+
+def test_a_class_that_makes_keys_itself_is_asked() -> None:
+    own = key_form(SiteCache({"VERSION": 2}))
+    assert own.user_key("site/2/user:17") == "user:17"
+    assert own.user_key(":2:user:17") is None
+
+
+def test_a_client_that_makes_keys_itself_is_asked() -> None:
+    options = {"CLIENT_CLASS": f"{__name__}.SiteClient"}
+    own = key_form(RedisCache("redis://127.0.0.1:1/0", {"OPTIONS": options, "KEY_PREFIX": "p"}))
+    assert own.user_key("{site}p:1:user:17") == "user:17"
+    assert own.user_key("p:1:user:17") is None
 
 
 def _of_a_tenant(key: str, prefix: str, version: int) -> str:

@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -56,6 +57,27 @@ def test_a_key_that_nobody_recorded_is_known_by_its_digest_alone(tmp_path: Path)
     found = look(cache)
     assert found.largest[0].key == f"{UNKNOWN_KEY} {file_name(cache, 'user:17')[:16]}"
     assert found.groups[0].group == f"{UNKNOWN_KEY} {{hash}}"
+
+
+class SpreadCache(FileBasedCache):
+    """A backend of the project's own that has a directory for each beginning of a digest."""
+
+    def _key_to_file(self, key: str, version: Any = None) -> str:
+        path = Path(super()._key_to_file(key, version))  # type: ignore[misc]  # not in the stubs
+        return str(path.parent / path.name[:2] / path.name)
+
+    def _createdir(self) -> None:
+        for number in range(256):
+            Path(vars(self)["_dir"], f"{number:02x}").mkdir(parents=True, exist_ok=True)
+
+
+def test_a_class_that_names_its_files_itself_is_not_said_to_be_empty(tmp_path: Path) -> None:
+    cache = SpreadCache(str(tmp_path), {})
+    cache.set("menu", 1)
+    found = look(cache)
+    assert (cache.get("menu"), found.entries, found.exact) == (1, None, False)
+    assert found.problem is not None
+    assert "cannot be scanned" in found.problem
 
 
 @pytest.fixture
@@ -173,10 +195,11 @@ def as_nobody(directory: Path) -> str:
 
 
 @pytest.fixture
-def reachable(tmp_path: Path) -> Path:
-    for each in (tmp_path, *list(tmp_path.parents)[:4]):
-        each.chmod(0o755)
-    return tmp_path
+def reachable() -> Iterator[Path]:
+    """Not pytest's own, which each session that begins closes to others."""
+    with tempfile.TemporaryDirectory() as made:
+        Path(made).chmod(0o755)
+        yield Path(made)
 
 
 def test_a_directory_that_may_not_be_read_is_told_and_raises_nothing(reachable: Path) -> None:
