@@ -24,9 +24,8 @@ from cache_monitor.conf import backend_path, get_conf
 from cache_monitor.findings import history
 from cache_monitor.findings.engine import detected, watch
 from cache_monitor.keys.grouping import learned
-from cache_monitor.reports import build
+from cache_monitor.reports import Finding, Report, build
 from cache_monitor.reports.caches import ReportPeriod
-from cache_monitor.reports.schema import Finding, Report
 from cache_monitor.reports.traced import newer, newer_rows
 from cache_monitor.stats.details import Details
 from cache_monitor.stats.window import rfc3339

@@ -42,7 +42,7 @@ from cache_monitor.dashboard.query import OF_REPORTS, BadParameterError, cached_
 from cache_monitor.errors import MissingExtra
 from cache_monitor.exporters import json
 from cache_monitor.exporters.json import parse_top, trim
-from cache_monitor.reports.schema import Report
+from cache_monitor.reports import Report
 
 if TYPE_CHECKING:
     from django.contrib.admin import AdminSite

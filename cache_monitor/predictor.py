@@ -25,7 +25,7 @@ from msgspec import structs
 from cache_monitor.api import refuse_unknown, report
 from cache_monitor.concurrency import BoundedPace, OutOfTime
 from cache_monitor.conf import get_conf
-from cache_monitor.reports.schema import Cache, Memory
+from cache_monitor.reports import Cache, Memory
 from cache_monitor.scan.identity import own_cache, store_of
 from cache_monitor.stats.codec import CorruptPayload, decode, encode
 from cache_monitor.stats.window import rfc3339

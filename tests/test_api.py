@@ -15,7 +15,7 @@ import cache_monitor
 from cache_monitor import context
 from cache_monitor.api import UnknownAlias, key_series, problem_of, store_problem
 from cache_monitor.keys.naming import SESSION_MASK
-from cache_monitor.reports.schema import Report
+from cache_monitor.reports import Report
 from cache_monitor.stats.codec import decode, encode
 from cache_monitor.stats.sketches import hash_of
 from cache_monitor.stats.window import Window

@@ -15,7 +15,7 @@ from django.urls import path, register_converter
 
 from cache_monitor.api import report
 from cache_monitor.middleware import UNKNOWN_VIEW, CacheMonitorMiddleware
-from cache_monitor.reports.schema import View
+from cache_monitor.reports import View
 from cache_monitor.worker import requests
 from tests.anew import begin_anew
 from tests.stored import stored_details

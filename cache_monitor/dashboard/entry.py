@@ -19,8 +19,8 @@ from cache_monitor.dashboard.query import BadParameterError, PageRequest, as_sho
 from cache_monitor.dashboard.tables import Content
 from cache_monitor.keys.masking import is_sanitizing
 from cache_monitor.keys.naming import KeyName, name_key, why_grouped
+from cache_monitor.reports import Cache, HotKey, KeyGroup
 from cache_monitor.reports.keys import whole_groups, whole_keys
-from cache_monitor.reports.schema import Cache, HotKey, KeyGroup
 from cache_monitor.reports.traced import KeyEvent, KeyHistory, key_history
 from cache_monitor.scan import entries
 from cache_monitor.scan.entries import EntryAnswer, LiveEntry, Selection

@@ -32,7 +32,7 @@ from cache_monitor.findings.engine import RULES, explanations
 from cache_monitor.findings.history import Mute, identity
 from cache_monitor.findings.texts import ANCHOR, in_words
 from cache_monitor.keys.grouping import SHOWN_LENGTH
-from cache_monitor.reports.schema import Finding, Report
+from cache_monitor.reports import Finding, Report
 from cache_monitor.stores.base import StoreError
 
 

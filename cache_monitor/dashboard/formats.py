@@ -17,7 +17,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from cache_monitor.reports.schema import StaleReason, relative_change
+from cache_monitor.reports import StaleReason, relative_change
 
 UNKNOWN = "–"
 MINUS = "\u2212"

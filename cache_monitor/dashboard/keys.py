@@ -30,9 +30,9 @@ from cache_monitor.dashboard.tables import (
     group_column,
     key_column,
 )
+from cache_monitor.reports import HotKey, KeyGroup, Lives, MissReasons, Page, View
 from cache_monitor.reports.build import KeyPoint
 from cache_monitor.reports.keys import whole_groups, whole_keys
-from cache_monitor.reports.schema import HotKey, KeyGroup, Lives, MissReasons, Page, View
 from cache_monitor.trace.miss_reasons import REASON_WORDS
 
 KeyLines = Mapping[str, Sequence[KeyPoint]]

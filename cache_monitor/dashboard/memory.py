@@ -36,8 +36,7 @@ from cache_monitor.dashboard.tables import (
     group_column,
     key_column,
 )
-from cache_monitor.reports.caches import once, same_entries, stale_total
-from cache_monitor.reports.schema import (
+from cache_monitor.reports import (
     Cache,
     LargestEntry,
     Memory,
@@ -46,6 +45,7 @@ from cache_monitor.reports.schema import (
     StaleEntry,
     StaleReason,
 )
+from cache_monitor.reports.caches import once, same_entries, stale_total
 from cache_monitor.scan.backends import ESTIMATED, HEADINGS, MATRIX, RECORDED, YES, Capability
 from cache_monitor.scan.base import STALE_REASONS
 

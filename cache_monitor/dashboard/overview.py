@@ -38,8 +38,8 @@ from cache_monitor.dashboard.tables import (
     cache_column,
     render_preview,
 )
+from cache_monitor.reports import Cache, Memory, Operation, Point, Report
 from cache_monitor.reports.caches import calls_per_second, misses_of
-from cache_monitor.reports.schema import Cache, Memory, Operation, Point, Report
 from cache_monitor.trace.miss_reasons import REASON_WORDS
 
 OVERVIEW_CHARTS = ("hit_ratio", "rate", "latency", "memory", "latency_map")

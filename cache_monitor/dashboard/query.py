@@ -20,7 +20,7 @@ from cache_monitor.conf import SETTING, forget_on_change, get_conf
 from cache_monitor.dashboard.formats import visible
 from cache_monitor.keys.grouping import SHOWN_LENGTH
 from cache_monitor.keys.naming import SESSION_MASK, written_as_shown
-from cache_monitor.reports.schema import Report
+from cache_monitor.reports import Report
 
 RANGES = {
     "15m": gettext_lazy("last 15 minutes"),

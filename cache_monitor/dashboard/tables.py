@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 from cache_monitor.dashboard import formats
 from cache_monitor.dashboard.formats import Cell, ColumnSpec, Item, Value, code_column
 from cache_monitor.dashboard.query import BadParameterError, Links, Query
-from cache_monitor.reports.schema import Cache
+from cache_monitor.reports import Cache
 
 Caches = Mapping[str, Cache]
 """The caches of a report, by alias."""

@@ -55,7 +55,7 @@ from cache_monitor.dashboard.query import (
 from cache_monitor.dashboard.tables import FORMATS, AnySpec, Content, download
 from cache_monitor.exporters import json
 from cache_monitor.keys.known_keys import has_tenants
-from cache_monitor.reports.schema import Quality
+from cache_monitor.reports import Quality
 
 TEMPLATES = "cache_monitor/dashboard"
 

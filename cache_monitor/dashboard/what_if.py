@@ -21,7 +21,7 @@ from cache_monitor.dashboard.tables import (
     cache_column,
     group_column,
 )
-from cache_monitor.reports.schema import Cache
+from cache_monitor.reports import Cache
 from cache_monitor.what_if import (
     FACTORS,
     LEAST_LOOKUPS,

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from cache_monitor.reports.schema import SCHEMA_VERSION, Cache, Report
+from cache_monitor.reports import SCHEMA_VERSION, Cache, Report
 from cache_monitor.what_if import WhatIf
 
 __all__ = ["encode", "schema"]

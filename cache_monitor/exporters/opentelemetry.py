@@ -25,8 +25,8 @@ from cache_monitor.errors import MissingExtra
 from cache_monitor.keys.known_keys import is_toolbar_key
 from cache_monitor.keys.naming import name_key
 from cache_monitor.listeners import Subscriber, subscribers
+from cache_monitor.reports import Cache, Report
 from cache_monitor.reports.caches import once, same_entries
-from cache_monitor.reports.schema import Cache, Report
 from cache_monitor.scan.base import STALE_REASONS
 from cache_monitor.trace.state import ClassifiedMiss
 

@@ -20,9 +20,9 @@ from cache_monitor.calls import LOOKUPS
 from cache_monitor.concurrency import TimedValue
 from cache_monitor.conf import get_conf
 from cache_monitor.errors import MissingExtra
+from cache_monitor.reports import REASONS, Cache, Finding
 from cache_monitor.reports.build import sums_since
 from cache_monitor.reports.caches import lookups_by_group, once, same_entries
-from cache_monitor.reports.schema import REASONS, Cache, Finding
 from cache_monitor.scan.base import STALE_REASONS
 from cache_monitor.stats.sketches import Histogram, buckets_of
 from cache_monitor.stats.window import OperationStats, Window

@@ -13,5 +13,5 @@ __all__ = ["finding_detected"]
 
 finding_detected = Signal()
 """Sent once for each new finding, from the monitor's own thread, with ``finding``
-(:class:`cache_monitor.reports.schema.Finding`). An exception in one receiver keeps no other from
+(:class:`cache_monitor.reports.Finding`). An exception in one receiver keeps no other from
 being called."""

@@ -11,8 +11,7 @@ from cache_monitor.calls import LOOKUPS
 from cache_monitor.conf import Thresholds
 from cache_monitor.findings.texts import advice, docs_url
 from cache_monitor.keys.grouping import is_nameless
-from cache_monitor.reports.keys import whole_groups
-from cache_monitor.reports.schema import (
+from cache_monitor.reports import (
     Cache,
     Finding,
     KeyGroup,
@@ -21,6 +20,7 @@ from cache_monitor.reports.schema import (
     View,
     Worth,
 )
+from cache_monitor.reports.keys import whole_groups
 from cache_monitor.stats.details import OTHER_GROUPS
 from cache_monitor.stats.sketches import SIZE
 from cache_monitor.what_if import CacheWhatIf, Entries, TimeoutOption, Timeouts

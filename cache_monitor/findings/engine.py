@@ -21,7 +21,7 @@ from cache_monitor.findings import (
 from cache_monitor.findings.context import Environment, RuleContext
 from cache_monitor.findings.texts import ADVICE, TITLES
 from cache_monitor.keys.grouping import printable
-from cache_monitor.reports.schema import Cache, Finding, Report
+from cache_monitor.reports import Cache, Finding, Report
 from cache_monitor.stats.codec import CorruptPayload, decode
 from cache_monitor.stats.window import Window
 from cache_monitor.stores.base import Row, Store

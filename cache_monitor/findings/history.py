@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeVar
 
 from msgspec import Struct, structs
 
-from cache_monitor.reports.schema import Finding
+from cache_monitor.reports import Finding
 from cache_monitor.stats.codec import CorruptPayload, decode, encode
 from cache_monitor.stats.window import UnixTime, rfc3339
 from cache_monitor.stores.base import Row, Store

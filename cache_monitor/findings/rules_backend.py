@@ -5,8 +5,8 @@ from math import sqrt
 
 from cache_monitor.findings.context import Cost, Evidence, RuleContext, is_most, predicted_room
 from cache_monitor.keys.naming import name_key
+from cache_monitor.reports import Cache, Finding, Memory, MissReasons, Operation
 from cache_monitor.reports.keys import whole_groups
-from cache_monitor.reports.schema import Cache, Finding, Memory, MissReasons, Operation
 from cache_monitor.stats.details import OTHER_GROUPS
 
 _SEVERAL = 2

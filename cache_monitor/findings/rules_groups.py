@@ -16,7 +16,7 @@ from cache_monitor.findings.context import (
     predicted_room,
     predicted_shorter_timeout,
 )
-from cache_monitor.reports.schema import Finding, KeyGroup, MissReasons
+from cache_monitor.reports import Finding, KeyGroup, MissReasons
 
 _ASKED_AGAIN = 10
 """Lookups for each key: fewer could be chance, and a longer timeout would not help them."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from cache_monitor.findings.context import IN_PROCESS, RuleContext
-from cache_monitor.reports.schema import Finding, Page, View
+from cache_monitor.reports import Finding, Page, View
 from cache_monitor.stats.details import OTHER_GROUPS
 
 _AT_ONCE = 10

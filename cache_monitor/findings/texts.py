@@ -18,7 +18,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import override
 
-from cache_monitor.reports.schema import Finding
+from cache_monitor.reports import Finding
 
 Text = str | Promise
 

@@ -21,7 +21,7 @@ from msgspec.structs import replace
 from cache_monitor.keys.grouping import learned, with_more
 from cache_monitor.keys.known_keys import bypassing_apps
 from cache_monitor.keys.naming import is_chosen
-from cache_monitor.reports import caches, memory, schema
+from cache_monitor.reports import SCHEMA_VERSION, Cache, Quality, Report, caches, memory
 from cache_monitor.reports.caches import ReportPeriod, Series
 from cache_monitor.scan.snapshot import Snapshot
 from cache_monitor.stats import codec, sketches
@@ -242,7 +242,7 @@ class _CacheRows:
 class _CacheReport(NamedTuple):
     """What one cache adds to the report."""
 
-    cache: schema.Cache
+    cache: Cache
     total: Window
     active: set[int]
     corrupt: int
@@ -255,7 +255,7 @@ def build(
     *,
     fresh_for: float,
     silent_after: float = SILENT_AFTER,
-) -> schema.Report:
+) -> Report:
     """The report on ``material``. A scan that is ``fresh_for`` seconds older than the latest says
     nothing of a cache in the memory of a process. A process that stopped in the midst of a bucket
     has ended when it was silent for ``silent_after`` seconds."""
@@ -285,8 +285,8 @@ def build(
         {alias: each.cache.memory for alias, each in reports.items()},
         {alias: each.snapshot for alias, each in reports.items()},
     )
-    return schema.Report(
-        schema_version=schema.SCHEMA_VERSION,
+    return Report(
+        schema_version=SCHEMA_VERSION,
         generated_at=rfc3339(period.now),
         since=rfc3339(period.since),
         until=rfc3339(period.until),
@@ -305,12 +305,12 @@ def merged_details(rows: Iterable[Row], period: ReportPeriod) -> Details:
     return merged.details()
 
 
-def _quality(reports: Sequence[_CacheReport], material: Material) -> schema.Quality:
+def _quality(reports: Sequence[_CacheReport], material: Material) -> Quality:
     processes: set[int] = set().union(*(each.total.processes for each in reports))
     unfinished: set[int] = set().union(*(each.total.unfinished for each in reports))
     active: set[int] = set().union(*(each.active for each in reports))
     newest = max((each.total.newest for each in reports), default=0.0)
-    return schema.Quality(
+    return Quality(
         processes=sketches.estimate(processes),
         cut_off_processes=sketches.estimate(unfinished - active),
         newest_record_at=rfc3339(newest) if newest else None,

@@ -10,7 +10,24 @@ from typing import Any, NamedTuple, TypeVar
 from msgspec import Struct
 
 from cache_monitor.calls import LOOKUPS
-from cache_monitor.reports import schema
+from cache_monitor.reports import (
+    Cache,
+    Changes,
+    GroupOfView,
+    HotKey,
+    KeyGroup,
+    Lives,
+    Memory,
+    Operation,
+    Page,
+    Point,
+    ProcessMemory,
+    Report,
+    Seconds,
+    Stale,
+    StaleReason,
+    View,
+)
 from cache_monitor.reports.keys import exact_reasons, miss_reasons
 from cache_monitor.reports.savings import Estimate, Savings, is_state, mean_to_produce
 from cache_monitor.scan.snapshot import Snapshot
@@ -79,7 +96,7 @@ class Series:
             total.merge(window)
         return total
 
-    def points(self) -> Iterator[schema.Point]:
+    def points(self) -> Iterator[Point]:
         """The steps in order."""
         evicted, held = self._evicted(), self._memory()
         for step in range(self._first, self._last):
@@ -115,7 +132,7 @@ class Series:
             before = counter
         return evicted
 
-    def _point(self, step: int, evicted: int | None, held: int | None) -> schema.Point:
+    def _point(self, step: int, evicted: int | None, held: int | None) -> Point:
         window = self._windows.get(step)
         sums = OperationStats()
         if window is not None:
@@ -123,7 +140,7 @@ class Series:
                 sums.merge(operation)
         lookups = sums.hits + sums.misses
         p50, p90, p99 = sums.times.quantiles((0.5, 0.9, 0.99), sums.slowest)
-        return schema.Point(
+        return Point(
             at=rfc3339(step * self.step),
             lookups=lookups,
             hits=sums.hits,
@@ -166,19 +183,19 @@ def _same_names(kind: type[Struct], of: type[Struct]) -> list[str]:
     return [name for name in kind.__struct_fields__ if hasattr(of, name)]
 
 
-def pages(details: Details) -> list[schema.Page]:
+def pages(details: Details) -> list[Page]:
     """The pages, those with the most requests first."""
     every = [_page(route, stats) for route, stats in details.pages.items()]
     busiest = sorted(every, key=lambda each: (-each.requests, -each.bypassed, each.page))
     return busiest[:PAGES_SHOWN]
 
 
-def _page(route: str, stats: PageStats) -> schema.Page:
+def _page(route: str, stats: PageStats) -> Page:
     requests = stats.served + stats.made
     addresses = sketches.estimate(stats.addresses)
     variants = sketches.estimate(stats.variants)
     return _reported(
-        schema.Page,
+        Page,
         stats,
         page=route,
         requests=requests,
@@ -193,7 +210,7 @@ def _page(route: str, stats: PageStats) -> schema.Page:
 
 def cache(
     backend: str, total: Window, details: Details, series: Series, snapshot: Snapshot | None
-) -> schema.Cache:
+) -> Cache:
     """What is known of a cache: ``total`` merges its windows, ``details`` what is known of its
     keys, ``snapshot`` is what is in it now."""
     operations = total.operations.values()
@@ -201,7 +218,7 @@ def cache(
     misses = sum(each.misses for each in operations)
     savings = Savings(details)
     return _reported(
-        schema.Cache,
+        Cache,
         total,
         backend=backend,
         lookups=hits + misses,
@@ -229,33 +246,31 @@ def _saved(estimate: Estimate | None) -> dict[str, float | None]:
     return {"seconds_saved": seconds, "seconds_saved_error": error}
 
 
-def memory_of(
-    snapshot: Snapshot | None, culled: int | None = None, since: float = 0.0
-) -> schema.Memory:
+def memory_of(snapshot: Snapshot | None, culled: int | None = None, since: float = 0.0) -> Memory:
     """What ``snapshot`` found in the cache; all unknown without one. Where the cache has no counter
     of its own, ``culled`` entries were evicted ``since`` then."""
     if snapshot is None:
-        return schema.Memory()
+        return Memory()
     is_culled = snapshot.evictions is None and culled is not None
     return _reported(
-        schema.Memory,
+        Memory,
         snapshot,
         evictions=culled if is_culled else snapshot.evictions,
         evictions_since=rfc3339(since) if is_culled else None,
         measured_at=rfc3339(snapshot.measured_at),
         processes=[
-            _reported(schema.ProcessMemory, each, measured_at=rfc3339(each.measured_at))
+            _reported(ProcessMemory, each, measured_at=rfc3339(each.measured_at))
             for each in snapshot.processes
         ],
     )
 
 
-def stale_of(snapshot: Snapshot | None) -> schema.Stale:
+def stale_of(snapshot: Snapshot | None) -> Stale:
     """What of it is stale."""
     if snapshot is None:
-        return schema.Stale()
+        return Stale()
     return _reported(
-        schema.Stale,
+        Stale,
         snapshot,
         bytes=snapshot.stale_bytes,
         entries=snapshot.stale,
@@ -278,15 +293,15 @@ def _misses_per_request(details: Details) -> float | None:
     return _per_request(misses, requests)
 
 
-def _operation(name: str, stats: OperationStats) -> schema.Operation:
+def _operation(name: str, stats: OperationStats) -> Operation:
     p50, p90, p99 = stats.times.quantiles((0.5, 0.9, 0.99), stats.slowest)
     looks_up = name in LOOKUPS
     return _reported(
-        schema.Operation,
+        Operation,
         stats,
         hits=stats.hits if looks_up else None,
         misses=stats.misses if looks_up else None,
-        seconds=schema.Seconds(
+        seconds=Seconds(
             total=stats.seconds,
             p50=p50,
             p90=p90,
@@ -296,7 +311,7 @@ def _operation(name: str, stats: OperationStats) -> schema.Operation:
     )
 
 
-def _hot_keys(details: Details, savings: Savings) -> list[schema.HotKey]:
+def _hot_keys(details: Details, savings: Savings) -> list[HotKey]:
     # Details begin and end at other moments than windows: their shares are of their own.
     lookups = sum(group.lookups for group in details.groups.values())
     table = details.hot_keys.table.items()
@@ -304,9 +319,9 @@ def _hot_keys(details: Details, savings: Savings) -> list[schema.HotKey]:
     return [_hot_key(key, stats, lookups, savings) for key, stats in hottest]
 
 
-def _hot_key(key: str, stats: KeyStats, lookups: int, savings: Savings) -> schema.HotKey:
+def _hot_key(key: str, stats: KeyStats, lookups: int, savings: Savings) -> HotKey:
     return _reported(
-        schema.HotKey,
+        HotKey,
         stats,
         key=key,
         lookups=stats.lookups + stats.missing,
@@ -319,7 +334,7 @@ def _hot_key(key: str, stats: KeyStats, lookups: int, savings: Savings) -> schem
     )
 
 
-def _key_groups(details: Details, savings: Savings, hours: float) -> list[schema.KeyGroup]:
+def _key_groups(details: Details, savings: Savings, hours: float) -> list[KeyGroup]:
     groups = sorted(
         details.groups.items(), key=lambda each: (-each[1].lookups, -each[1].sets, each[0])
     )
@@ -330,7 +345,7 @@ def _key_groups(details: Details, savings: Savings, hours: float) -> list[schema
     ]
 
 
-def lookups_by_group(groups: Sequence[schema.KeyGroup], most: int) -> list[tuple[str, int, int]]:
+def lookups_by_group(groups: Sequence[KeyGroup], most: int) -> list[tuple[str, int, int]]:
     """Name, hits and misses of the first ``most`` groups, and of all the others together."""
     named = [each for each in groups if each.group != OTHER_GROUPS]
     others = [*named[most:], *(each for each in groups if each.group == OTHER_GROUPS)]
@@ -343,13 +358,13 @@ def lookups_by_group(groups: Sequence[schema.KeyGroup], most: int) -> list[tuple
 
 def _key_group(
     name: str, stats: GroupStats, savings: Savings, has_seen_requests: bool, hours: float
-) -> schema.KeyGroup:
+) -> KeyGroup:
     age_p50, age_p90 = sketches.quantiles(stats.ages, (0.5, 0.9), inf)
     of_requests = {
         each: getattr(stats, each) if has_seen_requests else None for each in _SEEN_IN_REQUESTS
     }
     return _reported(
-        schema.KeyGroup,
+        KeyGroup,
         stats,
         group=name,
         distinct_keys=_distinct_keys(stats),
@@ -373,21 +388,21 @@ def _key_group(
     )
 
 
-def _changes(stats: GroupStats) -> schema.Changes:
+def _changes(stats: GroupStats) -> Changes:
     changes = stats.changes
     if changes is None:
-        return schema.Changes()
-    return _reported(schema.Changes, changes, stale_share=changes.stale_share(stats.ages))
+        return Changes()
+    return _reported(Changes, changes, stale_share=changes.stale_share(stats.ages))
 
 
-def lives_of(stats: LifeStats | None) -> schema.Lives:
+def lives_of(stats: LifeStats | None) -> Lives:
     """How long entries lasted, as a report tells it."""
     if stats is None:
-        return schema.Lives()
+        return Lives()
     lifetime_p50, lifetime_p90 = sketches.quantiles(stats.lasted, (0.5, 0.9), inf)
     first_read_p50, first_read_p90 = sketches.quantiles(stats.first_read, (0.5, 0.9), inf)
     [evicted_age_p50] = sketches.quantiles(stats.evicted_at, (0.5,), inf)
-    return schema.Lives(
+    return Lives(
         **stats.ends,
         unread=sum(stats.unread.values()),
         overwritten_unread=stats.unread.get("overwritten", 0),
@@ -412,16 +427,16 @@ def _distinct_keys(stats: GroupStats) -> int:
     return min(sketches.estimate(stats.keys), max(named, len(stats.keys)))
 
 
-def _views(details: Details, savings: Savings) -> list[schema.View]:
+def _views(details: Details, savings: Savings) -> list[View]:
     busiest = sorted(details.views.items(), key=lambda each: (-each[1].requests, each[0]))
     return [_view(name, stats, savings) for name, stats in busiest[:VIEWS_SHOWN]]
 
 
-def _view(name: str, stats: ViewStats, savings: Savings) -> schema.View:
+def _view(name: str, stats: ViewStats, savings: Savings) -> View:
     whole = stats.request_seconds
     groups = sorted(stats.groups.items(), key=lambda each: (-each[1].seconds, each[0]))
     return _reported(
-        schema.View,
+        View,
         stats,
         view=name,
         misses_per_request=_per_request(stats.misses, stats.requests),
@@ -429,20 +444,18 @@ def _view(name: str, stats: ViewStats, savings: Savings) -> schema.View:
         request_seconds=whole or None,
         # Calls that run at once, in several tasks, may take longer together than their request.
         share_of_request=ratio(stats.seconds, whole),
-        groups=[
-            _reported(schema.GroupOfView, use, group=group, keys=use.calls) for group, use in groups
-        ],
+        groups=[_reported(GroupOfView, use, group=group, keys=use.calls) for group, use in groups],
         sample_hits=list(stats.sample_hits),
         sample_misses=list(stats.sample_misses),
     )
 
 
-def same_entries(alias: str, caches: Mapping[str, schema.Cache]) -> list[str]:
+def same_entries(alias: str, caches: Mapping[str, Cache]) -> list[str]:
     """``alias`` and those whose entries count in it."""
     return [alias, *(each for each, it in caches.items() if it.memory.counted_in == alias)]
 
 
-def once(caches: Mapping[str, schema.Cache]) -> dict[str, schema.Cache]:
+def once(caches: Mapping[str, Cache]) -> dict[str, Cache]:
     """``caches`` without those whose entries are another's as well, which stands for them; all of
     them where that one is not among them."""
     return {
@@ -450,7 +463,7 @@ def once(caches: Mapping[str, schema.Cache]) -> dict[str, schema.Cache]:
     }
 
 
-def stale_total(caches: Mapping[str, schema.Cache], reason: schema.StaleReason) -> int | None:
+def stale_total(caches: Mapping[str, Cache], reason: StaleReason) -> int | None:
     """The entries of all caches that are stale for ``reason``, those that are shared once; None
     where it is known of no cache."""
     counts = [getattr(cache.stale, reason) for cache in once(caches).values()]
@@ -458,7 +471,7 @@ def stale_total(caches: Mapping[str, schema.Cache], reason: schema.StaleReason) 
     return sum(known) if known else None
 
 
-def calls_per_second(report: schema.Report) -> Callable[[schema.Point], float | None]:
+def calls_per_second(report: Report) -> Callable[[Point], float | None]:
     """Reads the calls a second in a step of ``report``; None for the newest one, which is not
     over."""
     until = datetime.fromisoformat(report.until)
@@ -466,7 +479,7 @@ def calls_per_second(report: schema.Report) -> Callable[[schema.Point], float | 
     moments = [datetime.fromisoformat(each.at) for each in line[:2]]
     step = moments[1] - moments[0] if moments else None
 
-    def rate(point: schema.Point) -> float | None:
+    def rate(point: Point) -> float | None:
         if step is None or datetime.fromisoformat(point.at) + step > until:
             return None
         return point.calls / step.total_seconds()
@@ -474,7 +487,7 @@ def calls_per_second(report: schema.Report) -> Callable[[schema.Point], float | 
     return rate
 
 
-def misses_of(points: Iterable[schema.Point], reason: str) -> int | None:
+def misses_of(points: Iterable[Point], reason: str) -> int | None:
     """The misses of ``reason`` in one step of several caches; None where none was asked."""
     known = [each.miss_reasons for each in points if each.miss_reasons is not None]
     return sum(getattr(each, reason) or 0 for each in known) if known else None

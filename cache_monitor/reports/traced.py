@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 from cache_monitor.instrument.aliases import makes_own_keys
 from cache_monitor.keys.known_keys import header_list_of
+from cache_monitor.reports import Lives
 from cache_monitor.reports.caches import lives_of
-from cache_monitor.reports.schema import Lives
 from cache_monitor.scan.identity import own_cache, prefix_of, store_of
 from cache_monitor.stats.groups import LifeStats
 from cache_monitor.stores.base import Identity, Row, Store

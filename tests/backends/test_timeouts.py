@@ -16,7 +16,7 @@ from django_redis.client import DefaultClient, HerdClient
 
 import cache_monitor
 from cache_monitor.calls import ChangedTimeout
-from cache_monitor.reports.schema import REASONS
+from cache_monitor.reports import REASONS
 from cache_monitor.testing import capture_cache_calls
 from tests.anew import begin_anew
 from tests.backends.conftest import Heard

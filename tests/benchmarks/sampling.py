@@ -15,8 +15,8 @@ from itertools import accumulate
 from random import Random
 from typing import NamedTuple
 
+from cache_monitor.reports import MissReasons
 from cache_monitor.reports.keys import miss_reasons
-from cache_monitor.reports.schema import MissReasons
 from cache_monitor.stats.sketches import add_counts
 from cache_monitor.stats.window import Window
 from cache_monitor.trace import (

@@ -12,7 +12,7 @@ from django.urls import reverse
 from cache_monitor import api
 from cache_monitor.dashboard.keys import key_lines
 from cache_monitor.dashboard.query import readings
-from cache_monitor.reports.schema import Report
+from cache_monitor.reports import Report
 from tests.dashboard.reports import busy_cache, key_line, quiet_cache, report_of
 from tests.dashboard.visiting import axe_script, complaints, page, site
 

@@ -7,8 +7,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from cache_monitor.reports.build import KeyPoint
-from cache_monitor.reports.schema import (
+from cache_monitor.reports import (
     Cache,
     FreedWithin,
     HotKey,
@@ -26,6 +25,7 @@ from cache_monitor.reports.schema import (
     StaleEntry,
     View,
 )
+from cache_monitor.reports.build import KeyPoint
 from cache_monitor.what_if import CacheWhatIf, Entries, Policy, TimeoutOption, Timeouts
 
 NOW: Final = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)

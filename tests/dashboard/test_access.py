@@ -13,7 +13,7 @@ from django.urls import reverse
 
 from cache_monitor.admin import DashboardAdmin
 from cache_monitor.models import Dashboard
-from cache_monitor.reports.schema import Report
+from cache_monitor.reports import Report
 
 pytestmark = pytest.mark.usefixtures("full_report")
 

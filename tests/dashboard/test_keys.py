@@ -1,7 +1,7 @@
 """What the lists of keys and groups say in words."""
 
 from cache_monitor.dashboard.keys import what_ended
-from cache_monitor.reports.schema import Lives
+from cache_monitor.reports import Lives
 
 
 def test_what_ended_entries_is_told_with_the_most_frequent_first() -> None:

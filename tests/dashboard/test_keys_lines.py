@@ -15,8 +15,8 @@ from msgspec.structs import replace
 from cache_monitor import api
 from cache_monitor.dashboard.keys import lines_of
 from cache_monitor.dashboard.query import Links, PageRequest, parse_query
+from cache_monitor.reports import Report
 from cache_monitor.reports.build import KeyPoint
-from cache_monitor.reports.schema import Report
 from tests.dashboard.conftest import ShowReport
 from tests.dashboard.reports import NOW, busy_cache, hot_key, key_line, report_of
 from tests.dashboard.test_pages import page_of

@@ -10,7 +10,7 @@ from django.test import Client, override_settings
 from django.urls import reverse
 from msgspec.structs import replace
 
-from cache_monitor.reports.schema import Memory, ProcessMemory, Stale
+from cache_monitor.reports import Memory, ProcessMemory, Stale
 from tests.dashboard.conftest import ShowReport
 from tests.dashboard.reports import NOW, at, busy_cache, memory, quiet_cache, report_of, stale_entry
 from tests.dashboard.test_pages import page_of

@@ -12,7 +12,7 @@ from cache_monitor.dashboard.overview import (
     series,
 )
 from cache_monitor.dashboard.tables import AnySpec, Caches
-from cache_monitor.reports.schema import MissReasons, Point
+from cache_monitor.reports import MissReasons, Point
 from tests.dashboard.reports import busy_cache, point, quiet_cache, report_of
 
 

@@ -16,7 +16,7 @@ from django.urls import reverse
 from msgspec.structs import replace
 
 from cache_monitor import api
-from cache_monitor.reports.schema import Finding, Memory, Report
+from cache_monitor.reports import Finding, Memory, Report
 from tests.dashboard.conftest import ShowReport
 from tests.dashboard.reports import (
     HOSTILE,

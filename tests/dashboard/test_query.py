@@ -14,7 +14,7 @@ from django.urls import reverse
 from msgspec.structs import replace
 
 from cache_monitor.dashboard.query import BadParameterError, Links, parse_query
-from cache_monitor.reports.schema import Stale
+from cache_monitor.reports import Stale
 from tests.dashboard.conftest import ShowReport
 from tests.dashboard.reports import NOW, busy_cache, key_group, memory, report_of, stale_entry
 

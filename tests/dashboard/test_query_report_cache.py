@@ -12,7 +12,7 @@ from django.test import Client
 from cache_monitor import api
 from cache_monitor.concurrency import TimedValues
 from cache_monitor.dashboard.query import MOST, CachedReport, readings
-from cache_monitor.reports.schema import Report
+from cache_monitor.reports import Report
 from tests.dashboard.reports import busy_cache, report_of
 
 

@@ -10,7 +10,7 @@ from django.urls import reverse
 from msgspec.structs import replace
 
 from cache_monitor import api
-from cache_monitor.reports.schema import Report
+from cache_monitor.reports import Report
 from tests.dashboard.conftest import ShowReport
 from tests.dashboard.reports import HOSTILE, busy_cache, hot_key, operation, quiet_cache, report_of
 

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from cache_monitor.dashboard import what_if
 from cache_monitor.dashboard.query import Links, parse_query
-from cache_monitor.reports.schema import Cache
+from cache_monitor.reports import Cache
 from cache_monitor.what_if import Bytes, TimeoutOption, Timeouts
 from tests.dashboard.reports import NOW, busy_cache, predicted_cache, prediction, quiet_cache
 

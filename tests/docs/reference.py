@@ -21,7 +21,7 @@ PACKAGE: Final = ROOT / "cache_monitor"
 
 PURPOSES: Final[Mapping[str, str]] = {
     "cache_monitor": "get the figures in Python, or write this process's records now",
-    "cache_monitor.reports.schema": "read a report, field by field",
+    "cache_monitor.reports": "read a report, field by field",
     "cache_monitor.exporters.json": "make JSON of a report",
     "cache_monitor.testing": "count cache calls in your own tests",
     "cache_monitor.pytest_plugin": "do that by fixtures of pytest",
@@ -37,7 +37,7 @@ PURPOSES: Final[Mapping[str, str]] = {
 }
 """What a user wants to do with each public module."""
 
-REPORT: Final = "cache_monitor.reports.schema"
+REPORT: Final = "cache_monitor.reports"
 
 _SHOWN_DECORATORS: Final = {"contextmanager", "pytest.fixture"}
 _ROLE: Final = re.compile(r":\w+:`~?(?:[\w.]+\.)?(\w+)`")

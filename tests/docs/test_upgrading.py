@@ -18,7 +18,7 @@ import pytest
 from django.test import Client
 
 import cache_monitor
-from cache_monitor.reports.schema import Report
+from cache_monitor.reports import Report
 from cache_monitor.stats.codec import decode, encode
 from cache_monitor.stats.details import StoredDetails
 from cache_monitor.stats.window import Window

@@ -17,7 +17,7 @@ import cache_monitor
 from cache_monitor import api
 from cache_monitor.dashboard.query import readings
 from cache_monitor.exporters.json import schema
-from cache_monitor.reports.schema import Report
+from cache_monitor.reports import Report
 from tests.exporters.conftest import TOKEN
 
 pytestmark = [pytest.mark.urls("tests.exporters.urls"), pytest.mark.usefixtures("store")]

@@ -15,7 +15,7 @@ from django.core.cache import caches
 import cache_monitor
 from cache_monitor import reports
 from cache_monitor.exporters.json import encode, encode_schema, schema
-from cache_monitor.reports.schema import Finding, Report
+from cache_monitor.reports import Finding, Report
 from cache_monitor.stores.base import Store
 from cache_monitor.what_if import WhatIf
 from tests.dashboard.reports import HOSTILE, busy_cache, quiet_cache, report_of

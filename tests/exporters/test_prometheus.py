@@ -17,7 +17,7 @@ import cache_monitor
 from cache_monitor import api, exporters
 from cache_monitor.exporters import prometheus
 from cache_monitor.exporters.prometheus import GROUPS
-from cache_monitor.reports.schema import Finding
+from cache_monitor.reports import Finding
 from cache_monitor.stats.details import OTHER_GROUPS
 from cache_monitor.stores.base import Store
 from tests.dashboard.reports import HOSTILE, busy_cache, key_group, memory, report_of

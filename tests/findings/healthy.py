@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from cache_monitor.conf import Thresholds
 from cache_monitor.findings.context import Environment
 from cache_monitor.findings.engine import find
-from cache_monitor.reports.schema import (
+from cache_monitor.reports import (
     Cache,
     Finding,
     HotKey,

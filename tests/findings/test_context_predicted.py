@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from cache_monitor.reports.schema import Cache, Finding, MissReasons
+from cache_monitor.reports import Cache, Finding, MissReasons
 from cache_monitor.what_if import Bytes, CacheWhatIf, Entries, TimeoutOption, Timeouts
 from tests.findings.healthy import cache, findings, group
 

@@ -7,7 +7,7 @@ from cache_monitor.conf import Thresholds
 from cache_monitor.findings import engine as finding_rules
 from cache_monitor.findings.engine import RULES, find
 from cache_monitor.findings.texts import ADVICE
-from cache_monitor.reports.schema import MissReasons
+from cache_monitor.reports import MissReasons
 from tests.findings.healthy import PRODUCTION, cache, codes, findings, group, hot_key, operation
 
 

@@ -15,7 +15,7 @@ from cache_monitor import api
 from cache_monitor.conf import get_conf
 from cache_monitor.findings import engine as rules
 from cache_monitor.middleware import CacheMonitorMiddleware
-from cache_monitor.reports.schema import KeyGroup
+from cache_monitor.reports import KeyGroup
 from cache_monitor.stores.base import Store, get_store
 from cache_monitor.stores.memory import MemoryStore
 from cache_monitor.worker import wiring

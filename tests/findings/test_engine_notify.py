@@ -8,7 +8,7 @@ import pytest
 
 from cache_monitor.findings import finding_detected
 from cache_monitor.findings.engine import notify
-from cache_monitor.reports.schema import Finding, Severity
+from cache_monitor.reports import Finding, Severity
 from tests.findings.test_history import finding
 
 

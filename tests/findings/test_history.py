@@ -16,7 +16,7 @@ from cache_monitor.findings.history import (
     unmute,
     with_history,
 )
-from cache_monitor.reports.schema import Finding
+from cache_monitor.reports import Finding
 from cache_monitor.stores.base import Row, Store
 from cache_monitor.stores.database import DatabaseStore
 from cache_monitor.stores.memory import MemoryStore

@@ -4,7 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from cache_monitor.findings.context import Environment
-from cache_monitor.reports.schema import HotKey, LargestEntry, Lives, Memory, MissReasons
+from cache_monitor.reports import HotKey, LargestEntry, Lives, Memory, MissReasons
 from tests.findings.healthy import LOCMEM, cache, codes, findings, group, hot_key, operation
 
 ALONE = Environment(is_debug=False, processes={"default": 1})

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from cache_monitor.reports.schema import FreedWithin, Memory, MemoryGroup, Stale
+from cache_monitor.reports import FreedWithin, Memory, MemoryGroup, Stale
 from tests.findings.healthy import cache, codes, findings, stale_entry
 
 

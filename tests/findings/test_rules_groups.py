@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from cache_monitor.reports.schema import GroupOfView, MissReasons, View, Worth
+from cache_monitor.reports import GroupOfView, MissReasons, View, Worth
 from tests.findings.healthy import LOCMEM, cache, codes, findings, group, hot_key
 from tests.findings.test_rules_backend_room import ALONE
 

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from cache_monitor.reports.schema import Changes, MissReasons
+from cache_monitor.reports import Changes, MissReasons
 from tests.findings.healthy import cache, codes, findings, group
 
 

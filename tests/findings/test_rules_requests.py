@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from cache_monitor.reports.schema import GroupOfView, View
+from cache_monitor.reports import GroupOfView, View
 from tests.findings.healthy import LOCMEM, cache, codes, findings, group, operation
 
 

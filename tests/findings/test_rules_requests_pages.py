@@ -1,6 +1,6 @@
 from typing import Any
 
-from cache_monitor.reports.schema import Page
+from cache_monitor.reports import Page
 from tests.findings.healthy import cache, codes, findings
 
 

@@ -4,7 +4,7 @@ from msgspec.structs import replace
 
 from cache_monitor.conf import Thresholds
 from cache_monitor.findings.engine import find
-from cache_monitor.reports.schema import LargestEntry, Memory
+from cache_monitor.reports import LargestEntry, Memory
 from tests.findings.healthy import PRODUCTION, cache
 
 LARGE = Memory(entries=1000, bytes=10**8, largest=[LargestEntry(key="report", bytes=5_000_000)])

@@ -25,7 +25,7 @@ from django.test import RequestFactory, override_settings
 
 import cache_monitor
 from cache_monitor.middleware import CacheMonitorMiddleware
-from cache_monitor.reports.schema import Report
+from cache_monitor.reports import Report
 from cache_monitor.worker import worker
 from tests.anew import begin_anew
 from tests.clocks import Clock, traffic_clock

@@ -17,7 +17,7 @@ from django.urls import path
 from django.views.decorators.cache import cache_page
 
 import cache_monitor
-from cache_monitor.reports.schema import Finding, Worth
+from cache_monitor.reports import Finding, Worth
 from tests.idioms.hours import CALL, SimulatedHour, simulated_hour
 
 pytestmark = pytest.mark.django_db

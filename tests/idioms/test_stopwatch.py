@@ -14,7 +14,7 @@ from django.http import HttpRequest, HttpResponse
 from django.template import Context, Engine
 from django.views.decorators.cache import cache_page
 
-from cache_monitor.reports.schema import Cache
+from cache_monitor.reports import Cache
 from tests.idioms.hours import CALL, SimulatedHour, simulated_hour
 
 pytestmark = pytest.mark.django_db

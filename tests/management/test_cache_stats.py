@@ -16,7 +16,7 @@ from django.test import override_settings
 import cache_monitor
 from cache_monitor import api
 from cache_monitor.exporters.json import schema
-from cache_monitor.reports.schema import Finding, Severity
+from cache_monitor.reports import Finding, Severity
 from tests.anew import begin_anew
 from tests.dashboard.reports import busy_cache, hot_key, report_of
 from tests.exporters.conftest import wait_for_midnight

@@ -20,7 +20,7 @@ from django.test import override_settings
 from msgspec.structs import replace
 
 from cache_monitor import api
-from cache_monitor.reports.schema import MissReasons, Report
+from cache_monitor.reports import MissReasons, Report
 from tests.anew import begin_anew
 from tests.dashboard.reports import HOSTILE, busy_cache, hot_key, quiet_cache, report_of
 from tests.exporters.test_scraping import site_env

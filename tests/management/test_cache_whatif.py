@@ -18,7 +18,7 @@ from django.test import override_settings
 
 from cache_monitor import management, predictor
 from cache_monitor.predictor import facts_of
-from cache_monitor.reports.schema import Cache
+from cache_monitor.reports import Cache
 from cache_monitor.what_if import simulations
 from cache_monitor.what_if.hit_ratios import MeasuredContents
 from cache_monitor.what_if.simulations import CacheFacts

@@ -70,7 +70,7 @@ def tell() -> None:
 
 def _reasons() -> dict[str, dict[str, int]]:
     import cache_monitor
-    from cache_monitor.reports.schema import REASONS
+    from cache_monitor.reports import REASONS
 
     return {
         each.group.split(":")[0]: {

@@ -162,7 +162,7 @@ def fork(backend: str) -> None:
 
 def found() -> dict[str, Any]:
     import cache_monitor
-    from cache_monitor.reports.schema import REASONS, MissReasons, Report
+    from cache_monitor.reports import REASONS, MissReasons, Report
 
     def counted(reasons: MissReasons) -> dict[str, int]:
         return {name: getattr(reasons, name) for name in REASONS if getattr(reasons, name)}

@@ -30,7 +30,7 @@ def main() -> None:
 
     import cache_monitor
     from cache_monitor.instrument import aliases
-    from cache_monitor.reports.schema import REASONS
+    from cache_monitor.reports import REASONS
 
     # However often a busy machine interrupts the function that makes the keys.
     aliases.SLOW = math.inf

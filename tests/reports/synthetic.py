@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from cache_monitor.reports import Cache, Report
 from cache_monitor.reports.build import Material, build
 from cache_monitor.reports.caches import ReportPeriod
-from cache_monitor.reports.schema import Cache, Report
 from cache_monitor.stats.codec import encode
 from cache_monitor.stats.details import Details
 from cache_monitor.stats.hot_keys import HotKeys

@@ -1,6 +1,6 @@
 import pytest
 
-from cache_monitor.reports.schema import REASONS, HotKey, MissReasons
+from cache_monitor.reports import REASONS, HotKey, MissReasons
 from cache_monitor.stats import sketches
 from cache_monitor.stats.details import Details, ViewUse
 from cache_monitor.stats.sketches import hash_of

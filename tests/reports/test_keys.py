@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from cache_monitor.reports import HotKey, MissReasons
 from cache_monitor.reports.keys import whole_groups, whole_keys
-from cache_monitor.reports.schema import HotKey, MissReasons
 from tests.findings.healthy import group
 
 PAGE = group("page GET /a/<pk>/", kind="page", lookups=80, hits=70, misses=10, seconds=2.0)

@@ -2,8 +2,8 @@
 
 import pytest
 
+from cache_monitor.reports import REASONS, MissReasons
 from cache_monitor.reports.keys import miss_reasons
-from cache_monitor.reports.schema import REASONS, MissReasons
 from cache_monitor.stats.window import Reasons, Window
 
 

@@ -10,9 +10,9 @@ from msgspec.structs import replace
 from redis import Redis
 
 from cache_monitor.dashboard.memory import memory_rows, named
+from cache_monitor.reports import Cache
 from cache_monitor.reports.caches import memory_of, once, stale_of
 from cache_monitor.reports.memory import with_sharing
-from cache_monitor.reports.schema import Cache
 from cache_monitor.scan.snapshot import Snapshot
 from tests.dashboard.reports import quiet_cache
 from tests.scan.inspection import inspect_cache

@@ -13,7 +13,7 @@ import cache_monitor
 from cache_monitor.exporters.opentelemetry import CacheSpansMiddleware
 from cache_monitor.findings import finding_detected
 from cache_monitor.middleware import CacheMonitorMiddleware
-from cache_monitor.reports.schema import Cache, Finding, HotKey, KeyGroup, Memory, Report
+from cache_monitor.reports import Cache, Finding, HotKey, KeyGroup, Memory, Report
 from cache_monitor.testing import (
     CacheCallsMixin,
     CapturedCalls,

@@ -14,7 +14,7 @@ from django.db import transaction
 from django.test import override_settings
 
 import cache_monitor
-from cache_monitor.reports.schema import REASONS, KeyGroup
+from cache_monitor.reports import REASONS, KeyGroup
 from cache_monitor.scan.backends import read_evictions
 from cache_monitor.worker.wiring import background_worker
 from tests.anew import begin_anew

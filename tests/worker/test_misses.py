@@ -13,7 +13,7 @@ from django.test import RequestFactory, override_settings
 from django.views.decorators.cache import cache_page
 
 import cache_monitor
-from cache_monitor.reports.schema import REASONS, MissReasons
+from cache_monitor.reports import REASONS, MissReasons
 from cache_monitor.scan.backends import read_evictions
 from cache_monitor.stats.codec import encode
 from cache_monitor.stats.groups import GroupStats

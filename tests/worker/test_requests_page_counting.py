@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from cache_monitor.api import report
 from cache_monitor.instrument import pages
 from cache_monitor.page_cache import PagePass
-from cache_monitor.reports.schema import Page
+from cache_monitor.reports import Page
 from cache_monitor.stats.details import PageStats
 from cache_monitor.stats.sketches import hash_of
 from cache_monitor.worker import requests, wiring

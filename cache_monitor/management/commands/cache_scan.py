@@ -29,9 +29,9 @@ from cache_monitor.management import (
     refusing,
     size,
 )
+from cache_monitor.reports import SCHEMA_VERSION, Memory, Stale
 from cache_monitor.reports.caches import memory_of, stale_of
 from cache_monitor.reports.memory import with_sharing
-from cache_monitor.reports.schema import SCHEMA_VERSION, Memory, Stale
 from cache_monitor.scan.backends import total_of
 from cache_monitor.scan.base import (
     STALE_REASONS,

@@ -21,7 +21,7 @@ from cache_monitor.management import (
     refusal,
     share,
 )
-from cache_monitor.reports.schema import REASONS, Cache, Finding, MissReasons, Report
+from cache_monitor.reports import REASONS, Cache, Finding, MissReasons, Report
 
 FOUND = 1
 """The exit status where there are findings of that severity."""

@@ -30,7 +30,7 @@ from cache_monitor.management import (
     share,
     size,
 )
-from cache_monitor.reports.schema import REASONS, Cache, HotKey, Report
+from cache_monitor.reports import REASONS, Cache, HotKey, Report
 
 try:
     from rich.box import SIMPLE_HEAD
