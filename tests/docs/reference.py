@@ -116,8 +116,9 @@ def public_names(module: str) -> list[str]:
 @cache
 def _body(module: str) -> list[ast.stmt]:
     path = ROOT.joinpath(*module.split("."))
-    source = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-    parsed = ast.parse(source.read_text()).body
+    # A folder may be left of a package that has become a module, with what was compiled of it.
+    package, single = path / "__init__.py", path.with_suffix(".py")
+    parsed = ast.parse((package if package.exists() else single).read_text()).body
     # What is only imported for types is in the body of an ``if``.
     return [each for node in parsed for each in (node.body if isinstance(node, ast.If) else [node])]
 
