@@ -59,7 +59,7 @@ class DashboardAdmin(ModelAdmin):
             from cache_monitor import endpoints  # noqa: PLC0415 - dear at each start
             from cache_monitor.dashboard import views  # noqa: PLC0415 - dear at each start
 
-            if endpoints.is_permission_probe(request):
+            if hasattr(request, endpoints.PROBE):
                 return HttpResponse(status=endpoints.PERMITTED)
             # Links in the page lead to the admin site that shows it, also where there are several.
             request.current_app = self.admin_site.name

@@ -75,7 +75,9 @@ def _begin_request(**_: object) -> None:
     """What is put right at the beginning of each request, at the cost of a microsecond."""
     background_worker.notice_fork()
     forget_leftovers()
-    pages.forget_leftovers()
+    # A view behind ``cache_page`` raised, and its pass never ended.
+    if pages.current_pass.get() is not None:
+        pages.current_pass.set(None)
 
 
 _STARTS = {

@@ -50,8 +50,9 @@ if TYPE_CHECKING:
 PERMISSION = "cache_monitor.view_dashboard"
 _SCHEME = "bearer"
 PERMITTED = HTTPStatus.NO_CONTENT
-"""The status of the admin's view for a request that :func:`is_permission_probe`."""
-_PROBE = "_cache_monitor_asks_only"
+"""The status of the admin's view for a request that has the attribute ``PROBE``: it is called only
+to see whether it permits that."""
+PROBE = "_cache_monitor_asks_only"
 
 
 def make_token() -> str:
@@ -94,11 +95,6 @@ def is_allowed_staff(request: HttpRequest) -> bool:
     return all(site.has_permission(request) for site in sites)
 
 
-def is_permission_probe(request: HttpRequest) -> bool:
-    """Whether the admin's view is called only to see whether it permits the request."""
-    return hasattr(request, _PROBE)
-
-
 def _admin_sites() -> "list[AdminSite]":
     if not apps.is_installed("django.contrib.admin"):
         return []
@@ -116,13 +112,13 @@ def _admin_view(site: str, request: HttpRequest) -> ResolverMatch | None:
 
 
 def _permits(view: ResolverMatch, request: HttpRequest) -> bool:
-    setattr(request, _PROBE, True)
+    setattr(request, PROBE, True)
     try:
         answer = view.func(request, *view.args, **view.kwargs)
     except (PermissionDenied, Http404):
         return False
     finally:
-        delattr(request, _PROBE)
+        delattr(request, PROBE)
     return bool(answer.status_code == PERMITTED)
 
 

@@ -36,7 +36,7 @@ MOST_WAITING = 10_000
 finished: deque[PagePass] = deque(maxlen=MOST_WAITING)
 """Passes that are not counted yet; appending is atomic."""
 
-_current: ContextVar[PagePass | None] = ContextVar("cache_monitor_page_pass", default=None)
+current_pass: ContextVar[PagePass | None] = ContextVar("cache_monitor_page_pass", default=None)
 _MARK = "_cache_monitor_watches"
 _OUR_FRAMES = 3
 """``take_stack``, :func:`_blame` and the hook."""
@@ -54,12 +54,6 @@ def watch_pages() -> None:
         ):
             setattr(middleware, name, watched(getattr(middleware, name)))
         watchers.append(_note_key)
-
-
-def forget_leftovers() -> None:
-    """Drop passes that never ended, because a view behind ``cache_page`` raised."""
-    if _current.get() is not None:
-        _current.set(None)
 
 
 def take() -> list[PagePass]:
@@ -124,7 +118,7 @@ def _guarded(step: Callable[..., PagePass | None], *args: Any) -> PagePass | Non
 
 def _begin(middleware: Any, request: Any) -> PagePass:
     _watch_causes()
-    outer = _current.get()
+    outer = current_pass.get()
     while outer is not None and (outer.is_over or outer.request != id(request)):
         outer = outer.outer
     stores = isinstance(middleware, UpdateCacheMiddleware)
@@ -137,13 +131,13 @@ def _begin(middleware: Any, request: Any) -> PagePass:
         # Only the decorator gives a page a time of its own.
         is_decorated=getattr(middleware, "page_timeout", None) is not None,
     )
-    _current.set(page_pass)
+    current_pass.set(page_pass)
     return page_pass
 
 
 def _note_key(key: str, arguments: tuple[object, ...]) -> None:
     """Note a key that Django made; one of a page comes with the headers that it varies by."""
-    page_pass = _current.get()
+    page_pass = current_pass.get()
     page = page_key(key)
     if page_pass is None or page_pass.is_over or page is None:
         return
@@ -186,7 +180,7 @@ def _begin_update(middleware: Any, request: Any, response: Any) -> PagePass | No
     page_pass = _pass_of(middleware, request)
     if page_pass is None:
         page_pass = PagePass(middleware.cache_alias, id(request), path=hash_of(request.path_info))
-        _current.set(page_pass)
+        current_pass.set(page_pass)
     elif page_pass.is_over:
         return None
     if page_pass.route is None:
@@ -206,7 +200,7 @@ def _pass_of(middleware: Any, request: Any) -> PagePass | None:
     fetches, where it only updates."""
     fetches = isinstance(middleware, FetchFromCacheMiddleware)
     owner = id(middleware) if fetches else None
-    page_pass = _current.get()
+    page_pass = current_pass.get()
     while page_pass is not None:
         if page_pass.request == id(request) and page_pass.owner == owner:
             return page_pass
@@ -250,7 +244,7 @@ def _finish(page_pass: PagePass) -> None:
             page_pass.outer.blame.setdefault(name, stack)
     if page_pass.stored is not None:
         # Of a page that was served the middleware may still be asked to store the response.
-        _current.set(page_pass.outer)
+        current_pass.set(page_pass.outer)
     finished.append(page_pass)
     around = context.current()
     for listener in around.listeners if around is not None else ():
@@ -263,7 +257,7 @@ def _blame(name: str) -> None:
     """Note the stack of the code that called the hook, the first time in a pass. It runs where the
     site reads its session or sets a header, so it never raises."""
     with recorder.guard:
-        page_pass = _current.get()
+        page_pass = current_pass.get()
         while page_pass is not None and page_pass.is_over:
             page_pass = page_pass.outer
         if page_pass is not None and name not in page_pass.blame:
