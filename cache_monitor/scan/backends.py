@@ -231,7 +231,8 @@ _REDIS_NOTES = {
     "evictions": "The server's, of all programs' keys.",
     "expired": _HIDES,
     "idle": "From the recorded calls under an LFU policy, where the server counts uses instead, and"
-    " while a replica that is read from does not answer.",
+    " where a replica that is read from is not asked: it does not answer, is of a cluster, or"
+    " shares its name with others.",
     "never_read": f"A write counts as a use like a read. {_RECORD}",
     "age": _NO_WRITES,
 }

@@ -72,6 +72,7 @@ class _EntryReader:
 
     def __init__(self, node: Node, listing: Server, scanner: "RedisScanner") -> None:
         self._listing = listing
+        self._primary = node.primary
         self._readers = list(node.readers)
         self._scanner = scanner
         # The only server that is read knows every use.
@@ -108,7 +109,7 @@ class _EntryReader:
 
     def _try(self, one: list[Stored]) -> None:
         """Find out with one key what is refused: servers count each refusal among their errors."""
-        if any(map(self._lacks_idle_times, self._readers)):
+        if any(map(self._lacks_idle_times, self._readers)) or self._has_other_replicas():
             self._scanner.unsupported.add("idle")
             self._asks_readers = False
             self._commands = [_SIZE, _TTL]
@@ -123,6 +124,17 @@ class _EntryReader:
         except Exception as error:
             let_pass(error)
             return True
+
+    def _has_other_replicas(self) -> bool:
+        """Whether reads may go to replicas that have no name here: one such as ElastiCache's reader
+        endpoint leads to any of several."""
+        replicas = [each for each in self._readers if each is not self._primary]
+        try:
+            connected = replicas and _info(self._primary, "replication").get(b"connected_slaves")
+            return parse_count(connected or 0) > len(replicas)
+        except Exception as error:
+            let_pass(error)
+            return False  # it is down, or does not say
 
     def _replies(self, stored: list[Stored]) -> dict[_Command, list[int | None] | None]:
         """The replies to each command for all keys."""

@@ -21,6 +21,7 @@ from tests.conftest import find_or_leave
 from tests.scan.inspection import inspect_cache
 from tests.services import LOOPBACK, REDIS, Server, free_port
 from tests.stores.servers import RedisDaemon
+from tests.waiting import until
 
 BACKENDS = pytest.mark.parametrize("backend", [RedisCache, DjangoRedisCache])
 IDLE = 7200
@@ -75,6 +76,28 @@ def test_reads_of_a_replica_are_uses_that_the_primary_does_not_know_of(
         copy.get("mine:1:old")
     found = look(backend, *urls)
     assert (found.idle, found.entries, found.problem) == (0, 2, None)
+    filled.close()
+
+
+@pytest.mark.slow
+def test_of_several_replicas_by_one_name_idle_times_are_unknown(
+    filled: Redis,
+    redis_server: Server,
+    replica: RedisDaemon,
+    pytestconfig: pytest.Config,
+    tmp_path: Path,
+) -> None:
+    """Each connection may lead to another one of them."""
+    urls = (f"{redis_server.url}/0", f"{replica.address.url}/0")
+    follows = ["--replicaof", f"{redis_server.host} {redis_server.port}"]
+    other = RedisDaemon(find_or_leave(REDIS, pytestconfig), tmp_path, *follows)
+    with other.running(), other.client() as copy:
+        until(lambda: copy.info("replication")["master_link_status"] == "up")
+        until(lambda: filled.info("replication")["connected_slaves"] == 2)
+        found = look(RedisCache, *urls)
+        assert (found.entries, found.idle, found.problem) == (2, None, None)
+    until(lambda: filled.info("replication")["connected_slaves"] == 1)
+    assert look(RedisCache, *urls).idle == 1
     filled.close()
 
 
