@@ -120,11 +120,7 @@ class Seconds(Struct, frozen=True, kw_only=True):
 
 
 class Operation(Struct, frozen=True, kw_only=True):
-    """One operation of one cache. ``hits`` and ``misses`` are None where nothing is looked up.
-
-    Of the ``errors``, ``absent`` say of a counter that its key is not there, which is an ordinary
-    answer of ``incr``: those are in no sum of errors.
-    """
+    """One operation of one cache."""
 
     calls: Annotated[int, doc("Calls by the project; what a call makes inside does not count.")]
     keys: Annotated[int, doc("Keys that these calls were about.")]
@@ -141,14 +137,17 @@ class Operation(Struct, frozen=True, kw_only=True):
     errors: Annotated[int, doc("Calls that raised.")]
     interrupted: InterruptedCalls = 0
     absent: Annotated[
-        int, doc("Of these, the ValueErrors of incr and decr for a key that is absent.")
+        int,
+        doc(
+            "Of these, the ValueErrors of incr and decr for a key that is absent: an ordinary "
+            "answer, which is in no sum of errors."
+        ),
     ] = 0
     seconds: Annotated[Seconds, doc("How long the calls took.")]
 
 
 class GroupOfView(Struct, frozen=True, kw_only=True):
-    """What the requests of one view did with the keys of one group; a call on several keys is
-    several of ``keys``, each with its share of the call's ``seconds``."""
+    """What the requests of one view did with the keys of one group."""
 
     group: GroupName
     keys: Annotated[int, doc("Keys that calls named, each time that one did.")]
@@ -394,11 +393,7 @@ class Worth(Struct, frozen=True, kw_only=True):
 
 
 class Finding(Struct, frozen=True, kw_only=True):
-    """One caching mistake that the figures show.
-
-    ``id`` is the same as long as the mistake and its place are; ``first_seen`` and ``last_seen``
-    are None until the monitor has noted it.
-    """
+    """One caching mistake that the figures show."""
 
     code: Annotated[str, doc("Which mistake it is, such as no-expiry.")]
     severity: Annotated[Severity, doc("How grave it is.")]

@@ -144,8 +144,7 @@ ReasonsOfMisses = Annotated[MissReasons, doc("The misses by their reason.")]
 
 
 class HotKey(Struct, frozen=True, kw_only=True):
-    """A key that is looked up often. Where nobody saw its value being produced,
-    ``seconds_saved`` is by the time of its group."""
+    """A key that is looked up often."""
 
     key: Annotated[
         str, doc("The key as the project wrote it, cut, printable, and masked where it is secret.")
@@ -253,11 +252,8 @@ class Changes(Struct, frozen=True, kw_only=True):
 
 
 class KeyGroup(Struct, frozen=True, kw_only=True):
-    """Keys that differ only in their variable parts, such as ``user:{int}:profile``.
-
-    ``seconds_saved`` is for each hit of each key what producing would have taken, less ``seconds``,
-    which ``lookup_seconds`` are a part of. Ages are within 5 % of the true ones.
-    """
+    """Keys that differ only in their variable parts, such as ``user:{int}:profile``. Its ages are
+    within 5 % of the true ones."""
 
     group: GroupName
     kind: Annotated[

@@ -84,34 +84,25 @@ def newer(store: Store, conf: TraceSettings, now: float) -> Iterator[Newer]:
         yield _replayed(each, conf)
 
 
+_latest: list[dict[str, tuple[Hashable, list[Row]]]] = [{}]
+"""The rows that were made last, by the name of their store, and what they were made of: a page that
+is looked at again replays only what is new."""
+
+
 def newer_rows(store: Store, conf: TraceSettings, now: float) -> list[Row]:
     """The same as rows of windows and details. Raises :class:`StoreError`."""
     found: dict[Identity, Row] = {}
     made: dict[str, tuple[Hashable, list[Row]]] = {}
     for each in _unrolled(store, conf, now):
-        version, rows = _latest.rows.get(each.name, (None, []))
+        version, rows = _latest[0].get(each.name, (None, []))
         if version != each.version:
-            rows = _rows(_replayed(each, conf), conf)
+            replayed, process = _replayed(each, conf), replay_process(each.name, -1)
+            results = rows_of(replayed.result, process, conf.key_groups, final=False)
+            rows = [*replayed.outbox, *results]
         made[each.name] = each.version, rows
         found.update({row.identity: row for row in rows})
-    _latest.rows = made
+    _latest[0] = made
     return list(found.values())
-
-
-class _Latest:
-    """The rows that were made last, by the name of their store, and what they were made of: a page
-    that is looked at again replays only what is new."""
-
-    def __init__(self) -> None:
-        self.rows: dict[str, tuple[Hashable, list[Row]]] = {}
-
-
-_latest = _Latest()
-
-
-def _rows(newer: Newer, conf: TraceSettings) -> list[Row]:
-    process = replay_process(newer.name, -1)
-    return [*newer.outbox, *rows_of(newer.result, process, conf.key_groups, final=False)]
 
 
 def _unrolled(store: Store, conf: TraceSettings, now: float) -> Iterator[_Unrolled]:

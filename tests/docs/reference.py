@@ -162,7 +162,16 @@ def _described(name: str, module: str, node: Node, docstring: str, _: int) -> It
         fields = [each for each in node.body if isinstance(each, ast.AnnAssign)]
         bases = ", ".join(map(ast.unparse, node.bases))
         plain = [ast.unparse(_Plain(module).visit(deepcopy(each))) for each in fields]
-        yield _indented(plain or [f"class {name}" + (f"({bases})" if bases else "")])
+        meanings = [_meaning(module, each.annotation) for each in fields]
+        if any(meanings):
+            yield from _in_markdown(docstring)
+            docstring = ""
+            yield "\n".join(
+                f"- `{field}`" + (f": {meaning}" if meaning else "")
+                for field, meaning in zip(plain, meanings, strict=True)
+            )
+        else:
+            yield _indented(plain or [f"class {name}" + (f"({bases})" if bases else "")])
     elif isinstance(node.value, ast.Call) and ast.unparse(node.value.func) == "tuple":
         # What is made of something else: a reader wants to know what that gives.
         yield _indented([f"{name} = {getattr(import_module(module), name)!r}"])
@@ -177,6 +186,17 @@ def _described(name: str, module: str, node: Node, docstring: str, _: int) -> It
             and not each.name.startswith("_")
             and (told := ast.get_docstring(each))
         )
+
+
+def _meaning(module: str, annotation: ast.expr) -> str:
+    """What ``doc(…)`` says of a field, in its annotation or in what that is a name of."""
+    for node in ast.walk(annotation):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "doc":
+            return " ".join(str(ast.literal_eval(node.args[0])).split())
+        made = _assigned(module, node.id) if isinstance(node, ast.Name) else None
+        if isinstance(made, ast.Assign) and "Annotated" in ast.unparse(made.value):
+            return _meaning(module, made.value)
+    return ""
 
 
 def _decorators(function: ast.FunctionDef) -> list[str]:
