@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+import re
+
+import pytest
 from django.contrib.admin.sites import site
 from django.http import QueryDict
+from django.test import Client
+from django.urls import reverse
+from django.utils import translation
 from msgspec.structs import replace
 
 from cache_monitor.dashboard import what_if
 from cache_monitor.dashboard.query import Links, parse_query
 from cache_monitor.reports import Cache
 from cache_monitor.what_if import Bytes, TimeoutOption, Timeouts
-from tests.dashboard.reports import NOW, busy_cache, predicted_cache, prediction, quiet_cache
+from tests.dashboard.conftest import ShowReport
+from tests.dashboard.reports import (
+    NOW,
+    busy_cache,
+    predicted_cache,
+    prediction,
+    quiet_cache,
+    report_of,
+)
 
 
 def links() -> Links:
@@ -160,6 +174,25 @@ def test_a_timeout_of_which_nobody_knows_how_stale_it_is_is_not_fresh_enough() -
     (column,) = (field for field in spec.columns if field.name == "gains_most")
     texts = [column.cell(item).text for item in spec.items]
     assert texts == ["unknown: how stale it would be", "none of them"]
+
+
+@pytest.mark.parametrize("language", ["en", "de"])
+def test_the_slider_has_its_numbers_as_browsers_read_them(
+    viewer: Client, show_report: ShowReport, language: str
+) -> None:
+    it = replace(prediction(), timeouts=[group(option(2, 0.8, 0.004))])
+    show_report(report_of(default=replace(busy_cache(), what_if=it)))
+    with translation.override(language):
+        page = viewer.get(reverse("admin:cache_monitor_what_if")).content.decode()
+    slider = re.search(r'<input id="cm-stale"[^>]*>', page)
+    assert slider is not None
+    numbers = dict(re.findall(r'(min|max|step|value)="([^"]*)"', slider[0]))
+    assert {name: float(text) for name, text in numbers.items()} == {
+        "min": 0,
+        "max": 10,
+        "step": 0.5,
+        "value": 10,
+    }
 
 
 def test_the_slider_is_there_where_the_share_of_stale_hits_is_known() -> None:

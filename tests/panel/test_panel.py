@@ -11,6 +11,7 @@ from typing import Final
 import pytest
 from django.conf import settings
 from django.core.cache import cache, caches
+from django.template.loader import render_to_string
 from django.test import Client, override_settings
 from django.utils import translation
 
@@ -425,6 +426,14 @@ def test_calls_from_one_place_share_the_stack_of_the_first(visit_doing: VisitDoi
     assert html.count('class="cm-stack"') == 1
     assert html.count('data-same-as="1"') == 2
     assert "The same stack as call 1." in html
+
+
+@override_settings(USE_THOUSAND_SEPARATOR=True)
+def test_a_stack_is_found_by_a_number_without_separators() -> None:
+    call = {"same_as": 1234, "trace": [], "caller": None}
+    html = render_to_string("cache_monitor/panel/trace.html", {"call": call})
+    assert 'data-same-as="1234"' in html
+    assert "The same stack as call 1,234." in html
 
 
 def test_without_stack_traces_no_line_is_named(visit_doing: VisitDoing) -> None:
