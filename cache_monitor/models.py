@@ -9,6 +9,13 @@ from django.utils.translation import gettext_noop
 __all__ = ["Dashboard"]
 
 
+class _LeftOut(models.Manager["Window"]):
+    """Finds nothing. Django's ``dumpdata`` asks the first manager of a model."""
+
+    def get_queryset(self) -> models.QuerySet["Window"]:
+        return super().get_queryset().none()
+
+
 class Window(models.Model):
     """One stored payload: the statistics of one process, one cache and one time bucket,
     or (``kind`` "scan") the result of the last scan of a cache."""
@@ -20,6 +27,9 @@ class Window(models.Model):
     seconds = models.PositiveIntegerField(help_text=_("Length of the bucket."))
     written_at = models.BigIntegerField(help_text=_("Unix time of the last write."))
     payload = models.BinaryField()
+
+    objects = _LeftOut()
+    stored = models.Manager["Window"]()
 
     class Meta:
         constraints: ClassVar = [

@@ -183,7 +183,7 @@ class DatabaseStore:
         of_processes: bool = False,
     ) -> Iterable[Row]:
         using = self._database or router.db_for_read(Window)
-        found = Window.objects.using(using).filter(kind=kind, start__gte=since, start__lt=until)
+        found = Window.stored.using(using).filter(kind=kind, start__gte=since, start__lt=until)
         if alias is not None:
             found = found.filter(cache=alias)
         if seconds is not None:
@@ -208,14 +208,14 @@ class DatabaseStore:
         using = self._writable
         with using_database(using):
             # A queryset's delete() would load the rows.
-            found = Window.objects.using(using).filter(written_at__lt=before)
+            found = Window.stored.using(using).filter(written_at__lt=before)
             return found._raw_delete(using)
 
     def lock(self, name: str, seconds: int, now: int) -> bool:
         identity = {"kind": _LOCK, "process": name, "cache": "", "start": 0, "seconds": 0}
         using = self._writable
         with using_database(using):
-            windows = Window.objects.using(using)
+            windows = Window.stored.using(using)
             # A later end is from before the clock was set back.
             free = windows.filter(**identity).filter(
                 Q(written_at__lte=now) | Q(written_at__gt=now + seconds)
@@ -251,7 +251,7 @@ class DatabaseStore:
 def _upsert(using: str, rows: Sequence[Row], now: int) -> None:
     has_target = connections[using].features.supports_update_conflicts_with_target
     for chunk in _chunks(rows):
-        Window.objects.using(using).bulk_create(
+        Window.stored.using(using).bulk_create(
             [Window(**dict(zip(_COLUMNS, row, strict=True)), written_at=now) for row in chunk],
             update_conflicts=True,
             update_fields=["payload", "written_at"],
@@ -286,7 +286,7 @@ def _delete(using: str, rows: Sequence[Row]) -> int:
         statements[common].append(getattr(row, listed))
     columns = "kind", "cache", "seconds", in_common
     return sum(
-        Window.objects.using(using)
+        Window.stored.using(using)
         .filter(**dict(zip(columns, common, strict=True)))
         .filter(**{f"{listed}__in": values[at : at + _WRITE_CHUNK]})
         ._raw_delete(using)

@@ -111,7 +111,7 @@ def locked_mariadb(server: MariaDaemon) -> Iterator[None]:
 @contextmanager
 def database_on_a_full_disk(alias: str, disk: Path, largest: int = 100_000) -> Iterator[None]:
     """Its server can extend no file of the store's table, and its pages are full."""
-    ballast = Window.objects.using(alias)
+    ballast = Window.stored.using(alias)
     numbers = count()
 
     def write(value: bytes) -> None:

@@ -1,12 +1,15 @@
 """The database store writes beside the site: no query, no transaction of the site's shows it."""
 
+import json
 from collections.abc import Iterator
+from io import StringIO
 from typing import Any
 
 import pytest
 from django.conf import settings
 from django.contrib.auth.models import Group
 from django.core.cache import cache
+from django.core.management import call_command
 from django.db import connection
 from django.db.transaction import atomic, set_rollback
 from django.test import Client, override_settings
@@ -37,7 +40,7 @@ def test_a_flush_is_no_query_of_the_thread_that_asks_for_it() -> None:
     with CaptureQueriesContext(connection) as queries:
         _work()
     assert list(queries) == []
-    assert Window.objects.filter(kind="window").exists()
+    assert Window.stored.filter(kind="window").exists()
 
 
 def test_a_flush_is_no_part_of_the_transaction_around_it() -> None:
@@ -45,8 +48,19 @@ def test_a_flush_is_no_part_of_the_transaction_around_it() -> None:
         _work()
         Group.objects.create(name="not kept")
         set_rollback(True)
-    assert Window.objects.filter(kind="window").exists()
+    assert Window.stored.filter(kind="window").exists()
     assert not Group.objects.exists()
+
+
+def test_the_records_are_in_no_fixture_that_the_site_makes_of_its_data() -> None:
+    _work()
+    Group.objects.create(name="kept")
+    dumped = StringIO()
+    call_command("dumpdata", stdout=dumped)
+    assert Window.stored.filter(kind="window").exists()
+    models = {each["model"] for each in json.loads(dumped.getvalue())}
+    assert "auth.group" in models
+    assert not any(each.startswith("cache_monitor.") for each in models)
 
 
 def test_a_flush_is_not_in_the_sql_panel(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,7 +84,7 @@ def test_a_flush_is_not_in_the_sql_panel(monkeypatch: pytest.MonkeyPatch) -> Non
         queries = _queries(response.headers["djdt-request-id"])
     assert any("auth_group" in each for each in queries)
     assert not any("cache_monitor" in each for each in queries)
-    assert Window.objects.filter(kind="window").exists()
+    assert Window.stored.filter(kind="window").exists()
 
 
 def _queries(request_id: str) -> list[str]:
