@@ -127,43 +127,36 @@ def _open_and_advance(
 def _advance(
     cache: BaseCache, scanner: BackendScanner, context: _ScanContext, state: ScanState
 ) -> tuple[Snapshot, ScanState]:
-    limits = context.limits
     scanner.pace = context.pace
     scanner.unsupported.update(state.unsupported)
-    scanner.incomplete = scanner.incomplete or state.incomplete
-    scanner.sampled = scanner.sampled or state.sampled
+    scanner.incomplete |= state.incomplete
+    scanner.sampled |= state.sampled
     if context.uses is not None:
         scanner.unsupported -= RECORDED_REASONS
-    totals = ScanTotals(limits, scanner.unsupported, state.sums)
-    scan = Scan(scanner, limits, state.cursor)
-    failure = None
+    totals = ScanTotals(context.limits, scanner.unsupported, state.sums)
+    scan = Scan(scanner, context.limits, state.cursor)
     try:
         _add_pages(scan, totals, scanner, context)
     except BadCursor:
         raise
     except Exception as error:
         failure = describe_error(error)
-    if failure is not None and not totals.sums.examined:
-        snapshot = _with_limits(unknown(limits.alias, cache, failure), scanner)
-        return snapshot, state
+        if not totals.sums.examined:
+            return _with_limits(unknown(context.limits.alias, cache, failure), scanner), state
+        scanner.problems = {f"{failure.removesuffix('.')}.": None, **scanner.problems}
     snapshot = _snapshot(scanner, totals, scan.cursor)
     if context.uses is not None:
         snapshot = replace(snapshot, recorded_since=context.uses.since)
-    if failure is not None:
-        texts = [each for each in (failure, scanner.problem) if each]
-        problem = " ".join(each if each.endswith(".") else f"{each}." for each in texts)
-        snapshot = replace(snapshot, problem=problem)
     if scan.cursor is None:
         whole = snapshot if snapshot.exact else None
         return snapshot, ScanState(scanned_at=state.scanned_at, whole=whole)
-    return snapshot, ScanState(
-        scanned_at=state.scanned_at,
+    return snapshot, replace(
+        state,
         cursor=scan.cursor,
         sums=totals.sums,
         unsupported=sorted(scanner.unsupported),
         incomplete=scanner.incomplete,
         sampled=scanner.sampled,
-        whole=state.whole,
     )
 
 
