@@ -182,6 +182,13 @@ def prints_of(call: RawCall) -> tuple[int, ...]:
     return next(iter(call[13:]), ())
 
 
+class RaisedAfter(float):
+    """How long the site's function in a ``get_or_set`` took until it raised: so the call failed by
+    no fault of the backend's."""
+
+    __slots__ = ()
+
+
 class Interruption(str):
     """The name of what ended a call from outside: no fault of the backend's, and hence no error.
 

@@ -14,8 +14,8 @@ _SEVERAL = 2
 
 def backend_errors(context: RuleContext) -> Iterator[Finding]:
     """At least ``min_errors`` calls raised, and more than ``error_share`` of all. Not counted are
-    the errors of ``get_or_set`` unless most of its calls fail, since the site's own function may
-    raise, and counters that ``incr`` does not find."""
+    what the site's own function raises in a ``get_or_set``, the errors of one that a backend has of
+    its own unless most of its calls fail, and counters that ``incr`` does not find."""
     operations = context.cache.operations
     failed = {name: _failed(name, each) for name, each in operations.items()}
     calls = sum(each.calls for each in operations.values())
@@ -32,8 +32,9 @@ def backend_errors(context: RuleContext) -> Iterator[Finding]:
 
 
 def _failed(name: str, operation: Operation) -> int:
-    is_the_sites = name == "get_or_set" and 2 * operation.errors <= operation.calls
-    return 0 if is_the_sites else operation.errors - operation.absent
+    errors = operation.errors - operation.absent
+    is_the_sites = name == "get_or_set" and 2 * errors <= operation.calls - operation.absent
+    return 0 if is_the_sites else errors
 
 
 def dummy_backend(context: RuleContext) -> Iterator[Finding]:

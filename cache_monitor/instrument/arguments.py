@@ -20,7 +20,7 @@ from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache
 from django.core.cache.backends.memcached import BaseMemcachedCache
 
 from cache_monitor import context
-from cache_monitor.calls import KEY_LIMIT, bounded
+from cache_monitor.calls import KEY_LIMIT, RaisedAfter, bounded
 from cache_monitor.context import CallContext
 from cache_monitor.instrument.aliases import attribute_of
 
@@ -297,9 +297,14 @@ class _Producer:
         token = context.enter_callback()
         started = clock()
         try:
-            return producer()
-        finally:
+            value = producer()
+        except BaseException:
+            self.seconds = RaisedAfter(clock() - started)
+            raise
+        else:
             self.seconds = clock() - started
+            return value
+        finally:
             context.leave(token)
 
 

@@ -139,8 +139,9 @@ class Operation(Struct, frozen=True, kw_only=True):
     absent: Annotated[
         int,
         doc(
-            "Of these, the ValueErrors of incr and decr for a key that is absent: an ordinary "
-            "answer, which is in no sum of errors."
+            "Of these, those that are no fault of the backend's, and in no sum of errors: the "
+            "ValueErrors of incr and decr for a key that is absent, and what the site's own "
+            "function raised in a get_or_set."
         ),
     ] = 0
     seconds: Annotated[Seconds, doc("How long the calls took.")]

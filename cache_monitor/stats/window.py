@@ -42,7 +42,8 @@ class OperationStats(Struct, array_like=True, gc=False):
     interrupted: Count = 0
     """Calls that something from outside ended; none of the ``errors``."""
     absent: Count = 0
-    """Of the errors, those that say of a counter that its key is absent."""
+    """Of the errors, those that are no fault of the backend's: they say of a counter that its key
+    is absent, or were raised by the site's own function in a ``get_or_set``."""
 
     @property
     def faults(self) -> int:

@@ -17,6 +17,7 @@ from cache_monitor.calls import (
     OUTCOME,
     PRODUCED,
     SECONDS,
+    RaisedAfter,
     RawCall,
     Source,
     actual_timeout,
@@ -80,6 +81,9 @@ class Counting:
                 uses.note_writes(others, newest)
             uses.note_times(others)
             self._count_alike(uses, Counter(map(alike, others)))
+            operation.absent += sum(
+                type(call[PRODUCED]) is RaisedAfter and is_failure(call[ERROR]) for call in others
+            )
         if misses := batch.misses.get(self._source):
             operation.count([*map(itemgetter(SECONDS), misses)])
             self._count_misses(uses, misses)

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from threading import Lock
 from typing import Any
 
 import pytest
@@ -67,6 +68,29 @@ def test_a_mistake_in_the_calls_is_in_the_report() -> None:
     assert _found(alias="other") == []
     earlier = datetime.now(UTC) - timedelta(hours=2)
     assert _found(since=earlier, until=earlier + timedelta(hours=1)) == []
+
+
+def test_what_the_sites_own_function_raises_is_no_fault_of_the_backend() -> None:
+    """However often it does; but what then fails to be stored is the cache's."""
+
+    class Unreachable(Exception):
+        pass
+
+    def unanswered() -> None:
+        raise Unreachable
+
+    for number in range(60):
+        with pytest.raises(Unreachable):
+            caches["default"].get_or_set(f"rates:{number}", unanswered)
+    operation = cache_monitor.report().caches["default"].operations["get_or_set"]
+    assert (operation.calls, operation.errors, operation.absent) == (60, 60, 60)
+    assert cache_monitor.report().caches["default"].errors == 0
+    assert _found() == []
+    for number in range(60):
+        # It cannot be stored, which is found out after the function.
+        with pytest.raises(TypeError):
+            caches["default"].get_or_set(f"rates:{number}", Lock)
+    assert _found() == [("backend-errors", None)]
 
 
 def test_the_settings_say_what_a_mistake_is() -> None:
