@@ -29,6 +29,7 @@ from cache_monitor.reports import (
     View,
 )
 from cache_monitor.reports.keys import exact_reasons, miss_reasons
+from cache_monitor.reports.memory import known_sum
 from cache_monitor.reports.savings import Estimate, Savings, is_state, mean_to_produce
 from cache_monitor.scan.snapshot import Snapshot
 from cache_monitor.stats import sketches
@@ -466,9 +467,15 @@ def once(caches: Mapping[str, Cache]) -> dict[str, Cache]:
 def stale_total(caches: Mapping[str, Cache], reason: StaleReason) -> int | None:
     """The entries of all caches that are stale for ``reason``, those that are shared once; None
     where it is known of no cache."""
-    counts = [getattr(cache.stale, reason) for cache in once(caches).values()]
-    known = [count for count in counts if count is not None]
-    return sum(known) if known else None
+    return known_sum(getattr(cache.stale, reason) for cache in once(caches).values())
+
+
+def counted_seconds(report: Report) -> float:
+    """How long the figures of ``report`` were counted for. Rows are counted whole: they may begin
+    before its ``since``."""
+    starts = [report.since, *(each.series[0].at for each in report.caches.values() if each.series)]
+    counted = datetime.fromisoformat(report.until) - min(map(datetime.fromisoformat, starts))
+    return counted.total_seconds()
 
 
 def calls_per_second(report: Report) -> Callable[[Point], float | None]:

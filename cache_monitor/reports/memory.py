@@ -214,7 +214,7 @@ _ADDED = (
 
 
 def _sums(snapshots: Sequence[Struct], fields: Iterable[str]) -> dict[str, Any]:
-    return {name: _sum(getattr(each, name) for each in snapshots) for name in fields}
+    return {name: known_sum(getattr(each, name) for each in snapshots) for name in fields}
 
 
 def _added_up(snapshots: Sequence[Snapshot]) -> Snapshot:
@@ -247,7 +247,8 @@ def _processes(snapshots: Sequence[Snapshot]) -> list[ProcessTotals]:
     return sorted(processes, key=lambda each: -(each.bytes or 0))[:PROCESSES]
 
 
-def _sum(figures: Iterable[int | None]) -> int | None:
+def known_sum(figures: Iterable[int | None]) -> int | None:
+    """The sum of the known ones of ``figures``; None where none is known."""
     known = [each for each in figures if each is not None]
     return sum(known) if known else None
 

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from importlib import import_module
 from io import StringIO
 from pathlib import Path
@@ -22,7 +23,16 @@ from msgspec.structs import replace
 from cache_monitor import api
 from cache_monitor.reports import MissReasons, Report
 from tests.anew import begin_anew
-from tests.dashboard.reports import HOSTILE, busy_cache, hot_key, quiet_cache, report_of
+from tests.dashboard.reports import (
+    HOSTILE,
+    NOW,
+    at,
+    busy_cache,
+    hot_key,
+    point,
+    quiet_cache,
+    report_of,
+)
 from tests.exporters.test_scraping import site_env
 from tests.services import run_process
 
@@ -63,6 +73,16 @@ def _once(*arguments: str) -> str:
     out = StringIO()
     call_command("cache_top", "--once", *arguments, stdout=out)
     return out.getvalue()
+
+
+def test_rates_are_by_the_time_in_which_calls_were_counted(show: Callable[[Report], None]) -> None:
+    """What is shown of ten seconds is counted in rows, of which the first began before that."""
+    began = at(NOW - timedelta(seconds=20))
+    cache = replace(busy_cache(), series=[replace(point(0), at=began)], lookups=800)
+    report = report_of(default=cache)
+    show(replace(report, since=at(NOW - timedelta(seconds=10)), until=at(NOW)))
+    _, _, _, line, *_ = _once("--since", "10s").splitlines()
+    assert line.split()[:3] == ["default", "91.7%", "40.0"]
 
 
 def test_it_is_printed_once_where_nobody_could_watch_it(show: Callable[[Report], None]) -> None:

@@ -31,6 +31,7 @@ from cache_monitor.management import (
     size,
 )
 from cache_monitor.reports import REASONS, Cache, HotKey, Report
+from cache_monitor.reports.caches import counted_seconds
 
 try:
     from rich.box import SIMPLE_HEAD
@@ -146,7 +147,7 @@ def screen(
     left = None if rows is None else max(1, rows - 2 - 2 * 3 - 2 * len(caches))
     return Group(
         _header(report, seconds),
-        _caches(caches, seconds),
+        _caches(caches, max(seconds, counted_seconds(report))),
         _misses(caches),
         _hot_keys(caches, view.order, left),
     )
