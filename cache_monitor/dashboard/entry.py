@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 
 from django.core.cache import caches
 from django.utils.functional import Promise
+from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -70,7 +71,7 @@ def lines(history: KeyHistory) -> Sequence[HistoryLine]:
     """The events, the latest first."""
     return [
         HistoryLine(
-            datetime.fromtimestamp(each.at / trace.SECOND, UTC),
+            localtime(datetime.fromtimestamp(each.at / trace.SECOND, UTC)),
             str(_EVENTS[each.kind]),
             _note(each),
             _short(each.process),

@@ -96,7 +96,7 @@ def muted_rows(links: Links, alias: str | None, *, may_mute: bool) -> Sequence[M
         MutedRow(
             mute=each,
             place=formats.visible(formats.cut(each.key or each.group or "")),
-            at=datetime.fromtimestamp(each.at, UTC),
+            at=localtime(datetime.fromtimestamp(each.at, UTC)),
             unmute_url=links.action("unmute_finding", id=name) if may_mute else "",
         )
         for name, each in sorted(muted.items(), key=lambda pair: -pair[1].at)

@@ -14,6 +14,7 @@ from unicodedata import category
 from django.template.defaultfilters import filesizeformat
 from django.utils.formats import number_format
 from django.utils.functional import Promise
+from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -157,8 +158,9 @@ def size(value: int | None) -> str:
 
 
 def moment(text: str | None) -> datetime | None:
-    """The report's RFC 3339 text as a datetime, which templates show in the user's time zone."""
-    return None if text is None else datetime.fromisoformat(text)
+    """The report's RFC 3339 text as a datetime in the user's time zone."""
+    # Where USE_TZ is off, templates would show it as it is, in UTC.
+    return None if text is None else localtime(datetime.fromisoformat(text))
 
 
 def cut(text: str, most: int = 100) -> str:

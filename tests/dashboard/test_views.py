@@ -130,8 +130,9 @@ def test_a_site_without_collected_files_still_shows_its_tables(
 
 
 @pytest.mark.usefixtures("full_report")
-def test_times_are_in_the_users_time_zone(viewer: Client, page_url: str) -> None:
-    with override_settings(TIME_ZONE="Asia/Tokyo"):
+@pytest.mark.parametrize("use_tz", [True, False])
+def test_times_are_in_the_users_time_zone(viewer: Client, page_url: str, use_tz: bool) -> None:
+    with override_settings(TIME_ZONE="Asia/Tokyo", USE_TZ=use_tz):
         page = viewer.get(page_url).content.decode()
     assert "21:00:00" in page
     assert 'data-time-zone="Asia/Tokyo"' in page
