@@ -359,6 +359,7 @@ class SliceWriter:
         self._slices: dict[tuple[str, int], Slice] = {}
         self._stores: set[str] = set()
         self._sealed_to = 0
+        self._repeats_until = 0
         self._named: set[tuple[str, int]] = set()
 
     def __iter__(self) -> Iterator[tuple[str, Slice]]:
@@ -391,6 +392,7 @@ class SliceWriter:
         found = self._slices.get((store, start))
         if found is None:
             found = Slice(start, SLICE_SECONDS, self.process, self._host, self.plan_of(store))
+            found.gap = start * SECOND < self._repeats_until
             before = self._slices.get((store, start - SLICE_SECONDS))
             if before is not None:
                 # What was too much for it will be for this one, which comes back step by step.
@@ -398,6 +400,13 @@ class SliceWriter:
             self._slices[store, start] = found
             self._stores.add(store)
         return found
+
+    def note_set_back(self, until: int) -> None:
+        """Note that the clock was set back. Until it is as late again, how old the entries are is
+        as little known as where calls are missing."""
+        self._repeats_until = until
+        for each in self._slices.values():
+            each.gap = each.gap or not each.final
 
     def _start(self, at: int) -> int:
         return max(at // SECOND // SLICE_SECONDS * SLICE_SECONDS, self._sealed_to)

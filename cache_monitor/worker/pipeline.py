@@ -26,6 +26,7 @@ from cache_monitor.stats.details import Details
 from cache_monitor.stats.window import Window
 from cache_monitor.stores.base import Kind, Row, Store
 from cache_monitor.stores.rows import ABANDONED_AFTER
+from cache_monitor.trace import SECOND
 from cache_monitor.trace.slices import Slice
 from cache_monitor.worker import requests
 from cache_monitor.worker.aggregator import Aggregator
@@ -249,6 +250,8 @@ class Flusher:
             self._eras[-1].is_over = True
             process = uuid4().hex
             tracer = self._eras[-1].tracer.renewed(process)
+            before = time.perf_counter() + self._clock_offset
+            tracer.slices.note_set_back(int(before * SECOND))
             self._eras.append(_ClockEra(process, deepcopy(self._empty), tracer))
             self._clock_offset = offset
         # The latest ever: many short steps back add up to a long one.

@@ -71,6 +71,8 @@ MOST_REMEMBERED = 16_384
 """Keys whose hash and group are remembered; 5 MB."""
 _STEP = SECOND // 50_000
 """The clocks' difference is taken to be misread if it falls by more than this."""
+_SET_BACK = SECOND // 4
+"""A clock that is set back by less is within what is allowed for: expiry takes up to a second."""
 
 _ended = itemgetter(0)
 
@@ -154,7 +156,7 @@ class Tracer:
     ) -> None:
         """Trace a batch. ``computed``: the compute time in seconds by key, by the index of the call
         among ``batch.others``."""
-        self._follow_clock(int(clock_offset * SECOND))
+        self._follow_clock(int(clock_offset * SECOND), batch.ended)
         self._events = []
         changed: defaultdict[str, set[str]] = defaultdict(set)
         known = {alias: self._identity(alias) for alias in batch.aliases()}
@@ -232,7 +234,7 @@ class Tracer:
                 self._missed.add(alias)
         return identity if name == identity.store else identity._replace(store=name)
 
-    def _follow_clock(self, offset: int) -> None:
+    def _follow_clock(self, offset: int, at: float) -> None:
         # Of calls a moment apart the order matters more than the time. A thread that is interrupted
         # while it reads the clocks gets too little, never too much: less is believed the second
         # time.
@@ -240,6 +242,8 @@ class Tracer:
             self._offset = offset
         elif offset < self._offset - _STEP:
             if self._doubted is not None and abs(offset - self._doubted) <= _STEP:
+                if offset < self._offset - _SET_BACK:
+                    self.slices.note_set_back(int(at * SECOND) + self._offset)
                 self._offset = offset
             self._doubted = offset
         else:

@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from cache_monitor.trace import takes
 from cache_monitor.worker import wiring
 from cache_monitor.worker.trace_events import shown_name
 from tests.anew import begin_anew
+from tests.clocks import Clock, timing_clock
 from tests.services import Server
 
 LOCMEM = "django.core.cache.backends.locmem.LocMemCache"
@@ -199,6 +201,37 @@ def test_what_is_taken_away_while_there_is_room_was_not_evicted(tmp_path: Path) 
         assert _reasons("own") == _reasons("files") == {"never_set": 1, "unknown": 1}
         for alias in more:
             caches[alias].clear()
+
+
+@pytest.mark.parametrize(("back", "reason"), [(0, "lost"), (8, "unknown"), (20, "unknown")])
+def test_of_what_was_written_before_the_clock_was_set_back_the_age_is_unknown(
+    back: int, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where it expires by another clock, a server's, it is gone before it seems to be due."""
+    clock, began = timing_clock(monkeypatch), time.time()
+    unix = Clock(began)
+    monkeypatch.setattr(time, "perf_counter", clock)
+    monkeypatch.setattr(time, "time", unix)
+
+    def go_on(seconds: float) -> None:
+        clock.go_on(seconds)
+        unix.go_on(seconds)
+
+    cache: Any = caches["default"]
+    cache.set("a", 1, timeout=600)
+    cache_monitor.flush()
+    go_on(1)
+    unix.go_on(-back)
+    for _ in range(3):  # a clock that was read wrong once is not believed
+        cache.get("a")
+        cache_monitor.flush()
+        go_on(1)
+    go_on(back)
+    cache._delete(cache.make_key("a"))
+    cache.get("a")
+    found = cache_monitor.report(until=datetime.fromtimestamp(began + 60, UTC)).caches["default"]
+    assert (found.lookups, found.misses) == (4, 1)
+    assert _known(found.miss_reasons) == {reason: 1}
 
 
 def test_get_or_set_misses_before_it_writes() -> None:
