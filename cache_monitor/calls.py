@@ -51,8 +51,6 @@ ERROR: Final = 8
 EFFECT: Final = 9
 PRODUCED: Final = 10
 CONTEXT: Final = 11
-ENTRIES: Final = 12
-PRINTS: Final = 13
 
 
 class Call(NamedTuple):

@@ -194,17 +194,12 @@ class _Uses:
     with a million of them is nearly once a call: hence no call more than needed."""
 
     __slots__ = (
-        "_adds",
         "_alias",
-        "_counts",
-        "_deletes",
         "_details",
         "_looks_up",
-        "_produces",
+        "_operation",
         "_seconds",
         "_source",
-        "_uses_otherwise",
-        "_writes",
         "hits",
         "keys",
         "misses",
@@ -215,13 +210,8 @@ class _Uses:
         self._alias = source.alias
         self._details = details
         self._seconds: Seconds = defaultdict(float)
+        self._operation = source.operation
         self._looks_up = source.operation in LOOKUPS
-        self._adds = source.operation == "add"
-        self._counts = source.operation in _COUNTERS
-        self._writes = source.operation in _WRITES
-        self._produces = source.operation == "get_or_set"
-        self._deletes = source.operation in _DELETES
-        self._uses_otherwise = source.operation in _OTHER_USES
         self.keys = self.hits = self.misses = 0
 
     def note_times(self, calls: Sequence[RawCall]) -> None:
@@ -262,15 +252,16 @@ class _Uses:
                 self.hits += times
             else:
                 self.misses += times
-        elif self._deletes:
+        elif self._operation in _DELETES:
             group.deletes += times
-        elif self._uses_otherwise:
+        elif self._operation in _OTHER_USES:
             self._count_other_use(group, times)
         if failed:
             group.errors += times
         # All that was spent on a key is charged once, with whichever of its calls comes first.
         group.add_seconds(self._seconds.pop(key, 0.0), self._looks_up)
-        wrote = self._writes or (self._produces and hit is False)
+        operation = self._operation
+        wrote = operation in _WRITES or (hit is False and operation == "get_or_set")
         if hit is not None or wrote:
             stats = details.hot_keys.entry(shown, group_name)
             group.count(hit, wrote, times, shown)
@@ -281,9 +272,9 @@ class _Uses:
 
     def _count_other_use(self, group: GroupStats, times: int) -> None:
         group.other_uses += times
-        if self._counts:
+        if self._operation in _COUNTERS:
             group.counts += times
-        elif self._adds:
+        elif self._operation == "add":
             group.adds += times
 
     def count_several(self, several: _Several) -> None:
