@@ -33,6 +33,7 @@ from cache_monitor.calls import (
     prints_of,
 )
 from cache_monitor.instrument.probes import of_bytes
+from cache_monitor.keys.grouping import printable
 from cache_monitor.trace import NEVER, SECOND, UNKNOWN_TIME, Value
 
 _KINDS: Mapping[str, int] = {
@@ -300,9 +301,10 @@ def is_pattern(call: RawCall) -> bool:
 
 
 def call_version(call: RawCall, identity: CacheIdentity) -> str:
-    """The version of the entries that ``call`` named, as text: 2 and "2" make the same key."""
+    """The version of the entries that ``call`` named, as text that can be stored: 2 and "2" make
+    the same key."""
     given = call[VERSION]
-    return identity.version if given is None else str(given)
+    return identity.version if given is None else printable(str(given))
 
 
 def _lasts(call: RawCall, identity: CacheIdentity, ended: int) -> int:

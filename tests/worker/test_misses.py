@@ -60,6 +60,20 @@ def _reasons(alias: str = "default") -> dict[str, int]:
 # One process
 
 
+@pytest.mark.parametrize("odd", ["\ud800", "\u202e"])
+def test_an_odd_key_or_version_takes_no_reason_from_others(odd: Any) -> None:
+    # A version may come from whoever asks for the page, and no store takes a lone surrogate.
+    cache = caches["default"]
+    cache.get("a")
+    cache.get("a", version=odd)
+    cache.set("a", 1, version=odd)
+    cache.get("a", version=odd)
+    cache.get(f"search:{odd}")
+    cache.delete("a", version=odd)
+    cache.get("a", version=odd)
+    assert _reasons() == {"never_set": 3, "deleted": 1}
+
+
 def test_without_misses_every_reason_is_zero() -> None:
     reasons = cache_monitor.report().caches["default"].miss_reasons
     assert {getattr(reasons, name) for name in (*REASONS, "unknown")} == {0}
