@@ -8,22 +8,27 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import copy_context
 from functools import partial
+from itertools import count
+from pathlib import Path
 from typing import Any, Final, NoReturn
 
 import hypothesis
 import pytest
 import redis
+from _pytest.runner import runtestprotocol
 from django.core.cache import close_caches
 from django.core.signals import request_finished
 from django.test.utils import setup_databases, teardown_databases
 from playwright.sync_api import Browser, sync_playwright
 
-from tests import at_once, interpreters, workers
+from tests import at_once, connections, interpreters, workers
 from tests.demo_site.site import Demo
 from tests.services import (
     CHROMIUM,
@@ -96,6 +101,7 @@ def pytest_configure(config: pytest.Config) -> None:
     hypothesis.settings.register_profile("any machine", deadline=None)
     hypothesis.settings.load_profile("any machine")
     config.pluginmanager.register(_Order())
+    connections.watch()
     config.stash[MISSING] = set()
     config.stash[LEFT] = 0
     config.stash[EMPTY_SHARED] = []
@@ -139,6 +145,21 @@ def pytest_collection_finish() -> None:
     """Thousands of tests stay until the end: no collection of garbage need go through them."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool:
+    """Run it in a context of its own: each change of the settings' caches leaves one more variable
+    in it, with the caches that were opened, and a call of asgiref's goes through all of them."""
+    item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+    copy_context().run(_run, item, nextitem)
+    item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+    return True
+
+
+def _run(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    runtestprotocol(item, nextitem=nextitem)
+    connections.close()
 
 
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
@@ -201,6 +222,17 @@ def leave(reason: str) -> NoReturn:
     if os.environ.get("CI") == "true":
         pytest.fail(reason, pytrace=False)
     pytest.skip(reason)
+
+
+_NUMBERS: Final = count()
+
+
+@pytest.fixture
+def tmp_path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory of this test's own, as pytest's, which looks through those of all others for the
+    next number of a name."""
+    name = re.sub(r"\W", "_", request.node.name)[:26]
+    return tmp_path_factory.mktemp(f"{name}-{next(_NUMBERS)}", numbered=False)
 
 
 @pytest.fixture(scope="session")
