@@ -6,6 +6,7 @@ what a backend cannot answer or what nobody measured; it never stands for zero.
 The field names are the export's schema, version 1: renaming one breaks the users' programs.
 """
 
+from datetime import datetime, timedelta
 from typing import Annotated, Literal
 
 from msgspec import Struct
@@ -40,6 +41,7 @@ from cache_monitor.scan.snapshot import (
     doc,
 )
 from cache_monitor.stats.window import ratio
+from cache_monitor.stores.rows import longest
 from cache_monitor.trace.miss_reasons import REASONS
 from cache_monitor.what_if import CacheWhatIf
 
@@ -452,3 +454,15 @@ class Report(Struct, frozen=True, kw_only=True):
     def mistakes(self) -> list[Finding]:
         """The findings that are more than a hint."""
         return [each for each in self.findings if each.severity != "info"]
+
+    @property
+    def counted_from(self) -> datetime:
+        """When its first row begins: rows are counted whole, so that may be before ``since``."""
+        since = datetime.fromisoformat(self.since)
+        ago = (datetime.fromisoformat(self.generated_at) - since).total_seconds()
+        return since - timedelta(seconds=since.timestamp() % longest("window", ago))
+
+    @property
+    def counted_seconds(self) -> float:
+        """How long its figures were counted for."""
+        return (datetime.fromisoformat(self.until) - self.counted_from).total_seconds()

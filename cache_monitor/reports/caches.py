@@ -470,26 +470,21 @@ def stale_total(caches: Mapping[str, Cache], reason: StaleReason) -> int | None:
     return known_sum(getattr(cache.stale, reason) for cache in once(caches).values())
 
 
-def counted_seconds(report: Report) -> float:
-    """How long the figures of ``report`` were counted for. Rows are counted whole: they may begin
-    before its ``since``."""
-    starts = [report.since, *(each.series[0].at for each in report.caches.values() if each.series)]
-    counted = datetime.fromisoformat(report.until) - min(map(datetime.fromisoformat, starts))
-    return counted.total_seconds()
-
-
 def calls_per_second(report: Report) -> Callable[[Point], float | None]:
-    """Reads the calls a second in a step of ``report``; None for the newest one, which is not
-    over."""
-    until = datetime.fromisoformat(report.until)
+    """Reads the calls a second in a step of ``report``; None for one that is counted in part: the
+    newest is not over, and the oldest may have begun before the rows."""
+    since, until = report.counted_from, datetime.fromisoformat(report.until)
     line = next((each.series for each in report.caches.values() if len(each.series) > 1), [])
     moments = [datetime.fromisoformat(each.at) for each in line[:2]]
     step = moments[1] - moments[0] if moments else None
 
     def rate(point: Point) -> float | None:
-        if step is None or datetime.fromisoformat(point.at) + step > until:
-            return None
-        return point.calls / step.total_seconds()
+        at = datetime.fromisoformat(point.at)
+        return (
+            None
+            if step is None or at < since or at + step > until
+            else point.calls / step.total_seconds()
+        )
 
     return rate
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from msgspec.structs import replace
 
 from cache_monitor.dashboard.overview import (
@@ -13,7 +15,7 @@ from cache_monitor.dashboard.overview import (
 )
 from cache_monitor.dashboard.tables import AnySpec, Caches
 from cache_monitor.reports import MissReasons, Point
-from tests.dashboard.reports import busy_cache, point, quiet_cache, report_of
+from tests.dashboard.reports import NOW, at, busy_cache, point, quiet_cache, report_of
 
 
 def spec(name: str, caches: Caches) -> AnySpec:
@@ -60,6 +62,17 @@ def test_a_rate_is_of_whole_steps() -> None:
     assert (records[1]["default.hits"], records[1]["default.misses"]) == (9, 1)
     (alone,) = spec("rate", with_points(point(0))).records()
     assert alone["default.operations_per_second"] is None
+
+
+def test_a_step_that_began_before_the_first_row_has_no_rate() -> None:
+    """Steps of a day are longer than its rows: the oldest would look like a third of the others."""
+    report = report_of(default=replace(busy_cache(), series=[point(n) for n in range(120)]))
+    # Rows of a minute, the first from 11:01.
+    report = replace(report, since=at(NOW - timedelta(minutes=58, seconds=30)))
+    [rate] = [each for each in series(report) if each.name == "rate"]
+    *_, third, second, first = (each["default.operations_per_second"] for each in rate.records())
+    assert (first, second, third) == (None, None, 0.4)
+    assert report.counted_seconds == 59 * 60
 
 
 def test_the_memory_has_a_column_for_the_evictions_of_a_cache_whose_server_counts_them() -> None:

@@ -31,7 +31,6 @@ from cache_monitor.management import (
     size,
 )
 from cache_monitor.reports import REASONS, Cache, HotKey, Report
-from cache_monitor.reports.caches import counted_seconds
 
 try:
     from rich.box import SIMPLE_HEAD
@@ -147,7 +146,7 @@ def screen(
     left = None if rows is None else max(1, rows - 2 - 2 * 3 - 2 * len(caches))
     return Group(
         _header(report, seconds),
-        _caches(caches, max(seconds, counted_seconds(report))),
+        _caches(caches, max(seconds, report.counted_seconds)),
         _misses(caches),
         _hot_keys(caches, view.order, left),
     )
