@@ -5,7 +5,7 @@ A prediction is evidence only if it promises more than its error.
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Generic, NamedTuple, TypeVar
+from typing import NamedTuple
 
 from cache_monitor.calls import LOOKUPS
 from cache_monitor.conf import Thresholds
@@ -23,7 +23,7 @@ from cache_monitor.reports import (
 from cache_monitor.reports.keys import whole_groups
 from cache_monitor.stats.details import OTHER_GROUPS
 from cache_monitor.stats.sketches import SIZE
-from cache_monitor.what_if import CacheWhatIf, Entries, TimeoutOption, Timeouts
+from cache_monitor.what_if import CacheWhatIf, Option, TimeoutOption, Timeouts, gaining
 
 Figure = int | float | str | None
 Evidence = dict[str, Figure]
@@ -290,16 +290,14 @@ class RuleContext(NamedTuple):
 _ENOUGH = 0.8
 """The smallest change is named that brings this share of the greatest gain."""
 
-Option = TypeVar("Option", Entries, TimeoutOption)
-
 
 def predicted_longer_timeout(context: RuleContext, group: str) -> Evidence:
     """The prediction for the shortest longer timeout that gains about as much as any."""
     found = _predicted_timeouts(context, group)
-    if found is None or found.hit_ratio is None:
+    if found is None:
         return {}
-    longer = [each for each in found.options if each.factor > 1]
-    return _of_timeout(found, _smallest(_gains(longer, found.hit_ratio)))
+    longer = [each for each in found.gaining if each.factor > 1]
+    return _of_timeout(found, _smallest(longer, found.hit_ratio))
 
 
 def predicted_shorter_timeout(context: RuleContext, group: str) -> Evidence:
@@ -307,40 +305,29 @@ def predicted_shorter_timeout(context: RuleContext, group: str) -> Evidence:
     found = _predicted_timeouts(context, group)
     if found is None or found.hit_ratio is None:
         return {}
-    halved = [
-        _Gain(each, each.hit_ratio - found.hit_ratio)
-        for each in found.options
-        if each.factor == 0.5 and each.hit_ratio is not None
-    ]
-    return _of_timeout(found, next(iter(halved), None))
+    halved = (each for each in found.options if each.factor == 0.5 and each.hit_ratio is not None)
+    return _of_timeout(found, next(halved, None))
 
 
 def predicted_room(context: RuleContext) -> Evidence:
     """The prediction for the smallest larger size that gains about as much as any."""
     what_if = _predicted(context)
-    if what_if is None or what_if.hit_ratio is None:
+    if what_if is None:
         return {}
     larger = [each for each in what_if.entries if each.entries > (what_if.size or 0)]
-    best = _smallest(_gains(larger, what_if.hit_ratio))
+    best = _smallest(gaining(larger, what_if.hit_ratio), what_if.hit_ratio)
     if best is None:
         return {}
     bytes_of = {each.entries: each.bytes for each in what_if.bytes}
     return {
         "predicted_instead_entries": what_if.size,
-        "predicted_entries": best.option.entries,
+        "predicted_entries": best.entries,
         **_known(
             predicted_instead_bytes=bytes_of.get(what_if.size),
-            predicted_bytes=bytes_of.get(best.option.entries),
+            predicted_bytes=bytes_of.get(best.entries),
         ),
-        **_of_gain(best),
+        **_of_gain(best, what_if.hit_ratio),
     }
-
-
-class _Gain(NamedTuple, Generic[Option]):
-    """A change, and by how much the hit ratio rises with it."""
-
-    option: Option
-    ratio: float
 
 
 def _predicted(context: RuleContext) -> CacheWhatIf | None:
@@ -365,39 +352,33 @@ def _predicted_timeouts(context: RuleContext, group: str) -> Timeouts | None:
     return found[0] if found else None
 
 
-def _gains(options: Sequence[Option], now: float) -> list[_Gain[Option]]:
-    """The options that surely gain something."""
-    return [
-        _Gain(each, each.hit_ratio - now)
-        for each in options
-        if each.hit_ratio is not None and each.hit_ratio - now > (each.error or 0.0)
-    ]
+def _gain(option: Option, now: float | None) -> float:
+    return (option.hit_ratio or 0.0) - (now or 0.0)
 
 
-def _smallest(gains: Sequence[_Gain[Option]]) -> _Gain[Option] | None:
-    most = max((each.ratio for each in gains), default=0.0)
-    return next((each for each in gains if each.ratio >= _ENOUGH * most), None)
+def _smallest(options: Sequence[Option], now: float | None) -> Option | None:
+    most = max((_gain(each, now) for each in options), default=0.0)
+    return next((each for each in options if _gain(each, now) >= _ENOUGH * most), None)
 
 
-def _of_timeout(group: Timeouts, gain: _Gain[TimeoutOption] | None) -> Evidence:
-    if gain is None:
+def _of_timeout(group: Timeouts, option: TimeoutOption | None) -> Evidence:
+    if option is None:
         return {}
-    stale = gain.option.stale_share
     return {
         "predicted_instead_timeout": group.timeout,
-        "predicted_timeout": gain.option.timeout,
-        **_of_gain(gain),
-        **_known(unchanged_share=group.unchanged, predicted_stale_share=stale),
+        "predicted_timeout": option.timeout,
+        **_of_gain(option, group.hit_ratio),
+        **_known(unchanged_share=group.unchanged, predicted_stale_share=option.stale_share),
     }
 
 
-def _of_gain(gain: _Gain[Option]) -> Evidence:
-    error: float | None = gain.option.error
+def _of_gain(option: Option, now: float | None) -> Evidence:
+    error: float | None = option.error
     return {
-        "predicted_points": round(100 * gain.ratio, 2),
+        "predicted_points": round(100 * _gain(option, now), 2),
         **_known(
             predicted_error_points=error and round(100 * error, 2),
-            predicted_saved_seconds=gain.option.seconds_saved_per_hour,
+            predicted_saved_seconds=option.seconds_saved_per_hour,
         ),
     }
 

@@ -4,8 +4,8 @@ What other sizes, policies and timeouts of a cache would hit, in the report and 
 of ``manage.py cache_whatif``.
 """
 
-from collections.abc import Sequence
-from typing import Annotated, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Annotated, NamedTuple, TypeVar
 
 from msgspec import Meta, Struct
 
@@ -110,6 +110,20 @@ class TimeoutOption(Struct, frozen=True, kw_only=True):
     ] = None
 
 
+Option = TypeVar("Option", Entries, TimeoutOption)
+
+
+def gaining(options: Iterable[Option], now: float | None) -> list[Option]:
+    """The options that hit more than today's, which is ``now``, by more than their error."""
+    return [
+        each
+        for each in options
+        if now is not None
+        and each.hit_ratio is not None
+        and each.hit_ratio - now > (each.error or 0.0)
+    ]
+
+
 class Timeouts(Struct, frozen=True, kw_only=True):
     """A group of keys with its usual timeout, and what others would hit."""
 
@@ -140,15 +154,8 @@ class Timeouts(Struct, frozen=True, kw_only=True):
 
     @property
     def gaining(self) -> list[TimeoutOption]:
-        """The options that hit more than the timeout of today by more than their error."""
-        now = self.hit_ratio
-        return [
-            each
-            for each in self.options
-            if now is not None
-            and each.hit_ratio is not None
-            and each.hit_ratio - now > (each.error or 0.0)
-        ]
+        """The options that surely hit more than the timeout of today."""
+        return gaining(self.options, self.hit_ratio)
 
     def best(self, most_stale: float | None) -> TimeoutOption | None:
         """The gaining option with the highest hit ratio; with ``most_stale`` of those that are
