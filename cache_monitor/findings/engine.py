@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 from django.conf import settings
 from django.utils.translation import gettext as _
-from django.utils.translation import override
 
 from cache_monitor.conf import THRESHOLDS, Thresholds, get_conf
 from cache_monitor.findings import (
@@ -244,7 +243,6 @@ def notify(findings: Iterable[Finding]) -> None:
                 finding_logger.error("The receiver %r failed.", receiver, exc_info=answer)
 
 
-_ANY_ALIAS = "CACHES['…']"
 _QUOTED = re.compile(r"``([^`]+)``")
 
 
@@ -258,25 +256,12 @@ class Explanation(NamedTuple):
 
 
 def explanations() -> list[Explanation]:
-    """All rules. Title and advice are in the active language, the rest is in English."""
+    """All rules. Title and advice are in the active language; where a finding is found is English,
+    in Markdown."""
     return [
-        Explanation(
-            code, str(TITLES[code]), _condition(rule).replace("`", ""), _general_advice(code)
-        )
+        Explanation(code, str(TITLES[code]), _condition(rule), _general_advice(code))
         for code, rule in sorted(RULES.items())
     ]
-
-
-def documentation() -> str:
-    """A row in Markdown for each code, with the anchor of its links."""
-    # Without a language the texts are in English.
-    with override(None):
-        rows = [
-            f'| <a id="finding-{code}"></a>`{code}` | {_condition(rule)} | '
-            f"{_general_advice(code).replace(_ANY_ALIAS, '`CACHES`')} |"
-            for code, rule in sorted(RULES.items())
-        ]
-    return "\n".join(["| finding | found where | what to do |", "| --- | --- | --- |", *rows])
 
 
 def _condition(rule: Rule) -> str:

@@ -35,9 +35,20 @@ def _abilities() -> str:
 
 
 def _findings() -> str:
-    from cache_monitor.findings.engine import documentation
+    """A row for each code, with the anchor of its links."""
+    from django.utils.translation import override
 
-    return documentation()
+    from cache_monitor.findings.engine import explanations
+
+    # Without a language the texts are in English.
+    with override(None):
+        rows = [
+            f'| <a id="finding-{each.code}"></a>`{each.code}` | {each.found_where} | '
+            + each.advice.replace("CACHES['…']", "`CACHES`")
+            + " |"
+            for each in explanations()
+        ]
+    return "\n".join(["| finding | found where | what to do |", "| --- | --- | --- |", *rows])
 
 
 def _thresholds() -> str:

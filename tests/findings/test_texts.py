@@ -8,12 +8,15 @@ from pathlib import Path
 
 import pytest
 from babel.messages.catalog import Catalog
+from django.template.loader import render_to_string
 from django.test import override_settings
 from django.utils import translation
 from msgspec.structs import replace
 
-from cache_monitor.findings.engine import RULES, documentation, explanations
+from cache_monitor.findings.engine import RULES, explanations
 from cache_monitor.findings.texts import ADVICE, TITLES, advice, in_words
+from tests.docs import tables
+from tests.docs.pages import DOCS
 from tests.findings.healthy import REDIS, cache, findings, group
 from tests.messages import compiled
 
@@ -83,5 +86,7 @@ def test_the_explanations_are_in_the_readers_language_and_the_table_is_not(germa
     [each] = [each for each in explanations() if each.code == "aged-content"]
     assert (each.title, each.advice[:12]) == ("Alter Inhalt", "Timeout von ")
     assert "AGED_AFTER" in each.found_where
-    assert "`" not in each.found_where
-    assert "Set a shorter timeout" in documentation()
+    page = render_to_string("cache_monitor/findings/explained.html", {"explained": [each]})
+    assert "AGED_AFTER" in page
+    assert "`" not in page
+    assert "Set a shorter timeout" in tables.TABLES[DOCS / "findings.md", "findings"]()
