@@ -13,7 +13,7 @@ from typing import Literal
 from cache_monitor.calls import LOOKUPS
 from cache_monitor.conf import Thresholds
 from cache_monitor.panel.request import CallRow
-from cache_monitor.stats.call_patterns import MANY_REPEATS, Runs, changes_unknown_entries, loops
+from cache_monitor.stats.access_patterns import MANY_REPEATS, Runs, changes_unknown_entries, loops
 
 Code = Literal["repeated-gets", "single-gets", "large-values", "never-read", "key-explosion"]
 

@@ -29,7 +29,7 @@ from cache_monitor.keys.naming import KeyKind, name_key, written_as_shown
 from cache_monitor.listeners import Capture, KeptCall, Totals, timeout_of, watched_aliases
 from cache_monitor.page_cache import PagePass
 from cache_monitor.stacks import FrameRow, PackedStacks, StackPacker, caller_of
-from cache_monitor.stats.call_patterns import ComputedValue, MissSetMatcher
+from cache_monitor.stats.compute_time import ComputedValue, MissSetMatcher
 
 SHOWN_CALLS = 500
 SHOWN_KEYS_OF_CALL = 20

@@ -5,7 +5,7 @@ The reasons are the dashboard's, of misses that are not rolled up yet. The misse
 site wrote them, so they stay in this process: another process, or a much later panel, shows
 "unknown".
 
-A hit saved the time to compute its value (:mod:`cache_monitor.stats.call_patterns`), less the
+A hit saved the time to compute its value (:mod:`cache_monitor.stats.compute_time`), less the
 lookup's; where that is unknown, a hit counts for nothing. A hit whose value the request then renews
 saved nothing. A cached page has two entries, its list of headers and itself. The time is the
 page's, though often only the list is missed.

@@ -9,7 +9,8 @@ from cache_monitor.keys.grouping import learned
 from cache_monitor.keys.known_keys import NO_ROUTE
 from cache_monitor.keys.naming import is_chosen, learned_group
 from cache_monitor.page_cache import PagePass
-from cache_monitor.stats.call_patterns import ComputedValue, RepeatedGet, loops
+from cache_monitor.stats.access_patterns import RepeatedGet, loops
+from cache_monitor.stats.compute_time import ComputedValue
 from cache_monitor.stats.details import OTHER_GROUPS, Details, ViewStats, fold_groups
 from cache_monitor.stats.groups import GroupStats
 from cache_monitor.stats.hot_keys import HotKeys, KeyStats

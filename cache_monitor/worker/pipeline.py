@@ -20,8 +20,8 @@ from uuid import uuid4
 from cache_monitor.calls import SECONDS, SOURCE, STARTED, Culled, RawCall, Recorder
 from cache_monitor.instrument import pages
 from cache_monitor.listeners import subscribers
-from cache_monitor.stats.call_patterns import MissSetMatcher
 from cache_monitor.stats.codec import encode
+from cache_monitor.stats.compute_time import MissSetMatcher
 from cache_monitor.stats.details import Details
 from cache_monitor.stats.window import Window
 from cache_monitor.stores.base import Kind, Row, Store

@@ -11,7 +11,7 @@ from cache_monitor.keys.grouping import is_nameless
 from cache_monitor.keys.known_keys import is_toolbar_key
 from cache_monitor.page_cache import PagePass
 from cache_monitor.stacks import RawStack, caller_of
-from cache_monitor.stats.call_patterns import (
+from cache_monitor.stats.access_patterns import (
     MANY_REPEATS,
     MANY_SINGLES,
     AccessPatterns,

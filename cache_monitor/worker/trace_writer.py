@@ -32,7 +32,7 @@ from cache_monitor.calls import (
 )
 from cache_monitor.keys.known_keys import is_toolbar_key
 from cache_monitor.keys.naming import name_plain_key
-from cache_monitor.stats.call_patterns import Computations
+from cache_monitor.stats.compute_time import Computations
 from cache_monitor.trace import (
     CLEAR,
     COMPUTE,

@@ -19,11 +19,6 @@ from uuid import uuid4
 
 from cache_monitor import concurrency, context
 from cache_monitor.calls import Recorder
-from cache_monitor.concurrency import (
-    ServerShutdown,
-    stop_with_celerys_worker,
-    stop_with_children_of_multiprocessing,
-)
 from cache_monitor.instrument import pages
 from cache_monitor.listeners import subscribers
 from cache_monitor.stacks import RawStack, take_stack
@@ -32,6 +27,12 @@ from cache_monitor.worker import requests
 from cache_monitor.worker.aggregator import Aggregator
 from cache_monitor.worker.jobs import BackgroundJobs, Hooks, Wiring
 from cache_monitor.worker.pipeline import Drainer, Flusher, StoreWriter
+from cache_monitor.worker.shutdown import (
+    ServerShutdown,
+    stop_with_celerys_worker,
+    stop_with_children_of_multiprocessing,
+    termination_deferred,
+)
 
 DRAIN_INTERVAL = 0.5
 BATCH = 10_000
@@ -230,8 +231,9 @@ class BackgroundWorker:
         self._stopping = True
         self.jobs.end()
         if self._is_running:
-            self._wake_up()
-            self._wait_for_last_turn()
+            with termination_deferred():
+                self._wake_up()
+                self._wait_for_last_turn()
         self._recorder.faults.log()
 
     def _wait_for_last_turn(self) -> None:

@@ -11,7 +11,7 @@ from cache_monitor.calls import Call, Source
 from cache_monitor.conf import Thresholds
 from cache_monitor.panel.hints import MANY_UNREAD_SETS, Hint, HintContext, Usage, hints
 from cache_monitor.panel.request import CallRow
-from cache_monitor.stats.call_patterns import MANY_REPEATS, MANY_SINGLES, AccessPatterns
+from cache_monitor.stats.access_patterns import MANY_REPEATS, MANY_SINGLES, AccessPatterns
 from tests.panel.making import call, in_turn, rows_of
 
 LARGE_BYTES = Thresholds().large_value_bytes

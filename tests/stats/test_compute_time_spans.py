@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cache_monitor.stats.call_patterns import Spans
+from cache_monitor.stats.compute_time import Spans
 
 
 def test_what_stands_alone_takes_its_whole_time() -> None:

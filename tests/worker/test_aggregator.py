@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from cache_monitor.calls import PLAIN_HIT, Call, Source
 from cache_monitor.keys.naming import known_group
-from cache_monitor.stats.call_patterns import ComputedValue
+from cache_monitor.stats.compute_time import ComputedValue
 from cache_monitor.stats.details import Details, ViewUse
 from cache_monitor.stats.window import Window
 from cache_monitor.worker import aggregator as module

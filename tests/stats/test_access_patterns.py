@@ -3,7 +3,7 @@
 from typing import Any
 
 from cache_monitor.calls import Call, Source
-from cache_monitor.stats.call_patterns import MANY_REPEATS, MOST_KEYS, AccessPatterns, RepeatedGet
+from cache_monitor.stats.access_patterns import MANY_REPEATS, MOST_KEYS, AccessPatterns, RepeatedGet
 
 
 def _call(operation: str, key: Any = "a", **extra: Any) -> Any:

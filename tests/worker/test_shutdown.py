@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cache_monitor.concurrency import ServerShutdown
+from cache_monitor.worker.shutdown import ServerShutdown
 from tests.programs import gunicorn_hooks
 from tests.services import LOOPBACK, free_port, run_process, run_server, wait_for_group
 from tests.test_processes import ROOT, Site, _ask, _need, calls_in
@@ -91,6 +91,21 @@ def test_a_server_that_ends_politely_loses_nothing(server: str, tmp_path: Path) 
     # The first is the one that found that the server answers.
     assert answers >= PAGES + 1
     assert site.calls() == {"set": answers, "get": 2 * answers}
+
+
+@pytest.mark.at_once("processes")
+def test_a_sigterm_while_a_process_flushes_at_its_end_loses_nothing_and_ends_it(
+    tmp_path: Path,
+) -> None:
+    """As from hypercorn, which terminates its workers once the first of them has ended."""
+    site = Site(tmp_path)
+    process = site.start("tests.programs.terminated")
+    assert process.stdout is not None
+    assert process.stdout.readline() == "flushing\n"
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate("go on\n", timeout=60)
+    assert (process.returncode, err) == (-signal.SIGTERM, "")
+    assert site.calls() == {"set": 2, "get": 1}
 
 
 @pytest.mark.slow

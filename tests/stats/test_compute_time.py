@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from cache_monitor.calls import Call, Source
-from cache_monitor.stats.call_patterns import MOST_SECONDS, ComputedValue, MissSetMatcher
+from cache_monitor.stats.compute_time import MOST_SECONDS, ComputedValue, MissSetMatcher
 
 HEADERS = "views.decorators.cache.cache_header.shop." + "a" * 32 + ".en-us.UTC"
 PAGE = "views.decorators.cache.cache_page.shop.GET." + "a" * 32 + "." + "b" * 32 + ".en-us.UTC"
