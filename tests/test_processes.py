@@ -40,7 +40,6 @@ class Site:
             [sys.executable, "-m", *arguments],
             cwd=ROOT,
             env=self.environment,
-            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -1,39 +1,10 @@
 """The ends of processes that come without ``atexit``: of uvicorn's server, of the children of
-``multiprocessing`` and of Celery's prefork pool; and a SIGTERM in the midst of the end."""
+``multiprocessing`` and of Celery's prefork pool."""
 
 import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
-
-
-@contextmanager
-def termination_deferred() -> Iterator[None]:
-    """Let a SIGTERM that would kill this process take effect only after what is done inside.
-
-    hypercorn terminates its workers as soon as one of them has ended, when the others may be
-    flushing. A second SIGTERM takes effect at once. Elsewhere than in the main thread, and where
-    somebody handles the signal, nothing is deferred.
-    """
-    came: list[int] = []
-
-    def note(number: int, _: object) -> None:
-        signal.signal(number, signal.SIG_DFL)
-        came.append(number)
-
-    try:
-        if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-            signal.signal(signal.SIGTERM, note)
-    except ValueError:
-        pass  # not the main thread
-    try:
-        yield
-    finally:
-        if signal.getsignal(signal.SIGTERM) is note:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        for number in came:
-            signal.raise_signal(number)
 
 
 def stop_with_children_of_multiprocessing(owner: Any, stop: Callable[[], None]) -> bool:

@@ -31,7 +31,6 @@ from cache_monitor.worker.shutdown import (
     ServerShutdown,
     stop_with_celerys_worker,
     stop_with_children_of_multiprocessing,
-    termination_deferred,
 )
 
 DRAIN_INTERVAL = 0.5
@@ -231,9 +230,8 @@ class BackgroundWorker:
         self._stopping = True
         self.jobs.end()
         if self._is_running:
-            with termination_deferred():
-                self._wake_up()
-                self._wait_for_last_turn()
+            self._wake_up()
+            self._wait_for_last_turn()
         self._recorder.faults.log()
 
     def _wait_for_last_turn(self) -> None:

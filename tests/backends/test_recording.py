@@ -273,7 +273,7 @@ def test_every_backend_tells_a_hit_from_a_miss(
 
 @pytest.mark.django_db
 def test_threads_that_share_an_instance_lose_nothing(local: Pair) -> None:
-    before = _lookups("shared")
+    before = _gets()
 
     def work() -> None:
         for _ in range(500):
@@ -284,9 +284,10 @@ def test_threads_that_share_an_instance_lose_nothing(local: Pair) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert _lookups("shared") - before == 4000
+    assert _gets() - before == 4000
 
 
-def _lookups(key: str) -> int:
-    keys = report().caches["default"].hot_keys
-    return sum(each.lookups for each in keys if each.key == key)
+def _gets() -> int:
+    # Not those of the key: in a full table of hot keys a new one begins with another's count.
+    operations = report().caches["default"].operations
+    return operations["get"].calls if "get" in operations else 0

@@ -93,21 +93,6 @@ def test_a_server_that_ends_politely_loses_nothing(server: str, tmp_path: Path) 
     assert site.calls() == {"set": answers, "get": 2 * answers}
 
 
-@pytest.mark.at_once("processes")
-def test_a_sigterm_while_a_process_flushes_at_its_end_loses_nothing_and_ends_it(
-    tmp_path: Path,
-) -> None:
-    """As from hypercorn, which terminates its workers once the first of them has ended."""
-    site = Site(tmp_path)
-    process = site.start("tests.programs.terminated")
-    assert process.stdout is not None
-    assert process.stdout.readline() == "flushing\n"
-    process.send_signal(signal.SIGTERM)
-    _, err = process.communicate("go on\n", timeout=60)
-    assert (process.returncode, err) == (-signal.SIGTERM, "")
-    assert site.calls() == {"set": 2, "get": 1}
-
-
 @pytest.mark.slow
 @pytest.mark.at_once("processes")
 @pytest.mark.parametrize("pool", ["solo", "threads"])
