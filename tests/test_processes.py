@@ -40,6 +40,7 @@ class Site:
             [sys.executable, "-m", *arguments],
             cwd=ROOT,
             env=self.environment,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

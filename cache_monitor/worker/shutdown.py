@@ -1,10 +1,46 @@
 """The ends of processes that come without ``atexit``: of uvicorn's server, of the children of
-``multiprocessing`` and of Celery's prefork pool."""
+``multiprocessing`` and of Celery's prefork pool; and a SIGTERM in the midst of the end."""
 
+import _signal  # type: ignore[import-not-found]  # typeshed leaves it out
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
+
+
+def handler_of(number: int) -> Any:
+    """What handles the signal. ``signal.getsignal`` makes a ``repr`` of a function, which is the
+    site's, and in which Python runs what handles signals that came meanwhile."""
+    return _signal.getsignal(number)
+
+
+@contextmanager
+def termination_deferred() -> Iterator[None]:
+    """Let a SIGTERM that would kill this process take effect only after what is done inside.
+
+    hypercorn terminates its workers as soon as one of them has ended, when the others may be
+    flushing. A second SIGTERM takes effect at once. Elsewhere than in the main thread, and where
+    somebody handles the signal, nothing is deferred.
+    """
+    came: list[int] = []
+
+    def note(number: int, _: object) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        came.append(number)
+
+    handler = handler_of(signal.SIGTERM)
+    # Not from another thread than the main one.
+    with suppress(ValueError):
+        if type(handler) is int and handler == signal.SIG_DFL:
+            signal.signal(signal.SIGTERM, note)
+    try:
+        yield
+    finally:
+        if handler_of(signal.SIGTERM) is note:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for number in came:
+            signal.raise_signal(number)
 
 
 def stop_with_children_of_multiprocessing(owner: Any, stop: Callable[[], None]) -> bool:
@@ -52,7 +88,7 @@ class ServerShutdown:
 
     def watch(self) -> None:
         """See whether there is a server by now. Quick: for the beginning of each request."""
-        handler = signal.getsignal(signal.SIGTERM)
+        handler = handler_of(signal.SIGTERM)
         if handler is not self._handler:
             self._handler = handler
             server = getattr(handler, "__self__", None)

@@ -31,6 +31,7 @@ from cache_monitor.worker.shutdown import (
     ServerShutdown,
     stop_with_celerys_worker,
     stop_with_children_of_multiprocessing,
+    termination_deferred,
 )
 
 DRAIN_INTERVAL = 0.5
@@ -230,8 +231,9 @@ class BackgroundWorker:
         self._stopping = True
         self.jobs.end()
         if self._is_running:
-            self._wake_up()
-            self._wait_for_last_turn()
+            with termination_deferred():
+                self._wake_up()
+                self._wait_for_last_turn()
         self._recorder.faults.log()
 
     def _wait_for_last_turn(self) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from cache_monitor.worker import shutdown
 from cache_monitor.worker.shutdown import ServerShutdown
 from tests.programs import gunicorn_hooks
 from tests.services import LOOPBACK, free_port, run_process, run_server, wait_for_group
@@ -93,6 +94,21 @@ def test_a_server_that_ends_politely_loses_nothing(server: str, tmp_path: Path) 
     assert site.calls() == {"set": answers, "get": 2 * answers}
 
 
+@pytest.mark.at_once("processes")
+def test_a_sigterm_while_a_process_flushes_at_its_end_loses_nothing_and_ends_it(
+    tmp_path: Path,
+) -> None:
+    """As from hypercorn, which terminates its workers once the first of them has ended."""
+    site = Site(tmp_path)
+    process = site.start("tests.programs.terminated")
+    assert process.stdout is not None
+    assert process.stdout.readline() == "flushing\n"
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate("go on\n", timeout=60)
+    assert (process.returncode, err) == (-signal.SIGTERM, "")
+    assert site.calls() == {"set": 2, "get": 1}
+
+
 @pytest.mark.slow
 @pytest.mark.at_once("processes")
 @pytest.mark.parametrize("pool", ["solo", "threads"])
@@ -137,10 +153,32 @@ def test_nothing_but_uvicorns_server_is_waited_for(monkeypatch: pytest.MonkeyPat
     other = Other()
     watch = ServerShutdown(lambda: pytest.fail("called"))
     for handler in (signal.SIG_DFL, None, lambda *_: None, other.handle_exit):
-        monkeypatch.setattr(signal, "getsignal", lambda _, handler=handler: handler)
+        monkeypatch.setattr(shutdown, "handler_of", lambda _, handler=handler: handler)
         watch.watch()
     assert vars(other) == {}
     asyncio.run(other.shutdown())
+
+
+def test_the_sites_handler_of_a_signal_is_not_written_as_text() -> None:
+    """Python would run what handles other signals there, as gunicorn's second one at its end."""
+    written: list[object] = []
+
+    class Handler:
+        def __call__(self, *_: object) -> None: ...
+
+        def __repr__(self) -> str:
+            written.append(self)
+            return "a handler"
+
+    handler = Handler()
+    before = signal.signal(signal.SIGTERM, handler)
+    try:
+        ServerShutdown(lambda: None).watch()
+        with shutdown.termination_deferred():
+            assert shutdown.handler_of(signal.SIGTERM) is handler
+        assert written == []
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_a_server_made_of_uvicorns_is_waited_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,7 +191,7 @@ def test_a_server_made_of_uvicorns_is_waited_for_once(monkeypatch: pytest.Monkey
 
     server = Own(uvicorn.Config("app"))
     handler = server.handle_exit
-    monkeypatch.setattr(signal, "getsignal", lambda _: handler)
+    monkeypatch.setattr(shutdown, "handler_of", lambda _: handler)
     watch = ServerShutdown(lambda: ended.append(1))
     for _ in range(3):
         watch.watch()
