@@ -254,8 +254,7 @@ class Pace:
             return
         self._check()
         if not self._is_urgent():
-            # The site's threads compute meanwhile, as long as this one has.
-            time.sleep(used * self._pauses)
+            time.sleep(used * self._pauses)  # the site's threads compute meanwhile
         # A greenlet's thread computes for others meanwhile.
         self._paused = time.thread_time()
 

@@ -22,6 +22,7 @@ from django.core.cache.backends.memcached import BaseMemcachedCache
 from cache_monitor import context
 from cache_monitor.calls import KEY_LIMIT, RaisedAfter, bounded
 from cache_monitor.context import CallContext
+from cache_monitor.errors import let_pass
 from cache_monitor.instrument.aliases import attribute_of
 
 Args = tuple[Any, ...]
@@ -404,7 +405,20 @@ def all_found(keys: Iterable[Any], result: Any) -> tuple[bool, ...] | None:
     """Which of ``keys`` are in ``result``, what a ``get_many`` returned."""
     if not isinstance(result, _MAPPINGS):
         return None
-    return tuple(map(result.__contains__, keys))
+    try:
+        return tuple(map(result.__contains__, keys))
+    except Exception as error:
+        let_pass(error)
+        return tuple(_is_in(result, key) for key in keys)
+
+
+def _is_in(result: Any, key: Any) -> bool:
+    try:
+        return key in result
+    except Exception as error:
+        # A key without a hash: the backend could not have returned it.
+        let_pass(error)
+        return False
 
 
 def all_kinds(values: Any) -> str | None:

@@ -231,6 +231,15 @@ def test_a_key_that_cannot_be_shown_reaches_the_backend_all_the_same(
     assert (heard[0].key, heard[0].error) == ("<Hostile>", "RuntimeError")
 
 
+@pytest.mark.parametrize("name", ["dummy", "locmem"])
+def test_a_key_without_a_hash_among_several_was_not_found(
+    name: str, request: pytest.FixtureRequest, tmp_path: Path, heard: Heard
+) -> None:
+    with open_pair(name, request, tmp_path) as pair:
+        assert pair.monitored.get_many([[1], "no"]) == {}
+    assert heard.summary() == [("get_many", ("[1]", "no"), (False, False))]
+
+
 def test_what_a_backend_adds_to_django_is_recorded(
     request: pytest.FixtureRequest, tmp_path: Path, heard: Heard
 ) -> None:
