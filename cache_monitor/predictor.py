@@ -92,11 +92,7 @@ def cache_what_if(
                 f"{LEAST_LOOKUPS:,}. Ask for a longer period, or later."
             ),
         )
-    workloads = _workloads(parts, known)
-    moments = [each.access.at for part in workloads for each in part]
-    period = PredictionPeriod(min(moments), max(moments), warm_up=0.0)
-    values = Values(event for each in parts for event in each.events)
-    simulations = Simulations(workloads, values, known, period, lambda: None)
+    simulations = _simulations(parts, known)
     groups = simulations.usual_timeouts() if asked.factors or asked.timeouts else {}
     changes = {group: list(_changes(timeout, asked)) for group, timeout in groups.items()}
     total = 1 + len(asked.entries) + len(asked.bytes) + len(asked.policies)
@@ -104,17 +100,10 @@ def cache_what_if(
     steps = count(1)
     simulations.on_step = lambda: on_progress(next(steps), total)
     on_progress(0, total)
-    now = simulations.today
-    observed = simulations.observed()
-    if observed is not None and not are_alike(now.hit_ratio, observed, now.error):
-        return structs.replace(
-            found,
-            problem=(
-                f"The simulation of this cache as it is gives a hit ratio of"
-                f" {100 * (now.hit_ratio or 0.0):.1f} %; in truth it was"
-                f" {100 * observed:.1f} %. So nothing is predicted."
-            ),
-        )
+    problem = _difference_from_today(simulations)
+    if problem is not None:
+        return structs.replace(found, problem=problem)
+    now, period = simulations.today, simulations.period
     timeouts = (
         simulations.timeouts(group, groups[group], each, is_quick=False)
         for group, each in changes.items()
@@ -128,6 +117,27 @@ def cache_what_if(
         bytes=[_bytes(simulations, size) for size in asked.bytes],
         policies=[_policy(simulations, name) for name in asked.policies],
         timeouts=[each for each in timeouts if each is not None],
+    )
+
+
+def _simulations(parts: Sequence[CacheTrace], known: CacheFacts) -> Simulations:
+    """The cache simulated over the whole period of the trace."""
+    workloads = _workloads(parts, known)
+    moments = [each.access.at for part in workloads for each in part]
+    period = PredictionPeriod(min(moments), max(moments), warm_up=0.0)
+    values = Values(event for each in parts for event in each.events)
+    return Simulations(workloads, values, known, period, lambda: None)
+
+
+def _difference_from_today(simulations: Simulations) -> str | None:
+    """How far the cache as it is and its simulation are apart, where that is too far to predict."""
+    now, observed = simulations.today, simulations.observed()
+    if observed is None or are_alike(now.hit_ratio, observed, now.error):
+        return None
+    return (
+        f"The simulation of this cache as it is gives a hit ratio of"
+        f" {100 * (now.hit_ratio or 0.0):.1f} %; in truth it was {100 * observed:.1f} %. So nothing"
+        f" is predicted."
     )
 
 

@@ -143,7 +143,7 @@ class Simulations:
         self._workloads = [Paced(each, pace) for each in workloads]
         self._values = values
         self._entries_of = entries_by_group(workloads)
-        self._period = period
+        self.period = period
         self.on_step: Callable[[], None] = lambda: None
         """Called after each simulation."""
 
@@ -172,7 +172,7 @@ class Simulations:
                     size,
                     factor=factor,
                     group=group,
-                    since=self._period.counted_from,
+                    since=self.period.counted_from,
                     fill_error=fill_error,
                 )
                 for each in (self._workloads if workloads is None else workloads)
@@ -186,7 +186,7 @@ class Simulations:
         lookups = hits = 0.0
         for call in (each for some in self._workloads for each in some):
             is_wanted = call.kind == "get" and call.counted and group in {None, call.group}
-            if is_wanted and call.access.at >= self._period.counted_from:
+            if is_wanted and call.access.at >= self.period.counted_from:
                 weight = call.times * call.access.weight
                 lookups += weight
                 hits += weight * call.hit
@@ -196,7 +196,7 @@ class Simulations:
         """What no policy exceeds."""
         if self.known.has_sizes:
             most = [
-                ceiling(each, size, self._period.counted_from).predicted(fill_error)
+                ceiling(each, size, self.period.counted_from).predicted(fill_error)
                 for each in self._workloads
             ]
             return min(combined(most), self._unlimited, key=lambda each: each.hit_ratio or 0.0)
@@ -206,7 +206,7 @@ class Simulations:
                     each,
                     _optimum_for(each),
                     size,
-                    since=self._period.counted_from,
+                    since=self.period.counted_from,
                     fill_error=fill_error,
                 )
                 for each in self._workloads
@@ -300,7 +300,7 @@ class Simulations:
         if change.is_fixed:
             workloads, factor = [_lasting(change.timeout, group, each) for each in workloads], 1.0
         found, stale = Prediction(None, None), None
-        if self._period.until - self._period.since >= PERIODS * change.timeout:
+        if self.period.until - self.period.since >= PERIODS * change.timeout:
             found = self.predict(
                 self.known.today,
                 factor=factor,
@@ -327,7 +327,7 @@ class Simulations:
             for group, each in self.known.computed.items()
             if group in found.hits or group in now.hits
         ]
-        seconds = self._period.until - self._period.counted_from
+        seconds = self.period.until - self.period.counted_from
         if found.hit_ratio is None or not gains or seconds <= 0:
             return None
         return round(sum(gains) * 3600 / seconds, 3)
