@@ -1,7 +1,6 @@
 """What another size, policy or timeout of a cache would bring, simulated on the trace.
 
-What other sizes, policies and timeouts of a cache would hit, in the report and in the document
-of ``manage.py cache_whatif``.
+Here are the types of the answer, in the report and in the document of ``manage.py cache_whatif``.
 """
 
 from collections.abc import Iterable, Sequence
