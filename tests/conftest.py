@@ -24,8 +24,10 @@ import pytest
 import redis
 from _pytest.runner import runtestprotocol
 from django.core.cache import close_caches
-from django.core.signals import request_finished
+from django.core.signals import request_finished, setting_changed
+from django.dispatch import receiver
 from django.test.utils import setup_databases, teardown_databases
+from django.utils import translation
 from playwright.sync_api import Browser, sync_playwright
 
 from tests import at_once, connections, interpreters, workers
@@ -139,6 +141,13 @@ def pytest_xdist_auto_num_workers() -> int | None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> workers.Scheduling | None:
     return workers.Scheduling(config, log) if config.getoption("dist") == "loadgroup" else None
+
+
+@receiver(setting_changed)
+def _follow_use_i18n(*, setting: str, **_: object) -> None:
+    """Django binds each function of translation, for good, where it is first called."""
+    if setting == "USE_I18N":
+        vars(vars(translation)["_trans"]).clear()
 
 
 def pytest_collection_finish() -> None:
